@@ -1,0 +1,110 @@
+"""The session cookie on the wire: its names, the lines that set and expire it, and taking it out.
+
+Must not know what a token means or whether it is valid.
+"""
+
+import re
+from dataclasses import dataclass
+
+COOKIE_NAMES = (b"__Host-doorward", b"doorward")
+
+# "<43-character token>.<signature>": what a value of ours looks like, valid or not.
+_OUR_FORM = re.compile(rb'"?[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{20,128}"?')
+
+# RFC 6265bis 5.6: user agents cut longer lives to 400 days.
+MAX_AGE_LIMIT_S = 400 * 24 * 3600
+
+Header = tuple[bytes, bytes]
+
+
+def of_our_form(value: bytes) -> bool:
+    """True for a value that only we could have set, whoever signed it."""
+    return _OUR_FORM.fullmatch(value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Crumbs:
+    """What one request's Cookie lines hold: our values, and the lines without what is ours."""
+
+    ours: tuple[bytes, ...]
+    rest: tuple[bytes, ...]
+
+
+_NONE = Crumbs((), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    """The cookie as this deployment sets it; `same_site` is `lax`, `strict` or `none`."""
+
+    secure: bool
+    same_site: str = "lax"
+
+    @property
+    def name(self) -> bytes:
+        """`__Host-doorward` where cookies are Secure, `doorward` on plain http."""
+        return COOKIE_NAMES[0] if self.secure else COOKIE_NAMES[1]
+
+    def take(self, lines: list[bytes]) -> Crumbs:
+        """Our cookie's values in these Cookie lines, and the lines to forward.
+
+        Pairs of other names pass byte for byte. A pair that carries one of our names and a value
+        of our form never passes, even under the name that this deployment does not use.
+        """
+        if not lines:
+            return _NONE
+        ours: list[bytes] = []
+        rest: list[bytes] = []
+        for line in lines:
+            if b"doorward" not in line:
+                rest.append(line)
+            elif kept := self._without_ours(line, ours):
+                rest.append(kept)
+        return Crumbs(tuple(ours), tuple(rest))
+
+    def _without_ours(self, line: bytes, ours: list[bytes]) -> bytes:
+        kept = []
+        for pair in line.split(b";"):
+            name, _, value = pair.partition(b"=")
+            name, value = name.strip(b" \t"), value.strip(b" \t")
+            if name == self.name:
+                ours.append(value)
+            if name not in COOKIE_NAMES or not of_our_form(value):
+                kept.append(pair)
+        return b";".join(kept).strip(b" \t")
+
+    def set_line(self, value: str, max_age_s: float | None) -> Header:
+        """The Set-Cookie line for a signed token; without an age it lives as long as the browser."""
+        age = "" if max_age_s is None else f"; Max-Age={min(int(max_age_s), MAX_AGE_LIMIT_S)}"
+        return b"set-cookie", self.name + f"={value}{age}".encode() + self._attributes(self.secure)
+
+    def expire_lines(self, host: str = "") -> list[Header]:
+        """Lines that end every variant a browser may hold, so that the next login is unambiguous.
+
+        With `host`, also those that a sibling or an older set-up left on the domain or a parent
+        of it. Only the plain name can carry a Domain (RFC 6265bis 4.1.3.2).
+        """
+        lines = [b"__Host-doorward=; Max-Age=0" + self._attributes(True)] if self.secure else []
+        lines.append(b"doorward=; Max-Age=0" + self._attributes(self.secure))
+        for domain in _domains(host):
+            lines.append(
+                b"doorward=; Max-Age=0; Domain=" + domain.encode() + self._attributes(self.secure)
+            )
+        return [(b"set-cookie", line) for line in lines]
+
+    def _attributes(self, secure: bool) -> bytes:
+        site = f"; Path=/; HttpOnly; SameSite={self.same_site.capitalize()}"
+        return (site + ("; Secure" if secure else "")).encode()
+
+    def sets_ours(self, line: bytes) -> bool:
+        """True for an upstream's Set-Cookie value that would replace our cookie."""
+        return line.partition(b"=")[0].strip(b" \t") == self.name
+
+
+def _domains(host: str) -> list[str]:
+    """`a.b.example.com` and its parents of two labels and more; nothing for addresses."""
+    name = host.rpartition(":")[0] if ":" in host else host
+    labels = name.strip(".").split(".")
+    if len(labels) < 2 or labels[-1].isdigit() or name.startswith("["):
+        return []
+    return [".".join(labels[at:]) for at in range(min(len(labels) - 1, 5))]
