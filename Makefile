@@ -1,0 +1,60 @@
+# Doorward: everything a person or a build machine does. `make` alone says what there is.
+# Variables: PYTHON (3.11 or newer), VENV (where packages go), CONFIG (for run), ARGS (passed on).
+
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= config/minimal.yaml
+ARGS ?=
+
+PY := $(VENV)/bin/python
+DOORWARD := $(VENV)/bin/doorward
+# The stamps are newer than pyproject.toml as long as what is installed is what it asks for.
+RUN_STAMP := $(VENV)/.installed-to-run
+TEST_STAMP := $(VENV)/.installed-to-test
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format bench run
+
+help: ## Say what there is.
+	@echo "Doorward. What you can make:"
+	@echo
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@echo
+	@echo "The first run of each makes a virtual environment in $(VENV) (VENV=… puts it elsewhere)."
+
+demo: $(RUN_STAMP) ## Start a temporary Doorward in front of a small guest book and print how to log in.
+	$(DOORWARD) demo $(ARGS)
+
+test: $(TEST_STAMP) ## Run every test and measure branch coverage; ARGS="-k cookie" picks some.
+	$(PY) -m pytest -p tests.plugins.no_skips --cov --cov-report=term:skip-covered $(ARGS)
+
+check: $(TEST_STAMP) ## Lint, look at the formatting and check the types, changing nothing.
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(TEST_STAMP) ## Format the code and repair what the linter can repair.
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(RUN_STAMP) ## Measure CPU per authenticated request beside nginx and Go; ARGS="--seconds 5".
+	$(PY) benchmarks/run.py $(ARGS)
+
+run: $(RUN_STAMP) ## Serve config/minimal.yaml, or the file named by CONFIG=….
+	$(DOORWARD) serve -c $(CONFIG) $(ARGS)
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Doorward needs Python 3.11 or newer, and '$(PYTHON)' is not: name another one, as in make PYTHON=python3.12 test" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV)/bin; \
+	  echo "No virtual environment could be made in $(VENV); on Debian and Ubuntu, install python3-venv." >&2; exit 2; }
+
+$(RUN_STAMP): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --editable .
+	@touch $@
+
+# What the tests need contains what running needs.
+$(TEST_STAMP): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --editable '.[test]'
+	@touch $(RUN_STAMP) $@

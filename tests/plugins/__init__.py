@@ -1,0 +1,1 @@
+"""Plugins of pytest that `make test` loads by name. They know nothing of the product."""
