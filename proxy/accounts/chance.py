@@ -1,0 +1,43 @@
+"""The only place where randomness comes from: ids, tokens, generated passwords.
+
+All of it is drawn from the operating system's generator (CVE-2024-21495 is what else happens).
+"""
+
+from __future__ import annotations
+
+import secrets
+
+# Without 0 O 1 I l U V u and the like: read aloud or typed from paper, an id stays what it is.
+ALPHABET = "23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz"
+ID_LENGTH = 17
+TOKEN_BYTES = 32
+PASSWORD_LENGTH = 20  # 115 bits of this alphabet
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(count))
+
+
+def public_id() -> str:
+    """17 characters without look-alikes: the id of a user or session that people may see."""
+    return _letters(ID_LENGTH)
+
+
+def session_token() -> str:
+    """The secret of a session: 32 bytes as 43 characters of base64url."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def password() -> str:
+    """A generated password that can be typed."""
+    return _letters(PASSWORD_LENGTH)
+
+
+def request_id() -> str:
+    """32 hexadecimal characters."""
+    return secrets.token_hex(16)
+
+
+def marker_bytes() -> bytes:
+    """What the revocation marker shows after a change: 16 bytes that never were there before."""
+    return secrets.token_bytes(16)

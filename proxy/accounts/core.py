@@ -1,0 +1,41 @@
+"""The core in one value: the services a page, a dialect or a command may call.
+
+`proxy.app` builds it and fills the Protocols named here from storage and the directories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.accounts.directory import Directories, Directory, Entry
+from proxy.accounts.feed import Feed, News
+from proxy.accounts.logins import Logins
+from proxy.accounts.passwords import Passwords
+from proxy.accounts.sessions import Sessions, SessionStore
+from proxy.accounts.tokens import Tokens
+from proxy.accounts.users import Users, UserStore
+
+if TYPE_CHECKING:
+    from proxy.accounts.live import Live
+
+__all__ = [
+    "Accounts",
+    "Directories",
+    "Directory",
+    "Entry",
+    "Feed",
+    "News",
+    "SessionStore",
+    "UserStore",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    users: Users
+    sessions: Sessions
+    logins: Logins
+    passwords: Passwords
+    tokens: Tokens
+    live: Live

@@ -1,0 +1,148 @@
+"""Password hashes: made, verified and renewed in a few threads, so that logins cannot starve the rest.
+
+It knows hash formats and nothing of users. Ours is argon2id over the lower-case SHA-256 hex of the
+password, because one documented API sends only that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from proxy.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
+
+# OWASP's argon2id parameters at t=2. The library's own default, t=3, 64 MiB and four lanes, is made
+# for a machine that does nothing else.
+TIME_COST = 2
+MEMORY_KIB = 19 * 1024
+LANES = 1
+
+OURS = "argon2id-sha256"
+# A hash from a file may be ours or another tool's: tried over the SHA-256 hex, then the password.
+FILE = "argon2id-file"
+
+# Whatever goes wrong (unknown name, wrong password, disabled user) costs this many hashes, or the
+# time of the answer would tell (CVE-2026-77582). Two, because a FILE hash takes two tries.
+HASHES_PER_FAILURE = 2
+
+PASSWORD_BYTES = 4096  # more is refused unhashed
+LEAST_CHARACTERS = 8  # NIST SP 800-63B 5.1.1.2
+THREADS = 2
+QUEUE = 64  # waiting jobs: about a second of work; beyond it Overloaded
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`rehash` replaces a stored hash that we would make otherwise now; `hashes` were spent."""
+
+    ok: bool
+    rehash: str | None = field(default=None, repr=False)
+    hashes: int = HASHES_PER_FAILURE
+
+
+def sha256_hex(password: str) -> str:
+    """The digest form of a password: its bytes as typed, not normalised."""
+    # A lone surrogate can come out of JSON; it is a wrong password, not an error.
+    return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_too_long(password: str) -> bool:
+    return len(password) > PASSWORD_BYTES or (
+        len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES
+    )
+
+
+def check_strength(password: str) -> None:
+    """Raises WeakPassword when this may not become a password."""
+    if len(password) < LEAST_CHARACTERS:
+        raise WeakPassword(f"A password has at least {LEAST_CHARACTERS} characters.")
+    if is_too_long(password):
+        raise WeakPassword(f"A password has at most {PASSWORD_BYTES} bytes.")
+
+
+class Passwords:
+    """The pool. Every method raises Overloaded when too many jobs wait."""
+
+    def __init__(self, threads: int = THREADS, queue: int = QUEUE) -> None:
+        self._hasher = PasswordHasher(TIME_COST, MEMORY_KIB, LANES, type=Type.ID)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
+        self._places = threading.Semaphore(threads + queue)
+        self._decoy = ""
+
+    async def hash(self, password: str) -> str:
+        """A hash of scheme OURS. Raises WeakPassword."""
+        check_strength(password)
+        return await self._run(lambda: self._make(password))
+
+    async def verify(self, stored: str, scheme: str, password: str) -> Verdict:
+        """Whether the password is the stored one. Raises InvalidCredentials when absurdly long."""
+        if is_too_long(password):
+            raise InvalidCredentials("too_long")
+        return await self._run(lambda: self._verify(stored, scheme, password))
+
+    async def waste(self, spent: int = 0) -> None:
+        """Spends what a failure costs, less the hashes spent already."""
+        await self._run(lambda: self._waste(HASHES_PER_FAILURE - spent))
+
+    def close(self) -> None:
+        """Lets running jobs finish and drops the waiting ones."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def _run(self, job: Callable[[], Result]) -> Result:
+        if not self._places.acquire(blocking=False):
+            raise Overloaded
+        try:
+            future = self._pool.submit(job)
+        except BaseException:
+            self._places.release()
+            raise
+        # The place is given back when the thread is done, or when the job of a cancelled request
+        # leaves the queue; not when the request goes away.
+        future.add_done_callback(self._give_back)
+        return await asyncio.wrap_future(future)
+
+    def _give_back(self, _: Future[Result]) -> None:
+        self._places.release()
+
+    def _make(self, password: str) -> str:
+        return self._hasher.hash(sha256_hex(password))
+
+    def _verify(self, stored: str, scheme: str, password: str) -> Verdict:
+        tries = {OURS: [sha256_hex(password)], FILE: [sha256_hex(password), password]}
+        hashes = 0
+        for form in tries.get(scheme, []):
+            hashes += 1
+            if self._matches(stored, form):
+                rehash = self._renewed(stored, scheme, password)
+                return Verdict(True, rehash, hashes + (rehash is not None))
+        self._waste(HASHES_PER_FAILURE - hashes)
+        return Verdict(False)
+
+    def _matches(self, stored: str, form: str) -> bool:
+        try:
+            return self._hasher.verify(stored, form.encode("utf-8", "surrogatepass"))
+        except VerificationError:
+            return False
+        except InvalidHashError:
+            self._waste(1)
+            return False
+
+    def _renewed(self, stored: str, scheme: str, password: str) -> str | None:
+        """A hash to replace the stored one; files are not ours to write."""
+        if scheme == FILE or not self._hasher.check_needs_rehash(stored):
+            return None
+        return self._make(password)
+
+    def _waste(self, hashes: int) -> None:
+        for _ in range(hashes):
+            self._hasher.hash(self._decoy)

@@ -1,0 +1,114 @@
+"""Every way the core says no: a closed tree, so that each dialect can answer it from a table.
+
+A refusal knows a code for programs and a sentence for people; which status or body it becomes is
+the business of whoever translates it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from proxy.accounts.users import User
+
+
+class Refusal(Exception):
+    """What the core refuses. `str()` is a sentence that may be shown to whoever asked."""
+
+    code: ClassVar[str] = "refused"
+    message: ClassVar[str] = "This is not allowed."
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.message)
+
+
+class InvalidCredentials(Refusal):
+    """Wrong name or password, or a user that may not log in; the answer never tells which."""
+
+    code = "invalid_credentials"
+    message = "The name or the password is not right."
+
+    def __init__(self, reason: str = "unknown") -> None:
+        super().__init__()
+        self.reason = reason  # for the log alone: unknown, password, disabled, changed, too_long
+
+
+class UserBanned(Refusal):
+    """Raised only after a right password."""
+
+    code = "user_banned"
+    message = "This user is banned."
+
+
+class PasswordChangeRequired(Refusal):
+    """Raised only after a right password; `user` is whose password has to change."""
+
+    code = "password_change_required"
+    message = "The password has to be changed before this user can log in."
+
+    def __init__(self, user: User) -> None:
+        super().__init__()
+        self.user = user
+
+
+class SessionNotFound(Refusal):
+    code = "session_not_found"
+    message = "There is no such session."
+
+
+class UserNotFound(Refusal):
+    code = "user_not_found"
+    message = "There is no such user."
+
+
+class NameTaken(Refusal):
+    """The name or address already leads to another user, of whatever source."""
+
+    code = "name_taken"
+    message = "Another user already has this name or address."
+
+
+class InvalidName(Refusal):
+    code = "invalid_name"
+    message = (
+        "A user name has 1 to 190 characters, no control characters and no space at its edges."
+    )
+
+
+class InvalidEmail(Refusal):
+    code = "invalid_email"
+    message = "This is not an e-mail address."
+
+
+class InvalidGroup(Refusal):
+    """Groups are joined with commas in identity headers: one with a comma would be two."""
+
+    code = "invalid_group"
+    message = (
+        "A group or role has 1 to 190 characters, no comma, no control characters "
+        "and no space at its edges."
+    )
+
+
+class WeakPassword(Refusal):
+    code = "weak_password"
+    message = "The password is too short."
+
+
+class ReadOnlyUser(Refusal):
+    code = "read_only_user"
+    message = "This user comes from the configuration file; change it there."
+
+
+class Overloaded(Refusal):
+    """Too many passwords are waiting to be hashed (503)."""
+
+    code = "overloaded"
+    message = "Too many logins at once; try again in a moment."
+
+
+class StorageUnavailable(Refusal):
+    """The database did not answer (503)."""
+
+    code = "storage_unavailable"
+    message = "The database does not answer; try again in a moment."

@@ -1,0 +1,75 @@
+"""A user as values: what is known about one, whatever the source. No behaviour beyond reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+DATABASE = "database"
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    address: str
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """`number` is the database's, `id` the public one. `created_at` is Unix seconds.
+
+    `version` grows with everything that ends the user's sessions (password, ban, disable), so that
+    a login which began before it cannot open a session after it.
+    """
+
+    number: int
+    id: str
+    source: str
+    username: str
+    name: str | None
+    emails: tuple[Email, ...]
+    groups: tuple[str, ...]
+    roles: tuple[str, ...]
+    super_admin: bool
+    active: bool
+    banned: bool
+    must_change_password: bool
+    created_at: float
+    version: int = 0
+
+    @property
+    def email(self) -> str | None:
+        """The first verified address, or None."""
+        return next((email.address for email in self.emails if email.verified), None)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether sessions of this user count."""
+        return self.active and not self.banned
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """What storage needs to make a user. `handles` are the normalised forms that lead to it."""
+
+    id: str
+    source: str
+    username: str
+    key: str
+    handles: tuple[str, ...]
+    password_hash: str | None = field(repr=False)
+    scheme: str | None
+    name: str | None = None
+    emails: tuple[Email, ...] = ()
+    groups: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    super_admin: bool = False
+    must_change_password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A user with what a password is verified against."""
+
+    user: User
+    password_hash: str = field(repr=False)
+    scheme: str
