@@ -1,0 +1,24 @@
+"""The changelog tells deployers about the version they hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import proxy
+
+CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
+
+
+def released() -> list[tuple[str, str]]:
+    """Version and date of every release, newest first."""
+    return re.findall(r"^## \[(\d[^]]*)\] - (\d{4}-\d{2}-\d{2})$", CHANGELOG.read_text(), re.M)
+
+
+def test_its_newest_version_is_the_package_s() -> None:
+    assert released()[0][0] == proxy.__version__
+
+
+def test_its_releases_are_in_order_newest_first() -> None:
+    dates = [date for _, date in released()]
+    assert dates == sorted(dates, reverse=True)

@@ -1,0 +1,163 @@
+"""Promises about the code of proxy/ itself: who imports whom, one door for each library, shape.
+
+All of it is read from the syntax trees; nothing is imported or run.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "proxy").rglob("*.py"))
+
+# A module imports from its own row and those after it. docs/decisions/001-import-order.md
+ROWS = (
+    "cli",
+    "app",
+    "server",
+    "dialects",
+    "pages",
+    "gate",
+    "upstream",
+    "observe",
+    "storage",
+    "directories",
+    "accounts",
+    "settings",
+)
+
+# Library → the places that may import it; a name with a slash at its end is a folder.
+DOORS = {
+    "sqlalchemy": ("storage/",),
+    "alembic": ("storage/",),
+    "aiosqlite": ("storage/",),
+    "asyncpg": ("storage/",),
+    "itsdangerous": ("accounts/tokens.py",),
+    "argon2": ("accounts/passwords.py",),
+    "pyotp": ("accounts/totp.py",),
+    "httptools": ("upstream/", "server/"),
+    "uvicorn": ("server/",),
+    "jinja2": ("pages/",),
+    "typer": ("cli/",),
+    # Randomness comes from one place; the settings, which may import nothing of ours, make keys.
+    "secrets": ("accounts/chance.py", "settings/keys.py"),
+    "random": (),
+}
+
+# Who must not know a library, when everybody else may.
+STRANGERS = {
+    "starlette": ("accounts/", "storage/", "settings/", "upstream/", "observe/", "directories/"),
+}
+
+LINES_PER_FILE = 350
+LINES_PER_SHORT_FUNCTION = 10
+
+
+def place(source: Path) -> str:
+    return source.relative_to(ROOT / "proxy").as_posix()
+
+
+def module_name(source: Path) -> str:
+    parts = source.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(source): source for source in SOURCES}
+
+
+@cache
+def tree(source: Path) -> ast.Module:
+    return ast.parse(source.read_text())
+
+
+def imported(source: Path) -> Iterator[str]:
+    """The full names of what a file imports, inside functions and for type checkers included."""
+    for node in ast.walk(tree(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from from_import(source, node)
+
+
+def from_import(source: Path, node: ast.ImportFrom) -> Iterator[str]:
+    origin = node.module or ""
+    if node.level:
+        package = module_name(source).split(".")
+        package = package if source.name == "__init__.py" else package[:-1]
+        package = package[: len(package) - node.level + 1]
+        origin = ".".join([*package, *filter(None, [origin])])
+    for alias in node.names:
+        submodule = f"{origin}.{alias.name}"
+        yield submodule if submodule in MODULES else origin
+
+
+def row(module: str) -> int | None:
+    """The row of one of our modules; the package itself (its version) is open to all."""
+    parts = module.split(".")
+    if parts[0] != "proxy" or len(parts) == 1:
+        return None
+    return ROWS.index("cli" if parts[1] == "__main__" else parts[1])
+
+
+def inside(source: Path, places: tuple[str, ...]) -> bool:
+    where = place(source)
+    return any(where == p or (p.endswith("/") and where.startswith(p)) for p in places)
+
+
+every_source = pytest.mark.parametrize("source", SOURCES, ids=place)
+
+
+@every_source
+def test_a_module_imports_from_its_own_row_and_those_after_it(source: Path) -> None:
+    mine = row(module_name(source))
+    upwards = [name for name in imported(source) if mine is not None and (row(name) or mine) < mine]
+    assert not upwards
+
+
+@every_source
+def test_a_library_stops_at_its_door(source: Path) -> None:
+    libraries = {name.split(".")[0] for name in imported(source)}
+    assert not {lib for lib in libraries & DOORS.keys() if not inside(source, DOORS[lib])}
+    assert not {lib for lib in libraries & STRANGERS.keys() if inside(source, STRANGERS[lib])}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {
+        module: {name for name in imported(source) if name in MODULES and name != module}
+        for module, source in MODULES.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+@every_source
+def test_a_module_says_first_what_it_knows_and_what_it_must_not(source: Path) -> None:
+    docstring = ast.get_docstring(tree(source)) or ""
+    generated = "migrations/versions" in place(source)
+    wanted = 1 if generated or source.name in {"__init__.py", "__main__.py"} else 2
+    assert len(re.findall(r"[.!?:](?=\s|$)", docstring)) >= wanted, "sentences at its head"
+
+
+@every_source
+def test_a_file_is_no_longer_than_it_can_be_read_at_once(source: Path) -> None:
+    assert len(source.read_text().splitlines()) <= LINES_PER_FILE
+
+
+def test_at_least_half_of_all_functions_are_short() -> None:
+    functions = [
+        node
+        for source in SOURCES
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    short = [f for f in functions if (f.end_lineno or 0) - f.lineno < LINES_PER_SHORT_FUNCTION]
+    assert len(short) * 2 >= len(functions), f"{len(short)} of {len(functions)}"
