@@ -3,7 +3,19 @@
 Knows trusted peers, hosts and request ids; must not know users, rules or routes' upstreams.
 """
 
+import itertools
+import re
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from proxy.gate.headers import Header, Scan, scan
+from proxy.gate.paths import BadPath, check_target, readings
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +30,191 @@ class Client:
     host: str
     request_id: str
     user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request as the server took it: bytes only, nothing believed yet.
+
+    `target` is the request target as received (RFC 9112 3.2); `peer` the connection's other end.
+    """
+
+    method: bytes
+    target: bytes
+    headers: list[Header]
+    peer: str
+    scheme: str
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A request that means one thing: what every later step decides on and what is forwarded."""
+
+    method: bytes
+    target: bytes
+    path: bytes
+    other_readings: frozenset[bytes]
+    host: str  # lower-case, without port or final dot: what routes and rules are matched with
+    address: Address | None
+    trusted: bool  # the peer is one of `trusted_proxies`
+    client: Client
+    scan: Scan
+    peer: str
+
+
+class Unfit(Exception):
+    """A request that is refused before anybody asks who sent it; `status` is 400 or 421."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+# RFC 3986 3.2.2: a registered name or an IP literal, and a port.
+_AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::(\d{1,5}))?")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+# Unique over processes and restarts, cheap to make: a random stem and a counter.
+_STEM = secrets.token_hex(6)
+_COUNTER = itertools.count(1)
+
+
+def new_request_id() -> str:
+    return f"{_STEM}{next(_COUNTER):08x}"
+
+
+@lru_cache(maxsize=8192)
+def parse_address(text: str) -> Address | None:
+    """An IP address without zone or IPv4-mapping (GHSA-7jmw-8259-q9jx), or None."""
+    text = text.strip().partition("%")[0]
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+class Accept:
+    """Turns an Arrival into an Accepted, or raises Unfit.
+
+    `serves` tells whether any route answers for a host (lower-case, without port).
+    """
+
+    def __init__(self, trusted: tuple[Network, ...], serves: Callable[[str], bool]) -> None:
+        self._trusted = trusted
+        self._serves = lru_cache(maxsize=4096)(serves)
+        self._trusts = lru_cache(maxsize=8192)(self._is_trusted)
+        self._authority = lru_cache(maxsize=4096)(_split_authority)
+
+    def __call__(self, arrival: Arrival) -> Accepted:
+        headers = scan(arrival.headers)
+        if len(headers.hosts) != 1:
+            raise Unfit(400, "a request has exactly one Host header")
+        trusted = self._trusts(arrival.peer)
+        authority = self._asked_authority(headers, trusted)
+        target = _origin_form(arrival.target, headers.hosts[0])
+        if not _METHOD.fullmatch(arrival.method):
+            raise Unfit(400, "the method is not a token")
+        path = target.partition(b"?")[0]
+        try:
+            check_target(target)
+            others = readings(path)
+        except BadPath as fault:
+            raise Unfit(400, str(fault)) from None
+        host, text = self._authority(authority)
+        if not self._serves(host):
+            raise Unfit(421, "no route answers for this host")
+        address = self._walk(arrival.peer, headers.forwarded_for) if trusted else None
+        client = Client(
+            address=str(address or parse_address(arrival.peer) or ""),
+            scheme=_scheme(arrival.scheme, headers, trusted),
+            host=text,
+            request_id=_request_id(headers, trusted),
+            user_agent=_user_agent(headers),
+        )
+        return Accepted(
+            method=arrival.method,
+            target=target,
+            path=path,
+            other_readings=others,
+            host=host,
+            address=address or parse_address(arrival.peer),
+            trusted=trusted,
+            client=client,
+            scan=headers,
+            peer=arrival.peer,
+        )
+
+    def _is_trusted(self, peer: str) -> bool:
+        return self._in_trusted(parse_address(peer))
+
+    def _in_trusted(self, address: Address | None) -> bool:
+        return address is not None and any(address in network for network in self._trusted)
+
+    def _asked_authority(self, headers: Scan, trusted: bool) -> bytes:
+        if trusted and headers.forwarded_host is not None:
+            return headers.forwarded_host.rpartition(b",")[2].strip()
+        return headers.hosts[0]
+
+    def _walk(self, peer: str, lines: list[bytes]) -> Address | None:
+        """The first address from the right that is not a trusted proxy (RFC 7239 5.2).
+
+        A link that is no address ends the walk at the hop that passed it on.
+        """
+        address = parse_address(peer)
+        for entry in reversed(b",".join(lines).split(b",")):
+            previous = parse_address(entry.decode("latin-1")) if entry.strip() else None
+            if previous is None:
+                return address
+            address = previous
+            if not self._in_trusted(address):
+                return address
+        return address
+
+
+def _split_authority(value: bytes) -> tuple[str, str]:
+    match = _AUTHORITY.fullmatch(value)
+    if match is None or (match[2] is not None and int(match[2]) > 65535):
+        raise Unfit(400, "the Host header is malformed")
+    return match[1].decode().lower().rstrip("."), value.decode().lower()
+
+
+def _origin_form(target: bytes, host: bytes) -> bytes:
+    """RFC 9112 3.2.2: an absolute target's authority must be the Host's, and only its path goes on."""
+    if target.startswith(b"/"):
+        return target
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise Unfit(400, "the request target is neither a path nor a URL of this host")
+    if match[1].lower() != host.lower():
+        raise Unfit(400, "the request target names another host than the Host header")
+    rest = match[2]
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _scheme(scheme: str, headers: Scan, trusted: bool) -> str:
+    if trusted and headers.forwarded_proto is not None:
+        said = headers.forwarded_proto.rpartition(b",")[2].strip().lower()
+        if said in (b"http", b"https"):
+            return said.decode()
+    return scheme
+
+
+def _request_id(headers: Scan, trusted: bool) -> str:
+    said = headers.request_id
+    if trusted and said is not None and _REQUEST_ID.fullmatch(said):
+        return said.decode()
+    return new_request_id()
+
+
+def _user_agent(headers: Scan) -> str:
+    for name, value in headers.passing:
+        if name == b"user-agent":
+            return value.decode("utf-8", "replace")[:1024]
+    return ""

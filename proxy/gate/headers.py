@@ -1,0 +1,237 @@
+"""Which request headers pass to an upstream, which are ours to set, and the head that is sent.
+
+Knows names and framing; must not know who may do what. One walk over the request's headers sorts
+them into what the gate asks about and what passes, so nothing is looked at in two spellings.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+Header = tuple[bytes, bytes]
+
+# RFC 9110 7.6.1, and what older clients and proxies treat likewise. `proxy` is httpoxy.
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer"
+    b" transfer-encoding upgrade proxy http2-settings".split()
+)
+
+# Names that say who somebody is to one application or another: never a client's to send.
+_IDENTITY = frozenset(
+    b"x-forwarded-user x-forwarded-email x-forwarded-groups x-forwarded-preferred-username"
+    b" x-forwarded-access-token".split()
+)
+_IDENTITY_PREFIXES = (
+    b"remote-",
+    b"x-remote-",
+    b"x-auth-request-",
+    b"x-webauth-",
+    b"x-doorward-",
+)
+# The way the request came: rebuilt by us, or dropped because an application might act on it.
+_FORWARDING = frozenset(
+    b"forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip x-original-forwarded-for"
+    b" x-original-url x-original-uri x-original-host x-original-method x-rewrite-url"
+    b" x-request-id x-http-host-override".split()
+)
+_METHOD_OVERRIDES = frozenset(b"x-http-method-override x-http-method x-method-override".split())
+# Harmless as written, but an application that folds `_` to `-` would see a second one.
+_FRAMING_LOOKALIKES = frozenset(b"content-length content-type transfer-encoding".split())
+
+
+class Fate(Enum):
+    """What becomes of a request header of some name."""
+
+    PASS = auto()
+    DROP = auto()
+    OVERRIDE = auto()
+    HOST = auto()
+    COOKIE = auto()
+    AUTHORIZATION = auto()
+    CONNECTION = auto()
+    CONTENT_LENGTH = auto()
+    TRANSFER_ENCODING = auto()
+    EXPECT = auto()
+    FORWARDED_FOR = auto()
+    FORWARDED_PROTO = auto()
+    FORWARDED_HOST = auto()
+    FORWARDED_PORT = auto()
+    FORWARDED_PREFIX = auto()
+    REQUEST_ID = auto()
+
+
+# Names the gate reads, in the one spelling that it believes.
+_READ = {
+    b"host": Fate.HOST,
+    b"cookie": Fate.COOKIE,
+    b"authorization": Fate.AUTHORIZATION,
+    b"connection": Fate.CONNECTION,
+    b"content-length": Fate.CONTENT_LENGTH,
+    b"transfer-encoding": Fate.TRANSFER_ENCODING,
+    b"expect": Fate.EXPECT,
+    b"x-forwarded-for": Fate.FORWARDED_FOR,
+    b"x-forwarded-proto": Fate.FORWARDED_PROTO,
+    b"x-forwarded-host": Fate.FORWARDED_HOST,
+    b"x-forwarded-port": Fate.FORWARDED_PORT,
+    b"x-forwarded-prefix": Fate.FORWARDED_PREFIX,
+    b"x-request-id": Fate.REQUEST_ID,
+}
+
+_PUNCTUATION = re.compile(rb"[^a-z0-9]")
+# CGI, WSGI, Rack and PHP fold these spellings into one name (CVE-2025-64484, CVE-2026-39858).
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+def normal_form(name: bytes) -> bytes:
+    """The spelling under which names are compared: lower-case, every punctuation a hyphen."""
+    return _PUNCTUATION.sub(b"-", name.lower())
+
+
+def fate_of(name: bytes) -> Fate:
+    """What becomes of a header of this name, in whatever spelling it came."""
+    name = name.lower()
+    if name in _READ:
+        return _READ[name]
+    if name in HOP_BY_HOP:
+        return Fate.DROP
+    normal = normal_form(name)
+    if normal in _METHOD_OVERRIDES:
+        return Fate.OVERRIDE
+    if normal != name and (normal in _READ or normal in _FRAMING_LOOKALIKES):
+        return Fate.DROP
+    return Fate.DROP if _is_managed(normal) else Fate.PASS
+
+
+def _is_managed(normal: bytes) -> bool:
+    return (
+        normal in _IDENTITY
+        or normal in _FORWARDING
+        or normal in HOP_BY_HOP
+        or normal.startswith(_IDENTITY_PREFIXES)
+        or normal.startswith(b"x-forwarded-")
+    )
+
+
+# Names repeat from request to request; a bound keeps a client from filling memory with new ones.
+_FATES: dict[bytes, Fate] = {}
+_FATES_LIMIT = 2048
+
+
+def _remember_fate(name: bytes) -> Fate:
+    if len(_FATES) >= _FATES_LIMIT:
+        _FATES.clear()
+    fate = _FATES[name] = fate_of(name)
+    return fate
+
+
+class BadHeaders(Exception):
+    """The headers cannot be read in one way only: 400."""
+
+
+@dataclass(slots=True)
+class Scan:
+    """One request's headers, sorted. Lists keep lines and order; `passing` is what may go on."""
+
+    passing: list[Header] = field(default_factory=list)
+    overrides: list[Header] = field(default_factory=list)
+    hosts: list[bytes] = field(default_factory=list)
+    cookies: list[bytes] = field(default_factory=list)
+    authorizations: list[bytes] = field(default_factory=list)
+    forwarded_for: list[bytes] = field(default_factory=list)
+    forwarded_proto: bytes | None = None
+    forwarded_host: bytes | None = None
+    forwarded_port: bytes | None = None
+    forwarded_prefix: bytes | None = None
+    request_id: bytes | None = None
+    content_length: bytes | None = None
+    chunked: bool = False
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or self.content_length not in (None, b"0")
+
+
+def scan(headers: Iterable[Header]) -> Scan:
+    """Sort request headers (names in lower case). Raises BadHeaders when framing is ambiguous."""
+    found = Scan()
+    passing, fates = found.passing, _FATES
+    named_by_connection: list[bytes] = []
+    for line in headers:
+        name, value = line
+        fate = fates.get(name) or _remember_fate(name)
+        if fate is Fate.PASS:
+            passing.append(line)
+        elif fate is Fate.COOKIE:
+            found.cookies.append(value)
+        elif fate is Fate.HOST:
+            found.hosts.append(value)
+        elif fate is Fate.CONNECTION:
+            named_by_connection += [token.strip().lower() for token in value.split(b",")]
+        elif fate is not Fate.DROP:
+            _read(found, fate, line)
+    if found.chunked and found.content_length is not None:
+        raise BadHeaders("both Content-Length and Transfer-Encoding")  # RFC 9112 6.1
+    if named_by_connection:
+        _drop_named(found, named_by_connection)
+    return found
+
+
+def _read(found: Scan, fate: Fate, line: Header) -> None:
+    value = line[1]
+    match fate:
+        case Fate.AUTHORIZATION:
+            found.authorizations.append(value)
+        case Fate.CONTENT_LENGTH:
+            if not value.isdigit() or found.content_length not in (None, value):
+                raise BadHeaders("conflicting or malformed Content-Length")  # RFC 9112 6.3
+            found.content_length = value
+        case Fate.TRANSFER_ENCODING:
+            if found.chunked or value.strip().lower() != b"chunked":
+                raise BadHeaders("a transfer coding other than one final chunked")
+            found.chunked = True
+        case Fate.FORWARDED_FOR:
+            found.forwarded_for.append(value)
+        case Fate.FORWARDED_PROTO:
+            found.forwarded_proto = value
+        case Fate.FORWARDED_HOST:
+            found.forwarded_host = value
+        case Fate.FORWARDED_PORT:
+            found.forwarded_port = value
+        case Fate.FORWARDED_PREFIX:
+            found.forwarded_prefix = value
+        case Fate.REQUEST_ID:
+            found.request_id = value
+        case Fate.OVERRIDE:
+            found.overrides.append(line)
+        case _:  # Expect is answered by our server, hop by hop (RFC 9110 10.1.1)
+            pass
+
+
+# What Connection says on nearly every request; none of it names a header that passes.
+_USUAL_OPTIONS = frozenset((b"keep-alive", b"close", b"upgrade", b"te", b""))
+
+
+def _drop_named(found: Scan, named: list[bytes]) -> None:
+    """Take out what Connection names. Ours are set after this, so none of them can be named away
+    (CVE-2022-31813, CVE-2024-45410)."""
+    unusual = set(named) - _USUAL_OPTIONS
+    if unusual:
+        found.passing[:] = [line for line in found.passing if line[0] not in unusual]
+        if b"authorization" in unusual:
+            found.authorizations.clear()
+
+
+# Response headers that end here; Connection may name more.
+def response_headers(headers: list[Header]) -> list[Header]:
+    """An upstream's answer headers without the hop-by-hop ones, in their order, as lines."""
+    named: set[bytes] = set()
+    kept = []
+    for line in headers:
+        name = line[0].lower()
+        if name not in HOP_BY_HOP:
+            kept.append(line)
+        elif name == b"connection":
+            named.update(token.strip().lower() for token in line[1].split(b","))
+    unusual = named - _USUAL_OPTIONS
+    return [line for line in kept if line[0].lower() not in unusual] if unusual else kept

@@ -1,0 +1,88 @@
+"""How one path can be read by one server or another, and which paths nobody may send.
+
+Knows bytes of a target only; must not know rules, routes or users.
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+
+class BadPath(Exception):
+    """A target that is malformed or whose meaning depends on who reads it: 400."""
+
+
+# Nothing to decode, no dot segment, no parameter, no backslash, no empty segment: one reading.
+_PLAIN = re.compile(
+    rb"/(?:(?!\.{1,2}(?:/|\Z))[A-Za-z0-9\-._~!$&'()*+,=:@|^`\"<>{}\[\]]+(?:/|\Z))*", re.ASCII
+)
+# RFC 3986 has no raw control byte, space, `#` or non-ASCII byte in a request target.
+_RAW_BAD = re.compile(rb"[\x00-\x20\x7f-\xff#]")
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+# Bytes that no reading may contain, and overlong UTF-8 of `.`, `/` and `\`.
+_NEVER = re.compile(
+    rb"[\x00\r\n]|[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}"
+)
+_PARAMETERS = re.compile(rb";[^/]*")
+_SLASHES = re.compile(rb"/{2,}")
+_DOTS = (b".", b"..")
+
+# Decoded twice, each with three further ways to read it: a path that needs more is an attack.
+_READINGS_LIMIT = 64
+_DECODINGS = 2
+
+
+def check_target(target: bytes) -> None:
+    """Raise BadPath for raw bytes that no request target holds."""
+    if _RAW_BAD.search(target):
+        raise BadPath("the request target holds a raw byte that must be encoded")
+
+
+def readings(path: bytes) -> frozenset[bytes]:
+    """Every other way to read a raw path; empty when there is only one.
+
+    Raises BadPath for a path that is refused whatever the rules say: an incomplete escape, NUL,
+    CR or LF in any decoding, a dot segment in any spelling.
+    """
+    if _PLAIN.fullmatch(path):
+        return frozenset()
+    if not path.startswith(b"/"):
+        raise BadPath("the path does not begin with a slash")
+    if _BROKEN_ESCAPE.search(path):
+        raise BadPath("the path holds a % without two hexadecimal digits")
+    seen = _all_readings(path)
+    for reading in seen:
+        _refuse_hidden(reading)
+    return frozenset(seen - {path})
+
+
+def _all_readings(path: bytes) -> set[bytes]:
+    """The closure of decoding (twice at most), `\\` as `/`, parameters removed, slashes merged."""
+    todo = [(path, 0)]
+    seen = set(todo)
+    while todo:
+        reading, decodings = todo.pop()
+        for following in _next_readings(reading, decodings):
+            if following not in seen:
+                seen.add(following)
+                todo.append(following)
+        if len(seen) > _READINGS_LIMIT:
+            raise BadPath("the path can be read in too many ways")
+    return {reading for reading, _ in seen}
+
+
+def _next_readings(reading: bytes, decodings: int) -> list[tuple[bytes, int]]:
+    following = [
+        (reading.replace(b"\\", b"/"), decodings),
+        (_PARAMETERS.sub(b"", reading), decodings),
+        (_SLASHES.sub(b"/", reading), decodings),
+    ]
+    if decodings < _DECODINGS and b"%" in reading:
+        following.append((unquote_to_bytes(reading), decodings + 1))
+    return following
+
+
+def _refuse_hidden(reading: bytes) -> None:
+    if _NEVER.search(reading):
+        raise BadPath("the path holds an encoded control byte or an overlong encoding")
+    if any(segment in _DOTS for segment in reading.split(b"/")):
+        raise BadPath("the path holds a dot segment")

@@ -1,0 +1,304 @@
+"""One connection to an upstream: an exchange at a time, bytes streamed as they come.
+
+Knows HTTP/1.1 framing through llhttp; must not know users, rules, or who reads the answer. The
+reader is a `Sink`; it is called from the event loop and must not block.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import httptools
+
+from proxy.upstream.failures import (
+    ConnectionLost,
+    InvalidAnswer,
+    ResponseTimeout,
+    UpstreamFailure,
+)
+
+Header = tuple[bytes, bytes]
+
+# llhttp has no bound of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to
+# more than 10 MiB. Big enough for any cookie jar an application sets in one answer.
+HEAD_LIMIT_BYTES = 256 * 1024
+
+
+class Sink(Protocol):
+    """Who reads an answer. Order: `on_head`, any `on_body`, then `on_end`; or `on_failure`, once,
+    at any point. After `on_end` or `on_failure` nothing more is called."""
+
+    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None: ...
+    def on_body(self, data: bytes) -> None: ...
+    def on_end(self) -> None: ...
+    def on_failure(self, failure: UpstreamFailure) -> None: ...
+    def on_writable(self) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """A pooled connection. `begin` starts an exchange; the pool's `release` gets it back after.
+
+    `reused` tells whether an earlier exchange went over it, so that its silent end before any
+    byte of an answer may be a keep-alive race rather than a refusal (RFC 9112 9.3.1).
+    """
+
+    __slots__ = (
+        "_body_bytes",
+        "_complete",
+        "_deadline",
+        "_head_bytes",
+        "_headers",
+        "_idle_timeout_s",
+        "_keep_alive",
+        "_length",
+        "_loop",
+        "_no_body",
+        "_parser",
+        "_raw",
+        "_reading",
+        "_reason",
+        "_release",
+        "_request_ended",
+        "_response_timeout_s",
+        "_sink",
+        "answered",
+        "idle_since",
+        "reused",
+        "transport",
+        "writable",
+    )
+
+    def __init__(self, release: Callable[["Connection", bool], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._release = release
+        self._sink: Sink | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self.transport: asyncio.Transport | None = None
+        self.reused = False
+        self.writable = True
+        self.idle_since = 0.0
+        self._reading = True
+
+    # An exchange, as its carrier drives it
+
+    def begin(
+        self,
+        sink: Sink,
+        head: bytes,
+        *,
+        no_body: bool,
+        ended: bool,
+        response_timeout_s: float,
+        idle_timeout_s: float,
+    ) -> None:
+        """Send a request head. `no_body`: the answer has none whatever it says (HEAD).
+
+        `ended`: no request body follows.
+        """
+        assert self.transport is not None and self._sink is None
+        self._sink = sink
+        self._no_body = no_body
+        self._request_ended = ended
+        self._response_timeout_s = response_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._deadline = self._loop.time() + (response_timeout_s if ended else idle_timeout_s)
+        self.answered = self._complete = self._keep_alive = self._raw = False
+        self._head_bytes = self._body_bytes = 0
+        self._length = -1
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
+        self.transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the request's body. Wait for `on_writable` while `writable` is false."""
+        if self._sink is not None and self.transport is not None:
+            self._wait_for(self._idle_timeout_s)
+            self.transport.write(data)
+
+    def end_request(self) -> None:
+        """The request's body is whole; from now on the upstream has its time to answer."""
+        self._request_ended = True
+        if self._sink is not None and not self.answered:
+            self._wait_for(self._response_timeout_s)
+
+    def pause_reading(self) -> None:
+        """Let the upstream wait: the client is slower than it."""
+        if self._reading and self.transport is not None:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._reading and self.transport is not None:
+            self._reading = True
+            self._wait_for(self._idle_timeout_s)
+            self.transport.resume_reading()
+
+    def abandon(self) -> None:
+        """End an exchange that nobody wants any more; the upstream sees the connection close."""
+        self._sink = None
+        self.close()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def is_usable(self) -> bool:
+        """True while an exchange can begin."""
+        return self.transport is not None and not self.transport.is_closing()
+
+    def check_deadline(self, now: float) -> None:
+        """Called by the pool's sweep: fail the exchange whose upstream has been silent too long.
+
+        A paused upstream is not silent; it waits for the client.
+        """
+        if self._sink is not None and self._reading and now > self._deadline:
+            what = "data" if self.answered else "answer"
+            self._fail(ResponseTimeout(f"the upstream sent no {what} in time"))
+
+    def _wait_for(self, seconds: float) -> None:
+        self._deadline = self._loop.time() + seconds
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._sink is None:
+            self.close()  # bytes that nobody asked for answer no request
+        elif self._raw:
+            self._pass_raw(data)
+        else:
+            self._parse(data)
+        if self._complete and self._sink is not None:
+            self._finish()
+
+    def _parse(self, data: bytes) -> None:
+        assert self._parser is not None
+        if not self.answered:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
+            self._keep_alive = False
+            self._parser = None
+            if not self._complete:
+                self._fail(InvalidAnswer(f"the upstream's answer is not valid HTTP/1: {fault}"))
+            return
+        if not self.answered and self._head_bytes > HEAD_LIMIT_BYTES:
+            self._fail(InvalidAnswer("the upstream's answer head is too large"))
+        elif self.answered and not self._complete:
+            self._wait_for(self._idle_timeout_s)
+            self._raw = self._length >= 0
+
+    def _pass_raw(self, data: bytes) -> None:
+        """The rest of a body of known length needs counting, not parsing."""
+        assert self._sink is not None
+        self._wait_for(self._idle_timeout_s)
+        left = self._length - self._body_bytes
+        if len(data) > left:
+            self._keep_alive = False
+            data = data[:left]
+        self._body_bytes += len(data)
+        self._sink.on_body(data)
+        if self._body_bytes == self._length:
+            self._parser = None  # it still waits for the bytes that it was not shown
+            self._complete = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        if self._sink is None:
+            self._release(self, False)
+        elif self.answered and exc is None and self._ends_with_close():
+            self._keep_alive = False
+            self._finish()
+        else:
+            self._fail(ConnectionLost("the upstream closed the connection before its answer ended"))
+
+    def _ends_with_close(self) -> bool:
+        """True for a body framed by the connection's end (RFC 9112 6.3, last case)."""
+        return self._length < 0 and not any(
+            name.lower() == b"transfer-encoding" for name, _ in self._headers
+        )
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self._sink is not None:
+            self._sink.on_writable()
+
+    # llhttp's callbacks: they note and pass on; an exception in one makes the answer invalid
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise InvalidAnswer("bytes after the end of the answer")
+        self._headers: list[Header] = []
+        self._reason = b""
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.answered:  # afterwards they are trailers, which end here
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None and self._sink is not None
+        status = self._parser.get_status_code()
+        if status == 101:
+            raise InvalidAnswer("the upstream switched protocols unasked")
+        if status < 200:
+            return
+        self._length = _content_length(self._headers)
+        self.answered = True
+        self._keep_alive = self._parser.should_keep_alive()
+        self._sink.on_head(status, self._reason, self._headers)
+        if self._no_body:
+            self._complete = True
+            self._parser = None  # it would wait for a body that never comes
+
+    def on_body(self, data: bytes) -> None:
+        assert self._sink is not None
+        if self._complete:
+            raise InvalidAnswer("a body where none can be")
+        self._body_bytes += len(data)
+        self._sink.on_body(data)
+
+    def on_message_complete(self) -> None:
+        self._complete = self._complete or self.answered
+
+    # Ends
+
+    def _finish(self) -> None:
+        sink, self._sink = self._sink, None
+        alive = self._keep_alive and self._request_ended and self.is_usable()
+        if alive:
+            self.reused = True
+            self.resume_reading()
+        else:
+            self.close()  # an answer before the request was whole: the rest is not sent
+        self._release(self, alive)
+        if sink is not None:
+            sink.on_end()
+
+    def _fail(self, failure: UpstreamFailure) -> None:
+        sink, self._sink = self._sink, None
+        self.close()
+        self._release(self, False)
+        if sink is not None:
+            sink.on_failure(failure)
+
+
+def _content_length(headers: list[Header]) -> int:
+    """The body's length, or -1. Raises InvalidAnswer for a coding that only its sender can undo."""
+    length = -1
+    for name, value in headers:
+        size = len(name)
+        if size == 14 and name.lower() == b"content-length":
+            length = int(value)
+        elif size == 17 and name.lower() == b"transfer-encoding":
+            if value.lower() != b"chunked":
+                raise InvalidAnswer("a transfer coding that was not asked for")
+    return length
