@@ -1,0 +1,275 @@
+"""A calendar server that nobody here wrote, reached through Doorward and by nothing else.
+
+The configuration files are those of examples/radicale/; only ports and folders are changed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "radicale"
+DOORWARD = Path(sys.executable).with_name("doorward")
+READY_WITHIN_S = 30
+PASSWORDS = {"alice": "correct horse battery staple", "bob": "a rather different password"}
+
+EVENT = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//example//EN
+BEGIN:VEVENT
+UID:tea-with-bob
+DTSTAMP:20260102T030405Z
+DTSTART:20260105T150000Z
+DTEND:20260105T160000Z
+SUMMARY:Tea with Bob
+END:VEVENT
+END:VCALENDAR
+""".replace("\n", "\r\n")
+
+IN_JANUARY = """<?xml version="1.0"?>
+<C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav">
+<D:prop><D:getetag/><C:calendar-data/></D:prop>
+<C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT">
+<C:time-range start="20260101T000000Z" end="20260201T000000Z"/>
+</C:comp-filter></C:comp-filter></C:filter>
+</C:calendar-query>"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(command: list[str], log: Path, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, cwd=cwd) as child:
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def wait_until_answered(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while child.poll() is None and time.monotonic() < deadline:
+        try:
+            httpx.get(url, timeout=2, trust_env=False)
+            return
+        except httpx.TransportError:
+            time.sleep(0.05)  # a process starts in its own time; no clock of ours moves it
+    pytest.fail(f"{url} was not served; the log says:\n{log.read_text()[-4000:]}")
+
+
+@dataclass(frozen=True)
+class House:
+    """Radicale and the Doorward in front of it."""
+
+    public: str
+    radicale: str
+    config: Path
+
+    def visitor(self) -> httpx.Client:
+        return httpx.Client(base_url=self.public, trust_env=False, timeout=20)
+
+    def logged_in(self, name: str) -> httpx.Client:
+        visitor = self.visitor()
+        login = {"username": name, "password": PASSWORDS[name]}
+        assert visitor.post("/xhr/login", json=login).status_code == 200
+        return visitor
+
+
+def write_config(folder: Path, public_port: int, radicale_port: int) -> Path:
+    settings = yaml.safe_load((EXAMPLE / "doorward.yaml").read_text())
+    settings["listen"] = f"127.0.0.1:{public_port}"
+    settings["admin_listen"] = "off"
+    settings["routes"][0]["upstream"] = f"http://127.0.0.1:{radicale_port}"
+    path = folder / "doorward.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def add_user(name: str, config: Path) -> None:
+    command = [
+        os.fspath(DOORWARD),
+        "user",
+        "add",
+        name,
+        "--password-stdin",
+        "-c",
+        os.fspath(config),
+    ]
+    subprocess.run(command, input=PASSWORDS[name] + "\n", text=True, check=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("radicale")
+    radicale_port, public_port = free_port(), free_port()
+    config = write_config(folder, public_port, radicale_port)
+    for name in PASSWORDS:
+        add_user(name, config)
+    radicale = [sys.executable, "-m", "radicale", "--config", os.fspath(EXAMPLE / "radicale.conf")]
+    radicale += ["--server-hosts", f"127.0.0.1:{radicale_port}"]
+    doorward = [os.fspath(DOORWARD), "serve", "-c", os.fspath(config)]
+    house = House(f"http://127.0.0.1:{public_port}", f"http://127.0.0.1:{radicale_port}", config)
+    with ExitStack() as stack:
+        for name, command, url in (
+            ("radicale", radicale, house.radicale),
+            ("doorward", doorward, house.public + "/.doorward/healthz"),
+        ):
+            log = folder / f"{name}.log"
+            child = stack.enter_context(running(command, log, cwd=folder))
+            wait_until_answered(url, child, log)
+        yield house
+
+
+def propfind(client: httpx.Client, path: str, *headers: tuple[str, str]) -> httpx.Response:
+    return client.request("PROPFIND", path, headers=[("Depth", "1"), *headers])
+
+
+def session_cookie(client: httpx.Client) -> dict[str, str]:
+    """What a thief of the cookie would replay after the browser has forgotten it."""
+    return {"Cookie": f"doorward={client.cookies['doorward']}"}
+
+
+@pytest.fixture(scope="module")
+def diaries(house: House) -> House:
+    """Alice and Bob have a calendar each, made through the proxy."""
+    for name in PASSWORDS:
+        with house.logged_in(name) as user:
+            assert user.request("MKCALENDAR", f"/{name}/diary/").status_code == 201
+    return house
+
+
+def test_without_a_login_nothing_of_the_calendar_server_is_seen(house: House) -> None:
+    with house.visitor() as stranger:
+        for method in ("GET", "PROPFIND", "OPTIONS", "MKCALENDAR", "PUT", "DELETE"):
+            refused = stranger.request(method, "/alice/", headers={"X-Remote-User": "alice"})
+            assert refused.status_code == 401, method
+            assert "DAV" not in refused.headers
+            assert refused.json()["login"].startswith("/.doorward/login")
+
+
+def test_alice_keeps_a_calendar_through_the_proxy(house: House) -> None:
+    with house.logged_in("alice") as alice:
+        assert alice.request("MKCALENDAR", "/alice/plans/").status_code == 201
+
+        headers = {"Content-Type": "text/calendar; charset=utf-8", "If-None-Match": "*"}
+        stored = alice.put("/alice/plans/tea.ics", content=EVENT, headers=headers)
+        assert stored.status_code == 201
+        again = alice.put("/alice/plans/tea.ics", content=EVENT, headers=headers)
+        assert again.status_code == 412, "preconditions reach the calendar server"
+
+        listed = propfind(alice, "/alice/plans/")
+        assert listed.status_code == 207
+        assert "/alice/plans/tea.ics" in listed.text
+
+        report = alice.request(
+            "REPORT", "/alice/plans/", content=IN_JANUARY, headers={"Depth": "1"}
+        )
+        assert report.status_code == 207
+        assert "SUMMARY:Tea with Bob" in report.text
+        assert stored.headers["etag"] in report.text.replace("&quot;", '"')
+
+        # The calendar server compares the destination with the host that the client asked for.
+        moved = alice.request(
+            "MOVE",
+            "/alice/plans/tea.ics",
+            headers={"Destination": f"{house.public}/alice/plans/late%20tea.ics"},
+        )
+        assert moved.status_code == 201
+        read = alice.get("/alice/plans/late%20tea.ics")
+        assert read.status_code == 200
+        assert "Tea with Bob" in read.text
+
+        assert alice.delete("/alice/plans/").status_code == 200
+        assert alice.get("/alice/plans/late%20tea.ics").status_code == 404
+
+
+def test_alice_cannot_read_what_is_bobs(diaries: House) -> None:
+    with diaries.logged_in("bob") as bob, diaries.logged_in("alice") as alice:
+        assert propfind(bob, "/bob/diary/").status_code == 207
+        assert propfind(alice, "/bob/").status_code == 403
+        assert propfind(alice, "/bob/diary/").status_code == 403
+        assert alice.put("/bob/diary/tea.ics", content=EVENT).status_code == 403
+
+
+FORGERIES = [
+    [("X-Remote-User", "bob")],
+    [("x-remote-user", "bob")],
+    [("X-REMOTE-USER", "bob")],
+    [("X_Remote_User", "bob")],  # WSGI folds it into the same variable
+    [("X-Remote_User", "bob")],
+    [("x_remote-user", "bob")],
+    [("X-Remote-User", "bob"), ("X-Remote-User", "bob")],
+    [("X-Remote-User", "alice"), ("X_Remote_User", "bob")],
+    [("X-Remote-User", "bob"), ("Connection", "keep-alive, X-Remote-User")],
+    [("X-Remote-User", "")],
+    [("Authorization", "Basic Ym9iOmJvYg==")],  # bob:bob
+    [("Remote-User", "bob")],
+]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=str)
+def test_a_header_of_the_client_makes_nobody_of_alice_but_alice(
+    diaries: House, forgery: list[tuple[str, str]]
+) -> None:
+    with diaries.logged_in("alice") as alice:
+        assert propfind(alice, "/bob/diary/", *forgery).status_code == 403
+        assert propfind(alice, "/alice/diary/", *forgery).status_code == 207
+
+
+@pytest.mark.parametrize("forgery", FORGERIES, ids=str)
+def test_a_header_of_the_client_makes_nobody_somebody(
+    diaries: House, forgery: list[tuple[str, str]]
+) -> None:
+    with diaries.visitor() as stranger:
+        assert propfind(stranger, "/bob/diary/", *forgery).status_code == 401
+
+
+def test_logging_out_over_the_api_ends_it(diaries: House) -> None:
+    with diaries.logged_in("alice") as alice:
+        stolen = session_cookie(alice)
+        assert propfind(alice, "/alice/diary/").status_code == 207
+        assert alice.post("/xhr/logout").status_code == 204
+        assert propfind(alice, "/alice/diary/").status_code == 401
+    with diaries.visitor() as thief:
+        assert propfind(thief, "/alice/diary/", *stolen.items()).status_code == 401
+
+
+def test_a_browser_logs_in_by_the_form_and_out_again(diaries: House) -> None:
+    with diaries.visitor() as browser:
+        browser.headers["Origin"] = diaries.public
+        navigation = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
+        asked = browser.get("/alice/diary/", headers=navigation)
+        assert asked.status_code == 303
+        assert asked.headers["location"].startswith("/.doorward/login?rd=")
+
+        form = {"username": "alice", "password": PASSWORDS["alice"], "remember": "on"}
+        welcomed = browser.post(asked.headers["location"], data=form)
+        assert welcomed.status_code == 303
+        assert welcomed.headers["location"] == "/alice/diary/"
+        assert propfind(browser, "/alice/diary/").status_code == 207
+
+        stolen = session_cookie(browser)
+        assert browser.post("/.doorward/logout").status_code in (200, 303)
+        assert propfind(browser, "/alice/diary/").status_code == 401
+    with diaries.visitor() as thief:
+        assert propfind(thief, "/alice/diary/", *stolen.items()).status_code == 401
