@@ -1,0 +1,44 @@
+"""Knows what a deployer sets: the YAML file, the environment, secret files, as frozen models.
+It must not know any other part of Doorward."""
+
+from proxy.settings.access import Access, ConfigUser, Route, Rule, Timeouts
+from proxy.settings.addresses import Listen, Network, Upstream
+from proxy.settings.dialects import (
+    DialectAlekeagle,
+    DialectDatepoll,
+    DialectRocketchat,
+    Dialects,
+    DialectXhr,
+    Rate,
+)
+from proxy.settings.faults import Fault, InvalidSettings
+from proxy.settings.load import find_config_file, load_settings, settings_from
+from proxy.settings.models import Email, Limits, Regulation, SecondFactor, Sessions, Settings
+
+__all__ = [
+    "Access",
+    "ConfigUser",
+    "DialectAlekeagle",
+    "DialectDatepoll",
+    "DialectRocketchat",
+    "DialectXhr",
+    "Dialects",
+    "Email",
+    "Fault",
+    "InvalidSettings",
+    "Limits",
+    "Listen",
+    "Network",
+    "Rate",
+    "Regulation",
+    "Route",
+    "Rule",
+    "SecondFactor",
+    "Sessions",
+    "Settings",
+    "Timeouts",
+    "Upstream",
+    "find_config_file",
+    "load_settings",
+    "settings_from",
+]

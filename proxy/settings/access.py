@@ -1,0 +1,119 @@
+"""Knows the settings of routes, access rules and the configuration file's users.
+It must not decide by them; the gate and the accounts do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import model_validator
+
+from proxy.settings.faults import Wrong
+from proxy.settings.fields import (
+    Duration,
+    EmailAddress,
+    Group,
+    Host,
+    Listed,
+    Method,
+    NetworkRange,
+    PasswordHash,
+    RoutePath,
+    RulePath,
+    Section,
+    Switch,
+    Text,
+    Unless,
+    UpstreamUrl,
+    Username,
+    key,
+    one_of,
+    required,
+)
+
+IDENTITY_PRESETS = ("remote-user", "x-forwarded", "x-remote")
+REQUIREMENTS = ("deny", "public", "authenticated", "two_factor")
+
+Preset = Annotated[str, one_of(*IDENTITY_PRESETS)]
+Requirement = Annotated[
+    Literal["deny", "public", "authenticated", "two_factor"], one_of(*REQUIREMENTS)
+]
+Groups = Annotated[tuple[Group, ...], Listed()]
+# In a rule an empty list would be a condition that is always met, or never: it is refused.
+Demanded = Annotated[tuple[Group, ...], Listed(least=1)]
+
+
+class Timeouts(Section):
+    connect: Duration = key("5s", "How long an upstream may take to accept a connection.")
+    response: Duration = key("60s", "How long until the head of its response has come.")
+    idle: Duration = key("5m", "How long either side may be silent after that.")
+
+
+class Route(Section):
+    host: Annotated[Host | None, Unless()] = key(
+        None,
+        "Host it is for, exact or *.example.com; left out: all.",
+        validate_default=False,
+    )
+    path: RoutePath = key("/", "Path it is for, with everything beneath it.")
+    upstream: Annotated[tuple[UpstreamUrl, ...], Listed(least=1)] = required(
+        "Where it leads: http://, https://, unix:/run/app.sock, or a list of them."
+    )
+    identity: Annotated[tuple[Preset, ...], Listed(off=True)] = key(
+        ["remote-user"],
+        "Header presets that name the user: remote-user, x-forwarded, x-remote.",
+    )
+    timeouts: Timeouts = key({}, "How long the upstream is waited for.")
+
+
+class Rule(Section):
+    path: Annotated[RulePath | None, Unless()] = key(
+        None, "Path it is for; * is one segment, /* at the end all beneath.", validate_default=False
+    )
+    host: Annotated[tuple[Host, ...], Listed(least=1)] = key(
+        (), "Hosts it is for, exact or *.example.com.", validate_default=False
+    )
+    methods: Annotated[tuple[Method, ...], Listed(least=1)] = key(
+        (), "Methods it is for, in upper case.", validate_default=False
+    )
+    networks: Annotated[tuple[NetworkRange, ...], Listed(least=1)] = key(
+        (), "Networks the client must be in for it to apply.", validate_default=False
+    )
+    require: Requirement = key(
+        "authenticated", "What it demands: deny, public, authenticated or two_factor."
+    )
+    groups: Demanded = key((), "Groups, one of which the user must be in.", validate_default=False)
+    users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
+        (), "Users, one of whom it must be.", validate_default=False
+    )
+    roles: Demanded = key((), "Roles, one of which the user must have.", validate_default=False)
+
+    @model_validator(mode="after")
+    def _one_mind(self) -> Rule:
+        demanding = self.require in {"authenticated", "two_factor"}
+        for name in () if demanding else ("groups", "users", "roles"):
+            if getattr(self, name):
+                hint = f"remove {name}, or require authenticated"
+                raise Wrong(f"says nothing beside require: {self.require}", hint, key=name)
+        return self
+
+
+class Access(Section):
+    default: Requirement = key(
+        "authenticated",
+        "What is demanded where no rule applies: deny, public, authenticated or two_factor.",
+    )
+    rules: Annotated[tuple[Rule, ...], Listed(single=False)] = key(
+        [], "Rules, of which the first that applies decides."
+    )
+
+
+class ConfigUser(Section):
+    username: Username = required("Name to log in with, 1 to 190 characters.")
+    password_hash: PasswordHash = required("What `doorward hash-password` prints.")
+    super_admin: Switch = key(False, "Whether this user may do everything an administrator may.")
+    groups: Groups = key([], "Groups the user is in.")
+    roles: Groups = key([], "Roles the user has.")
+    email: Annotated[EmailAddress | None, Unless(empty=None)] = key(
+        None, "The user's e-mail address, taken as verified."
+    )
+    name: Annotated[Text | None, Unless(empty=None)] = key(None, "Name to show.")

@@ -1,0 +1,159 @@
+"""Knows what must hold between settings that are each valid alone.
+It must not parse; each check takes settings and yields the places that are wrong, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
+
+from proxy.settings.access import Route
+from proxy.settings.addresses import Listen, Upstream
+from proxy.settings.faults import KeyPath, Wrong, dotted
+from proxy.settings.models import Settings
+from proxy.settings.names import normalise
+
+Found = Iterator[tuple[KeyPath, Wrong]]
+_EVERYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+def some_route(settings: Settings) -> Found:
+    if not settings.routes:
+        hint = "name the application to protect: routes: [{upstream: http://127.0.0.1:9000}]"
+        yield ("routes",), Wrong("there is no route", hint)
+
+
+def public_url_given(settings: Settings) -> Found:
+    unnamed = settings.listen.is_unix or settings.listen.is_everywhere
+    if unnamed and "public_url" not in settings.model_fields_set:
+        hint = "write what people type, such as https://wiki.example.com"
+        yield ("public_url",), Wrong(f"is required, as listen is {settings.listen}", hint)
+
+
+def listeners_apart(settings: Settings) -> Found:
+    if settings.admin_listen and _clash(settings.listen, settings.admin_listen):
+        yield ("admin_listen",), Wrong("takes the place of listen", "give it another port, or off")
+
+
+def _clash(one: Listen, other: Listen) -> bool:
+    if one.is_unix or other.is_unix:
+        return one == other
+    overlap = one.host == other.host or one.is_everywhere or other.is_everywhere
+    return overlap and one.port == other.port != 0
+
+
+def proxies_few(settings: Settings) -> Found:
+    for number, network in enumerate(settings.trusted_proxies):
+        if network in _EVERYBODY and not settings.listen.is_local:
+            message = f"{network} lets every client say who it is"
+            yield ("trusted_proxies", number), Wrong(message, "name the proxies in front of it")
+
+
+def routes_differ(settings: Settings) -> Found:
+    first: dict[tuple[str | None, str], int] = {}
+    for number, route in enumerate(settings.routes):
+        earlier = first.setdefault((route.host, route.path), number)
+        if earlier != number:
+            message = f"has the host and path of routes[{earlier}]"
+            yield ("routes", number), Wrong(message, "change one, or remove it")
+
+
+def upstreams_differ(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        for position, upstream in enumerate(route.upstream):
+            if upstream in route.upstream[:position]:
+                yield ("routes", number, "upstream", position), Wrong("is given twice")
+            if _is_ours(upstream, settings):
+                place = _upstream_place(number, route, position)
+                yield place, Wrong("is where Doorward itself listens", "name the application")
+
+
+def _upstream_place(number: int, route: Route, position: int) -> KeyPath:
+    place: KeyPath = ("routes", number, "upstream")
+    return (*place, position) if len(route.upstream) > 1 else place
+
+
+def _is_ours(upstream: Upstream, settings: Settings) -> bool:
+    for listen in (settings.listen, settings.admin_listen):
+        if listen is None or upstream.scheme == "https":
+            continue
+        theirs = Listen(upstream.host, upstream.port, upstream.path)
+        if theirs == listen or (theirs.is_local and _clash(listen, theirs)):
+            return True
+    return False
+
+
+def cookie_possible(settings: Settings) -> Found:
+    cookie = settings.sessions.cookie
+    https = settings.public_origin.startswith("https:")
+    if cookie.secure is True and not https:
+        hint = "write auto, or give public_url as https://"
+        message = "browsers drop such a cookie, as public_url is http"
+        yield ("sessions", "cookie", "secure"), Wrong(message, hint)
+    elif cookie.same_site == "none" and not settings.secure_cookies:
+        hint = "write lax, or give public_url as https:// and leave secure at auto"
+        message = "browsers take none from secure cookies only"
+        yield ("sessions", "cookie", "same_site"), Wrong(message, hint)
+
+
+def users_differ(settings: Settings) -> Found:
+    first: dict[str, int] = {}
+    for number, user in enumerate(settings.users):
+        earlier = first.setdefault(normalise(user.username), number)
+        if earlier != number:
+            message = f"is the name of users[{earlier}] too, however it is spelt"
+            yield ("users", number, "username"), Wrong(message)
+
+
+def emails_differ(settings: Settings) -> Found:
+    first: dict[str, int] = {}
+    names = {normalise(user.username): number for number, user in enumerate(settings.users)}
+    for number, user in enumerate(settings.users):
+        if user.email is None:
+            continue
+        address = normalise(user.email)
+        if first.setdefault(address, number) != number:
+            message = f"is the address of users[{first[address]}] too"
+            yield ("users", number, "email"), Wrong(message)
+        if names.get(address, number) != number:
+            message = f"is the name of users[{names[address]}]"
+            yield ("users", number, "email"), Wrong(message, "whose login would it be?")
+
+
+def key_files_differ(settings: Settings) -> Found:
+    for number, path in enumerate(settings.secret_files):
+        if path in settings.secret_files[:number]:
+            yield ("secret_files", number), Wrong("is given twice")
+
+
+# A check, and the settings it reads. It is left out when one of them is faulty itself: what it
+# would find could come from the default that stands in for that one.
+CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
+    (public_url_given, ("listen", "public_url")),
+    (listeners_apart, ("listen", "admin_listen")),
+    (proxies_few, ("listen",)),
+    (key_files_differ, ()),
+    (some_route, ("routes",)),
+    (routes_differ, ("routes",)),
+    (upstreams_differ, ("listen", "admin_listen")),
+    (users_differ, ()),
+    (emails_differ, ()),
+    (cookie_possible, ("listen", "public_url", "sessions.cookie")),
+)
+
+
+def run(settings: Settings, faulty: frozenset[str]) -> Iterator[tuple[KeyPath, Wrong]]:
+    """Yields what does not hold. `faulty` are the dotted keys already found wrong."""
+    for check, reads in CHECKS:
+        if not any(_beneath(key, read) for key in faulty for read in reads):
+            yield from check(settings)
+
+
+def _beneath(key: str, read: str) -> bool:
+    return key == read or key.startswith((f"{read}.", f"{read}[")) or read.startswith(f"{key}.")
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """Yields what is odd, but may be meant."""
+    if settings.public_origin.startswith("https:") and not settings.secure_cookies:
+        place = dotted(("sessions", "cookie", "secure"))
+        yield f"{place}: false on https lets the cookie travel over http as well"

@@ -1,0 +1,58 @@
+"""Knows how a wrong setting is told: one printable line saying where, what and what to do.
+It must not know which settings there are, nor hold a value that could be a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# A place in the document: mapping keys and list positions from the top.
+KeyPath = tuple[str | int, ...]
+
+
+def dotted(path: KeyPath) -> str:
+    """Returns the place as people write it: `routes[0].upstream`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def printable(text: str, limit: int = 400) -> str:
+    """Returns the text on one line, control characters escaped, cut at `limit` characters."""
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong. `source` is the file as it was named, or an environment variable."""
+
+    key: str
+    line: int | None
+    message: str
+    hint: str | None = None
+    source: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.source}:{self.line}" if self.source and self.line else self.source
+        text = ": ".join(part for part in (place, self.key, self.message) if part)
+        return printable(f"{text}; {self.hint}" if self.hint else text)
+
+
+class InvalidSettings(Exception):
+    """Everything that is wrong with the settings, at once."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class Wrong(ValueError):
+    """A value that cannot be taken. `key` names the part of it that is meant, if not the whole."""
+
+    def __init__(self, message: str, hint: str | None = None, key: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.key = key

@@ -1,0 +1,178 @@
+"""Knows every setting: its name, default, meaning, in the order of config/doorward.yaml.
+It must not read files or the environment; load.py does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import PrivateAttr
+
+from proxy.settings import addresses, unbuilt
+from proxy.settings.access import Access, ConfigUser, Route
+from proxy.settings.dialects import Dialects
+from proxy.settings.faults import Wrong
+from proxy.settings.fields import (
+    Duration,
+    DurationOrZero,
+    EmailAddress,
+    Listed,
+    Listener,
+    NetworkRange,
+    Parsed,
+    Place,
+    PublicUrl,
+    Section,
+    SmtpUrl,
+    StorageUrl,
+    Switch,
+    Unless,
+    key,
+    required,
+    size_from,
+    whole,
+)
+from proxy.settings.values import boolean, choice, label
+
+OptionalDuration = Annotated[Duration | None, Unless("none")]
+# Below this no browser's request head would pass.
+HeaderBytes = Annotated[int, size_from(1024)]
+BodyBytes = Annotated[int, size_from(1)]
+
+
+def _secure(value: object) -> bool | str:
+    return "auto" if value == "auto" else boolean(value)
+
+
+def _issuer(value: object) -> str:
+    if ":" in (found := label(value)):
+        raise Wrong("must not contain ':', which parts issuer and user in authenticator apps")
+    return found
+
+
+class Limits(Section):
+    header_bytes: HeaderBytes = key("64KiB", "Most bytes of a request's head.")
+    header_timeout: Duration = key("10s", "How long a client may take to send it.")
+    idle_timeout: Duration = key("75s", "How long a connection without a request is kept.")
+    body_bytes: Annotated[BodyBytes | None, Unless("none")] = key(
+        "none", "Most bytes of a request's body, or none."
+    )
+
+
+class Cookie(Section):
+    same_site: Annotated[
+        Literal["lax", "strict", "none"],
+        Parsed(choice("lax", "strict", "none"), {"enum": ["lax", "strict", "none"]}),
+    ] = key("lax", "SameSite attribute: lax, strict or none.")
+    secure: Annotated[
+        bool | Literal["auto"], Parsed(_secure, {"enum": ["auto", True, False, "on", "off"]})
+    ] = key("auto", "Secure attribute: auto (when public_url is https), true or false.")
+
+
+class Sessions(Section):
+    idle_timeout: OptionalDuration = key(
+        "2h", "After how long unused a session ends that is not remembered, or none."
+    )
+    lifetime: Duration = key("24h", "How long a session lives.")
+    remember_lifetime: Duration = key("30d", "How long a remembered session lives.")
+    max_lifetime: OptionalDuration = key(
+        "none", "No session of any dialect lives longer than this, or none."
+    )
+    max_per_user: Annotated[Annotated[int, whole(1)] | None, Unless("none")] = key(
+        100, "Most sessions of one user, or none; one more ends the oldest."
+    )
+    cookie: Cookie = key({}, "Attributes of the session cookie.")
+
+
+class SecondFactor(Section):
+    issuer: Annotated[str, Parsed(_issuer, {"type": "string", "pattern": "^[^:]+$"})] = key(
+        "Doorward", "What authenticator apps show beside the user's name."
+    )
+    trust_period: DurationOrZero = key("5m", "How long a session counts as fresh after a code.")
+    remember_browser: Annotated[Duration | None, Unless("off")] = key(
+        "off", "How long a browser may skip the code at later logins, or off."
+    )
+    attempts: Annotated[int, whole(1, 1000)] = key(5, "Wrong codes until a user has to wait.")
+    lock: Duration = key("5m", "How long that wait is.")
+
+
+class Regulation(Section):
+    enabled: Switch = key(True, "Whether wrong passwords lead to a wait.")
+    attempts: Annotated[int, whole(1)] = key(5, "Wrong passwords for a user from one network.")
+    network_attempts: Annotated[int, whole(1)] = key(50, "Wrong passwords from one network.")
+    window: Duration = key("2m", "In which time they are counted.")
+    ban: Duration = key("5m", "How long the wait is.")
+
+
+class Email(Section):
+    smtp: SmtpUrl = required("Mail server, such as smtp://user:password@host:587 or smtps://host.")
+    from_: EmailAddress = required("Address that mails are sent from.", alias="from")
+
+
+class Settings(Section):
+    """All settings, valid. Build it with load_settings or settings_from."""
+
+    listen: Listener = key(
+        "127.0.0.1:8080", "Where it takes requests: host:port, [v6]:port or unix:/path."
+    )
+    public_url: PublicUrl = key(
+        "",
+        "What people type; links are built from it. Default: http:// and listen.",
+        validate_default=False,
+    )
+    admin_listen: Annotated[Listener | None, Unless("off")] = key(
+        "127.0.0.1:9090", "Where /metrics, /healthz and /readyz are, or off."
+    )
+    trusted_proxies: Annotated[tuple[NetworkRange, ...], Listed()] = key(
+        [], "Networks whose X-Forwarded-* and Forwarded are believed."
+    )
+    workers: Annotated[int, whole(1, 1024)] = key(1, "Number of processes.")
+    data_dir: Place = key("./data", "Where doorward.db and generated keys are.")
+    storage: StorageUrl = key("sqlite", "sqlite, or postgresql://user@host/database.", repr=False)
+    secret_files: Annotated[tuple[Place, ...], Listed()] = key(
+        [], "Key files: the first signs, all verify; none: one is made in data_dir."
+    )
+    routes: Annotated[tuple[Route, ...], Listed(single=False)] = key(
+        [], "What is protected: the longest host, then the longest path decides."
+    )
+    limits: Limits = key({}, "What a client may send.")
+    fast_lane: Switch = key(True, "Whether simple requests take the short way; false: none does.")
+    access: Access = key({}, "Who may pass.")
+    users: Annotated[tuple[ConfigUser, ...], Listed(single=False)] = key(
+        [], "Users of this file, read-only at run time."
+    )
+    sessions: Sessions = key({}, "Sessions of logins by page and by the xhr dialect.")
+    second_factor: SecondFactor = key({}, "Codes of authenticator apps and e-mails.")
+    regulation: Regulation = key({}, "What becomes of guessed passwords.")
+    email: Annotated[Email | None, Unless("off", empty=None)] = key(
+        None, "Mail server for codes and notices; left out: no mail.", validate_default=False
+    )
+    dialects: Dialects = key({}, "APIs for logins and sessions; each is off until named.")
+
+    _file: Path | None = PrivateAttr(default=None)
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def file(self) -> Path | None:
+        """The configuration file, if there is one."""
+        return self._file
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd, but no fault."""
+        return self._warnings
+
+    @property
+    def public_origin(self) -> str:
+        """Scheme, lower-case host and port of public_url; the scheme's own port left out."""
+        return addresses.origin(self.public_url)
+
+    @property
+    def secure_cookies(self) -> bool:
+        if self.sessions.cookie.secure == "auto":
+            return self.public_origin.startswith("https:")
+        return self.sessions.cookie.secure
+
+    def unbuilt(self) -> tuple[str, ...]:
+        """Returns the keys that were given and have no effect yet."""
+        return unbuilt.keys(self)

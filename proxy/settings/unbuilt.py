@@ -1,0 +1,58 @@
+"""Knows which settings are accepted although nothing obeys them yet.
+It must not judge them; each feature that is built takes its line out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.settings.models import Settings
+
+
+def keys(settings: Settings) -> tuple[str, ...]:
+    """Returns the keys that were given and have no effect yet, in the file's order."""
+    return tuple(key for find in _UNBUILT for key in find(settings))
+
+
+def _simple(key: str, given: Callable[[Settings], bool]) -> Callable[[Settings], Iterator[str]]:
+    def find(settings: Settings) -> Iterator[str]:
+        if given(settings):
+            yield key
+
+    return find
+
+
+def _routes(settings: Settings) -> Iterator[str]:
+    for number, route in enumerate(settings.routes):
+        if len(route.upstream) > 1:
+            yield f"routes[{number}].upstream (more than one)"
+        if any(upstream.scheme == "https" for upstream in route.upstream):
+            yield f"routes[{number}].upstream (https)"
+
+
+def _two_factor(settings: Settings) -> Iterator[str]:
+    if settings.access.default == "two_factor":
+        yield "access.default: two_factor"
+    for number, rule in enumerate(settings.access.rules):
+        if rule.require == "two_factor":
+            yield f"access.rules[{number}].require: two_factor"
+
+
+def _dialects(settings: Settings) -> Iterator[str]:
+    for name in ("alekeagle", "datepoll", "rocketchat"):
+        if getattr(settings.dialects, name) is not None:
+            yield f"dialects.{name}"
+
+
+_UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = (
+    _simple("workers", lambda s: s.workers > 1),
+    _routes,
+    _simple("limits.body_bytes", lambda s: s.limits.body_bytes is not None),
+    _two_factor,
+    _simple("sessions.max_per_user", lambda s: "max_per_user" in s.sessions.model_fields_set),
+    _simple("second_factor", lambda s: "second_factor" in s.model_fields_set),
+    _simple("regulation", lambda s: "regulation" in s.model_fields_set),
+    _simple("email", lambda s: s.email is not None),
+    _dialects,
+)
