@@ -1,0 +1,81 @@
+"""The database as one thing that is opened and closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from proxy.settings import Settings
+from proxy.storage.engine import Engine, postgresql_engine, sqlite_engine
+from proxy.storage.fault import StorageFault
+from proxy.storage.feed import FeedRows
+from proxy.storage.marker import Marker
+from proxy.storage.schema import migrate
+from proxy.storage.sessions import SessionRows
+from proxy.storage.users import UserRows
+
+SQLITE = "sqlite"
+DATABASE_FILE = "doorward.db"
+LOCK_FILE = "doorward.lock"
+MARKER_FILE = "revocations"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """What fills the core's Protocols."""
+
+    engine: Engine
+    marker: Marker
+    users: UserRows
+    sessions: SessionRows
+    feed: FeedRows
+
+    async def close(self) -> None:
+        await self.engine.close()
+        self.marker.close()
+
+
+async def open_database(settings: Settings, now: float) -> Database:
+    """The database of these settings, its tables made or brought to this release under a lock.
+
+    Raises StorageFault."""
+    return await open_storage(settings.storage, settings.data_dir)
+
+
+async def open_storage(storage: str, data_dir: Path) -> Database:
+    """As `open_database`, for the two settings that matter to it."""
+    path = data_dir / DATABASE_FILE
+    engine = sqlite_engine(path) if storage == SQLITE else postgresql_engine(storage)
+    where = str(path) if storage == SQLITE else _without_password(storage)
+    try:
+        _make_directory(data_dir)
+        fresh = await migrate(engine, where, data_dir / LOCK_FILE)
+        marker = _marker(data_dir / MARKER_FILE, fresh)
+    except BaseException:
+        await engine.close()
+        raise
+    feed = FeedRows(engine, marker)
+    return Database(engine, marker, UserRows(engine, feed), SessionRows(engine, feed), feed)
+
+
+def _make_directory(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFault(f"data_dir: {data_dir}: {error.strerror}; name another one") from error
+
+
+def _marker(path: Path, fresh: bool) -> Marker:
+    try:
+        return Marker(path, fresh)
+    except OSError as error:
+        raise StorageFault(
+            f"data_dir: {path}: {error.strerror or error}; let the user that runs Doorward write"
+            " there or name another data_dir"
+        ) from error
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,127 @@
+"""The table of sessions. It keeps, finds and ends what the core hands it and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import BindParameter, bindparam, case, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from proxy.accounts.sessions import Session
+from proxy.storage import rows
+from proxy.storage.engine import Engine
+from proxy.storage.feed import Change, FeedRows
+from proxy.storage.rows import chunks
+from proxy.storage.tables import sessions, users
+
+JOINED = select(*rows.SESSION_COLUMNS, *rows.USER_COLUMNS).join(
+    users, users.c.number == sessions.c.user_number
+)
+BY_DIGEST = JOINED.where(sessions.c.token_digest == bindparam("digest"))
+
+
+class SessionRows:
+    """Fills `proxy.accounts.sessions.SessionStore`."""
+
+    __slots__ = ("_engine", "_feed")
+
+    def __init__(self, engine: Engine, feed: FeedRows) -> None:
+        self._engine = engine
+        self._feed = feed
+
+    async def insert(
+        self, draft: Session, digest: bytes, *, replaces: int | None = None
+    ) -> Session | None:
+        async with self._feed.changing(draft.created_at) as change:
+            connection = change.connection
+            if not await _hold_user(connection, draft):
+                return None
+            iat = await _free_second(connection, draft.user.number, draft.iat)
+            values = rows.session_values(draft) | {"iat": iat, "token_digest": digest}
+            result = await connection.execute(
+                insert(sessions).values(user_number=draft.user.number, **values)
+            )
+            if replaces is not None:
+                await _end(change, [replaces], draft.created_at, "replaced")
+            assert result.inserted_primary_key is not None
+            return replace(draft, number=result.inserted_primary_key[0], iat=iat)
+
+    async def by_digest(self, digest: bytes) -> Session | None:
+        async with self._engine.reading() as connection:
+            row = (await connection.execute(BY_DIGEST, {"digest": digest})).one_or_none()
+        return None if row is None else rows.session(row)
+
+    async def end(self, number: int, now: float, by: str) -> bool:
+        async with self._feed.changing(now) as change:
+            return await _end(change, [number], now, by) > 0
+
+    async def end_all(self, user: int, now: float, by: str, but: int | None) -> int:
+        async with self._feed.changing(now) as change:
+            return await end_sessions(change, user, now, by, but)
+
+    async def list(self, user: int, now: float) -> Sequence[Session]:
+        c = sessions.c
+        query = JOINED.where(c.user_number == user, c.ended_at.is_(None), c.expires_at > now)
+        async with self._engine.reading() as connection:
+            found = await connection.execute(query.order_by(c.created_at.desc(), c.number.desc()))
+        return [s for s in map(rows.session, found) if s.ends_at() > now]
+
+    async def touch(self, used: Sequence[tuple[int, float]]) -> None:
+        if not used:
+            return
+        at: BindParameter[float] = bindparam("at")
+        last = sessions.c.last_used_at
+        query = (
+            update(sessions)
+            .where(sessions.c.number == bindparam("session"))
+            .values(last_used_at=case((last < at, at), else_=last))
+        )
+        # In the order of numbers, as `_end` locks them: two that each wait for the other cannot be.
+        values = [{"session": number, "at": time} for number, time in sorted(used)]
+        async with self._engine.writing() as connection:
+            await connection.execute(query, values)
+
+
+async def end_sessions(
+    change: Change, user: int, now: float, by: str, but: int | None = None
+) -> int:
+    """Ends the sessions of a user within a change; returns how many."""
+    query = select(sessions.c.number).where(
+        sessions.c.user_number == user, sessions.c.ended_at.is_(None)
+    )
+    if but is not None:
+        query = query.where(sessions.c.number != but)
+    numbers = await change.connection.scalars(query.order_by(sessions.c.number).with_for_update())
+    return await _end(change, list(numbers), now, by)
+
+
+async def _end(change: Change, numbers: Sequence[int], now: float, by: str) -> int:
+    """How many had not ended before. All are announced: it costs nothing and hides no mistake."""
+    ended = 0
+    for chunk in chunks(numbers):
+        query = update(sessions).where(sessions.c.number.in_(chunk), sessions.c.ended_at.is_(None))
+        result = await change.connection.execute(query.values(ended_at=now, ended_by=by))
+        ended += result.rowcount
+    change.sessions.update(numbers)
+    return ended
+
+
+async def _hold_user(connection: AsyncConnection, draft: Session) -> bool:
+    """Whether the user is as the login read it; until commit nobody else changes it."""
+    query = select(users.c.version, users.c.active, users.c.banned)
+    found = await connection.execute(
+        query.where(users.c.number == draft.user.number).with_for_update()
+    )
+    row = found.one_or_none()
+    return row is not None and row.version == draft.user.version and row.active and not row.banned
+
+
+async def _free_second(connection: AsyncConnection, user: int, wanted: int) -> int:
+    """The first second from the wanted one on that no session of the user has; the lock is held."""
+    query = select(sessions.c.iat).where(sessions.c.user_number == user, sessions.c.iat >= wanted)
+    for iat in await connection.scalars(query.order_by(sessions.c.iat)):
+        if iat != wanted:
+            break
+        wanted += 1
+    return wanted

@@ -1,0 +1,122 @@
+"""The tables. Migrations make them; a test holds the two equal.
+
+Times are Unix seconds, secrets are digests. Numbers of users and sessions are never used twice, so
+that a cache that is behind cannot take one for another.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# One row for each user of every source. For users of a directory it holds identity and state only:
+# the directory says the rest. Addresses, groups and roles are read and written whole, with their
+# user, in the one query that finds a session: hence JSON and no tables of their own.
+users = Table(
+    "users",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(17), nullable=False, unique=True),
+    Column("source", String(32), nullable=False),
+    Column("username", Text, nullable=False),
+    Column("username_key", Text, nullable=False),
+    Column("name", Text),
+    Column("emails", JSON, nullable=False),
+    Column("groups", JSON, nullable=False),
+    Column("roles", JSON, nullable=False),
+    Column("super_admin", Boolean, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("banned", Boolean, nullable=False),
+    Column("must_change_password", Boolean, nullable=False),
+    Column("password_hash", Text),
+    Column("password_scheme", String(32)),
+    Column("created_at", Double, nullable=False),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("source", "username_key"),
+    sqlite_autoincrement=True,
+)
+
+# Every normalised name and verified address of the database's users, so that one key says that no
+# two users share one and that no name is another's address.
+handles = Table(
+    "handles",
+    metadata,
+    Column("handle", Text, primary_key=True),
+    Column("user_number", ForeignKey("users.number", ondelete="CASCADE"), nullable=False),
+    Index(None, "user_number"),
+)
+
+# Ended sessions stay for a while, so that their tokens are still known as ours.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(17), nullable=False, unique=True),
+    Column("user_number", ForeignKey("users.number", ondelete="CASCADE"), nullable=False),
+    Column("iat", BigInteger, nullable=False),
+    Column("token_digest", LargeBinary(32), nullable=False, unique=True),
+    Column("refresh_digest", LargeBinary(32), unique=True),
+    Column("created_at", Double, nullable=False),
+    Column("last_used_at", Double, nullable=False),
+    Column("idle_timeout_s", Double),
+    Column("expires_at", Double, nullable=False),
+    Column("remember", Boolean, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("information", Text, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("method", String(32), nullable=False),
+    Column("second_factor_at", Double),
+    Column("trusted_until", Double),
+    Column("trusted_fingerprint", Text),
+    Column("ended_at", Double),
+    Column("ended_by", String(32)),
+    UniqueConstraint("user_number", "iat"),
+    Index(None, "expires_at"),
+    sqlite_autoincrement=True,
+)
+
+# What running workers have to hear of. A row names a session or a user.
+feed = Table(
+    "feed",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("session_number", Integer),
+    Column("user_number", Integer),
+    Column("at", Double, nullable=False),
+    Index(None, "at"),
+)
+
+# One row. Who adds to the feed holds its lock until commit, so numbers appear in their order;
+# `purged` is the highest number that was thrown away.
+feed_counter = Table(
+    "feed_counter",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("purged", BigInteger, nullable=False),
+)
