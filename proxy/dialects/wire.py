@@ -1,0 +1,214 @@
+"""The steps that every dialect shares: bodies read, faults caught and handed to its own table.
+
+Knows HTTP and the core's doors; must not know how any dialect draws an answer.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NoReturn
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from proxy.accounts.core import Accounts
+from proxy.accounts.refusals import Refusal, SessionNotFound
+from proxy.accounts.sessions import Session
+from proxy.accounts.tokens import is_token
+from proxy.gate import ours
+from proxy.gate.cookies import Cookies
+from proxy.gate.identify import Identify
+from proxy.gate.ours import BodyTooLarge, Handler, NotAllowed
+from proxy.pages.entrance import Entrance
+from proxy.settings import Settings
+
+_log = structlog.get_logger("doorward.dialects")
+
+
+class Fault(Exception):
+    """What is wrong with a request before the core is asked: a closed tree like the refusals."""
+
+    code: ClassVar[str] = "fault"
+    message: ClassVar[str] = "This request cannot be answered."
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.message)
+
+
+class Malformed(Fault):
+    code = "bad_request"
+    message = "The body is not what this endpoint takes."
+
+
+class TooLarge(Fault):
+    code = "body_too_large"
+    message = "The body is larger than 64 KiB."
+
+
+class ForeignOrigin(Fault):
+    code = "foreign_origin"
+    message = "A page of another site sent this request."
+
+
+class MethodNotAllowed(Fault):
+    code = "method_not_allowed"
+    message = "This path does not answer to this method."
+
+
+class Unavailable(Fault):
+    """This way in is not set up here."""
+
+    code = "unavailable"
+    message = "This way to log in is not available here."
+
+
+class Broken(Fault):
+    """Something nobody foresaw; the log has it."""
+
+    code = "internal_error"
+    message = "Something broke; it is our fault."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A row of a dialect's table: the status and the code that an error goes out with."""
+
+    status: int
+    code: str
+
+
+Trouble = Refusal | Fault
+Draw = Callable[[Answer, Trouble], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Tongue:
+    """How a dialect says no: a table with a row for every leaf of both trees, and a drawing."""
+
+    table: Mapping[type[Trouble], Answer]
+    draw: Draw
+
+    def say(self, trouble: Trouble) -> Response:
+        row = next((self.table[kind] for kind in type(trouble).__mro__ if kind in self.table), None)
+        response = self.draw(row or self.table[Broken], trouble)
+        response.headers["cache-control"] = "no-store"
+        return response
+
+
+class Wire:
+    """What every dialect is given."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        accounts: Accounts,
+        identify: Identify,
+        cookies: Cookies,
+        clock: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        self.accounts = accounts
+        self.identify = identify
+        self.cookies = cookies
+        self.clock = clock
+        self.entrance = Entrance(settings, accounts, identify, cookies, clock)
+
+    async def session(self, request: Request) -> Session:
+        """The live session of any level that this request carries. Raises SessionNotFound."""
+        session = await self.entrance.session(request)
+        if session is None:
+            raise SessionNotFound
+        return session
+
+    async def full_session(self, request: Request) -> Session:
+        """Raises SessionNotFound for a session whose second factor is due (CVE-2026-32246), too."""
+        session = await self.session(request)
+        if session.level != "full":
+            raise SessionNotFound
+        return session
+
+    def check_origin(self, request: Request) -> None:
+        """Raises ForeignOrigin when another site's page rides on the cookie of its visitor."""
+        if not by_header(request) and not self.entrance.is_ours(request):
+            raise ForeignOrigin
+
+    def endpoint(self, path: str, tongue: Tongue, **handlers: Handler) -> Route:
+        """See `ours.endpoint`; whatever a handler raises is said in this tongue."""
+        caught = {method: self._caught(handler, tongue) for method, handler in handlers.items()}
+        return ours.endpoint(path, not_allowed=_refuses_methods(tongue), **caught)
+
+    def _caught(self, handler: Handler, tongue: Tongue) -> Handler:
+        async def answered(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except (Refusal, Fault) as trouble:
+                response = tongue.say(trouble)
+            except Exception:
+                _log.exception("endpoint_failed", path=request.url.path)
+                response = tongue.say(Broken())
+            response.raw_headers.extend(self.entrance.clearing_lines(request))
+            return response
+
+        return answered
+
+
+def by_header(request: Request) -> bool:
+    """True when a token of ours in `Authorization` speaks: no browser adds it by itself."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and is_token(token.strip(" ").encode("latin-1"))
+
+
+def _refuses_methods(tongue: Tongue) -> NotAllowed:
+    def refuse(request: Request, allowed: tuple[str, ...]) -> Response:
+        return tongue.say(MethodNotAllowed())
+
+    return refuse
+
+
+async def json_object(request: Request) -> dict[str, object]:
+    """The body as a JSON object. Raises Malformed or TooLarge.
+
+    Only `application/json` is read: a page of another site can send forms and plain text.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Malformed("Send JSON, with Content-Type: application/json.")
+    try:
+        content = await ours.body(request)
+    except BodyTooLarge:
+        raise TooLarge from None
+    return parse_object(content)
+
+
+def parse_object(content: bytes) -> dict[str, object]:
+    """JSON that means one thing (RFC 8259 4 and 6): no name twice, no NaN. Raises Malformed."""
+    try:
+        found = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError):  # also: not UTF-8, a number of 5000 digits
+        raise Malformed("The body is not JSON.") from None
+    if not isinstance(found, dict):
+        raise Malformed("The body is not a JSON object.")
+    return found
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name twice")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def text(fields: Mapping[str, object], name: str) -> str:
+    """A field that has to be there as a string of real characters. Raises Malformed."""
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise Malformed(f"The field {name} has to be a string.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise Malformed(f"The field {name} holds half a character.")
+    return value

@@ -1,0 +1,140 @@
+"""The `xhr` dialect: a cookie session for scripts, with the paths and shapes of its document.
+
+    POST        /xhr/login         {"username", "password"} → 200 {"session": {"maxAge", "totp"}}
+    POST        /xhr/login/ldap    the same, over LDAP: 401 until there is a directory
+    GET         /xhr/session       200 {"user": {"username", "superAdmin"}, "session": {…}}
+    GET, POST   /xhr/logout        204, and the session is over; HEAD changes nothing
+
+It knows these; whether somebody may log in, and which sessions there are, it must not know.
+`maxAge` counts milliseconds. Errors, which the document leaves open, are
+`{"error": "<code>", "message": "<sentence>"}`.
+"""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from proxy.accounts import refusals
+from proxy.accounts.sessions import Session
+from proxy.dialects import wire as wires
+from proxy.dialects.wire import Answer, Tongue, Trouble, Wire, by_header, json_object, text
+from proxy.pages.entrance import lifetimes
+
+# Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
+
+# Refusal → status and code. Who is banned is told no more than who mistyped the password.
+TABLE: dict[type[Trouble], Answer] = {
+    refusals.InvalidCredentials: Answer(401, "invalid_credentials"),
+    refusals.UserBanned: Answer(401, "invalid_credentials"),
+    refusals.PasswordChangeRequired: Answer(401, "password_change_required"),
+    refusals.SessionNotFound: Answer(401, "unauthenticated"),
+    refusals.UserNotFound: Answer(401, "unauthenticated"),
+    refusals.ReadOnlyUser: Answer(401, "read_only_user"),
+    refusals.NameTaken: Answer(400, "name_taken"),
+    refusals.InvalidName: Answer(400, "invalid_name"),
+    refusals.InvalidEmail: Answer(400, "invalid_email"),
+    refusals.InvalidGroup: Answer(400, "invalid_group"),
+    refusals.WeakPassword: Answer(400, "weak_password"),
+    refusals.Overloaded: Answer(503, "overloaded"),
+    refusals.StorageUnavailable: Answer(503, "storage_unavailable"),
+    wires.Malformed: Answer(400, "bad_request"),
+    wires.TooLarge: Answer(413, "body_too_large"),
+    wires.ForeignOrigin: Answer(403, "foreign_origin"),
+    wires.MethodNotAllowed: Answer(405, "method_not_allowed"),
+    wires.Unavailable: Answer(401, "unavailable"),
+    wires.Broken: Answer(500, "internal_error"),
+}
+
+_SENTENCES = {
+    "invalid_credentials": refusals.InvalidCredentials.message,
+    "unauthenticated": "This needs a login.",
+}
+
+
+def draw_error(answer: Answer, trouble: Trouble) -> Response:
+    sentence = _SENTENCES.get(answer.code, str(trouble))
+    response = JSONResponse({"error": answer.code, "message": sentence}, answer.status)
+    if answer.status == 401:  # RFC 9110 15.5.2
+        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
+    if answer.status == 503:
+        response.headers["retry-after"] = "5"
+    return response
+
+
+TONGUE = Tongue(TABLE, draw_error)
+
+
+def draw_session(session: Session, now: float, *, totp: bool) -> dict[str, object]:
+    """`maxAge`: milliseconds to the earlier of both ends, the idle one as of this request."""
+    end = session.expires_at
+    if session.idle_timeout_s is not None:
+        end = min(end, now + session.idle_timeout_s)
+    return {"maxAge": max(0, int((end - now) * 1000)), "totp": totp}
+
+
+def draw(content: object, status: int = 200) -> Response:
+    return JSONResponse(content, status, headers={"cache-control": "no-store"})
+
+
+@dataclass(frozen=True, slots=True)
+class Xhr:
+    wire: Wire
+
+    async def login(self, request: Request) -> Response:
+        name, password = await self._credentials(request)
+        opened = await self.wire.entrance.open(
+            request,
+            name,
+            password,
+            kind="xhr",
+            lifetimes=lifetimes(self.wire.settings),
+            remember=False,
+        )
+        content = {"session": draw_session(opened.session, self.wire.clock(), totp=False)}
+        response = draw(content)
+        dialect = self.wire.settings.dialects.xhr
+        if dialect is None or dialect.cookie:
+            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
+        return response
+
+    async def login_ldap(self, request: Request) -> Response:
+        await self._credentials(request)
+        raise wires.Unavailable
+
+    async def _credentials(self, request: Request) -> tuple[str, str]:
+        self.wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        fields = await json_object(request)
+        return text(fields, "username"), text(fields, "password")
+
+    async def session(self, request: Request) -> Response:
+        session = await self.wire.full_session(request)
+        user = {"username": session.user.username, "superAdmin": session.user.super_admin}
+        inner = draw_session(session, self.wire.clock(), totp=False)
+        return draw({"user": user, "session": inner})
+
+    async def logout(self, request: Request) -> Response:
+        """A session whose second factor is due may go, too."""
+        self.wire.check_origin(request)
+        session = await self.wire.session(request)
+        await self.wire.entrance.end(session)
+        response = Response(status_code=204, headers={"cache-control": "no-store"})
+        if not by_header(request):
+            response.raw_headers.extend(self.wire.entrance.expired_lines(request))
+        return response
+
+    async def peek_logout(self, request: Request) -> Response:
+        """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
+        await self.wire.session(request)
+        return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
+def routes(wire: Wire) -> list[Route]:
+    xhr = Xhr(wire)
+    return [
+        wire.endpoint("/xhr/login", TONGUE, post=xhr.login),
+        wire.endpoint("/xhr/login/ldap", TONGUE, post=xhr.login_ldap),
+        wire.endpoint("/xhr/session", TONGUE, get=xhr.session),
+        wire.endpoint("/xhr/logout", TONGUE, get=xhr.logout, head=xhr.peek_logout, post=xhr.logout),
+    ]

@@ -1,0 +1,123 @@
+"""What every entrance shares, page or API: who asks, opening a session, ending it, the cookie.
+
+Knows cookies and the core; must not know forms, bodies or anybody's wire format.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from starlette.requests import Request
+
+from proxy.accounts.core import Accounts
+from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Session
+from proxy.gate.cookies import Cookies, Header
+from proxy.gate.identify import Identify
+from proxy.gate.ours import client_of, same_origin
+from proxy.settings import Settings
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
+
+
+def lifetimes(settings: Settings) -> Lifetimes:
+    """How long sessions live that are opened on the page or through `xhr`."""
+    sessions = settings.sessions
+    return Lifetimes(
+        idle_timeout_s=_seconds(sessions.idle_timeout),
+        lifetime_s=sessions.lifetime.total_seconds(),
+        remember_lifetime_s=sessions.remember_lifetime.total_seconds(),
+        max_lifetime_s=_seconds(sessions.max_lifetime),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """`clock` gives Unix seconds."""
+
+    settings: Settings
+    accounts: Accounts
+    identify: Identify
+    cookies: Cookies
+    clock: Callable[[], float]
+
+    def is_ours(self, request: Request) -> bool:
+        """False when another site made the browser send this."""
+        return same_origin(request, self.settings.public_origin)
+
+    async def session(self, request: Request) -> Session | None:
+        """The live session this request carries, of any level. Raises StorageUnavailable."""
+        return await self.identify.session(request.headers.raw, self.clock())
+
+    async def open(
+        self,
+        request: Request,
+        name: str,
+        password: str,
+        *,
+        kind: str,
+        lifetimes: Lifetimes,
+        remember: bool,
+    ) -> Opened:
+        """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
+        now = self.clock()
+        old = await self._presented(request, now)
+        opened = await self.accounts.logins.login(
+            name,
+            password,
+            client=_info(request),
+            kind=kind,
+            lifetimes=lifetimes,
+            remember=remember,
+            now=now,
+            replaces=old[0] if old else None,
+        )
+        for session in old[1:]:
+            await self.accounts.sessions.end(session, now)
+        return opened
+
+    def cookie_lines(self, request: Request, opened: Opened) -> list[Header]:
+        """What sets the cookie; with a Max-Age only for a session that is remembered."""
+        session = opened.session
+        age = session.expires_at - session.created_at if session.remember else None
+        signed = self.accounts.tokens.sign(opened.token)
+        return [*self.clearing_lines(request), self.cookies.set_line(signed, age)]
+
+    def clearing_lines(self, request: Request) -> list[Header]:
+        """Lines that end every variant when the request carries our cookie more than once: nobody
+        could log in beside them. Otherwise none, as another tab may just have got a new one."""
+        return self.expired_lines(request) if len(self._values(request)) > 1 else []
+
+    async def end(self, session: Session) -> None:
+        await self.accounts.sessions.end(session, self.clock())
+
+    async def leave(self, request: Request) -> list[Header]:
+        """Ends every session whose cookie this request carries; returns the lines that expire them.
+
+        Storage is asked, not the cache, and StorageUnavailable is raised: a logout that did not
+        happen must not look like one (CVE-2024-21492).
+        """
+        now = self.clock()
+        for session in await self._presented(request, now):
+            await self.accounts.sessions.end(session, now)
+        return self.expired_lines(request)
+
+    def expired_lines(self, request: Request) -> list[Header]:
+        """Lines that end every variant of our cookie that this browser may hold."""
+        return self.cookies.expire_lines(client_of(request).host)
+
+    def _values(self, request: Request) -> tuple[bytes, ...]:
+        lines = [value for name, value in request.headers.raw if name == b"cookie"]
+        return self.cookies.take(lines).ours
+
+    async def _presented(self, request: Request, now: float) -> list[Session]:
+        tokens = [self.accounts.tokens.unsign(value) for value in self._values(request)]
+        unique = dict.fromkeys(token for token in tokens if token is not None)
+        found = [await self.accounts.sessions.by_token(token, now) for token in unique]
+        return [each.session for each in found if each.session is not None]
+
+
+def _info(request: Request) -> ClientInfo:
+    client = client_of(request)
+    return ClientInfo(client.address, client.user_agent)

@@ -1,0 +1,65 @@
+"""A posted form of ours: few short fields, no file, each at most once.
+
+Knows the two encodings that HTML forms have; must not know what a field means.
+"""
+
+from collections.abc import Iterable
+from urllib.parse import parse_qsl
+
+from python_multipart.exceptions import FormParserError
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.types import Message
+
+from proxy.gate.ours import BODY_LIMIT_BYTES, body
+
+FIELDS_LIMIT = 16  # ours have three
+URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+
+
+class NotAForm(Exception):
+    """The body's media type is not one of a form: 415."""
+
+
+class Malformed(Exception):
+    """The body says it is a form and cannot be read as one, or not in one way only: 400."""
+
+
+async def fields(request: Request) -> dict[str, str]:
+    """The form's fields. Raises BodyTooLarge, NotAForm or Malformed."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (URLENCODED, MULTIPART):
+        raise NotAForm
+    content = await body(request)
+    try:
+        pairs = _pairs(content) if kind == URLENCODED else await _parts(request, content)
+    except (MultiPartException, FormParserError, ValueError) as fault:
+        raise Malformed from fault
+    return _unique(pairs)
+
+
+def _pairs(content: bytes) -> list[tuple[str, str]]:
+    return parse_qsl(
+        content.decode(), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_LIMIT
+    )
+
+
+async def _parts(request: Request, content: bytes) -> list[tuple[str, object]]:
+    async def replay() -> Message:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    # A scope of its own: the parser raises its own exception, and reads what was bounded above.
+    again = Request({"type": "http", "headers": request.headers.raw}, replay)
+    form = await again.form(max_files=0, max_fields=FIELDS_LIMIT, max_part_size=BODY_LIMIT_BYTES)
+    return [(name, value) for name, value in form.multi_items()]
+
+
+def _unique(pairs: Iterable[tuple[str, object]]) -> dict[str, str]:
+    """One value a name: of two user names, who knows which one the next reader takes."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found or not isinstance(value, str):
+            raise Malformed
+        found[name] = value
+    return found

@@ -1,0 +1,130 @@
+"""The login page: a form for people, and what becomes of it when it is posted.
+
+Knows fields, sentences and statuses; whether a password is right is the core's business.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from proxy.accounts.refusals import (
+    InvalidCredentials,
+    Overloaded,
+    PasswordChangeRequired,
+    Refusal,
+    StorageUnavailable,
+)
+from proxy.gate.cookies import Header
+from proxy.gate.ours import BodyTooLarge, client_of, endpoint, safe_return
+from proxy.pages import drawing
+from proxy.pages.entrance import Entrance, lifetimes
+from proxy.pages.form import Malformed, NotAForm, fields
+from proxy.pages.message import RETRY_LATER, answer, not_allowed, safely
+
+PATH = "/.doorward/login"
+OFF = ("", "0", "false", "no", "off")
+
+MISSING = "Enter your user name and your password."
+FOREIGN = "This form was sent from another site."
+
+# Every other refusal reads like a wrong password: the page tells nobody which users there are.
+STATUSES: dict[type[Refusal], int] = {
+    PasswordChangeRequired: 403,
+    Overloaded: 503,
+    StorageUnavailable: 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoginPage:
+    entrance: Entrance
+
+    def route(self) -> Route:
+        get, post = safely(self.show), safely(self.submit)
+        return endpoint(PATH, not_allowed=not_allowed, get=get, post=post)
+
+    async def show(self, request: Request) -> Response:
+        """The form, or straight on for who is logged in: a second tab. `?another=1` asks again."""
+        session = await self.entrance.session(request)
+        logged_in = session is not None and session.level == "full"
+        if logged_in and "another" not in request.query_params:
+            return drawing.moved(_target(request))
+        name = session.user.username if session is not None and logged_in else None
+        return self._draw(request, 200, logged_in_as=name)
+
+    async def submit(self, request: Request) -> Response:
+        if not self.entrance.is_ours(request):  # CVE-2017-1000069: a login is bound to its form
+            return answer(request, 403, FOREIGN, "foreign_origin")
+        try:
+            form = await fields(request)
+        except BodyTooLarge:
+            return answer(request, 413)
+        except NotAForm:
+            return answer(request, 415)
+        except Malformed:
+            return answer(request, 400)
+        return await self._log_in(request, form)
+
+    async def _log_in(self, request: Request, form: dict[str, str]) -> Response:
+        name, password = form.get("username", ""), form.get("password", "")
+        if not name or not password:
+            return self._draw(request, 400, error=MISSING, username=name)
+        try:
+            opened = await self.entrance.open(
+                request,
+                name,
+                password,
+                kind="page",
+                lifetimes=lifetimes(self.entrance.settings),
+                remember=form.get("remember", "").lower() not in OFF,
+            )
+        except Refusal as refusal:
+            return self._refuse(request, refusal, name)
+        return drawing.moved(_target(request), self.entrance.cookie_lines(request, opened))
+
+    def _refuse(self, request: Request, refusal: Refusal, name: str) -> Response:
+        status = STATUSES.get(type(refusal), 401)
+        error = InvalidCredentials.message if status == 401 else str(refusal)
+        return self._draw(request, status, error=error, username=name)
+
+    def _draw(
+        self,
+        request: Request,
+        status: int,
+        *,
+        error: str | None = None,
+        username: str = "",
+        logged_in_as: str | None = None,
+    ) -> Response:
+        return drawing.page(
+            "login.html",
+            status,
+            [*_status_headers(status), *self.entrance.clearing_lines(request)],
+            action=_action(request),
+            onward=_target(request),
+            host=client_of(request).host,
+            error=error,
+            username=username,
+            logged_in_as=logged_in_as,
+        )
+
+
+def _status_headers(status: int) -> list[Header]:
+    if status == 401:  # RFC 9110 15.5.2: a 401 names a scheme; this one opens no dialog
+        return [(b"www-authenticate", b'Bearer realm="doorward"')]
+    if status == 503:
+        return [RETRY_LATER]
+    return []
+
+
+def _target(request: Request) -> str:
+    return safe_return(request.query_params.get("rd"))
+
+
+def _action(request: Request) -> str:
+    """Where the form posts to: the return target stays in the query."""
+    target = _target(request)
+    return PATH if target == "/" else f"{PATH}?rd={quote(target, safe='/')}"
