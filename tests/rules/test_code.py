@@ -144,7 +144,7 @@ def test_a_module_says_first_what_it_knows_and_what_it_must_not(source: Path) ->
     docstring = ast.get_docstring(tree(source)) or ""
     generated = "migrations/versions" in place(source)
     wanted = 1 if generated or source.name in {"__init__.py", "__main__.py"} else 2
-    assert len(re.findall(r"[.!?:](?=\s|$)", docstring)) >= wanted, "sentences at its head"
+    assert len(re.findall(r"[.!?:;](?=\s|$)", docstring)) >= wanted, "sentences at its head"
 
 
 @every_source
