@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 
-from proxy.settings.access import Route
+from proxy.settings.access import ConfigUser, Route
 from proxy.settings.addresses import Listen, Upstream
 from proxy.settings.faults import KeyPath, Wrong, dotted
 from proxy.settings.models import Settings
 from proxy.settings.names import normalise
+from proxy.settings.values import quoted
 
 Found = Iterator[tuple[KeyPath, Wrong]]
 _EVERYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -96,27 +97,26 @@ def cookie_possible(settings: Settings) -> Found:
 
 
 def users_differ(settings: Settings) -> Found:
-    first: dict[str, int] = {}
+    first: dict[str, ConfigUser] = {}
     for number, user in enumerate(settings.users):
-        earlier = first.setdefault(normalise(user.username), number)
-        if earlier != number:
-            message = f"is the name of users[{earlier}] too, however it is spelt"
-            yield ("users", number, "username"), Wrong(message)
+        other = first.setdefault(normalise(user.username), user)
+        if other is not user:
+            message = f"is the name of another user too, spelt {quoted(other.username)}"
+            yield ("users", number, "username"), Wrong(message, "rename or remove one")
 
 
 def emails_differ(settings: Settings) -> Found:
-    first: dict[str, int] = {}
-    names = {normalise(user.username): number for number, user in enumerate(settings.users)}
+    first: dict[str, ConfigUser] = {}
+    names = {normalise(user.username): user for user in settings.users}
     for number, user in enumerate(settings.users):
-        if user.email is None:
-            continue
-        address = normalise(user.email)
-        if first.setdefault(address, number) != number:
-            message = f"is the address of users[{first[address]}] too"
-            yield ("users", number, "email"), Wrong(message)
-        if names.get(address, number) != number:
-            message = f"is the name of users[{names[address]}]"
-            yield ("users", number, "email"), Wrong(message, "whose login would it be?")
+        address = normalise(user.email or "")
+        other = first.setdefault(address, user)
+        if address and other is not user:
+            message = f"is the address of user {quoted(other.username)} too"
+            yield ("users", number, "email"), Wrong(message, "an address belongs to one user")
+        if names.get(address, user) is not user:
+            message = f"is the name of user {quoted(names[address].username)}"
+            yield ("users", number, "email"), Wrong(message, "rename that user")
 
 
 def key_files_differ(settings: Settings) -> Found:

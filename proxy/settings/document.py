@@ -23,7 +23,8 @@ _CONSTANTS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _BOOLEANS = {w: w.lower() == "true" for w in ("true", "True", "TRUE", "false", "False", "FALSE")}
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# libyaml is ten times as fast, but it is not always there, and it refuses `{xhr:}`.
+_FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(slots=True)
@@ -79,9 +80,12 @@ def scalar(text: str) -> bool | int | str | None:
 
 def read_document(text: str, source: str) -> tuple[Node, list[Fault]]:
     """Returns the tree of a YAML text and the keys given twice. Raises Unreadable."""
-    reader = _Reader(text, source)
     try:
-        return reader.document(), reader.faults
+        return _Reader(text, source, _FAST).read()
+    except yaml.YAMLError:
+        pass
+    try:
+        return _Reader(text, source, yaml.SafeLoader).read()
     except yaml.YAMLError as error:
         raise Unreadable(_syntax_fault(error, text, source)) from None
 
@@ -97,13 +101,16 @@ def _syntax_fault(error: yaml.YAMLError, text: str, source: str) -> Fault:
 
 
 class _Reader:
-    def __init__(self, text: str, source: str) -> None:
-        self._events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
+    def __init__(self, text: str, source: str, loader: Any) -> None:
+        self._events: Iterator[Any] = yaml.parse(text, Loader=loader)
         self._source = source
         self._anchors: dict[str, Node] = {}
-        self.faults: list[Fault] = []
+        self._faults: list[Fault] = []
 
-    def document(self) -> Node:
+    def read(self) -> tuple[Node, list[Fault]]:
+        return self._document(), self._faults
+
+    def _document(self) -> Node:
         next(self._events)  # the stream's start
         event = next(self._events)
         if isinstance(event, yaml.StreamEndEvent):
@@ -179,7 +186,7 @@ class _Reader:
 
     def _twice(self, path: KeyPath, line: int, first: int | None) -> None:
         message = f"is given twice, first in line {first}"
-        self.faults.append(Fault(dotted(path), line, message, "remove one of them", self._source))
+        self._faults.append(Fault(dotted(path), line, message, "remove one of them", self._source))
 
     def _unreadable(self, message: str, event: Any) -> Unreadable:
         return Unreadable(Fault("", self._line(event), message, None, self._source))

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from proxy.settings import checks
 from proxy.settings.document import Node, Unreadable, read_document
-from proxy.settings.environment import CONFIG, LARGEST_BYTES, Overrides, read_environment
+from proxy.settings.environment import CONFIG, LARGEST_BYTES, PREFIX, Overrides, read_environment
 from proxy.settings.faults import Fault, InvalidSettings, KeyPath, Wrong, dotted
 from proxy.settings.known import advice
 from proxy.settings.models import Settings
@@ -112,15 +112,16 @@ def _settings(root: Node, faults: list[Fault], overrides: Overrides, directory: 
     return settings
 
 
-def _order(fault: Fault) -> tuple[bool, int]:
-    """The file's faults from top to bottom, then those without a line."""
-    return fault.line is None, fault.line or 0
+def _order(fault: Fault) -> tuple[bool, bool, int]:
+    """The file's faults from top to bottom, then those without a line, then the environment's."""
+    return fault.source.startswith(PREFIX), fault.line is None, fault.line or 0
 
 
 def _judged(root: Node, faults: list[Fault], directory: Path) -> Settings | None:
     """Adds every fault to the list. What is faulty is taken out and the rest judged again, so
     that one fault hides no other."""
     sieve = Sieve(root.plain())
+    told: set[str] = set()
     while True:
         try:
             settings = Settings.model_validate(sieve.data, context={"directory": directory})
@@ -128,9 +129,10 @@ def _judged(root: Node, faults: list[Fault], directory: Path) -> Settings | None
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
             found = [(sieve.original(_place(d)), _wrong(d)) for d in details]
-            known = {fault.key for fault in faults}
-            new = [_fault(root, path, wrong) for path, wrong in found]
-            faults.extend(fault for fault in new if fault.key not in known)
+            for fault in [_fault(root, path, wrong) for path, wrong in found]:
+                if fault.key not in told:
+                    faults.append(fault)
+                    told.add(fault.key)
             if not sieve.take_out([(_place(d), _is_missing(d)) for d in details]):
                 return None
     settings = _with_public_url(settings)
