@@ -71,7 +71,9 @@ class Unfit(Exception):
 
 
 # RFC 3986 3.2.2: a registered name or an IP literal, and a port.
-_AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::(\d{1,5}))?")
+_AUTHORITY = re.compile(
+    rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::(\d{1,5}))?"
+)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
@@ -186,7 +188,7 @@ def _split_authority(value: bytes) -> tuple[str, str]:
 
 
 def _origin_form(target: bytes, host: bytes) -> bytes:
-    """RFC 9112 3.2.2: an absolute target's authority must be the Host's, and only its path goes on."""
+    """The target as a path; an absolute one must name the Host's authority (RFC 9112 3.2.2)."""
     if target.startswith(b"/"):
         return target
     match = _ABSOLUTE.fullmatch(target)

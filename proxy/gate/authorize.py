@@ -43,7 +43,7 @@ def pattern_to_regex(pattern: str) -> re.Pattern[bytes]:
 
 
 def host_matches(pattern: str, host: str) -> bool:
-    """Exact, or `*.example.com` for whatever stands before `.example.com` (never `badexample.com`)."""
+    """Exact, or `*.example.com` for all beneath it; `badexample.com` is not (CVE-2021-21291)."""
     if pattern.startswith("*."):
         return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
     return host == pattern

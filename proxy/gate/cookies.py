@@ -74,7 +74,7 @@ class Cookies:
         return b";".join(kept).strip(b" \t")
 
     def set_line(self, value: str, max_age_s: float | None) -> Header:
-        """The Set-Cookie line for a signed token; without an age it lives as long as the browser."""
+        """The Set-Cookie line for a signed token; without an age it ends with the browser."""
         age = "" if max_age_s is None else f"; Max-Age={min(int(max_age_s), MAX_AGE_LIMIT_S)}"
         return b"set-cookie", self.name + f"={value}{age}".encode() + self._attributes(self.secure)
 

@@ -61,6 +61,31 @@ def endpoint(
     return route
 
 
+OUR_PREFIX = b"/.doorward/"
+
+
+def ours_of(routes: Iterable[Route]) -> Callable[[bytes], bool]:
+    """Tells raw paths that one of these routes answers from those that are an application's.
+
+    Asked for every proxied request, so it looks in a set first; only routes with parameters need
+    their pattern tried.
+    """
+    routes = tuple(routes)
+    plain = frozenset(route.path.encode() for route in routes if not route.param_convertors)
+    patterns = tuple(
+        re.compile(route.path_regex.pattern.encode())
+        for route in routes
+        if route.param_convertors and not route.path.encode().startswith(OUR_PREFIX)
+    )
+
+    def is_ours(path: bytes) -> bool:
+        if path in plain or path.startswith(OUR_PREFIX):
+            return True
+        return any(pattern.match(path) for pattern in patterns)
+
+    return is_ours
+
+
 async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:
     """The whole body. Raises BodyTooLarge before more than `limit` bytes are kept."""
     declared = request.headers.get("content-length", "0")
@@ -111,7 +136,9 @@ RETURN_LIMIT = 4096
 
 
 # What a second decoding, or a dot segment, could turn into `//host`.
-_MISREAD = re.compile(r"/(?:%25)*%(?:25)*(?:2f|5c|0[09ad])|(?:[^?]*/)?(?:\.|%2e){1,2}(?:[/?]|$)", re.I)
+_MISREAD = re.compile(
+    r"/(?:%25)*%(?:25)*(?:2f|5c|0[09ad])|(?:[^?]*/)?(?:\.|%2e){1,2}(?:[/?]|$)", re.I
+)
 
 
 def safe_return(rd: str | None) -> str:

@@ -33,8 +33,10 @@ class Address:
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        return f"http://[{self.host}]:{self.port}" if ":" in str(self.host) else (
-            f"http://{self.host}:{self.port}"
+        return (
+            f"http://[{self.host}]:{self.port}"
+            if ":" in str(self.host)
+            else (f"http://{self.host}:{self.port}")
         )
 
     async def open(self, make: Callable[[], P], timeout_s: float) -> P:
@@ -45,6 +47,7 @@ class Address:
                 if self.path is not None:
                     _, protocol = await loop.create_unix_connection(make, self.path)
                 else:
+                    assert self.host is not None and self.port is not None
                     transport, protocol = await loop.create_connection(make, self.host, self.port)
                     _send_at_once(transport)
         except TimeoutError:

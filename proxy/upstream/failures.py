@@ -9,6 +9,7 @@ class UpstreamFailure(Exception):
 
     status = 502
     code = "bad_gateway"
+    told = "The application behind this address cannot be reached."
 
 
 class ConnectFailed(UpstreamFailure):
@@ -20,14 +21,19 @@ class ConnectTimeout(ConnectFailed):
 
     status = 504
     code = "gateway_timeout"
+    told = "The application behind this address did not answer in time."
 
 
 class ConnectionLost(UpstreamFailure):
     """The upstream closed before its answer was whole."""
 
+    told = "The application behind this address closed the connection without an answer."
+
 
 class InvalidAnswer(UpstreamFailure):
     """Bytes that are not an HTTP/1 answer, or one that nobody asked for."""
+
+    told = "The application behind this address sent an answer that is not valid."
 
 
 class ResponseTimeout(UpstreamFailure):
@@ -35,3 +41,4 @@ class ResponseTimeout(UpstreamFailure):
 
     status = 504
     code = "gateway_timeout"
+    told = "The application behind this address did not answer in time."

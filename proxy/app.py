@@ -1,0 +1,210 @@
+"""How every part is built and joined, at start and at stop. It knows no part's inside."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+from starlette.routing import Route, Router
+from uvloop import new_event_loop
+
+from proxy.accounts.core import Accounts, Directories
+from proxy.accounts.keys import Keys
+from proxy.accounts.live import Live
+from proxy.accounts.logins import Logins
+from proxy.accounts.passwords import Passwords
+from proxy.accounts.refusals import Refusal
+from proxy.accounts.sessions import Sessions
+from proxy.accounts.tokens import Tokens
+from proxy.accounts.users import Users
+from proxy.dialects import xhr
+from proxy.dialects.wire import Wire
+from proxy.directories.config import ConfigDirectory
+from proxy.gate.accept import Accept
+from proxy.gate.asgi import Carrier
+from proxy.gate.authorize import Authorize
+from proxy.gate.cookies import Cookies
+from proxy.gate.forward import Forwarder, Receive, Scope, Send
+from proxy.gate.gate import Gate
+from proxy.gate.identify import Identify
+from proxy.gate.ours import ours_of
+from proxy.pages import Pages
+from proxy.server import run
+from proxy.settings import Settings, load_settings
+from proxy.settings.keys import read_keys
+from proxy.storage import open_database
+from proxy.upstream.address import Address
+from proxy.upstream.pool import Pools
+
+_log = structlog.get_logger("doorward")
+
+POLL_S = 1.0
+FLUSH_EVERY = 3  # polls: at most this much of `last_used` is lost by kill -9
+
+Clock = Callable[[], float]
+
+
+@contextlib.asynccontextmanager
+async def build_accounts(settings: Settings, clock: Clock = time.time) -> AsyncIterator[Accounts]:
+    """The account core over live storage, as a server or a command uses it.
+
+    Raises InvalidSettings, StorageFault and refusals; what was opened is closed.
+    """
+    keys = Keys(read_keys(settings))
+    database = await open_database(settings, clock())
+    passwords = Passwords()
+    try:
+        directories = Directories([ConfigDirectory(settings.users)])
+        users = Users(database.users, directories, passwords)
+        await users.sync(clock())
+        tokens = Tokens(keys)
+        sessions = Sessions(database.sessions, directories, tokens)
+        logins = Logins(users, sessions, passwords)
+        live = Live(sessions, database.feed)
+        yield Accounts(users, sessions, logins, passwords, tokens, live)
+    finally:
+        passwords.close()
+        await database.close()
+
+
+class Doorward:
+    """The ASGI application. `start` it (or let a server's lifespan do so) before requests come."""
+
+    def __init__(self, settings: Settings, clock: Clock = time.time) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._stack = contextlib.AsyncExitStack()
+        self._carrier: Carrier | None = None
+        self._live: Live | None = None
+        self._poll_failure: str | None = "it has not started"
+
+    async def __aenter__(self) -> "Doorward":
+        accounts = await self._stack.enter_async_context(
+            build_accounts(self._settings, self._clock)
+        )
+        pools = Pools()
+        self._carrier = join(self._settings, accounts, pools, self._clock)
+        self._live = accounts.live
+        pools.start()
+        self._stack.callback(pools.close)
+        await self._poll()
+        housekeeping = asyncio.ensure_future(self._housekeeping())
+        self._stack.push_async_callback(_end, housekeeping)
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        self._carrier = None
+        with contextlib.suppress(Refusal):
+            if self._live is not None:
+                await self._live.flush()
+        await self._stack.aclose()
+
+    async def ready(self) -> str | None:
+        """Why requests cannot be served, or None."""
+        return self._poll_failure
+
+    async def _housekeeping(self) -> None:
+        for turn in itertools.count(1):
+            await asyncio.sleep(POLL_S)
+            await self._poll()
+            if turn % FLUSH_EVERY == 0:
+                await self._flush()
+
+    async def _poll(self) -> None:
+        assert self._live is not None
+        try:
+            await self._live.poll(self._clock())
+        except Refusal as refusal:
+            if self._poll_failure != str(refusal):
+                _log.error("storage_silent", reason=str(refusal))
+            self._poll_failure = str(refusal)
+        else:
+            self._poll_failure = None
+
+    async def _flush(self) -> None:
+        assert self._live is not None
+        with contextlib.suppress(Refusal):  # kept, and written with the next batch
+            await self._live.flush()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            assert self._carrier is not None, "the application was not started"
+            await self._carrier(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.__aenter__()
+        except Exception as fault:
+            await send({"type": "lifespan.startup.failed", "message": str(fault)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.__aexit__()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _end(task: "asyncio.Future[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def join(settings: Settings, accounts: Accounts, pools: Pools, clock: Clock) -> Carrier:
+    """The gate, the pages and the dialects over one core."""
+    cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
+    identify = Identify(accounts.live, accounts.tokens, cookies)
+    pages = Pages(settings, accounts, identify, cookies, clock)
+    wire = Wire(settings, accounts, identify, cookies, clock)
+    routes = [*_dialect_routes(wire), *pages.routes()]
+    is_ours = ours_of(routes)
+    authorize = Authorize(settings.routes, settings.access)
+    return Carrier(
+        accept=Accept(settings.trusted_proxies, authorize.serves),
+        gate=Gate(authorize, identify, cookies, is_ours),
+        forwarders=tuple(
+            Forwarder(
+                pools.of(Address.of(route.upstream[0]), route.timeouts.connect.total_seconds()),
+                route.timeouts.response.total_seconds(),
+                route.timeouts.idle.total_seconds(),
+                cookies,
+            )
+            for route in authorize.routes
+        ),
+        ours=Router(routes=routes, redirect_slashes=False),
+        is_ours=is_ours,
+        draw=pages.message,
+        clock=clock,
+    )
+
+
+def _dialect_routes(wire: Wire) -> list[Route]:
+    return xhr.routes(wire) if wire.settings.dialects.xhr is not None else []
+
+
+def create_app(settings: Settings | None = None) -> Doorward:
+    """The application for any ASGI server with lifespan. Raises InvalidSettings."""
+    return Doorward(settings or load_settings(None, os.environ))
+
+
+def serve_app(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
+    """Serve until a signal says stop; `on_listening` is told the address once requests are taken.
+
+    Raises InvalidSettings, StorageFault, ListenFault and refusals before anything is served.
+    """
+
+    async def main() -> None:
+        if unbuilt := settings.unbuilt():
+            _log.warning("settings_without_effect", keys=list(unbuilt))
+        async with Doorward(settings) as app:
+            await run(settings, app, app.ready, on_listening)
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())

@@ -1,0 +1,79 @@
+"""What the gate decides: forward this head to that route, or refuse with that answer.
+
+Values only; whoever carries the request does what they say.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from proxy.gate.cookies import Header
+
+LOGIN_PATH = "/.doorward/login"
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Send `head` to the upstream of route number `route`; the request's body follows it."""
+
+    route: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """An answer of our own. `login`: a person may help themselves at that address."""
+
+    status: int
+    code: str
+    message: str
+    login: str | None = None
+    headers: tuple[Header, ...] = ()
+
+
+Decision = Forward | Refuse
+
+
+def bad_request(reason: str) -> Refuse:
+    return Refuse(400, "bad_request", f"This request cannot be read in one way only: {reason}.")
+
+
+def misdirected() -> Refuse:
+    return Refuse(421, "misdirected_request", "No application is served here under this host name.")
+
+
+def not_found() -> Refuse:
+    return Refuse(404, "not_found", "No application is served under this address.")
+
+
+def forbidden() -> Refuse:
+    return Refuse(403, "forbidden", "You are signed in, but you may not open this.")
+
+
+def second_factor_required() -> Refuse:
+    return Refuse(
+        401,
+        "second_factor_required",
+        "This needs a second factor.",
+        headers=((b"www-authenticate", b'Bearer realm="doorward"'),),
+    )
+
+
+def conflicting() -> Refuse:
+    return Refuse(
+        401,
+        "conflicting_credentials",
+        "This request carries the credentials of two different users.",
+        headers=((b"www-authenticate", b'Bearer realm="doorward"'),),
+    )
+
+
+def unauthenticated(target: bytes, extra: tuple[Header, ...] = ()) -> Refuse:
+    """Nobody, where somebody is needed; the login page leads back to `target`."""
+    way_back = quote(target.decode("latin-1"), safe="/~!*'()", encoding="latin-1")
+    return Refuse(
+        401,
+        "unauthenticated",
+        "You need to log in to open this.",
+        login=f"{LOGIN_PATH}?rd={way_back}",
+        headers=((b"www-authenticate", b'Bearer realm="doorward"'), *extra),
+    )

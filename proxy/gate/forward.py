@@ -1,0 +1,269 @@
+"""One exchange with an upstream, carried over ASGI: the reference carrier.
+
+Knows ASGI messages and connections; decides nothing. Nothing is buffered beyond a high-water mark
+each way, and a cut upstream looks cut to the client.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any
+
+from proxy.gate.accept import Accepted
+from proxy.gate.cookies import Cookies
+from proxy.gate.headers import Header, response_headers
+from proxy.upstream.connection import Connection
+from proxy.upstream.failures import ConnectionLost, UpstreamFailure
+from proxy.upstream.pool import Pool
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+# What our own server adds to a scope's extensions; see `proxy.server.protocol.Exchange`.
+EXTENSION = "doorward.exchange"
+
+# What of an answer may wait for a slow client before its upstream is made to wait.
+HIGH_WATER_BYTES = 256 * 1024
+
+# RFC 9110 9.2.2, less what nobody sends: asked again when a kept connection turns out closed.
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND"))
+
+
+class ClientGone(Exception):
+    """The client went away before the answer was whole."""
+
+
+class AnswerCut(Exception):
+    """The upstream failed in mid-answer: the client must see a cut, not an end."""
+
+
+class Answer:
+    """A `Sink` that keeps what came until the carrier's coroutine takes it."""
+
+    __slots__ = (
+        "_chunks",
+        "_drained",
+        "_size",
+        "_waiter",
+        "connection",
+        "ended",
+        "failure",
+        "gone",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.status = 0
+        self.headers: list[Header] = []
+        self.ended = False
+        self.gone = False
+        self.failure: UpstreamFailure | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+
+    # What the connection calls
+
+    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        self.status = status
+        self.headers = headers
+        self._wake()
+
+    def on_body(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER_BYTES:
+            self.connection.pause_reading()
+        self._wake()
+
+    def on_end(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def on_failure(self, failure: UpstreamFailure) -> None:
+        self.failure = failure
+        self._wake()
+
+    def on_writable(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # What the carrier calls
+
+    def on_client_gone(self) -> None:
+        self.gone = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._drained is not None and self.is_over:
+            self.on_writable()
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended or self.gone or self.failure is not None
+
+    async def news(self) -> None:
+        """Wait for whatever comes next. Only the coroutine that relays may."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    async def writable(self) -> None:
+        """Wait until the upstream takes more. Only the coroutine that sends the body may."""
+        while not (self.connection.writable or self.is_over):
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    async def head(self) -> None:
+        """Wait for the answer's head. Raises UpstreamFailure or ClientGone."""
+        while not self.status:
+            if self.failure is not None:
+                raise self.failure
+            if self.gone:
+                raise ClientGone
+            await self.news()
+
+    def take(self) -> bytes:
+        """What has come of the body since the last call."""
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class Forwarder:
+    """Carries decided requests to the upstream of one route and its answers back."""
+
+    def __init__(
+        self, pool: Pool, response_timeout_s: float, idle_timeout_s: float, cookies: Cookies
+    ) -> None:
+        self._pool = pool
+        self._response_timeout_s = response_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._cookies = cookies
+
+    async def __call__(
+        self, request: Accepted, head: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer the client. Raises UpstreamFailure before anything was sent, AnswerCut after."""
+        has_body = request.scan.has_body
+        retriable = request.method in IDEMPOTENT and not has_body
+        while True:
+            kept = self._pool.take()
+            connection = kept or await self._pool.connect()
+            answer = Answer(connection)
+            connection.begin(
+                answer,
+                head,
+                no_body=request.method == b"HEAD",
+                ended=not has_body,
+                response_timeout_s=self._response_timeout_s,
+                idle_timeout_s=self._idle_timeout_s,
+            )
+            # Our own server tells when the client goes away; elsewhere a task has to wait for it.
+            exchange = None if has_body else scope.get("extensions", {}).get(EXTENSION)
+            task = None
+            if exchange is None:
+                task = asyncio.ensure_future(_pump(request, answer, receive))
+            else:
+                exchange.when_gone(answer.on_client_gone)
+            try:
+                await answer.head()
+                await self._relay(answer, send)
+                return
+            except ConnectionLost:
+                # A kept connection that closes unanswered lost a race, and says nothing of the
+                # request (RFC 9112 9.3.1). A fresh one that does has refused it.
+                if not (kept and retriable and not answer.status):
+                    raise
+            except ClientGone:
+                return
+            finally:
+                if not answer.ended:
+                    connection.abandon()
+                if task is not None:
+                    await _stop(task)
+
+    async def _relay(self, answer: Answer, send: Send) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": self._headers(answer.headers),
+            }
+        )
+        while True:
+            ended = answer.ended
+            data = answer.take()
+            if ended:
+                await send({"type": "http.response.body", "body": data, "more_body": False})
+                return
+            if data:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                answer.connection.resume_reading()
+            elif answer.gone:
+                raise ClientGone
+            elif answer.failure is not None:
+                raise AnswerCut from answer.failure
+            else:
+                await answer.news()
+
+    def _headers(self, headers: list[Header]) -> list[Header]:
+        """The upstream's headers, less hop-by-hop ones and any that would set our cookie."""
+        kept = response_headers(headers)
+        dated = False
+        for at in range(len(kept) - 1, -1, -1):
+            name = kept[at][0].lower()
+            if name == b"date":
+                dated = True
+            elif name == b"set-cookie" and self._cookies.sets_ours(kept[at][1]):
+                del kept[at]
+        if not dated:
+            kept.append((b"date", date_header(int(time.time()))))  # RFC 9110 6.6.1
+        return kept
+
+
+@lru_cache(maxsize=2)
+def date_header(second: int) -> bytes:
+    """The Date of a whole Unix second (RFC 9110 5.6.7)."""
+    return formatdate(second, usegmt=True).encode()
+
+
+async def _pump(request: Accepted, answer: Answer, receive: Receive) -> None:
+    """Send the request's body on as it comes, then wait for the client to go away."""
+    connection, chunked = answer.connection, request.scan.chunked
+    left = int(request.scan.content_length or 0)
+    ended = not request.scan.has_body
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            answer.on_client_gone()
+            return
+        data = message.get("body", b"")
+        if ended or answer.is_over:
+            continue
+        left -= len(data)
+        ended = not message.get("more_body", False)
+        if not chunked and (left < 0 or (ended and left > 0)):
+            answer.on_client_gone()  # another length than the head said: never send the rest on
+            return
+        if data:
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        if ended:
+            if chunked:
+                connection.write(b"0\r\n\r\n")
+            connection.end_request()
+        elif not connection.writable:
+            await answer.writable()
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,112 @@
+"""The gate: identify, authorize, forward, in this order.
+
+Deciding is pure and needs no waiting when memory knows the session; it must not know dialects,
+pages or SQL. Any error on the way to a decision means nobody (promise 1).
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from proxy.accounts.refusals import Refusal
+from proxy.gate.accept import Accepted
+from proxy.gate.authorize import Authorize, Target, Verdict
+from proxy.gate.cookies import Cookies, Header
+from proxy.gate.decision import (
+    Decision,
+    Forward,
+    Refuse,
+    bad_request,
+    conflicting,
+    forbidden,
+    not_found,
+    second_factor_required,
+    unauthenticated,
+)
+from proxy.gate.identify import NOBODY, Carried, Identify, Person
+from proxy.gate.identity import identity_lines
+from proxy.gate.outgoing import upstream_head
+
+_log = structlog.get_logger("doorward.gate")
+
+
+class Gate:
+    """Decides on accepted requests that are not for paths of ours.
+
+    `is_ours` tells whether a raw path is one of ours: a path that is not, but could be read as
+    one, leads elsewhere than it says.
+    """
+
+    def __init__(
+        self,
+        authorize: Authorize,
+        identify: Identify,
+        cookies: Cookies,
+        is_ours: Callable[[bytes], bool],
+    ) -> None:
+        self._authorize = authorize
+        self._identify = identify
+        self._cookies = cookies
+        self._is_ours = is_ours
+
+    def decide(self, request: Accepted, now: float) -> Decision | None:
+        """The decision, or None when storage has to be asked who this is."""
+        target = self._locate(request)
+        if isinstance(target, Refuse):
+            return target
+        carried = self._identify.carried(request.scan)
+        person = self._identify.peek(carried, now)
+        return None if person is None else self._judge(request, target, carried, person)
+
+    async def ask(self, request: Accepted, now: float) -> Decision:
+        """The decision, with storage's help."""
+        target = self._locate(request)
+        if isinstance(target, Refuse):
+            return target
+        carried = self._identify.carried(request.scan)
+        try:
+            person = await self._identify.ask(carried, now)
+        except Refusal as refusal:
+            _log.error("identify_failed", reason=refusal.code, request=request.client.request_id)
+            person = NOBODY
+        return self._judge(request, target, carried, person)
+
+    def _locate(self, request: Accepted) -> Target | Refuse:
+        target = self._authorize.locate(request, request.path)
+        if request.other_readings and (
+            self._authorize.is_ambiguous(request, target)
+            or any(map(self._is_ours, request.other_readings))
+        ):
+            return bad_request("its path leads elsewhere when it is read another way")
+        return target or not_found()
+
+    def _judge(
+        self, request: Accepted, target: Target, carried: Carried, person: Person
+    ) -> Decision:
+        if person.conflict:
+            return conflicting()
+        session = person.session
+        if session is not None and session.level != "full":
+            session = None
+        match self._authorize.judge(target, session):
+            case Verdict.ALLOWED:
+                presets = self._authorize.routes[target.route].identity
+                identity = b"" if session is None else identity_lines(session, presets)
+                head = upstream_head(
+                    request,
+                    carried,
+                    identity,
+                    keep_overrides=not self._authorize.names_methods,
+                    keep_bearer=person.foreign_bearer,
+                )
+                return Forward(target.route, head)
+            case Verdict.UNAUTHENTICATED:
+                return unauthenticated(request.target, self._cleaning(request, carried))
+            case Verdict.SECOND_FACTOR_REQUIRED:
+                return second_factor_required()
+            case _:
+                return forbidden()
+
+    def _cleaning(self, request: Accepted, carried: Carried) -> tuple[Header, ...]:
+        """Two cookies of our name: end every variant, so that the next login works."""
+        return tuple(self._cookies.expire_lines(request.host)) if carried.ambiguous else ()

@@ -1,0 +1,123 @@
+"""Who a request comes from: what its carriers hold, and the session behind it.
+
+Knows carriers and the core's live sessions; must not know rules. Whatever goes wrong on the way
+to a session means nobody.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.accounts.live import Live
+from proxy.accounts.sessions import Found, Session
+from proxy.accounts.tokens import Tokens
+from proxy.gate.cookies import Cookies
+from proxy.gate.headers import Header, Scan, scan
+
+# RFC 6750 2.1, with a token of our form; any other Authorization is somebody else's.
+_OUR_BEARER = re.compile(rb"bearer +([A-Za-z0-9_-]{43}) *", re.IGNORECASE)
+_NOT_FOUND = Found(None, known=False)
+
+
+@dataclass(slots=True)
+class Carried:
+    """What one request's carriers hold. `cookies` and `authorizations` are the foreign lines."""
+
+    cookie: bytes | None
+    bearer: bytes | None
+    ambiguous: bool  # our cookie twice, or our token beside another Authorization
+    cookies: tuple[bytes, ...]
+    authorizations: tuple[bytes, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        return self.cookie is None and self.bearer is None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks: a session of whatever level, or nobody. `conflict`: two carriers, two users."""
+
+    session: Session | None = None
+    conflict: bool = False
+    foreign_bearer: bool = False  # it looked like our token, but storage never knew it
+
+
+NOBODY = Person()
+
+
+class Identify:
+    """Finds the session of a request. `peek` never waits and knows only what memory has."""
+
+    def __init__(self, live: Live, tokens: Tokens, cookies: Cookies) -> None:
+        self._live = live
+        self._tokens = tokens
+        self._cookies = cookies
+
+    def carried(self, headers: Scan) -> Carried:
+        """Sort a request's carriers into ours and foreign."""
+        crumbs = self._cookies.take(headers.cookies)
+        cookie = crumbs.ours[0] if crumbs.ours else None
+        if not headers.authorizations:
+            return Carried(cookie, None, len(crumbs.ours) > 1, crumbs.rest, ())
+        lines = headers.authorizations
+        matches = [_OUR_BEARER.fullmatch(line) for line in lines]
+        ours = [match[1] for match in matches if match]
+        return Carried(
+            cookie,
+            ours[0] if ours else None,
+            len(crumbs.ours) > 1 or (bool(ours) and len(lines) > 1),
+            crumbs.rest,
+            tuple(line for line, match in zip(lines, matches, strict=True) if not match),
+        )
+
+    def peek(self, carried: Carried, now: float) -> Person | None:
+        """Who it is, if no storage is needed to tell; None otherwise."""
+        if carried.is_empty or carried.ambiguous:
+            return NOBODY
+        if carried.bearer is None:
+            assert carried.cookie is not None
+            session = self._live.peek(carried.cookie, now)
+            return None if session is None else Person(session)
+        return None
+
+    async def ask(self, carried: Carried, now: float) -> Person:
+        """Who it is, asking storage where memory does not know. Raises StorageUnavailable.
+
+        Bearer goes before cookie, and one of our form that is not valid ends the search.
+        """
+        if carried.is_empty or carried.ambiguous:
+            return NOBODY
+        by_cookie = await self._by_cookie(carried.cookie, now)
+        if carried.bearer is None:
+            return Person(by_cookie.session)
+        by_bearer = await self._find(carried.bearer, carried.bearer.decode(), now)
+        if by_bearer.session is None:
+            return Person(foreign_bearer=not by_bearer.known)
+        if by_cookie.session and by_cookie.session.user.number != by_bearer.session.user.number:
+            return Person(conflict=True)
+        return Person(by_bearer.session)
+
+    async def _by_cookie(self, cookie: bytes | None, now: float) -> Found:
+        """A cookie that we did not sign dies here, without a query."""
+        if cookie is None:
+            return _NOT_FOUND
+        session = self._live.peek(cookie, now)
+        if session is not None:
+            return Found(session, known=True)
+        token = self._tokens.unsign(cookie)
+        return _NOT_FOUND if token is None else await self._live.find(cookie, token, now)
+
+    async def _find(self, credential: bytes, token: str, now: float) -> Found:
+        session = self._live.peek(credential, now)
+        if session is not None:
+            return Found(session, known=True)
+        return await self._live.find(credential, token, now)
+
+    async def session(self, headers: Iterable[Header], now: float) -> Session | None:
+        """The live session of any level behind a request to a path of ours.
+
+        Raises StorageUnavailable, so that no answer of ours calls a session ended that is not.
+        """
+        person = await self.ask(self.carried(scan(headers)), now)
+        return person.session

@@ -1,0 +1,78 @@
+"""The request head as an upstream receives it: built from what was decided on, nothing else.
+
+Knows forwarding headers and framing; must not decide anything.
+"""
+
+from functools import lru_cache
+
+from proxy.gate.accept import Accepted
+from proxy.gate.identify import Carried
+
+
+def upstream_head(
+    request: Accepted,
+    carried: Carried,
+    identity: bytes,
+    *,
+    keep_overrides: bool,
+    keep_bearer: bool,
+) -> bytes:
+    """Request line and headers up to the empty line. The target goes out as it came in.
+
+    `identity` comes last and is complete; no client header of those names is among the rest.
+    """
+    headers = request.scan
+    lines = [b"%b: %b\r\n" % line for line in headers.passing]
+    if keep_overrides:
+        lines += [b"%b: %b\r\n" % line for line in headers.overrides]
+    lines += [b"cookie: %b\r\n" % line for line in carried.cookies]
+    lines += [b"authorization: %b\r\n" % line for line in carried.authorizations]
+    if keep_bearer and carried.bearer is not None:
+        lines.append(b"authorization: Bearer %b\r\n" % carried.bearer)
+    if headers.content_length is not None:
+        lines.append(b"content-length: %b\r\n" % headers.content_length)
+    elif headers.chunked:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b\r\n" % (
+        request.method,
+        request.target,
+        headers.hosts[0],
+        b"".join(lines),
+        _forwarding(request),
+        request.client.request_id.encode(),
+        identity,
+    )
+
+
+def _forwarding(request: Accepted) -> bytes:
+    """X-Forwarded-* as this hop saw them; a trusted peer's chain is carried on."""
+    headers, client = request.scan, request.client
+    if not request.trusted:
+        return _forwarding_lines(client.address, client.address, client.scheme, client.host, "")
+    chain = b", ".join((*headers.forwarded_for, request.peer.encode())).decode("latin-1")
+    port = (headers.forwarded_port or b"").decode("latin-1")
+    port = port if port.isascii() and port.isdigit() else ""
+    lines = _forwarding_lines(chain, client.address, client.scheme, client.host, port)
+    if headers.forwarded_prefix is not None:
+        lines += b"x-forwarded-prefix: %b\r\n" % headers.forwarded_prefix
+    return lines
+
+
+@lru_cache(maxsize=4096)
+def _forwarding_lines(chain: str, address: str, scheme: str, host: str, port: str) -> bytes:
+    port = port or _port(host) or ("443" if scheme == "https" else "80")
+    values = {
+        "x-forwarded-for": chain,
+        "x-real-ip": address,
+        "x-forwarded-proto": scheme,
+        "x-forwarded-host": host,
+        "x-forwarded-port": port,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in values.items() if value)
+    return lines.encode("latin-1")
+
+
+def _port(host: str) -> str:
+    """The port in an authority, or nothing. `[::1]` has none."""
+    _, colon, port = host.rpartition(":")
+    return port if colon and port.isdigit() else ""

@@ -1,0 +1,80 @@
+"""Sockets that are listened on, bound before anything else starts.
+
+Must not know what is served over them.
+"""
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+from proxy.settings import Listen
+
+BACKLOG = 2048
+
+
+class ListenFault(Exception):
+    """An address that cannot be listened on; the text says which, why and what to do."""
+
+
+def bind(listen: Listen, key: str) -> socket.socket:
+    """A listening socket for the setting `key`. Raises ListenFault."""
+    try:
+        sock = _unix(listen.path) if listen.path is not None else _inet(listen)
+    except OSError as fault:
+        hint = "choose another address or end the process that uses it"
+        raise ListenFault(f"{key}: cannot listen on {listen}: {fault.strerror}; {hint}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _inet(listen: Listen) -> socket.socket:
+    infos = socket.getaddrinfo(
+        listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    family, kind, protocol, _, address = infos[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(
+                socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if listen.host == "::" else 1
+            )
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _unix(path: Path) -> socket.socket:
+    """A unix socket, in place of one that nobody listens on any more but of no other file."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode) and not _is_served(path):
+            path.unlink()
+        sock.bind(os.fspath(path))
+        os.chmod(path, 0o660)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+        return True
+
+
+def shown(sock: socket.socket) -> str:
+    """The address as a person would type it."""
+    name = sock.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    return f"http://[{name[0]}]:{name[1]}" if ":" in name[0] else f"http://{name[0]}:{name[1]}"
