@@ -59,6 +59,16 @@ def _is_address(text: str) -> bool:
     )
 
 
+def check_display_name(name: str) -> str:
+    """The name as it is. Raises InvalidName."""
+    if not _is_clean(name):
+        raise InvalidName(
+            "A display name has 1 to 190 characters, no control characters and no space at its"
+            " edges."
+        )
+    return name
+
+
 def check_group(group: str) -> str:
     """The group or role as it is. Raises InvalidGroup."""
     if not _is_clean(group) or "," in group:

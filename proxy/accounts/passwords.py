@@ -1,4 +1,4 @@
-"""Password hashes: made, verified and renewed in a few threads, so that logins cannot starve the rest.
+"""Password hashes: made, verified, renewed in a few threads so that logins cannot starve the rest.
 
 It knows hash formats and nothing of users. Ours is argon2id over the lower-case SHA-256 hex of the
 password, because one documented API sends only that.

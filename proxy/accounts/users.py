@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxy.accounts import chance
 from proxy.accounts.directory import Directories
-from proxy.accounts.names import check_group, normalise, normalise_address
+from proxy.accounts.names import check_display_name, check_group, normalise, normalise_address
 from proxy.accounts.passwords import OURS, Passwords
 from proxy.accounts.refusals import (
     InvalidEmail,
@@ -120,7 +120,7 @@ class Users:
             handles=handles,
             password_hash=await self._passwords.hash(password),
             scheme=OURS,
-            name=name,
+            name=None if name is None else check_display_name(name),
             emails=tuple(emails),
             groups=tuple(check_group(group) for group in groups),
             roles=tuple(check_group(role) for role in roles),
@@ -149,7 +149,7 @@ class Users:
             key = _handle(name) or ""
             if (user := await self._store.by_name(directory.source, key)) is not None:
                 return self._directories.complete(user)
-        raise UserNotFound(f"There is no user named {name}.")
+        raise UserNotFound(f"There is no user named {name if name.isprintable() else ascii(name)}.")
 
     async def list(self) -> tuple[User, ...]:
         """Every user of every source, by name."""
