@@ -88,11 +88,12 @@ class House:
     def visitor(self) -> httpx.Client:
         return httpx.Client(base_url=self.public, trust_env=False, timeout=20)
 
-    def logged_in(self, name: str) -> httpx.Client:
-        visitor = self.visitor()
-        login = {"username": name, "password": PASSWORDS[name]}
-        assert visitor.post("/xhr/login", json=login).status_code == 200
-        return visitor
+    @contextmanager
+    def logged_in(self, name: str) -> Iterator[httpx.Client]:
+        with self.visitor() as visitor:
+            login = {"username": name, "password": PASSWORDS[name]}
+            assert visitor.post("/xhr/login", json=login).status_code == 200
+            yield visitor
 
 
 def write_config(folder: Path, public_port: int, radicale_port: int) -> Path:
