@@ -5,24 +5,17 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import structlog
 from starlette.routing import Route, Router
 from uvloop import new_event_loop
 
-from proxy.accounts.core import Accounts, Directories
-from proxy.accounts.keys import Keys
+from proxy.accounts.core import Accounts
 from proxy.accounts.live import Live
-from proxy.accounts.logins import Logins
-from proxy.accounts.passwords import Passwords
 from proxy.accounts.refusals import Refusal
-from proxy.accounts.sessions import Sessions
-from proxy.accounts.tokens import Tokens
-from proxy.accounts.users import Users
 from proxy.dialects import xhr
 from proxy.dialects.wire import Wire
-from proxy.directories.config import ConfigDirectory
 from proxy.gate.accept import Accept
 from proxy.gate.asgi import Carrier
 from proxy.gate.authorize import Authorize
@@ -34,8 +27,8 @@ from proxy.gate.ours import ours_of
 from proxy.pages import Pages
 from proxy.server import run
 from proxy.settings import Settings, load_settings
-from proxy.settings.keys import read_keys
-from proxy.storage import open_database
+from proxy.storage.core import Clock
+from proxy.storage.core import build_accounts as build_accounts
 from proxy.upstream.address import Address
 from proxy.upstream.pool import Pools
 
@@ -43,31 +36,6 @@ _log = structlog.get_logger("doorward")
 
 POLL_S = 1.0
 FLUSH_EVERY = 3  # polls: at most this much of `last_used` is lost by kill -9
-
-Clock = Callable[[], float]
-
-
-@contextlib.asynccontextmanager
-async def build_accounts(settings: Settings, clock: Clock = time.time) -> AsyncIterator[Accounts]:
-    """The account core over live storage, as a server or a command uses it.
-
-    Raises InvalidSettings, StorageFault and refusals; what was opened is closed.
-    """
-    keys = Keys(read_keys(settings))
-    database = await open_database(settings, clock())
-    passwords = Passwords()
-    try:
-        directories = Directories([ConfigDirectory(settings.users)])
-        users = Users(database.users, directories, passwords)
-        await users.sync(clock())
-        tokens = Tokens(keys)
-        sessions = Sessions(database.sessions, directories, tokens)
-        logins = Logins(users, sessions, passwords)
-        live = Live(sessions, database.feed)
-        yield Accounts(users, sessions, logins, passwords, tokens, live)
-    finally:
-        passwords.close()
-        await database.close()
 
 
 class Doorward:

@@ -40,7 +40,7 @@ def with_accounts(config: Path | None, job: Callable[[Accounts], Awaitable[Resul
 async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
     # Storage is the slow import: a command that is used wrongly need not wait for it.
     from proxy.accounts.refusals import Refusal
-    from proxy.app import build_accounts
+    from proxy.storage.core import build_accounts
 
     async with AsyncExitStack() as stack:
         with _faults():
@@ -54,7 +54,6 @@ async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]
 @contextmanager
 def _faults() -> Iterator[None]:
     """What stops the start ends a command too, in the same words."""
-    from proxy.accounts.refusals import Refusal
     from proxy.settings import InvalidSettings
     from proxy.storage import StorageFault
 
@@ -63,7 +62,7 @@ def _faults() -> Iterator[None]:
     except InvalidSettings as invalid:
         print_faults(invalid)
         raise typer.Exit(WRONG_USAGE) from None
-    except (StorageFault, Refusal) as fault:
+    except StorageFault as fault:
         leave(str(fault), WRONG_USAGE)
 
 
