@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 import time
@@ -162,6 +163,17 @@ def create_app(settings: Settings | None = None) -> Doorward:
     return Doorward(settings or load_settings(None, os.environ))
 
 
+def _settle_memory() -> None:
+    """Keep the collector away from what lives as long as the process.
+
+    Requests leave next to no cycles behind; full collections over every imported module showed
+    as 40 ms in the 99th percentile.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 1000)
+
+
 def serve_app(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
     """Serve until a signal says stop; `on_listening` is told the address once requests are taken.
 
@@ -172,6 +184,7 @@ def serve_app(settings: Settings, on_listening: Callable[[str], None] | None = N
         if unbuilt := settings.unbuilt():
             _log.warning("settings_without_effect", keys=list(unbuilt))
         async with Doorward(settings) as app:
+            _settle_memory()
             await run(settings, app, app.ready, on_listening)
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -32,7 +32,10 @@ class Client:
     user_agent: str
 
 
-@dataclass(frozen=True, slots=True)
+# Values that are made for every request are not frozen: that would cost a microsecond each.
+
+
+@dataclass(slots=True)
 class Arrival:
     """A request as the server took it: bytes only, nothing believed yet.
 
@@ -55,11 +58,21 @@ class Accepted:
     path: bytes
     other_readings: frozenset[bytes]
     host: str  # lower-case, without port or final dot: what routes and rules are matched with
+    authority: str  # as asked, lower-case
     address: Address | None
+    address_text: str
+    scheme: str
+    request_id: str
     trusted: bool  # the peer is one of `trusted_proxies`
-    client: Client
     scan: Scan
     peer: str
+
+    @property
+    def client(self) -> Client:
+        """Who asks, for those who draw an answer of ours."""
+        return Client(
+            self.address_text, self.scheme, self.authority, self.request_id, _user_agent(self.scan)
+        )
 
 
 class Unfit(Exception):
@@ -111,14 +124,14 @@ class Accept:
     def __init__(self, trusted: tuple[Network, ...], serves: Callable[[str], bool]) -> None:
         self._trusted = trusted
         self._serves = lru_cache(maxsize=4096)(serves)
-        self._trusts = lru_cache(maxsize=8192)(self._is_trusted)
+        self._hop = lru_cache(maxsize=8192)(self._known_hop)
         self._authority = lru_cache(maxsize=4096)(_split_authority)
 
     def __call__(self, arrival: Arrival) -> Accepted:
         headers = scan(arrival.headers)
         if len(headers.hosts) != 1:
             raise Unfit(400, "a request has exactly one Host header")
-        trusted = self._trusts(arrival.peer)
+        address, text, trusted = self._hop(arrival.peer)
         authority = self._asked_authority(headers, trusted)
         target = _origin_form(arrival.target, headers.hosts[0])
         if not _METHOD.fullmatch(arrival.method):
@@ -129,32 +142,32 @@ class Accept:
             others = readings(path)
         except BadPath as fault:
             raise Unfit(400, str(fault)) from None
-        host, text = self._authority(authority)
+        host, asked = self._authority(authority)
         if not self._serves(host):
             raise Unfit(421, "no route answers for this host")
-        address = self._walk(arrival.peer, headers.forwarded_for) if trusted else None
-        client = Client(
-            address=str(address or parse_address(arrival.peer) or ""),
-            scheme=_scheme(arrival.scheme, headers, trusted),
-            host=text,
-            request_id=_request_id(headers, trusted),
-            user_agent=_user_agent(headers),
-        )
+        if trusted and headers.forwarded_for:
+            address = self._walk(arrival.peer, headers.forwarded_for)
+            text = str(address)
         return Accepted(
-            method=arrival.method,
-            target=target,
-            path=path,
-            other_readings=others,
-            host=host,
-            address=address or parse_address(arrival.peer),
-            trusted=trusted,
-            client=client,
-            scan=headers,
-            peer=arrival.peer,
+            arrival.method,
+            target,
+            path,
+            others,
+            host,
+            asked,
+            address,
+            text,
+            _scheme(arrival.scheme, headers) if trusted else arrival.scheme,
+            _request_id(headers) if trusted else new_request_id(),
+            trusted,
+            headers,
+            arrival.peer,
         )
 
-    def _is_trusted(self, peer: str) -> bool:
-        return self._in_trusted(parse_address(peer))
+    def _known_hop(self, peer: str) -> tuple[Address | None, str, bool]:
+        """A connection's other end: its address, the same as text, and whether it is trusted."""
+        address = parse_address(peer)
+        return address, str(address or ""), self._in_trusted(address)
 
     def _in_trusted(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
@@ -200,17 +213,17 @@ def _origin_form(target: bytes, host: bytes) -> bytes:
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
-def _scheme(scheme: str, headers: Scan, trusted: bool) -> str:
-    if trusted and headers.forwarded_proto is not None:
+def _scheme(scheme: str, headers: Scan) -> str:
+    if headers.forwarded_proto is not None:
         said = headers.forwarded_proto.rpartition(b",")[2].strip().lower()
         if said in (b"http", b"https"):
             return said.decode()
     return scheme
 
 
-def _request_id(headers: Scan, trusted: bool) -> str:
+def _request_id(headers: Scan) -> str:
     said = headers.request_id
-    if trusted and said is not None and _REQUEST_ID.fullmatch(said):
+    if said is not None and _REQUEST_ID.fullmatch(said):
         return said.decode()
     return new_request_id()
 

@@ -88,7 +88,7 @@ class Carrier:
         try:
             return self._gate.decide(request, now) or await self._gate.ask(request, now)
         except Exception:
-            _log.exception("decision_failed", request=request.client.request_id)
+            _log.exception("decision_failed", request=request.request_id)
             return Refuse(500, "internal_error", "Something went wrong here; it was logged.")
 
     async def _forward(
@@ -103,11 +103,11 @@ class Carrier:
         try:
             await self._forwarders[decision.route](request, decision.head, scope, receive, send)
         except UpstreamFailure as failure:
-            _log.warning("upstream_failed", reason=str(failure), request=request.client.request_id)
+            _log.warning("upstream_failed", reason=str(failure), request=request.request_id)
             refusal = Refuse(failure.status, failure.code, failure.told)
             await self._refuse(refusal, arrival, request.client, scope, receive, send)
         except AnswerCut as cut:
-            _log.warning("answer_cut", reason=str(cut.__cause__), request=request.client.request_id)
+            _log.warning("answer_cut", reason=str(cut.__cause__), request=request.request_id)
             exchange = scope.get("extensions", {}).get(EXTENSION)
             if exchange is None:
                 raise  # any ASGI server closes the connection of an application that raised

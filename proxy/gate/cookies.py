@@ -22,7 +22,7 @@ def of_our_form(value: bytes) -> bool:
     return _OUR_FORM.fullmatch(value) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Crumbs:
     """What one request's Cookie lines hold: our values, and the lines without what is ours."""
 
@@ -33,17 +33,18 @@ class Crumbs:
 _NONE = Crumbs((), ())
 
 
-@dataclass(frozen=True, slots=True)
 class Cookies:
-    """The cookie as this deployment sets it; `same_site` is `lax`, `strict` or `none`."""
+    """The cookie as this deployment sets it; `same_site` is `lax`, `strict` or `none`.
 
-    secure: bool
-    same_site: str = "lax"
+    `name` is `__Host-doorward` where cookies are Secure, `doorward` on plain http.
+    """
 
-    @property
-    def name(self) -> bytes:
-        """`__Host-doorward` where cookies are Secure, `doorward` on plain http."""
-        return COOKIE_NAMES[0] if self.secure else COOKIE_NAMES[1]
+    __slots__ = ("name", "same_site", "secure")
+
+    def __init__(self, secure: bool, same_site: str = "lax") -> None:
+        self.secure = secure
+        self.same_site = same_site
+        self.name = COOKIE_NAMES[0] if secure else COOKIE_NAMES[1]
 
     def take(self, lines: list[bytes]) -> Crumbs:
         """Our cookie's values in these Cookie lines, and the lines to forward.

@@ -67,7 +67,7 @@ class Gate:
         try:
             person = await self._identify.ask(carried, now)
         except Refusal as refusal:
-            _log.error("identify_failed", reason=refusal.code, request=request.client.request_id)
+            _log.error("identify_failed", reason=refusal.code, request=request.request_id)
             person = NOBODY
         return self._judge(request, target, carried, person)
 

@@ -34,7 +34,7 @@ class Carried:
         return self.cookie is None and self.bearer is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Person:
     """Who asks: a session of whatever level, or nobody. `conflict`: two carriers, two users."""
 

@@ -39,20 +39,20 @@ def upstream_head(
         headers.hosts[0],
         b"".join(lines),
         _forwarding(request),
-        request.client.request_id.encode(),
+        request.request_id.encode(),
         identity,
     )
 
 
 def _forwarding(request: Accepted) -> bytes:
     """X-Forwarded-* as this hop saw them; a trusted peer's chain is carried on."""
-    headers, client = request.scan, request.client
+    headers, address = request.scan, request.address_text
     if not request.trusted:
-        return _forwarding_lines(client.address, client.address, client.scheme, client.host, "")
+        return _forwarding_lines(address, address, request.scheme, request.authority, "")
     chain = b", ".join((*headers.forwarded_for, request.peer.encode())).decode("latin-1")
     port = (headers.forwarded_port or b"").decode("latin-1")
     port = port if port.isascii() and port.isdigit() else ""
-    lines = _forwarding_lines(chain, client.address, client.scheme, client.host, port)
+    lines = _forwarding_lines(chain, address, request.scheme, request.authority, port)
     if headers.forwarded_prefix is not None:
         lines += b"x-forwarded-prefix: %b\r\n" % headers.forwarded_prefix
     return lines

@@ -146,7 +146,9 @@ def _with_public_url(settings: Settings) -> Settings:
         return settings
     listen = settings.listen
     here = "localhost" if listen.is_unix or listen.is_everywhere else ""
-    return settings.model_copy(update={"public_url": f"http://{here or listen}"})
+    found = settings.model_copy(update={"public_url": f"http://{here or listen}"})
+    found.model_fields_set.discard("public_url")  # nobody gave it
+    return found
 
 
 def _is_missing(error: ErrorDetails) -> bool:

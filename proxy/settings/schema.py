@@ -26,7 +26,7 @@ def schema_text() -> str:
 
 
 def _untitled(value: Any) -> Any:
-    """Returns it without the titles pydantic makes of names; they repeat the key."""
+    """Returns it without the titles pydantic makes of names, and without empty defaults."""
     if isinstance(value, list):
         return [_untitled(inner) for inner in value]
     if not isinstance(value, dict):
@@ -34,10 +34,14 @@ def _untitled(value: Any) -> Any:
     return {
         key: _untitled(inner)
         for key, inner in value.items()
-        if not (key in {"title", "description"} and isinstance(inner, str) and _is_name(key, value))
+        if not _is_noise(key, inner, value)
     }
 
 
-def _is_name(key: str, holder: dict[str, Any]) -> bool:
+def _is_noise(key: str, inner: Any, holder: dict[str, Any]) -> bool:
+    if key == "default":
+        return inner in (None, "")
+    if key not in {"title", "description"} or not isinstance(inner, str):
+        return False
     # Class docstrings speak to developers; the sentences of keys are kept.
     return key == "title" or holder.get("additionalProperties") is False
