@@ -1,0 +1,65 @@
+"""Users and sessions to store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from proxy.accounts import chance
+from proxy.accounts.names import normalise, normalise_address
+from proxy.accounts.sessions import Session
+from proxy.accounts.user import DATABASE, Email, NewUser, User
+from proxy.storage import Database
+
+NOW = 1_700_000_000.0
+
+
+def new_user(username: str = "Alice", *addresses: str, **more: Any) -> NewUser:
+    """A user of the database; the addresses are verified."""
+    key = normalise(username)
+    new = NewUser(
+        id=chance.public_id(),
+        source=DATABASE,
+        username=username,
+        key=key,
+        handles=(key, *map(normalise_address, addresses)),
+        password_hash="stored hash",
+        scheme="a scheme",
+        emails=tuple(Email(address, True) for address in addresses),
+    )
+    return replace(new, **more)
+
+
+async def add(store: Database, username: str = "Alice", *addresses: str, **more: Any) -> User:
+    return await store.users.insert(new_user(username, *addresses, **more), NOW)
+
+
+def draft(user: User, now: float = NOW, **more: Any) -> Session:
+    session = Session(
+        number=0,
+        id=chance.public_id(),
+        user=user,
+        iat=int(now),
+        created_at=now,
+        last_used_at=now,
+        idle_timeout_s=7200.0,
+        expires_at=now + 86_400,
+        remember=False,
+        address="192.0.2.1",
+        user_agent="a browser",
+        information="at home",
+        kind="page",
+        level="full",
+    )
+    return replace(session, **more)
+
+
+def digest() -> bytes:
+    """Of a token nobody has."""
+    return chance.marker_bytes() * 2
+
+
+async def open_session(store: Database, user: User, now: float = NOW, **more: Any) -> Session:
+    session = await store.sessions.insert(draft(user, now, **more), digest())
+    assert session is not None
+    return session

@@ -1,0 +1,59 @@
+"""A private PostgreSQL server for the tests: made, started on a socket of its own, thrown away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg  # type: ignore[import-untyped]
+
+HOW_TO_GET_IT = "PostgreSQL is not installed: `apt-get install postgresql` brings initdb"
+
+
+def binaries() -> Path | None:
+    """Where initdb and pg_ctl are; Debian keeps them off the PATH, one folder per release."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+    return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
+
+
+@contextmanager
+def server(binaries: Path) -> Iterator[str]:
+    """Yields the folder of its socket."""
+    # Not pytest's temporary folder: only its owner may enter that, and sockets have short paths.
+    home = Path(tempfile.mkdtemp(prefix="doorward-pg-"))
+    # PostgreSQL does not run as root.
+    user = "postgres" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(home, user)
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, user=user, stdout=subprocess.DEVNULL, cwd=home)
+
+    data, control = str(home / "data"), str(binaries / "pg_ctl")
+    try:
+        run(str(binaries / "initdb"), "-D", data, "-U", "doorward", "-A", "trust", "--no-sync")
+        options = f"-k {home} -c listen_addresses='' -c fsync=off -c max_connections=200"
+        run(control, "-D", data, "-w", "-l", str(home / "log"), "-o", options, "start")
+        try:
+            yield str(home)
+        finally:
+            run(control, "-D", data, "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(home)
+
+
+async def fresh_database(socket: str, name: str) -> str:
+    """The URL of a new, empty database."""
+    connection = await asyncpg.connect(host=socket, user="doorward", database="postgres")
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+    return f"postgresql://doorward@/{name}?host={socket}"

@@ -1,0 +1,142 @@
+"""Sessions as storage keeps them, on every database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+
+import pytest
+
+from proxy.storage import Database
+from tests.storage.conftest import Open
+from tests.storage.people import NOW, add, digest, draft, open_session
+
+
+async def test_a_session_comes_back_as_it_was_kept(store: Database) -> None:
+    user = await add(store, groups=("wiki",))
+    token = digest()
+    given = draft(
+        user,
+        second_factor_at=NOW,
+        method="totp",
+        trusted_until=NOW + 5,
+        trusted_fingerprint="f",
+        idle_timeout_s=None,
+        remember=True,
+        level="pending",
+    )
+    kept = await store.sessions.insert(given, token)
+    found = await store.sessions.by_digest(token)
+    assert kept is not None and found is not None and kept.number > 0
+    for field in fields(kept):
+        assert getattr(found, field.name) == getattr(kept, field.name), field.name
+    assert await store.sessions.by_digest(digest()) is None
+
+
+async def test_an_ended_session_is_still_known(store: Database) -> None:
+    user = await add(store)
+    token = digest()
+    session = await store.sessions.insert(draft(user), token)
+    assert session is not None
+    assert await store.sessions.end(session.number, NOW + 1, "logout")
+    found = await store.sessions.by_digest(token)
+    assert found is not None and found.ended_at == NOW + 1
+    assert not await store.sessions.end(session.number, NOW + 2, "logout"), "it ended before"
+    assert (await store.feed.news(0)).sessions == {session.number}
+
+
+async def test_the_new_session_and_the_end_of_the_old_are_one_step(store: Database) -> None:
+    user = await add(store)
+    old = await open_session(store, user)
+    new = await store.sessions.insert(draft(user), digest(), replaces=old.number)
+    assert new is not None
+    assert [s.number for s in await store.sessions.list(user.number, NOW)] == [new.number]
+    assert (await store.feed.news(0)).sessions == {old.number}
+
+
+async def test_iat_is_the_next_free_second(store: Database) -> None:
+    alice, bob = await add(store, "alice"), await add(store, "bob")
+    seconds = [(await open_session(store, alice)).iat - int(NOW) for _ in range(3)]
+    assert seconds == [0, 1, 2]
+    assert (await open_session(store, bob)).iat == int(NOW)
+    assert (await open_session(store, alice, NOW + 5)).iat == int(NOW) + 5
+    assert (await open_session(store, alice)).iat == int(NOW) + 3
+
+
+async def test_iat_is_unique_under_parallel_logins(opened: Open) -> None:
+    stores = [await opened(), await opened()]
+    user = await add(stores[0])
+    logins = [open_session(store, user) for store in stores for _ in range(20)]
+    sessions = await asyncio.gather(*logins)
+    assert sorted(session.iat for session in sessions) == [int(NOW) + i for i in range(40)]
+
+
+@pytest.mark.parametrize("change", ["password", "ban", "disable", "delete"])
+async def test_a_login_that_began_before_a_change_opens_nothing_after_it(
+    store: Database, change: str
+) -> None:
+    user = await add(store)
+    if change == "password":
+        await store.users.set_password(user, "h", "s", must_change=False, but=None, now=NOW)
+    elif change == "ban":
+        await store.users.set_banned(user, True, NOW)
+    elif change == "disable":
+        await store.users.set_active(user, False, NOW)
+    else:
+        await store.users.delete(user, NOW)
+    token = digest()
+    assert await store.sessions.insert(draft(user), token) is None
+    assert await store.sessions.by_digest(token) is None
+
+
+async def test_no_session_survives_a_password_change_that_races_with_logins(opened: Open) -> None:
+    """CVE-2026-40934, with the login and the change at the same moment."""
+    stores = [await opened(), await opened()]
+    user = await add(stores[0])
+    logins = [store.sessions.insert(draft(user), digest()) for store in stores for _ in range(10)]
+    change = stores[1].users.set_password(
+        user, "new", "s", must_change=False, but=None, now=NOW + 1
+    )
+    opened_sessions = (await asyncio.gather(*logins[:10], change, *logins[10:]))[:10]
+    assert await stores[0].sessions.list(user.number, NOW + 1) == []
+    ended = {session.number for session in opened_sessions if session is not None}
+    assert ended <= (await stores[0].feed.news(0)).sessions
+
+
+async def test_all_sessions_of_a_user_end_but_one(store: Database) -> None:
+    alice, bob = await add(store, "alice"), await add(store, "bob")
+    sessions = [await open_session(store, alice) for _ in range(4)]
+    other = await open_session(store, bob)
+    assert await store.sessions.end(sessions[0].number, NOW, "logout")
+    assert await store.sessions.end_all(alice.number, NOW, "all", sessions[1].number) == 2
+    assert await store.sessions.end_all(alice.number, NOW, "all", None) == 1
+    assert await store.sessions.end_all(alice.number, NOW, "all", None) == 0
+    assert [s.number for s in await store.sessions.list(bob.number, NOW)] == [other.number]
+    assert (await store.feed.news(0)).sessions == {session.number for session in sessions}
+
+
+async def test_the_list_has_what_is_not_over_newest_first(store: Database) -> None:
+    user = await add(store)
+    idle = await open_session(store, user, idle_timeout_s=10.0)
+    await open_session(store, user, expires_at=NOW + 10)
+    lasting = await open_session(store, user, NOW + 1)
+    listed = [s.number for s in await store.sessions.list(user.number, NOW + 9)]
+    assert listed[0] == lasting.number and len(listed) == 3
+    await store.sessions.touch([(idle.number, NOW + 9)])
+    listed = [s.number for s in await store.sessions.list(user.number, NOW + 10)]
+    assert listed == [lasting.number, idle.number]
+
+
+async def test_last_use_only_grows(opened: Open) -> None:
+    stores = [await opened(), await opened()]
+    user = await add(stores[0])
+    sessions = [await open_session(stores[0], user) for _ in range(30)]
+    numbers = [session.number for session in sessions]
+    await asyncio.gather(
+        stores[0].sessions.touch([(number, NOW + 7) for number in numbers]),
+        stores[1].sessions.touch([(number, NOW + 5) for number in reversed(numbers)]),
+        stores[1].sessions.touch([]),
+    )
+    assert {s.last_used_at for s in await stores[0].sessions.list(user.number, NOW + 7)} == {
+        NOW + 7
+    }

@@ -1,0 +1,168 @@
+"""Users as storage keeps them, on every database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from proxy.accounts.refusals import NameTaken, UserNotFound
+from proxy.accounts.user import Email
+from proxy.storage import Database
+from tests.storage.conftest import Open
+from tests.storage.people import NOW, add, digest, draft, new_user, open_session
+
+
+async def test_a_user_comes_back_as_it_was_kept(store: Database) -> None:
+    kept = await add(
+        store,
+        "Ålice",
+        "Alice@Example.com",
+        name="Alice Ω",
+        groups=("wiki", "admins"),
+        roles=("admin",),
+        super_admin=True,
+        must_change_password=True,
+    )
+    found = await store.users.by_handle("ålice")
+    assert found is not None
+    assert found.user == kept
+    assert (found.password_hash, found.scheme) == ("stored hash", "a scheme")
+    assert kept.emails == (Email("Alice@Example.com", True),)
+    assert (kept.groups, kept.roles) == (("wiki", "admins"), ("admin",))
+    assert (kept.active, kept.banned, kept.created_at, kept.version) == (True, False, NOW, 0)
+
+
+async def test_a_name_and_a_verified_address_lead_to_the_user(store: Database) -> None:
+    await add(store, "bob", "bob@example.com", emails=(Email("Bob@example.com", True),))
+    for handle in ("bob", "bob@example.com"):
+        found = await store.users.by_handle(handle)
+        assert found is not None and found.user.username == "bob"
+    assert await store.users.by_handle("carol") is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        new_user("ALICE"),
+        new_user("carol", "alice@example.com"),
+        new_user("alice@example.com"),
+        new_user("dave", "me@example.com", handles=("dave", "alice")),
+    ],
+    ids=["name", "address", "name that is an address", "address that is a name"],
+)
+async def test_a_handle_leads_to_one_user(store: Database, other: object) -> None:
+    await add(store, "alice", "alice@example.com")
+    with pytest.raises(NameTaken):
+        await store.users.insert(other, NOW)  # type: ignore[arg-type]
+    assert [user.username for user in await store.users.list()] == ["alice"]
+
+
+async def test_of_two_that_take_a_name_at_once_one_gets_it(opened: Open) -> None:
+    stores = [await opened(), await opened()]
+    tries = [store.users.insert(new_user("alice"), NOW) for store in stores for _ in range(5)]
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(isinstance(result, NameTaken) for result in results) == 9
+
+
+async def test_rows_of_a_directory_are_made_once(opened: Open) -> None:
+    names = {f"user{i}": f"User{i}" for i in range(700)}
+    stores = [await opened(), await opened()]
+    await asyncio.gather(*(store.users.claim("config", names, NOW) for store in stores))
+    await stores[0].users.claim("config", names | {"zoe": "Zoe"}, NOW)
+    assert len(await stores[1].users.list()) == 701
+    zoe = await stores[1].users.by_name("config", "zoe")
+    assert zoe is not None and (zoe.username, zoe.source) == ("Zoe", "config")
+    # A directory says itself what leads to its users, with which password.
+    assert await stores[1].users.by_handle("zoe") is None
+
+
+async def test_taken_handles_are_told(store: Database) -> None:
+    await add(store, "alice", "alice@example.com")
+    asked = [*(f"nobody{i}" for i in range(1200)), "alice@example.com", "alice"]
+    assert await store.users.taken(asked) == ["alice", "alice@example.com"]
+
+
+async def test_a_new_password_ends_every_session_but_one(store: Database) -> None:
+    """CVE-2026-40934: sessions lived on after a password change."""
+    user = await add(store)
+    sessions = [await open_session(store, user) for _ in range(3)]
+    before = await store.feed.head()
+    await store.users.set_password(
+        user, "new", "ours", must_change=True, but=sessions[1].number, now=NOW + 1
+    )
+    found = await store.users.by_handle("alice")
+    assert found is not None
+    assert (found.password_hash, found.scheme) == ("new", "ours")
+    assert found.user.must_change_password
+    assert [s.number for s in await store.sessions.list(user.number, NOW + 2)] == [
+        sessions[1].number
+    ]
+    news = await store.feed.news(before)
+    assert news.sessions == {sessions[0].number, sessions[2].number}
+    assert news.users == {user.number}
+
+
+async def test_a_ban_keeps_the_sessions_and_tells_of_the_user(store: Database) -> None:
+    user = await add(store)
+    await open_session(store, user)
+    await store.users.set_banned(user, True, NOW)
+    assert (await store.feed.news(0)).users == {user.number}
+    (session,) = await store.sessions.list(user.number, NOW)
+    assert session.user.banned and not session.is_live(NOW)
+    await store.users.set_banned(user, False, NOW)
+    (session,) = await store.sessions.list(user.number, NOW)
+    assert session.is_live(NOW)
+
+
+async def test_disabling_ends_the_sessions_for_good(store: Database) -> None:
+    user = await add(store)
+    await open_session(store, user)
+    await store.users.set_active(user, False, NOW)
+    assert (await store.feed.news(0)).users == {user.number}
+    await store.users.set_active(user, True, NOW)
+    assert await store.sessions.list(user.number, NOW) == []
+
+
+async def test_a_deleted_user_takes_everything_along(store: Database) -> None:
+    user = await add(store, "alice", "alice@example.com")
+    token = digest()
+    session = await store.sessions.insert(draft(user), token)
+    assert session is not None
+    await store.users.delete(user, NOW)
+    news = await store.feed.news(0)
+    assert (news.users, news.sessions) == ({user.number}, {session.number})
+    assert await store.sessions.by_digest(token) is None
+    assert await store.users.by_handle("alice@example.com") is None
+    again = await add(store, "alice", "alice@example.com")
+    assert again.number > user.number, "a number is never used twice"
+
+
+@pytest.mark.parametrize("operation", ["password", "ban", "disable", "delete"])
+async def test_a_user_that_is_gone_is_not_found_and_nothing_is_told(
+    store: Database, operation: str
+) -> None:
+    user = replace(await add(store), number=4711)
+    users = store.users
+    with pytest.raises(UserNotFound):
+        if operation == "password":
+            await users.set_password(user, "h", "s", must_change=False, but=None, now=NOW)
+        elif operation == "ban":
+            await users.set_banned(user, True, NOW)
+        elif operation == "disable":
+            await users.set_active(user, False, NOW)
+        else:
+            await users.delete(user, NOW)
+    assert await store.feed.head() == 0
+
+
+async def test_a_renewed_hash_does_not_undo_a_new_password(store: Database) -> None:
+    user = await add(store)
+    await store.users.set_password(user, "new", "ours", must_change=False, but=None, now=NOW)
+    await store.users.rehash(user, "stored hash", "renewed", "ours")
+    found = await store.users.by_handle("alice")
+    assert found is not None and found.password_hash == "new"
+    await store.users.rehash(user, "new", "renewed", "ours")
+    found = await store.users.by_handle("alice")
+    assert found is not None and found.password_hash == "renewed"
