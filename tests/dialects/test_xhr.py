@@ -1,0 +1,452 @@
+"""The `xhr` dialect: its document's examples, and what it does where the document is silent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy.accounts.refusals import Refusal
+from proxy.accounts.sessions import Lifetimes
+from proxy.accounts.user import Email
+from proxy.dialects import xhr
+from proxy.dialects.wire import Broken, Fault, parse_object
+from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
+
+RIGHT = {"username": "alice", "password": PASSWORD}
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as built:
+        await built.add("alice")
+        yield built
+
+
+@pytest.fixture
+async def script(home: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with home.program() as client:
+        yield client
+
+
+def leaves(tree: type[Exception]) -> set[type[Exception]]:
+    below = tree.__subclasses__()
+    return set().union(*map(leaves, below)) if below else {tree}
+
+
+def is_error(response: httpx.Response, status: int, code: str) -> bool:
+    """Asserts that an answer has the one shape of errors."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["cache-control"] == "no-store"
+    assert ("www-authenticate" in response.headers) == (status == 401)
+    said = response.json()
+    assert set(said) == {"error", "message"}
+    assert said["message"].endswith(".")
+    assert said["error"] == code
+    return True
+
+
+# The table
+
+
+@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(Fault), key=lambda t: t.__name__))
+def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
+    assert leaf in xhr.TABLE
+
+
+@pytest.mark.parametrize("kind", xhr.TABLE)
+def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | Fault]) -> None:
+    trouble = kind.__new__(kind)
+    Exception.__init__(trouble, kind.message)
+    row = xhr.TABLE[kind]
+    drawn = xhr.TONGUE.say(trouble)
+    assert drawn.status_code == row.status
+    said = json.loads(bytes(drawn.body))
+    assert said["error"] == row.code and said["message"]
+    assert drawn.headers["cache-control"] == "no-store"
+
+
+def test_a_refusal_that_nobody_drew_is_a_500_and_no_leak() -> None:
+    class Unheard(Fault):
+        message = "inner matter"
+
+    assert xhr.TONGUE.say(Unheard()).status_code == xhr.TABLE[Broken].status
+
+
+# Login
+
+
+async def test_a_login_answers_with_the_life_left_and_sets_the_cookie(
+    script: httpx.AsyncClient,
+) -> None:
+    answer = await script.post("/xhr/login", json=RIGHT)
+    assert answer.status_code == 200
+    assert answer.json() == {"session": {"maxAge": 7_200_000, "totp": False}}
+    assert answer.headers["cache-control"] == "no-store"
+    (line,) = set_cookies(answer)
+    assert line.startswith("doorward=") and "HttpOnly" in line and "Path=/" in line
+    assert "Max-Age" not in line and "Secure" not in line
+    assert (await script.get("/xhr/session")).status_code == 200
+
+
+async def test_a_verified_address_logs_in_as_well(home: House, script: httpx.AsyncClient) -> None:
+    await home.add("bob", emails=[Email("bob@example.com", True)])
+    login = {"username": "Bob@Example.com", "password": PASSWORD}
+    assert (await script.post("/xhr/login", json=login)).status_code == 200
+    assert (await script.get("/xhr/session")).json()["user"]["username"] == "bob"
+
+
+@pytest.mark.parametrize(
+    "login", [{"username": "alice", "password": "wrong"}, {"username": "nobody", "password": "x"}]
+)
+async def test_a_wrong_password_and_an_unknown_name_read_alike(
+    script: httpx.AsyncClient, login: dict[str, str]
+) -> None:
+    answer = await script.post("/xhr/login", json=login)
+    assert is_error(answer, 401, "invalid_credentials")
+    assert answer.json()["message"] == "The name or the password is not right."
+    assert not set_cookies(answer)
+
+
+async def test_a_banned_user_reads_like_a_wrong_password(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    wrong = await script.post("/xhr/login", json=RIGHT | {"password": "wrong"})
+    await home.accounts.users.ban("alice", home.clock())
+    banned = await script.post("/xhr/login", json=RIGHT)
+    assert (banned.status_code, banned.json()) == (401, wrong.json())
+
+
+async def test_a_user_who_must_change_the_password_is_told_so_after_the_right_one_only(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    await home.add("carol", must_change_password=True)
+    right = await script.post("/xhr/login", json={"username": "carol", "password": PASSWORD})
+    assert is_error(right, 401, "password_change_required")
+    wrong = await script.post("/xhr/login", json={"username": "carol", "password": "wrong"})
+    assert is_error(wrong, 401, "invalid_credentials")
+
+
+async def test_ldap_is_refused_until_there_is_a_directory(script: httpx.AsyncClient) -> None:
+    assert is_error(await script.post("/xhr/login/ldap", json=RIGHT), 401, "unavailable")
+    assert is_error(await script.post("/xhr/login/ldap", json={}), 400, "bad_request")
+
+
+BAD_BODIES = {
+    "empty": b"",
+    "not JSON": b"username=alice",
+    "an array": b'["alice"]',
+    "a string": b'"alice"',
+    "null": b"null",
+    "a name twice": b'{"username":"alice","password":"a","password":"b"}',
+    "NaN": b'{"username":"alice","password":"a","x":NaN}',
+    "infinity": b'{"username":"alice","password":"a","x":-Infinity}',
+    "a deep nest": b'{"x":' * 10_000 + b"1" + b"}" * 10_000,
+    "a deep array": b'{"x":' + b"[" * 30_000,
+    "a number of 5000 digits": b'{"username":"alice","password":"a","x":' + b"1" * 5000 + b"}",
+    "not UTF-8": b'{"username":"\xff","password":"a"}',
+    "UTF-16": '{"username":"alice","password":"a"}'.encode("utf-16"),
+    "a byte order mark": b'\xef\xbb\xbf{"username":"alice","password":"a"}',
+    "half a character": b'{"username":"\\ud800","password":"a"}',
+    "half a character in the password": b'{"username":"alice","password":"\\udfff"}',
+    "a number for a name": b'{"username":1,"password":"a"}',
+    "a list for a password": b'{"username":"alice","password":["a"]}',
+    "null for a password": b'{"username":"alice","password":null}',
+    "no password": b'{"username":"alice"}',
+    "no name": b'{"password":"a"}',
+    "something behind it": b'{"username":"alice","password":"a"} x',
+}
+
+
+@pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
+async def test_a_body_that_is_no_login_is_a_400(script: httpx.AsyncClient, body: bytes) -> None:
+    answer = await script.post("/xhr/login", content=body, headers=JSON)
+    assert is_error(answer, 400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]
+)
+async def test_json_under_another_name_is_a_400(
+    script: httpx.AsyncClient, kind: str | None
+) -> None:
+    """CVE-2017-1000069: a form of another site can send this body as text, never as JSON."""
+    headers = {} if kind is None else {"content-type": kind}
+    content = json.dumps(RIGHT).encode()
+    assert is_error(
+        await script.post("/xhr/login", content=content, headers=headers), 400, "bad_request"
+    )
+
+
+async def test_a_charset_beside_the_type_is_fine(script: httpx.AsyncClient) -> None:
+    headers = {"content-type": "Application/JSON; charset=utf-8"}
+    answer = await script.post("/xhr/login", content=json.dumps(RIGHT), headers=headers)
+    assert answer.status_code == 200
+
+
+async def test_a_body_over_its_bound_is_a_413(script: httpx.AsyncClient) -> None:
+    answer = await script.post("/xhr/login", json=RIGHT | {"more": "x" * 66_000})
+    assert is_error(answer, 413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "http://evil.test"},
+        {"origin": "null"},
+    ],
+)
+async def test_another_site_cannot_log_its_visitor_in(
+    script: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    """CVE-2017-1000069: no binding of the login to where it was asked for."""
+    assert is_error(
+        await script.post("/xhr/login", json=RIGHT, headers=headers), 403, "foreign_origin"
+    )
+
+
+async def test_a_login_ends_the_session_whose_cookie_came_with_it(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    old = await home.opened()
+    answer = await script.post("/xhr/login", json=RIGHT, headers={"cookie": home.cookie(old)})
+    assert answer.status_code == 200
+    assert await home.found(old) is None
+    assert len(await home.sessions()) == 1
+
+
+async def test_a_failed_login_leaves_the_old_session_alone(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    old = await home.opened()
+    wrong = RIGHT | {"password": "wrong"}
+    await script.post("/xhr/login", json=wrong, headers={"cookie": home.cookie(old)})
+    assert await home.found(old) is not None
+
+
+async def test_with_cookie_off_a_login_sets_none(tmp_path: Path) -> None:
+    async with house(tmp_path, dialects={"xhr": {"cookie": False}}) as home:
+        await home.add("alice")
+        async with home.program() as script:
+            answer = await script.post("/xhr/login", json=RIGHT)
+    assert answer.status_code == 200 and not set_cookies(answer)
+
+
+# Session
+
+
+async def test_the_session_says_who_and_for_how_long(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    await home.add("root", super_admin=True)
+    await script.post("/xhr/login", json=RIGHT | {"username": "root"})
+    home.clock.now += 60
+    answer = await script.get("/xhr/session")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "user": {"username": "root", "superAdmin": True},
+        "session": {"maxAge": 7_200_000, "totp": False},
+    }
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_max_age_is_the_earlier_of_both_ends(home: House, script: httpx.AsyncClient) -> None:
+    opened = await home.opened(lifetimes=Lifetimes(7200.0, 7000.5, 7000.5, None))
+    home.clock.now += 270.25
+    answer = await script.get("/xhr/session", headers={"cookie": home.cookie(opened)})
+    assert answer.json()["session"]["maxAge"] == 6_730_250
+    assert type(answer.json()["session"]["maxAge"]) is int
+
+
+async def test_a_session_without_an_idle_end_lives_to_its_absolute_one(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    opened = await home.opened(lifetimes=Lifetimes(None, 86400.0, 86400.0, None))
+    answer = await script.get("/xhr/session", headers={"cookie": home.cookie(opened)})
+    assert answer.json()["session"]["maxAge"] == 86_400_000
+
+
+async def test_a_bearer_token_is_a_carrier_too(home: House, script: httpx.AsyncClient) -> None:
+    opened = await home.opened()
+    headers = {"authorization": f"Bearer {opened.token}"}
+    assert (await script.get("/xhr/session", headers=headers)).status_code == 200
+    assert (await script.get("/xhr/logout", headers=headers)).status_code == 204
+    assert is_error(await script.get("/xhr/session", headers=headers), 401, "unauthenticated")
+
+
+CARRIERS_OF_NOBODY = [
+    {},
+    {"cookie": "doorward="},
+    {"cookie": "doorward=" + "A" * 43 + "." + "B" * 43},
+    {"cookie": "doorward=" + "A" * 43},
+    {"cookie": "other=1; ; =; doorward"},
+    {"authorization": "Bearer " + "A" * 43},
+    {"authorization": "Basic YWxpY2U6Y29ycmVjdCBob3JzZQ=="},
+]
+
+
+@pytest.mark.parametrize("headers", CARRIERS_OF_NOBODY)
+@pytest.mark.parametrize("path", ["/xhr/session", "/xhr/logout"])
+async def test_without_a_session_there_is_a_401(
+    script: httpx.AsyncClient, path: str, headers: dict[str, str]
+) -> None:
+    assert is_error(await script.get(path, headers=headers), 401, "unauthenticated")
+
+
+async def test_an_expired_session_is_a_401(home: House, script: httpx.AsyncClient) -> None:
+    await script.post("/xhr/login", json=RIGHT)
+    home.clock.now += 7200
+    assert is_error(await script.get("/xhr/session"), 401, "unauthenticated")
+
+
+async def test_a_pending_session_opens_logout_and_nothing_else(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
+    pending = await home.opened(level="pending")
+    headers = {"cookie": home.cookie(pending)}
+    assert is_error(await script.get("/xhr/session", headers=headers), 401, "unauthenticated")
+    assert (await script.get("/xhr/logout", headers=headers)).status_code == 204
+    assert await home.found(pending) is None
+
+
+async def test_our_cookie_twice_is_nobody_and_every_variant_is_expired(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    one, two = home.cookie(await home.opened()), home.cookie(await home.opened())
+    answer = await script.get("/xhr/session", headers={"cookie": f"{one}; {two}"})
+    assert is_error(answer, 401, "unauthenticated")
+    assert all("Max-Age=0" in line for line in set_cookies(answer))
+    assert any("Domain=wiki.test" in line for line in set_cookies(answer))
+
+
+# Logout
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_logout_ends_the_session_everywhere(
+    home: House, script: httpx.AsyncClient, method: str
+) -> None:
+    """CVE-2024-21492: a logout that leaves the token valid."""
+    opened = await home.opened()
+    headers = {"cookie": home.cookie(opened)}
+    answer = await script.request(method, "/xhr/logout", headers=headers)
+    assert answer.status_code == 204 and answer.content == b""
+    assert set_cookies(answer) and all("Max-Age=0" in line for line in set_cookies(answer))
+    assert await home.found(opened) is None
+    assert is_error(await script.get("/xhr/session", headers=headers), 401, "unauthenticated")
+    assert is_error(await script.get("/xhr/logout", headers=headers), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"sec-fetch-site": "none"},
+        {"sec-fetch-site": "same-origin"},
+        {"origin": ORIGIN},
+        {"sec-fetch-site": "same-origin", "origin": ORIGIN},
+    ],
+)
+async def test_logout_passes_for_our_own_pages_and_for_programs(
+    home: House, script: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    cookie = {"cookie": home.cookie(await home.opened())}
+    assert (await script.get("/xhr/logout", headers=cookie | headers)).status_code == 204
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site"},
+        {"origin": "http://evil.test"},
+        {"origin": "null"},
+        {"origin": "http://wiki.test.evil.test"},
+        {"origin": "https://wiki.test"},
+        {"origin": "http://wiki.test:81"},
+    ],
+)
+async def test_another_site_cannot_log_its_visitor_out(
+    home: House, script: httpx.AsyncClient, method: str, headers: dict[str, str]
+) -> None:
+    """CVE-2026-40110: the origin is compared whole."""
+    opened = await home.opened()
+    cookie = {"cookie": home.cookie(opened)}
+    answer = await script.request(method, "/xhr/logout", headers=cookie | headers)
+    assert is_error(answer, 403, "foreign_origin")
+    assert await home.found(opened) is not None
+
+
+async def test_head_tells_and_ends_nothing(home: House, script: httpx.AsyncClient) -> None:
+    opened = await home.opened()
+    headers = {"cookie": home.cookie(opened)}
+    answer = await script.head("/xhr/logout", headers=headers)
+    assert answer.status_code == 204 and not set_cookies(answer)
+    assert await home.found(opened) is not None
+    assert (await script.head("/xhr/logout")).status_code == 401
+
+
+# Methods, paths, trouble
+
+METHODS = [
+    ("/xhr/login", "GET", "POST, OPTIONS"),
+    ("/xhr/login", "DELETE", "POST, OPTIONS"),
+    ("/xhr/session", "POST", "GET, HEAD, OPTIONS"),
+    ("/xhr/logout", "DELETE", "GET, HEAD, POST, OPTIONS"),
+    ("/xhr/session", "FROB", "GET, HEAD, OPTIONS"),
+]
+
+
+@pytest.mark.parametrize(("path", "method", "allowed"), METHODS)
+async def test_other_methods_are_refused_by_name(
+    script: httpx.AsyncClient, path: str, method: str, allowed: str
+) -> None:
+    answer = await script.request(method, path)
+    assert is_error(answer, 405, "method_not_allowed")
+    assert set(answer.headers["allow"].split(", ")) == set(allowed.split(", "))
+
+
+async def test_options_is_a_204(script: httpx.AsyncClient) -> None:
+    answer = await script.options("/xhr/session")
+    assert answer.status_code == 204 and "GET" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize("path", ["/xhr/session/", "/XHR/session", "/xhr", "/xhr/totp"])
+async def test_paths_match_exactly(script: httpx.AsyncClient, path: str) -> None:
+    assert (await script.get(path)).status_code == 404  # the router's: here there is no gate
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/xhr/session"), ("GET", "/xhr/logout"), ("POST", "/xhr/login")]
+)
+async def test_a_database_that_does_not_answer_is_a_503(
+    home: House, script: httpx.AsyncClient, method: str, path: str
+) -> None:
+    headers = {"cookie": home.cookie(await home.opened())}
+    home.break_storage()
+    body = RIGHT if method == "POST" else None
+    answer = await script.request(method, path, headers=headers, json=body)
+    assert is_error(answer, 503, "storage_unavailable")
+    assert answer.headers["retry-after"] == "5"
+    assert not set_cookies(answer)
+
+
+async def test_what_nobody_foresaw_is_a_500_in_the_same_shape(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    home.accounts.passwords.close()  # the pool refuses every job with an error of its own
+    answer = await script.post("/xhr/login", json=RIGHT)
+    assert is_error(answer, 500, "internal_error")
+
+
+def test_an_object_is_read_as_it_is_written() -> None:
+    assert parse_object('{"a": [1, "ü", {"b": null}]}'.encode()) == {"a": [1, "ü", {"b": None}]}

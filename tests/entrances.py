@@ -1,0 +1,139 @@
+"""Pages and dialects in process: the real core on a SQLite file, a clock to move, a browser.
+
+Whoever asks is described as the gate would; nothing here opens a socket.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from proxy.accounts.core import Accounts
+from proxy.accounts.sessions import ClientInfo, Found, Lifetimes, Opened, Session
+from proxy.dialects import xhr
+from proxy.dialects.wire import Wire
+from proxy.gate.accept import Client
+from proxy.gate.cookies import Cookies
+from proxy.gate.identify import Identify
+from proxy.pages import Pages
+from proxy.settings import Settings, settings_from
+from proxy.storage.core import build_accounts
+
+HOST = "wiki.test"
+ORIGIN = f"http://{HOST}"
+PASSWORD = "correct horse"
+LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "sec-fetch-mode": "navigate"}
+
+
+@dataclass
+class Clock:
+    now: float = 1_800_000_000.25
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class House:
+    """Everything behind the pages, and an application that has them and the `xhr` dialect."""
+
+    settings: Settings
+    accounts: Accounts
+    cookies: Cookies
+    clock: Clock
+    app: ASGIApp
+
+    def browser(self, **headers: str) -> httpx.AsyncClient:
+        return self.program(**(BROWSER | headers))
+
+    def program(self, **headers: str) -> httpx.AsyncClient:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        transport = httpx.ASGITransport(self.app)
+        return httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=named)
+
+    async def add(self, name: str = "alice", **more: Any) -> None:
+        await self.accounts.users.add(name, PASSWORD, now=self.clock(), **more)
+
+    async def opened(self, name: str = "alice", **more: Any) -> Opened:
+        """A session that came about elsewhere."""
+        user = await self.accounts.users.get(name)
+        client = ClientInfo("192.0.2.7", "elsewhere")
+        chosen: dict[str, Any] = {
+            "kind": "page",
+            "lifetimes": LIFETIMES,
+            "remember": False,
+            "now": self.clock(),
+        }
+        return await self.accounts.sessions.open(user, client=client, **(chosen | more))
+
+    def cookie(self, opened: Opened) -> str:
+        return f"{self.cookies.name.decode()}={self.accounts.tokens.sign(opened.token)}"
+
+    async def found(self, opened: Opened) -> Session | None:
+        """What storage says of a session now."""
+        found: Found = await self.accounts.sessions.by_token(opened.token, self.clock())
+        return found.session
+
+    async def sessions(self, name: str = "alice") -> tuple[Session, ...]:
+        user = await self.accounts.users.get(name)
+        return await self.accounts.sessions.list(user, self.clock())
+
+    def break_storage(self) -> None:
+        """From here on no query succeeds."""
+        with closing(sqlite3.connect(self.settings.data_dir / "doorward.db")) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            for (name,) in tables.fetchall():
+                if not name.startswith("sqlite_"):
+                    connection.execute(f'ALTER TABLE "{name}" RENAME TO "gone_{name}"')
+
+
+@asynccontextmanager
+async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
+    """Settings are given as YAML would have them."""
+    chosen = {
+        "public_url": ORIGIN,
+        "data_dir": str(directory),
+        "routes": [{"upstream": "http://127.0.0.1:9"}],
+        "dialects": {"xhr": {}},
+    }
+    settings = settings_from(chosen | values, directory)
+    clock = Clock()
+    async with build_accounts(settings, clock) as accounts:
+        cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
+        identify = Identify(accounts.live, accounts.tokens, cookies)
+        pages = Pages(settings, accounts, identify, cookies, clock)
+        wire = Wire(settings, accounts, identify, cookies, clock)
+        router = Router([*pages.routes(), *xhr.routes(wire)], redirect_slashes=False)
+        yield House(settings, accounts, cookies, clock, accepted(router))
+
+
+def accepted(app: ASGIApp) -> ASGIApp:
+    """The application behind what stands for the gate's `accept`."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode()
+        agent = headers.get(b"user-agent", b"").decode("latin-1")
+        client = Client("192.0.2.1", scope["scheme"], host, "request-1", agent)
+        await app({**scope, "state": {"client": client}}, receive, send)
+
+    return answer
+
+
+def set_cookies(response: httpx.Response) -> list[str]:
+    return response.headers.get_list("set-cookie")
+
+
+def text_of(page: httpx.Response) -> str:
+    """What a page says, without its tags."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text))

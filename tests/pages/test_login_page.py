@@ -1,0 +1,435 @@
+"""The login page: what it shows, whom it lets in, and what it tells those it does not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy.pages.drawing import GUARDS
+from tests.entrances import HOST, ORIGIN, PASSWORD, House, house, set_cookies, text_of
+
+LOGIN = "/.doorward/login"
+RIGHT = {"username": "alice", "password": PASSWORD}
+WRONG = {"username": "alice", "password": "wrong"}
+SENTENCE = "The name or the password is not right."
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as built:
+        await built.add("alice")
+        yield built
+
+
+@pytest.fixture
+async def browser(home: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with home.browser() as client:
+        yield client
+
+
+def is_guarded(response: httpx.Response) -> bool:
+    assert {name: response.headers.get(name) for name in GUARDS} == GUARDS
+    return True
+
+
+# The form
+
+
+async def test_the_form_has_the_three_fields_and_needs_no_script(
+    browser: httpx.AsyncClient,
+) -> None:
+    page = await browser.get(LOGIN)
+    assert page.status_code == 200 and is_guarded(page)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert '<form method="post" action="/.doorward/login">' in page.text
+    assert 'name="username"' in page.text and 'autocomplete="username"' in page.text
+    assert 'name="password"' in page.text and 'autocomplete="current-password"' in page.text
+    assert 'name="remember" type="checkbox"' in page.text
+    for name in ("username", "password", "remember"):
+        assert f'for="{name}"' in page.text and f'id="{name}"' in page.text
+    assert "<script" not in page.text and "style=" not in page.text
+    assert "role=" not in page.text
+    assert HOST in text_of(page)
+    assert not set_cookies(page)
+
+
+async def test_the_return_target_stays_in_the_query_of_the_action(
+    browser: httpx.AsyncClient,
+) -> None:
+    page = await browser.get(f"{LOGIN}?rd=%2Fa%3Fb%3D1%26c%3D%22%3E")
+    assert 'action="/.doorward/login?rd=/a%3Fb%3D1%26c%3D%22%3E"' in page.text
+
+
+async def test_policies_forbid_script_frames_and_foreign_places(browser: httpx.AsyncClient) -> None:
+    """GHSA-gmfg-3v4q-9qr4: script on the portal if the policy was loosened."""
+    policy = (await browser.get(LOGIN)).headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "script-src" not in policy
+    assert "unsafe" not in policy and "*" not in policy
+    for rule in ("form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"):
+        assert rule in policy
+    assert (await browser.get(LOGIN)).headers["referrer-policy"] == "same-origin"
+
+
+async def test_what_the_page_links_to_is_there_and_may_be_kept(browser: httpx.AsyncClient) -> None:
+    page = (await browser.get(LOGIN)).text
+    for kind, type_ in (("css", "text/css; charset=utf-8"), ("svg", "image/svg+xml")):
+        start = page.index(
+            "/.doorward/static/doorward.", 0 if kind == "svg" else page.index("stylesheet")
+        )
+        address = page[start : page.index('"', start)]
+        assert address.endswith(kind)
+        file = await browser.get(address)
+        assert file.status_code == 200 and file.headers["content-type"] == type_
+        assert "immutable" in file.headers["cache-control"]
+        assert file.headers["x-content-type-options"] == "nosniff"
+        assert b"http://" not in file.content.replace(b"http://www.w3.org/2000/svg", b"")
+    assert (await browser.get("/.doorward/static/doorward.0.css")).status_code == 404
+
+
+async def test_head_is_answered_like_get(browser: httpx.AsyncClient) -> None:
+    assert (await browser.head(LOGIN)).status_code == 200
+
+
+# A right password
+
+
+async def test_a_login_leads_on_with_a_cookie_for_this_browser_session(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    done = await browser.post(f"{LOGIN}?rd=/wiki%3Fa%3D1", data=RIGHT)
+    assert (done.status_code, done.headers["location"]) == (303, "/wiki?a=1")
+    assert is_guarded(done)
+    (line,) = set_cookies(done)
+    assert line.startswith("doorward=") and line.endswith("; Path=/; HttpOnly; SameSite=Lax")
+    assert "Max-Age" not in line
+    (session,) = await home.sessions()
+    assert (session.kind, session.level, session.remember) == ("page", "full", False)
+    assert session.address == "192.0.2.1"
+
+
+@pytest.mark.parametrize("value", ["1", "on", "true", "yes"])
+async def test_remember_gives_the_cookie_an_age(
+    home: House, browser: httpx.AsyncClient, value: str
+) -> None:
+    done = await browser.post(LOGIN, data=RIGHT | {"remember": value})
+    assert "; Max-Age=2592000;" in set_cookies(done)[0]
+    (session,) = await home.sessions()
+    assert session.remember and session.ends_at() == home.clock() + 2_592_000
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "off", "No"])
+async def test_remember_can_be_said_no_to(browser: httpx.AsyncClient, value: str) -> None:
+    done = await browser.post(LOGIN, data=RIGHT | {"remember": value})
+    assert "Max-Age" not in set_cookies(done)[0]
+
+
+async def test_a_multipart_form_works_as_well(browser: httpx.AsyncClient) -> None:
+    parts = {name: (None, value) for name, value in RIGHT.items()}
+    assert (await browser.post(LOGIN, files=parts)).status_code == 303
+
+
+async def test_a_name_beyond_ascii_logs_in_encoded_or_raw(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    await home.add("zoë")
+    encoded = await browser.post(LOGIN, data=RIGHT | {"username": "zoë"})
+    assert encoded.status_code == 303
+    raw = f"username=zoë&password={PASSWORD}".encode()
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    assert (await browser.post(LOGIN, content=raw, headers=headers)).status_code == 303
+
+
+async def test_on_https_the_cookie_is_a_host_cookie(tmp_path: Path) -> None:
+    async with house(tmp_path, public_url="https://wiki.test") as home:
+        await home.add("alice")
+        async with home.browser() as browser:
+            (line,) = set_cookies(await browser.post(LOGIN, data=RIGHT))
+    assert line.startswith("__Host-doorward=") and line.endswith("; Secure")
+
+
+async def test_a_login_ends_the_session_it_replaces(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    old = await home.opened()
+    headers = {"cookie": home.cookie(old)}
+    done = await browser.post(LOGIN, data=RIGHT, headers=headers)
+    assert done.status_code == 303
+    assert await home.found(old) is None
+    assert len(await home.sessions()) == 1
+
+
+async def test_our_cookie_twice_is_cleaned_up_by_the_page_and_by_the_login(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    one, two = await home.opened(), await home.opened()
+    headers = {"cookie": f"{home.cookie(one)}; {home.cookie(two)}"}
+    page = await browser.get(LOGIN, headers=headers)
+    assert page.status_code == 200
+    assert set_cookies(page) and all("Max-Age=0" in line for line in set_cookies(page))
+    done = await browser.post(LOGIN, data=RIGHT, headers=headers)
+    lines = set_cookies(done)
+    assert "Max-Age=0" in lines[0] and "Max-Age=0" not in lines[-1]  # the new one comes last
+    assert await home.found(one) is None and await home.found(two) is None
+
+
+# Somebody who is logged in
+
+
+async def test_a_second_tab_is_sent_on(home: House, browser: httpx.AsyncClient) -> None:
+    headers = {"cookie": home.cookie(await home.opened())}
+    on = await browser.get(f"{LOGIN}?rd=/wiki", headers=headers)
+    assert (on.status_code, on.headers["location"]) == (303, "/wiki")
+    assert (await browser.get(LOGIN, headers=headers)).headers["location"] == "/"
+
+
+async def test_another_login_can_be_asked_for(home: House, browser: httpx.AsyncClient) -> None:
+    """CVE-2026-34454: the next person at a shared machine sees who is logged in, and is asked."""
+    old = await home.opened()
+    headers = {"cookie": home.cookie(old)}
+    page = await browser.get(f"{LOGIN}?another=1&rd=/wiki", headers=headers)
+    assert page.status_code == 200 and "You are logged in as alice" in text_of(page)
+    assert '<a href="/wiki">Carry on</a>' in page.text
+    assert await home.found(old) is not None
+
+
+@pytest.mark.parametrize("state", ["pending", "ended", "expired", "banned"])
+async def test_a_session_that_counts_for_nothing_sees_the_form(
+    home: House, browser: httpx.AsyncClient, state: str
+) -> None:
+    opened = await home.opened(level="pending" if state == "pending" else "full")
+    if state == "ended":
+        await home.accounts.sessions.end(opened.session, home.clock())
+    elif state == "banned":
+        await home.accounts.users.ban("alice", home.clock())
+    elif state == "expired":
+        home.clock.now += 7200
+    page = await browser.get(LOGIN, headers={"cookie": home.cookie(opened)})
+    assert page.status_code == 200 and 'name="password"' in page.text
+    assert not set_cookies(page)  # another tab may be logging in just now
+
+
+# A wrong one
+
+
+async def test_a_wrong_password_shows_the_form_again_and_says_so(
+    browser: httpx.AsyncClient,
+) -> None:
+    page = await browser.post(f"{LOGIN}?rd=/wiki", data=WRONG)
+    assert page.status_code == 401 and is_guarded(page)
+    assert page.headers["www-authenticate"] == 'Bearer realm="doorward"'
+    assert f'role="alert" id="error">{SENTENCE}<' in page.text
+    assert 'aria-describedby="error"' in page.text
+    assert 'value="alice"' in page.text and "wrong" not in page.text
+    assert 'action="/.doorward/login?rd=/wiki"' in page.text
+    assert not set_cookies(page)
+
+
+async def test_no_failure_tells_one_account_from_another(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    """CVE-2023-39522: a page that reveals whether a user exists."""
+    await home.add("banned")
+    await home.add("disabled")
+    await home.accounts.users.ban("banned", home.clock())
+    await home.accounts.users.disable("disabled", home.clock())
+    tries = [
+        ("alice", "wrong"),
+        ("nobody", PASSWORD),
+        ("banned", PASSWORD),
+        ("disabled", PASSWORD),
+        ("banned", "wrong"),
+        ("x" * 300, PASSWORD),
+        ("a\x00b", PASSWORD),
+        ("alice", "x" * 5000),
+    ]
+    answers = [await browser.post(LOGIN, data={"username": n, "password": p}) for n, p in tries]
+    assert {page.status_code for page in answers} == {401}
+    said = {
+        page.text.replace(f'value="{name}"', "")
+        for (name, _), page in zip(tries, answers, strict=True)
+    }
+    assert len(said) == 1
+
+
+async def test_who_must_change_the_password_is_told_so(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    await home.add("carol", must_change_password=True)
+    page = await browser.post(LOGIN, data=RIGHT | {"username": "carol"})
+    assert page.status_code == 403 and "has to be changed" in text_of(page)
+    assert not set_cookies(page)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"username": "alice"},
+        {"password": PASSWORD},
+        {"username": "", "password": ""},
+        {"username": "alice", "password": ""},
+        {"remember": "1"},
+        {"Username": "alice", "Password": PASSWORD},
+    ],
+)
+async def test_a_form_with_something_missing_is_no_login(
+    home: House, browser: httpx.AsyncClient, form: dict[str, str]
+) -> None:
+    """CVE-2026-49443: an empty post skips a stage."""
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    page = await browser.post(LOGIN, data=form, headers=headers)
+    assert page.status_code == 400
+    assert "Enter your user name and your password." in text_of(page)
+    assert not set_cookies(page) and not await home.sessions()
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onfocus='alert(1)",
+    "{{ 7*7 }}{% raw %}",
+    "a\r\nSet-Cookie: doorward=x",
+    "\u202egnp.exe",
+    "😀" * 200,
+    "\x00\x1b[31m",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+async def test_a_hostile_name_is_harmless(browser: httpx.AsyncClient, name: str) -> None:
+    """CVE-2023-52430: reflected script."""
+    page = await browser.post(LOGIN, data={"username": name, "password": "x"})
+    assert page.status_code == 401
+    inside = page.text.partition('value="')[2].partition('"')[0]
+    assert not set('<>"') & set(inside)
+    assert "<script>" not in page.text and "<img src=x" not in page.text
+    assert not set_cookies(page)
+
+
+@pytest.mark.parametrize("host", ["<b>", 'wiki.test" onload="x', "xn--bcher-kva.test:8443"])
+async def test_a_hostile_host_is_harmless(browser: httpx.AsyncClient, host: str) -> None:
+    page = await browser.get(LOGIN, headers={"host": host})
+    assert page.status_code == 200
+    assert "<b>" not in page.text and 'onload="' not in page.text
+
+
+# Posted from elsewhere, or not a form
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "http://evil.test"},
+        {"origin": "null"},
+        {"origin": f"{ORIGIN}.evil.test"},
+    ],
+)
+async def test_another_site_cannot_post_the_form(
+    home: House, browser: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    """CVE-2017-1000069: no binding of the login to its form."""
+    page = await browser.post(LOGIN, data=RIGHT, headers=headers)
+    assert page.status_code == 403 and is_guarded(page)
+    assert "sent from another site" in text_of(page)
+    assert not set_cookies(page) and not await home.sessions()
+
+
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "same-origin"}, {"origin": ORIGIN}, {}])
+async def test_our_own_page_and_programs_can(
+    browser: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    assert (await browser.post(LOGIN, data=RIGHT, headers=headers)).status_code == 303
+
+
+FORM = "application/x-www-form-urlencoded"
+PART = b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\nalice\r\n'
+BAD_FORMS = {
+    "a name twice": (FORM, b"username=alice&username=bob&password=x"),
+    "not UTF-8": (FORM, b"username=%ff&password=x"),
+    "raw bytes that are not UTF-8": (FORM, b"username=\xff&password=x"),
+    "half a character": (FORM, b"username=%ed%a0%80&password=x"),
+    "a hundred fields": (FORM, b"&".join(b"f%d=1" % n for n in range(100))),
+    "no boundary": ("multipart/form-data", PART + b"--x--"),
+    "another boundary": ("multipart/form-data; boundary=y", PART + b"--x--"),
+    "a huge boundary": ("multipart/form-data; boundary=" + "y" * 5000, PART),
+    "a part without a name": (
+        "multipart/form-data; boundary=x",
+        b"--x\r\nContent-Disposition: form-data\r\n\r\nalice\r\n--x--",
+    ),
+    "a file": (
+        "multipart/form-data; boundary=x",
+        PART.replace(b'"username"', b'"username"; filename="a"') + b"--x--",
+    ),
+    "a part twice": ("multipart/form-data; boundary=x", PART + PART + b"--x--"),
+    "a hundred parts": ("multipart/form-data; boundary=x", PART * 100 + b"--x--"),
+    "a charset that never decodes": (
+        "multipart/form-data; boundary=x; charset=undefined",
+        PART + b"--x--",
+    ),
+    "a part that never ends": ("multipart/form-data; boundary=x", PART[:40]),
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), BAD_FORMS.values(), ids=BAD_FORMS.keys())
+async def test_a_form_that_cannot_be_read_is_a_400(
+    browser: httpx.AsyncClient, kind: str, body: bytes
+) -> None:
+    """CVE-2024-21493: malformed input ends in a panic. CVE-2024-47874: in memory without bound."""
+    page = await browser.post(LOGIN, content=body, headers={"content-type": kind})
+    assert page.status_code == 400 and not set_cookies(page)
+
+
+async def test_a_form_over_its_bound_is_a_413(browser: httpx.AsyncClient) -> None:
+    assert (await browser.post(LOGIN, data=RIGHT | {"x": "y" * 66_000})).status_code == 413
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 1000
+
+    headers = {"content-type": FORM}
+    assert (await browser.post(LOGIN, content=endless(), headers=headers)).status_code == 413
+
+
+async def test_a_program_that_posts_json_is_told_so_in_json(home: House) -> None:
+    async with home.program() as program:
+        answer = await program.post(LOGIN, json=RIGHT)
+    assert answer.status_code == 415
+    assert answer.json()["error"] == "unsupported_media_type"
+    assert answer.json()["request_id"] == "request-1"
+
+
+# Trouble
+
+
+async def test_a_database_that_does_not_answer_says_try_again(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    headers = {"cookie": home.cookie(await home.opened())}
+    home.break_storage()
+    page = await browser.post(LOGIN, data=RIGHT)
+    assert page.status_code == 503 and page.headers["retry-after"] == "5"
+    assert 'role="alert"' in page.text and 'value="alice"' in page.text
+    assert (await browser.get(LOGIN, headers=headers)).status_code == 503
+    assert (await browser.get(LOGIN)).status_code == 200
+
+
+async def test_a_full_queue_of_hashes_says_try_again(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    places = home.accounts.passwords._places
+    while places.acquire(blocking=False):
+        pass
+    page = await browser.post(LOGIN, data=RIGHT)
+    assert page.status_code == 503 and "Too many logins at once" in text_of(page)
+
+
+async def test_what_nobody_foresaw_is_a_500_page(home: House, browser: httpx.AsyncClient) -> None:
+    home.accounts.passwords.close()
+    page = await browser.post(LOGIN, data=RIGHT)
+    assert page.status_code == 500 and is_guarded(page)
+    assert "Traceback" not in page.text and "request-1" in page.text
