@@ -246,8 +246,8 @@ def host_pattern(value: object) -> str:
     found = text(value)
     if found == "*":
         raise Wrong("'*' is not a host", "leave host out to take every host")
-    if found.startswith("["):
-        return f"[{_address(found[1:].removesuffix(']'), found)}]"
+    if found.startswith("[") and found.endswith("]"):
+        return f"[{_address(found[1:-1], found)}]"
     if ":" in found or "/" in found:
         raise Wrong(
             f"{quoted(found)} is more than a host", "write the host without scheme and port"

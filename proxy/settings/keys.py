@@ -135,9 +135,11 @@ def _read_key(path: Path) -> bytes:
     except OSError as error:
         hint = "let the user that Doorward runs as read it"
         raise _Unusable(f"cannot be read: {error.strerror}", hint) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_mode(path, os.fstat(descriptor))
-        return _decoded(file.read(_LARGEST_FILE + 1))
+        return _decoded(os.read(descriptor, _LARGEST_FILE + 1))
+    finally:
+        os.close(descriptor)
 
 
 def _check_mode(path: Path, found: os.stat_result) -> None:

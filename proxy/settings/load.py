@@ -177,4 +177,5 @@ def _fault(root: Node, path: KeyPath, wrong: Wrong) -> Fault:
     node, steps = root.nearest(path)
     # One value in place of a list has no position in it.
     shown = path[:steps] if isinstance(path[steps] if steps < len(path) else "", int) else path
-    return Fault(dotted(shown), node.line, wrong.message, wrong.hint, node.source)
+    line = node.line if steps else None  # what is missing at the top has no line
+    return Fault(dotted(shown), line, wrong.message, wrong.hint, node.source)

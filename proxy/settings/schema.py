@@ -32,9 +32,7 @@ def _untitled(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: _untitled(inner)
-        for key, inner in value.items()
-        if not _is_noise(key, inner, value)
+        key: _untitled(inner) for key, inner in value.items() if not _is_noise(key, inner, value)
     }
 
 

@@ -16,14 +16,14 @@ _ON_WORDS = frozenset({"on", "true", "yes"})
 
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile(
-    r"(?:([0-9]{1,12})d)?(?:([0-9]{1,12})h)?(?:([0-9]{1,12})m)?"
-    r"(?:([0-9]{1,12})s)?(?:([0-9]{1,12})ms)?"
+    r"(?:([0-9]{1,14})d)?(?:([0-9]{1,14})h)?(?:([0-9]{1,14})m)?"
+    r"(?:([0-9]{1,14})s)?(?:([0-9]{1,14})ms)?"
 )
 # A thousand years: longer is a slip of the finger, and far from where dates overflow.
 _LONGEST = timedelta(days=366_000)
 
 _SIZES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
-_SIZE = re.compile(r"([0-9]{1,15}) ?([A-Za-z]*)")
+_SIZE = re.compile(r"([0-9]{1,18}) ?([A-Za-z]*)")
 
 
 def quoted(value: object) -> str:
@@ -79,7 +79,7 @@ def whole(minimum: int, maximum: int) -> Callable[[object], int]:
     """Returns a parser of whole numbers in these bounds."""
 
     def number(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}", value):
+        if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,14}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise Wrong(f"must be a whole number, not {quoted(value)}")

@@ -1,0 +1,125 @@
+"""Key files: what one holds, who may read it, how the first one is made."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from proxy.settings import InvalidSettings, Settings, settings_from
+from proxy.settings.keys import ensure_data_dir, read_keys
+
+KEY = bytes(range(32))
+LINE = base64.urlsafe_b64encode(KEY)
+
+
+def settings(tmp_path: Path, *files: Path) -> Settings:
+    values = {"routes": [{"upstream": "http://a"}], "secret_files": [str(file) for file in files]}
+    return settings_from(values, tmp_path)
+
+
+def key_file(path: Path, content: bytes = LINE, mode: int = 0o600) -> Path:
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    (key,) = read_keys(settings(tmp_path))
+    assert len(key) == 32
+    assert read_keys(settings(tmp_path)) == (key,)
+    assert os.listdir(tmp_path / "data") == ["doorward.key"]
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "data" / "doorward.key").stat().st_mode) == 0o600
+
+
+def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        keys = set(pool.map(lambda _: read_keys(settings(tmp_path)), range(64)))
+    assert len(keys) == 1
+    assert os.listdir(tmp_path / "data") == ["doorward.key"]
+
+
+def test_the_first_of_several_files_comes_first(tmp_path: Path) -> None:
+    new = key_file(tmp_path / "new", base64.urlsafe_b64encode(b"n" * 48).rstrip(b"=") + b"\r\n")
+    old = key_file(tmp_path / "old", LINE + b"\n", mode=0o400)
+    assert read_keys(settings(tmp_path, new, old)) == (b"n" * 48, KEY)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_link_as_kubernetes_makes_is_followed(tmp_path: Path) -> None:
+    key_file(tmp_path / "target")
+    (tmp_path / "link").symlink_to("target")
+    assert read_keys(settings(tmp_path, tmp_path / "link")) == (KEY,)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o440, 0o660, 0o620, 0o644])
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    file = key_file(tmp_path / "key", mode=mode)
+    (tmp_path / "link").symlink_to("key")
+    for path in (file, tmp_path / "link"):
+        with pytest.raises(InvalidSettings, match=f"its mode is 0{mode:o}; chmod 600"):
+            read_keys(settings(tmp_path, path))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "not a line of base64url"),
+        (b"short", "not a line of base64url"),
+        (b"c2hvcnQ=", "holds 5 bytes, fewer than 32"),
+        (base64.b64encode(b"\xff" * 32), "not a line of base64url"),
+        (LINE + b"\n" + LINE, "more than one line"),
+        (b"A" * 5000, "more than one line"),
+        (b"\x00" * 32, "not a line of base64url"),
+    ],
+)
+def test_what_is_no_key_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    with pytest.raises(InvalidSettings, match=says):
+        read_keys(settings(tmp_path, key_file(tmp_path / "key", content)))
+
+
+def test_every_faulty_file_is_named(tmp_path: Path) -> None:
+    one, again = key_file(tmp_path / "one"), key_file(tmp_path / "again")
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    files = (one, tmp_path / "missing", tmp_path, tmp_path / "pipe", again)
+    with pytest.raises(InvalidSettings) as caught:
+        read_keys(settings(tmp_path, *files))
+    assert [(fault.key, fault.message.split(" ", 1)[1]) for fault in caught.value.faults] == [
+        ("secret_files[1]", "is not there"),
+        ("secret_files[2]", "is not a file"),
+        ("secret_files[3]", "is not a file"),
+        ("secret_files[4]", "holds the key of a file before it"),
+    ]
+
+
+def test_a_damaged_own_key_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    file = key_file(tmp_path / "data" / "doorward.key", b"")
+    with pytest.raises(InvalidSettings, match=r"data_dir: .*doorward.key is not a line"):
+        read_keys(settings(tmp_path))
+    assert file.read_bytes() == b""
+
+
+def test_a_data_dir_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(InvalidSettings, match=r"data_dir: .* is not a directory"):
+        ensure_data_dir(settings(tmp_path))
+    beneath = settings_from(
+        {"routes": [{"upstream": "http://a"}], "data_dir": "data/more"}, tmp_path
+    )
+    with pytest.raises(InvalidSettings, match=r"data_dir: .* cannot be created"):
+        ensure_data_dir(beneath)
+
+
+def test_a_data_dir_without_write_permission_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may write everywhere, so the system's answer is given here.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InvalidSettings, match=r"data_dir: .* cannot be written to"):
+        ensure_data_dir(settings(tmp_path))
