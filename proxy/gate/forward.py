@@ -23,7 +23,7 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-# What our own server adds to a scope's extensions; see `proxy.server.protocol.Exchange`.
+# What our own server adds to a scope's extensions; see `proxy.server.exchange`.
 EXTENSION = "doorward.exchange"
 
 # What of an answer may wait for a slow client before its upstream is made to wait.
@@ -131,6 +131,15 @@ class Answer:
                 raise ClientGone
             await self.news()
 
+    async def progress(self) -> None:
+        """Wait for more of the body, or its end. Raises AnswerCut or ClientGone."""
+        while not (self._chunks or self.ended):
+            if self.gone:
+                raise ClientGone
+            if self.failure is not None:
+                raise AnswerCut from self.failure
+            await self.news()
+
     def take(self) -> bytes:
         """What has come of the body since the last call."""
         chunks, self._chunks, self._size = self._chunks, [], 0
@@ -191,28 +200,14 @@ class Forwarder:
                     await _stop(task)
 
     async def _relay(self, answer: Answer, send: Send) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": answer.status,
-                "headers": self._headers(answer.headers),
-            }
-        )
-        while True:
-            ended = answer.ended
-            data = answer.take()
-            if ended:
-                await send({"type": "http.response.body", "body": data, "more_body": False})
-                return
-            if data:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-                answer.connection.resume_reading()
-            elif answer.gone:
-                raise ClientGone
-            elif answer.failure is not None:
-                raise AnswerCut from answer.failure
-            else:
-                await answer.news()
+        headers = self._headers(answer.headers)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        while not answer.ended:
+            # Also when nothing has come yet: a server may keep the head until the first piece.
+            await send({"type": "http.response.body", "body": answer.take(), "more_body": True})
+            answer.connection.resume_reading()
+            await answer.progress()
+        await send({"type": "http.response.body", "body": answer.take(), "more_body": False})
 
     def _headers(self, headers: list[Header]) -> list[Header]:
         """The upstream's headers, less hop-by-hop ones and any that would set our cookie."""

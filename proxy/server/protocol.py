@@ -1,52 +1,24 @@
-"""uvicorn's HTTP protocol with limits, and with what plain ASGI cannot say.
+"""uvicorn's HTTP protocol with limits on what a client may send, and how slowly.
 
 Knows bytes and clocks of one client connection; must not know users, rules or upstreams.
 
-Each request's scope carries the extension `doorward.exchange` (an `Exchange`): the target as
-received, word of a client that went away, and a way to cut an answer short. An application under
-another server finds no such key and does without.
+Each request's scope carries the extension `doorward.exchange` (see `exchange.py`). An application
+under another server finds no such key and does without.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from proxy.server.exchange import EXTENSION, Exchange
 from proxy.settings import Limits
-
-EXTENSION = "doorward.exchange"
 
 
 class HeadTooLarge(Exception):
     """A request head over `limits.header_bytes` (RFC 6585 5)."""
-
-
-class Exchange(RequestResponseCycle):
-    """One request and its answer on a client connection."""
-
-    target: bytes = b""
-    _gone: Callable[[], None] | None = None
-
-    def when_gone(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once if the client goes away before the answer is complete."""
-        if self.disconnected:
-            callback()
-        else:
-            self._gone = callback
-
-    def client_gone(self) -> None:
-        """The connection is closed."""
-        callback, self._gone = self._gone, None
-        if callback is not None and not self.response_complete:
-            callback()
-
-    def cut(self) -> None:
-        """Close the connection in mid-answer, so that the client sees that it is not whole."""
-        self.disconnected = True
-        self.transport.close()
 
 
 class Protocol(HttpToolsProtocol):

@@ -1,0 +1,137 @@
+"""One request and its answer on a client connection: what the application says becomes bytes.
+
+Knows HTTP/1 framing of answers; must not know what is answered. It is uvicorn's request cycle with
+a writer of its own: head and first piece of body leave in one write, and what plain ASGI cannot
+say (the target as received, word of a client that went away, a cut) is here.
+"""
+
+import http
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+# The key of a scope's extensions under which an Exchange stands.
+EXTENSION = "doorward.exchange"
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+_STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
+
+
+class InvalidAnswer(Exception):
+    """The application said something that is no answer; what was sent of it is cut."""
+
+
+class Exchange(RequestResponseCycle):
+    """One request and its answer."""
+
+    target: bytes = b""
+    _gone: Callable[[], None] | None = None
+    _head: bytes | None = None  # made, and waiting for the first piece of the body
+    _left: int = -1  # of a body of known length
+    _has_body: bool = True
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once if the client goes away before the answer is complete."""
+        if self.disconnected:
+            callback()
+        else:
+            self._gone = callback
+
+    def client_gone(self) -> None:
+        """The connection is closed."""
+        callback, self._gone = self._gone, None
+        if callback is not None and not self.response_complete:
+            callback()
+
+    def cut(self) -> None:
+        """Close the connection in mid-answer, so that the client sees that it is not whole."""
+        self.disconnected = True
+        self.transport.close()
+
+    async def send(self, message: Any) -> None:
+        """Take the application's next message; waits while the client is slow."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if not self.response_started:
+            self._start(message)
+        elif self.response_complete:
+            raise InvalidAnswer("a message after the end of the answer")
+        else:
+            self._continue(message)
+
+    def _start(self, message: Any) -> None:
+        if message["type"] != "http.response.start":
+            raise InvalidAnswer(f"{message['type']} before the head")
+        self._head = self._make_head(message["status"], message.get("headers", ()))
+        self.response_started = True
+        self.waiting_for_100_continue = False
+
+    def _make_head(self, status: int, headers: Any) -> bytes:
+        lines = [_STATUS_LINES[status]]
+        for name, value in headers:
+            lowered = name.lower()
+            if lowered == b"content-length":
+                self._left = int(value)
+            elif lowered == b"transfer-encoding":
+                continue  # hop by hop: decided below
+            elif lowered == b"connection":
+                self.keep_alive = self.keep_alive and b"close" not in value.lower()
+                continue
+            line = b"%b: %b\r\n" % (name, value)
+            if line.count(b"\n") != 1 or line.count(b"\r") != 1:
+                raise InvalidAnswer("a line break in a header")  # CVE-2020-7695
+            lines.append(line)
+        self._has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
+        self.chunked_encoding = self._has_body and self._left < 0
+        if self.chunked_encoding:
+            self._frame(lines)
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _frame(self, lines: list[bytes]) -> None:
+        """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""
+        if self.scope["http_version"] == "1.0":
+            self.chunked_encoding = self.keep_alive = False
+        else:
+            lines.append(b"transfer-encoding: chunked\r\n")
+
+    def _continue(self, message: Any) -> None:
+        if message["type"] != "http.response.body":
+            raise InvalidAnswer(f"{message['type']} in mid-answer")
+        body, more = message.get("body", b""), message.get("more_body", False)
+        head, self._head = self._head or b"", None
+        data = head + self._framed(body, more) if self._has_body else head
+        if data:
+            self.transport.write(data)
+        if not more:
+            self._complete()
+
+    def _framed(self, body: bytes, more: bool) -> bytes:
+        if self.chunked_encoding:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            return chunk if more else chunk + b"0\r\n\r\n"
+        if self._left >= 0:
+            self._left -= len(body)
+            if self._left < 0 or (self._left > 0 and not more):
+                raise InvalidAnswer("a body of another length than the head said")
+        return body
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
