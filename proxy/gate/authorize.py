@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from proxy.accounts.names import normalise
 from proxy.accounts.sessions import Session
+from proxy.accounts.user import User
 from proxy.gate.accept import Accepted, Address
 from proxy.settings import Access, Route, Rule
 
@@ -49,13 +51,27 @@ def host_matches(pattern: str, host: str) -> bool:
     return host == pattern
 
 
-class _CompiledRule:
-    """One rule's conditions, ready to be asked."""
+class CompiledRule:
+    """One rule, ready to be asked: its conditions (`applies`) and its demands (`admits`)."""
 
-    __slots__ = ("hosts", "methods", "networks", "path", "rule")
+    __slots__ = (
+        "groups",
+        "hosts",
+        "methods",
+        "networks",
+        "path",
+        "require",
+        "roles",
+        "rule",
+        "usernames",
+    )
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
+        self.require = rule.require
+        self.groups = frozenset(rule.groups)
+        self.roles = frozenset(rule.roles)
+        self.usernames = frozenset(normalise(name) for name in rule.users)
         self.path = pattern_to_regex(rule.path) if rule.path else None
         self.hosts = tuple(host.lower() for host in rule.host)
         self.methods = frozenset(method.encode() for method in rule.methods)
@@ -72,6 +88,14 @@ class _CompiledRule:
             address is not None and any(address in network for network in self.networks)
         )
 
+    def admits(self, user: User) -> bool:
+        """A list means any of it, several keys mean all."""
+        return (
+            (not self.groups or not self.groups.isdisjoint(user.groups))
+            and (not self.roles or not self.roles.isdisjoint(user.roles))
+            and (not self.usernames or normalise(user.username) in self.usernames)
+        )
+
 
 class Authorize:
     """The compiled tables. `locate` says where a request leads, `judge` whether somebody may."""
@@ -79,8 +103,8 @@ class Authorize:
     def __init__(self, routes: tuple[Route, ...], access: Access) -> None:
         self.routes = tuple(sorted(routes, key=_specificity))
         self._prefixes = tuple((route.host, route.path.encode()) for route in self.routes)
-        self._rules = tuple(_CompiledRule(rule) for rule in access.rules)
-        self._default = Rule(require=access.default)
+        self._rules = tuple(CompiledRule(rule) for rule in access.rules)
+        self._default = CompiledRule(Rule(require=access.default))
         # An application that honours an override would turn one method into another after the
         # rule was chosen by method, so these headers then reach no application.
         self.names_methods = any(rule.methods for rule in self._rules)
@@ -106,9 +130,9 @@ class Authorize:
         """True when another reading of the path leads elsewhere than the raw one (promise 6)."""
         return any(self.locate(request, path) != target for path in request.other_readings)
 
-    def rule(self, target: Target) -> Rule:
+    def rule(self, target: Target) -> CompiledRule:
         """The rule that decides; the default as a rule when none applies."""
-        return self._default if target.rule == NO_RULE else self._rules[target.rule].rule
+        return self._default if target.rule == NO_RULE else self._rules[target.rule]
 
     def judge(self, target: Target, session: Session | None) -> Verdict:
         """What the deciding rule says of this session (full and live) or of nobody."""
@@ -119,21 +143,11 @@ class Authorize:
             return Verdict.FORBIDDEN
         if session is None:
             return Verdict.UNAUTHENTICATED
-        if not _is_among(rule, session):
+        if not rule.admits(session.user):
             return Verdict.FORBIDDEN
         if rule.require == "two_factor" and session.second_factor_at is None:
             return Verdict.SECOND_FACTOR_REQUIRED
         return Verdict.ALLOWED
-
-
-def _is_among(rule: Rule, session: Session) -> bool:
-    """A list means any of it, several keys mean all."""
-    user = session.user
-    return (
-        (not rule.groups or not set(rule.groups).isdisjoint(user.groups))
-        and (not rule.roles or not set(rule.roles).isdisjoint(user.roles))
-        and (not rule.users or user.username in rule.users)
-    )
 
 
 def _specificity(route: Route) -> tuple[int, int, int]:
