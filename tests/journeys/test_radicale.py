@@ -1,6 +1,7 @@
 """A calendar server that nobody here wrote, reached through Doorward and by nothing else.
 
-The configuration files are those of examples/radicale/; only ports and folders are changed.
+The configuration files are those of examples/radicale/; only ports and folders are changed,
+and the second for which Radicale keeps a refused client waiting.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     for name in PASSWORDS:
         add_user(name, config)
     radicale = [sys.executable, "-m", "radicale", "--config", os.fspath(EXAMPLE / "radicale.conf")]
-    radicale += ["--server-hosts", f"127.0.0.1:{radicale_port}"]
+    radicale += ["--server-hosts", f"127.0.0.1:{radicale_port}", "--auth-delay", "0"]
     doorward = [os.fspath(DOORWARD), "serve", "-c", os.fspath(config)]
     house = House(f"http://127.0.0.1:{public_port}", f"http://127.0.0.1:{radicale_port}", config)
     with ExitStack() as stack:
@@ -228,13 +229,18 @@ FORGERIES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def alice(diaries: House) -> Iterator[httpx.Client]:
+    with diaries.logged_in("alice") as alice:
+        yield alice
+
+
 @pytest.mark.parametrize("forgery", FORGERIES, ids=str)
 def test_a_header_of_the_client_makes_nobody_of_alice_but_alice(
-    diaries: House, forgery: list[tuple[str, str]]
+    alice: httpx.Client, forgery: list[tuple[str, str]]
 ) -> None:
-    with diaries.logged_in("alice") as alice:
-        assert propfind(alice, "/bob/diary/", *forgery).status_code == 403
-        assert propfind(alice, "/alice/diary/", *forgery).status_code == 207
+    assert propfind(alice, "/bob/diary/", *forgery).status_code == 403
+    assert propfind(alice, "/alice/diary/", *forgery).status_code == 207
 
 
 @pytest.mark.parametrize("forgery", FORGERIES, ids=str)
