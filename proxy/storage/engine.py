@@ -27,7 +27,6 @@ COMMAND_TIMEOUT_S = 15
 # FULL, not the NORMAL that goes well with WAL: NORMAL survives a killed process, but may lose the
 # last commits with the power, and an acknowledged revocation must never come back.
 PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA trusted_schema = OFF",
@@ -71,6 +70,14 @@ class Engine:
         from sqlalchemy.dialects import postgresql  # 40 ms that SQLite's users need not wait
 
         return postgresql.insert(table).on_conflict_do_nothing()
+
+    async def use_wal(self) -> None:
+        """Lets readers of SQLite go on while somebody writes; the file remembers it.
+
+        Not done at every connection, so that another program's file stays as it is."""
+        if self.is_sqlite:
+            async with self.reading() as connection:
+                await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -134,9 +141,12 @@ def postgresql_engine(url: str) -> Engine:
 
     async def connect() -> Any:
         # asyncpg reads the URL itself, with sslmode, sockets and password files, as libpq would.
-        return await asyncpg.connect(
-            url, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S
-        )
+        try:
+            return await asyncpg.connect(
+                url, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S
+            )
+        except ValueError as error:  # its text may quote the password
+            raise asyncpg.InterfaceError("the URL is malformed") from error
 
     engine = create_async_engine(
         "postgresql+asyncpg://",

@@ -31,17 +31,28 @@ async def migrate(engine: Engine, where: str, lock: Path) -> bool:
     """Brings the tables to this release; True when there were none before. Raises StorageFault."""
     try:
         async with engine.reading() as connection:
-            if await _version(connection, where) == HEAD:
-                return False
-        async with _alone(engine, lock), engine.writing() as connection:
-            if not engine.is_sqlite:
-                await connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
             found = await _version(connection, where)
-            if found != HEAD:
-                await connection.run_sync(_upgrade)
-            return found is None
+        if found == HEAD:
+            await engine.use_wal()  # a restored backup may have come without
+            return False
+        async with _alone(engine, lock):
+            found = await _raise(engine, where)
+            await engine.use_wal()
+        return found is None
     except StorageUnavailable as error:
         raise StorageFault(_sentence(where, str(error.__cause__))) from error.__cause__
+
+
+async def _raise(engine: Engine, where: str) -> str | None:
+    """Migrates, all or nothing, unless another process did while this one waited; the version that
+    was there before."""
+    async with engine.writing() as connection:
+        if not engine.is_sqlite:
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+        found = await _version(connection, where)
+        if found != HEAD:
+            await connection.run_sync(_upgrade)
+    return found
 
 
 async def _version(connection: AsyncConnection, where: str) -> str | None:
@@ -77,7 +88,7 @@ async def _alone(engine: Engine, path: Path) -> AsyncIterator[None]:
 
 
 async def _locked(descriptor: int, path: Path) -> None:
-    for _ in range(LOCK_WAIT_S * 20):
+    for _ in range(int(LOCK_WAIT_S * 20)):
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,236 @@
+"""How a database is opened: made, migrated under a lock, or refused with one clear sentence."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from proxy.accounts.refusals import StorageUnavailable
+from proxy.storage import StorageFault, engine, schema
+from proxy.storage.database import SQLITE, open_storage
+from proxy.storage.tables import metadata
+from tests.storage.conftest import Open
+from tests.storage.people import add
+
+MIGRATIONS = Path(schema.__file__).with_name("migrations")
+FILE = "doorward.db"
+
+
+async def refused(storage: str, data_dir: Path) -> str:
+    with pytest.raises(StorageFault) as caught:
+        await open_storage(storage, data_dir)
+    sentence = str(caught.value)
+    assert sentence.isprintable(), "one line"
+    return sentence
+
+
+async def test_migrations_make_the_tables_that_queries_use(opened: Open) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    store = await opened()
+    async with store.engine.reading() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+def test_the_versions_known_are_those_of_the_migrations() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+    assert scripts.get_current_head() == schema.HEAD
+    assert {script.revision for script in scripts.walk_revisions()} == schema.VERSIONS
+
+
+async def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    data_dir = tmp_path / "a" / "b"
+    store = await open_storage(SQLITE, data_dir)
+    await add(store)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in data_dir.iterdir()}
+    await store.close()
+    assert {FILE, f"{FILE}-wal", "revocations"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+    assert data_dir.stat().st_mode & 0o777 == 0o700
+
+
+async def test_what_was_kept_is_there_after_a_restart(storage: str, tmp_path: Path) -> None:
+    first = await open_storage(storage, tmp_path)
+    await add(first)
+    await first.close()
+    second = await open_storage(storage, tmp_path)
+    users = await second.users.list()
+    await second.close()
+    assert [user.username for user in users] == ["Alice"]
+
+
+OPEN = """
+import asyncio, pathlib, sys
+from proxy.storage.database import open_storage
+async def main():
+    store = await open_storage(sys.argv[1], pathlib.Path(sys.argv[2]))
+    print(len(await store.users.list()))
+    await store.close()
+asyncio.run(main())
+"""
+
+
+def test_processes_that_start_together_do_not_collide(storage: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, storage, str(tmp_path)]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    results = [process.communicate(timeout=60) for process in processes]
+    assert results == [("0\n", "")] * 4
+
+
+def damage_header(path: Path) -> None:
+    path.write_bytes(b"this is not a database at all" * 100)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def take_newer(path: Path) -> None:
+    _execute(path, "UPDATE alembic_version SET version_num = '9999'")
+
+
+def be_of_another_program(path: Path) -> None:
+    path.unlink()
+    _execute(path, "CREATE TABLE recipes (name TEXT)")
+
+
+def _execute(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (damage_header, "not a database or is damaged; restore a backup"),
+        (cut, "is damaged; restore a backup"),
+        (take_newer, "tables of version 9999"),
+        (be_of_another_program, "tables of another program"),
+    ],
+)
+async def test_a_file_that_is_not_a_good_database_of_ours_is_refused(
+    tmp_path: Path, harm: Callable[[Path], None], says: str
+) -> None:
+    await (await open_storage(SQLITE, tmp_path)).close()
+    harm(tmp_path / FILE)
+    before = (tmp_path / FILE).read_bytes()
+    sentence = await refused(SQLITE, tmp_path)
+    assert says in sentence and str(tmp_path / FILE) in sentence
+    assert (tmp_path / FILE).read_bytes() == before, "it is left as it was"
+
+
+async def test_a_locked_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.1)
+    await (await open_storage(SQLITE, tmp_path)).close()
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    other.execute("DELETE FROM feed")
+    try:
+        assert "is locked by another program" in await refused(SQLITE, tmp_path)
+    finally:
+        other.close()
+
+
+async def test_a_migration_that_hangs_elsewhere_is_not_waited_for_forever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "LOCK_WAIT_S", 0.1)
+    with (tmp_path / "doorward.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert "is locked by another Doorward" in await refused(SQLITE, tmp_path)
+
+
+async def test_a_data_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    sentence = await refused(SQLITE, tmp_path / "file" / "data")
+    assert sentence.startswith("data_dir: ") and "Not a directory" in sentence
+
+
+async def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    assert "Is a directory" in await refused(SQLITE, tmp_path)
+
+
+async def test_a_marker_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "revocations").symlink_to("nowhere")
+    assert str(tmp_path / "revocations") in await refused(SQLITE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://doorward:s3cret@127.0.0.1:1/doorward",
+        "postgresql://doorward:s3cret@/doorward?host=/nonexistent",
+        "postgresql://doorward:s3cret@127.0.0.1:port/doorward",
+    ],
+)
+async def test_a_server_that_is_not_there_is_named_without_its_password(
+    tmp_path: Path, url: str
+) -> None:
+    sentence = await refused(url, tmp_path)
+    assert "storage: postgresql://" in sentence and "s3cret" not in sentence
+
+
+async def test_an_unknown_database_of_a_server_is_named(
+    postgresql_socket: str, tmp_path: Path
+) -> None:
+    url = f"postgresql://doorward@/nothing_here?host={postgresql_socket}"
+    assert 'database "nothing_here" does not exist' in await refused(url, tmp_path)
+
+
+async def test_a_database_that_falls_silent_is_a_refusal(opened: Open, tmp_path: Path) -> None:
+    store = await opened()
+    async with store.engine.writing() as connection:
+        await connection.exec_driver_sql("DROP TABLE feed_counter")
+    for asked in (store.feed.head(), store.feed.news(0), store.sessions.end(1, 0.0, "logout")):
+        with pytest.raises(StorageUnavailable):
+            await asked
+
+
+async def test_a_write_waits_for_another_process_and_then_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.1)
+    store = await open_storage(SQLITE, tmp_path)
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable):
+            await add(store)
+        assert await store.users.list() == [], "reading goes on"
+        other.execute("ROLLBACK")
+        await add(store)
+    finally:
+        other.close()
+        await store.close()
+
+
+async def test_revocations_are_on_the_disk_before_they_are_acknowledged(tmp_path: Path) -> None:
+    store = await open_storage(SQLITE, tmp_path)
+    async with store.engine.writing() as connection:
+        pragmas = [
+            await connection.scalar(text(f"PRAGMA {name}"))
+            for name in ("synchronous", "journal_mode", "foreign_keys")
+        ]
+    await store.close()
+    assert pragmas == [2, "wal", 1]  # 2 is FULL
