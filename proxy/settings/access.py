@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from proxy.settings.faults import Wrong
 from proxy.settings.fields import (
+    DisplayName,
     Duration,
     EmailAddress,
     Group,
@@ -21,7 +22,6 @@ from proxy.settings.fields import (
     RulePath,
     Section,
     Switch,
-    Text,
     Unless,
     UpstreamUrl,
     Username,
@@ -116,4 +116,4 @@ class ConfigUser(Section):
     email: Annotated[EmailAddress | None, Unless(empty=None)] = key(
         None, "The user's e-mail address, taken as verified."
     )
-    name: Annotated[Text | None, Unless(empty=None)] = key(None, "Name to show.")
+    name: Annotated[DisplayName | None, Unless(empty=None)] = key(None, "Name to show.")

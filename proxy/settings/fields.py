@@ -207,6 +207,7 @@ Prefix = Annotated[str, Parsed(patterns.prefix, {"type": "string", "pattern": "^
 Method = Annotated[str, Parsed(patterns.method, {"type": "string", "pattern": "^[^a-z]+$"})]
 Username = Annotated[str, Parsed(names.username, _TEXT)]
 EmailAddress = Annotated[str, Parsed(names.email, {"type": "string", "pattern": "@"})]
+DisplayName = Annotated[str, Parsed(names.display_name, _TEXT)]
 Group = Annotated[str, Parsed(names.group, _TEXT)]
 PasswordHash = Annotated[SecretStr, secret(names.password_hash)]
 SmtpUrl = Annotated[SecretStr, secret(names.smtp)]

@@ -5,51 +5,62 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from proxy.settings.faults import Wrong
 from proxy.settings.values import has_control, quoted, text
 
-_LONGEST_NAME = 190
+# The width of the database's columns.
+LONGEST_NAME = 190
 _ARGON2ID = re.compile(
     r"\$argon2id\$v=19\$m=[0-9]{1,8},t=[0-9]{1,4},p=[0-9]{1,3}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"
 )
-_DOMAIN = re.compile(r"(?!-)[^\s@.,;<>()\[\]\"\\]+(?:\.[^\s@.,;<>()\[\]\"\\]+)*")
+_ADDRESS = re.compile(r"""[^\s@<>(),;:"\\[\]]+@[^\s@<>(),;:"\\[\]]+""")
 
 
 def normalise(name: str) -> str:
-    """Returns the form in which names are compared: NFKC, casefolded, NFKC again (UAX 31)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    """Returns the form in which names are compared: NFKC and casefold, until it stays as it is."""
+    while (folded := unicodedata.normalize("NFKC", name).casefold()) != name:
+        name = folded
+    return name
 
 
 def username(value: object) -> str:
     """Returns a user's name: 1 to 190 characters, no control characters, no white space around."""
-    found = text(value)
+    return _name(text(value), "a user's name")
+
+
+def display_name(value: object) -> str:
+    return _name(text(value), "a name")
+
+
+def _name(found: str, what: str) -> str:
     for form in (found, normalise(found)):
-        if not 1 <= len(form) <= _LONGEST_NAME:
-            raise Wrong(f"a user's name has 1 to {_LONGEST_NAME} characters")
+        if not 1 <= len(form) <= LONGEST_NAME:
+            raise Wrong(f"{what} has 1 to {LONGEST_NAME} characters")
         if has_control(form) or form != form.strip():
-            raise Wrong("a user's name has no control characters and no white space at its edges")
+            raise Wrong(f"{what} has no control characters and no white space at its edges")
     return found
 
 
 def email(value: object) -> str:
-    """Returns an address that could be one: a local part, one @, a domain; 254 characters."""
+    """Returns an address that could be one: something, exactly one @, something."""
     found = text(value)
-    local, _, domain = found.partition("@")
-    plausible = local and len(local) <= 64 and len(found) <= 254 and _DOMAIN.fullmatch(domain)
-    if not plausible or has_control(found) or re.search(r"[\s<>,;]", found):
-        raise Wrong(f"{quoted(found)} is not an e-mail address", "write it as name@example.com")
+    for form in (found, normalise(found)):
+        if len(form) > LONGEST_NAME or not _ADDRESS.fullmatch(form) or has_control(form):
+            hint = f"write it as name@example.com, in at most {LONGEST_NAME} characters"
+            raise Wrong(f"{quoted(found)} is not an e-mail address", hint)
     return found
 
 
 def group(value: object) -> str:
     """Returns the name of a group or a role; headers carry them in a list with commas."""
     found = text(value)
-    if not found or found != found.strip() or "," in found or has_control(found):
+    clean = found == found.strip() and not has_control(found)
+    if not 1 <= len(found) <= LONGEST_NAME or "," in found or not clean:
         raise Wrong(
             f"{quoted(found)} is not the name of a group or role",
-            "such names have no comma, no control character and no white space at their edges",
+            "it has no comma, no control character and no white space at its edges",
         )
     return found
 
@@ -77,9 +88,8 @@ def storage(value: object) -> str:
         return found
     hint = "write sqlite, or postgresql://user@host/database"
     try:
-        parts = urlsplit(found)
-        assert parts.port != 0
-    except (ValueError, AssertionError):
+        parts = _parts(found)
+    except ValueError:
         raise Wrong("is not the URL of a database", hint) from None
     if parts.scheme != "postgresql" or not found.startswith("postgresql://"):
         raise Wrong("is neither sqlite nor a postgresql:// URL", hint)
@@ -93,15 +103,22 @@ def smtp(value: object) -> str:
     found = text(value)
     hint = "write smtp://host:25, smtp://user:password@host:587 or smtps://host:465"
     try:
-        parts = urlsplit(found)
-        assert parts.port != 0
-    except (ValueError, AssertionError):
+        parts = _parts(found)
+    except ValueError:
         raise Wrong("is not the URL of a mail server", hint) from None
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or has_control(found):
         raise Wrong("is not the URL of a mail server", hint)
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise Wrong("has more than user, password, host and port", hint)
     return found
+
+
+def _parts(url: str) -> SplitResult:
+    """Returns the parts of a URL; raises ValueError when the port is none either."""
+    parts = urlsplit(url)
+    if parts.port == 0:
+        raise ValueError
+    return parts
 
 
 def masked(url: str) -> str:

@@ -47,8 +47,9 @@ def text(value: object) -> str:
 
 
 def has_control(value: str) -> bool:
-    """Says whether a line break, another control character or half a surrogate is in it."""
-    return any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in value)
+    """Says whether a line break, another control or invisible character, or half a surrogate pair
+    is in it."""
+    return any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in value)
 
 
 def label(value: object) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from proxy.settings import Fault, InvalidSettings, load_settings
+from proxy.settings import Fault, InvalidSettings, load_settings, settings_from
 from proxy.settings.faults import dotted, printable
+from proxy.settings.known import every_key
 
 from .conftest import Faults, Load
 
@@ -353,3 +358,52 @@ def test_missing_unreadable_and_misplaced_files_are_told_apart(tmp_path: Path) -
 
 def test_places_read_as_people_write_them() -> None:
     assert dotted(("routes", 0, "upstream", 1)) == "routes[0].upstream[1]"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["off", "/a", "5m"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def nested(path: tuple[str, ...], value: object) -> object:
+    """Returns the value at that place, in lists and out of them as the models have it."""
+    for depth in range(len(path), 0, -1):
+        value = {path[depth - 1]: value}
+        if path[: depth - 1] in {("routes",), ("access", "rules"), ("users",)}:
+            value = [value, {}]
+    return value
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.sampled_from(every_key()), VALUES, VALUES)
+def test_whatever_stands_at_a_key_ends_in_settings_or_faults(
+    path: tuple[str, ...], value: object, other: object
+) -> None:
+    given_values = nested(path, value)
+    assert isinstance(given_values, dict)
+    try:
+        settings_from({"workers": other, **given_values})
+    except InvalidSettings as error:
+        assert error.faults
+        assert all("\n" not in str(fault) for fault in error.faults)
+
+
+@settings(deadline=None)
+@given(st.binary() | st.text(alphabet="{}[]:,-&*!|>'\"#\n a<?%@`~").map(str.encode))
+def test_whatever_a_file_holds_ends_in_faults(data: bytes) -> None:
+    with TemporaryDirectory() as directory:
+        file = Path(directory) / "doorward.yaml"
+        file.write_bytes(data)
+        with pytest.raises(InvalidSettings):
+            load_settings(file, {})
+
+
+@settings(deadline=None)
+@given(st.sampled_from(every_key()), st.text())
+def test_whatever_the_environment_holds_ends_in_settings_or_faults(
+    path: tuple[str, ...], text: str
+) -> None:
+    with contextlib.suppress(InvalidSettings):
+        load_settings(None, {f"DOORWARD_{'__'.join(path).upper()}": text})

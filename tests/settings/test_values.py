@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.accounts import names as accounts
 from proxy.settings import Listen, Upstream, addresses, names, patterns, values
 from proxy.settings.faults import Wrong
 
@@ -249,3 +251,21 @@ def test_no_parser_fails_otherwise_than_it_should(value: object, before: str) ->
             parse(before + value if isinstance(value, str) else value)
         except Wrong as wrong:
             assert wrong.message
+
+
+NAMES = st.text(max_size=200) | st.text("aA\u200dﬁß ,@.\u00a0\u0345\u1fb3", max_size=8)
+
+
+@given(NAMES)
+def test_what_stands_in_the_file_is_good_enough_for_the_accounts(name: str) -> None:
+    pairs = [
+        (names.username, accounts.normalise),
+        (names.display_name, accounts.check_display_name),
+        (names.group, accounts.check_group),
+        (names.email, accounts.normalise_address),
+    ]
+    for ours, theirs in pairs:
+        with contextlib.suppress(Wrong):
+            for written in (name, f"{name}@b.de"):
+                found = theirs(ours(written))
+                assert found in {written, names.normalise(written)}
