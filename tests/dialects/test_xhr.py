@@ -54,7 +54,7 @@ def is_error(response: httpx.Response, status: int, code: str) -> bool:
 # The table
 
 
-@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(Fault), key=lambda t: t.__name__))
+@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(Fault), key=repr))
 def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
     assert leaf in xhr.TABLE
 

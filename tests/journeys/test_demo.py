@@ -1,0 +1,137 @@
+"""`doorward demo` as a person meets it: three lines, a guest book, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+DOORWARD = [str(Path(sys.executable).with_name("doorward")), "demo"]
+BROWSER = {"accept": "text/html", "sec-fetch-mode": "navigate", "sec-fetch-site": "same-origin"}
+
+
+class Demo:
+    """A running demonstration and what it printed."""
+
+    def __init__(self, process: subprocess.Popen[str], temporary: Path) -> None:
+        assert process.stdout is not None
+        self.process = process
+        self.temporary = temporary
+        self.told = dict(process.stdout.readline().strip().split(": ") for _ in range(3))
+        self.lines: list[str] = []
+        for line in process.stdout:
+            self.lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+
+    @property
+    def address(self) -> str:
+        return self.told["address"]
+
+    def client(self, **more: object) -> httpx.Client:
+        return httpx.Client(base_url=self.address, trust_env=False, **more)  # type: ignore[arg-type]
+
+    def login(self) -> dict[str, str]:
+        return {"username": self.told["user"], "password": self.told["password"]}
+
+
+@contextmanager
+def demo(temporary: Path, *options: str) -> Iterator[Demo]:
+    environ = os.environ | {"TMPDIR": str(temporary)}
+    with subprocess.Popen(
+        [*DOORWARD, *options],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=temporary,
+    ) as process:
+        try:
+            yield Demo(process, temporary)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    with demo(tmp_path_factory.mktemp("demo")) as started:
+        yield started
+
+
+def test_it_prints_three_lines_and_what_to_try(running: Demo) -> None:
+    assert list(running.told) == ["address", "user", "password"]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", running.address)
+    assert len(running.told["password"]) >= 16
+
+
+def test_the_curl_lines_it_prints_work(running: Demo) -> None:
+    script = "".join(running.lines).replace("curl ", "curl --silent --show-error --noproxy '*' ")
+    commands = "\n".join(line for line in script.splitlines() if line.startswith("  "))
+    done = subprocess.run(
+        ["sh", "-e", "-c", commands], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    refused, logged_in, greeted, added = (
+        done.stdout.index(said)
+        for said in ("401 Unauthorized", '"maxAge":', "Hello, <strong>demo</strong>", "password: ")
+    )
+    assert refused < logged_in < greeted < added
+
+
+def test_a_browser_is_led_through_the_login_to_the_guest_book(running: Demo) -> None:
+    with running.client(headers=BROWSER, follow_redirects=True) as browser:
+        page = browser.get("/")
+        assert page.url.path == "/.doorward/login"
+        done = browser.post(page.url, data=running.login())
+        assert done.url.path == "/" and "Hello, <strong>demo</strong>" in done.text
+        signed = browser.post("/", data={"message": "It works."})
+        assert "It works." in signed.text
+        out = browser.post("/.doorward/logout")
+        assert out.url.path == "/.doorward/login"
+        assert browser.get("/").url.path == "/.doorward/login"
+
+
+def test_it_shows_in_front_of_an_application_of_ones_own(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "proxy.cli.guestbook", "--port", "0", "--with-parent"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as application:
+        assert application.stdout is not None and application.stdin is not None
+        url = application.stdout.readline().removeprefix("listening on ").strip()
+        with demo(tmp_path, "--upstream", url, "--listen", "127.0.0.1:0") as started:
+            with started.client() as script:
+                assert script.post("/xhr/login", json=started.login()).status_code == 200
+                assert "Hello, <strong>demo</strong>" in script.get("/").text
+        application.stdin.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_quietly_and_nothing_is_left(tmp_path: Path, number: int) -> None:
+    with demo(tmp_path) as started:
+        assert [path.name[:13] for path in tmp_path.iterdir()] == ["doorward-demo"]
+        started.process.send_signal(number)
+        rest, errors = started.process.communicate(timeout=10)
+    assert (started.process.returncode, rest.strip(), errors) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_upstream_is_told_in_a_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*DOORWARD, "--upstream", "example.com"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert "upstream" in done.stderr and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

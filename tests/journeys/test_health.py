@@ -1,0 +1,121 @@
+"""`doorward health`: ok, or one line that says why not, whoever answers."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = [str(Path(sys.executable).with_name("doorward")), "health", "-c"]
+
+
+def configured(directory: Path, **keys: object) -> Path:
+    values = {"routes": [{"upstream": "http://127.0.0.1:9"}], **keys}
+    file = directory / "doorward.yaml"
+    file.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items()))
+    return file
+
+
+def health(file: Path) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [*COMMAND, str(file)], capture_output=True, text=True, timeout=10, check=False
+    )
+    return done.returncode, done.stdout.strip(), done.stderr.strip()
+
+
+@contextmanager
+def answering(status: int, body: bytes, address: Any = ("127.0.0.1", 0)) -> Iterator[Any]:
+    """Somebody who gives this answer, and the paths that were asked for."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def address_string(self) -> str:
+            return "somebody"
+
+    asked: list[str] = []
+    kind = socketserver.UnixStreamServer if isinstance(address, str) else socketserver.TCPServer
+    with kind(address, Answer) as server:
+        server.asked = asked  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+
+
+def listen_of(server: Any) -> str:
+    return f"127.0.0.1:{server.server_address[1]}"
+
+
+def test_a_ready_one_is_ok_within_a_second(tmp_path: Path) -> None:
+    with answering(200, b'{"status": "ready"}') as server:
+        file = configured(tmp_path, admin_listen=listen_of(server))
+        before = time.monotonic()
+        assert health(file) == (0, "ok", "")
+        assert time.monotonic() - before < 1
+        assert server.asked == ["/readyz"]
+
+
+def test_one_that_is_not_ready_says_why(tmp_path: Path) -> None:
+    with answering(503, b'{"reason": "The database does not answer."}') as server:
+        file = configured(tmp_path, admin_listen=listen_of(server))
+        assert health(file) == (1, "", "not ready: The database does not answer.")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"reason":'])
+def test_an_answer_of_somebody_else_is_not_ready(tmp_path: Path, body: bytes) -> None:
+    with answering(500, body) as server:
+        file = configured(tmp_path, admin_listen=listen_of(server))
+        assert health(file) == (1, "", "not ready: it answered with status 500")
+
+
+def test_nobody_there_is_told(tmp_path: Path) -> None:
+    with answering(200, b"") as server:
+        free = listen_of(server)
+    status, _, said = health(configured(tmp_path, admin_listen=free))
+    assert (status, said) == (1, f"nothing answers on {free}: connection refused")
+
+
+def test_somebody_who_never_answers_is_not_waited_for(tmp_path: Path) -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as silent:
+        before = time.monotonic()
+        status, _, said = health(configured(tmp_path, admin_listen=listen_of(silent)))
+        assert time.monotonic() - before < 1.5
+    assert status == 1 and said.endswith("timed out")
+
+
+def test_without_an_admin_listener_the_main_one_is_asked(tmp_path: Path) -> None:
+    with answering(200, b'{"status": "ok"}') as server:
+        file = configured(tmp_path, admin_listen="off", listen=listen_of(server))
+        assert health(file)[0] == 0
+        assert server.asked == ["/.doorward/healthz"]
+
+
+def test_a_unix_socket_is_asked_as_well(tmp_path: Path) -> None:
+    path = str(tmp_path / "admin.sock")
+    with answering(200, b"{}", path) as server:
+        assert health(configured(tmp_path, admin_listen=f"unix:{path}")) == (0, "ok", "")
+        assert server.asked == ["/readyz"]
+
+
+def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
+    assert health(configured(tmp_path, admin_lisen="off"))[0] == 2
