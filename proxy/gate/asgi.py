@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from proxy.gate.accept import Accept, Accepted, Arrival, Client, Unfit, new_request_id
 from proxy.gate.cookies import Header
-from proxy.gate.decision import Decision, Forward, Refuse, bad_request, misdirected
+from proxy.gate.decision import Forward, Refuse, bad_request, broken, misdirected
 from proxy.gate.forward import EXTENSION, AnswerCut, Forwarder, Receive, Scope, Send
 from proxy.gate.gate import Gate
 from proxy.gate.headers import BadHeaders
@@ -76,20 +76,16 @@ class Carrier:
         if self._is_ours(request.path):
             await self._ours(_scope_of_ours(scope, request), receive, send)
             return
-        decision = await self._decide(request)
+        now = self._clock()
+        try:
+            decision = self._gate.decide(request, now) or await self._gate.ask(request, now)
+        except Exception:  # whatever breaks on the way lets nobody through (promise 1)
+            _log.exception("decision_failed", request=request.request_id)
+            decision = broken()
         if isinstance(decision, Refuse):
             await self._refuse(decision, arrival, request.client, scope, receive, send)
         else:
             await self._forward(decision, request, arrival, scope, receive, send)
-
-    async def _decide(self, request: Accepted) -> Decision:
-        """The gate's decision; whatever breaks on the way lets nobody through (promise 1)."""
-        now = self._clock()
-        try:
-            return self._gate.decide(request, now) or await self._gate.ask(request, now)
-        except Exception:
-            _log.exception("decision_failed", request=request.request_id)
-            return Refuse(500, "internal_error", "Something went wrong here; it was logged.")
 
     async def _forward(
         self,

@@ -45,6 +45,10 @@ def not_found() -> Refuse:
     return Refuse(404, "not_found", "No application is served under this address.")
 
 
+def broken() -> Refuse:
+    return Refuse(500, "internal_error", "Something went wrong here; it was logged.")
+
+
 def forbidden() -> Refuse:
     return Refuse(403, "forbidden", "You are signed in, but you may not open this.")
 

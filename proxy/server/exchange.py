@@ -88,10 +88,7 @@ class Exchange(RequestResponseCycle):
             elif lowered == b"connection":
                 self.keep_alive = self.keep_alive and b"close" not in value.lower()
                 continue
-            line = b"%b: %b\r\n" % (name, value)
-            if line.count(b"\n") != 1 or line.count(b"\r") != 1:
-                raise InvalidAnswer("a line break in a header")  # CVE-2020-7695
-            lines.append(line)
+            lines.append(b"%b: %b\r\n" % (name, value))
         self._has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
         self.chunked_encoding = self._has_body and self._left < 0
         if self.chunked_encoding:
@@ -99,7 +96,10 @@ class Exchange(RequestResponseCycle):
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
-        return b"".join(lines)
+        head = b"".join(lines)
+        if not head.count(b"\n") == head.count(b"\r") == len(lines):
+            raise InvalidAnswer("a line break in a header")  # CVE-2020-7695
+        return head
 
     def _frame(self, lines: list[bytes]) -> None:
         """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""

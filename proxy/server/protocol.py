@@ -32,7 +32,8 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0  # of the head that is being read
         self._in_head = False
         self._head_timer: asyncio.TimerHandle | None = None
-        self.timeout_keep_alive = cast(int, self.limits.idle_timeout.total_seconds())
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
 
     # Limits on a head: in bytes as it is parsed, in time by a timer while one is unfinished
 
@@ -54,7 +55,6 @@ class Protocol(HttpToolsProtocol):
             self._head_timer = None
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         rest = data
         while rest and not self.transport.is_closing():
             rest = self._parse(rest)
@@ -74,6 +74,32 @@ class Protocol(HttpToolsProtocol):
                 self._refuse(400, "this is not a valid HTTP request")
         return b""
 
+    # Idle connections: one timer that looks again, instead of one that each request cancels
+
+    def on_response_complete(self) -> None:
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._look_again(self.limits.idle_timeout.total_seconds())
+
+    def _look_again(self, seconds: float) -> None:
+        self._idle_timer = self.loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """Close a connection that carried nothing for `idle_timeout`."""
+        left = self._idle_since + self.limits.idle_timeout.total_seconds() - self.loop.time()
+        if self._in_head or not self._is_idle():
+            self._look_again(self.limits.idle_timeout.total_seconds())
+        elif left > 0:
+            self._look_again(left)
+        else:
+            self.transport.close()
+
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
@@ -86,6 +112,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
         if isinstance(self.cycle, Exchange):
             self.cycle.client_gone()
