@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from argon2 import PasswordHasher, Type
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from proxy.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
 
@@ -131,10 +131,10 @@ class Passwords:
     def _matches(self, stored: str, form: str) -> bool:
         try:
             return self._hasher.verify(stored, form.encode("utf-8", "surrogatepass"))
-        except VerificationError:
+        except VerifyMismatchError:
             return False
-        except InvalidHashError:
-            self._waste(1)
+        except (VerificationError, InvalidHashError):
+            self._waste(1)  # it could not be read, so nothing was hashed
             return False
 
     def _renewed(self, stored: str, scheme: str, password: str) -> str | None:

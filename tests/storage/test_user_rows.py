@@ -132,7 +132,7 @@ async def test_a_deleted_user_takes_everything_along(store: Database) -> None:
     assert session is not None
     await store.users.delete(user, NOW)
     news = await store.feed.news(0)
-    assert (news.users, news.sessions) == ({user.number}, {session.number})
+    assert news.users == {user.number} and news.sessions == {session.number}
     assert await store.sessions.by_digest(token) is None
     assert await store.users.by_handle("alice@example.com") is None
     again = await add(store, "alice", "alice@example.com")

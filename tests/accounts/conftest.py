@@ -1,0 +1,64 @@
+"""The core over storage in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from proxy.accounts.core import Directories
+from proxy.accounts.keys import Keys
+from proxy.accounts.logins import Logins
+from proxy.accounts.passwords import Passwords
+from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Sessions
+from proxy.accounts.tokens import Tokens
+from proxy.accounts.user import User
+from proxy.accounts.users import Users
+from tests.accounts.memory import NOW, MemoryDirectory, MemorySessions, MemoryUsers
+
+PASSWORD = "correct horse"
+CLIENT = ClientInfo("192.0.2.1", "a browser")
+LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
+
+
+@dataclass
+class Core:
+    user_rows: MemoryUsers
+    directory: MemoryDirectory
+    passwords: Passwords
+    users: Users
+    sessions: Sessions
+    logins: Logins
+
+    async def add(self, username: str = "alice", **more: Any) -> User:
+        return await self.users.add(username, PASSWORD, now=NOW, **more)
+
+    async def login(self, name: str = "alice", password: str = PASSWORD, **more: Any) -> Opened:
+        chosen: dict[str, Any] = {
+            "client": CLIENT,
+            "kind": "page",
+            "lifetimes": LIFETIMES,
+            "remember": False,
+            "now": NOW,
+        }
+        return await self.logins.login(name, password, **(chosen | more))
+
+
+@pytest.fixture
+def passwords() -> Iterator[Passwords]:
+    pool = Passwords()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def core(passwords: Passwords) -> Core:
+    session_rows, directory = MemorySessions(), MemoryDirectory()
+    user_rows = session_rows.users = MemoryUsers(session_rows)
+    directories = Directories([directory])
+    users = Users(user_rows, directories, passwords)
+    sessions = Sessions(session_rows, directories, Tokens(Keys((b"k" * 32,))))
+    logins = Logins(users, sessions, passwords)
+    return Core(user_rows, directory, passwords, users, sessions, logins)

@@ -1,0 +1,192 @@
+"""Storage in memory: what the core asks of it, as plainly as can be. No files, no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from proxy.accounts import chance
+from proxy.accounts.directory import Entry
+from proxy.accounts.passwords import FILE
+from proxy.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
+from proxy.accounts.sessions import Session
+from proxy.accounts.user import Credential, Email, NewUser, User
+
+NOW = 1_700_000_000.0
+
+
+@dataclass
+class MemoryUsers:
+    """Fills UserStore."""
+
+    sessions: MemorySessions
+    rows: dict[int, Credential] = field(default_factory=dict)
+    handles: dict[str, int] = field(default_factory=dict)
+    names: dict[tuple[str, str], int] = field(default_factory=dict)
+    silent: bool = False
+
+    async def insert(self, new: NewUser, now: float) -> User:
+        if any(handle in self.handles for handle in new.handles):
+            raise NameTaken
+        user = _user(len(self.rows) + 1, new, now)
+        self.rows[user.number] = Credential(user, new.password_hash or "", new.scheme or "")
+        self.handles |= dict.fromkeys(new.handles, user.number)
+        self.names[new.source, new.key] = user.number
+        return user
+
+    async def by_handle(self, key: str) -> Credential | None:
+        if self.silent:
+            raise StorageUnavailable
+        number = self.handles.get(key)
+        return None if number is None else self.rows[number]
+
+    async def by_name(self, source: str, key: str) -> User | None:
+        number = self.names.get((source, key))
+        return None if number is None else self.rows[number].user
+
+    async def list(self) -> Sequence[User]:
+        return [credential.user for credential in self.rows.values()]
+
+    async def taken(self, handles: Iterable[str]) -> Sequence[str]:
+        return sorted(set(handles) & self.handles.keys())
+
+    async def claim(self, source: str, names: Mapping[str, str], now: float) -> None:
+        for key, name in names.items():
+            if (source, key) not in self.names:
+                await self.insert(_described(source, key, name), now)
+
+    async def set_password(
+        self,
+        user: User,
+        password_hash: str,
+        scheme: str,
+        *,
+        must_change: bool,
+        but: int | None,
+        now: float,
+    ) -> None:
+        self._change(user, must_change_password=must_change)
+        row = self.rows[user.number]
+        self.rows[user.number] = replace(row, password_hash=password_hash, scheme=scheme)
+        await self.sessions.end_all(user.number, now, "password", but)
+
+    async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
+        row = self.rows[user.number]
+        if row.password_hash == old:
+            self.rows[user.number] = replace(row, password_hash=new, scheme=scheme)
+
+    async def set_banned(self, user: User, banned: bool, now: float) -> None:
+        self._change(user, banned=banned)
+
+    async def set_active(self, user: User, active: bool, now: float) -> None:
+        self._change(user, active=active)
+        if not active:
+            await self.sessions.end_all(user.number, now, "disabled", None)
+
+    async def delete(self, user: User, now: float) -> None:
+        if self.rows.pop(user.number, None) is None:
+            raise UserNotFound
+        self.handles = {h: n for h, n in self.handles.items() if n != user.number}
+        self.names = {k: n for k, n in self.names.items() if n != user.number}
+
+    def _change(self, user: User, **values: bool) -> None:
+        row = self.rows.get(user.number)
+        if row is None:
+            raise UserNotFound
+        changed = replace(row.user, version=row.user.version + 1, **values)  # type: ignore[arg-type]
+        self.rows[user.number] = replace(row, user=changed)
+
+
+@dataclass
+class MemorySessions:
+    """Fills SessionStore."""
+
+    users: MemoryUsers | None = None
+    rows: dict[bytes, Session] = field(default_factory=dict)
+
+    async def insert(
+        self, draft: Session, digest: bytes, *, replaces: int | None = None
+    ) -> Session | None:
+        now = self._now(draft.user)
+        if now is None or now.version != draft.user.version or not now.is_usable:
+            return None
+        if replaces is not None:
+            await self.end(replaces, draft.created_at, "replaced")
+        self.rows[digest] = session = replace(draft, number=len(self.rows) + 1)
+        return session
+
+    async def by_digest(self, digest: bytes) -> Session | None:
+        session = self.rows.get(digest)
+        user = None if session is None else self._now(session.user)
+        return None if session is None or user is None else replace(session, user=user)
+
+    async def end(self, number: int, now: float, by: str) -> bool:
+        ended = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
+        for session in ended:
+            session.ended_at = now
+        return bool(ended)
+
+    async def end_all(self, user: int, now: float, by: str, but: int | None) -> int:
+        mine = [s for s in self.rows.values() if s.user.number == user and s.number != but]
+        return sum([await self.end(session.number, now, by) for session in mine])
+
+    async def list(self, user: int, now: float) -> Sequence[Session]:
+        mine = [replace(s) for s in self.rows.values() if s.user.number == user]
+        return [s for s in mine if s.ended_at is None and s.ends_at() > now]
+
+    async def touch(self, used: Sequence[tuple[int, float]]) -> None:
+        for session in self.rows.values():
+            session.last_used_at = max(session.last_used_at, dict(used).get(session.number, 0.0))
+
+    def _now(self, user: User) -> User | None:
+        assert self.users is not None
+        row = self.users.rows.get(user.number)
+        return None if row is None else row.user
+
+
+@dataclass
+class MemoryDirectory:
+    """Fills Directory. Entries can come and go."""
+
+    source: str = "config"
+    kept: dict[str, Entry] = field(default_factory=dict)
+
+    def keep(self, username: str, password_hash: str = "", email: str | None = None) -> None:
+        emails = () if email is None else (Email(email, True),)
+        key = username.casefold()
+        self.kept[key] = Entry(key, username, password_hash, FILE, emails=emails, groups=("g",))
+
+    def by_name(self, key: str) -> Entry | None:
+        return self.kept.get(key)
+
+    def by_handle(self, key: str) -> Entry | None:
+        by_address = (e for e in self.kept.values() if any(m.address == key for m in e.emails))
+        return self.kept.get(key) or next(by_address, None)
+
+    def entries(self) -> Iterable[Entry]:
+        return self.kept.values()
+
+    def handles(self) -> Iterable[str]:
+        return [*self.kept, *(m.address for e in self.kept.values() for m in e.emails)]
+
+
+def _described(source: str, key: str, username: str) -> NewUser:
+    return NewUser(chance.public_id(), source, username, key, (), None, None)
+
+
+def _user(number: int, new: NewUser, now: float) -> User:
+    return User(
+        number=number,
+        id=new.id,
+        source=new.source,
+        username=new.username,
+        name=new.name,
+        emails=new.emails,
+        groups=new.groups,
+        roles=new.roles,
+        super_admin=new.super_admin,
+        active=True,
+        banned=False,
+        must_change_password=new.must_change_password,
+        created_at=now,
+    )

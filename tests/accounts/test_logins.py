@@ -1,0 +1,143 @@
+"""Logins: who gets in, and what a refusal gives away."""
+
+from __future__ import annotations
+
+import argon2
+import pytest
+
+from proxy.accounts.passwords import HASHES_PER_FAILURE, OURS, sha256_hex
+from proxy.accounts.refusals import (
+    InvalidCredentials,
+    PasswordChangeRequired,
+    StorageUnavailable,
+    UserBanned,
+)
+from proxy.accounts.sessions import Found
+from proxy.accounts.user import Email
+from tests.accounts.conftest import PASSWORD, Core
+from tests.accounts.memory import NOW
+
+
+async def refused(core: Core, name: str, password: str) -> InvalidCredentials:
+    with pytest.raises(InvalidCredentials) as caught:
+        await core.login(name, password)
+    return caught.value
+
+
+async def test_a_login_by_name_or_verified_address_opens_a_session(core: Core) -> None:
+    await core.add("Alice", emails=[Email("alice@example.com", True)])
+    for name in ("alice", "ALICE", "Alice@Example.com"):
+        opened = await core.login(name, kind="xhr", information="at home")
+        assert opened.session.user.username == "Alice"
+        assert (opened.session.kind, opened.session.information) == ("xhr", "at home")
+        assert (opened.session.level, opened.session.method) == ("full", "password")
+
+
+async def test_every_login_has_a_token_of_its_own(core: Core) -> None:
+    await core.add()
+    assert len({(await core.login()).token for _ in range(5)}) == 5
+
+
+async def test_the_session_that_came_with_the_login_ends(core: Core) -> None:
+    await core.add()
+    old = await core.login()
+    new = await core.login(replaces=old.session)
+    assert await core.sessions.by_token(old.token, NOW) == Found(None, known=True)
+    assert (await core.sessions.by_token(new.token, NOW)).session is not None
+
+
+async def test_a_failed_login_leaves_the_old_session_alone(core: Core) -> None:
+    await core.add()
+    old = await core.login()
+    with pytest.raises(InvalidCredentials):
+        await core.login(password="wrong", replaces=old.session)
+    assert (await core.sessions.by_token(old.token, NOW)).session is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "reason"),
+    [
+        ("alice", "wrong", "password"),
+        ("alice", "", "password"),
+        ("bob", PASSWORD, "unknown"),
+        ("", PASSWORD, "unknown"),
+        ("\x00", PASSWORD, "unknown"),
+        ("alice@evil@example.com", PASSWORD, "unknown"),
+        ("off", PASSWORD, "disabled"),
+        ("off", "wrong", "password"),
+        ("gone", PASSWORD, "unknown"),
+    ],
+)
+async def test_every_failure_looks_and_costs_the_same(
+    core: Core, monkeypatch: pytest.MonkeyPatch, name: str, password: str, reason: str
+) -> None:
+    """CVE-2026-77582: the time of the answer told whether a user exists."""
+    await core.add()
+    await core.add("off")
+    await core.users.disable("off", NOW)
+    core.directory.keep("gone", argon2.PasswordHasher(1, 8, 1).hash(PASSWORD))
+    await core.users.sync(NOW)
+    core.directory.kept.clear()
+    hasher, count = core.passwords._hasher, 0
+    hash_, verify = argon2.PasswordHasher.hash, argon2.PasswordHasher.verify
+
+    def counted_hash(self: argon2.PasswordHasher, text: str) -> str:
+        nonlocal count
+        count += 1
+        return hash_(self, text)
+
+    def counted_verify(self: argon2.PasswordHasher, stored: str, text: bytes) -> bool:
+        nonlocal count
+        count += 1
+        return verify(self, stored, text)
+
+    monkeypatch.setattr(type(hasher), "hash", counted_hash)
+    monkeypatch.setattr(type(hasher), "verify", counted_verify)
+    refusal = await refused(core, name, password)
+    assert (str(refusal), refusal.reason) == (InvalidCredentials.message, reason)
+    assert count == HASHES_PER_FAILURE
+
+
+async def test_a_ban_is_told_only_to_who_knows_the_password(core: Core) -> None:
+    await core.add()
+    await core.users.ban("alice", NOW)
+    with pytest.raises(UserBanned):
+        await core.login()
+    assert (await refused(core, "alice", "wrong")).reason == "password"
+
+
+async def test_a_password_that_has_to_change_opens_nothing(core: Core) -> None:
+    user = await core.add(must_change_password=True)
+    with pytest.raises(PasswordChangeRequired) as caught:
+        await core.login()
+    assert caught.value.user == user
+    assert await core.sessions.list(user, NOW) == ()
+    assert (await refused(core, "alice", "wrong")).reason == "password"
+
+
+async def test_a_user_of_the_configuration_file_logs_in_with_either_form(core: Core) -> None:
+    cheap = argon2.PasswordHasher(1, 8, 1)
+    core.directory.keep("ours", cheap.hash(sha256_hex(PASSWORD)))
+    core.directory.keep("plain", cheap.hash(PASSWORD))
+    core.directory.keep("broken", "$argon2id$nonsense")
+    await core.users.sync(NOW)
+    for name in ("ours", "plain"):
+        assert (await core.login(name)).session.user.source == "config"
+    assert (await refused(core, "broken", PASSWORD)).reason == "password"
+
+
+async def test_a_hash_of_other_parameters_is_renewed_by_a_login(core: Core) -> None:
+    user = await core.add()
+    row = core.user_rows.rows[user.number]
+    old = argon2.PasswordHasher(1, 8, 1).hash(sha256_hex(PASSWORD))
+    await core.user_rows.rehash(user, row.password_hash, old, OURS)
+    await core.login()
+    assert core.user_rows.rows[user.number].password_hash.startswith("$argon2id$v=19$m=19456,")
+    await core.login()
+
+
+async def test_silent_storage_is_a_refusal_and_no_session(core: Core) -> None:
+    await core.add()
+    core.user_rows.silent = True
+    with pytest.raises(StorageUnavailable):
+        await core.login()

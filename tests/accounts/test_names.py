@@ -1,0 +1,118 @@
+"""Names and addresses have one spelling in which they are compared."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.accounts.names import (
+    NAME_CHARACTERS,
+    check_display_name,
+    check_group,
+    normalise,
+    normalise_address,
+)
+from proxy.accounts.refusals import InvalidEmail, InvalidGroup, InvalidName
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Alice", "alice"),
+        ("straße", "STRASSE"),
+        ("ﬁona", "FIONA"),
+        ("e\u0301va", "Éva"),
+        ("\uff21lice", "alice"),
+        ("\u212bngström", "ångström"),
+        ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+    ],
+)
+def test_spellings_of_a_name_are_one_name(one: str, other: str) -> None:
+    assert normalise(one) == normalise(other)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        " alice",
+        "alice\u00a0",
+        "al\nice",
+        "al\x00ice",
+        "al\x7fice",
+        "al\u200bice",
+        "\u202eecila",
+        "al\ud800ice",
+        "al\u2028ice",
+        "a" * (NAME_CHARACTERS + 1),
+        "\ufdfa" * 100,  # each becomes eighteen characters
+        "\u00a8a",  # becomes a space and a combining mark: an edge of white space
+    ],
+)
+def test_what_cannot_be_a_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidName):
+        normalise(name)
+
+
+@given(st.text(max_size=200))
+def test_a_normalised_name_stays_as_it_is(name: str) -> None:
+    try:
+        key = normalise(name)
+    except InvalidName:
+        return
+    assert normalise(key) == key
+    assert key == unicodedata.normalize("NFKC", key) == key.casefold()
+    assert key == key.strip() and 0 < len(key) <= NAME_CHARACTERS
+
+
+@pytest.mark.parametrize("address", ["a@b", "Alice@Example.COM", "first.last+tag@mail.example"])
+def test_an_address_is_compared_folded(address: str) -> None:
+    assert normalise_address(address) == address.casefold()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "alice",
+        "@example.com",
+        "alice@",
+        "alice@evil.example@example.com",
+        "alice @example.com",
+        "alice@example.com\r\nBcc: x@y",
+        "alice@example.com,bob@example.com",
+        "<alice@example.com>",
+        "a" * 250 + "@b.de",
+        "alice\uff20evil@example.com",
+        "al\ud800ice@example.com",
+    ],
+)
+def test_what_is_not_one_address_is_refused(address: str) -> None:
+    """CVE-2026-40574: an address with several @ passed the check of its domain."""
+    with pytest.raises(InvalidEmail):
+        normalise_address(address)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    try:
+        key = normalise_address(text)
+    except InvalidEmail:
+        return
+    assert key.count("@") == 1 and normalise_address(key) == key
+
+
+@pytest.mark.parametrize("group", ["", "a,admins", " a", "a\n", "a" * 191])
+def test_a_group_that_would_be_two_in_a_header_is_refused(group: str) -> None:
+    with pytest.raises(InvalidGroup):
+        check_group(group)
+    assert check_group("wiki editors") == "wiki editors"
+
+
+def test_a_display_name_is_one_line() -> None:
+    assert check_display_name("Alice Ω") == "Alice Ω"
+    with pytest.raises(InvalidName):
+        check_display_name("Alice\r\nRemote-User: root")

@@ -1,0 +1,162 @@
+"""Password hashes: forms, equal work, and a pool that a storm of logins cannot take over."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+
+import argon2
+import pytest
+
+from proxy.accounts import passwords as passwords_module
+from proxy.accounts.passwords import (
+    FILE,
+    HASHES_PER_FAILURE,
+    OURS,
+    PASSWORD_BYTES,
+    Passwords,
+    sha256_hex,
+)
+from proxy.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
+
+CHEAP = argon2.PasswordHasher(1, 8, 1)
+
+
+class Counting(Passwords):
+    """Counts the hashes that were made or verified."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        real = self._hasher
+        counting = self
+
+        class Hasher:
+            def hash(self, text: str) -> str:
+                counting.count += 1
+                return real.hash(text)
+
+            def verify(self, stored: str, text: bytes) -> bool:
+                counting.count += stored.startswith("$argon2id$v=19$m=")
+                return real.verify(stored, text)
+
+            check_needs_rehash = staticmethod(real.check_needs_rehash)
+
+        self._hasher = Hasher()  # type: ignore[assignment]
+
+
+async def test_a_hash_is_argon2id_over_the_sha256_hex(passwords: Passwords) -> None:
+    stored = await passwords.hash("correct horse")
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    digest = hashlib.sha256(b"correct horse").hexdigest()
+    assert argon2.PasswordHasher().verify(stored, digest)
+
+
+async def test_the_right_password_verifies_and_another_does_not(passwords: Passwords) -> None:
+    stored = await passwords.hash("pässword\U0001f511 ")
+    assert (await passwords.verify(stored, OURS, "pässword\U0001f511 ")).ok
+    for wrong in ("pässword\U0001f511", "", "passwort", sha256_hex("pässword\U0001f511 "), stored):
+        assert not (await passwords.verify(stored, OURS, wrong)).ok
+
+
+async def test_bytes_count_as_typed(passwords: Passwords) -> None:
+    stored = await passwords.hash("caf\u00e9 caf\u00e9")
+    assert not (await passwords.verify(stored, OURS, "cafe\u0301 cafe\u0301")).ok
+
+
+async def test_a_hash_in_a_file_may_be_ours_or_plain(passwords: Passwords) -> None:
+    for form in (sha256_hex("correct horse"), "correct horse"):
+        verdict = await passwords.verify(CHEAP.hash(form), FILE, "correct horse")
+        assert verdict.ok and verdict.rehash is None
+    assert not (await passwords.verify(CHEAP.hash("other"), FILE, "correct horse")).ok
+
+
+async def test_a_plain_hash_is_not_one_of_ours(passwords: Passwords) -> None:
+    """Who has the stored digest form must not log in with it where it is not asked for."""
+    assert not (await passwords.verify(CHEAP.hash("correct horse"), OURS, "correct horse")).ok
+
+
+async def test_a_hash_of_other_parameters_is_made_anew(passwords: Passwords) -> None:
+    verdict = await passwords.verify(CHEAP.hash(sha256_hex("correct horse")), OURS, "correct horse")
+    assert verdict.ok and verdict.rehash is not None
+    again = await passwords.verify(verdict.rehash, OURS, "correct horse")
+    assert again.ok and again.rehash is None
+
+
+@pytest.mark.parametrize("scheme", [OURS, FILE, "unheard of"])
+@pytest.mark.parametrize("stored", [CHEAP.hash("other"), "", "$argon2id$broken", "plain", "*"])
+async def test_every_failure_costs_the_same(stored: str, scheme: str) -> None:
+    """CVE-2026-77582: the time of the answer told whether a user exists."""
+    counting = Counting()
+    verdict = await counting.verify(stored, scheme, "correct horse")
+    assert not verdict.ok and counting.count == verdict.hashes == HASHES_PER_FAILURE
+    await counting.waste()
+    assert counting.count == 2 * HASHES_PER_FAILURE
+    counting.close()
+
+
+@pytest.mark.parametrize("password", ["", "7 chars", "a" * (PASSWORD_BYTES + 1), "é" * 2049])
+async def test_a_password_of_a_bad_length_gets_no_hash(passwords: Passwords, password: str) -> None:
+    with pytest.raises(WeakPassword):
+        await passwords.hash(password)
+
+
+async def test_an_absurdly_long_password_is_refused_unhashed() -> None:
+    counting = Counting()
+    for password in ("a" * (PASSWORD_BYTES + 1), "é" * 2049):
+        with pytest.raises(InvalidCredentials):
+            await counting.verify("", OURS, password)
+    assert counting.count == 0
+    counting.close()
+
+
+async def test_half_a_surrogate_pair_is_a_wrong_password(passwords: Passwords) -> None:
+    stored = await passwords.hash("correct horse")
+    for scheme in (OURS, FILE):
+        assert not (await passwords.verify(stored, scheme, "\ud800")).ok
+
+
+class Blocked(Passwords):
+    """Hashes only when let."""
+
+    def __init__(self) -> None:
+        super().__init__(threads=1, queue=2)
+        self.let = threading.Event()
+
+    def _waste(self, hashes: int) -> None:
+        assert self.let.wait(30)
+
+
+async def test_a_full_queue_refuses_and_recovers() -> None:
+    blocked = Blocked()
+    waiting = [asyncio.ensure_future(blocked.waste()) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await blocked.waste()
+    blocked.let.set()
+    await asyncio.gather(*waiting)
+    await asyncio.gather(*(blocked.waste() for _ in range(3)))
+    blocked.close()
+
+
+async def test_requests_that_go_away_give_their_places_back() -> None:
+    blocked = Blocked()
+    waiting = [asyncio.ensure_future(blocked.waste()) for _ in range(3)]
+    await asyncio.sleep(0)
+    for request in waiting:
+        request.cancel()
+    await asyncio.wait(waiting)
+    # One runs in its thread and keeps its place until it is done; the two in the queue are gone.
+    waiting = [asyncio.ensure_future(blocked.waste()) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await blocked.waste()
+    blocked.let.set()
+    await asyncio.gather(*waiting)
+    blocked.close()
+    assert blocked._places._value == 3
+
+
+def test_nothing_of_a_hash_is_shown() -> None:
+    assert "secret" not in repr(passwords_module.Verdict(True, "secret"))

@@ -1,0 +1,26 @@
+"""The refusals are a closed tree with a code and a sentence each."""
+
+from __future__ import annotations
+
+import re
+
+from proxy.accounts import refusals
+from proxy.accounts.refusals import Refusal
+
+
+def every() -> list[type[Refusal]]:
+    return Refusal.__subclasses__()
+
+
+def test_all_refusals_are_in_one_file_and_on_one_level() -> None:
+    assert {refusal.__module__ for refusal in every()} == {refusals.__name__}
+    assert not any(refusal.__subclasses__() for refusal in every())
+
+
+def test_each_has_a_code_of_its_own_and_a_sentence() -> None:
+    codes = [refusal.code for refusal in every()]
+    assert len(set(codes)) == len(codes)
+    for refusal in every():
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", refusal.code)
+        assert refusal.message.endswith(".") and refusal.message.isprintable()
+        assert "code" in vars(refusal) and "message" in vars(refusal)

@@ -1,0 +1,84 @@
+"""Keys, tokens and chance."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.accounts import chance
+from proxy.accounts.keys import Keys
+from proxy.accounts.tokens import Tokens, is_token
+
+OLD, NEW = b"o" * 32, b"n" * 32
+
+
+def test_a_signed_token_comes_back() -> None:
+    tokens = Tokens(Keys((NEW,)))
+    token = chance.session_token()
+    value = tokens.sign(token)
+    assert value.startswith(f"{token}.") and value.isascii()
+    assert tokens.unsign(value.encode()) == token
+
+
+def test_the_first_key_signs_and_all_verify() -> None:
+    token = chance.session_token()
+    before, during, after = (Tokens(Keys(secrets)) for secrets in ((OLD,), (NEW, OLD), (NEW,)))
+    assert during.unsign(before.sign(token).encode()) == token
+    assert after.unsign(during.sign(token).encode()) == token
+    assert after.unsign(before.sign(token).encode()) is None
+
+
+def test_a_signature_of_another_purpose_is_not_ours() -> None:
+    """CVE-2024-47616: a token made for one purpose was accepted for another."""
+    keys = Keys((NEW,))
+    assert keys.derive("session cookie") != keys.derive("trusted browser")
+    assert len(Keys((NEW, OLD)).derive("x")) == 2
+    assert Keys((NEW, OLD)).derive("x")[1] == Keys((OLD,)).derive("x")[0]
+    assert keys.derive("x")[0] != NEW and len(keys.derive("x")[0]) == 32
+
+
+def test_keys_do_not_show_themselves() -> None:
+    assert "nnn" not in repr(Keys((NEW,)))
+    for none in ((), (b"",), (NEW, b"")):
+        with pytest.raises(ValueError):
+            Keys(none)
+
+
+SIGNED = Tokens(Keys((NEW,)))
+VALUE = SIGNED.sign("A" * 43).encode()
+
+
+@given(st.integers(0, len(VALUE) - 2), st.integers(1, 255))
+def test_one_changed_byte_makes_it_nobodys(position: int, change: int) -> None:
+    forged = bytearray(VALUE)
+    forged[position] ^= change
+    assert SIGNED.unsign(bytes(forged)) is None
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_nobodys_and_never_an_error(value: bytes) -> None:
+    assert SIGNED.unsign(value) is None
+
+
+@pytest.mark.parametrize("text", ["short", "A" * 44, "A" * 42 + "~", "A" * 42 + "\n", "A" * 4000])
+def test_what_we_signed_but_is_no_token_is_nobodys(text: str) -> None:
+    assert SIGNED.unsign(SIGNED.sign(text).encode()) is None
+
+
+def test_chance_has_the_forms_the_documents_ask_for() -> None:
+    token = chance.session_token()
+    assert is_token(token.encode()) and len(token) == 43
+    assert len(chance.public_id()) == 17 and set(chance.public_id()) <= set(chance.ALPHABET)
+    assert len(chance.request_id()) == 32
+    assert len(chance.password()) >= 16
+    assert not set("01OIlUVu") & set(chance.ALPHABET) - set("u")
+    assert set(chance.ALPHABET) <= set(string.ascii_letters + string.digits)
+
+
+def test_chance_does_not_repeat_itself() -> None:
+    """CVE-2024-21495: predictable randomness."""
+    assert len({chance.session_token() for _ in range(1000)}) == 1000
+    assert len({chance.public_id() for _ in range(1000)}) == 1000

@@ -1,0 +1,206 @@
+"""Users of every source: names, what belongs to whom, and what a change ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.accounts.core import Directories
+from proxy.accounts.passwords import Passwords
+from proxy.accounts.refusals import (
+    InvalidEmail,
+    InvalidGroup,
+    InvalidName,
+    NameTaken,
+    ReadOnlyUser,
+    Refusal,
+    UserNotFound,
+    WeakPassword,
+)
+from proxy.accounts.user import Email
+from proxy.accounts.users import Users
+from tests.accounts.conftest import PASSWORD, Core
+from tests.accounts.memory import NOW, MemoryDirectory, MemorySessions, MemoryUsers
+
+
+async def test_a_user_is_found_in_any_spelling_and_by_a_verified_address(core: Core) -> None:
+    emails = [Email("Alice@Example.com", True), Email("other@example.com", False)]
+    user = await core.add("Alice", emails=emails, groups=["wiki"], name="Alice A.")
+    for handle in ("alice", "ALICE", "alice@example.COM"):
+        assert await core.users.get(handle) == user
+    assert user.email == "Alice@Example.com"
+    for stranger in ("other@example.com", "bob", "", "a@b@c", "\x00"):
+        with pytest.raises(UserNotFound):
+            await core.users.get(stranger)
+
+
+@pytest.mark.parametrize(
+    ("more", "refusal"),
+    [
+        ({"name": "a\nb"}, InvalidName),
+        ({"emails": [Email("nonsense", False)]}, InvalidEmail),
+        ({"groups": ["a,b"]}, InvalidGroup),
+        ({"roles": [""]}, InvalidGroup),
+    ],
+)
+async def test_what_cannot_be_kept_is_refused(
+    core: Core, more: dict[str, object], refusal: type[Refusal]
+) -> None:
+    with pytest.raises(refusal):
+        await core.add("alice", **more)
+    assert await core.users.list() == ()
+
+
+async def test_a_short_password_is_refused(core: Core) -> None:
+    with pytest.raises(WeakPassword, match="8 characters"):
+        await core.users.add("alice", "short", now=NOW)
+
+
+async def test_a_name_of_the_configuration_file_is_taken(core: Core) -> None:
+    core.directory.keep("admin", email="admin@example.com")
+    for name, addresses in (
+        ("ADMIN", []),
+        ("admin@example.com", []),
+        ("bob", [Email("Admin@example.com", True)]),
+        ("carol", [Email("carol@example.com", True), Email("admin@example.com", True)]),
+    ):
+        with pytest.raises(NameTaken):
+            await core.add(name, emails=addresses)
+
+
+async def test_a_user_may_be_called_by_its_own_address(core: Core) -> None:
+    address = "alice@example.com"
+    user = await core.add(address, emails=[Email(address, True)])
+    assert await core.users.get(address) == user
+
+
+async def test_a_user_of_the_configuration_file_is_as_the_file_says(core: Core) -> None:
+    core.directory.keep("Admin", email="admin@example.com")
+    await core.users.sync(NOW)
+    await core.users.sync(NOW)
+    (user,) = await core.users.list()
+    assert (user.username, user.source, user.groups) == ("Admin", "config", ("g",))
+    assert await core.users.get("ADMIN@example.com") == user
+    core.directory.keep("Admin")
+    assert (await core.users.get("admin")).email is None
+    with pytest.raises(UserNotFound):
+        await core.users.get("admin@example.com")
+
+
+async def test_a_name_of_two_sources_stops_the_start(core: Core) -> None:
+    await core.add("admin")
+    core.directory.keep("Admin")
+    with pytest.raises(NameTaken, match="'admin': a user of the config directory"):
+        await core.users.sync(NOW)
+
+
+def test_a_name_of_two_directories_stops_the_start() -> None:
+    one, other = MemoryDirectory("config"), MemoryDirectory("htpasswd")
+    one.keep("alice")
+    other.keep("bob", email="alice")
+    with pytest.raises(NameTaken, match="config and of htpasswd"):
+        Directories([one, other])
+
+
+async def test_a_user_of_the_configuration_file_can_be_banned_but_not_changed(core: Core) -> None:
+    core.directory.keep("admin")
+    await core.users.sync(NOW)
+    for change in (
+        core.users.set_password("admin", PASSWORD, now=NOW),
+        core.users.disable("admin", NOW),
+        core.users.enable("admin", NOW),
+        core.users.delete("admin", NOW),
+    ):
+        with pytest.raises(ReadOnlyUser):
+            await change
+    await core.users.ban("admin", NOW)
+    assert (await core.users.get("admin")).banned
+    await core.users.unban("admin", NOW)
+    assert (await core.users.get("admin")).is_usable
+
+
+async def test_a_user_gone_from_its_file_is_disabled_and_can_be_deleted(core: Core) -> None:
+    core.directory.keep("admin")
+    await core.users.sync(NOW)
+    core.directory.kept.clear()
+    assert not (await core.users.get("Admin")).active
+    assert [user.active for user in await core.users.list()] == [False]
+    await core.users.delete("admin", NOW)
+    assert await core.users.list() == ()
+
+
+async def test_a_new_password_replaces_the_old_and_ends_all_but_one_session(core: Core) -> None:
+    """CVE-2026-40934: sessions lived on after a password change."""
+    user = await core.add()
+    kept, other = await core.login(), await core.login()
+    await core.users.set_password("alice", "another one", now=NOW, but=kept.session)
+    assert (await core.sessions.by_token(kept.token, NOW)).session is not None
+    assert (await core.sessions.by_token(other.token, NOW)).session is None
+    await core.users.set_password("alice", "a third one", now=NOW)
+    assert await core.sessions.list(user, NOW) == ()
+    assert (await core.login(password="a third one")).session.level == "full"
+
+
+async def test_a_ban_suspends_and_a_lifted_ban_gives_back(core: Core) -> None:
+    await core.add()
+    opened = await core.login()
+    await core.users.ban("ALICE", NOW)
+    found = await core.sessions.by_token(opened.token, NOW)
+    assert found.session is None and found.known
+    await core.users.unban("alice", NOW)
+    assert (await core.sessions.by_token(opened.token, NOW)).session is not None
+
+
+async def test_disabling_ends_sessions_for_good(core: Core) -> None:
+    """CVE-2025-53942: a deactivated account could still log in."""
+    await core.add()
+    opened = await core.login()
+    await core.users.disable("alice", NOW)
+    await core.users.enable("alice", NOW)
+    found = await core.sessions.by_token(opened.token, NOW)
+    assert found.session is None and found.known
+    assert (await core.login()).session.is_live(NOW)
+
+
+async def test_changes_of_nobody_are_refused(core: Core) -> None:
+    for change in (
+        core.users.ban("bob", NOW),
+        core.users.unban("bob", NOW),
+        core.users.disable("bob", NOW),
+        core.users.enable("bob", NOW),
+        core.users.delete("bob", NOW),
+        core.users.set_password("bob", PASSWORD, now=NOW),
+    ):
+        with pytest.raises(UserNotFound, match="no user named bob"):
+            await change
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200), st.text(max_size=50), st.text(max_size=20), st.text(max_size=20))
+def test_any_input_ends_in_a_value_or_a_refusal(
+    name: str, address: str, group: str, display: str
+) -> None:
+    async def story() -> None:
+        passwords = Passwords(threads=1)
+        rows = MemorySessions()
+        rows.users = MemoryUsers(rows)
+        users = Users(rows.users, Directories(), passwords)
+        try:
+            user = await users.add(
+                name,
+                PASSWORD,
+                now=NOW,
+                emails=[Email(address, True)],
+                groups=[group],
+                name=display,
+            )
+            assert await users.get(name) == user == await users.get(address)
+        except Refusal as refusal:
+            assert str(refusal).isprintable()
+        finally:
+            passwords.close()
+
+    asyncio.run(story())
