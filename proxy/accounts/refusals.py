@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from proxy.accounts.users import User
+    from proxy.accounts.user import User
 
 
 class Refusal(Exception):

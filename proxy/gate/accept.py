@@ -3,14 +3,13 @@
 Knows trusted peers, hosts and request ids; must not know users, rules or routes' upstreams.
 """
 
-import itertools
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from proxy.accounts.chance import request_id
 from proxy.gate.headers import Header, Scan, scan
 from proxy.gate.paths import BadPath, check_target, readings
 
@@ -91,14 +90,6 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
-# Unique over processes and restarts, cheap to make: a random stem and a counter.
-_STEM = secrets.token_hex(6)
-_COUNTER = itertools.count(1)
-
-
-def new_request_id() -> str:
-    return f"{_STEM}{next(_COUNTER):08x}"
-
 
 @lru_cache(maxsize=8192)
 def parse_address(text: str) -> Address | None:
@@ -158,7 +149,7 @@ class Accept:
             address,
             text,
             _scheme(arrival.scheme, headers) if trusted else arrival.scheme,
-            _request_id(headers) if trusted else new_request_id(),
+            _told_id(headers) if trusted else request_id(),
             trusted,
             headers,
             arrival.peer,
@@ -221,11 +212,11 @@ def _scheme(scheme: str, headers: Scan) -> str:
     return scheme
 
 
-def _request_id(headers: Scan) -> str:
+def _told_id(headers: Scan) -> str:
     said = headers.request_id
     if said is not None and _REQUEST_ID.fullmatch(said):
         return said.decode()
-    return new_request_id()
+    return request_id()
 
 
 def _user_agent(headers: Scan) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import structlog
 from starlette.responses import Response
 
-from proxy.gate.accept import Accept, Accepted, Arrival, Client, Unfit, new_request_id
+from proxy.gate.accept import Accept, Accepted, Arrival, Client, Unfit
 from proxy.gate.cookies import Header
 from proxy.gate.decision import Forward, Refuse, bad_request, broken, misdirected
 from proxy.gate.forward import EXTENSION, AnswerCut, Forwarder, Receive, Scope, Send
@@ -165,7 +165,7 @@ def _unfit(fault: Exception) -> Refuse:
 
 def _stranger(arrival: Arrival) -> Client:
     """The client of a request that was not accepted: its connection is all that is known."""
-    return Client(arrival.peer, arrival.scheme, "", new_request_id(), "")
+    return Client(arrival.peer, arrival.scheme, ""(), "")
 
 
 def _scope_of_ours(scope: Scope, request: Accepted) -> Scope:
