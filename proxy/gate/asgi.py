@@ -165,7 +165,7 @@ def _unfit(fault: Exception) -> Refuse:
 
 def _stranger(arrival: Arrival) -> Client:
     """The client of a request that was not accepted: its connection is all that is known."""
-    return Client(arrival.peer, arrival.scheme, ""(), "")
+    return Client(arrival.peer, arrival.scheme, "", request_id(), "")
 
 
 def _scope_of_ours(scope: Scope, request: Accepted) -> Scope:

@@ -50,7 +50,7 @@ def broken() -> Refuse:
 
 
 def forbidden() -> Refuse:
-    return Refuse(403, "forbidden", "You are signed in, but you may not open this.")
+    return Refuse(403, "forbidden", "You are logged in, but you may not open this.")
 
 
 def second_factor_required() -> Refuse:
