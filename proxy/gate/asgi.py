@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import structlog
 from starlette.responses import Response
 
+from proxy.accounts.chance import request_id
 from proxy.gate.accept import Accept, Accepted, Arrival, Client, Unfit
 from proxy.gate.cookies import Header
 from proxy.gate.decision import Forward, Refuse, bad_request, broken, misdirected
