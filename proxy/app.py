@@ -27,7 +27,7 @@ from proxy.gate.identify import Identify
 from proxy.gate.ours import ours_of
 from proxy.pages import Pages
 from proxy.server import run
-from proxy.settings import Settings, load_settings
+from proxy.settings import Settings, load_settings, unbuilt_keys
 from proxy.storage.core import Clock
 from proxy.storage.core import build_accounts as build_accounts
 from proxy.upstream.address import Address
@@ -180,7 +180,7 @@ def serve_app(settings: Settings, on_listening: Callable[[str], None] | None = N
     """
 
     async def main() -> None:
-        if unbuilt := settings.unbuilt():
+        if unbuilt := unbuilt_keys(settings):
             _log.warning("settings_without_effect", keys=list(unbuilt))
         async with Doorward(settings) as app:
             _settle_memory()

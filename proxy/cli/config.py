@@ -52,14 +52,16 @@ def _refuse(error: InvalidSettings, as_json: bool) -> None:
 
 
 def _accept(settings: Settings, as_json: bool) -> None:
+    from proxy.settings import unbuilt_keys
+
     source = str(settings.file) if settings.file else "the environment"
     if as_json:
         found = {"ok": True, "source": source, "warnings": settings.warnings}
-        typer.echo(json.dumps(found | {"unbuilt": settings.unbuilt()}, indent=2))
+        typer.echo(json.dumps(found | {"unbuilt": unbuilt_keys(settings)}, indent=2))
         return
     for warning in settings.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    if unbuilt := settings.unbuilt():
+    if unbuilt := unbuilt_keys(settings):
         typer.echo(f"warning: without effect in this version: {', '.join(unbuilt)}", err=True)
     typer.echo(f"OK: {source}")
 

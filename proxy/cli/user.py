@@ -6,6 +6,7 @@ It knows how to ask and to print; what is allowed is the core's business.
 from __future__ import annotations
 
 import json as json_format
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from proxy.cli.passwords import new_password
 if TYPE_CHECKING:
     from proxy.accounts.core import Accounts
     from proxy.accounts.user import Email, User
+
+WIDTH_OF_A_PIPE = 10_000
 
 app = typer.Typer(name="user", help="Users: add, list, ban, delete …", no_args_is_help=True)
 
@@ -223,5 +226,5 @@ def _print_table(users: Sequence[User]) -> None:
         )
         table.add_row(*map(Text, cells))  # Text: what looks like markup in a name is not
     # Into a pipe nothing is cut to the width of a terminal that is not there.
-    console = Console()
-    console.print(table, soft_wrap=not console.is_terminal)
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    Console(width=width).print(table)

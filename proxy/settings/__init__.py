@@ -14,6 +14,7 @@ from proxy.settings.dialects import (
 from proxy.settings.faults import Fault, InvalidSettings
 from proxy.settings.load import find_config_file, load_settings, settings_from
 from proxy.settings.models import Email, Limits, Regulation, SecondFactor, Sessions, Settings
+from proxy.settings.unbuilt import unbuilt_keys
 
 __all__ = [
     "Access",
@@ -41,4 +42,5 @@ __all__ = [
     "find_config_file",
     "load_settings",
     "settings_from",
+    "unbuilt_keys",
 ]

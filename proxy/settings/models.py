@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import PrivateAttr
 
-from proxy.settings import addresses, unbuilt
+from proxy.settings import addresses
 from proxy.settings.access import Access, ConfigUser, Route
 from proxy.settings.dialects import Dialects
 from proxy.settings.faults import Wrong
@@ -172,7 +172,3 @@ class Settings(Section):
         if self.sessions.cookie.secure == "auto":
             return self.public_origin.startswith("https:")
         return self.sessions.cookie.secure
-
-    def unbuilt(self) -> tuple[str, ...]:
-        """Returns the keys that were given and have no effect yet."""
-        return unbuilt.keys(self)

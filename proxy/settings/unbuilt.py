@@ -4,13 +4,11 @@ It must not judge them; each feature that is built takes its line out."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from proxy.settings.models import Settings
+from proxy.settings.models import Settings
 
 
-def keys(settings: Settings) -> tuple[str, ...]:
+def unbuilt_keys(settings: Settings) -> tuple[str, ...]:
     """Returns the keys that were given and have no effect yet, in the file's order."""
     return tuple(key for find in _UNBUILT for key in find(settings))
 

@@ -1,4 +1,4 @@
-"""The database as one thing that is opened and closed."""
+"""The database as one thing that is opened and closed. It must not know what is kept in it."""
 
 from __future__ import annotations
 

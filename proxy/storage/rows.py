@@ -1,4 +1,4 @@
-"""How a row becomes a user or a session of the core, and back."""
+"""How a row becomes a user or a session of the core, and back. It must not know any query."""
 
 from __future__ import annotations
 
