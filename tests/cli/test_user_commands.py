@@ -1,0 +1,277 @@
+"""The commands about users, as a person or a script meets them: real processes, live storage."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from proxy.accounts.passwords import OURS, Passwords
+from proxy.settings import load_settings
+from proxy.storage.core import build_accounts
+
+DOORWARD = (sys.executable, "-c", "from proxy.cli import main; main()")
+SERVER_LIBRARIES = {"starlette", "uvicorn", "uvloop", "alembic", "jinja2", "httpx", "asyncpg"}
+HASH = (
+    "$argon2id$v=19$m=19456,t=2,p=1$hwc62mxAPBW6Ed2TkJ0ttg"
+    "$xVLg4Z2ksXu0cCQkRPBUHYj28pPJ2UjVDPYD7+d6vco"
+)
+
+
+@dataclass
+class Command:
+    """`doorward` with a configuration of the test's own."""
+
+    config: Path
+
+    def __call__(self, *words: str, stdin: str = "", status: int = 0) -> str:
+        """Standard output. A refusal is one line on standard error, and the status is as said."""
+        done = self.run(*words, stdin=stdin)
+        assert done.returncode == status, done.stderr
+        if status:
+            assert done.stdout == "" and done.stderr.count("\n") == 1, done.stderr
+            return done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+    def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*DOORWARD, *words, "-c", str(self.config)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def users(self) -> dict[str, dict[str, object]]:
+        return {user["username"]: user for user in json.loads(self("user", "list", "--json"))}
+
+
+@pytest.fixture
+def doorward(tmp_path: Path) -> Command:
+    config = tmp_path / "doorward.yaml"
+    config.write_text(
+        f"""
+data_dir: data
+routes: [{{upstream: "http://127.0.0.1:9"}}]
+users:
+  - {{username: Admin, password_hash: "{HASH}", groups: [admins], email: admin@example.com}}
+"""
+    )
+    return Command(config)
+
+
+def test_a_user_is_added_with_everything(doorward: Command) -> None:
+    printed = doorward(
+        "user", "add", "Älice", "--email", "alice@example.com", "--name", "Alice [b]A.[/b]",
+        "--group", "wiki", "--group", "ops", "--role", "admin", "--super-admin",
+        "--must-change-password", "--generate",
+    )  # fmt: skip
+    assert re.search(r"^password: \S{16,}$", printed, re.MULTILINE)
+    user = doorward.users()["Älice"]
+    assert user == {
+        "username": "Älice",
+        "id": user["id"],
+        "name": "Alice [b]A.[/b]",
+        "emails": [{"address": "alice@example.com", "verified": True}],
+        "groups": ["wiki", "ops"],
+        "roles": ["admin"],
+        "super_admin": True,
+        "source": "database",
+        "active": True,
+        "banned": False,
+        "must_change_password": True,
+        "created_at": user["created_at"],
+    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", str(user["created_at"]))
+    assert json.loads(doorward("user", "show", "ALICE@example.com", "--json")) == user
+    shown = doorward("user", "show", "älice")
+    assert "groups: wiki, ops\n" in shown and "emails: alice@example.com\n" in shown
+    table = doorward("user", "list")
+    assert "Alice [b]A.[/b]" in table and "must change password" in table and "Admin" in table
+
+
+async def test_the_password_of_a_command_logs_in_and_the_old_one_does_not(
+    doorward: Command,
+) -> None:
+    doorward("user", "add", "alice", "--password-stdin", stdin="first password \r\nsecond line\n")
+    doorward("user", "passwd", "alice", "--password-stdin", stdin="next password")
+    async with build_accounts(load_settings(doorward.config, os.environ)) as accounts:
+        found = await accounts.users.credential("alice")
+        assert found is not None
+
+        async def fits(password: str) -> bool:
+            verdict = await accounts.passwords.verify(found.password_hash, OURS, password)
+            return verdict.ok
+
+        assert await fits("next password") and not await fits("first password ")
+    printed = doorward("user", "passwd", "alice", "--generate", "--must-change")
+    assert "password: " in printed
+    assert doorward.users()["alice"]["must_change_password"] is True
+
+
+def test_states_are_set_and_lifted(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--generate")
+    for command, key, value in (
+        ("ban", "banned", True),
+        ("unban", "banned", False),
+        ("disable", "active", False),
+        ("enable", "active", True),
+    ):
+        assert "alice" in doorward("user", command, "ALICE")
+        assert doorward.users()["alice"][key] is value
+
+
+def test_nothing_is_deleted_without_a_terminal_or_yes(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--generate")
+    assert "--yes" in doorward("user", "delete", "alice", stdin="y\n", status=1)
+    assert "alice" in doorward.users()
+    doorward("user", "delete", "alice", "--yes")
+    assert "alice" not in doorward.users()
+
+
+def test_users_of_the_configuration_file_are_changed_there(doorward: Command) -> None:
+    for words in (
+        ("passwd", "admin", "--generate"),
+        ("disable", "admin"),
+        ("enable", "admin"),
+        ("delete", "admin", "--yes"),
+    ):
+        assert "configuration file" in doorward("user", *words, status=1)
+    assert "already" in doorward("user", "add", "ADMIN", "--generate", status=1)
+    doorward("user", "ban", "admin")
+    assert doorward.users()["Admin"]["banned"] is True
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("show",), ("passwd", "--generate"), ("ban",), ("unban",), ("disable",), ("enable",),
+     ("delete", "--yes")],
+)  # fmt: skip
+def test_an_unknown_user_is_named(doorward: Command, words: tuple[str, ...]) -> None:
+    command, *options = words
+    assert "no user named bob" in doorward("user", command, "bob", *options, status=1)
+    assert "no user named 'b\\nb'" in doorward("user", command, "b\nb", *options, status=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "status", "says"),
+    [
+        ((), "", 2, "--password-stdin or --generate"),
+        (("--password-stdin", "--generate"), "x", 2, "not both"),
+        (("--password-stdin",), "", 2, "no password on standard input"),
+        (("--password-stdin",), "short\n", 1, "8 characters"),
+        (("--password-stdin",), "a" * 9000, 1, "4096 bytes"),
+        (("--generate", "--email", "nonsense"), "", 1, "not an e-mail address"),
+        (("--generate", "--group", "a,b"), "", 1, "no comma"),
+        (("--generate", "--name", "a\nb"), "", 1, "display name"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_sentence(
+    doorward: Command, words: tuple[str, ...], stdin: str, status: int, says: str
+) -> None:
+    assert says in doorward("user", "add", "alice", *words, stdin=stdin, status=status)
+    assert "alice" not in doorward.users()
+
+
+def test_a_taken_or_impossible_name_is_refused(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--email", "alice@example.com", "--generate")
+    for name in ("ALICE", "alice@example.com"):
+        assert "already" in doorward("user", "add", name, "--generate", status=1)
+    assert "user name" in doorward("user", "add", " alice", "--generate", status=1)
+
+
+def test_a_name_of_two_sources_is_a_fault_of_the_configuration(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--generate")
+    doorward.config.write_text(doorward.config.read_text().replace("Admin", "Alice"))
+    assert "'alice'" in doorward("user", "list", status=2)
+
+
+def test_a_database_that_cannot_be_opened_is_one_sentence(doorward: Command) -> None:
+    doorward("user", "list")
+    (doorward.config.parent / "data" / "doorward.db").write_text("no database" * 100)
+    assert "restore a backup" in doorward("user", "list", status=2)
+
+
+def test_a_missing_configuration_is_wrong_usage(tmp_path: Path) -> None:
+    done = Command(tmp_path / "nothing.yaml").run("user", "list")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+async def test_hash_password_prints_the_hash_alone() -> None:
+    command = [*DOORWARD, "hash-password"]
+    done = subprocess.run(command, input="correct horse\n", capture_output=True, text=True)
+    passwords = Passwords()
+    assert done.returncode == 0 and done.stderr == ""
+    assert (await passwords.verify(done.stdout.removesuffix("\n"), OURS, "correct horse")).ok
+    passwords.close()
+    for stdin, status in (("short\n", 1), ("", 2), ("caf\udce9 caf\udce9", 2)):
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, errors="surrogateescape"
+        )
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1)
+
+
+def on_a_terminal(*words: str, answers: list[tuple[bytes, bytes]]) -> tuple[int, str]:
+    """Exit status and all that was shown, when each question gets its answer."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*DOORWARD, *words], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side has gone
+        while part := os.read(ours, 4096):
+            shown += part
+            if answers and shown.endswith(answers[0][0]):
+                os.write(ours, answers.pop(0)[1])
+    os.close(ours)
+    return process.wait(30), shown.decode()
+
+
+def test_on_a_terminal_the_password_is_asked_twice_and_not_shown(doorward: Command) -> None:
+    config = ("-c", str(doorward.config))
+    passwords = [(b"Password: ", b"correct horse\n"), (b"confirmation: ", b"correct horse\n")]
+    status, shown = on_a_terminal("user", "add", "alice", *config, answers=passwords)
+    assert status == 0 and "user alice added" in shown and "horse" not in shown
+
+
+def test_on_a_terminal_what_is_lost_is_asked_for(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--generate")
+    delete = ("user", "delete", "alice", "-c", str(doorward.config))
+    status, shown = on_a_terminal(*delete, answers=[(b": ", b"n\n")])
+    assert status == 1 and "Delete user alice?" in shown and "alice" in doorward.users()
+    status, _ = on_a_terminal(*delete, answers=[(b": ", b"y\n")])
+    assert status == 0 and "alice" not in doorward.users()
+
+
+def test_a_command_does_not_wait_for_the_servers_libraries(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--generate")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *DOORWARD[1:], "user", "list", "--json", "-c",
+         str(doorward.config)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "sqlalchemy" in imported and not imported & SERVER_LIBRARIES
+
+
+@pytest.mark.parametrize("words", [("list",), ("ban", "alice"), ("show", "alice")])
+def test_a_command_ends_within_a_second(doorward: Command, words: tuple[str, ...]) -> None:
+    doorward("user", "add", "alice", "--generate")
+
+    def seconds() -> float:
+        begun = time.perf_counter()
+        doorward("user", *words)
+        return time.perf_counter() - begun
+
+    assert min(seconds() for _ in range(3)) < 1.0
