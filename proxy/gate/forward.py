@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy.gate.accept import Accepted
 from proxy.gate.cookies import Cookies
-from proxy.gate.headers import Header, response_headers
+from proxy.gate.headers import Header, answer_headers
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import ConnectionLost, UpstreamFailure
 from proxy.upstream.pool import Pool
@@ -155,7 +155,7 @@ class Forwarder:
         self._pool = pool
         self._response_timeout_s = response_timeout_s
         self._idle_timeout_s = idle_timeout_s
-        self._cookies = cookies
+        self._sets_ours = cookies.sets_ours
 
     async def __call__(
         self, request: Accepted, head: bytes, scope: Scope, receive: Receive, send: Send
@@ -184,7 +184,9 @@ class Forwarder:
                 exchange.when_gone(answer.on_client_gone)
             try:
                 await answer.head()
-                await self._relay(answer, send)
+                headers = answer_headers(answer.headers, self._sets_ours, _now_header)
+                if not (answer.ended and exchange and exchange.whole(answer, headers)):
+                    await self._relay(answer, headers, send)
                 return
             except ConnectionLost:
                 # A kept connection that closes unanswered lost a race, and says nothing of the
@@ -199,8 +201,7 @@ class Forwarder:
                 if task is not None:
                     await _stop(task)
 
-    async def _relay(self, answer: Answer, send: Send) -> None:
-        headers = self._headers(answer.headers)
+    async def _relay(self, answer: Answer, headers: list[Header], send: Send) -> None:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         while not answer.ended:
             # Also when nothing has come yet: a server may keep the head until the first piece.
@@ -209,19 +210,9 @@ class Forwarder:
             await answer.progress()
         await send({"type": "http.response.body", "body": answer.take(), "more_body": False})
 
-    def _headers(self, headers: list[Header]) -> list[Header]:
-        """The upstream's headers, less hop-by-hop ones and any that would set our cookie."""
-        kept = response_headers(headers)
-        dated = False
-        for at in range(len(kept) - 1, -1, -1):
-            name = kept[at][0].lower()
-            if name == b"date":
-                dated = True
-            elif name == b"set-cookie" and self._cookies.sets_ours(kept[at][1]):
-                del kept[at]
-        if not dated:
-            kept.append((b"date", date_header(int(time.time()))))  # RFC 9110 6.6.1
-        return kept
+
+def _now_header() -> bytes:
+    return date_header(int(time.time()))
 
 
 @lru_cache(maxsize=2)

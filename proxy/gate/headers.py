@@ -5,7 +5,7 @@ them into what the gate asks about and what passes, so nothing is looked at in t
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -187,7 +187,7 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
                 raise BadHeaders("conflicting or malformed Content-Length")  # RFC 9112 6.3
             found.content_length = value
         case Fate.TRANSFER_ENCODING:
-            if found.chunked or value.strip().lower() != b"chunked":
+            if found.chunked or value.strip(b" \t").lower() != b"chunked":
                 raise BadHeaders("a transfer coding other than one final chunked")
             found.chunked = True
         case Fate.FORWARDED_FOR:
@@ -222,16 +222,59 @@ def _drop_named(found: Scan, named: list[bytes]) -> None:
             found.authorizations.clear()
 
 
-# Response headers that end here; Connection may name more.
-def response_headers(headers: list[Header]) -> list[Header]:
-    """An upstream's answer headers without the hop-by-hop ones, in their order, as lines."""
-    named: set[bytes] = set()
-    kept = []
+class AnswerFate(Enum):
+    """What becomes of an answer header of some name."""
+
+    PASS = auto()
+    DROP = auto()
+    CONNECTION = auto()
+    DATE = auto()
+    SET_COOKIE = auto()
+
+
+_ANSWER_READ = {
+    b"connection": AnswerFate.CONNECTION,
+    b"date": AnswerFate.DATE,
+    b"set-cookie": AnswerFate.SET_COOKIE,
+}
+_ANSWER_FATES: dict[bytes, AnswerFate] = {}
+
+
+def _remember_answer_fate(name: bytes) -> AnswerFate:
+    lowered = name.lower()
+    fate = _ANSWER_READ.get(lowered, AnswerFate.PASS)
+    if fate is AnswerFate.PASS and lowered in HOP_BY_HOP:
+        fate = AnswerFate.DROP
+    if len(_ANSWER_FATES) >= _FATES_LIMIT:
+        _ANSWER_FATES.clear()
+    _ANSWER_FATES[name] = fate
+    return fate
+
+
+def answer_headers(
+    headers: list[Header], sets_ours: Callable[[bytes], bool], date: Callable[[], bytes]
+) -> list[Header]:
+    """An upstream's answer headers as a client gets them, lines and order kept.
+
+    Hop-by-hop ones end here, as does a Set-Cookie that would replace ours; a Date is added where
+    there is none (RFC 9110 6.6.1).
+    """
+    kept: list[Header] = []
+    named: list[bytes] = []
+    dated = False
     for line in headers:
-        name = line[0].lower()
-        if name not in HOP_BY_HOP:
+        fate = _ANSWER_FATES.get(line[0]) or _remember_answer_fate(line[0])
+        if fate is AnswerFate.PASS:
             kept.append(line)
-        elif name == b"connection":
-            named.update(token.strip().lower() for token in line[1].split(b","))
-    unusual = named - _USUAL_OPTIONS
+        elif fate is AnswerFate.DATE:
+            dated = True
+            kept.append(line)
+        elif fate is AnswerFate.SET_COOKIE:
+            if not sets_ours(line[1]):
+                kept.append(line)
+        elif fate is AnswerFate.CONNECTION:
+            named += [token.strip().lower() for token in line[1].split(b",")]
+    if not dated:
+        kept.append((b"date", date()))
+    unusual = set(named) - _USUAL_OPTIONS if named else None
     return [line for line in kept if line[0].lower() not in unusual] if unusual else kept

@@ -15,6 +15,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 EXTENSION = "doorward.exchange"
 
 
+START, BODY = "http.response.start", "http.response.body"
+
+
 def _status_line(status: int) -> bytes:
     try:
         phrase = http.HTTPStatus(status).phrase
@@ -70,8 +73,19 @@ class Exchange(RequestResponseCycle):
         else:
             self._continue(message)
 
+    def whole(self, answer: Any, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Send an answer that is complete already (`status`, `take()`), without the messages.
+
+        False, and nothing done, when the client is slow or something was sent before.
+        """
+        if self.flow.write_paused or self.disconnected or self.response_started:
+            return False
+        self._start({"type": START, "status": answer.status, "headers": headers})
+        self._continue({"type": BODY, "body": answer.take()})
+        return True
+
     def _start(self, message: Any) -> None:
-        if message["type"] != "http.response.start":
+        if message["type"] != START:
             raise InvalidAnswer(f"{message['type']} before the head")
         self._head = self._make_head(message["status"], message.get("headers", ()))
         self.response_started = True
@@ -109,7 +123,7 @@ class Exchange(RequestResponseCycle):
             lines.append(b"transfer-encoding: chunked\r\n")
 
     def _continue(self, message: Any) -> None:
-        if message["type"] != "http.response.body":
+        if message["type"] != BODY:
             raise InvalidAnswer(f"{message['type']} in mid-answer")
         body, more = message.get("body", b""), message.get("more_body", False)
         head, self._head = self._head or b"", None
