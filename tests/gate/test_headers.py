@@ -1,0 +1,181 @@
+"""Which headers pass, under every spelling that some application folds into a name of ours."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.gate.headers import (
+    TOKEN,
+    BadHeaders,
+    Fate,
+    answer_headers,
+    fate_of,
+    normal_form,
+    scan,
+)
+from tests.fakes import Header, corpus, values_of
+from tests.gate.conftest import Build, Front
+
+MANAGED = corpus("identity_headers.txt")
+
+
+@pytest.mark.parametrize("name", MANAGED, ids=ascii)
+def test_a_header_that_says_who_somebody_is_never_passes(name: bytes) -> None:
+    """CVE-2025-64484, CVE-2026-39858, CVE-2026-54763, CVE-2026-52845: `_` folded to `-`.
+    CVE-2026-33433: a spelling of another case left beside ours. CVE-2026-35051, CVE-2026-54764,
+    CVE-2024-52003: X-Forwarded-Prefix and -Port. CVE-2018-1283: a header read as session data."""
+    assert scan([(name.lower(), b"admin")]).passing == []
+    assert fate_of(name) is not Fate.PASS
+
+
+@pytest.mark.parametrize("connection", [b"", b"x-remote-user", b"Remote-User, keep-alive"])
+async def test_the_application_sees_our_value_or_none(front: Front, connection: bytes) -> None:
+    """CVE-2026-30851: the client's header was kept where the answer lacked it. CVE-2022-31813,
+    CVE-2024-45410, CVE-2026-29054: `Connection` that names a header of the proxy's."""
+    forged = [(name.lower(), b"forged") for name in MANAGED]
+    if connection:
+        forged.append((b"connection", connection + b", x-forwarded-for, x-real-ip, x-request-id"))
+    session = front.cookie(await front.opened())
+    assert (await front.get("/", session, *forged)).status == 200
+    assert (await front.get("/public/", *forged)).status == 200
+    by_alice, by_nobody = front.origin.heads
+    for head in (by_alice, by_nobody):
+        assert b"forged" not in head
+        assert values_of(head, b"x-forwarded-for") == [b"192.0.2.1"]
+        assert values_of(head, b"x-real-ip") == [b"192.0.2.1"]
+        assert values_of(head, b"x-forwarded-proto") == [b"http"]
+        assert values_of(head, b"x-forwarded-host") == [b"app.test"]
+        assert values_of(head, b"x-forwarded-port") == [b"80"]
+        assert len(values_of(head, b"x-request-id")) == 1
+    assert values_of(by_alice, b"remote-user") == [b"alice"]
+    assert values_of(by_nobody, b"remote-user") == []
+
+
+names = st.one_of(
+    st.sampled_from(MANAGED),
+    st.from_regex(TOKEN, fullmatch=True),
+    st.sampled_from([b"x-custom", b"accept", b"user-agent", b"x-api-key", b"if-none-match"]),
+)
+values = st.binary(max_size=12).map(lambda value: bytes(b for b in value if 32 <= b < 127))
+
+
+def respelled(name: bytes, marks: list[bytes], upper: bool) -> bytes:
+    """The name with other punctuation in the places of its hyphens."""
+    first, *rest = normal_form(name).split(b"-")
+    spelled = first
+    for at, part in enumerate(rest):
+        spelled += marks[at % len(marks)] + part
+    return spelled.upper() if upper else spelled
+
+
+punctuation = st.sampled_from([b"-", b"_", b".", b"~", b"+", b"!", b"|"])
+
+
+@given(st.sampled_from(MANAGED), st.lists(punctuation, min_size=1), st.booleans())
+def test_no_spelling_of_a_managed_name_passes(name: bytes, marks: list[bytes], upper: bool) -> None:
+    assert fate_of(respelled(name, marks, upper)) is not Fate.PASS
+
+
+@given(st.lists(st.tuples(names, values), max_size=12))
+def test_what_passes_is_in_its_order_and_untouched(headers: list[Header]) -> None:
+    headers = [(name.lower(), value) for name, value in headers]
+    try:
+        passing = scan(headers).passing
+    except BadHeaders:
+        return
+    rest = iter(headers)
+    assert all(line in rest for line in passing)
+    kept = {b"x-custom", b"accept", b"user-agent", b"x-api-key", b"if-none-match"}
+    if not any(name == b"connection" for name, _ in headers):
+        assert [line for line in passing if line[0] in kept] == [
+            line for line in headers if line[0] in kept
+        ]
+
+
+def test_hop_by_hop_headers_and_what_connection_names_end_here() -> None:
+    headers = [
+        (b"connection", b"close, X-Hop ,, x-other"),
+        (b"keep-alive", b"timeout=5"),
+        (b"te", b"trailers"),
+        (b"trailer", b"x-t"),
+        (b"upgrade", b"h2c"),
+        (b"http2-settings", b"AAMAAABkAAQAAP__"),
+        (b"proxy-authorization", b"Basic eDp5"),
+        (b"x-hop", b"1"),
+        (b"x-other", b"2"),
+        (b"authorization", b"Basic eDp5"),
+        (b"x-end", b"3"),
+    ]
+    found = scan(headers)
+    assert found.passing == [(b"x-end", b"3")]
+    assert found.authorizations == [b"Basic eDp5"]
+
+
+FRAMINGS: list[list[Header]] = [
+    [(b"content-length", b"1"), (b"content-length", b"2")],
+    [(b"content-length", b"5, 5")],
+    [(b"content-length", b"+5")],
+    [(b"content-length", b"-5")],
+    [(b"content-length", b"0x5")],
+    [(b"content-length", b"5 ")],
+    [(b"content-length", b"")],
+    [(b"content-length", b"\xd9\xa5")],
+    [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")],
+    [(b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")],
+    [(b"transfer-encoding", b"chunked, chunked")],
+    [(b"transfer-encoding", b"gzip, chunked")],
+    [(b"transfer-encoding", b"identity")],
+    [(b"transfer-encoding", b"xchunked")],
+    [(b"transfer-encoding", b"chunked;q=1")],
+    [(b"transfer-encoding", b"\x0bchunked")],
+    [(b"transfer-encoding", b"")],
+]
+
+
+@pytest.mark.parametrize("headers", FRAMINGS, ids=ascii)
+def test_a_length_that_can_be_read_in_two_ways_is_refused(headers: list[Header]) -> None:
+    """CVE-2022-22720, CVE-2023-25690, CVE-2024-1135, CVE-2024-6827, CVE-2019-16785, CVE-2019-16786,
+    CVE-2019-16789, CVE-2019-16792, CVE-2022-24761, CVE-2021-39214, CVE-2022-24766: smuggling."""
+    with pytest.raises(BadHeaders):
+        scan(headers)
+
+
+async def test_framing_that_is_refused_reaches_no_upstream(front: Front) -> None:
+    for headers in FRAMINGS:
+        assert (await front.get("/public/", *headers)).status == 400
+    assert front.origin.heads == []
+
+
+async def test_method_overrides_end_here_where_a_rule_names_methods(fronts: Build) -> None:
+    override = (b"x-http-method-override", b"DELETE")
+    lookalike = (b"x_http_method", b"DELETE")
+    for number, rule in enumerate(({"methods": ["GET"], "require": "public"}, {"path": "/x"})):
+        front = await fronts(access={"default": "public", "rules": [rule]})
+        assert (await front.get("/", override, lookalike)).status == 200
+        assert (b"DELETE" in front.origin.heads[-1]) == bool(number)
+
+
+def test_an_answers_hop_by_hop_headers_end_here() -> None:
+    headers = [
+        (b"Connection", b"X-Hop"),
+        (b"Keep-Alive", b"timeout=5"),
+        (b"Proxy-Authenticate", b"Basic"),
+        (b"X-Hop", b"1"),
+        (b"Set-Cookie", b"a=1"),
+        (b"Set-Cookie", b"b=2"),
+        (b"Upgrade", b"h2"),
+    ]
+    headers.append((b"DATE", b"now"))
+    kept = answer_headers(headers, lambda line: line.startswith(b"doorward="), lambda: b"later")
+    assert kept == [(b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2"), (b"DATE", b"now")]
+
+
+def test_names_that_clients_invent_fill_no_memory() -> None:
+    """CVE-2023-30798's kin: what a client may repeat is bounded."""
+    from proxy.gate import headers
+
+    for number in range(10_000):
+        scan([(b"x-%d" % number, b"")])
+    assert len(headers._FATES) <= headers._FATES_LIMIT
