@@ -1,0 +1,64 @@
+"""What more than one folder of tests stands on: a clock, settings, accounts, an origin, a server.
+
+Folders add their own beside these. What plays the far side is in `fakes.py` and `live.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.accounts.core import Accounts
+from proxy.settings import Settings, settings_from
+from proxy.storage.core import build_accounts
+from tests.fakes import OK, FixedClock, Origin, answering
+from tests.live import Live
+
+Make = Callable[..., Settings]
+Start = Callable[..., Live]
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Make:
+    """Makes settings of values as YAML has them; the upstream is one that nothing reaches."""
+
+    def make(**values: Any) -> Settings:
+        chosen = {"data_dir": str(tmp_path), "routes": [{"upstream": "http://127.0.0.1:9"}]}
+        return settings_from(chosen | values, tmp_path)
+
+    return make
+
+
+@pytest.fixture
+async def accounts(settings: Make, clock: FixedClock) -> AsyncIterator[Accounts]:
+    """The core on an SQLite file of the test's own."""
+    async with build_accounts(settings(), clock) as built:
+        yield built
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    """An upstream that keeps what it got and answers `ok`."""
+    with Origin((answering(OK),)) as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def deploy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts Doorward as a process in front of an upstream; it ends with the file's tests."""
+    with ExitStack() as stack:
+
+        def start(upstream: str, **values: Any) -> Live:
+            folder = tmp_path_factory.mktemp("live")
+            return stack.enter_context(Live(folder, upstream, **values))
+
+        yield start

@@ -1,0 +1,359 @@
+"""The far side, played: a clock, an origin that follows a script, a client of raw bytes, ASGI.
+
+Nothing here parses more of HTTP than a test has to see, so nothing is put right on the way.
+Every wait is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PATIENCE_S = 10.0
+CORPORA = Path(__file__).parent / "corpora"
+
+Place = tuple[str, int] | Path
+Header = tuple[bytes, bytes]
+
+
+@dataclass
+class FixedClock:
+    now: float = 1_800_000_000.25
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def corpus(name: str) -> list[bytes]:
+    """The attacks in a file, one a line; `\\r \\n \\xHH` stand for bytes, `## ` opens a comment."""
+    lines = (CORPORA / name).read_text(encoding="ascii").splitlines()
+    attacks = [line for line in lines if line and not line.startswith("## ")]
+    return [line.encode().decode("unicode_escape").encode("latin-1") for line in attacks]
+
+
+def until(condition: Callable[[], Any], what: str = "") -> None:
+    """Wait for another thread or process to get there; fail when it does not."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain {what}"
+        time.sleep(0.005)
+
+
+class Wire:
+    """One end of a connection. What is received is read piece by piece and kept whole in `seen`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(PATIENCE_S)
+        self.sock = sock
+        self.seen = bytearray()
+        self._at = 0
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def _more(self) -> bool:
+        data = self.sock.recv(1 << 16)
+        self.seen += data
+        return bool(data)
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes; fewer when the other side closed before."""
+        while len(self.seen) - self._at < size and self._more():
+            pass
+        return self._advance(min(len(self.seen), self._at + size))
+
+    def until(self, end: bytes) -> bytes:
+        """Everything up to and with `end`, or up to the close."""
+        while (found := self.seen.find(end, self._at)) < 0:
+            if not self._more():
+                return self._advance(len(self.seen))
+        return self._advance(found + len(end))
+
+    def rest(self) -> bytes:
+        """Everything until the other side closes or resets."""
+        with contextlib.suppress(ConnectionResetError):
+            while self._more():
+                pass
+        return self._advance(len(self.seen))
+
+    def _advance(self, to: int) -> bytes:
+        data, self._at = bytes(self.seen[self._at : to]), to
+        return data
+
+    def head(self) -> bytes:
+        return self.until(b"\r\n\r\n")
+
+    def is_closed(self) -> bool:
+        """Whether the other side closes without another byte; waits for it to do so."""
+        try:
+            return self.rest() == b""
+        except TimeoutError:
+            return False
+
+    def is_silent(self, seconds: float = 0.1) -> bool:
+        """Whether nothing comes for a moment: the one thing that only waiting can show."""
+        self.sock.settimeout(seconds)
+        try:
+            self._more()
+            return False
+        except TimeoutError:
+            return True
+        finally:
+            self.sock.settimeout(PATIENCE_S)
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Close so that the other side sees an error and not an end."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+def lines_of(head: bytes) -> list[Header]:
+    """The header lines of a head as pairs, names in lower case."""
+    pairs = [line.partition(b":") for line in head.split(b"\r\n")[1:] if line]
+    return [(name.lower(), value.strip()) for name, _, value in pairs]
+
+
+def values_of(head: bytes, name: bytes) -> list[bytes]:
+    return [value for line, value in lines_of(head) if line == name]
+
+
+@dataclass
+class Answer:
+    """`whole` is false for a body that was cut."""
+
+    head: bytes
+    body: bytes
+    whole: bool = True
+
+    @property
+    def status(self) -> int:
+        return int(self.head.split(b" ", 2)[1]) if self.head else 0
+
+    def values(self, name: bytes) -> list[bytes]:
+        return values_of(self.head, name)
+
+
+class Client(Wire):
+    """A client that sends the bytes it is told and reads answers as they are framed."""
+
+    def __init__(self, place: Place, receive_buffer: int | None = None) -> None:
+        family = socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(PATIENCE_S)
+        sock.connect(str(place) if isinstance(place, Path) else place)
+        super().__init__(sock)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def ask(self, request: bytes) -> Answer:
+        self.send(request)
+        return self.answer(bodiless=request.startswith(b"HEAD "))
+
+    def get(self, target: str = "/", *lines: str, host: str = "app.test") -> Answer:
+        return self.ask(get(target, *lines, host=host))
+
+    def answer(self, *, bodiless: bool = False) -> Answer:
+        answer = Answer(self.head(), b"")
+        if bodiless or answer.status in (204, 304) or answer.status < 200:
+            return answer
+        lengths = answer.values(b"content-length")
+        if answer.values(b"transfer-encoding") == [b"chunked"]:
+            self._read_chunks(answer)
+        elif lengths:
+            answer.body = self.read(int(lengths[0]))
+            answer.whole = len(answer.body) == int(lengths[0])
+        else:
+            answer.body = self.rest()
+        return answer
+
+    def _read_chunks(self, answer: Answer) -> None:
+        while (line := self.until(b"\r\n")).endswith(b"\r\n"):
+            size = int(line, 16)
+            chunk = self.read(size + 2)
+            answer.body += chunk[:size]
+            if size == 0:
+                return
+        answer.whole = False
+
+
+def get(target: str = "/", *lines: str, host: str = "app.test") -> bytes:
+    """A GET as bytes; `lines` are whole header lines."""
+    return "\r\n".join([f"GET {target} HTTP/1.1", f"Host: {host}", *lines, "", ""]).encode(
+        "latin-1"
+    )
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Script = Callable[[Wire], None]
+
+
+def answering(*answers: bytes) -> Script:
+    """Reads whole requests and gives these answers, the last one again and again."""
+
+    def script(wire: Wire) -> None:
+        for number in range(10_000):
+            head = wire.head()
+            if not head:
+                return
+            read_body(wire, head)
+            wire.send(answers[min(number, len(answers) - 1)])
+
+    return script
+
+
+def read_body(wire: Wire, head: bytes) -> bytes:
+    """The body of a request with this head, still in chunks when it came so."""
+    if values_of(head, b"transfer-encoding"):
+        return wire.until(b"0\r\n\r\n")
+    return wire.read(int((values_of(head, b"content-length") or [b"0"])[0]))
+
+
+@dataclass
+class Origin:
+    """An upstream: its nth connection plays the nth script, later ones the last.
+
+    `wires` are its connections in their order; `heads` every request head on any of them.
+    """
+
+    scripts: tuple[Script, ...]
+    path: Path | None = None
+    wires: list[Wire] = field(default_factory=list)
+    faults: list[BaseException] = field(default_factory=list)
+
+    def __enter__(self) -> Origin:
+        family = socket.AF_UNIX if self.path else socket.AF_INET
+        self._listener = socket.socket(family, socket.SOCK_STREAM)
+        self._listener.bind(str(self.path) if self.path else ("127.0.0.1", 0))
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: object, *failure: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for wire in self.wires:
+            wire.close()
+        assert kind or not self.faults, self.faults
+
+    @property
+    def place(self) -> Place:
+        return self.path or self._listener.getsockname()
+
+    @property
+    def url(self) -> str:
+        place = self.place
+        return f"unix:{place}" if isinstance(place, Path) else f"http://{place[0]}:{place[1]}"
+
+    @property
+    def heads(self) -> list[bytes]:
+        """For scripts that read no bodies but those of a known length or in chunks."""
+        return [head for wire in self.wires for head in _heads(bytes(wire.seen))]
+
+    def wire(self, number: int = 0) -> Wire:
+        """The nth connection, once it is there."""
+        until(lambda: len(self.wires) > number, "for a connection")
+        return self.wires[number]
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                wire = Wire(self._listener.accept()[0])
+                script = self.scripts[min(len(self.wires), len(self.scripts) - 1)]
+                self.wires.append(wire)
+                threading.Thread(target=self._play, args=(script, wire), daemon=True).start()
+
+    def _play(self, script: Script, wire: Wire) -> None:
+        try:
+            script(wire)
+        except OSError:
+            pass  # the other side left, or the test is over
+        except BaseException as fault:
+            self.faults.append(fault)
+        finally:
+            with contextlib.suppress(OSError):
+                wire.sock.shutdown(socket.SHUT_WR)
+
+
+def _heads(data: bytes) -> Iterator[bytes]:
+    while data:
+        head, end, data = data.partition(b"\r\n\r\n")
+        if not end:
+            return
+        yield head + end
+        if values_of(head, b"transfer-encoding"):
+            data = data.partition(b"0\r\n\r\n")[2]
+        else:
+            data = data[int((values_of(head, b"content-length") or [b"0"])[0]) :]
+
+
+def scope(
+    target: bytes | str = "/",
+    headers: list[Header] | None = None,
+    method: str = "GET",
+    peer: str = "192.0.2.1",
+) -> dict[str, Any]:
+    """An ASGI scope with this very target in it, as another server than ours would make it."""
+    raw = target.encode("latin-1") if isinstance(target, str) else target
+    path, _, query = raw.partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path.decode("latin-1"),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": [(b"host", b"app.test")] if headers is None else headers,
+        "client": (peer, 50000) if peer else None,
+        "server": ("127.0.0.1", 80),
+    }
+
+
+async def ask(app: Any, scope: dict[str, Any], *pieces: bytes) -> Answer:
+    """What an ASGI application answers; `pieces` are the request's body."""
+    todo = [
+        {"type": "http.request", "body": piece, "more_body": at < len(pieces)}
+        for at, piece in enumerate(pieces or (b"",), 1)
+    ]
+    said: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if todo:
+            return todo.pop(0)
+        await _forever()
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message)
+
+    await app(scope, receive, send)
+    start, *bodies = said
+    lines = b"".join(b"%b: %b\r\n" % line for line in start["headers"])
+    head = b"HTTP/1.1 %d \r\n%b\r\n" % (start["status"], lines)
+    whole = bool(bodies) and not bodies[-1].get("more_body", False)
+    return Answer(head, b"".join(message.get("body", b"") for message in bodies), whole)
+
+
+async def _forever() -> None:
+    import asyncio
+
+    await asyncio.get_running_loop().create_future()

@@ -1,0 +1,131 @@
+"""A path means one thing to everybody, or it is refused; what passes is forwarded byte for byte."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import AsyncIterator
+from urllib.parse import unquote_to_bytes
+
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.gate.authorize import Authorize
+from proxy.gate.paths import BadPath, check_target, readings
+from proxy.settings import settings_from
+from tests.fakes import OK, Origin, answering, corpus
+from tests.gate.conftest import ACCESS, Front, accepted, front_of
+
+ROUTES = [{"upstream": "http://127.0.0.1:9"}, {"path": "/app", "upstream": "http://127.0.0.1:10"}]
+RULES = [{"path": "/public/*", "require": "public"}, {"path": "/a/*/b", "require": "deny"}]
+AUTHORIZE = Authorize(
+    (tables := settings_from({"routes": ROUTES, "access": {"rules": RULES}})).routes, tables.access
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def wall(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
+    """`/public/` is open, `/admin/` is for a group that the one user is in."""
+    with Origin((answering(OK),)) as origin:
+        async with front_of(tmp_path_factory.mktemp("wall"), origin, access=ACCESS) as built:
+            await built.opened(groups=["admins"])
+            yield built
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("target", corpus("paths_refused.txt"), ids=ascii)
+async def test_a_path_that_nobody_may_send_reaches_no_upstream(wall: Front, target: bytes) -> None:
+    """CVE-2024-38473, CVE-2025-66490, CVE-2025-47952: encoded dots and slashes. CVE-2021-39206,
+    CVE-2026-41059: a fragment in the path. CVE-2021-32637: what cannot be parsed is not allowed."""
+    forwarded = len(wall.origin.heads)
+    answer = await wall.get(target, wall.cookie(await wall.opened()))
+    assert answer.status == 400, answer
+    assert len(wall.origin.heads) == forwarded
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("target", corpus("paths_with_two_readings.txt"), ids=ascii)
+async def test_a_path_that_leads_elsewhere_when_read_otherwise_is_refused(
+    wall: Front, target: bytes
+) -> None:
+    """CVE-2023-33189, CVE-2025-32431, CVE-2026-30851's kin: decided on one spelling, served under
+    another. With the session of somebody who may go everywhere."""
+    forwarded = len(wall.origin.heads)
+    answer = await wall.get(target, wall.cookie(await wall.opened()))
+    assert answer.status == 400, answer
+    assert len(wall.origin.heads) == forwarded
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("target", corpus("paths_forwarded.txt"), ids=ascii)
+async def test_a_path_with_one_meaning_is_forwarded_byte_for_byte(
+    wall: Front, target: bytes
+) -> None:
+    answer = await wall.get(target, wall.cookie(await wall.opened()))
+    assert answer.status == 200, answer
+    sent = target.removesuffix(b"?") if target == b"/?" else target  # ASGI has no empty query
+    assert wall.origin.heads[-1].startswith(b"GET %b HTTP/1.1\r\n" % sent)
+
+
+@pytest.mark.parametrize("query", ["?x=/admin/", "?/public/", "?a=../../", "?%2e%2e%2f", "?a?b#"])
+async def test_a_query_changes_no_decision(front: Front, query: str) -> None:
+    """CVE-2025-54576, GHSA-r27r-rr9v-vv37: a skip rule that matched path and query."""
+    answer = await front.get("/private" + query)
+    assert answer.status == (400 if "#" in query else 401)
+
+
+# Readers of all kinds: each does what some server does, in any order, decoding at most twice.
+DECODE = "decode"
+READERS = {
+    DECODE: unquote_to_bytes,
+    "backslash": lambda path: path.replace(b"\\", b"/"),
+    "parameters": lambda path: re.sub(rb";[^/]*", b"", path),
+    "slashes": lambda path: re.sub(rb"//+", b"/", path),
+    "dots": lambda path: posixpath.normpath(path) if b"." in path else path,
+}
+PIECES = (
+    b"/ // \\ . .. %2e %2E %252e %2f %252f %5c %255c ; ;x %3b %253b % %2 %25 public app a b admin "
+    b"%61 %2561 %70ublic %c0%ae \xff"
+).split(b" ")
+paths = st.lists(st.sampled_from(PIECES), max_size=8).map(lambda pieces: b"/" + b"".join(pieces))
+orders = st.lists(st.sampled_from(sorted(READERS)), max_size=6).filter(
+    lambda steps: steps.count(DECODE) <= 2
+)
+
+
+@given(path=paths, steps=orders)
+def test_no_reader_takes_an_accepted_path_for_one_under_another_rule(
+    path: bytes, steps: list[str]
+) -> None:
+    try:
+        check_target(path)
+        others = readings(path)
+    except BadPath:
+        return
+    request = accepted(path)
+    assert request.other_readings == others
+    target = AUTHORIZE.locate(request, path)
+    if AUTHORIZE.is_ambiguous(request, target):
+        return
+    read = path
+    for step in steps:
+        read = READERS[step](read)
+    assert AUTHORIZE.locate(request, read) == target
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_path_or_refused(data: bytes) -> None:
+    try:
+        assert b"/" + data not in readings(b"/" + data)
+    except BadPath as fault:
+        assert str(fault)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=400).map(b"".join))
+def test_no_path_has_more_readings_than_can_be_looked_at(path: bytes) -> None:
+    try:
+        assert len(readings(b"/" + path)) <= 64
+    except BadPath as fault:
+        assert str(fault)

@@ -1,0 +1,154 @@
+"""Doorward as a process: started on free ports, asked until it answers, stopped, killed.
+
+Its commands run as processes too, on the same file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from argon2 import PasswordHasher
+
+from tests.fakes import Answer, Client, Place
+
+DOORWARD = Path(sys.executable).with_name("doorward")
+READY_WITHIN_S = 30.0
+PASSWORD = "correct horse battery staple"
+# The cheapest hash there is: what it costs to verify is not what these tests are about.
+CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Live:
+    """One deployment: a folder with its file and its data, and the server when it runs."""
+
+    def __init__(self, folder: Path, upstream: str, **values: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port, self.admin_port = free_port(), free_port()
+        self.place: Place = ("127.0.0.1", self.port)
+        self.settings = {
+            "listen": f"127.0.0.1:{self.port}",
+            "admin_listen": f"127.0.0.1:{self.admin_port}",
+            "data_dir": str(folder / "data"),
+            "routes": [{"upstream": upstream}],
+            "dialects": {"xhr": {}},
+        } | values
+        self.config = folder / "doorward.yaml"
+        self.config.write_text(yaml.safe_dump(self.settings))
+        self.log = folder / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> Live:
+        command = [os.fspath(DOORWARD), "serve", "-c", os.fspath(self.config)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        self._wait_until_ready()
+        return self
+
+    def _wait_until_ready(self) -> None:
+        assert self.process is not None
+        deadline = time.monotonic() + READY_WITHIN_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                with self.client() as client:
+                    if client.get("/.doorward/healthz").status == 200:
+                        return
+            except OSError:
+                time.sleep(0.02)  # a process starts in its own time; no clock of ours moves it
+        raise AssertionError(f"it did not start; the log says:\n{self.log.read_text()[-4000:]}")
+
+    def stop(self) -> int:
+        """The exit status after SIGTERM."""
+        assert self.process is not None
+        self.process.terminate()
+        return self._wait()
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self._wait()
+
+    def _wait(self) -> int:
+        assert self.process is not None
+        try:
+            return self.process.wait(timeout=25)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+    def __enter__(self) -> Live:
+        return self.start()
+
+    def __exit__(self, *failure: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+    # Who asks
+
+    def client(self, **options: Any) -> Client:
+        return Client(self.place, **options)
+
+    def get(self, target: str = "/", *lines: str) -> Answer:
+        with self.client() as client:
+            return client.get(target, *lines, host=self.host)
+
+    def login(self, name: str = "alice", password: str = PASSWORD) -> str:
+        """The Cookie line of a new session."""
+        body = json.dumps({"username": name, "password": password}).encode()
+        head = (
+            f"POST /xhr/login HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with self.client() as client:
+            answer = client.ask(head.encode() + body)
+        assert answer.status == 200, answer
+        line = next(v for v in answer.values(b"set-cookie") if b"Max-Age=0" not in v)
+        return "Cookie: " + line.partition(b";")[0].decode()
+
+    def command(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        command = [os.fspath(DOORWARD), *words, "-c", os.fspath(self.config)]
+        return subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=30)
+
+    def add_user(self, name: str = "alice", *words: str) -> None:
+        done = self.command("user", "add", name, "--password-stdin", *words, stdin=PASSWORD + "\n")
+        assert done.returncode == 0, done.stderr
+
+    def admin(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.admin_port}{path}", trust_env=False, timeout=5)
+
+    def resident_kib(self) -> int:
+        """Memory of the process that is in use."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def config_user(name: str = "alice", **more: Any) -> dict[str, Any]:
+    """A user of the configuration file, whose password is PASSWORD."""
+    return {"username": name, "password_hash": CHEAP_HASH, **more}
