@@ -5,6 +5,7 @@ and that whoever changes the feed replaces. It knows no database.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mmap
 import os
 import struct
@@ -47,7 +48,8 @@ class Marker:
     def check(self) -> None:
         """Follows the file when it was replaced; `read` is empty while it is missing."""
         if self._identity is None or self._identity != self._found():
-            self._open()
+            with contextlib.suppress(OSError):  # what cannot be opened is as good as missing
+                self._open()
 
     async def replace(self) -> None:
         """Writes a new mark, and waits until all who run can see it. Raises OSError."""

@@ -51,6 +51,14 @@ def test_a_replaced_file_is_followed(path: Path) -> None:
     assert marker.read() == other.read() != before
 
 
+def test_a_file_that_cannot_be_opened_is_as_good_as_missing(path: Path) -> None:
+    marker = Marker(path, fresh=True)
+    path.unlink()
+    path.symlink_to(path)
+    marker.check()
+    assert marker.read() == b""
+
+
 def test_a_file_of_another_form_is_replaced(path: Path) -> None:
     path.write_bytes(b"")
     assert len(Marker(path).read()) == 16
