@@ -6,6 +6,7 @@ the business of whoever translates it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ class Refusal(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.message)
+
+
+def retry_after(refusal: Exception) -> int | None:
+    """For one that time mends by itself: in how many whole seconds, as in RFC 9110 10.2.3."""
+    wait = getattr(refusal, "retry_after_s", None)
+    return None if wait is None else max(1, math.ceil(wait))
 
 
 class InvalidCredentials(Refusal):
@@ -39,6 +46,17 @@ class UserBanned(Refusal):
     code = "user_banned"
     message = "This user is banned."
 
+
+class LockedOut(Refusal):
+    """Too many wrong passwords; right ones are refused alike (429). `scope` is user or network."""
+
+    code = "locked_out"
+    message = "Too many failed logins; try again later."
+
+    def __init__(self, retry_after_s: float, scope: str) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
+        self.scope = scope
 
 class PasswordChangeRequired(Refusal):
     """Raised only after a right password; `user` is whose password has to change."""

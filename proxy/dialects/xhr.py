@@ -28,6 +28,7 @@ from proxy.pages.entrance import lifetimes
 TABLE: dict[type[Trouble], Answer] = {
     refusals.InvalidCredentials: Answer(401, "invalid_credentials"),
     refusals.UserBanned: Answer(401, "invalid_credentials"),
+    refusals.LockedOut: Answer(429, "locked_out"),
     refusals.PasswordChangeRequired: Answer(401, "password_change_required"),
     refusals.SessionNotFound: Answer(401, "unauthenticated"),
     refusals.UserNotFound: Answer(401, "unauthenticated"),
@@ -58,6 +59,8 @@ def draw_error(answer: Answer, trouble: Trouble) -> Response:
     response = JSONResponse({"error": answer.code, "message": sentence}, answer.status)
     if answer.status == 401:  # RFC 9110 15.5.2
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
+    if (wait := refusals.retry_after(trouble)) is not None:
+        response.headers["retry-after"] = str(wait)
     if answer.status == 503:
         response.headers["retry-after"] = "5"
     return response

@@ -12,10 +12,12 @@ from starlette.routing import Route
 
 from proxy.accounts.refusals import (
     InvalidCredentials,
+    LockedOut,
     Overloaded,
     PasswordChangeRequired,
     Refusal,
     StorageUnavailable,
+    retry_after,
 )
 from proxy.gate.cookies import Header
 from proxy.gate.ours import BodyTooLarge, client_of, endpoint, safe_return
@@ -32,6 +34,7 @@ FOREIGN = "This form was sent from another site."
 
 # Every other refusal reads like a wrong password: the page tells nobody which users there are.
 STATUSES: dict[type[Refusal], int] = {
+    LockedOut: 429,
     PasswordChangeRequired: 403,
     Overloaded: 503,
     StorageUnavailable: 503,
@@ -88,7 +91,10 @@ class LoginPage:
     def _refuse(self, request: Request, refusal: Refusal, name: str) -> Response:
         status = STATUSES.get(type(refusal), 401)
         error = InvalidCredentials.message if status == 401 else str(refusal)
-        return self._draw(request, status, error=error, username=name)
+        response = self._draw(request, status, error=error, username=name)
+        if (wait := retry_after(refusal)) is not None:
+            response.headers["retry-after"] = str(wait)
+        return response
 
     def _draw(
         self,
