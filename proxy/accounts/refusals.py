@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from proxy.accounts.challenge import Challenge
     from proxy.accounts.user import User
 
 
@@ -57,6 +58,7 @@ class LockedOut(Refusal):
         super().__init__()
         self.retry_after_s = retry_after_s
         self.scope = scope
+
 
 class PasswordChangeRequired(Refusal):
     """Raised only after a right password; `user` is whose password has to change."""
@@ -116,6 +118,66 @@ class WeakPassword(Refusal):
 class ReadOnlyUser(Refusal):
     code = "read_only_user"
     message = "This user comes from the configuration file; change it there."
+
+
+class SecondFactorRequired(Refusal):
+    """The password (or session) is right, and a second factor is due. `challenge` says which.
+
+    With no method available it is a refusal for good: nobody passes for want of a way to ask."""
+
+    code = "totp_required"
+    message = "A second factor is needed."
+
+    def __init__(self, challenge: Challenge) -> None:
+        super().__init__()
+        self.challenge = challenge
+
+
+class SecondFactorInvalid(Refusal):
+    code = "totp_invalid"
+    message = "The code is not right."
+
+    def __init__(self, challenge: Challenge) -> None:
+        super().__init__()
+        self.challenge = challenge
+
+
+class TooManyCodes(Refusal):
+    """The user's budget of wrong codes is spent; right ones are refused, too, until then."""
+
+    code = "totp_max_attempts"
+    message = "Too many wrong codes; wait a while."
+
+    def __init__(self, challenge: Challenge, retry_after_s: float) -> None:
+        super().__init__()
+        self.challenge = challenge
+        self.retry_after_s = retry_after_s
+
+
+class TotpAlreadyOn(Refusal):
+    """A factor is never replaced silently: it is removed first, which needs a code."""
+
+    code = "totp_already_on"
+    message = "An authenticator app is set up already; remove it first."
+
+
+class TotpNotOn(Refusal):
+    code = "totp_not_on"
+    message = "No authenticator app is set up."
+
+
+class EnrolmentExpired(Refusal):
+    """Nothing was begun in this session, it was too long ago, or another one was begun since."""
+
+    code = "enrolment_expired"
+    message = "This secret is not valid any more; begin again."
+
+
+class MailFailed(Refusal):
+    """There is no mail server, or it did not take the mail (503)."""
+
+    code = "mail_failed"
+    message = "The e-mail could not be sent; try again in a moment."
 
 
 class Overloaded(Refusal):
