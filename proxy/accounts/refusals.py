@@ -115,9 +115,27 @@ class WeakPassword(Refusal):
     message = "The password is too short."
 
 
+class InvalidHash(Refusal):
+    """A hash of another program that is not understood, or that costs too much to verify."""
+
+    code = "invalid_hash"
+    message = "This password hash is of no kind that can be verified here."
+
+
+class NotPermitted(Refusal):
+    """The user lacks the permission; the answer names it."""
+
+    code = "not_permitted"
+    message = "This user may not do that."
+
+
 class ReadOnlyUser(Refusal):
     code = "read_only_user"
     message = "This user comes from the configuration file; change it there."
+
+    def __init__(self, source: str = "config") -> None:
+        place = {"config": "the configuration file"}.get(source, f"the {source} file")
+        super().__init__(f"This user comes from {place}; change it there.")
 
 
 class SecondFactorRequired(Refusal):
