@@ -60,17 +60,20 @@ class Live:
     async def find(self, credential: bytes, token: str, now: float) -> Found:
         """What storage says of a token. Raises StorageUnavailable: then nobody was found.
 
-        The session is kept only when nothing was revoked while storage was asked.
+        When something was revoked while storage was asked, it is asked again.
         """
-        if not self.is_current(now):
-            await self._catch_up(now)
-        epoch, marker = self._epoch, self._marker
-        found = await self._sessions.by_token(token, now)
-        if found.session is None:
-            return found
+        while True:
+            if not self.is_current(now):
+                await self._catch_up(now)
+            epoch, marker = self._epoch, self._feed.marker()
+            found = await self._sessions.by_token(token, now)
+            if found.session is None:
+                return found
+            if self._epoch == epoch and self._feed.marker() == marker:
+                break  # otherwise a revocation may have been answered since the read
         session = self._shared(found.session)
         self._use(session, now)
-        if self._epoch == epoch and self._feed.marker() == marker:
+        if marker == self._marker:
             self._keep(credential, session)
         return Found(session, known=True)
 

@@ -1,0 +1,289 @@
+"""From a cookie or a token to a session, or to nobody. Asked through the whole application."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from proxy.accounts.feed import News
+from proxy.accounts.live import CONFIRMATION_S, SESSIONS_LIMIT, Live
+from proxy.accounts.refusals import StorageUnavailable
+from proxy.accounts.sessions import Found, Session
+from tests.fakes import Header, corpus, values_of
+from tests.gate.conftest import LIFETIMES, Front
+
+
+def bearer(token: str) -> Header:
+    return b"authorization", b"Bearer " + token.encode()
+
+
+def user_at(front: Front) -> list[bytes]:
+    """Whom the application was told of at its last request."""
+    return values_of(front.origin.heads[-1], b"remote-user")
+
+
+@pytest.mark.parametrize("way", ["cookie", "bearer", "both"])
+async def test_a_session_is_found_by_its_carriers(front: Front, way: str) -> None:
+    opened = await front.opened()
+    carriers = {
+        "cookie": [front.cookie(opened)],
+        "bearer": [bearer(opened.token)],
+        "both": [bearer(opened.token), front.cookie(opened)],
+    }
+    for _ in range(2):  # from storage, then from memory
+        assert (await front.get("/", *carriers[way])).status == 200
+        assert user_at(front) == [b"alice"]
+
+
+async def test_a_forged_cookie_is_nobody(front: Front) -> None:
+    """CVE-2016-0736, CVE-2021-26690, CVE-2021-26691, CVE-2024-21493, CVE-2026-25748: crafted
+    session data that crashed, overflowed or was let through."""
+    for value in corpus("forged_cookies.txt"):
+        answer = await front.get("/", (b"cookie", b"doorward=" + value))
+        assert answer.status == 401, value
+    assert front.origin.heads == []
+
+
+async def test_no_changed_byte_of_a_cookie_is_accepted(front: Front) -> None:
+    value = front.signed(await front.opened())
+    for at in range(len(value)):
+        changed = value[:at] + (b"A" if value[at : at + 1] != b"A" else b"B") + value[at + 1 :]
+        # The last character of base64 holds bits that decode to nothing.
+        expected = {401} if at < len(value) - 1 else {200, 401}
+        assert (await front.get("/", (b"cookie", b"doorward=" + changed))).status in expected
+
+
+async def test_a_bare_token_in_the_cookie_is_nobody(front: Front) -> None:
+    """CVE-2024-47077, CVE-2024-47616: a token made for one purpose accepted for another."""
+    opened = await front.opened()
+    assert (await front.get("/", (b"cookie", b"doorward=" + opened.token.encode()))).status == 401
+    assert (
+        await front.get("/", (b"authorization", b"Bearer " + front.signed(opened)))
+    ).status == 401
+
+
+async def test_two_carriers_of_two_users_are_refused(front: Front) -> None:
+    """CVE-2026-33544: concurrent logins that swap identities."""
+    alice, bob = await front.opened("alice"), await front.opened("bob")
+    answer = await front.get("/", bearer(alice.token), front.cookie(bob))
+    assert answer.status == 401
+    assert b"conflicting_credentials" in answer.body
+    assert front.origin.heads == []
+
+
+async def test_a_token_that_ended_closes_the_search(front: Front) -> None:
+    """The cookie beside it is good, and yet this is nobody: whoever sent it meant that session."""
+    ended, good = await front.opened(), await front.opened()
+    await front.accounts.sessions.end(ended.session, front.clock())
+    answer = await front.get("/", bearer(ended.token), front.cookie(good))
+    assert answer.status == 401
+
+
+async def test_our_token_beside_another_authorization_is_ambiguous(front: Front) -> None:
+    opened = await front.opened()
+    other = (b"authorization", b"Basic eDp5")
+    assert (await front.get("/", bearer(opened.token), other)).status == 401
+    assert (await front.get("/", bearer(opened.token), bearer(opened.token))).status == 401
+
+
+async def test_an_authorization_that_is_not_ours_reaches_the_application(front: Front) -> None:
+    session = front.cookie(await front.opened())
+    for line in (b"Basic eDp5", b"Bearer theirs", b"Digest x", b""):
+        assert (await front.get("/", session, (b"authorization", line))).status == 200
+        assert values_of(front.origin.heads[-1], b"authorization") == [line]
+
+
+async def test_a_bearer_of_our_form_that_was_never_ours_is_somebody_elses(front: Front) -> None:
+    foreign = b"Bearer " + b"x" * 43
+    assert (await front.get("/public/", (b"authorization", foreign))).status == 200
+    assert values_of(front.origin.heads[-1], b"authorization") == [foreign]
+    assert (await front.get("/", (b"authorization", foreign))).status == 401
+
+
+async def test_a_query_parameter_logs_nobody_in(front: Front) -> None:
+    opened = await front.opened()
+    assert (await front.get(f"/?token={opened.token}")).status == 401
+
+
+async def test_expiry_is_looked_at_on_every_use(front: Front) -> None:
+    """CVE-2025-64708: expiry enforced by a periodic clean-up only; CVE-2018-17199: never."""
+    session = front.cookie(await front.opened())
+    assert (await front.get("/", session)).status == 200
+    front.clock.now += LIFETIMES.idle_timeout_s - 1
+    assert (await front.get("/", session)).status == 200, "used, so it idles no longer"
+    front.clock.now += LIFETIMES.idle_timeout_s + 1
+    assert (await front.get("/", session)).status == 401
+
+
+async def test_a_pending_session_opens_nothing(front: Front) -> None:
+    """CVE-2026-32246, CVE-2026-54730: half logged in, accepted elsewhere."""
+    opened = await front.opened()
+    client = opened.session.address, opened.session.user_agent
+    from proxy.accounts.sessions import ClientInfo
+
+    pending = await front.accounts.sessions.open(
+        opened.session.user,
+        client=ClientInfo(*client),
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
+        now=front.clock(),
+        level="pending",
+    )
+    for carrier in (front.cookie(pending), bearer(pending.token)):
+        assert (await front.get("/", carrier)).status == 401
+        assert (await front.get("/public/", carrier)).status == 200
+        assert user_at(front) == []
+
+
+@pytest.mark.parametrize("ending", ["end", "ban", "disable", "delete", "set_password", "end_all"])
+async def test_what_another_process_ends_is_over_when_it_returns(front: Front, ending: str) -> None:
+    """CVE-2025-29928, CVE-2024-21492: deleted, and yet not revoked. CVE-2026-40934: cookies that
+    outlive a password change. CVE-2025-53942, CVE-2025-64521: deactivated, and still in."""
+    opened = await front.opened()
+    session = front.cookie(opened)
+    users, sessions, now = front.accounts.users, front.accounts.sessions, front.clock()
+    assert (await front.get("/", session)).status == 200
+    match ending:
+        case "end":
+            await sessions.end(opened.session, now)
+        case "end_all":
+            await sessions.end_all(opened.session.user, now)
+        case "set_password":
+            await users.set_password("alice", "another password", now=now)
+        case _:
+            await getattr(users, ending)("alice", now)
+    for carrier in (session, bearer(opened.token)):
+        assert (await front.get("/", carrier)).status == 401
+    assert len(front.origin.heads) == 1
+
+
+async def test_an_unban_gives_the_session_back(front: Front) -> None:
+    session = front.cookie(await front.opened())
+    await front.accounts.users.ban("alice", front.clock())
+    assert (await front.get("/", session)).status == 401
+    await front.accounts.users.unban("alice", front.clock())
+    assert (await front.get("/", session)).status == 200
+
+
+# Memory and the feed behind it
+
+
+class Feed:
+    """A feed whose news the test writes."""
+
+    def __init__(self) -> None:
+        self.mark = 1
+        self.broken = False
+        self.latest = News(0)
+
+    def marker(self) -> bytes:
+        return self.mark.to_bytes(4, "big") if self.mark else b""
+
+    def check_file(self) -> None:
+        pass
+
+    async def head(self) -> int:
+        return 0
+
+    async def news(self, after: int) -> News:
+        if self.broken:
+            raise StorageUnavailable
+        return self.latest
+
+
+class Stored:
+    """Sessions as storage has them; `while_reading` happens between a read and its arrival."""
+
+    def __init__(self, session: Session) -> None:
+        self.session: Session | None = session
+        self.reads = 0
+        self.while_reading: Any = None
+
+    async def by_token(self, token: str, now: float) -> Found:
+        self.reads += 1
+        found = Found(self.session, known=True)
+        happening, self.while_reading = self.while_reading, None
+        if happening is not None:
+            await asyncio.sleep(0)
+            happening()
+        return found
+
+
+@pytest.fixture
+async def stored(front: Front) -> Stored:
+    return Stored((await front.opened()).session)
+
+
+async def test_a_session_is_kept_and_not_read_again(front: Front, stored: Stored) -> None:
+    live, now = Live(stored, Feed()), front.clock()  # type: ignore[arg-type]
+    assert live.peek(b"c", now) is None
+    assert (await live.find(b"c", "token", now)).session is live.peek(b"c", now) is not None
+    assert stored.reads == 1
+
+
+async def test_a_session_that_ends_while_it_is_read_is_nobody(front: Front, stored: Stored) -> None:
+    """Promise 3: the revoking call has answered before the read arrives."""
+    feed, now = Feed(), front.clock()
+    live = Live(stored, feed)  # type: ignore[arg-type]
+    assert stored.session is not None
+    number = stored.session.number
+
+    def revoke() -> None:
+        stored.session, feed.mark, feed.latest = None, 2, News(1, frozenset((number,)))
+
+    stored.while_reading = revoke
+    assert (await live.find(b"c", "token", now)).session is None
+    assert live.peek(b"c", now) is None
+
+
+@pytest.mark.parametrize("news", ["session", "user", "everything"])
+async def test_news_empty_what_they_name(front: Front, stored: Stored, news: str) -> None:
+    """CVE-2021-41230, GHSA-x883-2vmg-xwf7: changes seen late or not at all during a session."""
+    feed, now = Feed(), front.clock()
+    live = Live(stored, feed)  # type: ignore[arg-type]
+    assert stored.session is not None
+    session = stored.session
+    await live.find(b"c", "token", now)
+    stored.session, feed.mark = None, 2
+    feed.latest = {
+        "session": News(1, sessions=frozenset((session.number,))),
+        "user": News(1, users=frozenset((session.user.number,))),
+        "everything": News(1, everything=True),
+    }[news]
+    assert live.peek(b"c", now) is None
+    assert (await live.find(b"c", "token", now)).session is None
+
+
+async def test_what_storage_could_not_confirm_for_long_is_nobody(
+    front: Front, stored: Stored
+) -> None:
+    feed, now = Feed(), front.clock()
+    live = Live(stored, feed)  # type: ignore[arg-type]
+    await live.find(b"c", "token", now)
+    feed.broken = True
+    assert live.peek(b"c", now + CONFIRMATION_S - 0.1) is not None
+    for later in (now + CONFIRMATION_S, now - 1):
+        assert live.peek(b"c", later) is None
+        with pytest.raises(StorageUnavailable):
+            await live.find(b"c", "token", later)
+
+
+async def test_without_a_marker_storage_is_read_every_time(front: Front, stored: Stored) -> None:
+    feed, now = Feed(), front.clock()
+    feed.mark = 0
+    live = Live(stored, feed)  # type: ignore[arg-type]
+    for _ in range(3):
+        assert live.peek(b"c", now) is None
+        await live.find(b"c", "token", now)
+    assert stored.reads == 3
+
+
+async def test_memory_is_bounded(front: Front, stored: Stored) -> None:
+    live, now = Live(stored, Feed()), front.clock()  # type: ignore[arg-type]
+    for number in range(SESSIONS_LIMIT + 5):
+        await live.find(b"%d" % number, "token", now)
+    assert len(live._cached) == SESSIONS_LIMIT
+    assert live.peek(b"0", now) is None
