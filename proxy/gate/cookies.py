@@ -109,8 +109,12 @@ class Cookies:
         return (site + ("; Secure" if secure else "")).encode()
 
     def sets_ours(self, line: bytes) -> bool:
-        """True for an upstream's Set-Cookie value that would replace our cookie."""
-        return line.partition(b"=")[0].strip(b" \t") == self.name
+        """True for an upstream's Set-Cookie value that would replace our cookie.
+
+        Browsers keep `=name=x` as a cookie without a name, and send it as `name=x`.
+        """
+        pair = line.partition(b";")[0].lstrip(b" \t=")
+        return pair.partition(b"=")[0].rstrip(b" \t") == self.name
 
 
 def _domains(host: str) -> list[str]:

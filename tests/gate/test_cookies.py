@@ -1,0 +1,190 @@
+"""Our cookie on the wire: taken out whatever stands beside it, and everything else left alone."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.gate.cookies import MAX_AGE_LIMIT_S, Cookies, of_our_form
+from tests.fakes import values_of
+from tests.gate.conftest import Front
+
+PLAIN, SECURE = Cookies(secure=False), Cookies(secure=True)
+TOKEN = b"A" * 43 + b"." + b"b" * 43
+
+
+@pytest.mark.parametrize(
+    ("line", "rest"),
+    [
+        (b"a=1; doorward=%b; b=2", b"a=1; b=2"),
+        (b"doorward=%b; b=2", b"b=2"),
+        (b"a=1; doorward=%b", b"a=1"),
+        (b"a=1;doorward=%b;b=2", b"a=1;b=2"),
+        (b"doorward=%b", None),
+        (b'a="x y"; doorward=%b; b=\xff=; c', b'a="x y"; b=\xff=; c'),
+        (b"a=1; doorward = %b ; b=2", b"a=1; b=2"),
+        (b'a=1; doorward="%b"; b=2', b"a=1; b=2"),
+        (b"mydoorward=1; doorward=%b; doorward2=2", b"mydoorward=1; doorward2=2"),
+        (b"a=1; __Host-doorward=%b", b"a=1"),
+    ],
+)
+def test_our_cookie_is_taken_out_and_the_others_stay_byte_for_byte(
+    line: bytes, rest: bytes | None
+) -> None:
+    left = PLAIN.take([line.replace(b"%b", TOKEN)]).rest
+    assert left == (() if rest is None else (rest,))
+
+
+def test_a_cookie_of_our_name_that_is_not_ours_is_left_alone() -> None:
+    assert PLAIN.take([b"doorward=theirs; a=1"]).rest == (b"doorward=theirs; a=1",)
+    assert not of_our_form(b"theirs")
+
+
+@pytest.mark.parametrize("name", [b"Doorward", b"DOORWARD", b"__host-doorward", b"doorward ward"])
+def test_cookie_names_have_a_case(name: bytes) -> None:
+    """RFC 6265 4.1.1; a name in another spelling is another cookie."""
+    line = name + b"=" + TOKEN
+    for cookies in (PLAIN, SECURE):
+        assert cookies.take([line]) == cookies.take([line]).__class__((), (line,))
+
+
+def test_on_https_only_the_host_bound_name_counts() -> None:
+    """CVE-2024-28233: a sibling domain can set the plain name, and not the `__Host-` one."""
+    assert SECURE.take([b"doorward=" + TOKEN]).ours == ()
+    assert SECURE.take([b"__Host-doorward=" + TOKEN]).ours == (TOKEN,)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"doorward=%b; doorward=%b"],
+        [b"doorward=%b", b"doorward=%b"],
+        [b"doorward=%b; a=1; doorward=x"],
+        [b"doorward=; doorward=%b"],
+        [b"doorward; doorward=%b"],
+    ],
+)
+async def test_our_cookie_twice_is_nobody_and_every_variant_is_ended(
+    front: Front, lines: list[bytes]
+) -> None:
+    """CVE-2026-25748: a malformed cookie is nobody, and not a request without identity."""
+    signed = front.signed(await front.opened())
+    cookies = [(b"cookie", line.replace(b"%b", signed)) for line in lines]
+    answer = await front.get("/", *cookies)
+    assert answer.status == 401
+    ended = [line.partition(b"=")[0] for line in answer.values(b"set-cookie")]
+    assert set(ended) == {b"doorward"}
+    assert all(b"Max-Age=0" in line for line in answer.values(b"set-cookie"))
+    assert any(b"Domain=app.test" in line for line in answer.values(b"set-cookie"))
+    assert front.origin.heads == []
+
+
+async def test_a_public_path_takes_an_ambiguous_cookie_for_nobody(front: Front) -> None:
+    _, value = front.cookie(await front.opened())
+    assert (await front.get("/public/", (b"cookie", value + b"; " + value))).status == 200
+    head = front.origin.heads[0]
+    assert values_of(head, b"remote-user") == values_of(head, b"cookie") == []
+
+
+async def test_no_token_of_ours_reaches_an_upstream(front: Front) -> None:
+    opened = await front.opened()
+    _, value = front.cookie(opened)
+    bearer = (b"authorization", b"Bearer " + opened.token.encode())
+    ways = [
+        [(b"cookie", b"a=1; " + value)],
+        [(b"cookie", b"a=1"), (b"cookie", value)],
+        [(b"cookie", b"a=1; __Host-" + value + b"; " + value)],
+        [bearer, (b"cookie", b"a=1")],
+        [bearer, (b"cookie", b"a=1; " + value)],
+        [(b"authorization", b"bearer   " + opened.token.encode()), (b"cookie", b"a=1")],
+    ]
+    for way in ways:
+        assert (await front.get("/", *way)).status == 200
+        assert opened.token.encode() not in front.origin.heads[-1]
+        assert values_of(front.origin.heads[-1], b"cookie") == [b"a=1"]
+        assert values_of(front.origin.heads[-1], b"remote-user") == [b"alice"]
+
+
+names = st.from_regex(rb"[a-zA-Z0-9_-]{1,12}", fullmatch=True)
+values = st.binary(max_size=20).map(lambda value: value.translate(None, b";\r\n\x00"))
+pairs = st.tuples(names, values).map(b"=".join)
+ours = st.sampled_from([b"doorward=" + TOKEN, b"__Host-doorward=" + TOKEN, b"doorward=" + b"x" * 9])
+
+
+@given(st.lists(pairs, min_size=1, max_size=5), st.integers(0, 5), st.sampled_from([b";", b"; "]))
+def test_foreign_pairs_pass_byte_for_byte_wherever_ours_stands(
+    foreign: list[bytes], at: int, mark: bytes
+) -> None:
+    foreign = [pair for pair in foreign if b"doorward" not in pair] or [b"a=1"]
+    mixed = [*foreign[:at], b"doorward=" + TOKEN, *foreign[at:]]
+    crumbs = PLAIN.take([mark.join(mixed)])
+    assert crumbs.ours == (TOKEN,)
+    assert b";".join(crumbs.rest).replace(b"; ", b";").strip(b" \t") == mark.join(foreign).replace(
+        b"; ", b";"
+    ).strip(b" \t")
+
+
+@given(st.lists(st.lists(st.one_of(pairs, ours, values), max_size=5).map(b"; ".join), max_size=3))
+def test_no_line_keeps_a_value_of_ours(lines: list[bytes]) -> None:
+    for cookies in (PLAIN, SECURE):
+        crumbs = cookies.take(lines)
+        assert TOKEN not in b"".join(crumbs.rest)
+        for line in lines:
+            if b"doorward" not in line:
+                assert line in crumbs.rest or not line
+
+
+def test_the_line_that_sets_it() -> None:
+    """CVE-2022-23555's kin: bound to the host, out of reach of scripts and of other sites."""
+    assert SECURE.set_line("v", None) == (
+        b"set-cookie",
+        b"__Host-doorward=v; Path=/; HttpOnly; SameSite=Lax; Secure",
+    )
+    assert PLAIN.set_line("v", 60.5) == (
+        b"set-cookie",
+        b"doorward=v; Max-Age=60; Path=/; HttpOnly; SameSite=Lax",
+    )
+    assert b"Max-Age=%d;" % MAX_AGE_LIMIT_S in PLAIN.set_line("v", 1e12)[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "domains"),
+    [
+        ("", []),
+        ("localhost", []),
+        ("192.0.2.1:80", []),
+        ("[::1]:80", []),
+        ("app.test", [b"app.test"]),
+        ("a.b.test:8080", [b"a.b.test", b"b.test"]),
+    ],
+)
+def test_lines_that_end_it_name_the_host_and_its_parents(host: str, domains: list[bytes]) -> None:
+    lines = [line for _, line in PLAIN.expire_lines(host)]
+    assert [
+        l.partition(b"Domain=")[2].partition(b";")[0] for l in lines if b"Domain" in l
+    ] == domains
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"doorward=evil",
+        b"doorward=evil; Path=/x; Domain=test",
+        b" doorward =evil",
+        b"doorward",
+        b"doorward; Path=/",
+        b"=doorward=evil",
+        b"==doorward=evil",
+        b" = doorward=evil",
+        b"=doorward",
+    ],
+)
+def test_an_application_cannot_set_our_cookie(line: bytes) -> None:
+    """Browsers store `=doorward=x` as a nameless cookie and send it as `doorward=x`."""
+    assert PLAIN.sets_ours(line)
+
+
+@pytest.mark.parametrize("line", [b"a=doorward=1", b"doorward2=1", b"a; doorward=1", b"", b"="])
+def test_an_application_sets_its_own_cookies(line: bytes) -> None:
+    assert not PLAIN.sets_ours(line)
