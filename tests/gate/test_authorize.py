@@ -1,0 +1,250 @@
+"""Routes and rules as tables: which one applies, what it asks, and what somebody then hears."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proxy.accounts.sessions import Session
+from proxy.accounts.user import User
+from proxy.gate.authorize import Authorize, Verdict, host_matches, pattern_to_regex
+from proxy.settings import settings_from
+from tests.gate.conftest import Front, accepted
+
+ALLOWED, NOBODY, FACTOR, FORBIDDEN = (
+    Verdict.ALLOWED,
+    Verdict.UNAUTHENTICATED,
+    Verdict.SECOND_FACTOR_REQUIRED,
+    Verdict.FORBIDDEN,
+)
+
+
+def rules(*rules: dict[str, Any], default: str = "authenticated", **values: Any) -> Authorize:
+    chosen = {"routes": [{"upstream": "http://127.0.0.1:9"}]} | values
+    settings = settings_from(chosen | {"access": {"default": default, "rules": list(rules)}})
+    return Authorize(settings.routes, settings.access)
+
+
+def session(name: str = "alice", factor: float | None = None, **more: Any) -> Session:
+    user = User(
+        1, "u", "database", name, None, (), more.get("groups", ()), more.get("roles", ()),
+        more.get("super_admin", False), True, False, False, 0.0,
+    )  # fmt: skip
+    return Session(1, "s", user, 0, 0.0, 0.0, None, 1e12, False, "", "", "", "page", "full", factor)
+
+
+def verdict(authorize: Authorize, who: Session | None, path: bytes = b"/", **more: Any) -> Verdict:
+    request = accepted(path, **more)
+    target = authorize.locate(request, path)
+    assert target is not None
+    return authorize.judge(target, who)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "covered", "others"),
+    [
+        ("/admin/*", "/admin /admin/ /admin/x /admin/x/y", "/ /administrators /Admin/ /x/admin/"),
+        ("/*", "/ /a /a/b", ""),
+        ("/a", "/a", "/ /a/ /a/b /A"),
+        ("/a/", "/a/", "/a /a/b"),
+        ("/a/*/c", "/a/b/c", "/a/c /a//c /a/b/b/c /a/b/c/"),
+        ("/a/*/*", "/a/b /a/b/ /a/b/c", "/a /a/"),
+        ("/a.b", "/a.b", "/axb"),
+        ("/a+b/(c)/*", "/a+b/(c)/d", "/aab/c"),
+    ],
+)
+def test_a_pattern_is_anchored_and_literal_but_for_its_stars(
+    pattern: str, covered: str, others: str
+) -> None:
+    """CVE-2024-52289, GHSA-r27r-rr9v-vv37, CVE-2026-41569, CVE-2026-40110: unescaped or unanchored
+    patterns."""
+    compiled = pattern_to_regex(pattern)
+    for path in covered.split():
+        assert compiled.fullmatch(path.encode()), path
+    for path in others.split():
+        assert not compiled.fullmatch(path.encode()), path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "matches"),
+    [
+        ("*.example.com", "a.example.com", True),
+        ("*.example.com", "a.b.example.com", True),
+        ("*.example.com", "example.com", False),
+        ("*.example.com", ".example.com", False),
+        ("*.example.com", "badexample.com", False),
+        ("*.example.com", "a.example.com.evil.test", False),
+        ("example.com", "a.example.com", False),
+    ],
+)
+def test_a_wildcard_ends_at_a_dot(pattern: str, host: str, matches: bool) -> None:
+    """CVE-2021-21291: `.example.com` also matched `badexample.com`."""
+    assert host_matches(pattern, host) is matches
+
+
+def test_the_first_rule_that_applies_decides_and_none_weaker_after_it() -> None:
+    """CVE-2021-21411: a restriction that was silently not applied."""
+    table = rules({"path": "/a/*", "groups": ["admins"]}, {"path": "/a/*", "require": "public"})
+    assert verdict(table, None, b"/a/x") is NOBODY
+    assert verdict(table, session(), b"/a/x") is FORBIDDEN
+    assert verdict(table, session(groups=("admins",)), b"/a/x") is ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("default", "nobody", "alice", "with_factor"),
+    [
+        ("public", ALLOWED, ALLOWED, ALLOWED),
+        ("authenticated", NOBODY, ALLOWED, ALLOWED),
+        ("two_factor", NOBODY, FACTOR, ALLOWED),
+        ("deny", FORBIDDEN, FORBIDDEN, FORBIDDEN),
+    ],
+)
+def test_what_a_level_asks(
+    default: str, nobody: Verdict, alice: Verdict, with_factor: Verdict
+) -> None:
+    table = rules(default=default)
+    assert verdict(table, None) is nobody
+    assert verdict(table, session()) is alice
+    assert verdict(table, session(factor=1.0)) is with_factor
+
+
+def test_a_list_means_any_of_it_and_several_keys_mean_all() -> None:
+    table = rules({"groups": ["a", "b"], "roles": ["r"], "users": ["Alice", "bob"]})
+    assert verdict(table, session(groups=("b",), roles=("r",))) is ALLOWED
+    assert verdict(table, session(groups=("b",))) is FORBIDDEN
+    assert verdict(table, session(roles=("r",))) is FORBIDDEN
+    assert verdict(table, session("carol", groups=("b",), roles=("r",))) is FORBIDDEN
+    assert verdict(table, session("ALICE", groups=("a",), roles=("r",))) is ALLOWED
+
+
+def test_being_super_admin_opens_no_rule_of_the_gate() -> None:
+    assert verdict(rules({"groups": ["a"]}), session(super_admin=True)) is FORBIDDEN
+
+
+def test_a_demand_unmet_is_forbidden_before_a_factor_is_asked_for() -> None:
+    table = rules({"groups": ["a"], "require": "two_factor"})
+    assert verdict(table, session()) is FORBIDDEN
+    assert verdict(table, session(groups=("a",))) is FACTOR
+
+
+def test_methods_are_compared_as_they_are() -> None:
+    """CVE-2020-14359: the default applied to upper-case methods only."""
+    table = rules({"path": "/a", "methods": ["GET"], "require": "public"})
+    assert verdict(table, None, b"/a") is ALLOWED
+    for method in (b"POST", b"get", b"Get", b"GETT", b"PROPFIND", b"OPTIONS"):
+        assert verdict(table, None, b"/a", method=method) is NOBODY
+    assert table.names_methods and not rules().names_methods
+
+
+def test_hosts_are_compared_without_case_or_port() -> None:
+    """CVE-2026-48794, CVE-2026-77560, CVE-2026-27588, CVE-2018-21246."""
+    table = rules({"host": "Admin.test", "require": "deny"}, default="public")
+    for host in (b"admin.test", b"ADMIN.TEST", b"Admin.Test:8080", b"admin.test."):
+        assert verdict(table, None, headers=[(b"host", host)]) is FORBIDDEN
+    assert verdict(table, None, headers=[(b"host", b"x.admin.test")]) is ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("peer", "expected"),
+    [
+        ("10.1.2.3", ALLOWED),
+        ("::ffff:10.1.2.3", ALLOWED),
+        ("2001:db8::1", ALLOWED),
+        ("11.1.2.3", NOBODY),
+        ("2001:db9::1", NOBODY),
+        ("", NOBODY),
+        ("garbage", NOBODY),
+    ],
+)
+def test_networks_are_the_clients_in_either_family(peer: str, expected: Verdict) -> None:
+    """GHSA-7jmw-8259-q9jx: IPv4-mapped IPv6 misses an IP list."""
+    table = rules({"networks": ["10.0.0.0/8", "2001:db8::/32"], "require": "public"})
+    assert verdict(table, None, peer=peer) is expected
+
+
+ROUTES = [
+    {"upstream": "http://127.0.0.1:1"},
+    {"path": "/app", "upstream": "http://127.0.0.1:2"},
+    {"path": "/app/deep/", "upstream": "http://127.0.0.1:3"},
+    {"host": "*.wiki.test", "upstream": "http://127.0.0.1:4"},
+    {"host": "a.wiki.test", "path": "/x", "upstream": "http://127.0.0.1:5"},
+]
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "port"),
+    [
+        ("app.test", "/", 1),
+        ("app.test", "/apple", 1),
+        ("app.test", "/App", 1),
+        ("app.test", "/app", 2),
+        ("app.test", "/app/", 2),
+        ("app.test", "/app/deep", 3),
+        ("app.test", "/app/deeper", 2),
+        ("app.test", "/app/deep/", 3),
+        ("app.test", "/app/deep/er", 3),
+        ("wiki.test", "/", 1),
+        ("b.wiki.test", "/app", 4),
+        ("a.wiki.test", "/x/y", 5),
+        ("a.wiki.test", "/y", 4),
+    ],
+)
+def test_the_longest_host_then_the_longest_path_has_the_route(
+    host: str, path: str, port: int
+) -> None:
+    table = rules(routes=ROUTES)
+    request = accepted(path.encode(), [(b"host", host.encode())])
+    target = table.locate(request, path.encode())
+    assert target is not None
+    assert table.routes[target.route].upstream[0].port == port
+
+
+def test_a_host_or_path_without_a_route_is_nowhere() -> None:
+    table = rules(routes=[{"host": "wiki.test", "path": "/app", "upstream": "http://127.0.0.1:1"}])
+    assert table.serves("wiki.test") and not table.serves("other.test")
+    request = accepted(b"/other", [(b"host", b"wiki.test")])
+    assert table.locate(request, b"/other") is None
+
+
+# What is heard of it
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PROPFIND"])
+async def test_nobody_hears_401_with_the_way_to_log_in(front: Front, method: str) -> None:
+    answer = await front.get("/a?b=c&d", method=method)
+    assert answer.status == 401
+    assert answer.values(b"www-authenticate") == [b'Bearer realm="doorward"']
+    assert answer.values(b"cache-control") == [b"no-store"]
+    assert b'"login":"/.doorward/login?rd=/a%3Fb%3Dc%26d"' in answer.body.replace(b" ", b"")
+
+
+async def test_a_person_is_led_to_the_login_page_and_a_program_is_not(front: Front) -> None:
+    browser = [(b"sec-fetch-mode", b"navigate"), (b"accept", b"text/html")]
+    answer = await front.get("/a?b=c", *browser)
+    assert answer.status == 303
+    assert answer.values(b"location") == [b"/.doorward/login?rd=/a%3Fb%3Dc"]
+    assert answer.values(b"www-authenticate") == []
+    assert (await front.get("/a", *browser, method="POST")).status == 401
+    assert (await front.get("/a", (b"sec-fetch-mode", b"cors"), browser[1])).status == 401
+
+
+async def test_somebody_who_may_not_hears_403(front: Front) -> None:
+    session = front.cookie(await front.opened())
+    assert (await front.get("/admin/", session)).status == 403
+    assert front.origin.heads == []
+
+
+@pytest.mark.parametrize("agent", [b"kube-probe/1.0", b"GoogleHC/1.0", b"ELB-HealthChecker/2.0"])
+async def test_no_user_agent_opens_anything(front: Front, agent: bytes) -> None:
+    """CVE-2026-34457: a health check's user agent accepted on any path."""
+    assert (await front.get("/", (b"user-agent", agent))).status == 401
+
+
+@pytest.mark.parametrize(
+    "name", [b"x-original-uri", b"x-original-url", b"x-rewrite-url", b"x-forwarded-uri"]
+)
+async def test_no_header_moves_a_request_to_another_path(front: Front, name: bytes) -> None:
+    """GHSA-5wcc-hf24-rf5h, CVE-2026-40575: a client's own X-Original-URI or X-Forwarded-Uri."""
+    for path in (b"/public/", b"/.doorward/login"):
+        assert (await front.get("/private", (name, path))).status == 401
