@@ -26,8 +26,8 @@ from proxy.gate.gate import Gate
 from proxy.gate.identify import Identify
 from proxy.gate.ours import ours_of
 from proxy.pages import Pages
-from proxy.server import run
-from proxy.settings import Settings, load_settings, unbuilt_keys
+from proxy.server import Sockets, run
+from proxy.settings import Settings, load_settings
 from proxy.storage.core import Clock
 from proxy.storage.core import build_accounts as build_accounts
 from proxy.upstream.address import Address
@@ -173,18 +173,24 @@ def _settle_memory() -> None:
     gc.set_threshold(10_000, 50, 1000)
 
 
-def serve_app(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
-    """Serve until a signal says stop; `on_listening` is told the address once requests are taken.
+def serve_app(
+    settings: Settings,
+    sockets: Sockets,
+    *,
+    lifeline: int | None = None,
+    on_listening: Callable[[str], None] | None = None,
+) -> None:
+    """Serve in this process until told to stop; `on_listening` gets the address once it does.
 
-    Raises InvalidSettings, StorageFault, ListenFault and refusals before anything is served.
+    Raises InvalidSettings, StorageFault and refusals before anything is served.
     """
 
     async def main() -> None:
-        if unbuilt := unbuilt_keys(settings):
-            _log.warning("settings_without_effect", keys=list(unbuilt))
         async with Doorward(settings) as app:
             _settle_memory()
-            await run(settings, app, app.ready, on_listening)
+            await run(
+                settings, sockets, app, app.ready, lifeline=lifeline, on_listening=on_listening
+            )
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())

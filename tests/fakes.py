@@ -152,8 +152,12 @@ class Client(Wire):
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(PATIENCE_S)
-        sock.connect(str(place) if isinstance(place, Path) else place)
         super().__init__(sock)
+        try:
+            sock.connect(str(place) if isinstance(place, Path) else place)
+        except OSError:
+            self.close()
+            raise
 
     def __enter__(self) -> Client:
         return self

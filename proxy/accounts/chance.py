@@ -6,6 +6,7 @@ All of it is drawn from the operating system's generator (CVE-2024-21495 is what
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
 
 # Without 0 O 1 I l U V u and the like: read aloud or typed from paper, an id stays what it is.
@@ -13,6 +14,12 @@ ALPHABET = "23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz"
 ID_LENGTH = 17
 TOKEN_BYTES = 32
 PASSWORD_LENGTH = 20  # 115 bits of this alphabet
+RECOVERY_ALPHABET = "23456789abcdefghjkmnpqrstwxyz"  # typed from paper, in whatever case
+RECOVERY_LENGTH = 8  # 38 bits: guessed against the attempt budget, not against a hash
+MAIL_DIGITS = 6
+TOTP_SECRET_BYTES = 20  # RFC 4226 4, R6: 160 bits recommended
+KEY_BYTES = 32
+NONCE_BYTES = 12  # NIST SP 800-38D 8.2.2; random ones are safe for 2^32 values of one key
 
 
 def _letters(count: int) -> str:
@@ -40,6 +47,14 @@ _STEM = secrets.token_hex(8)
 _COUNTER = itertools.count(1)
 
 
+def _renew_stem() -> None:
+    global _STEM
+    _STEM = secrets.token_hex(8)
+
+
+os.register_at_fork(after_in_child=_renew_stem)  # or two workers would share ids
+
+
 def request_id() -> str:
     """24 hexadecimal characters and more, never the same twice."""
     return f"{_STEM}{next(_COUNTER):08x}"
@@ -48,3 +63,28 @@ def request_id() -> str:
 def marker_bytes() -> bytes:
     """What the revocation marker shows after a change: 16 bytes that never were there before."""
     return secrets.token_bytes(16)
+
+
+def totp_secret() -> bytes:
+    """The secret that an authenticator app shares."""
+    return secrets.token_bytes(TOTP_SECRET_BYTES)
+
+
+def recovery_code() -> str:
+    """Eight characters that stand in for a factor once."""
+    return "".join(secrets.choice(RECOVERY_ALPHABET) for _ in range(RECOVERY_LENGTH))
+
+
+def mail_code() -> str:
+    """Six digits to send by e-mail."""
+    return f"{secrets.randbelow(10**MAIL_DIGITS):0{MAIL_DIGITS}}"
+
+
+def key() -> bytes:
+    """A key of 256 bits."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def nonce() -> bytes:
+    """What makes two ciphertexts of one text differ."""
+    return secrets.token_bytes(NONCE_BYTES)

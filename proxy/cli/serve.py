@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,27 +18,55 @@ if TYPE_CHECKING:
 
 def serve(config: ConfigOption = None) -> None:
     """Run Doorward until it is told to stop."""
+    import structlog
+
     from proxy.observe.logs import configure_logs
+    from proxy.settings import unbuilt_keys
 
     settings = settings_or_exit(config)
     configure_logs()
+    if unbuilt := unbuilt_keys(settings):
+        structlog.get_logger("doorward").warning("settings_without_effect", keys=list(unbuilt))
     serve_settings(settings)
 
 
 def serve_settings(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
     """Serve until a signal; status 2 and one sentence when these settings cannot be served."""
-    from proxy.accounts.refusals import Refusal
     from proxy.app import serve_app
-    from proxy.server.listeners import ListenFault
+    from proxy.server import listening, supervise
+
+    def in_one_process(lifeline: int | None = None) -> None:
+        with _told():
+            serve_app(settings, sockets, lifeline=lifeline, on_listening=on_listening)
+
+    with _told(), listening(settings) as sockets:
+        if settings.workers == 1:
+            in_one_process()
+        elif status := supervise(settings.workers, lambda line: _status(in_one_process, line)):
+            raise typer.Exit(status)
+
+
+def _status(job: Callable[[int], None], lifeline: int) -> int:
+    try:
+        job(lifeline)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Turns what keeps Doorward from starting into sentences on standard error and status 2."""
+    from proxy.accounts.refusals import Refusal
+    from proxy.server import ListenFault
     from proxy.settings import InvalidSettings
     from proxy.storage import StorageFault
 
     try:
-        serve_app(settings, on_listening)
+        yield
     except InvalidSettings as fault:
         print_faults(fault)
+        raise typer.Exit(2) from None
     except (StorageFault, ListenFault, Refusal) as fault:
         typer.echo(str(fault), err=True)
-    else:
-        return
-    raise typer.Exit(2)
+        raise typer.Exit(2) from None

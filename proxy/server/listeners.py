@@ -3,18 +3,42 @@
 Must not know what is served over them.
 """
 
+import contextlib
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.settings import Listen
+from proxy.settings import Listen, Settings
 
 BACKLOG = 2048
 
 
 class ListenFault(Exception):
     """An address that cannot be listened on; the text says which, why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What one Doorward listens on, in however many processes."""
+
+    main: socket.socket
+    admin: socket.socket | None
+
+
+@contextlib.contextmanager
+def listening(settings: Settings) -> Iterator[Sockets]:
+    """The sockets of these settings, closed at the end. Raises ListenFault."""
+    with contextlib.ExitStack() as stack:
+        main = stack.enter_context(bind(settings.listen, "listen"))
+        if settings.listen.path is not None:
+            stack.callback(settings.listen.path.unlink, missing_ok=True)
+        admin = None
+        if settings.admin_listen is not None:
+            admin = stack.enter_context(bind(settings.admin_listen, "admin_listen"))
+        yield Sockets(main, admin)
 
 
 def bind(listen: Listen, key: str) -> socket.socket:

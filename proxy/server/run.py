@@ -7,14 +7,14 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, cast
 
 import structlog
 import uvicorn
 
 from proxy.server.admin import admin_app
-from proxy.server.listeners import bind, shown
+from proxy.server.listeners import Sockets, shown
 from proxy.server.protocol import protocol_with
 from proxy.settings import Limits, Settings
 
@@ -70,9 +70,13 @@ def _server(app: Any, limits: Limits) -> _Server:
 
 
 @contextlib.contextmanager
-def _stopping(servers: list[_Server]) -> Iterator[None]:
+def _stopping(servers: list[_Server], lifeline: int | None) -> Iterator[None]:
     """SIGTERM and SIGINT end the servers gracefully; a second one at once."""
     loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:
+        loop.remove_reader(cast(int, lifeline))
+        stop()
 
     def stop() -> None:
         for server in servers:
@@ -82,49 +86,38 @@ def _stopping(servers: list[_Server]) -> Iterator[None]:
     signals = (signal.SIGTERM, signal.SIGINT)
     for number in signals:
         loop.add_signal_handler(number, stop)
+    if lifeline is not None:
+        loop.add_reader(lifeline, orphaned)
     try:
         yield
     finally:
+        if lifeline is not None:
+            loop.remove_reader(lifeline)
         for number in signals:
             loop.remove_signal_handler(number)
 
 
-@contextlib.asynccontextmanager
-async def _sockets(settings: Settings) -> AsyncIterator[tuple[socket.socket, socket.socket | None]]:
-    main = bind(settings.listen, "listen")
-    try:
-        admin = bind(settings.admin_listen, "admin_listen") if settings.admin_listen else None
-        try:
-            yield main, admin
-        finally:
-            if admin is not None:
-                admin.close()
-    finally:
-        main.close()
-        if settings.listen.path is not None:
-            settings.listen.path.unlink(missing_ok=True)
-
-
 async def run(
     settings: Settings,
+    sockets: Sockets,
     app: Any,
     ready: Ready,
+    *,
+    lifeline: int | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve `app` until a signal says stop. Raises ListenFault before anything is served.
+    """Serve `app` until a signal says stop, or `lifeline` (a file descriptor) ends.
 
     `ready` gives the reason why not, or None; the admin listener's `/readyz` asks it.
     """
-    async with _sockets(settings) as (main, admin):
-        servers = [_server(app, settings.limits)]
-        serving = [servers[0].serve([main])]
-        if admin is not None:
-            servers.append(_server(admin_app(ready), settings.limits))
-            serving.append(servers[1].serve([admin]))
-            _log.info("admin_listening", address=shown(admin))
-        _log.info("listening", address=shown(main), public_url=settings.public_url)
-        with _stopping(servers):
-            if on_listening is not None:
-                asyncio.get_running_loop().call_soon(on_listening, shown(main))
-            await asyncio.gather(*serving)
+    servers = [_server(app, settings.limits)]
+    serving = [servers[0].serve([sockets.main])]
+    if sockets.admin is not None:
+        servers.append(_server(admin_app(ready), settings.limits))
+        serving.append(servers[1].serve([sockets.admin]))
+    with _stopping(servers, lifeline):
+        _log.info("listening", address=shown(sockets.main), public_url=settings.public_url)
+        if on_listening is not None:
+            asyncio.get_running_loop().call_soon(on_listening, shown(sockets.main))
+        await asyncio.gather(*serving)
     _log.info("stopped")

@@ -44,7 +44,6 @@ def _dialects(settings: Settings) -> Iterator[str]:
 
 
 _UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = (
-    _simple("workers", lambda s: s.workers > 1),
     _routes,
     _simple("limits.body_bytes", lambda s: s.limits.body_bytes is not None),
     _two_factor,

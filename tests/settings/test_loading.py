@@ -268,7 +268,7 @@ def test_plain_data_makes_settings_too(tmp_path: Path) -> None:
 # What has no effect yet.
 
 UNBUILT = [
-    ("workers: 2", ["workers"]),
+    ("workers: 2", []),
     ("limits: {body_bytes: 1MiB}", ["limits.body_bytes"]),
     ("limits: {body_bytes: none}", []),
     ("fast_lane: true", []),

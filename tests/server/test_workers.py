@@ -1,0 +1,103 @@
+"""Several processes at one socket: they share sessions, die alone and stop together."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Start
+from tests.fakes import OK, Client, Origin, answering, get, until, values_of
+from tests.live import Live, config_user
+
+STEM = 16  # characters of a request id that tell one process from another
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    with Origin((answering(OK),)) as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def pair(deploy: Start, origin: Origin) -> Live:
+    return deploy(origin.url, workers=2, users=[config_user()])
+
+
+def children(process: int) -> set[int]:
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return {int(number) for number in path.read_text().split()}
+
+
+def one_client_each(live: Live, origin: Origin, cookie: str, stack: ExitStack) -> list[Client]:
+    """A kept connection to every worker; a request's id tells who took it."""
+    found: dict[bytes, Client] = {}
+    for number in range(200):
+        client, target = stack.enter_context(live.client()), f"/{cookie[-9:]}/{number}"
+        assert client.get(target, cookie, host=live.host).status == 200
+        head = next(head for head in origin.heads if f"GET {target} ".encode() in head)
+        stem = values_of(head, b"x-request-id")[0][:STEM]
+        found.setdefault(stem, client)
+        if len(found) == 2:
+            return list(found.values())
+    raise AssertionError("one worker took every connection")
+
+
+def test_no_worker_lets_a_session_through_that_another_has_ended(
+    pair: Live, origin: Origin
+) -> None:
+    """CVE-2025-29928, CVE-2024-21492: five hundred rounds of ending, then asking at once."""
+    with ExitStack() as stack:
+        clients = one_client_each(pair, origin, pair.login(), stack)
+        for number in range(500):
+            cookie = pair.login()
+            warm = [client.get("/", cookie, host=pair.host).status for client in clients]
+            ending = get("/xhr/logout", cookie, host=pair.host)
+            assert clients[number % 2].ask(ending).status == 204
+            after = [client.get("/", cookie, host=pair.host).status for client in clients]
+            assert (warm, after) == ([200, 200], [401, 401]), number
+
+
+def test_a_ban_by_command_reaches_every_worker(pair: Live, origin: Origin) -> None:
+    cookie = pair.login()
+    with ExitStack() as stack:
+        clients = one_client_each(pair, origin, cookie, stack)
+        assert pair.command("user", "ban", "alice").returncode == 0
+        assert {client.get("/", cookie, host=pair.host).status for client in clients} == {401}
+        assert pair.command("user", "unban", "alice").returncode == 0
+        assert {client.get("/", cookie, host=pair.host).status for client in clients} == {200}
+
+
+def test_a_worker_that_dies_is_replaced_and_its_sessions_live_on(pair: Live) -> None:
+    cookie = pair.login()
+    before = children(pair.pid)
+    os.kill(min(before), signal.SIGKILL)
+    until(lambda: len(children(pair.pid) - before) == 1, "for a new worker")
+    assert {pair.get("/", cookie).status for _ in range(10)} == {200}
+
+
+def test_all_workers_stop_together(deploy: Start, origin: Origin) -> None:
+    live = deploy(origin.url, workers=2)
+    workers = children(live.pid)
+    assert live.stop() == 0
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_workers_end_when_their_parent_is_killed(deploy: Start, origin: Origin) -> None:
+    live = deploy(origin.url, workers=2)
+    workers = children(live.pid)
+    live.kill()
+    until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), "for an end")
+
+
+def test_workers_that_cannot_start_end_the_command(tmp_path: Path, origin: Origin) -> None:
+    live = Live(tmp_path, origin.url, workers=2)
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "doorward.db").write_bytes(b"no database" * 100)
+    done = live.command("serve")
+    assert done.returncode == 2
+    assert "doorward.db" in done.stderr and "Traceback" not in done.stderr
