@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,6 +17,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
+from proxy.accounts import imported
 from proxy.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
 
 # OWASP's argon2id parameters at t=2. The library's own default, t=3, 64 MiB and four lanes, is made
@@ -43,11 +44,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`rehash` replaces a stored hash that we would make otherwise now; `hashes` were spent."""
+    """`rehash` replaces a stored hash that we would make otherwise now; `hashes` were spent, and
+    one of the scheme `spent`, when it was imported."""
 
     ok: bool
     rehash: str | None = field(default=None, repr=False)
     hashes: int = HASHES_PER_FAILURE
+    spent: str | None = None
 
 
 def sha256_hex(password: str) -> str:
@@ -78,21 +81,44 @@ class Passwords:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
         self._places = threading.Semaphore(threads + queue)
         self._decoy = ""
+        self._imported: dict[str, str] = {}  # scheme → a hash of it, while any user has one
+
+    def expect(self, stored: Iterable[tuple[str, str]]) -> None:
+        """Schemes of imported hashes in use, each with a hash: failures cost one of each as well,
+        or the time of the answer would tell who was imported and has not logged in since."""
+        for scheme, one in stored:
+            if scheme not in (OURS, FILE):
+                self._imported.setdefault(scheme, one)
 
     async def hash(self, password: str) -> str:
         """A hash of scheme OURS. Raises WeakPassword."""
         check_strength(password)
         return await self._run(lambda: self._make(password))
 
-    async def verify(self, stored: str, scheme: str, password: str) -> Verdict:
-        """Whether the password is the stored one. Raises InvalidCredentials when absurdly long."""
+    async def verify(
+        self, stored: str, scheme: str, password: str, *, renew: bool = True
+    ) -> Verdict:
+        """Whether the password is the stored one; without `renew` no other hash is made of it.
+
+        Raises InvalidCredentials when it is absurdly long."""
         if is_too_long(password):
             raise InvalidCredentials("too_long")
-        return await self._run(lambda: self._verify(stored, scheme, password))
+        return await self._run(lambda: self._verify(stored, scheme, password, renew))
 
-    async def waste(self, spent: int = 0) -> None:
-        """Spends what a failure costs, less the hashes spent already."""
-        await self._run(lambda: self._waste(HASHES_PER_FAILURE - spent))
+    @staticmethod
+    def takes_digests(scheme: str) -> bool:
+        """Whether the SHA-256 hex of a password is enough to verify it."""
+        return scheme in (OURS, FILE)
+
+    async def verify_digest(self, stored: str, scheme: str, digest: str) -> bool:
+        """Whether this is the lower-case SHA-256 hex of the stored password."""
+        if not self.takes_digests(scheme):
+            return False
+        return await self._run(lambda: self._matches(stored, digest))
+
+    async def waste(self, spent: int = 0, scheme: str | None = None) -> None:
+        """Spends what a failure costs, less the hashes and the imported one spent already."""
+        await self._run(lambda: self._fail(HASHES_PER_FAILURE - spent, scheme))
 
     def close(self) -> None:
         """Lets running jobs finish and drops the waiting ones."""
@@ -117,16 +143,26 @@ class Passwords:
     def _make(self, password: str) -> str:
         return self._hasher.hash(sha256_hex(password))
 
-    def _verify(self, stored: str, scheme: str, password: str) -> Verdict:
+    def _verify(self, stored: str, scheme: str, password: str, renew: bool) -> Verdict:
         tries = {OURS: [sha256_hex(password)], FILE: [sha256_hex(password), password]}
+        if scheme not in tries:
+            return self._verify_imported(stored, scheme, password, renew)
         hashes = 0
-        for form in tries.get(scheme, []):
+        for form in tries[scheme]:
             hashes += 1
             if self._matches(stored, form):
-                rehash = self._renewed(stored, scheme, password)
+                rehash = self._renewed(stored, scheme, password) if renew else None
                 return Verdict(True, rehash, hashes + (rehash is not None))
-        self._waste(HASHES_PER_FAILURE - hashes)
+        self._fail(HASHES_PER_FAILURE - hashes)
         return Verdict(False)
+
+    def _verify_imported(self, stored: str, scheme: str, password: str, renew: bool) -> Verdict:
+        self.expect([(scheme, stored)])
+        if not imported.matches(stored, scheme, password):
+            self._fail(HASHES_PER_FAILURE, scheme)
+            return Verdict(False, spent=scheme)
+        rehash = self._make(password) if renew else None
+        return Verdict(True, rehash, int(renew), scheme)
 
     def _matches(self, stored: str, form: str) -> bool:
         try:
@@ -142,6 +178,12 @@ class Passwords:
         if scheme == FILE or not self._hasher.check_needs_rehash(stored):
             return None
         return self._make(password)
+
+    def _fail(self, hashes: int, spent: str | None = None) -> None:
+        self._waste(hashes)
+        for scheme, stored in list(self._imported.items()):
+            if scheme != spent:
+                imported.matches(stored, scheme, self._decoy)
 
     def _waste(self, hashes: int) -> None:
         for _ in range(hashes):

@@ -38,6 +38,8 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.InvalidEmail: Answer(400, "invalid_email"),
     refusals.InvalidGroup: Answer(400, "invalid_group"),
     refusals.WeakPassword: Answer(400, "weak_password"),
+    refusals.InvalidHash: Answer(400, "invalid_hash"),
+    refusals.NotPermitted: Answer(401, "not_permitted"),
     refusals.SecondFactorRequired: Answer(401, "totp_required"),
     refusals.SecondFactorInvalid: Answer(401, "totp_invalid"),
     refusals.TooManyCodes: Answer(429, "totp_max_attempts"),

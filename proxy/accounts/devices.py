@@ -1,0 +1,143 @@
+"""What a User-Agent says of the device behind it. The only door to ua-parser.
+
+It believes nothing of it: a User-Agent is what a client likes to be taken for, good for a list that
+people read and for nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+REMEMBERED = 1024  # User-Agents; most people have one of a few dozen
+APP = "RC Mobile;"  # how the app of the documented API begins its own
+DESKTOP = " Electron/"
+VERSION = re.compile(r"\d+(\.\d+){0,2}")
+SMALL = re.compile(r"\b(iPad|Tablet)\b|Android(?!.*\bMobile\b)", re.IGNORECASE)
+HANDHELD = re.compile(r"\b(iPhone|iPod|Mobile|Android|Windows Phone)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """`type` is browser, mobile, tablet, mobile-app, desktop-app or other. Unknown is empty."""
+
+    type: str
+    name: str = ""
+    long_version: str = ""
+    os_name: str = ""
+    os_version: str = ""
+
+    @property
+    def version(self) -> str:
+        """The first one to three numbers of the long version."""
+        found = VERSION.search(self.long_version)
+        return "" if found is None else found[0]
+
+
+@lru_cache(REMEMBERED)
+def device(user_agent: str) -> Device:
+    """The device of this User-Agent: 0.7 ms, of the first one 120 ms."""
+    import ua_parser  # with its table; only lists of sessions want it
+
+    parsed = ua_parser.parse(user_agent)
+    agent, system = parsed.user_agent, parsed.os
+    return Device(
+        type=_type(user_agent, known=agent is not None),
+        name="" if agent is None else agent.family,
+        long_version="" if agent is None else _dotted(agent.major, agent.minor, agent.patch),
+        os_name="" if system is None else system.family,
+        os_version="" if system is None else _dotted(system.major, system.minor, system.patch),
+    )
+
+
+def _dotted(*parts: str | None) -> str:
+    return ".".join(part for part in parts if part)
+
+
+def _type(user_agent: str, known: bool) -> str:
+    if user_agent.startswith(APP):
+        return "mobile-app"
+    if DESKTOP in user_agent:
+        return "desktop-app"
+    if SMALL.search(user_agent):
+        return "tablet"
+    if HANDHELD.search(user_agent):
+        return "mobile"
+    # Every browser says so since Netscape; programs like curl do not.
+    return "browser" if known and user_agent.startswith(("Mozilla/", "Opera/")) else "other"
+
+
+# The rules of the original DatePoll web client, dialects/datepoll: the order decides, wrong as it
+# may be of today's browsers (Edge passes for Chrome), since its users know their list by them.
+# Name, what occurs in the User-Agent, what the version stands behind.
+BROWSERS = (
+    ("Opera", "OPR", ("OPR/",)),
+    ("Microsoft Edge", "Edge", ("Edge/",)),
+    ("Microsoft Internet Explorer", "MSIE", ("MSIE ",)),
+    ("Chrome", "Chrome", ("Chrome/",)),
+    ("Safari", "Safari", ("Version/", "Safari/")),
+    ("Firefox", "Firefox", ("Firefox/",)),
+    ("Microsoft Internet Explorer", "Trident/", ("rv:",)),
+)
+SYSTEMS = tuple(
+    (name, re.compile(form))
+    for name, form in (
+        ("Windows 10", r"Windows 10\.0|Windows NT 10\.0"),
+        ("Windows 8.1", r"Windows 8\.1|Windows NT 6\.3"),
+        ("Windows 8", r"Windows 8|Windows NT 6\.2"),
+        ("Windows 7", r"Windows 7|Windows NT 6\.1"),
+        ("Windows Vista", r"Windows NT 6\.0"),
+        ("Windows Server 2003", r"Windows NT 5\.2"),
+        ("Windows XP", r"Windows NT 5\.1|Windows XP"),
+        ("Windows 2000", r"Windows NT 5\.0|Windows 2000"),
+        ("Windows ME", r"Win 9x 4\.90|Windows ME"),
+        ("Windows 98", r"Windows 98|Win98"),
+        ("Windows 95", r"Windows 95|Win95|Windows_95"),
+        ("Windows NT 4.0", r"Windows NT 4\.0|WinNT4\.0|WinNT|Windows NT"),
+        ("Windows CE", r"Windows CE"),
+        ("Windows 3.11", r"Win16"),
+        ("Android", r"Android"),
+        ("Open BSD", r"OpenBSD"),
+        ("Sun OS", r"SunOS"),
+        ("Linux", r"Linux|X11"),
+        ("iOS", r"iPhone|iPad|iPod"),
+        ("Mac OS X", r"Mac OS X"),
+        ("Mac OS", r"MacPPC|MacIntel|Mac_PowerPC|Macintosh"),
+        ("QNX", r"QNX"),
+        ("UNIX", r"UNIX"),
+        ("BeOS", r"BeOS"),
+        ("OS/2", r"OS/2"),
+        (
+            "Search Bot",
+            r"nuhk|Googlebot|Yammybot|Slurp|MSNBot|Ask Jeeves/Teoma|ia_archiver",
+        ),
+    )
+)
+PHONE = re.compile(r"Mobile|mini|Fennec|Android|iPad|iPod|iPhone")
+MAJOR = re.compile(r"\d+")
+
+
+def information(user_agent: str) -> str:
+    """The sentence DatePoll's web client says of itself, as in `Chrome - 77; OS: Linux; Phone:
+    false`; for sessions that were opened without one."""
+    name, version = _browser(user_agent)
+    system = next((name for name, form in SYSTEMS if form.search(user_agent)), "-")
+    phone = "true" if PHONE.search(user_agent) else "false"
+    return f"{name} - {version}; OS: {system}; Phone: {phone}"
+
+
+def _browser(user_agent: str) -> tuple[str, str]:
+    for name, mark, places in BROWSERS:
+        if mark in user_agent:
+            return name, _major(user_agent, places)
+    return "-", "-"
+
+
+def _major(user_agent: str, places: Iterable[str]) -> str:
+    for place in places:
+        _, found, rest = user_agent.partition(place)
+        if found and (version := MAJOR.match(rest)):
+            return version[0]
+    return "-"

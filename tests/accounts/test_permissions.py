@@ -1,0 +1,34 @@
+"""Which role allows what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from proxy.accounts import permissions
+from proxy.accounts.refusals import NotPermitted
+from tests.accounts.conftest import Core
+
+ALL = {
+    "logout-device-management",
+    "view-device-management",
+    "logout-other-user",
+    "edit-other-user-totp",
+}
+
+
+async def test_an_admin_holds_exactly_four_permissions(core: Core) -> None:
+    user = await core.add()
+    assert permissions.permissions(user) == set()
+    assert permissions.permissions(replace(user, roles=("editor", "Admin"))) == set()
+    assert permissions.permissions(replace(user, roles=("admin",))) == ALL
+    assert permissions.permissions(replace(user, super_admin=True)) == ALL
+
+
+async def test_a_permission_that_lacks_is_named(core: Core) -> None:
+    user = await core.add(groups=["admin"])
+    for permission in ALL:
+        with pytest.raises(NotPermitted, match=permission):
+            permissions.require(user, permission)
+        permissions.require(replace(user, roles=("admin",)), permission)
