@@ -53,6 +53,16 @@ def normalise_address(address: str) -> str:
     return folded
 
 
+def handle_of(text: str) -> str | None:
+    """The normalised name or address, None for what can be neither."""
+    for form in (normalise, normalise_address):
+        try:
+            return form(text)
+        except (InvalidName, InvalidEmail):
+            continue
+    return None
+
+
 def _is_address(text: str) -> bool:
     return (
         len(text) <= ADDRESS_CHARACTERS and ADDRESS.fullmatch(text) is not None and _is_clean(text)

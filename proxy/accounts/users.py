@@ -10,11 +10,15 @@ from typing import Protocol
 
 from proxy.accounts import chance
 from proxy.accounts.directory import Directories
-from proxy.accounts.names import check_display_name, check_group, normalise, normalise_address
+from proxy.accounts.names import (
+    check_display_name,
+    check_group,
+    handle_of,
+    normalise,
+    normalise_address,
+)
 from proxy.accounts.passwords import OURS, Passwords
 from proxy.accounts.refusals import (
-    InvalidEmail,
-    InvalidName,
     NameTaken,
     ReadOnlyUser,
     UserNotFound,
@@ -131,7 +135,7 @@ class Users:
 
     async def credential(self, handle: str) -> Credential | None:
         """Who this name or verified address leads to, with the stored hash; None when nobody."""
-        key = _handle(handle)
+        key = handle_of(handle)
         if key is None:
             return None
         if (found := self._directories.by_handle(key)) is None:
@@ -146,7 +150,7 @@ class Users:
             return credential.user
         # A user gone from its directory still has a row, with bans, that can be seen and deleted.
         for directory in self._directories:
-            key = _handle(name) or ""
+            key = handle_of(name) or ""
             if (user := await self._store.by_name(directory.source, key)) is not None:
                 return self._directories.complete(user)
         raise UserNotFound(f"There is no user named {name if name.isprintable() else ascii(name)}.")
@@ -215,16 +219,6 @@ class Users:
         if user.source != DATABASE:
             raise ReadOnlyUser
         return user
-
-
-def _handle(text: str) -> str | None:
-    """The normalised name or address, None for what can be neither."""
-    for form in (normalise, normalise_address):
-        try:
-            return form(text)
-        except (InvalidName, InvalidEmail):
-            continue
-    return None
 
 
 def _collision(source: str, taken: Sequence[str]) -> str:

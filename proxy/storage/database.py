@@ -7,12 +7,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.settings import Settings
+from proxy.storage.attempts import AttemptRows
 from proxy.storage.engine import Engine, postgresql_engine, sqlite_engine
 from proxy.storage.fault import StorageFault
 from proxy.storage.feed import FeedRows
 from proxy.storage.marker import Marker
 from proxy.storage.schema import migrate
 from proxy.storage.sessions import SessionRows
+from proxy.storage.trail import Tell, TrailRows
 from proxy.storage.users import UserRows
 
 SQLITE = "sqlite"
@@ -30,20 +32,23 @@ class Database:
     users: UserRows
     sessions: SessionRows
     feed: FeedRows
+    attempts: AttemptRows
+    trail: TrailRows
 
     async def close(self) -> None:
         await self.engine.close()
         self.marker.close()
 
 
-async def open_database(settings: Settings, now: float) -> Database:
+async def open_database(settings: Settings, now: float, tell: Tell | None = None) -> Database:
     """The database of these settings, its tables made or brought to this release under a lock.
+    `tell` hears of every audit record that is written through it.
 
     Raises StorageFault."""
-    return await open_storage(settings.storage, settings.data_dir)
+    return await open_storage(settings.storage, settings.data_dir, tell)
 
 
-async def open_storage(storage: str, data_dir: Path) -> Database:
+async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -> Database:
     """As `open_database`, for the two settings that matter to it."""
     path = data_dir / DATABASE_FILE
     engine = sqlite_engine(path) if storage == SQLITE else postgresql_engine(storage)
@@ -55,8 +60,17 @@ async def open_storage(storage: str, data_dir: Path) -> Database:
     except BaseException:
         await engine.close()
         raise
-    feed = FeedRows(engine, marker)
-    return Database(engine, marker, UserRows(engine, feed), SessionRows(engine, feed), feed)
+    trail = TrailRows(engine, tell)
+    feed = FeedRows(engine, marker, trail)
+    return Database(
+        engine,
+        marker,
+        UserRows(engine, feed),
+        SessionRows(engine, feed),
+        feed,
+        AttemptRows(engine, trail),
+        trail,
+    )
 
 
 def _make_directory(data_dir: Path) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,18 @@ class Engine:
         from sqlalchemy.dialects import postgresql  # 40 ms that SQLite's users need not wait
 
         return postgresql.insert(table).on_conflict_do_nothing()
+
+    def insert_or_update(
+        self, table: Table, values: Mapping[str, object], **changed: object
+    ) -> Insert:
+        """An INSERT of one row; where its key is there already, that row is changed instead."""
+        if self.is_sqlite:
+            new = sqlite.insert(table).values(values)
+            return new.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
+        from sqlalchemy.dialects import postgresql
+
+        other = postgresql.insert(table).values(values)
+        return other.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
 
     async def use_wal(self) -> None:
         """Lets readers of SQLite go on while somebody writes; the file remembers it.

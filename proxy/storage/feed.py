@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from proxy.accounts.audit import Event
 from proxy.accounts.feed import News
 from proxy.accounts.refusals import StorageUnavailable
 from proxy.storage.engine import Engine
 from proxy.storage.marker import Marker
 from proxy.storage.tables import feed, feed_counter
+from proxy.storage.trail import TrailRows
 
 KEPT_S = 3600.0  # far longer than any worker can be behind and still be believed (a second or so)
 
@@ -28,6 +30,12 @@ class Change:
     connection: AsyncConnection
     sessions: set[int] = field(default_factory=set)
     users: set[int] = field(default_factory=set)
+    events: list[Event] = field(default_factory=list)
+
+    def record(self, event: Event | None) -> None:
+        """Has the event written down in this transaction."""
+        if event is not None:
+            self.events.append(event)
 
     def rows(self, now: float) -> Iterable[dict[str, float | None]]:
         for session in self.sessions:
@@ -39,10 +47,11 @@ class Change:
 class FeedRows:
     """Fills `proxy.accounts.feed.Feed`."""
 
-    __slots__ = ("_engine", "_marker", "marker")
+    __slots__ = ("_engine", "_marker", "_trail", "marker")
 
-    def __init__(self, engine: Engine, marker: Marker) -> None:
+    def __init__(self, engine: Engine, marker: Marker, trail: TrailRows) -> None:
         self._engine = engine
+        self._trail = trail
         self._marker = marker
         self.marker = marker.read  # bound here: it is called on every request
 
@@ -68,7 +77,8 @@ class FeedRows:
 
     @asynccontextmanager
     async def changing(self, now: float) -> AsyncIterator[Change]:
-        """A transaction whose news are written with it, and marked before this returns.
+        """A transaction whose news and events are written with it, the news marked before this
+        returns.
 
         Raises StorageUnavailable."""
         async with self._engine.writing() as connection:
@@ -77,6 +87,8 @@ class FeedRows:
             rows = list(change.rows(now))
             if rows:
                 await _announce(connection, rows, now)
+            records = await self._trail.write(connection, change.events)
+        self._trail.tell(records)
         if rows:
             await self._mark()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import BindParameter, bindparam, case, insert, select, update
+from sqlalchemy import BindParameter, bindparam, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.accounts.sessions import Session
+from proxy.accounts.sessions import FULL, Session
 from proxy.storage import rows
 from proxy.storage.engine import Engine
 from proxy.storage.feed import Change, FeedRows
@@ -18,7 +18,12 @@ from proxy.storage.tables import sessions, users
 JOINED = select(*rows.SESSION_COLUMNS, *rows.USER_COLUMNS).join(
     users, users.c.number == sessions.c.user_number
 )
-BY_DIGEST = JOINED.where(sessions.c.token_digest == bindparam("digest"))
+BY_DIGEST = JOINED.add_columns(sessions.c.token_digest).where(
+    or_(
+        sessions.c.token_digest == bindparam("digest"),
+        sessions.c.previous_digest == bindparam("digest"),
+    )
+)
 
 
 class SessionRows:
@@ -50,7 +55,57 @@ class SessionRows:
     async def by_digest(self, digest: bytes) -> Session | None:
         async with self._engine.reading() as connection:
             row = (await connection.execute(BY_DIGEST, {"digest": digest})).one_or_none()
-        return None if row is None else rows.session(row)
+        if row is None:
+            return None
+        session = rows.session(row)
+        if row.token_digest != digest:  # the token from before the last rise: known, and dead
+            session.ended_at = session.second_factor_at or session.created_at
+        return session
+
+    async def rise(
+        self, session: Session, digest: bytes, method: str, now: float
+    ) -> Session | None:
+        c = sessions.c
+        async with self._feed.changing(now) as change:
+            if not await _hold_user(change.connection, session):
+                return None
+            risen = await change.connection.execute(
+                update(sessions)
+                .where(c.number == session.number, c.level == session.level, c.ended_at.is_(None))
+                .values(
+                    level=FULL,
+                    method=method,
+                    previous_digest=c.token_digest,
+                    token_digest=digest,
+                    second_factor_at=now,
+                    last_used_at=now,
+                )
+            )
+            if not risen.rowcount:
+                return None
+            change.sessions.add(session.number)
+        return replace(
+            session, level=FULL, method=method, second_factor_at=now, last_used_at=now, derived={}
+        )
+
+    async def trust(
+        self,
+        number: int,
+        at: float | None,
+        until: float | None,
+        fingerprint: str | None,
+        now: float,
+    ) -> bool:
+        query = update(sessions).where(sessions.c.number == number, sessions.c.ended_at.is_(None))
+        values = {
+            "second_factor_at": at,
+            "trusted_until": until,
+            "trusted_fingerprint": fingerprint,
+        }
+        async with self._feed.changing(now) as change:
+            changed = (await change.connection.execute(query.values(**values))).rowcount > 0
+            change.sessions.add(number)
+        return changed
 
     async def end(self, number: int, now: float, by: str) -> bool:
         async with self._feed.changing(now) as change:

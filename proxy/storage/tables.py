@@ -78,6 +78,7 @@ sessions = Table(
     Column("user_number", ForeignKey("users.number", ondelete="CASCADE"), nullable=False),
     Column("iat", BigInteger, nullable=False),
     Column("token_digest", LargeBinary(32), nullable=False, unique=True),
+    Column("previous_digest", LargeBinary(32), unique=True),
     Column("refresh_digest", LargeBinary(32), unique=True),
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double, nullable=False),
@@ -100,6 +101,39 @@ sessions = Table(
     sqlite_autoincrement=True,
 )
 
+# Second factors. Secrets are encrypted with a key that is not in here, and codes are digested with
+# one of the user's own that is encrypted likewise. `failures` counts wrong codes of every kind.
+factors = Table(
+    "factors",
+    metadata,
+    Column("user_number", ForeignKey("users.number", ondelete="CASCADE"), primary_key=True),
+    Column("code_key", LargeBinary, nullable=False),
+    Column("totp_secret", LargeBinary),
+    Column("totp_step", BigInteger),
+    Column("email", Boolean, nullable=False),
+    Column("code_digest", LargeBinary(32)),
+    Column("code_expires", Double),
+    Column("failures", Integer, nullable=False),
+    Column("locked_until", Double),
+)
+
+# Those not used yet.
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("user_number", ForeignKey("users.number", ondelete="CASCADE"), primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+)
+
+# Secrets shown in a session and not confirmed yet: the last of each.
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("session_number", ForeignKey("sessions.number", ondelete="CASCADE"), primary_key=True),
+    Column("totp_secret", LargeBinary, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
 # What running workers have to hear of. A row names a session or a user.
 feed = Table(
     "feed",
@@ -119,4 +153,48 @@ feed_counter = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
     Column("purged", BigInteger, nullable=False),
+)
+
+# What attempts at passwords are counted on: a network, or a user or name from a network. A lock
+# that is over leaves its end here, so that what led to it does not count again.
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("network", Text, nullable=False),
+    Column("user_number", Integer),
+    Column("touched_at", Double, nullable=False),
+    Column("locked_until", Double, nullable=False),
+    Column("locked_by", String(17), nullable=False),
+    Index(None, "user_number"),
+    Index(None, "touched_at"),
+)
+
+# An attempt has a row for each budget it is counted on.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("attempt", String(17), primary_key=True),
+    Column("budget", Text, primary_key=True),
+    Column("at", Double, nullable=False),
+    Index(None, "budget", "at"),
+    Index(None, "at"),
+)
+
+# The audit trail. Rows are added, never changed; names are copied, so that they outlive the user.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("session", String(17), nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Index(None, "at"),
+    sqlite_autoincrement=True,
 )

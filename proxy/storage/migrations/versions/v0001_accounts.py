@@ -1,4 +1,4 @@
-"""Users, sessions and the revocation feed."""
+"""Users, sessions, the revocation feed, attempts at passwords and the audit trail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ def upgrade() -> None:
     """Makes the tables of the first release."""
     _users()
     _sessions()
+    _factors()
     _feed()
+    _attempts()
+    _audit()
 
 
 def _users() -> None:
@@ -61,6 +64,7 @@ def _sessions() -> None:
         sa.Column("user_number", sa.Integer, nullable=False),
         sa.Column("iat", sa.BigInteger, nullable=False),
         sa.Column("token_digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("previous_digest", sa.LargeBinary(32)),
         sa.Column("refresh_digest", sa.LargeBinary(32)),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("last_used_at", sa.Double, nullable=False),
@@ -81,6 +85,7 @@ def _sessions() -> None:
         sa.PrimaryKeyConstraint("number", name="pk_sessions"),
         sa.UniqueConstraint("id", name="uq_sessions_id"),
         sa.UniqueConstraint("token_digest", name="uq_sessions_token_digest"),
+        sa.UniqueConstraint("previous_digest", name="uq_sessions_previous_digest"),
         sa.UniqueConstraint("refresh_digest", name="uq_sessions_refresh_digest"),
         sa.UniqueConstraint("user_number", "iat", name="uq_sessions_user_number_iat"),
         sa.ForeignKeyConstraint(
@@ -89,6 +94,45 @@ def _sessions() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+
+
+def _factors() -> None:
+    op.create_table(
+        "factors",
+        sa.Column("user_number", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("code_key", sa.LargeBinary, nullable=False),
+        sa.Column("totp_secret", sa.LargeBinary),
+        sa.Column("totp_step", sa.BigInteger),
+        sa.Column("email", sa.Boolean, nullable=False),
+        sa.Column("code_digest", sa.LargeBinary(32)),
+        sa.Column("code_expires", sa.Double),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("locked_until", sa.Double),
+        sa.PrimaryKeyConstraint("user_number", name="pk_factors"),
+        _of("factors", "user_number", "users.number"),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("user_number", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("digest", sa.LargeBinary(32), nullable=False),
+        sa.PrimaryKeyConstraint("user_number", "digest", name="pk_recovery_codes"),
+        _of("recovery_codes", "user_number", "users.number"),
+    )
+    op.create_table(
+        "enrolments",
+        sa.Column("session_number", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("totp_secret", sa.LargeBinary, nullable=False),
+        sa.Column("expires_at", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("session_number", name="pk_enrolments"),
+        _of("enrolments", "session_number", "sessions.number"),
+    )
+
+
+def _of(table: str, column: str, whose: str) -> sa.ForeignKeyConstraint:
+    """Gone with what it hangs on."""
+    return sa.ForeignKeyConstraint(
+        [column], [whose], name=f"fk_{table}_{column}", ondelete="CASCADE"
+    )
 
 
 def _feed() -> None:
@@ -109,3 +153,46 @@ def _feed() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_feed_counter"),
     )
     op.bulk_insert(counter, [{"id": 1, "number": 0, "purged": 0}])
+
+
+def _attempts() -> None:
+    op.create_table(
+        "budgets",
+        sa.Column("budget", sa.Text, nullable=False),
+        sa.Column("network", sa.Text, nullable=False),
+        sa.Column("user_number", sa.Integer),
+        sa.Column("touched_at", sa.Double, nullable=False),
+        sa.Column("locked_until", sa.Double, nullable=False),
+        sa.Column("locked_by", sa.String(17), nullable=False),
+        sa.PrimaryKeyConstraint("budget", name="pk_budgets"),
+    )
+    op.create_index("ix_budgets_user_number", "budgets", ["user_number"])
+    op.create_index("ix_budgets_touched_at", "budgets", ["touched_at"])
+    op.create_table(
+        "attempts",
+        sa.Column("attempt", sa.String(17), nullable=False),
+        sa.Column("budget", sa.Text, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+        sa.PrimaryKeyConstraint("attempt", "budget", name="pk_attempts"),
+    )
+    op.create_index("ix_attempts_budget_at", "attempts", ["budget", "at"])
+    op.create_index("ix_attempts_at", "attempts", ["at"])
+
+
+def _audit() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("address", sa.Text, nullable=False),
+        sa.Column("session", sa.String(17), nullable=False),
+        sa.Column("request_id", sa.Text, nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("detail", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_audit"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_audit_at", "audit", ["at"])
