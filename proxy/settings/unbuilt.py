@@ -25,8 +25,6 @@ def _routes(settings: Settings) -> Iterator[str]:
     for number, route in enumerate(settings.routes):
         if len(route.upstream) > 1:
             yield f"routes[{number}].upstream (more than one)"
-        if any(upstream.scheme == "https" for upstream in route.upstream):
-            yield f"routes[{number}].upstream (https)"
 
 
 def _two_factor(settings: Settings) -> Iterator[str]:

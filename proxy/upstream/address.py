@@ -5,8 +5,10 @@ Must not know what is said over the connection.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from proxy.settings import Upstream
@@ -17,44 +19,53 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A place to connect to: `host` and `port`, or the `path` of a unix socket."""
+    """A place to connect to: `host` and `port`, over TLS or not, or the `path` of a unix socket."""
 
     host: str | None = None
     port: int | None = None
     path: str | None = None
+    tls: bool = False
 
     @classmethod
     def of(cls, upstream: Upstream) -> "Address":
         """The address of a configured upstream."""
         if upstream.scheme == "unix":
             return cls(path=str(upstream.path))
-        return cls(host=upstream.host, port=upstream.port)
+        return cls(host=upstream.host, port=upstream.port, tls=upstream.scheme == "https")
 
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        return (
-            f"http://[{self.host}]:{self.port}"
-            if ":" in str(self.host)
-            else (f"http://{self.host}:{self.port}")
-        )
+        host = f"[{self.host}]" if ":" in str(self.host) else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     async def open(self, make: Callable[[], P], timeout_s: float) -> P:
         """A connected protocol. Raises ConnectFailed or ConnectTimeout; nothing was sent then."""
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_s):
-                if self.path is not None:
-                    _, protocol = await loop.create_unix_connection(make, self.path)
-                else:
-                    assert self.host is not None and self.port is not None
-                    transport, protocol = await loop.create_connection(make, self.host, self.port)
-                    _send_at_once(transport)
+                return await self._open(make)
         except TimeoutError:
             raise ConnectTimeout(f"no connection to {self} within {timeout_s:g} s") from None
-        except OSError as fault:
+        except OSError as fault:  # a certificate that cannot be trusted is one, too
             raise ConnectFailed(f"no connection to {self}: {fault.strerror or fault}") from None
+
+    async def _open(self, make: Callable[[], P]) -> P:
+        loop = asyncio.get_running_loop()
+        if self.path is not None:
+            return (await loop.create_unix_connection(make, self.path))[1]
+        assert self.host is not None and self.port is not None
+        context = _trusting_the_system() if self.tls else None
+        transport, protocol = await loop.create_connection(
+            make, self.host, self.port, ssl=context, server_hostname=self.host if context else None
+        )
+        _send_at_once(transport)
         return protocol
+
+
+@cache
+def _trusting_the_system() -> ssl.SSLContext:
+    """Certificates are verified, names too, against the system's authorities."""
+    return ssl.create_default_context()
 
 
 def _send_at_once(transport: asyncio.BaseTransport) -> None:
