@@ -183,7 +183,7 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
         case Fate.AUTHORIZATION:
             found.authorizations.append(value)
         case Fate.CONTENT_LENGTH:
-            if not value.isdigit() or found.content_length not in (None, value):
+            if not value.isdigit() or len(value) > 18 or found.content_length not in (None, value):
                 raise BadHeaders("conflicting or malformed Content-Length")  # RFC 9112 6.3
             found.content_length = value
         case Fate.TRANSFER_ENCODING:

@@ -89,7 +89,7 @@ def ours_of(routes: Iterable[Route]) -> Callable[[bytes], bool]:
 async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:
     """The whole body. Raises BodyTooLarge before more than `limit` bytes are kept."""
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
         raise BodyTooLarge
     kept = bytearray()
     async for chunk in request.stream():
