@@ -51,11 +51,13 @@ class Front:
         """The answer to a GET with these headers beside its Host."""
         return await ask(self.app, scope(target, [*HOST, *headers], **more))
 
-    async def opened(self, name: str = "alice", **more: Any) -> Opened:
+    async def opened(self, username: str = "alice", **more: Any) -> Opened:
         """A new session of a user, who is made when there is none yet."""
         users = self.accounts.users
         known = {user.username: user for user in await users.list()}
-        user = known.get(name) or await users.add(name, "correct horse", now=self.clock(), **more)
+        user = known.get(username) or await users.add(
+            username, "correct horse", now=self.clock(), **more
+        )
         client = ClientInfo("192.0.2.7", "elsewhere")
         return await self.accounts.sessions.open(
             user, client=client, kind="page", lifetimes=LIFETIMES, remember=False, now=self.clock()

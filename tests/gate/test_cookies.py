@@ -162,7 +162,7 @@ def test_the_line_that_sets_it() -> None:
 def test_lines_that_end_it_name_the_host_and_its_parents(host: str, domains: list[bytes]) -> None:
     lines = [line for _, line in PLAIN.expire_lines(host)]
     assert [
-        l.partition(b"Domain=")[2].partition(b";")[0] for l in lines if b"Domain" in l
+        line.partition(b"Domain=")[2].partition(b";")[0] for line in lines if b"Domain" in line
     ] == domains
 
 

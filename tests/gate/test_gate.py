@@ -1,0 +1,167 @@
+"""The gate as a whole: whatever breaks on the way to a decision ends as nobody (promise 1)."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from proxy.accounts.live import CONFIRMATION_S
+from proxy.gate.gate import Gate
+from proxy.gate.identify import Identify
+from tests.fakes import OK, Origin, answering, scope, values_of
+from tests.gate.conftest import Build, Front
+
+
+def break_storage(front: Front, folder: Any) -> None:
+    """From here on no query succeeds."""
+    with closing(sqlite3.connect(folder / "doorward.db")) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for (name,) in tables.fetchall():
+            if not name.startswith("sqlite_"):
+                connection.execute(f'ALTER TABLE "{name}" RENAME TO "gone_{name}"')
+    front.clock.now += CONFIRMATION_S
+
+
+async def test_when_storage_is_silent_nobody_is_somebody(front: Front, tmp_path: Any) -> None:
+    session = front.cookie(await front.opened())
+    assert (await front.get("/", session)).status == 200
+    break_storage(front, tmp_path)
+    assert (await front.get("/", session)).status == 401
+    assert (await front.get("/public/", session)).status == 200
+    assert values_of(front.origin.heads[-1], b"remote-user") == []
+
+
+@pytest.mark.parametrize("step", ["peek", "ask", "carried"])
+async def test_an_error_while_identifying_forwards_nothing(
+    front: Front, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """CVE-2021-32637, CVE-2024-47070, CVE-2026-25748: an error on the way that counted as yes."""
+
+    def fail(*anything: object) -> None:
+        raise ZeroDivisionError
+
+    session = front.cookie(await front.opened())
+    monkeypatch.setattr(Identify, step, fail)
+    for path in ("/", "/public/"):
+        answer = await front.get(path, session)
+        assert answer.status == 500
+        assert b"ZeroDivisionError" not in answer.body
+    assert front.origin.heads == []
+
+
+async def test_an_error_while_judging_forwards_nothing(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*anything: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(Gate, "_judge", fail)
+    assert (await front.get("/public/")).status == 500
+    assert front.origin.heads == []
+
+
+async def test_a_websocket_is_not_let_in_by_a_way_around(front: Front) -> None:
+    """CVE-2024-28179: the WebSocket path had no auth check."""
+    said: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    websocket = scope("/public/") | {"type": "websocket", "scheme": "ws"}
+    await front.app(websocket, receive, send)
+    assert [message["type"] for message in said] == ["websocket.close"]
+    assert front.origin.wires == []
+
+
+async def test_concurrent_requests_keep_their_own_users(front: Front) -> None:
+    """CVE-2026-33544, CVE-2026-71326: state shared between concurrent requests."""
+    names = [f"user{number}" for number in range(5)]
+    cookies = {name: front.cookie(await front.opened(name)) for name in names}
+
+    async def one(name: str) -> None:
+        assert (await front.get(f"/{name}", cookies[name])).status == 200
+
+    await asyncio.gather(*(one(name) for name in names * 10))
+    assert len(front.origin.heads) == 50
+    for head in front.origin.heads:
+        assert values_of(head, b"remote-user") == [head.split(b" ")[1][1:]]
+
+
+async def test_the_request_goes_on_as_it_came(front: Front) -> None:
+    headers = [
+        (b"accept", b"*/*"),
+        (b"x-twice", b"1"),
+        (b"cookie", b"a=1"),
+        (b"x-twice", b"2"),
+        (b"x-bytes", b"\xff\xfe"),
+        (b"user-agent", b"test"),
+        (b"expect", b"100-continue"),
+    ]
+    assert (await front.get("/public/x?y", *headers, method="DELETE")).status == 200
+    head = front.origin.heads[0]
+    assert head.startswith(b"DELETE /public/x?y HTTP/1.1\r\nhost: app.test\r\n")
+    assert values_of(head, b"x-twice") == [b"1", b"2"]
+    assert values_of(head, b"x-bytes") == [b"\xff\xfe"]
+    assert values_of(head, b"expect") == []
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.1", "192.0.2.1"])
+async def test_a_trusted_chain_is_carried_on_and_a_strangers_is_not(
+    fronts: Build, peer: str
+) -> None:
+    """CVE-2026-35051, CVE-2026-54764: -Port and -Prefix that were not rebuilt."""
+    front = await fronts(trusted_proxies=["10.0.0.0/8"], access={"default": "public"})
+    said = {
+        b"x-forwarded-for": b"203.0.113.9",
+        b"x-forwarded-proto": b"https",
+        b"x-forwarded-host": b"wiki.test:444",
+        b"x-forwarded-port": b"444",
+        b"x-forwarded-prefix": b"/wiki",
+        b"x-request-id": b"abc",
+    }
+    assert (await front.get("/", *said.items(), peer=peer)).status == 200
+    head = front.origin.heads[0]
+    got = {name: values_of(head, name) for name in said}
+    if peer == "10.0.0.1":
+        said[b"x-forwarded-for"] = b"203.0.113.9, 10.0.0.1"
+        assert got == {name: [value] for name, value in said.items()}
+        assert values_of(head, b"x-real-ip") == [b"203.0.113.9"]
+    else:
+        assert got[b"x-forwarded-for"] == [b"192.0.2.1"]
+        assert got[b"x-forwarded-proto"] == [b"http"]
+        assert got[b"x-forwarded-host"] == [b"app.test"]
+        assert got[b"x-forwarded-port"] == [b"80"]
+        assert got[b"x-forwarded-prefix"] == []
+        assert got[b"x-request-id"] != [b"abc"]
+
+
+async def test_an_answers_cookies_pass_and_ours_does_not(fronts: Build) -> None:
+    answer = OK.replace(
+        b"OK\r\n", b"OK\r\nSet-Cookie: doorward=evil\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
+    )
+    with Origin((answering(answer),)) as origin:
+        front = await fronts(routes=[{"upstream": origin.url}], access={"default": "public"})
+        got = await front.get("/")
+    assert got.values(b"set-cookie") == [b"a=1", b"b=2"]
+    assert len(got.values(b"date")) == 1
+
+
+async def test_nothing_logged_holds_a_token(
+    front: Front, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """CVE-2022-23469, CVE-2022-24757: credentials in logs."""
+    opened = await front.opened()
+    for headers in ([front.cookie(opened)], [(b"authorization", opened.token.encode())]):
+        await front.get("/x" * 5000, *headers)
+        await front.get("/../", *headers)
+    front.origin.__exit__(None)
+    await front.get("/", front.cookie(opened))
+    captured = capsys.readouterr()
+    assert opened.token not in captured.out + captured.err + caplog.text
