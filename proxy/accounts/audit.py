@@ -27,6 +27,7 @@ class Kind(StrEnum):
     """What happened. The words are part of the record's format."""
 
     LOGIN = "login"
+    LOGIN_PENDING = "login_pending"  # the password was right, the second factor is due
     LOGIN_FAILED = "login_failed"
     LOCKED_OUT = "locked_out"
     UNLOCKED = "unlocked"
@@ -128,7 +129,7 @@ def event(
     kind: Kind,
     now: float,
     *,
-    subject: User | None = None,
+    subject: User | str | None = None,
     actor: User | None = None,
     session: Session | None = None,
     client: ClientInfo | None = None,
@@ -145,11 +146,12 @@ def event(
         acts = session.user.username
     if subject is None and session is not None:
         subject = session.user
+    name = subject if isinstance(subject, str) else "" if subject is None else subject.username
     return Event(
         at=now,
         kind=kind,
         actor=acts,
-        subject="" if subject is None else subject.username,
+        subject=name,
         address=origin.address if client is None else client.address,
         session="" if session is None else session.id,
         request_id=origin.request_id,

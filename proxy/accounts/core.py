@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from proxy.accounts.audit import Trail
 from proxy.accounts.directory import Directories, Directory, Entry
 from proxy.accounts.feed import Feed, News
 from proxy.accounts.logins import Logins
 from proxy.accounts.passwords import Passwords
+from proxy.accounts.regulation import AttemptStore, Regulation
 from proxy.accounts.sessions import Sessions, SessionStore
 from proxy.accounts.tokens import Tokens
 from proxy.accounts.users import Users, UserStore
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accounts",
+    "AttemptStore",
     "Directories",
     "Directory",
     "Entry",
     "Feed",
     "News",
     "SessionStore",
+    "Trail",
     "UserStore",
 ]
 
@@ -39,3 +43,5 @@ class Accounts:
     passwords: Passwords
     tokens: Tokens
     live: Live
+    regulation: Regulation
+    trail: Trail

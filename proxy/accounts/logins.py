@@ -5,22 +5,44 @@ It knows no form and no cookie. Whatever goes wrong on the way ends as a refusal
 
 from __future__ import annotations
 
-from proxy.accounts.passwords import Passwords
-from proxy.accounts.refusals import InvalidCredentials, PasswordChangeRequired, UserBanned
+from proxy.accounts.audit import REFUSED, Event, Kind, Trail, event
+from proxy.accounts.passwords import Passwords, is_too_long
+from proxy.accounts.refusals import (
+    InvalidCredentials,
+    LockedOut,
+    Overloaded,
+    PasswordChangeRequired,
+    Refusal,
+    StorageUnavailable,
+    UserBanned,
+)
+from proxy.accounts.regulation import USER, Attempt, Regulation
 from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Session, Sessions
-from proxy.accounts.user import User
+from proxy.accounts.user import Credential, User
 from proxy.accounts.users import Users
+
+# The password was not looked at: neither a failure nor an attempt.
+NOT_JUDGED = (Overloaded, StorageUnavailable)
 
 
 class Logins:
     """Nothing about one login is kept on this object (CVE-2026-33544)."""
 
-    __slots__ = ("_passwords", "_sessions", "_users")
+    __slots__ = ("_passwords", "_regulation", "_sessions", "_trail", "_users")
 
-    def __init__(self, users: Users, sessions: Sessions, passwords: Passwords) -> None:
+    def __init__(
+        self,
+        users: Users,
+        sessions: Sessions,
+        passwords: Passwords,
+        regulation: Regulation,
+        trail: Trail,
+    ) -> None:
         self._users = users
         self._sessions = sessions
         self._passwords = passwords
+        self._regulation = regulation
+        self._trail = trail
 
     async def login(
         self,
@@ -37,27 +59,52 @@ class Logins:
     ) -> Opened:
         """Opens a session with a new token and ends `replaces`.
 
-        Raises InvalidCredentials, UserBanned, PasswordChangeRequired, Overloaded,
-        StorageUnavailable.
+        Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired, Overloaded,
+        StorageUnavailable, the last also when the record of it could not be kept.
         """
-        user = await self._verified(name, password)
-        return await self._sessions.open(
-            user,
-            client=client,
-            kind=kind,
-            lifetimes=lifetimes,
-            remember=remember,
-            now=now,
-            information=information,
-            replaces=replaces,
-        )
-
-    async def _verified(self, name: str, password: str) -> User:
-        """The user whose password this is, allowed to log in.
-
-        Every failure costs HASHES_PER_FAILURE hashes, whichever it is. This is where a limit on
-        attempts belongs: asked before the look-up, told after the verdict."""
         credential = await self._users.credential(name)
+        known = None if credential is None else credential.user
+        attempt: Attempt | None = None
+        try:
+            attempt = await self._begin(name, known, client, now)
+            user = await self._verified(credential, password)
+            await self._regulation.passed(attempt)
+            attempt = None
+            _check_allowed(user)
+            return await self._sessions.open(
+                user,
+                client=client,
+                kind=kind,
+                lifetimes=lifetimes,
+                remember=remember,
+                now=now,
+                information=information,
+                replaces=replaces,
+            )
+        except NOT_JUDGED:
+            await self._regulation.withdraw(attempt)
+            raise
+        except Refusal as refusal:
+            await self._write_down(refusal, known, attempt, client, now)
+            raise
+
+    async def _begin(
+        self, name: str, user: User | None, client: ClientInfo, now: float
+    ) -> Attempt | None:
+        """Raises LockedOut, after the time that a wrong password takes."""
+        try:
+            return await self._regulation.begin(name, user, client.address, now)
+        except LockedOut:
+            await self._passwords.waste()
+            raise
+
+    async def _verified(self, credential: Credential | None, password: str) -> User:
+        """The user whose password this is. Raises InvalidCredentials.
+
+        Every failure costs HASHES_PER_FAILURE hashes, whichever it is; absurdly long passwords
+        cost none, whoever they are for."""
+        if is_too_long(password):
+            raise InvalidCredentials("too_long")
         if credential is None:
             await self._passwords.waste()
             raise InvalidCredentials("unknown")
@@ -66,14 +113,36 @@ class Logins:
         )
         if not verdict.ok:
             raise InvalidCredentials("password")
-        user = credential.user
-        if not user.active:
+        if not credential.user.active:
             await self._passwords.waste(verdict.hashes)
             raise InvalidCredentials("disabled")
         if verdict.rehash is not None:
             await self._users.rehash(credential, verdict.rehash)
-        if user.banned:
-            raise UserBanned
-        if user.must_change_password:
-            raise PasswordChangeRequired(user)
-        return user
+        return credential.user
+
+    async def _write_down(
+        self,
+        refusal: Refusal,
+        user: User | None,
+        attempt: Attempt | None,
+        client: ClientInfo,
+        now: float,
+    ) -> None:
+        """One record of the failure, one more of each budget that it emptied."""
+        reason = getattr(refusal, "reason", refusal.code)
+        await self._trail.record(_refused(Kind.LOGIN_FAILED, now, user, client, reason))
+        for scope in () if attempt is None else attempt.exhausted:
+            whom = user if scope == USER else None
+            await self._trail.record(_refused(Kind.LOCKED_OUT, now, whom, client, scope))
+
+
+def _check_allowed(user: User) -> None:
+    """Raises UserBanned, PasswordChangeRequired."""
+    if user.banned:
+        raise UserBanned
+    if user.must_change_password:
+        raise PasswordChangeRequired(user)
+
+
+def _refused(kind: Kind, now: float, user: User | None, client: ClientInfo, detail: str) -> Event:
+    return event(kind, now, subject=user, client=client, outcome=REFUSED, detail=detail)

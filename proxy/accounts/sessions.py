@@ -10,10 +10,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.accounts import chance
+from proxy.accounts.audit import Event, Kind, event
 from proxy.accounts.directory import Directories
-from proxy.accounts.refusals import InvalidCredentials
+from proxy.accounts.refusals import InvalidCredentials, SessionNotFound
 from proxy.accounts.tokens import Tokens
 from proxy.accounts.user import User
+
+FULL = "full"
+PENDING = "pending"  # the second factor is due: it opens its own endpoint and logout
+PENDING_S = 300.0  # from the password to the code
 
 USER_AGENT_CHARACTERS = 512  # what is kept of it; browsers send about 120
 
@@ -63,7 +68,7 @@ class Session:
     user_agent: str
     information: str
     kind: str
-    level: str  # full, or pending: opens only its own endpoint and logout
+    level: str  # FULL or PENDING
     second_factor_at: float | None = None
     method: str = "password"
     trusted_until: float | None = None
@@ -72,7 +77,10 @@ class Session:
     derived: dict[object, object] = field(default_factory=dict)
 
     def ends_at(self) -> float:
-        """When it is over unless it is used before."""
+        """When it is over unless it is used before. A pending one has the full one's end stored,
+        which counts from the moment it is full."""
+        if self.level != FULL:
+            return min(self.expires_at, self.created_at + PENDING_S)
         if self.idle_timeout_s is None:
             return self.expires_at
         return min(self.expires_at, self.last_used_at + self.idle_timeout_s)
@@ -102,20 +110,46 @@ class SessionStore(Protocol):
     """Every method raises StorageUnavailable."""
 
     async def insert(
-        self, draft: Session, digest: bytes, *, replaces: int | None = None
+        self,
+        draft: Session,
+        digest: bytes,
+        *,
+        replaces: int | None = None,
+        event: Event | None = None,
+        ending: Event | None = None,
     ) -> Session | None:
         """Keeps the draft, with its number and the next free `iat`, and ends `replaces`, at once.
+        `event` is written down with the one, `ending` with the other.
 
         None, and nothing changed, when the user is gone, not usable or changed (`user.version`)."""
 
     async def by_digest(self, digest: bytes) -> Session | None:
         """The session with this token, ended ones included; one query."""
 
-    async def end(self, number: int, now: float, by: str) -> bool:
-        """Whether it had not ended before."""
+    async def rise(
+        self, session: Session, digest: bytes, method: str, now: float
+    ) -> Session | None:
+        """The session full, with this token and a second factor as of now; the old token is known
+        and dead. None, and nothing changed, when it ended, is of another level than given, or
+        its user is gone, not usable or changed."""
 
-    async def end_all(self, user: int, now: float, by: str, but: int | None) -> int:
-        """How many ended."""
+    async def trust(
+        self,
+        number: int,
+        at: float | None,
+        until: float | None,
+        fingerprint: str | None,
+        now: float,
+    ) -> bool:
+        """Writes second_factor_at and the trust window; False when the session has ended."""
+
+    async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
+        """Whether it had not ended before; only then the event is written down."""
+
+    async def end_all(
+        self, user: int, now: float, by: str, but: int | None, event: Event | None = None
+    ) -> int:
+        """How many ended; the event is written down with their count."""
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
         """Those neither ended nor past their end, newest first."""
@@ -143,8 +177,9 @@ class Sessions:
         lifetimes: Lifetimes,
         remember: bool,
         now: float,
-        level: str = "full",
+        level: str = FULL,
         method: str = "password",
+        second_factor_at: float | None = None,
         information: str = "",
         replaces: Session | None = None,
     ) -> Opened:
@@ -169,9 +204,16 @@ class Sessions:
             kind=kind,
             level=level,
             method=method,
+            second_factor_at=second_factor_at,
         )
-        replaced = None if replaces is None else replaces.number
-        session = await self._store.insert(draft, self._tokens.digest(token), replaces=replaced)
+        step = Kind.LOGIN if level == FULL else Kind.LOGIN_PENDING
+        session = await self._store.insert(
+            draft,
+            self._tokens.digest(token),
+            replaces=None if replaces is None else replaces.number,
+            event=event(step, now, session=draft, actor=user, client=client, detail=kind),
+            ending=None if replaces is None else _ending(replaces, now, "replaced"),
+        )
         if session is None:
             raise InvalidCredentials("changed")
         return Opened(session, token)
@@ -184,15 +226,52 @@ class Sessions:
         session.user = self._directories.complete(session.user)
         return Found(session if session.is_live(now) else None, known=True)
 
-    async def end(self, session: Session, now: float, by: str = "logout") -> None:
-        """Ends it; once this returns no worker of this host lets it through. Ended ones stay so."""
-        await self._store.end(session.number, now, by)
+    async def rise(self, session: Session, method: str, now: float) -> Opened:
+        """The session, full and with a second factor as of now, under a new token; the old one is
+        dead once this returns. Raises SessionNotFound when it ended, changed its level or token
+        meanwhile, or its user changed."""
+        token = chance.session_token()
+        risen = await self._store.rise(session, self._tokens.digest(token), method, now)
+        if risen is None:
+            raise SessionNotFound
+        return Opened(risen, token)
+
+    async def trust(
+        self,
+        session: Session,
+        *,
+        factor_at: float | None,
+        until: float | None,
+        fingerprint: str | None,
+        now: float,
+    ) -> None:
+        """Notes when a second factor was given, and until when that counts for whom.
+
+        Raises SessionNotFound when the session ended meanwhile."""
+        if not await self._store.trust(session.number, factor_at, until, fingerprint, now):
+            raise SessionNotFound
+        session.second_factor_at = factor_at
+        session.trusted_until, session.trusted_fingerprint = until, fingerprint
+
+    async def end(
+        self, session: Session, now: float, by: str = "logout", actor: User | None = None
+    ) -> None:
+        """Ends it; once this returns no worker of this host lets it through. Ended ones stay so.
+        `actor` is who did it, when not its user."""
+        await self._store.end(session.number, now, by, _ending(session, now, by, actor))
 
     async def end_all(
-        self, user: User, now: float, but: Session | None = None, by: str = "logout"
+        self,
+        user: User,
+        now: float,
+        but: Session | None = None,
+        by: str = "logout",
+        actor: User | None = None,
     ) -> int:
         """Ends every session of the user (`but` that one); returns how many."""
-        return await self._store.end_all(user.number, now, by, None if but is None else but.number)
+        kept = None if but is None else but.number
+        ending = event(Kind.SESSIONS_ENDED, now, subject=user, actor=actor, session=but, detail=by)
+        return await self._store.end_all(user.number, now, by, kept, ending)
 
     async def list(self, user: User, now: float) -> tuple[Session, ...]:
         """The user's sessions that are not over, newest first."""
@@ -204,3 +283,7 @@ class Sessions:
     async def touch(self, used: Sequence[tuple[int, float]]) -> None:
         """Notes when sessions (by number) were last used."""
         await self._store.touch(used)
+
+
+def _ending(session: Session, now: float, by: str, actor: User | None = None) -> Event:
+    return event(Kind.SESSION_ENDED, now, session=session, actor=actor, detail=by)

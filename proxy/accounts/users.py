@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from proxy.accounts import chance
+from proxy.accounts.audit import Event, Kind, event
 from proxy.accounts.directory import Directories
 from proxy.accounts.names import (
     check_display_name,
@@ -32,9 +33,10 @@ __all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "norm
 class UserStore(Protocol):
     """Every method raises StorageUnavailable; those that take a user, UserNotFound when it is gone.
 
-    Whatever takes a right away also ends or suspends sessions and feeds the news, all at once."""
+    Whatever takes a right away also ends or suspends sessions and feeds the news, all at once; the
+    event is written down with it."""
 
-    async def insert(self, new: NewUser, now: float) -> User:
+    async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
         """Raises NameTaken when a handle leads to another user."""
 
     async def by_handle(self, key: str) -> Credential | None:
@@ -61,19 +63,24 @@ class UserStore(Protocol):
         must_change: bool,
         but: int | None,
         now: float,
+        event: Event | None = None,
     ) -> None:
         """Ends the user's sessions, `but` that one."""
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
         """The same password under another hash, unless it changed since; ends nothing."""
 
-    async def set_banned(self, user: User, banned: bool, now: float) -> None:
+    async def set_banned(
+        self, user: User, banned: bool, now: float, event: Event | None = None
+    ) -> None:
         """Suspends or gives back the user's sessions."""
 
-    async def set_active(self, user: User, active: bool, now: float) -> None:
+    async def set_active(
+        self, user: User, active: bool, now: float, event: Event | None = None
+    ) -> None:
         """Ends the user's sessions when no longer active."""
 
-    async def delete(self, user: User, now: float) -> None:
+    async def delete(self, user: User, now: float, event: Event | None = None) -> None:
         """Takes the sessions along."""
 
 
@@ -131,7 +138,7 @@ class Users:
             super_admin=super_admin,
             must_change_password=must_change_password,
         )
-        return await self._store.insert(new, now)
+        return await self._store.insert(new, now, event(Kind.USER_ADDED, now, subject=username))
 
     async def credential(self, handle: str) -> Credential | None:
         """Who this name or verified address leads to, with the stored hash; None when nobody."""
@@ -174,7 +181,10 @@ class Users:
         user = await self._own(name)
         new = await self._passwords.hash(password)
         kept = None if but is None else but.number
-        await self._store.set_password(user, new, OURS, must_change=must_change, but=kept, now=now)
+        changed = event(Kind.PASSWORD_CHANGED, now, subject=user, session=but)
+        await self._store.set_password(
+            user, new, OURS, must_change=must_change, but=kept, now=now, event=changed
+        )
         return user
 
     async def rehash(self, credential: Credential, new: str) -> None:
@@ -184,25 +194,26 @@ class Users:
     async def ban(self, name: str, now: float) -> User:
         """Suspends the user and all sessions. Raises UserNotFound."""
         user = await self.get(name)
-        await self._store.set_banned(user, True, now)
+        await self._store.set_banned(user, True, now, event(Kind.USER_BANNED, now, subject=user))
         return user
 
     async def unban(self, name: str, now: float) -> User:
         """Gives back the sessions that have not expired. Raises UserNotFound."""
         user = await self.get(name)
-        await self._store.set_banned(user, False, now)
+        await self._store.set_banned(user, False, now, event(Kind.USER_UNBANNED, now, subject=user))
         return user
 
     async def disable(self, name: str, now: float) -> User:
         """Ends all sessions; logins fail as if wrong. Raises UserNotFound, ReadOnlyUser."""
         user = await self._own(name)
-        await self._store.set_active(user, False, now)
+        disabled = event(Kind.USER_DISABLED, now, subject=user)
+        await self._store.set_active(user, False, now, disabled)
         return user
 
     async def enable(self, name: str, now: float) -> User:
         """Raises UserNotFound, ReadOnlyUser."""
         user = await self._own(name)
-        await self._store.set_active(user, True, now)
+        await self._store.set_active(user, True, now, event(Kind.USER_ENABLED, now, subject=user))
         return user
 
     async def delete(self, name: str, now: float) -> User:
@@ -210,7 +221,7 @@ class Users:
         user = await self.get(name)
         if self._directories.entry(user) is not None:
             raise ReadOnlyUser
-        await self._store.delete(user, now)
+        await self._store.delete(user, now, event(Kind.USER_DELETED, now, subject=user))
         return user
 
     async def _own(self, name: str) -> User:

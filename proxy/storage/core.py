@@ -16,6 +16,7 @@ from proxy.accounts.live import Live
 from proxy.accounts.logins import Logins
 from proxy.accounts.passwords import Passwords
 from proxy.accounts.refusals import Refusal
+from proxy.accounts.regulation import Limits, Regulation
 from proxy.accounts.sessions import Sessions
 from proxy.accounts.tokens import Tokens
 from proxy.accounts.users import Users
@@ -24,25 +25,29 @@ from proxy.settings import Settings
 from proxy.settings.keys import read_keys
 from proxy.storage.database import Database, open_database
 from proxy.storage.fault import StorageFault
+from proxy.storage.trail import Tell
 
 Clock = Callable[[], float]
 
 
 @contextlib.asynccontextmanager
-async def build_accounts(settings: Settings, clock: Clock = time.time) -> AsyncIterator[Accounts]:
-    """The account core; what was opened is closed. Raises InvalidSettings, StorageFault."""
+async def build_accounts(
+    settings: Settings, clock: Clock = time.time, tell: Tell | None = None
+) -> AsyncIterator[Accounts]:
+    """The account core; what was opened is closed. `tell` hears of every audit record that is
+    written through it. Raises InvalidSettings, StorageFault."""
     keys = Keys(read_keys(settings))
-    database = await open_database(settings, clock())
+    database = await open_database(settings, clock(), tell)
     passwords = Passwords()
     try:
-        yield await _joined(settings, database, passwords, Tokens(keys), clock())
+        yield await _joined(settings, database, passwords, keys, clock())
     finally:
         passwords.close()
         await database.close()
 
 
 async def _joined(
-    settings: Settings, database: Database, passwords: Passwords, tokens: Tokens, now: float
+    settings: Settings, database: Database, passwords: Passwords, keys: Keys, now: float
 ) -> Accounts:
     try:
         directories = Directories([ConfigDirectory(settings.users)])
@@ -50,7 +55,22 @@ async def _joined(
         await users.sync(now)
     except Refusal as refusal:  # a name of two sources, a database that fell silent
         raise StorageFault(f"users: {refusal}") from refusal
+    tokens = Tokens(keys)
     sessions = Sessions(database.sessions, directories, tokens)
-    logins = Logins(users, sessions, passwords)
+    regulation = Regulation(database.attempts, _limits(settings), keys)
+    logins = Logins(users, sessions, passwords, regulation, database.trail)
     live = Live(sessions, database.feed)
-    return Accounts(users, sessions, logins, passwords, tokens, live)
+    return Accounts(users, sessions, logins, passwords, tokens, live, regulation, database.trail)
+
+
+def _limits(settings: Settings) -> Limits | None:
+    """What the settings say of wrong passwords; None: they cost nothing."""
+    chosen = settings.regulation
+    if not chosen.enabled:
+        return None
+    return Limits(
+        attempts=chosen.attempts,
+        network_attempts=chosen.network_attempts,
+        window_s=chosen.window.total_seconds(),
+        ban_s=chosen.ban.total_seconds(),
+    )

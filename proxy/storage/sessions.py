@@ -8,6 +8,7 @@ from dataclasses import replace
 from sqlalchemy import BindParameter, bindparam, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from proxy.accounts.audit import Event, counted
 from proxy.accounts.sessions import FULL, Session
 from proxy.storage import rows
 from proxy.storage.engine import Engine
@@ -36,7 +37,13 @@ class SessionRows:
         self._feed = feed
 
     async def insert(
-        self, draft: Session, digest: bytes, *, replaces: int | None = None
+        self,
+        draft: Session,
+        digest: bytes,
+        *,
+        replaces: int | None = None,
+        event: Event | None = None,
+        ending: Event | None = None,
     ) -> Session | None:
         async with self._feed.changing(draft.created_at) as change:
             connection = change.connection
@@ -47,8 +54,11 @@ class SessionRows:
             result = await connection.execute(
                 insert(sessions).values(user_number=draft.user.number, **values)
             )
-            if replaces is not None:
-                await _end(change, [replaces], draft.created_at, "replaced")
+            change.record(event)
+            if replaces is not None and await _end(
+                change, [replaces], draft.created_at, "replaced"
+            ):
+                change.record(ending)
             assert result.inserted_primary_key is not None
             return replace(draft, number=result.inserted_primary_key[0], iat=iat)
 
@@ -72,6 +82,8 @@ class SessionRows:
             risen = await change.connection.execute(
                 update(sessions)
                 .where(c.number == session.number, c.level == session.level, c.ended_at.is_(None))
+                # Of two at once the second would find the first one's time here.
+                .where(c.second_factor_at.is_not_distinct_from(session.second_factor_at))
                 .values(
                     level=FULL,
                     method=method,
@@ -107,13 +119,19 @@ class SessionRows:
             change.sessions.add(number)
         return changed
 
-    async def end(self, number: int, now: float, by: str) -> bool:
+    async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
         async with self._feed.changing(now) as change:
-            return await _end(change, [number], now, by) > 0
+            if ended := await _end(change, [number], now, by) > 0:
+                change.record(event)
+            return ended
 
-    async def end_all(self, user: int, now: float, by: str, but: int | None) -> int:
+    async def end_all(
+        self, user: int, now: float, by: str, but: int | None, event: Event | None = None
+    ) -> int:
         async with self._feed.changing(now) as change:
-            return await end_sessions(change, user, now, by, but)
+            ended = await end_sessions(change, user, now, by, but)
+            change.record(None if event is None else counted(event, ended))
+            return ended
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
         c = sessions.c

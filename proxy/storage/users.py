@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from proxy.accounts import chance
+from proxy.accounts.audit import Event
 from proxy.accounts.refusals import NameTaken, UserNotFound
 from proxy.accounts.user import Credential, NewUser, User
 from proxy.storage import rows
@@ -30,8 +31,10 @@ class UserRows:
         self._engine = engine
         self._feed = feed
 
-    async def insert(self, new: NewUser, now: float) -> User:
-        async with self._engine.writing() as connection:
+    async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
+        async with self._feed.changing(now) as change:
+            connection = change.connection
+            change.record(event)
             try:
                 result = await connection.execute(insert(users).values(**_values(new, now)))
                 assert result.inserted_primary_key is not None
@@ -86,6 +89,7 @@ class UserRows:
         must_change: bool,
         but: int | None,
         now: float,
+        event: Event | None = None,
     ) -> None:
         async with self._feed.changing(now) as change:
             await _update(
@@ -96,6 +100,7 @@ class UserRows:
                 must_change_password=must_change,
                 version=users.c.version + 1,
             )
+            change.record(event)
             await end_sessions(change, user.number, now, "password", but)
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
@@ -104,19 +109,26 @@ class UserRows:
         async with self._engine.writing() as connection:
             await connection.execute(query)
 
-    async def set_banned(self, user: User, banned: bool, now: float) -> None:
+    async def set_banned(
+        self, user: User, banned: bool, now: float, event: Event | None = None
+    ) -> None:
         async with self._feed.changing(now) as change:
+            change.record(event)
             await _update(change, user, banned=banned, version=users.c.version + 1)
 
-    async def set_active(self, user: User, active: bool, now: float) -> None:
+    async def set_active(
+        self, user: User, active: bool, now: float, event: Event | None = None
+    ) -> None:
         async with self._feed.changing(now) as change:
+            change.record(event)
             await _update(change, user, active=active, version=users.c.version + 1)
             if not active:
                 await end_sessions(change, user.number, now, "disabled")
 
-    async def delete(self, user: User, now: float) -> None:
+    async def delete(self, user: User, now: float, event: Event | None = None) -> None:
         async with self._feed.changing(now) as change:
             change.users.add(user.number)
+            change.record(event)
             gone = select(sessions.c.number).where(sessions.c.user_number == user.number)
             change.sessions.update(await change.connection.scalars(gone))
             result = await change.connection.execute(

@@ -12,14 +12,23 @@ from proxy.accounts.core import Directories
 from proxy.accounts.keys import Keys
 from proxy.accounts.logins import Logins
 from proxy.accounts.passwords import Passwords
+from proxy.accounts.regulation import Limits, Regulation
 from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Sessions
 from proxy.accounts.tokens import Tokens
 from proxy.accounts.user import User
 from proxy.accounts.users import Users
-from tests.accounts.memory import NOW, MemoryDirectory, MemorySessions, MemoryUsers
+from tests.accounts.memory import (
+    NOW,
+    MemoryAttempts,
+    MemoryDirectory,
+    MemorySessions,
+    MemoryTrail,
+    MemoryUsers,
+)
 
 PASSWORD = "correct horse"
 CLIENT = ClientInfo("192.0.2.1", "a browser")
+LIMITS = Limits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 
 
@@ -31,6 +40,8 @@ class Core:
     users: Users
     sessions: Sessions
     logins: Logins
+    regulation: Regulation
+    trail: MemoryTrail
 
     async def add(self, username: str = "alice", **more: Any) -> User:
         return await self.users.add(username, PASSWORD, now=NOW, **more)
@@ -59,6 +70,8 @@ def core(passwords: Passwords) -> Core:
     user_rows = session_rows.users = MemoryUsers(session_rows)
     directories = Directories([directory])
     users = Users(user_rows, directories, passwords)
-    sessions = Sessions(session_rows, directories, Tokens(Keys((b"k" * 32,))))
-    logins = Logins(users, sessions, passwords)
-    return Core(user_rows, directory, passwords, users, sessions, logins)
+    keys, trail = Keys((b"k" * 32,)), session_rows.trail
+    sessions = Sessions(session_rows, directories, Tokens(keys))
+    regulation = Regulation(MemoryAttempts(trail), LIMITS, keys)
+    logins = Logins(users, sessions, passwords, regulation, trail)
+    return Core(user_rows, directory, passwords, users, sessions, logins, regulation, trail)

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from proxy.accounts import chance
+from proxy.accounts.audit import Event, Kind, Record, Wanted, counted
 from proxy.accounts.directory import Entry
 from proxy.accounts.passwords import FILE
 from proxy.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
+from proxy.accounts.regulation import Budget, Lock, Period, Spent
 from proxy.accounts.sessions import Session
 from proxy.accounts.user import Credential, Email, NewUser, User
 
@@ -25,13 +27,14 @@ class MemoryUsers:
     names: dict[tuple[str, str], int] = field(default_factory=dict)
     silent: bool = False
 
-    async def insert(self, new: NewUser, now: float) -> User:
+    async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
         if any(handle in self.handles for handle in new.handles):
             raise NameTaken
         user = _user(len(self.rows) + 1, new, now)
         self.rows[user.number] = Credential(user, new.password_hash or "", new.scheme or "")
         self.handles |= dict.fromkeys(new.handles, user.number)
         self.names[new.source, new.key] = user.number
+        self.sessions.trail.keep(event)
         return user
 
     async def by_handle(self, key: str) -> Credential | None:
@@ -64,28 +67,37 @@ class MemoryUsers:
         must_change: bool,
         but: int | None,
         now: float,
+        event: Event | None = None,
     ) -> None:
         self._change(user, must_change_password=must_change)
         row = self.rows[user.number]
         self.rows[user.number] = replace(row, password_hash=password_hash, scheme=scheme)
         await self.sessions.end_all(user.number, now, "password", but)
+        self.sessions.trail.keep(event)
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
         row = self.rows[user.number]
         if row.password_hash == old:
             self.rows[user.number] = replace(row, password_hash=new, scheme=scheme)
 
-    async def set_banned(self, user: User, banned: bool, now: float) -> None:
+    async def set_banned(
+        self, user: User, banned: bool, now: float, event: Event | None = None
+    ) -> None:
         self._change(user, banned=banned)
+        self.sessions.trail.keep(event)
 
-    async def set_active(self, user: User, active: bool, now: float) -> None:
+    async def set_active(
+        self, user: User, active: bool, now: float, event: Event | None = None
+    ) -> None:
         self._change(user, active=active)
+        self.sessions.trail.keep(event)
         if not active:
             await self.sessions.end_all(user.number, now, "disabled", None)
 
-    async def delete(self, user: User, now: float) -> None:
+    async def delete(self, user: User, now: float, event: Event | None = None) -> None:
         if self.rows.pop(user.number, None) is None:
             raise UserNotFound
+        self.sessions.trail.keep(event)
         self.handles = {h: n for h, n in self.handles.items() if n != user.number}
         self.names = {k: n for k, n in self.names.items() if n != user.number}
 
@@ -103,15 +115,23 @@ class MemorySessions:
 
     users: MemoryUsers | None = None
     rows: dict[bytes, Session] = field(default_factory=dict)
+    trail: MemoryTrail = field(default_factory=lambda: MemoryTrail())
 
     async def insert(
-        self, draft: Session, digest: bytes, *, replaces: int | None = None
+        self,
+        draft: Session,
+        digest: bytes,
+        *,
+        replaces: int | None = None,
+        event: Event | None = None,
+        ending: Event | None = None,
     ) -> Session | None:
         now = self._now(draft.user)
         if now is None or now.version != draft.user.version or not now.is_usable:
             return None
+        self.trail.keep(event)
         if replaces is not None:
-            await self.end(replaces, draft.created_at, "replaced")
+            await self.end(replaces, draft.created_at, "replaced", ending)
         self.rows[digest] = session = replace(draft, number=len(self.rows) + 1)
         return session
 
@@ -120,15 +140,20 @@ class MemorySessions:
         user = None if session is None else self._now(session.user)
         return None if session is None or user is None else replace(session, user=user)
 
-    async def end(self, number: int, now: float, by: str) -> bool:
+    async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
         ended = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
         for session in ended:
             session.ended_at = now
+        self.trail.keep(event if ended else None)
         return bool(ended)
 
-    async def end_all(self, user: int, now: float, by: str, but: int | None) -> int:
+    async def end_all(
+        self, user: int, now: float, by: str, but: int | None, event: Event | None = None
+    ) -> int:
         mine = [s for s in self.rows.values() if s.user.number == user and s.number != but]
-        return sum([await self.end(session.number, now, by) for session in mine])
+        ended = sum([await self.end(session.number, now, by) for session in mine])
+        self.trail.keep(None if event is None else counted(event, ended))
+        return ended
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
         mine = [replace(s) for s in self.rows.values() if s.user.number == user]
@@ -142,6 +167,80 @@ class MemorySessions:
         assert self.users is not None
         row = self.users.rows.get(user.number)
         return None if row is None else row.user
+
+
+@dataclass
+class MemoryTrail:
+    """Fills Trail."""
+
+    events: list[Event] = field(default_factory=list)
+    silent: bool = False
+
+    def keep(self, event: Event | None) -> None:
+        if event is not None:
+            if self.silent:
+                raise StorageUnavailable
+            self.events.append(event)
+
+    def kinds(self) -> Sequence[Kind]:
+        return [event.kind for event in self.events]
+
+    async def record(self, event: Event) -> None:
+        self.keep(event)
+
+    async def latest(self, wanted: Wanted, limit: int) -> Sequence[Record]:
+        return (await self.after(0, wanted))[-limit:]
+
+    async def after(self, number: int, wanted: Wanted) -> Sequence[Record]:
+        records = [Record(i, event) for i, event in enumerate(self.events, 1)]
+        return [record for record in records if record.number > number]
+
+
+@dataclass
+class MemoryAttempts:
+    """Fills AttemptStore."""
+
+    trail: MemoryTrail
+    rows: list[tuple[str, Budget, float]] = field(default_factory=list)
+    ends: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+    async def spend(
+        self, attempt: str, wanted: Sequence[Budget], period: Period, now: float
+    ) -> Spent:
+        last = {budget.key: self.ends.get(budget.key, (0.0, ""))[0] for budget in wanted}
+        for key, until in last.items():
+            if until > now:
+                return Spent(locked=(key, until))
+        emptied = []
+        for budget in wanted:
+            since = max(now - period.window_s, last[budget.key] - 1e-6)
+            self.rows.append((attempt, budget, now))
+            counted = [at for _, b, at in self.rows if b.key == budget.key and at > since]
+            if len(counted) >= budget.limit:
+                self.ends[budget.key] = (now + period.ban_s, attempt)
+                emptied.append(budget.key)
+        return Spent(exhausted=tuple(emptied))
+
+    async def give_back(self, attempt: str, cleared: Sequence[str] = ()) -> None:
+        self.rows = [row for row in self.rows if row[0] != attempt and row[1].key not in cleared]
+        self.ends = {
+            key: (until, by)
+            for key, (until, by) in self.ends.items()
+            if by != attempt and key not in cleared
+        }
+
+    async def locks(self, now: float) -> Sequence[Lock]:
+        return [Lock("user", key, None, end) for key, (end, _) in self.ends.items() if end > now]
+
+    async def lift(self, *, user: int | None, network: str | None, event: Event) -> int:
+        of = {b.key for _, b, _ in self.rows if (b.user == user and user) or b.key == network}
+        lifted = [key for key in of if self.ends.get(key, (0.0, ""))[0] > event.at]
+        await self.give_back("", list(of))
+        self.trail.keep(event)
+        return len(lifted)
+
+    async def purge(self, before: float, now: float) -> None:
+        self.rows = [row for row in self.rows if row[2] >= before]
 
 
 @dataclass
