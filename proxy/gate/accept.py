@@ -106,6 +106,10 @@ def parse_address(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+# Longer targets are read each time, so that what is remembered stays small.
+REMEMBERED_BYTES = 256
+
+
 class Accept:
     """Turns an Arrival into an Accepted, or raises Unfit.
 
@@ -117,6 +121,7 @@ class Accept:
         self._serves = lru_cache(maxsize=4096)(serves)
         self._hop = lru_cache(maxsize=8192)(self._known_hop)
         self._authority = lru_cache(maxsize=4096)(_split_authority)
+        self._read = lru_cache(maxsize=4096)(_read_target)
 
     def __call__(self, arrival: Arrival) -> Accepted:
         headers = scan(arrival.headers)
@@ -127,12 +132,8 @@ class Accept:
         target = _origin_form(arrival.target, headers.hosts[0])
         if not _METHOD.fullmatch(arrival.method):
             raise Unfit(400, "the method is not a token")
-        path = target.partition(b"?")[0]
-        try:
-            check_target(target)
-            others = readings(path)
-        except BadPath as fault:
-            raise Unfit(400, str(fault)) from None
+        read = self._read if len(target) <= REMEMBERED_BYTES else _read_target
+        path, others = read(target)
         host, asked = self._authority(authority)
         if not self._serves(host):
             raise Unfit(421, "no route answers for this host")
@@ -182,6 +183,16 @@ class Accept:
             if not self._in_trusted(address):
                 return address
         return address
+
+
+def _read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:
+    """The path, and every other way to read it."""
+    path = target.partition(b"?")[0]
+    try:
+        check_target(target)
+        return path, readings(path)
+    except BadPath as fault:
+        raise Unfit(400, str(fault)) from None
 
 
 def _split_authority(value: bytes) -> tuple[str, str]:

@@ -7,11 +7,12 @@ The same walk decides and explains.
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 
 from proxy.accounts.names import normalise
 from proxy.accounts.sessions import Session
 from proxy.accounts.user import User
-from proxy.gate.accept import Accepted, Address
+from proxy.gate.accept import REMEMBERED_BYTES, Accepted, Address
 from proxy.settings import Access, Route, Rule
 
 
@@ -108,6 +109,9 @@ class Authorize:
         # An application that honours an override would turn one method into another after the
         # rule was chosen by method, so these headers then reach no application.
         self.names_methods = any(rule.methods for rule in self._rules)
+        self._asks_address = any(rule.networks for rule in self._rules)
+        # The tables do not change, so what a walk over many rules costs is paid once per path.
+        self._remembered = lru_cache(maxsize=8192)(self._locate)
 
     def serves(self, host: str) -> bool:
         """True when any route answers for this host."""
@@ -115,14 +119,21 @@ class Authorize:
 
     def locate(self, request: Accepted, path: bytes) -> Target | None:
         """Route and rule of this path in this request; None when no route's prefix covers it."""
-        for at, (host, prefix) in enumerate(self._prefixes):
-            if (host is None or host_matches(host, request.host)) and _covers(prefix, path):
-                return Target(at, self._rule_of(request, path))
+        find = self._remembered if len(path) <= REMEMBERED_BYTES else self._locate
+        address = request.address if self._asks_address else None
+        return find(request.method, request.host, path, address)
+
+    def _locate(
+        self, method: bytes, host: str, path: bytes, address: Address | None
+    ) -> Target | None:
+        for at, (pattern, prefix) in enumerate(self._prefixes):
+            if (pattern is None or host_matches(pattern, host)) and _covers(prefix, path):
+                return Target(at, self._rule_of(method, host, path, address))
         return None
 
-    def _rule_of(self, request: Accepted, path: bytes) -> int:
+    def _rule_of(self, method: bytes, host: str, path: bytes, address: Address | None) -> int:
         for at, rule in enumerate(self._rules):
-            if rule.applies(request.method, request.host, path, request.address):
+            if rule.applies(method, host, path, address):
                 return at
         return NO_RULE
 

@@ -5,6 +5,7 @@ a writer of its own: head and first piece of body leave in one write, and what p
 say (the target as received, word of a client that went away, a cut) is here.
 """
 
+import asyncio
 import http
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 # The key of a scope's extensions under which an Exchange stands.
 EXTENSION = "doorward.exchange"
 
+
+_FRAMING_LENGTHS = {len("connection"), len("content-length"), len("transfer-encoding")}
 
 START, BODY = "http.response.start", "http.response.body"
 
@@ -31,6 +34,30 @@ _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 
 class InvalidAnswer(Exception):
     """The application said something that is no answer; what was sent of it is cut."""
+
+
+class Flag:
+    """What uvicorn asks of an `asyncio.Event`, at a fraction of the cost of making one."""
+
+    __slots__ = ("_set", "_waiter")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self._set = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def clear(self) -> None:
+        self._set = False
+
+    async def wait(self) -> None:
+        """Wait until it is set. Only one coroutine may, as only one receives."""
+        while not self._set:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
 
 class Exchange(RequestResponseCycle):
@@ -92,15 +119,10 @@ class Exchange(RequestResponseCycle):
         self.waiting_for_100_continue = False
 
     def _make_head(self, status: int, headers: Any) -> bytes:
-        lines = [_STATUS_LINES[status]]
+        lines = [_STATUS_LINES.get(status) or _status_line(status)]
         for name, value in headers:
-            lowered = name.lower()
-            if lowered == b"content-length":
-                self._left = int(value)
-            elif lowered == b"transfer-encoding":
-                continue  # hop by hop: decided below
-            elif lowered == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in value.lower()
+            # Only names of these lengths matter here; others need not be lowered to see that.
+            if len(name) in _FRAMING_LENGTHS and self._frames(name.lower(), value):
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
         self._has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
@@ -114,6 +136,14 @@ class Exchange(RequestResponseCycle):
         if not head.count(b"\n") == head.count(b"\r") == len(lines):
             raise InvalidAnswer("a line break in a header")  # CVE-2020-7695
         return head
+
+    def _frames(self, name: bytes, value: bytes) -> bool:
+        """True for a header that is decided here rather than passed on."""
+        if name == b"content-length":
+            self._left = int(value)
+        elif name == b"connection":
+            self.keep_alive = self.keep_alive and b"close" not in value.lower()
+        return name in (b"connection", b"transfer-encoding")
 
     def _frame(self, lines: list[bytes]) -> None:
         """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""

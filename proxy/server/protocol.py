@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from proxy.server.exchange import EXTENSION, Exchange
+from proxy.server.exchange import EXTENSION, Exchange, Flag
 from proxy.settings import Limits
 
 
@@ -165,7 +165,7 @@ class Protocol(HttpToolsProtocol):
             access_logger=self.access_logger,
             access_log=False,
             default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+            message_event=cast(asyncio.Event, Flag()),
             expect_100_continue=self.expect_100_continue,
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
