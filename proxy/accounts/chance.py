@@ -8,12 +8,15 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import string
 
 # Without 0 O 1 I l U V u and the like: read aloud or typed from paper, an id stays what it is.
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz"
 ID_LENGTH = 17
 TOKEN_BYTES = 32
 PASSWORD_LENGTH = 20  # 115 bits of this alphabet
+REFRESH_ALPHABET = string.digits + string.ascii_letters
+REFRESH_LENGTH = 64  # 381 bits: the length its clients know
 RECOVERY_ALPHABET = "23456789abcdefghjkmnpqrstwxyz"  # typed from paper, in whatever case
 RECOVERY_LENGTH = 8  # 38 bits: guessed against the attempt budget, not against a hash
 MAIL_DIGITS = 6
@@ -34,6 +37,11 @@ def public_id() -> str:
 def session_token() -> str:
     """The secret of a session: 32 bytes as 43 characters of base64url."""
     return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def refresh_secret() -> str:
+    """What gets a session its next access token: 64 letters and digits."""
+    return "".join(secrets.choice(REFRESH_ALPHABET) for _ in range(REFRESH_LENGTH))
 
 
 def password() -> str:

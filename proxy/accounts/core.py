@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from proxy.accounts.audit import Trail
 from proxy.accounts.directory import Directories, Directory, Entry
+from proxy.accounts.factors import FactorStore
 from proxy.accounts.feed import Feed, News
 from proxy.accounts.logins import Logins
+from proxy.accounts.mailer import Mailer
 from proxy.accounts.passwords import Passwords
 from proxy.accounts.regulation import AttemptStore, Regulation
+from proxy.accounts.second_factor import SecondFactors
 from proxy.accounts.sessions import Sessions, SessionStore
 from proxy.accounts.tokens import Tokens
 from proxy.accounts.users import Users, UserStore
@@ -27,7 +30,9 @@ __all__ = [
     "Directories",
     "Directory",
     "Entry",
+    "FactorStore",
     "Feed",
+    "Mailer",
     "News",
     "SessionStore",
     "Trail",
@@ -45,3 +50,4 @@ class Accounts:
     live: Live
     regulation: Regulation
     trail: Trail
+    second_factors: SecondFactors

@@ -6,6 +6,7 @@ It knows no form and no cookie. Whatever goes wrong on the way ends as a refusal
 from __future__ import annotations
 
 from proxy.accounts.audit import REFUSED, Event, Kind, Trail, event
+from proxy.accounts.factors import PASSWORD
 from proxy.accounts.passwords import Passwords, is_too_long
 from proxy.accounts.refusals import (
     InvalidCredentials,
@@ -13,11 +14,13 @@ from proxy.accounts.refusals import (
     Overloaded,
     PasswordChangeRequired,
     Refusal,
+    SecondFactorRequired,
     StorageUnavailable,
     UserBanned,
 )
 from proxy.accounts.regulation import USER, Attempt, Regulation
-from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Session, Sessions
+from proxy.accounts.second_factor import SecondFactors
+from proxy.accounts.sessions import FULL, PENDING, ClientInfo, Lifetimes, Opened, Session, Sessions
 from proxy.accounts.user import Credential, User
 from proxy.accounts.users import Users
 
@@ -28,7 +31,14 @@ NOT_JUDGED = (Overloaded, StorageUnavailable)
 class Logins:
     """Nothing about one login is kept on this object (CVE-2026-33544)."""
 
-    __slots__ = ("_passwords", "_regulation", "_sessions", "_trail", "_users")
+    __slots__ = (
+        "_passwords",
+        "_regulation",
+        "_second_factors",
+        "_sessions",
+        "_trail",
+        "_users",
+    )
 
     def __init__(
         self,
@@ -37,12 +47,14 @@ class Logins:
         passwords: Passwords,
         regulation: Regulation,
         trail: Trail,
+        second_factors: SecondFactors,
     ) -> None:
         self._users = users
         self._sessions = sessions
         self._passwords = passwords
         self._regulation = regulation
         self._trail = trail
+        self._second_factors = second_factors
 
     async def login(
         self,
@@ -56,10 +68,15 @@ class Logins:
         now: float,
         replaces: Session | None = None,
         information: str = "",
+        code: str | None = None,
+        method: str | None = None,
+        pending: bool = False,
     ) -> Opened:
-        """Opens a session with a new token and ends `replaces`.
+        """Opens a session with a new token and ends `replaces`. For whoever has a second factor on
+        and gave no code it is a pending one where `pending` allows that, else there is none.
 
-        Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired, Overloaded,
+        Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired,
+        SecondFactorRequired, SecondFactorInvalid, TooManyCodes, MailFailed, Overloaded,
         StorageUnavailable, the last also when the record of it could not be kept.
         """
         credential = await self._users.credential(name)
@@ -71,6 +88,9 @@ class Logins:
             await self._regulation.passed(attempt)
             attempt = None
             _check_allowed(user)
+            factor = None
+            if enabled := await self._second_factors.enabled(user):
+                factor = await self._factor(user, name, code, method, pending, now)
             return await self._sessions.open(
                 user,
                 client=client,
@@ -80,6 +100,9 @@ class Logins:
                 now=now,
                 information=information,
                 replaces=replaces,
+                level=PENDING if enabled and factor is None else FULL,
+                method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
+                second_factor_at=None if factor is None else now,
             )
         except NOT_JUDGED:
             await self._regulation.withdraw(attempt)
@@ -120,6 +143,23 @@ class Logins:
             await self._users.rehash(credential, verdict.rehash)
         return credential.user
 
+    async def _factor(
+        self,
+        user: User,
+        name: str,
+        code: str | None,
+        method: str | None,
+        pending: bool,
+        now: float,
+    ) -> str | None:
+        """Which factor the code was of; None when the session is to be pending."""
+        if code:
+            return await self._second_factors.verify(user, code, method, now=now)
+        if pending and await self._second_factors.can_be_asked(user):
+            return None
+        challenge = await self._second_factors.prepare(user, method, name=name, now=now)
+        raise SecondFactorRequired(challenge)
+
     async def _write_down(
         self,
         refusal: Refusal,
@@ -130,7 +170,10 @@ class Logins:
     ) -> None:
         """One record of the failure, one more of each budget that it emptied."""
         reason = getattr(refusal, "reason", refusal.code)
-        await self._trail.record(_refused(Kind.LOGIN_FAILED, now, user, client, reason))
+        kind = Kind.LOGIN_FAILED
+        if isinstance(refusal, SecondFactorRequired):
+            kind = Kind.LOGIN_PENDING  # it goes on with a code
+        await self._trail.record(_refused(kind, now, user, client, reason))
         for scope in () if attempt is None else attempt.exhausted:
             whom = user if scope == USER else None
             await self._trail.record(_refused(Kind.LOCKED_OUT, now, whom, client, scope))

@@ -184,6 +184,11 @@ class TotpNotOn(Refusal):
     message = "No authenticator app is set up."
 
 
+class InvalidTotpSecret(Refusal):
+    code = "invalid_totp_secret"
+    message = "This is not an authenticator secret: base32 of at least 112 bits."
+
+
 class EnrolmentExpired(Refusal):
     """Nothing was begun in this session, it was too long ago, or another one was begun since."""
 

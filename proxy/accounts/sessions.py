@@ -106,58 +106,6 @@ class Found:
     known: bool
 
 
-class SessionStore(Protocol):
-    """Every method raises StorageUnavailable."""
-
-    async def insert(
-        self,
-        draft: Session,
-        digest: bytes,
-        *,
-        replaces: int | None = None,
-        event: Event | None = None,
-        ending: Event | None = None,
-    ) -> Session | None:
-        """Keeps the draft, with its number and the next free `iat`, and ends `replaces`, at once.
-        `event` is written down with the one, `ending` with the other.
-
-        None, and nothing changed, when the user is gone, not usable or changed (`user.version`)."""
-
-    async def by_digest(self, digest: bytes) -> Session | None:
-        """The session with this token, ended ones included; one query."""
-
-    async def rise(
-        self, session: Session, digest: bytes, method: str, now: float
-    ) -> Session | None:
-        """The session full, with this token and a second factor as of now; the old token is known
-        and dead. None, and nothing changed, when it ended, is of another level than given, or
-        its user is gone, not usable or changed."""
-
-    async def trust(
-        self,
-        number: int,
-        at: float | None,
-        until: float | None,
-        fingerprint: str | None,
-        now: float,
-    ) -> bool:
-        """Writes second_factor_at and the trust window; False when the session has ended."""
-
-    async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
-        """Whether it had not ended before; only then the event is written down."""
-
-    async def end_all(
-        self, user: int, now: float, by: str, but: int | None, event: Event | None = None
-    ) -> int:
-        """How many ended; the event is written down with their count."""
-
-    async def list(self, user: int, now: float) -> Sequence[Session]:
-        """Those neither ended nor past their end, newest first."""
-
-    async def touch(self, used: Sequence[tuple[int, float]]) -> None:
-        """Session numbers and when they were last used; never lowers a stored time."""
-
-
 class Sessions:
     """All sessions. Every method raises StorageUnavailable when storage does not answer."""
 
@@ -226,12 +174,15 @@ class Sessions:
         session.user = self._directories.complete(session.user)
         return Found(session if session.is_live(now) else None, known=True)
 
-    async def rise(self, session: Session, method: str, now: float) -> Opened:
+    async def rise(self, session: Session, method: str, client: ClientInfo, now: float) -> Opened:
         """The session, full and with a second factor as of now, under a new token; the old one is
         dead once this returns. Raises SessionNotFound when it ended, changed its level or token
         meanwhile, or its user changed."""
         token = chance.session_token()
-        risen = await self._store.rise(session, self._tokens.digest(token), method, now)
+        login = None
+        if session.level != FULL:  # only now it is one
+            login = event(Kind.LOGIN, now, session=session, client=client, detail=session.kind)
+        risen = await self._store.rise(session, self._tokens.digest(token), method, now, login)
         if risen is None:
             raise SessionNotFound
         return Opened(risen, token)

@@ -45,6 +45,7 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.TooManyCodes: Answer(429, "totp_max_attempts"),
     refusals.TotpAlreadyOn: Answer(401, "totp_already_on"),
     refusals.TotpNotOn: Answer(401, "totp_not_on"),
+    refusals.InvalidTotpSecret: Answer(400, "invalid_totp_secret"),
     refusals.EnrolmentExpired: Answer(401, "enrolment_expired"),
     refusals.MailFailed: Answer(503, "mail_failed"),
     refusals.Overloaded: Answer(503, "overloaded"),

@@ -106,7 +106,11 @@ def smtp(value: object) -> str:
         parts = _parts(found)
     except ValueError:
         raise Wrong("is not the URL of a mail server", hint) from None
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or has_control(found):
+    if (
+        parts.scheme not in {"smtp", "smtps", "smtp+plain"}
+        or not parts.hostname
+        or has_control(found)
+    ):
         raise Wrong("is not the URL of a mail server", hint)
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise Wrong("has more than user, password, host and port", hint)

@@ -17,10 +17,15 @@ from proxy.accounts.logins import Logins
 from proxy.accounts.passwords import Passwords
 from proxy.accounts.refusals import Refusal
 from proxy.accounts.regulation import Limits, Regulation
+from proxy.accounts.sealing import Unreadable
+from proxy.accounts.second_factor import Policy, SecondFactors
 from proxy.accounts.sessions import Sessions
 from proxy.accounts.tokens import Tokens
 from proxy.accounts.users import Users
+from proxy.accounts.vault import Vault
+from proxy.accounts.verification import Verification
 from proxy.directories.config import ConfigDirectory
+from proxy.mail import mailer_of
 from proxy.settings import Settings
 from proxy.settings.keys import read_keys
 from proxy.storage.database import Database, open_database
@@ -58,9 +63,40 @@ async def _joined(
     tokens = Tokens(keys)
     sessions = Sessions(database.sessions, directories, tokens)
     regulation = Regulation(database.attempts, _limits(settings), keys)
-    logins = Logins(users, sessions, passwords, regulation, database.trail)
+    trail, policy, vault = database.trail, _policy(settings), Vault(keys)
+    verification = Verification(
+        database.factors, users, passwords, mailer_of(settings), vault, policy, trail
+    )
+    factors = SecondFactors(database.factors, sessions, verification, vault, policy)
+    logins = Logins(users, sessions, passwords, regulation, trail, factors)
     live = Live(sessions, database.feed)
-    return Accounts(users, sessions, logins, passwords, tokens, live, regulation, database.trail)
+    return Accounts(users, sessions, logins, passwords, tokens, live, regulation, trail, factors)
+
+
+async def renew_secrets(accounts: Accounts) -> None:
+    """Encrypts with the first key whatever an older one encrypted; to be done before a server
+    takes requests. Commands can do without, and may have to: somebody has to repair it.
+
+    Raises StorageFault with the name of a user whose secrets no key opens."""
+    try:
+        await accounts.second_factors.renew_secrets()
+    except Unreadable as fault:
+        raise StorageFault(
+            f"secret_files: no key opens the second factor of user {str(fault)!r}; name the key"
+            " file that was in use before as well, or remove the factor: doorward user reset-totp"
+        ) from fault
+    except Refusal as refusal:
+        raise StorageFault(f"storage: {refusal}") from refusal
+
+
+def _policy(settings: Settings) -> Policy:
+    chosen = settings.second_factor
+    return Policy(
+        issuer=chosen.issuer,
+        trust_period_s=chosen.trust_period.total_seconds(),
+        attempts=chosen.attempts,
+        lock_s=chosen.lock.total_seconds(),
+    )
 
 
 def _limits(settings: Settings) -> Limits | None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.settings import Settings
+from proxy.storage.access import AccessRows
 from proxy.storage.attempts import AttemptRows
 from proxy.storage.engine import Engine, postgresql_engine, sqlite_engine
+from proxy.storage.factors import FactorRows
 from proxy.storage.fault import StorageFault
 from proxy.storage.feed import FeedRows
 from proxy.storage.marker import Marker
@@ -31,6 +33,8 @@ class Database:
     marker: Marker
     users: UserRows
     sessions: SessionRows
+    access: AccessRows
+    factors: FactorRows
     feed: FeedRows
     attempts: AttemptRows
     trail: TrailRows
@@ -67,6 +71,8 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
         marker,
         UserRows(engine, feed),
         SessionRows(engine, feed),
+        AccessRows(engine, feed),
+        FactorRows(engine, feed),
         feed,
         AttemptRows(engine, trail),
         trail,

@@ -73,7 +73,12 @@ class SessionRows:
         return session
 
     async def rise(
-        self, session: Session, digest: bytes, method: str, now: float
+        self,
+        session: Session,
+        digest: bytes,
+        method: str,
+        now: float,
+        event: Event | None = None,
     ) -> Session | None:
         c = sessions.c
         async with self._feed.changing(now) as change:
@@ -96,6 +101,7 @@ class SessionRows:
             if not risen.rowcount:
                 return None
             change.sessions.add(session.number)
+            change.record(event)
         return replace(
             session, level=FULL, method=method, second_factor_at=now, last_used_at=now, derived={}
         )

@@ -13,10 +13,13 @@ from proxy.accounts.keys import Keys
 from proxy.accounts.logins import Logins
 from proxy.accounts.passwords import Passwords
 from proxy.accounts.regulation import Limits, Regulation
+from proxy.accounts.second_factor import Policy, SecondFactors
 from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Sessions
 from proxy.accounts.tokens import Tokens
 from proxy.accounts.user import User
 from proxy.accounts.users import Users
+from proxy.accounts.vault import Vault
+from proxy.accounts.verification import Verification
 from tests.accounts.memory import (
     NOW,
     MemoryAttempts,
@@ -25,6 +28,7 @@ from tests.accounts.memory import (
     MemoryTrail,
     MemoryUsers,
 )
+from tests.accounts.memory_factors import Mailbox, MemoryFactors
 
 PASSWORD = "correct horse"
 CLIENT = ClientInfo("192.0.2.1", "a browser")
@@ -42,6 +46,9 @@ class Core:
     logins: Logins
     regulation: Regulation
     trail: MemoryTrail
+    factor_rows: MemoryFactors
+    mailbox: Mailbox
+    second_factors: SecondFactors
 
     async def add(self, username: str = "alice", **more: Any) -> User:
         return await self.users.add(username, PASSWORD, now=NOW, **more)
@@ -73,5 +80,21 @@ def core(passwords: Passwords) -> Core:
     keys, trail = Keys((b"k" * 32,)), session_rows.trail
     sessions = Sessions(session_rows, directories, Tokens(keys))
     regulation = Regulation(MemoryAttempts(trail), LIMITS, keys)
-    logins = Logins(users, sessions, passwords, regulation, trail)
-    return Core(user_rows, directory, passwords, users, sessions, logins, regulation, trail)
+    policy = Policy("Doorward", trust_period_s=300.0, attempts=5, lock_s=300.0)
+    factor_rows, mailbox, vault = MemoryFactors(session_rows), Mailbox(), Vault(keys)
+    verification = Verification(factor_rows, users, passwords, mailbox, vault, policy, trail)
+    factors = SecondFactors(factor_rows, sessions, verification, vault, policy)
+    logins = Logins(users, sessions, passwords, regulation, trail, factors)
+    return Core(
+        user_rows,
+        directory,
+        passwords,
+        users,
+        sessions,
+        logins,
+        regulation,
+        trail,
+        factor_rows,
+        mailbox,
+        factors,
+    )

@@ -11,7 +11,7 @@ from proxy.accounts.directory import Entry
 from proxy.accounts.passwords import FILE
 from proxy.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
 from proxy.accounts.regulation import Budget, Lock, Period, Spent
-from proxy.accounts.sessions import Session
+from proxy.accounts.sessions import FULL, Session
 from proxy.accounts.user import Credential, Email, NewUser, User
 
 NOW = 1_700_000_000.0
@@ -139,6 +139,41 @@ class MemorySessions:
         session = self.rows.get(digest)
         user = None if session is None else self._now(session.user)
         return None if session is None or user is None else replace(session, user=user)
+
+    async def rise(
+        self,
+        session: Session,
+        digest: bytes,
+        method: str,
+        now: float,
+        event: Event | None = None,
+    ) -> Session | None:
+        old, row = next((d, s) for d, s in self.rows.items() if s.number == session.number)
+        user, is_same = self._now(row.user), row.second_factor_at == session.second_factor_at
+        if user is None or user.version != session.user.version or not user.is_usable:
+            return None
+        if row.ended_at is not None or row.level != session.level or not is_same:
+            return None
+        self.trail.keep(event)
+        self.rows[old] = replace(row, ended_at=now)
+        self.rows[digest] = risen = replace(
+            row, level=FULL, method=method, second_factor_at=now, last_used_at=now
+        )
+        return replace(risen)
+
+    async def trust(
+        self,
+        number: int,
+        at: float | None,
+        until: float | None,
+        fingerprint: str | None,
+        now: float,
+    ) -> bool:
+        live = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
+        for session in live:
+            session.second_factor_at = at
+            session.trusted_until, session.trusted_fingerprint = until, fingerprint
+        return bool(live)
 
     async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
         ended = [s for s in self.rows.values() if s.number == number and s.ended_at is None]

@@ -29,6 +29,7 @@ ROWS = (
     "observe",
     "storage",
     "directories",
+    "mail",
     "accounts",
     "settings",
 )
@@ -41,7 +42,9 @@ DOORS = {
     "asyncpg": ("storage/",),
     "itsdangerous": ("accounts/tokens.py",),
     "argon2": ("accounts/passwords.py",),
+    "jwt": ("accounts/access_tokens.py",),
     "pyotp": ("accounts/totp.py",),
+    "aiosmtplib": ("mail/smtp.py",),
     "passlib": ("accounts/imported.py",),
     "bcrypt": ("accounts/imported.py",),
     "ua_parser": ("accounts/devices.py",),

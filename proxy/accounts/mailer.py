@@ -1,0 +1,15 @@
+"""What the core asks of the mail: to bring a code to somebody. It knows no wording and no server.
+
+`proxy.mail` fills it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Mailer(Protocol):
+    async def send_code(self, address: str, username: str, code: str, lifetime_s: float) -> None:
+        """Returns when a mail server has taken the mail; `code` is as people shall read it.
+
+        Raises MailFailed."""
