@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from proxy.accounts.access import Access, AccessStore
 from proxy.accounts.audit import Trail
 from proxy.accounts.directory import Directories, Directory, Entry
 from proxy.accounts.factors import FactorStore
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from proxy.accounts.live import Live
 
 __all__ = [
+    "AccessStore",
     "Accounts",
     "AttemptStore",
     "Directories",
@@ -51,3 +53,4 @@ class Accounts:
     regulation: Regulation
     trail: Trail
     second_factors: SecondFactors
+    access: Access

@@ -7,6 +7,7 @@ revocation that has been answered on this host came after.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from proxy.accounts.feed import Feed, News
 from proxy.accounts.sessions import Found, Session, Sessions
@@ -58,7 +59,13 @@ class Live:
             session.last_used_at = self._used[session.number] = now
 
     async def find(self, credential: bytes, token: str, now: float) -> Found:
-        """What storage says of a token. Raises StorageUnavailable: then nobody was found.
+        """What storage says of a token. Raises StorageUnavailable: then nobody was found."""
+        return await self.find_by(credential, lambda: self._sessions.by_token(token, now), now)
+
+    async def find_by(
+        self, credential: bytes, ask: Callable[[], Awaitable[Found]], now: float
+    ) -> Found:
+        """What storage says when it is asked so; `credential` stands for the question in memory.
 
         When something was revoked while storage was asked, it is asked again.
         """
@@ -66,7 +73,7 @@ class Live:
             if not self.is_current(now):
                 await self._catch_up(now)
             epoch, marker = self._epoch, self._feed.marker()
-            found = await self._sessions.by_token(token, now)
+            found = await ask()
             if found.session is None:
                 return found
             if self._epoch == epoch and self._feed.marker() == marker:

@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
+from proxy.accounts.access import Access
 from proxy.accounts.core import Accounts, Directories
 from proxy.accounts.keys import Keys
 from proxy.accounts.live import Live
@@ -70,7 +71,10 @@ async def _joined(
     factors = SecondFactors(database.factors, sessions, verification, vault, policy)
     logins = Logins(users, sessions, passwords, regulation, trail, factors)
     live = Live(sessions, database.feed)
-    return Accounts(users, sessions, logins, passwords, tokens, live, regulation, trail, factors)
+    access = Access(database.access, directories, keys)
+    return Accounts(
+        users, sessions, logins, passwords, tokens, live, regulation, trail, factors, access
+    )
 
 
 async def renew_secrets(accounts: Accounts) -> None:
