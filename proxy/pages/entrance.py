@@ -59,6 +59,10 @@ class Entrance:
         kind: str,
         lifetimes: Lifetimes,
         remember: bool,
+        information: str = "",
+        code: str | None = None,
+        method: str | None = None,
+        pending: bool = False,
     ) -> Opened:
         """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
         now = self.clock()
@@ -66,12 +70,16 @@ class Entrance:
         opened = await self.accounts.logins.login(
             name,
             password,
-            client=_info(request),
+            client=info_of(request),
             kind=kind,
             lifetimes=lifetimes,
             remember=remember,
             now=now,
             replaces=old[0] if old else None,
+            information=information,
+            code=code,
+            method=method,
+            pending=pending,
         )
         for session in old[1:]:
             await self.accounts.sessions.end(session, now)
@@ -118,6 +126,6 @@ class Entrance:
         return [each.session for each in found if each.session is not None]
 
 
-def _info(request: Request) -> ClientInfo:
+def info_of(request: Request) -> ClientInfo:
     client = client_of(request)
     return ClientInfo(client.address, client.user_agent)
