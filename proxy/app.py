@@ -25,6 +25,7 @@ from proxy.gate.forward import Forwarder, Receive, Scope, Send
 from proxy.gate.gate import Gate
 from proxy.gate.identify import Identify
 from proxy.gate.ours import ours_of
+from proxy.observe.audit import open_sink
 from proxy.pages import Pages
 from proxy.server import Sockets, run
 from proxy.settings import Settings, load_settings
@@ -52,7 +53,7 @@ class Doorward:
 
     async def __aenter__(self) -> "Doorward":
         accounts = await self._stack.enter_async_context(
-            build_accounts(self._settings, self._clock)
+            build_accounts(self._settings, self._clock, open_sink(self._settings.audit.file))
         )
         pools = Pools()
         self._carrier = join(self._settings, accounts, pools, self._clock)

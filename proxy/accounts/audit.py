@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from proxy.accounts.sessions import ClientInfo, Session
-    from proxy.accounts.user import User
+from proxy.accounts.user import User
 
 COMMAND = "command"  # the actor of what is done on the command line
 DONE = "done"
@@ -111,6 +109,23 @@ class Origin:
     request_id: str = ""
 
 
+class Asking(Protocol):
+    """What is told of a `ClientInfo`."""
+
+    @property
+    def address(self) -> str: ...
+
+
+class Held(Protocol):
+    """What is told of a `Session`."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def user(self) -> User: ...
+
+
 _NOWHERE = Origin()
 _origin: ContextVar[Origin] = ContextVar("origin", default=_NOWHERE)
 
@@ -131,8 +146,8 @@ def event(
     *,
     subject: User | str | None = None,
     actor: User | None = None,
-    session: Session | None = None,
-    client: ClientInfo | None = None,
+    session: Held | None = None,
+    client: Asking | None = None,
     outcome: str = DONE,
     detail: str = "",
 ) -> Event:

@@ -16,6 +16,7 @@ import typer
 from proxy.cli.options import print_faults, settings_or_exit
 
 if TYPE_CHECKING:
+    from proxy.accounts.audit import Record
     from proxy.accounts.core import Accounts
     from proxy.settings import Settings
 
@@ -39,16 +40,27 @@ def with_accounts(config: Path | None, job: Callable[[Accounts], Awaitable[Resul
 
 async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
     # Storage is the slow import: a command that is used wrongly need not wait for it.
+    from proxy.accounts.audit import COMMAND, Origin, acting
     from proxy.accounts.refusals import Refusal
     from proxy.storage.core import build_accounts
 
     async with AsyncExitStack() as stack:
         with _faults():
-            accounts = await stack.enter_async_context(build_accounts(settings))
+            tell = _tell(settings)
+            accounts = await stack.enter_async_context(build_accounts(settings, tell=tell))
         try:
-            return await job(accounts)
+            with acting(Origin(actor=COMMAND)):
+                return await job(accounts)
         except Refusal as refusal:
             leave(str(refusal), REFUSED)
+
+
+def _tell(settings: Settings) -> Callable[[Record], None] | None:
+    """Where records of what a command does go beside the database. A command's standard output is
+    its own: nothing is mixed into it."""
+    from proxy.observe.audit import STDOUT, open_sink
+
+    return None if settings.audit.file == STDOUT else open_sink(settings.audit.file)
 
 
 @contextmanager

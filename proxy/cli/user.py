@@ -132,6 +132,18 @@ def unban(name: NameArgument, config: ConfigOption = None) -> None:
 
 
 @app.command()
+def unlock(name: NameArgument, config: ConfigOption = None) -> None:
+    """Let a user try passwords again, from everywhere."""
+
+    async def job(accounts: Accounts) -> tuple[User, int]:
+        user = await accounts.users.get(name)
+        return user, await accounts.regulation.unlock(user, time.time())
+
+    user, lifted = with_accounts(config, job)
+    typer.echo(f"user {user.username} {'unlocked' if lifted else 'was not locked out'}")
+
+
+@app.command()
 def enable(name: NameArgument, config: ConfigOption = None) -> None:
     """Let a disabled user log in again."""
     user = with_accounts(config, lambda accounts: accounts.users.enable(name, time.time()))

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from proxy.accounts.audit import Origin, acting
+
 if TYPE_CHECKING:
     from proxy.gate.accept import Client
 
@@ -28,6 +30,12 @@ def client_of(request: Request) -> "Client":
     """Who asks, as `accept` saw it."""
     client: Client = request.state.client
     return client
+
+
+def _origin(request: Request) -> Origin:
+    """What records say of where this comes from; the path that any Host may ask has no client."""
+    client = getattr(request.state, "client", None)
+    return Origin() if client is None else Origin("", client.address, client.request_id)
 
 
 def plain_not_allowed(request: Request, allowed: tuple[str, ...]) -> Response:
@@ -50,7 +58,8 @@ def endpoint(
     async def answer(request: Request) -> Response:
         handler = table.get(request.method)
         if handler is not None:
-            return await handler(request)
+            with acting(_origin(request)):
+                return await handler(request)
         options = request.method == "OPTIONS"
         response = Response(status_code=204) if options else not_allowed(request, allowed)
         response.headers["allow"] = ", ".join(allowed)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_core import core_schema
@@ -190,6 +190,16 @@ Switch = Annotated[bool, Parsed(values.boolean, _BOOLEAN)]
 Duration = Annotated[timedelta, Parsed(values.duration, _DURATION)]
 DurationOrZero = Annotated[timedelta, Parsed(values.duration_or_zero, _DURATION)]
 Place = Annotated[Path, Located(addresses.absolute, {"type": "string", "minLength": 1})]
+# A file of that name is written ./stdout.
+AuditFile = Annotated[
+    Path | Literal["stdout"],
+    Located(
+        lambda value, directory: (
+            value if value == "stdout" else addresses.absolute(value, directory)
+        ),
+        {"type": "string", "minLength": 1},
+    ),
+]
 Listener = Annotated[addresses.Listen, Located(addresses.listen, {"type": "string"})]
 UpstreamUrl = Annotated[
     addresses.Upstream,

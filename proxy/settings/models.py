@@ -13,6 +13,7 @@ from proxy.settings.access import Access, ConfigUser, Route
 from proxy.settings.dialects import Dialects
 from proxy.settings.faults import Wrong
 from proxy.settings.fields import (
+    AuditFile,
     Duration,
     DurationOrZero,
     EmailAddress,
@@ -104,6 +105,13 @@ class Regulation(Section):
     ban: Duration = key("5m", "How long the wait is.")
 
 
+class Audit(Section):
+    file: Annotated[AuditFile | None, Unless("none")] = key(
+        "none",
+        "Where records go beside the database, one JSON object a line: a file, stdout, or none.",
+    )
+
+
 class Email(Section):
     smtp: SmtpUrl = required("Mail server, such as smtp://user:password@host:587 or smtps://host.")
     from_: EmailAddress = required("Address that mails are sent from.", alias="from")
@@ -144,6 +152,7 @@ class Settings(Section):
     sessions: Sessions = key({}, "Sessions of logins by page and by the xhr dialect.")
     second_factor: SecondFactor = key({}, "Codes of authenticator apps and e-mails.")
     regulation: Regulation = key({}, "What becomes of guessed passwords.")
+    audit: Audit = key({}, "Records of logins, failures and changes; `doorward audit` shows them.")
     email: Annotated[Email | None, Unless("off", empty=None)] = key(
         None, "Mail server for codes and notices; left out: no mail.", validate_default=False
     )

@@ -276,7 +276,7 @@ UNBUILT = [
     ("access: {rules: [{require: two_factor}]}", ["access.rules[0].require: two_factor"]),
     ("sessions: {max_per_user: 5}", ["sessions.max_per_user"]),
     ("second_factor: {issuer: x}", ["second_factor"]),
-    ("regulation: {enabled: false}", ["regulation"]),
+    ("regulation: {enabled: false}", []),
     ("email: {smtp: 'smtp://a', from: a@b.de}", ["email"]),
     ("dialects: {xhr:}", []),
     ("dialects: {datepoll:, alekeagle:}", ["dialects.alekeagle", "dialects.datepoll"]),

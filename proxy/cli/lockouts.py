@@ -1,0 +1,78 @@
+"""`doorward lockouts`: who has to wait before the next password, and letting a network try again.
+
+It knows how to print; who has to wait is the core's business.
+"""
+
+from __future__ import annotations
+
+import json as json_format
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from proxy.cli.accounts import WRONG_USAGE, leave, with_accounts
+from proxy.cli.options import ConfigOption, JsonOption
+
+if TYPE_CHECKING:
+    from proxy.accounts.regulation import Lock
+
+
+def lockouts(
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    lift: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Let the network of this address try again."),
+    ] = None,
+) -> None:
+    """Show who has to wait after too many wrong passwords."""
+    if lift is not None:
+        _lift(config, lift)
+        return
+    locks = with_accounts(config, lambda accounts: accounts.regulation.lockouts(time.time()))
+    if json:
+        shown = [_described(lock) for lock in locks]
+        typer.echo(json_format.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        _print_table(locks)
+
+
+def _lift(config: ConfigOption, address: str) -> None:
+    from proxy.accounts.regulation import NO_ADDRESS, network_of
+
+    network = network_of(address.partition("/")[0])
+    if network == NO_ADDRESS != address:
+        leave(f"{address!r} is not an address.", WRONG_USAGE)
+    lifted = with_accounts(
+        config, lambda accounts: accounts.regulation.unlock_network(network, time.time())
+    )
+    typer.echo(f"network {network} {'unlocked' if lifted else 'was not locked'}")
+
+
+def _described(lock: Lock) -> dict[str, object]:
+    """What is printed of a lock-out; the keys are part of the command's interface."""
+    from proxy.observe.audit import time_of
+
+    return {
+        "scope": lock.scope,
+        "user": lock.user,
+        "network": lock.network,
+        "until": time_of(lock.until),
+    }
+
+
+def _print_table(locks: Sequence[Lock]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("user", "network", "until", box=None)
+    for lock in locks:
+        nobody = "(everybody)" if lock.scope == "network" else "(no such user)"
+        table.add_row(
+            *map(Text, (lock.user or nobody, lock.network, str(_described(lock)["until"])))
+        )
+    console = Console()
+    console.print(table, soft_wrap=not console.is_terminal)
