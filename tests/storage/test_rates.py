@@ -1,0 +1,101 @@
+"""Counters that all processes of a host share, in windows of fixed length."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.accounts.refusals import StorageUnavailable
+from proxy.storage.rates import RATES_FILE, SLOTS_PER_BUCKET, Count, Rates
+from tests.fakes import FixedClock
+
+
+@pytest.fixture
+def rates(tmp_path: Path) -> Iterator[Rates]:
+    rates = Rates(tmp_path)
+    yield rates
+    rates.close()
+
+
+def test_each_use_leaves_one_less_until_there_is_none(rates: Rates, clock: FixedClock) -> None:
+    counts = [rates.count("alice", 2, 60.0, clock()) for _ in range(4)]
+    assert [count.left for count in counts] == [1, 0, 0, 0]
+    assert [count.is_exceeded for count in counts] == [False, False, True, True]
+    assert {count.resets_at for count in counts} == {clock() + 60}
+
+
+def test_a_window_does_not_slide_and_ends_as_it_said(rates: Rates, clock: FixedClock) -> None:
+    end = rates.count("alice", 1, 60.0, clock()).resets_at
+    clock.now += 59.5
+    assert rates.count("alice", 1, 60.0, clock()) == Count(1, 2, end, 60.0)
+    clock.now += 0.5
+    assert rates.count("alice", 1, 60.0, clock()) == Count(1, 1, clock() + 60, 60.0)
+
+
+def test_keys_do_not_count_together(rates: Rates, clock: FixedClock) -> None:
+    rates.count("alice", 1, 60.0, clock())
+    assert not rates.count("bob", 1, 60.0, clock()).is_exceeded
+
+
+def test_a_clock_that_was_set_back_locks_nobody_out(rates: Rates, clock: FixedClock) -> None:
+    rates.count("alice", 1, 60.0, clock())
+    clock.now -= 86_400
+    assert rates.count("alice", 1, 60.0, clock()).used == 1
+
+
+def test_a_restart_forgets_nothing(rates: Rates, clock: FixedClock, tmp_path: Path) -> None:
+    rates.count("alice", 1, 60.0, clock())
+    rates.close()
+    again = Rates(tmp_path)
+    assert again.count("alice", 1, 60.0, clock()).is_exceeded
+    again.close()
+    again.close()
+
+
+def test_more_keys_than_there_is_room_for_push_out_what_ends_first(
+    rates: Rates, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.storage.rates.BUCKETS", 1)
+    for number in range(SLOTS_PER_BUCKET + 1):
+        rates.count(f"key {number}", 1, 60.0, clock())
+        clock.now += 1
+    assert rates.count("key 8", 1, 60.0, clock()).is_exceeded
+    assert not rates.count("key 0", 1, 60.0, clock()).is_exceeded
+
+
+ASK = """
+import sys
+from pathlib import Path
+from proxy.storage.rates import Rates
+
+rates = Rates(Path(sys.argv[1]))
+for _ in range(500):
+    rates.count("alice", 10, 60.0, 1_800_000_000.0)
+"""
+
+
+def test_processes_at_the_same_moment_lose_no_count(rates: Rates, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ASK, str(tmp_path)]
+    workers = [subprocess.Popen(command) for _ in range(3)]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    assert rates.count("alice", 10, 60.0, 1_800_000_000.0).used == 1501
+
+
+def test_the_file_is_nobody_elses_to_read(rates: Rates, clock: FixedClock, tmp_path: Path) -> None:
+    rates.count("alice", 1, 60.0, clock())
+    assert stat.S_IMODE((tmp_path / RATES_FILE).stat().st_mode) == 0o600
+    assert b"alice" not in (tmp_path / RATES_FILE).read_bytes()
+
+
+def test_a_file_that_cannot_be_opened_is_storage_that_does_not_answer(
+    clock: FixedClock, tmp_path: Path
+) -> None:
+    os.symlink("elsewhere", tmp_path / RATES_FILE)
+    with pytest.raises(StorageUnavailable):
+        Rates(tmp_path).count("alice", 1, 60.0, clock())
