@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proxy.accounts.core import Accounts
-from proxy.accounts.refusals import Refusal, SessionNotFound
+from proxy.accounts.refusals import Refusal
 from proxy.accounts.sessions import Session
 from proxy.accounts.tokens import is_token
 from proxy.gate import ours
@@ -55,6 +55,13 @@ class ForeignOrigin(Fault):
 class MethodNotAllowed(Fault):
     code = "method_not_allowed"
     message = "This path does not answer to this method."
+
+
+class Unauthenticated(Fault):
+    """The request carries no session that opens this endpoint."""
+
+    code = "unauthenticated"
+    message = "This needs a login."
 
 
 class Unavailable(Fault):
@@ -116,17 +123,17 @@ class Wire:
         self.entrance = Entrance(settings, accounts, identify, cookies, clock)
 
     async def session(self, request: Request) -> Session:
-        """The live session of any level that this request carries. Raises SessionNotFound."""
+        """The live session of any level that this request carries. Raises Unauthenticated."""
         session = await self.entrance.session(request)
         if session is None:
-            raise SessionNotFound
+            raise Unauthenticated
         return session
 
     async def full_session(self, request: Request) -> Session:
-        """Raises SessionNotFound for a session whose second factor is due (CVE-2026-32246), too."""
+        """Raises Unauthenticated for a session whose second factor is due (CVE-2026-32246), too."""
         session = await self.session(request)
         if session.level != "full":
-            raise SessionNotFound
+            raise Unauthenticated
         return session
 
     def check_origin(self, request: Request) -> None:
