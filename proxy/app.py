@@ -9,13 +9,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 import structlog
-from starlette.routing import Route, Router
+from starlette.routing import Router
 from uvloop import new_event_loop
 
 from proxy.accounts.core import Accounts
 from proxy.accounts.live import Live
 from proxy.accounts.refusals import Refusal
-from proxy.dialects import xhr
+from proxy.dialects import enabled
 from proxy.dialects.wire import Wire
 from proxy.gate.accept import Accept
 from proxy.gate.asgi import Carrier
@@ -31,6 +31,7 @@ from proxy.server import Sockets, run
 from proxy.settings import Settings, load_settings
 from proxy.storage.core import Clock
 from proxy.storage.core import build_accounts as build_accounts
+from proxy.storage.rates import Rates
 from proxy.upstream.address import Address
 from proxy.upstream.pool import Pools
 
@@ -56,7 +57,9 @@ class Doorward:
             build_accounts(self._settings, self._clock, open_sink(self._settings.audit.file))
         )
         pools = Pools()
-        self._carrier = join(self._settings, accounts, pools, self._clock)
+        rates = Rates(self._settings.data_dir)
+        self._stack.callback(rates.close)
+        self._carrier = join(self._settings, accounts, pools, rates, self._clock)
         self._live = accounts.live
         pools.start()
         self._stack.callback(pools.close)
@@ -126,13 +129,15 @@ async def _end(task: "asyncio.Future[None]") -> None:
         await task
 
 
-def join(settings: Settings, accounts: Accounts, pools: Pools, clock: Clock) -> Carrier:
+def join(
+    settings: Settings, accounts: Accounts, pools: Pools, rates: Rates, clock: Clock
+) -> Carrier:
     """The gate, the pages and the dialects over one core."""
     cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
     identify = Identify(accounts.live, accounts.tokens, cookies)
     pages = Pages(settings, accounts, identify, cookies, clock)
-    wire = Wire(settings, accounts, identify, cookies, clock)
-    routes = [*_dialect_routes(wire), *pages.routes()]
+    wire = Wire(settings, accounts, identify, cookies, clock, rates)
+    routes = [*enabled.routes(wire), *pages.routes()]
     is_ours = ours_of(routes)
     authorize = Authorize(settings.routes, settings.access)
     return Carrier(
@@ -152,10 +157,6 @@ def join(settings: Settings, accounts: Accounts, pools: Pools, clock: Clock) -> 
         draw=pages.message,
         clock=clock,
     )
-
-
-def _dialect_routes(wire: Wire) -> list[Route]:
-    return xhr.routes(wire) if wire.settings.dialects.xhr is not None else []
 
 
 def create_app(settings: Settings | None = None) -> Doorward:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.accounts.core import Accounts
 from proxy.accounts.sessions import ClientInfo, Found, Lifetimes, Opened, Session
-from proxy.dialects import xhr
+from proxy.dialects import enabled
 from proxy.dialects.wire import Wire
 from proxy.gate.accept import Client
 from proxy.gate.cookies import Cookies
@@ -27,6 +27,7 @@ from proxy.gate.identify import Identify
 from proxy.pages import Pages
 from proxy.settings import Settings, settings_from
 from proxy.storage.core import build_accounts
+from proxy.storage.rates import Rates
 
 HOST = "wiki.test"
 ORIGIN = f"http://{HOST}"
@@ -112,9 +113,10 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
         cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
         identify = Identify(accounts.live, accounts.tokens, cookies)
         pages = Pages(settings, accounts, identify, cookies, clock)
-        wire = Wire(settings, accounts, identify, cookies, clock)
-        router = Router([*pages.routes(), *xhr.routes(wire)], redirect_slashes=False)
-        yield House(settings, accounts, cookies, clock, accepted(router))
+        with closing(Rates(directory)) as rates:
+            wire = Wire(settings, accounts, identify, cookies, clock, rates)
+            router = Router([*pages.routes(), *enabled.routes(wire)], redirect_slashes=False)
+            yield House(settings, accounts, cookies, clock, accepted(router))
 
 
 def accepted(app: ASGIApp) -> ASGIApp:

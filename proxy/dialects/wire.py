@@ -6,7 +6,7 @@ Knows HTTP and the core's doors; must not know how any dialect draws an answer.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NoReturn
+from typing import ClassVar, NoReturn, Protocol
 
 import structlog
 from starlette.requests import Request
@@ -18,11 +18,12 @@ from proxy.accounts.refusals import Refusal
 from proxy.accounts.sessions import Session
 from proxy.accounts.tokens import is_token
 from proxy.gate import ours
-from proxy.gate.cookies import Cookies
+from proxy.gate.cookies import Cookies, Header
 from proxy.gate.identify import Identify
 from proxy.gate.ours import BodyTooLarge, Handler, NotAllowed
 from proxy.pages.entrance import Entrance
 from proxy.settings import Settings
+from proxy.storage.rates import Count, Rates
 
 _log = structlog.get_logger("doorward.dialects")
 
@@ -38,8 +39,14 @@ class Fault(Exception):
 
 
 class Malformed(Fault):
+    """`fields`: the names of what is missing or of a wrong type, where that can be told."""
+
     code = "bad_request"
     message = "The body is not what this endpoint takes."
+
+    def __init__(self, message: str | None = None, fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 class TooLarge(Fault):
@@ -62,6 +69,18 @@ class Unauthenticated(Fault):
 
     code = "unauthenticated"
     message = "This needs a login."
+
+
+class RateLimited(Fault):
+    """Counted, and over the limit."""
+
+    code = "rate_limited"
+    message = "Too many requests; wait a while."
+
+    def __init__(self, count: Count, retry_after_s: float) -> None:
+        super().__init__()
+        self.count = count
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(Fault):
@@ -104,6 +123,15 @@ class Tongue:
         return response
 
 
+class Limiter(Protocol):
+    """How a dialect counts requests, and the headers it tells of that with."""
+
+    async def count(self, request: Request) -> Count | None:
+        """None: this one is not counted."""
+
+    def lines(self, count: Count) -> list[Header]: ...
+
+
 class Wire:
     """What every dialect is given."""
 
@@ -114,12 +142,14 @@ class Wire:
         identify: Identify,
         cookies: Cookies,
         clock: Callable[[], float],
+        rates: Rates,
     ) -> None:
         self.settings = settings
         self.accounts = accounts
         self.identify = identify
         self.cookies = cookies
         self.clock = clock
+        self.rates = rates
         self.entrance = Entrance(settings, accounts, identify, cookies, clock)
 
     async def session(self, request: Request) -> Session:
@@ -141,10 +171,37 @@ class Wire:
         if not by_header(request) and not self.entrance.is_ours(request):
             raise ForeignOrigin
 
-    def endpoint(self, path: str, tongue: Tongue, **handlers: Handler) -> Route:
-        """See `ours.endpoint`; whatever a handler raises is said in this tongue."""
+    def endpoint(
+        self, path: str, tongue: Tongue, limiter: Limiter | None = None, **handlers: Handler
+    ) -> Route:
+        """See `ours.endpoint`; whatever a handler raises is said in this tongue, and whoever is
+        over the limit is told so whatever the method."""
+
+        def around(answer: Handler) -> Handler:
+            return answer if limiter is None else self._limited(answer, tongue, limiter)
+
         caught = {method: self._caught(handler, tongue) for method, handler in handlers.items()}
-        return ours.endpoint(path, not_allowed=_refuses_methods(tongue), **caught)
+        refuses = _refuses_methods(tongue)
+        return ours.endpoint(path, not_allowed=refuses, around=around, **caught)
+
+    def _limited(self, answer: Handler, tongue: Tongue, limiter: Limiter) -> Handler:
+        async def counted(request: Request) -> Response:
+            if request.method == "OPTIONS":  # a browser's question before a request that counts
+                return await answer(request)
+            try:
+                count = await limiter.count(request)
+            except Refusal as refusal:
+                return tongue.say(refusal)
+            if count is None:
+                return await answer(request)
+            if count.is_exceeded:
+                response = tongue.say(RateLimited(count, count.resets_at - self.clock()))
+            else:
+                response = await answer(request)
+            response.raw_headers.extend(limiter.lines(count))
+            return response
+
+        return counted
 
     def _caught(self, handler: Handler, tongue: Tongue) -> Handler:
         async def answered(request: Request) -> Response:

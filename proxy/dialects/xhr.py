@@ -54,6 +54,7 @@ TABLE: dict[type[Trouble], Answer] = {
     wires.TooLarge: Answer(413, "body_too_large"),
     wires.ForeignOrigin: Answer(403, "foreign_origin"),
     wires.MethodNotAllowed: Answer(405, "method_not_allowed"),
+    wires.RateLimited: Answer(429, "rate_limited"),
     wires.Unauthenticated: Answer(401, "unauthenticated"),
     wires.Unavailable: Answer(401, "unavailable"),
     wires.Broken: Answer(500, "internal_error"),

@@ -42,10 +42,18 @@ def plain_not_allowed(request: Request, allowed: tuple[str, ...]) -> Response:
     return PlainTextResponse("method not allowed\n", 405)
 
 
+def unchanged(answer: Handler) -> Handler:
+    return answer
+
+
 def endpoint(
-    path: str, *, not_allowed: NotAllowed = plain_not_allowed, **handlers: Handler
+    path: str,
+    *,
+    not_allowed: NotAllowed = plain_not_allowed,
+    around: Callable[[Handler], Handler] = unchanged,
+    **handlers: Handler,
 ) -> Route:
-    """The route for `path`; keywords are lower-case methods.
+    """The route for `path`; keywords are lower-case methods. `around` wraps what answers them all.
 
     HEAD answers where GET does, OPTIONS is 204, any other method goes to `not_allowed` and gets
     `Allow` (RFC 9110 15.5.6). The path is ours whatever the method, so none reaches an upstream.
@@ -65,7 +73,7 @@ def endpoint(
         response.headers["allow"] = ", ".join(allowed)
         return response
 
-    route = Route(path, answer)
+    route = Route(path, around(answer))
     route.methods = set()  # every method is ours; `answer` sorts them
     return route
 
