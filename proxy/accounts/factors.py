@@ -60,10 +60,11 @@ class CodeAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What of a user is encrypted."""
+    """What of a user is encrypted. `is_used`: a factor is on, so that something depends on it."""
 
     user: int
     username: str
+    is_used: bool
     code_key: bytes = field(repr=False)
     totp: bytes | None = field(repr=False)
 
@@ -134,13 +135,14 @@ class FactorStore(Protocol):
     ) -> bool:
         """Replaces the recovery codes and ends enrolments and trust; False when it is on."""
 
-    async def turn_off_totp(
-        self, user: int, now: float, *, reset: bool, event: Event | None = None
-    ) -> bool:
-        """Ends trust, and with the last factor the recovery codes; False when it is off.
+    async def turn_off_totp(self, user: int, now: float, event: Event | None = None) -> bool:
+        """Ends trust, and with the last factor the recovery codes; False when it is off."""
 
-        `reset` takes the recovery codes and the budget's count in any case, and ends the user's
-        sessions and the logins under way."""
+    async def reset(
+        self, user: int, code_key: bytes, now: float, event: Event | None = None
+    ) -> bool:
+        """TOTP off, another key for codes, and so no code that was made before is right; ends the
+        user's sessions and the logins under way. False when the user has no factor."""
 
     async def set_email(self, user: int, on: bool, now: float, event: Event | None = None) -> None:
         """Ends trust, and with the last factor the recovery codes."""

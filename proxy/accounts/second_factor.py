@@ -28,7 +28,6 @@ from proxy.accounts.refusals import (
     TotpAlreadyOn,
     TotpNotOn,
 )
-from proxy.accounts.sealing import Unreadable
 from proxy.accounts.sessions import FULL, ClientInfo, Opened, Session, Sessions
 from proxy.accounts.user import User
 from proxy.accounts.vault import Vault
@@ -228,12 +227,14 @@ class SecondFactors:
             raise TotpNotOn
         await self.verify(user, code, TOTP, now=now)
         removed = event(Kind.FACTOR_REMOVED, now, session=session, detail=TOTP)
-        await self._store.turn_off_totp(user.number, now, reset=False, event=removed)
+        await self._store.turn_off_totp(user.number, now, removed)
 
     async def reset_totp(self, user: User, now: float) -> None:
-        """Takes TOTP and recovery codes away and ends the user's sessions. Raises TotpNotOn."""
+        """Takes TOTP and recovery codes away, lifts a lock and ends the user's sessions. E-mail
+        stays on. Raises TotpNotOn when the user has no factor at all."""
         removed = event(Kind.FACTOR_REMOVED, now, subject=user, detail="totp reset")
-        if not await self._store.turn_off_totp(user.number, now, reset=True, event=removed):
+        fresh = self._vault.new_code_key(user)
+        if not await self._store.reset(user.number, fresh, now, removed):
             raise TotpNotOn
 
     async def enable_email(self, user: User, now: float) -> None:
@@ -281,10 +282,7 @@ class SecondFactors:
         """Encrypts with the first key what an older one encrypted. Raises Unreadable with the name
         of a user whose secrets no key opens."""
         for old in await self._store.sealed():
-            try:
-                new = self._vault.renewed(old)
-            except Unreadable as error:
-                raise Unreadable(old.username) from error
+            new = self._vault.renewed(old)
             if new != old:
                 await self._store.reseal(old, new)
 

@@ -40,8 +40,15 @@ class Vault:
         return _opened(self._code_keys, user, sealed)
 
     def renewed(self, old: Sealed) -> Sealed:
-        """The same secrets, all under the first key. Raises Unreadable."""
-        owner = _owner(old.user)
+        """The same secrets, all under the first key. Raises Unreadable with the user's name."""
+        try:
+            return self._renewed(old, _owner(old.user))
+        except Unreadable as error:
+            if old.is_used:
+                raise Unreadable(old.username) from error
+            return replace(old, code_key=self._code_keys.seal(chance.key(), _owner(old.user)))
+
+    def _renewed(self, old: Sealed, owner: str) -> Sealed:
         totp = None if old.totp is None else self._secrets.renewed(old.totp, owner)
         code_key = self._code_keys.renewed(old.code_key, owner)
         return replace(old, totp=totp or old.totp, code_key=code_key or old.code_key)

@@ -30,6 +30,8 @@ READ = select(
     factors.c.code_digest, factors.c.code_expires, factors.c.locked_until, UNUSED,
 )  # fmt: skip
 FORGIVEN: dict[str, object] = {"failures": 0, "locked_until": None}
+TOTP_OFF: dict[str, object] = {"totp_secret": None, "totp_step": None}
+NO_CODE: dict[str, object] = {"code_digest": None, "code_expires": None}
 
 
 class FactorRows:
@@ -83,7 +85,7 @@ class FactorRows:
     async def accept_code(self, user: int, digest: bytes, now: float) -> bool:
         c = factors.c
         lives = (c.code_digest == digest, c.code_expires > now, c.email)
-        return await self._change(user, *lives, code_digest=None, code_expires=None, **FORGIVEN)
+        return await self._change(user, *lives, **NO_CODE, **FORGIVEN)
 
     async def accept_recovery(self, user: int, digest: bytes) -> bool:
         c = recovery_codes.c
@@ -113,7 +115,7 @@ class FactorRows:
 
     async def drop_code(self, user: int, digest: bytes) -> None:
         mine = factors.c.code_digest == digest
-        await self._change(user, mine, code_digest=None, code_expires=None)
+        await self._change(user, mine, **NO_CODE)
 
     async def enrol(self, session: int, totp: bytes, expires: float) -> None:
         mine = enrolments.c.session_number == session
@@ -149,20 +151,31 @@ class FactorRows:
             change.record(event)
         return True
 
-    async def turn_off_totp(
-        self, user: int, now: float, *, reset: bool, event: Event | None = None
-    ) -> bool:
+    async def turn_off_totp(self, user: int, now: float, event: Event | None = None) -> bool:
         query = update(factors).where(factors.c.user_number == user)
         query = query.where(factors.c.totp_secret.is_not(None))
-        off: dict[str, object] = {"totp_secret": None, "totp_step": None}
         async with self._feed.changing(now) as change:
-            result = await change.connection.execute(query.values(off | FORGIVEN if reset else off))
+            result = await change.connection.execute(query.values(**TOTP_OFF))
             if not result.rowcount:
                 return False
-            if reset:
-                await _replace_recovery(change, user, ())
-                await _end_logins(change, user, now)
             await _end_recovery(change, user)
+            await _end_trust(change, user)
+            change.record(event)
+        return True
+
+    async def reset(
+        self, user: int, code_key: bytes, now: float, event: Event | None = None
+    ) -> bool:
+        c = factors.c
+        query = update(factors).where(c.user_number == user)
+        query = query.where(or_(c.totp_secret.is_not(None), c.email))
+        values: dict[str, object] = {"code_key": code_key, **NO_CODE, **TOTP_OFF, **FORGIVEN}
+        async with self._feed.changing(now) as change:
+            result = await change.connection.execute(query.values(**values))
+            if not result.rowcount:
+                return False
+            await _replace_recovery(change, user, ())
+            await _end_logins(change, user, now)
             await _end_trust(change, user)
             change.record(event)
         return True
@@ -170,9 +183,7 @@ class FactorRows:
     async def set_email(self, user: int, on: bool, now: float, event: Event | None = None) -> None:
         query = update(factors).where(factors.c.user_number == user, factors.c.email != on)
         async with self._feed.changing(now) as change:
-            result = await change.connection.execute(
-                query.values(email=on, code_digest=None, code_expires=None)
-            )
+            result = await change.connection.execute(query.values(email=on, **NO_CODE))
             if result.rowcount:
                 await _end_recovery(change, user)
                 await _end_trust(change, user)
@@ -187,10 +198,12 @@ class FactorRows:
 
     async def sealed(self) -> Sequence[Sealed]:
         c = factors.c
-        query = select(c.user_number, users.c.username, c.code_key, c.totp_secret)
+        is_used = or_(c.totp_secret.is_not(None), c.email)
+        query = select(c.user_number, users.c.username, is_used, c.code_key, c.totp_secret)
         query = query.join(users, users.c.number == c.user_number).order_by(c.user_number)
         async with self._engine.reading() as connection:
-            return [Sealed(*row) for row in await connection.execute(query)]
+            found = await connection.execute(query)
+            return [Sealed(row[0], row[1], bool(row[2]), row[3], row[4]) for row in found]
 
     async def reseal(self, old: Sealed, new: Sealed) -> None:
         c = factors.c

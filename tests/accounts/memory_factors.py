@@ -111,16 +111,22 @@ class MemoryFactors:
         self._changed(user, event)
         return True
 
-    async def turn_off_totp(
-        self, user: int, now: float, *, reset: bool, event: Event | None = None
-    ) -> bool:
+    async def turn_off_totp(self, user: int, now: float, event: Event | None = None) -> bool:
         if self.rows.get(user, NONE).totp is None:
             return False
         self.rows[user] = replace(self.rows[user], totp=None)
-        if reset:
-            self.recovery.pop(user, None)
-            await self.forgive(user)
-            await self.sessions.end_all(user, now, "second_factor", None)
+        self._changed(user, event)
+        return True
+
+    async def reset(
+        self, user: int, code_key: bytes, now: float, event: Event | None = None
+    ) -> bool:
+        if not self.rows.get(user, NONE).enabled:
+            return False
+        self.rows[user] = Factors(code_key, email=self.rows[user].email)
+        self.recovery.pop(user, None)
+        self.failures.pop(user, None)
+        await self.sessions.end_all(user, now, "second_factor", None)
         self._changed(user, event)
         return True
 
@@ -138,7 +144,7 @@ class MemoryFactors:
 
     async def sealed(self) -> Sequence[Sealed]:
         return [
-            Sealed(number, f"user {number}", row.code_key or b"", row.totp)
+            Sealed(number, f"user {number}", bool(row.enabled), row.code_key or b"", row.totp)
             for number, row in self.rows.items()
         ]
 
