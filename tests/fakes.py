@@ -221,6 +221,12 @@ def answering(*answers: bytes) -> Script:
     return script
 
 
+def silent(wire: Wire) -> None:
+    """Takes a request and whatever follows, and never answers."""
+    wire.head()
+    wire.rest()
+
+
 def read_body(wire: Wire, head: bytes) -> bytes:
     """The body of a request with this head, still in chunks when it came so."""
     if values_of(head, b"transfer-encoding"):
@@ -237,13 +243,16 @@ class Origin:
 
     scripts: tuple[Script, ...]
     path: Path | None = None
+    port: int = 0  # any that is free
     wires: list[Wire] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
+    _playing: int = 0
 
     def __enter__(self) -> Origin:
         family = socket.AF_UNIX if self.path else socket.AF_INET
         self._listener = socket.socket(family, socket.SOCK_STREAM)
-        self._listener.bind(str(self.path) if self.path else ("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(str(self.path) if self.path else ("127.0.0.1", self.port))
         self._listener.listen(64)
         threading.Thread(target=self._accept, daemon=True).start()
         return self
@@ -275,12 +284,17 @@ class Origin:
         until(lambda: len(self.wires) > number, "for a connection")
         return self.wires[number]
 
+    def is_done(self) -> bool:
+        """Whether every script has come to its end."""
+        return bool(self.wires) and self._playing == 0
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 wire = Wire(self._listener.accept()[0])
                 script = self.scripts[min(len(self.wires), len(self.scripts) - 1)]
                 self.wires.append(wire)
+                self._playing += 1
                 threading.Thread(target=self._play, args=(script, wire), daemon=True).start()
 
     def _play(self, script: Script, wire: Wire) -> None:
@@ -291,6 +305,7 @@ class Origin:
         except BaseException as fault:
             self.faults.append(fault)
         finally:
+            self._playing -= 1
             with contextlib.suppress(OSError):
                 wire.sock.shutdown(socket.SHUT_WR)
 

@@ -79,6 +79,8 @@ class Exchange(RequestResponseCycle):
     def client_gone(self) -> None:
         """The connection is closed."""
         callback, self._gone = self._gone, None
+        self.disconnected = self.disconnected or not self.response_complete
+        self.message_event.set()
         if callback is not None and not self.response_complete:
             callback()
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from proxy.server.exchange import EXTENSION, Exchange, Flag
 from proxy.settings import Limits
@@ -34,6 +34,7 @@ class Protocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
+        self._under_way: RequestResponseCycle | None = None  # where others wait behind it
 
     # Limits on a head: in bytes as it is parsed, in time by a timer while one is unfinished
 
@@ -81,7 +82,8 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._under_way, app = self.pipeline.pop()
+            self._start_asgi_task(self._under_way, app)
             return
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
@@ -115,10 +117,9 @@ class Protocol(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
-        if isinstance(self.cycle, Exchange):
-            self.cycle.client_gone()
-        for cycle, _ in self.pipeline:
-            cycle.disconnected = True
+        for exchange in (self.cycle, self._under_way, *(cycle for cycle, _ in self.pipeline)):
+            if isinstance(exchange, Exchange):
+                exchange.client_gone()
 
     # llhttp's callbacks
 
@@ -175,6 +176,8 @@ class Protocol(HttpToolsProtocol):
         if previous is None or previous.response_complete:
             self._start_asgi_task(exchange, self.app)
         else:
+            if not self.pipeline:
+                self._under_way = previous
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
 

@@ -1,0 +1,458 @@
+"""A client, Doorward as a process, and a scripted origin: what one side sees of the other."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.conftest import Start
+from tests.fakes import OK, Wire, answering, read_body, silent, until, values_of
+from tests.stage import Stage, staged
+
+MIB = 1 << 20
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def stage(deploy: Start) -> Stage:
+    return staged(deploy)
+
+
+@pytest.fixture(scope="module")
+def hasty(deploy: Start) -> Stage:
+    """Half a second for everything."""
+    return staged(deploy, {"connect": "500ms", "response": "500ms", "idle": "500ms"})
+
+
+# Answers, as the client gets them
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (OK, b"ok"),
+        (CHUNKED + b"2\r\nok\r\n0\r\n\r\n", b"ok"),
+        (CHUNKED + b"2\r\nok\r\n0\r\nX-Late: 1\r\n\r\n", b"ok"),
+        (b"HTTP/1.1 200 OK\r\n\r\nok", b"ok"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", b""),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK, b"ok"),
+        (b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n", b""),
+    ],
+)
+def test_an_answer_reaches_the_client_and_the_connection_is_kept(
+    stage: Stage, answer: bytes, body: bytes
+) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(answer)
+
+    with stage.playing(script) as act, act.client() as client:
+        for _ in range(2):
+            got = client.ask(act.request())
+            assert got.status == int(answer.rpartition(b"HTTP/1.1 ")[2][:3])
+            assert (got.body, got.whole) == (body, True)
+            assert got.values(b"x-late") == []
+            assert len(got.values(b"date")) == 1
+
+
+def test_headers_of_an_answer_come_in_their_order_and_bytes(stage: Stage) -> None:
+    lines = b"X-B: \xff\r\nSet-Cookie: a=1\r\nX-A: 1\r\nSet-Cookie: b=2\r\nServer: old\r\n"
+    with stage.playing(answering(OK.replace(b"OK\r\n", b"OK\r\n" + lines))) as act:
+        assert lines in act.ask().head
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked", "X: y"])
+def test_an_answer_to_head_has_no_body(stage: Stage, framing: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode()
+    with stage.playing(answering(head)) as act, act.client() as client:
+        got = client.ask(act.request(method="HEAD"))
+        assert got.status == 200
+        assert got.values(b"content-length") == ([b"9"] if "9" in framing else [])
+        assert client.ask(act.request(method="HEAD")).status == 200
+
+
+CUTS = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel",
+    CHUNKED + b"9\r\nhel",
+    CHUNKED + b"3\r\nhel\r\n",
+    CHUNKED + b"3\r\nhel\r\nxyz\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", CUTS)
+def test_a_body_that_is_cut_looks_cut_to_the_client(stage: Stage, answer: bytes) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(answer)
+
+    with stage.playing(script) as act, act.client() as client:
+        got = client.ask(act.request())
+        assert got.status == 200
+        assert not got.whole
+        assert client.is_closed()
+
+
+def test_a_body_framed_by_the_close_looks_cut_when_it_is_reset(stage: Stage) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\n\r\nhel")
+        until(lambda: got_some)
+        wire.reset()
+
+    got_some: list[bytes] = []
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request())
+        got_some.append(client.until(b"hel"))
+        assert b"0\r\n\r\n" not in client.rest()
+
+
+@pytest.mark.parametrize("said", [b"", b"HELLO\r\n\r\n", b"HTTP/1.1 999 X\r\n\r\n", b"HTTP/1.1 2"])
+def test_what_is_no_answer_is_502(stage: Stage, said: bytes) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(said)
+
+    with stage.playing(script) as act, act.client() as client:
+        for _ in range(2):
+            got = client.ask(act.request())
+            assert got.status == 502 and got.whole
+            assert b"bad_gateway" in got.body
+
+
+def test_where_nobody_listens_is_502_for_people_and_programs(stage: Stage) -> None:
+    with stage.playing(answering(OK)) as act:
+        pass
+    assert b'"bad_gateway"' in act.ask().body
+    page = act.ask("Accept: text/html", "Sec-Fetch-Mode: navigate")
+    assert page.status == 502
+    assert page.values(b"content-type")[0].startswith(b"text/html")
+
+
+# Requests, as the origin gets them
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_arrives_whole_however_it_is_framed(stage: Stage, chunked: bool) -> None:
+    got: list[bytes] = []
+
+    def script(wire: Wire) -> None:
+        got.append(read_body(wire, wire.head()))
+        wire.send(OK)
+
+    line = ["Transfer-Encoding: chunked"] if chunked else []
+    body = b"3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-Late: 1\r\n\r\n" if chunked else b"hello"
+    with stage.playing(script) as act:
+        assert act.ask(*line, method="POST", body=body).status == 200
+        head = bytes(act.origin.wire().seen)
+        assert values_of(head, b"transfer-encoding") == ([b"chunked"] if chunked else [])
+        assert b"X-Late" not in head
+    assert b"".join(got).replace(b"\r\n", b"").strip(b"50") in (b"hello", b"3hel2lo")
+
+
+def test_the_target_is_never_rewritten(stage: Stage) -> None:
+    with stage.playing(answering(OK)) as act:
+        for path in ("/a%2Fb//c;d?e=%zz&&f=/../", "/?", "?", "/%C3%A9"):
+            act.ask(path=path)
+            assert act.origin.heads[-1].startswith(f"GET {act.prefix}{path} HTTP/1.1\r\n".encode())
+
+
+def test_an_early_answer_reaches_the_client_before_its_body_is_sent(stage: Stage) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        wire.rest()
+
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request("Content-Length: 1000000", method="POST") + b"x" * 1000)
+        got = client.answer()
+        assert (got.status, got.body) == (413, b"no")
+        until(lambda: act.origin.wires[0].seen)
+
+
+# Kept connections
+
+
+def stale(wire: Wire) -> None:
+    """Answers once, then closes upon the next request without a word."""
+    wire.head()
+    wire.send(OK)
+    wire.head()
+
+
+def test_a_kept_connection_that_closed_is_tried_again_for_what_may_be_repeated(
+    stage: Stage,
+) -> None:
+    for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND"):
+        with stage.playing(stale, answering(OK)) as act:
+            assert act.ask().status == 200
+            assert act.ask(method=method).status == 200
+            assert len(act.origin.wires) == 2
+            assert len(act.origin.heads) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("POST", b""), ("POST", b"x"), ("PATCH", b"x"), ("PUT", b"x")]
+)
+def test_what_may_not_be_repeated_is_sent_once(stage: Stage, method: str, body: bytes) -> None:
+    with stage.playing(stale, answering(OK)) as act:
+        assert act.ask().status == 200
+        assert act.ask(method=method, body=body).status == 502
+        assert len(act.origin.heads) == 2
+
+
+def test_a_fresh_connection_that_closes_without_an_answer_is_not_tried_again(stage: Stage) -> None:
+    with stage.playing(lambda wire: wire.head() and None) as act:
+        assert act.ask().status == 502
+        assert len(act.origin.wires) == 1
+
+
+def test_unsolicited_bytes_are_nobodys_answer(stage: Stage) -> None:
+    """CVE-2026-71324: a shared kept connection poisoned across users."""
+    poison = OK.replace(b"\r\n\r\nok", b"\r\nX-Poison: 1\r\n\r\nno")
+    with stage.playing(answering(OK + poison), answering(OK)) as act:
+        for _ in range(3):
+            got = act.ask()
+            assert (got.body, got.values(b"x-poison")) == (b"ok", [])
+    with stage.playing(answering(OK), answering(OK)) as act:
+        assert act.ask().status == 200
+        act.origin.wire().send(poison)
+        assert act.origin.wire().is_closed()
+        assert act.ask().values(b"x-poison") == []
+
+
+# Time
+
+
+def test_no_answer_in_time_is_504(hasty: Stage) -> None:
+    with hasty.playing(silent) as act:
+        got = act.ask()
+        assert got.status == 504 and b"gateway_timeout" in got.body
+        assert act.origin.wire().is_closed()
+
+
+def test_silence_in_mid_answer_is_a_cut(hasty: Stage) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(CHUNKED + b"2\r\nok\r\n")
+        wire.until(b"never")
+
+    with hasty.playing(script) as act:
+        assert not act.ask().whole
+
+
+def test_a_slow_answer_that_goes_on_is_not_silent(hasty: Stage) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        for _ in range(8):
+            time.sleep(0.15)  # the silence is what this is about
+            wire.send(b"x")
+
+    with hasty.playing(script) as act:
+        assert act.ask().body == b"x" * 8
+
+
+def test_a_client_that_stops_sending_its_body_is_given_up(hasty: Stage) -> None:
+    with hasty.playing(silent) as act, act.client() as client:
+        client.send(act.request("Content-Length: 9", method="POST") + b"abc")
+        assert client.answer().status == 504
+        assert b"abc" in act.origin.wire().rest() + bytes(act.origin.wire().seen)
+
+
+# Streaming
+
+
+def test_the_first_byte_is_out_before_the_last_is_in_both_ways(stage: Stage) -> None:
+    """Promise 8."""
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        for number in range(3):
+            assert wire.read(1) == b"%d" % number
+            if not number:
+                wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
+            wire.send(b"%c" % (97 + number))
+
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request("Content-Length: 3", method="POST"))
+        for number in range(3):
+            client.send(b"%d" % number)
+            if not number:
+                assert client.head().startswith(b"HTTP/1.1 200")
+            assert client.read(1) == b"%c" % (97 + number)
+
+
+def test_a_chunk_is_passed_on_when_it_comes(stage: Stage) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(CHUNKED)
+        for number in range(3):
+            wire.until(b"go")
+            wire.send(b"1\r\n%d\r\n" % number)
+        wire.send(b"0\r\n\r\n")
+
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request())
+        assert client.head().startswith(b"HTTP/1.1 200"), "the head does not wait for a body"
+    with stage.playing(answering(CHUNKED + b"1\r\na\r\n")) as act, act.client() as client:
+        client.send(act.request())
+        assert client.until(b"1\r\na\r\n").endswith(b"1\r\na\r\n")
+
+
+def pour(wire: Wire, size: int) -> None:
+    block = b"x" * MIB
+    for _ in range(size // MIB):
+        wire.send(block)
+
+
+def test_a_hundred_mebibytes_pass_in_bounded_memory_both_ways(stage: Stage) -> None:
+    """Promise 8; what it may take is a few buffers."""
+    size = 100 * MIB
+
+    def script(wire: Wire) -> None:
+        head = wire.head()
+        left = size - (len(wire.seen) - len(head))
+        while left:
+            data = wire.sock.recv(MIB)
+            assert data
+            left -= len(data)
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        pour(wire, size)
+
+    with stage.playing(answering(OK)) as act:
+        act.ask()
+    before = stage.live.resident_kib()
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request(f"Content-Length: {size}", method="POST"))
+        pour(client, size)
+        head = client.head()
+        left, peak = size - (len(client.seen) - len(head)), 0
+        while left:
+            data = client.sock.recv(MIB)
+            assert data
+            left -= len(data)
+            peak = max(peak, stage.live.resident_kib()) if left % 64 == 0 else peak
+        peak = max(peak, stage.live.resident_kib())
+    assert peak - before < 16 * 1024
+
+
+def sendable(wire: Wire, seconds: float = 0.4) -> int:
+    """How much the other side takes before it takes nothing for a moment."""
+    sent = 0
+    wire.sock.settimeout(seconds)
+    try:
+        while sent < 256 * MIB:
+            sent += wire.sock.send(b"x" * 65536)
+    except TimeoutError:
+        pass
+    wire.sock.settimeout(10)
+    return sent
+
+
+def test_a_client_that_does_not_read_holds_its_origin_back(stage: Stage) -> None:
+    sent: list[int] = []
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (512 * MIB))
+        sent.append(sendable(wire))
+
+    before = stage.live.resident_kib()
+    with stage.playing(script) as act, act.client(receive_buffer=65536) as client:
+        client.send(act.request())
+        until(lambda: sent, "for the origin to be held back")
+        assert sent[0] < 32 * MIB, "socket buffers and two high-water marks"
+        assert stage.live.resident_kib() - before < 8 * 1024
+        assert client.head().startswith(b"HTTP/1.1 200")
+        assert client.read(4 * MIB) == b"x" * 4 * MIB
+
+
+def test_an_origin_that_does_not_read_holds_its_client_back(stage: Stage) -> None:
+    with stage.playing(lambda wire: until(lambda: done)) as act, act.client() as client:
+        done: list[bool] = []
+        before = stage.live.resident_kib()
+        client.send(act.request(f"Content-Length: {512 * MIB}", method="POST"))
+        assert sendable(client) < 32 * MIB
+        assert stage.live.resident_kib() - before < 8 * 1024
+        done.append(True)
+
+
+# Clients that leave
+
+
+def test_a_client_that_leaves_closes_its_upstream_connection_at_once(stage: Stage) -> None:
+    def wait(wire: Wire) -> None:
+        wire.head()
+        wire.rest()
+
+    def stream(wire: Wire) -> None:
+        wire.head()
+        wire.send(CHUNKED + b"2\r\nok\r\n")
+        wire.rest()
+
+    for script in (wait, stream):
+        with stage.playing(script) as act:
+            client = act.client()
+            client.send(act.request())
+            if script is stream:
+                client.until(b"ok")
+            until(lambda: act.origin.heads)
+            started = time.monotonic()
+            client.close()
+            assert act.origin.wire().is_closed()
+            assert time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize("sent", [b"abc", b"abcdefghi"])
+def test_a_client_that_leaves_in_mid_upload_never_looks_as_if_it_were_done(
+    stage: Stage, sent: bytes
+) -> None:
+    with stage.playing(lambda wire: wire.rest() and None) as act:
+        client = act.client()
+        client.send(act.request("Transfer-Encoding: chunked", method="POST") + b"9\r\n" + sent)
+        wire = act.origin.wire()
+        until(lambda: b"abc" in wire.seen)
+        client.close()
+        wire.rest()
+        assert b"\r\n0\r\n\r\n" not in wire.seen
+
+
+def test_a_client_that_leaves_while_a_later_request_waits_ends_the_one_under_way(
+    stage: Stage,
+) -> None:
+    """Pipelined: the download must not run on, unread, to its end."""
+    sent: list[int] = []
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (1 << 40))
+        with pytest.raises(OSError):
+            while True:
+                sent.append(wire.sock.send(b"x" * MIB))
+
+    with stage.playing(script) as act:
+        client = act.client()
+        client.send(act.request() + act.request(path="/2"))
+        client.read(MIB)
+        client.reset()
+        until(act.origin.is_done)
+        assert sum(sent) < 64 * MIB
+
+
+def test_an_answer_for_one_client_never_reaches_another(stage: Stage) -> None:
+    """CVE-2026-33544, CVE-2026-71324: whoever gives up must not leave an answer behind."""
+
+    def echo(wire: Wire) -> None:
+        while head := wire.head():
+            name = head.split(b" ")[1].rpartition(b"/")[2]
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(name), name))
+
+    with stage.playing(echo) as act:
+        for number in range(40):
+            with act.client() as client:
+                client.send(act.request(path=f"/left{number}"))
+                if number % 2:
+                    client.sock.recv(1)
+            assert act.ask(path=f"/kept{number}").body == b"kept%d" % number
