@@ -247,9 +247,9 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         assert self._parser is not None and self._sink is not None
         status = self._parser.get_status_code()
-        if status == 101:
-            raise InvalidAnswer("the upstream switched protocols unasked")
-        if status < 200:
+        if not 200 <= status < 600:
+            if status == 101 or not 100 <= status < 200:
+                raise InvalidAnswer("a status that nobody asked for")
             return
         self._length = _content_length(self._headers)
         self.answered = True
