@@ -1,0 +1,116 @@
+"""Connections and pools before scripted origins, without a server or a gate around them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from proxy.upstream.address import Address
+from proxy.upstream.connection import Connection, Header
+from proxy.upstream.failures import UpstreamFailure
+from proxy.upstream.pool import Pool
+from tests.fakes import PATIENCE_S, Origin, Place
+
+GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+FOREVER_S = 1e6
+
+
+class Reader:
+    """A `Sink` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: list[Header] = []
+        self.body = b""
+        self.pieces = 0
+        self.failure: UpstreamFailure | None = None
+        self.ended = self.writable = False
+        self._news = asyncio.Event()
+
+    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        assert not self.status, "one answer has one head"
+        self.status, self.headers = status, headers
+        self._news.set()
+
+    def on_body(self, data: bytes) -> None:
+        assert self.status and not self.over
+        self.body += data
+        self.pieces += 1
+        self._news.set()
+
+    def on_end(self) -> None:
+        assert self.status and not self.over
+        self.ended = True
+        self._news.set()
+
+    def on_failure(self, failure: UpstreamFailure) -> None:
+        assert not self.over
+        self.failure = failure
+        self._news.set()
+
+    def on_writable(self) -> None:
+        self.writable = True
+        self._news.set()
+
+    @property
+    def over(self) -> bool:
+        return self.ended or self.failure is not None
+
+    async def until(self, what: str) -> None:
+        """Wait for an attribute to be true."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not getattr(self, what):
+                self._news.clear()
+                await self._news.wait()
+
+
+def address_of(place: Place) -> Address:
+    if isinstance(place, Path):
+        return Address(path=str(place))
+    return Address(host=place[0], port=place[1])
+
+
+@asynccontextmanager
+async def pool_to(place: Place, connect_timeout_s: float = PATIENCE_S) -> AsyncIterator[Pool]:
+    pool = Pool(address_of(place), connect_timeout_s)
+    try:
+        yield pool
+    finally:
+        pool.close()
+        await asyncio.sleep(0)
+
+
+def begin(connection: Connection, head: bytes = GET, *, body: bool = False) -> Reader:
+    """An exchange under way."""
+    reader = Reader()
+    connection.begin(
+        reader,
+        head,
+        no_body=head.startswith(b"HEAD"),
+        ended=not body,
+        response_timeout_s=60.0,
+        idle_timeout_s=300.0,
+    )
+    return reader
+
+
+async def exchanged(pool: Pool, head: bytes = GET) -> Reader:
+    """What came of a request, after it is over."""
+    reader = begin(pool.take() or await pool.connect(), head)
+    await reader.until("over")
+    return reader
+
+
+async def answer_to(origin: Origin, head: bytes = GET) -> Reader:
+    async with pool_to(origin.place) as pool:
+        return await exchanged(pool, head)
+
+
+async def settled(condition: object) -> None:
+    """Let the loop run until a condition holds; nothing announces it."""
+    assert callable(condition)
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.001)

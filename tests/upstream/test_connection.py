@@ -1,0 +1,390 @@
+"""One exchange with an origin: framing, cuts, garbage, early answers, and what is kept after."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.upstream.connection import HEAD_LIMIT_BYTES
+from proxy.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout
+from tests.fakes import OK, Origin, Wire, answering, corpus, silent
+from tests.upstream.conftest import (
+    FOREVER_S,
+    GET,
+    answer_to,
+    begin,
+    exchanged,
+    pool_to,
+    settled,
+)
+
+HEAD = GET.replace(b"GET", b"HEAD")
+
+
+def once(answer: bytes, *, reset: bool = False, after: bytes = b"") -> Origin:
+    """An origin that reads one request, says this and closes."""
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(answer)
+        if reset:
+            wire.until(b"never")
+        wire.close()
+
+    return Origin((script,))
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+WHOLE = [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", True),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True),
+    (b"HTTP/1.1 200 OK\r\ncontent-LENGTH:5\r\n\r\nhello", b"hello", True),
+    (b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", b"hello", True),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello", b"hello", False),
+    (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", False),
+    (
+        CHUNKED + b"2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n",
+        b"hello",
+        True,
+    ),
+    (
+        CHUNKED.upper() + b"5\r\nhello\r\n0\r\nX-Late: 1\r\n\r\n",
+        b"hello",
+        True,
+    ),
+    (b"HTTP/1.1 200 OK\r\n\r\nhello", b"hello", False),
+    (b"HTTP/1.0 200 OK\r\n\r\nhello", b"hello", False),
+    (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
+    (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b"", True),
+    (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"hello",
+        True,
+    ),
+    (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"hello",
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+@pytest.mark.parametrize(("answer", "body", "kept"), WHOLE)
+async def test_an_answer_is_whole_however_it_is_framed(
+    answer: bytes, body: bytes, kept: bool, in_pieces: bool
+) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        for at in range(len(answer)) if in_pieces else ():
+            wire.send(answer[at : at + 1])
+        wire.send(b"" if in_pieces else answer)
+        if kept:
+            wire.head()
+
+    with Origin((script,)) as origin:
+        async with pool_to(origin.place) as pool:
+            reader = await exchanged(pool)
+            assert (reader.failure, reader.body) == (None, body)
+            assert 200 <= reader.status < 400
+            names = [name.lower() for name, _ in reader.headers]
+            assert b"link" not in names and b"x-late" not in names
+            assert (pool.take() is not None) is kept
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b""]
+)
+async def test_an_answer_to_head_has_no_body_whatever_it_says(framing: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n"
+    with Origin((answering(head, OK),)) as origin:
+        async with pool_to(origin.place) as pool:
+            reader = await exchanged(pool, HEAD)
+            assert (reader.status, reader.body, reader.failure) == (200, b"", None)
+            if framing:
+                assert (await exchanged(pool)).body == b"ok"
+                assert len(origin.wires) == 1
+
+
+CUT = [
+    b"",
+    b"HTTP/1.1 200 OK\r\nContent-Le",
+    b"HTTP/1.1 103 Early Hints\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", CUT)
+async def test_an_answer_that_is_cut_is_a_failure(answer: bytes) -> None:
+    with once(answer) as origin:
+        reader = await answer_to(origin)
+    assert isinstance(reader.failure, ConnectionLost)
+    assert reader.failure.status == 502
+    assert not reader.ended
+
+
+async def test_a_body_framed_by_the_close_is_cut_by_a_reset() -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\n\r\nhel")
+        wire.until(b"go")
+        wire.reset()
+
+    with Origin((script,)) as origin:
+        async with pool_to(origin.place) as pool:
+            reader = begin(connection := await pool.connect())
+            await reader.until("body")
+            connection.write(b"go")
+            await reader.until("over")
+    assert isinstance(reader.failure, ConnectionLost)
+
+
+@pytest.mark.parametrize("answer", corpus("broken_answers.txt"), ids=ascii)
+async def test_garbage_is_no_answer(answer: bytes) -> None:
+    """CVE-2025-43859, CVE-2023-25690: lenient parsing of what the other side frames."""
+    with once(answer) as origin:
+        reader = await answer_to(origin)
+    assert reader.failure is not None and reader.failure.status == 502
+    assert not reader.status and not reader.body
+
+
+BROKEN_BODIES = [b"x\r\n", b"-1\r\n", b"5hello", b"5\r\nhelloXX0\r\n\r\n", b"5\r\nhello\r\nfg\r\n"]
+
+
+@pytest.mark.parametrize("body", BROKEN_BODIES)
+async def test_a_broken_chunk_ends_the_answer_as_a_cut(body: bytes) -> None:
+    """CVE-2025-43859: chunk terminators not checked."""
+    with once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body) as origin:
+        reader = await answer_to(origin)
+    assert isinstance(reader.failure, InvalidAnswer)
+
+
+async def test_a_head_without_end_is_refused_before_it_fills_memory() -> None:
+    """CVE-2026-26998: an unbounded read of an answer."""
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\n")
+        for number in range(10_000):
+            wire.send(b"x-%d: %b\r\n" % (number, b"x" * 1000))
+
+    with Origin((script,)) as origin:
+        reader = await answer_to(origin)
+    assert isinstance(reader.failure, InvalidAnswer)
+    assert HEAD_LIMIT_BYTES < 1 << 20
+
+
+async def test_early_hints_without_end_are_a_head_without_end() -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        while True:
+            wire.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 1000)
+
+    with Origin((script,)) as origin:
+        assert isinstance((await answer_to(origin)).failure, InvalidAnswer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison",
+        OK + b"\x00",
+        b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\npoison",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n" + OK,
+    ],
+)
+async def test_bytes_after_an_answer_are_nobodys_next_answer(answer: bytes) -> None:
+    """CVE-2026-71324: a shared kept connection poisoned across users."""
+    with Origin((answering(answer),)) as origin:
+        async with pool_to(origin.place) as pool:
+            first = await exchanged(pool)
+            assert first.failure is None and b"poison" not in first.body
+            assert pool.take() is None
+
+
+async def test_a_body_after_the_answer_to_head_is_nobodys_next_answer() -> None:
+    with Origin((answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + OK),)) as origin:
+        async with pool_to(origin.place) as pool:
+            first = await exchanged(pool, HEAD)
+            assert first.failure is None and first.body == b""
+            await settled(lambda: pool.take() is None)
+
+
+async def test_bytes_on_an_idle_connection_close_it() -> None:
+    """CVE-2026-71324: what nobody asked for answers nobody's question."""
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(OK)
+        if wire.until(b"never ends").endswith(b"!"):
+            pass
+
+    with Origin((script,)) as origin:
+        async with pool_to(origin.place) as pool:
+            await exchanged(pool)
+            kept = pool.take()
+            assert kept is not None and kept.is_usable()
+            origin.wire().send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+            await settled(lambda: not kept.is_usable())
+
+
+async def test_a_connection_that_the_origin_closed_while_idle_is_not_used() -> None:
+    with Origin((answering(OK),)) as origin:
+        async with pool_to(origin.place) as pool:
+            await exchanged(pool)
+            kept = pool.take()
+            assert kept is not None
+            pool._release(kept, True)
+            origin.wire().close()
+            origin.wire().sock.close()
+            await settled(lambda: pool.take() is None or not kept.is_usable())
+
+
+async def test_an_early_answer_stops_the_upload_and_ends_the_connection() -> None:
+    with Origin((answering(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"),)) as origin:
+
+        def script(wire: Wire) -> None:
+            wire.head()
+            wire.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+            assert wire.is_closed()
+
+        origin.scripts = (script,)
+        async with pool_to(origin.place) as pool:
+            post = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n"
+            reader = begin(connection := await pool.connect(), post, body=True)
+            await reader.until("over")
+            assert (reader.status, reader.body, reader.failure) == (413, b"no", None)
+            connection.write(b"late")
+            connection.end_request()
+            assert pool.take() is None
+            wire = origin.wire()
+            await asyncio.to_thread(wire.rest)
+        assert b"late" not in wire.seen
+
+
+async def test_an_origin_that_answers_before_the_upload_may_stream_both_ways() -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+        for _ in range(3):
+            wire.send(wire.read(2))
+        wire.head()
+
+    with Origin((script,)) as origin:
+        async with pool_to(origin.place) as pool:
+            post = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\n"
+            reader = begin(connection := await pool.connect(), post, body=True)
+            for number, piece in enumerate((b"ab", b"cd", b"ef"), 1):
+                connection.write(piece)
+                if number == 3:
+                    connection.end_request()
+                await settled(lambda number=number: len(reader.body) == 2 * number)
+            await reader.until("over")
+            assert reader.ended and pool.take() is not None
+
+
+# Patience: the clock is what the sweep is told
+
+
+async def test_an_origin_that_does_not_answer_in_time_is_504() -> None:
+    with Origin((silent,)) as origin:
+        async with pool_to(origin.place) as pool:
+            now = asyncio.get_running_loop().time()
+            reader = begin(await pool.connect())
+            pool.sweep(now + 59)
+            assert reader.failure is None
+            pool.sweep(now + 61)
+            assert isinstance(reader.failure, ResponseTimeout)
+            assert reader.failure.status == 504
+            await settled(origin.is_done)
+
+
+async def test_an_origin_that_falls_silent_in_mid_answer_is_cut_after_the_idle_time() -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel")
+        wire.until(b"never")
+
+    with Origin((script,)) as origin:
+        async with pool_to(origin.place) as pool:
+            now = asyncio.get_running_loop().time()
+            reader = begin(await pool.connect())
+            await reader.until("body")
+            pool.sweep(now + 290)
+            assert reader.failure is None
+            pool.sweep(now + 310)
+            assert isinstance(reader.failure, ResponseTimeout)
+
+
+async def test_an_origin_that_waits_for_a_slow_client_is_not_silent() -> None:
+    with Origin((answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel"),)) as origin:
+        async with pool_to(origin.place) as pool:
+            now = asyncio.get_running_loop().time()
+            reader = begin(connection := await pool.connect())
+            await reader.until("body")
+            connection.pause_reading()
+            pool.sweep(now + FOREVER_S)
+            assert reader.failure is None
+            connection.resume_reading()
+            pool.sweep(asyncio.get_running_loop().time() + 301)
+            assert reader.failure is not None
+
+
+async def test_a_slow_upload_is_given_the_idle_time_between_its_pieces() -> None:
+    with Origin((silent,)) as origin:
+        async with pool_to(origin.place) as pool:
+            now = asyncio.get_running_loop().time()
+            post = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n"
+            reader = begin(connection := await pool.connect(), post, body=True)
+            connection.write(b"abc")
+            pool.sweep(now + 290)
+            assert reader.failure is None
+            connection.end_request()
+            pool.sweep(now + 70)
+            assert isinstance(reader.failure, ResponseTimeout)
+
+
+# Giving up
+
+
+async def test_an_abandoned_exchange_closes_its_connection_at_once() -> None:
+    with Origin((silent,)) as origin:
+        async with pool_to(origin.place) as pool:
+            reader = begin(connection := await pool.connect())
+            await asyncio.to_thread(lambda: origin.wire().seen or None)
+            connection.abandon()
+            await asyncio.to_thread(origin.wire().rest)
+            assert not reader.over
+            assert pool.take() is None
+
+
+@pytest.mark.parametrize("moment", ["paused", "running"])
+async def test_nothing_is_said_after_a_failure(moment: str) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nhel")
+        wire.until(b"never")
+
+    with Origin((script,)) as origin:
+        async with pool_to(origin.place) as pool:
+            reader = begin(connection := await pool.connect())
+            await reader.until("body")
+            if moment == "paused":
+                connection.pause_reading()
+            connection._fail(ConnectionLost())
+            connection.resume_reading()
+            connection.pause_reading()
+            connection.write(b"x")
+            connection.end_request()
+            connection.abandon()
+            await asyncio.sleep(0)
+            connection.resume_reading()
+            assert isinstance(reader.failure, ConnectionLost)

@@ -1,0 +1,131 @@
+"""Connections kept, handed out again, and let go; and connecting when nobody is there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from proxy.upstream.address import Address
+from proxy.upstream.failures import ConnectFailed, ConnectTimeout
+from proxy.upstream.pool import IDLE_S, Pools
+from tests.fakes import OK, Origin, answering
+from tests.live import free_port
+from tests.upstream.conftest import begin, exchanged, pool_to, settled
+
+
+async def test_a_kept_connection_is_used_again() -> None:
+    with Origin((answering(OK),)) as origin:
+        async with pool_to(origin.place) as pool:
+            for _ in range(5):
+                assert (await exchanged(pool)).body == b"ok"
+        assert len(origin.wires) == 1
+
+
+async def test_exchanges_at_the_same_time_have_connections_of_their_own() -> None:
+    with Origin((answering(OK),)) as origin:
+        async with pool_to(origin.place) as pool:
+            connections = [await pool.connect() for _ in range(5)]
+            readers = [begin(connection) for connection in connections]
+            for reader in readers:
+                await reader.until("over")
+            taken = [pool.take() for _ in range(6)]
+            assert taken[-1] is None and len(set(taken)) == 6
+
+
+async def test_idle_connections_age_and_go() -> None:
+    with Origin((answering(OK),)) as origin:
+        async with pool_to(origin.place) as pool:
+            await exchanged(pool)
+            now = asyncio.get_running_loop().time()
+            pool.sweep(now + IDLE_S - 1)
+            assert pool._idle
+            pool.sweep(now + IDLE_S + 1)
+            assert not pool._idle
+            assert await asyncio.to_thread(origin.wire().rest) == b""
+
+
+async def test_a_pool_that_closes_closes_its_connections() -> None:
+    with Origin((answering(OK),)) as origin:
+        async with pool_to(origin.place) as pool:
+            await exchanged(pool)
+        assert await asyncio.to_thread(origin.wire().rest) == b""
+
+
+async def test_a_unix_socket_is_an_upstream(tmp_path: Path) -> None:
+    with Origin((answering(OK),), path=tmp_path / "app.sock") as origin:
+        async with pool_to(origin.place) as pool:
+            assert (await exchanged(pool)).body == b"ok"
+            assert (await exchanged(pool)).body == b"ok"
+        assert len(origin.wires) == 1
+
+
+async def test_where_nobody_listens_is_502(tmp_path: Path) -> None:
+    for place in (("127.0.0.1", free_port()), tmp_path / "nothing.sock", ("", 1)):
+        async with pool_to(place) as pool:
+            with pytest.raises(ConnectFailed) as caught:
+                await pool.connect()
+            assert caught.value.status == 502
+
+
+async def test_who_does_not_accept_in_time_is_504() -> None:
+    """A full backlog: the kernel lets further connections wait."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        async with pool_to(listener.getsockname(), connect_timeout_s=0.05) as pool:
+            with pytest.raises(ConnectTimeout) as caught:
+                await pool.connect()
+            assert caught.value.status == 504
+        for sock in waiting:
+            sock.close()
+
+
+async def test_one_pool_serves_an_address_and_the_sweep_goes_round() -> None:
+    pools = Pools()
+    here, there = Address(host="127.0.0.1", port=1), Address(host="127.0.0.1", port=2)
+    assert pools.of(here, 1.0) is pools.of(here, 1.0)
+    assert len({pools.of(here, 1.0), pools.of(there, 1.0), pools.of(here, 2.0)}) == 3
+    pools.start()
+    timer = pools._timer
+    assert timer is not None
+    pools.close()
+    assert timer.cancelled()
+
+
+async def test_an_upload_waits_for_an_origin_that_does_not_read() -> None:
+    """Back-pressure towards the origin: `writable` says no, and `on_writable` that it may go on."""
+    release = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def script(wire: object) -> None:
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+        wire.rest()  # type: ignore[attr-defined]
+
+    with Origin((script,)) as origin:
+        async with pool_to(origin.place) as pool:
+            post = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999\r\n\r\n"
+            reader = begin(connection := await pool.connect(), post, body=True)
+            sent = 0
+            while connection.writable and sent < 1 << 26:
+                connection.write(b"x" * 65536)
+                sent += 65536
+                await asyncio.sleep(0)
+            assert sent < 1 << 26, "bounded by the socket buffers and a high-water mark"
+            assert not reader.writable
+            release.set()
+            await reader.until("writable")
+            await settled(lambda: connection.writable)
+            connection.abandon()
+
+
+def test_an_address_is_told_as_a_url() -> None:
+    assert str(Address(host="::1", port=80)) == "http://[::1]:80"
+    assert str(Address(host="app", port=80)) == "http://app:80"
+    assert str(Address(path="/run/app.sock")) == "unix:/run/app.sock"
