@@ -18,9 +18,10 @@ from proxy.accounts.mailer import Mailer
 from proxy.accounts.passwords import Passwords
 from proxy.accounts.regulation import AttemptStore, Regulation
 from proxy.accounts.second_factor import SecondFactors
-from proxy.accounts.sessions import Sessions, SessionStore
+from proxy.accounts.sessions import Sessions
+from proxy.accounts.stores import SessionStore, UserStore
 from proxy.accounts.tokens import Tokens
-from proxy.accounts.users import Users, UserStore
+from proxy.accounts.users import Users
 
 if TYPE_CHECKING:
     from proxy.accounts.live import Live

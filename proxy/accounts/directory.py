@@ -6,7 +6,8 @@ for each, with ids, bans and whatever else hangs on a user.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -17,7 +18,9 @@ from proxy.accounts.user import DATABASE, Credential, Email, User
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A user as its directory describes it. `key` is the normalised name."""
+    """A user as its directory or another program describes it. `key` is the normalised name.
+
+    The last two only come from other programs: no directory knows them."""
 
     key: str
     username: str
@@ -28,9 +31,30 @@ class Entry:
     groups: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     super_admin: bool = False
+    active: bool = True
+    totp_secret: str | None = field(default=None, repr=False)
+
+    @property
+    def digest(self) -> bytes:
+        """What the database keeps to notice that the password changed in the file: of the salted
+        hash, hence no help to whoever steals a backup."""
+        return hashlib.sha256(self.password_hash.encode()).digest()
+
+
+class DirectoryFault(Exception):
+    """A directory that cannot be read. `str()` is a sentence: where, what, what to do."""
 
 
 class Directory(Protocol):
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is odd about it, but no fault: a sentence each."""
+
+    def fresh(self) -> Directory | None:
+        """The directory as its file is now, once it has changed and settled; else None.
+
+        Raises DirectoryFault, once for each change; the directory stays good as it is."""
+
     @property
     def source(self) -> str:
         """The word stored with its users, such as `config`."""
@@ -67,15 +91,24 @@ class Directories:
     __slots__ = ("_by_source",)
 
     def __init__(self, directories: Iterable[Directory] = ()) -> None:
-        self._by_source = {directory.source: directory for directory in directories}
-        seen: dict[str, str] = {}
-        for directory in self:
-            for handle in directory.handles():
-                if (other := seen.setdefault(handle, directory.source)) != directory.source:
-                    raise NameTaken(f"{handle!r} is a user of {other} and of {directory.source}.")
+        self._by_source: dict[str, Directory] = {}
+        for directory in directories:
+            self.put(directory)
+
+    def put(self, fresh: Directory) -> None:
+        """Takes a directory in, or in the place of the one of its source. Raises NameTaken when it
+        shares a name or address with another; then nothing has changed."""
+        for other in self:
+            if other.source == fresh.source:
+                continue
+            if shared := set(other.handles()) & set(fresh.handles()):
+                raise NameTaken(
+                    f"{min(shared)!r} is a user of {other.source} and of {fresh.source}."
+                )
+        self._by_source[fresh.source] = fresh
 
     def __iter__(self) -> Iterator[Directory]:
-        return iter(self._by_source.values())
+        return iter(list(self._by_source.values()))
 
     def by_handle(self, key: str) -> tuple[str, Entry] | None:
         """Source and entry that this normalised name or address leads to."""

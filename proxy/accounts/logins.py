@@ -21,7 +21,7 @@ from proxy.accounts.refusals import (
 from proxy.accounts.regulation import USER, Attempt, Regulation
 from proxy.accounts.second_factor import SecondFactors
 from proxy.accounts.sessions import FULL, PENDING, ClientInfo, Lifetimes, Opened, Session, Sessions
-from proxy.accounts.user import Credential, User
+from proxy.accounts.user import DATABASE, Credential, User
 from proxy.accounts.users import Users
 
 # The password was not looked at: neither a failure nor an attempt.
@@ -132,12 +132,15 @@ class Logins:
             await self._passwords.waste()
             raise InvalidCredentials("unknown")
         verdict = await self._passwords.verify(
-            credential.password_hash, credential.scheme, password
+            credential.password_hash,
+            credential.scheme,
+            password,
+            renew=credential.user.source == DATABASE,  # files are not ours to write
         )
         if not verdict.ok:
             raise InvalidCredentials("password")
         if not credential.user.active:
-            await self._passwords.waste(verdict.hashes)
+            await self._passwords.waste(verdict.hashes, verdict.spent)
             raise InvalidCredentials("disabled")
         if verdict.rehash is not None:
             await self._users.rehash(credential, verdict.rehash)

@@ -6,115 +6,60 @@ It knows no cookie and no cache (`live.py` has that); storage keeps what this fi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from proxy.accounts import chance
 from proxy.accounts.audit import Event, Kind, event
 from proxy.accounts.directory import Directories
+from proxy.accounts.permissions import END_SESSIONS, END_USERS_SESSIONS, permissions, require
 from proxy.accounts.refusals import InvalidCredentials, SessionNotFound
+from proxy.accounts.session import (
+    FULL,
+    PENDING,
+    PENDING_S,
+    ClientInfo,
+    Found,
+    Lifetimes,
+    Opened,
+    Session,
+)
+from proxy.accounts.stores import SessionStore
 from proxy.accounts.tokens import Tokens
 from proxy.accounts.user import User
 
-FULL = "full"
-PENDING = "pending"  # the second factor is due: it opens its own endpoint and logout
-PENDING_S = 300.0  # from the password to the code
+__all__ = [
+    "FULL",
+    "PENDING",
+    "PENDING_S",
+    "ClientInfo",
+    "Found",
+    "Lifetimes",
+    "Opened",
+    "Session",
+    "Sessions",
+]
 
 USER_AGENT_CHARACTERS = 512  # what is kept of it; browsers send about 120
-
-
-@dataclass(frozen=True, slots=True)
-class ClientInfo:
-    """Who asked, as the gate saw it."""
-
-    address: str
-    user_agent: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lifetimes:
-    """How long a session lives, in seconds; None is without end. Remembered ones may idle."""
-
-    idle_timeout_s: float | None
-    lifetime_s: float
-    remember_lifetime_s: float
-    max_lifetime_s: float | None
-
-    def idle_s(self, remember: bool) -> float | None:
-        return None if remember else self.idle_timeout_s
-
-    def whole_s(self, remember: bool) -> float:
-        life = self.remember_lifetime_s if remember else self.lifetime_s
-        return life if self.max_lifetime_s is None else min(life, self.max_lifetime_s)
-
-
-@dataclass(slots=True, eq=False)
-class Session:
-    """One login. Times are Unix seconds; `last_used_at` moves, hence not frozen.
-
-    `derived` holds what a carrier computes once per session; storage never sees it.
-    """
-
-    number: int
-    id: str
-    user: User
-    iat: int
-    created_at: float
-    last_used_at: float
-    idle_timeout_s: float | None
-    expires_at: float
-    remember: bool
-    address: str
-    user_agent: str
-    information: str
-    kind: str
-    level: str  # FULL or PENDING
-    second_factor_at: float | None = None
-    method: str = "password"
-    trusted_until: float | None = None
-    trusted_fingerprint: str | None = None
-    ended_at: float | None = None
-    derived: dict[object, object] = field(default_factory=dict)
-
-    def ends_at(self) -> float:
-        """When it is over unless it is used before. A pending one has the full one's end stored,
-        which counts from the moment it is full."""
-        if self.level != FULL:
-            return min(self.expires_at, self.created_at + PENDING_S)
-        if self.idle_timeout_s is None:
-            return self.expires_at
-        return min(self.expires_at, self.last_used_at + self.idle_timeout_s)
-
-    def is_live(self, now: float) -> bool:
-        """Neither ended nor past its end, its user usable. Asked at every use (CVE-2025-64708)."""
-        return self.ended_at is None and now < self.ends_at() and self.user.is_usable
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A new session, and its token: the only time it is seen."""
-
-    session: Session
-    token: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """`known`: storage has this token, though the session may be ended, expired or suspended."""
-
-    session: Session | None
-    known: bool
+KEPT_S = 30 * 86_400.0  # how long a session that is over can still be looked up
+PURGED_AT_ONCE = 500  # rows in one transaction: some ten milliseconds of SQLite's only writer
 
 
 class Sessions:
     """All sessions. Every method raises StorageUnavailable when storage does not answer."""
 
-    __slots__ = ("_directories", "_store", "_tokens")
+    __slots__ = ("_directories", "_most", "_store", "_tokens")
 
-    def __init__(self, store: SessionStore, directories: Directories, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        directories: Directories,
+        tokens: Tokens,
+        most: int | None = None,
+    ) -> None:
+        """`most` is how many a user may have; one more ends the oldest."""
         self._store = store
         self._directories = directories
         self._tokens = tokens
+        self._most = most
 
     async def open(
         self,
@@ -159,6 +104,7 @@ class Sessions:
             draft,
             self._tokens.digest(token),
             replaces=None if replaces is None else replaces.number,
+            most=self._most,
             event=event(step, now, session=draft, actor=user, client=client, detail=kind),
             ending=None if replaces is None else _ending(replaces, now, "replaced"),
         )
@@ -182,7 +128,8 @@ class Sessions:
         login = None
         if session.level != FULL:  # only now it is one
             login = event(Kind.LOGIN, now, session=session, client=client, detail=session.kind)
-        risen = await self._store.rise(session, self._tokens.digest(token), method, now, login)
+        digest = self._tokens.digest(token)
+        risen = await self._store.rise(session, digest, method, now, login, self._most)
         if risen is None:
             raise SessionNotFound
         return Opened(risen, token)
@@ -223,6 +170,52 @@ class Sessions:
         kept = None if but is None else but.number
         ending = event(Kind.SESSIONS_ENDED, now, subject=user, actor=actor, session=but, detail=by)
         return await self._store.end_all(user.number, now, by, kept, ending)
+
+    async def get(self, id: str) -> Session:
+        """The session with this public id, over or not. Raises SessionNotFound."""
+        session = await self._store.by_id(id)
+        if session is None:
+            raise SessionNotFound
+        session.user = self._directories.complete(session.user)
+        return session
+
+    async def revoke(self, id: str, *, actor: User, now: float) -> Session:
+        """Ends the session with this public id for `actor`: an own one, or with the permission
+        anybody's. Raises SessionNotFound, also for what is not the actor's to know of."""
+        session = await self.get(id)
+        mine = session.user.number == actor.number
+        if not mine and END_SESSIONS not in permissions(actor):
+            raise SessionNotFound
+        await self.end(session, now, "revoked" if mine else actor.id, actor)
+        return session
+
+    async def revoke_all(
+        self, user: User, *, actor: User, now: float, but: Session | None = None
+    ) -> int:
+        """Ends every session of the user (`but` that one) for `actor`; returns how many.
+
+        Raises NotPermitted."""
+        if user.number == actor.number:
+            return await self.end_all(user, now, but, "revoked", actor)
+        require(actor, END_USERS_SESSIONS)
+        return await self.end_all(user, now, but, actor.id, actor)
+
+    async def end_many(self, sessions: Sequence[Session], now: float, by: str = "revoked") -> int:
+        """Ends them in one step; returns how many had not ended before."""
+        going = [session for session in sessions if session.ended_at is None]
+        events = [_ending(session, now, by) for session in going]
+        return await self._store.end_many([s.number for s in going], now, by, events)
+
+    async def list_all(self, now: float) -> tuple[Session, ...]:
+        """Every user's sessions that are not over, newest first."""
+        sessions = await self._store.list_all(now)
+        for session in sessions:
+            session.user = self._directories.complete(session.user)
+        return tuple(sessions)
+
+    async def purge(self, now: float) -> int:
+        """Forgets sessions that are over for KEPT_S; call again while it returns PURGED_AT_ONCE."""
+        return await self._store.purge(now - KEPT_S, PURGED_AT_ONCE)
 
     async def list(self, user: User, now: float) -> tuple[Session, ...]:
         """The user's sessions that are not over, newest first."""

@@ -63,7 +63,16 @@ class NewUser:
     groups: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     super_admin: bool = False
+    active: bool = True
     must_change_password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the database keeps of a directory's entry: `digest` tells when its password changed."""
+
+    username: str
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,83 +5,30 @@ It knows names, rules about them and what ends sessions; storage and the directo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Sequence
 
 from proxy.accounts import chance
-from proxy.accounts.audit import Event, Kind, event
-from proxy.accounts.directory import Directories
+from proxy.accounts.audit import Kind, event
+from proxy.accounts.directory import Directories, Directory, DirectoryFault, Entry
+from proxy.accounts.editing import Edit, edited, handles_of
 from proxy.accounts.names import (
     check_display_name,
     check_group,
     handle_of,
     normalise,
-    normalise_address,
 )
 from proxy.accounts.passwords import OURS, Passwords
 from proxy.accounts.refusals import (
     NameTaken,
     ReadOnlyUser,
+    Refusal,
     UserNotFound,
 )
 from proxy.accounts.sessions import Session
-from proxy.accounts.user import DATABASE, Credential, Email, NewUser, User
+from proxy.accounts.stores import UserStore
+from proxy.accounts.user import DATABASE, Credential, Email, NewUser, Seen, User
 
 __all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "normalise"]
-
-
-class UserStore(Protocol):
-    """Every method raises StorageUnavailable; those that take a user, UserNotFound when it is gone.
-
-    Whatever takes a right away also ends or suspends sessions and feeds the news, all at once; the
-    event is written down with it."""
-
-    async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
-        """Raises NameTaken when a handle leads to another user."""
-
-    async def by_handle(self, key: str) -> Credential | None:
-        """The database user with this normalised name or verified address."""
-
-    async def by_name(self, source: str, key: str) -> User | None:
-        """The row of the user of this source with this normalised name."""
-
-    async def list(self) -> Sequence[User]:
-        """All rows of every source, by name."""
-
-    async def taken(self, handles: Iterable[str]) -> Sequence[str]:
-        """Those of the handles that lead to a user of the database."""
-
-    async def claim(self, source: str, names: Mapping[str, str], now: float) -> None:
-        """Makes the missing rows of a directory: normalised name to name."""
-
-    async def set_password(
-        self,
-        user: User,
-        password_hash: str,
-        scheme: str,
-        *,
-        must_change: bool,
-        but: int | None,
-        now: float,
-        event: Event | None = None,
-    ) -> None:
-        """Ends the user's sessions, `but` that one."""
-
-    async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
-        """The same password under another hash, unless it changed since; ends nothing."""
-
-    async def set_banned(
-        self, user: User, banned: bool, now: float, event: Event | None = None
-    ) -> None:
-        """Suspends or gives back the user's sessions."""
-
-    async def set_active(
-        self, user: User, active: bool, now: float, event: Event | None = None
-    ) -> None:
-        """Ends the user's sessions when no longer active."""
-
-    async def delete(self, user: User, now: float, event: Event | None = None) -> None:
-        """Takes the sessions along."""
 
 
 class Users:
@@ -97,10 +44,45 @@ class Users:
     async def sync(self, now: float) -> None:
         """Gives every user of a directory its row. Raises NameTaken for users of the database."""
         for directory in self._directories:
-            if taken := await self._store.taken(directory.handles()):
-                raise NameTaken(_collision(directory.source, taken))
-            names = {entry.key: entry.username for entry in directory.entries()}
-            await self._store.claim(directory.source, names, now)
+            await self._claim(directory, (), now)
+        self._passwords.expect(await self._store.imported(OURS))
+
+    async def refresh(self, now: float) -> tuple[str, ...]:
+        """Takes in what changed in the directories' files; to be called once a second. Returns
+        what is wrong or odd about a change, a sentence each: a wrong one leaves all as it was."""
+        said: list[str] = []
+        for directory in self._directories:
+            try:
+                if (fresh := directory.fresh()) is not None:
+                    await self._take_in(directory, fresh, now)
+                    said += fresh.warnings
+            except (DirectoryFault, NameTaken) as fault:
+                said.append(str(fault))
+        return tuple(said)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the directories' files, a sentence each."""
+        return tuple(warning for directory in self._directories for warning in directory.warnings)
+
+    async def _take_in(self, old: Directory, fresh: Directory, now: float) -> None:
+        gone = {entry.key for entry in old.entries()} - {entry.key for entry in fresh.entries()}
+        # First what logins read, then what ends sessions: a login with the old password that is
+        # under way is refused for the user's new version, and none can begin after.
+        self._directories.put(fresh)
+        try:
+            await self._claim(fresh, gone, now)
+        except BaseException:
+            self._directories.put(old)
+            raise
+
+    async def _claim(self, directory: Directory, gone: Collection[str], now: float) -> None:
+        if taken := await self._store.taken(directory.handles()):
+            raise NameTaken(_collision(directory.source, taken))
+        entries = list(directory.entries())
+        seen = {entry.key: Seen(entry.username, entry.digest) for entry in entries}
+        changed = event(Kind.PASSWORD_CHANGED, now, detail=directory.source)
+        await self._store.claim(directory.source, seen, gone, now, changed)
+        self._passwords.expect((entry.scheme, entry.password_hash) for entry in entries)
 
     async def add(
         self,
@@ -118,11 +100,7 @@ class Users:
         """A new user of the database. Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken,
         WeakPassword."""
         key = normalise(username)
-        addresses = [normalise_address(email.address) for email in emails]
-        verified = [a for a, email in zip(addresses, emails, strict=True) if email.verified]
-        handles = tuple(dict.fromkeys([key, *verified]))
-        if any(self._directories.by_handle(handle) for handle in handles):
-            raise NameTaken
+        handles = self._free(handles_of(username, emails))
         new = NewUser(
             id=chance.public_id(),
             source=DATABASE,
@@ -139,6 +117,51 @@ class Users:
             must_change_password=must_change_password,
         )
         return await self._store.insert(new, now, event(Kind.USER_ADDED, now, subject=username))
+
+    async def add_imported(self, entries: Sequence[Entry], now: float) -> tuple[User, ...]:
+        """New users of the database with the hashes that another program made: all or none.
+
+        Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken, which name the user."""
+        new = [self._newcomer(entry) for entry in entries]
+        added = [event(Kind.USER_ADDED, now, subject=one.username, detail="import") for one in new]
+        return tuple(await self._store.insert_all(new, now, added))
+
+    def _newcomer(self, entry: Entry) -> NewUser:
+        try:
+            return NewUser(
+                id=chance.public_id(),
+                source=DATABASE,
+                username=entry.username,
+                key=entry.key,
+                handles=self._free(handles_of(entry.username, entry.emails)),
+                password_hash=entry.password_hash,
+                scheme=entry.scheme,
+                name=None if entry.name is None else check_display_name(entry.name),
+                emails=entry.emails,
+                groups=tuple(check_group(group) for group in entry.groups),
+                active=entry.active,
+            )
+        except Refusal as refusal:
+            raise type(refusal)(f"user {entry.username}: {refusal}") from refusal
+
+    def _free(self, handles: Sequence[str]) -> tuple[str, ...]:
+        """The handles. Raises NameTaken when one leads to a user of a directory."""
+        if any(self._directories.by_handle(handle) for handle in handles):
+            raise NameTaken
+        return tuple(handles)
+
+    async def edit(self, name: str, edit: Edit, now: float) -> User:
+        """The user as changed; sessions go on, and show it at once. Raises UserNotFound,
+        ReadOnlyUser, InvalidName, InvalidEmail, InvalidGroup, NameTaken."""
+        user = await self._own(name)
+
+        def change(user: User) -> tuple[User, Sequence[str]]:
+            changed = edited(user, edit)
+            return changed, self._free(handles_of(changed.username, changed.emails))
+
+        return await self._store.edit(
+            user, change, now, event(Kind.USER_CHANGED, now, subject=user)
+        )
 
     async def credential(self, handle: str) -> Credential | None:
         """Who this name or verified address leads to, with the stored hash; None when nobody."""
@@ -220,7 +243,7 @@ class Users:
         """The user and its sessions are gone. Raises UserNotFound, ReadOnlyUser."""
         user = await self.get(name)
         if self._directories.entry(user) is not None:
-            raise ReadOnlyUser
+            raise ReadOnlyUser(user.source)
         await self._store.delete(user, now, event(Kind.USER_DELETED, now, subject=user))
         return user
 
@@ -228,7 +251,7 @@ class Users:
         """A user of the database. Raises UserNotFound, ReadOnlyUser."""
         user = await self.get(name)
         if user.source != DATABASE:
-            raise ReadOnlyUser
+            raise ReadOnlyUser(user.source)
         return user
 
 

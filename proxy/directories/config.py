@@ -16,6 +16,7 @@ class ConfigDirectory:
     """Fills `proxy.accounts.directory.Directory`. An address in the file counts as verified."""
 
     source = "config"
+    warnings: Sequence[str] = ()
 
     def __init__(self, users: Sequence[ConfigUser]) -> None:
         """Raises InvalidName, InvalidEmail, NameTaken when two users share a name or address."""
@@ -23,6 +24,9 @@ class ConfigDirectory:
         self._by_handle: dict[str, Entry] = {}
         for user in users:
             self._keep(_entry(user))
+
+    def fresh(self) -> None:
+        """Settings are read at the start."""
 
     def by_handle(self, key: str) -> Entry | None:
         return self._by_handle.get(key)

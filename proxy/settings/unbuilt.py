@@ -45,7 +45,6 @@ _UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _routes,
     _simple("limits.body_bytes", lambda s: s.limits.body_bytes is not None),
     _two_factor,
-    _simple("sessions.max_per_user", lambda s: "max_per_user" in s.sessions.model_fields_set),
     _simple("second_factor", lambda s: "second_factor" in s.model_fields_set),
     _simple("email", lambda s: s.email is not None),
     _dialects,

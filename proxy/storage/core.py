@@ -62,7 +62,7 @@ async def _joined(
     except Refusal as refusal:  # a name of two sources, a database that fell silent
         raise StorageFault(f"users: {refusal}") from refusal
     tokens = Tokens(keys)
-    sessions = Sessions(database.sessions, directories, tokens)
+    sessions = Sessions(database.sessions, directories, tokens, settings.sessions.max_per_user)
     regulation = Regulation(database.attempts, _limits(settings), keys)
     trail, policy, vault = database.trail, _policy(settings), Vault(keys)
     verification = Verification(

@@ -18,12 +18,12 @@ Value = TypeVar("Value")
 USER_COLUMNS = [
     column.label(f"user_{column.name}")
     for column in users.c
-    if column.name not in ("username_key", "password_hash", "password_scheme")
+    if column.name not in ("username_key", "password_hash", "password_scheme", "entry_digest")
 ]
 SESSION_FIELDS = (
     "id", "iat", "created_at", "last_used_at", "idle_timeout_s", "expires_at", "remember",
     "address", "user_agent", "information", "kind", "level", "method", "second_factor_at",
-    "trusted_until", "trusted_fingerprint", "ended_at",
+    "trusted_until", "trusted_fingerprint", "ended_at", "ended_by",
 )  # fmt: skip
 SESSION_COLUMNS = [sessions.c.number, *(sessions.c[name] for name in SESSION_FIELDS)]
 

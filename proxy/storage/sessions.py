@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, case, insert, or_, select, update
+from sqlalchemy import BindParameter, Select, bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.accounts.audit import Event, counted
+from proxy.accounts.audit import Event, Kind, counted
 from proxy.accounts.sessions import FULL, Session
 from proxy.storage import rows
 from proxy.storage.engine import Engine
@@ -25,6 +26,7 @@ BY_DIGEST = JOINED.add_columns(sessions.c.token_digest).where(
         sessions.c.previous_digest == bindparam("digest"),
     )
 )
+NEWEST_FIRST = (sessions.c.created_at.desc(), sessions.c.number.desc())
 
 
 class SessionRows:
@@ -42,6 +44,7 @@ class SessionRows:
         digest: bytes,
         *,
         replaces: int | None = None,
+        most: int | None = None,
         event: Event | None = None,
         ending: Event | None = None,
     ) -> Session | None:
@@ -60,7 +63,9 @@ class SessionRows:
             ):
                 change.record(ending)
             assert result.inserted_primary_key is not None
-            return replace(draft, number=result.inserted_primary_key[0], iat=iat)
+            session = replace(draft, number=result.inserted_primary_key[0], iat=iat)
+            await _end_beyond(change, session, most, draft.created_at, event)
+            return session
 
     async def by_digest(self, digest: bytes) -> Session | None:
         async with self._engine.reading() as connection:
@@ -72,6 +77,11 @@ class SessionRows:
             session.ended_at = session.second_factor_at or session.created_at
         return session
 
+    async def by_id(self, id: str) -> Session | None:
+        async with self._engine.reading() as connection:
+            row = (await connection.execute(JOINED.where(sessions.c.id == id))).one_or_none()
+        return None if row is None else rows.session(row)
+
     async def rise(
         self,
         session: Session,
@@ -79,6 +89,7 @@ class SessionRows:
         method: str,
         now: float,
         event: Event | None = None,
+        most: int | None = None,
     ) -> Session | None:
         c = sessions.c
         async with self._feed.changing(now) as change:
@@ -102,9 +113,10 @@ class SessionRows:
                 return None
             change.sessions.add(session.number)
             change.record(event)
-        return replace(
-            session, level=FULL, method=method, second_factor_at=now, last_used_at=now, derived={}
-        )
+            full = replace(session, level=FULL, method=method, derived={})
+            await _end_beyond(change, full, most, now, event)
+        full.second_factor_at = full.last_used_at = now
+        return full
 
     async def trust(
         self,
@@ -131,6 +143,13 @@ class SessionRows:
                 change.record(event)
             return ended
 
+    async def end_many(
+        self, numbers: Sequence[int], now: float, by: str, events: Sequence[Event] = ()
+    ) -> int:
+        async with self._feed.changing(now) as change:
+            change.events.extend(events)
+            return await _end(change, sorted(numbers), now, by)
+
     async def end_all(
         self, user: int, now: float, by: str, but: int | None, event: Event | None = None
     ) -> int:
@@ -140,11 +159,32 @@ class SessionRows:
             return ended
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
-        c = sessions.c
-        query = JOINED.where(c.user_number == user, c.ended_at.is_(None), c.expires_at > now)
+        return await self._listed(JOINED.where(sessions.c.user_number == user), now)
+
+    async def list_all(self, now: float) -> Sequence[Session]:
+        return await self._listed(JOINED, now)
+
+    async def _listed(self, query: Select[Any], now: float) -> Sequence[Session]:
+        query = query.where(sessions.c.ended_at.is_(None), sessions.c.expires_at > now)
         async with self._engine.reading() as connection:
-            found = await connection.execute(query.order_by(c.created_at.desc(), c.number.desc()))
+            found = await connection.execute(query.order_by(*NEWEST_FIRST))
         return [s for s in map(rows.session, found) if s.ends_at() > now]
+
+    async def purge(self, before: float, limit: int) -> int:
+        c = sessions.c
+        over = or_(
+            c.ended_at < before,
+            c.expires_at < before,
+            c.last_used_at + c.idle_timeout_s < before,
+        )
+        # Looked for outside the transaction: nobody waits while all the rows are read.
+        async with self._engine.reading() as connection:
+            found = list(await connection.scalars(select(c.number).where(over).limit(limit)))
+        if not found:
+            return 0
+        async with self._engine.writing() as connection:
+            query = delete(sessions).where(c.number.in_(found), over)
+            return (await connection.execute(query)).rowcount
 
     async def touch(self, used: Sequence[tuple[int, float]]) -> None:
         if not used:
@@ -184,6 +224,32 @@ async def _end(change: Change, numbers: Sequence[int], now: float, by: str) -> i
         ended += result.rowcount
     change.sessions.update(numbers)
     return ended
+
+
+async def _end_beyond(
+    change: Change, new: Session, most: int | None, now: float, event: Event | None
+) -> None:
+    """Ends the oldest of the user's sessions so that `most` are left, the new one among them.
+
+    Pending ones are counted apart: who knows no more than the password ends nobody's session."""
+    if most is None:
+        return
+    c = sessions.c
+    others = select(c.number).where(
+        c.user_number == new.user.number,
+        c.number != new.number,
+        c.level == new.level,
+        c.ended_at.is_(None),
+        c.expires_at > now,
+        or_(c.idle_timeout_s.is_(None), c.last_used_at + c.idle_timeout_s > now),
+    )
+    oldest = others.order_by(*NEWEST_FIRST)
+    numbers = list(await change.connection.scalars(oldest.offset(most - 1)))
+    if numbers:
+        ended = await _end(change, sorted(numbers), now, "limit")
+        if event is not None:
+            limited = replace(event, kind=Kind.SESSIONS_ENDED, session="", detail="limit")
+            change.record(counted(limited, ended))
 
 
 async def _hold_user(connection: AsyncConnection, draft: Session) -> bool:

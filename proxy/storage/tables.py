@@ -53,6 +53,7 @@ users = Table(
     Column("must_change_password", Boolean, nullable=False),
     Column("password_hash", Text),
     Column("password_scheme", String(32)),
+    Column("entry_digest", LargeBinary(32)),  # of the hash in the directory's file, as last seen
     Column("created_at", Double, nullable=False),
     Column("version", Integer, nullable=False),
     UniqueConstraint("source", "username_key"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.accounts import chance
 from proxy.accounts.audit import Event
 from proxy.accounts.refusals import NameTaken, UserNotFound
-from proxy.accounts.user import Credential, NewUser, User
+from proxy.accounts.user import Credential, NewUser, Seen, User
 from proxy.storage import rows
 from proxy.storage.engine import Engine
 from proxy.storage.feed import Change, FeedRows
@@ -33,18 +35,42 @@ class UserRows:
 
     async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
         async with self._feed.changing(now) as change:
-            connection = change.connection
             change.record(event)
             try:
-                result = await connection.execute(insert(users).values(**_values(new, now)))
-                assert result.inserted_primary_key is not None
-                number = result.inserted_primary_key[0]
-                led = [{"handle": handle, "user_number": number} for handle in new.handles]
-                await connection.execute(insert(handles), led)
+                return await _insert(change.connection, new, now)
             except IntegrityError as error:
                 raise NameTaken from error
-            query = USERS.where(users.c.number == number)
-            return rows.user((await connection.execute(query)).one())
+
+    async def insert_all(
+        self, new: Sequence[NewUser], now: float, events: Sequence[Event] = ()
+    ) -> Sequence[User]:
+        added: list[User] = []
+        async with self._feed.changing(now) as change:
+            change.events.extend(events)
+            for one in new:
+                try:
+                    added.append(await _insert(change.connection, one, now))
+                except IntegrityError as error:
+                    raise NameTaken(f"user {one.username}: {NameTaken.message}") from error
+        return added
+
+    async def edit(
+        self,
+        user: User,
+        change: Callable[[User], tuple[User, Sequence[str]]],
+        now: float,
+        event: Event | None = None,
+    ) -> User:
+        async with self._feed.changing(now) as changing:
+            changing.record(event)
+            held = USERS.where(users.c.number == user.number).with_for_update()
+            row = (await changing.connection.execute(held)).one_or_none()
+            if row is None:
+                raise UserNotFound
+            changed, led = change(rows.user(row))
+            await _update(changing, user, **_editable(changed))
+            await _lead(changing.connection, user.number, led)
+            return changed
 
     async def by_handle(self, key: str) -> Credential | None:
         query = CREDENTIALS.join(handles, handles.c.user_number == users.c.number)
@@ -69,16 +95,51 @@ class UserRows:
                 found += await connection.scalars(query)
         return sorted(found)
 
-    async def claim(self, source: str, names: Mapping[str, str], now: float) -> None:
-        known = select(users.c.username_key).where(users.c.source == source)
+    async def imported(self, ours: str) -> Sequence[tuple[str, str]]:
+        c = users.c
+        query = select(c.password_scheme, func.max(c.password_hash)).where(
+            c.password_scheme.is_not(None), c.password_scheme != ours
+        )
         async with self._engine.reading() as connection:
-            missing = names.keys() - set(await connection.scalars(known))
-        if not missing:
+            found = await connection.execute(query.group_by(c.password_scheme))
+            return [(scheme, one) for scheme, one in found]
+
+    async def claim(
+        self,
+        source: str,
+        seen: Mapping[str, Seen],
+        gone: Collection[str],
+        now: float,
+        event: Event | None = None,
+    ) -> None:
+        query = select(users.c.number, users.c.username_key, users.c.username, users.c.entry_digest)
+        async with self._engine.reading() as connection:
+            found = await connection.execute(query.where(users.c.source == source))
+            known = {row.username_key: row for row in found}
+        await self._make(source, {key: seen[key] for key in seen.keys() - known.keys()}, now)
+        changed = [
+            row
+            for key, row in known.items()
+            if key in seen and row.entry_digest != seen[key].digest
+        ]
+        if not changed and not gone:
             return
-        new = [_values(_described(source, key, names[key]), now) for key in sorted(missing)]
-        async with self._engine.writing() as connection:
-            # Two processes that start together find the same ones missing.
-            await connection.execute(self._engine.insert_missing(users), new)
+        async with self._feed.changing(now) as change:
+            change.users.update(row.number for key, row in known.items() if key in gone)
+            for row in sorted(changed, key=lambda row: row.number):
+                if await _note(change, row, seen[row.username_key].digest, now) and event:
+                    change.record(replace(event, subject=row.username))
+
+    async def _make(self, source: str, missing: Mapping[str, Seen], now: float) -> None:
+        new = [
+            _values(_described(source, key, missing[key].username), now)
+            | {"entry_digest": missing[key].digest}
+            for key in sorted(missing)
+        ]
+        if new:
+            async with self._engine.writing() as connection:
+                # Two processes that start together find the same ones missing.
+                await connection.execute(self._engine.insert_missing(users), new)
 
     async def set_password(
         self,
@@ -150,6 +211,56 @@ async def _update(change: Change, user: User, **values: ColumnElement[Any] | obj
         raise UserNotFound
 
 
+async def _insert(connection: AsyncConnection, new: NewUser, now: float) -> User:
+    """Raises IntegrityError."""
+    result = await connection.execute(insert(users).values(**_values(new, now)))
+    assert result.inserted_primary_key is not None
+    number = result.inserted_primary_key[0]
+    led = [{"handle": handle, "user_number": number} for handle in new.handles]
+    await connection.execute(insert(handles), led)
+    query = USERS.where(users.c.number == number)
+    return rows.user((await connection.execute(query)).one())
+
+
+async def _lead(connection: AsyncConnection, number: int, led: Sequence[str]) -> None:
+    """Makes these the handles of the user. Raises NameTaken."""
+    mine = handles.c.user_number == number
+    before = set(await connection.scalars(select(handles.c.handle).where(mine)))
+    if removed := before - set(led):
+        await connection.execute(delete(handles).where(mine, handles.c.handle.in_(removed)))
+    added = [{"handle": handle, "user_number": number} for handle in led if handle not in before]
+    if added:
+        try:
+            await connection.execute(insert(handles), added)
+        except IntegrityError as error:
+            raise NameTaken from error
+
+
+async def _note(change: Change, row: Any, digest: bytes, now: float) -> bool:
+    """Ends the sessions of a user whose password changed in its file; False when another process
+    did so already."""
+    query = update(users).where(
+        users.c.number == row.number, users.c.entry_digest.is_not_distinct_from(row.entry_digest)
+    )
+    noted = query.values(entry_digest=digest, version=users.c.version + 1)
+    if not (await change.connection.execute(noted)).rowcount:
+        return False
+    change.users.add(row.number)
+    await end_sessions(change, row.number, now, "password")
+    return True
+
+
+def _editable(user: User) -> dict[str, object]:
+    return {
+        "name": user.name,
+        "emails": rows.emails(user.emails),
+        "groups": list(user.groups),
+        "roles": list(user.roles),
+        "super_admin": user.super_admin,
+        "must_change_password": user.must_change_password,
+    }
+
+
 def _values(new: NewUser, now: float) -> dict[str, object]:
     return {
         "id": new.id,
@@ -161,7 +272,7 @@ def _values(new: NewUser, now: float) -> dict[str, object]:
         "groups": list(new.groups),
         "roles": list(new.roles),
         "super_admin": new.super_admin,
-        "active": True,
+        "active": new.active,
         "banned": False,
         "must_change_password": new.must_change_password,
         "password_hash": new.password_hash,

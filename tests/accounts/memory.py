@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from proxy.accounts import chance
@@ -12,7 +12,7 @@ from proxy.accounts.passwords import FILE
 from proxy.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
 from proxy.accounts.regulation import Budget, Lock, Period, Spent
 from proxy.accounts.sessions import FULL, Session
-from proxy.accounts.user import Credential, Email, NewUser, User
+from proxy.accounts.user import Credential, Email, NewUser, Seen, User
 
 NOW = 1_700_000_000.0
 
@@ -25,6 +25,7 @@ class MemoryUsers:
     rows: dict[int, Credential] = field(default_factory=dict)
     handles: dict[str, int] = field(default_factory=dict)
     names: dict[tuple[str, str], int] = field(default_factory=dict)
+    digests: dict[tuple[str, str], bytes] = field(default_factory=dict)
     silent: bool = False
 
     async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
@@ -36,6 +37,40 @@ class MemoryUsers:
         self.names[new.source, new.key] = user.number
         self.sessions.trail.keep(event)
         return user
+
+    async def insert_all(
+        self, new: Sequence[NewUser], now: float, events: Sequence[Event] = ()
+    ) -> Sequence[User]:
+        before = dict(self.rows), dict(self.handles), dict(self.names)
+        try:
+            return [await self.insert(one, now) for one in new]
+        except NameTaken:
+            self.rows, self.handles, self.names = before
+            raise
+
+    async def edit(
+        self,
+        user: User,
+        change: Callable[[User], tuple[User, Sequence[str]]],
+        now: float,
+        event: Event | None = None,
+    ) -> User:
+        row = self.rows.get(user.number)
+        if row is None:
+            raise UserNotFound
+        changed, led = change(row.user)
+        if any(self.handles.get(handle, user.number) != user.number for handle in led):
+            raise NameTaken
+        self.rows[user.number] = replace(row, user=changed)
+        self.handles = {h: n for h, n in self.handles.items() if n != user.number}
+        self.handles |= dict.fromkeys(led, user.number)
+        self.sessions.trail.keep(event)
+        return changed
+
+    async def imported(self, ours: str) -> Sequence[tuple[str, str]]:
+        return [
+            (c.scheme, c.password_hash) for c in self.rows.values() if c.scheme not in ("", ours)
+        ]
 
     async def by_handle(self, key: str) -> Credential | None:
         if self.silent:
@@ -53,10 +88,22 @@ class MemoryUsers:
     async def taken(self, handles: Iterable[str]) -> Sequence[str]:
         return sorted(set(handles) & self.handles.keys())
 
-    async def claim(self, source: str, names: Mapping[str, str], now: float) -> None:
-        for key, name in names.items():
+    async def claim(
+        self,
+        source: str,
+        seen: Mapping[str, Seen],
+        gone: Collection[str],
+        now: float,
+        event: Event | None = None,
+    ) -> None:
+        for key, one in seen.items():
             if (source, key) not in self.names:
-                await self.insert(_described(source, key, name), now)
+                await self.insert(_described(source, key, one.username), now)
+            elif self.digests[source, key] != one.digest:
+                number = self.names[source, key]
+                self._change(self.rows[number].user)
+                await self.sessions.end_all(number, now, "password", None, event)
+            self.digests[source, key] = one.digest
 
     async def set_password(
         self,
@@ -123,6 +170,7 @@ class MemorySessions:
         digest: bytes,
         *,
         replaces: int | None = None,
+        most: int | None = None,
         event: Event | None = None,
         ending: Event | None = None,
     ) -> Session | None:
@@ -133,7 +181,15 @@ class MemorySessions:
         if replaces is not None:
             await self.end(replaces, draft.created_at, "replaced", ending)
         self.rows[digest] = session = replace(draft, number=len(self.rows) + 1)
+        mine = [s for s in await self.list(draft.user.number, draft.created_at)]
+        for surplus in [] if most is None else mine[: len(mine) - most]:
+            await self.end(surplus.number, draft.created_at, "limit")
         return session
+
+    async def by_id(self, id: str) -> Session | None:
+        row = next((session for session in self.rows.values() if session.id == id), None)
+        user = None if row is None else self._now(row.user)
+        return None if row is None or user is None else replace(row, user=user)
 
     async def by_digest(self, digest: bytes) -> Session | None:
         session = self.rows.get(digest)
@@ -147,6 +203,7 @@ class MemorySessions:
         method: str,
         now: float,
         event: Event | None = None,
+        most: int | None = None,
     ) -> Session | None:
         old, row = next((d, s) for d, s in self.rows.items() if s.number == session.number)
         user, is_same = self._now(row.user), row.second_factor_at == session.second_factor_at
@@ -178,7 +235,7 @@ class MemorySessions:
     async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
         ended = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
         for session in ended:
-            session.ended_at = now
+            session.ended_at, session.ended_by = now, by
         self.trail.keep(event if ended else None)
         return bool(ended)
 
@@ -189,6 +246,20 @@ class MemorySessions:
         ended = sum([await self.end(session.number, now, by) for session in mine])
         self.trail.keep(None if event is None else counted(event, ended))
         return ended
+
+    async def end_many(
+        self, numbers: Sequence[int], now: float, by: str, events: Sequence[Event] = ()
+    ) -> int:
+        return sum([await self.end(number, now, by) for number in numbers])
+
+    async def list_all(self, now: float) -> Sequence[Session]:
+        return [s for user in self.users.rows for s in await self.list(user, now)]  # type: ignore[union-attr]
+
+    async def purge(self, before: float, limit: int) -> int:
+        over = [d for d, s in self.rows.items() if min(s.ends_at(), s.ended_at or before) < before]
+        for digest in over[:limit]:
+            del self.rows[digest]
+        return len(over[:limit])
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
         mine = [replace(s) for s in self.rows.values() if s.user.number == user]
@@ -283,12 +354,20 @@ class MemoryDirectory:
     """Fills Directory. Entries can come and go."""
 
     source: str = "config"
+    warnings: Sequence[str] = ()
+    coming: MemoryDirectory | Exception | None = None
     kept: dict[str, Entry] = field(default_factory=dict)
 
     def keep(self, username: str, password_hash: str = "", email: str | None = None) -> None:
         emails = () if email is None else (Email(email, True),)
         key = username.casefold()
         self.kept[key] = Entry(key, username, password_hash, FILE, emails=emails, groups=("g",))
+
+    def fresh(self) -> MemoryDirectory | None:
+        coming, self.coming = self.coming, None
+        if isinstance(coming, Exception):
+            raise coming
+        return coming
 
     def by_name(self, key: str) -> Entry | None:
         return self.kept.get(key)
@@ -319,7 +398,7 @@ def _user(number: int, new: NewUser, now: float) -> User:
         groups=new.groups,
         roles=new.roles,
         super_admin=new.super_admin,
-        active=True,
+        active=new.active,
         banned=False,
         must_change_password=new.must_change_password,
         created_at=now,

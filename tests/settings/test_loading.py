@@ -274,7 +274,7 @@ UNBUILT = [
     ("fast_lane: true", []),
     ("access: {default: two_factor}", ["access.default: two_factor"]),
     ("access: {rules: [{require: two_factor}]}", ["access.rules[0].require: two_factor"]),
-    ("sessions: {max_per_user: 5}", ["sessions.max_per_user"]),
+    ("sessions: {max_per_user: 5}", []),
     ("second_factor: {issuer: x}", ["second_factor"]),
     ("regulation: {enabled: false}", []),
     ("email: {smtp: 'smtp://a', from: a@b.de}", ["email"]),

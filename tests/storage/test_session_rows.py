@@ -140,3 +140,68 @@ async def test_last_use_only_grows(opened: Open) -> None:
     assert {s.last_used_at for s in await stores[0].sessions.list(user.number, NOW + 7)} == {
         NOW + 7
     }
+
+
+async def test_one_session_too_many_ends_the_oldest_of_its_level(store: Database) -> None:
+    user, other = await add(store, "alice"), await add(store, "bob")
+    await open_session(store, other)
+    old = [await open_session(store, user, NOW + i) for i in range(3)]
+    waiting = await open_session(store, user, NOW + 3, level="pending")
+    over = await open_session(store, user, NOW + 4, idle_timeout_s=0.5)
+    for second, left in ((5, {1, 2}), (6, {2})):
+        new = await store.sessions.insert(draft(user, NOW + second), digest(), most=3)
+        assert new is not None
+        old.append(new)
+        numbers = {s.number for s in await store.sessions.list(user.number, NOW + second)}
+        assert numbers == {
+            waiting.number,
+            *(old[i].number for i in left),
+            *(s.number for s in old[3:]),
+        }
+    ended = await store.sessions.by_id(old[0].id)
+    assert ended is not None and (ended.ended_by, ended.ended_at) == ("limit", NOW + 5)
+    assert (await store.feed.news(0)).sessions == {old[0].number, old[1].number}
+    assert over.number not in (await store.feed.news(0)).sessions
+    assert len(await store.sessions.list(other.number, NOW)) == 1
+
+
+async def test_logins_at_once_leave_as_many_as_allowed(opened: Open) -> None:
+    stores = [await opened(), await opened()]
+    user = await add(stores[0])
+    logins = [s.sessions.insert(draft(user), digest(), most=5) for s in stores for _ in range(10)]
+    assert None not in await asyncio.gather(*logins)
+    assert len(await stores[0].sessions.list(user.number, NOW)) == 5
+
+
+async def test_sessions_are_found_by_id_and_listed_for_all(store: Database) -> None:
+    alice, bob = await add(store, "alice"), await add(store, "bob")
+    one, other = await open_session(store, alice), await open_session(store, bob, NOW + 1)
+    found = await store.sessions.by_id(one.id)
+    assert found is not None and (found.number, found.user) == (one.number, alice)
+    assert await store.sessions.by_id("nobody") is None
+    listed = await store.sessions.list_all(NOW + 1)
+    assert [(s.number, s.user.username) for s in listed] == [
+        (other.number, "bob"), (one.number, "alice")
+    ]  # fmt: skip
+    assert await store.sessions.end_many([one.number, other.number, 4711], NOW + 2, "command") == 2
+    assert await store.sessions.end_many([], NOW + 2, "command") == 0
+    assert await store.sessions.list_all(NOW + 2) == []
+    assert (await store.feed.news(0)).sessions == {one.number, other.number, 4711}
+
+
+async def test_what_is_over_for_long_is_forgotten_in_batches(store: Database) -> None:
+    user = await add(store)
+    day, endless = 86_400, 10 * 365 * 86_400
+    ended = await open_session(store, user, idle_timeout_s=None, expires_at=NOW + endless)
+    await store.sessions.end(ended.number, NOW + 10 * day, "logout")
+    idle = await open_session(store, user, idle_timeout_s=day, expires_at=NOW + endless)
+    expired = await open_session(store, user, idle_timeout_s=None, expires_at=NOW + 20 * day)
+    live = await open_session(store, user, idle_timeout_s=None, expires_at=NOW + endless)
+    assert await store.sessions.purge(NOW + day, 10) == 0
+    assert await store.sessions.purge(NOW + day + 1, 10) == 1
+    assert await store.sessions.by_id(idle.id) is None
+    assert await store.sessions.purge(NOW + 21 * day, 1) == 1
+    assert await store.sessions.purge(NOW + 21 * day, 1) == 1
+    assert await store.sessions.purge(NOW + 21 * day, 1) == 0
+    assert [await store.sessions.by_id(s.id) for s in (ended, expired)] == [None, None]
+    assert await store.sessions.by_id(live.id) is not None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from proxy.accounts.refusals import NameTaken, UserNotFound
-from proxy.accounts.user import Email
+from proxy.accounts.user import Email, Seen, User
 from proxy.storage import Database
 from tests.storage.conftest import Open
 from tests.storage.people import NOW, add, digest, draft, new_user, open_session
@@ -67,15 +68,83 @@ async def test_of_two_that_take_a_name_at_once_one_gets_it(opened: Open) -> None
 
 
 async def test_rows_of_a_directory_are_made_once(opened: Open) -> None:
-    names = {f"user{i}": f"User{i}" for i in range(700)}
+    seen = {f"user{i}": Seen(f"User{i}", b"1" * 32) for i in range(700)}
     stores = [await opened(), await opened()]
-    await asyncio.gather(*(store.users.claim("config", names, NOW) for store in stores))
-    await stores[0].users.claim("config", names | {"zoe": "Zoe"}, NOW)
+    await asyncio.gather(*(store.users.claim("config", seen, (), NOW) for store in stores))
+    await stores[0].users.claim("config", seen | {"zoe": Seen("Zoe", b"2" * 32)}, (), NOW)
     assert len(await stores[1].users.list()) == 701
     zoe = await stores[1].users.by_name("config", "zoe")
     assert zoe is not None and (zoe.username, zoe.source) == ("Zoe", "config")
     # A directory says itself what leads to its users, with which password.
     assert await stores[1].users.by_handle("zoe") is None
+
+
+async def test_a_password_changed_in_a_file_ends_the_sessions_once(opened: Open) -> None:
+    """CVE-2026-40934, for users whose password is changed by editing a file."""
+    stores = [await opened(), await opened()]
+    users = stores[0].users
+    seen = {name: Seen(name, name.encode().ljust(32)) for name in ("alice", "bob", "carol")}
+    await users.claim("htpasswd", seen, (), NOW)
+    alice, bob, carol = [user for user in await users.list()]
+    for user in (alice, bob, carol):
+        await open_session(stores[0], user)
+    changed = {"alice": Seen("alice", b"new".ljust(32)), "bob": seen["bob"]}
+    await asyncio.gather(*(s.users.claim("htpasswd", changed, {"carol"}, NOW) for s in stores))
+    after = {user.username: user for user in await users.list()}
+    assert {name: user.version for name, user in after.items()} == {
+        "alice": 1, "bob": 0, "carol": 0
+    }  # fmt: skip
+    listed = [await stores[1].sessions.list(user.number, NOW) for user in (alice, bob, carol)]
+    assert [len(sessions) for sessions in listed] == [0, 1, 1]
+    assert (await stores[0].feed.news(0)).users == {alice.number, carol.number}
+    token = digest()
+    assert await stores[0].sessions.insert(draft(alice), token) is None, "read before the change"
+
+
+async def test_several_users_are_kept_all_or_none(store: Database) -> None:
+    await add(store, "bob")
+    with pytest.raises(NameTaken, match="user BOB"):
+        await store.users.insert_all([new_user("alice"), new_user("BOB"), new_user("carol")], NOW)
+    assert [user.username for user in await store.users.list()] == ["bob"]
+    added = await store.users.insert_all([new_user("alice"), new_user("carol", active=False)], NOW)
+    assert [(user.username, user.active) for user in added] == [("alice", True), ("carol", False)]
+    assert await store.users.imported("ours") == [("a scheme", "stored hash")]
+    assert await store.users.imported("a scheme") == []
+
+
+async def test_edits_at_once_are_all_kept(opened: Open) -> None:
+    stores = [await opened(), await opened()]
+    user = await add(stores[0])
+
+    def also(group: str) -> Callable[[User], tuple[User, Sequence[str]]]:
+        return lambda user: (replace(user, groups=(*user.groups, group)), ("alice",))
+
+    edits = [
+        store.users.edit(user, also(f"{number}{place}"), NOW)
+        for number in range(10)
+        for place, store in enumerate(stores)
+    ]
+    await asyncio.gather(*edits)
+    found = await stores[0].users.by_handle("alice")
+    assert found is not None and len(set(found.user.groups)) == 20
+    assert (await stores[0].feed.news(0)).users == {user.number}
+
+
+async def test_an_edit_moves_the_addresses_that_lead_to_a_user(store: Database) -> None:
+    alice = await add(store, "alice", "a@example.com")
+    await add(store, "bob", "b@example.com")
+    moved = (Email("c@example.com", True),)
+    await store.users.edit(
+        alice, lambda user: (replace(user, emails=moved), ("alice", "c@example.com")), NOW
+    )
+    assert await store.users.by_handle("a@example.com") is None
+    found = await store.users.by_handle("c@example.com")
+    assert found is not None and found.user.emails == moved
+    with pytest.raises(NameTaken):
+        await store.users.edit(alice, lambda user: (user, ("alice", "b@example.com")), NOW)
+    assert (await store.users.by_handle("c@example.com")) == found, "nothing has changed"
+    with pytest.raises(UserNotFound):
+        await store.users.edit(replace(alice, number=4711), lambda user: (user, ()), NOW)
 
 
 async def test_taken_handles_are_told(store: Database) -> None:

@@ -37,6 +37,7 @@ def _users() -> None:
         sa.Column("must_change_password", sa.Boolean, nullable=False),
         sa.Column("password_hash", sa.Text),
         sa.Column("password_scheme", sa.String(32)),
+        sa.Column("entry_digest", sa.LargeBinary(32)),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_users"),
