@@ -68,10 +68,11 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Who has to wait. `user` is a name, None for networks and for names that nobody has."""
+    """Who has to wait. `user` is a name, None for networks and for names that nobody has;
+    `network` is None where a user waits everywhere."""
 
     scope: str
-    network: str
+    network: str | None
     user: str | None
     until: float
 

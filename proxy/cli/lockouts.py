@@ -16,7 +16,10 @@ from proxy.cli.accounts import WRONG_USAGE, leave, with_accounts
 from proxy.cli.options import ConfigOption, JsonOption
 
 if TYPE_CHECKING:
+    from proxy.accounts.core import Accounts
     from proxy.accounts.regulation import Lock
+
+CODES = "codes"  # of the second factor: a user has to wait wherever it asks from
 
 
 def lockouts(
@@ -27,16 +30,28 @@ def lockouts(
         typer.Option(metavar="ADDRESS", help="Let the network of this address try again."),
     ] = None,
 ) -> None:
-    """Show who has to wait after too many wrong passwords."""
+    """Show who has to wait after too many wrong passwords or codes."""
     if lift is not None:
         _lift(config, lift)
         return
-    locks = with_accounts(config, lambda accounts: accounts.regulation.lockouts(time.time()))
+    locks = with_accounts(config, _locks)
     if json:
         shown = [_described(lock) for lock in locks]
         typer.echo(json_format.dumps(shown, indent=2, ensure_ascii=False))
     else:
         _print_table(locks)
+
+
+async def _locks(accounts: Accounts) -> Sequence[Lock]:
+    """Of passwords and of codes, the next to end first."""
+    from proxy.accounts.regulation import Lock
+
+    now = time.time()
+    codes = [
+        Lock(CODES, None, lock.username, lock.until)
+        for lock in await accounts.second_factors.locks(now)
+    ]
+    return sorted([*codes, *await accounts.regulation.lockouts(now)], key=lambda lock: lock.until)
 
 
 def _lift(config: ConfigOption, address: str) -> None:
@@ -68,11 +83,10 @@ def _print_table(locks: Sequence[Lock]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("user", "network", "until", box=None)
+    table = Table("user", "scope", "network", "until", box=None)
     for lock in locks:
         nobody = "(everybody)" if lock.scope == "network" else "(no such user)"
-        table.add_row(
-            *map(Text, (lock.user or nobody, lock.network, str(_described(lock)["until"])))
-        )
+        until = str(_described(lock)["until"])
+        table.add_row(*map(Text, (lock.user or nobody, lock.scope, lock.network or "", until)))
     console = Console()
     console.print(table, soft_wrap=not console.is_terminal)

@@ -133,14 +133,15 @@ def unban(name: NameArgument, config: ConfigOption = None) -> None:
 
 @app.command()
 def unlock(name: NameArgument, config: ConfigOption = None) -> None:
-    """Let a user try passwords again, from everywhere."""
+    """Let a user try passwords and codes again, from everywhere."""
 
-    async def job(accounts: Accounts) -> tuple[User, int]:
+    async def job(accounts: Accounts) -> User:
         user = await accounts.users.get(name)
-        return user, await accounts.regulation.unlock(user, time.time())
+        await accounts.second_factors.unlock(user)
+        await accounts.regulation.unlock(user, time.time())
+        return user
 
-    user, lifted = with_accounts(config, job)
-    typer.echo(f"user {user.username} {'unlocked' if lifted else 'was not locked out'}")
+    typer.echo(f"user {with_accounts(config, job).username} unlocked")
 
 
 @app.command()

@@ -1,0 +1,364 @@
+"""Regulation over the stored attempts: every row of its table, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from proxy.accounts.audit import Kind, Wanted
+from proxy.accounts.keys import Keys
+from proxy.accounts.refusals import LockedOut
+from proxy.accounts.regulation import Limits, Regulation, network_of
+from proxy.accounts.user import User
+from proxy.storage import Database
+from proxy.storage.database import SQLITE, open_storage
+from tests.storage.conftest import Open
+from tests.storage.people import NOW, add
+
+LIMITS = Limits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
+KEYS = Keys((b"k" * 32,))
+HOME, AWAY = "192.0.2.1", "198.51.100.7"
+
+
+@dataclass
+class Desk:
+    """Where people try passwords."""
+
+    regulation: Regulation
+    user: User | None = None
+
+    async def wrong(self, name: str = "alice", address: str = HOME, now: float = NOW) -> str:
+        return await self._tried(name, address, now, right=False)
+
+    async def right(self, name: str = "alice", address: str = HOME, now: float = NOW) -> str:
+        return await self._tried(name, address, now, right=True)
+
+    async def _tried(self, name: str, address: str, now: float, *, right: bool) -> str:
+        """What became of it: judged, or the scope of the lock-out."""
+        user = self.user if name.casefold() == "alice" else None
+        try:
+            attempt = await self.regulation.begin(name, user, address, now)
+        except LockedOut as locked:
+            return locked.scope
+        if right:
+            await self.regulation.passed(attempt)
+        return "judged"
+
+
+def regulation(store: Database, **limits: float) -> Regulation:
+    chosen = {name: limits.get(name, getattr(LIMITS, name)) for name in LIMITS.__slots__}
+    return Regulation(store.attempts, Limits(**chosen), KEYS)
+
+
+@pytest.fixture
+async def desk(store: Database) -> Desk:
+    return Desk(regulation(store), await add(store))
+
+
+async def test_attempt_n_spends_the_budget_and_attempt_n_plus_1_is_refused(desk: Desk) -> None:
+    assert [await desk.wrong() for _ in range(5)] == ["judged"] * 5
+    assert await desk.wrong() == "user"
+
+
+async def test_a_right_answer_while_locked_out_is_refused_alike(desk: Desk) -> None:
+    for _ in range(5):
+        await desk.wrong()
+    assert (await desk.right(), await desk.wrong()) == ("user", "user")
+
+
+async def test_a_right_answer_as_the_last_one_left_is_right(desk: Desk) -> None:
+    for _ in range(4):
+        await desk.wrong()
+    assert await desk.right() == "judged"
+    assert [await desk.wrong() for _ in range(6)] == ["judged"] * 5 + ["user"]
+
+
+async def test_nobody_can_lock_out_somebody_else(desk: Desk) -> None:
+    """CVE-2026-77561: an attacker from another network, however long."""
+    for number in range(100):
+        await desk.wrong(address=AWAY, now=NOW + number)
+    assert await desk.right(address=HOME, now=NOW + 100) == "judged"
+    assert await desk.wrong(address=AWAY, now=NOW + 100) == "user"
+
+
+async def test_bogus_names_lock_no_other_network(desk: Desk) -> None:
+    """CVE-2026-77561: 257 of them put the whole instance in lock-down."""
+    tried = [await desk.wrong(f"bogus{number}", AWAY) for number in range(257)]
+    assert tried == ["judged"] * 50 + ["network"] * 207
+    assert await desk.right(address=HOME) == "judged"
+
+
+async def test_a_network_that_is_spent_is_refused_for_every_name(desk: Desk) -> None:
+    for number in range(50):
+        await desk.wrong(f"somebody{number}")
+    assert (await desk.right(), await desk.wrong("nobody")) == ("network", "network")
+
+
+async def test_a_locked_user_leaves_the_network_open_for_others(desk: Desk) -> None:
+    for _ in range(6):
+        await desk.wrong()
+    assert await desk.wrong("bob") == "judged"
+
+
+async def test_a_success_clears_the_pair_only(desk: Desk) -> None:
+    """Or one account of one's own would pay for guessing at all others."""
+    tried = []
+    for number in range(60):
+        tried.append(await desk.wrong(f"somebody{number}"))
+        tried.append(await desk.right())
+    # The fiftieth failure spends the network; the fifty right ones between do not count.
+    assert tried == ["judged"] * 99 + ["network"] * 21
+
+
+async def test_a_success_elsewhere_clears_nothing_here(desk: Desk) -> None:
+    for _ in range(5):
+        await desk.wrong()
+    assert await desk.right(address=AWAY) == "judged"
+    assert await desk.right() == "user"
+
+
+async def test_right_answers_cost_nothing(desk: Desk) -> None:
+    assert {await desk.right() for _ in range(60)} == {"judged"}
+
+
+async def test_what_was_not_judged_costs_nothing(desk: Desk) -> None:
+    for _ in range(60):
+        attempt = await desk.regulation.begin("alice", desk.user, HOME, NOW)
+        await desk.regulation.withdraw(attempt)
+    assert await desk.wrong() == "judged"
+
+
+async def test_an_unknown_name_is_locked_out_like_a_known_one(desk: Desk) -> None:
+    """Or who has to wait would tell which users there are."""
+    for name in ("alice", "nobody"):
+        assert [await desk.wrong(name) for _ in range(6)] == ["judged"] * 5 + ["user"]
+
+
+@pytest.mark.parametrize("spelling", ["Nobody", "NOBODY", "ｎobody"])
+async def test_an_unknown_name_has_one_budget_in_every_spelling(desk: Desk, spelling: str) -> None:
+    """GHSA-hjj4-hfjm-fmrj"""
+    for _ in range(5):
+        await desk.wrong("nobody")
+    assert await desk.wrong(spelling) == "user"
+
+
+async def test_a_user_has_one_budget_whatever_name_leads_there(desk: Desk) -> None:
+    """CVE-2025-24806: name and address counted apart double the guesses."""
+    for name in ("alice", "a@example.com", "ALICE", "A@example.com", "alice"):
+        await desk.regulation.begin(name, desk.user, HOME, NOW)
+    with pytest.raises(LockedOut):
+        await desk.regulation.begin("a@example.com", desk.user, HOME, NOW)
+
+
+async def test_attempts_count_within_the_window_only(desk: Desk) -> None:
+    for _ in range(4):
+        await desk.wrong()
+    tried = [await desk.wrong(now=NOW + 120) for _ in range(6)]
+    assert tried == ["judged"] * 5 + ["user"]
+
+
+async def test_the_window_slides(desk: Desk) -> None:
+    tried = [await desk.wrong(now=NOW + 40 * number) for number in range(12)]
+    assert tried == ["judged"] * 12
+    assert [await desk.wrong(now=NOW + 445) for _ in range(3)] == ["judged"] * 2 + ["user"]
+
+
+async def test_a_lock_out_ends_on_the_second_and_says_when(desk: Desk) -> None:
+    for second in range(5):
+        await desk.wrong(now=NOW + second)
+    with pytest.raises(LockedOut) as caught:
+        await desk.regulation.begin("alice", desk.user, HOME, NOW + 10)
+    assert caught.value.retry_after_s == 294
+    assert await desk.wrong(now=NOW + 303.5) == "user"
+    assert [await desk.wrong(now=NOW + 304) for _ in range(6)] == ["judged"] * 5 + ["user"]
+
+
+async def test_refused_attempts_do_not_prolong_the_wait(desk: Desk) -> None:
+    for second in range(200):
+        await desk.wrong(now=NOW + second)
+    assert await desk.right(now=NOW + 304) == "judged"
+
+
+async def test_after_a_wait_shorter_than_the_window_counting_starts_anew(store: Database) -> None:
+    desk = Desk(regulation(store, ban_s=10.0), await add(store))
+    for _ in range(5):
+        await desk.wrong()
+    assert [await desk.wrong(now=NOW + 10) for _ in range(6)] == ["judged"] * 5 + ["user"]
+
+
+async def test_switched_off_nobody_ever_waits(store: Database) -> None:
+    free = Regulation(store.attempts, None, KEYS)
+    assert [await free.begin("alice", None, HOME, NOW) for _ in range(60)] == [None] * 60
+    await free.passed(None)
+    await free.withdraw(None)
+    await free.purge(NOW)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1/32"),
+        ("::ffff:192.0.2.1", "192.0.2.1/32"),  # GHSA-7jmw-8259-q9jx
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", "none"),
+        ("unix", "none"),
+    ],
+)
+def test_addresses_count_by_network(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+async def test_an_ipv6_network_counts_as_one(desk: Desk) -> None:
+    tried = [await desk.wrong(address=f"2001:db8::{number:x}") for number in range(1, 7)]
+    assert tried == ["judged"] * 5 + ["user"]
+    assert await desk.wrong(address="2001:db8:0:1::1") == "judged"
+
+
+async def test_a_lock_out_survives_a_restart(desk: Desk, opened: Open) -> None:
+    for _ in range(5):
+        await desk.wrong()
+    again = Desk(regulation(await opened()), desk.user)
+    assert await again.right() == "user"
+
+
+async def test_two_connections_count_together(desk: Desk, opened: Open) -> None:
+    """All at once, and still no guess more than the budget has."""
+    other = Desk(regulation(await opened()), desk.user)
+    tried = await asyncio.gather(*(one.wrong() for one in (desk, other) for _ in range(20)))
+    assert sorted(tried) == ["judged"] * 5 + ["user"] * 35
+
+
+async def test_many_names_at_once_spend_the_network_exactly(desk: Desk, opened: Open) -> None:
+    other = Desk(regulation(await opened()), desk.user)
+    tried = await asyncio.gather(
+        *(one.wrong(f"name{n}") for n in range(40) for one in (desk, other))
+    )
+    assert sorted(tried) == ["judged"] * 50 + ["network"] * 30
+
+
+GUESSER = """
+import asyncio, pathlib, sys
+from proxy.accounts.keys import Keys
+from proxy.accounts.refusals import LockedOut
+from proxy.accounts.regulation import Limits, Regulation
+from proxy.storage.database import open_storage
+
+async def main():
+    store = await open_storage(sys.argv[1], pathlib.Path(sys.argv[2]))
+    regulation = Regulation(
+        store.attempts, Limits(5, 50, 120.0, 300.0), Keys((b"k" * 32,))
+    )
+    async def guess():
+        try:
+            await regulation.begin("nobody", None, "192.0.2.1", 1_700_000_000.0)
+        except LockedOut:
+            return 0
+        return 1
+    sys.stdin.readline()
+    print(sum(await asyncio.gather(*(guess() for _ in range(15)))))
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_count_together(store: Database, storage: str, tmp_path: Path) -> None:
+    guessers = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", GUESSER, storage, str(tmp_path),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    done = await asyncio.gather(*(guesser.communicate(b"go\n") for guesser in guessers))
+    assert sum(int(out) for out, _ in done) == 5
+
+
+async def test_lock_outs_are_listed_until_they_end(desk: Desk) -> None:
+    for _ in range(5):
+        await desk.wrong()
+        await desk.wrong("a secret typed as a name", now=NOW + 1)
+    for number in range(50):
+        await desk.wrong(f"somebody{number}", AWAY, NOW + 2)
+    locks = await desk.regulation.lockouts(NOW + 3)
+    assert [(lock.scope, lock.user, lock.network, lock.until) for lock in locks] == [
+        ("user", "Alice", "192.0.2.1/32", NOW + 300),
+        ("user", None, "192.0.2.1/32", NOW + 301),
+        ("network", None, "198.51.100.7/32", NOW + 302),
+    ]
+    assert "secret" not in repr(locks)
+    assert len(await desk.regulation.lockouts(NOW + 301)) == 1
+    assert not await desk.regulation.lockouts(NOW + 302)
+
+
+async def test_unlocking_lets_a_user_try_again_from_everywhere(desk: Desk, store: Database) -> None:
+    assert desk.user is not None
+    for _ in range(5):
+        await desk.wrong()
+        await desk.wrong(address=AWAY)
+    assert await desk.regulation.unlock(desk.user, NOW) == 2
+    assert [await desk.wrong() for _ in range(6)] == ["judged"] * 5 + ["user"]
+    assert await desk.right(address=AWAY) == "judged"
+    assert await desk.regulation.unlock(desk.user, NOW + 400) == 0
+    (first, second) = await store.trail.latest(Wanted(kind=Kind.UNLOCKED), 9)
+    assert (first.event.subject, second.event.subject) == ("Alice", "Alice")
+
+
+async def test_unlocking_forgets_attempts_before_they_lock(desk: Desk) -> None:
+    assert desk.user is not None
+    for _ in range(4):
+        await desk.wrong()
+    assert await desk.regulation.unlock(desk.user, NOW) == 0
+    assert [await desk.wrong() for _ in range(5)] == ["judged"] * 5
+
+
+async def test_a_user_is_not_let_into_a_network_that_has_to_wait(desk: Desk) -> None:
+    assert desk.user is not None
+    for number in range(50):
+        await desk.wrong(f"somebody{number}")
+    await desk.regulation.unlock(desk.user, NOW)
+    assert await desk.wrong() == "network"
+    assert await desk.regulation.unlock_network(HOME, NOW) == 1
+    assert await desk.right() == "judged"
+
+
+async def test_what_no_longer_counts_is_forgotten(desk: Desk, store: Database) -> None:
+    for number in range(10):
+        await desk.wrong(f"somebody{number}")
+    for _ in range(5):
+        await desk.wrong(now=NOW + 400)
+    await desk.regulation.purge(NOW + 421)
+    assert await desk.wrong(now=NOW + 421) == "user"
+    assert await _rows(store) == (2, 10)  # the network's row and Alice's; five on each
+    await desk.regulation.purge(NOW + 2000)
+    assert await _rows(store) == (0, 0)
+
+
+async def _rows(store: Database) -> tuple[int, int]:
+    from sqlalchemy import func, select
+
+    from proxy.storage.tables import attempts, budgets
+
+    async with store.engine.reading() as connection:
+        budget_rows = await connection.scalar(select(func.count()).select_from(budgets))
+    async with store.engine.reading() as connection:
+        attempt_rows = await connection.scalar(select(func.count()).select_from(attempts))
+    return int(budget_rows or 0), int(attempt_rows or 0)
+
+
+async def test_no_name_that_was_typed_is_in_the_file(tmp_path: Path) -> None:
+    """People type passwords there: not plain, and not as a hash that anybody could try."""
+    import hashlib
+
+    store = await open_storage(SQLITE, tmp_path)
+    await Desk(regulation(store)).wrong("hunter2hunter2")
+    await store.close()
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"hunter2" not in kept
+    assert hashlib.sha256(b"hunter2hunter2").hexdigest().encode() not in kept
