@@ -134,7 +134,8 @@ def join(
 ) -> Carrier:
     """The gate, the pages and the dialects over one core."""
     cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
-    identify = Identify(accounts.live, accounts.tokens, cookies)
+    bare = settings.dialects.alekeagle is not None
+    identify = Identify(accounts.live, accounts.tokens, cookies, bare_tokens=bare)
     pages = Pages(settings, accounts, identify, cookies, clock)
     wire = Wire(settings, accounts, identify, cookies, clock, rates)
     routes = [*enabled.routes(wire), *pages.routes()]

@@ -111,7 +111,8 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
     clock = Clock()
     async with build_accounts(settings, clock) as accounts:
         cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
-        identify = Identify(accounts.live, accounts.tokens, cookies)
+        bare = settings.dialects.alekeagle is not None
+        identify = Identify(accounts.live, accounts.tokens, cookies, bare_tokens=bare)
         pages = Pages(settings, accounts, identify, cookies, clock)
         with closing(Rates(directory)) as rates:
             wire = Wire(settings, accounts, identify, cookies, clock, rates)

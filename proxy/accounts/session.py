@@ -81,6 +81,11 @@ class Session:
         """Neither ended nor past its end, its user usable. Asked at every use (CVE-2025-64708)."""
         return self.ended_at is None and now < self.ends_at() and self.user.is_usable
 
+    def is_suspended(self, now: float) -> bool:
+        """Whether it would be live, were its user not banned."""
+        user = self.user
+        return self.ended_at is None and now < self.ends_at() and user.active and user.banned
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -92,7 +97,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`known`: storage has this token, though the session may be ended, expired or suspended."""
+    """`known`: storage has this token, though the session may be ended, expired or suspended;
+    `banned`: the last of these, until its user is unbanned."""
 
     session: Session | None
     known: bool
+    banned: bool = False

@@ -118,7 +118,9 @@ class Sessions:
         if session is None:
             return Found(None, known=False)
         session.user = self._directories.complete(session.user)
-        return Found(session if session.is_live(now) else None, known=True)
+        if session.is_live(now):
+            return Found(session, known=True)
+        return Found(None, known=True, banned=session.is_suspended(now))
 
     async def rise(self, session: Session, method: str, client: ClientInfo, now: float) -> Opened:
         """The session, full and with a second factor as of now, under a new token; the old one is

@@ -16,18 +16,22 @@ from proxy.gate.headers import Header, Scan, scan
 
 # RFC 6750 2.1, with a token of our form; any other Authorization is somebody else's.
 _OUR_BEARER = re.compile(rb"bearer +([A-Za-z0-9_-]{43}) *", re.IGNORECASE)
+# The same, and the token with no scheme before it.
+_OUR_BEARER_OR_BARE = re.compile(rb"(?:bearer +)?([A-Za-z0-9_-]{43}) *", re.IGNORECASE)
 _NOT_FOUND = Found(None, known=False)
 
 
 @dataclass(slots=True)
 class Carried:
-    """What one request's carriers hold. `cookies` and `authorizations` are the foreign lines."""
+    """What one request's carriers hold. `cookies` and `authorizations` are the foreign lines;
+    `bearer` is the token in an Authorization, `bearer_line` all of that line's value."""
 
     cookie: bytes | None
     bearer: bytes | None
     ambiguous: bool  # our cookie twice, or our token beside another Authorization
     cookies: tuple[bytes, ...]
     authorizations: tuple[bytes, ...]
+    bearer_line: bytes | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -36,23 +40,31 @@ class Carried:
 
 @dataclass(slots=True)
 class Person:
-    """Who asks: a session of whatever level, or nobody. `conflict`: two carriers, two users."""
+    """Who asks: a session of whatever level, or nobody. `conflict`: two carriers, two users.
+    `banned`: nobody, for as long as the user of this session is banned."""
 
     session: Session | None = None
     conflict: bool = False
     foreign_bearer: bool = False  # it looked like our token, but storage never knew it
+    banned: bool = False
 
 
 NOBODY = Person()
 
 
 class Identify:
-    """Finds the session of a request. `peek` never waits and knows only what memory has."""
+    """Finds the session of a request. `peek` never waits and knows only what memory has.
 
-    def __init__(self, live: Live, tokens: Tokens, cookies: Cookies) -> None:
+    With `bare_tokens` an Authorization that is nothing but a token of our form is ours, too.
+    """
+
+    def __init__(
+        self, live: Live, tokens: Tokens, cookies: Cookies, *, bare_tokens: bool = False
+    ) -> None:
         self._live = live
         self._tokens = tokens
         self._cookies = cookies
+        self._our_form = _OUR_BEARER_OR_BARE if bare_tokens else _OUR_BEARER
 
     def carried(self, headers: Scan) -> Carried:
         """Sort a request's carriers into ours and foreign."""
@@ -61,14 +73,15 @@ class Identify:
         if not headers.authorizations:
             return Carried(cookie, None, len(crumbs.ours) > 1, crumbs.rest, ())
         lines = headers.authorizations
-        matches = [_OUR_BEARER.fullmatch(line) for line in lines]
-        ours = [match[1] for match in matches if match]
+        matches = [self._our_form.fullmatch(line) for line in lines]
+        ours = [match for match in matches if match]
         return Carried(
             cookie,
-            ours[0] if ours else None,
+            ours[0][1] if ours else None,
             len(crumbs.ours) > 1 or (bool(ours) and len(lines) > 1),
             crumbs.rest,
             tuple(line for line, match in zip(lines, matches, strict=True) if not match),
+            ours[0][0] if ours else None,
         )
 
     def peek(self, carried: Carried, now: float) -> Person | None:
@@ -90,10 +103,10 @@ class Identify:
             return NOBODY
         by_cookie = await self._by_cookie(carried.cookie, now)
         if carried.bearer is None:
-            return Person(by_cookie.session)
+            return Person(by_cookie.session, banned=by_cookie.banned)
         by_bearer = await self._find(carried.bearer, carried.bearer.decode(), now)
         if by_bearer.session is None:
-            return Person(foreign_bearer=not by_bearer.known)
+            return Person(foreign_bearer=not by_bearer.known, banned=by_bearer.banned)
         if by_cookie.session and by_cookie.session.user.number != by_bearer.session.user.number:
             return Person(conflict=True)
         return Person(by_bearer.session)
@@ -119,5 +132,8 @@ class Identify:
 
         Raises StorageUnavailable, so that no answer of ours calls a session ended that is not.
         """
-        person = await self.ask(self.carried(scan(headers)), now)
-        return person.session
+        return (await self.person(headers, now)).session
+
+    async def person(self, headers: Iterable[Header], now: float) -> Person:
+        """Who asks a path of ours. Raises StorageUnavailable."""
+        return await self.ask(self.carried(scan(headers)), now)

@@ -27,8 +27,8 @@ def upstream_head(
         lines += [b"%b: %b\r\n" % line for line in headers.overrides]
     lines += [b"cookie: %b\r\n" % line for line in carried.cookies]
     lines += [b"authorization: %b\r\n" % line for line in carried.authorizations]
-    if keep_bearer and carried.bearer is not None:
-        lines.append(b"authorization: Bearer %b\r\n" % carried.bearer)
+    if keep_bearer and carried.bearer_line is not None:
+        lines.append(b"authorization: %b\r\n" % carried.bearer_line)
     if headers.content_length is not None:
         lines.append(b"content-length: %b\r\n" % headers.content_length)
     elif headers.chunked:

@@ -10,9 +10,9 @@ import pytest
 from proxy.accounts.feed import News
 from proxy.accounts.live import CONFIRMATION_S, SESSIONS_LIMIT, Live
 from proxy.accounts.refusals import StorageUnavailable
-from proxy.accounts.sessions import Found, Session
+from proxy.accounts.sessions import ClientInfo, Found, Session
 from tests.fakes import Header, corpus, values_of
-from tests.gate.conftest import LIFETIMES, Front
+from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front
 
 
 def bearer(token: str) -> Header:
@@ -102,6 +102,76 @@ async def test_a_bearer_of_our_form_that_was_never_ours_is_somebody_elses(front:
     assert (await front.get("/", (b"authorization", foreign))).status == 401
 
 
+# The bare token, where the dialect that sends it is on
+
+
+def bare(token: str | bytes) -> Header:
+    return b"authorization", token if isinstance(token, bytes) else token.encode()
+
+
+@pytest.fixture
+async def front_for_bare(fronts: Build) -> Front:
+    return await fronts(access=ACCESS, dialects={"alekeagle": {}})
+
+
+async def test_a_bare_token_is_a_carrier_and_stays_here(front_for_bare: Front) -> None:
+    front = front_for_bare
+    opened = await front.opened()
+    for _ in range(2):  # from storage, then from memory
+        assert (await front.get("/", bare(opened.token))).status == 200
+        assert user_at(front) == [b"alice"]
+        assert values_of(front.origin.heads[-1], b"authorization") == []
+    assert (await front.get("/", bare(f"{opened.token}  "))).status == 200
+    assert (await front.get("/", bearer(opened.token))).status == 200
+    await front.accounts.sessions.end(opened.session, front.clock())
+    assert (await front.get("/", bare(opened.token))).status == 401
+    assert (await front.get("/public/", bare(opened.token))).status == 200
+    assert values_of(front.origin.heads[-1], b"authorization") == [], "it was ours, if dead"
+
+
+async def test_a_bare_token_closes_the_search(front_for_bare: Front) -> None:
+    front = front_for_bare
+    ended, good, bob = await front.opened(), await front.opened(), await front.opened("bob")
+    await front.accounts.sessions.end(ended.session, front.clock())
+    assert (await front.get("/", bare(ended.token), front.cookie(good))).status == 401
+    assert (await front.get("/", bare(b"x" * 43), front.cookie(good))).status == 401
+    conflict = await front.get("/", bare(good.token), front.cookie(bob))
+    assert conflict.status == 401 and b"conflicting_credentials" in conflict.body
+    twice = await front.get("/", bare(good.token), bearer(good.token))
+    assert twice.status == 401
+
+
+async def test_a_bare_authorization_that_is_not_ours_is_left_alone(front_for_bare: Front) -> None:
+    front = front_for_bare
+    session = front.cookie(await front.opened())
+    for line in (b"theirs", b"x" * 42, b"x" * 44, b"Token " + b"x" * 43, b"Basic eDp5"):
+        assert (await front.get("/", session, bare(line))).status == 200
+        assert values_of(front.origin.heads[-1], b"authorization") == [line]
+    unknown = b"x" * 43
+    assert (await front.get("/public/", bare(unknown))).status == 200
+    assert values_of(front.origin.heads[-1], b"authorization") == [unknown]
+
+
+async def test_a_bare_token_means_nothing_where_the_dialect_is_off(front: Front) -> None:
+    assert (await front.get("/", bare((await front.opened()).token))).status == 401
+
+
+async def test_a_pending_session_opens_nothing_with_its_bare_token(front_for_bare: Front) -> None:
+    """CVE-2026-32246."""
+    front = front_for_bare
+    user = (await front.opened()).session.user
+    pending = await front.accounts.sessions.open(
+        user,
+        client=ClientInfo("192.0.2.7", ""),
+        kind="alekeagle",
+        lifetimes=LIFETIMES,
+        remember=False,
+        now=front.clock(),
+        level="pending",
+    )
+    assert (await front.get("/", bare(pending.token))).status == 401
+
+
 async def test_a_query_parameter_logs_nobody_in(front: Front) -> None:
     opened = await front.opened()
     assert (await front.get(f"/?token={opened.token}")).status == 401
@@ -121,8 +191,6 @@ async def test_a_pending_session_opens_nothing(front: Front) -> None:
     """CVE-2026-32246, CVE-2026-54730: half logged in, accepted elsewhere."""
     opened = await front.opened()
     client = opened.session.address, opened.session.user_agent
-    from proxy.accounts.sessions import ClientInfo
-
     pending = await front.accounts.sessions.open(
         opened.session.user,
         client=ClientInfo(*client),
