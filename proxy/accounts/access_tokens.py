@@ -26,6 +26,11 @@ HEADER = b"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9"
 FORM = re.compile(HEADER + rb"\.[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{43}")
 
 
+def has_form(value: bytes) -> bool:
+    """Whether this looks like a token of ours; not whether it is one."""
+    return FORM.fullmatch(value) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class AccessToken:
     """What a token of ours says. Times are whole Unix seconds; `user` is a number."""
@@ -64,7 +69,7 @@ class AccessTokens:
 
     def read(self, value: bytes) -> AccessToken | None:
         """What this token says, expired or not; None when we did not issue it."""
-        if FORM.fullmatch(value) is None:
+        if not has_form(value):
             return None
         claims = self._verified(value)
         return None if claims is None else _read(claims)

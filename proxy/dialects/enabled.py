@@ -13,5 +13,5 @@ def routes(wire: Wire) -> list[Route]:
     dialects = wire.settings.dialects
     found: list[Route] = []
     if dialects.xhr is not None:
-        found += xhr.routes(wire)
+        found += xhr.routes(wire.of(dialects.xhr))
     return found

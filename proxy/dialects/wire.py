@@ -3,6 +3,7 @@
 Knows HTTP and the core's doors; must not know how any dialect draws an answer.
 """
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,16 +14,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from proxy.accounts.access_tokens import has_form
 from proxy.accounts.core import Accounts
 from proxy.accounts.refusals import Refusal
 from proxy.accounts.sessions import Session
 from proxy.accounts.tokens import is_token
+from proxy.dialects.cors import Cors
 from proxy.gate import ours
 from proxy.gate.cookies import Cookies, Header
 from proxy.gate.identify import Identify
 from proxy.gate.ours import BodyTooLarge, Handler, NotAllowed
 from proxy.pages.entrance import Entrance
 from proxy.settings import Settings
+from proxy.settings.dialects import Dialect
 from proxy.storage.rates import Count, Rates
 
 _log = structlog.get_logger("doorward.dialects")
@@ -151,6 +155,13 @@ class Wire:
         self.clock = clock
         self.rates = rates
         self.entrance = Entrance(settings, accounts, identify, cookies, clock)
+        self.cors = Cors()
+
+    def of(self, dialect: Dialect) -> "Wire":
+        """The same for one dialect, with who may call that from elsewhere."""
+        own = copy.copy(self)
+        own.cors = Cors(dialect.cors.origins)
+        return own
 
     async def session(self, request: Request) -> Session:
         """The live session of any level that this request carries. Raises Unauthenticated."""
@@ -167,8 +178,12 @@ class Wire:
         return session
 
     def check_origin(self, request: Request) -> None:
-        """Raises ForeignOrigin when another site's page rides on the cookie of its visitor."""
-        if not by_header(request) and not self.entrance.is_ours(request):
+        """Raises ForeignOrigin when another site's page rides on the cookie of its visitor.
+
+        Where every site may call, none may so with a cookie."""
+        if by_header(request) or self.entrance.is_ours(request) or self.cors.names(request):
+            return
+        if not self.cors.is_open(request) or "cookie" in request.headers:
             raise ForeignOrigin
 
     def endpoint(
@@ -178,7 +193,9 @@ class Wire:
         over the limit is told so whatever the method."""
 
         def around(answer: Handler) -> Handler:
-            return answer if limiter is None else self._limited(answer, tongue, limiter)
+            if limiter is not None:
+                answer = self._limited(answer, tongue, limiter)
+            return self.cors.around(answer, self.settings)
 
         caught = {method: self._caught(handler, tongue) for method, handler in handlers.items()}
         refuses = _refuses_methods(tongue)
@@ -221,7 +238,8 @@ class Wire:
 def by_header(request: Request) -> bool:
     """True when a token of ours in `Authorization` speaks: no browser adds it by itself."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and is_token(token.strip(" ").encode("latin-1"))
+    value = token.strip(" ").encode("latin-1")
+    return scheme.lower() == "bearer" and (is_token(value) or has_form(value))
 
 
 def _refuses_methods(tongue: Tongue) -> NotAllowed:

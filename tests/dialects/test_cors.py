@@ -1,0 +1,147 @@
+"""Scripts of other sites: let in where the settings name them, and never by accident."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
+
+APP = "https://app.example.com"
+LOGIN = {"username": "alice", "password": PASSWORD}
+
+
+@asynccontextmanager
+async def home(folder: Path, *origins: str) -> AsyncIterator[tuple[House, httpx.AsyncClient]]:
+    async with house(folder, dialects={"xhr": {"cors": {"origins": list(origins)}}}) as built:
+        await built.add("alice")
+        async with built.program() as client:
+            yield built, client
+
+
+def cors_lines(answer: httpx.Response) -> dict[str, str]:
+    prefix = "access-control-"
+    return {k.removeprefix(prefix): v for k, v in answer.headers.items() if k.startswith(prefix)}
+
+
+def preflight(origin: str, method: str = "POST") -> dict[str, str]:
+    return {
+        "origin": origin,
+        "sec-fetch-site": "cross-site",
+        "access-control-request-method": method,
+        "access-control-request-headers": "content-type,x-2fa-code",
+    }
+
+
+async def test_without_origins_nothing_is_said_and_nobody_let_in(tmp_path: Path) -> None:
+    async with home(tmp_path) as (_, client):
+        asked = await client.options("/xhr/login", headers=preflight(APP))
+        answer = await client.post("/xhr/login", json=LOGIN, headers={"origin": APP})
+    assert asked.status_code == 204 and not cors_lines(asked) and "vary" not in asked.headers
+    assert answer.status_code == 403 and not cors_lines(answer)
+
+
+async def test_a_preflight_is_answered_without_identity(tmp_path: Path) -> None:
+    async with home(tmp_path, APP) as (built, client):
+        built.break_storage()
+        answer = await client.options("/xhr/session", headers=preflight(APP, "GET"))
+    assert answer.status_code == 204 and answer.content == b""
+    lines = cors_lines(answer)
+    assert lines["allow-origin"] == APP
+    assert lines["allow-credentials"] == "true"
+    assert "GET" in lines["allow-methods"].split(", ")
+    allowed = lines["allow-headers"].lower().split(", ")
+    assert {"authorization", "content-type", "x-2fa-code", "x-2fa-method"} <= set(allowed)
+    assert int(lines["max-age"]) > 0
+    assert "origin" in answer.headers["vary"].lower()
+
+
+async def test_a_named_origin_logs_in_with_its_cookie_and_reads_the_answer(tmp_path: Path) -> None:
+    async with home(tmp_path, APP) as (_, client):
+        headers = {"origin": APP, "sec-fetch-site": "cross-site"}
+        answer = await client.post("/xhr/login", json=LOGIN, headers=headers)
+        assert answer.status_code == 200 and set_cookies(answer)
+        assert cors_lines(answer)["allow-origin"] == APP
+        assert cors_lines(answer)["allow-credentials"] == "true"
+        assert "retry-after" in cors_lines(answer)["expose-headers"].lower()
+        assert (await client.get("/xhr/session", headers=headers)).status_code == 200
+        gone = await client.post("/xhr/logout", headers=headers)
+        assert gone.status_code == 204
+        refused = await client.get("/xhr/session", headers=headers)
+        assert refused.status_code == 401
+        assert cors_lines(refused)["allow-origin"] == APP, "scripts read refusals, too"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.test",
+        "https://app.example.com.evil.test",
+        "https://evil.test/https://app.example.com",
+        "http://app.example.com",
+        "https://app.example.com:8443",
+        "https://sub.app.example.com",
+        "null",
+        "",
+        "*",
+        f"{APP}, https://evil.test",
+    ],
+)
+async def test_another_origin_is_told_nothing_and_changes_nothing(
+    tmp_path: Path, origin: str
+) -> None:
+    """CVE-2026-40110: an origin is compared whole; GHSA-rjvp-29xq-f62w's kind: no substring."""
+    async with home(tmp_path, APP) as (built, client):
+        opened = await built.opened()
+        headers = {"origin": origin, "cookie": built.cookie(opened)}
+        assert not cors_lines(await client.options("/xhr/logout", headers=preflight(origin)))
+        answer = await client.post("/xhr/logout", headers=headers)
+        assert answer.status_code == 403 and not cors_lines(answer)
+        assert "origin" in answer.headers["vary"].lower()
+        assert await built.found(opened) is not None
+
+
+async def test_an_origin_in_other_letters_is_the_same(tmp_path: Path) -> None:
+    async with home(tmp_path, "https://App.Example.com:443") as (_, client):
+        answer = await client.options("/xhr/login", headers=preflight(APP))
+    assert cors_lines(answer)["allow-origin"] == APP
+
+
+async def test_two_origins_in_one_request_are_none(tmp_path: Path) -> None:
+    async with home(tmp_path, APP) as (_, client):
+        lines = [("origin", APP), ("origin", "https://evil.test")]
+        answer = await client.post("/xhr/login", json=LOGIN, headers=lines)
+    assert answer.status_code == 403 and not cors_lines(answer)
+
+
+async def test_a_star_never_comes_with_credentials(tmp_path: Path) -> None:
+    """Who lets in everybody lets in nobody's cookie: neither taken nor set."""
+    async with home(tmp_path, "*") as (built, client):
+        asked = await client.options("/xhr/login", headers=preflight("https://any.test"))
+        assert cors_lines(asked)["allow-origin"] == "*"
+        assert "allow-credentials" not in cors_lines(asked)
+        headers = {"origin": "https://any.test", "sec-fetch-site": "cross-site"}
+        answer = await client.post("/xhr/login", json=LOGIN, headers=headers)
+        assert answer.status_code == 200 and not set_cookies(answer)
+        assert cors_lines(answer)["allow-origin"] == "*"
+        assert "allow-credentials" not in cors_lines(answer)
+        opened = await built.opened()
+        refused = await client.post(
+            "/xhr/logout", headers=headers | {"cookie": built.cookie(opened)}
+        )
+        assert refused.status_code == 403
+        assert await built.found(opened) is not None
+        bearer = {"authorization": f"Bearer {opened.token}"}
+        assert (await client.post("/xhr/logout", headers=headers | bearer)).status_code == 204
+
+
+async def test_our_own_pages_keep_their_cookie_under_a_star(tmp_path: Path) -> None:
+    async with home(tmp_path, "*") as (_, client):
+        headers = {"origin": ORIGIN, "sec-fetch-site": "same-origin"}
+        answer = await client.post("/xhr/login", json=LOGIN, headers=headers)
+    assert answer.status_code == 200 and set_cookies(answer)
+    assert not cors_lines(answer)
