@@ -59,6 +59,7 @@ class Fate(Enum):
     FORWARDED_PORT = auto()
     FORWARDED_PREFIX = auto()
     REQUEST_ID = auto()
+    PAIR = auto()
 
 
 # Names the gate reads, in the one spelling that it believes.
@@ -77,6 +78,8 @@ _READ = {
     b"x-forwarded-prefix": Fate.FORWARDED_PREFIX,
     b"x-request-id": Fate.REQUEST_ID,
 }
+# A carrier of sessions where its dialect is on, and an application's own business where it is not.
+_PAIR = frozenset((b"x-user-id", b"x-auth-token"))
 
 _PUNCTUATION = re.compile(rb"[^a-z0-9]")
 # CGI, WSGI, Rack and PHP fold these spellings into one name (CVE-2025-64484, CVE-2026-39858).
@@ -93,6 +96,8 @@ def fate_of(name: bytes) -> Fate:
     name = name.lower()
     if name in _READ:
         return _READ[name]
+    if name in _PAIR:
+        return Fate.PAIR
     if name in HOP_BY_HOP:
         return Fate.DROP
     normal = normal_form(name)
@@ -138,6 +143,7 @@ class Scan:
     hosts: list[bytes] = field(default_factory=list)
     cookies: list[bytes] = field(default_factory=list)
     authorizations: list[bytes] = field(default_factory=list)
+    pairs: tuple[Header, ...] = ()
     forwarded_for: list[bytes] = field(default_factory=list)
     forwarded_proto: bytes | None = None
     forwarded_host: bytes | None = None
@@ -182,6 +188,8 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
     match fate:
         case Fate.AUTHORIZATION:
             found.authorizations.append(value)
+        case Fate.PAIR:
+            found.pairs += (line,)
         case Fate.CONTENT_LENGTH:
             if not value.isdigit() or len(value) > 18 or found.content_length not in (None, value):
                 raise BadHeaders("conflicting or malformed Content-Length")  # RFC 9112 6.3
@@ -220,6 +228,7 @@ def _drop_named(found: Scan, named: list[bytes]) -> None:
         found.passing[:] = [line for line in found.passing if line[0] not in unusual]
         if b"authorization" in unusual:
             found.authorizations.clear()
+        found.pairs = tuple(line for line in found.pairs if line[0] not in unusual)
 
 
 class AnswerFate(Enum):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from proxy.accounts.live import Live
 from proxy.accounts.sessions import Found, Session
-from proxy.accounts.tokens import Tokens
+from proxy.accounts.tokens import Tokens, is_token
 from proxy.gate.cookies import Cookies
 from proxy.gate.headers import Header, Scan, scan
 
@@ -32,10 +32,12 @@ class Carried:
     cookies: tuple[bytes, ...]
     authorizations: tuple[bytes, ...]
     bearer_line: bytes | None = None
+    pairs: tuple[Header, ...] = ()  # X-User-Id and X-Auth-Token as they came
+    pair: tuple[bytes, bytes] | None = None  # their values, when the token is of our form
 
     @property
     def is_empty(self) -> bool:
-        return self.cookie is None and self.bearer is None
+        return self.cookie is None and self.bearer is None and self.pair is None
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ class Person:
     session: Session | None = None
     conflict: bool = False
     foreign_bearer: bool = False  # it looked like our token, but storage never knew it
+    foreign_pair: bool = False  # likewise
     banned: bool = False
 
 
@@ -55,19 +58,35 @@ NOBODY = Person()
 class Identify:
     """Finds the session of a request. `peek` never waits and knows only what memory has.
 
-    With `bare_tokens` an Authorization that is nothing but a token of our form is ours, too.
+    With `bare_tokens` an Authorization that is nothing but a token of our form is ours, too; with
+    `takes_pair`, X-User-Id with X-Auth-Token is on its way to an application.
     """
 
     def __init__(
-        self, live: Live, tokens: Tokens, cookies: Cookies, *, bare_tokens: bool = False
+        self,
+        live: Live,
+        tokens: Tokens,
+        cookies: Cookies,
+        *,
+        bare_tokens: bool = False,
+        takes_pair: bool = False,
     ) -> None:
+        self._takes_pair = takes_pair
         self._live = live
         self._tokens = tokens
         self._cookies = cookies
         self._our_form = _OUR_BEARER_OR_BARE if bare_tokens else _OUR_BEARER
 
     def carried(self, headers: Scan) -> Carried:
-        """Sort a request's carriers into ours and foreign."""
+        """Sort the carriers of a request for an application into ours and foreign."""
+        carried = self._lines(headers)
+        if headers.pairs:
+            carried.pairs = headers.pairs
+            if self._takes_pair:
+                _take_pair(carried)
+        return carried
+
+    def _lines(self, headers: Scan) -> Carried:
         crumbs = self._cookies.take(headers.cookies)
         cookie = crumbs.ours[0] if crumbs.ours else None
         if not headers.authorizations:
@@ -88,7 +107,7 @@ class Identify:
         """Who it is, if no storage is needed to tell; None otherwise."""
         if carried.is_empty or carried.ambiguous:
             return NOBODY
-        if carried.bearer is None:
+        if carried.bearer is None and carried.pair is None:
             assert carried.cookie is not None
             session = self._live.peek(carried.cookie, now)
             return None if session is None else Person(session)
@@ -97,10 +116,26 @@ class Identify:
     async def ask(self, carried: Carried, now: float) -> Person:
         """Who it is, asking storage where memory does not know. Raises StorageUnavailable.
 
-        Bearer goes before cookie, and one of our form that is not valid ends the search.
+        The pair goes before Bearer before cookie; one of our form that is not valid ends the
+        search.
         """
         if carried.is_empty or carried.ambiguous:
             return NOBODY
+        rest = await self._ask_lines(carried, now)
+        if carried.pair is None or rest.conflict:
+            return rest
+        user_id, token = carried.pair
+        found = await self._find(token, token.decode(), now)
+        session = found.session
+        if session is None:
+            return Person(foreign_bearer=rest.foreign_bearer, foreign_pair=not found.known)
+        if session.user.id.encode() != user_id:
+            return Person(foreign_bearer=rest.foreign_bearer)
+        if rest.session and rest.session.user.number != session.user.number:
+            return Person(conflict=True)
+        return Person(session, foreign_bearer=rest.foreign_bearer)
+
+    async def _ask_lines(self, carried: Carried, now: float) -> Person:
         by_cookie = await self._by_cookie(carried.cookie, now)
         if carried.bearer is None:
             return Person(by_cookie.session, banned=by_cookie.banned)
@@ -127,13 +162,30 @@ class Identify:
             return Found(session, known=True)
         return await self._live.find(credential, token, now)
 
-    async def session(self, headers: Iterable[Header], now: float) -> Session | None:
-        """The live session of any level behind a request to a path of ours.
+    async def session(
+        self, headers: Iterable[Header], now: float, *, pair: bool = False
+    ) -> Session | None:
+        """The live session of any level behind a request to a path of ours; with `pair`, to one
+        that takes X-User-Id with X-Auth-Token.
 
         Raises StorageUnavailable, so that no answer of ours calls a session ended that is not.
         """
-        return (await self.person(headers, now)).session
+        return (await self.person(headers, now, pair=pair)).session
 
-    async def person(self, headers: Iterable[Header], now: float) -> Person:
+    async def person(self, headers: Iterable[Header], now: float, *, pair: bool = False) -> Person:
         """Who asks a path of ours. Raises StorageUnavailable."""
-        return await self.ask(self.carried(scan(headers)), now)
+        scanned = scan(headers)
+        carried = self._lines(scanned)
+        if pair:
+            carried.pairs = scanned.pairs
+            _take_pair(carried)
+        return await self.ask(carried, now)
+
+
+def _take_pair(carried: Carried) -> None:
+    """Half a pair is one that is not valid; two of them are ambiguous."""
+    tokens = [value for name, value in carried.pairs if name == b"x-auth-token"]
+    if ours := [token for token in tokens if is_token(token)]:
+        ids = [value for name, value in carried.pairs if name == b"x-user-id"]
+        carried.pair = (ids[0] if ids else b"", ours[0])
+        carried.ambiguous = carried.ambiguous or len(tokens) > 1 or len(ids) > 1

@@ -16,6 +16,7 @@ def upstream_head(
     *,
     keep_overrides: bool,
     keep_bearer: bool,
+    keep_pair: bool = False,
 ) -> bytes:
     """Request line and headers up to the empty line. The target goes out as it came in.
 
@@ -29,6 +30,8 @@ def upstream_head(
     lines += [b"authorization: %b\r\n" % line for line in carried.authorizations]
     if keep_bearer and carried.bearer_line is not None:
         lines.append(b"authorization: %b\r\n" % carried.bearer_line)
+    if carried.pairs and (carried.pair is None or keep_pair):
+        lines += [b"%b: %b\r\n" % line for line in carried.pairs]
     if headers.content_length is not None:
         lines.append(b"content-length: %b\r\n" % headers.content_length)
     elif headers.chunked:
