@@ -119,7 +119,7 @@ async def test_one_code_completes_one_of_two_logins(core: Core) -> None:
 
 
 async def test_a_full_session_can_be_given_a_fresh_factor_and_token(core: Core) -> None:
-    session, secret, _ = await with_totp(core)
+    _, secret, _ = await with_totp(core)
     old = await core.login(code=code(secret))
     new = await complete(core, old, code(secret, NOW + 30), NOW + 30)
     assert new.session.second_factor_at == NOW + 30 and new.session.method == "password+totp"

@@ -61,7 +61,7 @@ def test_codes_are_read_as_people_type_them(typed: str) -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "28708", "2870820", "94287082", "٢٨٧٠٨٢", "287082x", "-1", "28708\uff12", "\ud800"],
+    ["", "28708", "2870820", "94287082", "٢٨٧٠٨٢", "287082x", "28708\uff12", "\ud800"],
 )
 def test_what_is_no_code_matches_nothing(typed: str) -> None:
     assert totp.matched_step(RFC_SECRET, typed, 59.0) is None
