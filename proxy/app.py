@@ -15,6 +15,7 @@ from uvloop import new_event_loop
 from proxy.accounts.core import Accounts
 from proxy.accounts.live import Live
 from proxy.accounts.refusals import Refusal
+from proxy.accounts.sessions import PURGED_AT_ONCE
 from proxy.dialects import enabled
 from proxy.dialects.wire import Wire
 from proxy.gate.accept import Accept
@@ -38,6 +39,8 @@ from proxy.upstream.pool import Pools
 _log = structlog.get_logger("doorward")
 
 POLL_S = 1.0
+PURGE_EVERY = 600  # polls: ten minutes
+PURGE_BATCHES = 20
 FLUSH_EVERY = 3  # polls: at most this much of `last_used` is lost by kill -9
 
 
@@ -50,6 +53,7 @@ class Doorward:
         self._stack = contextlib.AsyncExitStack()
         self._carrier: Carrier | None = None
         self._live: Live | None = None
+        self._accounts: Accounts | None = None
         self._poll_failure: str | None = "it has not started"
 
     async def __aenter__(self) -> "Doorward":
@@ -61,6 +65,9 @@ class Doorward:
         self._stack.callback(rates.close)
         self._carrier = join(self._settings, accounts, pools, rates, self._clock)
         self._live = accounts.live
+        self._accounts = accounts
+        for warning in accounts.users.warnings():
+            _log.warning("directory", reason=warning)
         pools.start()
         self._stack.callback(pools.close)
         await self._poll()
@@ -83,8 +90,11 @@ class Doorward:
         for turn in itertools.count(1):
             await asyncio.sleep(POLL_S)
             await self._poll()
+            await self._refresh()
             if turn % FLUSH_EVERY == 0:
                 await self._flush()
+            if turn % PURGE_EVERY == 0:
+                await self._purge()
 
     async def _poll(self) -> None:
         assert self._live is not None
@@ -96,6 +106,20 @@ class Doorward:
             self._poll_failure = str(refusal)
         else:
             self._poll_failure = None
+
+    async def _refresh(self) -> None:
+        assert self._accounts is not None
+        with contextlib.suppress(Refusal):  # storage is silent: tried again in a second
+            for sentence in await self._accounts.users.refresh(self._clock()):
+                _log.warning("directory", reason=sentence)
+
+    async def _purge(self) -> None:
+        assert self._accounts is not None
+        with contextlib.suppress(Refusal):
+            # A few batches at a time, requests in between: whatever is left waits for the next.
+            for _ in range(PURGE_BATCHES):
+                if await self._accounts.sessions.purge(self._clock()) < PURGED_AT_ONCE:
+                    return
 
     async def _flush(self) -> None:
         assert self._live is not None
@@ -134,8 +158,13 @@ def join(
 ) -> Carrier:
     """The gate, the pages and the dialects over one core."""
     cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
-    bare = settings.dialects.alekeagle is not None
-    identify = Identify(accounts.live, accounts.tokens, cookies, bare_tokens=bare)
+    identify = Identify(
+        accounts.live,
+        accounts.tokens,
+        cookies,
+        bare_tokens=settings.dialects.alekeagle is not None,
+        takes_pair=settings.dialects.rocketchat is not None,
+    )
     pages = Pages(settings, accounts, identify, cookies, clock)
     wire = Wire(settings, accounts, identify, cookies, clock, rates)
     routes = [*enabled.routes(wire), *pages.routes()]
@@ -143,7 +172,7 @@ def join(
     authorize = Authorize(settings.routes, settings.access)
     return Carrier(
         accept=Accept(settings.trusted_proxies, authorize.serves),
-        gate=Gate(authorize, identify, cookies, is_ours),
+        gate=Gate(authorize, identify, cookies, is_ours, accounts.second_factors.can_be_asked),
         forwarders=tuple(
             Forwarder(
                 pools.of(Address.of(route.upstream[0]), route.timeouts.connect.total_seconds()),

@@ -211,6 +211,12 @@ class SecondFactors:
         if not await self._store.turn_on_totp(user.number, sealed, step, digests, now, added):
             raise TotpAlreadyOn
 
+    @staticmethod
+    def check_secret(secret: str) -> None:
+        """Raises InvalidTotpSecret when `adopt_totp` would."""
+        if totp.normalise_secret(secret) is None:
+            raise InvalidTotpSecret
+
     async def adopt_totp(self, user: User, secret: str, now: float) -> None:
         """Turns TOTP on with a secret that an app has already: users of another program.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from proxy.accounts import devices
 from proxy.accounts.user import User
 
 FULL = "full"
@@ -76,6 +77,16 @@ class Session:
         if self.idle_timeout_s is None:
             return self.expires_at
         return min(self.expires_at, self.last_used_at + self.idle_timeout_s)
+
+    @property
+    def device(self) -> devices.Device:
+        """What its User-Agent says. The first call of a process takes 120 ms."""
+        return devices.device(self.user_agent)
+
+    @property
+    def description(self) -> str:
+        """The client's own words, else what its User-Agent comes to."""
+        return self.information or devices.information(self.user_agent)
 
     def is_live(self, now: float) -> bool:
         """Neither ended nor past its end, its user usable. Asked at every use (CVE-2025-64708)."""

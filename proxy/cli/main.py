@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("proxy.cli.demo:demo", "Try it: a temporary Doorward before a small application."),
     "config": ("proxy.cli.config:app", "Check, show and describe the configuration."),
     "user": ("proxy.cli.user:app", "Add, list and change users."),
+    "session": ("proxy.cli.session:app", "List and end sessions."),
     "lockouts": ("proxy.cli.lockouts:lockouts", "Show who has to wait after wrong passwords."),
     "audit": ("proxy.cli.audit:audit", "Show logins, failures and changes."),
     "hash-password": ("proxy.cli.hash_password:hash_password", "Hash a password for a file."),

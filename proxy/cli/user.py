@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proxy.cli.accounts import confirm_or_leave, with_accounts
+from proxy.cli.imports import import_users
 from proxy.cli.options import ConfigOption, JsonOption
 from proxy.cli.passwords import new_password
 
 if TYPE_CHECKING:
     from proxy.accounts.core import Accounts
+    from proxy.accounts.editing import Edit
     from proxy.accounts.user import Email, User
 
 WIDTH_OF_A_PIPE = 10_000
@@ -115,6 +117,65 @@ def passwd(
     user = with_accounts(config, job)
     typer.echo(f"password of {user.username} changed")
     _show_generated(password, generate)
+
+
+@app.command()
+def edit(
+    name: NameArgument,
+    config: ConfigOption = None,
+    display_name: Annotated[
+        str | None, typer.Option("--name", help="Display name; empty: none.")
+    ] = None,
+    add_email: Annotated[list[str] | None, typer.Option(help="Counts as verified.")] = None,
+    remove_email: Annotated[list[str] | None, typer.Option()] = None,
+    add_group: Annotated[list[str] | None, typer.Option()] = None,
+    remove_group: Annotated[list[str] | None, typer.Option()] = None,
+    add_role: Annotated[list[str] | None, typer.Option()] = None,
+    remove_role: Annotated[list[str] | None, typer.Option()] = None,
+    super_admin: Annotated[
+        bool | None, typer.Option("--super-admin/--no-super-admin", help="Every permission.")
+    ] = None,
+    must_change_password: Annotated[
+        bool | None,
+        typer.Option("--must-change-password/--no-must-change-password", help="At the next login."),
+    ] = None,
+) -> None:
+    """Change name, addresses, groups and roles; options may be repeated."""
+
+    def wanted() -> Edit:
+        from proxy.accounts.editing import Edit
+
+        return Edit(
+            name=display_name,
+            add_emails=tuple(map(_verified, add_email or ())),
+            remove_emails=tuple(remove_email or ()),
+            add_groups=tuple(add_group or ()),
+            remove_groups=tuple(remove_group or ()),
+            add_roles=tuple(add_role or ()),
+            remove_roles=tuple(remove_role or ()),
+            super_admin=super_admin,
+            must_change_password=must_change_password,
+        )
+
+    user = with_accounts(config, lambda accounts: accounts.users.edit(name, wanted(), time.time()))
+    typer.echo(f"user {user.username} changed")
+
+
+app.command("import")(import_users)
+
+
+@app.command("reset-totp")
+def reset_totp(name: NameArgument, config: ConfigOption = None, yes: YesOption = False) -> None:
+    """Take a user's authenticator app and recovery codes away; ends its sessions."""
+    confirm_or_leave(f"Take the second factor of user {name} away?", yes)
+
+    async def job(accounts: Accounts) -> User:
+        user = await accounts.users.get(name)
+        await accounts.second_factors.reset_totp(user, time.time())
+        return user
+
+    user = with_accounts(config, job)
+    typer.echo(f"second factor of {user.username} taken away")
 
 
 @app.command()

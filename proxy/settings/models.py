@@ -149,6 +149,9 @@ class Settings(Section):
     users: Annotated[tuple[ConfigUser, ...], Listed(single=False)] = key(
         [], "Users of this file, read-only at run time."
     )
+    htpasswd: Annotated[Place | None, Unless("none")] = key(
+        "none", "Htpasswd file whose users may log in, or none; read again when it changes."
+    )
     sessions: Sessions = key({}, "Sessions of logins by page and by the xhr dialect.")
     second_factor: SecondFactor = key({}, "Codes of authenticator apps and e-mails.")
     regulation: Regulation = key({}, "What becomes of guessed passwords.")

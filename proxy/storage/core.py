@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from proxy.accounts.access import Access
-from proxy.accounts.core import Accounts, Directories
+from proxy.accounts.core import Accounts, Directories, Directory
+from proxy.accounts.directory import DirectoryFault
 from proxy.accounts.keys import Keys
 from proxy.accounts.live import Live
 from proxy.accounts.logins import Logins
@@ -56,9 +57,11 @@ async def _joined(
     settings: Settings, database: Database, passwords: Passwords, keys: Keys, now: float
 ) -> Accounts:
     try:
-        directories = Directories([ConfigDirectory(settings.users)])
+        directories = Directories(_directories(settings))
         users = Users(database.users, directories, passwords)
         await users.sync(now)
+    except DirectoryFault as fault:
+        raise StorageFault(str(fault)) from fault
     except Refusal as refusal:  # a name of two sources, a database that fell silent
         raise StorageFault(f"users: {refusal}") from refusal
     tokens = Tokens(keys)
@@ -75,6 +78,15 @@ async def _joined(
     return Accounts(
         users, sessions, logins, passwords, tokens, live, regulation, trail, factors, access
     )
+
+
+def _directories(settings: Settings) -> Iterator[Directory]:
+    """Raises DirectoryFault."""
+    yield ConfigDirectory(settings.users)
+    if settings.htpasswd is not None:
+        from proxy.directories.htpasswd import HtpasswdDirectory
+
+        yield HtpasswdDirectory(settings.htpasswd)
 
 
 async def renew_secrets(accounts: Accounts) -> None:

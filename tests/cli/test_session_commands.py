@@ -1,0 +1,123 @@
+"""Sessions listed and ended by command, as a script meets it, on live storage."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from proxy.accounts.session import ClientInfo, Lifetimes
+from proxy.cli.main import app
+from proxy.settings import load_settings
+from proxy.storage.core import build_accounts
+from tests.cli.test_user_commands import DOORWARD, Command, doorward
+
+__all__ = ["doorward"]
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:69.0) Gecko/20100101 Firefox/69.0"
+LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
+
+
+def opened(config: Path, name: str, *, count: int = 1, **more: Any) -> list[str]:
+    """Tokens of new sessions."""
+    return asyncio.run(_opened(config, name, count, more))
+
+
+async def _opened(config: Path, name: str, count: int, more: dict[str, Any]) -> list[str]:
+    async with build_accounts(load_settings(config, os.environ)) as accounts:
+        user = await accounts.users.get(name)
+        new = [
+            await accounts.sessions.open(
+                user,
+                client=ClientInfo("192.0.2.1", FIREFOX),
+                kind="page",
+                lifetimes=LIFETIMES,
+                remember=False,
+                now=time.time(),
+                **more,
+            )
+            for _ in range(count)
+        ]
+        return [one.token for one in new]
+
+
+def alive(config: Path, tokens: list[str]) -> list[bool]:
+    return asyncio.run(_alive(config, tokens))
+
+
+async def _alive(config: Path, tokens: list[str]) -> list[bool]:
+    async with build_accounts(load_settings(config, os.environ)) as accounts:
+        found = [await accounts.sessions.by_token(token, time.time()) for token in tokens]
+        return [one.session is not None for one in found]
+
+
+def listed(doorward: Command, *words: str) -> list[dict[str, Any]]:
+    sessions: list[dict[str, Any]] = json.loads(doorward("session", "list", *words, "--json"))
+    return sessions
+
+
+def test_sessions_are_listed_with_their_device(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--generate")
+    opened(doorward.config, "alice", information="at \x1b[31mhome")
+    opened(doorward.config, "admin")
+    newest, oldest = listed(doorward)
+    assert (newest["user"], oldest["user"]) == ("Admin", "alice")
+    assert newest["device"] == {
+        "type": "browser", "name": "Firefox", "version": "69.0",
+        "os": {"name": "Linux", "version": ""},
+    }  # fmt: skip
+    assert newest["information"] == "Firefox - 69; OS: Linux; Phone: false"
+    assert oldest["information"] == "at \x1b[31mhome"
+    assert newest["address"] == "192.0.2.1" and newest["ends_at"] > newest["created_at"]
+    assert [s["user"] for s in listed(doorward, "--user", "ALICE")] == ["alice"]
+    table = doorward("session", "list")
+    assert newest["id"] in table and "Firefox - 69" in table and "\x1b" not in table
+    doorward("user", "ban", "alice")
+    assert [s["suspended"] for s in listed(doorward)] == [False, True]
+
+
+def test_revoked_sessions_are_over_and_others_are_not(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--generate")
+    tokens = opened(doorward.config, "alice", count=3)
+    ids = [session["id"] for session in reversed(listed(doorward))]
+    assert f"session {ids[0]} of alice ended" in doorward("session", "revoke", *ids[:2])
+    assert alive(doorward.config, tokens) == [False, False, True]
+    words = ["session", "revoke", "nobody", ids[2], "-c", str(doorward.config)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1 and "no session nobody" in done.stderr
+    assert ids[2] in done.stdout
+    assert alive(doorward.config, tokens) == [False] * 3
+    assert listed(doorward) == []
+
+
+def test_all_sessions_of_a_user_are_revoked(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--generate")
+    tokens = opened(doorward.config, "alice", count=2)
+    kept = opened(doorward.config, "admin")
+    assert doorward("session", "revoke-all", "ALICE") == "2 sessions of alice ended\n"
+    assert alive(doorward.config, [*tokens, *kept]) == [False, False, True]
+    assert doorward("session", "revoke-all", "alice") == "0 sessions of alice ended\n"
+    assert "no user named bob" in doorward("session", "revoke-all", "bob", status=1)
+    assert "no user named bob" in doorward("session", "list", "--user", "bob", status=1)
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "--json"), ("revoke-all", "admin")])
+def test_a_command_about_sessions_ends_within_a_second(
+    doorward: Command, words: tuple[str, ...]
+) -> None:
+    opened(doorward.config, "admin", count=2)
+
+    def seconds() -> float:
+        command = [*DOORWARD, "session", *words, "-c", str(doorward.config)]
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        return time.perf_counter() - begun
+
+    assert min(seconds() for _ in range(3)) < 1.0
