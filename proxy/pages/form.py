@@ -28,38 +28,41 @@ class Malformed(Exception):
 
 async def fields(request: Request) -> dict[str, str]:
     """The form's fields. Raises BodyTooLarge, NotAForm or Malformed."""
+    return _unique(await pairs(request))
+
+
+async def pairs(request: Request, limit: int = FIELDS_LIMIT) -> list[tuple[str, str]]:
+    """The form's names and values as they came, at most `limit`. Raises as `fields` does."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (URLENCODED, MULTIPART):
         raise NotAForm
     content = await body(request)
     try:
-        pairs = _pairs(content) if kind == URLENCODED else await _parts(request, content)
+        if kind == URLENCODED:
+            return parse_qsl(
+                content.decode(), keep_blank_values=True, errors="strict", max_num_fields=limit
+            )
+        return await _parts(request, content, limit)
     except (MultiPartException, FormParserError, ValueError) as fault:
         raise Malformed from fault
-    return _unique(pairs)
 
 
-def _pairs(content: bytes) -> list[tuple[str, str]]:
-    return parse_qsl(
-        content.decode(), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_LIMIT
-    )
-
-
-async def _parts(request: Request, content: bytes) -> list[tuple[str, object]]:
+async def _parts(request: Request, content: bytes, limit: int) -> list[tuple[str, str]]:
     async def replay() -> Message:
         return {"type": "http.request", "body": content, "more_body": False}
 
     # A scope of its own: the parser raises its own exception, and reads what was bounded above.
     again = Request({"type": "http", "headers": request.headers.raw}, replay)
-    form = await again.form(max_files=0, max_fields=FIELDS_LIMIT, max_part_size=BODY_LIMIT_BYTES)
-    return [(name, value) for name, value in form.multi_items()]
+    form = await again.form(max_files=0, max_fields=limit, max_part_size=BODY_LIMIT_BYTES)
+    # With no file allowed every value is text; the parser's types do not know.
+    return [(name, str(value)) for name, value in form.multi_items()]
 
 
-def _unique(pairs: Iterable[tuple[str, object]]) -> dict[str, str]:
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """One value a name: of two user names, who knows which one the next reader takes."""
     found: dict[str, str] = {}
     for name, value in pairs:
-        if name in found or not isinstance(value, str):
+        if name in found:
             raise Malformed
         found[name] = value
     return found
