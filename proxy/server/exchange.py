@@ -116,6 +116,9 @@ class Exchange(RequestResponseCycle):
     def _start(self, message: Any) -> None:
         if message["type"] != START:
             raise InvalidAnswer(f"{message['type']} before the head")
+        if self.waiting_for_100_continue:
+            # The body may never come (RFC 9110 10.1.1): what does must not be taken for it.
+            self.keep_alive = False
         self._head = self._make_head(message["status"], message.get("headers", ()))
         self.response_started = True
         self.waiting_for_100_continue = False

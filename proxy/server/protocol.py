@@ -31,6 +31,7 @@ class Protocol(HttpToolsProtocol):
         self.access_log = False
         self._head_bytes = 0  # of the head that is being read
         self._in_head = False
+        self._unread = 0  # bytes since the last head or piece of body
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
@@ -56,11 +57,16 @@ class Protocol(HttpToolsProtocol):
             self._head_timer = None
 
     def data_received(self, data: bytes) -> None:
+        self._unread += len(data)
         rest = data
         while rest and not self.transport.is_closing():
             rest = self._parse(rest)
         if self._in_head and self._head_timer is None:
             self._await_head()
+        if self._unread > 2 * self.limits.header_bytes:
+            # llhttp's binding keeps a line of a head or a trailer until its end has come, and
+            # copies it with every piece; what is not body must not go on and on (CVE-2024-22019).
+            self._refuse(431, "the request head is too large")
 
     def _parse(self, data: bytes) -> bytes:
         """Feed the parser; what it left is the request after one that asked for an upgrade."""
@@ -143,8 +149,13 @@ class Protocol(HttpToolsProtocol):
         if self._head_bytes > self.limits.header_bytes:
             raise HeadTooLarge
 
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._unread = 0
         self._head_done()
         version = self.parser.get_http_version()
         if self.parser.get_method() == b"CONNECT" or version not in ("1.0", "1.1"):
