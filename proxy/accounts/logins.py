@@ -5,13 +5,16 @@ It knows no form and no cookie. Whatever goes wrong on the way ends as a refusal
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proxy.accounts.audit import REFUSED, Event, Kind, Trail, event
 from proxy.accounts.factors import PASSWORD
-from proxy.accounts.passwords import Passwords, is_too_long
+from proxy.accounts.passwords import Passwords, check_strength, is_too_long
 from proxy.accounts.refusals import (
     InvalidCredentials,
     LockedOut,
     Overloaded,
+    PasswordChangeNotNeeded,
     PasswordChangeRequired,
     Refusal,
     SecondFactorRequired,
@@ -71,13 +74,16 @@ class Logins:
         code: str | None = None,
         method: str | None = None,
         pending: bool = False,
+        new_password: str | None = None,
     ) -> Opened:
         """Opens a session with a new token and ends `replaces`. For whoever has a second factor on
         and gave no code it is a pending one where `pending` allows that, else there is none.
 
-        Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired,
-        SecondFactorRequired, SecondFactorInvalid, TooManyCodes, MailFailed, Overloaded,
-        StorageUnavailable, the last also when the record of it could not be kept.
+        `new_password` is for those who have to change theirs: it is changed, once everything else
+        is right. Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired,
+        PasswordChangeNotNeeded, WeakPassword, SecondFactorRequired, SecondFactorInvalid,
+        TooManyCodes, MailFailed, Overloaded, StorageUnavailable, the last also when the record of
+        it could not be kept.
         """
         credential = await self._users.credential(name)
         known = None if credential is None else credential.user
@@ -87,10 +93,13 @@ class Logins:
             user = await self._verified(credential, password)
             await self._regulation.passed(attempt)
             attempt = None
-            _check_allowed(user)
+            _check_allowed(user, new_password)
             factor = None
             if enabled := await self._second_factors.enabled(user):
-                factor = await self._factor(user, name, code, method, pending, now)
+                may_wait = pending and new_password is None
+                factor = await self._factor(user, name, code, method, may_wait, now)
+            if new_password is not None:
+                user = await self._changed(user, new_password, now)
             return await self._sessions.open(
                 user,
                 client=client,
@@ -163,6 +172,12 @@ class Logins:
         challenge = await self._second_factors.prepare(user, method, name=name, now=now)
         raise SecondFactorRequired(challenge)
 
+    async def _changed(self, user: User, new_password: str, now: float) -> User:
+        """The user under the new password; whoever changes the user at the same time is noticed
+        when the session is opened, for then the version is another."""
+        await self._users.set_password(user.username, new_password, now=now)
+        return replace(user, must_change_password=False, version=user.version + 1)
+
     async def _write_down(
         self,
         refusal: Refusal,
@@ -182,12 +197,16 @@ class Logins:
             await self._trail.record(_refused(Kind.LOCKED_OUT, now, whom, client, scope))
 
 
-def _check_allowed(user: User) -> None:
-    """Raises UserBanned, PasswordChangeRequired."""
+def _check_allowed(user: User, new_password: str | None) -> None:
+    """Raises UserBanned, PasswordChangeRequired, PasswordChangeNotNeeded, WeakPassword."""
     if user.banned:
         raise UserBanned
-    if user.must_change_password:
+    if new_password is None and user.must_change_password:
         raise PasswordChangeRequired(user)
+    if new_password is not None:
+        if not user.must_change_password:
+            raise PasswordChangeNotNeeded
+        check_strength(new_password)  # before a code is spent on it
 
 
 def _refused(kind: Kind, now: float, user: User | None, client: ClientInfo, detail: str) -> Event:

@@ -71,6 +71,13 @@ class PasswordChangeRequired(Refusal):
         self.user = user
 
 
+class PasswordChangeNotNeeded(Refusal):
+    """Raised only after a right password: changing it then is a matter for its user's session."""
+
+    code = "password_change_not_needed"
+    message = "This user's password does not have to be changed."
+
+
 class SessionNotFound(Refusal):
     code = "session_not_found"
     message = "There is no such session."

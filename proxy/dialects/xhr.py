@@ -30,6 +30,7 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.UserBanned: Answer(401, "invalid_credentials"),
     refusals.LockedOut: Answer(429, "locked_out"),
     refusals.PasswordChangeRequired: Answer(401, "password_change_required"),
+    refusals.PasswordChangeNotNeeded: Answer(400, "password_change_not_needed"),
     refusals.SessionNotFound: Answer(401, "unauthenticated"),
     refusals.UserNotFound: Answer(401, "unauthenticated"),
     refusals.ReadOnlyUser: Answer(401, "read_only_user"),

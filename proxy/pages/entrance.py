@@ -63,6 +63,7 @@ class Entrance:
         code: str | None = None,
         method: str | None = None,
         pending: bool = False,
+        new_password: str | None = None,
     ) -> Opened:
         """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
         now = self.clock()
@@ -80,6 +81,7 @@ class Entrance:
             code=code,
             method=method,
             pending=pending,
+            new_password=new_password,
         )
         for session in old[1:]:
             await self.accounts.sessions.end(session, now)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import argon2
 import pytest
 
+from proxy.accounts import totp
 from proxy.accounts.passwords import HASHES_PER_FAILURE, OURS, sha256_hex
 from proxy.accounts.refusals import (
     InvalidCredentials,
+    PasswordChangeNotNeeded,
     PasswordChangeRequired,
+    SecondFactorInvalid,
+    SecondFactorRequired,
     StorageUnavailable,
     UserBanned,
+    WeakPassword,
 )
 from proxy.accounts.sessions import Found
 from proxy.accounts.user import Email
 from tests.accounts.conftest import PASSWORD, Core
 from tests.accounts.memory import NOW
+
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
 async def refused(core: Core, name: str, password: str) -> InvalidCredentials:
@@ -141,3 +148,49 @@ async def test_silent_storage_is_a_refusal_and_no_session(core: Core) -> None:
     core.user_rows.silent = True
     with pytest.raises(StorageUnavailable):
         await core.login()
+
+
+# Changing the password that has to be changed
+
+
+async def test_a_password_that_has_to_change_is_changed_with_the_login(core: Core) -> None:
+    await core.add(must_change_password=True)
+    opened = await core.login(new_password="better horse")
+    assert not opened.session.user.must_change_password
+    found = await core.sessions.by_token(opened.token, NOW)
+    assert found.session is not None and found.session.level == "full"
+    await core.login(password="better horse")
+    with pytest.raises(InvalidCredentials):
+        await core.login()
+
+
+async def test_nobody_else_changes_a_password_that_way(core: Core) -> None:
+    await core.add()
+    with pytest.raises(PasswordChangeNotNeeded):
+        await core.login(new_password="better horse")
+    await core.add("carol", must_change_password=True)
+    with pytest.raises(InvalidCredentials):
+        await core.login("carol", "wrong", new_password="better horse")
+    with pytest.raises(WeakPassword):
+        await core.login("carol", new_password="x")
+    await core.users.ban("carol", NOW)
+    with pytest.raises(UserBanned):
+        await core.login("carol", new_password="better horse")
+    await core.users.unban("carol", NOW)
+    with pytest.raises(PasswordChangeRequired):
+        await core.login("carol")
+
+
+async def test_a_second_factor_comes_before_the_change(core: Core) -> None:
+    """CVE-2026-32246: even where a login may wait for the factor, a change of password may not."""
+    user = await core.add(must_change_password=True)
+    await core.second_factors.adopt_totp(user, SECRET, NOW)
+    with pytest.raises(SecondFactorRequired):
+        await core.login(new_password="better horse", pending=True)
+    with pytest.raises(SecondFactorInvalid):
+        await core.login(new_password="better horse", code="000000")
+    with pytest.raises(InvalidCredentials):
+        await core.login(password="better horse")
+    code = totp.code_at(SECRET, totp.step_at(NOW))
+    opened = await core.login(new_password="better horse", code=code)
+    assert opened.session.second_factor_at == NOW
