@@ -15,6 +15,7 @@ import typer
 from proxy.accounts.audit import Kind, Record, Wanted
 from proxy.cli.accounts import WRONG_USAGE, leave, with_accounts
 from proxy.cli.options import ConfigOption, JsonOption
+from proxy.cli.tables import print_table
 
 if TYPE_CHECKING:
     from proxy.accounts.core import Accounts
@@ -114,12 +115,4 @@ def _print(records: Sequence[Record], json: bool) -> None:
     if json:
         typer.echo("".join(_line(record, json) for record in records), nl=False)
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("time", "kind", "user", "address", "outcome", "detail", box=None)
-    for record in records:
-        table.add_row(*map(Text, _cells(record)))
-    console = Console()
-    console.print(table, soft_wrap=not console.is_terminal)
+    print_table(("time", "kind", "user", "address", "outcome", "detail"), map(_cells, records))

@@ -14,6 +14,7 @@ import typer
 
 from proxy.cli.accounts import WRONG_USAGE, leave, with_accounts
 from proxy.cli.options import ConfigOption, JsonOption
+from proxy.cli.tables import print_table
 
 if TYPE_CHECKING:
     from proxy.accounts.core import Accounts
@@ -39,7 +40,7 @@ def lockouts(
         shown = [_described(lock) for lock in locks]
         typer.echo(json_format.dumps(shown, indent=2, ensure_ascii=False))
     else:
-        _print_table(locks)
+        print_table(("user", "scope", "network", "until"), map(_cells, locks))
 
 
 async def _locks(accounts: Accounts) -> Sequence[Lock]:
@@ -57,11 +58,12 @@ async def _locks(accounts: Accounts) -> Sequence[Lock]:
 def _lift(config: ConfigOption, address: str) -> None:
     from proxy.accounts.regulation import NO_ADDRESS, network_of
 
-    network = network_of(address.partition("/")[0])
+    address = address.partition("/")[0]  # as `lockouts` prints it
+    network = network_of(address)
     if network == NO_ADDRESS != address:
         leave(f"{address!r} is not an address.", WRONG_USAGE)
     lifted = with_accounts(
-        config, lambda accounts: accounts.regulation.unlock_network(network, time.time())
+        config, lambda accounts: accounts.regulation.unlock_network(address, time.time())
     )
     typer.echo(f"network {network} {'unlocked' if lifted else 'was not locked'}")
 
@@ -78,15 +80,8 @@ def _described(lock: Lock) -> dict[str, object]:
     }
 
 
-def _print_table(locks: Sequence[Lock]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _cells(lock: Lock) -> tuple[str, ...]:
+    from proxy.observe.audit import time_of
 
-    table = Table("user", "scope", "network", "until", box=None)
-    for lock in locks:
-        nobody = "(everybody)" if lock.scope == "network" else "(no such user)"
-        until = str(_described(lock)["until"])
-        table.add_row(*map(Text, (lock.user or nobody, lock.scope, lock.network or "", until)))
-    console = Console()
-    console.print(table, soft_wrap=not console.is_terminal)
+    nobody = "(everybody)" if lock.scope == "network" else "(no such user)"
+    return (lock.user or nobody, lock.scope, lock.network or "", time_of(lock.until))

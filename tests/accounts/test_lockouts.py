@@ -1,0 +1,156 @@
+"""Regulation at the login: what a lock-out answers, and what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import argon2
+import pytest
+
+from proxy.accounts.audit import Kind
+from proxy.accounts.passwords import HASHES_PER_FAILURE
+from proxy.accounts.refusals import (
+    InvalidCredentials,
+    LockedOut,
+    Overloaded,
+    PasswordChangeRequired,
+    Refusal,
+    UserBanned,
+)
+from proxy.accounts.sessions import ClientInfo
+from proxy.accounts.user import Email
+from tests.accounts.conftest import PASSWORD, Core
+from tests.accounts.memory import NOW
+
+ELSEWHERE = ClientInfo("198.51.100.7", "a browser")
+
+
+async def refusal_of(core: Core, name: str, password: str, **more: Any) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        await core.login(name, password, **more)
+    return caught.value
+
+
+async def lock_out(core: Core, name: str = "alice") -> None:
+    for _ in range(5):
+        assert isinstance(await refusal_of(core, name, "wrong"), InvalidCredentials)
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("alice", PASSWORD), ("alice", "wrong"), ("nobody", "wrong")]
+)
+async def test_right_wrong_and_unknown_are_locked_out_alike(
+    core: Core, name: str, password: str
+) -> None:
+    await core.add()
+    await lock_out(core, name)
+    refusal = await refusal_of(core, name, password, now=NOW + 60)
+    assert isinstance(refusal, LockedOut)
+    assert (refusal.retry_after_s, refusal.scope, str(refusal)) == (
+        240.0,
+        "user",
+        LockedOut.message,
+    )
+    assert core.trail.kinds().count(Kind.LOGIN) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("alice", PASSWORD), ("alice", "wrong"), ("nobody", "wrong")]
+)
+async def test_a_lock_out_costs_as_many_hashes_as_a_wrong_password(
+    core: Core, name: str, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CVE-2026-77582: the time of the answer must not tell a right password from a wrong one."""
+    await core.add()
+    await lock_out(core, name)
+    count = 0
+    hash_, verify = argon2.PasswordHasher.hash, argon2.PasswordHasher.verify
+
+    def counted_hash(self: argon2.PasswordHasher, text: str) -> str:
+        nonlocal count
+        count += 1
+        return hash_(self, text)
+
+    def counted_verify(self: argon2.PasswordHasher, stored: str, text: str) -> bool:
+        nonlocal count
+        count += 1
+        return verify(self, stored, text)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "hash", counted_hash)
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", counted_verify)
+    assert isinstance(await refusal_of(core, name, password), LockedOut)
+    assert count == HASHES_PER_FAILURE
+
+
+async def test_an_attacker_elsewhere_keeps_nobody_out(core: Core) -> None:
+    """CVE-2026-77561"""
+    await core.add()
+    for _ in range(7):
+        await refusal_of(core, "alice", "wrong", client=ELSEWHERE)
+    assert (await core.login()).session.user.username == "alice"
+    assert isinstance(await refusal_of(core, "alice", PASSWORD, client=ELSEWHERE), LockedOut)
+
+
+async def test_name_and_address_spend_one_budget(core: Core) -> None:
+    """CVE-2025-24806"""
+    await core.add(emails=[Email("a@example.com", True)])
+    for name in ("alice", "a@example.com", "ALICE", "A@Example.com", "alice"):
+        await refusal_of(core, name, "wrong")
+    assert isinstance(await refusal_of(core, "a@example.com", PASSWORD), LockedOut)
+
+
+async def test_a_success_gives_the_budget_back(core: Core) -> None:
+    await core.add()
+    for _ in range(3):
+        for _ in range(4):
+            await refusal_of(core, "alice", "wrong")
+        await core.login()
+    await lock_out(core)
+
+
+async def test_unlocking_lets_the_user_in(core: Core) -> None:
+    user = await core.add()
+    await lock_out(core)
+    assert await core.regulation.unlock(user, NOW) == 1
+    assert (await core.login()).session.user.username == "alice"
+
+
+async def test_a_right_password_that_may_not_log_in_is_no_failed_attempt(core: Core) -> None:
+    await core.add(must_change_password=True)
+    for _ in range(7):
+        assert isinstance(await refusal_of(core, "alice", PASSWORD), PasswordChangeRequired)
+    await core.users.ban("alice", NOW)
+    for _ in range(7):
+        assert isinstance(await refusal_of(core, "alice", PASSWORD), UserBanned)
+
+
+async def test_a_disabled_user_is_locked_out_like_a_wrong_password(core: Core) -> None:
+    await core.add()
+    await core.users.disable("alice", NOW)
+    for _ in range(5):
+        assert isinstance(await refusal_of(core, "alice", PASSWORD), InvalidCredentials)
+    assert isinstance(await refusal_of(core, "alice", PASSWORD), LockedOut)
+
+
+async def test_a_password_that_nobody_looked_at_is_no_attempt(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await core.add()
+
+    async def overloaded(*_: object, **__: object) -> None:
+        raise Overloaded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(core.passwords), "verify", overloaded)
+        for _ in range(7):
+            assert isinstance(await refusal_of(core, "alice", "wrong"), Overloaded)
+    await lock_out(core)
+
+
+@pytest.mark.parametrize("name", ["alice", "nobody"])
+async def test_an_absurdly_long_password_tells_nothing_and_counts(core: Core, name: str) -> None:
+    await core.add()
+    for _ in range(5):
+        refusal = await refusal_of(core, name, "x" * 5000)
+        assert isinstance(refusal, InvalidCredentials) and refusal.reason == "too_long"
+    assert isinstance(await refusal_of(core, name, PASSWORD), LockedOut)

@@ -1,0 +1,137 @@
+"""The audit trail: kept with the act or not at all, chosen from, and never changed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from proxy.accounts.audit import Event, Kind, Record, Wanted
+from proxy.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
+from proxy.storage import Database, trail
+from proxy.storage.database import SQLITE, open_storage
+from tests.storage.conftest import Open
+from tests.storage.people import NOW, add, digest, draft, new_user, open_session
+
+EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "done", "page")
+ANY = Wanted()
+
+
+async def kinds(store: Database) -> list[Kind]:
+    return [record.event.kind for record in await store.trail.latest(ANY, 99)]
+
+
+async def test_a_record_is_read_as_it_was_written(store: Database, opened: Open) -> None:
+    await store.trail.record(EVENT)
+    (record,) = await (await opened()).trail.latest(ANY, 9)
+    assert record.event == EVENT
+
+
+async def test_the_newest_come_oldest_first(store: Database) -> None:
+    for second in range(5):
+        await store.trail.record(replace(EVENT, at=NOW + second))
+    latest = await store.trail.latest(ANY, 3)
+    assert [record.event.at for record in latest] == [NOW + 2, NOW + 3, NOW + 4]
+    assert await store.trail.after(latest[0].number, ANY) == latest[1:]
+    assert not await store.trail.after(latest[-1].number, ANY)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Wanted(), {1, 2, 3}),
+        (Wanted(user="Alice"), {1, 3}),
+        (Wanted(user="Carol"), set()),
+        (Wanted(kind=Kind.USER_BANNED), {3}),
+        (Wanted(since=NOW + 2), {2, 3}),
+        (Wanted("Alice", Kind.LOGIN, NOW), {1}),
+        (Wanted("Alice", Kind.LOGIN, NOW + 2), set()),
+    ],
+)
+async def test_records_are_chosen_by_user_kind_and_time(
+    store: Database, wanted: Wanted, found: set[int]
+) -> None:
+    for event in (
+        replace(EVENT, at=NOW + 1),
+        replace(EVENT, at=NOW + 2, actor="Bob", subject="Bob"),
+        replace(EVENT, at=NOW + 3, actor="Alice", subject="Bob", kind=Kind.USER_BANNED),
+    ):
+        await store.trail.record(event)
+    for records in (await store.trail.latest(wanted, 9), await store.trail.after(0, wanted)):
+        assert {int(record.event.at - NOW) for record in records} == found
+
+
+async def test_an_act_that_did_not_happen_leaves_no_record(store: Database) -> None:
+    user = await add(store)
+    with pytest.raises(NameTaken):
+        await store.users.insert(new_user("ALICE"), NOW, EVENT)
+    await store.users.delete(user, NOW)
+    acts: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.users.set_banned(user, True, NOW, EVENT),
+        lambda: store.users.set_active(user, False, NOW, EVENT),
+        lambda: store.users.delete(user, NOW, EVENT),
+        lambda: store.users.set_password(
+            user, "h", "s", must_change=False, but=None, now=NOW, event=EVENT
+        ),
+    ]
+    for act in acts:
+        with pytest.raises(UserNotFound):
+            await act()
+    assert await store.sessions.insert(draft(user), digest(), event=EVENT) is None
+    assert await kinds(store) == []
+
+
+async def test_a_session_that_ended_before_is_not_recorded_again(store: Database) -> None:
+    session = await open_session(store, await add(store))
+    for _ in range(2):
+        await store.sessions.end(session.number, NOW, "logout", EVENT)
+    assert await kinds(store) == [Kind.LOGIN]
+
+
+async def test_the_record_of_many_says_how_many(store: Database) -> None:
+    user = await add(store)
+    for _ in range(3):
+        session = await open_session(store, user)
+    assert await store.sessions.end_all(user.number, NOW, "logout", session.number, EVENT) == 2
+    (record,) = await store.trail.latest(ANY, 9)
+    assert record.event.detail == "page (2 ended)"
+
+
+async def test_who_listens_hears_of_what_is_kept_once(tmp_path: Path) -> None:
+    heard: list[Record] = []
+    store = await open_storage(SQLITE, tmp_path, heard.append)
+    user = await store.users.insert(new_user(), NOW, EVENT)
+    with pytest.raises(NameTaken):
+        await store.users.insert(new_user("ALICE"), NOW, EVENT)
+    await store.users.set_banned(user, True, NOW, EVENT)
+    await store.trail.record(EVENT)
+    assert heard == list(await store.trail.latest(ANY, 9)) and len(heard) == 3
+    await store.close()
+
+
+def test_records_are_never_changed() -> None:
+    """Append-only: nothing in storage updates or deletes the table."""
+    changed = []
+    for file in Path(trail.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                if node.func.id in ("update", "delete") and node.args:
+                    changed.append(ast.unparse(node.args[0]))
+    assert "sessions" in changed and "audit" not in changed
+
+
+async def test_an_act_that_cannot_be_recorded_does_not_happen(store: Database) -> None:
+    """Fails closed: no login without its record."""
+    user = await add(store)
+    async with store.engine.writing() as connection:
+        await connection.exec_driver_sql("ALTER TABLE audit RENAME TO gone")
+    with pytest.raises(StorageUnavailable):
+        await store.sessions.insert(draft(user), digest(), event=EVENT)
+    with pytest.raises(StorageUnavailable):
+        await store.users.set_banned(user, True, NOW, EVENT)
+    assert not await store.sessions.list(user.number, NOW)
+    (same,) = await store.users.list()
+    assert not same.banned
