@@ -9,6 +9,7 @@ from urllib.parse import quote
 from proxy.gate.cookies import Header
 
 LOGIN_PATH = "/.doorward/login"
+SECOND_FACTOR_PATH = "/.doorward/second-factor"
 
 
 @dataclass(slots=True)  # made for every request: not frozen, which would cost a microsecond
@@ -53,11 +54,13 @@ def forbidden() -> Refuse:
     return Refuse(403, "forbidden", "You are logged in, but you may not open this.")
 
 
-def second_factor_required() -> Refuse:
+def second_factor_required(target: bytes) -> Refuse:
+    """Somebody who may help themselves with a code, and is led back to `target` then."""
     return Refuse(
         401,
         "second_factor_required",
         "This needs a second factor.",
+        login=f"{SECOND_FACTOR_PATH}?rd={_way_back(target)}",
         headers=((b"www-authenticate", b'Bearer realm="doorward"'),),
     )
 
@@ -71,13 +74,16 @@ def conflicting() -> Refuse:
     )
 
 
+def _way_back(target: bytes) -> str:
+    return quote(target.decode("latin-1"), safe="/~!*'()", encoding="latin-1")
+
+
 def unauthenticated(target: bytes, extra: tuple[Header, ...] = ()) -> Refuse:
     """Nobody, where somebody is needed; the login page leads back to `target`."""
-    way_back = quote(target.decode("latin-1"), safe="/~!*'()", encoding="latin-1")
     return Refuse(
         401,
         "unauthenticated",
         "You need to log in to open this.",
-        login=f"{LOGIN_PATH}?rd={way_back}",
+        login=f"{LOGIN_PATH}?rd={_way_back(target)}",
         headers=((b"www-authenticate", b'Bearer realm="doorward"'), *extra),
     )

@@ -4,11 +4,14 @@ Deciding is pure and needs no waiting when memory knows the session; it must not
 pages or SQL. Any error on the way to a decision means nobody (promise 1).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
 from proxy.accounts.refusals import Refusal
+from proxy.accounts.sessions import Session
+from proxy.accounts.user import User
 from proxy.gate.accept import Accepted
 from proxy.gate.authorize import Authorize, Target, Verdict
 from proxy.gate.cookies import Cookies, Header
@@ -30,11 +33,18 @@ from proxy.gate.outgoing import upstream_head
 _log = structlog.get_logger("doorward.gate")
 
 
+@dataclass(slots=True)
+class NeedsFactor:
+    """Not decided yet: whether this session's user has a second factor to give."""
+
+    session: Session
+
+
 class Gate:
     """Decides on accepted requests that are not for paths of ours.
 
     `is_ours` tells whether a raw path is one of ours: a path that is not, but could be read as
-    one, leads elsewhere than it says.
+    one, leads elsewhere than it says. `can_be_asked` tells whether a user has a second factor.
     """
 
     def __init__(
@@ -43,7 +53,9 @@ class Gate:
         identify: Identify,
         cookies: Cookies,
         is_ours: Callable[[bytes], bool],
+        can_be_asked: Callable[[User], Awaitable[bool]],
     ) -> None:
+        self._can_be_asked = can_be_asked
         self._authorize = authorize
         self._identify = identify
         self._cookies = cookies
@@ -56,7 +68,10 @@ class Gate:
             return target
         carried = self._identify.carried(request.scan)
         person = self._identify.peek(carried, now)
-        return None if person is None else self._judge(request, target, carried, person)
+        if person is None:
+            return None
+        decision = self._judge(request, target, carried, person)
+        return None if isinstance(decision, NeedsFactor) else decision
 
     async def ask(self, request: Accepted, now: float) -> Decision:
         """The decision, with storage's help."""
@@ -69,7 +84,19 @@ class Gate:
         except Refusal as refusal:
             _log.error("identify_failed", reason=refusal.code, request=request.request_id)
             person = NOBODY
-        return self._judge(request, target, carried, person)
+        decision = self._judge(request, target, carried, person)
+        if isinstance(decision, NeedsFactor):
+            return await self._lacking(decision.session, request)
+        return decision
+
+    async def _lacking(self, session: Session, request: Accepted) -> Refuse:
+        """A session without its second factor: a way to give one, or a plain no."""
+        try:
+            if await self._can_be_asked(session.user):
+                return second_factor_required(request.target)
+        except Refusal as refusal:
+            _log.error("factors_unknown", reason=refusal.code, request=request.request_id)
+        return forbidden()
 
     def _locate(self, request: Accepted) -> Target | Refuse:
         target = self._authorize.locate(request, request.path)
@@ -82,7 +109,7 @@ class Gate:
 
     def _judge(
         self, request: Accepted, target: Target, carried: Carried, person: Person
-    ) -> Decision:
+    ) -> Decision | NeedsFactor:
         if person.conflict:
             return conflicting()
         session = person.session
@@ -98,12 +125,14 @@ class Gate:
                     identity,
                     keep_overrides=not self._authorize.names_methods,
                     keep_bearer=person.foreign_bearer,
+                    keep_pair=person.foreign_pair,
                 )
                 return Forward(target.route, head)
             case Verdict.UNAUTHENTICATED:
                 return unauthenticated(request.target, self._cleaning(request, carried))
             case Verdict.SECOND_FACTOR_REQUIRED:
-                return second_factor_required()
+                assert session is not None
+                return NeedsFactor(session)
             case _:
                 return forbidden()
 
