@@ -1,0 +1,55 @@
+"""A rule that wants a second factor: who has one is led to give it, who has none is refused."""
+
+from __future__ import annotations
+
+import pyotp
+
+from proxy.accounts.sessions import ClientInfo, Opened
+from tests.fakes import Header
+from tests.gate.conftest import Build, Front
+
+BROWSER: list[Header] = [(b"sec-fetch-mode", b"navigate"), (b"accept", b"text/html")]
+STRICT = {"rules": [{"path": "/strict/*", "require": "two_factor"}]}
+
+
+async def enrolled(front: Front) -> tuple[Opened, pyotp.TOTP]:
+    """A session of a user who has turned TOTP on elsewhere."""
+    opened, factors = await front.opened(), front.accounts.second_factors
+    enrolment = await factors.begin_totp(opened.session, front.clock())
+    app = pyotp.TOTP(enrolment.secret)
+    await factors.confirm_totp(opened.session, None, app.at(int(front.clock())), front.clock())
+    front.clock.now += 60
+    return await front.opened(), app
+
+
+async def test_a_user_without_any_factor_is_refused(fronts: Build) -> None:
+    front = await fronts(access=STRICT)
+    cookie = front.cookie(await front.opened())
+    assert (await front.get("/strict/x", cookie, *BROWSER)).status == 403
+    assert (await front.get("/strict/x", cookie)).status == 403
+    assert (await front.get("/lax", cookie)).status == 200
+
+
+async def test_a_user_with_a_factor_is_led_to_give_it(fronts: Build) -> None:
+    front = await fronts(access=STRICT)
+    opened, _ = await enrolled(front)
+    page = await front.get("/strict/x?y=1", front.cookie(opened), *BROWSER)
+    assert page.status == 303
+    assert page.values(b"location") == [b"/.doorward/second-factor?rd=/strict/x%3Fy%3D1"]
+    program = await front.get("/strict/x", front.cookie(opened))
+    assert program.status == 401 and b"second_factor_required" in program.body
+    assert not front.origin.heads
+
+
+async def test_a_session_with_its_factor_passes(fronts: Build) -> None:
+    front = await fronts(access=STRICT)
+    opened, app = await enrolled(front)
+    await front.accounts.second_factors.demand(
+        opened.session,
+        ClientInfo("192.0.2.7", "elsewhere"),
+        app.at(int(front.clock())),
+        "totp",
+        honours_trust=True,
+        now=front.clock(),
+    )
+    assert (await front.get("/strict/x", front.cookie(opened))).status == 200
