@@ -20,7 +20,7 @@ def read_authelia(text: str) -> list[Entry]:
 
     try:
         root = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates that are none; [[[[…
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "cannot be read"
         raise FormatFault(mark and mark.line + 1, f"This is not YAML: {problem}.") from error

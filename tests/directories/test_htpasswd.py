@@ -1,0 +1,237 @@
+"""Users of an htpasswd file: read, read again when it changes, ended when it says so."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import bcrypt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.accounts.core import Accounts
+from proxy.accounts.directory import DirectoryFault
+from proxy.accounts.passwords import FILE, Passwords
+from proxy.accounts.refusals import InvalidCredentials, ReadOnlyUser
+from proxy.accounts.session import ClientInfo, Lifetimes, Opened
+from proxy.directories import htpasswd
+from proxy.directories.authelia import read_authelia
+from proxy.directories.formats import FormatFault
+from proxy.directories.htpasswd import HtpasswdDirectory, read_htpasswd
+from proxy.directories.tinyauth import read_tinyauth
+from proxy.settings import load_settings
+from proxy.storage import StorageFault
+from proxy.storage.core import build_accounts
+
+NOW = 1_700_000_000.0
+CLIENT = ClientInfo("192.0.2.1", "a browser")
+LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
+SHA1 = "{SHA}L55TUjtiq8FBorTWAZ0jy6g129A="
+
+
+def hashed(password: str) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+
+
+def lines(**passwords: str) -> str:
+    return "".join(f"{name}:{hashed(password)}\n" for name, password in passwords.items())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "users.htpasswd"
+    path.write_text(lines(alice="first password", bob="bobs password"))
+    return path
+
+
+@contextlib.asynccontextmanager
+async def running(file: Path, more: str = "") -> AsyncIterator[Accounts]:
+    config = file.with_name("doorward.yaml")
+    config.write_text(
+        f"{{data_dir: data, htpasswd: {file.name}, routes: [{{upstream: 'http://a'}}]{more}}}"
+    )
+    async with build_accounts(load_settings(config, {}), lambda: NOW) as accounts:
+        yield accounts
+
+
+async def login(accounts: Accounts, name: str, password: str) -> Opened:
+    return await accounts.logins.login(
+        name, password, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW
+    )
+
+
+async def is_live(accounts: Accounts, opened: Opened) -> bool:
+    """Through the cache, as a request asks."""
+    credential = opened.token.encode()
+    if accounts.live.peek(credential, NOW) is not None:
+        return True
+    return (await accounts.live.find(credential, opened.token, NOW)).session is not None
+
+
+async def test_users_of_the_file_log_in_and_are_changed_there(file: Path) -> None:
+    async with running(file) as accounts:
+        opened = await login(accounts, "ALICE", "first password")
+        user = opened.session.user
+        assert (user.source, user.username, user.groups) == ("htpasswd", "alice", ())
+        with pytest.raises(InvalidCredentials):
+            await login(accounts, "alice", "bobs password")
+        with pytest.raises(ReadOnlyUser, match="htpasswd file"):
+            await accounts.users.set_password("alice", "another one", now=NOW)
+        before = file.read_text()
+        assert await accounts.users.refresh(NOW) == () and file.read_text() == before
+        await accounts.users.ban("bob", NOW)
+        assert not (await accounts.users.get("bob")).is_usable
+
+
+async def test_a_change_of_the_file_counts_at_the_second_look(file: Path) -> None:
+    """GHSA-x883-2vmg-xwf7: a change in the watched file was seen late. CVE-2026-40934: a password
+    changed there left the sessions alive."""
+    async with running(file) as accounts:
+        alice = await login(accounts, "alice", "first password")
+        bob = await login(accounts, "bob", "bobs password")
+        assert await is_live(accounts, alice) and await is_live(accounts, bob)
+        file.write_text(lines(alice="next password", carol="carols password"))
+        assert await accounts.users.refresh(NOW) == ()
+        assert await is_live(accounts, alice), "somebody may be in the middle of writing"
+        assert await accounts.users.refresh(NOW) == ()
+        assert not await is_live(accounts, alice) and not await is_live(accounts, bob)
+        for name, password in (("alice", "first password"), ("bob", "bobs password")):
+            with pytest.raises(InvalidCredentials):
+                await login(accounts, name, password)
+        assert await login(accounts, "alice", "next password")
+        assert await login(accounts, "carol", "carols password")
+        assert not (await accounts.users.get("bob")).active
+        file.write_text(file.read_text() + lines(bob="bobs password"))
+        await accounts.users.refresh(NOW)
+        await accounts.users.refresh(NOW)
+        assert await login(accounts, "bob", "bobs password")
+
+
+async def test_a_password_changed_while_nothing_ran_ends_the_sessions(file: Path) -> None:
+    async with running(file) as accounts:
+        alice = await login(accounts, "alice", "first password")
+    async with running(file) as accounts:
+        assert await is_live(accounts, alice), "a restart logs nobody out"
+    file.write_text(lines(alice="next password"))
+    async with running(file) as accounts:
+        assert not await is_live(accounts, alice)
+
+
+def broken(file: Path) -> None:
+    file.write_text("alice:plain\n")
+
+
+def removed(file: Path) -> None:
+    file.unlink()
+
+
+def clashing(file: Path) -> None:
+    file.write_text(file.read_text() + lines(dave="daves password"))
+
+
+def binary(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe")
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (broken, "line 1: This password hash"),
+        (removed, "No such file"),
+        (clashing, "'dave': a user of the htpasswd directory and a user of the database"),
+        (binary, "not UTF-8"),
+    ],
+)
+async def test_a_wrong_change_is_said_once_and_leaves_all_as_it_was(
+    file: Path, harm: Callable[[Path], None], says: str
+) -> None:
+    async with running(file) as accounts:
+        await accounts.users.add("dave", "daves password", now=NOW)
+        alice = await login(accounts, "alice", "first password")
+        harm(file)
+        said = [sentence for _ in range(5) for sentence in await accounts.users.refresh(NOW)]
+        assert len(said) == 1 and says in said[0]
+        assert await is_live(accounts, alice)
+        assert await login(accounts, "alice", "first password")
+        file.write_text(lines(alice="next password"))
+        assert [await accounts.users.refresh(NOW) for _ in range(2)] == [(), ()]
+        assert await login(accounts, "alice", "next password")
+
+
+@pytest.mark.parametrize("harm", [broken, removed, binary])
+async def test_a_wrong_file_stops_the_start(file: Path, harm: Callable[[Path], None]) -> None:
+    harm(file)
+    with pytest.raises(StorageFault, match=f"htpasswd: {file}"):
+        async with running(file):
+            pass
+
+
+async def test_a_name_of_two_sources_stops_the_start(file: Path) -> None:
+    more = f", users: [{{username: ALICE, password_hash: '{await _ours()}'}}]"
+    with pytest.raises(StorageFault, match="'alice' is a user of config and of htpasswd"):
+        async with running(file, more):
+            pass
+
+
+async def _ours() -> str:
+    passwords = Passwords()
+    try:
+        return await passwords.hash("correct horse")
+    finally:
+        passwords.close()
+
+
+async def test_a_hash_of_ours_in_the_file_is_good(file: Path) -> None:
+    file.write_text(f"alice:{await _ours()}\n")
+    async with running(file) as accounts:
+        assert await login(accounts, "alice", "correct horse")
+    (entry,) = HtpasswdDirectory(file).entries()
+    assert entry.scheme == FILE
+
+
+async def test_sha1_is_accepted_with_a_warning(file: Path) -> None:
+    file.write_text("".join(f"user{number}:{SHA1}\n" for number in range(12)))
+    async with running(file) as accounts:
+        (warning,) = accounts.users.warnings()
+        assert "SHA-1" in warning and "user0, user1" in warning and "and others" in warning
+        assert await login(accounts, "user7", "correct horse")
+        file.write_text(f"user7:{SHA1}\n")
+        await accounts.users.refresh(NOW)
+        assert await accounts.users.refresh(NOW) == accounts.users.warnings() != (warning,)
+
+
+def test_what_is_no_line_of_users_is_passed_over() -> None:
+    hash_ = hashed("x")
+    entries = read_htpasswd(f"# comment\n\n  \nalice:{hash_}:a comment\r\n  # more\nbob:{hash_}")
+    assert [(entry.key, entry.password_hash) for entry in entries] == [
+        ("alice", hash_), ("bob", hash_)
+    ]  # fmt: skip
+
+
+def test_an_endless_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(htpasswd, "FILE_BYTES", 10)
+    with pytest.raises(DirectoryFault, match="larger than"):
+        HtpasswdDirectory(file)
+
+
+def test_a_file_replaced_by_another_is_noticed(file: Path) -> None:
+    directory = HtpasswdDirectory(file)
+    new = file.with_name("new")
+    new.write_text(file.read_text())
+    os.utime(new, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    new.replace(file)
+    assert directory.fresh() is None
+    assert directory.fresh() is not None
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(["a", ":", "\n", "users:", " ", "$2b$", "{", ",", "-"]))
+)
+def test_no_text_is_more_than_a_fault(given_text: str | list[str]) -> None:
+    text = "".join(given_text)
+    for read in (read_htpasswd, read_authelia, read_tinyauth):
+        with contextlib.suppress(FormatFault):
+            read(text)
