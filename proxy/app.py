@@ -12,6 +12,7 @@ import structlog
 from starlette.routing import Router
 from uvloop import new_event_loop
 
+from proxy.accounts import regulation
 from proxy.accounts.core import Accounts
 from proxy.accounts.live import Live
 from proxy.accounts.refusals import Refusal
@@ -30,7 +31,7 @@ from proxy.observe.audit import open_sink
 from proxy.pages import Pages
 from proxy.server import Sockets, run
 from proxy.settings import Settings, load_settings
-from proxy.storage.core import Clock
+from proxy.storage.core import Clock, renew_secrets
 from proxy.storage.core import build_accounts as build_accounts
 from proxy.storage.rates import Rates
 from proxy.upstream.address import Address
@@ -60,6 +61,7 @@ class Doorward:
         accounts = await self._stack.enter_async_context(
             build_accounts(self._settings, self._clock, open_sink(self._settings.audit.file))
         )
+        await renew_secrets(accounts)
         pools = Pools()
         rates = Rates(self._settings.data_dir)
         self._stack.callback(rates.close)
@@ -118,8 +120,11 @@ class Doorward:
         with contextlib.suppress(Refusal):
             # A few batches at a time, requests in between: whatever is left waits for the next.
             for _ in range(PURGE_BATCHES):
+                if await self._accounts.regulation.purge(self._clock()) < regulation.PURGED_AT_ONCE:
+                    break
+            for _ in range(PURGE_BATCHES):
                 if await self._accounts.sessions.purge(self._clock()) < PURGED_AT_ONCE:
-                    return
+                    break
 
     async def _flush(self) -> None:
         assert self._live is not None

@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Wire:
         sock.settimeout(PATIENCE_S)
         self.sock = sock
         self.seen = bytearray()
+        self.heads: list[bytes] = []
         self._at = 0
 
     def send(self, data: bytes) -> None:
@@ -88,7 +89,11 @@ class Wire:
         return data
 
     def head(self) -> bytes:
-        return self.until(b"\r\n\r\n")
+        """The head of a message, which is noted; nothing when the other side closed."""
+        head = self.until(b"\r\n\r\n")
+        if head:
+            self.heads.append(head)
+        return head
 
     def is_closed(self) -> bool:
         """Whether the other side closes without another byte; waits for it to do so."""
@@ -238,13 +243,14 @@ def read_body(wire: Wire, head: bytes) -> bytes:
 class Origin:
     """An upstream: its nth connection plays the nth script, later ones the last.
 
-    `wires` are its connections in their order; `heads` every request head on any of them.
+    `wires` are its connections, `heads` the request heads that scripts read, in their order.
     """
 
     scripts: tuple[Script, ...]
     path: Path | None = None
     port: int = 0  # any that is free
     wires: list[Wire] = field(default_factory=list)
+    heads: list[bytes] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
     _playing: int = 0
 
@@ -274,11 +280,6 @@ class Origin:
         place = self.place
         return f"unix:{place}" if isinstance(place, Path) else f"http://{place[0]}:{place[1]}"
 
-    @property
-    def heads(self) -> list[bytes]:
-        """For scripts that read no bodies but those of a known length or in chunks."""
-        return [head for wire in self.wires for head in _heads(bytes(wire.seen))]
-
     def wire(self, number: int = 0) -> Wire:
         """The nth connection, once it is there."""
         until(lambda: len(self.wires) > number, "for a connection")
@@ -292,6 +293,7 @@ class Origin:
         with contextlib.suppress(OSError):
             while True:
                 wire = Wire(self._listener.accept()[0])
+                wire.heads = self.heads
                 script = self.scripts[min(len(self.wires), len(self.scripts) - 1)]
                 self.wires.append(wire)
                 self._playing += 1
@@ -308,18 +310,6 @@ class Origin:
             self._playing -= 1
             with contextlib.suppress(OSError):
                 wire.sock.shutdown(socket.SHUT_WR)
-
-
-def _heads(data: bytes) -> Iterator[bytes]:
-    while data:
-        head, end, data = data.partition(b"\r\n\r\n")
-        if not end:
-            return
-        yield head + end
-        if values_of(head, b"transfer-encoding"):
-            data = data.partition(b"0\r\n\r\n")[2]
-        else:
-            data = data[int((values_of(head, b"content-length") or [b"0"])[0]) :]
 
 
 def scope(

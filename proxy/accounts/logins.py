@@ -87,12 +87,8 @@ class Logins:
         """
         credential = await self._users.credential(name)
         known = None if credential is None else credential.user
-        attempt: Attempt | None = None
         try:
-            attempt = await self._begin(name, known, client, now)
-            user = await self._verified(credential, password)
-            await self._regulation.passed(attempt)
-            attempt = None
+            user = await self._authenticated(name, credential, password, client, now)
             _check_allowed(user, new_password)
             factor = None
             if enabled := await self._second_factors.enabled(user):
@@ -114,11 +110,34 @@ class Logins:
                 second_factor_at=None if factor is None else now,
             )
         except NOT_JUDGED:
-            await self._regulation.withdraw(attempt)
             raise
         except Refusal as refusal:
-            await self._write_down(refusal, known, attempt, client, now)
+            await self._write_down(refusal, known, client, now)
             raise
+
+    async def _authenticated(
+        self,
+        name: str,
+        credential: Credential | None,
+        password: str,
+        client: ClientInfo,
+        now: float,
+    ) -> User:
+        """The user whose password this is, judged in their turn and on their budget. Raises
+        InvalidCredentials, LockedOut."""
+        known = None if credential is None else credential.user
+        async with self._regulation.turn(name, known, client.address):
+            attempt = await self._begin(name, known, client, now)
+            try:
+                user = await self._verified(credential, password)
+            except NOT_JUDGED:
+                await self._regulation.withdraw(attempt)
+                raise
+            except Refusal:
+                await self._write_down_locks(attempt, client, now)
+                raise
+            await self._regulation.passed(attempt)
+            return user
 
     async def _begin(
         self, name: str, user: User | None, client: ClientInfo, now: float
@@ -179,21 +198,20 @@ class Logins:
         return replace(user, must_change_password=False, version=user.version + 1)
 
     async def _write_down(
-        self,
-        refusal: Refusal,
-        user: User | None,
-        attempt: Attempt | None,
-        client: ClientInfo,
-        now: float,
+        self, refusal: Refusal, user: User | None, client: ClientInfo, now: float
     ) -> None:
-        """One record of the failure, one more of each budget that it emptied."""
         reason = getattr(refusal, "reason", refusal.code)
         kind = Kind.LOGIN_FAILED
         if isinstance(refusal, SecondFactorRequired):
             kind = Kind.LOGIN_PENDING  # it goes on with a code
         await self._trail.record(_refused(kind, now, user, client, reason))
+
+    async def _write_down_locks(
+        self, attempt: Attempt | None, client: ClientInfo, now: float
+    ) -> None:
+        """One record of each budget that this failure emptied."""
         for scope in () if attempt is None else attempt.exhausted:
-            whom = user if scope == USER else None
+            whom = attempt.user if attempt is not None and scope == USER else None
             await self._trail.record(_refused(Kind.LOCKED_OUT, now, whom, client, scope))
 
 

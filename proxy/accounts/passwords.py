@@ -37,7 +37,7 @@ HASHES_PER_FAILURE = 2
 PASSWORD_BYTES = 4096  # more is refused unhashed
 LEAST_CHARACTERS = 8  # NIST SP 800-63B 5.1.1.2
 THREADS = 2
-QUEUE = 64  # waiting jobs: about a second of work; beyond it Overloaded
+QUEUE = 256  # waiting jobs: about five seconds of work; beyond it Overloaded
 
 Result = TypeVar("Result")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
@@ -18,6 +19,7 @@ from proxy.accounts.audit import Event, Kind, event
 from proxy.accounts.keys import Keys
 from proxy.accounts.names import handle_of
 from proxy.accounts.refusals import LockedOut
+from proxy.accounts.turns import Turns
 from proxy.accounts.user import User
 
 PURPOSE = "attempts at unknown names"
@@ -26,6 +28,7 @@ NETWORK = "network"
 
 # A household or a small site: with IPv6 everybody has a /64 of addresses to choose from.
 PREFIX = {4: 32, 6: 64}
+PURGED_AT_ONCE = 500  # budgets, so that no login waits long
 NO_ADDRESS = "none"  # who came over a unix socket that no trusted proxy speaks for
 
 
@@ -96,8 +99,9 @@ class AttemptStore(Protocol):
         """Forgets the attempts at a user from everywhere, or those of a network; returns how many
         locks ended."""
 
-    async def purge(self, before: float, now: float) -> None:
-        """Forgets attempts older than that and budgets that nobody touched since."""
+    async def purge(self, before: float, now: float, limit: int) -> int:
+        """Forgets attempts older than that and budgets that nobody touched since, at most so many
+        budgets; returns how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +131,27 @@ def network_of(address: str) -> str:
 class Regulation:
     """`limits` None: nobody ever waits."""
 
-    __slots__ = ("_key", "_limits", "_store")
+    __slots__ = ("_key", "_limits", "_store", "_turns")
 
     def __init__(self, store: AttemptStore, limits: Limits | None, keys: Keys) -> None:
         self._store = store
         self._limits = limits
         self._key = keys.derive(PURPOSE)[0]
+        self._turns = Turns()
+
+    @asynccontextmanager
+    async def turn(self, name: str, user: User | None, address: str) -> AsyncIterator[None]:
+        """Held from before `begin` until the attempt is judged: one at a time for a user from a
+        network, and for a network no more than leave most of its budget to those that fail.
+
+        Raises Overloaded."""
+        if self._limits is None:
+            yield
+            return
+        network = network_of(address)
+        async with self._turns.turn(f"{network} {self._target(name, user)}", 1):
+            async with self._turns.turn(network, max(1, self._limits.network_attempts // 4)):
+                yield
 
     async def begin(self, name: str, user: User | None, address: str, now: float) -> Attempt | None:
         """Counts an attempt at a name, which leads to this user or to nobody; None when nothing is
@@ -182,11 +201,13 @@ class Regulation:
         lifted = event(Kind.UNLOCKED, now, detail=f"{NETWORK} {network_of(address)}")
         return await self._store.lift(user=None, network=network_of(address), event=lifted)
 
-    async def purge(self, now: float) -> None:
-        """Forgets what no longer counts."""
-        if self._limits is not None:
-            kept_s = self._limits.window_s + self._limits.ban_s
-            await self._store.purge(now - kept_s, now)
+    async def purge(self, now: float) -> int:
+        """Forgets what no longer counts, a batch of it; returns how much. Less than PURGED_AT_ONCE
+        was all of it."""
+        if self._limits is None:
+            return 0
+        kept_s = self._limits.window_s + self._limits.ban_s
+        return await self._store.purge(now - kept_s, now, PURGED_AT_ONCE)
 
     def _target(self, name: str, user: User | None) -> str:
         """One for all names and addresses of a user (CVE-2025-24806), in any spelling

@@ -237,9 +237,10 @@ class Wire:
 
 def by_header(request: Request) -> bool:
     """True when a token of ours in `Authorization` speaks: no browser adds it by itself."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    value = token.strip(" ").encode("latin-1")
-    return scheme.lower() == "bearer" and (is_token(value) or has_form(value))
+    told = request.headers.get("authorization", "").rstrip(" ")
+    scheme, _, rest = told.partition(" ")
+    value = (rest.lstrip(" ") if scheme.lower() == "bearer" else told).encode("latin-1")
+    return is_token(value) or has_form(value)
 
 
 def _refuses_methods(tongue: Tongue) -> NotAllowed:

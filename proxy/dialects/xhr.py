@@ -1,6 +1,7 @@
 """The `xhr` dialect: a cookie session for scripts, with the paths and shapes of its document.
 
     POST        /xhr/login         {"username", "password"} → 200 {"session": {"maxAge", "totp"}}
+    POST        /xhr/totp          {"token"} after a login that said totp: true → 204
     POST        /xhr/login/ldap    the same, over LDAP: 401 until there is a directory
     GET         /xhr/session       200 {"user": {"username", "superAdmin"}, "session": {…}}
     GET, POST   /xhr/logout        204, and the session is over; HEAD changes nothing
@@ -17,7 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from proxy.accounts import refusals
-from proxy.accounts.sessions import Session
+from proxy.accounts.factors import TOTP
+from proxy.accounts.sessions import FULL, PENDING, Opened, Session
 from proxy.dialects import wire as wires
 from proxy.dialects.wire import Answer, Tongue, Trouble, Wire, by_header, json_object, text
 from proxy.pages.entrance import lifetimes
@@ -84,7 +86,7 @@ TONGUE = Tongue(TABLE, draw_error)
 
 def draw_session(session: Session, now: float, *, totp: bool) -> dict[str, object]:
     """`maxAge`: milliseconds to the earlier of both ends, the idle one as of this request."""
-    end = session.expires_at
+    end = session.expires_at if session.level == FULL else session.ends_at()
     if session.idle_timeout_s is not None:
         end = min(end, now + session.idle_timeout_s)
     return {"maxAge": max(0, int((end - now) * 1000)), "totp": totp}
@@ -107,12 +109,30 @@ class Xhr:
             kind="xhr",
             lifetimes=lifetimes(self.wire.settings),
             remember=False,
+            pending=True,
         )
-        content = {"session": draw_session(opened.session, self.wire.clock(), totp=False)}
-        response = draw(content)
+        now, due = self.wire.clock(), opened.session.level == PENDING
+        if due:  # a code is mailed where that is the factor
+            await self.wire.accounts.second_factors.prepare(opened.session.user, None, now=now)
+        response = draw({"session": draw_session(opened.session, now, totp=due)})
+        self._set_cookie(request, response, opened)
+        return response
+
+    def _set_cookie(self, request: Request, response: Response, opened: Opened) -> None:
         dialect = self.wire.settings.dialects.xhr
         if dialect is None or dialect.cookie:
             response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
+
+    async def totp(self, request: Request) -> Response:
+        """The second step of a login: a code of the app, of a mail or a recovery code."""
+        self.wire.check_origin(request)
+        token = text(await json_object(request), "token")
+        session = await self.wire.session(request)
+        if session.level != PENDING:
+            raise refusals.SessionNotFound
+        opened = await self.wire.entrance.complete(request, session, token, None)
+        response = Response(status_code=204, headers={"cache-control": "no-store"})
+        self._set_cookie(request, response, opened)
         return response
 
     async def login_ldap(self, request: Request) -> Response:
@@ -127,7 +147,8 @@ class Xhr:
     async def session(self, request: Request) -> Response:
         session = await self.wire.full_session(request)
         user = {"username": session.user.username, "superAdmin": session.user.super_admin}
-        inner = draw_session(session, self.wire.clock(), totp=False)
+        factors = await self.wire.accounts.second_factors.enabled(session.user)
+        inner = draw_session(session, self.wire.clock(), totp=TOTP in factors)
         return draw({"user": user, "session": inner})
 
     async def logout(self, request: Request) -> Response:
@@ -150,6 +171,7 @@ def routes(wire: Wire) -> list[Route]:
     xhr = Xhr(wire)
     return [
         wire.endpoint("/xhr/login", TONGUE, post=xhr.login),
+        wire.endpoint("/xhr/totp", TONGUE, post=xhr.totp),
         wire.endpoint("/xhr/login/ldap", TONGUE, post=xhr.login_ldap),
         wire.endpoint("/xhr/session", TONGUE, get=xhr.session),
         wire.endpoint("/xhr/logout", TONGUE, get=xhr.logout, head=xhr.peek_logout, post=xhr.logout),

@@ -10,11 +10,12 @@ from datetime import timedelta
 from starlette.requests import Request
 
 from proxy.accounts.core import Accounts
-from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Session
+from proxy.accounts.sessions import FULL, ClientInfo, Lifetimes, Opened, Session
 from proxy.gate.cookies import Cookies, Header
 from proxy.gate.identify import Identify
 from proxy.gate.ours import client_of, same_origin
 from proxy.settings import Settings
+from proxy.settings.dialects import Dialect
 
 
 def _seconds(duration: timedelta | None) -> float | None:
@@ -29,6 +30,19 @@ def lifetimes(settings: Settings) -> Lifetimes:
         lifetime_s=sessions.lifetime.total_seconds(),
         remember_lifetime_s=sessions.remember_lifetime.total_seconds(),
         max_lifetime_s=_seconds(sessions.max_lifetime),
+    )
+
+
+def dialect_lifetimes(settings: Settings, dialect: Dialect) -> Lifetimes:
+    """How long sessions live that are opened through a dialect with lifetimes of its own."""
+    lifetime, remembered = dialect.session_lifetimes()
+    if lifetime is None or remembered is None:
+        return lifetimes(settings)
+    return Lifetimes(
+        idle_timeout_s=_seconds(getattr(dialect, "idle_timeout", None)),
+        lifetime_s=lifetime.total_seconds(),
+        remember_lifetime_s=remembered.total_seconds(),
+        max_lifetime_s=_seconds(settings.sessions.max_lifetime),
     )
 
 
@@ -87,10 +101,20 @@ class Entrance:
             await self.accounts.sessions.end(session, now)
         return opened
 
+    async def complete(
+        self, request: Request, session: Session, code: str, method: str | None
+    ) -> Opened:
+        """Raises as `SecondFactors.complete` does."""
+        return await self.accounts.second_factors.complete(
+            session, code, method, client=info_of(request), now=self.clock()
+        )
+
     def cookie_lines(self, request: Request, opened: Opened) -> list[Header]:
-        """What sets the cookie; with a Max-Age only for a session that is remembered."""
+        """What sets the cookie; with a Max-Age only for a session that is remembered, and not
+        while its second factor is due."""
         session = opened.session
-        age = session.expires_at - session.created_at if session.remember else None
+        remembered = session.remember and session.level == FULL
+        age = session.expires_at - session.created_at if remembered else None
         signed = self.accounts.tokens.sign(opened.token)
         return [*self.clearing_lines(request), self.cookies.set_line(signed, age)]
 

@@ -4,7 +4,6 @@ Knows fields, sentences and statuses; whether a password is right is the core's 
 """
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,28 +12,34 @@ from starlette.routing import Route
 from proxy.accounts.refusals import (
     InvalidCredentials,
     LockedOut,
+    MailFailed,
     Overloaded,
     PasswordChangeRequired,
     Refusal,
+    SecondFactorRequired,
     StorageUnavailable,
+    TooManyCodes,
     retry_after,
 )
+from proxy.accounts.sessions import PENDING
 from proxy.gate.cookies import Header
-from proxy.gate.ours import BodyTooLarge, client_of, endpoint, safe_return
-from proxy.pages import drawing
+from proxy.gate.ours import client_of, endpoint, safe_return
+from proxy.pages import drawing, second_factor
 from proxy.pages.entrance import Entrance, lifetimes
-from proxy.pages.form import Malformed, NotAForm, fields
-from proxy.pages.message import RETRY_LATER, answer, not_allowed, safely
+from proxy.pages.message import RETRY_LATER, not_allowed, safely
+from proxy.pages.posted import posted
 
 PATH = "/.doorward/login"
 OFF = ("", "0", "false", "no", "off")
 
 MISSING = "Enter your user name and your password."
-FOREIGN = "This form was sent from another site."
 
 # Every other refusal reads like a wrong password: the page tells nobody which users there are.
 STATUSES: dict[type[Refusal], int] = {
     LockedOut: 429,
+    TooManyCodes: 429,
+    SecondFactorRequired: 403,
+    MailFailed: 503,
     PasswordChangeRequired: 403,
     Overloaded: 503,
     StorageUnavailable: 503,
@@ -59,16 +64,9 @@ class LoginPage:
         return self._draw(request, 200, logged_in_as=name)
 
     async def submit(self, request: Request) -> Response:
-        if not self.entrance.is_ours(request):  # CVE-2017-1000069: a login is bound to its form
-            return answer(request, 403, FOREIGN, "foreign_origin")
-        try:
-            form = await fields(request)
-        except BodyTooLarge:
-            return answer(request, 413)
-        except NotAForm:
-            return answer(request, 415)
-        except Malformed:
-            return answer(request, 400)
+        form = await posted(self.entrance, request)
+        if isinstance(form, Response):
+            return form
         return await self._log_in(request, form)
 
     async def _log_in(self, request: Request, form: dict[str, str]) -> Response:
@@ -83,10 +81,14 @@ class LoginPage:
                 kind="page",
                 lifetimes=lifetimes(self.entrance.settings),
                 remember=form.get("remember", "").lower() not in OFF,
+                pending=True,
             )
         except Refusal as refusal:
             return self._refuse(request, refusal, name)
-        return drawing.moved(_target(request), self.entrance.cookie_lines(request, opened))
+        onward = _target(request)
+        if opened.session.level == PENDING:
+            onward = second_factor.address(second_factor.PATH, onward)
+        return drawing.moved(onward, self.entrance.cookie_lines(request, opened))
 
     def _refuse(self, request: Request, refusal: Refusal, name: str) -> Response:
         status = STATUSES.get(type(refusal), 401)
@@ -132,5 +134,4 @@ def _target(request: Request) -> str:
 
 def _action(request: Request) -> str:
     """Where the form posts to: the return target stays in the query."""
-    target = _target(request)
-    return PATH if target == "/" else f"{PATH}?rd={quote(target, safe='/')}"
+    return second_factor.address(PATH, _target(request))

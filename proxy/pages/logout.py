@@ -15,6 +15,7 @@ from proxy.gate.ours import endpoint, safe_return
 from proxy.pages import drawing, login
 from proxy.pages.entrance import Entrance
 from proxy.pages.message import answer, not_allowed, safely
+from proxy.pages.posted import FOREIGN
 
 PATH = "/.doorward/logout"
 FAILED = "You are still logged in: the logout could not be written down. Try again in a moment."
@@ -38,7 +39,7 @@ class LogoutPage:
     async def submit(self, request: Request) -> Response:
         """Ends the session, if there is one, and expires every variant of the cookie."""
         if not self.entrance.is_ours(request):
-            return answer(request, 403, login.FOREIGN, "foreign_origin")
+            return answer(request, 403, FOREIGN, "foreign_origin")
         try:
             expired = await self.entrance.leave(request)
         except StorageUnavailable:

@@ -19,6 +19,7 @@ from proxy.pages.entrance import Entrance
 from proxy.pages.login import LoginPage
 from proxy.pages.logout import LogoutPage
 from proxy.pages.message import answer, message, not_allowed
+from proxy.pages.second_factor import SecondFactorPage
 from proxy.settings import Settings
 
 HEALTH = "/.doorward/healthz"
@@ -40,6 +41,7 @@ class Pages:
         return [
             LoginPage(self._entrance).route(),
             LogoutPage(self._entrance).route(),
+            SecondFactorPage(self._entrance).route(),
             endpoint(HEALTH, not_allowed=not_allowed, get=healthy),
             *static_routes(),
             unknown_route(),

@@ -27,14 +27,6 @@ def _routes(settings: Settings) -> Iterator[str]:
             yield f"routes[{number}].upstream (more than one)"
 
 
-def _two_factor(settings: Settings) -> Iterator[str]:
-    if settings.access.default == "two_factor":
-        yield "access.default: two_factor"
-    for number, rule in enumerate(settings.access.rules):
-        if rule.require == "two_factor":
-            yield f"access.rules[{number}].require: two_factor"
-
-
 def _dialects(settings: Settings) -> Iterator[str]:
     for name in ("alekeagle", "datepoll", "rocketchat"):
         if getattr(settings.dialects, name) is not None:
@@ -44,8 +36,8 @@ def _dialects(settings: Settings) -> Iterator[str]:
 _UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _routes,
     _simple("limits.body_bytes", lambda s: s.limits.body_bytes is not None),
-    _two_factor,
-    _simple("second_factor", lambda s: "second_factor" in s.model_fields_set),
-    _simple("email", lambda s: s.email is not None),
+    _simple(
+        "second_factor.remember_browser", lambda s: s.second_factor.remember_browser is not None
+    ),
     _dialects,
 )

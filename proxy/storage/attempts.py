@@ -104,17 +104,15 @@ class AttemptRows:
         self._trail.tell(records)
         return sum(until > event.at for until in locked.values())
 
-    async def purge(self, before: float, now: float) -> None:
+    async def purge(self, before: float, now: float, limit: int) -> int:
         old = (budgets.c.touched_at < before) & (budgets.c.locked_until <= now)
         # Rows that a login holds are left for the next time.
         stale = select(budgets.c.budget).where(old).with_for_update(skip_locked=True)
         async with self._engine.writing() as connection:
-            gone = list(await connection.scalars(stale.limit(PURGED)))
+            gone = list(await connection.scalars(stale.limit(limit)))
             await connection.execute(delete(budgets).where(budgets.c.budget.in_(gone)))
             await connection.execute(delete(attempts).where(attempts.c.at < before))
-
-
-PURGED = 500  # budgets at a time, so that no login waits long
+        return len(gone)
 
 
 async def _spend(

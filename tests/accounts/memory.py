@@ -345,8 +345,10 @@ class MemoryAttempts:
         self.trail.keep(event)
         return len(lifted)
 
-    async def purge(self, before: float, now: float) -> None:
-        self.rows = [row for row in self.rows if row[2] >= before]
+    async def purge(self, before: float, now: float, limit: int) -> int:
+        kept = [row for row in self.rows if row[2] >= before]
+        gone, self.rows = len(self.rows) - len(kept), kept
+        return gone
 
 
 @dataclass

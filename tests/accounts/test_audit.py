@@ -145,7 +145,7 @@ async def test_a_lock_out_of_a_network_names_nobody(core: Core) -> None:
         assert attempt is not None
     with pytest.raises(Refusal):
         await core.login(password="wrong")
-    failed, locked = core.trail.events[-2:]
+    locked, failed = core.trail.events[-2:]
     assert (failed.kind, failed.subject) == (Kind.LOGIN_FAILED, "alice")
     assert (locked.kind, locked.subject, locked.detail) == (Kind.LOCKED_OUT, "", "network")
 

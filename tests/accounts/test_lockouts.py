@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import argon2
@@ -18,6 +19,7 @@ from proxy.accounts.refusals import (
     UserBanned,
 )
 from proxy.accounts.sessions import ClientInfo
+from proxy.accounts.turns import Turns
 from proxy.accounts.user import Email
 from tests.accounts.conftest import PASSWORD, Core
 from tests.accounts.memory import NOW
@@ -154,3 +156,45 @@ async def test_an_absurdly_long_password_tells_nothing_and_counts(core: Core, na
         refusal = await refusal_of(core, name, "x" * 5000)
         assert isinstance(refusal, InvalidCredentials) and refusal.reason == "too_long"
     assert isinstance(await refusal_of(core, name, PASSWORD), LockedOut)
+
+
+async def test_right_passwords_at_once_lock_nobody_out(core: Core) -> None:
+    await core.add()
+    opened = await asyncio.gather(*(core.login() for _ in range(30)))
+    assert len({one.token for one in opened}) == 30
+
+
+async def test_of_wrong_passwords_at_once_no_more_are_judged_than_the_budget_has(
+    core: Core,
+) -> None:
+    await core.add()
+    refusals = await asyncio.gather(*(refusal_of(core, "alice", "wrong") for _ in range(12)))
+    assert sum(isinstance(one, InvalidCredentials) for one in refusals) == 5
+    assert sum(isinstance(one, LockedOut) for one in refusals) == 7
+
+
+async def test_who_has_waited_for_their_turn_leaves_nothing_behind() -> None:
+    turns, order = Turns(), []
+
+    async def go(name: str, key: str) -> None:
+        async with turns.turn(key, 1):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    waiting = [asyncio.create_task(go(name, "k")) for name in "abc"]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    await asyncio.gather(go("x", "other"), *waiting, return_exceptions=True)
+    assert order == ["a", "x", "c"]
+    assert not turns._semaphores and not turns._users and not turns._waiting
+
+
+async def test_too_many_who_wait_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.accounts.turns.WAITING", 1)
+    turns = Turns()
+    async with turns.turn("k", 1):
+        second = asyncio.create_task(turns.turn("k", 1).__aenter__())
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await turns.turn("k", 1).__aenter__()
+        second.cancel()

@@ -81,6 +81,14 @@ def test_a_refusal_that_nobody_drew_is_a_500_and_no_leak() -> None:
 # Login
 
 
+async def test_who_guesses_has_to_wait_and_is_told_how_long(script: httpx.AsyncClient) -> None:
+    for _ in range(5):
+        await script.post("/xhr/login", json=RIGHT | {"password": "wrong"})
+    answer = await script.post("/xhr/login", json=RIGHT)
+    assert is_error(answer, 429, "locked_out")
+    assert answer.headers["retry-after"] == "300"
+
+
 async def test_a_login_answers_with_the_life_left_and_sets_the_cookie(
     script: httpx.AsyncClient,
 ) -> None:
@@ -420,7 +428,7 @@ async def test_options_is_a_204(script: httpx.AsyncClient) -> None:
     assert answer.status_code == 204 and "GET" in answer.headers["allow"]
 
 
-@pytest.mark.parametrize("path", ["/xhr/session/", "/XHR/session", "/xhr", "/xhr/totp"])
+@pytest.mark.parametrize("path", ["/xhr/session/", "/XHR/session", "/xhr", "/xhr/totp/"])
 async def test_paths_match_exactly(script: httpx.AsyncClient, path: str) -> None:
     assert (await script.get(path)).status_code == 404  # the router's: here there is no gate
 

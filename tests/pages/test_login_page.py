@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from proxy.accounts.audit import Wanted
 from proxy.pages.drawing import GUARDS
 from tests.entrances import HOST, ORIGIN, PASSWORD, House, house, set_cookies, text_of
 
@@ -433,3 +434,31 @@ async def test_what_nobody_foresaw_is_a_500_page(home: House, browser: httpx.Asy
     page = await browser.post(LOGIN, data=RIGHT)
     assert page.status_code == 500 and is_guarded(page)
     assert "Traceback" not in page.text and "request-1" in page.text
+
+
+async def test_who_guesses_has_to_wait_and_is_told_how_long(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    """A right password is answered like a wrong one."""
+    for _ in range(5):
+        assert (await browser.post(LOGIN, data=WRONG)).status_code == 401
+    home.clock.now += 100.5
+    wrong = await browser.post(LOGIN, data=WRONG)
+    right = await browser.post(LOGIN, data=RIGHT)
+    for page in (wrong, right):
+        assert page.status_code == 429 and is_guarded(page)
+        assert page.headers["retry-after"] == "200"
+        assert "Too many failed logins" in text_of(page) and not set_cookies(page)
+    assert text_of(wrong) == text_of(right)
+
+
+async def test_a_record_says_from_where_and_in_which_request(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    await browser.post(LOGIN, data=RIGHT)
+    await browser.post("/.doorward/logout")
+    login, end = await home.accounts.trail.latest(Wanted(user="alice"), 2)
+    for kind, record in (("login", login), ("session_ended", end)):
+        event = record.event
+        assert (event.kind, event.actor, event.subject) == (kind, "alice", "alice")
+        assert (event.address, event.request_id) == ("192.0.2.1", "request-1")

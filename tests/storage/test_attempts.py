@@ -195,7 +195,7 @@ async def test_switched_off_nobody_ever_waits(store: Database) -> None:
     assert [await free.begin("alice", None, HOME, NOW) for _ in range(60)] == [None] * 60
     await free.passed(None)
     await free.withdraw(None)
-    await free.purge(NOW)
+    assert await free.purge(NOW) == 0
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ async def test_what_no_longer_counts_is_forgotten(desk: Desk, store: Database) -
         await desk.wrong(f"somebody{number}")
     for _ in range(5):
         await desk.wrong(now=NOW + 400)
-    await desk.regulation.purge(NOW + 421)
+    assert await desk.regulation.purge(NOW + 421) == 10
     assert await desk.wrong(now=NOW + 421) == "user"
     assert await _rows(store) == (2, 10)  # the network's row and Alice's; five on each
     await desk.regulation.purge(NOW + 2000)

@@ -1,0 +1,52 @@
+"""Logins at one user, or from one network, that wait for each other.
+
+It knows keys and how many may go at once; what they do then it must not know. An attempt is counted
+before it is judged: without turns, right passwords that arrive together would spend a budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from proxy.accounts.refusals import Overloaded
+
+WAITING = 512  # in all: about ten seconds of hashing; beyond it Overloaded
+
+
+class Turns:
+    """Semaphores by key, which are there only while somebody holds or awaits one."""
+
+    __slots__ = ("_semaphores", "_users", "_waiting")
+
+    def __init__(self) -> None:
+        self._semaphores: dict[str, asyncio.Semaphore] = {}
+        self._users: Counter[str] = Counter()
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, key: str, at_once: int) -> AsyncIterator[None]:
+        """Raises Overloaded when too many wait."""
+        if self._waiting >= WAITING:
+            raise Overloaded
+        semaphore = self._semaphores.setdefault(key, asyncio.Semaphore(at_once))
+        self._users[key] += 1
+        try:
+            await self._wait(semaphore)
+            try:
+                yield
+            finally:
+                semaphore.release()
+        finally:
+            self._users[key] -= 1
+            if not self._users[key]:
+                del self._users[key], self._semaphores[key]
+
+    async def _wait(self, semaphore: asyncio.Semaphore) -> None:
+        self._waiting += 1
+        try:
+            await semaphore.acquire()
+        finally:
+            self._waiting -= 1

@@ -1,0 +1,140 @@
+"""The page that asks for a second factor: after a password, or where a rule wants one.
+
+Knows a field, buttons and sentences; which factor is due and whether a code is right it asks the
+core.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from proxy.accounts.challenge import Challenge
+from proxy.accounts.refusals import (
+    MailFailed,
+    Overloaded,
+    Refusal,
+    SessionNotFound,
+    StorageUnavailable,
+    TooManyCodes,
+    retry_after,
+)
+from proxy.accounts.sessions import FULL, Session
+from proxy.gate.cookies import Header
+from proxy.gate.ours import client_of, endpoint, safe_return
+from proxy.pages import drawing
+from proxy.pages.entrance import Entrance
+from proxy.pages.message import RETRY_LATER, answer, not_allowed, safely
+from proxy.pages.posted import posted
+
+PATH = "/.doorward/second-factor"
+LOGIN = "/.doorward/login"
+
+MISSING = "Enter the code."
+NO_FACTOR = "This page needs a second factor, and you have none set up."
+NOTHING = Challenge(None)
+
+# Every other refusal of a code is a 401.
+STATUSES: dict[type[Refusal], int] = {
+    TooManyCodes: 429,
+    MailFailed: 503,
+    Overloaded: 503,
+    StorageUnavailable: 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SecondFactorPage:
+    entrance: Entrance
+
+    def route(self) -> Route:
+        get, post = safely(self.show), safely(self.submit)
+        return endpoint(PATH, not_allowed=not_allowed, get=get, post=post)
+
+    async def show(self, request: Request) -> Response:
+        """The form for whoever owes a factor; others go where they wanted to, or to the login."""
+        session = await self.entrance.session(request)
+        if session is None:
+            return self._to_login(request)
+        if session.level == FULL and session.second_factor_at is not None:
+            return drawing.moved(_target(request))
+        if not await self.entrance.accounts.second_factors.can_be_asked(session.user):
+            return answer(request, 403, NO_FACTOR)
+        return await self._ask(request, session, None)
+
+    async def submit(self, request: Request) -> Response:
+        form = await posted(self.entrance, request)
+        if isinstance(form, Response):
+            return form
+        session = await self.entrance.session(request)
+        if session is None:
+            return self._to_login(request)
+        code, method = form.get("code", "").strip(), form.get("method")
+        if not code:
+            error = MISSING if "code" in form else None
+            return await self._ask(request, session, method, error)
+        try:
+            opened = await self.entrance.complete(request, session, code, method)
+        except SessionNotFound:
+            return self._to_login(request)
+        except Refusal as refusal:
+            return self._refuse(request, refusal)
+        return drawing.moved(_target(request), self.entrance.cookie_lines(request, opened))
+
+    async def _ask(
+        self, request: Request, session: Session, method: str | None, error: str | None = None
+    ) -> Response:
+        """The form for this method, its mail sent where it is e-mail."""
+        factors, now = self.entrance.accounts.second_factors, self.entrance.clock()
+        try:
+            challenge = await factors.prepare(session.user, method, now=now)
+        except Refusal as refusal:
+            return self._refuse(request, refusal)
+        return self._draw(request, 200 if error is None else 400, challenge, error)
+
+    def _refuse(self, request: Request, refusal: Refusal) -> Response:
+        challenge = getattr(refusal, "challenge", NOTHING)
+        status = STATUSES.get(type(refusal), 401)
+        response = self._draw(request, status, challenge, str(refusal))
+        if (wait := retry_after(refusal)) is not None:
+            response.headers["retry-after"] = str(wait)
+        return response
+
+    def _draw(
+        self, request: Request, status: int, challenge: Challenge, error: str | None
+    ) -> Response:
+        return drawing.page(
+            "second_factor.html",
+            status,
+            [*_status_headers(status), *self.entrance.clearing_lines(request)],
+            action=_at(PATH, request),
+            logout="/.doorward/logout",
+            host=client_of(request).host,
+            method=challenge.method or "",
+            others=[m for m in challenge.available if m != challenge.method],
+            error=error,
+        )
+
+    def _to_login(self, request: Request) -> Response:
+        return drawing.moved(_at(LOGIN, request), self.entrance.clearing_lines(request))
+
+
+def _status_headers(status: int) -> list[Header]:
+    if status == 401:  # RFC 9110 15.5.2
+        return [(b"www-authenticate", b'Bearer realm="doorward"')]
+    return [RETRY_LATER] if status == 503 else []
+
+
+def _target(request: Request) -> str:
+    return safe_return(request.query_params.get("rd"))
+
+
+def _at(path: str, request: Request) -> str:
+    """The page with the return target in its query."""
+    return address(path, _target(request))
+
+
+def address(path: str, target: str) -> str:
+    return path if target == "/" else f"{path}?rd={quote(target, safe='/')}"

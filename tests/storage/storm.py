@@ -1,0 +1,86 @@
+"""A process that logs in and revokes at once, and says of each what was acknowledged. It is run by
+`test_storms.py`, and must not know what is made of what it says.
+
+Usage: storm.py CONFIG, then on standard input one word a line: `fork` starts a child that storms
+until it is killed; `all N` logs in N times at once and revokes half of it, then says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+from proxy.accounts.core import Accounts
+from proxy.accounts.session import ClientInfo, Lifetimes
+from proxy.settings import load_settings
+from proxy.storage.core import build_accounts
+
+PASSWORD = "correct horse"
+CLIENT = ClientInfo("192.0.2.1", "a browser")
+LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
+
+
+def say(*words: str) -> None:
+    os.write(1, f"{' '.join(words)}\n".encode())
+
+
+async def login(accounts: Accounts) -> str:
+    opened = await accounts.logins.login(
+        "alice", PASSWORD, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False,
+        now=time.time(),
+    )  # fmt: skip
+    say("in", opened.token)
+    return opened.token
+
+
+async def revoke(accounts: Accounts, token: str) -> None:
+    found = await accounts.sessions.by_token(token, time.time())
+    assert found.session is not None, "an acknowledged login is live"
+    say("ending", token)
+    await accounts.sessions.end(found.session, time.time())
+    say("out", token)
+
+
+async def one(accounts: Accounts, number: int) -> None:
+    token = await login(accounts)
+    if number % 2:
+        await revoke(accounts, token)
+
+
+async def storm(config: Path, count: int) -> None:
+    async with build_accounts(load_settings(config, {})) as accounts:
+        await asyncio.gather(*(one(accounts, number) for number in range(count)))
+    say("done")
+
+
+async def endless(config: Path) -> None:
+    async with build_accounts(load_settings(config, {})) as accounts:
+
+        async def again() -> None:
+            while True:
+                for token in [await login(accounts) for _ in range(2)][1:]:
+                    await revoke(accounts, token)
+
+        await asyncio.gather(*(again() for _ in range(4)))
+
+
+def main() -> None:
+    config = Path(sys.argv[1])
+    say("ready")
+    for line in sys.stdin:
+        word, _, count = line.strip().partition(" ")
+        if word == "all":
+            asyncio.run(storm(config, int(count)))
+        elif child := os.fork():  # a fork begins in a millisecond, an interpreter in half a second
+            say("child", str(child))
+            os.waitpid(child, 0)
+            say("dead")
+        else:
+            asyncio.run(endless(config))
+
+
+if __name__ == "__main__":
+    main()
