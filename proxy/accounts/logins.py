@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from proxy.accounts.audit import REFUSED, Event, Kind, Trail, event
 from proxy.accounts.factors import PASSWORD
-from proxy.accounts.passwords import Passwords, check_strength, is_too_long
+from proxy.accounts.passwords import Password, Passwords, check_strength, is_too_long
 from proxy.accounts.refusals import (
     InvalidCredentials,
     LockedOut,
@@ -62,7 +62,7 @@ class Logins:
     async def login(
         self,
         name: str,
-        password: str,
+        password: Password,
         *,
         client: ClientInfo,
         kind: str,
@@ -119,7 +119,7 @@ class Logins:
         self,
         name: str,
         credential: Credential | None,
-        password: str,
+        password: Password,
         client: ClientInfo,
         now: float,
     ) -> User:
@@ -149,7 +149,7 @@ class Logins:
             await self._passwords.waste()
             raise
 
-    async def _verified(self, credential: Credential | None, password: str) -> User:
+    async def _verified(self, credential: Credential | None, password: Password) -> User:
         """The user whose password this is. Raises InvalidCredentials.
 
         Every failure costs HASHES_PER_FAILURE hashes, whichever it is; absurdly long passwords

@@ -53,13 +53,29 @@ class Verdict:
     spent: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PasswordDigest:
+    """A password of which only the lower-case SHA-256 hex came: good for hashes of ours only."""
+
+    hex: str = field(repr=False)
+
+
+Password = str | PasswordDigest
+
+
 def sha256_hex(password: str) -> str:
     """The digest form of a password: its bytes as typed, not normalised."""
     # A lone surrogate can come out of JSON; it is a wrong password, not an error.
     return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def is_too_long(password: str) -> bool:
+def digest_of(password: Password) -> str:
+    return password.hex if isinstance(password, PasswordDigest) else sha256_hex(password)
+
+
+def is_too_long(password: Password) -> bool:
+    if isinstance(password, PasswordDigest):
+        password = password.hex
     return len(password) > PASSWORD_BYTES or (
         len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES
     )
@@ -96,7 +112,7 @@ class Passwords:
         return await self._run(lambda: self._make(password))
 
     async def verify(
-        self, stored: str, scheme: str, password: str, *, renew: bool = True
+        self, stored: str, scheme: str, password: Password, *, renew: bool = True
     ) -> Verdict:
         """Whether the password is the stored one; without `renew` no other hash is made of it.
 
@@ -140,15 +156,14 @@ class Passwords:
     def _give_back(self, _: Future[Result]) -> None:
         self._places.release()
 
-    def _make(self, password: str) -> str:
-        return self._hasher.hash(sha256_hex(password))
+    def _make(self, password: Password) -> str:
+        return self._hasher.hash(digest_of(password))
 
-    def _verify(self, stored: str, scheme: str, password: str, renew: bool) -> Verdict:
-        tries = {OURS: [sha256_hex(password)], FILE: [sha256_hex(password), password]}
-        if scheme not in tries:
+    def _verify(self, stored: str, scheme: str, password: Password, renew: bool) -> Verdict:
+        if not self.takes_digests(scheme):
             return self._verify_imported(stored, scheme, password, renew)
         hashes = 0
-        for form in tries[scheme]:
+        for form in _forms(scheme, password):
             hashes += 1
             if self._matches(stored, form):
                 rehash = self._renewed(stored, scheme, password) if renew else None
@@ -156,8 +171,13 @@ class Passwords:
         self._fail(HASHES_PER_FAILURE - hashes)
         return Verdict(False)
 
-    def _verify_imported(self, stored: str, scheme: str, password: str, renew: bool) -> Verdict:
+    def _verify_imported(
+        self, stored: str, scheme: str, password: Password, renew: bool
+    ) -> Verdict:
         self.expect([(scheme, stored)])
+        if isinstance(password, PasswordDigest):  # nothing of its kind was hashed
+            self._fail(HASHES_PER_FAILURE)
+            return Verdict(False)
         if not imported.matches(stored, scheme, password):
             self._fail(HASHES_PER_FAILURE, scheme)
             return Verdict(False, spent=scheme)
@@ -173,7 +193,7 @@ class Passwords:
             self._waste(1)  # it could not be read, so nothing was hashed
             return False
 
-    def _renewed(self, stored: str, scheme: str, password: str) -> str | None:
+    def _renewed(self, stored: str, scheme: str, password: Password) -> str | None:
         """A hash to replace the stored one; files are not ours to write."""
         if scheme == FILE or not self._hasher.check_needs_rehash(stored):
             return None
@@ -188,3 +208,10 @@ class Passwords:
     def _waste(self, hashes: int) -> None:
         for _ in range(hashes):
             self._hasher.hash(self._decoy)
+
+
+def _forms(scheme: str, password: Password) -> Iterable[str]:
+    """What a hash of this scheme may be over."""
+    yield digest_of(password)
+    if scheme == FILE and isinstance(password, str):
+        yield password

@@ -10,6 +10,7 @@ from datetime import timedelta
 from starlette.requests import Request
 
 from proxy.accounts.core import Accounts
+from proxy.accounts.passwords import Password
 from proxy.accounts.sessions import FULL, ClientInfo, Lifetimes, Opened, Session
 from proxy.gate.cookies import Cookies, Header
 from proxy.gate.identify import Identify
@@ -68,7 +69,7 @@ class Entrance:
         self,
         request: Request,
         name: str,
-        password: str,
+        password: Password,
         *,
         kind: str,
         lifetimes: Lifetimes,

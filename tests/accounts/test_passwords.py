@@ -7,6 +7,7 @@ import hashlib
 import threading
 
 import argon2
+import bcrypt
 import pytest
 
 from proxy.accounts import passwords as passwords_module
@@ -15,6 +16,7 @@ from proxy.accounts.passwords import (
     HASHES_PER_FAILURE,
     OURS,
     PASSWORD_BYTES,
+    PasswordDigest,
     Passwords,
     sha256_hex,
 )
@@ -160,3 +162,53 @@ async def test_requests_that_go_away_give_their_places_back() -> None:
 
 def test_nothing_of_a_hash_is_shown() -> None:
     assert "secret" not in repr(passwords_module.Verdict(True, "secret"))
+
+
+# A password of which only the SHA-256 came
+
+
+async def test_a_digest_is_good_for_a_hash_of_ours(passwords: Passwords) -> None:
+    stored = await passwords.hash("correct horse")
+    right = PasswordDigest(sha256_hex("correct horse"))
+    assert (await passwords.verify(stored, OURS, right)).ok
+    wrong = PasswordDigest(sha256_hex("wrong"))
+    assert not (await passwords.verify(stored, OURS, wrong)).ok
+    assert right.hex not in repr(right)
+
+
+async def test_a_hash_of_other_parameters_is_renewed_from_a_digest_too(
+    passwords: Passwords,
+) -> None:
+    digest = PasswordDigest(sha256_hex("correct horse"))
+    verdict = await passwords.verify(CHEAP.hash(digest.hex), OURS, digest)
+    assert verdict.ok and verdict.rehash is not None
+    assert (await passwords.verify(verdict.rehash, OURS, "correct horse")).ok
+
+
+@pytest.mark.parametrize("over", ["digest", "password"])
+async def test_a_digest_costs_what_a_password_costs(over: str) -> None:
+    """CVE-2026-77582: the time of an answer tells nothing."""
+    counting = Counting()
+    digest = PasswordDigest(sha256_hex("correct horse"))
+    stored = argon2.PasswordHasher(2, 19 * 1024, 1).hash(
+        digest.hex if over == "digest" else "correct horse"
+    )
+    verdict = await counting.verify(stored, FILE, digest)
+    assert verdict.ok == (over == "digest")
+    if not verdict.ok:
+        assert counting.count == HASHES_PER_FAILURE
+    counting.close()
+
+
+async def test_a_digest_is_never_good_for_a_hash_that_was_made_elsewhere() -> None:
+    counting = Counting()
+    digest = PasswordDigest(sha256_hex("correct horse"))
+    stored = bcrypt.hashpw(digest.hex.encode(), bcrypt.gensalt(4)).decode()
+    assert not (await counting.verify(stored, "bcrypt", digest)).ok
+    assert counting.count == HASHES_PER_FAILURE
+    counting.close()
+
+
+async def test_a_digest_of_absurd_length_is_no_password(passwords: Passwords) -> None:
+    with pytest.raises(InvalidCredentials):
+        await passwords.verify("x", OURS, PasswordDigest("a" * (PASSWORD_BYTES + 1)))
