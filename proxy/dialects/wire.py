@@ -5,7 +5,7 @@ Knows HTTP and the core's doors; must not know how any dialect draws an answer.
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NoReturn, Protocol
 
@@ -43,14 +43,21 @@ class Fault(Exception):
 
 
 class Malformed(Fault):
-    """`fields`: the names of what is missing or of a wrong type, where that can be told."""
+    """`fields`: the names of what is missing or of a wrong type, where that can be told;
+    `sentences`: what is wrong with each, in a dialect that has words of its own for it."""
 
     code = "bad_request"
     message = "The body is not what this endpoint takes."
 
-    def __init__(self, message: str | None = None, fields: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        fields: tuple[str, ...] = (),
+        sentences: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         super().__init__(message)
         self.fields = fields
+        self.sentences = sentences
 
 
 class TooLarge(Fault):
@@ -69,10 +76,15 @@ class MethodNotAllowed(Fault):
 
 
 class Unauthenticated(Fault):
-    """The request carries no session that opens this endpoint."""
+    """The request carries no session that opens this endpoint. `reason`: missing, expired, wrong;
+    only of a token that its own dialect looked at is more known than that none counts."""
 
     code = "unauthenticated"
     message = "This needs a login."
+
+    def __init__(self, reason: str = "missing") -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class RateLimited(Fault):
