@@ -57,7 +57,9 @@ class Access:
         if session is None:
             return Found(None, known=False)
         session.user = self._directories.complete(session.user)
-        return Found(session if session.is_live(now) else None, known=True)
+        if session.is_live(now):
+            return Found(session, known=True)
+        return Found(None, known=True, banned=session.is_suspended(now))
 
     async def make_secret(self, session: Session, now: float) -> str:
         """A refresh secret for the session: the only time it is seen. An older one is void.

@@ -58,6 +58,10 @@ class Live:
         if now > session.last_used_at:
             session.last_used_at = self._used[session.number] = now
 
+    def last_used_at(self, session: Session) -> float:
+        """When a session that storage listed was last used, with what is not written yet."""
+        return max(session.last_used_at, self._used.get(session.number, 0.0))
+
     async def find(self, credential: bytes, token: str, now: float) -> Found:
         """What storage says of a token. Raises StorageUnavailable: then nobody was found."""
         return await self.find_by(credential, lambda: self._sessions.by_token(token, now), now)
@@ -88,7 +92,7 @@ class Live:
         """The session as memory has it already through another credential, else as just read."""
         for credential in self._of_session.get(session.number, ()):
             return self._cached[credential]
-        session.last_used_at = max(session.last_used_at, self._used.get(session.number, 0.0))
+        session.last_used_at = self.last_used_at(session)
         return session
 
     def _keep(self, credential: bytes, session: Session) -> None:

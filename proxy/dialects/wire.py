@@ -209,7 +209,7 @@ class Wire:
                 answer = self._limited(answer, tongue, limiter)
             return self.cors.around(answer, self.settings)
 
-        caught = {method: self._caught(handler, tongue) for method, handler in handlers.items()}
+        caught = {method: self.caught(handler, tongue) for method, handler in handlers.items()}
         refuses = _refuses_methods(tongue)
         return ours.endpoint(path, not_allowed=refuses, around=around, **caught)
 
@@ -232,7 +232,9 @@ class Wire:
 
         return counted
 
-    def _caught(self, handler: Handler, tongue: Tongue) -> Handler:
+    def caught(self, handler: Handler, tongue: Tongue) -> Handler:
+        """The handler; whatever it raises is said in this tongue."""
+
         async def answered(request: Request) -> Response:
             try:
                 return await handler(request)

@@ -9,11 +9,12 @@ from urllib.parse import unquote_plus, unquote_to_bytes
 from proxy.accounts.access import Access
 from proxy.accounts.access_tokens import AccessToken
 from proxy.accounts.live import Live
-from proxy.accounts.sessions import FULL, Session
+from proxy.accounts.sessions import FULL, Found
 
 PARAMETER = "token"
 # The parameter's name in every spelling that decodes to it.
 _NAMED = re.compile(rb"(?:t|%74)(?:o|%6[Ff])(?:k|%6[Bb])(?:e|%65)(?:n|%6[Ee])=")
+_OVER = Found(None, known=True)
 _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 
 
@@ -57,19 +58,21 @@ class AccessCarrier:
         found = _BEARER.fullmatch(line)
         return None if found is None else self._access.tokens.read(found[1])
 
-    async def session(self, token: AccessToken, now: float) -> Session | None:
-        """The full and live session it stands for; None when that has ended, or the token has.
+    async def find(self, token: AccessToken, now: float) -> Found:
+        """The full and live session it stands for; none when that has ended, or the token has.
 
         Raises StorageUnavailable."""
         if not token.is_due(now):
-            return None
+            return _OVER
         credential = b"access " + token.session.encode()
         session = self._live.peek(credential, now)
         if session is None:
             found = await self._live.find_by(
                 credential, lambda: self._access.by_id(token.session, now), now
             )
+            if found.session is None:
+                return found
             session = found.session
-        if session is None or session.level != FULL or session.user.number != token.user:
-            return None
-        return session
+        if session.level != FULL or session.user.number != token.user:
+            return _OVER
+        return Found(session, known=True)
