@@ -13,40 +13,31 @@ from contextlib import asynccontextmanager
 
 from proxy.accounts.refusals import Overloaded
 
-WAITING = 512  # in all: about ten seconds of hashing; beyond it Overloaded
+# Behind one key: about three seconds of hashing, beyond it Overloaded. Not in all, or one address
+# could fill the places of everybody.
+WAITING = 128
 
 
 class Turns:
     """Semaphores by key, which are there only while somebody holds or awaits one."""
 
-    __slots__ = ("_semaphores", "_users", "_waiting")
+    __slots__ = ("_semaphores", "_users")
 
     def __init__(self) -> None:
         self._semaphores: dict[str, asyncio.Semaphore] = {}
-        self._users: Counter[str] = Counter()
-        self._waiting = 0
+        self._users: Counter[str] = Counter()  # who holds or awaits one
 
     @asynccontextmanager
     async def turn(self, key: str, at_once: int) -> AsyncIterator[None]:
-        """Raises Overloaded when too many wait."""
-        if self._waiting >= WAITING:
+        """Raises Overloaded when too many wait for this key."""
+        if self._users[key] >= at_once + WAITING:
             raise Overloaded
         semaphore = self._semaphores.setdefault(key, asyncio.Semaphore(at_once))
         self._users[key] += 1
         try:
-            await self._wait(semaphore)
-            try:
+            async with semaphore:
                 yield
-            finally:
-                semaphore.release()
         finally:
             self._users[key] -= 1
             if not self._users[key]:
                 del self._users[key], self._semaphores[key]
-
-    async def _wait(self, semaphore: asyncio.Semaphore) -> None:
-        self._waiting += 1
-        try:
-            await semaphore.acquire()
-        finally:
-            self._waiting -= 1
