@@ -139,6 +139,7 @@ class Answer:
     head: bytes
     body: bytes
     whole: bool = True
+    trailers: list[Header] = field(default_factory=list)
 
     @property
     def status(self) -> int:
@@ -194,10 +195,11 @@ class Client(Wire):
     def _read_chunks(self, answer: Answer) -> None:
         while (line := self.until(b"\r\n")).endswith(b"\r\n"):
             size = int(line, 16)
-            chunk = self.read(size + 2)
-            answer.body += chunk[:size]
             if size == 0:
+                while (trailer := self.until(b"\r\n")) not in (b"\r\n", b""):
+                    answer.trailers += lines_of(b"\r\n" + trailer)
                 return
+            answer.body += self.read(size + 2)[:size]
         answer.whole = False
 
 

@@ -82,6 +82,12 @@ class Unfit(Exception):
         self.status = status
 
 
+class LastHop(Exception):
+    """A request that asked to end here (RFC 9110 7.6.2)."""
+
+
+ASTERISK = b"*"  # RFC 9112 3.2.4: no path; what it says goes for "/"
+
 # RFC 3986 3.2.2: a registered name or an IP literal, and a port.
 _AUTHORITY = re.compile(
     rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::(\d{1,5}))?"
@@ -129,9 +135,11 @@ class Accept:
             raise Unfit(400, "a request has exactly one Host header")
         address, text, trusted = self._hop(arrival.peer)
         authority = self._asked_authority(headers, trusted)
-        target = _origin_form(arrival.target, headers.hosts[0])
+        target = _origin_form(arrival.target, headers.hosts[0], arrival.method)
         if not _METHOD.fullmatch(arrival.method):
             raise Unfit(400, "the method is not a token")
+        if headers.max_forwards is not None:
+            _count_hop(headers, arrival.method)
         read = self._read if len(target) <= REMEMBERED_BYTES else _read_target
         path, others = read(target)
         host, asked = self._authority(authority)
@@ -187,6 +195,8 @@ class Accept:
 
 def _read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:
     """The path, and every other way to read it."""
+    if target == ASTERISK:
+        return b"/", frozenset()
     path = target.partition(b"?")[0]
     try:
         check_target(target)
@@ -202,9 +212,12 @@ def _split_authority(value: bytes) -> tuple[str, str]:
     return match[1].decode().lower().rstrip("."), value.decode().lower()
 
 
-def _origin_form(target: bytes, host: bytes) -> bytes:
-    """The target as a path; an absolute one must name the Host's authority (RFC 9112 3.2.2)."""
+def _origin_form(target: bytes, host: bytes, method: bytes) -> bytes:
+    """The target as a path, or `*` where the whole server is asked; an absolute one must name the
+    Host's authority (RFC 9112 3.2)."""
     if target.startswith(b"/"):
+        return target
+    if method == b"OPTIONS" and target == ASTERISK:
         return target
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
@@ -212,7 +225,20 @@ def _origin_form(target: bytes, host: bytes) -> bytes:
     if match[1].lower() != host.lower():
         raise Unfit(400, "the request target names another host than the Host header")
     rest = match[2]
+    if method == b"OPTIONS" and not rest:
+        return ASTERISK
     return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _count_hop(headers: Scan, method: bytes) -> None:
+    """One hop less, for methods that look for one (RFC 9110 7.6.2). Raises LastHop at the end."""
+    assert headers.max_forwards is not None
+    left = int(headers.max_forwards)
+    if method in (b"OPTIONS", b"TRACE"):
+        if left == 0:
+            raise LastHop
+        left -= 1
+    headers.passing.append((b"max-forwards", b"%d" % left))
 
 
 def _scheme(scheme: str, headers: Scan) -> str:

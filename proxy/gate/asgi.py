@@ -10,12 +10,20 @@ import structlog
 from starlette.responses import Response
 
 from proxy.accounts.chance import request_id
-from proxy.gate.accept import Accept, Accepted, Arrival, Client, Unfit
+from proxy.gate.accept import Accept, Accepted, Arrival, Client, LastHop, Unfit
 from proxy.gate.cookies import Header
-from proxy.gate.decision import Forward, Refuse, bad_request, broken, misdirected
+from proxy.gate.decision import (
+    Forward,
+    Refuse,
+    bad_request,
+    broken,
+    last_hop,
+    misdirected,
+    unknown_expectation,
+)
 from proxy.gate.forward import EXTENSION, AnswerCut, Forwarder, Receive, Scope, Send
 from proxy.gate.gate import Gate
-from proxy.gate.headers import BadHeaders
+from proxy.gate.headers import BadHeaders, UnknownExpectation
 from proxy.gate.ours import navigates
 from proxy.upstream.failures import UpstreamFailure
 
@@ -71,8 +79,8 @@ class Carrier:
             return
         try:
             request = self._accept(arrival)
-        except (Unfit, BadHeaders) as fault:
-            await self._refuse(_unfit(fault), arrival, None, scope, receive, send)
+        except (Unfit, BadHeaders, LastHop) as fault:
+            await self._refuse(_unfit(fault, arrival), arrival, None, scope, receive, send)
             return
         if self._is_ours(request.path):
             await self._ours(_scope_of_ours(scope, request), receive, send)
@@ -158,7 +166,11 @@ def arrival_of(scope: Scope) -> Arrival:
     )
 
 
-def _unfit(fault: Exception) -> Refuse:
+def _unfit(fault: Exception, arrival: Arrival) -> Refuse:
+    if isinstance(fault, LastHop):
+        return last_hop(arrival.method)
+    if isinstance(fault, UnknownExpectation):
+        return unknown_expectation()
     if isinstance(fault, Unfit) and fault.status == 421:
         return misdirected()
     return bad_request(str(fault))

@@ -42,6 +42,19 @@ def misdirected() -> Refuse:
     return Refuse(421, "misdirected_request", "No application is served here under this host name.")
 
 
+def unknown_expectation() -> Refuse:
+    return Refuse(417, "expectation_failed", "Nobody here meets the expectation of this request.")
+
+
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+def last_hop(method: bytes) -> Refuse:
+    """What a request gets that wanted to come no further than here."""
+    status = 200 if method == b"OPTIONS" else 405
+    return Refuse(status, "last_hop", "This request ends here.", headers=((b"allow", METHODS),))
+
+
 def not_found() -> Refuse:
     return Refuse(404, "not_found", "No application is served under this address.")
 

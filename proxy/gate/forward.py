@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy.gate.accept import Accepted
 from proxy.gate.cookies import Cookies
-from proxy.gate.headers import Header, answer_headers
+from proxy.gate.headers import Header, answer_headers, interim_headers, trailer_lines
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import ConnectionLost, UpstreamFailure
 from proxy.upstream.pool import Pool
@@ -33,6 +33,12 @@ HIGH_WATER_BYTES = 256 * 1024
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND"))
 
 
+# How long a client that asked whether to go on waits for the upstream to say so (RFC 9110 10.1.1:
+# many never do).
+CONTINUE_S = 1.0
+CONTINUE = 100
+
+
 class ClientGone(Exception):
     """The client went away before the answer was whole."""
 
@@ -42,34 +48,49 @@ class AnswerCut(Exception):
 
 
 class Answer:
-    """A `Sink` that keeps what came until the carrier's coroutine takes it."""
+    """A `Sink` that keeps what came until the carrier's coroutine takes it.
+
+    `exchange` is what our own server knows of the request, None under another one.
+    """
 
     __slots__ = (
         "_chunks",
         "_drained",
+        "_may_continue",
         "_size",
         "_waiter",
         "connection",
         "ended",
+        "exchange",
         "failure",
         "gone",
         "headers",
         "status",
+        "trailers",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, exchange: Any) -> None:
         self.connection = connection
+        self.exchange = exchange
         self.status = 0
         self.headers: list[Header] = []
         self.ended = False
         self.gone = False
         self.failure: UpstreamFailure | None = None
+        self.trailers: list[Header] = []
+        self._may_continue: asyncio.Future[None] | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
 
     # What the connection calls
+
+    def on_interim(self, status: int, headers: list[Header]) -> None:
+        if status == CONTINUE:
+            self._go_on()
+        elif self.exchange is not None:
+            self.exchange.interim(status, interim_headers(headers))
 
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
         self.status = status
@@ -83,7 +104,8 @@ class Answer:
             self.connection.pause_reading()
         self._wake()
 
-    def on_end(self) -> None:
+    def on_end(self, trailers: list[Header]) -> None:
+        self.trailers = trailers
         self.ended = True
         self._wake()
 
@@ -106,6 +128,12 @@ class Answer:
             self._waiter.set_result(None)
         if self._drained is not None and self.is_over:
             self.on_writable()
+        if self._may_continue is not None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._may_continue is not None and not self._may_continue.done():
+            self._may_continue.set_result(None)
 
     @property
     def is_over(self) -> bool:
@@ -121,6 +149,18 @@ class Answer:
         while not (self.connection.writable or self.is_over):
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
+
+    async def wants_body(self) -> bool:
+        """Wait until the upstream says that it wants the body, or says nothing for a while; False
+        when it answered without it. Only the coroutine that sends the body may."""
+        loop = asyncio.get_running_loop()
+        self._may_continue = loop.create_future()
+        timer = loop.call_later(CONTINUE_S, self._go_on)
+        try:
+            await self._may_continue
+        finally:
+            timer.cancel()
+        return not (self.status or self.is_over)
 
     async def head(self) -> None:
         """Wait for the answer's head. Raises UpstreamFailure or ClientGone."""
@@ -163,10 +203,11 @@ class Forwarder:
         """Answer the client. Raises UpstreamFailure before anything was sent, AnswerCut after."""
         has_body = request.scan.has_body
         retriable = request.method in IDEMPOTENT and not has_body
+        exchange = scope.get("extensions", {}).get(EXTENSION)
         while True:
             kept = self._pool.take()
             connection = kept or await self._pool.connect()
-            answer = Answer(connection)
+            answer = Answer(connection, exchange)
             connection.begin(
                 answer,
                 head,
@@ -176,17 +217,15 @@ class Forwarder:
                 idle_timeout_s=self._idle_timeout_s,
             )
             # Our own server tells when the client goes away; elsewhere a task has to wait for it.
-            exchange = None if has_body else scope.get("extensions", {}).get(EXTENSION)
             task = None
-            if exchange is None:
+            if has_body or exchange is None:
                 task = asyncio.ensure_future(_pump(request, answer, receive))
             else:
                 exchange.when_gone(answer.on_client_gone)
             try:
                 await answer.head()
                 headers = answer_headers(answer.headers, self._sets_ours, _now_header)
-                if not (answer.ended and exchange and exchange.whole(answer, headers)):
-                    await self._relay(answer, headers, send)
+                await self._relay(answer, headers, send)
                 return
             except ConnectionLost:
                 # A kept connection that closes unanswered lost a race, and says nothing of the
@@ -208,6 +247,8 @@ class Forwarder:
             await send({"type": "http.response.body", "body": answer.take(), "more_body": True})
             answer.connection.resume_reading()
             await answer.progress()
+        if answer.trailers and answer.exchange is not None:
+            answer.exchange.end_with(trailer_lines(answer.trailers))
         await send({"type": "http.response.body", "body": answer.take(), "more_body": False})
 
 
@@ -226,6 +267,11 @@ async def _pump(request: Accepted, answer: Answer, receive: Receive) -> None:
     connection, chunked = answer.connection, request.scan.chunked
     left = int(request.scan.content_length or 0)
     ended = not request.scan.has_body
+    exchange = answer.exchange
+    if request.scan.expects and not ended and exchange is not None:
+        if not await answer.wants_body():
+            exchange.when_gone(answer.on_client_gone)
+            return
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -243,7 +289,8 @@ async def _pump(request: Accepted, answer: Answer, receive: Receive) -> None:
             connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
         if ended:
             if chunked:
-                connection.write(b"0\r\n\r\n")
+                trailers = () if exchange is None else exchange.trailers
+                connection.write(b"0\r\n%b\r\n" % trailer_lines(trailers))
             connection.end_request()
         elif not connection.writable:
             await answer.writable()

@@ -53,6 +53,8 @@ class Fate(Enum):
     CONTENT_LENGTH = auto()
     TRANSFER_ENCODING = auto()
     EXPECT = auto()
+    TE = auto()
+    MAX_FORWARDS = auto()
     FORWARDED_FOR = auto()
     FORWARDED_PROTO = auto()
     FORWARDED_HOST = auto()
@@ -71,6 +73,8 @@ _READ = {
     b"content-length": Fate.CONTENT_LENGTH,
     b"transfer-encoding": Fate.TRANSFER_ENCODING,
     b"expect": Fate.EXPECT,
+    b"te": Fate.TE,
+    b"max-forwards": Fate.MAX_FORWARDS,
     b"x-forwarded-for": Fate.FORWARDED_FOR,
     b"x-forwarded-proto": Fate.FORWARDED_PROTO,
     b"x-forwarded-host": Fate.FORWARDED_HOST,
@@ -134,6 +138,10 @@ class BadHeaders(Exception):
     """The headers cannot be read in one way only: 400."""
 
 
+class UnknownExpectation(BadHeaders):
+    """An Expect other than 100-continue: 417."""
+
+
 @dataclass(slots=True)
 class Scan:
     """One request's headers, sorted. Lists keep lines and order; `passing` is what may go on."""
@@ -152,6 +160,9 @@ class Scan:
     request_id: bytes | None = None
     content_length: bytes | None = None
     chunked: bool = False
+    expects: bool = False  # to be told whether to go on with the body
+    trailers: bool = False  # in the answer will be read (TE)
+    max_forwards: bytes | None = None
 
     @property
     def has_body(self) -> bool:
@@ -212,8 +223,19 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
             found.request_id = value
         case Fate.OVERRIDE:
             found.overrides.append(line)
-        case _:  # Expect is answered by our server, hop by hop (RFC 9110 10.1.1)
-            pass
+        case Fate.EXPECT:
+            if value.lower() != b"100-continue":  # the only one there is (RFC 9110 10.1.1)
+                raise UnknownExpectation("an expectation that nobody here can meet")
+            found.expects = True
+        case Fate.TE:
+            codings = [coding.partition(b";")[0].strip().lower() for coding in value.split(b",")]
+            found.trailers = found.trailers or b"trailers" in codings
+        case Fate.MAX_FORWARDS:
+            if not value.isdigit() or len(value) > 9 or found.max_forwards is not None:
+                raise BadHeaders("a malformed Max-Forwards")
+            found.max_forwards = value
+        case _:
+            raise AssertionError(fate)
 
 
 # What Connection says on nearly every request; none of it names a header that passes.
@@ -229,6 +251,27 @@ def _drop_named(found: Scan, named: list[bytes]) -> None:
         if b"authorization" in unusual:
             found.authorizations.clear()
         found.pairs = tuple(line for line in found.pairs if line[0] not in unusual)
+
+
+# Framing, routing, credentials and what describes content: not for the end of a message, whoever
+# reads it there (RFC 9110 6.5.1).
+_NO_TRAILER = re.compile(
+    rb"content-.*|.*cookie.*|.*auth.*|host|date|expires|age|vary|location|retry-after|warning"
+    rb"|cache-control|range|if-.*|pragma|expect|max-forwards|trailer"
+)
+
+
+def trailers_of(headers: Iterable[Header]) -> list[Header]:
+    """What of a message's trailers goes on, lines and order kept; either way."""
+    return [
+        line
+        for line in headers
+        if fate_of(line[0]) is Fate.PASS and not _NO_TRAILER.fullmatch(line[0].lower())
+    ]
+
+
+def trailer_lines(headers: Iterable[Header]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % line for line in trailers_of(headers))
 
 
 class AnswerFate(Enum):
@@ -252,7 +295,7 @@ _ANSWER_FATES: dict[bytes, AnswerFate] = {}
 def _remember_answer_fate(name: bytes) -> AnswerFate:
     lowered = name.lower()
     fate = _ANSWER_READ.get(lowered, AnswerFate.PASS)
-    if fate is AnswerFate.PASS and lowered in HOP_BY_HOP:
+    if fate is AnswerFate.PASS and lowered in HOP_BY_HOP and lowered != b"trailer":
         fate = AnswerFate.DROP
     if len(_ANSWER_FATES) >= _FATES_LIMIT:
         _ANSWER_FATES.clear()
@@ -260,8 +303,15 @@ def _remember_answer_fate(name: bytes) -> AnswerFate:
     return fate
 
 
+def interim_headers(headers: list[Header]) -> list[Header]:
+    """What of a 1xx answer's headers a client gets, such as the Link of early hints."""
+    return answer_headers(headers, lambda cookie: True, None)
+
+
 def answer_headers(
-    headers: list[Header], sets_ours: Callable[[bytes], bool], date: Callable[[], bytes]
+    headers: list[Header],
+    sets_ours: Callable[[bytes], bool],
+    date: Callable[[], bytes] | None,
 ) -> list[Header]:
     """An upstream's answer headers as a client gets them, lines and order kept.
 
@@ -283,7 +333,7 @@ def answer_headers(
                 kept.append(line)
         elif fate is AnswerFate.CONNECTION:
             named += [token.strip().lower() for token in line[1].split(b",")]
-    if not dated:
+    if not dated and date is not None:
         kept.append((b"date", date()))
     unusual = set(named) - _USUAL_OPTIONS if named else None
     return [line for line in kept if line[0].lower() not in unusual] if unusual else kept

@@ -36,6 +36,10 @@ def upstream_head(
         lines.append(b"content-length: %b\r\n" % headers.content_length)
     elif headers.chunked:
         lines.append(b"transfer-encoding: chunked\r\n")
+    if headers.expects and headers.has_body:
+        lines.append(b"expect: 100-continue\r\n")
+    if headers.trailers:
+        lines.append(b"te: trailers\r\n")
     return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b\r\n" % (
         request.method,
         request.target,

@@ -7,10 +7,12 @@ say (the target as received, word of a client that went away, a cut) is here.
 
 import asyncio
 import http
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+Header = tuple[bytes, bytes]
 
 # The key of a scope's extensions under which an Exchange stands.
 EXTENSION = "doorward.exchange"
@@ -61,13 +63,47 @@ class Flag:
 
 
 class Exchange(RequestResponseCycle):
-    """One request and its answer."""
+    """One request and its answer.
 
-    target: bytes = b""
-    _gone: Callable[[], None] | None = None
-    _head: bytes | None = None  # made, and waiting for the first piece of the body
-    _left: int = -1  # of a body of known length
-    _has_body: bool = True
+    `start`, `write` and `end` are how an answer is given; `send` says the same in ASGI's words.
+    """
+
+    def __init__(
+        self,
+        protocol: Any,
+        target: bytes,
+        *,
+        bodiless: bool,
+        http_1_0: bool,
+        keep_alive: bool,
+        expects: bool,
+        message_event: Any,
+    ) -> None:
+        """`bodiless`: the answer has no body whatever it says (HEAD)."""
+        self.transport = protocol.transport
+        self.flow = protocol.flow
+        self.logger = protocol.logger
+        self.access_log = False
+        self.default_headers = ()  # type: ignore[assignment]
+        self.on_response = protocol.on_response_complete
+        self.message_event = message_event
+        self.target = target
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = expects
+        self.trailers: list[Header] = []  # of the request, once its body is whole
+        self.body = bytearray()
+        self.more_body = True
+        self.disconnected = self.response_started = self.response_complete = False
+        self.chunked_encoding = False
+        self._bodiless = bodiless
+        self._http_1_0 = http_1_0
+        self._gone: Callable[[], None] | None = None
+        self._drained: Callable[[], None] | None = None
+        self._head = b""  # made, and waiting for the first piece of the body
+        self._left = -1  # of a body of known length
+        self._trailer_lines = b""
+
+    # The connection's news
 
     def when_gone(self, callback: Callable[[], None]) -> None:
         """Call `callback` once if the client goes away before the answer is complete."""
@@ -84,10 +120,116 @@ class Exchange(RequestResponseCycle):
         if callback is not None and not self.response_complete:
             callback()
 
+    @property
+    def is_slow(self) -> bool:
+        """True while the client has not taken what was written."""
+        return bool(self.flow.write_paused)
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever a slow client has caught up."""
+        self._drained = callback
+
+    def client_caught_up(self) -> None:
+        if self._drained is not None and not self.response_complete:
+            self._drained()
+
+    # The answer
+
+    def interim(self, status: int, headers: list[Header]) -> None:
+        """Pass on an answer before the answer (RFC 9110 15.2): 1xx, less 100 and 101."""
+        if self.disconnected or self.response_started or self._http_1_0:
+            return
+        lines = [_status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
+        self.transport.write(_checked(lines))
+
+    def start(self, status: int, headers: Iterable[Header]) -> None:
+        """The head; it leaves with the first piece of the body."""
+        if self.response_started:
+            raise InvalidAnswer("a second head")
+        if self.waiting_for_100_continue:
+            # The body may never come (RFC 9110 10.1.1): what does must not be taken for it.
+            self.keep_alive = self.waiting_for_100_continue = False
+        self._head = self._make_head(status, headers)
+        self.response_started = True
+
+    def write(self, data: bytes) -> None:
+        """A piece of the body, and the head if it waits. Nothing is done once the client left."""
+        if not self.disconnected:
+            head, self._head = self._head, b""
+            self._put(head + self._framed(data))
+
+    def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
+        """The last piece; the answer is complete. `trailers` are lines, sent after chunks only."""
+        if self.disconnected:
+            return
+        head, self._head = self._head, b""
+        self._put(head + self._framed(data) + self._closing(trailers))
+        self.response_complete = True
+        self.message_event.set()
+        self.on_response()
+
     def cut(self) -> None:
         """Close the connection in mid-answer, so that the client sees that it is not whole."""
         self.disconnected = True
         self.transport.close()
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            self.transport.write(data)
+
+    def _make_head(self, status: int, headers: Iterable[Header]) -> bytes:
+        lines = [_STATUS_LINES.get(status) or _status_line(status)]
+        for name, value in headers:
+            # Only names of these lengths matter here; others need not be lowered to see that.
+            if len(name) in _FRAMING_LENGTHS and self._frames(name.lower(), value, status):
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        self._bodiless = self._bodiless or status in (204, 304)
+        self.chunked_encoding = not self._bodiless and self._left < 0
+        if self.chunked_encoding:
+            self._frame(lines)
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        return _checked(lines)
+
+    def _frames(self, name: bytes, value: bytes, status: int) -> bool:
+        """True for a header that is decided here rather than passed on."""
+        if name == b"content-length":
+            self._left = int(value)
+            return status == 204  # RFC 9110 8.6
+        if name == b"connection":
+            self.keep_alive = self.keep_alive and b"close" not in value.lower()
+        return name in (b"connection", b"transfer-encoding")
+
+    def _frame(self, lines: list[bytes]) -> None:
+        """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""
+        if self._http_1_0:
+            self.chunked_encoding = self.keep_alive = False
+        else:
+            lines.append(b"transfer-encoding: chunked\r\n")
+
+    def _framed(self, data: bytes) -> bytes:
+        if self._bodiless or not data:
+            return b""
+        if self.chunked_encoding:
+            return b"%x\r\n%b\r\n" % (len(data), data)
+        if self._left >= 0:
+            self._left -= len(data)
+            if self._left < 0:
+                raise InvalidAnswer("a longer body than the head said")
+        return data
+
+    def _closing(self, trailers: bytes) -> bytes:
+        if self._bodiless:
+            return b""
+        if self.chunked_encoding:
+            return b"0\r\n%b\r\n" % trailers
+        if self._left > 0:
+            raise InvalidAnswer("a shorter body than the head said")
+        return b""
+
+    # The same in ASGI's words
 
     async def send(self, message: Any) -> None:
         """Take the application's next message; waits while the client is slow."""
@@ -96,91 +238,29 @@ class Exchange(RequestResponseCycle):
         if self.disconnected:
             return
         if not self.response_started:
-            self._start(message)
+            self._expect(message, START)
+            self.start(message["status"], message.get("headers", ()))
         elif self.response_complete:
             raise InvalidAnswer("a message after the end of the answer")
         else:
-            self._continue(message)
+            self._expect(message, BODY)
+            if message.get("more_body", False):
+                self.write(message.get("body", b""))
+            else:
+                self.end(message.get("body", b""), self._trailer_lines)
 
-    def whole(self, answer: Any, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Send an answer that is complete already (`status`, `take()`), without the messages.
+    def _expect(self, message: Any, kind: str) -> None:
+        if message["type"] != kind:
+            raise InvalidAnswer(f"{message['type']} instead of {kind}")
 
-        False, and nothing done, when the client is slow or something was sent before.
-        """
-        if self.flow.write_paused or self.disconnected or self.response_started:
-            return False
-        self._start({"type": START, "status": answer.status, "headers": headers})
-        self._continue({"type": BODY, "body": answer.take()})
-        return True
+    def end_with(self, trailers: bytes) -> None:
+        """Lines to send after the last chunk."""
+        self._trailer_lines = trailers
 
-    def _start(self, message: Any) -> None:
-        if message["type"] != START:
-            raise InvalidAnswer(f"{message['type']} before the head")
-        if self.waiting_for_100_continue:
-            # The body may never come (RFC 9110 10.1.1): what does must not be taken for it.
-            self.keep_alive = False
-        self._head = self._make_head(message["status"], message.get("headers", ()))
-        self.response_started = True
-        self.waiting_for_100_continue = False
 
-    def _make_head(self, status: int, headers: Any) -> bytes:
-        lines = [_STATUS_LINES.get(status) or _status_line(status)]
-        for name, value in headers:
-            # Only names of these lengths matter here; others need not be lowered to see that.
-            if len(name) in _FRAMING_LENGTHS and self._frames(name.lower(), value):
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
-        self._has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
-        self.chunked_encoding = self._has_body and self._left < 0
-        if self.chunked_encoding:
-            self._frame(lines)
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        head = b"".join(lines)
-        if not head.count(b"\n") == head.count(b"\r") == len(lines):
-            raise InvalidAnswer("a line break in a header")  # CVE-2020-7695
-        return head
-
-    def _frames(self, name: bytes, value: bytes) -> bool:
-        """True for a header that is decided here rather than passed on."""
-        if name == b"content-length":
-            self._left = int(value)
-        elif name == b"connection":
-            self.keep_alive = self.keep_alive and b"close" not in value.lower()
-        return name in (b"connection", b"transfer-encoding")
-
-    def _frame(self, lines: list[bytes]) -> None:
-        """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""
-        if self.scope["http_version"] == "1.0":
-            self.chunked_encoding = self.keep_alive = False
-        else:
-            lines.append(b"transfer-encoding: chunked\r\n")
-
-    def _continue(self, message: Any) -> None:
-        if message["type"] != BODY:
-            raise InvalidAnswer(f"{message['type']} in mid-answer")
-        body, more = message.get("body", b""), message.get("more_body", False)
-        head, self._head = self._head or b"", None
-        data = head + self._framed(body, more) if self._has_body else head
-        if data:
-            self.transport.write(data)
-        if not more:
-            self._complete()
-
-    def _framed(self, body: bytes, more: bool) -> bytes:
-        if self.chunked_encoding:
-            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            return chunk if more else chunk + b"0\r\n\r\n"
-        if self._left >= 0:
-            self._left -= len(body)
-            if self._left < 0 or (self._left > 0 and not more):
-                raise InvalidAnswer("a body of another length than the head said")
-        return body
-
-    def _complete(self) -> None:
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+def _checked(lines: list[bytes]) -> bytes:
+    """A head. Raises InvalidAnswer for a line break that is not the end of a line."""
+    head = b"".join(lines)
+    if not head.count(b"\n") == head.count(b"\r") == len(lines):
+        raise InvalidAnswer("a line break in a header")  # CVE-2020-7695
+    return head

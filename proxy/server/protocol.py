@@ -7,14 +7,27 @@ under another server finds no such key and does without.
 """
 
 import asyncio
+import re
 from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.server.exchange import EXTENSION, Exchange, Flag
 from proxy.settings import Limits
+
+# What llhttp takes for HTTP. Others of its kind pass under a stand-in; in lower case, though, they
+# might be taken for what they are not by an application behind rules that name methods.
+METHODS = frozenset(
+    b"GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT COPY LOCK MKCOL MOVE PROPFIND PROPPATCH"
+    b" SEARCH UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY"
+    b" SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR LINK UNLINK SOURCE QUERY".split()
+)
+NEVER = frozenset((b"PRI", b"CONNECT"))
+METHOD_BYTES = 32
+LINGER_S = 1.0  # nginx's lingering_timeout is 5 s
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]{1,32}")
 
 
 class HeadTooLarge(Exception):
@@ -30,12 +43,15 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.access_log = False
         self._head_bytes = 0  # of the head that is being read
-        self._in_head = False
+        self._in_head = self._in_message = self._expects = self._has_body = False
+        self._lingering = False
+        self._held = b""  # the start of a request, as long as its method is not whole
+        self._stand_in: bytes | None = None  # a method that llhttp does not know
         self._unread = 0  # bytes since the last head or piece of body
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
-        self._under_way: RequestResponseCycle | None = None  # where others wait behind it
+        self._running: Exchange | None = None  # whose turn it is; others wait behind it
 
     # Limits on a head: in bytes as it is parsed, in time by a timer while one is unfinished
 
@@ -57,16 +73,42 @@ class Protocol(HttpToolsProtocol):
             self._head_timer = None
 
     def data_received(self, data: bytes) -> None:
+        if self._lingering:
+            return
         self._unread += len(data)
-        rest = data
+        rest = data if self._in_message else self._take_method(data)
         while rest and not self.transport.is_closing():
             rest = self._parse(rest)
-        if self._in_head and self._head_timer is None:
+        if (self._in_head or self._held) and self._head_timer is None:
             self._await_head()
         if self._unread > 2 * self.limits.header_bytes:
             # llhttp's binding keeps a line of a head or a trailer until its end has come, and
             # copies it with every piece; what is not body must not go on and on (CVE-2024-22019).
             self._refuse(431, "the request head is too large")
+
+    def _take_method(self, data: bytes) -> bytes:
+        """The start of a request; a method that llhttp does not know is told it as PUT."""
+        data = self._held + data if self._held else data
+        method, space, _ = data.partition(b" ")
+        if method in METHODS:
+            if not space:
+                return self._hold(data)
+            self._held = b""
+            return data
+        if data[:1] in (b"\r", b"\n"):  # RFC 9112 2.2: a robust server skips them
+            self._held = b""
+            return self._take_method(data.lstrip(b"\r\n"))
+        if not space and len(data) <= METHOD_BYTES and (not data or _METHOD.fullmatch(data)):
+            return self._hold(data)
+        self._held = b""
+        if space and method not in NEVER and _METHOD.fullmatch(method):
+            self._stand_in = method
+            return b"PUT" + data[len(method) :]
+        return data
+
+    def _hold(self, data: bytes) -> bytes:
+        self._held = data
+        return b""
 
     def _parse(self, data: bytes) -> bytes:
         """Feed the parser; what it left is the request after one that asked for an upgrade."""
@@ -84,12 +126,17 @@ class Protocol(HttpToolsProtocol):
     # Idle connections: one timer that looks again, instead of one that each request cancels
 
     def on_response_complete(self) -> None:
-        if self.transport.is_closing():
+        if self._running is not None and not self._running.keep_alive:
+            if self._in_message and self._running is self.cycle:
+                self.linger()
+            else:
+                self.transport.close()
+        if self._lingering or self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._under_way, app = self.pipeline.pop()
-            self._start_asgi_task(self._under_way, app)
+            waiting, _ = self.pipeline.pop()
+            self._run(cast(Exchange, waiting))
             return
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
@@ -114,35 +161,56 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, status: int, reason: str) -> None:
         """Answer bytes that are no request and close; an answer under way is only cut."""
         self._head_done()
-        if self._is_idle() and not self.transport.is_closing():
+        if not self._is_idle() or self.transport.is_closing():
+            self.transport.close()
+        elif not self._lingering:
             self.transport.write(plain_answer(status, reason))
-        self.transport.close()
+            self.linger()
+
+    def linger(self) -> None:
+        """Close, but take in for a moment what the client still sends: a close with bytes unread is
+        a reset, which can overtake the answer (RFC 9112 9.6)."""
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._lingering = True
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
-        for exchange in (self.cycle, self._under_way, *(cycle for cycle, _ in self.pipeline)):
+        for exchange in (self.cycle, self._running, *(cycle for cycle, _ in self.pipeline)):
             if isinstance(exchange, Exchange):
                 exchange.client_gone()
 
     # llhttp's callbacks
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head = True
+        self.url = b""
+        self.headers = []
+        self._expects = self._has_body = False
+        self._in_head = self._in_message = True
         self._head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
+        self.url += url
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # a trailer: no header of the request, whatever it is called (RFC 9110 6.5.1)
         self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        name = name.lower()
+        if not self._in_head:  # a trailer, never a header of the request (RFC 9110 6.5.1)
+            cast(Exchange, self.cycle).trailers.append((name, value))
+            return
+        if name == b"expect":
+            self._expects = True
+        elif name in (b"content-length", b"transfer-encoding"):
+            self._has_body = value != b"0"
+        self.headers.append((name, value))
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -153,44 +221,69 @@ class Protocol(HttpToolsProtocol):
         self._unread = 0
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._unread = 0
         self._head_done()
-        version = self.parser.get_http_version()
-        if self.parser.get_method() == b"CONNECT" or version not in ("1.0", "1.1"):
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        if self._stand_in is not None:
+            method, self._stand_in = self._stand_in, None
+        if method == b"CONNECT" or version not in ("1.0", "1.1"):
             raise ValueError("neither a tunnel nor a later version is served here")
-        raw_path, _, query = self.url.partition(b"?")
-        path = raw_path.decode("ascii")
-        scope = cast(dict[str, Any], self.scope)
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = raw_path
-        scope["query_string"] = query
-        previous = self.cycle
-        self.cycle = exchange = Exchange(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=cast(asyncio.Event, Flag()),
-            expect_100_continue=self.expect_100_continue,
+        if version == "1.0" and self._expects:  # RFC 9110 10.1.1
+            self._expects = False
+            self.headers = [line for line in self.headers if line[0] != b"expect"]
+        previous = cast(Exchange | None, self.cycle)
+        exchange = Exchange(
+            self,
+            self.url,
+            bodiless=method == b"HEAD",
+            http_1_0=version == "1.0",
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
+            expects=self._expects,
+            message_event=Flag(),
         )
-        exchange.target = self.url
-        scope["extensions"] = {EXTENSION: exchange}
+        self.cycle = exchange
+        exchange.scope = self._scope(method, version, exchange)
         if previous is None or previous.response_complete:
-            self._start_asgi_task(exchange, self.app)
+            self._run(exchange)
         else:
-            if not self.pipeline:
-                self._under_way = previous
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
+
+    def _run(self, exchange: Exchange) -> None:
+        self._running = exchange
+        self._start_asgi_task(exchange, self.app)
+
+    def _scope(self, method: bytes, version: str, exchange: Exchange) -> Any:
+        raw_path, _, query = self.url.partition(b"?")
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method.decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": {},
+            "extensions": {EXTENSION: exchange},
+        }
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._running is not None:
+            self._running.client_caught_up()
 
     def _should_upgrade(self) -> bool:
         return False  # tunnels are not built yet: the header is ignored (RFC 9110 7.8)

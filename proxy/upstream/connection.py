@@ -25,12 +25,13 @@ HEAD_LIMIT_BYTES = 256 * 1024
 
 
 class Sink(Protocol):
-    """Who reads an answer. Order: `on_head`, any `on_body`, then `on_end`; or `on_failure`, once,
-    at any point. After `on_end` or `on_failure` nothing more is called."""
+    """Who reads an answer. Order: any `on_interim` (1xx), `on_head`, any `on_body`, then `on_end`;
+    or `on_failure`, once, at any point. After these two nothing more is called."""
 
+    def on_interim(self, status: int, headers: list[Header]) -> None: ...
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None: ...
     def on_body(self, data: bytes) -> None: ...
-    def on_end(self) -> None: ...
+    def on_end(self, trailers: list[Header]) -> None: ...
     def on_failure(self, failure: UpstreamFailure) -> None: ...
     def on_writable(self) -> None: ...
 
@@ -61,6 +62,7 @@ class Connection(asyncio.Protocol):
         "_request_ended",
         "_response_timeout_s",
         "_sink",
+        "_trailers",
         "answered",
         "idle_since",
         "reused",
@@ -105,6 +107,7 @@ class Connection(asyncio.Protocol):
         self.answered = self._complete = self._keep_alive = self._raw = False
         self._head_bytes = self._body_bytes = 0
         self._length = -1
+        self._trailers: list[Header] = []
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
         self.transport.write(head)
@@ -241,8 +244,13 @@ class Connection(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.answered:  # afterwards they are trailers, which end here
+        if not self.answered:
             self._headers.append((name, value))
+            return
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > HEAD_LIMIT_BYTES:
+            raise InvalidAnswer("trailers without end")
+        self._trailers.append((name, value))
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None and self._sink is not None
@@ -250,6 +258,7 @@ class Connection(asyncio.Protocol):
         if not 200 <= status < 600:
             if status == 101 or not 100 <= status < 200:
                 raise InvalidAnswer("a status that nobody asked for")
+            self._sink.on_interim(status, self._headers)
             return
         self._length = _content_length(self._headers)
         self.answered = True
@@ -281,7 +290,7 @@ class Connection(asyncio.Protocol):
             self.close()  # an answer before the request was whole: the rest is not sent
         self._release(self, alive)
         if sink is not None:
-            sink.on_end()
+            sink.on_end(self._trailers)
 
     def _fail(self, failure: UpstreamFailure) -> None:
         sink, self._sink = self._sink, None

@@ -102,14 +102,12 @@ async def test_the_request_goes_on_as_it_came(front: Front) -> None:
         (b"x-twice", b"2"),
         (b"x-bytes", b"\xff\xfe"),
         (b"user-agent", b"test"),
-        (b"expect", b"100-continue"),
     ]
     assert (await front.get("/public/x?y", *headers, method="DELETE")).status == 200
     head = front.origin.heads[0]
     assert head.startswith(b"DELETE /public/x?y HTTP/1.1\r\nhost: app.test\r\n")
     assert values_of(head, b"x-twice") == [b"1", b"2"]
     assert values_of(head, b"x-bytes") == [b"\xff\xfe"]
-    assert values_of(head, b"expect") == []
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", "192.0.2.1"])

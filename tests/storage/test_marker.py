@@ -93,18 +93,3 @@ async def test_the_mark_of_another_boot_is_not_new(path: Path) -> None:
     marker = Marker(path.with_name("other"))
     marker._map[16:24] = b"\x00\x00\x00\x00\x00\x00\xf0\x43"  # type: ignore[index]
     await asyncio.wait_for(marker.replace(), 0.5)
-
-
-def test_reading_it_is_a_matter_of_nanoseconds(path: Path) -> None:
-    """Measured at 0.1 µs; the bound leaves room for a busy machine."""
-    read = Marker(path).read
-    rounds = 100_000
-    best = min(_time(read, rounds) for _ in range(5))
-    assert best / rounds < 1e-6
-
-
-def _time(read: object, rounds: int) -> float:
-    begun = time.perf_counter()
-    for _ in range(rounds):
-        read()  # type: ignore[operator]
-    return time.perf_counter() - begun

@@ -23,6 +23,8 @@ class Reader:
     def __init__(self) -> None:
         self.status = 0
         self.headers: list[Header] = []
+        self.trailers: list[Header] = []
+        self.interim: list[tuple[int, list[Header]]] = []
         self.body = b""
         self.pieces = 0
         self.failure: UpstreamFailure | None = None
@@ -40,7 +42,11 @@ class Reader:
         self.pieces += 1
         self._news.set()
 
-    def on_end(self) -> None:
+    def on_interim(self, status: int, headers: list[Header]) -> None:
+        self.interim.append((status, headers))
+
+    def on_end(self, trailers: list[Header]) -> None:
+        self.trailers = trailers
         assert self.status and not self.over
         self.ended = True
         self._news.set()

@@ -50,7 +50,9 @@ def test_an_answer_reaches_the_client_and_the_connection_is_kept(
 
     with stage.playing(script) as act, act.client() as client:
         for _ in range(2):
-            got = client.ask(act.request())
+            client.send(act.request())
+            while (got := client.answer()).status < 200:
+                assert got.status == 103
             assert got.status == int(answer.rpartition(b"HTTP/1.1 ")[2][:3])
             assert (got.body, got.whole) == (body, True)
             assert got.values(b"x-late") == []
@@ -142,12 +144,11 @@ def test_a_body_arrives_whole_however_it_is_framed(stage: Stage, chunked: bool) 
         wire.send(OK)
 
     line = ["Transfer-Encoding: chunked"] if chunked else []
-    body = b"3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-Late: 1\r\n\r\n" if chunked else b"hello"
+    body = b"3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n" if chunked else b"hello"
     with stage.playing(script) as act:
         assert act.ask(*line, method="POST", body=body).status == 200
         head = bytes(act.origin.wire().seen)
         assert values_of(head, b"transfer-encoding") == ([b"chunked"] if chunked else [])
-        assert b"X-Late" not in head
     assert b"".join(got).replace(b"\r\n", b"").strip(b"50") in (b"hello", b"3hel2lo")
 
 
