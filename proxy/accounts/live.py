@@ -86,6 +86,8 @@ class Live:
         self._use(session, now)
         if marker == self._marker:
             self._keep(credential, session)
+        elif session.number not in self._of_session:
+            session.stale = True
         return Found(session, known=True)
 
     def _shared(self, session: Session) -> Session:
@@ -113,6 +115,16 @@ class Live:
             index[key].discard(credential)
             if not index[key]:
                 del index[key]
+        session.stale = session.number not in self._of_session
+
+    async def catch_up(self, now: float) -> None:
+        """Read the news if there may be any. Raises StorageUnavailable."""
+        if not self.is_current(now):
+            await self._catch_up(now)
+
+    def silence_s(self, now: float) -> float:
+        """For how long storage has confirmed nothing."""
+        return now - self._confirmed_at
 
     async def _catch_up(self, now: float, *, ask_anyway: bool = False) -> None:
         async with self._lock:

@@ -44,7 +44,8 @@ class Lifetimes:
 class Session:
     """One login. Times are Unix seconds; `last_used_at` moves, hence not frozen.
 
-    `derived` holds what a carrier computes once per session; storage never sees it.
+    `derived` holds what a carrier computes once per session; storage never sees it. `stale`: no
+    news of this session reach this copy any more; who still goes by it has to ask again.
     """
 
     number: int
@@ -68,6 +69,7 @@ class Session:
     ended_at: float | None = None
     ended_by: str | None = None  # a word for why, or the id of the user who did
     derived: dict[object, object] = field(default_factory=dict)
+    stale: bool = False
 
     def ends_at(self) -> float:
         """When it is over unless it is used before. A pending one has the full one's end stored,

@@ -6,6 +6,7 @@ Values only; whoever carries the request does what they say.
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from proxy.accounts.sessions import Session
 from proxy.gate.cookies import Header
 
 LOGIN_PATH = "/.doorward/login"
@@ -14,10 +15,14 @@ SECOND_FACTOR_PATH = "/.doorward/second-factor"
 
 @dataclass(slots=True)  # made for every request: not frozen, which would cost a microsecond
 class Forward:
-    """Send `head` to the upstream of route number `route`; the request's body follows it."""
+    """Send `head` to the upstream of route number `route`; the request's body follows it.
+
+    `session` is the one that it was decided with, None for nobody.
+    """
 
     route: int
     head: bytes
+    session: Session | None
 
 
 @dataclass(frozen=True, slots=True)

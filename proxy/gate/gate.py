@@ -127,7 +127,7 @@ class Gate:
                     keep_bearer=person.foreign_bearer,
                     keep_pair=person.foreign_pair,
                 )
-                return Forward(target.route, head)
+                return Forward(target.route, head, session)
             case Verdict.UNAUTHENTICATED:
                 return unauthenticated(request.target, self._cleaning(request, carried))
             case Verdict.SECOND_FACTOR_REQUIRED:
