@@ -58,6 +58,12 @@ class Limits(Section):
     body_bytes: Annotated[BodyBytes | None, Unless("none")] = key(
         "none", "Most bytes of a request's body, or none."
     )
+    tunnels: Annotated[int, whole(1)] = key(
+        1000, "Most WebSockets and other tunnels at once, in each process."
+    )
+    tunnel_idle_timeout: Duration = key(
+        "1h", "How long a tunnel is kept through which nothing goes."
+    )
 
 
 class Cookie(Section):

@@ -1,0 +1,196 @@
+"""Two connections joined after an upgrade: bytes both ways, as they come, until either side ends.
+
+Knows transports and their back-pressure; must not know what is said through a tunnel, or by whom.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+Lost = Callable[[Exception | None], None]
+
+# What a client may send behind its upgrade's head before it has to wait for the answer.
+HELD_BYTES = 64 * 1024
+# When one side has ended, how long the other may take to read what is on its way to it.
+LINGER_S = 10.0
+# When one side has said its last word, how long the other may be silent.
+HALF_CLOSED_S = 5.0
+
+_PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
+# Protocols whose bytes are requests again: of those, nobody would decide (smuggling by h2c).
+_CARRY_REQUESTS = frozenset(b"h2c h2 h3 http https tls".split())
+
+
+def asked_protocols(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The Upgrade of a request as it may go on (RFC 9110 7.8); empty: none of it may."""
+    offered = [value.split(b",") for name, value in headers if name == b"upgrade"]
+    kept = [one.strip(b" \t") for line in offered for one in line]
+    return b", ".join(one for one in kept if _is_tunnelled(one))
+
+
+def _is_tunnelled(protocol: bytes) -> bool:
+    name = protocol.partition(b"/")[0].lower()
+    return _PROTOCOL.fullmatch(protocol) is not None and name not in _CARRY_REQUESTS
+
+
+class Waiting(asyncio.Protocol):
+    """Stands in for a client's HTTP protocol from an upgrade's head to the answer.
+
+    What comes meanwhile is kept: it belongs to the tunnel, or is the next request when the answer
+    is an ordinary one.
+    """
+
+    def __init__(self, http: Any) -> None:
+        self._http = http
+        self._held = b""
+        http.transport.set_protocol(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > HELD_BYTES:
+            self._http.flow.pause_reading()
+
+    def eof_received(self) -> bool | None:
+        return cast(bool | None, self._http.eof_received())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._http.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._http.resume_writing()
+
+    def stand_back(self) -> None:
+        """The answer was an ordinary one, and is complete."""
+        http = self._http
+        http.on_response_complete()
+        if http.transport.is_closing():
+            return
+        http.transport.set_protocol(http)
+        if self._held:
+            http.data_received(self._held)
+
+    def join(
+        self,
+        head: bytes,
+        upstream: asyncio.Transport,
+        early: bytes,
+        upstream_lost: Lost,
+        idle_timeout_s: float,
+    ) -> "Tunnel":
+        """The tunnel to an upstream that has switched, and reads nothing yet.
+
+        `early` came behind its answer. `upstream_lost` is called when its connection is closed.
+        """
+        http = self._http
+        tunnel = Tunnel(
+            End(http.transport, http.connection_lost), End(upstream, upstream_lost), idle_timeout_s
+        )
+        http.flow.resume_reading()
+        tunnel.open(head + early, self._held, client_is_slow=http.flow.write_paused)
+        return tunnel
+
+
+class End(asyncio.Protocol):
+    """One side of a tunnel."""
+
+    tunnel: "Tunnel"
+    other: "End"
+
+    def __init__(self, transport: asyncio.Transport, on_lost: Lost) -> None:
+        self.transport = transport
+        self.is_lost = False
+        self.is_slow = False
+        self._on_lost = on_lost
+
+    def data_received(self, data: bytes) -> None:
+        self.tunnel.moved = True
+        if not self.other.is_lost:
+            self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        return self.tunnel.half_close(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        self._on_lost(exc)
+        self.tunnel.lost(self)
+
+    # Back-pressure: who reads slowly makes the other side wait
+
+    def pause_writing(self) -> None:
+        self.is_slow = True
+        if not self.other.transport.is_closing():
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.is_slow = False
+        if not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+
+class Tunnel:
+    """Both ends. `over` is done when both connections are closed."""
+
+    def __init__(self, client: End, upstream: End, idle_timeout_s: float) -> None:
+        client.tunnel = upstream.tunnel = self
+        client.other, upstream.other = upstream, client
+        self._client, self._upstream = client, upstream
+        self._idle_timeout_s = idle_timeout_s
+        self._half_closed = False
+        self._loop = asyncio.get_running_loop()
+        self._linger: asyncio.TimerHandle | None = None
+        self._moved_at = self._loop.time()
+        self.moved = False
+        self.over: asyncio.Future[None] = self._loop.create_future()
+
+    def open(self, to_client: bytes, to_upstream: bytes, *, client_is_slow: bool) -> None:
+        client, upstream = self._client, self._upstream
+        client.is_slow = client_is_slow
+        client.transport.set_protocol(client)
+        upstream.transport.set_protocol(upstream)
+        client.transport.write(to_client)
+        if to_upstream:
+            upstream.transport.write(to_upstream)
+        if not client.is_slow:
+            upstream.transport.resume_reading()
+
+    def sweep(self, now: float) -> None:
+        """To be called now and then: ends a tunnel through which nothing went for too long."""
+        if self.moved:
+            self.moved = False
+            self._moved_at = now
+        elif now - self._moved_at > (HALF_CLOSED_S if self._half_closed else self._idle_timeout_s):
+            self.close()
+
+    def half_close(self, end: End) -> bool:
+        """One side says no more; it may still listen. True while its connection stays open."""
+        both = end.transport.can_write_eof() and end.other.transport.can_write_eof()  # not over TLS
+        if self._half_closed or not both or end.other.transport.is_closing():
+            return False
+        self._half_closed = True
+        end.other.transport.write_eof()
+        return True
+
+    def lost(self, end: End) -> None:
+        if not end.other.is_lost:
+            self.close()
+        elif not self.over.done():
+            if self._linger is not None:
+                self._linger.cancel()
+            self.over.set_result(None)
+
+    def close(self) -> None:
+        """End both sides once they have what is on its way to them."""
+        for end in (self._client, self._upstream):
+            end.transport.close()
+        if self._linger is None:
+            self._linger = self._loop.call_later(LINGER_S, self.cut)
+
+    def cut(self) -> None:
+        """End both sides at once."""
+        for end in (self._client, self._upstream):
+            end.transport.abort()
