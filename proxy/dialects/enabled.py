@@ -5,7 +5,7 @@ It must not know what any of them says.
 
 from starlette.routing import Route
 
-from proxy.dialects import xhr
+from proxy.dialects import datepoll, rocketchat, xhr
 from proxy.dialects.wire import Wire
 
 
@@ -14,4 +14,8 @@ def routes(wire: Wire) -> list[Route]:
     found: list[Route] = []
     if dialects.xhr is not None:
         found += xhr.routes(wire.of(dialects.xhr))
+    if dialects.datepoll is not None:
+        found += datepoll.routes(wire.of(dialects.datepoll), dialects.datepoll)
+    if dialects.rocketchat is not None:
+        found += rocketchat.routes(wire.of(dialects.rocketchat))
     return found

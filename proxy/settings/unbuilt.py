@@ -28,7 +28,7 @@ def _routes(settings: Settings) -> Iterator[str]:
 
 
 def _dialects(settings: Settings) -> Iterator[str]:
-    for name in ("alekeagle", "datepoll", "rocketchat"):
+    for name in ("alekeagle",):
         if getattr(settings.dialects, name) is not None:
             yield f"dialects.{name}"
 

@@ -279,7 +279,8 @@ UNBUILT = [
     ("regulation: {enabled: false}", []),
     ("email: {smtp: 'smtp://a', from: a@b.de}", []),
     ("dialects: {xhr:}", []),
-    ("dialects: {datepoll:, alekeagle:}", ["dialects.alekeagle", "dialects.datepoll"]),
+    ("dialects: {rocketchat:}", []),
+    ("dialects: {datepoll:, alekeagle:}", ["dialects.alekeagle"]),
     ("routes: [{upstream: 'https://a'}]", []),
     ("routes: [{upstream: ['http://a', 'http://b']}]", ["routes[0].upstream (more than one)"]),
 ]

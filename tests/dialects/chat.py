@@ -1,0 +1,72 @@
+"""What the tests of the `rocketchat` dialect share: its headers, its shapes, a user with TOTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from proxy.accounts import totp
+from proxy.accounts.sessions import Opened
+from tests.entrances import PASSWORD, House
+
+ON: dict[str, Any] = {"rocketchat": {"rate_limit": "off"}}
+RIGHT = {"user": "alice", "password": PASSWORD}
+SHA256 = hashlib.sha256(PASSWORD.encode()).hexdigest()
+LOGGED_OUT = {"status": "error", "message": "You must be logged in to do this."}
+UNAUTHORIZED = {"status": "error", "error": "Unauthorized", "message": "Unauthorized"}
+
+
+def api(name: str) -> str:
+    return f"/api/v1/{name}"
+
+
+def pair(opened: Opened, code: str | None = None, method: str | None = None) -> dict[str, str]:
+    """The headers of a documented request."""
+    headers = {"X-User-Id": opened.session.user.id, "X-Auth-Token": opened.token}
+    headers |= {} if code is None else {"x-2fa-code": code}
+    return headers | ({} if method is None else {"x-2fa-method": method})
+
+
+def is_answer(response: httpx.Response, status: int, content: dict[str, Any]) -> bool:
+    """Asserts an answer to the letter, the order of its keys and its type included."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["cache-control"] == "no-store"
+    assert ("www-authenticate" in response.headers) == (status == 401)
+    assert json.dumps(response.json()) == json.dumps(content)
+    return True
+
+
+def is_failure(response: httpx.Response, status: int, code: str, reason: str = "") -> bool:
+    """Asserts `reason [code]` beside its `errorType`."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    said = response.json()
+    assert said["success"] is False and said["errorType"] == code
+    assert said["error"].endswith(f"[{code}]") and said["error"].startswith(reason)
+    return True
+
+
+async def turn_on_totp(home: House, name: str = "alice") -> str:
+    """The secret."""
+    user, secret = await home.accounts.users.get(name), totp.new_secret()
+    await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
+    return secret
+
+
+def code(home: House, secret: str) -> str:
+    """Of a step that was not used."""
+    home.clock.now += totp.STEP_S
+    return totp.code_at(secret, totp.step_at(home.clock()))
+
+
+@contextmanager
+def later(home: House, seconds: float) -> Iterator[None]:
+    home.clock.now += seconds
+    yield
+    home.clock.now -= seconds
