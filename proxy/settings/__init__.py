@@ -3,6 +3,7 @@ It must not know any other part of Doorward."""
 
 from proxy.settings.access import Access, ConfigUser, Route, Rule, Timeouts
 from proxy.settings.addresses import Listen, Network, Upstream
+from proxy.settings.balance import Concurrency, Failover, HealthCheck
 from proxy.settings.dialects import (
     DialectAlekeagle,
     DialectDatepoll,
@@ -12,12 +13,14 @@ from proxy.settings.dialects import (
     Rate,
 )
 from proxy.settings.faults import Fault, InvalidSettings
+from proxy.settings.limits import Limits
 from proxy.settings.load import find_config_file, load_settings, settings_from
-from proxy.settings.models import Email, Limits, Regulation, SecondFactor, Sessions, Settings
+from proxy.settings.models import Email, Regulation, SecondFactor, Sessions, Settings
 from proxy.settings.unbuilt import unbuilt_keys
 
 __all__ = [
     "Access",
+    "Concurrency",
     "ConfigUser",
     "DialectAlekeagle",
     "DialectDatepoll",
@@ -25,7 +28,9 @@ __all__ = [
     "DialectXhr",
     "Dialects",
     "Email",
+    "Failover",
     "Fault",
+    "HealthCheck",
     "InvalidSettings",
     "Limits",
     "Listen",

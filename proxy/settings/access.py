@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
+from proxy.settings.balance import Concurrency, Failover, HealthCheck, RouteBody
 from proxy.settings.faults import Wrong
 from proxy.settings.fields import (
     DisplayName,
@@ -18,6 +19,7 @@ from proxy.settings.fields import (
     Method,
     NetworkRange,
     PasswordHash,
+    Place,
     RoutePath,
     RulePath,
     Section,
@@ -63,6 +65,17 @@ class Route(Section):
         "Header presets that name the user: remote-user, x-forwarded, x-remote.",
     )
     timeouts: Timeouts = key({}, "How long the upstream is waited for.")
+    body_bytes: RouteBody = key(
+        "auto", "Most bytes of a request's body: a size, none, or auto, which is limits.body_bytes."
+    )
+    concurrency: Concurrency = key({}, "How many requests an upstream gets at a time.")
+    failover: Failover = key({}, "When one of several upstreams is left out for a while.")
+    health: Annotated[HealthCheck | None, Unless("off")] = key(
+        "off", "How each upstream is asked whether it is well, or off."
+    )
+    maintenance: Annotated[Place | None, Unless("none")] = key(
+        "none", "File that is served with 503 when no upstream can be reached, or none."
+    )
 
 
 class Rule(Section):

@@ -30,15 +30,12 @@ from proxy.settings.fields import (
     Unless,
     key,
     required,
-    size_from,
     whole,
 )
+from proxy.settings.limits import Limits
 from proxy.settings.values import boolean, choice, label
 
 OptionalDuration = Annotated[Duration | None, Unless("none")]
-# Below this no browser's request head would pass.
-HeaderBytes = Annotated[int, size_from(1024)]
-BodyBytes = Annotated[int, size_from(1)]
 
 
 def _secure(value: object) -> bool | str:
@@ -49,21 +46,6 @@ def _issuer(value: object) -> str:
     if ":" in (found := label(value)):
         raise Wrong("must not contain ':', which parts issuer and user in authenticator apps")
     return found
-
-
-class Limits(Section):
-    header_bytes: HeaderBytes = key("64KiB", "Most bytes of a request's head.")
-    header_timeout: Duration = key("10s", "How long a client may take to send it.")
-    idle_timeout: Duration = key("75s", "How long a connection without a request is kept.")
-    body_bytes: Annotated[BodyBytes | None, Unless("none")] = key(
-        "none", "Most bytes of a request's body, or none."
-    )
-    tunnels: Annotated[int, whole(1)] = key(
-        1000, "Most WebSockets and other tunnels at once, in each process."
-    )
-    tunnel_idle_timeout: Duration = key(
-        "1h", "How long a tunnel is kept through which nothing goes."
-    )
 
 
 class Cookie(Section):
@@ -149,7 +131,7 @@ class Settings(Section):
     routes: Annotated[tuple[Route, ...], Listed(single=False)] = key(
         [], "What is protected: the longest host, then the longest path decides."
     )
-    limits: Limits = key({}, "What a client may send.")
+    limits: Limits = key({}, "What a client may send, hold and keep waiting.")
     fast_lane: Switch = key(True, "Whether simple requests take the short way; false: none does.")
     access: Access = key({}, "Who may pass.")
     users: Annotated[tuple[ConfigUser, ...], Listed(single=False)] = key(
