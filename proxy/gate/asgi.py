@@ -48,6 +48,7 @@ class Draw(Protocol):
         code: str | None,
         headers: Iterable[Header],
         more: Mapping[str, str] | None,
+        languages: str,
     ) -> Response: ...
 
 
@@ -143,6 +144,7 @@ class Carrier:
                 code=refusal.code,
                 headers=refusal.headers,
                 more=None if refusal.login is None else {"login": refusal.login},
+                languages=_languages(arrival),
             )
         await response(scope, receive, send)  # type: ignore[arg-type]
 
@@ -164,6 +166,12 @@ def arrival_of(scope: Scope) -> Arrival:
         peer=client[0] if client else "",
         scheme=scope["scheme"],
     )
+
+
+def _languages(arrival: Arrival) -> str:
+    """What the request says of languages that are understood (RFC 9110 12.5.4)."""
+    lines = (value for name, value in arrival.headers if name.lower() == b"accept-language")
+    return next(lines, b"").decode("latin-1")
 
 
 def _unfit(fault: Exception, arrival: Arrival) -> Refuse:

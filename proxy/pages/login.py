@@ -23,16 +23,17 @@ from proxy.accounts.refusals import (
 )
 from proxy.accounts.sessions import PENDING
 from proxy.gate.cookies import Header
-from proxy.gate.ours import client_of, endpoint, safe_return
+from proxy.gate.ours import client_of, safe_return
 from proxy.pages import drawing, second_factor
 from proxy.pages.entrance import Entrance, lifetimes
-from proxy.pages.message import RETRY_LATER, not_allowed, safely
+from proxy.pages.languages import noted
+from proxy.pages.message import RETRY_LATER, Messages
 from proxy.pages.posted import posted
 
 PATH = "/.doorward/login"
 OFF = ("", "0", "false", "no", "off")
 
-MISSING = "Enter your user name and your password."
+MISSING = noted("Enter your user name and your password.")
 
 # Every other refusal reads like a wrong password: the page tells nobody which users there are.
 STATUSES: dict[type[Refusal], int] = {
@@ -49,10 +50,10 @@ STATUSES: dict[type[Refusal], int] = {
 @dataclass(frozen=True, slots=True)
 class LoginPage:
     entrance: Entrance
+    messages: Messages
 
     def route(self) -> Route:
-        get, post = safely(self.show), safely(self.submit)
-        return endpoint(PATH, not_allowed=not_allowed, get=get, post=post)
+        return self.messages.endpoint(PATH, get=self.show, post=self.submit)
 
     async def show(self, request: Request) -> Response:
         """The form, or straight on for who is logged in: a second tab. `?another=1` asks again."""
@@ -64,7 +65,7 @@ class LoginPage:
         return self._draw(request, 200, logged_in_as=name)
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.entrance, request)
+        form = await posted(self.entrance, self.messages, request)
         if isinstance(form, Response):
             return form
         return await self._log_in(request, form)
@@ -107,7 +108,8 @@ class LoginPage:
         username: str = "",
         logged_in_as: str | None = None,
     ) -> Response:
-        return drawing.page(
+        return self.messages.drawing.page(
+            request,
             "login.html",
             status,
             [*_status_headers(status), *self.entrance.clearing_lines(request)],
@@ -117,6 +119,7 @@ class LoginPage:
             error=error,
             username=username,
             logged_in_as=logged_in_as,
+            expired="expired" in request.query_params,
         )
 
 

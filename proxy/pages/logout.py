@@ -11,40 +11,46 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proxy.accounts.refusals import StorageUnavailable
-from proxy.gate.ours import endpoint, safe_return
+from proxy.gate.ours import safe_return
 from proxy.pages import drawing, login
 from proxy.pages.entrance import Entrance
-from proxy.pages.message import answer, not_allowed, safely
+from proxy.pages.languages import noted
+from proxy.pages.message import Messages
 from proxy.pages.posted import FOREIGN
 
 PATH = "/.doorward/logout"
-FAILED = "You are still logged in: the logout could not be written down. Try again in a moment."
+FAILED = noted(
+    "You are still logged in: the logout could not be written down. Try again in a moment."
+)
+# W3C Clear Site Data 3.1. Not "cookies": those of the application may be of no concern to a login.
+FORGET = (b"clear-site-data", b'"cache", "storage"')
 
 
 @dataclass(frozen=True, slots=True)
 class LogoutPage:
     entrance: Entrance
+    messages: Messages
 
     def route(self) -> Route:
-        get, post = safely(self.show), safely(self.submit)
-        return endpoint(PATH, not_allowed=not_allowed, get=get, post=post)
+        return self.messages.endpoint(PATH, get=self.show, post=self.submit)
 
     async def show(self, request: Request) -> Response:
         session = await self.entrance.session(request)
         name = None if session is None else session.user.username
-        return drawing.page(
-            "logout.html", 200, action=_action(request), name=name, login=login.PATH
+        return self.messages.drawing.page(
+            request, "logout.html", 200, action=_action(request), name=name, login=login.PATH
         )
 
     async def submit(self, request: Request) -> Response:
         """Ends the session, if there is one, and expires every variant of the cookie."""
         if not self.entrance.is_ours(request):
-            return answer(request, 403, FOREIGN, "foreign_origin")
+            return self.messages.answer(request, 403, FOREIGN, "foreign_origin")
         try:
             expired = await self.entrance.leave(request)
         except StorageUnavailable:
-            return answer(request, 503, FAILED)
-        return drawing.moved(_target(request), expired)
+            return self.messages.answer(request, 503, FAILED)
+        forget = [FORGET] if self.entrance.settings.pages.clear_site_data else []
+        return drawing.moved(_target(request), [*expired, *forget])
 
 
 def _target(request: Request) -> str:

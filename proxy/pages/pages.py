@@ -3,22 +3,21 @@
 Knows which page answers where; what a page does is in its own file.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from proxy.accounts.core import Accounts
-from proxy.gate.accept import Client
-from proxy.gate.cookies import Cookies, Header
+from proxy.gate.cookies import Cookies
 from proxy.gate.identify import Identify
 from proxy.gate.ours import endpoint
-from proxy.pages.drawing import guarded, static_routes
+from proxy.pages.drawing import Drawing, guarded
 from proxy.pages.entrance import Entrance
 from proxy.pages.login import LoginPage
 from proxy.pages.logout import LogoutPage
-from proxy.pages.message import answer, message, not_allowed
+from proxy.pages.message import Messages
 from proxy.pages.second_factor import SecondFactorPage
 from proxy.settings import Settings
 
@@ -26,6 +25,8 @@ HEALTH = "/.doorward/healthz"
 
 
 class Pages:
+    """Raises InvalidSettings for files of the owner's that cannot be used."""
+
     def __init__(
         self,
         settings: Settings,
@@ -35,46 +36,30 @@ class Pages:
         clock: Callable[[], float],
     ) -> None:
         self._entrance = Entrance(settings, accounts, identify, cookies, clock)
+        self._messages = Messages(Drawing(settings.pages))
+        self.message = self._messages.message  # for the gate
 
     def routes(self) -> list[Route]:
         """Every path under `/.doorward/`; names that nothing here has are 404."""
+        parts = (self._entrance, self._messages)
         return [
-            LoginPage(self._entrance).route(),
-            LogoutPage(self._entrance).route(),
-            SecondFactorPage(self._entrance).route(),
-            endpoint(HEALTH, not_allowed=not_allowed, get=healthy),
-            *static_routes(),
-            unknown_route(),
+            LoginPage(*parts).route(),
+            LogoutPage(*parts).route(),
+            SecondFactorPage(*parts).route(),
+            endpoint(HEALTH, not_allowed=self._messages.not_allowed, get=healthy),
+            *self._messages.drawing.routes(),
+            self._unknown_route(),
         ]
 
-    def message(
-        self,
-        status: int,
-        title: str | None,
-        text: str | None,
-        client: Client | None,
-        *,
-        browser: bool,
-        code: str | None = None,
-        headers: Iterable[Header] = (),
-        more: Mapping[str, str] | None = None,
-    ) -> Response:
-        """See `proxy.pages.message.message`."""
-        return message(
-            status, title, text, client, browser=browser, code=code, headers=headers, more=more
-        )
+    def _unknown_route(self) -> Route:
+        async def unknown(request: Request) -> Response:
+            return self._messages.answer(request, 404)
+
+        route = Route("/.doorward/{name:path}", unknown)
+        route.methods = set()  # whatever the method, nothing of ours reaches an upstream
+        return route
 
 
 async def healthy(request: Request) -> Response:
     """This process answers. It needs no client, as it is asked under any Host."""
     return guarded(JSONResponse({"status": "ok"}))
-
-
-async def unknown(request: Request) -> Response:
-    return answer(request, 404)
-
-
-def unknown_route() -> Route:
-    route = Route("/.doorward/{name:path}", unknown)
-    route.methods = set()  # whatever the method, nothing of ours reaches an upstream
-    return route

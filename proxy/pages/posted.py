@@ -9,20 +9,23 @@ from starlette.responses import Response
 from proxy.gate.ours import BodyTooLarge
 from proxy.pages.entrance import Entrance
 from proxy.pages.form import Malformed, NotAForm, fields
-from proxy.pages.message import answer
+from proxy.pages.languages import noted
+from proxy.pages.message import Messages
 
-FOREIGN = "This form was sent from another site."
+FOREIGN = noted("This form was sent from another site.")
 
 
-async def posted(entrance: Entrance, request: Request) -> dict[str, str] | Response:
+async def posted(
+    entrance: Entrance, messages: Messages, request: Request
+) -> dict[str, str] | Response:
     """The fields, or the answer to a request that has none for us."""
     if not entrance.is_ours(request):  # CVE-2017-1000069: a login is bound to its form
-        return answer(request, 403, FOREIGN, "foreign_origin")
+        return messages.answer(request, 403, FOREIGN, "foreign_origin")
     try:
         return await fields(request)
     except BodyTooLarge:
-        return answer(request, 413)
+        return messages.answer(request, 413)
     except NotAForm:
-        return answer(request, 415)
+        return messages.answer(request, 415)
     except Malformed:
-        return answer(request, 400)
+        return messages.answer(request, 400)

@@ -23,17 +23,18 @@ from proxy.accounts.refusals import (
 )
 from proxy.accounts.sessions import FULL, Session
 from proxy.gate.cookies import Header
-from proxy.gate.ours import client_of, endpoint, safe_return
+from proxy.gate.ours import client_of, safe_return
 from proxy.pages import drawing
 from proxy.pages.entrance import Entrance
-from proxy.pages.message import RETRY_LATER, answer, not_allowed, safely
+from proxy.pages.languages import noted
+from proxy.pages.message import RETRY_LATER, Messages
 from proxy.pages.posted import posted
 
 PATH = "/.doorward/second-factor"
 LOGIN = "/.doorward/login"
 
-MISSING = "Enter the code."
-NO_FACTOR = "This page needs a second factor, and you have none set up."
+MISSING = noted("Enter the code.")
+NO_FACTOR = noted("This page needs a second factor, and you have none set up.")
 NOTHING = Challenge(None)
 
 # Every other refusal of a code is a 401.
@@ -48,10 +49,10 @@ STATUSES: dict[type[Refusal], int] = {
 @dataclass(frozen=True, slots=True)
 class SecondFactorPage:
     entrance: Entrance
+    messages: Messages
 
     def route(self) -> Route:
-        get, post = safely(self.show), safely(self.submit)
-        return endpoint(PATH, not_allowed=not_allowed, get=get, post=post)
+        return self.messages.endpoint(PATH, get=self.show, post=self.submit)
 
     async def show(self, request: Request) -> Response:
         """The form for whoever owes a factor; others go where they wanted to, or to the login."""
@@ -61,11 +62,11 @@ class SecondFactorPage:
         if session.level == FULL and session.second_factor_at is not None:
             return drawing.moved(_target(request))
         if not await self.entrance.accounts.second_factors.can_be_asked(session.user):
-            return answer(request, 403, NO_FACTOR)
+            return self.messages.answer(request, 403, NO_FACTOR)
         return await self._ask(request, session, None)
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.entrance, request)
+        form = await posted(self.entrance, self.messages, request)
         if isinstance(form, Response):
             return form
         session = await self.entrance.session(request)
@@ -105,7 +106,8 @@ class SecondFactorPage:
     def _draw(
         self, request: Request, status: int, challenge: Challenge, error: str | None
     ) -> Response:
-        return drawing.page(
+        return self.messages.drawing.page(
+            request,
             "second_factor.html",
             status,
             [*_status_headers(status), *self.entrance.clearing_lines(request)],
@@ -114,6 +116,7 @@ class SecondFactorPage:
             host=client_of(request).host,
             method=challenge.method or "",
             others=[m for m in challenge.available if m != challenge.method],
+            remembers=None,
             error=error,
         )
 

@@ -11,10 +11,12 @@ from starlette.responses import Response
 
 from proxy.gate.accept import Client
 from proxy.pages import Pages
-from proxy.pages.drawing import GUARDS
-from proxy.pages.message import WORDS, message
+from proxy.pages.drawing import GUARDS, Drawing
+from proxy.pages.message import WORDS, Messages
+from proxy.settings.pages import PagesSettings
 from tests.entrances import House, text_of
 
+message = Messages(Drawing(PagesSettings())).message
 CLIENT = Client("192.0.2.1", "http", "wiki.test", "req-42", "test")
 
 

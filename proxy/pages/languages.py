@@ -1,0 +1,131 @@
+"""The languages that pages speak: catalogues of Babel's, chosen by what a browser asks for.
+
+The only door to Babel. It knows sentences and their translations, not who says which. English is
+what the source says; a catalogue is a file of this folder or of the owner's, `de.po` and so on.
+"""
+
+from __future__ import annotations
+
+import gettext
+import io
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_timedelta
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import PoFileError, read_po
+
+LOCALE = Path(__file__).with_name("locale")
+ENGLISH = "en"
+AUTO = "auto"
+HEADER_CHARACTERS = 256  # of Accept-Language; browsers send about 40
+
+
+class UnusableCatalogue(Exception):
+    """A catalogue that cannot be read, or a language that none is in."""
+
+
+def noted(sentence: str) -> str:
+    """Marks a sentence for the catalogues; it is translated where it is said."""
+    return sentence
+
+
+class Language:
+    """One of them. Owners' catalogues go before ours, sentence by sentence."""
+
+    __slots__ = ("code", "locale", "translations")
+
+    def __init__(self, code: str, catalogues: Sequence[Path] = ()) -> None:
+        self.code = code
+        try:
+            self.locale = Locale.parse(code)
+        except (UnknownLocaleError, ValueError) as fault:
+            raise UnusableCatalogue(f"{code} is no language") from fault
+        self.translations: gettext.NullTranslations = gettext.NullTranslations()
+        for path in catalogues:
+            compiled = _compiled(path, code)
+            compiled.add_fallback(self.translations)
+            self.translations = compiled
+
+    @property
+    def tag(self) -> str:
+        """As HTML names it (BCP 47)."""
+        return self.code.replace("_", "-")
+
+    @property
+    def direction(self) -> str:
+        return str(self.locale.text_direction)
+
+    def say(self, sentence: str) -> str:
+        """The sentence in this language; as it is where there is no translation."""
+        return self.translations.gettext(sentence) if sentence else ""
+
+    def span(self, seconds: float) -> str:
+        """`3 hours`: in one unit, rounded."""
+        return format_timedelta(timedelta(seconds=max(1, seconds)), locale=self.locale)
+
+    def ago(self, seconds: float) -> str:
+        """`3 hours ago`."""
+        return format_timedelta(
+            timedelta(seconds=min(-1, -seconds)), add_direction=True, locale=self.locale
+        )
+
+
+def _compiled(path: Path, code: str) -> gettext.GNUTranslations:
+    try:
+        with path.open("rb") as file:
+            catalogue = read_po(file, locale=code, abort_invalid=True)
+    except (OSError, PoFileError, ValueError) as fault:
+        raise UnusableCatalogue(f"{path} cannot be read: {fault}") from fault
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+class Languages:
+    """All there are; `choice` is one of them for everybody, or `auto`. Raises UnusableCatalogue."""
+
+    def __init__(self, choice: str = AUTO, folder: Path | None = None) -> None:
+        found: dict[str, list[Path]] = {ENGLISH: []}
+        if folder is not None and not folder.is_dir():
+            raise UnusableCatalogue(f"{folder} is not a folder")
+        for place in (LOCALE, *([folder] if folder else [])):
+            for path in sorted(place.glob("*.po")):
+                found.setdefault(path.stem, []).append(path)
+        self._known = {code: Language(code, paths) for code, paths in found.items()}
+        self._by_tag = {code.lower().replace("_", "-"): one for code, one in self._known.items()}
+        if choice != AUTO and choice not in self._known:
+            raise UnusableCatalogue(f"there is no catalogue {choice}.po")
+        self._only = None if choice == AUTO else self._known[choice]
+
+    @property
+    def known(self) -> Mapping[str, Language]:
+        return self._known
+
+    def of(self, accept_language: str | None) -> Language:
+        """The best for this Accept-Language (RFC 9110 12.5.4, RFC 4647 3.4: `de-AT` finds `de`)."""
+        if self._only is not None:
+            return self._only
+        for tag in _wanted((accept_language or "")[:HEADER_CHARACTERS]):
+            parts = tag.split("-")
+            for length in range(len(parts), 0, -1):
+                if one := self._by_tag.get("-".join(parts[:length])):
+                    return one
+        return self._known[ENGLISH]
+
+
+def _wanted(header: str) -> list[str]:
+    """The tags, those wanted most first; what cannot be read is not wanted."""
+    wanted = []
+    for item in header.lower().split(","):
+        tag, _, quality = item.partition(";")
+        try:
+            weight = float(quality.strip().removeprefix("q=") or 1)
+        except ValueError:
+            weight = 0.0
+        if weight > 0 and tag.strip():
+            wanted.append((weight, tag.strip()))
+    return [tag for _, tag in sorted(wanted, key=lambda one: -one[0])]
