@@ -18,6 +18,4 @@ def routes(wire: Wire) -> list[Route]:
         found += datepoll.routes(wire.of(dialects.datepoll), dialects.datepoll)
     if dialects.rocketchat is not None:
         found += rocketchat.routes(wire.of(dialects.rocketchat))
-    if dialects.datepoll is not None:
-        found += datepoll.routes(wire.of(dialects.datepoll), dialects.datepoll)
     return found
