@@ -33,6 +33,7 @@ from proxy.settings.fields import (
     whole,
 )
 from proxy.settings.limits import Limits
+from proxy.settings.pages import PagesSettings
 from proxy.settings.values import boolean, choice, label
 
 OptionalDuration = Annotated[Duration | None, Unless("none")]
@@ -147,6 +148,7 @@ class Settings(Section):
     email: Annotated[Email | None, Unless("off", empty=None)] = key(
         None, "Mail server for codes and notices; left out: no mail.", validate_default=False
     )
+    pages: PagesSettings = key({}, "What the pages look like, and in which language they speak.")
     dialects: Dialects = key({}, "APIs for logins and sessions; each is off until named.")
 
     _file: Path | None = PrivateAttr(default=None)
