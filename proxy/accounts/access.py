@@ -12,6 +12,7 @@ from proxy.accounts import chance
 from proxy.accounts.access_tokens import AccessTokens
 from proxy.accounts.directory import Directories
 from proxy.accounts.keys import Keys
+from proxy.accounts.names import kept
 from proxy.accounts.refusals import SessionNotFound
 from proxy.accounts.sessions import FULL, Found, Lifetimes, Session
 
@@ -45,6 +46,8 @@ class Access:
 
     async def by_id(self, public_id: str, now: float) -> Found:
         """The live session with this public id. It proves nothing: only for ids that we signed."""
+        if not chance.is_public_id(public_id):
+            return Found(None, known=False)
         return self._found(await self._store.by_id(public_id), now)
 
     async def by_secret(self, secret: str, now: float) -> Found:
@@ -81,7 +84,7 @@ class Access:
         end = now + lifetimes.whole_s(session.remember)
         if lifetimes.max_lifetime_s is not None:
             end = min(end, session.created_at + lifetimes.max_lifetime_s)
-        if not await self._store.renew(session.number, end, information, now):
+        if not await self._store.renew(session.number, end, kept(information), now):
             raise SessionNotFound
 
 

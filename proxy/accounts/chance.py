@@ -34,6 +34,11 @@ def public_id() -> str:
     return _letters(ID_LENGTH)
 
 
+def is_public_id(text: str) -> bool:
+    """Whether this has the form of one; not whether anybody has it."""
+    return len(text) == ID_LENGTH and all(letter in ALPHABET for letter in text)
+
+
 def session_token() -> str:
     """The secret of a session: 32 bytes as 43 characters of base64url."""
     return secrets.token_urlsafe(TOKEN_BYTES)

@@ -17,6 +17,7 @@ ADDRESS_CHARACTERS = 254  # RFC 5321 4.5.3.1.3, less the angle brackets
 # line and paragraph separators.
 FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # Exactly one @ (CVE-2026-40574), and nothing that means something in a header line.
+_UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 ADDRESS = re.compile(r"""[^\s@<>(),;:"\\\[\]]+@[^\s@<>(),;:"\\\[\]]+""")
 
 
@@ -67,6 +68,16 @@ def _is_address(text: str) -> bool:
     return (
         len(text) <= ADDRESS_CHARACTERS and ADDRESS.fullmatch(text) is not None and _is_clean(text)
     )
+
+
+def shown(text: str) -> str:
+    """What somebody typed, fit for a message: it cannot move a terminal's cursor."""
+    return text if text.isprintable() else ascii(text)
+
+
+def kept(text: str) -> str:
+    """What a client says, as every database can keep it: no halves of surrogate pairs, no NUL."""
+    return _UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def check_display_name(name: str) -> str:

@@ -189,7 +189,7 @@ class Passwords:
             return self._hasher.verify(stored, form.encode("utf-8", "surrogatepass"))
         except VerifyMismatchError:
             return False
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError, UnicodeError):
             self._waste(1)  # it could not be read, so nothing was hashed
             return False
 

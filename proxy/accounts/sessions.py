@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from proxy.accounts import chance
 from proxy.accounts.audit import Event, Kind, event
 from proxy.accounts.directory import Directories
+from proxy.accounts.names import kept
 from proxy.accounts.permissions import END_SESSIONS, END_USERS_SESSIONS, permissions, require
 from proxy.accounts.refusals import InvalidCredentials, SessionNotFound
 from proxy.accounts.session import (
@@ -92,8 +93,8 @@ class Sessions:
             expires_at=now + lifetimes.whole_s(remember),
             remember=remember,
             address=client.address,
-            user_agent=client.user_agent[:USER_AGENT_CHARACTERS],
-            information=information,
+            user_agent=kept(client.user_agent[:USER_AGENT_CHARACTERS]),
+            information=kept(information),
             kind=kind,
             level=level,
             method=method,
@@ -175,7 +176,7 @@ class Sessions:
 
     async def get(self, id: str) -> Session:
         """The session with this public id, over or not. Raises SessionNotFound."""
-        session = await self._store.by_id(id)
+        session = await self._store.by_id(id) if chance.is_public_id(id) else None
         if session is None:
             raise SessionNotFound
         session.user = self._directories.complete(session.user)

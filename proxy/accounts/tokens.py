@@ -54,4 +54,4 @@ class Tokens:
     @staticmethod
     def digest(token: str) -> bytes:
         """What storage keeps of a token: SHA-256, enough for 256 random bits."""
-        return hashlib.sha256(token.encode()).digest()
+        return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -16,6 +16,7 @@ from proxy.accounts.names import (
     check_group,
     handle_of,
     normalise,
+    shown,
 )
 from proxy.accounts.passwords import OURS, Passwords
 from proxy.accounts.refusals import (
@@ -142,7 +143,7 @@ class Users:
                 active=entry.active,
             )
         except Refusal as refusal:
-            raise type(refusal)(f"user {entry.username}: {refusal}") from refusal
+            raise type(refusal)(f"user {shown(entry.username)}: {refusal}") from refusal
 
     def _free(self, handles: Sequence[str]) -> tuple[str, ...]:
         """The handles. Raises NameTaken when one leads to a user of a directory."""
@@ -183,7 +184,7 @@ class Users:
             key = handle_of(name) or ""
             if (user := await self._store.by_name(directory.source, key)) is not None:
                 return self._directories.complete(user)
-        raise UserNotFound(f"There is no user named {name if name.isprintable() else ascii(name)}.")
+        raise UserNotFound(f"There is no user named {shown(name)}.")
 
     async def list(self) -> tuple[User, ...]:
         """Every user of every source, by name."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.accounts.directory import Entry
+from proxy.accounts.names import shown
 from proxy.accounts.refusals import Refusal
 from proxy.accounts.user import Email
 from proxy.directories.formats import FormatFault, imported_entry
@@ -32,18 +33,18 @@ def read_authelia(text: str) -> list[Entry]:
 
 def _named(name: str, described: object) -> Entry:
     if not isinstance(described, dict):
-        raise FormatFault(None, f"user {name}: is not described.")
+        raise FormatFault(None, f"user {shown(name)}: is not described.")
     try:
         return _entry(name, described)
     except Refusal as refusal:
-        raise FormatFault(None, f"user {name}: {refusal}") from refusal
+        raise FormatFault(None, f"user {shown(name)}: {refusal}") from refusal
 
 
 def _entry(name: str, described: Mapping[str, Any]) -> Entry:
     email = described.get("email")
     groups = described.get("groups") or ()
     if not isinstance(groups, list | tuple):
-        raise FormatFault(None, f"user {name}: groups is not a list.")
+        raise FormatFault(None, f"user {shown(name)}: groups is not a list.")
     display_name = described.get("displayname")
     return replace(
         imported_entry(name, str(described.get("password") or "")),

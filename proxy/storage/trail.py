@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.accounts.audit import Event, Kind, Record, Wanted
+from proxy.accounts.names import kept
 from proxy.storage.engine import Engine
 from proxy.storage.tables import audit
 
@@ -68,7 +69,8 @@ async def _written(connection: AsyncConnection, event: Event) -> Record:
 def _filtered(wanted: Wanted) -> Select[Any]:
     query = RECORDS
     if wanted.user is not None:
-        query = query.where(or_(audit.c.actor == wanted.user, audit.c.subject == wanted.user))
+        user = kept(wanted.user)  # of a command line, which may hold any bytes
+        query = query.where(or_(audit.c.actor == user, audit.c.subject == user))
     if wanted.kind is not None:
         query = query.where(audit.c.kind == wanted.kind)
     if wanted.since is not None:

@@ -140,6 +140,7 @@ def test_users_of_tinyauth_keep_their_second_factor(doorward: Command) -> None:
         ("authelia", f"users: {{alice: {{password: '{BCRYPT}', groups: ['a,b']}}}}", "no comma"),
         ("authelia", f"users: {{alice: {{password: '{BCRYPT}', email: x}}}}", "e-mail address"),
         ("authelia", "\ud800", "UTF-8"),
+        ("authelia", 'users: {"\\e[2J": {}}', r"user '\x1b[2J': "),
     ],
 )
 def test_what_cannot_be_imported_is_named_and_nothing_is_changed(

@@ -1,0 +1,283 @@
+"""Every public operation of the core, on real storage, with whatever hypothesis comes up with: a
+value comes back or a refusal is raised, and nothing else ever.
+
+What people and programs choose is thrown at it (text, codes, ids, addresses); users and sessions
+are real ones of every kind, times are the clock's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from proxy.accounts import totp
+from proxy.accounts.access import Access
+from proxy.accounts.access_tokens import AccessTokens
+from proxy.accounts.audit import Kind, Wanted
+from proxy.accounts.core import Accounts
+from proxy.accounts.directory import Entry
+from proxy.accounts.editing import Edit
+from proxy.accounts.live import Live
+from proxy.accounts.logins import Logins
+from proxy.accounts.names import handle_of
+from proxy.accounts.passwords import HASHES_PER_FAILURE, OURS, PasswordDigest, Passwords
+from proxy.accounts.refusals import Refusal, StorageUnavailable
+from proxy.accounts.regulation import Regulation
+from proxy.accounts.second_factor import SecondFactors
+from proxy.accounts.session import ClientInfo, Lifetimes, Session
+from proxy.accounts.sessions import Sessions
+from proxy.accounts.tokens import Tokens
+from proxy.accounts.user import Credential, Email, User
+from proxy.accounts.users import Users
+from proxy.settings import settings_from
+from proxy.storage import core as wiring
+from proxy.storage.trail import TrailRows
+from tests.accounts.memory_factors import Mailbox
+from tests.live import CHEAP_HASH
+
+NOW = 1_800_000_000.0
+PASSWORD = "correct horse"
+CLIENT = ClientInfo("192.0.2.1", "a browser")
+LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
+EXAMPLES = 30
+
+# Operation → the argument that is no input, by name, where its type would say otherwise.
+SERVICES: dict[str, type] = {
+    "users": Users,
+    "sessions": Sessions,
+    "logins": Logins,
+    "passwords": Passwords,
+    "tokens": Tokens,
+    "live": Live,
+    "regulation": Regulation,
+    "trail": TrailRows,
+    "second_factors": SecondFactors,
+    "access": Access,
+    "access.tokens": AccessTokens,
+}
+# Nothing from outside gets there: parts of the start, of the stop and of other operations.
+INNER = {"passwords.close", "passwords.expect", "trail.record", "trail.write", "trail.tell",
+         "regulation.turn", "regulation.passed", "regulation.withdraw", "tokens.sign",
+         "live.find_by"}  # fmt: skip
+OPERATIONS = sorted(
+    f"{service}.{name}"
+    for service, kind in SERVICES.items()
+    for name, _ in inspect.getmembers(kind, inspect.isroutine)
+    if not name.startswith("_") and f"{service}.{name}" not in INNER
+)
+
+
+@dataclass
+class World:
+    """A core with people in every state, and the loop that it lives in."""
+
+    accounts: Accounts
+    runner: asyncio.Runner
+    users: list[User]
+    sessions: list[Session]
+
+    def operation(self, name: str) -> Callable[..., Any]:
+        found: Any = self.accounts
+        for part in name.split("."):
+            found = getattr(found, part)
+        operation: Callable[..., Any] = found
+        return operation
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    storage = "sqlite"
+    with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as patch:
+        if request.param == "postgresql":
+            from tests.storage import postgresql
+
+            socket = request.getfixturevalue("postgresql_socket")
+            storage = runner.run(postgresql.fresh_database(socket, "anyinput"))
+        patch.setattr(wiring, "mailer_of", lambda settings: Mailbox())
+        patch.setattr("proxy.accounts.passwords.TIME_COST", 1)
+        patch.setattr("proxy.accounts.passwords.MEMORY_KIB", 8)
+        manager = wiring.build_accounts(_settings(tmp_path_factory.mktemp("data"), storage))
+        accounts = runner.run(manager.__aenter__())
+        try:
+            users, sessions = runner.run(_people(accounts))
+            yield World(accounts, runner, users, sessions)
+        finally:
+            runner.run(manager.__aexit__(None, None, None))
+
+
+def _settings(folder: Path, storage: str) -> Any:
+    return settings_from(
+        {
+            "data_dir": str(folder),
+            "storage": storage,
+            "routes": [{"upstream": "http://127.0.0.1:9"}],
+            "users": [{"username": "carol", "password_hash": CHEAP_HASH}],
+            "regulation": {"attempts": 1000, "network_attempts": 100_000},
+        },
+        folder,
+    )
+
+
+async def _people(accounts: Accounts) -> tuple[list[User], list[Session]]:
+    """Users of both sources, one with every factor, one banned, one disabled, one deleted; their
+    sessions, full, pending and ended."""
+    users, sessions = [], []
+    for name in ("alice", "bob", "banned", "disabled", "deleted", "carol"):
+        if name != "carol":
+            address = Email(f"{name}@example.com", True)
+            await accounts.users.add(name, PASSWORD, now=NOW, emails=[address], roles=["admin"])
+        user = await accounts.users.get(name)
+        users.append(user)
+        for level in ("full", "full", "pending"):
+            opened = await accounts.sessions.open(
+                user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW,
+                level=level,
+            )  # fmt: skip
+            sessions.append(opened.session)
+        await accounts.sessions.end(sessions[-2], NOW)
+    factors = accounts.second_factors
+    secret = (await factors.begin_totp(sessions[0], NOW)).secret
+    await factors.confirm_totp(sessions[0], secret, totp.code_at(secret, totp.step_at(NOW)), NOW)
+    await factors.enable_email(users[0], NOW)
+    await accounts.users.ban("banned", NOW)
+    await accounts.users.disable("disabled", NOW)
+    await accounts.users.delete("deleted", NOW)
+    return users, sessions
+
+
+# What people type, with everything that some layer below cannot bear: halves of surrogate pairs
+# (no UTF-8), NUL (no text of PostgreSQL), control characters, and texts without end.
+TEXTS = (
+    st.text(st.characters(), max_size=40)
+    | st.sampled_from(
+        ["", "\0", "\ud800", "a\0b", "alice", "ALICE ", "carol", "x" * 100_000, "a@b", "%s", "'--",
+         "alice@example.com", "123456", "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA", "\u202e", "::1"]
+    )
+)  # fmt: skip
+PASSWORDS = TEXTS | st.builds(PasswordDigest, TEXTS) | st.just(PASSWORD)
+EMAILS = st.builds(Email, TEXTS, st.booleans())
+SEVERAL = st.lists(TEXTS, max_size=2)
+
+
+def imported(name: str, display: str | None, emails: list[Email], groups: list[str]) -> Entry:
+    """As the files of other programs are read."""
+    key = handle_of(name) or "nobody"
+    return Entry(key, name, "a hash", "bcrypt cost=10", display, tuple(emails), tuple(groups))
+
+
+def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
+    """What an argument of this type may be. A type that is not here has no business in a public
+    operation, or is to be added."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint == typing.get_type_hints(Logins.login)["password"]:
+        return PASSWORDS
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of([values(world, one) for one in inner])
+    if origin in (Sequence, tuple):
+        of = tuple(one for one in inner if one is not Ellipsis)
+        if of == (tuple[int, float],):
+            known = [(session.number, NOW) for session in world.sessions]
+            return st.lists(st.sampled_from(known), max_size=3)
+        many = st.lists(values(world, of[0]), max_size=2)
+        return many if origin is Sequence else many.map(tuple)
+    simple: dict[Any, st.SearchStrategy[Any]] = {
+        str: TEXTS,
+        bytes: st.binary(max_size=200) | TEXTS.map(lambda t: t.encode("utf-8", "surrogatepass")),
+        bool: st.booleans(),
+        int: st.integers(0, 2),
+        float: st.floats(NOW, NOW + 1e6),
+        type(None): st.none(),
+        User: st.sampled_from(world.users),
+        Session: st.sampled_from(world.sessions),
+        # The gate has the address from the socket, or from a header that it read as an address.
+        ClientInfo: st.builds(ClientInfo, st.sampled_from(["192.0.2.1", "::1", ""]), TEXTS),
+        Lifetimes: st.just(LIFETIMES),
+        Email: EMAILS,
+        PasswordDigest: PASSWORDS,
+        Kind: st.sampled_from(Kind),
+        Wanted: st.builds(Wanted, st.none() | TEXTS, st.none(), st.none()),
+        Credential: st.builds(
+            Credential, st.sampled_from(world.users), st.just("a hash"), st.just(OURS)
+        ),
+        Edit: st.builds(
+            Edit,
+            name=st.none() | TEXTS,
+            add_emails=st.lists(EMAILS, max_size=2).map(tuple),
+            remove_emails=SEVERAL.map(tuple),
+            add_groups=SEVERAL.map(tuple),
+            remove_roles=SEVERAL.map(tuple),
+            super_admin=st.none() | st.booleans(),
+        ),
+        Entry: st.builds(
+            imported, TEXTS, st.none() | TEXTS, st.lists(EMAILS, max_size=2), SEVERAL
+        ),
+    }  # fmt: skip
+    return simple[hint]
+
+
+# Ours and never typed: what the name says is all that comes.
+OURS_ALONE: dict[str, st.SearchStrategy[Any]] = {
+    "kind": st.sampled_from(["page", "xhr"]),
+    "level": st.sampled_from(["full", "pending"]),
+    "by": st.just("logout"),
+    "scheme": st.sampled_from([OURS, "bcrypt cost=10", "sha1", "argon2", "x"]),
+    "spent": st.integers(0, HASHES_PER_FAILURE),
+    "limit": st.integers(1, 3),
+    "fingerprint": st.none() | st.just("0" * 64),
+    "new": st.just("a hash"),
+    "sessions.method": st.sampled_from(["password", "password+totp"]),
+}
+
+
+def arguments(world: World, called: str) -> st.SearchStrategy[dict[str, Any]]:
+    operation, service = world.operation(called), called.partition(".")[0]
+    hints = get_type_hints(operation)
+    given = {}
+    for name in inspect.signature(operation).parameters:
+        ours = OURS_ALONE.get(f"{service}.{name}", OURS_ALONE.get(name))
+        given[name] = values(world, hints[name]) if ours is None else ours
+    return st.fixed_dictionaries(given)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_returns_a_value_or_raises_a_refusal(world: World, name: str) -> None:
+    operation = world.operation(name)
+
+    @hypothesis_settings(
+        max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(arguments(world, name))
+    def whatever_comes(given: dict[str, Any]) -> None:
+        positional = [
+            given.pop(one.name)
+            for one in inspect.signature(operation).parameters.values()
+            if one.kind is not one.KEYWORD_ONLY
+        ]
+        try:
+            result = operation(*positional, **given)
+            if inspect.isawaitable(result):
+                world.runner.run(_awaited(result))
+        except Refusal as refusal:
+            assert str(refusal).isprintable(), "it may be shown on a terminal"
+            # Storage is there: nothing that somebody types may make it seem otherwise.
+            gone = [one for one in positional if getattr(one, "user", one) in world.users[4:5]]
+            assert gone or not isinstance(refusal, StorageUnavailable)
+
+    whatever_comes()
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
