@@ -180,7 +180,10 @@ def join(
         gate=Gate(authorize, identify, cookies, is_ours, accounts.second_factors.can_be_asked),
         forwarders=tuple(
             Forwarder(
-                pools.of(Address.of(route.upstream[0]), route.timeouts.connect.total_seconds()),
+                pools.of(
+                    Address.of(route.upstream[0], route.tls),
+                    route.timeouts.connect.total_seconds(),
+                ),
                 route.timeouts.response.total_seconds(),
                 route.timeouts.idle.total_seconds(),
                 cookies,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -152,7 +153,9 @@ class Answer:
 class Client(Wire):
     """A client that sends the bytes it is told and reads answers as they are framed."""
 
-    def __init__(self, place: Place, receive_buffer: int | None = None) -> None:
+    def __init__(
+        self, place: Place, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         family = socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer is not None:
@@ -161,6 +164,8 @@ class Client(Wire):
         super().__init__(sock)
         try:
             sock.connect(str(place) if isinstance(place, Path) else place)
+            if tls is not None:
+                self.sock = tls.wrap_socket(sock, server_hostname="127.0.0.1")
         except OSError:
             self.close()
             raise

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -54,6 +55,7 @@ class Live:
         self.config.write_text(yaml.safe_dump(self.settings))
         self.log = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.tls: ssl.SSLContext | None = None  # what clients of a deployment with TLS believe
 
     @property
     def host(self) -> str:
@@ -113,7 +115,7 @@ class Live:
     # Who asks
 
     def client(self, **options: Any) -> Client:
-        return Client(self.place, **options)
+        return Client(self.place, tls=self.tls, **options)
 
     def get(self, target: str = "/", *lines: str) -> Answer:
         with self.client() as client:

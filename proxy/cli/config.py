@@ -33,9 +33,11 @@ def _checked(config: ConfigOption) -> Settings:
     import os
 
     from proxy.settings import load_settings
+    from proxy.settings.certificates import check_certificates
     from proxy.settings.keys import read_keys
 
     settings = load_settings(config, os.environ)
+    check_certificates(settings)
     if settings.secret_files:
         read_keys(settings)  # reads only; without such files it would make a key
     return settings

@@ -96,9 +96,10 @@ def _is_served(path: Path) -> bool:
         return True
 
 
-def shown(sock: socket.socket) -> str:
+def shown(sock: socket.socket, *, tls: bool = False) -> str:
     """The address as a person would type it."""
     name = sock.getsockname()
     if isinstance(name, str):
         return f"unix:{name}"
-    return f"http://[{name[0]}]:{name[1]}" if ":" in name[0] else f"http://{name[0]}:{name[1]}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"{'https' if tls else 'http'}://{host}:{name[1]}"

@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, cast
 
 import structlog
 import uvicorn
 
 from proxy.server.admin import admin_app
+from proxy.server.certificate import LOOK_S, Certificate
 from proxy.server.listeners import Sockets, shown
 from proxy.server.protocol import protocol_with
 from proxy.settings import Limits, Settings
@@ -26,8 +27,14 @@ GRACE_S = 20
 Ready = Callable[[], Awaitable[str | None]]
 
 
+# How long a client may take to say goodbye in TLS; the default of 30 s would hold up a stop.
+TLS_GOODBYE_S = 3.0
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server without its signal handling, on sockets that are bound already."""
+
+    tls: dict[str, Any]  # what the loop is told of it; nothing for plain http
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -48,11 +55,11 @@ class _Server(uvicorn.Server):
             create: Any = (
                 loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
             )
-            self.servers.append(await create(protocol, sock=sock))
+            self.servers.append(await create(protocol, sock=sock, **self.tls))
         self.started = True
 
 
-def _server(app: Any, limits: Limits) -> _Server:
+def _server(app: Any, limits: Limits, certificate: Certificate | None = None) -> _Server:
     config = uvicorn.Config(
         app,
         http=protocol_with(limits),
@@ -66,7 +73,34 @@ def _server(app: Any, limits: Limits) -> _Server:
         date_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    return _Server(config)
+    server = _Server(config)
+    server.tls = _tls(certificate, limits) if certificate else {}
+    return server
+
+
+def _tls(certificate: Certificate, limits: Limits) -> dict[str, Any]:
+    return {
+        "ssl": certificate.context,
+        "ssl_handshake_timeout": limits.header_timeout.total_seconds(),
+        "ssl_shutdown_timeout": TLS_GOODBYE_S,
+    }
+
+
+@contextlib.asynccontextmanager
+async def _watching(certificate: Certificate | None) -> AsyncIterator[None]:
+    """Has the certificate look at its files as long as connections are taken."""
+
+    async def watch(certificate: Certificate) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            certificate.look()
+
+    task = asyncio.ensure_future(watch(certificate)) if certificate else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
 
 
 @contextlib.contextmanager
@@ -108,16 +142,20 @@ async def run(
 ) -> None:
     """Serve `app` until a signal says stop, or `lifeline` (a file descriptor) ends.
 
-    `ready` gives the reason why not, or None; the admin listener's `/readyz` asks it.
+    `ready` gives the reason why not, or None; the admin listener's `/readyz` asks it. Raises
+    InvalidSettings for files of `tls` that cannot be used.
     """
-    servers = [_server(app, settings.limits)]
+    certificate = Certificate(settings.tls) if settings.tls else None
+    servers = [_server(app, settings.limits, certificate)]
     serving = [servers[0].serve([sockets.main])]
     if sockets.admin is not None:
         servers.append(_server(admin_app(ready), settings.limits))
         serving.append(servers[1].serve([sockets.admin]))
     with _stopping(servers, lifeline):
-        _log.info("listening", address=shown(sockets.main), public_url=settings.public_url)
+        address = shown(sockets.main, tls=certificate is not None)
+        _log.info("listening", address=address, public_url=settings.public_url)
         if on_listening is not None:
-            asyncio.get_running_loop().call_soon(on_listening, shown(sockets.main))
-        await asyncio.gather(*serving)
+            asyncio.get_running_loop().call_soon(on_listening, address)
+        async with _watching(certificate):
+            await asyncio.gather(*serving)
     _log.info("stopped")

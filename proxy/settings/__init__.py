@@ -16,6 +16,7 @@ from proxy.settings.faults import Fault, InvalidSettings
 from proxy.settings.limits import Limits
 from proxy.settings.load import find_config_file, load_settings, settings_from
 from proxy.settings.models import Email, Regulation, SecondFactor, Sessions, Settings
+from proxy.settings.tls import Tls, UpstreamTls
 from proxy.settings.unbuilt import unbuilt_keys
 
 __all__ = [
@@ -43,7 +44,9 @@ __all__ = [
     "Sessions",
     "Settings",
     "Timeouts",
+    "Tls",
     "Upstream",
+    "UpstreamTls",
     "find_config_file",
     "load_settings",
     "settings_from",

@@ -31,6 +31,7 @@ from proxy.settings.fields import (
     one_of,
     required,
 )
+from proxy.settings.tls import UpstreamTls
 
 IDENTITY_PRESETS = ("remote-user", "x-forwarded", "x-remote")
 REQUIREMENTS = ("deny", "public", "authenticated", "two_factor")
@@ -64,6 +65,7 @@ class Route(Section):
         ["remote-user"],
         "Header presets that name the user: remote-user, x-forwarded, x-remote.",
     )
+    tls: UpstreamTls = key({}, "How an https upstream is known, and we to it.")
     timeouts: Timeouts = key({}, "How long the upstream is waited for.")
     body_bytes: RouteBody = key(
         "auto", "Most bytes of a request's body: a size, none, or auto, which is limits.body_bytes."

@@ -258,6 +258,16 @@ def host_pattern(value: object) -> str:
     return star + host_name(found[len(star) :])
 
 
+def server_name(value: object) -> str:
+    """Returns the name or address that a certificate has to bear."""
+    found = text(value)
+    if _is_address(found, "version"):
+        return found
+    if ":" in found or "*" in found:
+        raise Wrong(f"{quoted(found)} is not one name", "write it as wiki.example.com")
+    return host_name(found)
+
+
 def network(value: object) -> Network:
     """Returns the network of `10.0.0.0/8`, `fd00::/8` or a single address."""
     found = text(value)

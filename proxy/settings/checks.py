@@ -11,6 +11,7 @@ from proxy.settings.addresses import Listen, Upstream
 from proxy.settings.faults import KeyPath, Wrong, dotted
 from proxy.settings.models import Settings
 from proxy.settings.names import normalise
+from proxy.settings.tls import UpstreamTls
 from proxy.settings.values import quoted
 
 Found = Iterator[tuple[KeyPath, Wrong]]
@@ -96,6 +97,14 @@ def cookie_possible(settings: Settings) -> Found:
         yield ("sessions", "cookie", "same_site"), Wrong(message, hint)
 
 
+def tls_where_spoken(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        spoken = any(upstream.scheme == "https" for upstream in route.upstream)
+        if route.tls != UpstreamTls() and not spoken:
+            message = "says nothing, as no upstream here is https"
+            yield ("routes", number, "tls"), Wrong(message, "write https://, or remove it")
+
+
 def users_differ(settings: Settings) -> Found:
     first: dict[str, ConfigUser] = {}
     for number, user in enumerate(settings.users):
@@ -135,6 +144,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (some_route, ("routes",)),
     (routes_differ, ("routes",)),
     (upstreams_differ, ("listen", "admin_listen")),
+    (tls_where_spoken, ("routes",)),
     (users_differ, ()),
     (emails_differ, ()),
     (cookie_possible, ("listen", "public_url", "sessions.cookie")),
@@ -157,3 +167,9 @@ def warnings(settings: Settings) -> Iterator[str]:
     if settings.public_origin.startswith("https:") and not settings.secure_cookies:
         place = dotted(("sessions", "cookie", "secure"))
         yield f"{place}: false on https lets the cookie travel over http as well"
+    if settings.tls and settings.public_origin.startswith("http:"):
+        yield "public_url: is http, but with tls nothing but https is answered"
+    for number, route in enumerate(settings.routes):
+        if not route.tls.verify:
+            place = dotted(("routes", number, "tls", "verify"))
+            yield f"{place}: false lets anybody on the way be the upstream"

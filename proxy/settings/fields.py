@@ -210,6 +210,7 @@ PublicUrl = Annotated[
 ]
 CorsOrigin = Annotated[str, Parsed(addresses.cors_origin, {"type": "string"})]
 Host = Annotated[str, Parsed(addresses.host_pattern, {"type": "string"})]
+ServerName = Annotated[str, Parsed(addresses.server_name, {"type": "string"})]
 NetworkRange = Annotated[addresses.Network, Parsed(addresses.network, {"type": "string"})]
 RoutePath = Annotated[str, Parsed(patterns.route_path, {"type": "string", "pattern": "^/"})]
 RulePath = Annotated[str, Parsed(patterns.rule_path, {"type": "string", "pattern": "^/"})]

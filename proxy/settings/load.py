@@ -144,9 +144,9 @@ def _judged(root: Node, faults: list[Fault], directory: Path) -> Settings | None
 def _with_public_url(settings: Settings) -> Settings:
     if settings.public_url:
         return settings
-    listen = settings.listen
+    listen, scheme = settings.listen, "https" if settings.tls else "http"
     here = "localhost" if listen.is_unix or listen.is_everywhere else ""
-    found = settings.model_copy(update={"public_url": f"http://{here or listen}"})
+    found = settings.model_copy(update={"public_url": f"{scheme}://{here or listen}"})
     found.model_fields_set.discard("public_url")  # nobody gave it
     return found
 

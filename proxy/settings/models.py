@@ -34,6 +34,7 @@ from proxy.settings.fields import (
 )
 from proxy.settings.limits import Limits
 from proxy.settings.pages import PagesSettings
+from proxy.settings.tls import Tls
 from proxy.settings.values import boolean, choice, label
 
 OptionalDuration = Annotated[Duration | None, Unless("none")]
@@ -114,7 +115,12 @@ class Settings(Section):
     )
     public_url: PublicUrl = key(
         "",
-        "What people type; links are built from it. Default: http:// and listen.",
+        "What people type, for links. Default: http:// and listen, https:// where it has tls.",
+        validate_default=False,
+    )
+    tls: Annotated[Tls | None, Unless("off", empty=None)] = key(
+        None,
+        "Certificate of listen, which speaks https then; left out: http.",
         validate_default=False,
     )
     admin_listen: Annotated[Listener | None, Unless("off")] = key(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-from proxy.settings import Upstream
+from proxy.settings import Upstream, UpstreamTls
+from proxy.settings.certificates import connecting_context
 from proxy.upstream.failures import ConnectFailed, ConnectTimeout
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -24,14 +25,20 @@ class Address:
     host: str | None = None
     port: int | None = None
     path: str | None = None
-    tls: bool = False
+    tls: UpstreamTls | None = None
 
     @classmethod
-    def of(cls, upstream: Upstream) -> "Address":
-        """The address of a configured upstream."""
+    def of(cls, upstream: Upstream, tls: UpstreamTls | None = None) -> "Address":
+        """The address of a configured upstream; `tls` counts where that is https.
+
+        Raises InvalidSettings for files of `tls` that cannot be used."""
         if upstream.scheme == "unix":
             return cls(path=str(upstream.path))
-        return cls(host=upstream.host, port=upstream.port, tls=upstream.scheme == "https")
+        if upstream.scheme == "http":
+            return cls(host=upstream.host, port=upstream.port)
+        tls = tls or UpstreamTls()
+        _context(tls)
+        return cls(host=upstream.host, port=upstream.port, tls=tls)
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -54,18 +61,24 @@ class Address:
         if self.path is not None:
             return (await loop.create_unix_connection(make, self.path))[1]
         assert self.host is not None and self.port is not None
-        context = _trusting_the_system() if self.tls else None
-        transport, protocol = await loop.create_connection(
-            make, self.host, self.port, ssl=context, server_hostname=self.host if context else None
-        )
+        if self.tls is None:
+            transport, protocol = await loop.create_connection(make, self.host, self.port)
+        else:
+            transport, protocol = await loop.create_connection(
+                make,
+                self.host,
+                self.port,
+                ssl=_context(self.tls),
+                server_hostname=self.tls.server_name or self.host,
+            )
         _send_at_once(transport)
         return protocol
 
 
 @cache
-def _trusting_the_system() -> ssl.SSLContext:
-    """Certificates are verified, names too, against the system's authorities."""
-    return ssl.create_default_context()
+def _context(tls: UpstreamTls) -> ssl.SSLContext:
+    """Read once, as a file of authorities takes some milliseconds."""
+    return connecting_context(tls)
 
 
 def _send_at_once(transport: asyncio.BaseTransport) -> None:

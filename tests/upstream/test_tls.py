@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 import ssl
-import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from proxy.settings import InvalidSettings, settings_from
+from proxy.upstream.address import Address
+from proxy.upstream.failures import ConnectFailed
+from proxy.upstream.pool import Pool
+from tests.certificates import Authority
+from tests.fakes import PATIENCE_S
 from tests.live import Live
+from tests.upstream.conftest import exchanged
 
 
 class Secure(HTTPServer):
-    seen = 0
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.names: list[str | None] = []
+        self.shown: list[Any] = []
+        context.sni_callback = lambda _, name, __: self.names.append(name)
+        self.socket = context.wrap_socket(
+            self.socket, server_side=True, do_handshake_on_connect=False
+        )
+
+    def handle_error(self, *_: object) -> None:
+        pass  # clients that refuse us are what some tests are about
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.server_port}"
 
 
 class Handler(BaseHTTPRequestHandler):
+    server: Secure
+
     def do_GET(self) -> None:
-        assert isinstance(self.server, Secure)
-        self.server.seen += 1
+        assert isinstance(self.connection, ssl.SSLSocket)
+        self.server.shown.append(self.connection.getpeercert())
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -38,68 +55,143 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate for 127.0.0.1, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
-    now = datetime.datetime.now(datetime.UTC)
-    built = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "upstream.pem"
-    file.write_bytes(
-        built.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return file
+Serve = Callable[..., Secure]
 
 
 @pytest.fixture
-def secure(certificate: Path) -> Iterator[Secure]:
-    server = Secure(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "tls")
 
 
-def served(tmp_path: Path, secure: Secure) -> Live:
-    url = f"https://127.0.0.1:{secure.server_port}"
-    return Live(tmp_path / "live", url, access={"default": "public"})
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    with ExitStack() as stack:
+
+        def start(context: ssl.SSLContext) -> Secure:
+            server = stack.enter_context(Secure(context))
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return server
+
+        yield start
 
 
-def test_a_certificate_that_nobody_vouches_for_gets_no_request(
-    tmp_path: Path, secure: Secure
+async def status_of(server: Secure, **tls: Any) -> int:
+    """What a route with these `tls` settings gets from the server. Raises ConnectFailed."""
+    settings = settings_from({"routes": [{"upstream": server.url, "tls": tls}]})
+    route = settings.routes[0]
+    pool = Pool(Address.of(route.upstream[0], route.tls), PATIENCE_S)
+    try:
+        return (await exchanged(pool)).status
+    finally:
+        pool.close()
+
+
+async def test_a_certificate_that_nobody_vouches_for_gets_no_request(
+    serve: Serve, authority: Authority
 ) -> None:
-    with served(tmp_path, secure) as live:
+    server = serve(authority.serving(authority.issue("127.0.0.1")))
+    with pytest.raises(ConnectFailed):
+        await status_of(server)
+    assert not server.shown
+
+
+async def test_the_authority_of_the_route_is_believed_and_no_other(
+    serve: Serve, authority: Authority, tmp_path: Path
+) -> None:
+    server = serve(authority.serving(authority.issue("127.0.0.1")))
+    assert await status_of(server, ca=str(authority.file)) == 200
+    other = Authority(tmp_path / "other")
+    with pytest.raises(ConnectFailed):
+        await status_of(server, ca=str(other.file))
+    assert len(server.shown) == 1
+
+
+async def test_the_systems_authorities_are_believed_where_none_is_named(
+    serve: Serve, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(authority.serving(authority.issue("127.0.0.1")))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    assert await status_of(server, server_name="127.0.0.1") == 200
+
+
+async def test_a_certificate_for_another_name_is_refused(
+    serve: Serve, authority: Authority
+) -> None:
+    server = serve(authority.serving(authority.issue("wiki.internal")))
+    for name in ({}, {"server_name": "other.internal"}):
+        with pytest.raises(ConnectFailed):
+            await status_of(server, ca=str(authority.file), **name)
+    assert not server.shown
+
+
+async def test_the_routes_server_name_is_asked_for_and_demanded(
+    serve: Serve, authority: Authority
+) -> None:
+    server = serve(authority.serving(authority.issue("wiki.internal")))
+    assert await status_of(server, ca=str(authority.file), server_name="wiki.internal") == 200
+    assert server.names == ["wiki.internal"]
+
+
+async def test_a_client_certificate_is_shown_to_who_asks_for_one(
+    serve: Serve, authority: Authority
+) -> None:
+    server = serve(authority.serving(authority.issue("127.0.0.1"), demands=True))
+    ours = authority.issue("doorward.internal")
+    shown = {"certificate": str(ours.certificate), "key": str(ours.key)}
+    assert await status_of(server, ca=str(authority.file), **shown) == 200
+    assert (("commonName", "doorward.internal"),) in server.shown[0]["subject"]
+
+
+async def test_verification_is_switched_off_only_by_saying_so(
+    serve: Serve, authority: Authority
+) -> None:
+    server = serve(authority.serving(authority.issue("wiki.internal")))
+    assert await status_of(server, verify=False) == 200
+
+
+async def test_nothing_older_than_tls_1_2_is_spoken(serve: Serve, authority: Authority) -> None:
+    context = authority.serving(authority.issue("127.0.0.1"))
+    with pytest.warns(DeprecationWarning):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ConnectFailed):
+        await status_of(serve(context), ca=str(authority.file))
+
+
+def test_a_failed_handshake_is_502_for_the_client(
+    serve: Serve, authority: Authority, tmp_path: Path
+) -> None:
+    server = serve(authority.serving(authority.issue("127.0.0.1")))
+    with Live(tmp_path / "live", server.url, access={"default": "public"}) as live:
         assert live.get("/").status == 502
-    assert secure.seen == 0
+    assert not server.shown
 
 
-def test_a_certificate_of_a_trusted_authority_is_believed(
-    tmp_path: Path, secure: Secure, certificate: Path, monkeypatch: pytest.MonkeyPatch
+# Files that cannot be used
+
+
+def test_a_file_that_cannot_be_used_is_told_before_anything_is_sent(
+    tmp_path: Path, authority: Authority
 ) -> None:
-    authority = certificate.with_name("authority.pem")
-    command = ["openssl", "x509", "-in", os.fspath(certificate), "-out", os.fspath(authority)]
-    subprocess.run(command, check=True, capture_output=True)
-    monkeypatch.setenv("SSL_CERT_FILE", os.fspath(authority))
-    with served(tmp_path, secure) as live:
-        assert live.get("/").status == 200
-    assert secure.seen == 1
+    one, other = authority.issue("a.test"), authority.issue("b.test")
+    covered = authority.issue("c.test", password=b"secret")
+    empty = tmp_path / "empty"
+    empty.touch()
+    for tls, said in [
+        ({"ca": empty}, "holds no certificate"),
+        ({"ca": tmp_path / "none"}, "is not there"),
+        ({"ca": tmp_path}, "is not a file"),
+        ({"certificate": one.certificate}, "holds no private key"),
+        ({"certificate": one.certificate, "key": other.key}, "not the key of the certificate"),
+        ({"certificate": covered.certificate, "key": covered.key}, "protected by a password"),
+        ({"certificate": empty, "key": one.key}, "holds no certificate"),
+    ]:
+        route = {
+            "upstream": "https://127.0.0.1",
+            "tls": {key: str(path) for key, path in tls.items()},
+        }
+        chosen = settings_from({"routes": [route]}).routes[0]
+        with pytest.raises(InvalidSettings, match=said):
+            Address.of(chosen.upstream[0], chosen.tls)
