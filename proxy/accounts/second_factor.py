@@ -162,10 +162,13 @@ class SecondFactors:
         login = session.method.partition("+")[0]
         return await self._sessions.rise(session, f"{login}+{passed}", client, now)
 
-    async def begin_totp(self, session: Session, now: float) -> Enrolment:
-        """A new secret for this session; an older one is void. Raises TotpAlreadyOn."""
+    async def begin_totp(
+        self, session: Session, now: float, *, even_if_on: bool = False
+    ) -> Enrolment:
+        """A new secret for this session; an older one is void. Raises TotpAlreadyOn, which with
+        `even_if_on` is left to `confirm_totp`."""
         user = _of(session)
-        if TOTP in await self.enabled(user):
+        if not even_if_on and TOTP in await self.enabled(user):
             raise TotpAlreadyOn
         secret = totp.new_secret()
         sealed = self._vault.seal_secret(user, secret)

@@ -1,14 +1,17 @@
 """The `xhr` dialect: a cookie session for scripts, with the paths and shapes of its document.
 
-    POST        /xhr/login         {"username", "password"} → 200 {"session": {"maxAge", "totp"}}
-    POST        /xhr/totp          {"token"} after a login that said totp: true → 204
-    POST        /xhr/login/ldap    the same, over LDAP: 401 until there is a directory
-    GET         /xhr/session       200 {"user": {"username", "superAdmin"}, "session": {…}}
-    GET, POST   /xhr/logout        204, and the session is over; HEAD changes nothing
+    POST        /xhr/login                  {"username", "password"} → 200 {"session": {…}}
+    POST        /xhr/totp                   {"token"} after a login that said totp: true → 204
+    POST        /xhr/login/ldap             the same, over LDAP: 401 until there is a directory
+    GET         /xhr/session                200 {"user": {"username", "superAdmin"}, "session": {…}}
+    GET, POST   /xhr/logout                 204, and the session is over; HEAD changes nothing
+    GET         /xhr/session/totp/generate  200 {"secret"}; HEAD changes nothing
+    POST        /xhr/session/totp           {"secret", "token"} → 204
+    DELETE      /xhr/session/totp           {"token"} → 204
 
 It knows these; whether somebody may log in, and which sessions there are, it must not know.
-`maxAge` counts milliseconds. Errors, which the document leaves open, are
-`{"error": "<code>", "message": "<sentence>"}`.
+A session is `{"maxAge", "totp"}`, the former in milliseconds. Errors, which the document leaves
+open, are `{"error": "<code>", "message": "<sentence>"}`.
 """
 
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from starlette.routing import Route
 from proxy.accounts import refusals
 from proxy.accounts.factors import TOTP
 from proxy.accounts.sessions import FULL, PENDING, Opened, Session
+from proxy.accounts.user import DATABASE
 from proxy.dialects import wire as wires
 from proxy.dialects.wire import Answer, Tongue, Trouble, Wire, by_header, json_object, text
 from proxy.pages.entrance import lifetimes
@@ -63,6 +67,7 @@ TABLE: dict[type[Trouble], Answer] = {
     wires.Broken: Answer(500, "internal_error"),
 }
 
+_DATABASE_ONLY = "An authenticator app can be added to users of the database only."
 _SENTENCES = {
     "invalid_credentials": refusals.InvalidCredentials.message,
     "unauthenticated": "This needs a login.",
@@ -94,6 +99,10 @@ def draw_session(session: Session, now: float, *, totp: bool) -> dict[str, objec
 
 def draw(content: object, status: int = 200) -> Response:
     return JSONResponse(content, status, headers={"cache-control": "no-store"})
+
+
+def done() -> Response:
+    return Response(status_code=204, headers={"cache-control": "no-store"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +140,7 @@ class Xhr:
         if session.level != PENDING:
             raise refusals.SessionNotFound
         opened = await self.wire.entrance.complete(request, session, token, None)
-        response = Response(status_code=204, headers={"cache-control": "no-store"})
+        response = done()
         self._set_cookie(request, response, opened)
         return response
 
@@ -156,7 +165,7 @@ class Xhr:
         self.wire.check_origin(request)
         session = await self.wire.session(request)
         await self.wire.entrance.end(session)
-        response = Response(status_code=204, headers={"cache-control": "no-store"})
+        response = done()
         if not by_header(request):
             response.raw_headers.extend(self.wire.entrance.expired_lines(request))
         return response
@@ -164,7 +173,41 @@ class Xhr:
     async def peek_logout(self, request: Request) -> Response:
         """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
         await self.wire.session(request)
-        return Response(status_code=204, headers={"cache-control": "no-store"})
+        return done()
+
+    async def _changing(self, request: Request) -> Session:
+        """Whose factors are to change. Raises ForeignOrigin, Unauthenticated."""
+        self.wire.check_origin(request)
+        return await self.wire.full_session(request)
+
+    async def generate(self, request: Request) -> Response:
+        """A secret for whoever is logged in; whether it may be added is told when it is."""
+        session, now = await self._changing(request), self.wire.clock()
+        factors = self.wire.accounts.second_factors
+        enrolment = await factors.begin_totp(session, now, even_if_on=True)
+        return draw({"secret": enrolment.secret})
+
+    async def peek_generate(self, request: Request) -> Response:
+        await self.wire.full_session(request)
+        return draw(None)
+
+    async def add(self, request: Request) -> Response:
+        """The secret has to be the one last generated in this session."""
+        session = await self._changing(request)
+        fields = await json_object(request)
+        secret, token = text(fields, "secret"), text(fields, "token")
+        if session.user.source != DATABASE:  # the document's own condition
+            raise refusals.NotPermitted(_DATABASE_ONLY)
+        factors, now = self.wire.accounts.second_factors, self.wire.clock()
+        await factors.confirm_totp(session, secret, token, now)
+        return done()
+
+    async def delete(self, request: Request) -> Response:
+        """With a code of the app or a recovery code. One client deletes without a body: refused."""
+        session = await self._changing(request)
+        token = text(await json_object(request), "token")
+        await self.wire.accounts.second_factors.remove_totp(session, token, self.wire.clock())
+        return done()
 
 
 def routes(wire: Wire) -> list[Route]:
@@ -175,4 +218,8 @@ def routes(wire: Wire) -> list[Route]:
         wire.endpoint("/xhr/login/ldap", TONGUE, post=xhr.login_ldap),
         wire.endpoint("/xhr/session", TONGUE, get=xhr.session),
         wire.endpoint("/xhr/logout", TONGUE, get=xhr.logout, head=xhr.peek_logout, post=xhr.logout),
+        wire.endpoint(
+            "/xhr/session/totp/generate", TONGUE, get=xhr.generate, head=xhr.peek_generate
+        ),
+        wire.endpoint("/xhr/session/totp", TONGUE, post=xhr.add, delete=xhr.delete),
     ]

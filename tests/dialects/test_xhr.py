@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from proxy.accounts import totp
 from proxy.accounts.refusals import Refusal
 from proxy.accounts.sessions import Lifetimes
 from proxy.accounts.user import Email
 from proxy.dialects import xhr
 from proxy.dialects.wire import Broken, Fault, parse_object
 from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
+from tests.live import CHEAP_HASH
+from tests.live import PASSWORD as FILE_PASSWORD
 
 RIGHT = {"username": "alice", "password": PASSWORD}
 JSON = {"content-type": "application/json"}
@@ -403,6 +408,254 @@ async def test_head_tells_and_ends_nothing(home: House, script: httpx.AsyncClien
     assert (await script.head("/xhr/logout")).status_code == 401
 
 
+# An authenticator app: generated, added, removed
+
+GENERATE, APP = "/xhr/session/totp/generate", "/xhr/session/totp"
+
+
+def code_of(home: House, secret: str, later: int = 0) -> str:
+    return totp.code_at(secret, totp.step_at(home.clock()) + later)
+
+
+async def generated(script: httpx.AsyncClient) -> str:
+    answer = await script.get(GENERATE)
+    assert answer.status_code == 200 and set(answer.json()) == {"secret"}
+    secret: str = answer.json()["secret"]
+    return secret
+
+
+async def with_app(home: House, script: httpx.AsyncClient) -> str:
+    """The secret of a user who logged in and added an app."""
+    await script.post("/xhr/login", json=RIGHT)
+    secret = await generated(script)
+    body = {"secret": secret, "token": code_of(home, secret)}
+    assert (await script.post(APP, json=body)).status_code == 204
+    return secret
+
+
+async def remove(script: httpx.AsyncClient, **options: Any) -> httpx.Response:
+    return await script.request("DELETE", APP, **options)
+
+
+async def is_on(home: House) -> bool:
+    user = await home.accounts.users.get("alice")
+    return bool(await home.accounts.second_factors.enabled(user))
+
+
+async def test_a_secret_is_generated_and_nothing_is_on_yet(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    await script.post("/xhr/login", json=RIGHT)
+    one, two = await generated(script), await generated(script)
+    assert one != two and re.fullmatch(r"[A-Z2-7]{32}", one)
+    assert not await is_on(home)
+    assert (await script.get("/xhr/session")).json()["session"]["totp"] is False
+
+
+async def test_an_app_is_added_asked_for_and_removed(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    """The document from its first endpoint to its last."""
+    await script.post("/xhr/login", json=RIGHT)
+    secret = await generated(script)
+    added = await script.post(APP, json={"secret": secret, "token": code_of(home, secret)})
+    assert (added.status_code, added.content) == (204, b"")
+    assert added.headers["cache-control"] == "no-store"
+    assert (await script.get("/xhr/session")).json()["session"]["totp"] is True
+    assert (await script.get("/xhr/logout")).status_code == 204
+    login = await script.post("/xhr/login", json=RIGHT)
+    assert login.json()["session"]["totp"] is True
+    home.clock.now += 60
+    second = await script.post("/xhr/totp", json={"token": code_of(home, secret)})
+    assert (second.status_code, second.content) == (204, b"")
+    home.clock.now += 60
+    removed = await remove(script, json={"token": code_of(home, secret)})
+    assert (removed.status_code, removed.content) == (204, b"")
+    assert (await script.get("/xhr/session")).json()["session"]["totp"] is False
+    login = await script.post("/xhr/login", json=RIGHT)
+    assert login.json()["session"]["totp"] is False
+
+
+async def test_enrolment_ends_no_other_session(home: House, script: httpx.AsyncClient) -> None:
+    other = await home.opened()
+    await with_app(home, script)
+    assert await home.found(other) is not None
+
+
+async def test_an_app_with_a_wrong_code_is_not_added(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    await script.post("/xhr/login", json=RIGHT)
+    secret = await generated(script)
+    stale = code_of(home, secret, later=-2)
+    for token in ("000000", "", "12345", "abcdef", stale, "\uff11" * 6, "1" * 1000):
+        answer = await script.post(APP, json={"secret": secret, "token": token})
+        assert is_error(answer, 401, "totp_invalid")
+    assert not await is_on(home)
+
+
+async def test_only_the_secret_last_generated_in_this_session_is_added(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    """Nobody adds a secret that the server did not make, nor one of another session."""
+    await script.post("/xhr/login", json=RIGHT)
+    own = totp.new_secret()
+    body = {"secret": own, "token": code_of(home, own)}
+    assert is_error(await script.post(APP, json=body), 401, "enrolment_expired")
+    older, newer = await generated(script), await generated(script)
+    elsewhere = {"cookie": home.cookie(await home.opened())}
+    for secret, headers in ((older, {}), (own, {}), (newer, elsewhere), ("", {}), ("!", {})):
+        code = code_of(home, secret) if len(secret) == 32 else "123456"
+        answer = await script.post(APP, json={"secret": secret, "token": code}, headers=headers)
+        assert is_error(answer, 401, "enrolment_expired")
+    assert not await is_on(home)
+    body = {"secret": newer, "token": code_of(home, newer)}
+    assert (await script.post(APP, json=body)).status_code == 204
+
+
+async def test_a_secret_is_good_for_ten_minutes(home: House, script: httpx.AsyncClient) -> None:
+    await script.post("/xhr/login", json=RIGHT)
+    secret = await generated(script)
+    home.clock.now += 600
+    body = {"secret": secret, "token": code_of(home, secret)}
+    assert is_error(await script.post(APP, json=body), 401, "enrolment_expired")
+
+
+async def test_an_app_is_never_replaced(home: House, script: httpx.AsyncClient) -> None:
+    """A hijacked cookie must not put its own factor in the place of the user's."""
+    old = await with_app(home, script)
+    new = await generated(script)
+    for secret in (new, old):
+        body = {"secret": secret, "token": code_of(home, secret, later=1)}
+        assert is_error(await script.post(APP, json=body), 401, "totp_already_on")
+    home.clock.now += 60
+    assert (await remove(script, json={"token": code_of(home, old)})).status_code == 204
+
+
+async def test_users_of_files_are_refused(tmp_path: Path) -> None:
+    users = [{"username": "root", "password_hash": CHEAP_HASH, "super_admin": True}]
+    async with house(tmp_path, users=users) as built, built.program() as script:
+        login = {"username": "root", "password": FILE_PASSWORD}
+        assert (await script.post("/xhr/login", json=login)).status_code == 200
+        secret = await generated(script)
+        body = {"secret": secret, "token": code_of(built, secret)}
+        refused = await script.post(APP, json=body)
+        assert is_error(refused, 401, "not_permitted")
+        assert "database" in refused.json()["message"]
+        assert (await script.get("/xhr/session")).json() == {
+            "user": {"username": "root", "superAdmin": True},
+            "session": {"maxAge": 7_200_000, "totp": False},
+        }
+
+
+async def test_an_app_is_removed_with_a_right_code_alone(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    secret = await with_app(home, script)
+    used = code_of(home, secret)
+    for token in ("000000", "", used):
+        answer = await remove(script, json={"token": token})
+        assert is_error(answer, 401, "totp_invalid"), "a code works once"
+    assert await is_on(home)
+
+
+async def test_wrong_codes_are_counted_here_too(home: House, script: httpx.AsyncClient) -> None:
+    """CVE-2024-21500: a lock of the second factor evaded through another entrance."""
+    secret = await with_app(home, script)
+    for _ in range(5):
+        answer = await remove(script, json={"token": "000000"})
+    assert is_error(answer, 429, "totp_max_attempts") and "retry-after" in answer.headers
+    home.clock.now += 60
+    right = {"token": code_of(home, secret)}
+    assert is_error(await remove(script, json=right), 429, "totp_max_attempts")
+    assert is_error(await script.post("/xhr/login", json=RIGHT), 429, "totp_max_attempts")
+
+
+async def test_a_recovery_code_removes_the_app(home: House, script: httpx.AsyncClient) -> None:
+    await with_app(home, script)
+    user = await home.accounts.users.get("alice")
+    codes = await home.accounts.second_factors.regenerate_recovery(user, home.clock())
+    assert (await remove(script, json={"token": codes[0]})).status_code == 204
+    assert not await is_on(home)
+
+
+async def test_what_is_not_on_is_not_removed(script: httpx.AsyncClient) -> None:
+    await script.post("/xhr/login", json=RIGHT)
+    assert is_error(await remove(script, json={"token": "123456"}), 401, "totp_not_on")
+
+
+async def test_deleting_without_a_body_removes_nothing(
+    home: House, script: httpx.AsyncClient
+) -> None:
+    """The original's client sends no body, and no type, where it deletes."""
+    await with_app(home, script)
+    for options in ({}, {"headers": JSON}, {"headers": {"content-length": "0"}}):
+        assert is_error(await remove(script, **options), 400, "bad_request")
+    assert await is_on(home)
+
+
+APP_BODIES = [
+    b"{}",
+    b"[]",
+    b'{"secret":"ABC"}',
+    b'{"token":123456,"secret":"ABC"}',
+    b'{"token":"123456","secret":7}',
+    b'{"token":null,"secret":null}',
+    b'{"token":["123456"],"secret":"ABC"}',
+    b'{"token":"1","token":"2","secret":"ABC"}',
+    b'{"token":"\\ud800","secret":"ABC"}',
+    b'{"token":"123456","secret":"ABC"',
+]
+
+
+@pytest.mark.parametrize("body", APP_BODIES)
+async def test_a_body_without_its_fields_is_a_400(script: httpx.AsyncClient, body: bytes) -> None:
+    await script.post("/xhr/login", json=RIGHT)
+    answer = await script.post(APP, content=body, headers=JSON)
+    assert is_error(answer, 400, "bad_request")
+    if b"token" not in body or b"null" in body:
+        assert is_error(await remove(script, content=body, headers=JSON), 400, "bad_request")
+
+
+ENDPOINTS_OF_APPS = [("GET", GENERATE), ("HEAD", GENERATE), ("POST", APP), ("DELETE", APP)]
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS_OF_APPS)
+async def test_nobody_and_the_half_logged_in_change_no_factor(
+    home: House, script: httpx.AsyncClient, method: str, path: str
+) -> None:
+    """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
+    pending = await home.opened(level="pending")
+    for headers in (
+        {},
+        {"cookie": home.cookie(pending)},
+        {"authorization": f"Bearer {pending.token}"},
+    ):
+        answer = await script.request(method, path, headers=headers)
+        assert answer.status_code == 401
+        assert method == "HEAD" or is_error(answer, 401, "unauthenticated")
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS_OF_APPS[::2] + ENDPOINTS_OF_APPS[3:])
+@pytest.mark.parametrize(
+    "headers", [{"sec-fetch-site": "cross-site"}, {"origin": "http://evil.test"}]
+)
+async def test_another_site_changes_no_factor_of_its_visitor(
+    home: House, script: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]
+) -> None:
+    await script.post("/xhr/login", json=RIGHT)
+    answer = await script.request(method, path, headers=headers)
+    assert is_error(answer, 403, "foreign_origin")
+
+
+async def test_head_generates_nothing(home: House, script: httpx.AsyncClient) -> None:
+    await script.post("/xhr/login", json=RIGHT)
+    secret = await generated(script)
+    assert (await script.head(GENERATE)).status_code == 200
+    body = {"secret": secret, "token": code_of(home, secret)}
+    assert (await script.post(APP, json=body)).status_code == 204
+
+
 # Methods, paths, trouble
 
 METHODS = [
@@ -410,6 +663,8 @@ METHODS = [
     ("/xhr/login", "DELETE", "POST, OPTIONS"),
     ("/xhr/session", "POST", "GET, HEAD, OPTIONS"),
     ("/xhr/logout", "DELETE", "GET, HEAD, POST, OPTIONS"),
+    ("/xhr/session/totp/generate", "POST", "GET, HEAD, OPTIONS"),
+    ("/xhr/session/totp", "GET", "POST, DELETE, OPTIONS"),
     ("/xhr/session", "FROB", "GET, HEAD, OPTIONS"),
 ]
 
@@ -434,14 +689,22 @@ async def test_paths_match_exactly(script: httpx.AsyncClient, path: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/xhr/session"), ("GET", "/xhr/logout"), ("POST", "/xhr/login")]
+    ("method", "path"),
+    [
+        ("GET", "/xhr/session"),
+        ("GET", "/xhr/logout"),
+        ("POST", "/xhr/login"),
+        ("GET", GENERATE),
+        ("POST", APP),
+        ("DELETE", APP),
+    ],
 )
 async def test_a_database_that_does_not_answer_is_a_503(
     home: House, script: httpx.AsyncClient, method: str, path: str
 ) -> None:
     headers = {"cookie": home.cookie(await home.opened())}
     home.break_storage()
-    body = RIGHT if method == "POST" else None
+    body = RIGHT | {"secret": "ABC", "token": "123456"}
     answer = await script.request(method, path, headers=headers, json=body)
     assert is_error(answer, 503, "storage_unavailable")
     assert answer.headers["retry-after"] == "5"
