@@ -20,13 +20,17 @@ from proxy.accounts.sessions import PURGED_AT_ONCE
 from proxy.dialects import enabled
 from proxy.dialects.wire import Wire
 from proxy.gate.accept import Accept
+from proxy.gate.answers import Answers
 from proxy.gate.asgi import Carrier
 from proxy.gate.authorize import Authorize
 from proxy.gate.cookies import Cookies
 from proxy.gate.forward import Forwarder, Receive, Scope, Send
 from proxy.gate.gate import Gate
 from proxy.gate.identify import Identify
+from proxy.gate.lane import Lane
 from proxy.gate.ours import ours_of
+from proxy.gate.upgrade import Upgrades
+from proxy.gate.watch import Watch
 from proxy.observe.audit import open_sink
 from proxy.pages import Pages
 from proxy.server import Sockets, run
@@ -53,6 +57,7 @@ class Doorward:
         self._clock = clock
         self._stack = contextlib.AsyncExitStack()
         self._carrier: Carrier | None = None
+        self.lane: Lane | None = None  # for our own server, which asks it first
         self._live: Live | None = None
         self._accounts: Accounts | None = None
         self._poll_failure: str | None = "it has not started"
@@ -65,7 +70,8 @@ class Doorward:
         pools = Pools()
         rates = Rates(self._settings.data_dir)
         self._stack.callback(rates.close)
-        self._carrier = join(self._settings, accounts, pools, rates, self._clock)
+        self._carrier, lane = join(self._settings, accounts, pools, rates, self._clock)
+        self.lane = lane if self._settings.fast_lane else None
         self._live = accounts.live
         self._accounts = accounts
         for warning in accounts.users.warnings():
@@ -73,8 +79,8 @@ class Doorward:
         pools.start()
         self._stack.callback(pools.close)
         await self._poll()
-        housekeeping = asyncio.ensure_future(self._housekeeping())
-        self._stack.push_async_callback(_end, housekeeping)
+        for task in (self._housekeeping(), self._listening()):
+            self._stack.push_async_callback(_end, asyncio.ensure_future(task))
         return self
 
     async def __aexit__(self, *failure: object) -> None:
@@ -97,6 +103,13 @@ class Doorward:
                 await self._flush()
             if turn % PURGE_EVERY == 0:
                 await self._purge()
+
+    async def _listening(self) -> None:
+        assert self._live is not None
+        while True:
+            with contextlib.suppress(Refusal):  # the poll says so
+                await self._live.listen(self._clock)
+            await asyncio.sleep(POLL_S)
 
     async def _poll(self) -> None:
         assert self._live is not None
@@ -160,8 +173,8 @@ async def _end(task: "asyncio.Future[None]") -> None:
 
 def join(
     settings: Settings, accounts: Accounts, pools: Pools, rates: Rates, clock: Clock
-) -> Carrier:
-    """The gate, the pages and the dialects over one core."""
+) -> tuple[Carrier, Lane]:
+    """The gate, the pages and the dialects over one core, and the short way past them."""
     cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
     identify = Identify(
         accounts.live,
@@ -175,26 +188,41 @@ def join(
     routes = [*enabled.routes(wire), *pages.routes()]
     is_ours = ours_of(routes)
     authorize = Authorize(settings.routes, settings.access)
-    return Carrier(
-        accept=Accept(settings.trusted_proxies, authorize.serves),
-        gate=Gate(authorize, identify, cookies, is_ours, accounts.second_factors.can_be_asked),
-        forwarders=tuple(
-            Forwarder(
-                pools.of(
-                    Address.of(route.upstream[0], route.tls),
-                    route.timeouts.connect.total_seconds(),
-                ),
-                route.timeouts.response.total_seconds(),
-                route.timeouts.idle.total_seconds(),
-                cookies,
-            )
-            for route in authorize.routes
-        ),
+    gate = Gate(authorize, identify, cookies, is_ours, accounts.second_factors.can_be_asked)
+    watch = Watch(accounts.live, gate.ask, clock)
+    upgrades = Upgrades(
+        settings.public_origin,
+        authorize.routes,
+        settings.limits.tunnels,
+        settings.limits.tunnel_idle_timeout.total_seconds(),
+    )
+    accept = Accept(settings.trusted_proxies, authorize.serves)
+    answers = Answers(pages.message)
+    forwarders = tuple(
+        Forwarder(
+            pools.of(
+                Address.of(route.upstream[0], route.tls),
+                route.timeouts.connect.total_seconds(),
+            ),
+            route.timeouts.response.total_seconds(),
+            route.timeouts.idle.total_seconds(),
+            cookies,
+            watch,
+            upgrades,
+        )
+        for route in authorize.routes
+    )
+    carrier = Carrier(
+        accept=accept,
+        gate=gate,
+        forwarders=forwarders,
+        upgrades=upgrades,
         ours=Router(routes=routes, redirect_slashes=False),
         is_ours=is_ours,
-        draw=pages.message,
+        answers=answers,
         clock=clock,
     )
+    return carrier, Lane(accept, gate, forwarders, is_ours, answers, clock)
 
 
 def create_app(settings: Settings | None = None) -> Doorward:
@@ -229,7 +257,13 @@ def serve_app(
         async with Doorward(settings) as app:
             _settle_memory()
             await run(
-                settings, sockets, app, app.ready, lifeline=lifeline, on_listening=on_listening
+                settings,
+                sockets,
+                app,
+                app.ready,
+                lane=app.lane,
+                lifeline=lifeline,
+                on_listening=on_listening,
             )
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -46,6 +46,7 @@ class Arrival:
     headers: list[Header]
     peer: str
     scheme: str
+    upgrade: bytes = b""  # the protocols asked for, where our server can make a tunnel
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class Accepted:
     trusted: bool  # the peer is one of `trusted_proxies`
     scan: Scan
     peer: str
+    upgrade: bytes = b""
 
     @property
     def client(self) -> Client:
@@ -162,6 +164,7 @@ class Accept:
             trusted,
             headers,
             arrival.peer,
+            arrival.upgrade,
         )
 
     def _known_hop(self, peer: str) -> tuple[Address | None, str, bool]:

@@ -60,6 +60,19 @@ def last_hop(method: bytes) -> Refuse:
     return Refuse(status, "last_hop", "This request ends here.", headers=((b"allow", METHODS),))
 
 
+def cross_origin() -> Refuse:
+    return Refuse(403, "cross_origin", "Only pages of this site itself may open this.")
+
+
+def too_many_tunnels() -> Refuse:
+    return Refuse(
+        503,
+        "too_many_tunnels",
+        "Too many lasting connections are open; try again later.",
+        headers=((b"retry-after", b"10"),),
+    )
+
+
 def not_found() -> Refuse:
     return Refuse(404, "not_found", "No application is served under this address.")
 

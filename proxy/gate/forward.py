@@ -12,10 +12,14 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 
+from proxy.accounts.sessions import Session
 from proxy.gate.accept import Accepted
 from proxy.gate.cookies import Cookies
+from proxy.gate.decision import Forward, Refuse
 from proxy.gate.headers import Header, answer_headers, interim_headers, trailer_lines
-from proxy.upstream.connection import Connection
+from proxy.gate.upgrade import SWITCHING, Refused, Upgrades
+from proxy.gate.watch import Watch
+from proxy.upstream.connection import Connection, Sink
 from proxy.upstream.failures import ConnectionLost, UpstreamFailure
 from proxy.upstream.pool import Pool
 
@@ -50,7 +54,8 @@ class AnswerCut(Exception):
 class Answer:
     """A `Sink` that keeps what came until the carrier's coroutine takes it.
 
-    `exchange` is what our own server knows of the request, None under another one.
+    `exchange` is what our own server knows of the request, None under another one. `refusal` is set
+    when the session ended meanwhile that the request was let through with.
     """
 
     __slots__ = (
@@ -59,19 +64,36 @@ class Answer:
         "_may_continue",
         "_size",
         "_waiter",
+        "_watch",
         "connection",
         "ended",
         "exchange",
         "failure",
         "gone",
         "headers",
+        "refusal",
+        "request",
+        "session",
         "status",
         "trailers",
+        "tunnel",
     )
 
-    def __init__(self, connection: Connection, exchange: Any) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        exchange: Any,
+        request: Accepted,
+        session: Session | None,
+        watch: Watch,
+    ) -> None:
         self.connection = connection
         self.exchange = exchange
+        self.request = request
+        self.session = session
+        self._watch = watch
+        self.refusal: Refuse | None = None
+        self.tunnel: Any = None  # when there is one: joins this client and this upstream
         self.status = 0
         self.headers: list[Header] = []
         self.ended = False
@@ -117,6 +139,22 @@ class Answer:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
+    def on_sweep(self, now: float) -> None:
+        if self.tunnel is not None:
+            self.tunnel.sweep(now)
+        if not self.is_over:
+            self._watch.look(self)
+
+    # What the watch calls
+
+    def end_for(self, refusal: Refuse) -> None:
+        self.refusal = refusal
+        if self.tunnel is not None:
+            self.tunnel.cut()
+        elif self.status and self.exchange is not None:
+            self.exchange.cut(at_once=True)
+        self._wake()
+
     # What the carrier calls
 
     def on_client_gone(self) -> None:
@@ -137,7 +175,7 @@ class Answer:
 
     @property
     def is_over(self) -> bool:
-        return self.ended or self.gone or self.failure is not None
+        return self.ended or self.gone or self.failure is not None or self.refusal is not None
 
     async def news(self) -> None:
         """Wait for whatever comes next. Only the coroutine that relays may."""
@@ -163,8 +201,10 @@ class Answer:
         return not (self.status or self.is_over)
 
     async def head(self) -> None:
-        """Wait for the answer's head. Raises UpstreamFailure or ClientGone."""
+        """Wait for the answer's head. Raises UpstreamFailure, ClientGone or Refused."""
         while not self.status:
+            if self.refusal is not None:
+                raise Refused(self.refusal)
             if self.failure is not None:
                 raise self.failure
             if self.gone:
@@ -176,6 +216,8 @@ class Answer:
         while not (self._chunks or self.ended):
             if self.gone:
                 raise ClientGone
+            if self.refusal is not None:
+                raise AnswerCut from Refused(self.refusal)
             if self.failure is not None:
                 raise AnswerCut from self.failure
             await self.news()
@@ -190,31 +232,41 @@ class Forwarder:
     """Carries decided requests to the upstream of one route and its answers back."""
 
     def __init__(
-        self, pool: Pool, response_timeout_s: float, idle_timeout_s: float, cookies: Cookies
+        self,
+        pool: Pool,
+        response_timeout_s: float,
+        idle_timeout_s: float,
+        cookies: Cookies,
+        watch: Watch,
+        upgrades: Upgrades,
     ) -> None:
         self._pool = pool
         self._response_timeout_s = response_timeout_s
         self._idle_timeout_s = idle_timeout_s
-        self._sets_ours = cookies.sets_ours
+        self.sets_ours = cookies.sets_ours
+        self.watch = watch
+        self._upgrades = upgrades
 
     async def __call__(
-        self, request: Accepted, head: bytes, scope: Scope, receive: Receive, send: Send
+        self, request: Accepted, decision: Forward, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Answer the client. Raises UpstreamFailure before anything was sent, AnswerCut after."""
+        """Answer the client. Raises UpstreamFailure or Refused before anything was sent, AnswerCut
+        after."""
         has_body = request.scan.has_body
         retriable = request.method in IDEMPOTENT and not has_body
         exchange = scope.get("extensions", {}).get(EXTENSION)
         while True:
             kept = self._pool.take()
             connection = kept or await self._pool.connect()
-            answer = Answer(connection, exchange)
+            answer = Answer(connection, exchange, request, decision.session, self.watch)
             connection.begin(
                 answer,
-                head,
+                decision.head,
                 no_body=request.method == b"HEAD",
                 ended=not has_body,
                 response_timeout_s=self._response_timeout_s,
                 idle_timeout_s=self._idle_timeout_s,
+                upgrade=bool(request.upgrade),
             )
             # Our own server tells when the client goes away; elsewhere a task has to wait for it.
             task = None
@@ -224,8 +276,11 @@ class Forwarder:
                 exchange.when_gone(answer.on_client_gone)
             try:
                 await answer.head()
-                headers = answer_headers(answer.headers, self._sets_ours, _now_header)
-                await self._relay(answer, headers, send)
+                headers = answer_headers(answer.headers, self.sets_ours, now_header)
+                if answer.status == SWITCHING:
+                    await self._upgrades.carry(answer, headers)
+                else:
+                    await self._relay(answer, headers, send)
                 return
             except ConnectionLost:
                 # A kept connection that closes unanswered lost a race, and says nothing of the
@@ -240,6 +295,22 @@ class Forwarder:
                 if task is not None:
                     await _stop(task)
 
+    def take(self) -> Connection | None:
+        """A connection that is kept, if one is free."""
+        return self._pool.take()
+
+    def begin(self, connection: Connection, sink: Sink, request: Accepted, head: bytes) -> None:
+        """Send a decided request's head; the answer goes to `sink`."""
+        connection.begin(
+            sink,
+            head,
+            no_body=request.method == b"HEAD",
+            ended=not request.scan.has_body,
+            upgrade=bool(request.upgrade),
+            response_timeout_s=self._response_timeout_s,
+            idle_timeout_s=self._idle_timeout_s,
+        )
+
     async def _relay(self, answer: Answer, headers: list[Header], send: Send) -> None:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         while not answer.ended:
@@ -252,7 +323,7 @@ class Forwarder:
         await send({"type": "http.response.body", "body": answer.take(), "more_body": False})
 
 
-def _now_header() -> bytes:
+def now_header() -> bytes:
     return date_header(int(time.time()))
 
 

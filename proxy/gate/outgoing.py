@@ -38,6 +38,8 @@ def upstream_head(
         lines.append(b"transfer-encoding: chunked\r\n")
     if headers.expects and headers.has_body:
         lines.append(b"expect: 100-continue\r\n")
+    if request.upgrade:
+        lines.append(b"connection: Upgrade\r\nupgrade: %b\r\n" % request.upgrade)
     if headers.trailers:
         lines.append(b"te: trailers\r\n")
     return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b\r\n" % (

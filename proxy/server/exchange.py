@@ -7,10 +7,14 @@ say (the target as received, word of a client that went away, a cut) is here.
 
 import asyncio
 import http
+import socket
+import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from proxy.server.tunnel import Lost, Tunnel, Waiting
 
 Header = tuple[bytes, bytes]
 
@@ -66,20 +70,31 @@ class Exchange(RequestResponseCycle):
     """One request and its answer.
 
     `start`, `write` and `end` are how an answer is given; `send` says the same in ASGI's words.
+    `upgrade` are the protocols that a tunnel is asked for, and `switch` makes it.
     """
+
+    upgrade = b""
+    waiting: Waiting | None = None
+    tunnel: Tunnel | None = None
 
     def __init__(
         self,
         protocol: Any,
+        method: bytes,
         target: bytes,
+        headers: list[Header],
         *,
-        bodiless: bool,
         http_1_0: bool,
         keep_alive: bool,
         expects: bool,
+        plain: bool,
         message_event: Any,
     ) -> None:
-        """`bodiless`: the answer has no body whatever it says (HEAD)."""
+        """`plain`: no body follows, and nothing else that only the ASGI way knows."""
+        self.protocol = protocol
+        self.method = method
+        self.headers = headers
+        self.plain = plain
         self.transport = protocol.transport
         self.flow = protocol.flow
         self.logger = protocol.logger
@@ -95,8 +110,8 @@ class Exchange(RequestResponseCycle):
         self.more_body = True
         self.disconnected = self.response_started = self.response_complete = False
         self.chunked_encoding = False
-        self._bodiless = bodiless
-        self._http_1_0 = http_1_0
+        self.http_1_0 = http_1_0
+        self._bodiless = method == b"HEAD"
         self._gone: Callable[[], None] | None = None
         self._drained: Callable[[], None] | None = None
         self._head = b""  # made, and waiting for the first piece of the body
@@ -133,11 +148,16 @@ class Exchange(RequestResponseCycle):
         if self._drained is not None and not self.response_complete:
             self._drained()
 
+    def fall_back(self) -> None:
+        """Hand a request that the fast lane took, and has not answered, to the application."""
+        self._gone = self._drained = None
+        self.protocol.start_app(self)
+
     # The answer
 
     def interim(self, status: int, headers: list[Header]) -> None:
         """Pass on an answer before the answer (RFC 9110 15.2): 1xx, less 100 and 101."""
-        if self.disconnected or self.response_started or self._http_1_0:
+        if self.disconnected or self.response_started or self.http_1_0:
             return
         lines = [_status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.transport.write(_checked(lines))
@@ -168,10 +188,36 @@ class Exchange(RequestResponseCycle):
         self.message_event.set()
         self.on_response()
 
-    def cut(self) -> None:
-        """Close the connection in mid-answer, so that the client sees that it is not whole."""
+    def switch(
+        self,
+        headers: Iterable[Header],
+        upstream: asyncio.Transport,
+        early: bytes,
+        upstream_lost: Lost,
+        idle_timeout_s: float,
+    ) -> Tunnel:
+        """Answer 101 with these headers, and join both connections (see `Waiting.join`)."""
+        assert self.waiting is not None
+        lines = [_status_line(101), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
+        self.response_started = True
+        self.tunnel = self.waiting.join(
+            _checked(lines), upstream, early, upstream_lost, idle_timeout_s
+        )
+        return self.tunnel
+
+    def cut(self, *, at_once: bool = False) -> None:
+        """Close the connection in mid-answer, so that the client sees that it is not whole.
+
+        `at_once`: without what a slow client has not taken yet.
+        """
         self.disconnected = True
-        self.transport.close()
+        if self.response_started and not (self.chunked_encoding or self._left >= 0):
+            reset_at_close(self.transport)  # a body that ends with the connection would look whole
+            self.transport.abort()
+        elif at_once:
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def _put(self, data: bytes) -> None:
         if data:
@@ -204,7 +250,7 @@ class Exchange(RequestResponseCycle):
 
     def _frame(self, lines: list[bytes]) -> None:
         """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""
-        if self._http_1_0:
+        if self.http_1_0:
             self.chunked_encoding = self.keep_alive = False
         else:
             lines.append(b"transfer-encoding: chunked\r\n")
@@ -256,6 +302,12 @@ class Exchange(RequestResponseCycle):
     def end_with(self, trailers: bytes) -> None:
         """Lines to send after the last chunk."""
         self._trailer_lines = trailers
+
+
+def reset_at_close(transport: asyncio.Transport) -> None:
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _checked(lines: list[bytes]) -> bytes:

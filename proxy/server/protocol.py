@@ -8,14 +8,20 @@ under another server finds no such key and does without.
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from proxy.gate.accept import Arrival
 from proxy.server.exchange import EXTENSION, Exchange, Flag
+from proxy.server.tunnel import Waiting, asked_protocols
 from proxy.settings import Limits
+
+# The fast lane: true when it took the request, false when the application is to.
+Lane = Callable[[Exchange, Arrival], bool]
 
 # What llhttp takes for HTTP. Others of its kind pass under a stand-in; in lower case, though, they
 # might be taken for what they are not by an application behind rules that name methods.
@@ -25,6 +31,8 @@ METHODS = frozenset(
     b" SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR LINK UNLINK SOURCE QUERY".split()
 )
 NEVER = frozenset((b"PRI", b"CONNECT"))
+FRAMING = (b"content-length", b"transfer-encoding")
+SPECIAL = frozenset((*FRAMING, b"expect", b"upgrade"))
 METHOD_BYTES = 32
 LINGER_S = 1.0  # nginx's lingering_timeout is 5 s
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]{1,32}")
@@ -38,13 +46,15 @@ class Protocol(HttpToolsProtocol):
     """One client connection. `limits` bounds its heads in bytes and its patience in time."""
 
     limits: Limits
+    lane: Lane | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.access_log = False
         self._head_bytes = 0  # of the head that is being read
-        self._in_head = self._in_message = self._expects = self._has_body = False
+        self._in_head = self._in_message = self._expects = self._has_body = self._plain = False
         self._lingering = False
+        self._rereading = False
         self._held = b""  # the start of a request, as long as its method is not whole
         self._stand_in: bytes | None = None  # a method that llhttp does not know
         self._unread = 0  # bytes since the last head or piece of body
@@ -111,17 +121,43 @@ class Protocol(HttpToolsProtocol):
         return b""
 
     def _parse(self, data: bytes) -> bytes:
-        """Feed the parser; what it left is the request after one that asked for an upgrade."""
+        """Feed the parser; what it left comes behind a request that asked for an upgrade."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as pause:
-            return data[pause.args[0] :]
+            return self._upgrade_asked(data[pause.args[0] :])
         except httptools.HttpParserError as fault:
             if isinstance(fault.__context__, HeadTooLarge):
                 self._refuse(431, "the request head is too large")
             else:
                 self._refuse(400, "this is not a valid HTTP request")
         return b""
+
+    def _upgrade_asked(self, rest: bytes) -> bytes:
+        """What to parse of the bytes behind a head with Upgrade. llhttp's binding stops there, body
+        or not; with one, or for a protocol not tunnelled, it is a request like any other."""
+        exchange = cast(Exchange, self.cycle)
+        if self._has_body:
+            self._reread()
+            return rest
+        protocols = asked_protocols(self.headers)
+        if self.parser.get_http_version() == "1.0":
+            protocols = b""
+        if not protocols:
+            return self._take_method(rest)
+        exchange.upgrade = protocols
+        exchange.waiting = waiting = Waiting(self)
+        exchange.on_response = waiting.stand_back
+        if rest:
+            waiting.data_received(rest)
+        return b""
+
+    def _reread(self) -> None:
+        """Feed the parser the framing again, without Upgrade: the body is to be taken for one."""
+        self._rereading = True
+        framing = [line for line in self.headers if line[0] in FRAMING]
+        lines = b"".join(b"%b: %b\r\n" % line for line in framing)
+        self._parse(b"PUT / HTTP/1.1\r\n%b\r\n" % lines)
 
     # Idle connections: one timer that looks again, instead of one that each request cancels
 
@@ -187,13 +223,20 @@ class Protocol(HttpToolsProtocol):
             if isinstance(exchange, Exchange):
                 exchange.client_gone()
 
+    def shutdown(self) -> None:
+        """The server stops. Who is behind a tunnel connects again, to whoever serves then."""
+        if self._running is not None and self._running.tunnel is not None:
+            self._running.tunnel.close()
+        else:
+            super().shutdown()
+
     # llhttp's callbacks
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
         self._expects = self._has_body = False
-        self._in_head = self._in_message = True
+        self._plain = self._in_head = self._in_message = True
         self._head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -206,11 +249,17 @@ class Protocol(HttpToolsProtocol):
         if not self._in_head:  # a trailer, never a header of the request (RFC 9110 6.5.1)
             cast(Exchange, self.cycle).trailers.append((name, value))
             return
+        if name in SPECIAL:
+            self._note(name, value)
+        self.headers.append((name, value))
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        """A header that says how this message goes on."""
         if name == b"expect":
             self._expects = True
-        elif name in (b"content-length", b"transfer-encoding"):
-            self._has_body = value != b"0"
-        self.headers.append((name, value))
+        elif name in FRAMING and value != b"0":
+            self._has_body = True
+        self._plain = not (self._expects or self._has_body or name == b"upgrade") and self._plain
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -222,13 +271,22 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._has_body and self.parser.should_upgrade():
+            return  # it was not looked for yet
         self._in_message = False
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
+        exchange = cast(Exchange, self.cycle)
+        exchange.more_body = False
+        if not exchange.plain:
+            exchange.message_event.set()
+        elif not self.pipeline:
+            self._run(exchange)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._unread = 0
+        if self._rereading:
+            self._rereading = False
+            return
         self._head_done()
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if self._stand_in is not None:
@@ -239,43 +297,56 @@ class Protocol(HttpToolsProtocol):
             self._expects = False
             self.headers = [line for line in self.headers if line[0] != b"expect"]
         previous = cast(Exchange | None, self.cycle)
-        exchange = Exchange(
+        self.cycle = exchange = Exchange(
             self,
+            method,
             self.url,
-            bodiless=method == b"HEAD",
+            self.headers,
             http_1_0=version == "1.0",
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             expects=self._expects,
+            plain=self._plain,
             message_event=Flag(),
         )
-        self.cycle = exchange
-        exchange.scope = self._scope(method, version, exchange)
-        if previous is None or previous.response_complete:
-            self._run(exchange)
-        else:
+        if previous is not None and not previous.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
+        elif not exchange.plain:  # others run once their message is whole, which is at once
+            self._run(exchange)
 
     def _run(self, exchange: Exchange) -> None:
+        """It is this one's turn to be answered."""
         self._running = exchange
+        lane = self.lane
+        if lane is None or not exchange.plain or not lane(exchange, self._arrival(exchange)):
+            self.start_app(exchange)
+
+    def _arrival(self, exchange: Exchange) -> Arrival:
+        peer = self.client[0] if self.client else ""
+        scheme = cast(str, self.scheme)
+        return Arrival(exchange.method, exchange.target, exchange.headers, peer, scheme)
+
+    def start_app(self, exchange: Exchange) -> None:
+        """Have the application answer, as any ASGI server would."""
+        exchange.scope = self._scope(exchange)
         self._start_asgi_task(exchange, self.app)
 
-    def _scope(self, method: bytes, version: str, exchange: Exchange) -> Any:
-        raw_path, _, query = self.url.partition(b"?")
+    def _scope(self, exchange: Exchange) -> Any:
+        raw_path, _, query = exchange.target.partition(b"?")
         path = raw_path.decode("ascii")
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
+            "http_version": "1.0" if exchange.http_1_0 else "1.1",
             "server": self.server,
             "client": self.client,
             "scheme": self.scheme,
-            "method": method.decode("ascii"),
+            "method": exchange.method.decode("ascii"),
             "root_path": "",
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": query,
-            "headers": self.headers,
+            "headers": exchange.headers,
             "state": {},
             "extensions": {EXTENSION: exchange},
         }
@@ -284,9 +355,6 @@ class Protocol(HttpToolsProtocol):
         super().resume_writing()
         if self._running is not None:
             self._running.client_caught_up()
-
-    def _should_upgrade(self) -> bool:
-        return False  # tunnels are not built yet: the header is ignored (RFC 9110 7.8)
 
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
@@ -301,6 +369,6 @@ def plain_answer(status: int, reason: str) -> bytes:
     )
 
 
-def protocol_with(limits: Limits) -> type[Protocol]:
-    """The protocol class for a server with these limits."""
-    return type("LimitedProtocol", (Protocol,), {"limits": limits})
+def protocol_with(limits: Limits, lane: Lane | None = None) -> type[Protocol]:
+    """The protocol class for a server with these limits; `lane` is asked before the application."""
+    return type("LimitedProtocol", (Protocol,), {"limits": limits, "lane": lane})

@@ -16,7 +16,7 @@ import uvicorn
 from proxy.server.admin import admin_app
 from proxy.server.certificate import LOOK_S, Certificate
 from proxy.server.listeners import Sockets, shown
-from proxy.server.protocol import protocol_with
+from proxy.server.protocol import Lane, protocol_with
 from proxy.settings import Limits, Settings
 
 _log = structlog.get_logger("doorward.server")
@@ -59,10 +59,12 @@ class _Server(uvicorn.Server):
         self.started = True
 
 
-def _server(app: Any, limits: Limits, certificate: Certificate | None = None) -> _Server:
+def _server(
+    app: Any, limits: Limits, certificate: Certificate | None = None, lane: Lane | None = None
+) -> _Server:
     config = uvicorn.Config(
         app,
-        http=protocol_with(limits),
+        http=protocol_with(limits, lane),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -137,6 +139,7 @@ async def run(
     app: Any,
     ready: Ready,
     *,
+    lane: Lane | None = None,
     lifeline: int | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
@@ -146,7 +149,7 @@ async def run(
     InvalidSettings for files of `tls` that cannot be used.
     """
     certificate = Certificate(settings.tls) if settings.tls else None
-    servers = [_server(app, settings.limits, certificate)]
+    servers = [_server(app, settings.limits, certificate, lane)]
     serving = [servers[0].serve([sockets.main])]
     if sockets.admin is not None:
         servers.append(_server(admin_app(ready), settings.limits))

@@ -36,8 +36,5 @@ def _dialects(settings: Settings) -> Iterator[str]:
 _UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _routes,
     _simple("limits.body_bytes", lambda s: s.limits.body_bytes is not None),
-    _simple(
-        "second_factor.remember_browser", lambda s: s.second_factor.remember_browser is not None
-    ),
     _dialects,
 )

@@ -5,7 +5,6 @@ reader is a `Sink`; it is called from the event loop and must not block.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -16,8 +15,8 @@ from proxy.upstream.failures import (
     ResponseTimeout,
     UpstreamFailure,
 )
-
-Header = tuple[bytes, bytes]
+from proxy.upstream.framing import Header as Header
+from proxy.upstream.framing import body_length
 
 # llhttp has no bound of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to
 # more than 10 MiB. Big enough for any cookie jar an application sets in one answer.
@@ -26,7 +25,8 @@ HEAD_LIMIT_BYTES = 256 * 1024
 
 class Sink(Protocol):
     """Who reads an answer. Order: any `on_interim` (1xx), `on_head`, any `on_body`, then `on_end`;
-    or `on_failure`, once, at any point. After these two nothing more is called."""
+    or `on_failure`, once, at any point. After these two nothing more is called. `on_sweep` comes
+    now and then for as long as the exchange lasts, with the loop's time."""
 
     def on_interim(self, status: int, headers: list[Header]) -> None: ...
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None: ...
@@ -34,10 +34,19 @@ class Sink(Protocol):
     def on_end(self, trailers: list[Header]) -> None: ...
     def on_failure(self, failure: UpstreamFailure) -> None: ...
     def on_writable(self) -> None: ...
+    def on_sweep(self, now: float) -> None: ...
+
+
+class Keeper(Protocol):
+    """Where a connection belongs, and goes after an exchange; `failure` says how that ended."""
+
+    def release(
+        self, connection: "Connection", alive: bool, failure: UpstreamFailure | None = None
+    ) -> None: ...
 
 
 class Connection(asyncio.Protocol):
-    """A pooled connection. `begin` starts an exchange; the pool's `release` gets it back after.
+    """A pooled connection. `begin` starts an exchange; the keeper's `release` gets it back after.
 
     `reused` tells whether an earlier exchange went over it, so that its silent end before any
     byte of an answer may be a keep-alive race rather than a refusal (RFC 9112 9.3.1).
@@ -47,6 +56,7 @@ class Connection(asyncio.Protocol):
         "_body_bytes",
         "_complete",
         "_deadline",
+        "_early",
         "_head_bytes",
         "_headers",
         "_idle_timeout_s",
@@ -58,21 +68,22 @@ class Connection(asyncio.Protocol):
         "_raw",
         "_reading",
         "_reason",
-        "_release",
         "_request_ended",
         "_response_timeout_s",
         "_sink",
         "_trailers",
+        "_upgrade",
         "answered",
         "idle_since",
+        "keeper",
         "reused",
         "transport",
         "writable",
     )
 
-    def __init__(self, release: Callable[["Connection", bool], None]) -> None:
+    def __init__(self, keeper: Keeper) -> None:
         self._loop = asyncio.get_running_loop()
-        self._release = release
+        self.keeper = keeper
         self._sink: Sink | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self.transport: asyncio.Transport | None = None
@@ -92,14 +103,16 @@ class Connection(asyncio.Protocol):
         ended: bool,
         response_timeout_s: float,
         idle_timeout_s: float,
+        upgrade: bool = False,
     ) -> None:
         """Send a request head. `no_body`: the answer has none whatever it says (HEAD).
 
-        `ended`: no request body follows.
+        `ended`: no request body follows. `upgrade`: the answer may be 101, then `hand_over` follows.
         """
         assert self.transport is not None and self._sink is None
         self._sink = sink
         self._no_body = no_body
+        self._upgrade = upgrade
         self._request_ended = ended
         self._response_timeout_s = response_timeout_s
         self._idle_timeout_s = idle_timeout_s
@@ -136,6 +149,19 @@ class Connection(asyncio.Protocol):
             self._wait_for(self._idle_timeout_s)
             self.transport.resume_reading()
 
+    def hand_over(self) -> tuple[asyncio.Transport, bytes]:
+        """After 101: the connection, which is not read from, and what came behind the answer.
+
+        Who takes it calls `handed_lost` when it is closed. Raises ConnectionLost.
+        """
+        if self.transport is None or self._sink is None:
+            raise ConnectionLost("the upstream switched protocols and left")
+        return self.transport, self._early
+
+    def handed_lost(self, exc: Exception | None) -> None:
+        self._sink = None
+        self.connection_lost(exc)
+
     def abandon(self) -> None:
         """End an exchange that nobody wants any more; the upstream sees the connection close."""
         self._sink = None
@@ -154,9 +180,13 @@ class Connection(asyncio.Protocol):
 
         A paused upstream is not silent; it waits for the client.
         """
-        if self._sink is not None and self._reading and now > self._deadline:
+        if self._sink is None:
+            return
+        if self._reading and now > self._deadline:
             what = "data" if self.answered else "answer"
             self._fail(ResponseTimeout(f"the upstream sent no {what} in time"))
+        else:
+            self._sink.on_sweep(now)
 
     def _wait_for(self, seconds: float) -> None:
         self._deadline = self._loop.time() + seconds
@@ -177,12 +207,17 @@ class Connection(asyncio.Protocol):
             self._finish()
 
     def _parse(self, data: bytes) -> None:
-        assert self._parser is not None
+        if self._parser is None:
+            self._early += data
+            return
         if not self.answered:
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
+        except httptools.HttpParserUpgrade as pause:
+            self._switch(data[pause.args[0] :])
+            return
+        except httptools.HttpParserError as fault:
             self._keep_alive = False
             self._parser = None
             if not self._complete:
@@ -193,6 +228,16 @@ class Connection(asyncio.Protocol):
         elif self.answered and not self._complete:
             self._wait_for(self._idle_timeout_s)
             self._raw = self._length >= 0
+            if not self._body_bytes and self._sink is not None:
+                self._sink.on_body(b"")  # a head on its own is news
+
+    def _switch(self, early: bytes) -> None:
+        """The upstream said 101; it is not read from until somebody takes the connection over."""
+        assert self._sink is not None
+        self._early, self._parser = early, None
+        self.answered = True
+        self.pause_reading()
+        self._sink.on_head(101, self._reason, self._headers)
 
     def _pass_raw(self, data: bytes) -> None:
         """The rest of a body of known length needs counting, not parsing."""
@@ -211,7 +256,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         if self._sink is None:
-            self._release(self, False)
+            self.keeper.release(self, False)
         elif self.answered and exc is None and self._ends_with_close():
             self._keep_alive = False
             self._finish()
@@ -256,11 +301,13 @@ class Connection(asyncio.Protocol):
         assert self._parser is not None and self._sink is not None
         status = self._parser.get_status_code()
         if not 200 <= status < 600:
+            if status == 101 and self._upgrade and self._parser.should_upgrade():
+                return  # the parser stops here
             if status == 101 or not 100 <= status < 200:
                 raise InvalidAnswer("a status that nobody asked for")
             self._sink.on_interim(status, self._headers)
             return
-        self._length = _content_length(self._headers)
+        self._length = body_length(self._headers)
         self.answered = True
         self._keep_alive = self._parser.should_keep_alive()
         self._sink.on_head(status, self._reason, self._headers)
@@ -288,26 +335,19 @@ class Connection(asyncio.Protocol):
             self.resume_reading()
         else:
             self.close()  # an answer before the request was whole: the rest is not sent
-        self._release(self, alive)
+        self.keeper.release(self, alive)
         if sink is not None:
             sink.on_end(self._trailers)
 
     def _fail(self, failure: UpstreamFailure) -> None:
         sink, self._sink = self._sink, None
         self.close()
-        self._release(self, False)
+        self.keeper.release(self, False, failure)
         if sink is not None:
             sink.on_failure(failure)
 
+    @property
+    def waits_for_answer(self) -> bool:
+        """True when the request is whole and nothing was answered yet."""
+        return self._request_ended and not self.answered
 
-def _content_length(headers: list[Header]) -> int:
-    """The body's length, or -1. Raises InvalidAnswer for a coding that only its sender can undo."""
-    length = -1
-    for name, value in headers:
-        size = len(name)
-        if size == 14 and name.lower() == b"content-length":
-            length = int(value)
-        elif size == 17 and name.lower() == b"transfer-encoding":
-            if value.lower() != b"chunked":
-                raise InvalidAnswer("a transfer coding that was not asked for")
-    return length

@@ -10,6 +10,7 @@ class UpstreamFailure(Exception):
     status = 502
     code = "bad_gateway"
     told = "The application behind this address cannot be reached."
+    retry_after_s: int | None = None
 
 
 class ConnectFailed(UpstreamFailure):
@@ -22,6 +23,24 @@ class ConnectTimeout(ConnectFailed):
     status = 504
     code = "gateway_timeout"
     told = "The application behind this address did not answer in time."
+
+
+class NoneUsable(ConnectFailed):
+    """Every upstream is known not to be well: none was asked."""
+
+    status = 503
+    code = "unavailable"
+    told = "The application behind this address is not available at the moment."
+    retry_after_s = 10
+
+
+class Overloaded(UpstreamFailure):
+    """As many requests as may be are under way, and as many as may wait do; or for too long."""
+
+    status = 503
+    code = "overloaded"
+    told = "The application behind this address has too much to do at the moment."
+    retry_after_s = 5
 
 
 class ConnectionLost(UpstreamFailure):

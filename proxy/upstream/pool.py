@@ -4,9 +4,14 @@ Must not know requests or answers.
 """
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
+from proxy.settings import Concurrency
 from proxy.upstream.address import Address
 from proxy.upstream.connection import Connection
+from proxy.upstream.failures import ConnectFailed, ConnectionLost, Overloaded, UpstreamFailure
 
 # Applications commonly close idle connections after 2 to 75 s; nginx keeps its own for 60 s.
 IDLE_S = 55.0
@@ -16,14 +21,37 @@ IDLE_LIMIT = 256
 SWEEP_S = 0.25
 
 
+class Upstreams(Protocol):
+    """Where an exchange gets its connection: a `Pool`, or several behind one face."""
+
+    def take(self) -> Connection | None:
+        """A kept connection, or None: then `connect`, at once."""
+
+    async def connect(self) -> Connection:
+        """A connection, fresh as a rule. Raises UpstreamFailure; nothing was sent then."""
+
+    def without(self, connection: Connection) -> "Upstreams | None":
+        """Where else to try what failed over this connection; None when there is no other."""
+
+
 class Pool:
-    """The connections to one upstream. The youngest idle one is used first, so others can age."""
+    """The connections to one upstream. The youngest idle one is used first, so others can age.
+
+    `when_failed` are called when the upstream turns out not to be well.
+    """
 
     def __init__(self, address: Address, connect_timeout_s: float) -> None:
         self.address = address
+        self.when_failed: list[Callable[[], None]] = []
         self._connect_timeout_s = connect_timeout_s
+        self._connecting = 0
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
+
+    @property
+    def busy(self) -> int:
+        """How many exchanges are under way or about to be."""
+        return len(self._all) - len(self._idle) + self._connecting
 
     def take(self) -> Connection | None:
         """An idle connection that is still open, or None."""
@@ -35,13 +63,30 @@ class Pool:
 
     async def connect(self) -> Connection:
         """A fresh connection. Raises ConnectFailed or ConnectTimeout."""
-        connection = await self.address.open(
-            lambda: Connection(self._release), self._connect_timeout_s
-        )
+        self._connecting += 1
+        try:
+            connection = await self.address.open(lambda: Connection(self), self._connect_timeout_s)
+        except ConnectFailed:
+            self._failed()
+            raise
+        finally:
+            self._connecting -= 1
         self._all.add(connection)
         return connection
 
-    def _release(self, connection: Connection, alive: bool) -> None:
+    def without(self, connection: Connection) -> None:
+        """There is no other upstream."""
+
+    def _failed(self) -> None:
+        for callback in self.when_failed:
+            callback()
+
+    def release(
+        self, connection: Connection, alive: bool, failure: UpstreamFailure | None = None
+    ) -> None:
+        """Take a connection back, or let it go; `failure` says how its exchange ended."""
+        if failure is not None and _tells_of_upstream(connection, failure):
+            self._failed()
         if alive and len(self._idle) < IDLE_LIMIT:
             connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
@@ -66,24 +111,113 @@ class Pool:
         self._idle.clear()
 
 
+def _tells_of_upstream(connection: Connection, failure: UpstreamFailure) -> bool:
+    """Whether the upstream is not well. A kept connection may have lost a race, a client may have
+    stopped sending, and who began to answer was well enough."""
+    if isinstance(failure, ConnectionLost):
+        return not (connection.reused or connection.answered)
+    return connection.waits_for_answer
+
+
+class BoundedPool(Pool):
+    """A pool whose upstream gets so many exchanges at a time; others wait in line, in their order.
+
+    Whoever is let in holds a promise of a place until the connection is taken, so that nobody who
+    comes in between gets it.
+    """
+
+    def __init__(self, address: Address, connect_timeout_s: float, bounds: Concurrency) -> None:
+        super().__init__(address, connect_timeout_s)
+        self._limit = bounds.requests or 0
+        self._queue = bounds.queue
+        self._wait_s = bounds.wait.total_seconds()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._promised = 0
+
+    @property
+    def busy(self) -> int:
+        return super().busy + self._promised + len(self._waiting)
+
+    def take(self) -> Connection | None:
+        return None if self.busy >= self._limit else super().take()
+
+    async def connect(self) -> Connection:
+        """A connection, kept or fresh, when it is this exchange's turn. Raises Overloaded too."""
+        if self.busy >= self._limit:
+            await self._turn()
+        try:
+            return super().take() or await super().connect()
+        except BaseException:
+            self._let_in()
+            raise
+
+    async def _turn(self) -> None:
+        """Wait in line; the place that was promised is given up to whoever called, at once."""
+        if len(self._waiting) >= self._queue:
+            raise Overloaded(f"{self.address} is busy, and {self._queue} wait already")
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await place
+        except TimeoutError:
+            self._leave(place)
+            raise Overloaded(f"{self.address} was busy for {self._wait_s:g} s") from None
+        except BaseException:
+            self._leave(place)
+            raise
+        self._promised -= 1
+
+    def _leave(self, place: "asyncio.Future[None]") -> None:
+        if place in self._waiting:
+            self._waiting.remove(place)
+        elif place.done() and not place.cancelled():  # let in, and gone at the same moment
+            self._promised -= 1
+            self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting and super().busy + self._promised < self._limit:
+            place = self._waiting.popleft()
+            if not place.done():
+                self._promised += 1
+                place.set_result(None)
+
+    def release(
+        self, connection: Connection, alive: bool, failure: UpstreamFailure | None = None
+    ) -> None:
+        super().release(connection, alive, failure)
+        self._let_in()
+
+
 class Pools:
-    """One pool for each upstream and connect timeout, under one sweep."""
+    """One pool for each upstream and its bounds, under one sweep."""
 
     def __init__(self) -> None:
-        self._pools: dict[tuple[Address, float], Pool] = {}
+        self._pools: dict[tuple[Address, float, Concurrency | None], Pool] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self.swept: list[Callable[[float], None]] = []  # called with the loop's time, often
 
-    def of(self, address: Address, connect_timeout_s: float) -> Pool:
-        key = (address, connect_timeout_s)
+    def of(
+        self, address: Address, connect_timeout_s: float, bounds: Concurrency | None = None
+    ) -> Pool:
+        """The pool of this upstream, which is the same for every route to it with these bounds."""
+        if bounds is None or bounds.requests is None:
+            bounds = None
+        key = (address, connect_timeout_s, bounds)
         if key not in self._pools:
-            self._pools[key] = Pool(address, connect_timeout_s)
+            self._pools[key] = (
+                Pool(address, connect_timeout_s)
+                if bounds is None
+                else BoundedPool(address, connect_timeout_s, bounds)
+            )
+            self.swept.append(self._pools[key].sweep)
         return self._pools[key]
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for pool in self._pools.values():
-            pool.sweep(now)
+        for sweep in self.swept:
+            sweep(now)
         self._timer = loop.call_later(SWEEP_S, self.start)
 
     def close(self) -> None:

@@ -1,0 +1,104 @@
+"""Upgrades: which pages may ask for one, how many tunnels are open, and what an answer must say.
+
+Knows origins and limits; must not know what is said through a tunnel.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from proxy.gate.accept import Accepted
+from proxy.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
+from proxy.gate.headers import Header
+from proxy.settings import Route
+from proxy.upstream.failures import InvalidAnswer
+
+if TYPE_CHECKING:
+    from proxy.gate.forward import Answer
+
+SWITCHING = 101
+
+_ORIGIN = re.compile(r"(https?)://([^/?#@\s]+)")
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Refused(Exception):
+    """An exchange that ends with an answer of ours, before anything was sent of another."""
+
+    def __init__(self, refusal: Refuse) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+class Upgrades:
+    """The tunnels of one process. `open` is their number."""
+
+    def __init__(
+        self, public_origin: str, routes: tuple[Route, ...], limit: int, idle_timeout_s: float
+    ) -> None:
+        self._public_origin = public_origin
+        self._hosts = tuple(route.host for route in routes)
+        self._limit = limit
+        self._idle_timeout_s = idle_timeout_s
+        self.open = 0
+
+    def judge(self, request: Accepted, decision: Forward) -> Forward | Refuse:
+        """What becomes of an upgrade that the rules let through.
+
+        A browser sends its cookies whatever page asks, and shows the answer to that page: so only
+        pages of this host may (RFC 6455 10.2). Programs send no Origin.
+        """
+        said = [value for name, value in request.scan.passing if name == b"origin"]
+        if said:
+            own = self._own_origins(request, self._hosts[decision.route])
+            if any(_normal(value.decode("latin-1")) not in own for value in said):
+                return cross_origin()
+        return decision if self.open < self._limit else too_many_tunnels()
+
+    def _own_origins(self, request: Accepted, host: str | None) -> set[str]:
+        """Of public_url, of the host that is asked and of the route's, if it names one.
+
+        Where a proxy before us speaks https and does not say so, the page is an https one.
+        """
+        hosts = [request.authority]
+        if host is not None and not host.startswith("*."):
+            hosts.append(host.lower())
+        schemes = {request.scheme, "https"}
+        named = {_bare(scheme, host) for scheme in schemes for host in hosts}
+        return named | {self._public_origin}
+
+    async def carry(self, answer: "Answer", headers: list[Header]) -> None:
+        """Join client and upstream, which has switched, until both are gone.
+
+        Raises InvalidAnswer when it has to something else than was asked for.
+        """
+        switched = [value for name, value in answer.headers if name.lower() == b"upgrade"]
+        if not _protocols(switched) <= _protocols([answer.request.upgrade]):
+            raise InvalidAnswer("the upstream switched to a protocol that was not asked for")
+        if self.open >= self._limit:
+            raise Refused(too_many_tunnels())
+        transport, early = answer.connection.hand_over()
+        lines = [*headers, (b"connection", b"Upgrade"), (b"upgrade", b", ".join(switched))]
+        tunnel = answer.exchange.switch(
+            lines, transport, early, answer.connection.handed_lost, self._idle_timeout_s
+        )
+        answer.tunnel = tunnel
+        self.open += 1
+        try:
+            await tunnel.over
+        finally:
+            self.open -= 1
+            tunnel.cut()
+
+
+def _protocols(lines: list[bytes]) -> set[bytes]:
+    return {one.strip().lower() for line in lines for one in line.split(b",")}
+
+
+def _normal(origin: str) -> str | None:
+    """An Origin as they are compared; None for `null` and what is none (RFC 6454 7)."""
+    match = _ORIGIN.fullmatch(origin.lower())
+    return None if match is None else _bare(match[1], match[2])
+
+
+def _bare(scheme: str, authority: str) -> str:
+    return f"{scheme}://{authority.removesuffix(_DEFAULT_PORTS[scheme])}"
