@@ -26,6 +26,11 @@ class Feed(Protocol):
     def check_file(self) -> None:
         """To be called once a second: notices that the marker file is missing or was replaced."""
 
+    async def heard(self) -> None:
+        """Returns when another host may have changed something; never, where nobody would tell.
+
+        Raises StorageUnavailable."""
+
     async def head(self) -> int:
         """The number of the newest entry. Raises StorageUnavailable."""
 

@@ -154,6 +154,13 @@ class Live:
         self._feed.check_file()
         await self._catch_up(now, ask_anyway=True)
 
+    async def listen(self, clock: Callable[[], float]) -> None:
+        """Polls as soon as another host changed something; to be cancelled, or begun again when it
+        raises StorageUnavailable."""
+        while True:
+            await self._feed.heard()
+            await self.poll(clock())
+
     async def flush(self) -> None:
         """Write when sessions were last used, in one batch. Raises StorageUnavailable."""
         used, self._used = self._used, {}

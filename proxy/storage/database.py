@@ -14,6 +14,7 @@ from proxy.storage.factors import FactorRows
 from proxy.storage.fault import StorageFault
 from proxy.storage.feed import FeedRows
 from proxy.storage.marker import Marker
+from proxy.storage.notices import Notices
 from proxy.storage.schema import migrate
 from proxy.storage.sessions import SessionRows
 from proxy.storage.trail import Tell, TrailRows
@@ -38,8 +39,10 @@ class Database:
     feed: FeedRows
     attempts: AttemptRows
     trail: TrailRows
+    notices: Notices
 
     async def close(self) -> None:
+        await self.notices.close()
         await self.engine.close()
         self.marker.close()
 
@@ -65,7 +68,8 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
         await engine.close()
         raise
     trail = TrailRows(engine, tell)
-    feed = FeedRows(engine, marker, trail)
+    notices = Notices(engine)
+    feed = FeedRows(engine, marker, trail, notices)
     return Database(
         engine,
         marker,
@@ -76,6 +80,7 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
         feed,
         AttemptRows(engine, trail),
         trail,
+        notices,
     )
 
 

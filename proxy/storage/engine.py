@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,16 @@ PRAGMAS = (
 class Engine:
     """A pool of connections to one database."""
 
-    def __init__(self, engine: AsyncEngine, errors: tuple[type[Exception], ...]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        errors: tuple[type[Exception], ...],
+        connect: Callable[[], Awaitable[Any]] | None = None,
+    ) -> None:
+        """`connect` opens a connection of the driver's own, where it can tell of news."""
         self.is_sqlite = engine.dialect.name == "sqlite"
         self.errors = errors
+        self.connect = connect
         self._engine = engine
         # A single SELECT needs no transaction around it, and each statement is a trip to a thread.
         self._reader = (
@@ -170,4 +177,4 @@ def postgresql_engine(url: str) -> Engine:
     )
     # What goes wrong while connecting comes as the driver raises it.
     errors = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-    return Engine(engine, errors)
+    return Engine(engine, errors, connect)

@@ -17,6 +17,7 @@ from proxy.accounts.feed import News
 from proxy.accounts.refusals import StorageUnavailable
 from proxy.storage.engine import Engine
 from proxy.storage.marker import Marker
+from proxy.storage.notices import Notices
 from proxy.storage.tables import feed, feed_counter
 from proxy.storage.trail import TrailRows
 
@@ -47,10 +48,12 @@ class Change:
 class FeedRows:
     """Fills `proxy.accounts.feed.Feed`."""
 
-    __slots__ = ("_engine", "_marker", "_trail", "marker")
+    __slots__ = ("_engine", "_marker", "_notices", "_trail", "heard", "marker")
 
-    def __init__(self, engine: Engine, marker: Marker, trail: TrailRows) -> None:
+    def __init__(self, engine: Engine, marker: Marker, trail: TrailRows, notices: Notices) -> None:
         self._engine = engine
+        self._notices = notices
+        self.heard = self._notices.heard
         self._trail = trail
         self._marker = marker
         self.marker = marker.read  # bound here: it is called on every request
@@ -87,6 +90,7 @@ class FeedRows:
             rows = list(change.rows(now))
             if rows:
                 await _announce(connection, rows, now)
+                await self._notices.send(connection)
             records = await self._trail.write(connection, change.events)
         self._trail.tell(records)
         if rows:

@@ -247,6 +247,9 @@ class Feed:
         self.broken = False
         self.latest = News(0)
 
+    async def heard(self) -> None:
+        await asyncio.Event().wait()
+
     def marker(self) -> bytes:
         return self.mark.to_bytes(4, "big") if self.mark else b""
 

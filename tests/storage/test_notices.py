@@ -1,0 +1,125 @@
+"""What one host revokes, another hears of at once where the database can tell it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg  # type: ignore[import-untyped]
+import pytest
+
+from proxy import app as wiring
+from proxy.accounts.refusals import StorageUnavailable
+from proxy.app import Doorward
+from proxy.settings import settings_from
+from proxy.storage import Database
+from proxy.storage.database import open_storage
+from proxy.storage.notices import Notices
+from tests.storage.people import NOW, add, open_session
+
+SOON_S = 5.0
+
+
+@asynccontextmanager
+async def host(url: str, folder: Path) -> AsyncIterator[Database]:
+    """The database as seen from a host of its own, which has a marker of its own."""
+    database = await open_storage(url, folder)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def test_another_host_hears_of_a_change_and_of_nothing_else(
+    postgresql_url: str, tmp_path: Path
+) -> None:
+    async with host(postgresql_url, tmp_path / "a") as here:
+        async with host(postgresql_url, tmp_path / "b") as there:
+            await there.feed.heard()  # it listens from now on
+            hearing = asyncio.create_task(there.feed.heard())
+            session = await open_session(here, await add(here))
+            await here.sessions.touch([(session.number, NOW + 1)])
+            assert not hearing.done()
+            before = there.feed.marker()
+            await here.sessions.end(session.number, NOW, "logout")
+            await asyncio.wait_for(hearing, SOON_S)
+            assert (await there.feed.news(0)).sessions == {session.number}
+            assert there.feed.marker() == before, "only the marker of that host has moved"
+
+
+async def test_a_change_that_fails_is_not_told(postgresql_url: str, tmp_path: Path) -> None:
+    async with host(postgresql_url, tmp_path) as store:
+        await store.feed.heard()
+        hearing = asyncio.create_task(store.feed.heard())
+        with pytest.raises(ZeroDivisionError):
+            async with store.feed.changing(NOW) as change:
+                change.users.add(1)
+                raise ZeroDivisionError
+        await store.feed.head()
+        assert not hearing.done()
+        hearing.cancel()
+
+
+async def test_a_connection_that_is_cut_is_noticed_and_made_anew(
+    postgresql_url: str, tmp_path: Path
+) -> None:
+    async with host(postgresql_url, tmp_path) as store:
+        user = await add(store)
+        await store.feed.heard()
+        hearing = asyncio.create_task(store.feed.heard())
+        other = await asyncpg.connect(postgresql_url)
+        await other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN doorward'"
+            " OR query LIKE 'LISTEN %doorward%'"
+        )
+        await other.close()
+        await asyncio.wait_for(hearing, SOON_S)
+        await asyncio.wait_for(store.feed.heard(), SOON_S)  # again, and nothing may be missed
+        hearing = asyncio.create_task(store.feed.heard())
+        await store.users.set_banned(user, True, NOW)
+        await asyncio.wait_for(hearing, SOON_S)
+
+
+async def test_a_server_that_is_not_there_is_a_refusal(postgresql_url: str, tmp_path: Path) -> None:
+    async with host(postgresql_url, tmp_path) as store:
+        notices = Notices(store.engine)
+        name = urlsplit(postgresql_url).path.removeprefix("/")
+        socket = postgresql_url.rpartition("host=")[2]
+        other = await asyncpg.connect(host=socket, user="doorward", database="postgres")
+        await store.engine.close()
+        await other.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await other.close()
+        with pytest.raises(StorageUnavailable):
+            await notices.heard()
+        await notices.close()
+
+
+async def test_where_one_host_is_all_there_is_nobody_tells(tmp_path: Path) -> None:
+    async with host("sqlite", tmp_path) as store:
+        hearing = asyncio.create_task(store.feed.heard())
+        session = await open_session(store, await add(store))
+        await store.sessions.end(session.number, NOW, "logout")
+        assert not hearing.done()
+        hearing.cancel()
+
+
+async def test_a_session_that_another_host_ends_is_nobodys_before_the_next_poll(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "POLL_S", 3600.0)
+    values = {"storage": postgresql_url, "routes": [{"upstream": "http://127.0.0.1:9"}]}
+    settings = settings_from(values | {"data_dir": str(tmp_path / "a")}, tmp_path)
+    async with host(postgresql_url, tmp_path / "b") as there:
+        session = await open_session(there, await add(there), time.time())
+        async with Doorward(settings) as app:
+            assert app._live is not None
+            heard = app._live._epoch
+            async with asyncio.timeout(SOON_S):
+                # Ended again until it listens: only then a notice reaches it.
+                while app._live._epoch == heard:
+                    await there.sessions.end(session.number, time.time(), "logout")
+                    await asyncio.sleep(0.02)
