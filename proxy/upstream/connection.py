@@ -9,12 +9,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from proxy.upstream.failures import (
-    ConnectionLost,
-    InvalidAnswer,
-    ResponseTimeout,
-    UpstreamFailure,
-)
+from proxy.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout, UpstreamFailure
 from proxy.upstream.framing import Header as Header
 from proxy.upstream.framing import body_length
 

@@ -242,7 +242,7 @@ async def test_a_connection_that_the_origin_closed_while_idle_is_not_used() -> N
             await exchanged(pool)
             kept = pool.take()
             assert kept is not None
-            pool._release(kept, True)
+            pool.release(kept, True)
             origin.wire().close()
             origin.wire().sock.close()
             await settled(lambda: pool.take() is None or not kept.is_usable())
