@@ -78,14 +78,10 @@ async def fields_of(request: Request) -> dict[str, object]:
         raise TooLarge from None
     if not content:
         return {}
-    if not is_json(request):
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
         raise Malformed("Send JSON, with Content-Type: application/json.")
     return wires.parse_object(content)
-
-
-def is_json(request: Request) -> bool:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json"
 
 
 async def body_of(

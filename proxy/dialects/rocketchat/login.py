@@ -5,7 +5,6 @@ It knows the forms a login comes in; whether it succeeds it must not know.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,13 +18,11 @@ from proxy.dialects.rocketchat.asking import (
     body_of,
     code_of,
     fields_of,
-    is_json,
     string,
 )
 from proxy.dialects.rocketchat.drawing import answered, draw_user, success
 from proxy.dialects.rocketchat.table import failure, iso
-from proxy.dialects.wire import Malformed, TooLarge
-from proxy.gate import ours
+from proxy.dialects.wire import Malformed
 from proxy.pages.entrance import dialect_lifetimes
 
 NO_USER = 'The required "userId" or "username" param provided does not match any users'
@@ -38,7 +35,7 @@ class Login:
     async def login(self, request: Request) -> Response:
         wire = self.asking.wire
         wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
-        fields = await _login_fields(request)
+        fields = await fields_of(request)
         if "resume" in fields:
             return await self._resume(string(fields["resume"]))
         name, password = _name(fields), _password(fields)
@@ -125,27 +122,6 @@ class Login:
 
 def _logged_out() -> Response:
     return answered({"status": "success", "data": {"message": "You've been logged out!"}})
-
-
-async def _login_fields(request: Request) -> Mapping[str, object]:
-    """JSON, or a form as the documented curl sends it. Raises Malformed, TooLarge."""
-    if is_json(request):
-        return await fields_of(request)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        raise Malformed("Send JSON, with Content-Type: application/json.")
-    try:
-        content = await ours.body(request)
-        pairs = parse_qsl(
-            content.decode(), keep_blank_values=True, errors="strict", max_num_fields=16
-        )
-    except ours.BodyTooLarge:
-        raise TooLarge from None
-    except ValueError:
-        raise Malformed("must be a form") from None
-    if len(dict(pairs)) != len(pairs):
-        raise Malformed("must be a form with each name once")
-    return dict(pairs)
 
 
 def _name(fields: Mapping[str, object]) -> str:
