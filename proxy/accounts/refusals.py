@@ -168,15 +168,17 @@ class SecondFactorInvalid(Refusal):
 
 
 class TooManyCodes(Refusal):
-    """The user's budget of wrong codes is spent; right ones are refused, too, until then."""
+    """The user's budget of wrong codes is spent; right ones are refused, too, until then.
+    `judged`: this code was looked at, and was the wrong one that spent it."""
 
     code = "totp_max_attempts"
     message = "Too many wrong codes; wait a while."
 
-    def __init__(self, challenge: Challenge, retry_after_s: float) -> None:
+    def __init__(self, challenge: Challenge, retry_after_s: float, *, judged: bool = False) -> None:
         super().__init__()
         self.challenge = challenge
         self.retry_after_s = retry_after_s
+        self.judged = judged
 
 
 class TotpAlreadyOn(Refusal):

@@ -172,7 +172,7 @@ class Verification:
         await self._trail.record(event(kind, now, subject=user, outcome=REFUSED, detail=asked))
         if until is None:
             raise SecondFactorInvalid(due.challenge)
-        raise TooManyCodes(due.challenge, until - now)
+        raise TooManyCodes(due.challenge, until - now, judged=True)
 
     async def _passed(
         self, user: User, code: str, method: str | None, due: Due, key: bytes, now: float

@@ -5,7 +5,7 @@ It must not know what any of them says.
 
 from starlette.routing import Route
 
-from proxy.dialects import datepoll, rocketchat, xhr
+from proxy.dialects import alekeagle, datepoll, rocketchat, xhr
 from proxy.dialects.wire import Wire
 
 
@@ -14,6 +14,8 @@ def routes(wire: Wire) -> list[Route]:
     found: list[Route] = []
     if dialects.xhr is not None:
         found += xhr.routes(wire.of(dialects.xhr))
+    if dialects.alekeagle is not None:
+        found += alekeagle.routes(wire.of(dialects.alekeagle), dialects.alekeagle)
     if dialects.datepoll is not None:
         found += datepoll.routes(wire.of(dialects.datepoll), dialects.datepoll)
     if dialects.rocketchat is not None:

@@ -227,7 +227,9 @@ class Wire:
                 response = tongue.say(RateLimited(count, count.resets_at - self.clock()))
             else:
                 response = await answer(request)
-            response.raw_headers.extend(limiter.lines(count))
+            told = {name for name, _ in response.raw_headers}  # by a narrower count of its own
+            lines = (line for line in limiter.lines(count) if line[0] not in told)
+            response.raw_headers.extend(lines)
             return response
 
         return counted

@@ -27,14 +27,7 @@ def _routes(settings: Settings) -> Iterator[str]:
             yield f"routes[{number}].upstream (more than one)"
 
 
-def _dialects(settings: Settings) -> Iterator[str]:
-    for name in ("alekeagle",):
-        if getattr(settings.dialects, name) is not None:
-            yield f"dialects.{name}"
-
-
 _UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = (
     _routes,
     _simple("limits.body_bytes", lambda s: s.limits.body_bytes is not None),
-    _dialects,
 )

@@ -348,8 +348,10 @@ async def test_the_last_wrong_code_locks_and_right_ones_are_refused_from_then_on
     verify = core.second_factors.verify
     for _ in range(4):
         await wrong(verify(session.user, "000000", None, now=NOW))
-    assert (await blocked(verify(session.user, "000000", None, now=NOW))).retry_after_s == 300
+    last = await blocked(verify(session.user, "000000", None, now=NOW))
+    assert last.retry_after_s == 300 and last.judged
     refused = await blocked(verify(session.user, code(secret), None, now=NOW + 100))
+    assert not refused.judged
     assert refused.retry_after_s == 200 and refused.challenge.method == "totp"
     later = NOW + 300
     assert await verify(session.user, code(secret, later), None, now=later) == "totp"
