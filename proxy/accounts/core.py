@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.accounts.access import Access, AccessStore
+from proxy.accounts.addresses import Addresses
 from proxy.accounts.audit import Trail
 from proxy.accounts.directory import Directories, Directory, Entry
 from proxy.accounts.factors import FactorStore
 from proxy.accounts.feed import Feed, News
+from proxy.accounts.keys import Keys
 from proxy.accounts.logins import Logins
 from proxy.accounts.mailer import Mailer
 from proxy.accounts.passwords import Passwords
@@ -55,3 +57,5 @@ class Accounts:
     trail: Trail
     second_factors: SecondFactors
     access: Access
+    keys: Keys
+    addresses: Addresses

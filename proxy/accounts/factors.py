@@ -14,6 +14,7 @@ from proxy.accounts.audit import Event
 TOTP = "totp"
 EMAIL = "email"
 RECOVERY = "recovery"
+BROWSER = "browser"  # a remembered one, in place of a code; no factor
 PASSWORD = "password"  # noqa: S105 - the name of a method
 
 
@@ -22,7 +23,8 @@ class Factors:
     """One user's. Times are Unix seconds.
 
     `code_key` (sealed) is the key of the digests of this user's codes: random, so that the
-    instance's keys can change while the codes stay good. None: nothing is stored yet.
+    instance's keys can change while the codes stay good. None: nothing is stored yet. `browsers`
+    grows with every change of a factor and whenever all sessions are ended at once.
     """
 
     code_key: bytes | None = field(default=None, repr=False)
@@ -32,6 +34,7 @@ class Factors:
     code_expires: float | None = None
     locked_until: float | None = None
     recovery: int = 0
+    browsers: int = 0
 
     @property
     def enabled(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from proxy.accounts.audit import REFUSED, Event, Kind, Trail, event
-from proxy.accounts.factors import PASSWORD
+from proxy.accounts.factors import BROWSER, PASSWORD
 from proxy.accounts.passwords import Password, Passwords, check_strength, is_too_long
 from proxy.accounts.refusals import (
     InvalidCredentials,
@@ -75,9 +75,11 @@ class Logins:
         method: str | None = None,
         pending: bool = False,
         new_password: str | None = None,
+        browser: str | None = None,
     ) -> Opened:
         """Opens a session with a new token and ends `replaces`. For whoever has a second factor on
         and gave no code it is a pending one where `pending` allows that, else there is none.
+        `browser` is the note of one in which a code was given before: it does without.
 
         `new_password` is for those who have to change theirs: it is changed, once everything else
         is right. Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired,
@@ -90,8 +92,14 @@ class Logins:
         try:
             user = await self._authenticated(name, credential, password, client, now)
             _check_allowed(user, new_password)
-            factor = None
-            if enabled := await self._second_factors.enabled(user):
+            factor, enabled = None, await self._second_factors.enabled(user)
+            if (
+                enabled
+                and not code
+                and await self._second_factors.knows_browser(user, browser, now)
+            ):
+                factor = BROWSER
+            elif enabled:
                 may_wait = pending and new_password is None
                 factor = await self._factor(user, name, code, method, may_wait, now)
             if new_password is not None:
@@ -107,12 +115,26 @@ class Logins:
                 replaces=replaces,
                 level=PENDING if enabled and factor is None else FULL,
                 method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
-                second_factor_at=None if factor is None else now,
+                second_factor_at=None if factor in (None, BROWSER) else now,
             )
         except NOT_JUDGED:
             raise
         except Refusal as refusal:
             await self._write_down(refusal, known, client, now)
+            raise
+
+    async def confirm(self, user: User, password: str, *, client: ClientInfo, now: float) -> None:
+        """Returns when this is the user's password: asked of who is logged in already, on the
+        budget of logins. Raises InvalidCredentials, LockedOut, Overloaded."""
+        credential = await self._users.credential(user.username)
+        if credential is not None and credential.user.number != user.number:
+            credential = None  # somebody else has the name now
+        try:
+            await self._authenticated(user.username, credential, password, client, now)
+        except NOT_JUDGED:
+            raise
+        except Refusal as refusal:
+            await self._write_down(refusal, user, client, now)
             raise
 
     async def _authenticated(

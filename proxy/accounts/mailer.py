@@ -13,3 +13,8 @@ class Mailer(Protocol):
         """Returns when a mail server has taken the mail; `code` is as people shall read it.
 
         Raises MailFailed."""
+
+    async def send_address_code(
+        self, address: str, username: str, code: str, lifetime_s: float
+    ) -> None:
+        """The same with a code that tells whether the address is the user's."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from proxy.accounts import recovery, totp
 from proxy.accounts.audit import Kind, event
+from proxy.accounts.browsers import Browsers
 from proxy.accounts.challenge import Challenge
 from proxy.accounts.factors import EMAIL, PASSWORD, TOTP, CodeLock, FactorStore
 from proxy.accounts.refusals import (
@@ -52,7 +53,7 @@ class SecondFactors:
     A user with a factor on is asked for it, or refused when it cannot be asked for: never passed.
     """
 
-    __slots__ = ("_policy", "_sessions", "_store", "_vault", "_verification")
+    __slots__ = ("_browsers", "_policy", "_sessions", "_store", "_vault", "_verification")
 
     def __init__(
         self,
@@ -61,7 +62,9 @@ class SecondFactors:
         verification: Verification,
         vault: Vault,
         policy: Policy,
+        browsers: Browsers | None = None,
     ) -> None:
+        self._browsers = browsers
         self._store = store
         self._sessions = sessions
         self._verification = verification
@@ -76,6 +79,24 @@ class SecondFactors:
         """Whether this user has any way to give one, a recovery code included."""
         due = await self._verification.due(user, None, fallback=False, name=None, now=0.0)
         return bool(due.challenge.available or (due.factors.enabled and due.factors.recovery))
+
+    async def may_be_led(self, user: User) -> bool:
+        """Whether a page can help this user to a factor: by asking for one, or by setting one up
+        where there is none. Never the latter where one is on that cannot be asked for."""
+        return not await self.enabled(user) or await self.can_be_asked(user)
+
+    async def remember_browser(self, user: User, now: float) -> str | None:
+        """A note for the browser in which the user just gave a code; None where none is kept."""
+        if self._browsers is None:
+            return None
+        return self._browsers.note(user, (await self._store.read(user.number)).browsers, now)
+
+    async def knows_browser(self, user: User, note: str | None, now: float) -> bool:
+        """Whether a login with this note needs no code."""
+        if self._browsers is None or note is None:
+            return False
+        epoch = (await self._store.read(user.number)).browsers
+        return self._browsers.recognises(note, user, epoch, now)
 
     async def prepare(
         self, user: User, method: str | None, *, name: str | None = None, now: float

@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 import structlog
 
 from proxy.accounts.refusals import MailFailed
-from proxy.mail.letters import code_mail
+from proxy.mail.letters import address_mail, code_mail
 
 _log = structlog.get_logger("doorward.mail")
+
+Letter = Callable[[str, str, str, str, str, float], EmailMessage]
 
 TIMEOUT_S = 20.0  # for the whole of it; somebody is looking at a page meanwhile
 
@@ -74,9 +78,19 @@ class SmtpMailer:
         self._tls = tls
 
     async def send_code(self, address: str, username: str, code: str, lifetime_s: float) -> None:
+        await self._send(code_mail, address, username, code, lifetime_s)
+
+    async def send_address_code(
+        self, address: str, username: str, code: str, lifetime_s: float
+    ) -> None:
+        await self._send(address_mail, address, username, code, lifetime_s)
+
+    async def _send(
+        self, write: Letter, address: str, username: str, code: str, lifetime_s: float
+    ) -> None:
         server = self._server
         try:
-            mail = code_mail(self._sender, address, username, self._site, code, lifetime_s)
+            mail = write(self._sender, address, username, self._site, code, lifetime_s)
             async with asyncio.timeout(TIMEOUT_S):
                 await aiosmtplib.send(
                     mail,

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 
 from proxy.accounts.access import Access
+from proxy.accounts.addresses import Addresses
+from proxy.accounts.browsers import Browsers
 from proxy.accounts.core import Accounts, Directories, Directory
 from proxy.accounts.directory import DirectoryFault
 from proxy.accounts.keys import Keys
@@ -68,16 +71,32 @@ async def _joined(
     sessions = Sessions(database.sessions, directories, tokens, settings.sessions.max_per_user)
     regulation = Regulation(database.attempts, _limits(settings), keys)
     trail, policy, vault = database.trail, _policy(settings), Vault(keys)
-    verification = Verification(
-        database.factors, users, passwords, mailer_of(settings), vault, policy, trail
-    )
-    factors = SecondFactors(database.factors, sessions, verification, vault, policy)
+    mailer = mailer_of(settings)
+    verification = Verification(database.factors, users, passwords, mailer, vault, policy, trail)
+    browsers = Browsers(keys, _seconds(settings.second_factor.remember_browser))
+    factors = SecondFactors(database.factors, sessions, verification, vault, policy, browsers)
     logins = Logins(users, sessions, passwords, regulation, trail, factors)
     live = Live(sessions, database.feed)
     access = Access(database.access, directories, keys)
+    addresses = Addresses(users, mailer, keys)
     return Accounts(
-        users, sessions, logins, passwords, tokens, live, regulation, trail, factors, access
+        users,
+        sessions,
+        logins,
+        passwords,
+        tokens,
+        live,
+        regulation,
+        trail,
+        factors,
+        access,
+        keys,
+        addresses,
     )
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
 
 
 def _directories(settings: Settings) -> Iterator[Directory]:

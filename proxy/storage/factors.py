@@ -16,7 +16,7 @@ from proxy.accounts.factors import NONE, CodeAttempt, CodeLock, Factors, Sealed
 from proxy.storage.engine import Engine
 from proxy.storage.feed import Change, FeedRows
 from proxy.storage.rows import chunks
-from proxy.storage.sessions import end_sessions
+from proxy.storage.sessions import end_sessions, forget_browsers
 from proxy.storage.tables import enrolments, factors, recovery_codes, sessions, users
 
 UNUSED = (
@@ -27,7 +27,8 @@ UNUSED = (
 )
 READ = select(
     factors.c.code_key, factors.c.totp_secret.label("totp"), factors.c.email,
-    factors.c.code_digest, factors.c.code_expires, factors.c.locked_until, UNUSED,
+    factors.c.code_digest, factors.c.code_expires, factors.c.locked_until, factors.c.browsers,
+    UNUSED,
 )  # fmt: skip
 FORGIVEN: dict[str, object] = {"failures": 0, "locked_until": None}
 TOTP_OFF: dict[str, object] = {"totp_secret": None, "totp_step": None}
@@ -255,6 +256,7 @@ async def _end_recovery(change: Change, user: int) -> None:
 
 async def _end_trust(change: Change, user: int) -> None:
     """What was allowed on the strength of other factors is asked for again; enrolments are void."""
+    await forget_browsers(change, user)
     c = sessions.c
     mine = select(c.number).where(c.user_number == user)
     # In the order of numbers, as every change of several sessions locks them.

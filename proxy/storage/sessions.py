@@ -15,7 +15,7 @@ from proxy.storage import rows
 from proxy.storage.engine import Engine
 from proxy.storage.feed import Change, FeedRows
 from proxy.storage.rows import chunks
-from proxy.storage.tables import sessions, users
+from proxy.storage.tables import factors, sessions, users
 
 JOINED = select(*rows.SESSION_COLUMNS, *rows.USER_COLUMNS).join(
     users, users.c.number == sessions.c.user_number
@@ -154,6 +154,7 @@ class SessionRows:
         self, user: int, now: float, by: str, but: int | None, event: Event | None = None
     ) -> int:
         async with self._feed.changing(now) as change:
+            await forget_browsers(change, user)
             ended = await end_sessions(change, user, now, by, but)
             change.record(None if event is None else counted(event, ended))
             return ended
@@ -213,6 +214,13 @@ async def end_sessions(
         query = query.where(sessions.c.number != but)
     numbers = await change.connection.scalars(query.order_by(sessions.c.number).with_for_update())
     return await _end(change, list(numbers), now, by)
+
+
+async def forget_browsers(change: Change, user: int) -> None:
+    """No browser may skip the user's code any more."""
+    c = factors.c
+    query = update(factors).where(c.user_number == user).values(browsers=c.browsers + 1)
+    await change.connection.execute(query)
 
 
 async def _end(change: Change, numbers: Sequence[int], now: float, by: str) -> int:

@@ -116,6 +116,7 @@ factors = Table(
     Column("code_expires", Double),
     Column("failures", Integer, nullable=False),
     Column("locked_until", Double),
+    Column("browsers", Integer, nullable=False, server_default="0"),
 )
 
 # Those not used yet.

@@ -162,6 +162,9 @@ class MemoryFactors:
     def _changed(self, user: int, event: Event | None, trust: bool = False) -> None:
         if not self.rows.get(user, NONE).enabled:
             self.recovery.pop(user, None)
+        if not trust and user in self.rows:
+            row = self.rows[user]
+            self.rows[user] = replace(row, browsers=row.browsers + 1)
         for session in [] if trust else self.sessions.rows.values():
             if session.user.number == user:
                 session.trusted_until = session.trusted_fingerprint = None
@@ -180,3 +183,8 @@ class Mailbox:
         if self.broken:
             raise MailFailed
         self.sent.append((address, code))
+
+    async def send_address_code(
+        self, address: str, username: str, code: str, lifetime_s: float
+    ) -> None:
+        await self.send_code(address, username, code, lifetime_s)

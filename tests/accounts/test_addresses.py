@@ -1,0 +1,109 @@
+"""A user's own e-mail address: whoever reads what is sent there may have it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from proxy.accounts.addresses import LIFETIME_S, MAILS, PER_S, Addresses
+from proxy.accounts.keys import Keys
+from proxy.accounts.refusals import (
+    EnrolmentExpired,
+    InvalidEmail,
+    MailFailed,
+    NameTaken,
+    ReadOnlyUser,
+    SecondFactorInvalid,
+)
+from proxy.accounts.user import Email
+from tests.accounts.conftest import Core
+from tests.accounts.memory import NOW
+
+KEYS = Keys((b"k" * 32,))
+
+
+@pytest.fixture
+def addresses(core: Core) -> Addresses:
+    return Addresses(core.users, core.mailbox, KEYS)
+
+
+async def test_the_code_makes_the_address_the_user_s(core: Core, addresses: Addresses) -> None:
+    await core.add(emails=[Email("old@example.com", True)])
+    session = (await core.login()).session
+    asked = await addresses.begin(session, " New@Example.com ", NOW)
+    ((address, code),) = core.mailbox.sent
+    assert address == addresses.address(session, asked) == "New@Example.com"
+    user = await addresses.confirm(session, asked, code.upper(), NOW + 60)
+    assert user.emails == (Email("New@Example.com", True),)
+    assert (await core.users.get("new@example.com")).id == user.id
+
+
+async def test_a_wrong_code_a_late_one_and_another_sessions_are_nothing(
+    core: Core, addresses: Addresses
+) -> None:
+    """CVE-2025-52553: a proof that is not bound to the session that asked for it."""
+    await core.add()
+    mine, other = (await core.login()).session, (await core.login()).session
+    asked = await addresses.begin(mine, "new@example.com", NOW)
+    code = core.mailbox.sent[0][1]
+    for wrong in ("", "aaaa-aaaa", code[:-1], "😀"):
+        with pytest.raises(SecondFactorInvalid):
+            await addresses.confirm(mine, asked, wrong, NOW)
+    with pytest.raises(EnrolmentExpired):
+        await addresses.confirm(mine, asked, code, NOW + LIFETIME_S)
+    for session, token in (
+        (other, asked),
+        (mine, ""),
+        (mine, "x"),
+        (mine, asked[:-8]),
+        (mine, "é"),
+    ):
+        with pytest.raises(EnrolmentExpired):
+            await addresses.confirm(session, token, code, NOW)
+    assert (await core.users.get("alice")).emails == ()
+
+
+async def test_what_somebody_else_has_or_what_is_none_is_refused(
+    core: Core, addresses: Addresses
+) -> None:
+    await core.add()
+    await core.add("bob", emails=[Email("bob@example.com", True)])
+    session = (await core.login()).session
+    for wrong in ("", "bob", "a@b@c.example", "a b@example.com", "a@example.com\r\nBcc: x@y.z"):
+        with pytest.raises(InvalidEmail):
+            await addresses.begin(session, wrong, NOW)
+    asked = await addresses.begin(session, "bob@example.com", NOW)
+    with pytest.raises(NameTaken):
+        await addresses.confirm(session, asked, core.mailbox.sent[-1][1], NOW)
+
+
+async def test_nobody_mails_the_world_through_a_session(core: Core, addresses: Addresses) -> None:
+    await core.add()
+    session = (await core.login()).session
+    for number in range(MAILS):
+        await addresses.begin(session, f"{number}@example.com", NOW)
+    with pytest.raises(MailFailed, match="Too many"):
+        await addresses.begin(session, "more@example.com", NOW)
+    assert len(core.mailbox.sent) == MAILS
+    await addresses.begin(session, "later@example.com", NOW + PER_S)
+
+
+async def test_without_a_mail_server_or_a_row_of_one_s_own_nothing_changes(core: Core) -> None:
+    user = await core.add()
+    session = (await core.login()).session
+    silent = Addresses(core.users, None, KEYS)
+    assert not silent.can_change(user)
+    with pytest.raises(MailFailed):
+        await silent.begin(session, "a@example.com", NOW)
+
+
+async def test_the_file_says_what_the_address_of_its_users_is(
+    core: Core, addresses: Addresses
+) -> None:
+    await core.add()
+    session = (await core.login()).session
+    session.user = replace(session.user, source="config")
+    assert not addresses.can_change(session.user)
+    with pytest.raises(ReadOnlyUser):
+        await addresses.begin(session, "a@example.com", NOW)

@@ -1,0 +1,105 @@
+"""A browser in which a code was given before: what its note opens, and everything that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from proxy.accounts import totp
+from proxy.accounts.browsers import Browsers
+from proxy.accounts.keys import Keys
+from proxy.accounts.second_factor import SecondFactors
+from proxy.accounts.user import Email
+from tests.accounts.conftest import PASSWORD, Core
+from tests.accounts.memory import NOW
+
+DAY_S = 86_400.0
+KEYS = Keys((b"k" * 32,))
+
+
+@pytest.fixture
+def factors(core: Core) -> SecondFactors:
+    """Those of the core, with browsers remembered for a day."""
+    core.second_factors._browsers = Browsers(KEYS, DAY_S)
+    return core.second_factors
+
+
+async def noted(core: Core, factors: SecondFactors) -> str:
+    user = await core.add(emails=[Email("alice@example.com", True)])
+    await factors.adopt_totp(user, totp.new_secret(), NOW)
+    note = await factors.remember_browser(user, NOW)
+    assert note is not None
+    return note
+
+
+async def test_a_login_with_the_note_needs_no_code_and_has_given_none(
+    core: Core, factors: SecondFactors
+) -> None:
+    note = await noted(core, factors)
+    session = (await core.login(pending=True, browser=note)).session
+    assert session.level == "full" and session.method == "password+browser"
+    assert session.second_factor_at is None, "never good for a rule that wants one"
+    assert (await core.login(pending=True)).session.level == "pending"
+
+
+@pytest.mark.parametrize("change", [0, 4, 10, -1])
+async def test_a_forged_note_is_nothing(core: Core, factors: SecondFactors, change: int) -> None:
+    note = await noted(core, factors)
+    letters = list(note)
+    letters[change] = "A" if letters[change] != "A" else "B"
+    for forged in ("".join(letters), "", "x", f"{note}.", "9" * 400):
+        assert (await core.login(pending=True, browser=forged)).session.level == "pending"
+
+
+async def test_it_runs_out_and_the_setting_shortens_it(core: Core, factors: SecondFactors) -> None:
+    note = await noted(core, factors)
+    user = await core.users.get("alice")
+    assert await factors.knows_browser(user, note, NOW + DAY_S - 1)
+    assert not await factors.knows_browser(user, note, NOW + DAY_S)
+    assert not await factors.knows_browser(user, note, NOW - 1), "a clock that was set back"
+    assert not Browsers(KEYS, 60.0).recognises(note, user, 1, NOW)
+    assert not Browsers(KEYS, None).recognises(note, user, 1, NOW)
+    assert Browsers(KEYS, None).note(user, 1, NOW) is None
+
+
+async def test_it_is_nothing_to_somebody_else_or_under_another_key(
+    core: Core, factors: SecondFactors
+) -> None:
+    note = await noted(core, factors)
+    bob = await core.add("bob")
+    assert not await factors.knows_browser(bob, note, NOW)
+    alice = await core.users.get("alice")
+    epoch = (await core.factor_rows.read(alice.number)).browsers
+    assert Browsers(Keys((b"n" * 32, b"k" * 32)), DAY_S).recognises(note, alice, epoch, NOW)
+    assert not Browsers(Keys((b"n" * 32,)), DAY_S).recognises(note, alice, epoch, NOW)
+
+
+async def password(core: Core) -> None:
+    await core.users.set_password("alice", PASSWORD, now=NOW)
+
+
+async def ban(core: Core) -> None:
+    await core.users.ban("alice", NOW)
+    await core.users.unban("alice", NOW)
+
+
+async def email(core: Core) -> None:
+    user = await core.users.get("alice")
+    await core.second_factors.enable_email(user, NOW)
+    await core.second_factors.disable_email(user, NOW)
+
+
+async def reset(core: Core) -> None:
+    user = await core.users.get("alice")
+    await core.second_factors.reset_totp(user, NOW)
+    await core.second_factors.adopt_totp(user, totp.new_secret(), NOW)
+
+
+@pytest.mark.parametrize("change", [password, ban, email, reset])
+async def test_it_is_ended_by(
+    core: Core, factors: SecondFactors, change: Callable[[Core], Awaitable[None]]
+) -> None:
+    note = await noted(core, factors)
+    await change(core)
+    assert (await core.login(pending=True, browser=note)).session.level == "pending"
