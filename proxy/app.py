@@ -20,6 +20,7 @@ from proxy.accounts.sessions import PURGED_AT_ONCE
 from proxy.dialects import enabled
 from proxy.dialects.wire import Wire
 from proxy.gate.accept import Accept
+from proxy.gate.access import AccessCarrier
 from proxy.gate.answers import Answers
 from proxy.gate.asgi import Carrier
 from proxy.gate.authorize import Authorize
@@ -176,12 +177,15 @@ def join(
 ) -> tuple[Carrier, Lane]:
     """The gate, the pages and the dialects over one core, and the short way past them."""
     cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
+    datepoll = settings.dialects.datepoll
     identify = Identify(
         accounts.live,
         accounts.tokens,
         cookies,
         bare_tokens=settings.dialects.alekeagle is not None,
         takes_pair=settings.dialects.rocketchat is not None,
+        access=None if datepoll is None else AccessCarrier(accounts.live, accounts.access),
+        takes_linked=datepoll is not None and datepoll.token_on_upstream,
     )
     pages = Pages(settings, accounts, identify, cookies, clock)
     wire = Wire(settings, accounts, identify, cookies, clock, rates)

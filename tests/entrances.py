@@ -22,6 +22,7 @@ from proxy.accounts.sessions import ClientInfo, Found, Lifetimes, Opened, Sessio
 from proxy.dialects import enabled
 from proxy.dialects.wire import Wire
 from proxy.gate.accept import Client
+from proxy.gate.access import AccessCarrier
 from proxy.gate.cookies import Cookies
 from proxy.gate.identify import Identify
 from proxy.pages import Pages
@@ -111,8 +112,15 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
     clock = Clock()
     async with build_accounts(settings, clock) as accounts:
         cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
-        bare = settings.dialects.alekeagle is not None
-        identify = Identify(accounts.live, accounts.tokens, cookies, bare_tokens=bare)
+        dialects = settings.dialects
+        carrier = AccessCarrier(accounts.live, accounts.access)
+        identify = Identify(
+            accounts.live,
+            accounts.tokens,
+            cookies,
+            bare_tokens=dialects.alekeagle is not None,
+            access=None if dialects.datepoll is None else carrier,
+        )
         pages = Pages(settings, accounts, identify, cookies, clock)
         with closing(Rates(directory)) as rates:
             wire = Wire(settings, accounts, identify, cookies, clock, rates)

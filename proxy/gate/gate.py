@@ -66,7 +66,7 @@ class Gate:
         target = self._locate(request)
         if isinstance(target, Refuse):
             return target
-        carried = self._identify.carried(request.scan)
+        carried = self._identify.carried(request.scan, request.target)
         person = self._identify.peek(carried, now)
         if person is None:
             return None
@@ -78,7 +78,7 @@ class Gate:
         target = self._locate(request)
         if isinstance(target, Refuse):
             return target
-        carried = self._identify.carried(request.scan)
+        carried = self._identify.carried(request.scan, request.target)
         try:
             person = await self._identify.ask(carried, now)
         except Refusal as refusal:
@@ -86,14 +86,14 @@ class Gate:
             person = NOBODY
         decision = self._judge(request, target, carried, person)
         if isinstance(decision, NeedsFactor):
-            return await self._lacking(decision.session, request)
+            return await self._lacking(decision.session, request, carried)
         return decision
 
-    async def _lacking(self, session: Session, request: Accepted) -> Refuse:
+    async def _lacking(self, session: Session, request: Accepted, carried: Carried) -> Refuse:
         """A session without its second factor: a way to give one, or a plain no."""
         try:
             if await self._can_be_asked(session.user):
-                return second_factor_required(request.target)
+                return second_factor_required(carried.target or request.target)
         except Refusal as refusal:
             _log.error("factors_unknown", reason=refusal.code, request=request.request_id)
         return forbidden()
@@ -129,7 +129,8 @@ class Gate:
                 )
                 return Forward(target.route, head, session)
             case Verdict.UNAUTHENTICATED:
-                return unauthenticated(request.target, self._cleaning(request, carried))
+                way_back = carried.target or request.target
+                return unauthenticated(way_back, self._cleaning(request, carried))
             case Verdict.SECOND_FACTOR_REQUIRED:
                 assert session is not None
                 return NeedsFactor(session)

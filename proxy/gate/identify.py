@@ -6,11 +6,13 @@ to a session means nobody.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from proxy.accounts.access_tokens import AccessToken
 from proxy.accounts.live import Live
 from proxy.accounts.sessions import Found, Session
 from proxy.accounts.tokens import Tokens, is_token
+from proxy.gate.access import AccessCarrier
 from proxy.gate.cookies import Cookies
 from proxy.gate.headers import Header, Scan, scan
 
@@ -34,10 +36,23 @@ class Carried:
     bearer_line: bytes | None = None
     pairs: tuple[Header, ...] = ()  # X-User-Id and X-Auth-Token as they came
     pair: tuple[bytes, bytes] | None = None  # their values, when the token is of our form
+    access: AccessToken | None = None  # out of an Authorization
+    linked: AccessToken | None = None  # out of the query, where one there counts
+    target: bytes | None = None  # the request's without tokens of ours, when it had one
 
     @property
     def is_empty(self) -> bool:
-        return self.cookie is None and self.bearer is None and self.pair is None
+        return self.cookie is None and self.is_plain
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing is carried but what a cookie holds."""
+        return (
+            self.bearer is None
+            and self.pair is None
+            and self.access is None
+            and self.linked is None
+        )
 
 
 @dataclass(slots=True)
@@ -59,7 +74,9 @@ class Identify:
     """Finds the session of a request. `peek` never waits and knows only what memory has.
 
     With `bare_tokens` an Authorization that is nothing but a token of our form is ours, too; with
-    `takes_pair`, X-User-Id with X-Auth-Token is on its way to an application.
+    `takes_pair`, X-User-Id with X-Auth-Token is on its way to an application. `access` knows the
+    access tokens, where their dialect is on; with `takes_linked` one in the query of a request to
+    an application says who sent it.
     """
 
     def __init__(
@@ -70,16 +87,22 @@ class Identify:
         *,
         bare_tokens: bool = False,
         takes_pair: bool = False,
+        access: AccessCarrier | None = None,
+        takes_linked: bool = False,
     ) -> None:
+        self._access = access
+        self._takes_linked = takes_linked
         self._takes_pair = takes_pair
         self._live = live
         self._tokens = tokens
         self._cookies = cookies
         self._our_form = _OUR_BEARER_OR_BARE if bare_tokens else _OUR_BEARER
 
-    def carried(self, headers: Scan) -> Carried:
+    def carried(self, headers: Scan, target: bytes = b"") -> Carried:
         """Sort the carriers of a request for an application into ours and foreign."""
         carried = self._lines(headers)
+        if self._access is not None:
+            self._take_linked(carried, self._access, target)
         if headers.pairs:
             carried.pairs = headers.pairs
             if self._takes_pair:
@@ -94,7 +117,7 @@ class Identify:
         lines = headers.authorizations
         matches = [self._our_form.fullmatch(line) for line in lines]
         ours = [match for match in matches if match]
-        return Carried(
+        carried = Carried(
             cookie,
             ours[0][1] if ours else None,
             len(crumbs.ours) > 1 or (bool(ours) and len(lines) > 1),
@@ -102,12 +125,23 @@ class Identify:
             tuple(line for line, match in zip(lines, matches, strict=True) if not match),
             ours[0][0] if ours else None,
         )
+        if self._access is not None:
+            _take_access(carried, self._access)
+        return carried
+
+    def _take_linked(self, carried: Carried, access: AccessCarrier, target: bytes) -> None:
+        """Out of the query, so that no application and no way back holds it; a link logs nobody
+        in where that was not asked for."""
+        rest, token = access.take(target)
+        if token is not None:
+            carried.target = rest
+            carried.linked = token if self._takes_linked else None
 
     def peek(self, carried: Carried, now: float) -> Person | None:
         """Who it is, if no storage is needed to tell; None otherwise."""
         if carried.is_empty or carried.ambiguous:
             return NOBODY
-        if carried.bearer is None and carried.pair is None:
+        if carried.is_plain:
             assert carried.cookie is not None
             session = self._live.peek(carried.cookie, now)
             return None if session is None else Person(session)
@@ -116,11 +150,21 @@ class Identify:
     async def ask(self, carried: Carried, now: float) -> Person:
         """Who it is, asking storage where memory does not know. Raises StorageUnavailable.
 
-        The pair goes before Bearer before cookie; one of our form that is not valid ends the
-        search.
+        A token in the query goes before the pair before Bearer before cookie; one of our form
+        that is not valid ends the search.
         """
         if carried.is_empty or carried.ambiguous:
             return NOBODY
+        rest = await self._ask_headers(carried, now)
+        if carried.linked is None or rest.conflict:
+            return rest
+        assert self._access is not None
+        found = await self._access.find(carried.linked, now)
+        if found.session and _are_two(found.session, rest.session):
+            return Person(conflict=True)
+        return replace(rest, session=found.session, banned=found.banned)
+
+    async def _ask_headers(self, carried: Carried, now: float) -> Person:
         rest = await self._ask_lines(carried, now)
         if carried.pair is None or rest.conflict:
             return rest
@@ -131,20 +175,30 @@ class Identify:
             return Person(foreign_bearer=rest.foreign_bearer, foreign_pair=not found.known)
         if session.user.id.encode() != user_id:
             return Person(foreign_bearer=rest.foreign_bearer)
-        if rest.session and rest.session.user.number != session.user.number:
+        if _are_two(session, rest.session):
             return Person(conflict=True)
         return Person(session, foreign_bearer=rest.foreign_bearer)
 
     async def _ask_lines(self, carried: Carried, now: float) -> Person:
         by_cookie = await self._by_cookie(carried.cookie, now)
-        if carried.bearer is None:
+        by_bearer = await self._by_bearer(carried, now)
+        if by_bearer is None:
             return Person(by_cookie.session, banned=by_cookie.banned)
-        by_bearer = await self._find(carried.bearer, carried.bearer.decode(), now)
         if by_bearer.session is None:
             return Person(foreign_bearer=not by_bearer.known, banned=by_bearer.banned)
-        if by_cookie.session and by_cookie.session.user.number != by_bearer.session.user.number:
+        if _are_two(by_bearer.session, by_cookie.session):
             return Person(conflict=True)
         return Person(by_bearer.session)
+
+    async def _by_bearer(self, carried: Carried, now: float) -> Found | None:
+        """None when no Authorization is ours."""
+        if carried.access is not None:
+            assert self._access is not None
+            found = await self._access.find(carried.access, now)
+            return replace(found, known=True)  # nobody else's: we signed it
+        if carried.bearer is None:
+            return None
+        return await self._find(carried.bearer, carried.bearer.decode(), now)
 
     async def _by_cookie(self, cookie: bytes | None, now: float) -> Found:
         """A cookie that we did not sign dies here, without a query."""
@@ -180,6 +234,22 @@ class Identify:
             carried.pairs = scanned.pairs
             _take_pair(carried)
         return await self.ask(carried, now)
+
+
+def _are_two(session: Session, other: Session | None) -> bool:
+    """Whether two carriers speak for two users."""
+    return other is not None and other.user.number != session.user.number
+
+
+def _take_access(carried: Carried, access: AccessCarrier) -> None:
+    """An access token as Bearer. Like any other of ours it stands alone or means nobody."""
+    read = [(line, access.in_bearer(line)) for line in carried.authorizations]
+    found = [token for _, token in read if token is not None]
+    if not found:
+        return
+    carried.access = found[0]
+    carried.ambiguous = carried.ambiguous or carried.bearer is not None or len(read) > 1
+    carried.authorizations = tuple(line for line, token in read if token is None)
 
 
 def _take_pair(carried: Carried) -> None:

@@ -18,7 +18,8 @@ def upstream_head(
     keep_bearer: bool,
     keep_pair: bool = False,
 ) -> bytes:
-    """Request line and headers up to the empty line. The target goes out as it came in.
+    """Request line and headers up to the empty line. The target goes out as it came in, tokens of
+    ours taken out of its query.
 
     `identity` comes last and is complete; no client header of those names is among the rest.
     """
@@ -44,7 +45,7 @@ def upstream_head(
         lines.append(b"te: trailers\r\n")
     return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b\r\n" % (
         request.method,
-        request.target,
+        carried.target or request.target,
         headers.hosts[0],
         b"".join(lines),
         _forwarding(request),

@@ -1,0 +1,232 @@
+"""Access tokens on proxied paths, where their dialect is on: what they open, and that they stay."""
+
+from __future__ import annotations
+
+import json
+
+import jwt
+import pytest
+
+from proxy.accounts.sessions import ClientInfo, Opened
+from tests.fakes import Answer, Header, values_of
+from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front
+
+FOREIGN = jwt.encode({"sub": 1, "session": "x", "iat": 1, "exp": 2**31}, "k" * 32, "HS256")
+
+
+@pytest.fixture
+async def front(fronts: Build) -> Front:
+    """By default a link logs nobody in."""
+    return await fronts(access=ACCESS, dialects={"datepoll": {}})
+
+
+@pytest.fixture
+async def linked(fronts: Build) -> Front:
+    return await fronts(access=ACCESS, dialects={"datepoll": {"token_on_upstream": True}})
+
+
+def token(front: Front, opened: Opened, life_s: float = 3600.0) -> str:
+    return front.accounts.access.tokens.issue(opened.session, life_s, front.clock())
+
+
+def bearer(token: str) -> Header:
+    return b"authorization", b"Bearer " + token.encode()
+
+
+def asked(front: Front) -> bytes:
+    """The target of the last request that reached the application."""
+    return front.origin.heads[-1].split(b" ")[1]
+
+
+def user(front: Front) -> list[bytes]:
+    return values_of(front.origin.heads[-1], b"remote-user")
+
+
+async def test_a_link_logs_nobody_in(front: Front) -> None:
+    good = token(front, await front.opened())
+    assert (await front.get(f"/?token={good}")).status == 401
+    assert (await front.get(f"/public/?token={good}")).status == 200
+    assert user(front) == [] and asked(front) == b"/public/"
+
+
+async def test_where_the_settings_say_so_it_does(linked: Front) -> None:
+    opened = await linked.opened()
+    good = token(linked, opened)
+    for _ in range(2):  # from storage, then from memory
+        assert (await linked.get(f"/page?a=1&token={good}&b=%20")).status == 200
+        assert user(linked) == [b"alice"] and asked(linked) == b"/page?a=1&b=%20"
+    await linked.accounts.sessions.end(opened.session, linked.clock())
+    assert (await linked.get(f"/?token={good}")).status == 401
+
+
+async def test_as_bearer_it_counts_everywhere(front: Front) -> None:
+    opened = await front.opened()
+    good = token(front, opened)
+    for _ in range(2):
+        assert (await front.get("/", bearer(good))).status == 200
+        assert user(front) == [b"alice"]
+        assert values_of(front.origin.heads[-1], b"authorization") == []
+    front.clock.now += 3600
+    assert (await front.get("/", bearer(good))).status == 401
+    assert (await front.get("/public/", bearer(good))).status == 200
+    assert values_of(front.origin.heads[-1], b"authorization") == [], "it was ours, if over"
+
+
+TAKEN_OUT = [
+    ("/public/?token={}", b"/public/"),
+    ("/public/?token={}&a=1", b"/public/?a=1"),
+    ("/public/?a=1&token={}", b"/public/?a=1"),
+    ("/public/?a&token={}&&b==", b"/public/?a&&b=="),
+    ("/public/?token={0}&token={0}", b"/public/"),
+    ("/public/?token=mine&token={}", b"/public/?token=mine"),
+    ("/public/?token={}&token=mine", b"/public/?token=mine"),
+    ("/public/?%74oken={}", b"/public/"),
+    ("/public/?t%6fk%65n={}&a=%41", b"/public/?a=%41"),
+    ("/public//a%2Fb;c?token={}&d=%7e", b"/public//a%2Fb;c?d=%7e"),
+]
+
+
+@pytest.mark.parametrize(("asks", "gets"), TAKEN_OUT)
+async def test_it_is_taken_out_and_nothing_else_touched(
+    front: Front, asks: str, gets: bytes
+) -> None:
+    good = token(front, await front.opened())
+    assert (await front.get(asks.format(good))).status == 200
+    assert asked(front) == gets
+
+
+async def test_an_encoded_one_is_taken_out_too(front: Front) -> None:
+    good = token(front, await front.opened()).replace(".", "%2E").replace("_", "%5f")
+    assert (await front.get(f"/public/?token={good}")).status == 200
+    assert asked(front) == b"/public/"
+
+
+async def test_one_that_is_over_is_taken_out_too(front: Front) -> None:
+    good = token(front, await front.opened())
+    front.clock.now += 3600
+    assert (await front.get(f"/public/?token={good}")).status == 200
+    assert asked(front) == b"/public/"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/public/?token=mine",
+        "/public/?token=",
+        "/public/?token",
+        "/public/?token=" + FOREIGN,
+        "/public/?Token=x&xtoken=y&token[]=z",
+        "/public/?token=%zz",
+    ],
+)
+async def test_an_application_s_own_token_is_left_alone(linked: Front, target: str) -> None:
+    assert (await linked.get(target)).status == 200
+    assert asked(linked) == target.encode()
+    assert (await linked.get("/public/", bearer(FOREIGN))).status == 200
+    assert values_of(linked.origin.heads[-1], b"authorization") == [bearer(FOREIGN)[1]]
+
+
+async def test_one_under_another_name_is_the_application_s(linked: Front) -> None:
+    """What we never wrote there we do not take from there."""
+    good = token(linked, await linked.opened())
+    assert (await linked.get(f"/?access={good}")).status == 401
+    assert (await linked.get(f"/public/?Token={good}")).status == 200
+    assert asked(linked) == f"/public/?Token={good}".encode()
+
+
+async def test_without_the_dialect_nothing_is_ours(fronts: Build) -> None:
+    front = await fronts(access=ACCESS)
+    good = token(front, await front.opened())
+    assert (await front.get("/", bearer(good))).status == 401
+    assert (await front.get(f"/public/?token={good}")).status == 200
+    assert asked(front) == f"/public/?token={good}".encode()
+
+
+async def test_a_link_whose_token_is_over_ends_the_search(linked: Front) -> None:
+    opened = await linked.opened()
+    old = token(linked, opened, 60.0)
+    linked.clock.now += 60
+    assert (await linked.get(f"/?token={old}", linked.cookie(opened))).status == 401
+    assert (await linked.get("/", linked.cookie(opened))).status == 200
+
+
+async def test_where_links_log_nobody_in_they_hinder_nobody(front: Front) -> None:
+    opened, bob = await front.opened(), await front.opened("bob")
+    for other in (token(front, opened, 0.0), token(front, bob)):
+        assert (await front.get(f"/?token={other}", front.cookie(opened))).status == 200
+        assert user(front) == [b"alice"]
+
+
+async def test_a_bearer_that_is_over_ends_the_search(front: Front) -> None:
+    opened = await front.opened()
+    over = bearer(token(front, opened, 0.0))
+    assert (await front.get("/", over, front.cookie(opened))).status == 401
+
+
+def conflicts(answer: Answer) -> bool:
+    return answer.status == 401 and b"conflicting_credentials" in answer.body
+
+
+async def test_two_users_in_one_request_conflict(linked: Front) -> None:
+    alice, bob = await linked.opened(), await linked.opened("bob")
+    his = token(linked, bob)
+    cookie, plain = linked.cookie(alice), bearer(alice.token)
+    assert conflicts(await linked.get(f"/?token={his}", cookie))
+    assert conflicts(await linked.get(f"/?token={his}", plain))
+    assert conflicts(await linked.get("/", bearer(his), cookie))
+    assert (await linked.get(f"/?token={his}", linked.cookie(bob), bearer(bob.token))).status == 200
+
+
+async def test_two_authorizations_of_which_one_is_ours_are_nobody(front: Front) -> None:
+    opened = await front.opened()
+    good = bearer(token(front, opened))
+    for other in (good, bearer(opened.token), (b"authorization", b"Basic YTpi")):
+        assert (await front.get("/", good, other)).status == 401
+        assert (await front.get("/", other, good)).status == 401
+
+
+async def test_a_session_whose_factor_is_due_opens_nothing_by_it(linked: Front) -> None:
+    """CVE-2026-32246."""
+    user = await linked.accounts.users.add("carol", "correct horse", now=linked.clock())
+    pending = await linked.accounts.sessions.open(
+        user,
+        client=ClientInfo("192.0.2.7", "elsewhere"),
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
+        level="pending",
+        now=linked.clock(),
+    )
+    good = token(linked, pending)
+    assert (await linked.get(f"/?token={good}")).status == 401
+    assert (await linked.get("/", bearer(good))).status == 401
+
+
+async def test_the_way_back_from_the_login_does_not_hold_it(front: Front) -> None:
+    good = token(front, await front.opened())
+    answer = await front.get(f"/page?token={good}&a=1")
+    assert json.loads(answer.body)["login"] == "/.doorward/login?rd=/page%3Fa%3D1"
+    assert good.encode() not in answer.head
+
+
+async def test_whom_it_stands_for_is_asked_at_each_use(linked: Front) -> None:
+    opened = await linked.opened()
+    good = token(linked, opened)
+    assert (await linked.get(f"/?token={good}")).status == 200
+    await linked.accounts.users.ban("alice", linked.clock())
+    assert (await linked.get(f"/?token={good}")).status == 401
+    assert (await linked.get("/", bearer(good))).status == 401
+    await linked.accounts.users.unban("alice", linked.clock())
+    assert (await linked.get("/", bearer(good))).status == 200
+
+
+async def test_a_token_of_another_user_s_number_opens_nothing(linked: Front) -> None:
+    """What a database restored from elsewhere could make of it."""
+    alice, bob = await linked.opened(), await linked.opened("bob")
+    claims = jwt.decode(token(linked, alice), options={"verify_signature": False})
+    tokens = linked.accounts.access.tokens
+    mixed = alice.session
+    mixed.user = bob.session.user
+    assert claims["sub"] != mixed.user.number
+    strange = tokens.issue(mixed, 3600.0, linked.clock())
+    assert (await linked.get(f"/?token={strange}")).status == 401
