@@ -1,0 +1,141 @@
+"""What every dialect can do, each in its own words: one adapter a dialect, for `test_behaviour.py`.
+
+An adapter knows requests and statuses. What ought to happen is written once, in the suite.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import httpx
+
+from tests.entrances import PASSWORD, House, set_cookies
+
+Headers = dict[str, str]
+
+
+class Speaker(ABC):
+    """One dialect. `told` maps what happened to the status that its document has for that."""
+
+    name: ClassVar[str]
+    settings: ClassVar[dict[str, Any]] = {}
+    told: ClassVar[dict[str, int]]
+    life_s: ClassVar[float]
+
+    def __init__(self, home: House, client: httpx.AsyncClient) -> None:
+        self.home = home
+        self.client = client
+
+    @abstractmethod
+    async def login(self, name: str = "alice", password: str = PASSWORD) -> httpx.Response: ...
+
+    @abstractmethod
+    async def code(self, login: httpx.Response, code: str) -> httpx.Response:
+        """The second step of a login that was answered with a demand for it."""
+
+    @abstractmethod
+    def carrier(self, login: httpx.Response) -> Headers:
+        """What carries the session that this login opened."""
+
+    @abstractmethod
+    async def use(self, carrier: Headers) -> httpx.Response:
+        """Asks for something that only a session can have."""
+
+    @abstractmethod
+    async def close(self, carrier: Headers) -> httpx.Response: ...
+
+    def demands_code(self, login: httpx.Response) -> bool:
+        return login.status_code == self.told["code due"]
+
+    def is_told(self, response: httpx.Response, what: str) -> bool:
+        """Asserts the status, and that it says so in JSON."""
+        assert response.status_code == self.told[what], (self.name, what, response.text)
+        if response.status_code >= 400:
+            assert response.headers["content-type"].startswith("application/json")
+            assert response.headers["cache-control"] == "no-store"
+        return True
+
+
+class Xhr(Speaker):
+    name = "xhr"
+    life_s = 7200.0
+    told: ClassVar = {
+        "opened": 200,
+        "used": 200,
+        "closed": 204,
+        "nobody": 401,
+        "wrong password": 401,
+        "unknown name": 401,
+        "login of a banned user": 401,
+        "session of a banned user": 401,
+        "locked": 429,
+        "code due": 200,
+        "code right": 204,
+        "code wrong": 401,
+        "storage gone": 503,
+        "malformed": 400,
+        "another site": 403,
+    }
+
+    async def login(self, name: str = "alice", password: str = PASSWORD) -> httpx.Response:
+        return await self.client.post("/xhr/login", json={"username": name, "password": password})
+
+    def demands_code(self, login: httpx.Response) -> bool:
+        return bool(login.json()["session"]["totp"])
+
+    async def code(self, login: httpx.Response, code: str) -> httpx.Response:
+        headers = self.carrier(login)
+        return await self.client.post("/xhr/totp", json={"token": code}, headers=headers)
+
+    def carrier(self, login: httpx.Response) -> Headers:
+        return {"cookie": set_cookies(login)[-1].partition(";")[0]}
+
+    async def use(self, carrier: Headers) -> httpx.Response:
+        return await self.client.get("/xhr/session", headers=carrier)
+
+    async def close(self, carrier: Headers) -> httpx.Response:
+        return await self.client.post("/xhr/logout", headers=carrier)
+
+
+class Alekeagle(Speaker):
+    name = "alekeagle"
+    settings: ClassVar = {"rate_limit": "off"}
+    life_s = 2_592_000.0
+    told: ClassVar = {
+        "opened": 201,
+        "used": 200,
+        "closed": 200,
+        "nobody": 401,
+        "wrong password": 401,
+        "unknown name": 404,
+        "login of a banned user": 403,
+        "session of a banned user": 403,
+        "locked": 429,
+        "code due": 401,
+        "code right": 201,
+        "code wrong": 401,
+        "storage gone": 500,
+        "malformed": 400,
+        "another site": 403,
+    }
+
+    async def login(self, name: str = "alice", password: str = PASSWORD) -> httpx.Response:
+        return await self.client.post("/api/user/session", json={"user": name, "pass": password})
+
+    async def code(self, login: httpx.Response, code: str) -> httpx.Response:
+        second = {"token": login.json()["token"], "type": "totp", "code": code}
+        return await self.client.post("/api/user/session", json={"2fa": second})
+
+    def carrier(self, login: httpx.Response) -> Headers:
+        return {"authorization": login.json()["token"]}
+
+    async def use(self, carrier: Headers) -> httpx.Response:
+        return await self.client.get("/api/user/session", headers=carrier)
+
+    async def close(self, carrier: Headers) -> httpx.Response:
+        own = (await self.use(carrier)).json().get("iat", 0)
+        return await self.client.delete(f"/api/user/session/{own}", headers=carrier)
+
+
+SPEAKERS: tuple[type[Speaker], ...] = (Xhr, Alekeagle)

@@ -1,0 +1,211 @@
+"""One behaviour, every dialect: use a session, be refused, close it, be throttled, give a code."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.accounts import totp
+from tests.dialects.behaviour import SPEAKERS, Speaker
+from tests.entrances import PASSWORD, House, house
+
+EVERY = {speaker.name: speaker.settings for speaker in SPEAKERS}
+OTHER_SITE = {"sec-fetch-site": "cross-site", "origin": "https://evil.test"}
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path, dialects=EVERY) as built:
+        await built.add("alice")
+        yield built
+
+
+@pytest.fixture(params=SPEAKERS, ids=lambda speaker: speaker.name)
+async def speaker(home: House, request: pytest.FixtureRequest) -> AsyncIterator[Speaker]:
+    async with home.program() as client:
+        yield request.param(home, client)
+
+
+async def opened(speaker: Speaker) -> dict[str, str]:
+    """What carries a new session; the client itself keeps no cookie."""
+    login = await speaker.login()
+    assert speaker.is_told(login, "opened")
+    speaker.client.cookies.clear()
+    return speaker.carrier(login)
+
+
+async def turn_on_totp(home: House) -> str:
+    user, secret = await home.accounts.users.get("alice"), totp.new_secret()
+    await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
+    return secret
+
+
+def code(home: House, secret: str) -> str:
+    """Of a step that was not used."""
+    home.clock.now += totp.STEP_S
+    return totp.code_at(secret, totp.step_at(home.clock()))
+
+
+async def test_a_login_opens_a_session_that_can_be_used(home: House, speaker: Speaker) -> None:
+    carrier = await opened(speaker)
+    assert speaker.is_told(await speaker.use(carrier), "used")
+    (session,) = await home.sessions()
+    assert session.kind == speaker.name and session.level == "full"
+
+
+async def test_without_a_session_there_is_nothing(speaker: Speaker) -> None:
+    for carrier in ({}, {"authorization": "Bearer " + "A" * 43}, {"cookie": "doorward=x.y"}):
+        assert speaker.is_told(await speaker.use(carrier), "nobody")
+
+
+@pytest.mark.parametrize("carrier", ["cookie", "bearer"])
+async def test_a_session_from_elsewhere_is_as_good(
+    home: House, speaker: Speaker, carrier: str
+) -> None:
+    elsewhere = await home.opened()
+    bearer = {"authorization": f"Bearer {elsewhere.token}"}
+    headers = bearer if carrier == "bearer" else {"cookie": home.cookie(elsewhere)}
+    assert speaker.is_told(await speaker.use(headers), "used")
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "told"),
+    [("alice", "wrong", "wrong password"), ("nobody", PASSWORD, "unknown name")],
+)
+async def test_a_wrong_login_is_refused_and_opens_nothing(
+    home: House, speaker: Speaker, name: str, password: str, told: str
+) -> None:
+    login = await speaker.login(name, password)
+    assert speaker.is_told(login, told)
+    assert "set-cookie" not in login.headers
+    assert not await home.sessions()
+
+
+async def test_a_closed_session_is_over_everywhere(home: House, speaker: Speaker) -> None:
+    carrier = await opened(speaker)
+    assert speaker.is_told(await speaker.close(carrier), "closed")
+    assert not await home.sessions()
+    assert speaker.is_told(await speaker.use(carrier), "nobody")
+    assert speaker.is_told(await speaker.use({"cookie": home.cookie(await home.opened())}), "used")
+
+
+async def test_a_session_that_is_ended_elsewhere_is_over_here(
+    home: House, speaker: Speaker
+) -> None:
+    carrier = await opened(speaker)
+    (session,) = await home.sessions()
+    await home.accounts.sessions.end(session, home.clock())
+    assert speaker.is_told(await speaker.use(carrier), "nobody")
+
+
+async def test_a_session_ends_with_its_lifetime(home: House, speaker: Speaker) -> None:
+    """CVE-2025-64708: an end that only a clean-up enforced."""
+    carrier = await opened(speaker)
+    home.clock.now += speaker.life_s - 1
+    assert speaker.is_told(await speaker.use(carrier), "used")
+    home.clock.now += speaker.life_s + 1
+    assert speaker.is_told(await speaker.use(carrier), "nobody")
+
+
+async def test_who_guesses_is_locked_out_and_the_right_password_too(
+    home: House, speaker: Speaker
+) -> None:
+    for _ in range(5):
+        assert speaker.is_told(await speaker.login(password="wrong"), "wrong password")
+    assert speaker.is_told(await speaker.login(), "locked")
+    assert not await home.sessions()
+    home.clock.now += 301
+    assert speaker.is_told(await speaker.login(), "opened")
+
+
+async def test_a_ban_is_told_after_the_right_password_only(home: House, speaker: Speaker) -> None:
+    await home.accounts.users.ban("alice", home.clock())
+    assert speaker.is_told(await speaker.login(password="wrong"), "wrong password")
+    assert speaker.is_told(await speaker.login(), "login of a banned user")
+
+
+async def test_a_ban_suspends_sessions_and_its_end_gives_them_back(
+    home: House, speaker: Speaker
+) -> None:
+    carrier = await opened(speaker)
+    await home.accounts.users.ban("alice", home.clock())
+    assert speaker.is_told(await speaker.use(carrier), "session of a banned user")
+    await home.accounts.users.unban("alice", home.clock())
+    assert speaker.is_told(await speaker.use(carrier), "used")
+
+
+async def test_a_disabled_user_reads_like_a_wrong_password(home: House, speaker: Speaker) -> None:
+    carrier = await opened(speaker)
+    await home.accounts.users.disable("alice", home.clock())
+    assert speaker.is_told(await speaker.use(carrier), "nobody")
+    login = await speaker.login()
+    assert speaker.is_told(login, "wrong password")
+
+
+async def test_a_login_with_a_second_factor_takes_two_steps(home: House, speaker: Speaker) -> None:
+    secret = await turn_on_totp(home)
+    login = await speaker.login()
+    assert speaker.is_told(login, "code due") and speaker.demands_code(login)
+    speaker.client.cookies.clear()
+    assert speaker.is_told(await speaker.code(login, "000000"), "code wrong")
+    done = await speaker.code(login, code(home, secret))
+    assert speaker.is_told(done, "code right")
+    speaker.client.cookies.clear()
+    assert speaker.is_told(await speaker.use(speaker.carrier(done)), "used")
+
+
+async def test_a_login_with_half_its_factors_opens_nothing(home: House, speaker: Speaker) -> None:
+    """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
+    await turn_on_totp(home)
+    await speaker.login()
+    cookies = "; ".join(f"{c.name}={c.value}" for c in speaker.client.cookies.jar)
+    for carrier in ({"cookie": cookies} if cookies else {}, {}):
+        assert speaker.is_told(await speaker.use(carrier), "nobody")
+    assert all(session.level == "pending" for session in await home.sessions())
+
+
+async def test_a_code_used_once_is_refused_the_second_time(home: House, speaker: Speaker) -> None:
+    secret = await turn_on_totp(home)
+    once = code(home, secret)
+    for told in ("code right", "code wrong"):
+        login = await speaker.login()
+        speaker.client.cookies.clear()
+        assert speaker.is_told(await speaker.code(login, once), told)
+        speaker.client.cookies.clear()
+
+
+async def test_wrong_codes_run_out(home: House, speaker: Speaker) -> None:
+    """CVE-2024-21500: the lock was evaded by starting the flow again."""
+    secret = await turn_on_totp(home)
+    for _ in range(5):
+        login = await speaker.login()
+        speaker.client.cookies.clear()
+        await speaker.code(login, "000000")
+    login = await speaker.login()
+    if login.status_code < 400:  # the password's turn is not the place to tell
+        login = await speaker.code(login, code(home, secret))
+    assert login.status_code >= 400
+    assert all(session.level == "pending" for session in await home.sessions())
+
+
+async def test_a_database_that_is_gone_ends_no_session(home: House, speaker: Speaker) -> None:
+    carrier = await opened(speaker)
+    home.clock.now += 3600  # past every cache
+    home.break_storage()
+    for answer in (await speaker.use(carrier), await speaker.login()):
+        assert speaker.is_told(answer, "storage gone")
+        assert "set-cookie" not in answer.headers
+
+
+async def test_another_site_cannot_log_its_visitor_in(home: House, speaker: Speaker) -> None:
+    """CVE-2017-1000069: no binding of the login to where it was asked for."""
+    speaker.client.headers.update(OTHER_SITE)
+    assert speaker.is_told(await speaker.login(), "another site")
+    assert not await home.sessions()
+
+
+async def test_a_name_that_is_no_text_is_malformed(speaker: Speaker) -> None:
+    for name in (None, 1, ["alice"], {"$ne": ""}):
+        assert speaker.is_told(await speaker.login(name), "malformed")  # type: ignore[arg-type]
