@@ -189,7 +189,10 @@ def join(
     )
     pages = Pages(settings, accounts, identify, cookies, clock)
     wire = Wire(settings, accounts, identify, cookies, clock, rates)
-    routes = [*enabled.routes(wire), *pages.routes()]
+    dialects = enabled.routes(wire)
+    if paths := enabled.shadows(dialects, [route.path for route in settings.routes]):
+        _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")
+    routes = [*dialects, *pages.routes()]
     is_ours = ours_of(routes)
     authorize = Authorize(settings.routes, settings.access)
     gate = Gate(authorize, identify, cookies, is_ours, accounts.second_factors.can_be_asked)

@@ -3,6 +3,8 @@
 It must not know what any of them says.
 """
 
+from collections.abc import Iterable
+
 from starlette.routing import Route
 
 from proxy.dialects import alekeagle, datepoll, rocketchat, xhr
@@ -21,3 +23,10 @@ def routes(wire: Wire) -> list[Route]:
     if dialects.rocketchat is not None:
         found += rocketchat.routes(wire.of(dialects.rocketchat))
     return found
+
+
+def shadows(found: Iterable[Route], prefixes: Iterable[str]) -> list[str]:
+    """The paths of these routes that an upstream would get, were they not ours; `prefixes` are the
+    paths that upstreams stand under."""
+    slashed = tuple({prefix.rstrip("/") + "/" for prefix in prefixes})
+    return sorted(route.path for route in found if (route.path + "/").startswith(slashed))

@@ -1,0 +1,94 @@
+"""Which paths the dialects take, and that whoever starts Doorward is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.routing import Route
+from structlog.testing import capture_logs
+
+from proxy.app import Doorward
+from proxy.dialects import enabled
+from proxy.settings import settings_from
+from tests.entrances import house
+
+ALL = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}
+PATHS = ("/xhr/login", "/xhrs", "/api/v1/me", "/api/v1/session/{id}")
+
+
+async def nobody(request: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "shadowed"),
+    [
+        (["/"], PATHS),
+        (["/wiki"], ()),
+        (["/xhr"], ("/xhr/login",)),
+        (["/api/v1/"], ("/api/v1/me", "/api/v1/session/{id}")),
+        (["/xhr/login", "/api/v1/session"], ("/xhr/login", "/api/v1/session/{id}")),
+        (["/xhr/login/ldap"], ()),
+    ],
+)
+def test_a_path_is_taken_from_the_upstream_that_stands_above_it(
+    prefixes: list[str], shadowed: tuple[str, ...]
+) -> None:
+    found = [Route(path, nobody) for path in PATHS]
+    assert enabled.shadows(found, prefixes) == sorted(shadowed)
+
+
+@pytest.mark.parametrize(
+    ("values", "paths"),
+    [
+        ({"dialects": {}}, []),
+        ({"routes": [{"path": "/wiki", "upstream": "http://127.0.0.1:9"}]}, []),
+        ({"dialects": {"datepoll": {}}}, ["/api/auth/signin", "/api/v1/user/myself/session/{id}"]),
+    ],
+)
+async def test_at_start_the_log_says_which_paths_no_upstream_gets(
+    tmp_path: Path, values: dict[str, object], paths: list[str]
+) -> None:
+    given = {
+        "data_dir": str(tmp_path),
+        "routes": [{"upstream": "http://127.0.0.1:9"}],
+        "dialects": {"xhr": {}},
+    }
+    with capture_logs() as lines:
+        async with Doorward(settings_from(given | values, tmp_path)):
+            pass
+    told = [line for line in lines if line["event"] == "paths_of_dialects"]
+    assert len(told) == (1 if paths else 0)
+    assert all(set(paths) <= set(line["paths"]) for line in told)
+
+
+async def test_no_two_dialects_take_the_same_path(tmp_path: Path) -> None:
+    """All four stand side by side under one host."""
+    with capture_logs() as lines:
+        async with Doorward(
+            settings_from(
+                {
+                    "data_dir": str(tmp_path),
+                    "routes": [{"upstream": "http://127.0.0.1:9"}],
+                    "dialects": ALL,
+                },
+                tmp_path,
+            )
+        ):
+            pass
+    (told,) = [line for line in lines if line["event"] == "paths_of_dialects"]
+    assert len(told["paths"]) == len(set(told["paths"]))
+    assert {"/xhr/session", "/api/auth/signin", "/api/v1/me"} <= set(told["paths"])
+
+
+@pytest.mark.parametrize("dialect", ALL)
+async def test_a_dialect_that_is_off_answers_nothing(tmp_path: Path, dialect: str) -> None:
+    off = {name: {} for name in ALL if name != dialect}
+    async with house(tmp_path, dialects=off) as built, built.program() as client:
+        path = {
+            "xhr": "/xhr/session",
+            "alekeagle": "/api/session",
+            "datepoll": "/api/v1/user/myself/session",
+            "rocketchat": "/api/v1/me",
+        }[dialect]
+        assert (await client.get(path)).status_code == 404  # the router's: here there is no gate
