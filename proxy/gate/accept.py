@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Literal
 
 from proxy.accounts.chance import request_id
+from proxy.gate.forwarded import BadForwarded, by_trusted, first_told, read_forwarded
 from proxy.gate.headers import Header, Scan, scan
 from proxy.gate.paths import BadPath, check_target, readings
 
@@ -124,8 +126,11 @@ class Accept:
     `serves` tells whether any route answers for a host (lower-case, without port).
     """
 
-    def __init__(self, trusted: tuple[Network, ...], serves: Callable[[str], bool]) -> None:
-        self._trusted = trusted
+    def __init__(
+        self, trusted: tuple[Network | Literal["unix"], ...], serves: Callable[[str], bool]
+    ) -> None:
+        self._trusted = tuple(network for network in trusted if network != "unix")
+        self._trusts_unix = "unix" in trusted
         self._serves = lru_cache(maxsize=4096)(serves)
         self._hop = lru_cache(maxsize=8192)(self._known_hop)
         self._authority = lru_cache(maxsize=4096)(_split_authority)
@@ -136,6 +141,8 @@ class Accept:
         if len(headers.hosts) != 1:
             raise Unfit(400, "a request has exactly one Host header")
         address, text, trusted = self._hop(arrival.peer)
+        if trusted and headers.forwarded:
+            self._take_forwarded(arrival, headers)
         authority = self._asked_authority(headers, trusted)
         target = _origin_form(arrival.target, headers.hosts[0], arrival.method)
         if not _METHOD.fullmatch(arrival.method):
@@ -149,7 +156,7 @@ class Accept:
             raise Unfit(421, "no route answers for this host")
         if trusted and headers.forwarded_for:
             address = self._walk(arrival.peer, headers.forwarded_for)
-            text = str(address)
+            text = str(address or "")
         return Accepted(
             arrival.method,
             target,
@@ -170,7 +177,48 @@ class Accept:
     def _known_hop(self, peer: str) -> tuple[Address | None, str, bool]:
         """A connection's other end: its address, the same as text, and whether it is trusted."""
         address = parse_address(peer)
-        return address, str(address or ""), self._in_trusted(address)
+        trusted = self._in_trusted(address) if peer else self._trusts_unix
+        return address, str(address or ""), trusted
+
+    def _take_forwarded(self, arrival: Arrival, headers: Scan) -> None:
+        """Put what Forwarded tells where X-Forwarded-* would have.
+
+        Most proxies set one of the two and pass the other on as the client wrote it. Where both
+        came, nobody knows which to believe: they must agree, or the request is refused.
+        """
+        try:
+            hops = by_trusted(read_forwarded(headers.forwarded), self._is_trusted_text)
+        except BadForwarded as fault:
+            raise Unfit(400, f"the Forwarded header is malformed ({fault})") from None
+        chain = b", ".join(_told_address(hop.source) for hop in hops if hop.source is not None)
+        told = Scan(
+            hosts=headers.hosts,
+            forwarded_for=[chain] if chain else [],
+            forwarded_proto=first_told([hop.proto for hop in hops]),
+            forwarded_host=first_told([hop.host for hop in hops]),
+        )
+        if not (headers.forwarded_for or headers.forwarded_proto or headers.forwarded_host):
+            headers.forwarded_for = told.forwarded_for
+            headers.forwarded_proto = told.forwarded_proto
+            headers.forwarded_host = told.forwarded_host
+        elif not self._agree(arrival, headers, told):
+            raise Unfit(400, "Forwarded and X-Forwarded-* tell different ways")
+
+    def _agree(self, arrival: Arrival, headers: Scan, told: Scan) -> bool:
+        """Whether everything that Forwarded tells is what is believed without it."""
+        if told.forwarded_for and self._walk(arrival.peer, told.forwarded_for) != self._walk(
+            arrival.peer, headers.forwarded_for
+        ):
+            return False
+        if told.forwarded_proto and _scheme(arrival.scheme, told) != _scheme(
+            arrival.scheme, headers
+        ):
+            return False
+        asked = self._asked_authority(headers, True)
+        return not told.forwarded_host or told.forwarded_host.lower() == asked.lower()
+
+    def _is_trusted_text(self, text: bytes) -> bool:
+        return self._in_trusted(parse_address(text.decode("latin-1")))
 
     def _in_trusted(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
@@ -194,6 +242,11 @@ class Accept:
             if not self._in_trusted(address):
                 return address
         return address
+
+
+def _told_address(source: bytes) -> bytes:
+    """An address as X-Forwarded-For has it; a quoted one could hold a comma, or anything."""
+    return str(parse_address(source.decode("latin-1")) or "unknown").encode()
 
 
 def _read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:

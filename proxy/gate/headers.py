@@ -55,6 +55,7 @@ class Fate(Enum):
     EXPECT = auto()
     TE = auto()
     MAX_FORWARDS = auto()
+    FORWARDED = auto()
     FORWARDED_FOR = auto()
     FORWARDED_PROTO = auto()
     FORWARDED_HOST = auto()
@@ -75,6 +76,7 @@ _READ = {
     b"expect": Fate.EXPECT,
     b"te": Fate.TE,
     b"max-forwards": Fate.MAX_FORWARDS,
+    b"forwarded": Fate.FORWARDED,
     b"x-forwarded-for": Fate.FORWARDED_FOR,
     b"x-forwarded-proto": Fate.FORWARDED_PROTO,
     b"x-forwarded-host": Fate.FORWARDED_HOST,
@@ -152,6 +154,7 @@ class Scan:
     cookies: list[bytes] = field(default_factory=list)
     authorizations: list[bytes] = field(default_factory=list)
     pairs: tuple[Header, ...] = ()
+    forwarded: list[bytes] = field(default_factory=list)
     forwarded_for: list[bytes] = field(default_factory=list)
     forwarded_proto: bytes | None = None
     forwarded_host: bytes | None = None
@@ -209,6 +212,8 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
             if found.chunked or value.strip(b" \t").lower() != b"chunked":
                 raise BadHeaders("a transfer coding other than one final chunked")
             found.chunked = True
+        case Fate.FORWARDED:
+            found.forwarded.append(value)
         case Fate.FORWARDED_FOR:
             found.forwarded_for.append(value)
         case Fate.FORWARDED_PROTO:

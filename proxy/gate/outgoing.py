@@ -59,7 +59,8 @@ def _forwarding(request: Accepted) -> bytes:
     headers, address = request.scan, request.address_text
     if not request.trusted:
         return _forwarding_lines(address, address, request.scheme, request.authority, "")
-    chain = b", ".join((*headers.forwarded_for, request.peer.encode())).decode("latin-1")
+    peer = (request.peer.encode(),) if request.peer else ()  # a unix socket's has no address
+    chain = b", ".join((*headers.forwarded_for, *peer)).decode("latin-1")
     port = (headers.forwarded_port or b"").decode("latin-1")
     port = port if port.isascii() and port.isdigit() else ""
     lines = _forwarding_lines(chain, address, request.scheme, request.authority, port)

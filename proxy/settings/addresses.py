@@ -284,5 +284,10 @@ def network(value: object) -> Network:
     return loose
 
 
+def peers(value: object) -> Network | Literal["unix"]:
+    """Returns a network, or `unix`: whoever connects to the unix socket."""
+    return "unix" if value in ("unix", "unix:") else network(value)
+
+
 def _first_address(written: str) -> str:
     return str(ip_address(written.partition("/")[0]))

@@ -4,10 +4,10 @@ It must not parse; each check takes settings and yields the places that are wron
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from proxy.settings.access import ConfigUser, Route
-from proxy.settings.addresses import Listen, Upstream
+from proxy.settings.addresses import Listen, Network, Upstream
 from proxy.settings.faults import KeyPath, Wrong, dotted
 from proxy.settings.models import Settings
 from proxy.settings.names import normalise
@@ -44,10 +44,29 @@ def _clash(one: Listen, other: Listen) -> bool:
 
 
 def proxies_few(settings: Settings) -> Found:
-    for number, network in enumerate(settings.trusted_proxies):
-        if network in _EVERYBODY and not settings.listen.is_local:
-            message = f"{network} lets every client say who it is"
-            yield ("trusted_proxies", number), Wrong(message, "name the proxies in front of it")
+    hint = "name the proxies in front of it"
+    everybody = [network for network in _EVERYBODY if network in _together(settings)]
+    for number, peers in enumerate(settings.trusted_proxies):
+        if peers == "unix":
+            if not settings.listen.is_unix:
+                message = "unix says nothing, as listen is no unix socket"
+                yield ("trusted_proxies", number), Wrong(message, "remove it")
+        elif peers in everybody and not settings.listen.is_local:
+            everybody.remove(peers)
+            message = f"{peers} lets every client say who it is"
+            yield ("trusted_proxies", number), Wrong(message, hint)
+    if everybody and not settings.listen.is_local:
+        yield (
+            ("trusted_proxies",),
+            Wrong("these networks together let every client say who it is", hint),
+        )
+
+
+def _together(settings: Settings) -> set[Network]:
+    """What the trusted networks make when those side by side are taken as one."""
+    v4 = [peers for peers in settings.trusted_proxies if isinstance(peers, IPv4Network)]
+    v6 = [peers for peers in settings.trusted_proxies if isinstance(peers, IPv6Network)]
+    return {*collapse_addresses(v4), *collapse_addresses(v6)}
 
 
 def routes_differ(settings: Settings) -> Found:

@@ -212,6 +212,9 @@ CorsOrigin = Annotated[str, Parsed(addresses.cors_origin, {"type": "string"})]
 Host = Annotated[str, Parsed(addresses.host_pattern, {"type": "string"})]
 ServerName = Annotated[str, Parsed(addresses.server_name, {"type": "string"})]
 NetworkRange = Annotated[addresses.Network, Parsed(addresses.network, {"type": "string"})]
+TrustedPeers = Annotated[
+    addresses.Network | Literal["unix"], Parsed(addresses.peers, {"type": "string"})
+]
 RoutePath = Annotated[str, Parsed(patterns.route_path, {"type": "string", "pattern": "^/"})]
 RulePath = Annotated[str, Parsed(patterns.rule_path, {"type": "string", "pattern": "^/"})]
 Prefix = Annotated[str, Parsed(patterns.prefix, {"type": "string", "pattern": "^/."})]

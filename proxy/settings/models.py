@@ -19,7 +19,6 @@ from proxy.settings.fields import (
     EmailAddress,
     Listed,
     Listener,
-    NetworkRange,
     Parsed,
     Place,
     PublicUrl,
@@ -27,6 +26,7 @@ from proxy.settings.fields import (
     SmtpUrl,
     StorageUrl,
     Switch,
+    TrustedPeers,
     Unless,
     key,
     required,
@@ -126,8 +126,8 @@ class Settings(Section):
     admin_listen: Annotated[Listener | None, Unless("off")] = key(
         "127.0.0.1:9090", "Where /metrics, /healthz and /readyz are, or off."
     )
-    trusted_proxies: Annotated[tuple[NetworkRange, ...], Listed()] = key(
-        [], "Networks whose X-Forwarded-* and Forwarded are believed."
+    trusted_proxies: Annotated[tuple[TrustedPeers, ...], Listed()] = key(
+        [], "Networks whose X-Forwarded-* and Forwarded are believed; unix: the socket's peers."
     )
     workers: Annotated[int, whole(1, 1024)] = key(1, "Number of processes.")
     data_dir: Place = key("./data", "Where doorward.db and generated keys are.")

@@ -1,0 +1,80 @@
+"""What trusted proxies tell of a request's way in `Forwarded` (RFC 7239).
+
+Knows its syntax and how a chain is walked; must not know who is trusted, or what it is used for.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# RFC 7239 4. Bare addresses with a port or brackets, which should be quoted, are common.
+_PAIR = re.compile(
+    rb"""[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:([!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]]+)"""
+    rb"""|"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*)")[ \t]*"""
+)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+
+
+class BadForwarded(Exception):
+    """The header is malformed. Nothing of it can be believed: what is broken on the left could
+    swallow what a proxy of ours wrote on the right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What one proxy told of the request as it got it."""
+
+    source: bytes | None = None  # `for`
+    proto: bytes | None = None
+    host: bytes | None = None
+
+
+def read_forwarded(lines: list[bytes]) -> list[Hop]:
+    """The hops in the order of the way. Raises BadForwarded."""
+    return [hop for line in lines for hop in _hops(line)]
+
+
+def _hops(line: bytes) -> list[Hop]:
+    hops: list[Hop] = []
+    pairs: dict[bytes, bytes] = {}
+    at = 0
+    while at < len(line):
+        match = _PAIR.match(line, at)
+        if match is not None:
+            name = match[1].lower()
+            if name in pairs:
+                raise BadForwarded(f"{name.decode()} twice")
+            pairs[name] = match[2] if match[3] is None else _ESCAPED.sub(rb"\1", match[3])
+            at = match.end()
+        elif line[at] in b" \t":
+            at += 1
+            continue
+        end = line[at : at + 1]
+        if end not in (b"", b",", b";"):
+            raise BadForwarded("neither a pair nor a separator")
+        if end != b";" and pairs:
+            hops.append(_hop(pairs))
+            pairs = {}
+        at += 1
+    if pairs:
+        hops.append(_hop(pairs))
+    return hops
+
+
+def _hop(pairs: dict[bytes, bytes]) -> Hop:
+    return Hop(pairs.get(b"for"), pairs.get(b"proto"), pairs.get(b"host"))
+
+
+def by_trusted(hops: list[Hop], is_trusted: Callable[[bytes], bool]) -> list[Hop]:
+    """The hops that trusted proxies wrote, when the last is one: read from the right, until one
+    got the request from somebody else (RFC 7239 5.2)."""
+    for at in reversed(range(len(hops))):
+        source = hops[at].source
+        if source is None or not is_trusted(source):
+            return hops[at:]
+    return hops
+
+
+def first_told(values: list[bytes | None]) -> bytes | None:
+    """What the outermost of them says; an inner one knows only what came from another proxy."""
+    return next((value for value in values if value is not None), None)

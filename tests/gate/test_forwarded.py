@@ -1,0 +1,298 @@
+"""`Forwarded` (RFC 7239): read whole or not at all, believed of listed peers, never against
+X-Forwarded-*; and peers behind a unix socket."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.gate.accept import Accept, Accepted, Unfit
+from proxy.gate.forwarded import BadForwarded, Hop, read_forwarded
+from proxy.settings import InvalidSettings, Settings, settings_from
+from tests.fakes import Header
+from tests.gate.conftest import TRUSTED, Build, arrival
+
+NETWORKS = tuple(ip_network(one) for one in TRUSTED)
+BEHIND_A_PROXY = Accept(NETWORKS, lambda host: True)
+BEHIND_A_SOCKET = Accept((*NETWORKS, "unix"), lambda host: True)
+
+
+def asked(*headers: Header, peer: str = "10.0.0.1", accept: Accept = BEHIND_A_PROXY) -> Accepted:
+    return accept(arrival(headers=[(b"host", b"app.test"), *headers], peer=peer))
+
+
+def through(line: bytes, *more: Header, **options: object) -> tuple[str, str, str]:
+    """Address, scheme and authority of a request with this Forwarded."""
+    request = asked((b"forwarded", line), *more, **options)  # type: ignore[arg-type]
+    return request.address_text, request.scheme, request.authority
+
+
+# The syntax
+
+
+@pytest.mark.parametrize(
+    ("line", "hops"),
+    [
+        (b"", []),
+        (b" , ;, ", []),
+        (b"for=192.0.2.60;proto=http;by=203.0.113.43", [Hop(b"192.0.2.60", b"http")]),
+        (b'FOR="[2001:db8:cafe::17]:4711"', [Hop(b"[2001:db8:cafe::17]:4711")]),
+        (b"for=192.0.2.43, for=198.51.100.17", [Hop(b"192.0.2.43"), Hop(b"198.51.100.17")]),
+        (b"for=192.0.2.43 ;\tproto=https ,host=a", [Hop(b"192.0.2.43", b"https"), Hop(host=b"a")]),
+        (b'for=_hidden;host="a \\"b\\" \\\\c, d"', [Hop(b"_hidden", None, b'a "b" \\c, d')]),
+        (b"for=[2001:db8::1]:80;secret=x", [Hop(b"[2001:db8::1]:80")]),
+        (b'for=""', [Hop(b"")]),
+    ],
+)
+def test_hops_are_read_in_their_order(line: bytes, hops: list[Hop]) -> None:
+    assert read_forwarded([line]) == hops
+    assert read_forwarded([line, b"for=1.2.3.4"]) == [*hops, Hop(b"1.2.3.4")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"for",
+        b"for=",
+        b"=x",
+        b'for="x',
+        b'for="x"y',
+        b"for=a b",
+        b"for=a;for=b",
+        b"for=a;FOR=b",
+        b'for="a\x00"',
+        b"for=a/b",
+        b"192.0.2.1",
+        b'for="x, for=203.0.113.9',
+        b'for=x", for=203.0.113.9',
+        b'for="x\\", for=203.0.113.9',
+        b"for=a, ?",
+        b"for =a",
+        b"\xff",
+    ],
+)
+def test_what_is_malformed_is_malformed_as_a_whole(line: bytes) -> None:
+    """A broken beginning, which a client wrote, may swallow the end, which a proxy wrote."""
+    with pytest.raises(BadForwarded):
+        read_forwarded([line])
+    with pytest.raises(Unfit) as caught:
+        through(line)
+    assert caught.value.status == 400
+
+
+tokens = st.text("abcXYZ019.-_!#$%&'*+^`|~", min_size=1, max_size=12)
+strings = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=12)
+
+
+def quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+@st.composite
+def elements(draw: st.DrawFn) -> tuple[str, Hop]:
+    """One element as some proxy might write it, and what it says."""
+    found: dict[str, str] = {}
+    parts = []
+    for name in draw(st.permutations(["for", "proto", "host", "by"]))[: draw(st.integers(1, 4))]:
+        is_token = draw(st.booleans())
+        value = draw(tokens if is_token else strings)
+        found[name] = value
+        spelt = draw(st.sampled_from([name, name.upper()]))
+        parts.append(f"{spelt}={value if is_token else quoted(value)}")
+    space = draw(st.sampled_from(["", " ", "\t"]))
+    values = [found[name].encode() if name in found else None for name in ("for", "proto", "host")]
+    return f"{space};{space}".join(parts), Hop(*values)
+
+
+@given(st.lists(elements(), max_size=5))
+def test_what_any_proxy_writes_is_read(written: list[tuple[str, Hop]]) -> None:
+    line = ", ".join(text for text, _ in written).encode()
+    assert read_forwarded([line]) == [hop for _, hop in written]
+    assert read_forwarded([text.encode() for text, _ in written]) == [hop for _, hop in written]
+
+
+@given(st.binary(max_size=80) | st.text('for="\\;, =x', max_size=60).map(str.encode))
+def test_any_bytes_are_hops_or_malformed(line: bytes) -> None:
+    try:
+        hops = read_forwarded([line])
+    except BadForwarded:
+        return
+    assert len(hops) <= line.count(b"=")
+
+
+# What is believed
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b"for=203.0.113.9", ("203.0.113.9", "http", "app.test")),
+        (b'for="203.0.113.9:4711"', ("203.0.113.9", "http", "app.test")),
+        (b'for="[2001:db8::9]:4711"', ("2001:db8::9", "http", "app.test")),
+        (b'for="::ffff:203.0.113.9"', ("203.0.113.9", "http", "app.test")),
+        (b"for=198.51.100.1, for=203.0.113.9", ("203.0.113.9", "http", "app.test")),
+        (
+            b"for=203.0.113.9;proto=https;host=Wiki.test, for=10.0.0.7;proto=http;host=inner.test",
+            ("203.0.113.9", "https", "wiki.test"),
+        ),
+        (
+            b"for=198.51.100.1;proto=https;host=evil.test, for=203.0.113.9",
+            ("203.0.113.9", "http", "app.test"),
+        ),
+        (b"for=203.0.113.9, for=10.0.0.7;proto=https", ("203.0.113.9", "https", "app.test")),
+        (b"proto=https", ("10.0.0.1", "https", "app.test")),
+        (b"for=unknown", ("10.0.0.1", "http", "app.test")),
+        (b"for=203.0.113.9, for=unknown", ("10.0.0.1", "http", "app.test")),
+        (b"for=203.0.113.9, for=_gazonk, for=10.0.0.7", ("10.0.0.7", "http", "app.test")),
+        (b'for="203.0.113.9, 10.0.0.7"', ("10.0.0.1", "http", "app.test")),
+        (b"for=203.0.113.9;proto=javascript", ("203.0.113.9", "http", "app.test")),
+        (b"", ("10.0.0.1", "http", "app.test")),
+    ],
+)
+def test_the_hops_of_trusted_proxies_are_believed(line: bytes, found: tuple[str, ...]) -> None:
+    """CVE-2024-21499: a scheme that is none. What the outermost trusted proxy got is what the
+    client sent."""
+    assert through(line) == found
+
+
+def test_a_stranger_is_believed_nothing_and_nothing_of_it_is_even_read() -> None:
+    for line in (b"for=10.0.0.1;proto=https;host=admin.test", b'for="'):
+        assert through(line, peer="192.0.2.1") == ("192.0.2.1", "http", "app.test")
+
+
+def test_a_host_that_is_none_is_refused() -> None:
+    with pytest.raises(Unfit):
+        through(b'for=203.0.113.9;host="evil.test/@wiki.test"')
+
+
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [
+        (b"for=10.0.0.9", [(b"x-forwarded-for", b"203.0.113.9")]),
+        (b"for=203.0.113.9", [(b"x-forwarded-for", b"10.0.0.9")]),
+        (b"for=unknown", [(b"x-forwarded-for", b"203.0.113.9")]),
+        (b"for=203.0.113.9;proto=https", [(b"x-forwarded-for", b"203.0.113.9")]),
+        (b"for=203.0.113.9;host=b.test", [(b"x-forwarded-for", b"203.0.113.9")]),
+        (b"for=203.0.113.9", [(b"x-forwarded-proto", b"https")]),
+        (b"proto=http", [(b"x-forwarded-proto", b"https")]),
+        (b"host=a.test", [(b"x-forwarded-host", b"b.test")]),
+    ],
+)
+def test_two_headers_that_differ_are_refused(line: bytes, more: list[Header]) -> None:
+    """Most proxies set one and pass the other on: whichever were preferred, somebody's client
+    could write it."""
+    with pytest.raises(Unfit) as caught:
+        through(line, *more)
+    assert caught.value.status == 400
+
+
+def test_two_headers_that_agree_are_believed() -> None:
+    both = (
+        b"for=198.51.100.1, for=203.0.113.9;proto=https;host=Wiki.test, for=10.0.0.7",
+        (b"x-forwarded-for", b"203.0.113.9, 10.0.0.7"),
+        (b"x-forwarded-proto", b"https"),
+        (b"x-forwarded-host", b"wiki.test"),
+    )
+    assert through(*both) == ("203.0.113.9", "https", "wiki.test")  # type: ignore[arg-type]
+
+
+nodes = st.one_of(
+    st.ip_addresses().map(str),
+    st.ip_addresses(network="10.0.0.0/8").map(str),
+    st.sampled_from(["unknown", "_hidden", "10.0.0.1:80", "300.1.1.1"]),
+)
+
+
+@given(st.lists(nodes, max_size=6), st.lists(nodes, max_size=3))
+def test_what_a_client_writes_before_the_first_stranger_changes_nothing(
+    forged: list[str], chain: list[str]
+) -> None:
+    def found(entries: list[str]) -> tuple[str, str, str]:
+        return through(", ".join(f"for={quoted(entry)}" for entry in entries).encode())
+
+    assert found([*forged, "203.0.113.9", *chain]) == found(["203.0.113.9", *chain])
+
+
+@given(st.lists(nodes, max_size=5))
+def test_both_headers_lead_to_the_same_client(chain: list[str]) -> None:
+    line = ", ".join(f"for={quoted(entry)}" for entry in chain).encode()
+    plain = asked((b"x-forwarded-for", ", ".join(chain).encode()))
+    assert through(line)[0] == plain.address_text
+
+
+async def test_the_application_gets_the_chain_and_no_forwarded(fronts: Build) -> None:
+    front = await fronts(trusted_proxies=["10.0.0.0/8"], access={"default": "public"})
+    line = b'for="[2001:db8::9]:1", for="203.0.113.9, 10.9.9.9", for=10.0.0.7;proto=https'
+    await front.get("/", (b"forwarded", line), peer="10.0.0.1")
+    head = front.origin.heads[0]
+    assert b"x-forwarded-for: unknown, 10.0.0.7, 10.0.0.1\r\n" in head
+    assert b"x-real-ip: 10.0.0.7\r\n" in head
+    assert b"x-forwarded-proto: https\r\n" in head
+    assert b"\r\nforwarded:" not in head
+
+
+# Peers of a unix socket
+
+
+def test_a_unix_peer_is_believed_only_when_it_is_named() -> None:
+    line = b"for=203.0.113.9;proto=https"
+    assert through(line, peer="") == ("", "http", "app.test")
+    assert through(line, peer="", accept=BEHIND_A_SOCKET) == ("203.0.113.9", "https", "app.test")
+    assert asked((b"x-forwarded-for", b"203.0.113.9"), peer="", accept=BEHIND_A_SOCKET).trusted
+
+
+@pytest.mark.parametrize("chain", [b"", b"unknown", b"203.0.113.9, unknown"])
+def test_a_unix_peer_that_tells_nobody_leaves_the_client_unknown(chain: bytes) -> None:
+    request = asked((b"x-forwarded-for", chain), peer="", accept=BEHIND_A_SOCKET)
+    assert (request.address, request.address_text) == (None, "")
+
+
+async def test_a_unix_peer_is_no_link_of_the_chain(fronts: Build) -> None:
+    front = await fronts(
+        listen="unix:/run/door.sock",
+        public_url="http://app.test",
+        trusted_proxies=["unix"],
+        access={"default": "public"},
+    )
+    await front.get("/", (b"x-forwarded-for", b"203.0.113.9"), peer="")
+    assert b"x-forwarded-for: 203.0.113.9\r\n" in front.origin.heads[0]
+
+
+# Settings
+
+
+def settings(listen: str, *trusted: str) -> Settings:
+    values = {
+        "listen": listen,
+        "public_url": "http://app.test",
+        "trusted_proxies": list(trusted),
+        "routes": [{"upstream": "http://127.0.0.1:9"}],
+    }
+    return settings_from(values)
+
+
+def test_unix_is_a_word_for_a_unix_socket_only() -> None:
+    assert settings("unix:/run/door.sock", "unix", "unix:").trusted_proxies == ("unix", "unix")
+    with pytest.raises(InvalidSettings, match="listen is no unix socket"):
+        settings("127.0.0.1:80", "unix")
+
+
+@pytest.mark.parametrize(
+    "trusted",
+    [
+        ("0.0.0.0/0",),
+        ("::/0",),
+        ("0.0.0.0/1", "128.0.0.0/1"),
+        ("0.0.0.0/1", "10.0.0.0/8", "128.0.0.0/2", "192.0.0.0/2"),
+        ("::/1", "8000::/1"),
+    ],
+)
+def test_everybody_is_believed_by_nobody_who_can_be_reached(trusted: tuple[str, ...]) -> None:
+    for listen in ("0.0.0.0:80", "[::]:80", "192.0.2.1:80"):
+        with pytest.raises(InvalidSettings, match="every client say who it is"):
+            settings(listen, *trusted)
+    assert len(settings("127.0.0.1:80", *trusted).trusted_proxies) == len(trusted)
