@@ -15,7 +15,10 @@ from proxy.gate.cookies import Header
 from proxy.gate.decision import Refuse, bad_request, last_hop, misdirected, unknown_expectation
 from proxy.gate.headers import UnknownExpectation
 from proxy.gate.ours import navigates
-from proxy.upstream.failures import UpstreamFailure
+from proxy.upstream.failures import Page, UpstreamFailure
+
+# When to ask again, told beside a page of maintenance.
+MAINTAINED_S = 30
 
 _log = structlog.get_logger("doorward.gate")
 
@@ -68,8 +71,17 @@ class Answers:
     def failure(self, failure: UpstreamFailure, arrival: Arrival, request: Accepted) -> Response:
         """To a request whose upstream gave none."""
         _log.warning("upstream_failed", reason=str(failure), request=request.request_id)
-        refusal = Refuse(failure.status, failure.code, failure.told)
+        if failure.page is not None:
+            return _maintenance(failure.page)
+        later = failure.retry_after_s
+        headers = () if later is None else ((b"retry-after", b"%d" % later),)
+        refusal = Refuse(failure.status, failure.code, failure.told, headers=headers)
         return self.to(refusal, arrival, request.client)
+
+
+def _maintenance(page: Page) -> Response:
+    headers = {"retry-after": str(MAINTAINED_S), "cache-control": "no-store"}
+    return Response(page.body, 503, headers, page.media_type)
 
 
 def _redirect(refusal: Refuse, to: str) -> Response:

@@ -11,10 +11,11 @@ import structlog
 from proxy.gate.accept import Accept, Accepted, Arrival, LastHop, Unfit
 from proxy.gate.answers import Answers
 from proxy.gate.decision import Forward, Refuse, broken
-from proxy.gate.forward import EXTENSION, AnswerCut, Forwarder, Receive, Scope, Send
+from proxy.gate.forward import EXTENSION, Forwarder, Receive, Scope, Send
 from proxy.gate.gate import Gate
 from proxy.gate.headers import BadHeaders
-from proxy.gate.upgrade import Refused, Upgrades
+from proxy.gate.incoming import AnswerCut, Refused
+from proxy.gate.upgrade import Upgrades
 from proxy.upstream.failures import UpstreamFailure
 
 _log = structlog.get_logger("doorward.gate")

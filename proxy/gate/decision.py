@@ -51,6 +51,10 @@ def unknown_expectation() -> Refuse:
     return Refuse(417, "expectation_failed", "Nobody here meets the expectation of this request.")
 
 
+def too_large() -> Refuse:
+    return Refuse(413, "content_too_large", "This is more than may be sent here at once.")
+
+
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 

@@ -12,16 +12,16 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 
-from proxy.accounts.sessions import Session
 from proxy.gate.accept import Accepted
 from proxy.gate.cookies import Cookies
-from proxy.gate.decision import Forward, Refuse
-from proxy.gate.headers import Header, answer_headers, interim_headers, trailer_lines
-from proxy.gate.upgrade import SWITCHING, Refused, Upgrades
+from proxy.gate.decision import Forward, too_large
+from proxy.gate.headers import Header, answer_headers, trailer_lines
+from proxy.gate.incoming import Answer, ClientGone, Refused
+from proxy.gate.upgrade import SWITCHING, Upgrades
 from proxy.gate.watch import Watch
 from proxy.upstream.connection import Connection, Sink
-from proxy.upstream.failures import ConnectionLost, UpstreamFailure
-from proxy.upstream.pool import Pool
+from proxy.upstream.failures import ConnectFailed, ConnectionLost, Page, UpstreamFailure
+from proxy.upstream.pool import Upstreams
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -30,202 +30,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 # What our own server adds to a scope's extensions; see `proxy.server.exchange`.
 EXTENSION = "doorward.exchange"
 
-# What of an answer may wait for a slow client before its upstream is made to wait.
-HIGH_WATER_BYTES = 256 * 1024
-
 # RFC 9110 9.2.2, less what nobody sends: asked again when a kept connection turns out closed.
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND"))
-
-
-# How long a client that asked whether to go on waits for the upstream to say so (RFC 9110 10.1.1:
-# many never do).
-CONTINUE_S = 1.0
-CONTINUE = 100
-
-
-class ClientGone(Exception):
-    """The client went away before the answer was whole."""
-
-
-class AnswerCut(Exception):
-    """The upstream failed in mid-answer: the client must see a cut, not an end."""
-
-
-class Answer:
-    """A `Sink` that keeps what came until the carrier's coroutine takes it.
-
-    `exchange` is what our own server knows of the request, None under another one. `refusal` is set
-    when the session ended meanwhile that the request was let through with.
-    """
-
-    __slots__ = (
-        "_chunks",
-        "_drained",
-        "_may_continue",
-        "_size",
-        "_waiter",
-        "_watch",
-        "connection",
-        "ended",
-        "exchange",
-        "failure",
-        "gone",
-        "headers",
-        "refusal",
-        "request",
-        "session",
-        "status",
-        "trailers",
-        "tunnel",
-    )
-
-    def __init__(
-        self,
-        connection: Connection,
-        exchange: Any,
-        request: Accepted,
-        session: Session | None,
-        watch: Watch,
-    ) -> None:
-        self.connection = connection
-        self.exchange = exchange
-        self.request = request
-        self.session = session
-        self._watch = watch
-        self.refusal: Refuse | None = None
-        self.tunnel: Any = None  # when there is one: joins this client and this upstream
-        self.status = 0
-        self.headers: list[Header] = []
-        self.ended = False
-        self.gone = False
-        self.failure: UpstreamFailure | None = None
-        self.trailers: list[Header] = []
-        self._may_continue: asyncio.Future[None] | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
-
-    # What the connection calls
-
-    def on_interim(self, status: int, headers: list[Header]) -> None:
-        if status == CONTINUE:
-            self._go_on()
-        elif self.exchange is not None:
-            self.exchange.interim(status, interim_headers(headers))
-
-    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
-        self.status = status
-        self.headers = headers
-        self._wake()
-
-    def on_body(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._size += len(data)
-        if self._size > HIGH_WATER_BYTES:
-            self.connection.pause_reading()
-        self._wake()
-
-    def on_end(self, trailers: list[Header]) -> None:
-        self.trailers = trailers
-        self.ended = True
-        self._wake()
-
-    def on_failure(self, failure: UpstreamFailure) -> None:
-        self.failure = failure
-        self._wake()
-
-    def on_writable(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-
-    def on_sweep(self, now: float) -> None:
-        if self.tunnel is not None:
-            self.tunnel.sweep(now)
-        if not self.is_over:
-            self._watch.look(self)
-
-    # What the watch calls
-
-    def end_for(self, refusal: Refuse) -> None:
-        self.refusal = refusal
-        if self.tunnel is not None:
-            self.tunnel.cut()
-        elif self.status and self.exchange is not None:
-            self.exchange.cut(at_once=True)
-        self._wake()
-
-    # What the carrier calls
-
-    def on_client_gone(self) -> None:
-        self.gone = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        if self._drained is not None and self.is_over:
-            self.on_writable()
-        if self._may_continue is not None:
-            self._go_on()
-
-    def _go_on(self) -> None:
-        if self._may_continue is not None and not self._may_continue.done():
-            self._may_continue.set_result(None)
-
-    @property
-    def is_over(self) -> bool:
-        return self.ended or self.gone or self.failure is not None or self.refusal is not None
-
-    async def news(self) -> None:
-        """Wait for whatever comes next. Only the coroutine that relays may."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
-
-    async def writable(self) -> None:
-        """Wait until the upstream takes more. Only the coroutine that sends the body may."""
-        while not (self.connection.writable or self.is_over):
-            self._drained = asyncio.get_running_loop().create_future()
-            await self._drained
-
-    async def wants_body(self) -> bool:
-        """Wait until the upstream says that it wants the body, or says nothing for a while; False
-        when it answered without it. Only the coroutine that sends the body may."""
-        loop = asyncio.get_running_loop()
-        self._may_continue = loop.create_future()
-        timer = loop.call_later(CONTINUE_S, self._go_on)
-        try:
-            await self._may_continue
-        finally:
-            timer.cancel()
-        return not (self.status or self.is_over)
-
-    async def head(self) -> None:
-        """Wait for the answer's head. Raises UpstreamFailure, ClientGone or Refused."""
-        while not self.status:
-            if self.refusal is not None:
-                raise Refused(self.refusal)
-            if self.failure is not None:
-                raise self.failure
-            if self.gone:
-                raise ClientGone
-            await self.news()
-
-    async def progress(self) -> None:
-        """Wait for more of the body, or its end. Raises AnswerCut or ClientGone."""
-        while not (self._chunks or self.ended):
-            if self.gone:
-                raise ClientGone
-            if self.refusal is not None:
-                raise AnswerCut from Refused(self.refusal)
-            if self.failure is not None:
-                raise AnswerCut from self.failure
-            await self.news()
-
-    def take(self) -> bytes:
-        """What has come of the body since the last call."""
-        chunks, self._chunks, self._size = self._chunks, [], 0
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 class Forwarder:
@@ -233,14 +39,20 @@ class Forwarder:
 
     def __init__(
         self,
-        pool: Pool,
+        upstreams: Upstreams,
         response_timeout_s: float,
         idle_timeout_s: float,
         cookies: Cookies,
         watch: Watch,
         upgrades: Upgrades,
+        body_bytes: int | None = None,
+        maintenance: Page | None = None,
     ) -> None:
-        self._pool = pool
+        """`body_bytes`: the most of a request's body; `maintenance`: what is served when nobody
+        can be reached."""
+        self._upstreams = upstreams
+        self._body_bytes = body_bytes
+        self._maintenance = maintenance
         self._response_timeout_s = response_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self.sets_ours = cookies.sets_ours
@@ -255,9 +67,16 @@ class Forwarder:
         has_body = request.scan.has_body
         retriable = request.method in IDEMPOTENT and not has_body
         exchange = scope.get("extensions", {}).get(EXTENSION)
+        if has_body and self._body_bytes is not None:
+            if int(request.scan.content_length or 0) > self._body_bytes:
+                raise Refused(too_large())
+        upstreams, stale = self._upstreams, False
         while True:
-            kept = self._pool.take()
-            connection = kept or await self._pool.connect()
+            try:
+                kept = None if stale else upstreams.take()
+                connection = kept or await self._connect(upstreams, exchange)
+            except ClientGone:
+                return
             answer = Answer(connection, exchange, request, decision.session, self.watch)
             connection.begin(
                 answer,
@@ -271,7 +90,7 @@ class Forwarder:
             # Our own server tells when the client goes away; elsewhere a task has to wait for it.
             task = None
             if has_body or exchange is None:
-                task = asyncio.ensure_future(_pump(request, answer, receive))
+                task = asyncio.ensure_future(_pump(request, answer, receive, self._body_bytes))
             else:
                 exchange.when_gone(answer.on_client_gone)
             try:
@@ -282,10 +101,16 @@ class Forwarder:
                 else:
                     await self._relay(answer, headers, send)
                 return
-            except ConnectionLost:
+            except UpstreamFailure as failure:
+                if answer.status or not retriable:
+                    raise
                 # A kept connection that closes unanswered lost a race, and says nothing of the
-                # request (RFC 9112 9.3.1). A fresh one that does has refused it.
-                if not (kept and retriable and not answer.status):
+                # request (RFC 9112 9.3.1): once more. A fresh one that does has refused it.
+                if isinstance(failure, ConnectionLost) and connection.reused and not stale:
+                    stale = True
+                elif (elsewhere := upstreams.without(connection)) is not None:
+                    upstreams = elsewhere
+                else:
                     raise
             except ClientGone:
                 return
@@ -295,9 +120,30 @@ class Forwarder:
                 if task is not None:
                     await _stop(task)
 
+    async def _connect(self, upstreams: Upstreams, exchange: Any) -> Connection:
+        """A connection, which may take its time; nobody waits for a client that left.
+
+        Raises UpstreamFailure or ClientGone."""
+        waiting = asyncio.ensure_future(upstreams.connect())
+        if exchange is not None:
+            exchange.when_gone(waiting.cancel)
+        try:
+            return await waiting
+        except ConnectFailed as failure:
+            failure.page = self._maintenance
+            raise
+        except asyncio.CancelledError:
+            if not waiting.cancelled():
+                if waiting.exception() is None:
+                    waiting.result().abandon()
+                raise
+            if exchange is None or not exchange.disconnected:
+                raise
+            raise ClientGone from None
+
     def take(self) -> Connection | None:
         """A connection that is kept, if one is free."""
-        return self._pool.take()
+        return self._upstreams.take()
 
     def begin(self, connection: Connection, sink: Sink, request: Accepted, head: bytes) -> None:
         """Send a decided request's head; the answer goes to `sink`."""
@@ -333,8 +179,12 @@ def date_header(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode()
 
 
-async def _pump(request: Accepted, answer: Answer, receive: Receive) -> None:
-    """Send the request's body on as it comes, then wait for the client to go away."""
+async def _pump(
+    request: Accepted, answer: Answer, receive: Receive, body_bytes: int | None
+) -> None:
+    """Send the request's body on as it comes, then wait for the client to go away.
+
+    More than `body_bytes` ends the exchange with 413, and the upstream sees a cut."""
     connection, chunked = answer.connection, request.scan.chunked
     left = int(request.scan.content_length or 0)
     ended = not request.scan.has_body
@@ -353,6 +203,9 @@ async def _pump(request: Accepted, answer: Answer, receive: Receive) -> None:
             continue
         left -= len(data)
         ended = not message.get("more_body", False)
+        if chunked and body_bytes is not None and -left > body_bytes:
+            answer.end_for(too_large())
+            return
         if not chunked and (left < 0 or (ended and left > 0)):
             answer.on_client_gone()  # another length than the head said: never send the rest on
             return

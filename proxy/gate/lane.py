@@ -14,9 +14,10 @@ from proxy.accounts.sessions import Session
 from proxy.gate.accept import Accept, Accepted, Arrival, LastHop, Unfit
 from proxy.gate.answers import Answers
 from proxy.gate.decision import Forward, Refuse, broken
-from proxy.gate.forward import CONTINUE, IDEMPOTENT, Forwarder, now_header
+from proxy.gate.forward import IDEMPOTENT, Forwarder, now_header
 from proxy.gate.gate import Gate
 from proxy.gate.headers import BadHeaders, Header, answer_headers, interim_headers, trailer_lines
+from proxy.gate.incoming import CONTINUE
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import ConnectionLost, UpstreamFailure
 

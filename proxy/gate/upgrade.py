@@ -4,29 +4,18 @@ Knows origins and limits; must not know what is said through a tunnel.
 """
 
 import re
-from typing import TYPE_CHECKING
 
 from proxy.gate.accept import Accepted
 from proxy.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
 from proxy.gate.headers import Header
+from proxy.gate.incoming import Answer, Refused
 from proxy.settings import Route
 from proxy.upstream.failures import InvalidAnswer
-
-if TYPE_CHECKING:
-    from proxy.gate.forward import Answer
 
 SWITCHING = 101
 
 _ORIGIN = re.compile(r"(https?)://([^/?#@\s]+)")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-
-
-class Refused(Exception):
-    """An exchange that ends with an answer of ours, before anything was sent of another."""
-
-    def __init__(self, refusal: Refuse) -> None:
-        super().__init__(refusal.code)
-        self.refusal = refusal
 
 
 class Upgrades:
@@ -66,7 +55,7 @@ class Upgrades:
         named = {_bare(scheme, host) for scheme in schemes for host in hosts}
         return named | {self._public_origin}
 
-    async def carry(self, answer: "Answer", headers: list[Header]) -> None:
+    async def carry(self, answer: Answer, headers: list[Header]) -> None:
         """Join client and upstream, which has switched, until both are gone.
 
         Raises InvalidAnswer when it has to something else than was asked for.

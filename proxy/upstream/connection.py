@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Send a request head. `no_body`: the answer has none whatever it says (HEAD).
 
-        `ended`: no request body follows. `upgrade`: the answer may be 101, then `hand_over` follows.
+        `ended`: no request body follows. `upgrade`: the answer may be 101; `hand_over` follows.
         """
         assert self.transport is not None and self._sink is None
         self._sink = sink
@@ -345,4 +345,3 @@ class Connection(asyncio.Protocol):
     def waits_for_answer(self) -> bool:
         """True when the request is whole and nothing was answered yet."""
         return self._request_ended and not self.answered
-

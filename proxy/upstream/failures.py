@@ -3,6 +3,16 @@
 Must not know how the answer is drawn.
 """
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is told instead, as it stands in a file."""
+
+    body: bytes
+    media_type: str
+
 
 class UpstreamFailure(Exception):
     """An exchange that got no answer; `status` is what the client is told (RFC 9110 15.6)."""
@@ -11,6 +21,7 @@ class UpstreamFailure(Exception):
     code = "bad_gateway"
     told = "The application behind this address cannot be reached."
     retry_after_s: int | None = None
+    page: Page | None = None
 
 
 class ConnectFailed(UpstreamFailure):
