@@ -11,6 +11,7 @@ DOORWARD := $(VENV)/bin/doorward
 # The stamps are newer than pyproject.toml as long as what is installed is what it asks for.
 RUN_STAMP := $(VENV)/.installed-to-run
 TEST_STAMP := $(VENV)/.installed-to-test
+CLIENTS := tests/clients/node_modules
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -26,7 +27,7 @@ help: ## Say what there is.
 demo: $(RUN_STAMP) ## Start a temporary Doorward in front of a small guest book and print how to log in.
 	$(DOORWARD) demo $(ARGS)
 
-test: $(TEST_STAMP) ## Run every test and measure branch coverage; ARGS="-k cookie" picks some.
+test: $(TEST_STAMP) $(CLIENTS) ## Run every test and measure branch coverage; ARGS="-k cookie" picks some.
 	$(PY) -m pytest -p tests.plugins.no_skips --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(TEST_STAMP) ## Lint, look at the formatting and check the types, changing nothing.
@@ -58,3 +59,10 @@ $(RUN_STAMP): pyproject.toml | $(PY)
 $(TEST_STAMP): pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --editable '.[test]'
 	@touch $(RUN_STAMP) $@
+
+# Clients that others wrote. Without npm, or without a way to its registry, their tests are skipped.
+$(CLIENTS): tests/clients/package.json
+	@if command -v npm >/dev/null; then \
+	  npm install --prefix tests/clients --silent --no-audit --no-fund --no-package-lock --ignore-scripts && touch $@ || \
+	  echo "The clients in tests/clients could not be installed; their tests will be skipped." >&2; \
+	else echo "npm is not installed; the tests that need clients from there will be skipped." >&2; fi
