@@ -138,4 +138,103 @@ class Alekeagle(Speaker):
         return await self.client.delete(f"/api/user/session/{own}", headers=carrier)
 
 
-SPEAKERS: tuple[type[Speaker], ...] = (Xhr, Alekeagle)
+class Datepoll(Speaker):
+    name = "datepoll"
+    life_s = 34_560_000.0
+    told: ClassVar = {
+        "opened": 200,
+        "used": 200,
+        "closed": 200,
+        "nobody": 401,
+        "wrong password": 400,
+        "unknown name": 400,
+        "login of a banned user": 400,
+        "session of a banned user": 401,
+        "locked": 400,
+        "code due": 400,
+        "code right": 200,
+        "code wrong": 400,
+        "storage gone": 503,
+        "malformed": 422,
+        "another site": 403,
+    }
+    sessions = "/api/v1/user/myself/session"
+    unsaved: ClassVar = {"msg": "An error occurred during session token saving.."}
+
+    async def login(self, name: str = "alice", password: str = PASSWORD) -> httpx.Response:
+        return await self._sign_in(username=name, password=password)
+
+    async def _sign_in(self, **fields: str) -> httpx.Response:
+        staying = {"stay_logged_in": True, "session_information": "a test"}
+        return await self.client.post("/api/auth/signin", json=fields | staying)
+
+    def demands_code(self, login: httpx.Response) -> bool:
+        return bool(login.json()["error_code"] == "totp_required")
+
+    async def code(self, login: httpx.Response, code: str) -> httpx.Response:
+        return await self._sign_in(username="alice", password=PASSWORD, code=code)
+
+    def carrier(self, login: httpx.Response) -> Headers:
+        """The cookie: the token that it has of its own is good for no more than an hour."""
+        return {"cookie": set_cookies(login)[-1].partition(";")[0]}
+
+    async def use(self, carrier: Headers) -> httpx.Response:
+        return await self.client.get(self.sessions, headers=carrier)
+
+    async def close(self, carrier: Headers) -> httpx.Response:
+        own = (await self.use(carrier)).json()["sessions"][-1]["id"]
+        return await self.client.delete(f"{self.sessions}/{own}", headers=carrier)
+
+    def is_told(self, response: httpx.Response, what: str) -> bool:
+        if what == "storage gone" and response.status_code == 500:
+            return bool(response.json() == self.unsaved)
+        return super().is_told(response, what)
+
+
+class Rocketchat(Speaker):
+    """A login is asked for its code in the same request, so the second step is a login anew."""
+
+    name = "rocketchat"
+    settings: ClassVar = {"rate_limit": "off"}
+    life_s = 7_776_000.0
+    told: ClassVar = {
+        "opened": 200,
+        "used": 200,
+        "closed": 200,
+        "nobody": 401,
+        "wrong password": 401,
+        "unknown name": 401,
+        "login of a banned user": 401,
+        "session of a banned user": 401,
+        "locked": 401,
+        "code due": 401,
+        "code right": 200,
+        "code wrong": 401,
+        "storage gone": 503,
+        "malformed": 400,
+        "another site": 403,
+    }
+
+    async def login(self, name: str = "alice", password: str = PASSWORD) -> httpx.Response:
+        body = {"user": name, "password": password}
+        return await self.client.post("/api/v1/login", json=body)
+
+    def demands_code(self, login: httpx.Response) -> bool:
+        return bool(login.json()["error"] == "totp-required")
+
+    async def code(self, login: httpx.Response, code: str) -> httpx.Response:
+        body = {"user": "alice", "password": PASSWORD, "code": code}
+        return await self.client.post("/api/v1/login", json=body)
+
+    def carrier(self, login: httpx.Response) -> Headers:
+        data = login.json()["data"]
+        return {"x-user-id": data["userId"], "x-auth-token": data["authToken"]}
+
+    async def use(self, carrier: Headers) -> httpx.Response:
+        return await self.client.get("/api/v1/me", headers=carrier)
+
+    async def close(self, carrier: Headers) -> httpx.Response:
+        return await self.client.post("/api/v1/logout", headers=carrier)
+
+
+SPEAKERS: tuple[type[Speaker], ...] = (Xhr, Alekeagle, Datepoll, Rocketchat)
