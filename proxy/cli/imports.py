@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proxy.cli.accounts import REFUSED, WRONG_USAGE, leave, with_accounts
-from proxy.cli.options import ConfigOption
+from proxy.cli.display import described
+from proxy.cli.options import ConfigOption, JsonOption
+from proxy.cli.tables import tell
 
 if TYPE_CHECKING:
     from proxy.accounts.core import Accounts
@@ -33,6 +35,7 @@ def import_users(
     format: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(FORMATS))],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Their file; - is standard input.")],
     config: ConfigOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Add the users of another program, all or none; their passwords go on."""
     entries = _read(format, file)
@@ -40,8 +43,9 @@ def import_users(
     async def job(accounts: Accounts) -> Sequence[User]:
         return await _import(accounts, entries, time.time())
 
-    for user in with_accounts(config, job):
-        typer.echo(f"user {user.username} imported")
+    users = with_accounts(config, job)
+    sentences = [f"user {user.username} imported" for user in users]
+    tell(sentences, [described(user) for user in users], json)
     _warn_of_weak(entries)
 
 
@@ -85,7 +89,7 @@ async def _import(accounts: Accounts, entries: Sequence[Entry], now: float) -> S
             await accounts.second_factors.adopt_totp(user, entry.totp_secret or "", now)
             if entry.active:
                 await accounts.users.enable(user.username, now)
-    return users
+    return [await accounts.users.get(user.username) for user in users]
 
 
 def _warn_of_weak(entries: Sequence[Entry]) -> None:

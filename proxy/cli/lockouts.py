@@ -5,7 +5,6 @@ It knows how to print; who has to wait is the core's business.
 
 from __future__ import annotations
 
-import json as json_format
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,7 @@ import typer
 
 from proxy.cli.accounts import WRONG_USAGE, leave, with_accounts
 from proxy.cli.options import ConfigOption, JsonOption
-from proxy.cli.tables import print_table
+from proxy.cli.tables import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from proxy.accounts.core import Accounts
@@ -33,12 +32,11 @@ def lockouts(
 ) -> None:
     """Show who has to wait after too many wrong passwords or codes."""
     if lift is not None:
-        _lift(config, lift)
+        _lift(config, lift, json)
         return
     locks = with_accounts(config, _locks)
     if json:
-        shown = [_described(lock) for lock in locks]
-        typer.echo(json_format.dumps(shown, indent=2, ensure_ascii=False))
+        print_json([_described(lock) for lock in locks])
     else:
         print_table(("user", "scope", "network", "until"), map(_cells, locks))
 
@@ -55,7 +53,7 @@ async def _locks(accounts: Accounts) -> Sequence[Lock]:
     return sorted([*codes, *await accounts.regulation.lockouts(now)], key=lambda lock: lock.until)
 
 
-def _lift(config: ConfigOption, address: str) -> None:
+def _lift(config: ConfigOption, address: str, json: bool) -> None:
     from proxy.accounts.regulation import NO_ADDRESS, network_of
 
     address = address.partition("/")[0]  # as `lockouts` prints it
@@ -65,7 +63,8 @@ def _lift(config: ConfigOption, address: str) -> None:
     lifted = with_accounts(
         config, lambda accounts: accounts.regulation.unlock_network(address, time.time())
     )
-    typer.echo(f"network {network} {'unlocked' if lifted else 'was not locked'}")
+    sentence = f"network {network} {'unlocked' if lifted else 'was not locked'}"
+    tell(sentence, {"network": network, "lifted": lifted}, json)
 
 
 def _described(lock: Lock) -> dict[str, object]:

@@ -5,8 +5,6 @@ It knows how to print; what ends with a session is the core's business.
 
 from __future__ import annotations
 
-import json as json_format
-import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,12 +14,12 @@ import typer
 
 from proxy.cli.accounts import REFUSED, with_accounts
 from proxy.cli.options import ConfigOption, JsonOption
+from proxy.cli.tables import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from proxy.accounts.core import Accounts
     from proxy.accounts.session import Session
 
-WIDTH_OF_A_PIPE = 10_000
 BY = "command"
 
 app = typer.Typer(name="session", help="Sessions: list and end them.", no_args_is_help=True)
@@ -44,16 +42,16 @@ def list_sessions(
 
     sessions = with_accounts(config, job)
     if json:
-        shown = [_described(session) for session in sessions]
-        typer.echo(json_format.dumps(shown, indent=2, ensure_ascii=False))
+        print_json([_described(session) for session in sessions])
     else:
-        _print_table(sessions)
+        print_table(HEADINGS, map(_cells, sessions))
 
 
 @app.command()
 def revoke(
     ids: Annotated[list[str], typer.Argument(metavar="ID…", help="As the list shows them.")],
     config: ConfigOption = None,
+    json: JsonOption = False,
 ) -> None:
     """End sessions; at once, on a running server too."""
 
@@ -63,8 +61,9 @@ def revoke(
         return found, unknown
 
     ended, unknown = with_accounts(config, job)
-    for session in ended:
-        typer.echo(f"session {session.id} of {session.user.username} ended")
+    sentences = [f"session {one.id} of {one.user.username} ended" for one in ended]
+    shown = [{"id": one.id, "user": one.user.username} for one in ended]
+    tell(sentences, {"ended": shown, "unknown": unknown}, json)
     for id in unknown:
         typer.echo(f"There is no session {id if id.isprintable() else ascii(id)}.", err=True)
     if unknown:
@@ -75,6 +74,7 @@ def revoke(
 def revoke_all(
     name: Annotated[str, typer.Argument(metavar="NAME", help="User name or verified address.")],
     config: ConfigOption = None,
+    json: JsonOption = False,
 ) -> None:
     """End every session of a user."""
 
@@ -83,7 +83,8 @@ def revoke_all(
         return user.username, await accounts.sessions.end_all(user, time.time(), by=BY)
 
     username, ended = with_accounts(config, job)
-    typer.echo(f"{ended} {'session' if ended == 1 else 'sessions'} of {username} ended")
+    sentence = f"{ended} {'session' if ended == 1 else 'sessions'} of {username} ended"
+    tell(sentence, {"user": username, "ended": ended}, json)
 
 
 async def _found(accounts: Accounts, ids: Sequence[str]) -> tuple[list[Session], list[str]]:
@@ -140,26 +141,27 @@ def _state(session: Session) -> str:
     return "remembered" if session.remember else "" if session.level == "full" else session.level
 
 
-def _print_table(sessions: Sequence[Session]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+HEADINGS = ("id", "user", "kind", "device", "address", "begun", "last used", "ends", "state")
 
-    heads = ("id", "user", "kind", "device", "address", "begun", "last used", "ends", "state")
-    table = Table(*heads, box=None)
-    for session in sessions:
-        cells = (
-            session.id,
-            session.user.username,
-            session.kind,
-            _printable(session.description),
-            session.address,
-            _time(session.created_at),
-            _time(session.last_used_at),
-            _time(session.ends_at()),
-            _state(session),
-        )
-        table.add_row(*map(Text, cells))
-    # Into a pipe nothing is cut to the width of a terminal that is not there.
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    Console(width=width).print(table)
+
+def _cells(session: Session) -> tuple[str, ...]:
+    return (
+        session.id,
+        session.user.username,
+        session.kind,
+        _printable(_device(session)),
+        session.address,
+        _time(session.created_at),
+        _time(session.last_used_at),
+        _time(session.ends_at()),
+        _state(session),
+    )
+
+
+def _device(session: Session) -> str:
+    """The client's own words; else what can be told of its User-Agent, or that itself."""
+    seen = session.device
+    if session.information or not seen.name:
+        return session.information or session.user_agent or "-"
+    name = f"{seen.name} {seen.version}".strip()
+    return f"{name} on {seen.os_name}" if seen.os_name else name

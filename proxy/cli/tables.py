@@ -1,9 +1,14 @@
-"""How commands print rows for people. It must not know what is in them."""
+"""How commands print: rows and sentences for people, JSON for programs. It must not know what is
+in them.
+"""
 
 from __future__ import annotations
 
+import json as json_format
 import sys
 from collections.abc import Iterable, Sequence
+
+import typer
 
 # Into a pipe nothing is cut to the width of a terminal that is not there.
 WIDTH_OF_A_PIPE = 10_000
@@ -18,3 +23,16 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for cells in rows:
         table.add_row(*map(Text, cells))  # Text: what looks like markup in a name is not
     Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
+
+
+def print_json(value: object) -> None:
+    typer.echo(json_format.dumps(value, indent=2, ensure_ascii=False))
+
+
+def tell(sentences: str | Iterable[str], value: object, json: bool) -> None:
+    """What was done: in sentences, a line each, or as a value."""
+    if json:
+        print_json(value)
+        return
+    for sentence in [sentences] if isinstance(sentences, str) else sentences:
+        typer.echo(sentence)

@@ -5,26 +5,24 @@ It knows how to ask and to print; what is allowed is the core's business.
 
 from __future__ import annotations
 
-import json as json_format
-import sys
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from proxy.cli.accounts import confirm_or_leave, with_accounts
+from proxy.cli.display import described, described_with_factors, plain, print_users
 from proxy.cli.imports import import_users
 from proxy.cli.options import ConfigOption, JsonOption
 from proxy.cli.passwords import new_password
+from proxy.cli.tables import print_json, tell
 
 if TYPE_CHECKING:
     from proxy.accounts.core import Accounts
     from proxy.accounts.editing import Edit
     from proxy.accounts.user import Email, User
-
-WIDTH_OF_A_PIPE = 10_000
 
 app = typer.Typer(name="user", help="Users: add, list, ban, delete …", no_args_is_help=True)
 
@@ -52,6 +50,7 @@ def add(
     ] = False,
     password_stdin: StdinOption = False,
     generate: GenerateOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Add a user to the database."""
     password = new_password(password_stdin, generate)
@@ -70,8 +69,7 @@ def add(
         )
 
     user = with_accounts(config, job)
-    typer.echo(f"user {user.username} added")
-    _show_generated(password, generate)
+    _tell(f"user {user.username} added", user, json, password if generate else None)
 
 
 @app.command("list")
@@ -79,21 +77,20 @@ def list_users(config: ConfigOption = None, json: JsonOption = False) -> None:
     """List all users."""
     users = with_accounts(config, lambda accounts: accounts.users.list())
     if json:
-        typer.echo(_json([_described(user) for user in users]))
+        print_json([described(user) for user in users])
     else:
-        _print_table(users)
+        print_users(users)
 
 
 @app.command()
 def show(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Show one user."""
-    user = with_accounts(config, lambda accounts: accounts.users.get(name))
-    described = _described(user)
-    if json:
-        typer.echo(_json(described))
-        return
-    for key, value in described.items():
-        typer.echo(f"{key}: {_plain(value)}")
+
+    async def job(accounts: Accounts) -> dict[str, object]:
+        return await described_with_factors(accounts, await accounts.users.get(name))
+
+    shown = with_accounts(config, job)
+    tell([f"{key}: {plain(value)}" for key, value in shown.items()], shown, json)
 
 
 @app.command()
@@ -105,6 +102,7 @@ def passwd(
     must_change: Annotated[
         bool, typer.Option("--must-change", help="Ask for another password at the next login.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Set a password; ends the user's sessions."""
     password = new_password(password_stdin, generate)
@@ -114,9 +112,8 @@ def passwd(
             name, password, now=time.time(), must_change=must_change
         )
 
-    user = with_accounts(config, job)
-    typer.echo(f"password of {user.username} changed")
-    _show_generated(password, generate)
+    user = _changed(config, job)
+    _tell(f"password of {user.username} changed", user, json, password if generate else None)
 
 
 @app.command()
@@ -139,6 +136,7 @@ def edit(
         bool | None,
         typer.Option("--must-change-password/--no-must-change-password", help="At the next login."),
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Change name, addresses, groups and roles; options may be repeated."""
 
@@ -158,42 +156,53 @@ def edit(
         )
 
     user = with_accounts(config, lambda accounts: accounts.users.edit(name, wanted(), time.time()))
-    typer.echo(f"user {user.username} changed")
+    _tell(f"user {user.username} changed", user, json)
 
 
 app.command("import")(import_users)
 
 
 @app.command("reset-totp")
-def reset_totp(name: NameArgument, config: ConfigOption = None, yes: YesOption = False) -> None:
+def reset_totp(
+    name: NameArgument,
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    email: Annotated[
+        bool, typer.Option("--email", help="Ask for no e-mailed codes any more, too.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Take a user's authenticator app and recovery codes away; ends its sessions."""
     confirm_or_leave(f"Take the second factor of user {name} away?", yes)
 
-    async def job(accounts: Accounts) -> User:
-        user = await accounts.users.get(name)
-        await accounts.second_factors.reset_totp(user, time.time())
-        return user
+    async def job(accounts: Accounts) -> tuple[User, bool]:
+        user, factors, now = await accounts.users.get(name), accounts.second_factors, time.time()
+        await factors.reset_totp(user, now)
+        if email:
+            await factors.disable_email(user, now)
+        return user, bool(await factors.enabled(user))
 
-    user = with_accounts(config, job)
-    typer.echo(f"second factor of {user.username} taken away")
+    user, is_asked = with_accounts(config, job)
+    rest = "; codes by e-mail are still asked for (--email)" if is_asked else ""
+    _tell(f"second factor of {user.username} taken away{rest}", user, json)
 
 
 @app.command()
-def ban(name: NameArgument, config: ConfigOption = None) -> None:
+def ban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Ban a user; its sessions are suspended."""
-    user = with_accounts(config, lambda accounts: accounts.users.ban(name, time.time()))
-    typer.echo(f"user {user.username} banned")
+    user = _changed(config, lambda accounts: accounts.users.ban(name, time.time()))
+    _tell(f"user {user.username} banned", user, json)
 
 
 @app.command()
-def unban(name: NameArgument, config: ConfigOption = None) -> None:
+def unban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Lift a ban; sessions that have not expired work again."""
-    user = with_accounts(config, lambda accounts: accounts.users.unban(name, time.time()))
-    typer.echo(f"user {user.username} no longer banned")
+    user = _changed(config, lambda accounts: accounts.users.unban(name, time.time()))
+    _tell(f"user {user.username} no longer banned", user, json)
 
 
 @app.command()
-def unlock(name: NameArgument, config: ConfigOption = None) -> None:
+def unlock(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Let a user try passwords and codes again, from everywhere."""
 
     async def job(accounts: Accounts) -> User:
@@ -202,103 +211,55 @@ def unlock(name: NameArgument, config: ConfigOption = None) -> None:
         await accounts.regulation.unlock(user, time.time())
         return user
 
-    typer.echo(f"user {with_accounts(config, job).username} unlocked")
+    user = with_accounts(config, job)
+    _tell(f"user {user.username} unlocked", user, json)
 
 
 @app.command()
-def enable(name: NameArgument, config: ConfigOption = None) -> None:
+def enable(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Let a disabled user log in again."""
-    user = with_accounts(config, lambda accounts: accounts.users.enable(name, time.time()))
-    typer.echo(f"user {user.username} enabled")
+    user = _changed(config, lambda accounts: accounts.users.enable(name, time.time()))
+    _tell(f"user {user.username} enabled", user, json)
 
 
 @app.command()
-def disable(name: NameArgument, config: ConfigOption = None) -> None:
+def disable(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Refuse a user's logins; ends its sessions."""
-    user = with_accounts(config, lambda accounts: accounts.users.disable(name, time.time()))
-    typer.echo(f"user {user.username} disabled")
+    user = _changed(config, lambda accounts: accounts.users.disable(name, time.time()))
+    _tell(f"user {user.username} disabled", user, json)
 
 
 @app.command()
-def delete(name: NameArgument, config: ConfigOption = None, yes: YesOption = False) -> None:
+def delete(
+    name: NameArgument,
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> None:
     """Delete a user, with all that hangs on it."""
     confirm_or_leave(f"Delete user {name}?", yes)
     user = with_accounts(config, lambda accounts: accounts.users.delete(name, time.time()))
-    typer.echo(f"user {user.username} deleted")
+    _tell(f"user {user.username} deleted", user, json)
+
+
+def _changed(config: Path | None, change: Callable[[Accounts], Awaitable[User]]) -> User:
+    """The user as it is after the change."""
+
+    async def job(accounts: Accounts) -> User:
+        user = await change(accounts)
+        return await accounts.users.get(user.username)
+
+    return with_accounts(config, job)
+
+
+def _tell(sentence: str, user: User, json: bool, password: str | None = None) -> None:
+    """`password` is a generated one, which is never seen again."""
+    secret = {} if password is None else {"password": password}
+    sentences = [sentence, *(f"{key}: {value}" for key, value in secret.items())]
+    tell(sentences, described(user) | secret, json)
 
 
 def _verified(address: str) -> Email:
     from proxy.accounts.user import Email
 
     return Email(address, verified=True)
-
-
-def _show_generated(password: str, generate: bool) -> None:
-    if generate:
-        typer.echo(f"password: {password}")
-
-
-def _described(user: User) -> dict[str, object]:
-    """What is printed of a user; the keys are part of the command's interface."""
-    created = datetime.fromtimestamp(user.created_at, UTC)
-    return {
-        "username": user.username,
-        "id": user.id,
-        "name": user.name,
-        "emails": [{"address": e.address, "verified": e.verified} for e in user.emails],
-        "groups": list(user.groups),
-        "roles": list(user.roles),
-        "super_admin": user.super_admin,
-        "source": user.source,
-        "active": user.active,
-        "banned": user.banned,
-        "must_change_password": user.must_change_password,
-        "created_at": created.isoformat(timespec="seconds").replace("+00:00", "Z"),
-    }
-
-
-def _json(value: object) -> str:
-    return json_format.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _plain(value: object) -> str:
-    """A value as people read it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(_plain(one) for one in value) or "-"
-    if isinstance(value, dict):
-        return f"{value['address']}" + ("" if value["verified"] else " (not verified)")
-    return "-" if value is None else str(value)
-
-
-def _state(user: User) -> str:
-    states = [
-        ("banned", user.banned),
-        ("disabled", not user.active),
-        ("must change password", user.must_change_password),
-    ]
-    return ", ".join(state for state, applies in states if applies) or "active"
-
-
-def _print_table(users: Sequence[User]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("user", "name", "e-mail", "groups", "roles", "source", "state", box=None)
-    for user in users:
-        roles = ["super admin"] * user.super_admin + list(user.roles)
-        cells = (
-            user.username,
-            user.name or "",
-            ", ".join(email.address for email in user.emails),
-            ", ".join(user.groups),
-            ", ".join(roles),
-            user.source,
-            _state(user),
-        )
-        table.add_row(*map(Text, cells))  # Text: what looks like markup in a name is not
-    # Into a pipe nothing is cut to the width of a terminal that is not there.
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    Console(width=width).print(table)

@@ -116,9 +116,29 @@ def test_users_of_tinyauth_keep_their_second_factor(doorward: Command) -> None:
     code = totp.code_at(SECRET, totp.step_at(time.time()))
     assert asyncio.run(login(doorward.config, "alice", "bcrypt password", code=code))
     assert "--yes" in doorward("user", "reset-totp", "alice", status=1)
-    assert "taken away" in doorward("user", "reset-totp", "alice", "--yes")
+    shown = doorward("user", "show", "alice")
+    assert "second_factors: totp\n" in shown and "recovery_codes: 0\n" in shown
+    assert "taken away\n" in doorward("user", "reset-totp", "alice", "--yes")
     assert asyncio.run(login(doorward.config, "alice", "bcrypt password"))
     assert doorward("user", "reset-totp", "alice", "--yes", status=1)
+
+
+def test_codes_by_email_are_taken_away_when_told_so(doorward: Command) -> None:
+    """Who has no mail server any more would never get in again."""
+
+    async def turn_on() -> None:
+        async with build_accounts(load_settings(doorward.config, os.environ)) as accounts:
+            user = await accounts.users.get("alice")
+            await accounts.second_factors.enable_email(user, time.time())
+
+    doorward("user", "add", "alice", "--email", "alice@example.com", "--generate")
+    with doorward.config.open("a") as file:
+        file.write("email: {smtp: 'smtp://127.0.0.1:9', from: doorward@example.com}\n")
+    asyncio.run(turn_on())
+    assert "still asked for (--email)" in doorward("user", "reset-totp", "alice", "--yes")
+    assert "second_factors: email\n" in doorward("user", "show", "alice")
+    assert "taken away\n" in doorward("user", "reset-totp", "alice", "--yes", "--email")
+    assert "second_factors: -\n" in doorward("user", "show", "alice")
 
 
 @pytest.mark.parametrize(

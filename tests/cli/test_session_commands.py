@@ -25,18 +25,22 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:69.0) Gecko/20100101 Firefox/69.0"
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 
 
-def opened(config: Path, name: str, *, count: int = 1, **more: Any) -> list[str]:
+def opened(
+    config: Path, name: str, *, count: int = 1, user_agent: str = FIREFOX, **more: Any
+) -> list[str]:
     """Tokens of new sessions."""
-    return asyncio.run(_opened(config, name, count, more))
+    return asyncio.run(_opened(config, name, count, user_agent, more))
 
 
-async def _opened(config: Path, name: str, count: int, more: dict[str, Any]) -> list[str]:
+async def _opened(
+    config: Path, name: str, count: int, user_agent: str, more: dict[str, Any]
+) -> list[str]:
     async with build_accounts(load_settings(config, os.environ)) as accounts:
         user = await accounts.users.get(name)
         new = [
             await accounts.sessions.open(
                 user,
-                client=ClientInfo("192.0.2.1", FIREFOX),
+                client=ClientInfo("192.0.2.1", user_agent),
                 kind="page",
                 lifetimes=LIFETIMES,
                 remember=False,
@@ -78,7 +82,7 @@ def test_sessions_are_listed_with_their_device(doorward: Command) -> None:
     assert newest["address"] == "192.0.2.1" and newest["ends_at"] > newest["created_at"]
     assert [s["user"] for s in listed(doorward, "--user", "ALICE")] == ["alice"]
     table = doorward("session", "list")
-    assert newest["id"] in table and "Firefox - 69" in table and "\x1b" not in table
+    assert newest["id"] in table and "Firefox 69.0 on Linux" in table and "\x1b" not in table
     doorward("user", "ban", "alice")
     assert [s["suspended"] for s in listed(doorward)] == [False, True]
 
@@ -95,6 +99,32 @@ def test_revoked_sessions_are_over_and_others_are_not(doorward: Command) -> None
     assert ids[2] in done.stdout
     assert alive(doorward.config, tokens) == [False] * 3
     assert listed(doorward) == []
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "device"),
+    [
+        ("curl/8.5.0", "curl 8.5.0"),
+        ("a thing of our own", "a thing of our own"),
+        ("", "-"),
+        ("Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0", " on Android"),
+    ],
+)
+def test_a_device_is_told_as_well_as_it_can_be(
+    doorward: Command, user_agent: str, device: str
+) -> None:
+    opened(doorward.config, "admin", user_agent=user_agent)
+    assert device in doorward("session", "list")
+
+
+def test_what_was_ended_is_told_to_programs_too(doorward: Command) -> None:
+    opened(doorward.config, "admin", count=2)
+    [newest, oldest] = [session["id"] for session in listed(doorward)]
+    told = json.loads(doorward("session", "revoke", newest, "--json"))
+    assert told == {"ended": [{"id": newest, "user": "Admin"}], "unknown": []}
+    told = json.loads(doorward("session", "revoke-all", "admin", "--json"))
+    assert told == {"user": "Admin", "ended": 1}
+    assert oldest not in doorward("session", "list")
 
 
 def test_all_sessions_of_a_user_are_revoked(doorward: Command) -> None:

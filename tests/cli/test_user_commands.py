@@ -87,7 +87,8 @@ def test_a_user_is_added_with_everything(doorward: Command) -> None:
         "created_at": user["created_at"],
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", str(user["created_at"]))
-    assert json.loads(doorward("user", "show", "ALICE@example.com", "--json")) == user
+    shown = json.loads(doorward("user", "show", "ALICE@example.com", "--json"))
+    assert shown == user | {"second_factors": [], "recovery_codes": 0}
     shown = doorward("user", "show", "älice")
     assert "groups: wiki, ops\n" in shown and "emails: alice@example.com\n" in shown
     table = doorward("user", "list")
@@ -124,6 +125,24 @@ def test_states_are_set_and_lifted(doorward: Command) -> None:
     ):
         assert "alice" in doorward("user", command, "ALICE")
         assert doorward.users()["alice"][key] is value
+
+
+def test_what_was_done_is_told_to_programs_too(doorward: Command) -> None:
+    def told(*words: str) -> dict[str, object]:
+        user: dict[str, object] = json.loads(doorward("user", *words, "--json"))
+        assert user["username"] == "alice"
+        return user
+
+    made = told("add", "alice", "--generate")
+    assert fits(doorward, str(made.pop("password"))) and made == doorward.users()["alice"]
+    changed = told("passwd", "alice", "--generate", "--must-change")
+    assert changed["must_change_password"] and fits(doorward, str(changed["password"]))
+    assert told("edit", "alice", "--add-group", "wiki")["groups"] == ["wiki"]
+    assert told("ban", "alice")["banned"] and not told("unban", "alice")["banned"]
+    assert not told("disable", "alice")["active"] and told("enable", "alice")["active"]
+    assert "password" not in told("unlock", "alice")
+    assert told("show", "alice")["second_factors"] == []
+    assert told("delete", "alice", "--yes") and "alice" not in doorward.users()
 
 
 def test_nothing_is_deleted_without_a_terminal_or_yes(doorward: Command) -> None:
