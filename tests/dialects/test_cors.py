@@ -12,6 +12,7 @@ import pytest
 from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
 
 APP = "https://app.example.com"
+OTHER = "https://other.example.com"
 LOGIN = {"username": "alice", "password": PASSWORD}
 
 
@@ -145,3 +146,82 @@ async def test_our_own_pages_keep_their_cookie_under_a_star(tmp_path: Path) -> N
         answer = await client.post("/xhr/login", json=LOGIN, headers=headers)
     assert answer.status_code == 200 and set_cookies(answer)
     assert not cors_lines(answer)
+
+
+# Each dialect has its own list, and answers it at each of its paths.
+
+ENDPOINTS = [
+    ("xhr", "POST", "/xhr/login"),
+    ("xhr", "POST", "/xhr/totp"),
+    ("xhr", "GET", "/xhr/session"),
+    ("xhr", "POST", "/xhr/logout"),
+    ("xhr", "GET", "/xhr/session/totp/generate"),
+    ("xhr", "DELETE", "/xhr/session/totp"),
+    ("alekeagle", "POST", "/api/user/session"),
+    ("alekeagle", "GET", "/api/user/sessions"),
+    ("alekeagle", "DELETE", "/api/user/session/1234567890"),
+    ("datepoll", "POST", "/api/auth/signin"),
+    ("datepoll", "POST", "/api/auth/IamLoggedIn"),
+    ("datepoll", "POST", "/api/auth/changePasswordAfterSignin"),
+    ("datepoll", "GET", "/api/v1/user/myself/session"),
+    ("datepoll", "DELETE", "/api/v1/user/myself/session/153"),
+    ("datepoll", "POST", "/api/v1/user/myself/session/logoutCurrentSession"),
+    ("rocketchat", "POST", "/api/v1/login"),
+    ("rocketchat", "POST", "/api/v1/sessions/logout"),
+    ("rocketchat", "GET", "/api/v1/me"),
+]
+CARRIERS = {"authorization", "content-type", "x-user-id", "x-auth-token"}
+FACTORS = {"x-2fa-code", "x-2fa-method"}
+NAMES = ("xhr", "alekeagle", "datepoll", "rocketchat")
+
+
+@pytest.mark.parametrize(("dialect", "method", "path"), ENDPOINTS)
+async def test_a_preflight_is_answered_at_every_path_of_its_dialect_alone(
+    tmp_path: Path, dialect: str, method: str, path: str
+) -> None:
+    named = {"cors": {"origins": [APP]}}
+    dialects = {name: named if name == dialect else {} for name in NAMES}
+    async with house(tmp_path, dialects=dialects) as built, built.program() as client:
+        built.break_storage()  # nobody is asked for
+        answer = await client.options(path, headers=preflight(APP, method))
+        assert answer.status_code == 204 and answer.content == b""
+        lines = cors_lines(answer)
+        assert lines["allow-origin"] == APP and lines["allow-credentials"] == "true"
+        assert method in lines["allow-methods"].split(", ")
+        assert CARRIERS | FACTORS <= set(lines["allow-headers"].lower().split(", "))
+        assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
+        assert not cors_lines(await client.options(path, headers=preflight(OTHER, method)))
+        for _, others, elsewhere in (row for row in ENDPOINTS if row[0] != dialect):
+            refused = await client.options(elsewhere, headers=preflight(APP, others))
+            assert refused.status_code == 204 and not cors_lines(refused)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "method", "path"),
+    [(dialect, method, path) for dialect, method, path in ENDPOINTS if method == "GET"],
+)
+async def test_a_named_origin_reads_refusals_too(
+    tmp_path: Path, dialect: str, method: str, path: str
+) -> None:
+    """Of a 401 without these lines a script learns no more than that something failed."""
+    async with house(tmp_path, dialects={dialect: {"cors": {"origins": [APP]}}}) as built:
+        async with built.program(origin=APP, sec_fetch_site="cross-site") as client:
+            for verb in (method, "PATCH"):
+                answer = await client.request(verb, path)
+                assert answer.status_code >= 400
+                assert cors_lines(answer)["allow-origin"] == APP
+                assert "retry-after" in cors_lines(answer)["expose-headers"].lower()
+
+
+@pytest.mark.parametrize("dialect", NAMES)
+async def test_a_limit_is_told_to_scripts_that_may_know(tmp_path: Path, dialect: str) -> None:
+    limit = {"rate_limit": {"requests": 1, "per": "60s"}}
+    values = {"cors": {"origins": [APP]}} | (
+        limit if dialect in ("alekeagle", "rocketchat") else {}
+    )
+    path = next(row[2] for row in ENDPOINTS if row[:2] == (dialect, "GET"))
+    async with house(tmp_path, dialects={dialect: values}) as built:
+        async with built.program(origin=APP, sec_fetch_site="cross-site") as client:
+            for _ in range(3):
+                answer = await client.get(path)
+                assert cors_lines(answer)["allow-origin"] == APP
