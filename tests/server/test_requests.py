@@ -156,18 +156,6 @@ def test_a_client_that_wants_to_close_is_obeyed(stage: Stage) -> None:
         assert values_of(act.origin.heads[0], b"connection") == []
 
 
-def test_an_upgrade_that_is_not_built_is_a_plain_request(stage: Stage) -> None:
-    """CVE-2024-28179: the upgrade path had no check; and nothing after it is a tunnel."""
-    upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: {}", "HTTP2-Settings: AAMAAABk")
-    for protocol in ("websocket", "h2c", "x"):
-        lines = [line.format(protocol) for line in upgrade]
-        with stage.playing(answering(OK)) as act, act.client() as client:
-            client.send(act.request(*lines) + act.request(path="/2"))
-            assert [client.answer().body, client.answer().body] == [b"ok", b"ok"]
-            for head in act.origin.heads:
-                assert values_of(head, b"upgrade") == values_of(head, b"http2-settings") == []
-
-
 def test_who_asks_whether_to_continue_is_told(stage: Stage) -> None:
     """By us, where the upstream says nothing of it."""
 

@@ -60,6 +60,9 @@ class Reader:
         self.writable = True
         self._news.set()
 
+    def on_sweep(self, now: float) -> None:
+        pass
+
     @property
     def over(self) -> bool:
         return self.ended or self.failure is not None
