@@ -12,7 +12,7 @@ from typing import Literal
 
 from proxy.accounts.chance import request_id
 from proxy.gate.forwarded import BadForwarded, by_trusted, first_told, read_forwarded
-from proxy.gate.headers import Header, Scan, scan
+from proxy.gate.headers import Block, Header, Scan, scan, scan_block
 from proxy.gate.paths import BadPath, check_target, readings
 
 Address = IPv4Address | IPv6Address
@@ -49,6 +49,7 @@ class Arrival:
     peer: str
     scheme: str
     upgrade: bytes = b""  # the protocols asked for, where our server can make a tunnel
+    block: Block | None = None  # the headers, where they may come again
 
 
 @dataclass(slots=True)
@@ -137,7 +138,7 @@ class Accept:
         self._read = lru_cache(maxsize=4096)(_read_target)
 
     def __call__(self, arrival: Arrival) -> Accepted:
-        headers = scan(arrival.headers)
+        headers = scan(arrival.headers) if arrival.block is None else scan_block(arrival.block)
         if len(headers.hosts) != 1:
             raise Unfit(400, "a request has exactly one Host header")
         address, text, trusted = self._hop(arrival.peer)

@@ -4,8 +4,14 @@ Must not know what a token means or whether it is valid.
 """
 
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+
+import structlog
+
+_log = structlog.get_logger("doorward.gate")
 
 COOKIE_NAMES = (b"__Host-doorward", b"doorward")
 
@@ -115,6 +121,26 @@ class Cookies:
         """
         pair = line.partition(b";")[0].lstrip(b" \t=")
         return pair.partition(b"=")[0].rstrip(b" \t") == self.name
+
+
+# Whoever overwrites our cookie does so with every answer; one line a minute says it.
+_SAY_AGAIN_S = 60.0
+
+
+def logged(sets_ours: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+    """The same, telling the log of what is dropped: the name alone, a value could be a secret."""
+    told_at = -_SAY_AGAIN_S
+
+    def ask(line: bytes) -> bool:
+        nonlocal told_at
+        if not sets_ours(line):
+            return False
+        if (now := time.monotonic()) - told_at >= _SAY_AGAIN_S:
+            told_at = now
+            _log.warning("upstream_cookie_dropped", reason="it has the name of Doorward's own")
+        return True
+
+    return ask
 
 
 def _domains(host: str) -> list[str]:

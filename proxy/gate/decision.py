@@ -17,12 +17,14 @@ SECOND_FACTOR_PATH = "/.doorward/second-factor"
 class Forward:
     """Send `head` to the upstream of route number `route`; the request's body follows it.
 
-    `session` is the one that it was decided with, None for nobody.
+    `session` is the one that it was decided with, None for nobody. `private`: its answer is for
+    that session alone.
     """
 
     route: int
     head: bytes
     session: Session | None
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

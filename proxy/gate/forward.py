@@ -13,10 +13,12 @@ from functools import lru_cache
 from typing import Any
 
 from proxy.gate.accept import Accepted
-from proxy.gate.cookies import Cookies
+from proxy.gate.answer_headers import answer_headers
+from proxy.gate.cookies import Cookies, logged
 from proxy.gate.decision import Forward, too_large
-from proxy.gate.headers import Header, answer_headers, trailer_lines
+from proxy.gate.headers import Header, trailer_lines
 from proxy.gate.incoming import Answer, ClientGone, Refused
+from proxy.gate.relocation import Relocate
 from proxy.gate.upgrade import SWITCHING, Upgrades
 from proxy.gate.watch import Watch
 from proxy.upstream.connection import Connection, Sink
@@ -47,15 +49,17 @@ class Forwarder:
         upgrades: Upgrades,
         body_bytes: int | None = None,
         maintenance: Page | None = None,
+        relocate: Relocate | None = None,
     ) -> None:
         """`body_bytes`: the most of a request's body; `maintenance`: what is served when nobody
-        can be reached."""
+        can be reached; `relocate`: what the route changes of its answers' headers."""
+        self._relocate = relocate
         self._upstreams = upstreams
         self._body_bytes = body_bytes
         self._maintenance = maintenance
         self._response_timeout_s = response_timeout_s
         self._idle_timeout_s = idle_timeout_s
-        self.sets_ours = cookies.sets_ours
+        self._sets_ours = logged(cookies.sets_ours)
         self.watch = watch
         self._upgrades = upgrades
 
@@ -95,7 +99,7 @@ class Forwarder:
                 exchange.when_gone(answer.on_client_gone)
             try:
                 await answer.head()
-                headers = answer_headers(answer.headers, self.sets_ours, now_header)
+                headers = self.answer_headers(answer.headers, request, decision)
                 if answer.status == SWITCHING:
                     await self._upgrades.carry(answer, headers)
                 else:
@@ -140,6 +144,13 @@ class Forwarder:
             if exchange is None or not exchange.disconnected:
                 raise
             raise ClientGone from None
+
+    def answer_headers(
+        self, headers: list[Header], request: Accepted, decision: Forward
+    ) -> list[Header]:
+        """An answer's headers as the client gets them."""
+        kept = answer_headers(headers, self._sets_ours, now_header, decision.private)
+        return kept if self._relocate is None else self._relocate(kept, request)
 
     def take(self) -> Connection | None:
         """A connection that is kept, if one is free."""

@@ -14,6 +14,7 @@ from proxy.accounts.sessions import Session
 from proxy.accounts.user import User
 from proxy.gate.accept import Accepted
 from proxy.gate.authorize import Authorize, Target, Verdict
+from proxy.gate.comforts import comforts_of
 from proxy.gate.cookies import Cookies, Header
 from proxy.gate.decision import (
     Decision,
@@ -54,7 +55,10 @@ class Gate:
         cookies: Cookies,
         is_ours: Callable[[bytes], bool],
         can_be_asked: Callable[[User], Awaitable[bool]],
+        public_origin: str = "",
     ) -> None:
+        self._comforts = tuple(comforts_of(route, public_origin) for route in authorize.routes)
+        self._keeps_private = tuple(route.cache_control == "private" for route in authorize.routes)
         self._can_be_asked = can_be_asked
         self._authorize = authorize
         self._identify = identify
@@ -117,6 +121,9 @@ class Gate:
             session = None
         match self._authorize.judge(target, session):
             case Verdict.ALLOWED:
+                comforts = self._comforts[target.route]
+                if comforts is not None and (refusal := comforts.refusal(request)):
+                    return refusal
                 presets = self._authorize.routes[target.route].identity
                 identity = b"" if session is None else identity_lines(session, presets)
                 head = upstream_head(
@@ -127,7 +134,9 @@ class Gate:
                     keep_bearer=person.foreign_bearer,
                     keep_pair=person.foreign_pair,
                 )
-                return Forward(target.route, head, session)
+                if comforts is not None:
+                    head = comforts.head(head, request)
+                return Forward(target.route, head, session, self._is_private(target, session))
             case Verdict.UNAUTHENTICATED:
                 way_back = carried.target or request.target
                 return unauthenticated(way_back, self._cleaning(request, carried))
@@ -136,6 +145,14 @@ class Gate:
                 return NeedsFactor(session)
             case _:
                 return forbidden()
+
+    def _is_private(self, target: Target, session: Session | None) -> bool:
+        """Whether what comes back is for this session, and for nobody in between to keep."""
+        return (
+            session is not None
+            and self._keeps_private[target.route]
+            and self._authorize.rule(target).require != "public"
+        )
 
     def _cleaning(self, request: Accepted, carried: Carried) -> tuple[Header, ...]:
         """Two cookies of our name: end every variant, so that the next login works."""

@@ -5,9 +5,10 @@ them into what the gate asks about and what passes, so nothing is looked at in t
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Any
 
 Header = tuple[bytes, bytes]
 
@@ -166,10 +167,34 @@ class Scan:
     expects: bool = False  # to be told whether to go on with the body
     trailers: bool = False  # in the answer will be read (TE)
     max_forwards: bytes | None = None
+    # What follows from these headers alone, kept where they may come again: see `Block`.
+    may_come_again: bool = False
+    carried: Any = None
+    lines: bytes | None = None
 
     @property
     def has_body(self) -> bool:
         return self.chunked or self.content_length not in (None, b"0")
+
+
+@dataclass(slots=True)
+class Block:
+    """The header lines of a request without a body, which clients repeat byte for byte: what was
+    read out of them is kept, while everything that depends on the moment is decided anew."""
+
+    headers: list[Header]
+    scan: Scan | None = None
+
+
+def scan_block(block: Block) -> Scan:
+    """As `scan`, once for a block."""
+    if block.scan is not None:
+        return block.scan
+    found = scan(block.headers)
+    if found.max_forwards is None and not found.forwarded:  # these are written into
+        found.may_come_again = True
+        block.scan = found
+    return found
 
 
 def scan(headers: Iterable[Header]) -> Scan:
@@ -243,14 +268,14 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
             raise AssertionError(fate)
 
 
-# What Connection says on nearly every request; none of it names a header that passes.
-_USUAL_OPTIONS = frozenset((b"keep-alive", b"close", b"upgrade", b"te", b""))
+# What Connection says on nearly every message; none of it names a header that passes.
+USUAL_OPTIONS = frozenset((b"keep-alive", b"close", b"upgrade", b"te", b""))
 
 
 def _drop_named(found: Scan, named: list[bytes]) -> None:
     """Take out what Connection names. Ours are set after this, so none of them can be named away
     (CVE-2022-31813, CVE-2024-45410)."""
-    unusual = set(named) - _USUAL_OPTIONS
+    unusual = set(named) - USUAL_OPTIONS
     if unusual:
         found.passing[:] = [line for line in found.passing if line[0] not in unusual]
         if b"authorization" in unusual:
@@ -277,68 +302,3 @@ def trailers_of(headers: Iterable[Header]) -> list[Header]:
 
 def trailer_lines(headers: Iterable[Header]) -> bytes:
     return b"".join(b"%b: %b\r\n" % line for line in trailers_of(headers))
-
-
-class AnswerFate(Enum):
-    """What becomes of an answer header of some name."""
-
-    PASS = auto()
-    DROP = auto()
-    CONNECTION = auto()
-    DATE = auto()
-    SET_COOKIE = auto()
-
-
-_ANSWER_READ = {
-    b"connection": AnswerFate.CONNECTION,
-    b"date": AnswerFate.DATE,
-    b"set-cookie": AnswerFate.SET_COOKIE,
-}
-_ANSWER_FATES: dict[bytes, AnswerFate] = {}
-
-
-def _remember_answer_fate(name: bytes) -> AnswerFate:
-    lowered = name.lower()
-    fate = _ANSWER_READ.get(lowered, AnswerFate.PASS)
-    if fate is AnswerFate.PASS and lowered in HOP_BY_HOP and lowered != b"trailer":
-        fate = AnswerFate.DROP
-    if len(_ANSWER_FATES) >= _FATES_LIMIT:
-        _ANSWER_FATES.clear()
-    _ANSWER_FATES[name] = fate
-    return fate
-
-
-def interim_headers(headers: list[Header]) -> list[Header]:
-    """What of a 1xx answer's headers a client gets, such as the Link of early hints."""
-    return answer_headers(headers, lambda cookie: True, None)
-
-
-def answer_headers(
-    headers: list[Header],
-    sets_ours: Callable[[bytes], bool],
-    date: Callable[[], bytes] | None,
-) -> list[Header]:
-    """An upstream's answer headers as a client gets them, lines and order kept.
-
-    Hop-by-hop ones end here, as does a Set-Cookie that would replace ours; a Date is added where
-    there is none (RFC 9110 6.6.1).
-    """
-    kept: list[Header] = []
-    named: list[bytes] = []
-    dated = False
-    for line in headers:
-        fate = _ANSWER_FATES.get(line[0]) or _remember_answer_fate(line[0])
-        if fate is AnswerFate.PASS:
-            kept.append(line)
-        elif fate is AnswerFate.DATE:
-            dated = True
-            kept.append(line)
-        elif fate is AnswerFate.SET_COOKIE:
-            if not sets_ours(line[1]):
-                kept.append(line)
-        elif fate is AnswerFate.CONNECTION:
-            named += [token.strip().lower() for token in line[1].split(b",")]
-    if not dated and date is not None:
-        kept.append((b"date", date()))
-    unusual = set(named) - _USUAL_OPTIONS if named else None
-    return [line for line in kept if line[0].lower() not in unusual] if unusual else kept

@@ -8,8 +8,9 @@ from typing import Any
 
 from proxy.accounts.sessions import Session
 from proxy.gate.accept import Accepted
+from proxy.gate.answer_headers import interim_headers
 from proxy.gate.decision import Refuse
-from proxy.gate.headers import Header, interim_headers
+from proxy.gate.headers import Header
 from proxy.gate.watch import Watch
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import UpstreamFailure

@@ -10,13 +10,13 @@ from typing import Any
 import structlog
 from starlette.responses import Response
 
-from proxy.accounts.sessions import Session
 from proxy.gate.accept import Accept, Accepted, Arrival, LastHop, Unfit
+from proxy.gate.answer_headers import interim_headers
 from proxy.gate.answers import Answers
 from proxy.gate.decision import Forward, Refuse, broken
-from proxy.gate.forward import IDEMPOTENT, Forwarder, now_header
+from proxy.gate.forward import IDEMPOTENT, Forwarder
 from proxy.gate.gate import Gate
-from proxy.gate.headers import BadHeaders, Header, answer_headers, interim_headers, trailer_lines
+from proxy.gate.headers import BadHeaders, Header, trailer_lines
 from proxy.gate.incoming import CONTINUE
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import ConnectionLost, UpstreamFailure
@@ -73,7 +73,7 @@ class Lane:
         connection = forwarder.take()
         if connection is None:
             return False
-        relay = Relay(self, exchange, arrival, request, decision.session, forwarder, connection)
+        relay = Relay(self, exchange, arrival, request, decision, forwarder, connection)
         exchange.when_gone(connection.abandon)
         forwarder.begin(connection, relay, request, decision.head)
         return True
@@ -100,6 +100,7 @@ class Relay:
     __slots__ = (
         "_arrival",
         "_connection",
+        "_decision",
         "_exchange",
         "_forwarder",
         "_lane",
@@ -113,7 +114,7 @@ class Relay:
         exchange: Any,
         arrival: Arrival,
         request: Accepted,
-        session: Session | None,
+        decision: Forward,
         forwarder: Forwarder,
         connection: Connection,
     ) -> None:
@@ -123,14 +124,15 @@ class Relay:
         self._forwarder = forwarder
         self._connection = connection
         self.request = request
-        self.session = session
+        self._decision = decision
+        self.session = decision.session
 
     def on_interim(self, status: int, headers: list[Header]) -> None:
         if status != CONTINUE:
             self._exchange.interim(status, interim_headers(headers))
 
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
-        kept = answer_headers(headers, self._forwarder.sets_ours, now_header)
+        kept = self._forwarder.answer_headers(headers, self.request, self._decision)
         self._exchange.start(status, kept)
 
     def on_body(self, data: bytes) -> None:

@@ -24,7 +24,28 @@ def upstream_head(
     `identity` comes last and is complete; no client header of those names is among the rest.
     """
     headers = request.scan
-    lines = [b"%b: %b\r\n" % line for line in headers.passing]
+    lines = headers.lines
+    if lines is None:
+        lines = _lines(request, carried, keep_overrides, keep_bearer, keep_pair)
+        if headers.may_come_again and not (keep_bearer or keep_pair or request.upgrade):
+            headers.lines = lines
+    return b"%b %b HTTP/1.1\r\n%b%bx-request-id: %b\r\n%b\r\n" % (
+        request.method,
+        carried.target or request.target,
+        lines,
+        _forwarding(request),
+        request.request_id.encode(),
+        identity,
+    )
+
+
+def _lines(
+    request: Accepted, carried: Carried, keep_overrides: bool, keep_bearer: bool, keep_pair: bool
+) -> bytes:
+    """What goes on of the client's own headers, Host first."""
+    headers = request.scan
+    lines = [b"host: %b\r\n" % headers.hosts[0]]
+    lines += [b"%b: %b\r\n" % line for line in headers.passing]
     if keep_overrides:
         lines += [b"%b: %b\r\n" % line for line in headers.overrides]
     lines += [b"cookie: %b\r\n" % line for line in carried.cookies]
@@ -43,15 +64,7 @@ def upstream_head(
         lines.append(b"connection: Upgrade\r\nupgrade: %b\r\n" % request.upgrade)
     if headers.trailers:
         lines.append(b"te: trailers\r\n")
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%bx-request-id: %b\r\n%b\r\n" % (
-        request.method,
-        carried.target or request.target,
-        headers.hosts[0],
-        b"".join(lines),
-        _forwarding(request),
-        request.request_id.encode(),
-        identity,
-    )
+    return b"".join(lines)
 
 
 def _forwarding(request: Accepted) -> bytes:

@@ -3,19 +3,15 @@
 Knows origins and limits; must not know what is said through a tunnel.
 """
 
-import re
-
 from proxy.gate.accept import Accepted
 from proxy.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
 from proxy.gate.headers import Header
 from proxy.gate.incoming import Answer, Refused
+from proxy.gate.origins import normal, own_origins
 from proxy.settings import Route
 from proxy.upstream.failures import InvalidAnswer
 
 SWITCHING = 101
-
-_ORIGIN = re.compile(r"(https?)://([^/?#@\s]+)")
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Upgrades:
@@ -38,22 +34,10 @@ class Upgrades:
         """
         said = [value for name, value in request.scan.passing if name == b"origin"]
         if said:
-            own = self._own_origins(request, self._hosts[decision.route])
-            if any(_normal(value.decode("latin-1")) not in own for value in said):
+            own = own_origins(request, self._public_origin, self._hosts[decision.route])
+            if any(normal(value.decode("latin-1")) not in own for value in said):
                 return cross_origin()
         return decision if self.open < self._limit else too_many_tunnels()
-
-    def _own_origins(self, request: Accepted, host: str | None) -> set[str]:
-        """Of public_url, of the host that is asked and of the route's, if it names one.
-
-        Where a proxy before us speaks https and does not say so, the page is an https one.
-        """
-        hosts = [request.authority]
-        if host is not None and not host.startswith("*."):
-            hosts.append(host.lower())
-        schemes = {request.scheme, "https"}
-        named = {_bare(scheme, host) for scheme in schemes for host in hosts}
-        return named | {self._public_origin}
 
     async def carry(self, answer: Answer, headers: list[Header]) -> None:
         """Join client and upstream, which has switched, until both are gone.
@@ -81,13 +65,3 @@ class Upgrades:
 
 def _protocols(lines: list[bytes]) -> set[bytes]:
     return {one.strip().lower() for line in lines for one in line.split(b",")}
-
-
-def _normal(origin: str) -> str | None:
-    """An Origin as they are compared; None for `null` and what is none (RFC 6454 7)."""
-    match = _ORIGIN.fullmatch(origin.lower())
-    return None if match is None else _bare(match[1], match[2])
-
-
-def _bare(scheme: str, authority: str) -> str:
-    return f"{scheme}://{authority.removesuffix(_DEFAULT_PORTS[scheme])}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from proxy.gate.headers import Block
 from proxy.server.tunnel import Lost, Tunnel, Waiting
 
 Header = tuple[bytes, bytes]
@@ -66,6 +67,16 @@ class Flag:
             await self._waiter
 
 
+class _NoFlag:
+    """For a request that no coroutine answers."""
+
+    def set(self) -> None:
+        pass
+
+
+_NOBODY_WAITS = _NoFlag()
+
+
 class Exchange(RequestResponseCycle):
     """One request and its answer.
 
@@ -73,50 +84,48 @@ class Exchange(RequestResponseCycle):
     `upgrade` are the protocols that a tunnel is asked for, and `switch` makes it.
     """
 
+    # What holds for most requests costs them nothing.
+    access_log = False
+    default_headers = ()  # type: ignore[assignment]
+    http_1_0 = waiting_for_100_continue = False
+    keep_alive = more_body = True
+    disconnected = response_started = response_complete = chunked_encoding = False
+    block: Block | None = None
     upgrade = b""
     waiting: Waiting | None = None
     tunnel: Tunnel | None = None
+    trailers: tuple[Header, ...] = ()  # of the request, once its body is whole
+    body: Any = b""
+    on_response: Any = None  # whom to tell, where that is not the protocol
+    message_event: Any = _NOBODY_WAITS
+    _gone: Callable[[], None] | None = None
+    _drained: Callable[[], None] | None = None
+    _head = b""  # made, and waiting for the first piece of the body
+    _left = -1  # of a body of known length
+    _trailer_lines = b""
 
     def __init__(
-        self,
-        protocol: Any,
-        method: bytes,
-        target: bytes,
-        headers: list[Header],
-        *,
-        http_1_0: bool,
-        keep_alive: bool,
-        expects: bool,
-        plain: bool,
-        message_event: Any,
+        self, protocol: Any, method: bytes, target: bytes, headers: list[Header], plain: bool
     ) -> None:
         """`plain`: no body follows, and nothing else that only the ASGI way knows."""
         self.protocol = protocol
         self.method = method
+        self.target = target
         self.headers = headers
         self.plain = plain
         self.transport = protocol.transport
         self.flow = protocol.flow
-        self.logger = protocol.logger
-        self.access_log = False
-        self.default_headers = ()  # type: ignore[assignment]
-        self.on_response = protocol.on_response_complete
-        self.message_event = message_event
-        self.target = target
-        self.keep_alive = keep_alive
-        self.waiting_for_100_continue = expects
-        self.trailers: list[Header] = []  # of the request, once its body is whole
-        self.body = bytearray()
-        self.more_body = True
-        self.disconnected = self.response_started = self.response_complete = False
-        self.chunked_encoding = False
-        self.http_1_0 = http_1_0
         self._bodiless = method == b"HEAD"
-        self._gone: Callable[[], None] | None = None
-        self._drained: Callable[[], None] | None = None
-        self._head = b""  # made, and waiting for the first piece of the body
-        self._left = -1  # of a body of known length
-        self._trailer_lines = b""
+        if not plain:
+            self.body = bytearray()
+
+    def prepare_for_app(self, scope: Any) -> None:
+        """What uvicorn's cycle needs beside."""
+        self.scope = scope
+        self.logger = self.protocol.logger
+        self.message_event = Flag()
+        if self.body or not self.more_body:  # it came before anybody waited
+            self.message_event.set()
 
     # The connection's news
 
@@ -186,7 +195,7 @@ class Exchange(RequestResponseCycle):
         self._put(head + self._framed(data) + self._closing(trailers))
         self.response_complete = True
         self.message_event.set()
-        self.on_response()
+        (self.on_response or self.protocol.on_response_complete)()
 
     def switch(
         self,

@@ -16,7 +16,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.gate.accept import Arrival
-from proxy.server.exchange import EXTENSION, Exchange, Flag
+from proxy.gate.headers import Block
+from proxy.server.exchange import EXTENSION, Exchange
 from proxy.server.tunnel import Waiting, asked_protocols
 from proxy.settings import Limits
 
@@ -34,6 +35,12 @@ NEVER = frozenset((b"PRI", b"CONNECT"))
 FRAMING = (b"content-length", b"transfer-encoding")
 SPECIAL = frozenset((*FRAMING, b"expect", b"upgrade"))
 METHOD_BYTES = 32
+# A request line that means one thing, before headers that are known.
+_REQUEST_LINE = re.compile(rb"(GET|HEAD|OPTIONS|DELETE) (/[!-~]*) HTTP/1\.1")
+# Two MiB at most, with what was made of them; browsers send up to a KiB, programs less.
+BLOCKS = 512
+BLOCK_BYTES = 2048
+LINGER_BYTES = 1024 * 1024
 LINGER_S = 1.0  # nginx's lingering_timeout is 5 s
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]{1,32}")
 
@@ -47,11 +54,13 @@ class Protocol(HttpToolsProtocol):
 
     limits: Limits
     lane: Lane | None = None
+    blocks: dict[bytes, Block]  # by their bytes; of all connections
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.access_log = False
         self._head_bytes = 0  # of the head that is being read
+        self._begun = 0  # messages, in what came last
         self._in_head = self._in_message = self._expects = self._has_body = self._plain = False
         self._lingering = False
         self._rereading = False
@@ -84,8 +93,14 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._lingering:
+            self._unread += len(data)
+            if self._unread > LINGER_BYTES:
+                self.transport.abort()
+            return
+        if not self._in_message and self._is_repeated(data):
             return
         self._unread += len(data)
+        begins, self._begun = not (self._in_message or self._held), 0
         rest = data if self._in_message else self._take_method(data)
         while rest and not self.transport.is_closing():
             rest = self._parse(rest)
@@ -95,6 +110,39 @@ class Protocol(HttpToolsProtocol):
             # llhttp's binding keeps a line of a head or a trailer until its end has come, and
             # copies it with every piece; what is not body must not go on and on (CVE-2024-22019).
             self._refuse(431, "the request head is too large")
+        elif begins and self._begun == 1 and not self._in_message:
+            self._remember(data)
+
+    def _is_repeated(self, data: bytes) -> bool:
+        """True when this was a request whose headers came before, byte for byte, and was taken for
+        it: what llhttp and the gate made of them then holds still."""
+        line, _, lines = data.partition(b"\r\n")
+        block = self.blocks.get(lines)
+        if block is None or self._held or self._lingering or not self._is_idle():
+            return False
+        request = _REQUEST_LINE.fullmatch(line)
+        if request is None or len(data) > self.limits.header_bytes:
+            return False
+        self._head_done()
+        self.cycle = exchange = Exchange(self, request[1], request[2], block.headers, plain=True)
+        exchange.more_body = False
+        exchange.block = block
+        self._run(exchange)
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the headers of a request that was all there was in `data`."""
+        exchange = cast(Exchange, self.cycle)
+        lines = data.partition(b"\r\n")[2]
+        if (
+            exchange.plain
+            and exchange.keep_alive
+            and len(lines) <= BLOCK_BYTES
+            and lines.endswith(b"\r\n\r\n")
+        ):
+            while len(self.blocks) >= BLOCKS:
+                del self.blocks[next(iter(self.blocks))]
+            self.blocks[lines] = Block(exchange.headers)
 
     def _take_method(self, data: bytes) -> bytes:
         """The start of a request; a method that llhttp does not know is told it as PUT."""
@@ -197,9 +245,12 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, status: int, reason: str) -> None:
         """Answer bytes that are no request and close; an answer under way is only cut."""
         self._head_done()
-        if not self._is_idle() or self.transport.is_closing():
+        running = self._running
+        if running is not None and running is self.cycle and not running.response_started:
+            running.client_gone()  # its message turned out not to be one
+        elif not self._is_idle():
             self.transport.close()
-        elif not self._lingering:
+        if not (self._lingering or self.transport.is_closing()):
             self.transport.write(plain_answer(status, reason))
             self.linger()
 
@@ -210,6 +261,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
             return
         self._lingering = True
+        self._unread = 0
         self.flow.resume_reading()
         self.transport.write_eof()
         self.loop.call_later(LINGER_S, self.transport.close)
@@ -233,6 +285,7 @@ class Protocol(HttpToolsProtocol):
     # llhttp's callbacks
 
     def on_message_begin(self) -> None:
+        self._begun += 1
         self.url = b""
         self.headers = []
         self._expects = self._has_body = False
@@ -247,7 +300,7 @@ class Protocol(HttpToolsProtocol):
         self._count(len(name) + len(value) + 4)
         name = name.lower()
         if not self._in_head:  # a trailer, never a header of the request (RFC 9110 6.5.1)
-            cast(Exchange, self.cycle).trailers.append((name, value))
+            cast(Exchange, self.cycle).trailers += ((name, value),)
             return
         if name in SPECIAL:
             self._note(name, value)
@@ -297,17 +350,10 @@ class Protocol(HttpToolsProtocol):
             self._expects = False
             self.headers = [line for line in self.headers if line[0] != b"expect"]
         previous = cast(Exchange | None, self.cycle)
-        self.cycle = exchange = Exchange(
-            self,
-            method,
-            self.url,
-            self.headers,
-            http_1_0=version == "1.0",
-            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
-            expects=self._expects,
-            plain=self._plain,
-            message_event=Flag(),
-        )
+        self.cycle = exchange = Exchange(self, method, self.url, self.headers, self._plain)
+        exchange.http_1_0 = version == "1.0"
+        exchange.keep_alive = version == "1.1" and self.parser.should_keep_alive()
+        exchange.waiting_for_100_continue = self._expects
         if previous is not None and not previous.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
@@ -324,11 +370,13 @@ class Protocol(HttpToolsProtocol):
     def _arrival(self, exchange: Exchange) -> Arrival:
         peer = self.client[0] if self.client else ""
         scheme = cast(str, self.scheme)
-        return Arrival(exchange.method, exchange.target, exchange.headers, peer, scheme)
+        return Arrival(
+            exchange.method, exchange.target, exchange.headers, peer, scheme, b"", exchange.block
+        )
 
     def start_app(self, exchange: Exchange) -> None:
         """Have the application answer, as any ASGI server would."""
-        exchange.scope = self._scope(exchange)
+        exchange.prepare_for_app(self._scope(exchange))
         self._start_asgi_task(exchange, self.app)
 
     def _scope(self, exchange: Exchange) -> Any:
@@ -371,4 +419,4 @@ def plain_answer(status: int, reason: str) -> bytes:
 
 def protocol_with(limits: Limits, lane: Lane | None = None) -> type[Protocol]:
     """The protocol class for a server with these limits; `lane` is asked before the application."""
-    return type("LimitedProtocol", (Protocol,), {"limits": limits, "lane": lane})
+    return type("LimitedProtocol", (Protocol,), {"limits": limits, "lane": lane, "blocks": {}})
