@@ -1,7 +1,8 @@
 """The curl session in each dialect's chapter of the handbook, run as written.
 
-A `console` block holds commands after `$ ` and what they print; `…` stands for anything. The blocks
-of a chapter are one shell; its first `yaml` block is the configuration.
+A `console` block holds commands after `$ ` and what they print; all such blocks of a chapter are
+one shell; a `sh` block is a script, and the `text` block after it what that prints. `…` stands for
+anything. A chapter's first `yaml` block is the configuration.
 """
 
 from __future__ import annotations
@@ -50,15 +51,28 @@ def run(commands: list[str], folder: Path, **environment: str) -> list[str]:
     return [printed.strip() for printed in done.stdout.split(END)[:-1]]
 
 
+def scripts(chapter: Path) -> list[tuple[str, str]]:
+    """Each script with what it ought to print."""
+    form = r"^```sh\n(.*?)^```\n.*?^```text\n(.*?)^```"
+    return re.findall(form, chapter.read_text(), re.M | re.S)
+
+
+def is_as_written(command: str, found: str, expected: str) -> bool:
+    form = ".*".join(re.escape(part) for part in expected.strip().split("…"))
+    assert re.fullmatch(form, found, re.S), f"{command}\nprinted\n{found}\nand not\n{expected}"
+    return True
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
 def test_its_session_goes_as_written(chapter: Path, deploy: Start, tmp_path: Path) -> None:
     live = deploy("http://127.0.0.1:9", **yaml.safe_load(blocks(chapter, "yaml")[0]))
     live.add_user("alice", "--role", "admin")
     live.add_user("bob")
-    told = steps(chapter)
-    commands = [command for command, _ in told]
-    assert any("curl" in command for command in commands)
-    printed = run(commands, tmp_path, ADDRESS=f"http://{live.host}", PASSWORD=PASSWORD)
+    at = {"ADDRESS": f"http://{live.host}", "PASSWORD": PASSWORD}
+    told, whole = steps(chapter), scripts(chapter)
+    assert any("curl" in command for command, _ in told + whole)
+    printed = run([command for command, _ in told], tmp_path, **at)
     for (command, expected), found in zip(told, printed, strict=True):
-        form = ".*".join(re.escape(part) for part in expected.split("…"))
-        assert re.fullmatch(form, found, re.S), f"{command}\nprinted\n{found}\nand not\n{expected}"
+        assert is_as_written(command, found, expected)
+    for script, expected in whole:
+        assert is_as_written(script, run([script], tmp_path, **at)[0], expected)
