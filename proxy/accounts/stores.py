@@ -60,10 +60,11 @@ class UserStore(Protocol):
         gone: Collection[str],
         now: float,
         event: Event | None = None,
+        reloaded: Event | None = None,
     ) -> None:
         """Makes the missing rows of a directory, by normalised name. Ends the sessions of those
         whose password changed in its file, the event written down for each, and tells of those
-        gone from it."""
+        gone from it. `reloaded` is written down by the first process that read the file so."""
 
     async def set_password(
         self,

@@ -5,10 +5,11 @@ It knows names, rules about them and what ends sessions; storage and the directo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 
 from proxy.accounts import chance
-from proxy.accounts.audit import Kind, event
+from proxy.accounts.audit import Event, Kind, event
 from proxy.accounts.directory import Directories, Directory, DirectoryFault, Entry
 from proxy.accounts.editing import Edit, edited, handles_of
 from proxy.accounts.names import (
@@ -23,6 +24,7 @@ from proxy.accounts.refusals import (
     NameTaken,
     ReadOnlyUser,
     Refusal,
+    StorageUnavailable,
     UserNotFound,
 )
 from proxy.accounts.sessions import Session
@@ -35,12 +37,14 @@ __all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "norm
 class Users:
     """All users, named in any spelling. Every method raises StorageUnavailable."""
 
-    __slots__ = ("_directories", "_passwords", "_store")
+    __slots__ = ("_directories", "_passwords", "_store", "_waiting")
 
     def __init__(self, store: UserStore, directories: Directories, passwords: Passwords) -> None:
         self._store = store
         self._directories = directories
         self._passwords = passwords
+        # Read and not taken in, as storage was silent: by source.
+        self._waiting: dict[str, Directory] = {}
 
     async def sync(self, now: float) -> None:
         """Gives every user of a directory its row. Raises NameTaken for users of the database."""
@@ -54,7 +58,8 @@ class Users:
         said: list[str] = []
         for directory in self._directories:
             try:
-                if (fresh := directory.fresh()) is not None:
+                fresh = directory.fresh() or self._waiting.get(directory.source)
+                if fresh is not None:
                     await self._take_in(directory, fresh, now)
                     said += fresh.warnings
             except (DirectoryFault, NameTaken) as fault:
@@ -70,19 +75,28 @@ class Users:
         # First what logins read, then what ends sessions: a login with the old password that is
         # under way is refused for the user's new version, and none can begin after.
         self._directories.put(fresh)
+        self._waiting.pop(fresh.source, None)
         try:
-            await self._claim(fresh, gone, now)
-        except BaseException:
+            await self._claim(fresh, gone, now, _reloaded(fresh, now))
+        except BaseException as failure:
             self._directories.put(old)
+            if isinstance(failure, StorageUnavailable):
+                self._waiting[fresh.source] = fresh
             raise
 
-    async def _claim(self, directory: Directory, gone: Collection[str], now: float) -> None:
+    async def _claim(
+        self,
+        directory: Directory,
+        gone: Collection[str],
+        now: float,
+        reloaded: Event | None = None,
+    ) -> None:
         if taken := await self._store.taken(directory.handles()):
             raise NameTaken(_collision(directory.source, taken))
         entries = list(directory.entries())
         seen = {entry.key: Seen(entry.username, entry.digest) for entry in entries}
         changed = event(Kind.PASSWORD_CHANGED, now, detail=directory.source)
-        await self._store.claim(directory.source, seen, gone, now, changed)
+        await self._store.claim(directory.source, seen, gone, now, changed, reloaded)
         self._passwords.expect((entry.scheme, entry.password_hash) for entry in entries)
 
     async def add(
@@ -254,6 +268,14 @@ class Users:
         if user.source != DATABASE:
             raise ReadOnlyUser(user.source)
         return user
+
+
+def _reloaded(directory: Directory, now: float) -> Event:
+    """The mark at its end is one for all processes that read the same."""
+    entries = sorted(entry.digest + entry.key.encode() for entry in directory.entries())
+    mark = hashlib.sha256(b"".join(entries)).hexdigest()[:8]
+    detail = f"{directory.source}: {len(entries)} users, {mark}"
+    return event(Kind.CONFIGURATION_RELOADED, now, detail=detail)
 
 
 def _collision(source: str, taken: Sequence[str]) -> str:

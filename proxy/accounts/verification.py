@@ -38,6 +38,7 @@ from proxy.accounts.vault import Vault
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 CODE_CHARACTERS = 128  # nothing longer is worth a look
+LOCKED = "locked"  # detail of a record: not looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Verification:
 
         Raises TooManyCodes while the user is locked; MailFailed, unless `answered`: who has a code
         (a recovery code, say) need not wait for the mail."""
-        self._check_lock(due, now)
+        await self._check_lock(user, due, now, answered)
         challenge = due.challenge
         if challenge.method != EMAIL or EMAIL not in challenge.available:
             return due
@@ -140,17 +141,23 @@ class Verification:
             raise
         return replace(due, challenge=_mailed(challenge, expires, now))
 
-    def _check_lock(self, due: Due, now: float) -> None:
+    async def _check_lock(self, user: User, due: Due, now: float, answered: bool) -> None:
         until = due.factors.locked_until
-        if until is not None and now < until:
-            raise TooManyCodes(due.challenge, until - now)
+        if until is None or now >= until:
+            return
+        if answered:  # a code that nobody looks at is a failure, too
+            await self._record(Kind.FACTOR_FAILED, user, LOCKED, now)
+        raise TooManyCodes(due.challenge, until - now)
+
+    async def _record(self, kind: Kind, user: User, detail: str, now: float) -> None:
+        await self._trail.record(event(kind, now, subject=user, outcome=REFUSED, detail=detail))
 
     async def verify(self, user: User, code: str, method: str | None, due: Due, now: float) -> str:
         """Consumes the code; returns which method it was of.
 
         The attempt is counted before anybody looks, so that a hundred at once are no more than one
         after the other. Raises SecondFactorInvalid, TooManyCodes, Overloaded."""
-        self._check_lock(due, now)
+        await self._check_lock(user, due, now, answered=True)
         if not due.factors.enabled and due.credential is None:
             raise SecondFactorInvalid(due.challenge)
         key = await self.code_key(user, due.factors)
@@ -159,6 +166,7 @@ class Verification:
             user.number, attempts=policy.attempts, lock_s=policy.lock_s, now=now
         )
         if spent is None:
+            await self._record(Kind.FACTOR_FAILED, user, LOCKED, now)
             raise TooManyCodes(due.challenge, policy.lock_s)
         passed = await self._passed(user, code, method, due, key, now)
         if passed is not None:
@@ -169,7 +177,7 @@ class Verification:
     async def _failed(self, user: User, due: Due, spent: CodeAttempt, now: float) -> NoReturn:
         asked, until = due.challenge.method or "", spent.locked_until
         kind = Kind.FACTOR_FAILED if until is None else Kind.FACTOR_LOCKED
-        await self._trail.record(event(kind, now, subject=user, outcome=REFUSED, detail=asked))
+        await self._record(kind, user, asked, now)
         if until is None:
             raise SecondFactorInvalid(due.challenge)
         raise TooManyCodes(due.challenge, until - now, judged=True)

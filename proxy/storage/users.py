@@ -18,10 +18,11 @@ from proxy.storage import rows
 from proxy.storage.engine import Engine
 from proxy.storage.feed import Change, FeedRows
 from proxy.storage.sessions import end_sessions
-from proxy.storage.tables import handles, sessions, users
+from proxy.storage.tables import audit, feed_counter, handles, sessions, users
 
 CREDENTIALS = select(*rows.USER_COLUMNS, users.c.password_hash, users.c.password_scheme)
 USERS = select(*rows.USER_COLUMNS)
+SAME_S = 5.0  # within which every worker has read a file that changed; it looks once a second
 
 
 class UserRows:
@@ -111,6 +112,7 @@ class UserRows:
         gone: Collection[str],
         now: float,
         event: Event | None = None,
+        reloaded: Event | None = None,
     ) -> None:
         query = select(users.c.number, users.c.username_key, users.c.username, users.c.entry_digest)
         async with self._engine.reading() as connection:
@@ -122,13 +124,15 @@ class UserRows:
             for key, row in known.items()
             if key in seen and row.entry_digest != seen[key].digest
         ]
-        if not changed and not gone:
+        if not changed and not gone and reloaded is None:
             return
         async with self._feed.changing(now) as change:
             change.users.update(row.number for key, row in known.items() if key in gone)
             for row in sorted(changed, key=lambda row: row.number):
                 if await _note(change, row, seen[row.username_key].digest, now) and event:
                     change.record(replace(event, subject=row.username))
+            if reloaded is not None and not await _is_recorded(change.connection, reloaded):
+                change.record(reloaded)
 
     async def _make(self, source: str, missing: Mapping[str, Seen], now: float) -> None:
         new = [
@@ -248,6 +252,15 @@ async def _note(change: Change, row: Any, digest: bytes, now: float) -> bool:
     change.users.add(row.number)
     await end_sessions(change, row.number, now, "password")
     return True
+
+
+async def _is_recorded(connection: AsyncConnection, event: Event) -> bool:
+    """Whether another process was first to say so. One after the other, as whoever changes the
+    feed holds this row at last."""
+    await connection.execute(select(feed_counter.c.number).with_for_update())
+    same = (audit.c.kind == event.kind) & (audit.c.detail == event.detail)
+    query = select(audit.c.number).where(same, audit.c.at > event.at - SAME_S)
+    return await connection.scalar(query.limit(1)) is not None
 
 
 def _editable(user: User) -> dict[str, object]:

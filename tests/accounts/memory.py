@@ -95,7 +95,10 @@ class MemoryUsers:
         gone: Collection[str],
         now: float,
         event: Event | None = None,
+        reloaded: Event | None = None,
     ) -> None:
+        if self.silent:
+            raise StorageUnavailable
         for key, one in seen.items():
             if (source, key) not in self.names:
                 await self.insert(_described(source, key, one.username), now)
@@ -104,6 +107,7 @@ class MemoryUsers:
                 self._change(self.rows[number].user)
                 await self.sessions.end_all(number, now, "password", None, event)
             self.digests[source, key] = one.digest
+        self.sessions.trail.keep(reloaded)
 
     async def set_password(
         self,

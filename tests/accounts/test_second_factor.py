@@ -352,6 +352,8 @@ async def test_the_last_wrong_code_locks_and_right_ones_are_refused_from_then_on
     assert last.retry_after_s == 300 and last.judged
     refused = await blocked(verify(session.user, code(secret), None, now=NOW + 100))
     assert not refused.judged
+    failures = [e.detail for e in core.trail.events if e.kind == Kind.FACTOR_FAILED]
+    assert failures == ["totp"] * 4 + ["locked"], "a failure that nobody looked at is one too"
     assert refused.retry_after_s == 200 and refused.challenge.method == "totp"
     later = NOW + 300
     assert await verify(session.user, code(secret, later), None, now=later) == "totp"

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.accounts.audit import Kind, Wanted
 from proxy.accounts.core import Accounts
 from proxy.accounts.directory import DirectoryFault
 from proxy.accounts.passwords import FILE, Passwords
-from proxy.accounts.refusals import InvalidCredentials, ReadOnlyUser
+from proxy.accounts.refusals import InvalidCredentials, ReadOnlyUser, StorageUnavailable
 from proxy.accounts.session import ClientInfo, Lifetimes, Opened
 from proxy.directories import htpasswd
 from proxy.directories.authelia import read_authelia
@@ -25,6 +26,7 @@ from proxy.directories.tinyauth import read_tinyauth
 from proxy.settings import load_settings
 from proxy.storage import StorageFault
 from proxy.storage.core import build_accounts
+from proxy.storage.users import UserRows
 
 NOW = 1_700_000_000.0
 CLIENT = ClientInfo("192.0.2.1", "a browser")
@@ -108,6 +110,38 @@ async def test_a_change_of_the_file_counts_at_the_second_look(file: Path) -> Non
         await accounts.users.refresh(NOW)
         await accounts.users.refresh(NOW)
         assert await login(accounts, "bob", "bobs password")
+
+
+async def test_a_change_is_recorded_by_one_of_the_processes_that_read_it(file: Path) -> None:
+    async with running(file) as one, running(file) as other:
+        for lines_of in (lines(alice="next password"), lines(alice="first password")):
+            file.write_text(lines_of)
+            for accounts in (one, other) * 3:
+                await accounts.users.refresh(NOW)
+        told = await one.trail.latest(Wanted(kind=Kind.CONFIGURATION_RELOADED), 9)
+        details = [record.event.detail for record in told]
+        assert [detail[:17] for detail in details] == ["htpasswd: 1 users"] * 2
+        assert details[0] != details[1] and "$" not in "".join(details)
+
+
+async def test_a_change_read_while_storage_is_silent_is_taken_in_later(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: object) -> None:
+        raise StorageUnavailable
+
+    async with running(file) as accounts:
+        alice = await login(accounts, "alice", "first password")
+        with monkeypatch.context() as patch:
+            patch.setattr(UserRows, "claim", silent)
+            file.write_text(lines(bob="bobs password"))
+            await accounts.users.refresh(NOW)
+            for _ in range(2):
+                with pytest.raises(StorageUnavailable):
+                    await accounts.users.refresh(NOW)
+            assert (await accounts.users.get("alice")).active
+        await accounts.users.refresh(NOW)
+        assert not await is_live(accounts, alice) and not (await accounts.users.get("alice")).active
 
 
 async def test_a_password_changed_while_nothing_ran_ends_the_sessions(file: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_line_has_every_field_in_a_fixed_order() -> None:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
-@pytest.mark.parametrize("kind", [Kind.LOGIN_FAILED, Kind.FACTOR_FAILED])
+@pytest.mark.parametrize("kind", [Kind.LOGIN_FAILED, Kind.FACTOR_FAILED, Kind.FACTOR_LOCKED])
 def test_the_filter_for_fail2ban_matches_failures(address: str, kind: Kind) -> None:
     assert banned(line_of(Record(1, replace(EVENT, address=address, kind=kind)))) == address
 
