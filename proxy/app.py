@@ -29,6 +29,7 @@ from proxy.gate.forward import Forwarder, Receive, Scope, Send
 from proxy.gate.gate import Gate
 from proxy.gate.identify import Identify
 from proxy.gate.lane import Lane
+from proxy.gate.maintenance import maintenance_pages
 from proxy.gate.ours import ours_of
 from proxy.gate.upgrade import Upgrades
 from proxy.gate.watch import Watch
@@ -39,7 +40,7 @@ from proxy.settings import Settings, load_settings
 from proxy.storage.core import Clock, renew_secrets
 from proxy.storage.core import build_accounts as build_accounts
 from proxy.storage.rates import Rates
-from proxy.upstream.address import Address
+from proxy.upstream.balance import upstreams_of
 from proxy.upstream.pool import Pools
 
 _log = structlog.get_logger("doorward")
@@ -80,7 +81,8 @@ class Doorward:
         pools.start()
         self._stack.callback(pools.close)
         await self._poll()
-        for task in (self._housekeeping(), self._listening()):
+        checks = (check() for check in pools.checks)
+        for task in (self._housekeeping(), self._listening(), *checks):
             self._stack.push_async_callback(_end, asyncio.ensure_future(task))
         return self
 
@@ -205,17 +207,17 @@ def join(
     )
     accept = Accept(settings.trusted_proxies, authorize.serves)
     answers = Answers(pages.message)
+    maintenance = maintenance_pages(settings)
     forwarders = tuple(
         Forwarder(
-            pools.of(
-                Address.of(route.upstream[0], route.tls),
-                route.timeouts.connect.total_seconds(),
-            ),
+            upstreams_of(route, pools),
             route.timeouts.response.total_seconds(),
             route.timeouts.idle.total_seconds(),
             cookies,
             watch,
             upgrades,
+            settings.body_bytes(route),
+            maintenance.get(route.maintenance),
         )
         for route in authorize.routes
     )

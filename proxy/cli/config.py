@@ -32,12 +32,14 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def _checked(config: ConfigOption) -> Settings:
     import os
 
+    from proxy.gate.maintenance import maintenance_pages
     from proxy.settings import load_settings
     from proxy.settings.certificates import check_certificates
     from proxy.settings.keys import read_keys
 
     settings = load_settings(config, os.environ)
     check_certificates(settings)
+    maintenance_pages(settings)
     if settings.secret_files:
         read_keys(settings)  # reads only; without such files it would make a key
     return settings

@@ -175,6 +175,12 @@ class Settings(Section):
         """Scheme, lower-case host and port of public_url; the scheme's own port left out."""
         return addresses.origin(self.public_url)
 
+    def body_bytes(self, route: Route) -> int | None:
+        """Most bytes of a request's body on this route, or None."""
+        if route.body_bytes == "auto":
+            return self.limits.body_bytes
+        return None if route.body_bytes == "none" else route.body_bytes
+
     @property
     def secure_cookies(self) -> bool:
         if self.sessions.cookie.secure == "auto":

@@ -13,21 +13,4 @@ def unbuilt_keys(settings: Settings) -> tuple[str, ...]:
     return tuple(key for find in _UNBUILT for key in find(settings))
 
 
-def _simple(key: str, given: Callable[[Settings], bool]) -> Callable[[Settings], Iterator[str]]:
-    def find(settings: Settings) -> Iterator[str]:
-        if given(settings):
-            yield key
-
-    return find
-
-
-def _routes(settings: Settings) -> Iterator[str]:
-    for number, route in enumerate(settings.routes):
-        if len(route.upstream) > 1:
-            yield f"routes[{number}].upstream (more than one)"
-
-
-_UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = (
-    _routes,
-    _simple("limits.body_bytes", lambda s: s.limits.body_bytes is not None),
-)
+_UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = ()

@@ -46,6 +46,11 @@ class Address:
         host = f"[{self.host}]" if ":" in str(self.host) else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """How it is met over TLS; None where that is not spoken."""
+        return None if self.tls is None else _context(self.tls)
+
     async def open(self, make: Callable[[], P], timeout_s: float) -> P:
         """A connected protocol. Raises ConnectFailed or ConnectTimeout; nothing was sent then."""
         try:

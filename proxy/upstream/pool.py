@@ -5,8 +5,8 @@ Must not know requests or answers.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from proxy.settings import Concurrency
 from proxy.upstream.address import Address
@@ -196,6 +196,7 @@ class Pools:
         self._pools: dict[tuple[Address, float, Concurrency | None], Pool] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.swept: list[Callable[[float], None]] = []  # called with the loop's time, often
+        self.checks: list[Callable[[], Coroutine[Any, Any, None]]] = []  # to run all along
 
     def of(
         self, address: Address, connect_timeout_s: float, bounds: Concurrency | None = None
