@@ -80,6 +80,10 @@ class SecondFactors:
         due = await self._verification.due(user, None, fallback=False, name=None, now=0.0)
         return bool(due.challenge.available or (due.factors.enabled and due.factors.recovery))
 
+    def can_mail(self, user: User) -> bool:
+        """Whether codes could be mailed to this user."""
+        return self._verification.can_mail(user)
+
     async def may_be_led(self, user: User) -> bool:
         """Whether a page can help this user to a factor: by asking for one, or by setting one up
         where there is none. Never the latter where one is on that cannot be asked for."""

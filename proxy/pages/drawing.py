@@ -6,6 +6,7 @@ Knows nothing of what a page says. Works without script; nothing is loaded from 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
@@ -111,7 +112,13 @@ class Drawing:
             language.translations, newstyle=True
         )
         environment.policies["ext.i18n.trimmed"] = True
-        environment.filters.update(say=language.say, span=language.span, ago=language.ago)
+        environment.filters.update(
+            say=language.say,
+            span=language.span,
+            within=language.within,
+            ago=language.ago,
+            iso=iso,
+        )
         environment.globals.update(
             language=language,
             stylesheet=self._stylesheet.address,
@@ -219,6 +226,11 @@ def _giver(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]
         return Response(content, headers=headers)
 
     return give
+
+
+def iso(at: float) -> str:
+    """As `<time datetime>` wants it (RFC 3339)."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def site(text: str) -> Markup:

@@ -65,6 +65,16 @@ class Entrance:
         """The live session this request carries, of any level. Raises StorageUnavailable."""
         return await self.identify.session(request.headers.raw, self.clock())
 
+    async def untouched(self, request: Request, now: float) -> Session | None:
+        """The full session whose cookie this is, looked at in a way that is no use of it."""
+        found = await self._presented(request, now)
+        session = found[0] if len(found) == 1 and len(self._values(request)) == 1 else None
+        return session if session is not None and session.level == FULL else None
+
+    def carries_cookies(self, request: Request) -> int:
+        """How many cookies of ours the request has, valid or not."""
+        return len(self._values(request))
+
     async def open(
         self,
         request: Request,
@@ -79,6 +89,7 @@ class Entrance:
         method: str | None = None,
         pending: bool = False,
         new_password: str | None = None,
+        browser: str | None = None,
     ) -> Opened:
         """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
         now = self.clock()
@@ -97,6 +108,7 @@ class Entrance:
             method=method,
             pending=pending,
             new_password=new_password,
+            browser=browser,
         )
         for session in old[1:]:
             await self.accounts.sessions.end(session, now)

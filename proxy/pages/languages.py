@@ -66,6 +66,12 @@ class Language:
         """`3 hours`: in one unit, rounded."""
         return format_timedelta(timedelta(seconds=max(1, seconds)), locale=self.locale)
 
+    def within(self, seconds: float) -> str:
+        """`in 3 hours`."""
+        return format_timedelta(
+            timedelta(seconds=max(1, seconds)), add_direction=True, locale=self.locale
+        )
+
     def ago(self, seconds: float) -> str:
         """`3 hours ago`."""
         return format_timedelta(

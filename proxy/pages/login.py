@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from proxy.accounts.passwords import LEAST_CHARACTERS
 from proxy.accounts.refusals import (
     InvalidCredentials,
     LockedOut,
@@ -16,15 +17,19 @@ from proxy.accounts.refusals import (
     Overloaded,
     PasswordChangeRequired,
     Refusal,
+    SecondFactorInvalid,
     SecondFactorRequired,
     StorageUnavailable,
     TooManyCodes,
+    WeakPassword,
     retry_after,
 )
 from proxy.accounts.sessions import PENDING
 from proxy.gate.cookies import Header
 from proxy.gate.ours import client_of, safe_return
 from proxy.pages import drawing, second_factor
+from proxy.pages.bounce import bounced, causes
+from proxy.pages.browser import note_of
 from proxy.pages.entrance import Entrance, lifetimes
 from proxy.pages.languages import noted
 from proxy.pages.message import RETRY_LATER, Messages
@@ -33,6 +38,10 @@ from proxy.pages.posted import posted
 PATH = "/.doorward/login"
 OFF = ("", "0", "false", "no", "off")
 
+# What the form asks for beside name and password, from whoever has to take a new one.
+CHANGE = "password"
+CHANGE_WITH_CODE = "password and code"
+
 MISSING = noted("Enter your user name and your password.")
 
 # Every other refusal reads like a wrong password: the page tells nobody which users there are.
@@ -40,6 +49,7 @@ STATUSES: dict[type[Refusal], int] = {
     LockedOut: 429,
     TooManyCodes: 429,
     SecondFactorRequired: 403,
+    WeakPassword: 400,
     MailFailed: 503,
     PasswordChangeRequired: 403,
     Overloaded: 503,
@@ -62,7 +72,22 @@ class LoginPage:
         if logged_in and "another" not in request.query_params:
             return drawing.moved(_target(request))
         name = session.user.username if session is not None and logged_in else None
+        if session is None and bounced(request):
+            return self._explain(request)
         return self._draw(request, 200, logged_in_as=name)
+
+    def _explain(self, request: Request) -> Response:
+        """The second time somebody is led here in a row, instead of for ever."""
+        target = _action(request)
+        return self.messages.drawing.page(
+            request,
+            "bounce.html",
+            409,
+            self.entrance.expired_lines(request),
+            causes=causes(self.entrance, request),
+            again=target + ("&" if "?" in target else "?") + "again=1",
+            host=client_of(request).host,
+        )
 
     async def submit(self, request: Request) -> Response:
         form = await posted(self.entrance, self.messages, request)
@@ -83,18 +108,30 @@ class LoginPage:
                 lifetimes=lifetimes(self.entrance.settings),
                 remember=form.get("remember", "").lower() not in OFF,
                 pending=True,
+                code=form.get("code") or None,
+                new_password=form.get("new") or None,
+                browser=note_of(request, self.entrance.settings.secure_cookies),
+            )
+        except PasswordChangeRequired:
+            return self._draw(
+                request, 403, error=PasswordChangeRequired.message, username=name, change=CHANGE
             )
         except Refusal as refusal:
-            return self._refuse(request, refusal, name)
+            return self._refuse(request, refusal, name, "new" in form)
         onward = _target(request)
         if opened.session.level == PENDING:
             onward = second_factor.address(second_factor.PATH, onward)
         return drawing.moved(onward, self.entrance.cookie_lines(request, opened))
 
-    def _refuse(self, request: Request, refusal: Refusal, name: str) -> Response:
+    def _refuse(
+        self, request: Request, refusal: Refusal, name: str, changes: bool = False
+    ) -> Response:
         status = STATUSES.get(type(refusal), 401)
-        error = InvalidCredentials.message if status == 401 else str(refusal)
-        response = self._draw(request, status, error=error, username=name)
+        told = status != 401 or isinstance(refusal, SecondFactorInvalid)
+        error = str(refusal) if told else InvalidCredentials.message
+        wants_code = isinstance(refusal, SecondFactorRequired | SecondFactorInvalid | TooManyCodes)
+        change = (CHANGE_WITH_CODE if wants_code else CHANGE) if changes else ""
+        response = self._draw(request, status, error=error, username=name, change=change)
         if (wait := retry_after(refusal)) is not None:
             response.headers["retry-after"] = str(wait)
         return response
@@ -107,6 +144,7 @@ class LoginPage:
         error: str | None = None,
         username: str = "",
         logged_in_as: str | None = None,
+        change: str = "",
     ) -> Response:
         return self.messages.drawing.page(
             request,
@@ -119,6 +157,8 @@ class LoginPage:
             error=error,
             username=username,
             logged_in_as=logged_in_as,
+            change=change,
+            least=LEAST_CHARACTERS,
             expired="expired" in request.query_params,
         )
 

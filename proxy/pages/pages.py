@@ -13,6 +13,10 @@ from proxy.accounts.core import Accounts
 from proxy.gate.cookies import Cookies
 from proxy.gate.identify import Identify
 from proxy.gate.ours import endpoint
+from proxy.pages.account import AccountPage
+from proxy.pages.authenticator import AuthenticatorPage
+from proxy.pages.bound import Forms
+from proxy.pages.credentials import CredentialPages
 from proxy.pages.drawing import Drawing, guarded
 from proxy.pages.entrance import Entrance
 from proxy.pages.login import LoginPage
@@ -42,10 +46,14 @@ class Pages:
     def routes(self) -> list[Route]:
         """Every path under `/.doorward/`; names that nothing here has are 404."""
         parts = (self._entrance, self._messages)
+        forms = Forms(*parts)
         return [
             LoginPage(*parts).route(),
             LogoutPage(*parts).route(),
             SecondFactorPage(*parts).route(),
+            *AccountPage(forms).routes(),
+            *AuthenticatorPage(forms).routes(),
+            *CredentialPages(forms).routes(),
             endpoint(HEALTH, not_allowed=self._messages.not_allowed, get=healthy),
             *self._messages.drawing.routes(),
             self._unknown_route(),

@@ -25,6 +25,7 @@ from proxy.accounts.sessions import FULL, Session
 from proxy.gate.cookies import Header
 from proxy.gate.ours import client_of, safe_return
 from proxy.pages import drawing
+from proxy.pages.browser import note_line
 from proxy.pages.entrance import Entrance
 from proxy.pages.languages import noted
 from proxy.pages.message import RETRY_LATER, Messages
@@ -32,9 +33,10 @@ from proxy.pages.posted import posted
 
 PATH = "/.doorward/second-factor"
 LOGIN = "/.doorward/login"
+ENROL = "/.doorward/account/authenticator"
 
 MISSING = noted("Enter the code.")
-NO_FACTOR = noted("This page needs a second factor, and you have none set up.")
+NO_FACTOR = noted("This page needs a second factor, and yours cannot be asked for at present.")
 NOTHING = Challenge(None)
 
 # Every other refusal of a code is a 401.
@@ -61,7 +63,10 @@ class SecondFactorPage:
             return self._to_login(request)
         if session.level == FULL and session.second_factor_at is not None:
             return drawing.moved(_target(request))
-        if not await self.entrance.accounts.second_factors.can_be_asked(session.user):
+        factors = self.entrance.accounts.second_factors
+        if session.level == FULL and not await factors.enabled(session.user):
+            return drawing.moved(address(ENROL, _target(request)))
+        if not await factors.can_be_asked(session.user):
             return self.messages.answer(request, 403, NO_FACTOR)
         return await self._ask(request, session, None)
 
@@ -82,7 +87,19 @@ class SecondFactorPage:
             return self._to_login(request)
         except Refusal as refusal:
             return self._refuse(request, refusal)
-        return drawing.moved(_target(request), self.entrance.cookie_lines(request, opened))
+        lines = self.entrance.cookie_lines(request, opened)
+        if form.get("browser"):
+            lines += await self._note_lines(opened.session)
+        return drawing.moved(_target(request), lines)
+
+    async def _note_lines(self, session: Session) -> list[Header]:
+        """What lets this browser do without a code at later logins, where the settings allow it."""
+        settings, now = self.entrance.settings, self.entrance.clock()
+        note = await self.entrance.accounts.second_factors.remember_browser(session.user, now)
+        life = settings.second_factor.remember_browser
+        if note is None or life is None:
+            return []
+        return [note_line(note, life.total_seconds(), settings.secure_cookies)]
 
     async def _ask(
         self, request: Request, session: Session, method: str | None, error: str | None = None
@@ -106,6 +123,7 @@ class SecondFactorPage:
     def _draw(
         self, request: Request, status: int, challenge: Challenge, error: str | None
     ) -> Response:
+        life = self.entrance.settings.second_factor.remember_browser
         return self.messages.drawing.page(
             request,
             "second_factor.html",
@@ -116,12 +134,15 @@ class SecondFactorPage:
             host=client_of(request).host,
             method=challenge.method or "",
             others=[m for m in challenge.available if m != challenge.method],
-            remembers=None,
+            remembers=None if life is None else life.total_seconds(),
             error=error,
         )
 
     def _to_login(self, request: Request) -> Response:
-        return drawing.moved(_at(LOGIN, request), self.entrance.clearing_lines(request))
+        target = _at(LOGIN, request)
+        if self.entrance.carries_cookies(request):  # else the browser keeps none, and is told so
+            target += ("&" if "?" in target else "?") + "expired=1"
+        return drawing.moved(target, self.entrance.clearing_lines(request))
 
 
 def _status_headers(status: int) -> list[Header]:

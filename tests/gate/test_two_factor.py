@@ -1,4 +1,5 @@
-"""A rule that wants a second factor: who has one is led to give it, who has none is refused."""
+"""A rule that wants a second factor: who has one is led to give it, who has none to set
+one up."""
 
 from __future__ import annotations
 
@@ -22,12 +23,27 @@ async def enrolled(front: Front) -> tuple[Opened, pyotp.TOTP]:
     return await front.opened(), app
 
 
-async def test_a_user_without_any_factor_is_refused(fronts: Build) -> None:
+async def test_a_user_without_any_factor_is_led_to_set_one_up(fronts: Build) -> None:
     front = await fronts(access=STRICT)
     cookie = front.cookie(await front.opened())
-    assert (await front.get("/strict/x", cookie, *BROWSER)).status == 403
-    assert (await front.get("/strict/x", cookie)).status == 403
+    page = await front.get("/strict/x", cookie, *BROWSER)
+    assert page.status == 303
+    assert page.values(b"location") == [b"/.doorward/second-factor?rd=/strict/x"]
+    assert (await front.get("/strict/x", cookie)).status == 401
     assert (await front.get("/lax", cookie)).status == 200
+    assert len(front.origin.heads) == 1
+
+
+async def test_a_user_whose_only_factor_cannot_be_asked_for_is_refused(fronts: Build) -> None:
+    """The mail server is gone from the settings: no second factor is set up around the first."""
+    front = await fronts(access=STRICT)
+    opened = await front.opened()
+    store, number = front.accounts.second_factors._store, opened.session.user.number
+    await store.create(number, b"key")
+    await store.set_email(number, True, front.clock())
+    for headers in ((*BROWSER,), ()):
+        assert (await front.get("/strict/x", front.cookie(opened), *headers)).status == 403
+    assert not front.origin.heads
 
 
 async def test_a_user_with_a_factor_is_led_to_give_it(fronts: Build) -> None:

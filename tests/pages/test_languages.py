@@ -49,7 +49,10 @@ def refusals(root: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
 def sentences() -> set[str]:
     """What the pages may say, in English."""
     found = extract_from_dir(
-        PAGES, METHODS, OPTIONS, keywords={"noted": None, "gettext": None, "ngettext": (1, 2)}
+        PAGES,
+        METHODS,
+        OPTIONS,
+        keywords={"noted": None, "_": None, "gettext": None, "ngettext": (1, 2)},
     )
     said = {id if isinstance(id, str) else id[0] for _, _, id, _, _ in found}
     return said | ({refusal.message for refusal in refusals()} - ELSEWHERE)

@@ -87,7 +87,18 @@ def _bare(home: House) -> Pages:
     return Pages(home.settings, accounts, None, cookies, home.clock)  # type: ignore[arg-type]
 
 
-UNKNOWN = ["account", "", "x/y", "login/", "LOGIN", "verify", "jwks.json", "static/", "%2e%2e/x"]
+UNKNOWN = [
+    "account/",
+    "accounts",
+    "",
+    "x/y",
+    "login/",
+    "LOGIN",
+    "verify",
+    "jwks.json",
+    "static/",
+    "%2e%2e/x",
+]
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

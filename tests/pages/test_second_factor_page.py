@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from proxy.accounts import totp
+from proxy.accounts.emailed import EmailedCodes
 from proxy.accounts.user import Email
 from proxy.storage import core as wiring
 from tests.accounts.memory_factors import Mailbox
@@ -181,7 +182,7 @@ async def test_five_minutes_after_the_password_it_starts_again(
     await browser.post(LOGIN, data=RIGHT | {"remember": "1"})
     home.clock.now += 300
     late = await post(browser, code=code(home, secret))
-    assert late.status_code == 303 and late.headers["location"] == LOGIN
+    assert late.status_code == 303 and late.headers["location"] == f"{LOGIN}&expired=1"
 
 
 async def test_nobody_is_sent_to_the_login(browser: httpx.AsyncClient) -> None:
@@ -208,10 +209,23 @@ async def test_a_full_session_gives_a_factor_where_a_rule_wants_one(
     assert session.id == old.session.id and session.second_factor_at == home.clock()
 
 
-async def test_who_has_no_factor_is_told_so(home: House, browser: httpx.AsyncClient) -> None:
+async def test_who_has_no_factor_is_led_to_set_one_up(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    browser.headers["cookie"] = home.cookie(await home.opened())
+    led = await browser.get(PAGE)
+    assert led.status_code == 303
+    assert led.headers["location"] == PAGE.replace("second-factor", "account/authenticator")
+
+
+async def test_whose_only_factor_cannot_be_asked_for_is_told_so(
+    home: House, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await turn_on_email(home)
+    monkeypatch.setattr(EmailedCodes, "can_reach", lambda *_: False)
     browser.headers["cookie"] = home.cookie(await home.opened())
     page = await browser.get(PAGE)
-    assert page.status_code == 403 and "none set up" in text_of(page)
+    assert page.status_code == 403 and "cannot be asked for" in text_of(page)
 
 
 @pytest.mark.parametrize("target", ["//evil.test", "https://evil.test", "/\\evil.test"])

@@ -51,6 +51,9 @@ DOORS = {
     "httptools": ("upstream/", "server/"),
     "uvicorn": ("server/",),
     "jinja2": ("pages/",),
+    "babel": ("pages/languages.py",),
+    "segno": ("pages/qr.py",),
+    "zxcvbn": ("accounts/strength.py",),
     "typer": ("cli/",),
     # Randomness comes from one place; the settings, which may import nothing of ours, make keys.
     "secrets": ("accounts/chance.py", "settings/keys.py"),

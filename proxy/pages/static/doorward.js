@@ -27,3 +27,42 @@ for (const field of document.querySelectorAll("input[data-show]")) {
   // A password never leaves in a field that browsers remember.
   field.form.addEventListener("submit", () => { field.type = "password"; });
 }
+
+for (const time of document.querySelectorAll("time[datetime]")) {
+  time.title = new Date(time.dateTime).toLocaleString(document.documentElement.lang);
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue; // only where the page came over https
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const items = document.querySelectorAll(`#${button.dataset.copy} li`);
+    await navigator.clipboard.writeText([...items].map((one) => one.textContent.trim()).join("\n"));
+    button.textContent = button.dataset.done;
+  });
+}
+
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
+}
+
+for (const field of document.querySelectorAll("input[data-judge]")) {
+  const hint = document.getElementById("hint");
+  let waiting;
+  const judge = async () => {
+    const asked = field.value;
+    const body = new URLSearchParams({ form: field.form.elements.form.value, new: asked });
+    const answer = await fetch(field.dataset.judge, { method: "POST", body });
+    if (!answer.ok || asked !== field.value) return;
+    const said = await answer.json();
+    hint.textContent = said.hint;
+    hint.dataset.score = said.score;
+  };
+  field.addEventListener("input", () => {
+    clearTimeout(waiting);
+    hint.textContent = "";
+    delete hint.dataset.score;
+    if (field.value) waiting = setTimeout(() => judge().catch(() => {}), 400);
+  });
+}
