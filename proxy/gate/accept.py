@@ -79,6 +79,21 @@ class Accepted:
         )
 
 
+@dataclass(slots=True)
+class Hop:
+    """The last hop of a request: what its headers and its connection say, whatever it asks for."""
+
+    peer: str
+    came_by: str  # the scheme of the connection
+    host: str
+    is_served: bool
+    authority: str
+    address: Address | None
+    address_text: str
+    scheme: str
+    trusted: bool
+
+
 class Unfit(Exception):
     """A request that is refused before anybody asks who sent it; `status` is 400 or 421."""
 
@@ -98,6 +113,7 @@ _AUTHORITY = re.compile(
     rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::(\d{1,5}))?"
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
+USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -139,41 +155,54 @@ class Accept:
 
     def __call__(self, arrival: Arrival) -> Accepted:
         headers = scan(arrival.headers) if arrival.block is None else scan_block(arrival.block)
-        if len(headers.hosts) != 1:
-            raise Unfit(400, "a request has exactly one Host header")
-        address, text, trusted = self._hop(arrival.peer)
-        if trusted and headers.forwarded:
-            self._take_forwarded(arrival, headers)
-        authority = self._asked_authority(headers, trusted)
-        target = _origin_form(arrival.target, headers.hosts[0], arrival.method)
-        if not _METHOD.fullmatch(arrival.method):
+        hop = headers.hop
+        if hop is None or hop.peer != arrival.peer or hop.came_by != arrival.scheme:
+            hop = self._read_hop(arrival, headers)
+        target = arrival.target
+        if not target.startswith(b"/"):
+            target = _origin_form(target, headers.hosts[0], arrival.method)
+        if arrival.method not in USUAL_METHODS and not _METHOD.fullmatch(arrival.method):
             raise Unfit(400, "the method is not a token")
         if headers.max_forwards is not None:
             _count_hop(headers, arrival.method)
         read = self._read if len(target) <= REMEMBERED_BYTES else _read_target
         path, others = read(target)
-        host, asked = self._authority(authority)
-        if not self._serves(host):
+        if not hop.is_served:
             raise Unfit(421, "no route answers for this host")
-        if trusted and headers.forwarded_for:
-            address = self._walk(arrival.peer, headers.forwarded_for)
-            text = str(address or "")
         return Accepted(
             arrival.method,
             target,
             path,
             others,
-            host,
-            asked,
-            address,
-            text,
-            _scheme(arrival.scheme, headers) if trusted else arrival.scheme,
-            _told_id(headers) if trusted else request_id(),
-            trusted,
+            hop.host,
+            hop.authority,
+            hop.address,
+            hop.address_text,
+            hop.scheme,
+            _told_id(headers) if hop.trusted else request_id(),
+            hop.trusted,
             headers,
-            arrival.peer,
+            hop.peer,
             arrival.upgrade,
         )
+
+    def _read_hop(self, arrival: Arrival, headers: Scan) -> Hop:
+        """What the headers and the connection say of who asks, and for whom."""
+        if len(headers.hosts) != 1:
+            raise Unfit(400, "a request has exactly one Host header")
+        address, text, trusted = self._hop(arrival.peer)
+        if trusted and headers.forwarded:
+            self._take_forwarded(arrival, headers)
+        host, asked = self._authority(self._asked_authority(headers, trusted))
+        if trusted and headers.forwarded_for:
+            address = self._walk(arrival.peer, headers.forwarded_for)
+            text = str(address or "")
+        scheme = _scheme(arrival.scheme, headers) if trusted else arrival.scheme
+        serves = self._serves(host)
+        hop = Hop(arrival.peer, arrival.scheme, host, serves, asked, address, text, scheme, trusted)
+        if headers.may_come_again:
+            headers.hop = hop
+        return hop
 
     def _known_hop(self, peer: str) -> tuple[Address | None, str, bool]:
         """A connection's other end: its address, the same as text, and whether it is trusted."""
@@ -272,8 +301,6 @@ def _split_authority(value: bytes) -> tuple[str, str]:
 def _origin_form(target: bytes, host: bytes, method: bytes) -> bytes:
     """The target as a path, or `*` where the whole server is asked; an absolute one must name the
     Host's authority (RFC 9112 3.2)."""
-    if target.startswith(b"/"):
-        return target
     if method == b"OPTIONS" and target == ASTERISK:
         return target
     match = _ABSOLUTE.fullmatch(target)

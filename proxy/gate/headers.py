@@ -169,6 +169,7 @@ class Scan:
     max_forwards: bytes | None = None
     # What follows from these headers alone, kept where they may come again: see `Block`.
     may_come_again: bool = False
+    hop: Any = None
     carried: Any = None
     lines: bytes | None = None
 
