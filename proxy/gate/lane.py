@@ -162,6 +162,10 @@ class Relay:
         else:
             self._lane.fail(exchange, self._arrival, request, failure)
 
+    @property
+    def is_over(self) -> bool:
+        return not self._connection.serves(self)
+
     def end_for(self, refusal: Refuse) -> None:
         """Its session is over, or may not do this any more: end it at once."""
         self._connection.abandon()

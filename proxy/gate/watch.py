@@ -31,6 +31,9 @@ class Stream(Protocol):
     request: Accepted
     session: Session | None
 
+    @property
+    def is_over(self) -> bool: ...
+
     def end_for(self, refusal: Refuse) -> None:
         """Its session is over, or may not do this any more: end it at once."""
 
@@ -71,22 +74,24 @@ class Watch:
 
     async def _decide_again(self) -> None:
         """One after another, and once for all that go by a session which is over."""
-        ended: dict[int, Refuse] = {}
+        ended: set[int] = set()
         try:
             while self._waiting:
                 _, stream = self._waiting.popitem()
                 assert stream.session is not None
-                number = stream.session.number
-                decision = ended.get(number) or await self._decision(stream.request)
-                if isinstance(decision, Forward) and _is_same(decision.session, stream.session):
-                    stream.session = decision.session
-                    continue
-                if isinstance(decision, Forward):  # open to everybody, but it began as somebody's
-                    decision = unauthenticated(stream.request.target)
-                if decision.code == "unauthenticated":
-                    ended[number] = decision
-                _log.info("stream_closed", reason=decision.code, request=stream.request.request_id)
-                stream.end_for(decision)
+                number, request = stream.session.number, stream.request
+                nobody = unauthenticated(request.target)
+                decision = nobody if number in ended else await self._decision(request)
+                if isinstance(decision, Forward):
+                    if decision.session is not None and decision.session.number == number:
+                        stream.session = decision.session
+                        continue
+                    decision = nobody  # open to everybody, but it began as somebody's
+                if decision.code == nobody.code:
+                    ended.add(number)
+                if not stream.is_over:  # meanwhile
+                    _log.info("stream_closed", reason=decision.code, request=request.request_id)
+                    stream.end_for(decision)
         finally:
             self._task = None
 
@@ -96,7 +101,3 @@ class Watch:
         except Exception:  # as for any request: nobody (promise 1)
             _log.exception("decision_failed", request=request.request_id)
             return broken()
-
-
-def _is_same(session: Session | None, other: Session) -> bool:
-    return session is not None and session.number == other.number

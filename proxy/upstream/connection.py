@@ -170,6 +170,10 @@ class Connection(asyncio.Protocol):
         """True while an exchange can begin."""
         return self.transport is not None and not self.transport.is_closing()
 
+    def serves(self, sink: Sink) -> bool:
+        """Whether the exchange under way is this one's."""
+        return self._sink is sink
+
     def check_deadline(self, now: float) -> None:
         """Called by the pool's sweep: fail the exchange whose upstream has been silent too long.
 

@@ -1,0 +1,70 @@
+"""Sessions in memory: whoever holds one is told when no news of it come any more."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.accounts import live as live_module
+from proxy.accounts.core import Accounts
+from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Session
+from tests.fakes import FixedClock
+
+LIFETIMES = Lifetimes(None, 86400.0, 86400.0, None)
+
+
+async def opened(accounts: Accounts, clock: FixedClock, name: str) -> Opened:
+    user = await accounts.users.add(name, "correct horse", now=clock())
+    client = ClientInfo("192.0.2.7", "")
+    return await accounts.sessions.open(
+        user, client=client, kind="page", lifetimes=LIFETIMES, remember=False, now=clock()
+    )
+
+
+async def held(accounts: Accounts, clock: FixedClock, token: str) -> Session:
+    found = await accounts.live.find(token.encode(), token, clock())
+    assert found.session is not None and not found.session.stale
+    return found.session
+
+
+async def test_a_session_that_was_ended_is_stale(accounts: Accounts, clock: FixedClock) -> None:
+    mine, other = [await opened(accounts, clock, name) for name in ("alice", "bob")]
+    session = await held(accounts, clock, mine.token)
+    bobs = await held(accounts, clock, other.token)
+    await accounts.sessions.end(session, clock())
+    await accounts.live.catch_up(clock())
+    assert session.stale and not bobs.stale
+    assert accounts.live.peek(mine.token.encode(), clock()) is None
+
+
+async def test_a_change_of_the_user_makes_it_stale_and_it_is_read_anew(
+    accounts: Accounts, clock: FixedClock
+) -> None:
+    mine = await opened(accounts, clock, "alice")
+    session = await held(accounts, clock, mine.token)
+    await accounts.users.ban("alice", clock())
+    await accounts.users.unban("alice", clock())
+    await accounts.live.catch_up(clock())
+    assert session.stale
+    assert await held(accounts, clock, mine.token) is not session
+
+
+async def test_a_session_for_which_there_is_no_room_is_stale(
+    accounts: Accounts, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "SESSIONS_LIMIT", 1)
+    tokens = [(await opened(accounts, clock, name)).token for name in ("alice", "bob")]
+    first = await held(accounts, clock, tokens[0])
+    second = await held(accounts, clock, tokens[1])
+    assert (first.stale, second.stale) == (True, False)
+
+
+async def test_of_two_ways_to_a_session_one_may_be_forgotten(
+    accounts: Accounts, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "SESSIONS_LIMIT", 2)
+    token = (await opened(accounts, clock, "alice")).token
+    session = await held(accounts, clock, token)
+    again = await accounts.live.find(b"another way", token, clock())
+    assert again.session is session
+    await held(accounts, clock, (await opened(accounts, clock, "bob")).token)
+    assert not session.stale

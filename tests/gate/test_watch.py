@@ -1,0 +1,197 @@
+"""What is under way is decided on again when its session may have ended or changed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from proxy.accounts.refusals import StorageUnavailable
+from proxy.accounts.sessions import Session
+from proxy.accounts.user import User
+from proxy.gate.accept import Accept, Accepted, Arrival
+from proxy.gate.decision import Decision, Forward, Refuse, forbidden, unauthenticated
+from proxy.gate.watch import SILENCE_S, Watch
+from tests.fakes import FixedClock
+
+ALICE = User(1, "a", "database", "alice", None, (), (), (), False, True, False, False, 0.0)
+
+
+def session(number: int = 7, idle_timeout_s: float | None = None) -> Session:
+    now = FixedClock().now
+    return Session(
+        number,
+        "s",
+        ALICE,
+        0,
+        now,
+        now,
+        idle_timeout_s,
+        now + 3600,
+        False,
+        "",
+        "",
+        "",
+        "page",
+        "full",
+    )
+
+
+def request() -> Accepted:
+    return Accept((), lambda host: True)(
+        Arrival(b"GET", b"/x", [(b"host", b"app.test")], "192.0.2.1", "http")
+    )
+
+
+class Stream:
+    def __init__(self, session: Session | None) -> None:
+        self.request = request()
+        self.session = session
+        self.is_over = False
+        self.refusals: list[Refuse] = []
+
+    def end_for(self, refusal: Refuse) -> None:
+        self.refusals.append(refusal)
+        self.is_over = True
+
+
+class Memory:
+    """What `Watch` asks of the core's live sessions."""
+
+    def __init__(self) -> None:
+        self.current, self.silent_s, self.reads = True, 0.0, 0
+        self.fault: Exception | None = None
+
+    def is_current(self, now: float) -> bool:
+        return self.current
+
+    def silence_s(self, now: float) -> float:
+        return self.silent_s
+
+    async def catch_up(self, now: float) -> None:
+        self.reads += 1
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+        self.current = True
+
+
+class House:
+    def __init__(self, *decisions: Decision | Exception) -> None:
+        self.memory, self.clock, self.asked = Memory(), FixedClock(), 0
+        self.decisions = list(decisions)
+        live: Any = self.memory
+        self.watch = Watch(live, self.ask, self.clock)
+
+    async def ask(self, request: Accepted, now: float) -> Decision:
+        self.asked += 1
+        await asyncio.sleep(0)
+        decision = self.decisions.pop(0)
+        if isinstance(decision, Exception):
+            raise decision
+        return decision
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def forward(session: Session | None) -> Forward:
+    return Forward(0, b"", session)
+
+
+async def test_a_live_session_costs_a_look() -> None:
+    house, stream = House(), Stream(session())
+    house.watch.look(stream)
+    house.watch.look(Stream(None))
+    await settle()
+    assert (house.asked, house.memory.reads, stream.refusals) == (0, 0, [])
+
+
+async def test_a_session_without_news_that_may_still_goes_on_as_it_was_read_anew() -> None:
+    old, new = session(), session()
+    house, stream = House(forward(new)), Stream(old)
+    old.stale = True
+    house.watch.look(stream)
+    house.watch.look(stream)
+    await settle()
+    assert (house.asked, stream.refusals) == (1, [])
+    assert stream.session is new
+
+
+@pytest.mark.parametrize(
+    ("decision", "code"),
+    [
+        (unauthenticated(b"/x"), "unauthenticated"),
+        (forbidden(), "forbidden"),
+        (forward(None), "unauthenticated"),
+        (forward(session(8)), "unauthenticated"),
+        (RuntimeError("it broke"), "internal_error"),
+    ],
+)
+async def test_anything_else_ends_it(decision: Decision | Exception, code: str) -> None:
+    house, stream = House(decision), Stream(session())
+    assert stream.session is not None
+    stream.session.stale = True
+    house.watch.look(stream)
+    await settle()
+    assert [refusal.code for refusal in stream.refusals] == [code]
+
+
+async def test_a_session_that_ran_out_is_asked_for_as_another_process_may_know_better() -> None:
+    house, stream = House(unauthenticated(b"/x")), Stream(session(idle_timeout_s=60.0))
+    house.clock.now += 59
+    house.watch.look(stream)
+    await settle()
+    assert house.asked == 0
+    house.clock.now += 2
+    house.watch.look(stream)
+    await settle()
+    assert [refusal.code for refusal in stream.refusals] == ["unauthenticated"]
+
+
+async def test_what_goes_by_a_session_that_is_over_is_asked_for_once() -> None:
+    house, one = House(unauthenticated(b"/x")), session()
+    one.stale = True
+    streams = [Stream(one) for _ in range(5)]
+    for stream in streams:
+        house.watch.look(stream)
+    await settle()
+    assert house.asked == 1
+    assert all(len(stream.refusals) == 1 for stream in streams)
+
+
+async def test_what_is_over_meanwhile_is_left_alone() -> None:
+    """Its connection may carry somebody else's request by then."""
+    house, stream = House(unauthenticated(b"/x")), Stream(session())
+    assert stream.session is not None
+    stream.session.stale = True
+    house.watch.look(stream)
+    stream.is_over = True
+    await settle()
+    assert (house.asked, stream.refusals) == (1, [])
+
+
+async def test_news_are_read_once_at_a_time() -> None:
+    house = House()
+    house.memory.current = False
+    for _ in range(5):
+        house.watch.look(Stream(session()))
+    await settle()
+    assert house.memory.reads == 1 and house.memory.current
+
+
+async def test_while_storage_is_silent_what_is_open_stays_for_a_while() -> None:
+    house, stream = House(), Stream(session())
+    house.memory.current, house.memory.fault = False, StorageUnavailable()
+    house.memory.silent_s = SILENCE_S - 1
+    house.watch.look(stream)
+    await settle()
+    assert stream.refusals == []
+    house.memory.silent_s = SILENCE_S + 1
+    house.watch.look(stream)
+    await settle()
+    assert [refusal.code for refusal in stream.refusals] == ["unauthenticated"]
+    assert house.memory.reads == 2

@@ -1,0 +1,272 @@
+"""What is still open when its session ends is closed within two seconds (promise 3), in every
+process; and stays open when it may."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.conftest import Start
+from tests.fakes import OK, Client, Origin, Wire, get, until
+from tests.live import Live, config_user
+
+WITHIN_S = 2.0
+ASKED = ("Connection: Upgrade", "Upgrade: echo/1")
+RULES = [
+    {"path": "/public/*", "require": "public"},
+    {"path": "/staff/*", "groups": ["staff"]},
+]
+
+
+def application(wire: Wire) -> None:
+    """Does what the path says, until the other side ends it."""
+    head = wire.head()
+    path = head.split(b" ")[1].rpartition(b"/")[2]
+    if path == b"tunnel":
+        wire.send(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n\r\nhello")
+        while data := wire.sock.recv(65536):
+            wire.send(data)
+    elif path == b"events":
+        wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        wire.rest()
+    elif path == b"ticks":
+        wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        while True:
+            wire.send(b"4\r\ntick\r\n")
+            time.sleep(0.02)  # as an application that has something to tell now and then
+    elif path in (b"download", b"slow"):
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\nhello")
+        while True:
+            wire.send(bytes(65536))
+    elif path == b"whole":
+        wire.send(OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"))
+    else:  # an upload that never ends, or a long poll
+        wire.rest()
+
+
+@contextmanager
+def opened(live: Live, cookie: str, kind: str, prefix: str = "") -> Iterator[Client]:
+    """A client of an exchange that is well under way."""
+    with live.client() as client:
+        lines = [cookie, *(ASKED if kind == "tunnel" else ())]
+        if kind == "upload":
+            lines.append("Transfer-Encoding: chunked")
+        request = get(f"{prefix}/{kind}", *lines, host=live.host)
+        client.send(request.replace(b"GET", b"POST", 1) if kind == "upload" else request)
+        if kind not in ("upload", "poll"):
+            assert client.head().split(b" ")[1] in (b"101", b"200")
+            assert client.until(b"hello")
+        if kind == "upload":
+            threading.Thread(target=upload, args=(client,), daemon=True).start()
+        yield client
+
+
+def upload(client: Client) -> None:
+    try:
+        while True:
+            client.send(b"400\r\n" + bytes(1024) + b"\r\n")
+            time.sleep(0.001)
+    except OSError:
+        pass
+
+
+def is_over(client: Client, kind: str) -> bool:
+    """Whether it ends before the time is up; and never as if it were whole."""
+    deadline = time.monotonic() + WITHIN_S
+    kept = b""
+    try:
+        while (left := deadline - time.monotonic()) > 0:
+            client.sock.settimeout(left)
+            data = client.sock.recv(1 << 20)
+            kept = (kept + data)[-4096:]
+            if not data:
+                break
+        else:
+            return False
+    except ConnectionResetError:
+        pass
+    except TimeoutError:
+        return False
+    assert b"\r\n0\r\n" not in kept, "it must look cut"
+    if kind in ("upload", "poll"):
+        assert kept.startswith(b"HTTP/1.1 401 ") or not kept
+    return True
+
+
+KINDS = ("tunnel", "events", "ticks", "download", "slow", "upload", "poll")
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    with Origin((application,)) as origin:
+        yield origin
+
+
+def house(deploy: Start, origin: Origin, **values: object) -> Live:
+    return deploy(origin.url, access={"rules": RULES}, **values)
+
+
+@pytest.fixture(scope="module")
+def one(deploy: Start, origin: Origin) -> Live:
+    live = house(deploy, origin)
+    for name in ("alice", "bob"):
+        live.add_user(name)
+    return live
+
+
+@pytest.fixture(scope="module")
+def two(deploy: Start, origin: Origin) -> Live:
+    live = house(deploy, origin, workers=2)
+    for name in ("alice", "bob"):
+        live.add_user(name)
+    return live
+
+
+def newest(live: Live, name: str) -> str:
+    listed = json.loads(live.command("session", "list", "--user", name, "--json").stdout)
+    sessions = listed if isinstance(listed, list) else listed["sessions"]
+    number: str = sessions[0]["id"]
+    return number
+
+
+def run(live: Live, *words: str) -> None:
+    done = live.command(*words)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_revoked_session_takes_what_is_open_with_it(one: Live, kind: str) -> None:
+    mine, other = one.login("alice"), one.login("bob")
+    with opened(one, other, "tunnel") as stays, opened(one, mine, kind) as client:
+        run(one, "session", "revoke", newest(one, "alice"))
+        assert is_over(client, kind)
+        stays.send(b"still here")
+        assert stays.read(10) == b"still here"
+
+
+@pytest.mark.parametrize("kind", ["tunnel", "events", "download", "upload"])
+def test_in_every_process(two: Live, kind: str) -> None:
+    cookie = two.login("alice")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(opened(two, cookie, kind)) for _ in range(8)]
+        run(two, "session", "revoke", newest(two, "alice"))
+        began = time.monotonic()
+        assert all(is_over(client, kind) for client in clients)
+        assert time.monotonic() - began < WITHIN_S
+
+
+ENDINGS = {
+    "ban": ("user", "ban", "carol"),
+    "disable": ("user", "disable", "carol"),
+    "delete": ("user", "delete", "carol", "--yes"),
+    "passwd": ("user", "passwd", "carol", "--generate"),
+    "revoke-all": ("session", "revoke-all", "carol"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_whatever_ends_the_session(two: Live, ending: str) -> None:
+    name = f"carol-{ending}"
+    two.add_user(name)
+    cookie = two.login(name)
+    with ExitStack() as stack:
+        kinds = ("tunnel", "events", "download") * 2
+        clients = [(stack.enter_context(opened(two, cookie, kind)), kind) for kind in kinds]
+        run(two, *(name if word == "carol" else word for word in ENDINGS[ending]))
+        assert all(is_over(client, kind) for client, kind in clients)
+
+
+def test_a_logout_takes_what_is_open_with_it(one: Live) -> None:
+    cookie = one.login("alice")
+    with opened(one, cookie, "tunnel") as client:
+        with one.client() as other:
+            request = get("/xhr/logout", cookie, host=one.host).replace(b"GET", b"POST", 1)
+            assert other.ask(request).status == 204
+        assert is_over(client, "tunnel")
+
+
+def test_what_was_opened_on_a_public_path_by_somebody_ends_too(one: Live) -> None:
+    """It was told who asks."""
+    with opened(one, one.login("alice"), "events", "/public") as mine:
+        with opened(one, "X: y", "events", "/public") as nobodys:
+            run(one, "session", "revoke", newest(one, "alice"))
+            assert is_over(mine, "events")
+            assert nobodys.is_silent(0.5)
+
+
+def test_who_may_no_longer_is_cut_off_and_who_still_may_is_not(one: Live) -> None:
+    """CVE-2021-41230: a change of groups that an open session did not notice."""
+    one.add_user("dora")
+    run(one, "user", "edit", "dora", "--add-group", "staff")
+    cookie = one.login("dora")
+    with opened(one, cookie, "tunnel", "/staff") as staff, opened(one, cookie, "tunnel") as all_:
+        run(one, "user", "edit", "dora", "--add-group", "others")
+        for client in (staff, all_):
+            assert client.is_silent(0.7)
+            client.send(b"x")
+            assert client.read(1) == b"x"
+        run(one, "user", "edit", "dora", "--remove-group", "staff")
+        assert is_over(staff, "tunnel")
+        all_.send(b"y")
+        assert all_.read(1) == b"y"
+
+
+@pytest.mark.parametrize("key", ["idle_timeout", "lifetime"])
+def test_a_session_that_runs_out_takes_what_is_open_with_it(
+    deploy: Start, origin: Origin, key: str
+) -> None:
+    live = house(deploy, origin, users=[config_user()], sessions={key: "2s"})
+    cookie = live.login()
+    began = time.monotonic()
+    with opened(live, cookie, "tunnel") as tunnel, opened(live, cookie, "events") as events:
+        tunnel.send(b"what runs through a tunnel is no request")
+        assert tunnel.until(b"no request")
+        assert tunnel.is_closed() and is_over(events, "events")
+        assert 1.0 < time.monotonic() - began < 2 + WITHIN_S
+
+
+def test_a_request_keeps_an_idle_session_and_what_is_open(deploy: Start, origin: Origin) -> None:
+    live = house(deploy, origin, users=[config_user()], sessions={"idle_timeout": "2s"})
+    cookie = live.login()
+    with opened(live, cookie, "tunnel") as client:
+        for _ in range(4):
+            time.sleep(0.8)  # real time: the server is a process of its own
+            assert live.get("/whole", cookie).status == 200
+        client.send(b"x")
+        assert client.read(1) == b"x"
+        assert client.is_closed()
+
+
+def test_an_answer_that_ends_with_the_connection_looks_cut_as_well(one: Live) -> None:
+    """HTTP/1.0 knows no other end of a body than the close: this one is a reset."""
+    cookie = one.login("alice")
+    request = get("/events", cookie, host=one.host).replace(b"HTTP/1.1", b"HTTP/1.0")
+    with one.client() as client:
+        client.send(request)
+        assert client.until(b"hello").endswith(b"hello")
+        run(one, "session", "revoke", newest(one, "alice"))
+        client.sock.settimeout(WITHIN_S)
+        with pytest.raises(ConnectionResetError):
+            client.sock.recv(1)
+
+
+def test_the_application_sees_the_end_too(one: Live, origin: Origin) -> None:
+    cookie = one.login("alice")
+    known = len(origin.wires)
+    with opened(one, cookie, "events"):
+        until(lambda: len(origin.wires) > known)
+        wire = origin.wires[-1]
+        run(one, "session", "revoke", newest(one, "alice"))
+        until(lambda: has_ended(wire), "for the upstream's connection to end")
+
+
+def has_ended(wire: Wire) -> bool:
+    state = wire.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    established = 1
+    return state != established
