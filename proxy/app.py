@@ -17,7 +17,7 @@ from proxy.accounts.core import Accounts
 from proxy.accounts.live import Live
 from proxy.accounts.refusals import Refusal
 from proxy.accounts.sessions import PURGED_AT_ONCE
-from proxy.dialects import enabled
+from proxy.dialects import enabled, openapi
 from proxy.dialects.wire import Wire
 from proxy.gate.accept import Accept
 from proxy.gate.access import AccessCarrier
@@ -191,10 +191,11 @@ def join(
     )
     pages = Pages(settings, accounts, identify, cookies, clock)
     wire = Wire(settings, accounts, identify, cookies, clock, rates)
-    dialects = enabled.routes(wire)
+    tables = enabled.tables(wire)
+    dialects = [route for found in tables.values() for route in found]
     if paths := enabled.shadows(dialects, [route.path for route in settings.routes]):
         _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")
-    routes = [*dialects, *pages.routes()]
+    routes = [*dialects, openapi.route(settings, tables), *pages.routes()]
     is_ours = ours_of(routes)
     authorize = Authorize(settings.routes, settings.access)
     gate = Gate(authorize, identify, cookies, is_ours, accounts.second_factors.can_be_asked)

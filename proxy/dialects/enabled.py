@@ -11,18 +11,23 @@ from proxy.dialects import alekeagle, datepoll, rocketchat, xhr
 from proxy.dialects.wire import Wire
 
 
-def routes(wire: Wire) -> list[Route]:
+def tables(wire: Wire) -> dict[str, list[Route]]:
+    """The routes of each dialect that is on, by its name."""
     dialects = wire.settings.dialects
-    found: list[Route] = []
+    found: dict[str, list[Route]] = {}
     if dialects.xhr is not None:
-        found += xhr.routes(wire.of(dialects.xhr))
+        found["xhr"] = xhr.routes(wire.of(dialects.xhr))
     if dialects.alekeagle is not None:
-        found += alekeagle.routes(wire.of(dialects.alekeagle), dialects.alekeagle)
+        found["alekeagle"] = alekeagle.routes(wire.of(dialects.alekeagle), dialects.alekeagle)
     if dialects.datepoll is not None:
-        found += datepoll.routes(wire.of(dialects.datepoll), dialects.datepoll)
+        found["datepoll"] = datepoll.routes(wire.of(dialects.datepoll), dialects.datepoll)
     if dialects.rocketchat is not None:
-        found += rocketchat.routes(wire.of(dialects.rocketchat))
+        found["rocketchat"] = rocketchat.routes(wire.of(dialects.rocketchat))
     return found
+
+
+def routes(wire: Wire) -> list[Route]:
+    return [route for found in tables(wire).values() for route in found]
 
 
 def shadows(found: Iterable[Route], prefixes: Iterable[str]) -> list[str]:

@@ -46,13 +46,19 @@ def unchanged(answer: Handler) -> Handler:
     return answer
 
 
+class Endpoint(Route):
+    """A route of ours; `answered` are the methods that it has handlers for."""
+
+    answered: tuple[str, ...] = ()
+
+
 def endpoint(
     path: str,
     *,
     not_allowed: NotAllowed = plain_not_allowed,
     around: Callable[[Handler], Handler] = unchanged,
     **handlers: Handler,
-) -> Route:
+) -> Endpoint:
     """The route for `path`; keywords are lower-case methods. `around` wraps what answers them all.
 
     HEAD answers where GET does, OPTIONS is 204, any other method goes to `not_allowed` and gets
@@ -73,7 +79,8 @@ def endpoint(
         response.headers["allow"] = ", ".join(allowed)
         return response
 
-    route = Route(path, around(answer))
+    route = Endpoint(path, around(answer))
+    route.answered = tuple(table)
     route.methods = set()  # every method is ours; `answer` sorts them
     return route
 
