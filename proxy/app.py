@@ -31,6 +31,7 @@ from proxy.gate.identify import Identify
 from proxy.gate.lane import Lane
 from proxy.gate.maintenance import maintenance_pages
 from proxy.gate.ours import ours_of
+from proxy.gate.relocation import relocation_of
 from proxy.gate.upgrade import Upgrades
 from proxy.gate.watch import Watch
 from proxy.observe.audit import open_sink
@@ -198,7 +199,14 @@ def join(
     routes = [*dialects, openapi.route(settings, tables), *pages.routes()]
     is_ours = ours_of(routes)
     authorize = Authorize(settings.routes, settings.access)
-    gate = Gate(authorize, identify, cookies, is_ours, accounts.second_factors.can_be_asked)
+    gate = Gate(
+        authorize,
+        identify,
+        cookies,
+        is_ours,
+        accounts.second_factors.can_be_asked,
+        settings.public_origin,
+    )
     watch = Watch(accounts.live, gate.ask, clock)
     upgrades = Upgrades(
         settings.public_origin,
@@ -219,6 +227,7 @@ def join(
             upgrades,
             settings.body_bytes(route),
             maintenance.get(route.maintenance),
+            relocation_of(route),
         )
         for route in authorize.routes
     )

@@ -4,6 +4,7 @@ It must not know any other part of Doorward."""
 from proxy.settings.access import Access, ConfigUser, Route, Rule, Timeouts
 from proxy.settings.addresses import Listen, Network, Upstream
 from proxy.settings.balance import Concurrency, Failover, HealthCheck
+from proxy.settings.comforts import Rewrite, RouteCookies
 from proxy.settings.dialects import (
     DialectAlekeagle,
     DialectDatepoll,
@@ -38,7 +39,9 @@ __all__ = [
     "Network",
     "Rate",
     "Regulation",
+    "Rewrite",
     "Route",
+    "RouteCookies",
     "Rule",
     "SecondFactor",
     "Sessions",

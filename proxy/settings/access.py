@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 
 from proxy.settings.balance import Concurrency, Failover, HealthCheck, RouteBody
+from proxy.settings.comforts import CacheControl, Rewrite, RouteCookies
 from proxy.settings.faults import Wrong
 from proxy.settings.fields import (
     DisplayName,
@@ -67,6 +68,15 @@ class Route(Section):
     )
     tls: UpstreamTls = key({}, "How an https upstream is known, and we to it.")
     timeouts: Timeouts = key({}, "How long the upstream is waited for.")
+    rewrite: Rewrite = key({}, "What is put right for an application that stands elsewhere.")
+    cookies: RouteCookies = key({}, "What is added to the application's cookies.")
+    cache_control: CacheControl = key(
+        "private",
+        "What protected answers get that say nothing of caching: private; keep: nothing.",
+    )
+    same_origin: Switch = key(
+        False, "Whether requests that change something must come from pages of this site."
+    )
     body_bytes: RouteBody = key(
         "auto", "Most bytes of a request's body: a size, none, or auto, which is limits.body_bytes."
     )

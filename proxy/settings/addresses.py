@@ -258,6 +258,24 @@ def host_pattern(value: object) -> str:
     return star + host_name(found[len(star) :])
 
 
+def elsewhere(value: object) -> str:
+    """Returns the origin of a URL that is scheme, host and port only."""
+    found = text(value)
+    _split(found, ("http", "https"), "http://intranet:8080")
+    return origin(found.rstrip("/"))
+
+
+def sent_host(value: object) -> str:
+    """Returns `keep`, `upstream`, or a host with or without a port."""
+    found = text(value)
+    if found in {"keep", "upstream"}:
+        return found
+    host, colon, port = found.rpartition(":") if found.rpartition("]")[2] else (found, "", "")
+    if not colon:
+        return bracketed(_url_host(found))
+    return f"{bracketed(_url_host(host))}:{_port(port, lowest=1)}"
+
+
 def server_name(value: object) -> str:
     """Returns the name or address that a certificate has to bear."""
     found = text(value)

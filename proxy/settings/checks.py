@@ -124,6 +124,27 @@ def tls_where_spoken(settings: Settings) -> Found:
             yield ("routes", number, "tls"), Wrong(message, "write https://, or remove it")
 
 
+def rewriting_possible(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        place: KeyPath = ("routes", number, "rewrite")
+        if route.rewrite.strip_path and route.path == "/":
+            yield (*place, "strip_path"), Wrong("says nothing, as the route's path is /")
+        if route.rewrite.host == "upstream":
+            hint = "write the host that the application expects"
+            if any(upstream.scheme == "unix" for upstream in route.upstream):
+                yield (*place, "host"), Wrong("a unix socket has no host", hint)
+            elif len({(upstream.host, upstream.port) for upstream in route.upstream}) > 1:
+                yield (*place, "host"), Wrong("the upstreams have different hosts", hint)
+
+
+def route_cookies_possible(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        if route.cookies.secure and settings.public_origin.startswith("http:"):
+            message = "browsers drop such cookies, as public_url is http"
+            hint = "give public_url as https://"
+            yield ("routes", number, "cookies", "secure"), Wrong(message, hint)
+
+
 def users_differ(settings: Settings) -> Found:
     first: dict[str, ConfigUser] = {}
     for number, user in enumerate(settings.users):
@@ -164,6 +185,8 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (routes_differ, ("routes",)),
     (upstreams_differ, ("listen", "admin_listen")),
     (tls_where_spoken, ("routes",)),
+    (rewriting_possible, ("routes",)),
+    (route_cookies_possible, ("listen", "public_url", "tls", "routes")),
     (users_differ, ()),
     (emails_differ, ()),
     (cookie_possible, ("listen", "public_url", "sessions.cookie")),

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.gate.answer_headers import answer_headers
 from proxy.gate.headers import (
     TOKEN,
     BadHeaders,
     Fate,
-    answer_headers,
     fate_of,
     normal_form,
     scan,
