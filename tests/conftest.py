@@ -52,6 +52,13 @@ def origin() -> Iterator[Origin]:
         yield origin
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["lane", "asgi"])
+def fast_lane(request: pytest.FixtureRequest) -> bool:
+    """For what has to be the same on both carriers."""
+    on: bool = request.param
+    return on
+
+
 @pytest.fixture(scope="module")
 def deploy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Starts Doorward as a process in front of an upstream; it ends with the file's tests."""

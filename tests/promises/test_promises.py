@@ -33,9 +33,9 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture(scope="module")
-def live(deploy: Start, origin: Origin) -> Live:
+def live(deploy: Start, origin: Origin, fast_lane: bool) -> Live:
     users = [config_user("alice"), config_user("root", groups=["admins"], email="root@app.test")]
-    return deploy(origin.url, access={"rules": RULES}, users=users)
+    return deploy(origin.url, access={"rules": RULES}, users=users, fast_lane=fast_lane)
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,8 @@ class Hammer(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def database_users(deploy: Start, origin: Origin) -> Live:
-    live = deploy(origin.url)
+def database_users(deploy: Start, origin: Origin, fast_lane: bool) -> Live:
+    live = deploy(origin.url, fast_lane=fast_lane)
     for name in ENDINGS:
         live.add_user(name)
     return live

@@ -17,8 +17,8 @@ TOLD = ("Expect: 100-continue", "Content-Length: 5")
 
 
 @pytest.fixture(scope="module")
-def stage(deploy: Start) -> Stage:
-    return staged(deploy)
+def stage(deploy: Start, fast_lane: bool) -> Stage:
+    return staged(deploy, fast_lane=fast_lane)
 
 
 # Interim answers (RFC 9110 15.2)

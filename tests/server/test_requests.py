@@ -10,8 +10,8 @@ from tests.stage import Stage, staged
 
 
 @pytest.fixture(scope="module")
-def stage(deploy: Start) -> Stage:
-    return staged(deploy, limits={"header_bytes": "16KiB"})
+def stage(deploy: Start, fast_lane: bool) -> Stage:
+    return staged(deploy, limits={"header_bytes": "16KiB"}, fast_lane=fast_lane)
 
 
 @pytest.mark.parametrize("request_", corpus("requests_refused.txt"), ids=ascii)

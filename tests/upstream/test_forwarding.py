@@ -15,14 +15,15 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def stage(deploy: Start) -> Stage:
-    return staged(deploy)
+def stage(deploy: Start, fast_lane: bool) -> Stage:
+    return staged(deploy, fast_lane=fast_lane)
 
 
 @pytest.fixture(scope="module")
-def hasty(deploy: Start) -> Stage:
+def hasty(deploy: Start, fast_lane: bool) -> Stage:
     """Half a second for everything."""
-    return staged(deploy, {"connect": "500ms", "response": "500ms", "idle": "500ms"})
+    timeouts = {"connect": "500ms", "response": "500ms", "idle": "500ms"}
+    return staged(deploy, timeouts, fast_lane=fast_lane)
 
 
 # Answers, as the client gets them

@@ -1,0 +1,138 @@
+"""The fast lane: what it takes is answered as the ASGI way does, and nothing is remembered of a
+request but its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Start
+from tests.fakes import OK, Origin, Wire, answering, get, values_of
+from tests.live import Live, config_user
+
+RULES = [
+    {"path": "/public/*", "require": "public"},
+    {"path": "/admin/*", "groups": ["admins"]},
+]
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    def script(wire: Wire) -> None:
+        while head := wire.head():
+            name = (values_of(head, b"remote-user") or [b"nobody"])[0]
+            body = name + b" " + head.split()[1]
+            wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            if not head.startswith(b"HEAD"):
+                wire.send(body)
+
+    with Origin((script,)) as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def live(deploy: Start, origin: Origin) -> Live:
+    users = [config_user("alice"), config_user("root", groups=["admins"])]
+    return deploy(origin.url, access={"rules": RULES}, users=users)
+
+
+def test_headers_that_come_again_mean_the_same_and_the_target_does_not(live: Live) -> None:
+    alice = live.login("alice")
+    with live.client() as client:
+        for target, status, body in [
+            ("/a", 200, b"alice /a"),
+            ("/b?x", 200, b"alice /b?x"),
+            ("/admin/", 403, None),
+            ("/public/../admin/", 400, None),
+            ("/public/", 200, b"alice /public/"),
+            ("/.doorward/logout", 200, None),
+            ("/xhr/session", 200, None),
+            ("/a%2Fb", 200, b"alice /a%2Fb"),
+        ] * 2:
+            got = client.get(target, alice)
+            assert got.status == status, target
+            assert body is None or got.body == body
+
+
+def test_headers_of_one_connection_say_nothing_of_another_user(live: Live) -> None:
+    cookies = [live.login("alice"), live.login("root"), "X: y"]
+    clients = [live.client() for _ in range(6)]
+    for _ in range(3):
+        for number, client in enumerate(clients):
+            got = client.get("/admin/", cookies[number % 3])
+            assert got.status == [403, 200, 401][number % 3]
+    for client in clients:
+        client.close()
+
+
+def test_a_session_that_ended_is_refused_with_the_very_same_bytes(live: Live) -> None:
+    cookie = live.login("alice")
+    request = get("/", cookie, host=live.host)
+    with live.client() as client, live.client() as other:
+        for _ in range(3):
+            assert client.ask(request).status == other.ask(request).status == 200
+        with live.client() as third:
+            head = get("/.doorward/logout", cookie, "Content-Length: 0", host=live.host)
+            assert third.ask(head.replace(b"GET", b"POST", 1)).status == 303
+        assert client.ask(request).status == other.ask(request).status == 401
+
+
+def test_both_ways_answer_alike(deploy: Start, origin: Origin) -> None:
+    """Status, headers and body of everything that the lane may answer."""
+    both = [
+        deploy(origin.url, access={"rules": RULES}, users=[config_user()], fast_lane=on)
+        for on in (True, False)
+    ]
+    for live in both:
+        live.get("/public/")  # a kept connection for the lane
+    page = ("Sec-Fetch-Mode: navigate", "Accept: text/html")
+    for method, target, lines in [
+        ("GET", "/public/x", ()),
+        ("HEAD", "/public/x", ()),
+        ("GET", "/x", ()),
+        ("GET", "/x", page),
+        ("GET", "/x", ("Cookie: doorward=forged",)),
+        ("GET", "/x", ("Cookie: doorward=a; doorward=b",)),
+        ("GET", "/public/../x", page),
+        ("GET", "/x", ("Expect: x",)),
+        ("OPTIONS", "/public/x", ("Max-Forwards: 0",)),
+        ("BREW", "/public/x", ()),
+    ]:
+        answers = []
+        for live in both:
+            request = get(target, *lines, host=live.host).replace(b"GET", method.encode(), 1)
+            for _ in range(2):
+                with live.client() as client:
+                    answer = client.ask(request)
+            head = answer.head.replace(str(live.port).encode(), b"PORT")
+            kept = [line for line in head.split(b"\r\n") if not line.startswith(b"date: ")]
+            body = answer.body.partition(b'"request_id"')[0].partition(b"<code")[0]
+            answers.append((kept[0], sorted(kept[1:]), body))
+        assert answers[0] == answers[1], (method, target, lines)
+
+
+def test_a_kept_connection_that_closed_costs_the_request_nothing(deploy: Start) -> None:
+    def once(wire: Wire) -> None:
+        wire.head()
+        wire.send(OK)
+
+    with Origin((once,)) as origin:
+        live = deploy(origin.url, access={"default": "public"})
+        with live.client() as client:
+            for _ in range(5):
+                assert client.get("/").body == b"ok"
+        assert len(origin.heads) == 5
+
+
+def test_an_upstream_that_does_not_answer_is_502(deploy: Start) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(OK)
+        wire.head()
+        wire.send(b"nonsense\r\n\r\n")
+
+    with Origin((script, answering(OK))) as origin:
+        live = deploy(origin.url, access={"default": "public"})
+        with live.client() as client:
+            assert [client.get("/").status for _ in range(3)] == [200, 502, 200]
