@@ -15,7 +15,7 @@ from proxy.settings import Route
 
 Relocate = Callable[[list[Header], Accepted], list[Header]]
 
-_ABSOLUTE = re.compile(rb"(?:(https?):)?//([^/?#\\\s@]+)(.*)", re.IGNORECASE | re.DOTALL)
+_ABSOLUTE = re.compile(rb"(?:(https?):)?//([^/?#\\\s@]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
 # A path that browsers do not take for another host's.
 _PATH = re.compile(rb"/(?![/\\])[\x21-\x7e\x80-\xff]*")
 _REFRESH = re.compile(rb"""([\s\d.]+[;,]\s*url\s*=\s*(["']?))(.*?)(\2\s*)""", re.IGNORECASE)
@@ -74,7 +74,8 @@ class Relocation:
             return self._placed(value) if _PATH.fullmatch(value) else value
         if not self._is_own(match, request):
             return value
-        rest = match[3] if match[3].startswith(b"/") else b"/" + match[3]
+        rest = match[3] or b"/"
+        rest = rest if rest.startswith(b"/") else b"/" + rest
         return self._placed(rest) if _PATH.fullmatch(rest) else value
 
     def _is_own(self, match: re.Match[bytes], request: Accepted) -> bool:

@@ -1,0 +1,439 @@
+"""What a route changes where it is asked to: path, Host, answers, cookies, caching, other sites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.gate.accept import Accept, Accepted, Arrival
+from proxy.gate.comforts import comforts_of
+from proxy.gate.relocation import relocation_of
+from proxy.settings import InvalidSettings, Route, settings_from
+from tests.fakes import Header, Origin, answering
+from tests.gate.conftest import Build, accepted, front_of
+
+PUBLIC = {"access": {"default": "public"}}
+
+
+def route(**values: Any) -> Route:
+    chosen = {"upstream": "http://10.0.0.5:9000"} | values
+    settings = settings_from({"routes": [chosen], "public_url": "https://wiki.test"})
+    return settings.routes[0]
+
+
+def asked(host: bytes = b"wiki.test", scheme: str = "https", target: bytes = b"/") -> Accepted:
+    arrival = Arrival(b"GET", target, [(b"host", host)], "192.0.2.1", scheme)
+    return Accept((), lambda host: True)(arrival)
+
+
+def put_right(line: Header, request: Accepted | None = None, **values: Any) -> bytes:
+    """The value of an answer's header after a route with these settings."""
+    relocate = relocation_of(route(**values))
+    assert relocate is not None
+    ((name, value),) = relocate([line], request or asked())
+    assert name == line[0]
+    return value
+
+
+# The path
+
+
+@pytest.mark.parametrize(
+    ("target", "sent"),
+    [
+        (b"/wiki", b"/"),
+        (b"/wiki?a=/wiki", b"/?a=/wiki"),
+        (b"/wiki/", b"/"),
+        (b"/wiki/wiki/x", b"/wiki/x"),
+        (b"/wiki/a%2Fb;c//d?e=%zz&&f", b"/a%2Fb;c//d?e=%zz&&f"),
+        (b"/wiki/%2Fa", b"/%2Fa"),
+    ],
+)
+async def test_the_routes_path_is_taken_off_byte_for_byte(
+    fronts: Build, origin: Origin, target: bytes, sent: bytes
+) -> None:
+    routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
+    front = await fronts(routes=routes, **PUBLIC)
+    assert (await front.get(target)).status == 200
+    assert origin.heads[0].startswith(b"GET " + sent + b" HTTP/1.1\r\nhost: app.test\r\n")
+    assert b"x-forwarded-prefix: /wiki\r\n" in origin.heads[0]
+
+
+@pytest.mark.parametrize("target", [b"/wiki//evil.test/x", b"/wiki/\\evil.test/x", b"/wiki//"])
+async def test_a_rest_that_could_be_read_as_a_host_is_refused(
+    fronts: Build, origin: Origin, target: bytes
+) -> None:
+    routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
+    front = await fronts(routes=routes, **PUBLIC)
+    assert (await front.get(target)).status == 400
+    assert not origin.heads
+
+
+async def test_rules_are_matched_on_the_path_that_was_sent(fronts: Build, origin: Origin) -> None:
+    """Traefik CVE-2026-40912 and others: a rewrite that leads around the check."""
+    routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
+    rules = [
+        {"path": "/wiki/admin/*", "require": "deny"},
+        {"path": "/open/*", "require": "deny"},
+        {"path": "/wiki/*", "require": "public"},
+    ]
+    front = await fronts(routes=routes, access={"rules": rules})
+    assert (await front.get("/wiki/open/x")).status == 200
+    for around in ("/wiki/admin", "/wiki/%61dmin/x", "/wiki/x/../admin", "/wiki;/admin/x"):
+        assert (await front.get(around)).status in (400, 403, 404), around
+    assert (await front.get("/wiki%2Fadmin")).status in (400, 404)
+    assert len(origin.heads) == 1
+
+
+async def test_a_chain_of_prefixes_is_carried_on_for_trusted_peers_only(
+    fronts: Build, origin: Origin
+) -> None:
+    routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
+    front = await fronts(routes=routes, trusted_proxies=["10.0.0.0/8"], **PUBLIC)
+    said = (b"x-forwarded-prefix", b"/outer/")
+    await front.get("/wiki/x", said, peer="10.0.0.1")
+    await front.get("/wiki/x", said)
+    assert origin.heads[0].count(b"x-forwarded-prefix") == 1
+    assert b"x-forwarded-prefix: /outer/wiki\r\n" in origin.heads[0]
+    assert b"x-forwarded-prefix: /wiki\r\n" in origin.heads[1]
+
+
+raw = st.text("ab/%2Fc;.&=?~", max_size=30).map(str.encode)
+
+
+@given(raw)
+def test_what_is_sent_is_what_was_asked_without_its_beginning(rest: bytes) -> None:
+    comforts = comforts_of(route(path="/wiki", rewrite={"strip_path": True}), "")
+    assert comforts is not None
+    target = b"/wiki" + rest
+    head = b"GET %b HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n" % target
+    line, host, told, more = comforts.head(head, asked()).split(b"\r\n", 3)
+    sent = line.split(b" ")[1]
+    assert sent == rest or (sent == b"/" + rest and not rest.startswith(b"/"))
+    assert (host, told, more) == (b"host: a", b"x-forwarded-prefix: /wiki", b"x: y\r\n\r\n")
+
+
+# The Host
+
+
+@pytest.mark.parametrize(
+    ("host", "upstream", "sent"),
+    [
+        ("upstream", "http://10.0.0.5:9000", b"10.0.0.5:9000"),
+        ("upstream", "http://app.internal", b"app.internal"),
+        ("upstream", "https://app.internal:8443", b"app.internal:8443"),
+        ("upstream", "https://[2001:db8::1]", b"[2001:db8::1]"),
+        ("old.internal:81", "unix:/run/app.sock", b"old.internal:81"),
+        ("[::1]:81", "unix:/run/app.sock", b"[::1]:81"),
+        ("[::1]", "unix:/run/app.sock", b"[::1]"),
+    ],
+)
+def test_another_host_is_sent(host: str, upstream: str, sent: bytes) -> None:
+    comforts = comforts_of(route(upstream=upstream, rewrite={"host": host}), "")
+    assert comforts is not None
+    head = comforts.head(b"GET / HTTP/1.1\r\nhost: wiki.test\r\nhost-x: y\r\n\r\n", asked())
+    assert head == b"GET / HTTP/1.1\r\nhost: %b\r\nhost-x: y\r\n\r\n" % sent
+
+
+async def test_the_host_that_was_asked_is_kept_or_told(fronts: Build, origin: Origin) -> None:
+    routes = [
+        {"path": "/", "upstream": origin.url},
+        {"path": "/old", "upstream": origin.url, "rewrite": {"host": "old.internal"}},
+    ]
+    front = await fronts(routes=routes, **PUBLIC)
+    for target in ("/x", "/old", "/x"):  # the same headers, which are read once
+        await front.get(target)
+    hosts = [head.split(b"\r\n")[1] for head in origin.heads]
+    assert hosts == [b"host: app.test", b"host: old.internal", b"host: app.test"]
+    assert b"x-forwarded-host: app.test\r\n" in origin.heads[1]
+
+
+# Where an application says that things are
+
+
+UNDER = {
+    "path": "/wiki",
+    "rewrite": {"strip_path": True, "answers": True, "elsewhere": ["http://intranet:8080"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"/login?next=/x#y", b"/wiki/login?next=/x#y"),
+        (b"/", b"/wiki/"),
+        (b"/?a", b"/wiki/?a"),
+        (b"http://10.0.0.5:9000/a", b"/wiki/a"),
+        (b"https://10.0.0.5:9000/a", b"/wiki/a"),
+        (b"HTTP://INTRANET:8080", b"/wiki/"),
+        (b"http://intranet:8080?q", b"/wiki/?q"),
+        (b"http://intranet:8080#f", b"/wiki/#f"),
+        (b"//10.0.0.5:9000/a", b"/wiki/a"),
+        (b"https://wiki.test/a", b"/wiki/a"),
+        (b"https://wiki.test:443/a", b"/wiki/a"),
+        (b"http://wiki.test/a", b"/wiki/a"),
+        (b"//wiki.test/a", b"/wiki/a"),
+        (b"http://10.0.0.5:9000//evil.test", b"http://10.0.0.5:9000//evil.test"),
+        (b"/\xc3\xa9", b"/wiki/\xc3\xa9"),
+        # Left as they came.
+        (b"/wiki", b"/wiki"),
+        (b"/wiki/a", b"/wiki/a"),
+        (b"/wiki?a", b"/wiki?a"),
+        (b"https://wiki.test/wiki/a", b"/wiki/a"),
+        (b"/wikis", b"/wiki/wikis"),
+        (b"/.doorward/logout", b"/.doorward/logout"),
+        (b"a/b", b"a/b"),
+        (b"?a", b"?a"),
+        (b"#a", b"#a"),
+        (b"", b""),
+        (b"//evil.test/a", b"//evil.test/a"),
+        (b"/\\evil.test", b"/\\evil.test"),
+        (b"/\t/evil.test", b"/\t/evil.test"),
+        (b"https://evil.test/a", b"https://evil.test/a"),
+        (b"http://intranet:80/a", b"http://intranet:80/a"),
+        (b"https://intranet:8080/a", b"https://intranet:8080/a"),
+        (b"http://10.0.0.5:9000@evil.test/a", b"http://10.0.0.5:9000@evil.test/a"),
+        (b"http://10.0.0.5:9000\\@evil.test/a", b"http://10.0.0.5:9000\\@evil.test/a"),
+        (b"http://10.0.0.5:9000.evil.test/a", b"http://10.0.0.5:9000.evil.test/a"),
+        (b"ftp://10.0.0.5:9000/a", b"ftp://10.0.0.5:9000/a"),
+        (b"javascript:alert(1)", b"javascript:alert(1)"),
+        (b"mailto:a@b", b"mailto:a@b"),
+    ],
+)
+def test_a_location_is_put_right(said: bytes, told: bytes) -> None:
+    for name in (b"Location", b"content-location"):
+        assert put_right((name, said), **UNDER) == told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"0; url=/a", b"0; url=/wiki/a"),
+        (b'5;URL="http://intranet:8080/a"', b'5;URL="/wiki/a"'),
+        (b" 5.5 , url = '/a' ", b" 5.5 , url = '/wiki/a' "),
+        (b"5", b"5"),
+        (b"5; url=https://evil.test/", b"5; url=https://evil.test/"),
+        (b"soon; url=/a", b"soon; url=/a"),
+    ],
+)
+def test_a_refresh_is_put_right(said: bytes, told: bytes) -> None:
+    assert put_right((b"Refresh", said), **UNDER) == told
+
+
+def test_a_redirect_to_https_is_never_turned_into_a_loop() -> None:
+    values: dict[str, Any] = {"rewrite": {"answers": True}}
+    up = (b"location", b"https://wiki.test/a")
+    assert put_right(up, asked(scheme="http"), **values) == b"https://wiki.test/a"
+    assert put_right(up, asked(), **values) == b"/a"
+    down = (b"location", b"http://wiki.test:8443/a")
+    assert put_right(down, asked(b"wiki.test:8443"), **values) == b"/a"
+
+
+def test_an_application_that_is_sent_another_host_may_name_it() -> None:
+    rewrite = {"answers": True, "host": "old.internal"}
+    assert put_right((b"location", b"http://old.internal/a"), rewrite=rewrite) == b"/a"
+
+
+def test_other_headers_are_left_alone() -> None:
+    for name in (b"link", b"uri", b"x-location", b"location-x"):
+        assert put_right((name, b"http://10.0.0.5:9000/a"), **UNDER) == b"http://10.0.0.5:9000/a"
+
+
+@given(
+    st.text("/\\.:@?#%ahtps w\t0159", max_size=40).map(str.encode)
+    | st.text("/\\\t@", max_size=6).map(lambda rest: b"http://intranet:8080" + rest.encode())
+)
+def test_no_location_is_made_that_leads_elsewhere_than_it_said(said: bytes) -> None:
+    """What is changed is a path of this host in every browser's reading."""
+    told = put_right((b"location", said), **UNDER)
+    if told != said:
+        assert told.startswith(b"/wiki") and b"\t" not in told
+
+
+# Cookies
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"a=1", b"a=1"),
+        (b"a=1; Path=/", b"a=1; Path=/wiki"),
+        (b"a=1; path=/x; HttpOnly", b"a=1; Path=/wiki/x; HttpOnly"),
+        (b"a=1; Path=/wiki/x", b"a=1; Path=/wiki/x"),
+        (b"a=1; Path=", b"a=1; Path="),
+        (b"a=1; Domain=intranet; Path=/", b"a=1; Path=/wiki"),
+        (b"a=1; Domain=.wiki.test", b"a=1; Domain=.wiki.test"),
+        (b"a=1;Domain=WIKI.test", b"a=1;Domain=WIKI.test"),
+        (b"a=1; Domain=test", b"a=1; Domain=test"),
+        (b"a=1; Domain=xwiki.test", b"a=1"),
+        (b"a=1; Domain=", b"a=1"),
+        (b"__Host-a=1; Secure; Path=/", b"__Host-a=1; Secure; Path=/"),
+        (
+            b'a="x; Expires=Thu, 01 Jan 1970 00:00:00 GMT',
+            b'a="x; Expires=Thu, 01 Jan 1970 00:00:00 GMT',
+        ),
+    ],
+)
+def test_a_cookies_domain_and_path_are_put_right(said: bytes, told: bytes) -> None:
+    assert put_right((b"Set-Cookie", said), **UNDER) == told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"a=1", b"a=1; Secure; HttpOnly; SameSite=Lax"),
+        (b"a=1; secure; Domain=x", b"a=1; secure; Domain=x; HttpOnly; SameSite=Lax"),
+        (b"a=1;HTTPONLY;samesite=None;Secure", b"a=1;HTTPONLY;samesite=None;Secure"),
+        (b"secure=httponly", b"secure=httponly; Secure; HttpOnly; SameSite=Lax"),
+    ],
+)
+def test_attributes_are_added_where_the_application_left_them_out(said: bytes, told: bytes) -> None:
+    cookies = {"secure": True, "http_only": True, "same_site": "lax"}
+    assert put_right((b"set-cookie", said), cookies=cookies) == told
+
+
+async def test_an_answer_is_put_right_on_its_way(tmp_path: Path) -> None:
+    lines = b"Location: /login\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX: /y\r\n"
+    answer = b"HTTP/1.1 302 Found\r\n" + lines + b"Content-Length: 0\r\n\r\n"
+    with Origin((answering(answer),)) as origin:
+        routes = [
+            {
+                "path": "/wiki",
+                "upstream": origin.url,
+                "rewrite": {"strip_path": True, "answers": True},
+                "cookies": {"http_only": True},
+            },
+            {"path": "/plain", "upstream": origin.url},
+        ]
+        async with front_of(tmp_path, origin, routes=routes, **PUBLIC) as front:
+            head = (await front.get("/wiki/x")).head
+            assert b"Location: /wiki/login\r\n" in head
+            assert b"Set-Cookie: a=1; Path=/wiki; HttpOnly\r\nSet-Cookie: b=2; HttpOnly\r\n" in head
+            assert lines in (await front.get("/plain/x")).head, "off by default"
+
+
+async def test_a_cookie_of_our_name_is_dropped_and_told_without_its_value(tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: doorward=secret\r\nContent-Length: 0\r\n\r\n"
+    with Origin((answering(answer),)) as origin:
+        async with front_of(tmp_path, origin, **PUBLIC) as front:
+            with structlog.testing.capture_logs() as logs:
+                for _ in range(3):
+                    assert (await front.get("/")).values(b"set-cookie") == []
+    told = [line for line in logs if line["event"] == "upstream_cookie_dropped"]
+    assert len(told) == 1 and "secret" not in str(told)
+
+
+# Caching
+
+
+async def test_protected_answers_are_kept_by_no_shared_cache(tmp_path: Path) -> None:
+    plain = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    said = b"HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length: 0\r\n\r\n"
+    with Origin((answering(plain, plain, plain, said, plain),)) as origin:
+        values = {
+            "routes": [
+                {"upstream": origin.url},
+                {"path": "/kept", "upstream": origin.url, "cache_control": "keep"},
+            ],
+            "access": {"rules": [{"path": "/open/*", "require": "public"}]},
+        }
+        async with front_of(tmp_path, origin, **values) as front:
+            cookie = front.cookie(await front.opened())
+
+            async def cached(target: str, *headers: Header) -> list[bytes]:
+                return (await front.get(target, *headers)).values(b"cache-control")
+
+            assert await cached("/x", cookie) == [b"private"]
+            assert await cached("/open/x", cookie) == [], "a public rule says otherwise"
+            assert await cached("/open/x") == []
+            assert await cached("/x", cookie) == [b"public, max-age=60"], "so does the application"
+            assert await cached("/kept", cookie) == [], "so does the route"
+
+
+# Other sites
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("POST", [], 200),
+        ("POST", [(b"sec-fetch-site", b"same-origin")], 200),
+        ("POST", [(b"sec-fetch-site", b"none")], 200),
+        ("POST", [(b"sec-fetch-site", b"same-site")], 403),
+        ("POST", [(b"sec-fetch-site", b"cross-site")], 403),
+        ("POST", [(b"sec-fetch-site", b"x")], 403),
+        ("POST", [(b"sec-fetch-site", b"none"), (b"sec-fetch-site", b"cross-site")], 403),
+        ("POST", [(b"origin", b"http://app.test")], 200),
+        ("POST", [(b"origin", b"https://app.test")], 200),
+        ("POST", [(b"origin", b"https://public.test")], 200),
+        ("POST", [(b"origin", b"https://evil.test")], 403),
+        ("POST", [(b"origin", b"https://app.test.evil.test")], 403),
+        ("POST", [(b"origin", b"http://app.test:81")], 403),
+        ("POST", [(b"origin", b"null")], 403),
+        ("POST", [(b"origin", b"")], 403),
+        ("POST", [(b"origin", b"http://app.test"), (b"origin", b"https://evil.test")], 403),
+        ("PUT", [(b"origin", b"https://evil.test")], 403),
+        ("DELETE", [(b"origin", b"https://evil.test")], 403),
+        ("MKCOL", [(b"origin", b"https://evil.test")], 403),
+        ("get", [(b"origin", b"https://evil.test")], 403),
+        ("GET", [(b"origin", b"https://evil.test"), (b"sec-fetch-site", b"cross-site")], 200),
+        ("HEAD", [(b"sec-fetch-site", b"cross-site")], 200),
+        ("OPTIONS", [(b"origin", b"https://evil.test")], 200),
+        ("GET", [(b"sec-fetch-site", b"cross-site"), (b"x-http-method-override", b"PUT")], 403),
+    ],
+)
+async def test_only_pages_of_this_site_change_something(
+    fronts: Build, origin: Origin, method: str, headers: list[Header], status: int
+) -> None:
+    routes = [{"upstream": origin.url, "same_origin": True}]
+    front = await fronts(routes=routes, public_url="https://public.test", **PUBLIC)
+    assert (await front.get("/", *headers, method=method)).status == status
+    assert len(origin.heads) == (status == 200)
+
+
+async def test_the_check_for_other_sites_is_off_by_default(fronts: Build) -> None:
+    front = await fronts(**PUBLIC)
+    evil = (b"origin", b"https://evil.test")
+    assert (await front.get("/", evil, method="POST")).status == 200
+
+
+# Settings
+
+
+def test_a_route_that_asks_for_nothing_costs_nothing() -> None:
+    assert comforts_of(route(), "https://wiki.test") is None
+    assert relocation_of(route()) is None
+    assert accepted().scan.forwarded == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"rewrite": {"strip_path": True}}, "path is /"),
+        ({"rewrite": {"elsewhere": ["http://a"]}}, "without answers"),
+        ({"rewrite": {"answers": True, "elsewhere": ["http://a/b"]}}, "has a path"),
+        ({"rewrite": {"host": "upstream"}, "upstream": "unix:/run/a"}, "no host"),
+        ({"rewrite": {"host": "upstream"}, "upstream": ["http://a", "http://b"]}, "different"),
+        ({"rewrite": {"host": "a/b"}}, "not a host"),
+        ({"rewrite": {"host": "a:0"}}, "not a port"),
+        ({"rewrite": {"host": "a\r\nx: y"}}, "not a host"),
+        ({"cookies": {"same_site": "none"}}, "from secure cookies only"),
+        ({"cookies": {"same_site": "off"}}, "none of keep, lax"),
+        ({"cache_control": "public"}, "none of private, keep"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidSettings, match=said):
+        route(**values)
+
+
+def test_secure_cookies_are_no_use_over_http() -> None:
+    chosen = [{"upstream": "http://a", "cookies": {"secure": True}}]
+    with pytest.raises(InvalidSettings, match="public_url is http"):
+        settings_from({"routes": chosen})
+    assert settings_from({"routes": chosen, "public_url": "https://a.test"})
