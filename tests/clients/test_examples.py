@@ -1,4 +1,4 @@
-"""The clients in the examples: each logs in, lists, logs out, and says why when it cannot."""
+"""The programs in examples/clients, run as they are before a running Doorward."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -16,64 +17,57 @@ from proxy.accounts import totp
 from tests.conftest import Start
 from tests.live import PASSWORD, Live
 
-CLIENTS = Path(__file__).parents[2] / "examples" / "clients"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "clients"
+HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 NODE = shutil.which("node")
-EVERY = ("xhr", "alekeagle", "datepoll", "rocketchat")
-WRITTEN = sorted(path for path in CLIENTS.iterdir() if path.suffix in (".py", ".mjs"))
-
-
-SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-
-
-def user_of(client: Path, *, with_app: bool = False) -> str:
-    """Each client has users of its own, so that none waits for another's mistakes or codes."""
-    return client.name.replace(".", "-") + ("-app" if with_app else "")
+ALL: dict[str, Any] = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}
+with_node = pytest.mark.skipif(NODE is None, reason="there is no node; apt-get install nodejs")
+PROGRAMS = [
+    pytest.param(path, marks=with_node if path.suffix == ".mjs" else (), id=path.name)
+    for path in sorted(EXAMPLES.glob("*.py")) + sorted(EXAMPLES.glob("*.mjs"))
+]
+every_program = pytest.mark.parametrize("program", PROGRAMS)
 
 
 @pytest.fixture(scope="module")
 def live(deploy: Start) -> Live:
-    live = deploy("http://127.0.0.1:9", dialects={name: {} for name in EVERY})
-    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    lines = [f"{user_of(client)}:{hashed}" for client in WRITTEN]
-    lines += [f"{user_of(client, with_app=True)}:{hashed}:{SECRET}" for client in WRITTEN]
-    done = live.command("user", "import", "tinyauth", "-", stdin="\n".join(lines))
-    assert done.returncode == 0, done.stderr
-    return live
+    started = deploy("http://127.0.0.1:9", dialects=ALL)
+    started.add_user("alice")
+    return started
 
 
-def run(
-    live: Live, client: Path, user: str, password: str = PASSWORD, typed: str = ""
-) -> subprocess.CompletedProcess[str]:
-    if client.suffix == ".mjs" and NODE is None:
-        pytest.skip("there is no node here")
-    command = sys.executable if client.suffix == ".py" else str(NODE)
-    return subprocess.run(
-        [command, os.fspath(client), f"http://{live.host}", user],
-        env=os.environ | {"PASSWORD": password, "NO_PROXY": "*"},
-        input=typed,
+def run(program: Path, live: Live, name: str, **environment: str) -> list[str]:
+    interpreter = sys.executable if program.suffix == ".py" else str(NODE)
+    done = subprocess.run(
+        [interpreter, str(program), f"http://{live.host}", name],
+        env=os.environ | {"PASSWORD": PASSWORD} | environment,
         capture_output=True,
         text=True,
         timeout=60,
-        check=False,
     )
-
-
-@pytest.mark.parametrize("client", WRITTEN, ids=lambda path: path.name)
-def test_a_client_logs_in_and_out(live: Live, client: Path) -> None:
-    done = run(live, client, user_of(client))
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    assert done.stdout.endswith("logged out\n")
-
-
-@pytest.mark.parametrize("client", WRITTEN, ids=lambda path: path.name)
-def test_a_client_gives_the_code_that_it_is_asked_for(live: Live, client: Path) -> None:
-    code = totp.code_at(SECRET, totp.step_at(time.time()))
-    done = run(live, client, user_of(client, with_app=True), typed=f"{code}\n")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("logged out\n")
+    return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("client", WRITTEN, ids=lambda path: path.name)
-def test_a_client_says_why_it_is_refused(live: Live, client: Path) -> None:
-    done = run(live, client, user_of(client), password="wrong")
-    assert done.returncode == 1 and done.stderr and "Traceback" not in done.stderr
+def test_there_is_one_of_each_language_for_each_dialect() -> None:
+    names = {path.name for path in EXAMPLES.iterdir()} - {"README.md"}
+    assert names == {f"{name}.{kind}" for name in ALL for kind in ("py", "mjs")}
+
+
+@every_program
+def test_it_logs_in_and_out(live: Live, program: Path) -> None:
+    told = run(program, live, "alice")
+    assert told[0].startswith("logged in as alice") and told[-1] == "logged out"
+    assert "alice" not in live.command("session", "list").stdout, "nothing of it is left"
+
+
+@every_program
+def test_it_gives_a_code_where_one_is_due(live: Live, program: Path) -> None:
+    """Users whose app was set up elsewhere: `user import` takes their secrets over."""
+    name, secret = program.name.replace(".", "-"), totp.new_secret()
+    file = live.folder / f"{name}.users"
+    file.write_text(f"{name}:{HASH}:{secret}\n")
+    done = live.command("user", "import", "tinyauth", str(file))
+    assert done.returncode == 0, done.stderr
+    code = totp.code_at(secret, totp.step_at(time.time()))
+    assert run(program, live, name, CODE=code)[-1] == "logged out"
