@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 
 from proxy.accounts.refusals import Overloaded
 
-# Behind one key: about three seconds of hashing, beyond it Overloaded. Not in all, or one address
+# Behind one key: about ten seconds of hashing, beyond it Overloaded. Not in all, or one address
 # could fill the places of everybody.
-WAITING = 128
+WAITING = 512
 
 
 class Turns:

@@ -148,3 +148,15 @@ def test_a_damaged_hash_matches_nothing() -> None:
     for stored in ("", "$2b$04$", "\ud800"):
         for scheme in [*HASHES.values(), "unheard of"]:
             assert not imported.matches(stored, scheme, PASSWORD)
+
+
+async def test_a_hash_that_was_made_here_for_a_file_is_good_after_an_import() -> None:
+    pool = Passwords(threads=1)
+    try:
+        stored = await pool.hash(PASSWORD)
+    finally:
+        pool.close()
+    assert stored.startswith(imported.MADE_HERE)
+    scheme = imported.scheme_of(stored)
+    assert imported.matches(stored, scheme, PASSWORD)
+    assert not imported.matches(stored, scheme, f"{PASSWORD}.")

@@ -50,7 +50,7 @@ NOW = 1_800_000_000.0
 PASSWORD = "correct horse"
 CLIENT = ClientInfo("192.0.2.1", "a browser")
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
-EXAMPLES = 30
+EXAMPLES = 20
 
 # Operation → the argument that is no input, by name, where its type would say otherwise.
 SERVICES: dict[str, type] = {
