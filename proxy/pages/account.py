@@ -75,11 +75,14 @@ class AccountPage:
             request,
             "account.html",
             session,
-            sessions=[
-                shown(one, now, one.number == session.number)
-                for one in await accounts.sessions.list(session.user, now)
-                if one.level == session.level
-            ],
+            sessions=sorted(
+                (
+                    shown(one, now, one.number == session.number)
+                    for one in await accounts.sessions.list(session.user, now)
+                    if one.level == session.level
+                ),
+                key=lambda one: not one.here,
+            ),
             ends_s=session.ends_at() - now,
             idles=session.idle_timeout_s is not None,
             totp=TOTP in enabled,

@@ -112,7 +112,7 @@ class Forms:
         error: str | None,
         refusal: Refusal | None = None,
     ) -> Response:
-        asked = ("code", "method", "current")
+        asked = ("code", "method", "current", "username")
         response = self.draw(
             request,
             "prove.html",

@@ -19,11 +19,7 @@ for (const field of document.querySelectorAll("input[data-show]")) {
     field.focus();
   });
   say();
-  const frame = document.createElement("div");
-  frame.className = "peeked";
-  field.replaceWith(frame);
-  frame.append(field, button);
-  if (field.autofocus) field.focus();
+  field.after(button);
   // A password never leaves in a field that browsers remember.
   field.form.addEventListener("submit", () => { field.type = "password"; });
 }

@@ -1,0 +1,252 @@
+"""The whole life of an account in a real browser, once with script and once without."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
+
+from proxy.accounts import totp
+from proxy.pages import qr
+from tests.live import PASSWORD, Live
+from tests.pages.stage import CHROMIUM, DESK, PHONE, running
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no browser; apt-get install chromium brings one"
+)
+
+NEW = "violet tractor under seven moons"
+EMOJI = "😀" * 190
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with running(tmp_path_factory.mktemp("life")) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visiting(browser: Browser, live: Live, **options: Any) -> Iterator[Page]:
+    """A browser of its own. What it complains of, and what it asks of other hosts, fails."""
+    context = browser.new_context(**({"viewport": DESK, "locale": "en-GB"} | options))
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda said: wrong.append(said.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda asked: live.host in asked.url or wrong.append(asked.url))
+    yield page
+    context.close()
+    assert not [text for text in wrong if "status of 4" not in text and "data:" not in text]
+
+
+def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Log in", exact=True).click()
+
+
+def code_of(secret: str, steps: int = 0) -> str:
+    return totp.code_at(secret, totp.step_at(time.time()) + steps)
+
+
+def enrol(page: Page) -> tuple[str, list[str]]:
+    """Sets up an app on the page that leads to it; the secret and the recovery codes."""
+    page.get_by_role("button", name="Set up app").click()
+    uri = page.locator("#uri").get_attribute("href") or ""
+    assert page.locator(".picture svg path").last.get_attribute("d") in qr.svg(uri)
+    (secret,) = parse_qs(urlsplit(uri).query)["secret"]
+    assert page.locator("#secret").inner_text().replace(" ", "") == secret
+    page.get_by_role("textbox", name="Code").fill("000000")
+    page.get_by_role("button", name="Switch on").click()
+    expect(page.get_by_role("alert")).to_have_text("The code is not right.")
+    page.get_by_role("textbox", name="Code").fill(code_of(secret))
+    page.get_by_role("button", name="Switch on").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+    codes = page.locator("#codes code").all_inner_texts()
+    return secret, codes
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool) -> None:
+    name = f"alice-{script}"
+    live.add_user(name)
+    options = {"java_script_enabled": script}
+    strict = f"http://{live.host}/strict/page?x=1"
+    account = f"http://{live.host}/.doorward/account"
+    with visiting(browser, live, **options) as first, visiting(browser, live, **options) as second:
+        # The first login, and a page that wants two factors of somebody who has one.
+        first.goto(strict)
+        log_in(first, name)
+        expect(first.get_by_text("The page you want needs a second factor")).to_be_visible()
+        secret, codes = enrol(first)
+        assert len(codes) == 12
+        with first.expect_download() as download:
+            first.get_by_role("link", name="Download").click()
+        assert all(code in download.value.path().read_text() for code in codes)
+        first.get_by_role("link", name="I have kept them").click()
+        expect(first).to_have_url(strict)
+        expect(first.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
+
+        # The second one, elsewhere, with a code.
+        second.goto(strict)
+        log_in(second, name)
+        expect(second.get_by_role("textbox", name="Code")).to_be_focused()
+        second.keyboard.type(code_of(secret, 1))
+        second.keyboard.press("Enter")
+        expect(second).to_have_url(strict)
+
+        # The first sees it and ends it; it dies.
+        first.goto(account)
+        expect(first.locator(".sessions li")).to_have_count(2)
+        expect(first.locator(".sessions .here")).to_contain_text("this one")
+        first.locator(".sessions li:not(.here)").get_by_role("button").click()
+        expect(first.get_by_role("status")).to_have_text("The session is ended.")
+        expect(first.locator(".sessions li")).to_have_count(1)
+        second.goto(strict)
+        expect(second.get_by_role("heading", name="Log in")).to_be_visible()
+
+        # The phone is lost: a recovery code, once.
+        log_in(second, name)
+        second.get_by_role("textbox", name="Code").fill(codes[0])
+        second.get_by_label("Ask for no code in this browser").check()
+        second.get_by_role("button", name="Go on").click()
+        expect(second).to_have_url(strict)
+
+        # A new password ends everything else, the remembered browser too.
+        first.goto(account)
+        first.get_by_role("link", name="Change password").click()
+        first.get_by_label("Your password now").fill(PASSWORD)
+        first.get_by_label("New password").fill("password1")
+        if script:
+            expect(first.locator("#hint")).to_contain_text("guess this at once")
+            show = first.get_by_role("button", name="Show").last
+            show.click()
+            expect(first.get_by_label("New password")).to_have_attribute("type", "text")
+        first.get_by_label("New password").fill(NEW)
+        if script:
+            expect(first.locator("#hint")).to_have_text("Strong.")
+        first.get_by_role("button", name="Change password").click()
+        expect(first.get_by_role("status")).to_contain_text("Your password is changed")
+        second.goto(strict)
+        log_in(second, name, PASSWORD)
+        expect(second.get_by_role("alert")).to_have_text("The name or the password is not right.")
+        log_in(second, name, NEW)
+        expect(second.get_by_role("textbox", name="Code")).to_be_visible()
+
+        # And out.
+        first.get_by_role("button", name="Log out").click()
+        expect(first.get_by_role("heading", name="Log in")).to_be_visible()
+        assert not [c for c in first.context.cookies() if c["name"] == "doorward"]
+
+
+def test_a_browser_that_keeps_no_cookies_is_told_so(browser: Browser, live: Live) -> None:
+    """Instead of leading it round in circles."""
+    live.add_user("blocked")
+    with visiting(browser, live) as page:
+        page.route("**/*", without_cookies)
+        page.goto(f"http://{live.host}/wiki/page")
+        log_in(page, "blocked")
+        expect(page.get_by_role("heading", name="The login does not last")).to_be_visible()
+        expect(page.get_by_text("did not send the login's cookie back")).to_be_visible()
+        page.get_by_role("link", name="Try again").click()
+        expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+def without_cookies(route: Route, request: Request) -> None:
+    """As a browser that blocks them."""
+    answer = route.fetch(max_redirects=0)
+    request.frame.page.context.clear_cookies()
+    headers = {name: value for name, value in answer.headers.items() if name != "set-cookie"}
+    route.fulfill(response=answer, headers=headers)
+
+
+def test_a_name_of_emoji_breaks_no_page(browser: Browser, live: Live) -> None:
+    live.add_user(EMOJI)
+    with visiting(browser, live, viewport=PHONE, user_agent="😀x".encode().hex() * 60) as page:
+        page.goto(f"http://{live.host}/.doorward/login?rd=/.doorward/account")
+        log_in(page, EMOJI)
+        expect(page.get_by_role("heading", name="Your account")).to_be_visible()
+        for path in ("", "/authenticator", "/password", "/email"):
+            page.goto(f"http://{live.host}/.doorward/account{path}")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+
+
+def test_the_login_page_is_small(browser: Browser, live: Live) -> None:
+    with visiting(browser, live) as page:
+        sizes: list[int] = []
+        page.on("response", lambda answer: sizes.append(len(answer.body())))
+        page.goto(f"http://{live.host}/.doorward/login", wait_until="networkidle")
+        assert len(sizes) >= 3 and sum(sizes) < 40 * 1024
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core, which finds what keeps people with a handicap out."""
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm to fetch axe-core with; apt-get install npm brings it")
+    folder = tmp_path_factory.mktemp("axe")
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
+    subprocess.run([*command, "axe-core@4"], check=True, timeout=100)
+    return Path(folder, "node_modules", "axe-core", "axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out_by_a_page(browser: Browser, live: Live, axe: str, scheme: str) -> None:
+    name = f"ada-{scheme}"
+    live.add_user(name, "--email", f"{name}@example.com")
+    base = f"http://{live.host}/.doorward"
+    faults: list[str] = []
+
+    def look(page: Page) -> None:
+        page.evaluate(axe)
+        found = page.evaluate("axe.run()")
+        for one in found["violations"]:
+            places = json.dumps([node["target"] for node in one["nodes"]])
+            faults.append(f"{page.url} {one['impact']} {one['id']} {places}")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
+
+    options = {"color_scheme": scheme, "viewport": PHONE, "bypass_csp": True}
+    with visiting(browser, live, **options) as page:
+        for path in ("/login", "/logout", "/nothing"):
+            page.goto(f"{base}{path}")
+            look(page)
+        page.goto(f"{base}/login", referer=f"{base}/login")
+        look(page)
+        page.goto(f"{base}/login?rd=/.doorward/account")
+        log_in(page, name, "wrong")
+        look(page)
+        log_in(page, name)
+        look(page)
+        for path in ("/account/password", "/account/email", "/account/authenticator"):
+            page.goto(f"{base}{path}")
+            look(page)
+        page.get_by_role("button", name="Set up app").click()
+        look(page)
+        uri = page.locator("#uri").get_attribute("href") or ""
+        (secret,) = parse_qs(urlsplit(uri).query)["secret"]
+        page.get_by_role("textbox", name="Code").fill(code_of(secret))
+        page.get_by_role("button", name="Switch on").click()
+        look(page)
+        page.goto(f"{base}/account")
+        look(page)
+        page.get_by_role("button", name="Log out").click()
+        log_in(page, name)
+        look(page)
+    assert not faults, "\n".join(faults)
