@@ -204,7 +204,7 @@ def join(
         identify,
         cookies,
         is_ours,
-        accounts.second_factors.can_be_asked,
+        accounts.second_factors.may_be_led,
         settings.public_origin,
     )
     watch = Watch(accounts.live, gate.ask, clock)
