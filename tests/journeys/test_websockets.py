@@ -1,0 +1,227 @@
+"""A WebSocket library at both ends: what its client and its server say passes untouched."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Opcode
+from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Origin as PageOrigin
+from websockets.typing import Subprotocol
+
+from tests.conftest import Start
+from tests.fakes import until
+from tests.live import Live
+
+MIB = 1 << 20
+PATIENCE_S = 10
+CLOSED_WITHIN_S = 2.0
+
+
+@dataclass
+class Application:
+    """Echoes, does what some paths say, and notes who came and how each connection ended."""
+
+    url: str = ""
+    users: list[str] = field(default_factory=list)
+    ends: list[tuple[int | None, str | None]] = field(default_factory=list)
+
+    def serve(self, connection: ServerConnection) -> None:
+        request = connection.request
+        assert request is not None
+        self.users.append(request.headers.get("Remote-User", ""))
+        try:
+            self._answer(connection, request.path)
+        except ConnectionClosed:
+            pass
+        self.ends.append((connection.close_code, connection.close_reason))
+
+    def _answer(self, connection: ServerConnection, path: str) -> None:
+        if path.startswith("/close/"):
+            connection.close(int(path.removeprefix("/close/")), "as you wish")
+        elif path == "/abrupt":
+            connection.socket.shutdown(2)
+        elif path == "/ping":
+            assert connection.ping(b"are you there?").wait(PATIENCE_S)
+            connection.send("yes")
+        for message in connection:
+            connection.send(message)
+
+
+def chosen(connection: ServerConnection, asked: Sequence[Subprotocol]) -> Subprotocol | None:
+    return next((name for name in ("chat", "talk") if name in asked), None)  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Application]:
+    application = Application()
+    with serve(
+        application.serve, "127.0.0.1", 0, select_subprotocol=chosen, max_size=8 * MIB
+    ) as server:
+        host, port = server.socket.getsockname()
+        application.url = f"http://{host}:{port}"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield application
+        server.shutdown()
+        thread.join(PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def live(deploy: Start, application: Application) -> Live:
+    live = deploy(application.url, workers=2)
+    for name in ("alice", "bob"):
+        live.add_user(name)
+    return live
+
+
+@pytest.fixture(scope="module")
+def cookie(live: Live) -> str:
+    return live.login("alice").partition(": ")[2]
+
+
+def visit(live: Live, cookie: str | None, path: str = "/", **more: object) -> ClientConnection:
+    headers = {} if cookie is None else {"Cookie": cookie}
+    options = {"additional_headers": headers, "proxy": None, "max_size": 8 * MIB} | more
+    return connect(f"ws://{live.host}{path}", **options)  # type: ignore[arg-type]
+
+
+def test_messages_of_every_kind_and_size_come_back(live: Live, cookie: str) -> None:
+    with visit(live, cookie) as socket:
+        for message in ("", "gruß", b"\x00\xff", "x" * MIB, bytes(MIB), "y" * (5 * MIB)):
+            socket.send(message)
+            assert socket.recv() == message
+        for number in range(200):
+            socket.send(str(number))
+        assert [socket.recv() for _ in range(200)] == [str(number) for number in range(200)]
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_fragments_and_extensions_pass(live: Live, cookie: str, compression: str | None) -> None:
+    with visit(live, cookie, compression=compression) as socket:
+        names = [type(extension).__name__ for extension in socket.protocol.extensions]
+        assert names == (["PerMessageDeflate"] if compression else [])
+        socket.send(["a" * 1000, "b", "", "c" * 100_000])
+        assert socket.recv() == "a" * 1000 + "b" + "c" * 100_000
+
+
+@pytest.mark.parametrize("asked", [["talk"], ["talk", "chat"], []])
+def test_the_subprotocol_is_agreed_on_between_the_ends(
+    live: Live, cookie: str, asked: list[str]
+) -> None:
+    with visit(live, cookie, subprotocols=[Subprotocol(name) for name in asked] or None) as socket:
+        assert socket.subprotocol == ("chat" if "chat" in asked else (asked or [None])[0])
+
+
+def test_pings_and_pongs_pass_both_ways(live: Live, cookie: str) -> None:
+    with visit(live, cookie, "/ping") as socket:
+        assert socket.recv(PATIENCE_S) == "yes"
+        assert socket.ping(b"and you?").wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999])
+def test_close_codes_and_reasons_pass_both_ways(
+    live: Live, application: Application, cookie: str, code: int
+) -> None:
+    with visit(live, cookie, f"/close/{code}") as socket, pytest.raises(ConnectionClosed):
+        socket.recv(PATIENCE_S)
+    assert (socket.close_code, socket.close_reason) == (code, "as you wish")
+    ended = len(application.ends)
+    with visit(live, cookie) as socket:
+        socket.close(code, "so I wish")
+    until(lambda: (code, "so I wish") in application.ends[ended:])
+
+
+def test_an_abrupt_end_of_either_side_is_one_for_the_other(
+    live: Live, application: Application, cookie: str
+) -> None:
+    with visit(live, cookie, "/abrupt") as socket, pytest.raises(ConnectionClosed):
+        socket.recv(PATIENCE_S)
+    assert socket.close_code == 1006
+    ended = len(application.ends)
+    with visit(live, cookie) as socket:
+        socket.socket.shutdown(2)
+        until(lambda: 1006 in (code for code, _ in application.ends[ended:]))
+
+
+def test_a_message_that_is_cut_in_the_middle_is_none(
+    live: Live, application: Application, cookie: str
+) -> None:
+    ended = len(application.ends)
+    with visit(live, cookie) as socket:
+        frame = bytes([0x80 | Opcode.TEXT, 0x80 | 100, 1, 2, 3, 4]) + b"x" * 50
+        socket.socket.sendall(frame)
+        socket.socket.shutdown(2)
+        until(lambda: 1006 in (code for code, _ in application.ends[ended:]))
+
+
+# Who may
+
+
+def test_the_application_is_told_who_opened_it(
+    live: Live, application: Application, cookie: str
+) -> None:
+    with visit(live, cookie, additional_headers={"Cookie": cookie, "Remote-User": "bob"}):
+        assert application.users[-1] == "alice"
+
+
+def refusal(live: Live, cookie: str | None, **more: object) -> InvalidStatus:
+    with pytest.raises(InvalidStatus) as refused, visit(live, cookie, **more):  # type: ignore[arg-type]
+        pass
+    return refused.value
+
+
+def test_nobody_gets_an_ordinary_401(live: Live, application: Application) -> None:
+    known = len(application.users)
+    response = refusal(live, None).response
+    assert response.status_code == 401
+    assert json.loads(response.body or b"")["error"] == "unauthenticated"
+    assert len(application.users) == known
+
+
+def test_a_page_of_another_site_gets_403(live: Live, cookie: str) -> None:
+    """Hijacking of WebSockets by other sites: the browser sends the cookie along."""
+    evil = refusal(live, cookie, origin=PageOrigin("https://evil.example")).response
+    assert evil.status_code == 403
+    assert json.loads(evil.body or b"")["error"] == "cross_origin"
+    with visit(live, cookie, origin=PageOrigin(f"http://{live.host}")) as socket:
+        socket.send("mine")
+        assert socket.recv() == "mine"
+
+
+# Promise 3
+
+
+@pytest.mark.parametrize("ending", ["revoke", "ban"])
+def test_an_open_websocket_is_closed_with_its_session(live: Live, ending: str) -> None:
+    mine = live.login("bob").partition(": ")[2]
+    other = live.login("alice").partition(": ")[2]
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(visit(live, mine)) for _ in range(6)]
+        stays = stack.enter_context(visit(live, other))
+        for socket in (*sockets, stays):
+            socket.send("here")
+            assert socket.recv() == "here"
+        if ending == "revoke":
+            listed = json.loads(live.command("session", "list", "--user", "bob", "--json").stdout)
+            done = live.command("session", "revoke", listed[0]["id"])
+        else:
+            done = live.command("user", "ban", "bob")
+        assert done.returncode == 0, done.stderr
+        began = time.monotonic()
+        for socket in sockets:
+            with pytest.raises(ConnectionClosed):
+                socket.recv(CLOSED_WITHIN_S)
+            assert socket.close_code == 1006
+        assert time.monotonic() - began < CLOSED_WITHIN_S
+        stays.send("still here")
+        assert stays.recv() == "still here"
+    assert refusal(live, mine).response.status_code == 401
