@@ -5,6 +5,7 @@ Must not know what the application does.
 
 import asyncio
 import contextlib
+import functools
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -17,6 +18,7 @@ from proxy.server.admin import admin_app
 from proxy.server.certificate import LOOK_S, Certificate
 from proxy.server.listeners import Sockets, shown
 from proxy.server.protocol import Lane, protocol_with
+from proxy.server.proxy_protocol import Entrance, Source, speaking_for
 from proxy.settings import Limits, Settings
 
 _log = structlog.get_logger("doorward.server")
@@ -35,6 +37,7 @@ class _Server(uvicorn.Server):
     """uvicorn's server without its signal handling, on sockets that are bound already."""
 
     tls: dict[str, Any]  # what the loop is told of it; nothing for plain http
+    entrance: Callable[..., Entrance] | None = None  # in place of the loop's own servers
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,15 +46,20 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
 
-        def protocol() -> asyncio.Protocol:
+        def protocol(source: Source | None = None) -> asyncio.Protocol:
             make: Any = self.config.http_protocol_class
-            made: asyncio.Protocol = make(
+            made: Any = make(
                 config=self.config, server_state=self.server_state, app_state={}, _loop=loop
             )
-            return made
+            if source is not None:
+                made.source = source
+            return cast(asyncio.Protocol, made)
 
         self.servers = []
         for sock in sockets or []:
+            if self.entrance is not None:
+                self.servers.append(cast(asyncio.Server, self.entrance(sock, protocol)))
+                continue
             create: Any = (
                 loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
             )
@@ -86,6 +94,17 @@ def _tls(certificate: Certificate, limits: Limits) -> dict[str, Any]:
         "ssl_handshake_timeout": limits.header_timeout.total_seconds(),
         "ssl_shutdown_timeout": TLS_GOODBYE_S,
     }
+
+
+def _let_in_by_proxies(server: _Server, settings: Settings) -> None:
+    """Have trusted peers say in a PROXY header for whom each connection is."""
+    server.config.http = speaking_for(cast(type[asyncio.Protocol], server.config.http))
+    server.entrance = functools.partial(
+        Entrance,
+        trusted=settings.trusted_proxies,
+        timeout_s=settings.limits.header_timeout.total_seconds(),
+        tls=server.tls,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -151,6 +170,8 @@ async def run(
     certificate = Certificate(settings.tls) if settings.tls else None
     servers = [_server(app, settings.limits, certificate, lane)]
     serving = [servers[0].serve([sockets.main])]
+    if settings.proxy_protocol:
+        _let_in_by_proxies(servers[0], settings)
     if sockets.admin is not None:
         servers.append(_server(admin_app(ready), settings.limits))
         serving.append(servers[1].serve([sockets.admin]))

@@ -62,6 +62,12 @@ def proxies_few(settings: Settings) -> Found:
         )
 
 
+def proxies_named(settings: Settings) -> Found:
+    if settings.proxy_protocol and not settings.trusted_proxies:
+        hint = "name in trusted_proxies who sends the header"
+        yield ("proxy_protocol",), Wrong("nobody would be believed", hint)
+
+
 def _together(settings: Settings) -> set[Network]:
     """What the trusted networks make when those side by side are taken as one."""
     v4 = [peers for peers in settings.trusted_proxies if isinstance(peers, IPv4Network)]
@@ -180,6 +186,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (public_url_given, ("listen", "public_url")),
     (listeners_apart, ("listen", "admin_listen")),
     (proxies_few, ("listen",)),
+    (proxies_named, ("trusted_proxies",)),
     (key_files_differ, ()),
     (some_route, ("routes",)),
     (routes_differ, ("routes",)),

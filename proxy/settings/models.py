@@ -129,6 +129,9 @@ class Settings(Section):
     trusted_proxies: Annotated[tuple[TrustedPeers, ...], Listed()] = key(
         [], "Networks whose X-Forwarded-* and Forwarded are believed; unix: the socket's peers."
     )
+    proxy_protocol: Switch = key(
+        False, "Whether trusted_proxies begin each connection with a PROXY header (v1 or v2)."
+    )
     workers: Annotated[int, whole(1, 1024)] = key(1, "Number of processes.")
     data_dir: Place = key("./data", "Where doorward.db and generated keys are.")
     storage: StorageUrl = key("sqlite", "sqlite, or postgresql://user@host/database.", repr=False)
