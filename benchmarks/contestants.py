@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
+import bcrypt
 from processes import NotStarted, ask, free_port, running
 
 HERE = Path(__file__).parent
 PAGE = "x" * 1024
+DOORWARDS = ("doorward", "asgi", "two")
 USER, PASSWORD = "alice", "a password for measuring"
 DOORWARD = Path(sys.executable).with_name("doorward")
 
@@ -41,15 +44,9 @@ http {{
 }}
 """
 
-APPLICATION = """
-  server {{
-    listen 127.0.0.1:{port} backlog=1024;
-    location = /whoami {{ return 200 "$http_remote_user"; }}
-    location / {{ return 200 "{page}"; }}
-  }}
-"""
-
 PROXY = """
+  client_max_body_size 0;
+  map $http_upgrade $hop {{ default upgrade; "" ""; }}
   upstream application {{
     server 127.0.0.1:{upstream};
     keepalive 128;
@@ -60,13 +57,18 @@ PROXY = """
     location / {{
       proxy_pass http://application;
       proxy_http_version 1.1;
-      proxy_set_header Connection "";
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_request_buffering off;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $hop;
     }}
   }}
 """
+
+
+Entry = Callable[[Path, int], AbstractContextManager["Contestant"]]
 
 
 class Missing(Exception):
@@ -81,6 +83,10 @@ class Contestant:
     port: int
     headers: dict[str, str]
     user: str = ""  # whom the application must see
+
+    @property
+    def is_doorward(self) -> bool:
+        return self.name in DOORWARDS
 
     def check(self) -> None:
         """Raises NotStarted unless the page comes through, under the right name."""
@@ -118,11 +124,7 @@ def nginx_command(name: str, folder: Path, body: str) -> list[str]:
 def application(folder: Path) -> Iterator[int]:
     """The application that all of them stand in front of; yields its port."""
     port = free_port()
-    try:
-        body = APPLICATION.format(port=port, page=PAGE)
-        command = nginx_command("application", folder, body)
-    except Missing:
-        command = [go_program("upstream", folder), f"127.0.0.1:{port}"]
+    command = [sys.executable, os.fspath(HERE / "application.py"), str(port)]
     with running("application", command, port, folder):
         yield port
 
@@ -147,23 +149,89 @@ def go(folder: Path, upstream: int) -> Iterator[Contestant]:
         yield Contestant("go", "Go httputil.ReverseProxy, one core, no login", pid, port, {})
 
 
+def doorward(name: str, what: str, **more: object) -> Entry:
+    @contextmanager
+    def start(folder: Path, upstream: int) -> Iterator[Contestant]:
+        port = free_port()
+        config = folder / f"{name}.yaml"
+        settings = {  # JSON is YAML
+            "listen": f"127.0.0.1:{port}",
+            "admin_listen": "off",
+            "data_dir": f"{folder}/{name}",
+            "routes": [{"upstream": f"http://127.0.0.1:{upstream}"}],
+            "dialects": {"xhr": {}},
+        }
+        config.write_text(json.dumps(settings | more))
+        add_user(config)
+        command = [os.fspath(DOORWARD), "serve", "-c", os.fspath(config)]
+        with running(name, command, port, folder) as pid:
+            yield Contestant(name, what, pid, port, {"Cookie": log_in(port)}, USER)
+
+    return start
+
+
+APACHE = """
+ServerRoot {folder}
+ServerName 127.0.0.1
+PidFile {folder}/apache.pid
+ErrorLog {folder}/apache.error.log
+Listen 127.0.0.1:{port}
+{modules}
+<IfModule mpm_event_module>
+  StartServers 1
+  ServerLimit 8
+  ThreadsPerChild 25
+  MaxRequestWorkers 200
+</IfModule>
+MaxKeepAliveRequests 0
+<Location "/">
+  AuthType form
+  AuthName measured
+  AuthFormProvider file
+  AuthUserFile {folder}/apache.users
+  Require valid-user
+  Session On
+  SessionCookieName session path=/
+  SessionCryptoPassphrase measured
+  RequestHeader set Remote-User "expr=%{{REMOTE_USER}}"
+  ProxyPass http://127.0.0.1:{upstream}/ keepalive=On max=200
+</Location>
+<Location "/login">
+  ProxyPass !
+  SetHandler form-login-handler
+  AuthFormLoginRequiredLocation http://127.0.0.1:{port}/
+  AuthFormLoginSuccessLocation http://127.0.0.1:{port}/
+  Require all granted
+</Location>
+"""
+APACHE_MODULES = (
+    "mpm_event authn_core authz_core authn_file authz_user auth_form request session"
+    " session_cookie session_crypto headers proxy proxy_http".split()
+)
+
+
 @contextmanager
-def doorward(folder: Path, upstream: int) -> Iterator[Contestant]:
+def apache(folder: Path, upstream: int) -> Iterator[Contestant]:
+    """Apache's own form login; it checks the password of the session with every request."""
+    program, directory = tool("apache2"), Path("/usr/lib/apache2/modules")
     port = free_port()
-    config = folder / "doorward.yaml"
-    settings = {  # JSON is YAML
-        "listen": f"127.0.0.1:{port}",
-        "admin_listen": "off",
-        "data_dir": f"{folder}/data",
-        "routes": [{"upstream": f"http://127.0.0.1:{upstream}"}],
-        "dialects": {"xhr": {}},
-    }
-    config.write_text(json.dumps(settings))
-    add_user(config)
-    command = [os.fspath(DOORWARD), "serve", "-c", os.fspath(config)]
-    with running("doorward", command, port, folder) as pid:
-        what = "Doorward, one worker, a session's cookie on every request"
-        yield Contestant("doorward", what, pid, port, {"Cookie": log_in(port)}, USER)
+    modules = "\n".join(
+        f"LoadModule {name}_module {directory}/mod_{name}.so" for name in APACHE_MODULES
+    )
+    config = folder / "apache.conf"
+    config.write_text(APACHE.format(folder=folder, port=port, modules=modules, upstream=upstream))
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()  # htpasswd -B's cost
+    (folder / "apache.users").write_text(f"{USER}:{hashed}\n")
+    command = [program, "-DFOREGROUND", "-f", os.fspath(config)]
+    with running("apache", command, port, folder) as pid:
+        form = urlencode({"httpd_username": USER, "httpd_password": PASSWORD})
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = ask(port, "/login", "POST", form, kind)
+        cookies = [v.split(";")[0] for k, v in answer.headers if k.lower() == "set-cookie"]
+        if not cookies:
+            raise NotStarted(f"apache answers a login with {answer.status}")
+        what = "Apache mod_auth_form and mod_proxy, event MPM"
+        yield Contestant("apache", what, pid, port, {"Cookie": cookies[-1]}, USER)
 
 
 def add_user(config: Path) -> None:
@@ -195,5 +263,11 @@ def log_in(port: int) -> str:
     return "; ".join(cookies)
 
 
-Entry = Callable[[Path, int], AbstractContextManager[Contestant]]
-ALL: dict[str, Entry] = {"doorward": doorward, "go": go, "nginx": nginx}
+ALL: dict[str, Entry] = {
+    "doorward": doorward("doorward", "Doorward, one worker, a session's cookie on every request"),
+    "asgi": doorward("asgi", "the same without the fast lane", fast_lane=False),
+    "two": doorward("two", "the same with two workers", workers=2),
+    "go": go,
+    "nginx": nginx,
+    "apache": apache,
+}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 
+from cases import Case
 from contestants import Contestant, tool
 from processes import usage
 
@@ -26,10 +28,10 @@ class Round:
     rss_mib: float
 
 
-def measure(contestant: Contestant, seconds: int, connections: int) -> Round:
-    """Raises BadRound unless every request was answered with success."""
+def measure(contestant: Contestant, case: Case, seconds: int, connections: int) -> Round:
+    """Raises BadRound unless every request was answered as the case says."""
     before = usage(contestant.pid)
-    report = wrk(contestant, seconds, connections)
+    report = wrk(contestant, case, seconds, case.connections or connections)
     after = usage(contestant.pid)
     requests = int(number(r"(\d+) requests in", report))
     return Round(
@@ -42,15 +44,30 @@ def measure(contestant: Contestant, seconds: int, connections: int) -> Round:
     )
 
 
-def wrk(contestant: Contestant, seconds: int, connections: int) -> str:
+def headers_of(contestant: Contestant, case: Case) -> dict[str, str]:
+    headers = dict(case.headers)
+    if case.cookie is not None:
+        return headers | {"Cookie": case.cookie}
+    return headers | contestant.headers if case.identified else headers
+
+
+def wrk(contestant: Contestant, case: Case, seconds: int, connections: int) -> str:
     command = [tool("wrk"), "--latency", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    for name, value in contestant.headers.items():
+    for name, value in headers_of(contestant, case).items():
         command += ["-H", f"{name}: {value}"]
-    command.append(f"http://127.0.0.1:{contestant.port}/")
-    report = subprocess.run(  # noqa: S603
-        command, text=True, capture_output=True, timeout=seconds + 60, check=True
-    ).stdout
-    if "Non-2xx" in report or "Socket errors" in report or " 0 requests in" in report:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        if case.script:
+            script.write(case.script)
+            script.flush()
+            command += ["-s", script.name]
+        command.append(f"http://127.0.0.1:{contestant.port}{case.path}")
+        report = subprocess.run(  # noqa: S603
+            command, text=True, capture_output=True, timeout=seconds + 60, check=True
+        ).stdout
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
+    requests = int(number(r"(\d+) requests in", report))
+    as_said = requests if case.status >= 400 else 0
+    if int(refused[1] if refused else 0) != as_said or "Socket errors" in report or not requests:
         raise BadRound(report)
     return report
 

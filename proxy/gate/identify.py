@@ -149,7 +149,10 @@ class Identify:
         if carried.is_plain:
             assert carried.cookie is not None
             session = self._live.peek(carried.cookie, now)
-            return None if session is None else Person(session)
+            if session is not None:
+                return Person(session)
+            if self._tokens.unsign(carried.cookie) is None:
+                return NOBODY  # not of ours: it dies here, without a query
         return None
 
     async def ask(self, carried: Carried, now: float) -> Person:
