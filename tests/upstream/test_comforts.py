@@ -1,0 +1,59 @@
+"""What a route changes, over sockets: the short way and the long one do the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Origin, answering
+from tests.live import Live, config_user
+
+ANSWER = (
+    b"HTTP/1.1 302 Found\r\nLocation: http://10.0.0.5/login\r\nSet-Cookie: a=1; Path=/\r\n"
+    b"Set-Cookie: doorward=stolen\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("fast_lane", [True, False])
+def test_a_route_changes_what_it_was_asked_to_on_every_request(
+    tmp_path: Path, fast_lane: bool
+) -> None:
+    rewrite = {
+        "strip_path": True,
+        "host": "old.internal",
+        "answers": True,
+        "elsewhere": ["http://10.0.0.5"],
+    }
+    with Origin((answering(ANSWER),), path=tmp_path / "app.sock") as origin:
+        live = Live(
+            tmp_path / "live",
+            "",
+            routes=[
+                {"path": "/wiki", "upstream": origin.url, "rewrite": rewrite, "same_origin": True},
+                {"upstream": origin.url},
+            ],
+            users=[config_user()],
+            fast_lane=fast_lane,
+        )
+        with live, live.client() as client:
+            cookie = live.login()
+            for target in ("/wiki/a?b", "/plain", "/wiki/a?b", "/plain", "/wiki/a?b"):
+                got = client.get(target, cookie, "Origin: http://evil.test", host=live.host)
+                head = origin.heads[-1]
+                assert got.values(b"cache-control") == [b"private"]
+                if target == "/plain":
+                    assert got.values(b"location") == [b"http://10.0.0.5/login"]
+                    assert got.values(b"set-cookie") == [b"a=1; Path=/"]
+                    assert head.startswith(f"GET /plain HTTP/1.1\r\nhost: {live.host}\r\n".encode())
+                    assert b"x-forwarded-prefix" not in head
+                else:
+                    assert got.values(b"location") == [b"/wiki/login"]
+                    assert got.values(b"set-cookie") == [b"a=1; Path=/wiki"]
+                    assert head.startswith(b"GET /a?b HTTP/1.1\r\nhost: old.internal\r\n")
+                    assert head.count(b"x-forwarded-prefix: /wiki\r\n") == 1
+            for method in ("POST", "DELETE"):
+                request = f"{method} /wiki/a HTTP/1.1\r\nHost: {live.host}\r\n{cookie}\r\n"
+                client.send(f"{request}Origin: http://evil.test\r\n\r\n".encode())
+                assert client.answer().status == 403
+            assert len(origin.heads) == 5
