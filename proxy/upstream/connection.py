@@ -145,10 +145,8 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
-        """After 101: the connection, which is not read from, and what came behind the answer.
-
-        Who takes it calls `handed_lost` when it is closed. Raises ConnectionLost.
-        """
+        """After 101: the connection, which is not read from, and what came behind the answer. Who
+        takes it calls `handed_lost` when it is closed. Raises ConnectionLost."""
         if self.transport is None or self._sink is None:
             raise ConnectionLost("the upstream switched protocols and left")
         return self.transport, self._early
