@@ -44,6 +44,9 @@ GUARDS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 
+_GUARD_LINES = tuple((name.encode(), value.encode()) for name, value in GUARDS.items())
+_GUARDED = frozenset(name for name, _ in _GUARD_LINES)
+
 STATIC = "/.doorward/static/"
 YEAR_S = 365 * 24 * 3600  # names carry a hash of what they name, so they may be kept for good
 LOGO_BYTES = 64 * 1024
@@ -171,8 +174,8 @@ class Drawing:
 
 def guarded(response: Response, more: Iterable[Header] = ()) -> Response:
     """The response with the headers of every page of ours, and `more` of them."""
-    response.headers.update(GUARDS)
-    response.raw_headers.extend(more)
+    lines = [line for line in response.raw_headers if line[0] not in _GUARDED]
+    response.raw_headers = [*lines, *_GUARD_LINES, *more]
     return response
 
 

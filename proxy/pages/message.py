@@ -3,12 +3,13 @@
 Knows words for statuses; must not know why the gate decided as it did.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from proxy.accounts.refusals import StorageUnavailable
@@ -19,6 +20,9 @@ from proxy.pages.drawing import Drawing, guarded
 from proxy.pages.languages import noted
 
 _log = structlog.get_logger("doorward.pages")
+
+# One encoder for all: strangers are refused often, and making one costs more than using it.
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 RETRY_LATER = (b"retry-after", b"5")  # seconds; a full queue of password hashes is through by then
 
@@ -132,7 +136,8 @@ class Messages:
         request_id = "" if client is None else client.request_id
         if not browser:
             content = {"error": code or words.code, "message": text, **(more or {})}
-            return guarded(JSONResponse({**content, "request_id": request_id}, status), headers)
+            body = _json({**content, "request_id": request_id})
+            return guarded(Response(body, status, media_type="application/json"), headers)
         language = self.drawing.languages.of(languages)
         return self.drawing.plain(
             language,
