@@ -6,9 +6,11 @@ It knows the form of a token and nothing of the session behind it.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 
 from itsdangerous import BadSignature, Signer
+from itsdangerous.signer import SigningAlgorithm
 
 from proxy.accounts.keys import Keys
 
@@ -23,6 +25,13 @@ def is_token(value: bytes) -> bool:
     return TOKEN.fullmatch(value) is not None
 
 
+class _Hmac(SigningAlgorithm):
+    """HMAC-SHA-256 in one call: every forged cookie costs one."""
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return hmac.digest(key, value, "sha256")
+
+
 class Tokens:
     """Signs and recognises cookie values: `<43 characters>.<signature>`."""
 
@@ -34,7 +43,7 @@ class Tokens:
             list(reversed(keys.derive(PURPOSE))),
             sep=".",
             key_derivation="none",
-            digest_method=hashlib.sha256,
+            algorithm=_Hmac(),
         )
 
     def sign(self, token: str) -> str:
