@@ -240,6 +240,7 @@ def join(
         is_ours=is_ours,
         answers=answers,
         clock=clock,
+        keep=pages.interrupted,
     )
     return carrier, Lane(accept, gate, forwarders, is_ours, answers, clock)
 

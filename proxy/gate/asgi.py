@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
+from starlette.responses import Response
 
 from proxy.gate.accept import Accept, Accepted, Arrival, LastHop, Unfit
 from proxy.gate.answers import Answers
-from proxy.gate.decision import Forward, Refuse, broken
+from proxy.gate.decision import UNAUTHENTICATED, Forward, Refuse, broken
 from proxy.gate.forward import EXTENSION, Forwarder, Receive, Scope, Send
 from proxy.gate.gate import Gate
 from proxy.gate.headers import BadHeaders
@@ -19,6 +20,9 @@ from proxy.gate.upgrade import Upgrades
 from proxy.upstream.failures import UpstreamFailure
 
 _log = structlog.get_logger("doorward.gate")
+
+# The answer to a form of nobody's that is kept until the login is done; None for other requests.
+Keep = Callable[[Scope, Receive], Awaitable[Response | None]]
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -38,7 +42,9 @@ class Carrier:
         is_ours: Callable[[bytes], bool],
         answers: Answers,
         clock: Callable[[], float],
+        keep: Keep | None = None,
     ) -> None:
+        self._keep = keep
         self._accept = accept
         self._gate = gate
         self._forwarders = forwarders
@@ -70,10 +76,24 @@ class Carrier:
         if request.upgrade and isinstance(decision, Forward):
             decision = self._upgrades.judge(request, decision)
         if isinstance(decision, Refuse):
-            response = self._answers.to(decision, arrival, request.client)
+            response = await self._kept(decision, arrival, request, scope, receive)
+            response = response or self._answers.to(decision, arrival, request.client)
             await response(scope, receive, send)  # type: ignore[arg-type]
         else:
             await self._forward(decision, request, arrival, scope, receive, send)
+
+    async def _kept(
+        self,
+        refusal: Refuse,
+        arrival: Arrival,
+        request: Accepted,
+        scope: Scope,
+        receive: Receive,
+    ) -> Response | None:
+        """The login page with the form of somebody who is nobody any more, if this is one."""
+        if refusal.code != UNAUTHENTICATED or arrival.method != b"POST" or self._keep is None:
+            return None
+        return await self._keep(_scope_of_ours(scope, request), receive)
 
     async def _forward(
         self,

@@ -9,6 +9,8 @@ from urllib.parse import quote
 from proxy.accounts.sessions import Session
 from proxy.gate.cookies import Header
 
+UNAUTHENTICATED = "unauthenticated"
+
 LOGIN_PATH = "/.doorward/login"
 SECOND_FACTOR_PATH = "/.doorward/second-factor"
 
@@ -119,7 +121,7 @@ def unauthenticated(target: bytes, extra: tuple[Header, ...] = ()) -> Refuse:
     """Nobody, where somebody is needed; the login page leads back to `target`."""
     return Refuse(
         401,
-        "unauthenticated",
+        UNAUTHENTICATED,
         "You need to log in to open this.",
         login=f"{LOGIN_PATH}?rd={_way_back(target)}",
         headers=((b"www-authenticate", b'Bearer realm="doorward"'), *extra),

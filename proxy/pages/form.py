@@ -26,17 +26,19 @@ class Malformed(Exception):
     """The body says it is a form and cannot be read as one, or not in one way only: 400."""
 
 
-async def fields(request: Request) -> dict[str, str]:
-    """The form's fields. Raises BodyTooLarge, NotAForm or Malformed."""
-    return _unique(await pairs(request))
+async def fields(request: Request, most: int = BODY_LIMIT_BYTES) -> dict[str, str]:
+    """The form's fields, of at most so many bytes. Raises BodyTooLarge, NotAForm or Malformed."""
+    return _unique(await pairs(request, most=most))
 
 
-async def pairs(request: Request, limit: int = FIELDS_LIMIT) -> list[tuple[str, str]]:
+async def pairs(
+    request: Request, limit: int = FIELDS_LIMIT, most: int = BODY_LIMIT_BYTES
+) -> list[tuple[str, str]]:
     """The form's names and values as they came, at most `limit`. Raises as `fields` does."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (URLENCODED, MULTIPART):
         raise NotAForm
-    content = await body(request)
+    content = await body(request, most)
     try:
         if kind == URLENCODED:
             return parse_qsl(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope
 
 from proxy.accounts.passwords import LEAST_CHARACTERS
 from proxy.accounts.refusals import (
@@ -31,6 +32,7 @@ from proxy.pages import drawing, second_factor
 from proxy.pages.bounce import bounced, causes
 from proxy.pages.browser import note_of
 from proxy.pages.entrance import Entrance, lifetimes
+from proxy.pages.kept import CARRIED_BYTES, FIELD, Keeping
 from proxy.pages.languages import noted
 from proxy.pages.message import RETRY_LATER, Messages
 from proxy.pages.posted import posted
@@ -61,6 +63,8 @@ STATUSES: dict[type[Refusal], int] = {
 class LoginPage:
     entrance: Entrance
     messages: Messages
+    second: second_factor.SecondFactorPage
+    keeping: Keeping
 
     def route(self) -> Route:
         return self.messages.endpoint(PATH, get=self.show, post=self.submit)
@@ -90,15 +94,16 @@ class LoginPage:
         )
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.entrance, self.messages, request)
+        form = await posted(self.entrance, self.messages, request, CARRIED_BYTES)
         if isinstance(form, Response):
             return form
         return await self._log_in(request, form)
 
     async def _log_in(self, request: Request, form: dict[str, str]) -> Response:
         name, password = form.get("username", ""), form.get("password", "")
+        kept = form.get(FIELD, "")
         if not name or not password:
-            return self._draw(request, 400, error=MISSING, username=name)
+            return self._draw(request, 400, error=MISSING, username=name, kept=kept)
         try:
             opened = await self.entrance.open(
                 request,
@@ -114,24 +119,45 @@ class LoginPage:
             )
         except PasswordChangeRequired:
             return self._draw(
-                request, 403, error=PasswordChangeRequired.message, username=name, change=CHANGE
+                request,
+                403,
+                error=PasswordChangeRequired.message,
+                username=name,
+                change=CHANGE,
+                kept=kept,
             )
         except Refusal as refusal:
-            return self._refuse(request, refusal, name, "new" in form)
+            return self._refuse(request, refusal, name, kept, "new" in form)
+        lines = self.entrance.cookie_lines(request, opened)
+        if kept and self.keeping.open(request, kept) is not None:
+            return await self.second.carry_on(request, opened.session, kept, lines)
         onward = _target(request)
         if opened.session.level == PENDING:
             onward = second_factor.address(second_factor.PATH, onward)
-        return drawing.moved(onward, self.entrance.cookie_lines(request, opened))
+        return drawing.moved(onward, lines)
+
+    async def interrupted(self, scope: Scope, receive: Receive) -> Response | None:
+        """For the gate: the form of a person who is nobody any more, kept across the login."""
+        kept = await self.keeping.read(scope, receive)
+        if kept is None:
+            return None
+        request = Request(scope)
+        sealed, line = self.keeping.seal(kept)
+        target = self.keeping.back(request, kept)
+        action = second_factor.address(PATH, target)
+        response = self._draw(request, 401, kept=sealed, action=action, interrupted=True)
+        response.raw_headers.append(line)
+        return response
 
     def _refuse(
-        self, request: Request, refusal: Refusal, name: str, changes: bool = False
+        self, request: Request, refusal: Refusal, name: str, kept: str, changes: bool = False
     ) -> Response:
         status = STATUSES.get(type(refusal), 401)
         told = status != 401 or isinstance(refusal, SecondFactorInvalid)
         error = str(refusal) if told else InvalidCredentials.message
         wants_code = isinstance(refusal, SecondFactorRequired | SecondFactorInvalid | TooManyCodes)
         change = (CHANGE_WITH_CODE if wants_code else CHANGE) if changes else ""
-        response = self._draw(request, status, error=error, username=name, change=change)
+        response = self._draw(request, status, error=error, username=name, change=change, kept=kept)
         if (wait := retry_after(refusal)) is not None:
             response.headers["retry-after"] = str(wait)
         return response
@@ -145,13 +171,18 @@ class LoginPage:
         username: str = "",
         logged_in_as: str | None = None,
         change: str = "",
+        kept: str = "",
+        action: str | None = None,
+        interrupted: bool = False,
     ) -> Response:
         return self.messages.drawing.page(
             request,
             "login.html",
             status,
             [*_status_headers(status), *self.entrance.clearing_lines(request)],
-            action=_action(request),
+            action=action or _action(request),
+            kept=kept,
+            interrupted=interrupted,
             onward=_target(request),
             host=client_of(request).host,
             error=error,

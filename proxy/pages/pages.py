@@ -19,6 +19,7 @@ from proxy.pages.bound import Forms
 from proxy.pages.credentials import CredentialPages
 from proxy.pages.drawing import Drawing, guarded
 from proxy.pages.entrance import Entrance
+from proxy.pages.kept import Keeping
 from proxy.pages.login import LoginPage
 from proxy.pages.logout import LogoutPage
 from proxy.pages.message import Messages
@@ -41,16 +42,21 @@ class Pages:
     ) -> None:
         self._entrance = Entrance(settings, accounts, identify, cookies, clock)
         self._messages = Messages(Drawing(settings.pages))
+        keeping = Keeping(self._entrance)
+        parts = (self._entrance, self._messages)
+        self._second = SecondFactorPage(*parts, keeping)
+        self._login = LoginPage(*parts, self._second, keeping)
         self.message = self._messages.message  # for the gate
+        self.interrupted = self._login.interrupted  # likewise
 
     def routes(self) -> list[Route]:
         """Every path under `/.doorward/`; names that nothing here has are 404."""
         parts = (self._entrance, self._messages)
         forms = Forms(*parts)
         return [
-            LoginPage(*parts).route(),
+            self._login.route(),
             LogoutPage(*parts).route(),
-            SecondFactorPage(*parts).route(),
+            self._second.route(),
             *AccountPage(forms).routes(),
             *AuthenticatorPage(forms).routes(),
             *CredentialPages(forms).routes(),

@@ -6,7 +6,7 @@ Knows the answers to what is not; must not know any field.
 from starlette.requests import Request
 from starlette.responses import Response
 
-from proxy.gate.ours import BodyTooLarge
+from proxy.gate.ours import BODY_LIMIT_BYTES, BodyTooLarge
 from proxy.pages.entrance import Entrance
 from proxy.pages.form import Malformed, NotAForm, fields
 from proxy.pages.languages import noted
@@ -16,13 +16,13 @@ FOREIGN = noted("This form was sent from another site.")
 
 
 async def posted(
-    entrance: Entrance, messages: Messages, request: Request
+    entrance: Entrance, messages: Messages, request: Request, most: int = BODY_LIMIT_BYTES
 ) -> dict[str, str] | Response:
     """The fields, or the answer to a request that has none for us."""
     if not entrance.is_ours(request):  # CVE-2017-1000069: a login is bound to its form
         return messages.answer(request, 403, FOREIGN, "foreign_origin")
     try:
-        return await fields(request)
+        return await fields(request, most)
     except BodyTooLarge:
         return messages.answer(request, 413)
     except NotAForm:

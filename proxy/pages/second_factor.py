@@ -27,6 +27,7 @@ from proxy.gate.ours import client_of, safe_return
 from proxy.pages import drawing
 from proxy.pages.browser import note_line
 from proxy.pages.entrance import Entrance
+from proxy.pages.kept import CARRIED_BYTES, FIELD, Keeping
 from proxy.pages.languages import noted
 from proxy.pages.message import RETRY_LATER, Messages
 from proxy.pages.posted import posted
@@ -52,6 +53,7 @@ STATUSES: dict[type[Refusal], int] = {
 class SecondFactorPage:
     entrance: Entrance
     messages: Messages
+    keeping: Keeping
 
     def route(self) -> Route:
         return self.messages.endpoint(PATH, get=self.show, post=self.submit)
@@ -71,26 +73,42 @@ class SecondFactorPage:
         return await self._ask(request, session, None)
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.entrance, self.messages, request)
+        form = await posted(self.entrance, self.messages, request, CARRIED_BYTES)
         if isinstance(form, Response):
             return form
         session = await self.entrance.session(request)
         if session is None:
             return self._to_login(request)
         code, method = form.get("code", "").strip(), form.get("method")
+        kept = form.get(FIELD, "")
         if not code:
             error = MISSING if "code" in form else None
-            return await self._ask(request, session, method, error)
+            return await self._ask(request, session, method, error, kept)
         try:
             opened = await self.entrance.complete(request, session, code, method)
         except SessionNotFound:
             return self._to_login(request)
         except Refusal as refusal:
-            return self._refuse(request, refusal)
+            return self._refuse(request, refusal, kept)
         lines = self.entrance.cookie_lines(request, opened)
         if form.get("browser"):
             lines += await self._note_lines(opened.session)
+        if kept and self.keeping.open(request, kept) is not None:
+            return await self.carry_on(request, opened.session, kept, lines)
         return drawing.moved(_target(request), lines)
+
+    async def carry_on(
+        self, request: Request, session: Session, sealed: str, lines: list[Header]
+    ) -> Response:
+        """The next step of a login that carries a kept form: the code, or the form itself."""
+        if session.level != FULL:
+            response = await self._ask(request, session, None, None, sealed)
+            response.raw_headers.extend(lines)
+            return response
+        kept = self.keeping.open(request, sealed)
+        return self.messages.drawing.page(
+            request, "resend.html", 200, lines, kept=kept, onward=_target(request)
+        )
 
     async def _note_lines(self, session: Session) -> list[Header]:
         """What lets this browser do without a code at later logins, where the settings allow it."""
@@ -102,26 +120,36 @@ class SecondFactorPage:
         return [note_line(note, life.total_seconds(), settings.secure_cookies)]
 
     async def _ask(
-        self, request: Request, session: Session, method: str | None, error: str | None = None
+        self,
+        request: Request,
+        session: Session,
+        method: str | None,
+        error: str | None = None,
+        kept: str = "",
     ) -> Response:
         """The form for this method, its mail sent where it is e-mail."""
         factors, now = self.entrance.accounts.second_factors, self.entrance.clock()
         try:
             challenge = await factors.prepare(session.user, method, now=now)
         except Refusal as refusal:
-            return self._refuse(request, refusal)
-        return self._draw(request, 200 if error is None else 400, challenge, error)
+            return self._refuse(request, refusal, kept)
+        return self._draw(request, 200 if error is None else 400, challenge, error, kept)
 
-    def _refuse(self, request: Request, refusal: Refusal) -> Response:
+    def _refuse(self, request: Request, refusal: Refusal, kept: str = "") -> Response:
         challenge = getattr(refusal, "challenge", NOTHING)
         status = STATUSES.get(type(refusal), 401)
-        response = self._draw(request, status, challenge, str(refusal))
+        response = self._draw(request, status, challenge, str(refusal), kept)
         if (wait := retry_after(refusal)) is not None:
             response.headers["retry-after"] = str(wait)
         return response
 
     def _draw(
-        self, request: Request, status: int, challenge: Challenge, error: str | None
+        self,
+        request: Request,
+        status: int,
+        challenge: Challenge,
+        error: str | None,
+        kept: str = "",
     ) -> Response:
         life = self.entrance.settings.second_factor.remember_browser
         return self.messages.drawing.page(
@@ -136,6 +164,7 @@ class SecondFactorPage:
             others=[m for m in challenge.available if m != challenge.method],
             remembers=None if life is None else life.total_seconds(),
             error=error,
+            kept=kept,
         )
 
     def _to_login(self, request: Request) -> Response:

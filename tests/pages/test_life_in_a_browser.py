@@ -177,6 +177,25 @@ def without_cookies(route: Route, request: Request) -> None:
     route.fulfill(response=answer, headers=headers)
 
 
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_a_form_sent_too_late_is_sent_again_on_a_click(
+    browser: Browser, live: Live, script: bool
+) -> None:
+    name = f"late-{script}"
+    live.add_user(name)
+    with visiting(browser, live, java_script_enabled=script) as page:
+        page.goto(f"http://{live.host}/wiki/page")
+        log_in(page, name)
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("What you just sent is kept for ten minutes")).to_be_visible()
+        log_in(page, name)
+        expect(page.get_by_role("heading", name="Send it again?")).to_be_visible()
+        page.get_by_role("button", name="Send it now").click()
+        expect(page.get_by_text("You sent text=a+%26+b")).to_be_visible()
+        expect(page.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
+
+
 def test_a_name_of_emoji_breaks_no_page(browser: Browser, live: Live) -> None:
     live.add_user(EMOJI)
     with visiting(browser, live, viewport=PHONE, user_agent="😀x".encode().hex() * 60) as page:
