@@ -226,7 +226,7 @@ class Exchange(RequestResponseCycle):
         elif at_once:
             self.transport.abort()
         else:
-            self.transport.close()
+            self.protocol.close()
 
     def _put(self, data: bytes) -> None:
         if data:

@@ -18,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from proxy.gate.accept import Arrival
 from proxy.gate.headers import Block
 from proxy.server.exchange import EXTENSION, Exchange
+from proxy.server.limits import BodyClock, Counts, Peers, ReaderClock
+from proxy.server.plain import plain_answer
 from proxy.server.tunnel import Waiting, asked_protocols
 from proxy.settings import Limits
 
@@ -46,7 +48,11 @@ _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]{1,32}")
 
 
 class HeadTooLarge(Exception):
-    """A request head over `limits.header_bytes` (RFC 6585 5)."""
+    """A request head over `limits.header_bytes` or of too many lines (RFC 6585 5)."""
+
+
+class TargetTooLong(Exception):
+    """A request target over `limits.target_bytes` (RFC 9110 15.5.15)."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -55,6 +61,12 @@ class Protocol(HttpToolsProtocol):
     limits: Limits
     lane: Lane | None = None
     blocks: dict[bytes, Block]  # by their bytes; of all connections
+    counts: Counts  # of all connections, too
+    short_bytes: int  # a head of fewer is within its limits
+    _requests_left = -1  # which is never none
+    _counted_as: str | None = None  # its peer's address, once it may be here
+    _body_clock: BodyClock | None = None
+    _reader_clock: ReaderClock | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,6 +88,15 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
+        self._requests_left = self.limits.requests_per_connection or -1
+        peer = self.client[0] if self.client else ""
+        if self.counts.enter(peer):
+            self._counted_as = peer
+        else:
+            self._lingering = True  # whatever it sends is not read
+            self.transport.write(plain_answer(503, "there are too many connections"))
+            self.close()
+            return
         self._await_head()
 
     def _await_head(self) -> None:
@@ -84,7 +105,7 @@ class Protocol(HttpToolsProtocol):
 
     def _head_late(self) -> None:
         self._head_timer = None
-        self.transport.close()
+        self.close()
 
     def _head_done(self) -> None:
         if self._head_timer is not None:
@@ -104,8 +125,11 @@ class Protocol(HttpToolsProtocol):
         rest = data if self._in_message else self._take_method(data)
         while rest and not self.transport.is_closing():
             rest = self._parse(rest)
-        if (self._in_head or self._held) and self._head_timer is None:
-            self._await_head()
+        if self._in_head or self._held:
+            if self._head_timer is None:
+                self._await_head()
+        elif self._in_message:
+            self._await_body()
         if self._unread > 2 * self.limits.header_bytes:
             # llhttp's binding keeps a line of a head or a trailer until its end has come, and
             # copies it with every piece; what is not body must not go on and on (CVE-2024-22019).
@@ -121,7 +145,7 @@ class Protocol(HttpToolsProtocol):
         if block is None or self._held or self._lingering or not self._is_idle():
             return False
         request = _REQUEST_LINE.fullmatch(line)
-        if request is None or len(data) > self.limits.header_bytes:
+        if request is None or len(data) > self.short_bytes:
             return False
         self._head_done()
         self.cycle = exchange = Exchange(self, request[1], request[2], block.headers, plain=True)
@@ -177,6 +201,8 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserError as fault:
             if isinstance(fault.__context__, HeadTooLarge):
                 self._refuse(431, "the request head is too large")
+            elif isinstance(fault.__context__, TargetTooLong):
+                self._refuse(414, "the request target is too long")
             else:
                 self._refuse(400, "this is not a valid HTTP request")
         return b""
@@ -214,7 +240,7 @@ class Protocol(HttpToolsProtocol):
             if self._in_message and self._running is self.cycle:
                 self.linger()
             else:
-                self.transport.close()
+                self.close()
         if self._lingering or self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -237,7 +263,7 @@ class Protocol(HttpToolsProtocol):
         elif left > 0:
             self._look_again(left)
         else:
-            self.transport.close()
+            self.close()
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -258,16 +284,64 @@ class Protocol(HttpToolsProtocol):
         """Close, but take in for a moment what the client still sends: a close with bytes unread is
         a reset, which can overtake the answer (RFC 9112 9.6)."""
         if not self.transport.can_write_eof():
-            self.transport.close()
+            self.close()
             return
         self._lingering = True
         self._unread = 0
         self.flow.resume_reading()
         self.transport.write_eof()
-        self.loop.call_later(LINGER_S, self.transport.close)
+        self.loop.call_later(LINGER_S, self.close)
+
+    def close(self) -> None:
+        """Close, once the client has what was sent; for as long as it goes on to take some."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._await_reader()
+
+    # Limits on silence, by clocks that most connections never have
+
+    def _await_body(self) -> None:
+        if self._body_clock is None:
+            self._body_clock = BodyClock(self, self.limits.body_timeout.total_seconds())
+        self._body_clock.came()
+
+    @property
+    def awaits_body(self) -> bool:
+        return self._in_message and not (self._in_head or self.transport.is_closing())
+
+    @property
+    def is_held_back(self) -> bool:
+        return self.flow.read_paused or self.cycle.waiting_for_100_continue
+
+    def body_late(self) -> None:
+        if self._is_idle():
+            self.close()
+        else:
+            self._refuse(408, "the rest of the request did not come in time")
+
+    def _await_reader(self) -> None:
+        if self._reader_clock is None:
+            seconds = self.limits.write_timeout.total_seconds()
+            self._reader_clock = ReaderClock(self, self.transport, seconds)
+        self._reader_clock.start()
+
+    @property
+    def awaits_reader(self) -> bool:
+        if self.transport.is_closing():
+            return True
+        return self.flow.write_paused and self.transport.get_protocol() is self
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
+        if self._counted_as is not None:
+            self.counts.leave(self._counted_as)
+        for clock in (self._body_clock, self._reader_clock):
+            if clock is not None:
+                clock.stop()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
@@ -294,6 +368,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         self.url += url
+        if len(self.url) > self.limits.target_bytes:
+            raise TargetTooLong
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -341,6 +417,8 @@ class Protocol(HttpToolsProtocol):
             self._rereading = False
             return
         self._head_done()
+        if len(self.headers) > self.limits.header_count:
+            raise HeadTooLarge
         method, version = self.parser.get_method(), self.parser.get_http_version()
         if self._stand_in is not None:
             method, self._stand_in = self._stand_in, None
@@ -363,6 +441,9 @@ class Protocol(HttpToolsProtocol):
     def _run(self, exchange: Exchange) -> None:
         """It is this one's turn to be answered."""
         self._running = exchange
+        self._requests_left -= 1
+        if not self._requests_left:
+            exchange.keep_alive = False
         lane = self.lane
         if lane is None or not exchange.plain or not lane(exchange, self._arrival(exchange)):
             self.start_app(exchange)
@@ -401,22 +482,21 @@ class Protocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self._reader_clock is not None:
+            self._reader_clock.moved()
         if self._running is not None:
             self._running.client_caught_up()
 
 
-_REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+def protocol_with(limits: Limits, lane: Lane | None = None, trusted: Peers = ()) -> type[Protocol]:
+    """The protocol class for a server with these limits; `lane` is asked before the application.
 
-
-def plain_answer(status: int, reason: str) -> bytes:
-    """A whole answer for bytes that never became a request: nobody to draw a page for."""
-    body = reason.encode() + b"\n"
-    return (
-        b"HTTP/1.1 %d %b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-        b"connection: close\r\n\r\n%b" % (status, _REASONS[status], len(body), body)
-    )
-
-
-def protocol_with(limits: Limits, lane: Lane | None = None) -> type[Protocol]:
-    """The protocol class for a server with these limits; `lane` is asked before the application."""
-    return type("LimitedProtocol", (Protocol,), {"limits": limits, "lane": lane, "blocks": {}})
+    Connections from `trusted` networks are not counted by their addresses."""
+    fixed: dict[str, Any] = {
+        "limits": limits,
+        "lane": lane,
+        "blocks": {},
+        "counts": Counts(limits.connections, limits.connections_per_address, trusted),
+        "short_bytes": min(limits.header_bytes, limits.target_bytes),
+    }
+    return type("LimitedProtocol", (Protocol,), fixed)

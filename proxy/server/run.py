@@ -16,6 +16,7 @@ import uvicorn
 
 from proxy.server.admin import admin_app
 from proxy.server.certificate import LOOK_S, Certificate
+from proxy.server.limits import Peers
 from proxy.server.listeners import Sockets, shown
 from proxy.server.protocol import Lane, protocol_with
 from proxy.server.proxy_protocol import Entrance, Source, speaking_for
@@ -68,11 +69,15 @@ class _Server(uvicorn.Server):
 
 
 def _server(
-    app: Any, limits: Limits, certificate: Certificate | None = None, lane: Lane | None = None
+    app: Any,
+    limits: Limits,
+    certificate: Certificate | None = None,
+    lane: Lane | None = None,
+    trusted: Peers = (),
 ) -> _Server:
     config = uvicorn.Config(
         app,
-        http=protocol_with(limits, lane),
+        http=protocol_with(limits, lane, trusted),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -168,7 +173,7 @@ async def run(
     InvalidSettings for files of `tls` that cannot be used.
     """
     certificate = Certificate(settings.tls) if settings.tls else None
-    servers = [_server(app, settings.limits, certificate, lane)]
+    servers = [_server(app, settings.limits, certificate, lane, settings.trusted_proxies)]
     serving = [servers[0].serve([sockets.main])]
     if settings.proxy_protocol:
         _let_in_by_proxies(servers[0], settings)

@@ -58,7 +58,7 @@ def test_a_head_over_its_limit_is_431(stage: Stage) -> None:
             assert client.get("/", *lines).status == 431
             assert client.is_closed()
     with stage.live.client() as client:
-        assert client.get("/" + "x" * 17_000).status == 431
+        assert client.get("/" + "x" * 17_000).status == 414
 
 
 def test_a_head_below_its_limit_passes(stage: Stage) -> None:
@@ -73,7 +73,7 @@ def test_a_line_without_end_is_refused_before_it_fills_memory(stage: Stage, star
     """CVE-2026-26998's kin; a parser keeps a line until its end has come."""
     with stage.live.client() as client:
         client.send(start.encode() + b"x" * 200_000)
-        assert client.answer().status == 431
+        assert client.answer().status == (414 if start == "GET /" else 431)
 
 
 @pytest.mark.parametrize("start", [b"0\r\nX: ", b"0\r\nX", b"5;x="])

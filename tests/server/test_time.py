@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Wire, get
+from tests.fakes import OK, Wire, answering, get, until
 from tests.live import Live
 from tests.stage import Stage, staged
 
 LATE_S = 2.0
+SHORT = {
+    "header_timeout": "300ms",
+    "idle_timeout": "600ms",
+    "body_timeout": "500ms",
+    "write_timeout": "500ms",
+}
 
 
 @pytest.fixture(scope="module")
 def stage(deploy: Start) -> Stage:
-    return staged(deploy, limits={"header_timeout": "300ms", "idle_timeout": "600ms"})
+    return staged(deploy, limits=SHORT)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +90,6 @@ def test_a_slow_answer_is_not_idle(stage: Stage) -> None:
         assert act.ask().body == b"ok"
 
 
-@pytest.mark.xfail(reason="paths of ours wait for a body as long as it takes", raises=TimeoutError)
 def test_the_body_of_a_form_that_never_comes_is_given_up(live: Live) -> None:
     """Nobody has to be logged in to send one, so nobody may keep a connection with it."""
     form = "Content-Type: application/x-www-form-urlencoded"
@@ -91,8 +98,116 @@ def test_the_body_of_a_form_that_never_comes_is_given_up(live: Live) -> None:
         client.send(head + b"username=")
         client.sock.settimeout(LATE_S)
         started = time.monotonic()
-        client.rest()
+        assert client.answer().status == 408
+        assert client.is_closed()
         assert time.monotonic() - started < LATE_S
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"abc",  # of nine
+        b"",
+    ],
+)
+def test_a_body_that_stops_is_408_and_cut_for_the_upstream(stage: Stage, part: bytes) -> None:
+    with stage.playing(lambda wire: wire.head() and wire.rest() and None) as act:
+        with act.client() as client:
+            client.send(act.request("Content-Length: 9", method="POST") + part)
+            assert client.answer().status == 408
+            assert client.is_closed()
+        until(act.origin.is_done)
+        assert bytes(act.origin.wire().seen).endswith(b"\r\n\r\n" + part)
+
+
+@pytest.mark.parametrize("part", [b"3\r\nab", b"3\r\nabc\r\n", b"3\r\nabc\r\n0\r\nX: y"])
+def test_chunks_that_stop_look_cut_to_the_upstream(stage: Stage, part: bytes) -> None:
+    with stage.playing(lambda wire: wire.head() and wire.rest() and None) as act:
+        with act.client() as client:
+            client.send(act.request("Transfer-Encoding: chunked", method="POST") + part)
+            assert client.answer().status == 408
+        until(act.origin.is_done)
+        assert b"\r\n0\r\n" not in act.origin.wire().seen
+
+
+def test_a_body_that_stops_under_an_answer_is_a_cut(stage: Stage) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel")
+        wire.rest()
+
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request("Content-Length: 9", method="POST") + b"abc")
+        got = client.answer()
+        assert (got.status, got.body, got.whole) == (200, b"hel", False)
+
+
+def test_a_body_that_comes_slowly_is_taken(stage: Stage) -> None:
+    """The time is between two pieces: an upload may take as long as it takes."""
+    with stage.playing(answering(OK)) as act, act.client() as client:
+        client.send(act.request("Content-Length: 6", method="POST"))
+        for _ in range(6):
+            time.sleep(0.25)  # the slowness is what this is about
+            client.send(b"x")
+        assert client.answer().status == 200
+
+
+def test_a_body_that_the_upstream_does_not_take_is_not_late(stage: Stage) -> None:
+    """Back-pressure: it is not the client that is silent then."""
+    size = 8 * 1024 * 1024
+    done: list[int] = []
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        time.sleep(1.2)  # longer than the client may be silent
+        done.append(len(wire.read(size)))
+        wire.send(OK)
+
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request(f"Content-Length: {size}", method="POST"))
+        client.send(b"x" * size)
+        assert client.answer().status == 200
+        assert done == [size]
+
+
+def flood(wire: Wire) -> None:
+    wire.head()
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+    with contextlib.suppress(OSError):
+        while True:
+            wire.send(b"x" * 65536)
+
+
+def test_a_client_that_reads_nothing_is_given_up(stage: Stage) -> None:
+    with stage.playing(flood) as act, act.client(receive_buffer=4096) as client:
+        started = time.monotonic()
+        client.send(act.request())
+        until(lambda: act.origin.wires and act.origin.is_done())
+        assert time.monotonic() - started < 2 * LATE_S
+
+
+def test_a_client_that_reads_slowly_but_goes_on_is_served(stage: Stage) -> None:
+    with stage.playing(flood) as act, act.client(receive_buffer=65536) as client:
+        client.send(act.request())
+        for _ in range(8):
+            time.sleep(0.25)  # the slowness is what this is about
+            assert client.read(400_000)
+        assert not act.origin.is_done()
+
+
+def test_a_client_that_does_not_read_the_end_of_its_answer_is_given_up(stage: Stage) -> None:
+    """What is left is too little to hold anybody back, and the connection is closing already."""
+
+    def descriptors() -> int:
+        return len(list(Path(f"/proc/{stage.live.pid}/fd").iterdir()))
+
+    size = 5_000_000
+    body = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, b"x" * size)
+    with stage.playing(answering(body)) as act, act.client(receive_buffer=4096) as client:
+        before = descriptors()
+        client.send(act.request("Connection: close"))
+        until(lambda: act.origin.heads)
+        until(lambda: descriptors() < before)
 
 
 def test_a_body_that_goes_on_after_its_answer_does_not_hold_the_connection(stage: Stage) -> None:
