@@ -1,0 +1,236 @@
+"""What is counted, alone and by several processes, and how Prometheus reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.accounts.audit import REFUSED, Event, Kind, Record
+from proxy.observe import metrics as module
+from proxy.observe.metrics import CONNECTIONS, Metrics
+from proxy.observe.observer import (
+    FORWARDED,
+    NO_ROUTE,
+    OURS,
+    SWITCHED,
+    Short,
+    Unread,
+    failed,
+    now_s,
+    refused,
+)
+from proxy.observe.shared import STARTS, Shared, cleared
+from proxy.observe.tally import RETRIES, Tally
+from tests.fakes import until
+
+TOLD = Short(Unread())
+ROUTES = ("wiki.example.com/", "/")
+
+
+async def samples(metrics: Metrics) -> dict[str, float]:
+    """Every sample, spelt as in the exposition but for the order of its labels."""
+    text, _ = await metrics.answer("")
+    return {
+        sample.name + "".join(f" {k}={v}" for k, v in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+async def test_requests_are_counted_by_route_status_decision_and_reason() -> None:
+    metrics = Metrics(ROUTES)
+    for decided, route, status in [
+        (FORWARDED, 1, 200),
+        (FORWARDED, 1, 200),
+        (FORWARDED, 0, 404),
+        (failed("bad_gateway"), 1, 502),
+        (refused("unauthenticated"), 0, 401),
+        (refused("misdirected_request"), NO_ROUTE, 421),
+        (OURS, NO_ROUTE, 200),
+    ]:
+        metrics.tally.ended(decided, route, status, now_s(), TOLD)
+    found = await samples(metrics)
+    name = "doorward_requests_total decision={} reason={} route={} status={}".format
+    assert found[name("forwarded", "", "/", 200)] == 2
+    assert found[name("forwarded", "", "wiki.example.com/", 404)] == 1
+    assert found[name("forwarded", "bad_gateway", "/", 502)] == 1
+    assert found[name("refused", "unauthenticated", "wiki.example.com/", 401)] == 1
+    assert found[name("refused", "misdirected_request", "", 421)] == 1
+    assert found[name("ours", "", "", 200)] == 1
+    assert found["doorward_processes"] == 1
+    assert len([key for key in found if key.startswith("doorward_build_info version=")]) == 1
+
+
+async def test_durations_are_a_histogram_without_tunnels() -> None:
+    metrics = Metrics(ROUTES)
+    metrics.tally.ended(FORWARDED, 1, 200, now_s() - 0.02, TOLD)
+    metrics.tally.ended(FORWARDED, 1, 404, now_s() - 3600, TOLD)
+    metrics.tally.ended(FORWARDED, 1, SWITCHED, now_s() - 3600, TOLD)
+    found = await samples(metrics)
+    name = "doorward_request_duration_seconds_{} decision=forwarded{} route=/".format
+    assert found[name("bucket", " le=0.01")] == 0
+    assert found[name("bucket", " le=0.025")] == found[name("bucket", " le=60.0")] == 1
+    assert found[name("bucket", " le=+Inf")] == found[name("count", "")] == 2
+    assert found[name("sum", "")] == pytest.approx(3600.02, abs=0.1)
+
+
+async def test_whoever_asks_for_openmetrics_gets_it() -> None:
+    text, media_type = await Metrics(ROUTES).answer("application/openmetrics-text; version=1.0.0")
+    assert media_type.startswith("application/openmetrics-text") and text.endswith(b"# EOF\n")
+
+
+def event(kind: Kind, detail: str, outcome: str = "done") -> Record:
+    return Record(1, Event(at=0.0, kind=kind, detail=detail, outcome=outcome))
+
+
+async def test_logins_and_lockouts_are_counted() -> None:
+    metrics = Metrics(ROUTES)
+    for record in [
+        event(Kind.LOGIN, "page"),
+        event(Kind.LOGIN_PENDING, "page"),
+        event(Kind.LOGIN_PENDING, "second_factor_required", REFUSED),  # told by its refusal
+        event(Kind.LOCKED_OUT, "user", REFUSED),
+        event(Kind.FACTOR_LOCKED, "totp", REFUSED),
+        event(Kind.USER_ADDED, ""),
+    ]:
+        metrics.tally.tell(record)
+    for code in ("second_factor_required", "invalid_credentials", "invalid_credentials"):
+        metrics.tally.refused_login("xhr", code)
+    found = await samples(metrics)
+    assert {key: value for key, value in found.items() if "logins" in key or "lockouts" in key} == {
+        "doorward_logins_total dialect=page outcome=done": 1,
+        "doorward_logins_total dialect=page outcome=pending": 1,
+        "doorward_logins_total dialect=xhr outcome=pending": 1,
+        "doorward_logins_total dialect=xhr outcome=invalid_credentials": 2,
+        "doorward_lockouts_total scope=user": 1,
+        "doorward_lockouts_total scope=second_factor": 1,
+    }
+
+
+def test_counting_goes_by_words_that_are_the_same_objects() -> None:
+    assert refused("forbidden") is refused("forbidden") is not failed("forbidden")
+    tally = Tally()
+    for _ in range(3):
+        tally.ended(refused("forbidden"), 0, 403, now_s(), TOLD)
+    assert [count for key, count in tally.totals().items() if key[0] == "requests"] == [3]
+
+
+# Several processes
+
+
+def counted(metrics: Metrics, requests: int, idle: int) -> None:
+    for _ in range(requests):
+        metrics.tally.ended(FORWARDED, 0, 200, now_s(), TOLD)
+    metrics.tally.gauges.append(lambda: {(CONNECTIONS, "http://app", "idle"): idle})
+    metrics.fold()
+
+
+REQUESTS = "doorward_requests_total decision=forwarded reason= route=wiki.example.com/ status=200"
+IDLE = "doorward_upstream_connections state=idle upstream=http://app"
+
+
+async def folding(metrics: Metrics) -> None:
+    while True:
+        metrics.fold()
+        await asyncio.sleep(0.005)
+
+
+async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:
+    folder = cleared(tmp_path)
+    one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
+    counted(one, 3, 1)
+    counted(two, 4, 2)
+    two.tally.ended(FORWARDED, 0, 200, now_s(), TOLD)  # not written yet: it is waited for
+    sweep = asyncio.ensure_future(folding(two))
+    for asked in (one, two):
+        found = await samples(asked)
+        assert (found[REQUESTS], found[IDLE], found["doorward_processes"]) == (8, 3, 2)
+        sweep.cancel()
+        sweep = asyncio.ensure_future(folding(one))
+    sweep.cancel()
+    one.close()
+    two.close()
+
+
+async def test_what_the_dead_counted_stays_and_what_they_held_does_not(tmp_path: Path) -> None:
+    folder = cleared(tmp_path)
+    one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
+    counted(one, 3, 1)
+    counted(two, 4, 2)
+    two.close()  # as the end of a process does
+    found = await samples(one)
+    assert (found[REQUESTS], found[IDLE], found["doorward_processes"]) == (7, 1, 1)
+    three = Metrics(ROUTES, folder)
+    assert len(list(folder.glob("*.numbers"))) == 2  # it took over what was there
+    counted(three, 1, 5)
+    sweep = asyncio.ensure_future(folding(three))
+    found = await samples(one)
+    assert (found[REQUESTS], found[IDLE], found["doorward_processes"]) == (8, 6, 2)
+    sweep.cancel()
+    one.close()
+    three.close()
+
+
+async def test_a_process_that_is_stuck_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+    folder = cleared(tmp_path)
+    one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
+    counted(two, 4, 2)
+    assert (await samples(one))[REQUESTS] == 4
+    one.close()
+    two.close()
+
+
+def test_a_file_that_was_being_written_tells_what_was_there_before(tmp_path: Path) -> None:
+    shared = Shared(cleared(tmp_path))
+    shared.write({(RETRIES, 0): 1}, {})
+    shared.write({(RETRIES, 0): 2}, {})
+    path = next((tmp_path / "metrics").glob("*.numbers"))
+    with path.open("r+b") as file:
+        for start in STARTS:
+            file.seek(start)
+            if b"2]" in file.read(100):
+                file.seek(start + 20)
+                file.write(b"torn")
+    assert shared.read().totals == {(RETRIES, 0): 1}
+    shared.close()
+
+
+OTHER = """
+import pathlib, signal, sys
+from proxy.observe.shared import Shared
+shared = Shared(pathlib.Path(sys.argv[1]))
+shared.write({("retries", 0): 5}, {("tunnels",): 7})
+signal.pause()
+"""
+
+
+def test_a_killed_process_loses_nothing_that_it_wrote(tmp_path: Path) -> None:
+    folder = cleared(tmp_path)
+    shared = Shared(folder)
+    child = subprocess.Popen([sys.executable, "-c", OTHER, os.fspath(folder)])
+    until(lambda: shared.read().totals == {(RETRIES, 0): 5}, "for its numbers")
+    assert (shared.read().moment, shared.read().processes) == ({("tunnels",): 7}, 2)
+    child.kill()
+    child.wait()
+    numbers = shared.read()
+    assert (numbers.totals, numbers.moment, numbers.processes) == ({(RETRIES, 0): 5}, {}, 1)
+    shared.close()
+
+
+def test_nothing_of_an_earlier_start_is_left(tmp_path: Path) -> None:
+    folder = cleared(tmp_path)
+    shared = Shared(folder)
+    shared.write({(RETRIES, 0): 5}, {})
+    shared.close()
+    assert cleared(tmp_path) == folder
+    assert not list(folder.glob("*.numbers"))
+    assert folder.stat().st_mode & 0o077 == 0
