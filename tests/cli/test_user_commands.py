@@ -8,9 +8,9 @@ import json
 import os
 import pty
 import re
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,12 @@ HASH = (
     "$argon2id$v=19$m=19456,t=2,p=1$hwc62mxAPBW6Ed2TkJ0ttg"
     "$xVLg4Z2ksXu0cCQkRPBUHYj28pPJ2UjVDPYD7+d6vco"
 )
+
+
+def of_children() -> float:
+    """Seconds of CPU: a machine that has other things to do says nothing about a command."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @dataclass
@@ -285,8 +291,8 @@ def test_a_command_ends_within_a_second(doorward: Command, words: tuple[str, ...
     command = [*DOORWARD, "user", *words, "-c", str(doorward.config)]
 
     def seconds() -> float:
-        begun = time.perf_counter()
+        begun = of_children()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - begun
+        return of_children() - begun
 
     assert min(seconds() for _ in range(3)) < 1.0

@@ -69,7 +69,7 @@ SERVICES: dict[str, type] = {
 # Nothing from outside gets there: parts of the start, of the stop and of other operations.
 INNER = {"passwords.close", "passwords.expect", "trail.record", "trail.write", "trail.tell",
          "regulation.turn", "regulation.passed", "regulation.withdraw", "tokens.sign",
-         "live.find_by"}  # fmt: skip
+         "live.find_by", "live.listen"}  # fmt: skip
 OPERATIONS = sorted(
     f"{service}.{name}"
     for service, kind in SERVICES.items()
