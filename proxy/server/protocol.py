@@ -1,25 +1,23 @@
-"""uvicorn's HTTP protocol with limits on what a client may send, and how slowly.
+"""uvicorn's HTTP protocol, hardened: what a client may send, and what becomes of it.
 
-Knows bytes and clocks of one client connection; must not know users, rules or upstreams.
+Knows the bytes of one client connection; must not know users, rules or upstreams.
 
 Each request's scope carries the extension `doorward.exchange` (see `exchange.py`). An application
 under another server finds no such key and does without.
 """
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.gate.accept import Arrival
 from proxy.gate.headers import Block
 from proxy.server.exchange import EXTENSION, Exchange
-from proxy.server.limits import BodyClock, Counts, Peers, ReaderClock
-from proxy.server.plain import plain_answer
+from proxy.server.lifetime import LINGER_BYTES, Lifetime
+from proxy.server.limits import Counts, Peers
 from proxy.server.tunnel import Waiting, asked_protocols
 from proxy.settings import Limits
 
@@ -42,8 +40,6 @@ _REQUEST_LINE = re.compile(rb"(GET|HEAD|OPTIONS|DELETE) (/[!-~]*) HTTP/1\.1")
 # Two MiB at most, with what was made of them; browsers send up to a KiB, programs less.
 BLOCKS = 512
 BLOCK_BYTES = 2048
-LINGER_BYTES = 1024 * 1024
-LINGER_S = 1.0  # nginx's lingering_timeout is 5 s
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]{1,32}")
 
 
@@ -55,62 +51,20 @@ class TargetTooLong(Exception):
     """A request target over `limits.target_bytes` (RFC 9110 15.5.15)."""
 
 
-class Protocol(HttpToolsProtocol):
-    """One client connection. `limits` bounds its heads in bytes and its patience in time."""
+class Protocol(Lifetime):
+    """One client connection, whose heads `limits` bounds too."""
 
-    limits: Limits
     lane: Lane | None = None
     blocks: dict[bytes, Block]  # by their bytes; of all connections
-    counts: Counts  # of all connections, too
     short_bytes: int  # a head of fewer is within its limits
-    _requests_left = -1  # which is never none
-    _counted_as: str | None = None  # its peer's address, once it may be here
-    _body_clock: BodyClock | None = None
-    _reader_clock: ReaderClock | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.access_log = False
         self._head_bytes = 0  # of the head that is being read
         self._begun = 0  # messages, in what came last
-        self._in_head = self._in_message = self._expects = self._has_body = self._plain = False
-        self._lingering = False
+        self._expects = self._has_body = self._plain = False
         self._rereading = False
-        self._held = b""  # the start of a request, as long as its method is not whole
         self._stand_in: bytes | None = None  # a method that llhttp does not know
-        self._unread = 0  # bytes since the last head or piece of body
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._idle_since = 0.0
-        self._running: Exchange | None = None  # whose turn it is; others wait behind it
-
-    # Limits on a head: in bytes as it is parsed, in time by a timer while one is unfinished
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, transport))
-        self._requests_left = self.limits.requests_per_connection or -1
-        peer = self.client[0] if self.client else ""
-        if self.counts.enter(peer):
-            self._counted_as = peer
-        else:
-            self._lingering = True  # whatever it sends is not read
-            self.transport.write(plain_answer(503, "there are too many connections"))
-            self.close()
-            return
-        self._await_head()
-
-    def _await_head(self) -> None:
-        seconds = self.limits.header_timeout.total_seconds()
-        self._head_timer = self.loop.call_later(seconds, self._head_late)
-
-    def _head_late(self) -> None:
-        self._head_timer = None
-        self.close()
-
-    def _head_done(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
     def data_received(self, data: bytes) -> None:
         if self._lingering:
@@ -232,129 +186,6 @@ class Protocol(HttpToolsProtocol):
         framing = [line for line in self.headers if line[0] in FRAMING]
         lines = b"".join(b"%b: %b\r\n" % line for line in framing)
         self._parse(b"PUT / HTTP/1.1\r\n%b\r\n" % lines)
-
-    # Idle connections: one timer that looks again, instead of one that each request cancels
-
-    def on_response_complete(self) -> None:
-        if self._running is not None and not self._running.keep_alive:
-            if self._in_message and self._running is self.cycle:
-                self.linger()
-            else:
-                self.close()
-        if self._lingering or self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            waiting, _ = self.pipeline.pop()
-            self._run(cast(Exchange, waiting))
-            return
-        self._idle_since = self.loop.time()
-        if self._idle_timer is None:
-            self._look_again(self.limits.idle_timeout.total_seconds())
-
-    def _look_again(self, seconds: float) -> None:
-        self._idle_timer = self.loop.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        """Close a connection that carried nothing for `idle_timeout`."""
-        left = self._idle_since + self.limits.idle_timeout.total_seconds() - self.loop.time()
-        if self._in_head or not self._is_idle():
-            self._look_again(self.limits.idle_timeout.total_seconds())
-        elif left > 0:
-            self._look_again(left)
-        else:
-            self.close()
-
-    def _is_idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
-
-    def _refuse(self, status: int, reason: str) -> None:
-        """Answer bytes that are no request and close; an answer under way is only cut."""
-        self._head_done()
-        running = self._running
-        if running is not None and running is self.cycle and not running.response_started:
-            running.client_gone()  # its message turned out not to be one
-        elif not self._is_idle():
-            self.transport.close()
-        if not (self._lingering or self.transport.is_closing()):
-            self.transport.write(plain_answer(status, reason))
-            self.linger()
-
-    def linger(self) -> None:
-        """Close, but take in for a moment what the client still sends: a close with bytes unread is
-        a reset, which can overtake the answer (RFC 9112 9.6)."""
-        if not self.transport.can_write_eof():
-            self.close()
-            return
-        self._lingering = True
-        self._unread = 0
-        self.flow.resume_reading()
-        self.transport.write_eof()
-        self.loop.call_later(LINGER_S, self.close)
-
-    def close(self) -> None:
-        """Close, once the client has what was sent; for as long as it goes on to take some."""
-        self.transport.close()
-        if self.transport.get_write_buffer_size():
-            self._await_reader()
-
-    # Limits on silence, by clocks that most connections never have
-
-    def _await_body(self) -> None:
-        if self._body_clock is None:
-            self._body_clock = BodyClock(self, self.limits.body_timeout.total_seconds())
-        self._body_clock.came()
-
-    @property
-    def awaits_body(self) -> bool:
-        return self._in_message and not (self._in_head or self.transport.is_closing())
-
-    @property
-    def is_held_back(self) -> bool:
-        return self.flow.read_paused or self.cycle.waiting_for_100_continue
-
-    def body_late(self) -> None:
-        if self._is_idle():
-            self.close()
-        else:
-            self._refuse(408, "the rest of the request did not come in time")
-
-    def _await_reader(self) -> None:
-        if self._reader_clock is None:
-            seconds = self.limits.write_timeout.total_seconds()
-            self._reader_clock = ReaderClock(self, self.transport, seconds)
-        self._reader_clock.start()
-
-    @property
-    def awaits_reader(self) -> bool:
-        if self.transport.is_closing():
-            return True
-        return self.flow.write_paused and self.transport.get_protocol() is self
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._await_reader()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_done()
-        if self._counted_as is not None:
-            self.counts.leave(self._counted_as)
-        for clock in (self._body_clock, self._reader_clock):
-            if clock is not None:
-                clock.stop()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-        super().connection_lost(exc)
-        for exchange in (self.cycle, self._running, *(cycle for cycle, _ in self.pipeline)):
-            if isinstance(exchange, Exchange):
-                exchange.client_gone()
-
-    def shutdown(self) -> None:
-        """The server stops. Who is behind a tunnel connects again, to whoever serves then."""
-        if self._running is not None and self._running.tunnel is not None:
-            self._running.tunnel.close()
-        else:
-            super().shutdown()
 
     # llhttp's callbacks
 
@@ -479,13 +310,6 @@ class Protocol(HttpToolsProtocol):
             "state": {},
             "extensions": {EXTENSION: exchange},
         }
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._reader_clock is not None:
-            self._reader_clock.moved()
-        if self._running is not None:
-            self._running.client_caught_up()
 
 
 def protocol_with(limits: Limits, lane: Lane | None = None, trusted: Peers = ()) -> type[Protocol]:
