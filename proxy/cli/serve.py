@@ -24,7 +24,7 @@ def serve(config: ConfigOption = None) -> None:
     from proxy.settings import unbuilt_keys
 
     settings = settings_or_exit(config)
-    configure_logs()
+    configure_logs(level=settings.log.level, format=settings.log.format)
     if unbuilt := unbuilt_keys(settings):
         structlog.get_logger("doorward").warning("settings_without_effect", keys=list(unbuilt))
     serve_settings(settings)

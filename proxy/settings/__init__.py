@@ -16,6 +16,7 @@ from proxy.settings.dialects import (
 from proxy.settings.faults import Fault, InvalidSettings
 from proxy.settings.limits import Limits
 from proxy.settings.load import find_config_file, load_settings, settings_from
+from proxy.settings.log import Log
 from proxy.settings.models import Email, Regulation, SecondFactor, Sessions, Settings
 from proxy.settings.tls import Tls, UpstreamTls
 from proxy.settings.unbuilt import unbuilt_keys
@@ -36,6 +37,7 @@ __all__ = [
     "InvalidSettings",
     "Limits",
     "Listen",
+    "Log",
     "Network",
     "Rate",
     "Regulation",

@@ -33,6 +33,7 @@ from proxy.settings.fields import (
     whole,
 )
 from proxy.settings.limits import Limits
+from proxy.settings.log import Log
 from proxy.settings.pages import PagesSettings
 from proxy.settings.tls import Tls
 from proxy.settings.values import boolean, choice, label
@@ -153,6 +154,7 @@ class Settings(Section):
     sessions: Sessions = key({}, "Sessions of logins by page and by the xhr dialect.")
     second_factor: SecondFactor = key({}, "Codes of authenticator apps and e-mails.")
     regulation: Regulation = key({}, "What becomes of guessed passwords.")
+    log: Log = key({}, "What is told on standard error; see `audit` for what is recorded.")
     audit: Audit = key({}, "Records of logins, failures and changes; `doorward audit` shows them.")
     email: Annotated[Email | None, Unless("off", empty=None)] = key(
         None, "Mail server for codes and notices; left out: no mail.", validate_default=False

@@ -1,0 +1,141 @@
+"""How lines look: of the log, and of the access log among them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from proxy.accounts.sessions import Session
+from proxy.accounts.user import User
+from proxy.observe.access import TARGET_CHARACTERS, Log, lines_to
+from proxy.observe.logs import Format, configure_logs
+from proxy.observe.observer import FORWARDED, NO_ROUTE, Short, Unread, now_s, refused
+from proxy.observe.tally import REQUESTS, Tally
+
+HOSTILE = "a\x1b[2J\r\nb\x85\u2028\u202ec\x7f"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize(
+    ("stream", "format", "is_json"),
+    [
+        (io.StringIO(), "auto", True),
+        (io.StringIO(), "console", False),
+        (Terminal(), "auto", False),
+        (Terminal(), "json", True),
+    ],
+)
+def test_a_terminal_or_the_setting_decides_how_lines_look(
+    stream: io.StringIO, format: Format, is_json: bool
+) -> None:
+    configure_logs(stream, "warning", format)
+    structlog.get_logger("doorward").info("not_told")
+    structlog.get_logger("doorward").warning("told", reason=HOSTILE)
+    logging.getLogger("other").warning("by the standard library %s", HOSTILE)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2 and "told" in lines[0] and "standard library" in lines[1]
+    assert lines[0].startswith("{") == is_json
+    assert is_json or "a\\x1b[2J\\r\\nb\\x85" in lines[0].replace("\\\\", "\\")
+
+
+class Written(io.StringIO):
+    def line(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.getvalue())
+        self.seek(0)
+        self.truncate()
+        return found
+
+
+def log_to(stream: io.StringIO, format: Format = "json", tally: Tally | None = None) -> Log:
+    return Log(
+        tally or Tally(),
+        ("/", "/wiki"),
+        lambda target: target.replace(b"?token=secret", b""),
+        lines_to(stream, format),
+    )
+
+
+def test_a_request_is_a_line_with_everything_in_it() -> None:
+    stream, tally = Written(), Tally()
+    request = Unread("192.0.2.1", b"GET", b"/wiki/a?token=secret", "wiki.example.com", "r-1")
+    log_to(stream, tally=tally).ended(
+        FORWARDED, 1, 200, now_s() - 0.5, Short(request, None, 7, False)
+    )
+    line = stream.line()
+    assert 500 <= line.pop("duration_ms") < 5000
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "request",
+        "level": "info",
+        "logger": "doorward.access",
+        "request_id": "r-1",
+        "client": "192.0.2.1",
+        "method": "GET",
+        "target": "/wiki/a",
+        "host": "wiki.example.com",
+        "status": 200,
+        "bytes": 7,
+        "route": "/wiki",
+        "decision": "forwarded",
+        "reason": "",
+        "user": "",
+        "session": "",
+        "cut": True,
+    }
+    assert [key[0] for key in tally.totals()].count(REQUESTS) == 1
+
+
+def test_of_a_session_it_tells_the_user_and_the_public_id() -> None:
+    user = User(1, "id", "database", "alice", None, (), (), (), False, True, False, False, 0.0)
+    session = Session(
+        1, "public-id", user, 0, 0.0, 0.0, None, 1e12, False, "", "", "", "page", "full"
+    )
+    stream = Written()
+    log_to(stream).ended(FORWARDED, 0, 200, now_s(), Short(Unread(), session))
+    line = stream.line()
+    assert (line["user"], line["session"]) == ("alice", "public-id")
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_hostile_characters_do_nothing(format: Format) -> None:
+    stream = Written()
+    raw = HOSTILE.encode()
+    request = Unread("", raw, b"/" + raw, HOSTILE, HOSTILE)
+    log_to(stream, format).ended(refused("bad_request"), NO_ROUTE, 400, now_s(), Short(request))
+    written = stream.getvalue()
+    assert len(written.splitlines()) == 1 and written.endswith("\n")
+    assert written[:-1].isprintable()
+
+
+def test_a_target_is_told_up_to_a_length_and_without_login_data() -> None:
+    stream = Written()
+    log = log_to(stream)
+    for target, shown in [
+        (b"/" + b"x" * 10_000, "/" + "x" * (TARGET_CHARACTERS - 1) + "..."),
+        (b"http://alice:secret@example.com/a@b", "http://example.com/a@b"),
+        (b"/a@b//c@d", "/a@b//c@d"),
+        (b"*", "*"),
+    ]:
+        log.ended(FORWARDED, 0, 200, now_s(), Short(Unread(target=target)))
+        assert stream.line()["target"] == shown
