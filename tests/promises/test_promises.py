@@ -159,6 +159,33 @@ def test_3_a_logout_over_the_api_has_ended_it_when_it_answers(live: Live) -> Non
     assert live.get("/", cookie).status == 401
 
 
+def test_3_what_is_open_is_closed_with_its_session(deploy: Start) -> None:
+    """Each kind of it, each way that a session ends, and two processes are in
+    tests/server/test_session_ends.py and tests/journeys/test_websockets.py."""
+
+    def script(wire: Wire) -> None:
+        if b"Upgrade" in wire.head():
+            wire.send(b"HTTP/1.1 101 Go on\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello")
+        else:
+            wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        wire.rest()
+
+    with Origin((script,)) as origin:
+        live = deploy(origin.url)
+        live.add_user("alice")
+        cookie = live.login()
+        with live.client() as tunnel, live.client() as events:
+            tunnel.send(get("/", cookie, "Connection: Upgrade", "Upgrade: x", host=live.host))
+            events.send(get("/", cookie, host=live.host))
+            for client in (tunnel, events):
+                assert client.until(b"hello").endswith(b"hello")
+            assert live.command("session", "revoke-all", "alice").returncode == 0
+            began = time.monotonic()
+            assert tunnel.rest() == b""
+            assert b"0\r\n" not in events.rest(), "it looks cut"
+            assert time.monotonic() - began < 2
+
+
 def test_4_a_restart_logs_nobody_out(deploy: Start, origin: Origin) -> None:
     """`kill -9` at that: nothing is written at the last moment."""
     live = deploy(origin.url)

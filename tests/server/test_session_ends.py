@@ -26,8 +26,10 @@ RULES = [
 
 def application(wire: Wire) -> None:
     """Does what the path says, until the other side ends it."""
-    head = wire.head()
-    path = head.split(b" ")[1].rpartition(b"/")[2]
+    path = wire.head().split(b" ")[1].rpartition(b"/")[2]
+    while path == b"kept":
+        wire.send(OK)
+        path = wire.head().split(b" ")[1].rpartition(b"/")[2]
     if path == b"tunnel":
         wire.send(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n\r\nhello")
         while data := wire.sock.recv(65536):
@@ -59,7 +61,9 @@ def opened(live: Live, cookie: str, kind: str, prefix: str = "") -> Iterator[Cli
             lines.append("Transfer-Encoding: chunked")
         request = get(f"{prefix}/{kind}", *lines, host=live.host)
         client.send(request.replace(b"GET", b"POST", 1) if kind == "upload" else request)
-        if kind not in ("upload", "poll"):
+        if kind == "kept":
+            assert client.answer().body == b"ok"
+        elif kind not in ("upload", "poll"):
             assert client.head().split(b" ")[1] in (b"101", b"200")
             assert client.until(b"hello")
         if kind == "upload":
@@ -85,7 +89,7 @@ def is_over(client: Client, kind: str) -> bool:
             client.sock.settimeout(left)
             data = client.sock.recv(1 << 20)
             kept = (kept + data)[-4096:]
-            if not data:
+            if not data or (kind == "poll" and kept.endswith(b"}")):
                 break
         else:
             return False
@@ -140,7 +144,7 @@ def run(live: Live, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["tunnel", "events", "download", "poll"])
 def test_a_revoked_session_takes_what_is_open_with_it(one: Live, kind: str) -> None:
     mine, other = one.login("alice"), one.login("bob")
     with opened(one, other, "tunnel") as stays, opened(one, mine, kind) as client:
@@ -150,12 +154,20 @@ def test_a_revoked_session_takes_what_is_open_with_it(one: Live, kind: str) -> N
         assert stays.read(10) == b"still here"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_over_a_kept_connection_and_by_the_short_way_too(one: Live, kind: str) -> None:
+    cookie = one.login("alice")
+    with opened(one, cookie, "kept"), opened(one, cookie, kind) as client:
+        run(one, "session", "revoke-all", "alice")
+        assert is_over(client, kind)
+
+
 @pytest.mark.parametrize("kind", ["tunnel", "events", "download", "upload"])
 def test_in_every_process(two: Live, kind: str) -> None:
     cookie = two.login("alice")
     with ExitStack() as stack:
         clients = [stack.enter_context(opened(two, cookie, kind)) for _ in range(8)]
-        run(two, "session", "revoke", newest(two, "alice"))
+        run(two, "session", "revoke-all", "alice")
         began = time.monotonic()
         assert all(is_over(client, kind) for client in clients)
         assert time.monotonic() - began < WITHIN_S
@@ -195,7 +207,7 @@ def test_what_was_opened_on_a_public_path_by_somebody_ends_too(one: Live) -> Non
     """It was told who asks."""
     with opened(one, one.login("alice"), "events", "/public") as mine:
         with opened(one, "X: y", "events", "/public") as nobodys:
-            run(one, "session", "revoke", newest(one, "alice"))
+            run(one, "session", "revoke-all", "alice")
             assert is_over(mine, "events")
             assert nobodys.is_silent(0.5)
 
@@ -250,7 +262,7 @@ def test_an_answer_that_ends_with_the_connection_looks_cut_as_well(one: Live) ->
     with one.client() as client:
         client.send(request)
         assert client.until(b"hello").endswith(b"hello")
-        run(one, "session", "revoke", newest(one, "alice"))
+        run(one, "session", "revoke-all", "alice")
         client.sock.settimeout(WITHIN_S)
         with pytest.raises(ConnectionResetError):
             client.sock.recv(1)
@@ -262,7 +274,7 @@ def test_the_application_sees_the_end_too(one: Live, origin: Origin) -> None:
     with opened(one, cookie, "events"):
         until(lambda: len(origin.wires) > known)
         wire = origin.wires[-1]
-        run(one, "session", "revoke", newest(one, "alice"))
+        run(one, "session", "revoke-all", "alice")
         until(lambda: has_ended(wire), "for the upstream's connection to end")
 
 

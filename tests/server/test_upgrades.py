@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
 from tests.conftest import Start
 from tests.fakes import OK, Client, Origin, Script, Wire, answering, get, until, values_of
 from tests.live import Live
@@ -430,3 +433,70 @@ def test_after_a_refusal_the_connection_serves_on(guarded: tuple[Live, Origin]) 
             assert client.get("/in/", *ASKED, host="app.test").status == 401
         client.send(get("/in/", *ASKED, host="app.test") + get("/.doorward/healthz"))
         assert [client.answer().status, client.answer().status] == [401, 200]
+
+
+# TLS
+
+
+class Secured:
+    """An origin behind TLS, and a Doorward that speaks it, too."""
+
+    def __init__(self, folder: Path, script: Script) -> None:
+        authority = Authority(folder / "tls")
+        pair = authority.issue("127.0.0.1")
+        self._context = authority.serving(pair)
+        self._script = script
+        self.ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        port = self._listener.getsockname()[1]
+        route = {"upstream": f"https://127.0.0.1:{port}", "tls": {"ca": str(authority.file)}}
+        self.live = Live(
+            folder / "live",
+            "",
+            routes=[route],
+            tls={"certificate": str(pair.certificate), "key": str(pair.key)},
+            access={"default": "public"},
+        )
+        self.live.tls = authority.believing()
+
+    def __enter__(self) -> Live:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self.live.start()
+
+    def _serve(self) -> None:
+        sock = self._listener.accept()[0]
+        with self._context.wrap_socket(sock, server_side=True) as secure:
+            self._script(Wire(secure))
+        self.ended.set()
+
+    def __exit__(self, *failure: object) -> None:
+        self._listener.close()
+        self.live.__exit__(*failure)
+
+
+@pytest.mark.parametrize("who", ["client", "upstream"])
+def test_a_tunnel_over_tls_both_ways(tmp_path: Path, who: str) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(SWITCHED + b"\r\nearly")
+        while data := wire.sock.recv(1 << 16):
+            wire.send(data)
+            if who == "upstream" and data.endswith(b"leave"):
+                return
+
+    secured = Secured(tmp_path, script)
+    with secured as live, live.client() as client:
+        client.send(get("/", *ASKED, host=live.host) + b"behind")
+        assert client.head().startswith(b"HTTP/1.1 101 ")
+        assert client.read(11) == b"earlybehind"
+        large = bytes(range(256)) * 4096
+        sender = threading.Thread(target=client.send, args=(large,))
+        sender.start()
+        assert client.read(len(large)) == large
+        sender.join()
+        if who == "upstream":
+            client.send(b"now leave")
+            assert client.rest() == b"now leave"
+        else:
+            client.close()
+        assert secured.ended.wait(10)

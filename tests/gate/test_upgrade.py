@@ -1,0 +1,115 @@
+"""Which upgrades may pass, by origin and number; and what becomes of them under another server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proxy.gate.accept import Accept, Accepted, Arrival
+from proxy.gate.decision import Forward, Refuse
+from proxy.gate.upgrade import Upgrades
+from proxy.server.tunnel import asked_protocols
+from proxy.settings import Route
+from tests.conftest import Make
+from tests.fakes import ask, scope, values_of
+from tests.gate.conftest import Front
+
+FORWARD = Forward(0, b"", None)
+
+
+def routes(settings: Make, *hosts: str | None) -> tuple[Route, ...]:
+    return settings(
+        routes=[
+            {"upstream": "http://127.0.0.1:9"} | ({"host": host} if host else {}) for host in hosts
+        ]
+    ).routes
+
+
+def request(origin: str | None, host: str = "a.test", scheme: str = "http") -> Accepted:
+    headers = [(b"host", host.encode())]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    arrival = Arrival(b"GET", b"/", headers, "192.0.2.1", scheme, b"websocket")
+    return Accept((), lambda _: True)(arrival)
+
+
+def judged(upgrades: Upgrades, *asked: Any, **more: Any) -> str:
+    decision = upgrades.judge(request(*asked, **more), FORWARD)
+    return decision.code if isinstance(decision, Refuse) else "forward"
+
+
+@pytest.mark.parametrize(
+    ("origin", "scheme", "code"),
+    [
+        (None, "http", "forward"),
+        ("https://x.a.test", "http", "forward"),
+        ("http://x.a.test", "http", "forward"),
+        ("http://x.a.test", "https", "cross_origin"),
+        ("https://x.a.test", "https", "forward"),
+        ("https://y.a.test", "https", "cross_origin"),
+        ("https://a.test", "https", "cross_origin"),
+        ("https://public.test", "https", "forward"),
+        ("http://public.test", "https", "cross_origin"),
+        ("null", "https", "cross_origin"),
+    ],
+)
+def test_beside_a_host_of_a_wildcard_no_other_of_it_may(
+    settings: Make, origin: str | None, scheme: str, code: str
+) -> None:
+    """CVE-2024-28233: what one subdomain shows must not act for another. And a page that came
+    without TLS, which anybody on the way may have changed, must not act for one that is asked
+    with it."""
+    upgrades = Upgrades("https://public.test", routes(settings, "*.a.test"), 10, 60.0)
+    assert judged(upgrades, origin, "x.a.test", scheme=scheme) == code
+
+
+def test_no_more_are_let_in_than_the_limit(settings: Make) -> None:
+    upgrades = Upgrades("http://a.test", routes(settings, None), 1, 60.0)
+    assert judged(upgrades, None) == "forward"
+    upgrades.open = 1
+    assert judged(upgrades, None) == "too_many_tunnels"
+
+
+@pytest.mark.parametrize(
+    ("lines", "protocols"),
+    [
+        ([], b""),
+        ([b"websocket"], b"websocket"),
+        ([b"WebSocket , foo/1.2"], b"WebSocket, foo/1.2"),
+        ([b"a", b"b"], b"a, b"),
+        ([b"h2c"], b""),
+        ([b"H2C, websocket"], b"websocket"),
+        ([b"HTTP/2.0, TLS/1.3, h3, https"], b""),
+        ([b"a b", b"a/b/c", b"/", b",,", b""], b""),
+    ],
+)
+def test_what_is_left_of_an_upgrade(lines: list[bytes], protocols: bytes) -> None:
+    headers = [(b"upgrade", line) for line in lines]
+    assert asked_protocols([(b"host", b"a"), *headers]) == protocols
+
+
+async def test_under_another_server_an_upgrade_is_an_ordinary_request(front: Front) -> None:
+    lines = [
+        (b"host", b"app.test"),
+        (b"connection", b"Upgrade"),
+        (b"upgrade", b"websocket"),
+        (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+    ]
+    answer = await ask(front.app, scope("/public/x", lines))
+    assert answer.status == 200
+    assert values_of(front.origin.heads[-1], b"upgrade") == []
+    assert values_of(front.origin.heads[-1], b"connection") == []
+
+
+async def test_under_another_server_a_websocket_is_refused(front: Front) -> None:
+    said: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message)
+
+    await front.app(scope("/public/x") | {"type": "websocket"}, receive, send)
+    assert said == [{"type": "websocket.close", "code": 1008}]
