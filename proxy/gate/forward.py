@@ -81,6 +81,8 @@ class Forwarder:
                 connection = kept or await self._connect(upstreams, exchange)
             except ClientGone:
                 return
+            if kept is None or upstreams is not self._upstreams:  # which takes its time
+                decision = await self._confirmed(request, decision, connection)
             answer = Answer(connection, exchange, request, decision.session, self.watch)
             connection.begin(
                 answer,
@@ -144,6 +146,19 @@ class Forwarder:
             if exchange is None or not exchange.disconnected:
                 raise
             raise ClientGone from None
+
+    async def _confirmed(
+        self, request: Accepted, decision: Forward, connection: Connection
+    ) -> Forward:
+        """The decision, made again if its session may have ended meanwhile. Raises Refused."""
+        try:
+            again = await self.watch.confirm(request, decision)
+            if isinstance(again, Forward):
+                return again
+            raise Refused(again)
+        except BaseException:
+            connection.abandon()
+            raise
 
     def answer_headers(
         self, headers: list[Header], request: Accepted, decision: Forward

@@ -64,6 +64,15 @@ class Watch:
         elif self._live.silence_s(now) > SILENCE_S:
             stream.end_for(unauthenticated(stream.request.target))
 
+    async def confirm(self, request: Accepted, decision: Forward) -> Decision:
+        """A decision that had to wait before anybody was told of the request: as it is made now."""
+        session, now = decision.session, self._clock()
+        if session is None or (
+            self._live.is_current(now) and session.is_live(now) and not session.stale
+        ):
+            return decision
+        return await self._decision(request)
+
     async def _read_news(self, now: float) -> None:
         try:
             await self._live.catch_up(now)

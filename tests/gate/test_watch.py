@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +12,18 @@ from proxy.accounts.refusals import StorageUnavailable
 from proxy.accounts.sessions import Session
 from proxy.accounts.user import User
 from proxy.gate.accept import Accept, Accepted, Arrival
+from proxy.gate.cookies import Cookies
 from proxy.gate.decision import Decision, Forward, Refuse, forbidden, unauthenticated
+from proxy.gate.forward import Forwarder
+from proxy.gate.incoming import Refused
+from proxy.gate.upgrade import Upgrades
 from proxy.gate.watch import SILENCE_S, Watch
-from tests.fakes import FixedClock
+from proxy.upstream.address import Address
+from proxy.upstream.connection import Connection
+from proxy.upstream.pool import Pool
+from tests.conftest import Make
+from tests.fakes import FixedClock, Origin
+from tests.upstream.conftest import GET, settled
 
 ALICE = User(1, "a", "database", "alice", None, (), (), (), False, True, False, False, 0.0)
 
@@ -195,3 +205,63 @@ async def test_while_storage_is_silent_what_is_open_stays_for_a_while() -> None:
     await settle()
     assert [refusal.code for refusal in stream.refusals] == ["unauthenticated"]
     assert house.memory.reads == 2
+
+
+async def test_a_decision_that_had_to_wait_is_made_again_where_it_may_have_changed() -> None:
+    house = House(unauthenticated(b"/x"), forbidden())
+    nobodys, alices = forward(None), forward(session())
+    assert await house.watch.confirm(request(), nobodys) is nobodys
+    assert await house.watch.confirm(request(), alices) is alices
+    assert house.asked == 0
+    house.memory.current = False
+    assert await house.watch.confirm(request(), alices) == unauthenticated(b"/x")
+    house.memory.current = True
+    assert alices.session is not None
+    alices.session.stale = True
+    assert await house.watch.confirm(request(), alices) == forbidden()
+
+
+class Slow:
+    """An upstream that takes its time to be reached; `meanwhile` is what happens then."""
+
+    def __init__(self, pool: Pool, meanwhile: Callable[[], None]) -> None:
+        self._pool = pool
+        self._meanwhile = meanwhile
+
+    def take(self) -> None:
+        return None
+
+    async def connect(self) -> Connection:
+        connection = await self._pool.connect()
+        self._meanwhile()
+        return connection
+
+    def without(self, connection: Connection) -> None:
+        return None
+
+
+async def test_who_was_revoked_while_a_connection_was_waited_for_is_not_forwarded(
+    settings: Make, origin: Origin
+) -> None:
+    """Promise 3."""
+    mine = session()
+    house = House(unauthenticated(b"/x"))
+    cookies = Cookies(secure=False, same_site="lax")
+    upgrades = Upgrades("http://app.test", settings().routes, 10, 60.0)
+    pool = Pool(Address(host="127.0.0.1", port=int(origin.url.rpartition(":")[2])), 5.0)
+
+    def revoke() -> None:
+        mine.stale = True
+
+    upstreams: Any = Slow(pool, revoke)
+    forwarder = Forwarder(upstreams, 5.0, 5.0, cookies, house.watch, upgrades)
+    with pytest.raises(Refused) as refused:
+        await forwarder(request(), Forward(0, GET, mine), {}, never, never)
+    assert refused.value.refusal.code == "unauthenticated"
+    await settled(lambda: pool.busy == 0)
+    await settled(origin.is_done)
+    assert origin.heads == []
+
+
+async def never(*_: object) -> Any:
+    raise AssertionError
