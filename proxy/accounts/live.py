@@ -37,6 +37,11 @@ class Live:
         self._epoch = 0  # grows whenever news were applied
         self._lock = asyncio.Lock()
 
+    @property
+    def count(self) -> int:
+        """How many sessions are in memory."""
+        return len(self._of_session)
+
     def is_current(self, now: float) -> bool:
         """False when this host revoked something since, or storage was silent for too long."""
         marker = self._feed.marker()

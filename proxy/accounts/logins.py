@@ -5,6 +5,7 @@ It knows no form and no cookie. Whatever goes wrong on the way ends as a refusal
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from proxy.accounts.audit import REFUSED, Event, Kind, Trail, event
@@ -41,6 +42,7 @@ class Logins:
         "_sessions",
         "_trail",
         "_users",
+        "when_refused",
     )
 
     def __init__(
@@ -58,6 +60,8 @@ class Logins:
         self._regulation = regulation
         self._trail = trail
         self._second_factors = second_factors
+        # Called with the kind of each login that is refused, and the refusal's code.
+        self.when_refused: Callable[[str, str], None] | None = None
 
     async def login(
         self,
@@ -117,10 +121,11 @@ class Logins:
                 method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
                 second_factor_at=None if factor in (None, BROWSER) else now,
             )
-        except NOT_JUDGED:
-            raise
         except Refusal as refusal:
-            await self._write_down(refusal, known, client, now)
+            if self.when_refused is not None:
+                self.when_refused(kind, refusal.code)
+            if not isinstance(refusal, NOT_JUDGED):
+                await self._write_down(refusal, known, client, now)
             raise
 
     async def confirm(self, user: User, password: str, *, client: ClientInfo, now: float) -> None:

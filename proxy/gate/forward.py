@@ -17,7 +17,7 @@ from proxy.gate.answer_headers import answer_headers
 from proxy.gate.cookies import Cookies, logged
 from proxy.gate.decision import Forward, too_large
 from proxy.gate.headers import Header, trailer_lines
-from proxy.gate.incoming import Answer, ClientGone, Refused
+from proxy.gate.incoming import Answer, AnswerCut, ClientGone, Refused
 from proxy.gate.relocation import Relocate
 from proxy.gate.upgrade import SWITCHING, Upgrades
 from proxy.gate.watch import Watch
@@ -62,6 +62,8 @@ class Forwarder:
         self._sets_ours = logged(cookies.sets_ours)
         self.watch = watch
         self._upgrades = upgrades
+        self.retries = 0
+        self.failures: dict[str, int] = {}  # by their words, those that were retried included
 
     async def __call__(
         self, request: Accepted, decision: Forward, scope: Scope, receive: Receive, send: Send
@@ -108,6 +110,7 @@ class Forwarder:
                     await self._relay(answer, headers, send)
                 return
             except UpstreamFailure as failure:
+                self.failed(failure)
                 if answer.status or not retriable:
                     raise
                 # A kept connection that closes unanswered lost a race, and says nothing of the
@@ -118,6 +121,11 @@ class Forwarder:
                     upstreams = elsewhere
                 else:
                     raise
+                self.retries += 1
+            except AnswerCut as cut:
+                if isinstance(cut.__cause__, UpstreamFailure):
+                    self.failed(cut.__cause__)
+                raise
             except ClientGone:
                 return
             finally:
@@ -135,8 +143,10 @@ class Forwarder:
             exchange.when_gone(waiting.cancel)
         try:
             return await waiting
-        except ConnectFailed as failure:
-            failure.page = self._maintenance
+        except UpstreamFailure as failure:
+            self.failed(failure)
+            if isinstance(failure, ConnectFailed):
+                failure.page = self._maintenance
             raise
         except asyncio.CancelledError:
             if not waiting.cancelled():
@@ -166,6 +176,10 @@ class Forwarder:
         """An answer's headers as the client gets them."""
         kept = answer_headers(headers, self._sets_ours, now_header, decision.private)
         return kept if self._relocate is None else self._relocate(kept, request)
+
+    def failed(self, failure: UpstreamFailure) -> None:
+        """An exchange failed, whatever follows from that."""
+        self.failures[failure.word] = self.failures.get(failure.word, 0) + 1
 
     def take(self) -> Connection | None:
         """A connection that is kept, if one is free."""

@@ -70,6 +70,7 @@ class Group:
             for member in self.members:
                 member.pool.when_failed.append(member.failed)
         self._usable = self.members
+        self.retries = 0  # connections that were tried at another one, as one failed
         self._served = 0  # where in `_usable` the last exchange went: equals take turns
 
     def _changed(self) -> None:
@@ -102,6 +103,7 @@ class Group:
         """A connection to the least busy; where that fails, to the next. Raises UpstreamFailure."""
         failure: ConnectFailed | None = None
         while (at := self._least_busy(tried)) >= 0:
+            self.retries += failure is not None
             member, self._served = self._usable[at], at
             try:
                 return (member.pool.take() if tried else None) or await member.pool.connect()

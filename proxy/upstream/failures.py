@@ -19,6 +19,7 @@ class UpstreamFailure(Exception):
 
     status = 502
     code = "bad_gateway"
+    word = "failed"  # what it is counted as
     told = "The application behind this address cannot be reached."
     retry_after_s: int | None = None
     page: Page | None = None
@@ -27,10 +28,13 @@ class UpstreamFailure(Exception):
 class ConnectFailed(UpstreamFailure):
     """Refused, unreachable or unknown: nothing was sent."""
 
+    word = "connect"
+
 
 class ConnectTimeout(ConnectFailed):
     """No connection within `timeouts.connect`."""
 
+    word = "connect_timeout"
     status = 504
     code = "gateway_timeout"
     told = "The application behind this address did not answer in time."
@@ -39,6 +43,7 @@ class ConnectTimeout(ConnectFailed):
 class NoneUsable(ConnectFailed):
     """Every upstream is known not to be well: none was asked."""
 
+    word = "none_usable"
     status = 503
     code = "unavailable"
     told = "The application behind this address is not available at the moment."
@@ -48,6 +53,7 @@ class NoneUsable(ConnectFailed):
 class Overloaded(UpstreamFailure):
     """As many requests as may be are under way, and as many as may wait do; or for too long."""
 
+    word = "overloaded"
     status = 503
     code = "overloaded"
     told = "The application behind this address has too much to do at the moment."
@@ -57,18 +63,21 @@ class Overloaded(UpstreamFailure):
 class ConnectionLost(UpstreamFailure):
     """The upstream closed before its answer was whole."""
 
+    word = "lost"
     told = "The application behind this address closed the connection without an answer."
 
 
 class InvalidAnswer(UpstreamFailure):
     """Bytes that are not an HTTP/1 answer, or one that nobody asked for."""
 
+    word = "invalid"
     told = "The application behind this address sent an answer that is not valid."
 
 
 class ResponseTimeout(UpstreamFailure):
     """No answer head within `timeouts.response`, or silence for `timeouts.idle` after it."""
 
+    word = "timeout"
     status = 504
     code = "gateway_timeout"
     told = "The application behind this address did not answer in time."

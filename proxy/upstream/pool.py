@@ -5,7 +5,7 @@ Must not know requests or answers.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 from proxy.settings import Concurrency
@@ -52,6 +52,11 @@ class Pool:
     def busy(self) -> int:
         """How many exchanges are under way or about to be."""
         return len(self._all) - len(self._idle) + self._connecting
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many are idle and how many busy."""
+        return len(self._idle), len(self._all) - len(self._idle)
 
     def take(self) -> Connection | None:
         """An idle connection that is still open, or None."""
@@ -213,6 +218,11 @@ class Pools:
             )
             self.swept.append(self._pools[key].sweep)
         return self._pools[key]
+
+    def connections(self) -> Iterator[tuple[str, int, int]]:
+        """For each pool its upstream, and how many connections are idle and busy."""
+        for pool in self._pools.values():
+            yield str(pool.address), *pool.connections
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
