@@ -12,24 +12,11 @@ import httptools
 from proxy.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout, UpstreamFailure
 from proxy.upstream.framing import Header as Header
 from proxy.upstream.framing import body_length
+from proxy.upstream.sink import Sink as Sink
 
 # llhttp has no bound of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to
 # more than 10 MiB. Big enough for any cookie jar an application sets in one answer.
 HEAD_LIMIT_BYTES = 256 * 1024
-
-
-class Sink(Protocol):
-    """Who reads an answer. Order: any `on_interim` (1xx), `on_head`, any `on_body`, then `on_end`;
-    or `on_failure`, once, at any point. After these two nothing more is called. `on_sweep` comes
-    now and then for as long as the exchange lasts, with the loop's time."""
-
-    def on_interim(self, status: int, headers: list[Header]) -> None: ...
-    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None: ...
-    def on_body(self, data: bytes) -> None: ...
-    def on_end(self, trailers: list[Header]) -> None: ...
-    def on_failure(self, failure: UpstreamFailure) -> None: ...
-    def on_writable(self) -> None: ...
-    def on_sweep(self, now: float) -> None: ...
 
 
 class Keeper(Protocol):
@@ -104,7 +91,7 @@ class Connection(asyncio.Protocol):
 
         `ended`: no request body follows. `upgrade`: the answer may be 101; `hand_over` follows.
         """
-        assert self.transport is not None and self._sink is None
+        assert self._sink is None
         self._sink = sink
         self._no_body = no_body
         self._upgrade = upgrade
@@ -118,7 +105,10 @@ class Connection(asyncio.Protocol):
         self._trailers: list[Header] = []
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
-        self.transport.write(head)
+        if self.transport is None:  # closed since it was made, before anybody listened
+            self._loop.call_soon(self.connection_lost, None)
+        else:
+            self.transport.write(head)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the request's body. Wait for `on_writable` while `writable` is false."""
