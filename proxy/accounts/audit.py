@@ -109,6 +109,13 @@ class Origin:
     request_id: str = ""
 
 
+@contextmanager
+def on_behalf(actor: User) -> Iterator[None]:
+    """Events made inside are acts of this user, from where the call came."""
+    with acting(replace(_origin.get(), actor=actor.username)):
+        yield
+
+
 class Asking(Protocol):
     """What is told of a `ClientInfo`."""
 

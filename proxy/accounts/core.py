@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from proxy.accounts.access import Access, AccessStore
 from proxy.accounts.addresses import Addresses
+from proxy.accounts.administration import Administration, Register
 from proxy.accounts.audit import Trail
 from proxy.accounts.directory import Directories, Directory, Entry
 from proxy.accounts.factors import FactorStore
@@ -39,6 +40,7 @@ __all__ = [
     "Feed",
     "Mailer",
     "News",
+    "Register",
     "SessionStore",
     "Trail",
     "UserStore",
@@ -59,3 +61,4 @@ class Accounts:
     access: Access
     keys: Keys
     addresses: Addresses
+    administration: Administration

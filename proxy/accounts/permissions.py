@@ -12,6 +12,9 @@ END_SESSIONS = "logout-device-management"
 END_USERS_SESSIONS = "logout-other-user"
 EDIT_TOTP = "edit-other-user-totp"
 
+NOT_ONESELF = "You cannot do this to yourself."
+SUPER_ADMINS_ONLY = "Only a super admin may do this to an administrator."
+
 ADMIN = "admin"
 ROLES: Mapping[str, frozenset[str]] = {
     ADMIN: frozenset({VIEW_SESSIONS, END_SESSIONS, END_USERS_SESSIONS, EDIT_TOTP}),
@@ -28,3 +31,19 @@ def require(user: User, permission: str) -> None:
     """Raises NotPermitted."""
     if permission not in permissions(user):
         raise NotPermitted(f"This needs the permission {permission}.")
+
+
+def is_admin(user: User) -> bool:
+    """Whether the pages of administration are this user's."""
+    return user.super_admin or ADMIN in user.roles
+
+
+def require_over(actor: User, subject: User) -> None:
+    """Returns when the one may change the other: no admin rises above himself by way of somebody
+    else (CVE-2024-41942), and nobody saws off the branch he sits on. Raises NotPermitted."""
+    if not is_admin(actor):
+        raise NotPermitted
+    if subject.number == actor.number:
+        raise NotPermitted(NOT_ONESELF)
+    if is_admin(subject) and not actor.super_admin:
+        raise NotPermitted(SUPER_ADMINS_ONLY)

@@ -70,24 +70,7 @@ class AttemptRows:
             )
 
     async def locks(self, now: float) -> Sequence[Lock]:
-        query = (
-            select(budgets.c.network, budgets.c.user_number, budgets.c.budget,
-                budgets.c.locked_until, users.c.username)
-            .outerjoin(users, users.c.number == budgets.c.user_number)
-            .where(budgets.c.locked_until > now)
-            .order_by(budgets.c.locked_until, budgets.c.budget)
-        )  # fmt: skip
-        async with self._engine.reading() as connection:
-            found = await connection.execute(query)
-            return [
-                Lock(
-                    scope="network" if row.budget == row.network else "user",
-                    network=row.network,
-                    user=row.username,
-                    until=row.locked_until,
-                )
-                for row in found
-            ]
+        return await locks_at(self._engine, now)
 
     async def lift(self, *, user: int | None, network: str | None, event: Event) -> int:
         query = select(budgets.c.budget, budgets.c.locked_until)
@@ -113,6 +96,28 @@ class AttemptRows:
             await connection.execute(delete(budgets).where(budgets.c.budget.in_(gone)))
             await connection.execute(delete(attempts).where(attempts.c.at < before))
         return len(gone)
+
+
+async def locks_at(engine: Engine, now: float, limit: int | None = None) -> Sequence[Lock]:
+    """Those that last, the next to end first."""
+    query = (
+        select(budgets.c.network, budgets.c.user_number, budgets.c.budget,
+            budgets.c.locked_until, users.c.username)
+        .outerjoin(users, users.c.number == budgets.c.user_number)
+        .where(budgets.c.locked_until > now)
+        .order_by(budgets.c.locked_until, budgets.c.budget)
+        .limit(limit)
+    )  # fmt: skip
+    async with engine.reading() as connection:
+        return [
+            Lock(
+                scope="network" if row.budget == row.network else "user",
+                network=row.network,
+                user=row.username,
+                until=row.locked_until,
+            )
+            for row in await connection.execute(query)
+        ]
 
 
 async def _spend(

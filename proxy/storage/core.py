@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from proxy.accounts.access import Access
 from proxy.accounts.addresses import Addresses
+from proxy.accounts.administration import Administration
 from proxy.accounts.browsers import Browsers
 from proxy.accounts.core import Accounts, Directories, Directory
 from proxy.accounts.directory import DirectoryFault
@@ -79,6 +80,9 @@ async def _joined(
     live = Live(sessions, database.feed)
     access = Access(database.access, directories, keys)
     addresses = Addresses(users, mailer, keys)
+    administration = Administration(
+        database.register, directories, users, sessions, factors, regulation
+    )
     return Accounts(
         users,
         sessions,
@@ -92,6 +96,7 @@ async def _joined(
         access,
         keys,
         addresses,
+        administration,
     )
 
 

@@ -15,6 +15,7 @@ from proxy.storage.fault import StorageFault
 from proxy.storage.feed import FeedRows
 from proxy.storage.marker import Marker
 from proxy.storage.notices import Notices
+from proxy.storage.register import RegisterRows
 from proxy.storage.schema import migrate
 from proxy.storage.sessions import SessionRows
 from proxy.storage.trail import Tell, TrailRows
@@ -40,6 +41,7 @@ class Database:
     attempts: AttemptRows
     trail: TrailRows
     notices: Notices
+    register: RegisterRows
 
     async def close(self) -> None:
         await self.notices.close()
@@ -81,6 +83,7 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
         AttemptRows(engine, trail),
         trail,
         notices,
+        RegisterRows(engine),
     )
 
 

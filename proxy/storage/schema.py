@@ -19,8 +19,8 @@ from proxy.accounts.refusals import StorageUnavailable
 from proxy.storage.engine import Engine
 from proxy.storage.fault import StorageFault
 
-HEAD = "0002"
-VERSIONS = frozenset({"0001", "0002"})  # every version a migration leads on from, and the head
+HEAD = "0003"
+VERSIONS = frozenset({"0001", "0002", "0003"})  # whence a migration leads on, and the head
 VERSION_TABLE = "alembic_version"
 
 LOCK_WAIT_S = 60  # a migration of 100,000 users takes seconds

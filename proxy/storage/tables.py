@@ -23,6 +23,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+# Compared code point by code point, as SQLite does: then a beginning of a name is a range of them.
+Exact = Text().with_variant(Text(collation="C"), "postgresql")
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -42,7 +45,7 @@ users = Table(
     Column("id", String(17), nullable=False, unique=True),
     Column("source", String(32), nullable=False),
     Column("username", Text, nullable=False),
-    Column("username_key", Text, nullable=False),
+    Column("username_key", Exact, nullable=False),
     Column("name", Text),
     Column("emails", JSON, nullable=False),
     Column("groups", JSON, nullable=False),
@@ -57,6 +60,8 @@ users = Table(
     Column("created_at", Double, nullable=False),
     Column("version", Integer, nullable=False),
     UniqueConstraint("source", "username_key"),
+    Index(None, "username_key", "number"),
+    Index(None, "banned", "username_key", "number"),
     sqlite_autoincrement=True,
 )
 
@@ -65,7 +70,7 @@ users = Table(
 handles = Table(
     "handles",
     metadata,
-    Column("handle", Text, primary_key=True),
+    Column("handle", Exact, primary_key=True),
     Column("user_number", ForeignKey("users.number", ondelete="CASCADE"), nullable=False),
     Index(None, "user_number"),
 )
@@ -170,6 +175,7 @@ budgets = Table(
     Column("locked_by", String(17), nullable=False),
     Index(None, "user_number"),
     Index(None, "touched_at"),
+    Index(None, "locked_until"),
 )
 
 # An attempt has a row for each budget it is counted on.
@@ -198,5 +204,8 @@ audit = Table(
     Column("outcome", String(16), nullable=False),
     Column("detail", Text, nullable=False),
     Index(None, "at"),
+    Index(None, "actor", "number"),
+    Index(None, "subject", "number"),
+    Index(None, "kind", "number"),
     sqlite_autoincrement=True,
 )

@@ -56,7 +56,7 @@ class TrailRows:
 
     async def _read(self, query: Select[Any]) -> list[Record]:
         async with self._engine.reading() as connection:
-            return [_record(row) for row in await connection.execute(query)]
+            return [record(row) for row in await connection.execute(query)]
 
 
 async def _written(connection: AsyncConnection, event: Event) -> Record:
@@ -78,6 +78,7 @@ def _filtered(wanted: Wanted) -> Select[Any]:
     return query
 
 
-def _record(row: Row[Any]) -> Record:
+def record(row: Row[Any]) -> Record:
+    """From a row of RECORDS."""
     values = {name: row._mapping[name] for name in FIELDS}
     return Record(row.number, Event(**values | {"kind": Kind(row.kind)}))

@@ -1,0 +1,198 @@
+"""Lists of many: in pages that go on where the last one ended, each by an index."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from proxy.accounts.administration import Chosen, Place
+from proxy.accounts.audit import Event, Kind, Wanted
+from proxy.accounts.regulation import Budget, Period
+from proxy.storage import Database
+from proxy.storage.database import DATABASE_FILE, SQLITE, open_storage
+from tests.storage.crowd import fill
+from tests.storage.people import NOW, add, new_user, open_session
+
+EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "done", "page")
+
+
+async def names(store: Database, begins: str = "", page: int = 2, **more: Any) -> list[str]:
+    """All that are chosen, read a page at a time."""
+    found: list[str] = []
+    after: Place | None = None
+    while True:
+        rows = await store.register.users(Chosen(begins, **more), after, page)
+        found += [user.username for _, user in rows]
+        if len(rows) < page:
+            return found
+        after = rows[-1][0]
+
+
+async def test_users_come_in_pages_by_name_whatever_their_source(store: Database) -> None:
+    for name in ("dora", "Ålice", "bob", "Zoe", "😀 smile", "carol"):
+        await add(store, name)
+    await store.users.insert(new_user("bob", source="config", handles=("config bob",)), NOW)
+    everybody = ["bob", "bob", "carol", "dora", "Zoe", "Ålice", "😀 smile"]
+    for page in (1, 2, 3, 50):
+        assert await names(store, page=page) == everybody
+
+
+@pytest.mark.parametrize(
+    ("begins", "found"),
+    [
+        ("bo", ["bob"]),
+        ("bob@", ["bob"]),
+        ("work", ["bob", "carol"]),
+        ("work@b", ["bob"]),
+        ("d", ["dora", "dorothea", "eve"]),
+        ("%", []),
+        ("_ob", []),
+        ("ob", []),
+        ("' or 1=1 --", []),
+        ("å", ["Ålice"]),
+    ],
+)
+@pytest.mark.parametrize("page", [1, 2, 50])
+async def test_users_are_found_by_the_beginning_of_a_name_or_address_once_each(
+    store: Database, begins: str, found: list[str], page: int
+) -> None:
+    await add(store, "bob", "bob@home.example", "work@b.example", "works@c.example")
+    await add(store, "carol", "work@c.example")
+    await add(store, "dora", "dora@example.com", "da@example.com")
+    await add(store, "dorothea")
+    await add(store, "eve", "dz@example.com")
+    await add(store, "Ålice")
+    assert await names(store, begins, page=page) == found
+
+
+async def test_only_the_banned_can_be_chosen(store: Database) -> None:
+    for name in ("alice", "bob", "bert", "carol"):
+        user = await add(store, name, f"x{name}@example.com")
+        await store.users.set_banned(user, name.startswith("b"), NOW)
+    assert await names(store, banned=True, page=1) == ["bert", "bob"]
+    assert await names(store, "bo", banned=True) == ["bob"]
+    assert await names(store, "x", banned=True) == ["bert", "bob"]
+
+
+async def test_a_user_is_found_by_its_public_id(store: Database) -> None:
+    user = await add(store)
+    assert await store.register.user(user.id) == user
+    assert await store.register.user("x" * 17) is None
+
+
+async def test_sessions_come_newest_first_and_none_that_is_over(store: Database) -> None:
+    alice, bob = await add(store), await add(store, "bob")
+    opened = [await open_session(store, user, NOW + i) for i, user in enumerate([alice, bob] * 3)]
+    await store.sessions.end(opened[4].number, NOW, "logout")
+    await open_session(store, alice, NOW - 90_000)
+    await open_session(store, bob, NOW - 8000)  # idle for too long
+    first = await store.register.sessions(NOW, None, 2)
+    assert [one.number for one in first] == [opened[5].number, opened[3].number]
+    rest = await store.register.sessions(NOW, first[-1].number, 9)
+    assert [one.number for one in rest] == [opened[i].number for i in (2, 1, 0)]
+
+
+async def test_records_come_newest_first_by_whoever_did_it_or_had_it_done(store: Database) -> None:
+    for second in range(6):
+        actor, subject = [("Alice", "Bob"), ("Bob", "Bob"), ("Carol", "Alice")][second % 3]
+        kind = Kind.USER_BANNED if second > 3 else Kind.LOGIN
+        done = replace(EVENT, at=NOW + second, actor=actor, subject=subject, kind=kind)
+        await store.trail.record(done)
+
+    async def seconds(wanted: Wanted, page: int = 2) -> list[int]:
+        found: list[int] = []
+        before: int | None = None
+        while records := await store.register.records(wanted, before, page):
+            found += [int(one.event.at - NOW) for one in records]
+            before = records[-1].number
+        return found
+
+    assert await seconds(Wanted()) == [5, 4, 3, 2, 1, 0]
+    assert await seconds(Wanted(user="Bob")) == [4, 3, 1, 0]
+    assert await seconds(Wanted(user="Alice"), page=1) == [5, 3, 2, 0]
+    assert await seconds(Wanted(user="Alice", kind=Kind.USER_BANNED)) == [5]
+    assert await seconds(Wanted(since=NOW + 2)) == [5, 4, 3, 2]
+    assert await seconds(Wanted(user="\ud800")) == []
+
+
+async def test_lock_outs_are_told_the_next_to_end_first(store: Database) -> None:
+    for i in range(4):
+        budget = Budget(f"name {i}", "192.0.2.0/32", 1)
+        await store.attempts.spend(f"attempt {i}", [budget], Period(60, 60 + i), NOW)
+    assert [lock.until for lock in await store.register.locks(NOW, 2)] == [NOW + 60, NOW + 61]
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crowd")
+    fill(folder)
+    return folder
+
+
+Plans = Callable[[], list[str]]
+
+
+@pytest.fixture
+async def asked(crowd: Path) -> AsyncIterator[tuple[Database, Plans]]:
+    """The database, and how SQLite went about what it was asked."""
+    store = await open_storage(SQLITE, crowd)
+    statements: list[tuple[str, Sequence[Any]]] = []
+
+    def note(_: object, cursor: object, statement: str, parameters: Any, *more: object) -> None:
+        if statement.startswith("SELECT"):
+            statements.append((statement, parameters))
+
+    def plans() -> list[str]:
+        with closing(sqlite3.connect(crowd / DATABASE_FILE)) as file:
+            explained = [file.execute(f"EXPLAIN QUERY PLAN {s}", p) for s, p in statements]
+            return [row[3] for rows in explained for row in rows]
+
+    event.listen(store.engine._engine.sync_engine, "before_cursor_execute", note)
+    yield store, plans
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("begins", "banned", "after"),
+    [
+        ("", False, None),
+        ("", False, Place("user099000", 99000)),
+        ("", True, Place("user050000", 50000)),
+        ("user", False, Place("user099000", 99000)),
+        ("user0990", False, None),
+        ("mail0990", False, None),
+        ("mail", False, Place("mail099000@example.com", 99000)),
+        ("nobody", False, None),
+    ],
+)
+async def test_a_page_of_100000_users_is_a_range_of_an_index(
+    asked: tuple[Database, Plans], begins: str, banned: bool, after: Place | None
+) -> None:
+    store, plans = asked
+    rows = await store.register.users(Chosen(begins, banned), after, 50)
+    assert len(rows) == (0 if begins == "nobody" else 50)
+    said = plans()
+    assert said and not [step for step in said if "TEMP B-TREE" in step], "nothing is sorted"
+    scanned = [step for step in said if step.startswith("SCAN")]
+    assert not scanned or (not begins and after is None and "INDEX" in scanned[0]), said
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [Wanted(), Wanted(user="User010001"), Wanted(kind=Kind.LOGIN), Wanted(user="User014711")],
+)
+async def test_a_page_of_100000_records_is_a_range_of_an_index(
+    asked: tuple[Database, Plans], wanted: Wanted
+) -> None:
+    store, plans = asked
+    records = await store.register.records(wanted, 90_000, 50)
+    assert records and records[0].number < 90_000
+    said = plans()
+    assert said and not [step for step in said if step.startswith("SCAN") or "TEMP" in step], said
