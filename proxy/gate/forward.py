@@ -177,9 +177,18 @@ class Forwarder:
         kept = answer_headers(headers, self._sets_ours, now_header, decision.private)
         return kept if self._relocate is None else self._relocate(kept, request)
 
+    @property
+    def retried(self) -> int:
+        """How often a request was sent, or a connection for it sought, once more."""
+        return self.retries + self._upstreams.retries
+
     def failed(self, failure: UpstreamFailure) -> None:
         """An exchange failed, whatever follows from that."""
         self.failures[failure.word] = self.failures.get(failure.word, 0) + 1
+
+    def has_others(self, connection: Connection) -> bool:
+        """Whether what failed over this connection can be tried elsewhere."""
+        return self._upstreams.without(connection) is not None
 
     def take(self) -> Connection | None:
         """A connection that is kept, if one is free."""

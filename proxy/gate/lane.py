@@ -156,8 +156,10 @@ class Relay:
         if exchange.response_started:
             _log.warning("answer_cut", reason=str(failure), request=request.request_id)
             exchange.cut()
-        elif isinstance(failure, ConnectionLost) and request.method in IDEMPOTENT:
+        elif request.method in IDEMPOTENT and (
             # Every connection of the lane is a kept one: it lost a race (RFC 9112 9.3.1).
+            isinstance(failure, ConnectionLost) or self._forwarder.has_others(self._connection)
+        ):
             exchange.fall_back()
         else:
             self._lane.fail(exchange, self._arrival, request, failure)

@@ -8,11 +8,15 @@ import array
 import asyncio
 import contextlib
 import fcntl
+import resource
 import termios
 from typing import Literal, Protocol
 
 from proxy.gate.accept import parse_address
 from proxy.settings import Network
+
+# Two for each of `limits.connections`, and some.
+DESCRIPTORS = 65536
 
 Peers = tuple[Network | Literal["unix"], ...]
 
@@ -56,6 +60,17 @@ class Counts:
         if parsed is None or any(parsed in network for network in self._free):
             return None
         return int(parsed) if parsed.version == 4 else -(int(parsed) >> 64)
+
+
+def raise_descriptors() -> None:
+    """Let this process have as many descriptors as the system allows it: each connection is one.
+
+    Many shells begin with 1024, for programs that use select(); this one does not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Patient(Protocol):

@@ -16,7 +16,7 @@ import uvicorn
 
 from proxy.server.admin import admin_app
 from proxy.server.certificate import LOOK_S, Certificate
-from proxy.server.limits import Peers
+from proxy.server.limits import Peers, raise_descriptors
 from proxy.server.listeners import Sockets, shown
 from proxy.server.protocol import Lane, protocol_with
 from proxy.server.proxy_protocol import Entrance, Source, speaking_for
@@ -172,6 +172,7 @@ async def run(
     `ready` gives the reason why not, or None; the admin listener's `/readyz` asks it. Raises
     InvalidSettings for files of `tls` that cannot be used.
     """
+    raise_descriptors()
     certificate = Certificate(settings.tls) if settings.tls else None
     servers = [_server(app, settings.limits, certificate, lane, settings.trusted_proxies)]
     serving = [servers[0].serve([sockets.main])]

@@ -24,6 +24,8 @@ SWEEP_S = 0.25
 class Upstreams(Protocol):
     """Where an exchange gets its connection: a `Pool`, or several behind one face."""
 
+    retries: int  # connections that were sought at another upstream, as one failed
+
     def take(self) -> Connection | None:
         """A kept connection, or None: then `connect`, at once."""
 
@@ -39,6 +41,8 @@ class Pool:
 
     `when_failed` are called when the upstream turns out not to be well.
     """
+
+    retries = 0
 
     def __init__(self, address: Address, connect_timeout_s: float) -> None:
         self.address = address
@@ -71,6 +75,8 @@ class Pool:
         self._connecting += 1
         try:
             connection = await self.address.open(lambda: Connection(self), self._connect_timeout_s)
+            if not connection.is_usable():
+                raise ConnectFailed(f"{self.address} closed the connection at once")
         except ConnectFailed:
             self._failed()
             raise

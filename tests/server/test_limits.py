@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -294,3 +295,13 @@ def test_who_waits_for_too_long_is_503(deploy: Start) -> None:
             until(lambda: origin.heads)
             assert live.get("/second").status == 503
         until(lambda: origin.is_done())
+
+
+def test_a_process_takes_as_many_descriptors_as_it_may(stage: Stage) -> None:
+    row = next(
+        line
+        for line in Path(f"/proc/{stage.live.pid}/limits").read_text().splitlines()
+        if line.startswith("Max open files")
+    )
+    soft, hard = row.split()[3:5]
+    assert int(soft) >= min(int(hard), 65536)

@@ -195,6 +195,20 @@ def test_what_may_be_repeated_goes_elsewhere(deploy: Start, fault: str) -> None:
         assert len(good.heads) == 8
 
 
+@pytest.mark.parametrize("fault", ["no HTTP", "silence"])
+def test_a_kept_connection_that_fails_otherwise_goes_elsewhere_too(
+    deploy: Start, fault: str
+) -> None:
+    def well_once(wire: Wire) -> None:
+        wire.head()
+        wire.send(OK)
+        FAULTS[fault][0](wire)
+
+    with several(deploy, well_once, answering(OK)) as (live, _):
+        for _ in range(6):
+            assert live.get("/").status == 200
+
+
 def test_what_may_not_be_repeated_does_not_go_elsewhere(deploy: Start) -> None:
     failover = {"failures": 100}
     with several(deploy, closing, answering(OK), failover=failover) as (live, (bad, good)):

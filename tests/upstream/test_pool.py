@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.upstream.address import Address
-from proxy.upstream.failures import ConnectFailed, ConnectTimeout
+from proxy.upstream.failures import ConnectFailed, ConnectionLost, ConnectTimeout
 from proxy.upstream.pool import IDLE_S, Pools
 from tests.fakes import OK, Origin, answering
 from tests.live import free_port
@@ -129,3 +129,17 @@ def test_an_address_is_told_as_a_url() -> None:
     assert str(Address(host="::1", port=80)) == "http://[::1]:80"
     assert str(Address(host="app", port=80)) == "http://app:80"
     assert str(Address(path="/run/app.sock")) == "unix:/run/app.sock"
+
+
+async def test_a_connection_that_is_closed_before_it_is_used_fails_its_exchange() -> None:
+    with Origin((lambda wire: None,)) as origin:
+        async with pool_to(origin.place) as pool:
+            try:
+                connection = await pool.connect()
+            except ConnectFailed:
+                return  # seen as soon as that
+            await settled(lambda: connection.transport is None)
+            reader = begin(connection)
+            await reader.until("over")
+            assert isinstance(reader.failure, ConnectionLost)
+            assert pool.busy == 0
