@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope
 from proxy.accounts import chance
 from proxy.accounts.sealing import Sealing, Unreadable
 from proxy.gate.cookies import Header
-from proxy.gate.ours import BodyTooLarge, client_of, safe_return
+from proxy.gate.ours import BODY_LIMIT_BYTES, BodyTooLarge, client_of, safe_return
 from proxy.pages import form
 from proxy.pages.entrance import Entrance
 from proxy.pages.message import wants_page
@@ -38,6 +38,11 @@ class Kept:
     target: str
     encoding: str
     pairs: tuple[tuple[str, str], ...]
+
+
+def most_bytes(request: Request) -> int:
+    """Of a form of ours: more only from a browser for which one is kept."""
+    return CARRIED_BYTES if COOKIE in request.cookies else BODY_LIMIT_BYTES
 
 
 class Keeping:

@@ -32,7 +32,7 @@ from proxy.pages import drawing, second_factor
 from proxy.pages.bounce import bounced, causes
 from proxy.pages.browser import note_of
 from proxy.pages.entrance import Entrance, lifetimes
-from proxy.pages.kept import CARRIED_BYTES, FIELD, Keeping
+from proxy.pages.kept import FIELD, Keeping, most_bytes
 from proxy.pages.languages import noted
 from proxy.pages.message import RETRY_LATER, Messages
 from proxy.pages.posted import posted
@@ -94,7 +94,7 @@ class LoginPage:
         )
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.entrance, self.messages, request, CARRIED_BYTES)
+        form = await posted(self.entrance, self.messages, request, most_bytes(request))
         if isinstance(form, Response):
             return form
         return await self._log_in(request, form)

@@ -27,7 +27,7 @@ from proxy.gate.ours import client_of, safe_return
 from proxy.pages import drawing
 from proxy.pages.browser import note_line
 from proxy.pages.entrance import Entrance
-from proxy.pages.kept import CARRIED_BYTES, FIELD, Keeping
+from proxy.pages.kept import FIELD, Keeping, most_bytes
 from proxy.pages.languages import noted
 from proxy.pages.message import RETRY_LATER, Messages
 from proxy.pages.posted import posted
@@ -73,7 +73,7 @@ class SecondFactorPage:
         return await self._ask(request, session, None)
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.entrance, self.messages, request, CARRIED_BYTES)
+        form = await posted(self.entrance, self.messages, request, most_bytes(request))
         if isinstance(form, Response):
             return form
         session = await self.entrance.session(request)
