@@ -104,6 +104,30 @@ WRONG = [
     ("limits: {header_bytes: 64}", "limits.header_bytes", "less than 1KiB"),
     ("limits: {header_bytes: -1}", "limits.header_bytes", "not a size"),
     ("limits: {body_bytes: 0}", "limits.body_bytes", "at least one byte"),
+    ("limits: {target_bytes: 255}", "limits.target_bytes", "less than 256"),
+    ("limits: {header_count: 3}", "limits.header_count", "out of bounds"),
+    ("limits: {connections: 0}", "limits.connections", "out of bounds"),
+    ("limits: {body_timeout: none}", "limits.body_timeout", "not a duration"),
+    (
+        "routes: [{upstream: 'http://a', body_bytes: big}]",
+        "routes[0].body_bytes",
+        "not a size",
+    ),
+    (
+        "routes: [{upstream: 'http://a', health: {path: 'http://a/x'}}]",
+        "routes[0].health.path",
+        "is not a path",
+    ),
+    (
+        "routes: [{upstream: 'http://a', concurrency: {requests: 0}}]",
+        "routes[0].concurrency.requests",
+        "out of bounds",
+    ),
+    (
+        "routes: [{upstream: 'http://a', failover: {pause: 0s}}]",
+        "routes[0].failover.pause",
+        "longer than nothing",
+    ),
     # Listeners and the public URL.
     ("listen: 8080", "listen", "127.0.0.1:8080"),
     ("listen: ':8080'", "listen", "lacks a host"),

@@ -289,3 +289,22 @@ UNBUILT = [
 @pytest.mark.parametrize(("text", "keys"), UNBUILT)
 def test_what_has_no_effect_yet_is_named(load: Load, text: str, keys: list[str]) -> None:
     assert list(unbuilt_keys(load(text))) == keys
+
+
+@pytest.mark.parametrize(
+    ("limit", "route", "bytes_"),
+    [
+        ("none", "auto", None),
+        ("1KiB", "auto", 1024),
+        ("1KiB", "none", None),
+        ("1KiB", "off", None),
+        ("none", "2KiB", 2048),
+        ("1KiB", "2048", 2048),
+    ],
+)
+def test_a_route_takes_the_limit_of_all_unless_it_has_its_own(
+    load: Load, limit: str, route: str, bytes_: int | None
+) -> None:
+    routes = f"routes: [{{upstream: 'http://a', body_bytes: {route}}}]"
+    settings = load(f"limits: {{body_bytes: {limit}}}\n{routes}")
+    assert settings.body_bytes(settings.routes[0]) == bytes_
