@@ -7,6 +7,8 @@ import itertools
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 from starlette.routing import Router
@@ -25,6 +27,7 @@ from proxy.gate.answers import Answers
 from proxy.gate.asgi import Carrier
 from proxy.gate.authorize import Authorize
 from proxy.gate.cookies import Cookies
+from proxy.gate.counted import count, names_of, observer_of
 from proxy.gate.forward import Forwarder, Receive, Scope, Send
 from proxy.gate.gate import Gate
 from proxy.gate.identify import Identify
@@ -34,12 +37,17 @@ from proxy.gate.ours import ours_of
 from proxy.gate.relocation import relocation_of
 from proxy.gate.upgrade import Upgrades
 from proxy.gate.watch import Watch
-from proxy.observe.audit import open_sink
+from proxy.observe.audit import both, open_sink
+from proxy.observe.metrics import Metrics
+from proxy.observe.observer import Observer
+from proxy.observe.shared import cleared
+from proxy.observe.tally import Tally
 from proxy.pages import Pages
 from proxy.server import Sockets, run
 from proxy.settings import Settings, load_settings
 from proxy.storage.core import Clock, renew_secrets
 from proxy.storage.core import build_accounts as build_accounts
+from proxy.storage.fault import StorageFault
 from proxy.storage.rates import Rates
 from proxy.upstream.balance import upstreams_of
 from proxy.upstream.pool import Pools
@@ -55,26 +63,39 @@ FLUSH_EVERY = 3  # polls: at most this much of `last_used` is lost by kill -9
 class Doorward:
     """The ASGI application. `start` it (or let a server's lifespan do so) before requests come."""
 
-    def __init__(self, settings: Settings, clock: Clock = time.time) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock = time.time, numbers: Path | None = None
+    ) -> None:
+        """`numbers` is the folder where several processes keep what they count."""
         self._settings = settings
+        self._numbers = numbers
         self._clock = clock
         self._stack = contextlib.AsyncExitStack()
         self._carrier: Carrier | None = None
         self.lane: Lane | None = None  # for our own server, which asks it first
+        self.observer: Observer | None = None  # and tells of what never was a request
+        self.metrics: Metrics | None = None
         self._live: Live | None = None
         self._accounts: Accounts | None = None
         self._poll_failure: str | None = "it has not started"
 
     async def __aenter__(self) -> "Doorward":
+        tally = Tally()
+        tell = both(tally.tell, open_sink(self._settings.audit.file))
         accounts = await self._stack.enter_async_context(
-            build_accounts(self._settings, self._clock, open_sink(self._settings.audit.file))
+            build_accounts(self._settings, self._clock, tell)
         )
+        accounts.logins.when_refused = tally.refused_login
         await renew_secrets(accounts)
         pools = Pools()
         rates = Rates(self._settings.data_dir)
         self._stack.callback(rates.close)
-        self._carrier, lane = join(self._settings, accounts, pools, rates, self._clock)
-        self.lane = lane if self._settings.fast_lane else None
+        joined = join(self._settings, accounts, pools, rates, self._clock, tally)
+        self._carrier, self.observer = joined.carrier, joined.observer
+        self.lane = joined.lane if self._settings.fast_lane else None
+        self.metrics = Metrics(joined.routes, self._numbers, tally)
+        pools.swept.append(self.metrics.fold)
+        self._stack.callback(self.metrics.close)
         self._live = accounts.live
         self._accounts = accounts
         for warning in accounts.users.warnings():
@@ -175,19 +196,30 @@ async def _end(task: "asyncio.Future[None]") -> None:
         await task
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """All that answers requests. `routes` are what routes are called, by their numbers."""
+
+    carrier: Carrier
+    lane: Lane
+    observer: Observer
+    routes: tuple[str, ...]
+
+
 def join(
-    settings: Settings, accounts: Accounts, pools: Pools, rates: Rates, clock: Clock
-) -> tuple[Carrier, Lane]:
+    settings: Settings, accounts: Accounts, pools: Pools, rates: Rates, clock: Clock, tally: Tally
+) -> Joined:
     """The gate, the pages and the dialects over one core, and the short way past them."""
     cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
     datepoll = settings.dialects.datepoll
+    access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
     identify = Identify(
         accounts.live,
         accounts.tokens,
         cookies,
         bare_tokens=settings.dialects.alekeagle is not None,
         takes_pair=settings.dialects.rocketchat is not None,
-        access=None if datepoll is None else AccessCarrier(accounts.live, accounts.access),
+        access=access,
         takes_linked=datepoll is not None and datepoll.token_on_upstream,
     )
     pages = Pages(settings, accounts, identify, cookies, clock)
@@ -231,6 +263,9 @@ def join(
         )
         for route in authorize.routes
     )
+    count(tally, forwarders, pools, upgrades, accounts.live)
+    names = names_of(authorize.routes)
+    observer = observer_of(settings.log, tally, names, access)
     carrier = Carrier(
         accept=accept,
         gate=gate,
@@ -240,9 +275,19 @@ def join(
         is_ours=is_ours,
         answers=answers,
         clock=clock,
+        observer=observer,
         keep=pages.interrupted,
     )
-    return carrier, Lane(accept, gate, forwarders, is_ours, answers, clock)
+    lane = Lane(accept, gate, forwarders, is_ours, answers, clock, observer)
+    return Joined(carrier, lane, observer, names)
+
+
+def folder_for_numbers(settings: Settings) -> Path:
+    """Where processes that are about to start keep what they count. Raises StorageFault."""
+    try:
+        return cleared(settings.data_dir)
+    except OSError as error:
+        raise StorageFault(f"data_dir: cannot write there: {error.strerror}") from error
 
 
 def create_app(settings: Settings | None = None) -> Doorward:
@@ -266,21 +311,24 @@ def serve_app(
     sockets: Sockets,
     *,
     lifeline: int | None = None,
+    numbers: Path | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve in this process until told to stop; `on_listening` gets the address once it does.
+    `numbers` is the folder where one of several keeps what it counts.
 
     Raises InvalidSettings, StorageFault and refusals before anything is served.
     """
 
     async def main() -> None:
-        async with Doorward(settings) as app:
+        async with Doorward(settings, numbers=numbers) as app:
             _settle_memory()
             await run(
                 settings,
                 sockets,
                 app,
                 app.ready,
+                metrics=app.metrics,
                 lane=app.lane,
                 lifeline=lifeline,
                 on_listening=on_listening,

@@ -32,16 +32,23 @@ def serve(config: ConfigOption = None) -> None:
 
 def serve_settings(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
     """Serve until a signal; status 2 and one sentence when these settings cannot be served."""
-    from proxy.app import serve_app
+    from proxy.app import folder_for_numbers, serve_app
     from proxy.server import listening, supervise
     from proxy.settings.certificates import check_certificates
 
     def in_one_process(lifeline: int | None = None) -> None:
         with _told():
-            serve_app(settings, sockets, lifeline=lifeline, on_listening=on_listening)
+            serve_app(
+                settings,
+                sockets,
+                lifeline=lifeline,
+                numbers=numbers,
+                on_listening=on_listening,
+            )
 
     with _told():
         check_certificates(settings)
+        numbers = None if settings.workers == 1 else folder_for_numbers(settings)
     with _told(), listening(settings) as sockets:
         if settings.workers == 1:
             in_one_process()

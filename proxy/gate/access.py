@@ -18,6 +18,11 @@ _OVER = Found(None, known=True)
 _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 
 
+def credential_of(token: AccessToken) -> bytes:
+    """What stands in memory for every access token of a session."""
+    return b"access " + token.session.encode()
+
+
 class AccessCarrier:
     """Where the dialect that issues access tokens is on. One that expired is still ours."""
 
@@ -64,7 +69,7 @@ class AccessCarrier:
         Raises StorageUnavailable."""
         if not token.is_due(now):
             return _OVER
-        credential = b"access " + token.session.encode()
+        credential = credential_of(token)
         session = self._live.peek(credential, now)
         if session is None:
             found = await self._live.find_by(

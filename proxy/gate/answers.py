@@ -47,8 +47,7 @@ class Answers:
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
 
-    def to(self, refusal: Refuse, arrival: Arrival, client: Client | None) -> Response:
-        """`client` is None for a request that was not accepted."""
+    def to(self, refusal: Refuse, arrival: Arrival, client: Client) -> Response:
         browser = navigates(arrival.method.decode("latin-1"), arrival.headers)
         if refusal.login is not None and browser:
             return _redirect(refusal, refusal.login)
@@ -56,17 +55,13 @@ class Answers:
             refusal.status,
             None,
             refusal.message,
-            client or _stranger(arrival),
+            client,
             browser=browser,
             code=refusal.code,
             headers=refusal.headers,
             more=None if refusal.login is None else {"login": refusal.login},
             languages=_languages(arrival),
         )
-
-    def unfit(self, fault: Exception, arrival: Arrival) -> Response:
-        """To a request that was not accepted."""
-        return self.to(_unfit(fault, arrival), arrival, None)
 
     def failure(self, failure: UpstreamFailure, arrival: Arrival, request: Accepted) -> Response:
         """To a request whose upstream gave none."""
@@ -91,7 +86,8 @@ def _redirect(refusal: Refuse, to: str) -> Response:
     return response
 
 
-def _unfit(fault: Exception, arrival: Arrival) -> Refuse:
+def unfit(fault: Exception, arrival: Arrival) -> Refuse:
+    """Why a request was not accepted."""
     if isinstance(fault, LastHop):
         return last_hop(arrival.method)
     if isinstance(fault, UnknownExpectation):
@@ -101,7 +97,7 @@ def _unfit(fault: Exception, arrival: Arrival) -> Refuse:
     return bad_request(str(fault))
 
 
-def _stranger(arrival: Arrival) -> Client:
+def stranger(arrival: Arrival) -> Client:
     """The client of a request that was not accepted: its connection is all that is known."""
     return Client(arrival.peer, arrival.scheme, "", request_id(), "")
 

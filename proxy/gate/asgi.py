@@ -10,13 +10,15 @@ import structlog
 from starlette.responses import Response
 
 from proxy.gate.accept import Accept, Accepted, Arrival, LastHop, Unfit
-from proxy.gate.answers import Answers
+from proxy.gate.answers import Answers, stranger, unfit
 from proxy.gate.decision import UNAUTHENTICATED, Forward, Refuse, broken
 from proxy.gate.forward import EXTENSION, Forwarder, Receive, Scope, Send
 from proxy.gate.gate import Gate
 from proxy.gate.headers import BadHeaders
 from proxy.gate.incoming import AnswerCut, Refused
+from proxy.gate.note import Note
 from proxy.gate.upgrade import Upgrades
+from proxy.observe.observer import ANSWER_CUT, Observer, failed
 from proxy.upstream.failures import UpstreamFailure
 
 _log = structlog.get_logger("doorward.gate")
@@ -42,8 +44,10 @@ class Carrier:
         is_ours: Callable[[bytes], bool],
         answers: Answers,
         clock: Callable[[], float],
+        observer: Observer,
         keep: Keep | None = None,
     ) -> None:
+        self._observer = observer
         self._keep = keep
         self._accept = accept
         self._gate = gate
@@ -56,13 +60,29 @@ class Carrier:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrival = arrival_of(scope)
+        note = Note(arrival, scope.get("extensions", {}).get(EXTENSION), send)
+        crashed = True
+        try:
+            await self._carry(arrival, note, scope, receive, note.send)
+            crashed = False
+        finally:
+            note.close(crashed)
+            if self._observer.writes and note.session is None and note.accepted is not None:
+                note.session = self._gate.known(note.accepted, self._clock())
+            self._observer.ended(note.decided, note.route, note.status, note.started, note)
+
+    async def _carry(
+        self, arrival: Arrival, note: Note, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         if arrival.target.partition(b"?")[0] == HEALTH_PATH:
             await self._ours(scope, receive, send)
             return
         try:
-            request = self._accept(arrival)
+            note.accepted = request = self._accept(arrival)
         except (Unfit, BadHeaders, LastHop) as fault:
-            await self._answers.unfit(fault, arrival)(scope, receive, send)  # type: ignore[arg-type]
+            refusal, client = unfit(fault, arrival), stranger(arrival)
+            note.refused(refusal, client.request_id)
+            await self._answers.to(refusal, arrival, client)(scope, receive, send)  # type: ignore[arg-type]
             return
         if self._is_ours(request.path):
             await self._ours(_scope_of_ours(scope, request), receive, send)
@@ -73,14 +93,17 @@ class Carrier:
         except Exception:  # whatever breaks on the way lets nobody through (promise 1)
             _log.exception("decision_failed", request=request.request_id)
             decision = broken()
-        if request.upgrade and isinstance(decision, Forward):
-            decision = self._upgrades.judge(request, decision)
+        if isinstance(decision, Forward):
+            note.let_through(decision)
+            if request.upgrade:
+                decision = self._upgrades.judge(request, decision)
         if isinstance(decision, Refuse):
+            note.refused(decision)
             response = await self._kept(decision, arrival, request, scope, receive)
             response = response or self._answers.to(decision, arrival, request.client)
             await response(scope, receive, send)  # type: ignore[arg-type]
         else:
-            await self._forward(decision, request, arrival, scope, receive, send)
+            await self._forward(decision, request, arrival, note, scope, receive, send)
 
     async def _kept(
         self,
@@ -100,6 +123,7 @@ class Carrier:
         decision: Forward,
         request: Accepted,
         arrival: Arrival,
+        note: Note,
         scope: Scope,
         receive: Receive,
         send: Send,
@@ -109,13 +133,17 @@ class Carrier:
         except Refused as over:
             if (exchange := scope.get("extensions", {}).get(EXTENSION)) is not None:
                 exchange.keep_alive = False  # the rest of the request, if any, is not waited for
+            note.refused(over.refusal)
             response = self._answers.to(over.refusal, arrival, request.client)
             await response(scope, receive, send)  # type: ignore[arg-type]
         except UpstreamFailure as failure:
+            note.decided = failed(failure.code)
             response = self._answers.failure(failure, arrival, request)
             await response(scope, receive, send)  # type: ignore[arg-type]
         except AnswerCut as cut:
             _log.warning("answer_cut", reason=str(cut.__cause__), request=request.request_id)
+            ended = isinstance(cut.__cause__, Refused)
+            note.decided = failed(str(cut.__cause__) if ended else ANSWER_CUT)
             exchange = scope.get("extensions", {}).get(EXTENSION)
             if exchange is None:
                 raise  # any ASGI server closes the connection of an application that raised

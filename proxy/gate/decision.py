@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from proxy.accounts.sessions import Session
 from proxy.gate.cookies import Header
+from proxy.observe.observer import NO_ROUTE
 
 UNAUTHENTICATED = "unauthenticated"
 
@@ -38,6 +39,7 @@ class Refuse:
     message: str
     login: str | None = None
     headers: tuple[Header, ...] = ()
+    route: int = NO_ROUTE  # the one that the request was for, where that was known
 
 
 Decision = Forward | Refuse

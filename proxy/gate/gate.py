@@ -5,7 +5,7 @@ pages or SQL. Any error on the way to a decision means nobody (promise 1).
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -75,7 +75,9 @@ class Gate:
         if person is None:
             return None
         decision = self._judge(request, target, carried, person)
-        return None if isinstance(decision, NeedsFactor) else decision
+        if isinstance(decision, Forward):
+            return decision
+        return None if isinstance(decision, NeedsFactor) else replace(decision, route=target.route)
 
     async def ask(self, request: Accepted, now: float) -> Decision:
         """The decision, with storage's help."""
@@ -90,8 +92,12 @@ class Gate:
             person = NOBODY
         decision = self._judge(request, target, carried, person)
         if isinstance(decision, NeedsFactor):
-            return await self._lacking(decision.session, request, carried)
-        return decision
+            decision = await self._lacking(decision.session, request, carried)
+        return decision if isinstance(decision, Forward) else replace(decision, route=target.route)
+
+    def known(self, request: Accepted, now: float) -> Session | None:
+        """For records: whose session a request carried, as far as memory tells."""
+        return self._identify.known(self._identify.carried(request.scan, request.target), now)
 
     async def _lacking(self, session: Session, request: Accepted, carried: Carried) -> Refuse:
         """A session without its second factor: a way to give one, or a plain no."""

@@ -12,7 +12,7 @@ from proxy.accounts.access_tokens import AccessToken
 from proxy.accounts.live import Live
 from proxy.accounts.sessions import Found, Session
 from proxy.accounts.tokens import Tokens, is_token
-from proxy.gate.access import AccessCarrier
+from proxy.gate.access import AccessCarrier, credential_of
 from proxy.gate.cookies import Cookies
 from proxy.gate.headers import Header, Scan, scan
 
@@ -153,6 +153,23 @@ class Identify:
                 return Person(session)
             if self._tokens.unsign(carried.cookie) is None:
                 return NOBODY  # not of ours: it dies here, without a query
+        return None
+
+    def known(self, carried: Carried, now: float) -> Session | None:
+        """The session of one carrier that memory knows; for records, as no decision goes by it."""
+        if carried.ambiguous:
+            return None
+        pair = None if carried.pair is None else carried.pair[1]
+        access = carried.linked or carried.access
+        for credential in (
+            None if access is None else credential_of(access),
+            pair,
+            carried.bearer,
+            carried.cookie,
+        ):
+            session = None if credential is None else self._live.peek(credential, now)
+            if session is not None:
+                return session
         return None
 
     async def ask(self, carried: Carried, now: float) -> Person:

@@ -18,6 +18,18 @@ from proxy.gate.forward import IDEMPOTENT, Forwarder
 from proxy.gate.gate import Gate
 from proxy.gate.headers import BadHeaders, Header, trailer_lines
 from proxy.gate.incoming import CONTINUE
+from proxy.observe.observer import (
+    ANSWER_CUT,
+    CLIENT_GONE,
+    FORWARDED,
+    LEFT,
+    Decided,
+    Observer,
+    Short,
+    failed,
+    now_s,
+    refused,
+)
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import ConnectionLost, UpstreamFailure
 
@@ -27,7 +39,17 @@ _log = structlog.get_logger("doorward.gate")
 class Lane:
     """Called by the server with each plain request, before anything else is done for it."""
 
-    __slots__ = ("_accept", "_answers", "_clock", "_forwarders", "_gate", "_is_ours")
+    __slots__ = (
+        "_accept",
+        "_answers",
+        "_clock",
+        "_forwarders",
+        "_gate",
+        "_is_ours",
+        "_observer",
+        "_relay",
+        "ended",
+    )
 
     def __init__(
         self,
@@ -37,7 +59,11 @@ class Lane:
         is_ours: Callable[[bytes], bool],
         answers: Answers,
         clock: Callable[[], float],
+        observer: Observer,
     ) -> None:
+        self._observer = observer
+        self.ended = observer.ended
+        self._relay = CountingRelay if observer.writes else Relay
         self._accept = accept
         self._gate = gate
         self._forwarders = forwarders
@@ -48,6 +74,7 @@ class Lane:
     def __call__(self, exchange: Any, arrival: Arrival) -> bool:
         """True when it is being answered, or has been; False when nothing was done, and the request
         goes the ASGI way. `exchange` is a `proxy.server.exchange.Exchange`."""
+        started = now_s()
         try:
             request = self._accept(arrival)
         except (Unfit, BadHeaders, LastHop):
@@ -62,31 +89,63 @@ class Lane:
         if decision is None:
             return False
         if isinstance(decision, Forward):
-            return self._forward(exchange, arrival, request, decision)
-        self.refuse(exchange, arrival, request, decision)
+            return self._forward(exchange, arrival, request, decision, started)
+        self.refuse(exchange, arrival, request, decision, decision.route, started)
         return True
 
     def _forward(
-        self, exchange: Any, arrival: Arrival, request: Accepted, decision: Forward
+        self,
+        exchange: Any,
+        arrival: Arrival,
+        request: Accepted,
+        decision: Forward,
+        started: float,
     ) -> bool:
         forwarder = self._forwarders[decision.route]
         connection = forwarder.take()
         if connection is None:
             return False
-        relay = Relay(self, exchange, arrival, request, decision, forwarder, connection)
-        exchange.when_gone(connection.abandon)
+        relay = self._relay(
+            self, exchange, arrival, request, decision, forwarder, connection, started
+        )
         forwarder.begin(connection, relay, request, decision.head)
+        exchange.when_gone(relay.on_client_gone)
         return True
 
-    def refuse(self, exchange: Any, arrival: Arrival, request: Accepted, refusal: Refuse) -> None:
+    def refuse(
+        self,
+        exchange: Any,
+        arrival: Arrival,
+        request: Accepted,
+        refusal: Refuse,
+        route: int,
+        started: float,
+    ) -> None:
         """Give an answer of ours."""
-        give(exchange, self._answers.to(refusal, arrival, request.client))
+        response = self._answers.to(refusal, arrival, request.client)
+        self._note(refused(refusal.code), route, response, started, request)
+        give(exchange, response)
 
     def fail(
-        self, exchange: Any, arrival: Arrival, request: Accepted, failure: UpstreamFailure
+        self,
+        exchange: Any,
+        arrival: Arrival,
+        request: Accepted,
+        failure: UpstreamFailure,
+        route: int,
+        started: float,
     ) -> None:
         """Give an answer of ours instead of the upstream's."""
-        give(exchange, self._answers.failure(failure, arrival, request))
+        response = self._answers.failure(failure, arrival, request)
+        self._note(failed(failure.code), route, response, started, request)
+        give(exchange, response)
+
+    def _note(
+        self, decided: Decided, route: int, response: Response, started: float, request: Accepted
+    ) -> None:
+        session = self._gate.known(request, self._clock()) if self._observer.writes else None
+        size = 0 if request.method == b"HEAD" else len(response.body)
+        self.ended(decided, route, response.status_code, started, Short(request, session, size))
 
 
 def give(exchange: Any, response: Response) -> None:
@@ -104,9 +163,15 @@ class Relay:
         "_exchange",
         "_forwarder",
         "_lane",
+        "_started",
+        "_status",
         "request",
         "session",
     )
+
+    # What an observer is told, of an answer that came to its end.
+    sent_bytes = 0
+    is_whole = True
 
     def __init__(
         self,
@@ -117,7 +182,10 @@ class Relay:
         decision: Forward,
         forwarder: Forwarder,
         connection: Connection,
+        started: float,
     ) -> None:
+        self._started = started
+        self._status = 0
         self._lane = lane
         self._exchange = exchange
         self._arrival = arrival
@@ -132,6 +200,7 @@ class Relay:
             self._exchange.interim(status, interim_headers(headers))
 
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        self._status = status
         kept = self._forwarder.answer_headers(headers, self.request, self._decision)
         self._exchange.start(status, kept)
 
@@ -143,6 +212,7 @@ class Relay:
             exchange.when_drained(self._connection.resume_reading)
 
     def on_end(self, trailers: list[Header]) -> None:
+        self._lane.ended(FORWARDED, self._decision.route, self._status, self._started, self)
         self._exchange.end(b"", trailer_lines(trailers) if trailers else b"")
 
     def on_writable(self) -> None:
@@ -153,16 +223,30 @@ class Relay:
 
     def on_failure(self, failure: UpstreamFailure) -> None:
         exchange, request = self._exchange, self.request
+        self._forwarder.failed(failure)
         if exchange.response_started:
             _log.warning("answer_cut", reason=str(failure), request=request.request_id)
+            self._cut_for(ANSWER_CUT)
             exchange.cut()
         elif request.method in IDEMPOTENT and (
             # Every connection of the lane is a kept one: it lost a race (RFC 9112 9.3.1).
             isinstance(failure, ConnectionLost) or self._forwarder.has_others(self._connection)
         ):
+            self._forwarder.retries += 1
             exchange.fall_back()
         else:
-            self._lane.fail(exchange, self._arrival, request, failure)
+            route, started = self._decision.route, self._started
+            self._lane.fail(exchange, self._arrival, request, failure, route, started)
+
+    def on_client_gone(self) -> None:
+        if not self.is_over:
+            self._connection.abandon()
+            self._cut_for(LEFT)
+
+    def _cut_for(self, reason: str) -> None:
+        told = Short(self.request, self.session, self.sent_bytes, is_whole=False)
+        status = self._status or CLIENT_GONE
+        self._lane.ended(failed(reason), self._decision.route, status, self._started, told)
 
     @property
     def is_over(self) -> bool:
@@ -172,6 +256,28 @@ class Relay:
         """Its session is over, or may not do this any more: end it at once."""
         self._connection.abandon()
         if self._exchange.response_started:
+            self._cut_for(refusal.code)
             self._exchange.cut(at_once=True)
         else:
-            self._lane.refuse(self._exchange, self._arrival, self.request, refusal)
+            self._lane.refuse(
+                self._exchange,
+                self._arrival,
+                self.request,
+                refusal,
+                self._decision.route,
+                self._started,
+            )
+
+
+class CountingRelay(Relay):
+    """The same, where each answer's bytes are told."""
+
+    __slots__ = ("sent_bytes",)
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.sent_bytes = 0
+
+    def on_body(self, data: bytes) -> None:
+        self.sent_bytes += len(data)
+        super().on_body(data)

@@ -26,7 +26,7 @@ class Line(Protocol):
 class Log:
     """An observer that writes, and passes on to another who counts."""
 
-    counts_bytes = True
+    writes = True
 
     def __init__(
         self,

@@ -67,6 +67,17 @@ def open_sink(file: Path | str | None) -> Tell | None:
     return sink
 
 
+def both(first: Tell, second: Tell | None) -> Tell:
+    """Tells these two of each record."""
+
+    def tell(record: Record) -> None:
+        first(record)
+        if second is not None:
+            second(record)
+
+    return tell
+
+
 class StreamSink:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

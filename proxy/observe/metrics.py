@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -33,6 +34,8 @@ from proxy.observe.tally import (
     Tally,
     Values,
 )
+
+_log = structlog.get_logger("doorward.metrics")
 
 CONNECTIONS, TUNNELS, SESSIONS = "connections", "tunnels", "sessions"
 
@@ -83,19 +86,31 @@ class Metrics:
     """Of one process, and with `folder` of all that write there. `routes` are what routes are
     called, by their numbers. Raises OSError."""
 
-    def __init__(self, routes: Sequence[str], folder: Path | None = None) -> None:
-        self.tally = Tally()
+    def __init__(
+        self, routes: Sequence[str], folder: Path | None = None, tally: Tally | None = None
+    ) -> None:
+        self.tally = tally or Tally()
         self._routes = tuple(routes)
         self._shared = None if folder is None else Shared(folder)
+        self._failed = False
 
     def close(self) -> None:
         if self._shared is not None:
+            self.fold()
             self._shared.close()
 
     def fold(self, now: float = 0.0) -> None:
         """To be called four times a second: others may read what was counted here."""
-        if self._shared is not None:
+        if self._shared is None:
+            return
+        try:
             self._shared.write(self.tally.totals(), self.tally.moment())
+        except OSError as fault:
+            if not self._failed:
+                _log.error("metrics_not_written", reason=str(fault))
+            self._failed = True
+        else:
+            self._failed = False
 
     async def answer(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its media type, as who asks takes it."""

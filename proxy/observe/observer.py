@@ -16,6 +16,8 @@ SWITCHED = 101
 # The status that nginx notes for a client that left before it was answered.
 CLIENT_GONE = 499
 NO_ROUTE = -1
+# Reasons why an answer was not whole, beside the codes of refusals.
+ANSWER_CUT, LEFT = "answer_cut", "client_gone"
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: a third of what hashing words takes
@@ -94,7 +96,7 @@ class Short:
 class Observer(Protocol):
     """Called at the end of each exchange, in the request's path: it must be quick."""
 
-    counts_bytes: bool  # whether carriers are to count `sent_bytes`
+    writes: bool  # whether it asks what it is told of: else nothing of that is made ready
 
     def ended(self, decided: Decided, route: int, status: int, started: float, told: Told) -> None:
         """`route` is a route's number or NO_ROUTE; `started` is of `now_s`."""

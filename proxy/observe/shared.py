@@ -33,7 +33,8 @@ def cleared(data_dir: Path) -> Path:
     """The folder for processes that are about to start, without what earlier ones left. Raises
     OSError."""
     folder = data_dir / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in (data_dir, folder):  # `parents` would not make them this person's alone
+        made.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in folder.glob(f"*{SUFFIX}"):
         path.unlink(missing_ok=True)
     return folder

@@ -25,7 +25,7 @@ Values = dict[Key, float]
 class Tally:
     """An observer that counts. Half a microsecond for each exchange."""
 
-    counts_bytes = False
+    writes = False
 
     def __init__(self) -> None:
         self._rows: dict[tuple[Decided, int, int, int], list[float]] = {}

@@ -14,7 +14,7 @@ from typing import Any, cast
 import structlog
 import uvicorn
 
-from proxy.server.admin import admin_app
+from proxy.server.admin import Metrics, admin_app
 from proxy.server.certificate import LOOK_S, Certificate
 from proxy.server.limits import Peers, raise_descriptors
 from proxy.server.listeners import Sockets, shown
@@ -163,13 +163,15 @@ async def run(
     app: Any,
     ready: Ready,
     *,
+    metrics: Metrics | None = None,
     lane: Lane | None = None,
     lifeline: int | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve `app` until a signal says stop, or `lifeline` (a file descriptor) ends.
 
-    `ready` gives the reason why not, or None; the admin listener's `/readyz` asks it. Raises
+    `ready` gives the reason why not, or None; the admin listener's `/readyz` asks it, and `metrics`
+    for `/metrics`. Raises
     InvalidSettings for files of `tls` that cannot be used.
     """
     raise_descriptors()
@@ -179,7 +181,7 @@ async def run(
     if settings.proxy_protocol:
         _let_in_by_proxies(servers[0], settings)
     if sockets.admin is not None:
-        servers.append(_server(admin_app(ready), settings.limits))
+        servers.append(_server(admin_app(ready, metrics), settings.limits))
         serving.append(servers[1].serve([sockets.admin]))
     with _stopping(servers, lifeline):
         address = shown(sockets.main, tls=certificate is not None)

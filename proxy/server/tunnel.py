@@ -104,10 +104,12 @@ class End(asyncio.Protocol):
         self.transport = transport
         self.is_lost = False
         self.is_slow = False
+        self.received_bytes = 0
         self._on_lost = on_lost
 
     def data_received(self, data: bytes) -> None:
         self.tunnel.moved = True
+        self.received_bytes += len(data)
         if not self.other.is_lost:
             self.other.transport.write(data)
 
@@ -157,6 +159,11 @@ class Tunnel:
             upstream.transport.write(to_upstream)
         if not client.is_slow:
             upstream.transport.resume_reading()
+
+    @property
+    def sent_bytes(self) -> int:
+        """What the client was sent, but for what came with the answer."""
+        return self._upstream.received_bytes
 
     def sweep(self, now: float) -> None:
         """To be called now and then: ends a tunnel through which nothing went for too long."""

@@ -70,7 +70,7 @@ class Group:
             for member in self.members:
                 member.pool.when_failed.append(member.failed)
         self._usable = self.members
-        self.retries = 0  # connections that were tried at another one, as one failed
+        self.retries = 0
         self._served = 0  # where in `_usable` the last exchange went: equals take turns
 
     def _changed(self) -> None:
@@ -122,6 +122,8 @@ class Group:
 
 class Elsewhere:
     """A group, less those where an exchange failed."""
+
+    retries = 0  # the group counts
 
     def __init__(self, group: Group, tried: frozenset[Member]) -> None:
         self._group = group
