@@ -28,7 +28,7 @@ demo: $(RUN_STAMP) ## Start a temporary Doorward in front of a small guest book 
 	$(DOORWARD) demo $(ARGS)
 
 test: $(TEST_STAMP) $(CLIENTS) ## Run every test and measure branch coverage; ARGS="-k cookie" picks some.
-	$(PY) -m pytest -p tests.plugins.no_skips --cov --cov-report=term:skip-covered $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile -p tests.plugins.no_skips --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(TEST_STAMP) ## Lint, look at the formatting and check the types, changing nothing.
 	$(PY) -m ruff check .

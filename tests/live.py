@@ -5,6 +5,8 @@ Its commands run as processes too, on the same file.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -29,11 +31,20 @@ PASSWORD = "correct horse battery staple"
 CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 
+# Below what systems hand out by themselves, so that no connection takes a port meanwhile that was
+# free; processes that test at the same time begin far from each other.
+PORTS = range(10_240, 32_000)
+_tried = itertools.count(os.getpid() * 997)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens at, and that is not given out again soon."""
+    for number in itertools.islice(_tried, len(PORTS)):
+        port = PORTS[number % len(PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Live:

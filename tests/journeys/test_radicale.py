@@ -7,7 +7,6 @@ and the second for which Radicale keeps a refused client waiting.
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+
+from tests.live import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "radicale"
 DOORWARD = Path(sys.executable).with_name("doorward")
@@ -45,13 +46,6 @@ IN_JANUARY = """<?xml version="1.0"?>
 <C:time-range start="20260101T000000Z" end="20260201T000000Z"/>
 </C:comp-filter></C:comp-filter></C:filter>
 </C:calendar-query>"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
