@@ -94,6 +94,7 @@ class Exchange(RequestResponseCycle):
     upgrade = b""
     waiting: Waiting | None = None
     tunnel: Tunnel | None = None
+    turned_away = 0  # the status, where what came of the request made it none
     trailers: tuple[Header, ...] = ()  # of the request, once its body is whole
     body: Any = b""
     on_response: Any = None  # whom to tell, where that is not the protocol
@@ -194,6 +195,7 @@ class Exchange(RequestResponseCycle):
         head, self._head = self._head, b""
         self._put(head + self._framed(data) + self._closing(trailers))
         self.response_complete = True
+        self._gone = self._drained = None  # or every request would be a cycle for the collector
         self.message_event.set()
         (self.on_response or self.protocol.on_response_complete)()
 
