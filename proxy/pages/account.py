@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from proxy.accounts.factors import EMAIL, TOTP
+from proxy.accounts.permissions import is_admin
 from proxy.accounts.refusals import SessionNotFound
 from proxy.accounts.sessions import Session
 from proxy.accounts.user import DATABASE
@@ -92,6 +93,7 @@ class AccountPage:
             can_change_address=accounts.addresses.can_change(session.user),
             own=session.user.source == DATABASE,
             others=OTHERS,
+            administers=is_admin(session.user),
             done=DONE.get(request.query_params.get("done", "")),
         )
 

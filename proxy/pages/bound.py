@@ -28,6 +28,7 @@ from proxy.pages.second_factor import LOGIN, STATUSES, address
 FRESH_S = 300.0  # how long a password or code counts as just given
 TOKEN = "form"  # noqa: S105 - the name of the hidden field
 STALE = noted("This form is not of this session any more. Go back, reload the page and try again.")
+GUARDED = noted("This changes what guards your account.")
 WRONG = noted("The password is not right.")
 
 
@@ -37,6 +38,16 @@ class Bound:
 
     session: Session
     form: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """How proof is asked for: a code, or the password where there is no challenge."""
+
+    status: int
+    challenge: Challenge | None = None
+    error: str | None = None
+    wait_s: int | None = None
 
 
 class Forms:
@@ -72,15 +83,25 @@ class Forms:
             return self.messages.answer(request, 403, STALE, "stale_form")
         return Bound(session, form)
 
-    async def unproven(self, request: Request, bound: Bound) -> Response | None:
+    async def unproven(
+        self,
+        request: Request,
+        bound: Bound,
+        within_s: float = FRESH_S,
+        why: str = GUARDED,
+    ) -> Response | None:
         """None when it is the user who does this: a code or, for whoever has no factor, the
         password was given just now or comes with the form. Otherwise the question for it."""
+        question = await self._doubt(request, bound, within_s)
+        return None if question is None else self._question(request, bound, question, why)
+
+    async def _doubt(self, request: Request, bound: Bound, within_s: float) -> _Question | None:
         accounts, now = self.entrance.accounts, self.entrance.clock()
         session, form = bound.session, bound.form
         client = info_of(request)
         try:
             if await accounts.second_factors.enabled(session.user):
-                if not _is_fresh(session.second_factor_at, now):
+                if not is_fresh(session.second_factor_at, now, within_s):
                     await accounts.second_factors.demand(
                         session,
                         client,
@@ -89,42 +110,42 @@ class Forms:
                         honours_trust=False,
                         now=now,
                     )
-            elif not _is_fresh(session.created_at, now):
+            elif not is_fresh(session.created_at, now, within_s):
                 if not (password := form.get("current")):
-                    return self._question(request, bound, 200, None, None)
+                    return _Question(200)
                 await accounts.logins.confirm(session.user, password, client=client, now=now)
         except SecondFactorRequired as refusal:
-            return self._question(request, bound, 200, refusal.challenge, None)
+            return _Question(200, refusal.challenge)
         except InvalidCredentials:
-            return self._question(request, bound, 401, None, WRONG)
+            return _Question(401, None, WRONG)
         except Refusal as refusal:
             challenge = getattr(refusal, "challenge", None)
             status = STATUSES.get(type(refusal), 401 if challenge else 429)
-            return self._question(request, bound, status, challenge, str(refusal), refusal)
+            return _Question(status, challenge, str(refusal), retry_after(refusal))
         return None
 
     def _question(
         self,
         request: Request,
         bound: Bound,
-        status: int,
-        challenge: Challenge | None,
-        error: str | None,
-        refusal: Refusal | None = None,
+        question: _Question,
+        why: str,
     ) -> Response:
+        challenge = question.challenge
         asked = ("code", "method", "current", "username")
         response = self.draw(
             request,
             "prove.html",
             bound.session,
-            status,
+            question.status,
+            why=why,
             kept={name: value for name, value in bound.form.items() if name not in asked},
             challenge=challenge,
             others=[m for m in challenge.available if m != challenge.method] if challenge else [],
-            error=error,
+            error=question.error,
         )
-        if refusal is not None and (wait := retry_after(refusal)) is not None:
-            response.headers["retry-after"] = str(wait)
+        if question.wait_s is not None:
+            response.headers["retry-after"] = str(question.wait_s)
         return response
 
     def draw(
@@ -145,8 +166,8 @@ class Forms:
 ACCOUNT = "/.doorward/account"
 
 
-def _is_fresh(at: float | None, now: float) -> bool:
-    return at is not None and 0 <= now - at < FRESH_S
+def is_fresh(at: float | None, now: float, within_s: float) -> bool:
+    return at is not None and 0 <= now - at < within_s
 
 
 def _token(key: bytes, session: Session) -> str:

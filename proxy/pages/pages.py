@@ -14,9 +14,12 @@ from proxy.gate.cookies import Cookies
 from proxy.gate.identify import Identify
 from proxy.gate.ours import endpoint
 from proxy.pages.account import AccountPage
+from proxy.pages.admin import AdminPages
+from proxy.pages.admin_user import AdminUserPages
 from proxy.pages.authenticator import AuthenticatorPage
 from proxy.pages.bound import Forms
 from proxy.pages.credentials import CredentialPages
+from proxy.pages.desk import Desk
 from proxy.pages.drawing import Drawing, guarded
 from proxy.pages.entrance import Entrance
 from proxy.pages.kept import Keeping
@@ -60,6 +63,8 @@ class Pages:
             *AccountPage(forms).routes(),
             *AuthenticatorPage(forms).routes(),
             *CredentialPages(forms).routes(),
+            *AdminPages(Desk(forms)).routes(),
+            *AdminUserPages(Desk(forms)).routes(),
             endpoint(HEALTH, not_allowed=self._messages.not_allowed, get=healthy),
             *self._messages.drawing.routes(),
             self._unknown_route(),

@@ -33,9 +33,6 @@ ELSEWHERE = {
     "There is no such session.",
     "A second factor is needed.",
     "The password is too short.",
-    "A user name has 1 to 190 characters, no control characters and no space at its edges.",
-    "A group or role has 1 to 190 characters, no comma, no control characters "
-    "and no space at its edges.",
 }
 
 
