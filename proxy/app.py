@@ -330,6 +330,7 @@ def serve_app(
                 app.ready,
                 metrics=app.metrics,
                 lane=app.lane,
+                observer=app.observer,
                 lifeline=lifeline,
                 on_listening=on_listening,
             )

@@ -23,6 +23,7 @@ from proxy.observe.observer import (
     CLIENT_GONE,
     FORWARDED,
     LEFT,
+    TURNED_AWAY,
     Decided,
     Observer,
     Short,
@@ -241,11 +242,11 @@ class Relay:
     def on_client_gone(self) -> None:
         if not self.is_over:
             self._connection.abandon()
-            self._cut_for(LEFT)
+            self._cut_for(TURNED_AWAY.get(self._exchange.turned_away, LEFT))
 
     def _cut_for(self, reason: str) -> None:
         told = Short(self.request, self.session, self.sent_bytes, is_whole=False)
-        status = self._status or CLIENT_GONE
+        status = self._status or self._exchange.turned_away or CLIENT_GONE
         self._lane.ended(failed(reason), self._decision.route, status, self._started, told)
 
     @property

@@ -17,6 +17,7 @@ from proxy.observe.observer import (
     NO_ROUTE,
     OURS,
     SWITCHED,
+    TURNED_AWAY,
     Asked,
     Decided,
     Unread,
@@ -82,13 +83,17 @@ class Note:
         if not self.status and self._tunnel is not None:
             self.status = SWITCHED
         elif not self.status:
-            self.status = CRASHED if crashed else CLIENT_GONE
+            self.status = CRASHED if crashed else self._turned_away or CLIENT_GONE
         if self.decided is FORWARDED and not self.is_whole:
-            self.decided = failed(LEFT)
+            self.decided = failed(TURNED_AWAY.get(self._turned_away, LEFT))
 
     @property
     def request(self) -> Asked:
         return self._unread if self.accepted is None else self.accepted
+
+    @property
+    def _turned_away(self) -> int:
+        return 0 if self._exchange is None else self._exchange.turned_away
 
     @property
     def _tunnel(self) -> Any:

@@ -18,6 +18,14 @@ CLIENT_GONE = 499
 NO_ROUTE = -1
 # Reasons why an answer was not whole, beside the codes of refusals.
 ANSWER_CUT, LEFT = "answer_cut", "client_gone"
+# What is answered by status to what is no request, or stopped being one.
+TURNED_AWAY = {
+    400: "bad_request",
+    408: "request_timeout",
+    414: "target_too_long",
+    431: "head_too_large",
+    503: "too_many_connections",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: a third of what hashing words takes

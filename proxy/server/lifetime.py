@@ -8,6 +8,15 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from proxy.observe.observer import (
+    NO_ROUTE,
+    TURNED_AWAY,
+    Observer,
+    Short,
+    Unread,
+    now_s,
+    refused,
+)
 from proxy.server.exchange import Exchange
 from proxy.server.limits import BodyClock, Counts, ReaderClock
 from proxy.server.plain import plain_answer
@@ -22,6 +31,7 @@ class Lifetime(HttpToolsProtocol):
 
     limits: Limits
     counts: Counts
+    observer: Observer | None = None
     _requests_left = -1  # which is never none
     _counted_as: str | None = None  # its peer's address, once it may be here
     _body_clock: BodyClock | None = None
@@ -52,7 +62,7 @@ class Lifetime(HttpToolsProtocol):
             self._counted_as = peer
         else:
             self._lingering = True  # whatever it sends is not read
-            self.transport.write(plain_answer(503, "there are too many connections"))
+            self._turn_away(503, "there are too many connections")
             self.close()
             return
         self._await_head()
@@ -110,12 +120,23 @@ class Lifetime(HttpToolsProtocol):
         self._head_done()
         running = self._running
         if running is not None and running is self.cycle and not running.response_started:
+            running.turned_away = status  # who carries it tells of that
             running.client_gone()  # its message turned out not to be one
+            if not (self._lingering or self.transport.is_closing()):
+                self.transport.write(plain_answer(status, reason))
+                self.linger()
         elif not self._is_idle():
             self.transport.close()
-        if not (self._lingering or self.transport.is_closing()):
-            self.transport.write(plain_answer(status, reason))
+        elif not (self._lingering or self.transport.is_closing()):
+            self._turn_away(status, reason)
             self.linger()
+
+    def _turn_away(self, status: int, reason: str) -> None:
+        """Answer what no carrier gets to see."""
+        self.transport.write(plain_answer(status, reason))
+        if self.observer is not None:
+            told = Short(Unread(self.client[0] if self.client else ""))
+            self.observer.ended(refused(TURNED_AWAY[status]), NO_ROUTE, status, now_s(), told)
 
     def linger(self) -> None:
         """Close, but take in for a moment what the client still sends: a close with bytes unread is

@@ -15,6 +15,7 @@ import httptools
 
 from proxy.gate.accept import Arrival
 from proxy.gate.headers import Block
+from proxy.observe.observer import Observer
 from proxy.server.exchange import EXTENSION, Exchange
 from proxy.server.lifetime import LINGER_BYTES, Lifetime
 from proxy.server.limits import Counts, Peers
@@ -312,13 +313,20 @@ class Protocol(Lifetime):
         }
 
 
-def protocol_with(limits: Limits, lane: Lane | None = None, trusted: Peers = ()) -> type[Protocol]:
-    """The protocol class for a server with these limits; `lane` is asked before the application.
+def protocol_with(
+    limits: Limits,
+    lane: Lane | None = None,
+    trusted: Peers = (),
+    observer: Observer | None = None,
+) -> type[Protocol]:
+    """The protocol class for a server with these limits; `lane` is asked before the application,
+    `observer` told of what reaches neither.
 
     Connections from `trusted` networks are not counted by their addresses."""
     fixed: dict[str, Any] = {
         "limits": limits,
         "lane": lane,
+        "observer": observer,
         "blocks": {},
         "counts": Counts(limits.connections, limits.connections_per_address, trusted),
         "short_bytes": min(limits.header_bytes, limits.target_bytes),

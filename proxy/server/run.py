@@ -14,6 +14,7 @@ from typing import Any, cast
 import structlog
 import uvicorn
 
+from proxy.observe.observer import Observer
 from proxy.server.admin import Metrics, admin_app
 from proxy.server.certificate import LOOK_S, Certificate
 from proxy.server.limits import Peers, raise_descriptors
@@ -74,10 +75,11 @@ def _server(
     certificate: Certificate | None = None,
     lane: Lane | None = None,
     trusted: Peers = (),
+    observer: Observer | None = None,
 ) -> _Server:
     config = uvicorn.Config(
         app,
-        http=protocol_with(limits, lane, trusted),
+        http=protocol_with(limits, lane, trusted, observer),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -165,6 +167,7 @@ async def run(
     *,
     metrics: Metrics | None = None,
     lane: Lane | None = None,
+    observer: Observer | None = None,
     lifeline: int | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
@@ -176,7 +179,8 @@ async def run(
     """
     raise_descriptors()
     certificate = Certificate(settings.tls) if settings.tls else None
-    servers = [_server(app, settings.limits, certificate, lane, settings.trusted_proxies)]
+    trusted = settings.trusted_proxies
+    servers = [_server(app, settings.limits, certificate, lane, trusted, observer)]
     serving = [servers[0].serve([sockets.main])]
     if settings.proxy_protocol:
         _let_in_by_proxies(servers[0], settings)
