@@ -1,8 +1,9 @@
 """The application that everybody stands in front of, which is nobody's bottleneck and not measured.
 
-Usage: application.py PORT. `/` is a page of 1 KiB, `/large` one of 1 MiB, `/whoami` the name that
-the proxy tells, `/echo` switches protocols and says back what it gets, `/events` sends an event
-every tenth of a second for ever. Bodies are read to their end before anything is answered.
+Usage: application.py PORT. `/` is a page of 1 KiB, `/large` one of 1 MiB, `/huge` one of 1 GiB,
+`/whoami` the name that the proxy tells, `/echo` switches protocols and says back what it gets,
+`/events` sends an event every tenth of a second for ever. Bodies are read to their end before
+anything is answered.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ def page(body: bytes) -> bytes:
     return head % len(body) + body
 
 
+GIB = 1 << 30
+MIB = b"x" * (1 << 20)
+HUGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % GIB
+
 PAGES = {b"/": page(b"x" * 1024), b"/large": page(b"x" * 1024 * 1024)}
 
 listeners: set[asyncio.Transport] = set()
@@ -43,7 +48,8 @@ class Application(asyncio.Protocol):
         self.head = b""
         self.left = 0  # of a body that is being read
         self.path = b""
-        self.echoes = False
+        self.echoes = self.paused = False
+        self.left_to_send = 0
 
     def data_received(self, data: bytes) -> None:
         if self.echoes:
@@ -80,10 +86,23 @@ class Application(asyncio.Protocol):
         elif self.path == b"/events":
             self.transport.write(STREAM)
             listeners.add(self.transport)
+        elif self.path == b"/huge":
+            self.transport.write(HUGE)
+            self.left_to_send = GIB
+            self.resume_writing()
         elif self.path == b"/whoami":
             self.transport.write(page(self.user))
         else:
             self.transport.write(PAGES.get(self.path) or PAGES[b"/"])
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        while self.left_to_send and not self.paused:
+            self.left_to_send -= len(MIB)
+            self.transport.write(MIB)
 
     def connection_lost(self, exc: Exception | None) -> None:
         listeners.discard(self.transport)

@@ -1,0 +1,264 @@
+"""What a crowd does to one worker: time and memory of ordinary requests, before it and meanwhile.
+
+Usage: crowd.py [--seconds N] [--sessions N]. It knows Doorward alone; others are in `run.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import uvloop
+from contestants import ALL, PASSWORD, USER, Contestant, application
+from processes import usage
+
+from proxy.accounts.chance import public_id, session_token
+from proxy.accounts.keys import Keys
+from proxy.accounts.tokens import Tokens
+from proxy.settings import load_settings
+from proxy.settings.keys import read_keys
+
+PROBES_PER_S = 200
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    p50_ms: float
+    p99_ms: float
+    rss_mib: float
+    count: int
+
+
+def percentile(times: list[float], share: float) -> float:
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))] * 1000
+
+
+class Crowd:
+    def __init__(self, contestant: Contestant, seconds: float) -> None:
+        self.port = contestant.port
+        self.pid = contestant.pid
+        self.cookie = contestant.headers["Cookie"]
+        self.seconds = seconds
+
+    def get(self, path: str, cookie: str | None = None) -> bytes:
+        value = self.cookie if cookie is None else cookie
+        return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {value}\r\n\r\n".encode()
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def probe(self) -> Figures:
+        """Ordinary requests at a steady pace, whatever the answers take."""
+        connections = [await self.open() for _ in range(16)]
+        free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        for connection in connections:
+            free.put_nowait(connection)
+        times: list[float] = []
+
+        async def one() -> None:
+            started = time.perf_counter()
+            reader, writer = await free.get()
+            writer.write(self.get("/"))
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b" 200 " not in head[:13]:
+                raise ConnectionError(head)
+            await reader.readexactly(1024)
+            times.append(time.perf_counter() - started)
+            free.put_nowait((reader, writer))
+
+        tasks, rss = [], 0.0
+        started = time.perf_counter()
+        for number in range(int(self.seconds * PROBES_PER_S)):
+            await asyncio.sleep(max(0, started + number / PROBES_PER_S - time.perf_counter()))
+            tasks.append(asyncio.create_task(one()))
+            if number % PROBES_PER_S == 0:
+                rss = max(rss, usage(self.pid).rss_bytes / 2**20)
+        await asyncio.gather(*tasks)
+        for _, writer in connections:
+            writer.close()
+        return Figures(percentile(times, 0.5), percentile(times, 0.99), rss, len(times))
+
+    # Those who come besides
+
+    async def downloads(self) -> None:
+        reader, writer = await self.open()
+        writer.write(self.get("/huge"))
+        await reader.readuntil(b"\r\n\r\n")
+        left = GIB
+        while left > 0:
+            left -= len(await reader.read(1 << 20))
+        writer.close()
+
+    async def uploads(self) -> None:
+        reader, writer = await self.open()
+        head = self.get("/upload").replace(b"GET", b"POST", 1)
+        writer.write(head[:-2] + b"Content-Length: %d\r\n\r\n" % GIB)
+        piece = b"x" * (1 << 20)
+        for _ in range(GIB // len(piece)):
+            writer.write(piece)
+            await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async def idlers(self) -> None:
+        held = [await self.open() for _ in range(500)]
+        await asyncio.sleep(self.seconds + 1)
+        for _, writer in held:
+            writer.close()
+
+    async def dribblers(self) -> None:
+        """Half send a head byte by byte, half read a MiB a KiB at a time."""
+
+        async def slow(number: int) -> None:
+            reader, writer = await self.open()
+            end = time.perf_counter() + self.seconds
+            if number % 2:
+                for byte in self.get("/"):
+                    writer.write(bytes([byte]))
+                    await asyncio.sleep(0.2)
+                    if time.perf_counter() > end or writer.is_closing():
+                        break
+            else:
+                writer.write(self.get("/large"))
+                while time.perf_counter() < end and await reader.read(1024):
+                    await asyncio.sleep(0.2)
+            writer.close()
+
+        await asyncio.gather(*(slow(number) for number in range(200)), return_exceptions=True)
+
+    async def logins(self) -> None:
+        """Twenty a second, each with a connection of its own."""
+        body = json.dumps({"username": USER, "password": PASSWORD}).encode()
+        request = (
+            b"POST /xhr/login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+
+        async def one() -> None:
+            reader, writer = await self.open()
+            writer.write(request)
+            if b" 200 " not in (await reader.read())[:13]:
+                raise ConnectionError("a login failed")
+            writer.close()
+
+        tasks = []
+        for _ in range(int(self.seconds * 20)):
+            tasks.append(asyncio.create_task(one()))
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*tasks)
+
+    async def beside(self, *others: Callable[[], Awaitable[None]]) -> Figures:
+        tasks = [asyncio.ensure_future(other()) for other in others]
+        await asyncio.sleep(0.5)
+        figures = await self.probe()
+        await asyncio.gather(*tasks)
+        return figures
+
+    async def misses(self, cookies: list[str]) -> Figures:
+        """Each request is the first of its session that this process sees."""
+        times: list[float] = []
+
+        async def one(mine: list[str]) -> None:
+            reader, writer = await self.open()
+            for cookie in mine:
+                started = time.perf_counter()
+                writer.write(self.get("/", cookie))
+                head = await reader.readuntil(b"\r\n\r\n")
+                if b" 200 " not in head[:13]:
+                    raise ConnectionError(head)
+                await reader.readexactly(1024)
+                times.append(time.perf_counter() - started)
+            writer.close()
+
+        await asyncio.gather(*(one(cookies[number::4]) for number in range(4)))
+        rss = usage(self.pid).rss_bytes / 2**20
+        return Figures(percentile(times, 0.5), percentile(times, 0.99), rss, len(times))
+
+
+def many_sessions(folder: Path, count: int, wanted: int) -> list[str]:
+    """Writes copies of the session there is into the database; returns cookies of some."""
+    settings = load_settings(folder / "doorward.yaml", {})
+    tokens = Tokens(Keys(read_keys(settings)))
+    database = sqlite3.connect(settings.data_dir / "doorward.db")
+    names = [row[1] for row in database.execute("PRAGMA table_info(sessions)")]
+    row = dict(
+        zip(
+            names,
+            database.execute("SELECT * FROM sessions ORDER BY number DESC LIMIT 1").fetchone(),
+            strict=True,
+        )
+    )
+    chosen = {random.randrange(count) for _ in range(wanted)}  # noqa: S311
+    cookies = []
+
+    def rows() -> object:
+        for number in range(count):
+            token = session_token()
+            if number in chosen:
+                cookies.append(f"doorward={tokens.sign(token)}")
+            more = {
+                "number": row["number"] + 1 + number,
+                "id": public_id(),
+                "iat": row["iat"] + 1 + number,
+                "token_digest": sha256(token.encode()).digest(),
+            }
+            yield [(row | more)[name] for name in names]
+
+    marks = ", ".join("?" * len(names))
+    with database:
+        database.executemany(f"INSERT INTO sessions VALUES ({marks})", rows())  # noqa: S608
+    database.close()
+    return cookies
+
+
+def show(what: str, figures: Figures) -> None:
+    print(
+        f"{what:44}{figures.count:8}{figures.p50_ms:9.2f}{figures.p99_ms:9.2f}"
+        f"{figures.rss_mib:9.1f}",
+        flush=True,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--sessions", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doorward-bench-")))
+        upstream = stack.enter_context(application(folder))
+        contestant = stack.enter_context(ALL["doorward"](folder, upstream))
+        crowd = Crowd(contestant, arguments.seconds)
+        print(
+            f"{'ordinary requests, beside them':44}{'count':>8}{'p50 ms':>9}{'p99 ms':>9}{'MiB':>9}"
+        )
+        run = uvloop.run
+        show("nothing", run(crowd.probe()))
+        show("500 idle connections", run(crowd.beside(crowd.idlers)))
+        show("200 slow clients", run(crowd.beside(crowd.dribblers)))
+        show("1 GiB down", run(crowd.beside(crowd.downloads)))
+        show("1 GiB up", run(crowd.beside(crowd.uploads)))
+        everything = (crowd.idlers, crowd.dribblers, crowd.downloads, crowd.uploads)
+        show("all of that at once", run(crowd.beside(*everything)))
+        show("20 logins a second", run(crowd.beside(crowd.logins)))
+        show("nothing, once more", run(crowd.probe()))
+        cookies = many_sessions(folder, arguments.sessions, 5000)
+        show(f"the first of each of {len(cookies)} sessions", run(crowd.misses(cookies)))
+        print(f"(of {arguments.sessions} in the database)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
