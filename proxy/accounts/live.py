@@ -28,8 +28,9 @@ class Live:
         self._sessions = sessions
         self._feed = feed
         self._cached: dict[bytes, Session] = {}
-        self._of_session: dict[int, set[bytes]] = {}
-        self._of_user: dict[int, set[bytes]] = {}
+        # Tuples: nearly all hold one credential, and an empty set is four times as large.
+        self._of_session: dict[int, tuple[bytes, ...]] = {}
+        self._of_user: dict[int, tuple[bytes, ...]] = {}
         self._used: dict[int, float] = {}
         self._number: int | None = None  # of the newest entry of the feed that was applied
         self._marker = b""
@@ -103,21 +104,24 @@ class Live:
         return session
 
     def _keep(self, credential: bytes, session: Session) -> None:
+        if self._cached.get(credential) is session:
+            return
         if len(self._cached) >= SESSIONS_LIMIT:
             self._drop(next(iter(self._cached)))
+        self._drop(credential)
         self._cached[credential] = session
-        self._of_session.setdefault(session.number, set()).add(credential)
-        self._of_user.setdefault(session.user.number, set()).add(credential)
+        for index, key in self._indexes(session):
+            index[key] = (*index.get(key, ()), credential)
+
+    def _indexes(self, session: Session) -> tuple[tuple[dict[int, tuple[bytes, ...]], int], ...]:
+        return (self._of_session, session.number), (self._of_user, session.user.number)
 
     def _drop(self, credential: bytes) -> None:
         session = self._cached.pop(credential, None)
         if session is None:
             return
-        for index, key in (
-            (self._of_session, session.number),
-            (self._of_user, session.user.number),
-        ):
-            index[key].discard(credential)
+        for index, key in self._indexes(session):
+            index[key] = tuple(one for one in index[key] if one != credential)
             if not index[key]:
                 del index[key]
         session.stale = session.number not in self._of_session
