@@ -135,7 +135,8 @@ class Lifetime(HttpToolsProtocol):
         """Answer what no carrier gets to see."""
         self.transport.write(plain_answer(status, reason))
         if self.observer is not None:
-            told = Short(Unread(self.client[0] if self.client else ""))
+            unread = Unread(self.client[0] if self.client else "")
+            told = Short(unread, sent_bytes=len(reason) + 1)
             self.observer.ended(refused(TURNED_AWAY[status]), NO_ROUTE, status, now_s(), told)
 
     def linger(self) -> None:

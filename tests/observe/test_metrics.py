@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.accounts.audit import REFUSED, Event, Kind, Record
 from proxy.observe import metrics as module
-from proxy.observe.metrics import CONNECTIONS, Metrics
+from proxy.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS, Metrics
 from proxy.observe.observer import (
     FORWARDED,
     NO_ROUTE,
@@ -26,7 +27,7 @@ from proxy.observe.observer import (
     refused,
 )
 from proxy.observe.shared import STARTS, Shared, cleared
-from proxy.observe.tally import RETRIES, Tally
+from proxy.observe.tally import FAILURES, LOCKOUTS, LOGINS, RETRIES, Tally
 from tests.fakes import until
 
 TOLD = Short(Unread())
@@ -119,6 +120,26 @@ def test_counting_goes_by_words_that_are_the_same_objects() -> None:
     for _ in range(3):
         tally.ended(refused("forbidden"), 0, 403, now_s(), TOLD)
     assert [count for key, count in tally.totals().items() if key[0] == "requests"] == [3]
+
+
+async def test_the_handbook_names_every_metric_and_its_labels() -> None:
+    handbook = (Path(__file__).parents[2] / "README.md").read_text()
+    rows = re.findall(r"^\| `(doorward_\w+)` \|(.*?)\|", handbook, re.M)
+    told = {name: {*re.findall(r"`(\w+)`", labels)} for name, labels in rows}
+    metrics = Metrics(ROUTES)
+    metrics.tally.ended(FORWARDED, 0, 200, now_s(), TOLD)
+    for key in ((RETRIES, 0), (FAILURES, 0, "x"), (LOGINS, "x", "x"), (LOCKOUTS, "x")):
+        metrics.tally.note(*key)
+    metrics.tally.gauges.append(
+        lambda: {(CONNECTIONS, "x", "idle"): 1, (TUNNELS,): 1, (SESSIONS,): 1}
+    )
+    text, _ = await metrics.answer("")
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        total = "_total" if family.type == "counter" else ""
+        for sample in family.samples:
+            found.setdefault(family.name + total, set()).update(sample.labels.keys() - {"le"})
+    assert found == told
 
 
 # Several processes
