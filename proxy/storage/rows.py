@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from sys import intern
 from typing import Any, TypeVar
 
 from sqlalchemy import Row
@@ -25,6 +27,8 @@ SESSION_FIELDS = (
     "address", "user_agent", "information", "kind", "level", "method", "second_factor_at",
     "trusted_until", "trusted_fingerprint", "ended_at", "ended_by",
 )  # fmt: skip
+# What many sessions have in common; memory holds each once.
+ALIKE = ("address", "user_agent", "information", "kind", "level", "method")
 SESSION_COLUMNS = [sessions.c.number, *(sessions.c[name] for name in SESSION_FIELDS)]
 
 
@@ -60,9 +64,16 @@ def emails(addresses: Sequence[Email]) -> list[list[object]]:
 def session(row: Row[Any]) -> Session:
     """From a row that has SESSION_COLUMNS and USER_COLUMNS."""
     fields = row._mapping
-    return Session(
-        number=row.number, user=user(row), **{name: fields[name] for name in SESSION_FIELDS}
-    )
+    found = {name: fields[name] for name in SESSION_FIELDS}
+    for name in ALIKE:
+        found[name] = intern(found[name])
+    return Session(number=row.number, user=_once(user(row)), **found)
+
+
+@lru_cache(maxsize=1024)
+def _once(one: User) -> User:
+    """The same object for equal users: memory holds many sessions of them."""
+    return one
 
 
 def session_values(draft: Session) -> dict[str, object]:
