@@ -41,6 +41,10 @@ class Refuse:
     headers: tuple[Header, ...] = ()
     route: int = NO_ROUTE  # the one that the request was for, where that was known
 
+    def on(self, route: int) -> "Refuse":
+        """The same for a request to this route; a third of what `replace` takes."""
+        return Refuse(self.status, self.code, self.message, self.login, self.headers, route)
+
 
 Decision = Forward | Refuse
 

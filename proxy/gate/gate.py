@@ -5,7 +5,7 @@ pages or SQL. Any error on the way to a decision means nobody (promise 1).
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -77,7 +77,7 @@ class Gate:
         decision = self._judge(request, target, carried, person)
         if isinstance(decision, Forward):
             return decision
-        return None if isinstance(decision, NeedsFactor) else replace(decision, route=target.route)
+        return None if isinstance(decision, NeedsFactor) else decision.on(target.route)
 
     async def ask(self, request: Accepted, now: float) -> Decision:
         """The decision, with storage's help."""
@@ -93,7 +93,7 @@ class Gate:
         decision = self._judge(request, target, carried, person)
         if isinstance(decision, NeedsFactor):
             decision = await self._lacking(decision.session, request, carried)
-        return decision if isinstance(decision, Forward) else replace(decision, route=target.route)
+        return decision if isinstance(decision, Forward) else decision.on(target.route)
 
     def known(self, request: Accepted, now: float) -> Session | None:
         """For records: whose session a request carried, as far as memory tells."""
