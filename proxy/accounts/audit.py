@@ -39,6 +39,7 @@ class Kind(StrEnum):
     USER_ENABLED = "user_enabled"
     USER_DISABLED = "user_disabled"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a kind of event
+    RESET_MAILED = "reset_mailed"
     FACTOR_ADDED = "factor_added"
     FACTOR_REMOVED = "factor_removed"
     FACTOR_PASSED = "factor_passed"

@@ -15,6 +15,7 @@ from proxy.accounts.audit import Trail
 from proxy.accounts.directory import Directories, Directory, Entry
 from proxy.accounts.factors import FactorStore
 from proxy.accounts.feed import Feed, News
+from proxy.accounts.forgotten import Forgotten
 from proxy.accounts.keys import Keys
 from proxy.accounts.logins import Logins
 from proxy.accounts.mailer import Mailer
@@ -62,3 +63,4 @@ class Accounts:
     keys: Keys
     addresses: Addresses
     administration: Administration
+    forgotten: Forgotten

@@ -18,3 +18,6 @@ class Mailer(Protocol):
         self, address: str, username: str, code: str, lifetime_s: float
     ) -> None:
         """The same with a code that tells whether the address is the user's."""
+
+    async def send_reset(self, address: str, username: str, link: str, lifetime_s: float) -> None:
+        """The same with what lets the user set another password; the mailer makes it a link."""

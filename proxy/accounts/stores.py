@@ -76,8 +76,10 @@ class UserStore(Protocol):
         but: int | None,
         now: float,
         event: Event | None = None,
+        version: int | None = None,
     ) -> None:
-        """Ends the user's sessions, `but` that one."""
+        """Ends the user's sessions, `but` that one. Raises UserNotFound also for one that is not
+        of this version any more."""
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
         """The same password under another hash, unless it changed since; ends nothing."""

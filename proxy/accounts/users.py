@@ -212,16 +212,27 @@ class Users:
         now: float,
         must_change: bool = False,
         but: Session | None = None,
+        expected: User | None = None,
     ) -> User:
         """Ends the user's sessions (CVE-2026-40934), `but` the one it was changed in.
 
-        Raises UserNotFound, ReadOnlyUser, WeakPassword."""
+        Raises UserNotFound, also when it is not the `expected` one any more or has changed since,
+        ReadOnlyUser, WeakPassword."""
         user = await self._own(name)
+        if expected is not None and user.number != expected.number:
+            raise UserNotFound
         new = await self._passwords.hash(password)
         kept = None if but is None else but.number
         changed = event(Kind.PASSWORD_CHANGED, now, subject=user, session=but)
         await self._store.set_password(
-            user, new, OURS, must_change=must_change, but=kept, now=now, event=changed
+            user,
+            new,
+            OURS,
+            must_change=must_change,
+            but=kept,
+            now=now,
+            event=changed,
+            version=None if expected is None else expected.version,
         )
         return user
 

@@ -16,6 +16,8 @@ from proxy.observe.tally import FAILURES, RETRIES, Tally, Values
 from proxy.settings import Log, Route
 from proxy.upstream.pool import Pools
 
+RESET = b"/.doorward/reset?"  # what comes after it sets somebody's password
+
 
 def names_of(routes: Sequence[Route]) -> tuple[str, ...]:
     """What routes are called, by their numbers: where they are found."""
@@ -31,6 +33,9 @@ def observer_of(
         return tally
 
     def without_tokens(target: bytes) -> bytes:
+        before, reset, _ = target.partition(RESET)
+        if reset:
+            return before + reset
         return target if tokens is None else tokens.take(target)[0]
 
     return access.Log(tally, names, without_tokens, access.lines_to(format=log.format))

@@ -1,6 +1,7 @@
 """The words of every mail, as text and as HTML. It knows neither server nor user.
 
-Nothing in a mail is a link or is loaded: a mail that asks for a click teaches people to click.
+Nothing in a mail is loaded, and but one has a link: a mail that asks for a click teaches people to
+click. The one is asked for by whoever forgot a password.
 """
 
 from __future__ import annotations
@@ -56,6 +57,40 @@ that was you, enter this code where you were asked for it:</p>
 </body>
 </html>
 """
+
+
+RESET_TEXT = """Hello {username},
+
+somebody, hopefully you, forgot the password for {site}. This link lets you
+set another one; it works once, for {minutes} minutes:
+
+    {code}
+
+All sessions of yours are ended then. If you did not ask for it, do nothing: your
+password stays as it is.
+"""
+
+RESET_HTML = """<!doctype html>
+<html lang="en">
+<body style="font-family: sans-serif; line-height: 1.5">
+<p>Hello {username},</p>
+<p>somebody, hopefully you, forgot the password for {site}. This link lets you set another one; it
+works once, for {minutes} minutes:</p>
+<p><a href="{code}">Set another password</a></p>
+<p>All sessions of yours are ended then. If you did not ask for it, do nothing: your password stays
+as it is.</p>
+</body>
+</html>
+"""
+
+
+def reset_mail(
+    sender: str, address: str, username: str, site: str, link: str, lifetime_s: float
+) -> EmailMessage:
+    """The mail for whoever forgot a password. Raises ValueError likewise."""
+    values = _values(username, site, link, lifetime_s)
+    subject = f"Another password for {site}"
+    return _mail(sender, address, subject, RESET_TEXT, RESET_HTML, values)
 
 
 def address_mail(

@@ -18,11 +18,13 @@ import aiosmtplib
 import structlog
 
 from proxy.accounts.refusals import MailFailed
-from proxy.mail.letters import address_mail, code_mail
+from proxy.mail.letters import address_mail, code_mail, reset_mail
 
 _log = structlog.get_logger("doorward.mail")
 
 Letter = Callable[[str, str, str, str, str, float], EmailMessage]
+
+RESET = "/.doorward/reset?token="  # where the page is
 
 TIMEOUT_S = 20.0  # for the whole of it; somebody is looking at a page meanwhile
 
@@ -67,13 +69,14 @@ def _is_loopback(host: str) -> bool:
 class SmtpMailer:
     """Fills `proxy.accounts.mailer.Mailer`. `tls` replaces the system's authorities in tests."""
 
-    __slots__ = ("_sender", "_server", "_site", "_tls")
+    __slots__ = ("_origin", "_sender", "_server", "_site", "_tls")
 
     def __init__(
         self, server: Server, sender: str, origin: str, tls: ssl.SSLContext | None = None
     ) -> None:
         self._server = server
         self._sender = sender
+        self._origin = origin  # of the settings: what a request calls us may be an attacker's
         self._site = origin.partition("://")[2]
         self._tls = tls
 
@@ -84,6 +87,10 @@ class SmtpMailer:
         self, address: str, username: str, code: str, lifetime_s: float
     ) -> None:
         await self._send(address_mail, address, username, code, lifetime_s)
+
+    async def send_reset(self, address: str, username: str, link: str, lifetime_s: float) -> None:
+        whole = f"{self._origin}{RESET}{link}"
+        await self._send(reset_mail, address, username, whole, lifetime_s)
 
     async def _send(
         self, write: Letter, address: str, username: str, code: str, lifetime_s: float

@@ -51,6 +51,7 @@ KINDS: Mapping[Kind, str] = {
     Kind.USER_ENABLED: noted("User enabled"),
     Kind.USER_DISABLED: noted("User disabled"),
     Kind.PASSWORD_CHANGED: noted("Password changed"),
+    Kind.RESET_MAILED: noted("Link for another password mailed"),
     Kind.FACTOR_ADDED: noted("Factor added"),
     Kind.FACTOR_REMOVED: noted("Factor removed"),
     Kind.FACTOR_PASSED: noted("Code right"),

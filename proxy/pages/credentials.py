@@ -24,7 +24,7 @@ from proxy.accounts.refusals import (
 )
 from proxy.accounts.sessions import Session
 from proxy.accounts.strength import LEAST, strength
-from proxy.accounts.user import DATABASE
+from proxy.accounts.user import DATABASE, User
 from proxy.pages import drawing
 from proxy.pages.bound import ACCOUNT, WRONG, Bound, Forms
 from proxy.pages.drawing import guarded
@@ -102,7 +102,8 @@ class CredentialPages:
         accounts, now, user = entrance.accounts, entrance.clock(), bound.session.user
         if session.user.source != DATABASE:
             return self._password(request, session)
-        if (wrong := await self._wrong_with(new, old, session)) is not None:
+        wrong = SAME if new and new == old else await wrong_with(new, user)
+        if wrong is not None:
             return self._password(request, session, 400, wrong)
         try:
             await accounts.logins.confirm(user, old, client=info_of(request), now=now)
@@ -114,22 +115,15 @@ class CredentialPages:
             return self._password(request, session, status, str(refusal), refusal)
         return drawing.moved(f"{ACCOUNT}?done=password")
 
-    async def _wrong_with(self, new: str, old: str, session: Session) -> str | None:
-        if len(new) < LEAST_CHARACTERS:
-            return TOO_SHORT
-        if is_too_long(new):
-            return TOO_LONG
-        if new == old:
-            return SAME
-        return HINTS[0] if await strength(new, _words(session)) < LEAST else None
-
     async def judge(self, request: Request) -> Response:
         """For the script that shows a hint while somebody types."""
         bound = await self.forms.posted(request)
         if isinstance(bound, Response):
             return bound
         new = bound.form.get("new", "")
-        score = 0 if len(new) < LEAST_CHARACTERS else await strength(new, _words(bound.session))
+        score = (
+            0 if len(new) < LEAST_CHARACTERS else await strength(new, _words(bound.session.user))
+        )
         hint = TOO_SHORT if len(new) < LEAST_CHARACTERS else HINTS[score]
         said = self.forms.messages.drawing.language(request).say(hint)
         return guarded(JSONResponse({"score": score, "hint": said}))
@@ -187,7 +181,15 @@ class CredentialPages:
         return drawing.moved(f"{ACCOUNT}?done=email")
 
 
-def _words(session: Session) -> list[str]:
+async def wrong_with(new: str, user: User) -> str | None:
+    """Why this may not become the user's password."""
+    if len(new) < LEAST_CHARACTERS:
+        return TOO_SHORT
+    if is_too_long(new):
+        return TOO_LONG
+    return HINTS[0] if await strength(new, _words(user)) < LEAST else None
+
+
+def _words(user: User) -> list[str]:
     """What anybody would try first."""
-    user = session.user
     return [user.username, user.name or "", user.email or ""]

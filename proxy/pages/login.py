@@ -38,6 +38,7 @@ from proxy.pages.message import RETRY_LATER, Messages
 from proxy.pages.posted import posted
 
 PATH = "/.doorward/login"
+FORGOTTEN = "/.doorward/forgotten"
 OFF = ("", "0", "false", "no", "off")
 
 # What the form asks for beside name and password, from whoever has to take a new one.
@@ -190,6 +191,7 @@ class LoginPage:
             logged_in_as=logged_in_as,
             change=change,
             least=LEAST_CHARACTERS,
+            forgotten=FORGOTTEN if self.entrance.accounts.forgotten.is_offered else None,
             expired="expired" in request.query_params,
         )
 

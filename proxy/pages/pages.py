@@ -22,6 +22,7 @@ from proxy.pages.credentials import CredentialPages
 from proxy.pages.desk import Desk
 from proxy.pages.drawing import Drawing, guarded
 from proxy.pages.entrance import Entrance
+from proxy.pages.forgotten import ForgottenPages
 from proxy.pages.kept import Keeping
 from proxy.pages.login import LoginPage
 from proxy.pages.logout import LogoutPage
@@ -63,6 +64,7 @@ class Pages:
             *AccountPage(forms).routes(),
             *AuthenticatorPage(forms).routes(),
             *CredentialPages(forms).routes(),
+            *ForgottenPages(*parts).routes(),
             *AdminPages(Desk(forms)).routes(),
             *AdminUserPages(Desk(forms)).routes(),
             endpoint(HEALTH, not_allowed=self._messages.not_allowed, get=healthy),

@@ -17,6 +17,7 @@ from proxy.accounts.administration import Administration
 from proxy.accounts.browsers import Browsers
 from proxy.accounts.core import Accounts, Directories, Directory
 from proxy.accounts.directory import DirectoryFault
+from proxy.accounts.forgotten import Forgotten
 from proxy.accounts.keys import Keys
 from proxy.accounts.live import Live
 from proxy.accounts.logins import Logins
@@ -36,6 +37,7 @@ from proxy.settings import Settings
 from proxy.settings.keys import read_keys
 from proxy.storage.database import Database, open_database
 from proxy.storage.fault import StorageFault
+from proxy.storage.rates import Rates
 from proxy.storage.trail import Tell
 
 Clock = Callable[[], float]
@@ -49,16 +51,22 @@ async def build_accounts(
     written through it. Raises InvalidSettings, StorageFault."""
     keys = Keys(read_keys(settings))
     database = await open_database(settings, clock(), tell)
-    passwords = Passwords()
+    passwords, rates = Passwords(), Rates(settings.data_dir)
     try:
-        yield await _joined(settings, database, passwords, keys, clock())
+        yield await _joined(settings, database, passwords, rates, keys, clock())
     finally:
+        rates.close()
         passwords.close()
         await database.close()
 
 
 async def _joined(
-    settings: Settings, database: Database, passwords: Passwords, keys: Keys, now: float
+    settings: Settings,
+    database: Database,
+    passwords: Passwords,
+    rates: Rates,
+    keys: Keys,
+    now: float,
 ) -> Accounts:
     try:
         directories = Directories(_directories(settings))
@@ -83,6 +91,7 @@ async def _joined(
     administration = Administration(
         database.register, directories, users, sessions, factors, regulation
     )
+    forgotten = Forgotten(database.register, users, factors, mailer, trail, rates, keys)
     return Accounts(
         users,
         sessions,
@@ -97,6 +106,7 @@ async def _joined(
         keys,
         addresses,
         administration,
+        forgotten,
     )
 
 

@@ -69,7 +69,7 @@ class UserRows:
             if row is None:
                 raise UserNotFound
             changed, led = change(rows.user(row))
-            await _update(changing, user, **_editable(changed))
+            await _update(changing, user, None, **_editable(changed))
             await _lead(changing.connection, user.number, led)
             return changed
 
@@ -155,11 +155,13 @@ class UserRows:
         but: int | None,
         now: float,
         event: Event | None = None,
+        version: int | None = None,
     ) -> None:
         async with self._feed.changing(now) as change:
             await _update(
                 change,
                 user,
+                version,
                 password_hash=password_hash,
                 password_scheme=scheme,
                 must_change_password=must_change,
@@ -207,10 +209,15 @@ class UserRows:
             return (await connection.execute(query)).one_or_none()
 
 
-async def _update(change: Change, user: User, **values: ColumnElement[Any] | object) -> None:
-    """Changes the user's row and announces it. Raises UserNotFound."""
+async def _update(
+    change: Change, user: User, of: int | None = None, **values: ColumnElement[Any] | object
+) -> None:
+    """Changes the user's row, while it is `of` that version, and announces it. Raises
+    UserNotFound."""
     change.users.add(user.number)
     query = update(users).where(users.c.number == user.number).values(**values)
+    if of is not None:
+        query = query.where(users.c.version == of)
     if not (await change.connection.execute(query)).rowcount:
         raise UserNotFound
 

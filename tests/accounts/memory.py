@@ -119,7 +119,10 @@ class MemoryUsers:
         but: int | None,
         now: float,
         event: Event | None = None,
+        version: int | None = None,
     ) -> None:
+        if version not in (None, self.rows[user.number].user.version):
+            raise UserNotFound
         self._change(user, must_change_password=must_change)
         row = self.rows[user.number]
         self.rows[user.number] = replace(row, password_hash=password_hash, scheme=scheme)

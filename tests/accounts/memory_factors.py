@@ -184,6 +184,9 @@ class Mailbox:
             raise MailFailed
         self.sent.append((address, code))
 
+    async def send_reset(self, address: str, username: str, link: str, lifetime_s: float) -> None:
+        await self.send_code(address, username, link, lifetime_s)
+
     async def send_address_code(
         self, address: str, username: str, code: str, lifetime_s: float
     ) -> None:

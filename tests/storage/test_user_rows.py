@@ -235,3 +235,20 @@ async def test_a_renewed_hash_does_not_undo_a_new_password(store: Database) -> N
     await store.users.rehash(user, "new", "renewed", "ours")
     found = await store.users.by_handle("alice")
     assert found is not None and found.password_hash == "renewed"
+
+
+async def test_a_password_that_is_set_for_a_version_is_set_once(opened: Open) -> None:
+    """A link that was mailed is used twice at once: each sets the password it came with."""
+    stores = [await opened(), await opened()]
+    user = await add(stores[0])
+
+    async def set_password(number: int) -> None:
+        await stores[number % 2].users.set_password(
+            user, f"new {number}", "ours", must_change=False, but=None, now=NOW, version=0
+        )
+
+    done = await asyncio.gather(*map(set_password, range(6)), return_exceptions=True)
+    assert sum(isinstance(one, UserNotFound) for one in done) == 5
+    found = await stores[0].users.by_handle("alice")
+    assert found is not None and found.user.version == 1
+    assert found.password_hash == f"new {done.index(None)}"

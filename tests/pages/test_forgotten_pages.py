@@ -1,0 +1,287 @@
+"""Forgotten passwords in process: who gets a link, what it is good for, and what nobody learns."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy.accounts import totp
+from proxy.accounts.audit import Kind, Wanted
+from proxy.accounts.editing import Edit
+from proxy.accounts.forgotten import ASKED, AT_ONCE, LIFETIME_S, MAILED
+from proxy.accounts.user import Email
+from proxy.storage import core as wiring
+from tests.accounts.memory_factors import Mailbox
+from tests.entrances import PASSWORD, House, house, text_of
+from tests.live import CHEAP_HASH
+
+FORGOTTEN = "/.doorward/forgotten"
+RESET = "/.doorward/reset"
+LOGIN = "/.doorward/login"
+ACCOUNT = "/.doorward/account"
+ADDRESS = "alice@example.com"
+NEW = "violet tractor under seven moons"
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+FILE_USER = {"username": "filed", "password_hash": CHEAP_HASH, "email": "filed@example.com"}
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
+    mailbox = Mailbox()
+    monkeypatch.setattr(wiring, "mailer_of", lambda settings: mailbox)
+    return mailbox
+
+
+@pytest.fixture
+async def home(tmp_path: Path, mailbox: Mailbox) -> AsyncIterator[House]:
+    async with house(tmp_path, users=[FILE_USER]) as opened:
+        await opened.add(emails=[Email("unproven@example.com", False), Email(ADDRESS, True)])
+        yield opened
+
+
+@pytest.fixture
+async def browser(home: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with home.browser(sec_fetch_site="same-origin") as client:
+        yield client
+
+
+async def ask(home: House, browser: httpx.AsyncClient, name: str = "alice") -> httpx.Response:
+    answer = await browser.post(FORGOTTEN, data={"username": name})
+    await home.accounts.forgotten.settle()
+    return answer
+
+
+async def link(home: House, browser: httpx.AsyncClient, mailbox: Mailbox) -> str:
+    assert (await ask(home, browser)).status_code == 200
+    return mailbox.sent[-1][1]
+
+
+async def use(browser: httpx.AsyncClient, token: str, new: str = NEW) -> httpx.Response:
+    return await browser.post(RESET, data={"token": token, "new": new})
+
+
+async def log_in(browser: httpx.AsyncClient, password: str, **more: str) -> httpx.Response:
+    return await browser.post(LOGIN, data={"username": "alice", "password": password, **more})
+
+
+async def test_a_link_sets_another_password_once_and_ends_every_session(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    """CVE-2026-40934's kin: who has stolen a session is out when its user is helped back in."""
+    session = await home.opened()
+    assert f'href="{FORGOTTEN}"' in (await browser.get(LOGIN)).text
+    token = await link(home, browser, mailbox)
+    assert mailbox.sent[-1][0] == ADDRESS
+    for _ in range(3):  # mail servers look, too
+        page = await browser.get(RESET, params={"token": token})
+        assert page.status_code == 200 and "For alice" in text_of(page)
+    assert await home.found(session), "nothing has happened yet"
+    done = await use(browser, token)
+    assert done.status_code == 200 and "all sessions are ended" in text_of(done)
+    assert not done.headers.get_list("set-cookie"), "it is no login"
+    assert await home.found(session) is None
+    assert (await log_in(browser, PASSWORD)).status_code == 401
+    assert (await log_in(browser, NEW)).status_code == 303
+    again = await use(browser, token, "another password entirely")
+    assert again.status_code == 400 and "not valid any more" in text_of(again)
+    assert (await browser.get(RESET, params={"token": token})).status_code == 400
+    records = await home.accounts.trail.latest(Wanted(user="alice"), 20)
+    assert {Kind.RESET_MAILED, Kind.PASSWORD_CHANGED} <= {one.event.kind for one in records}
+
+
+async def test_of_many_that_use_a_link_at_once_one_does(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    token = await link(home, browser, mailbox)
+    news = [f"{NEW} {number}" for number in range(5)]
+    done = await asyncio.gather(*(use(browser, token, new) for new in news))
+    assert sorted(one.status_code for one in done) == [200, 400, 400, 400, 400]
+
+
+async def test_every_name_gets_the_same_answer_before_anybody_looks(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    """CVE-2023-39522: a recovery page told which users there are."""
+    pages = set()
+    for name in ("alice", ADDRESS, "nobody", "filed", "no@where.example", "\0", "x" * 5000):
+        answer = await browser.post(FORGOTTEN, data={"username": name})
+        assert answer.status_code == 200 and not mailbox.sent, "the mail is on its way later"
+        await home.accounts.forgotten.settle()
+        pages.add(re.sub(r'nonce="\w+"', "", answer.text))
+        mailbox.sent.clear()
+    assert len(pages) == 1
+    assert (await ask(home, browser, " ")).status_code == 400
+
+
+async def test_a_mail_server_that_fails_is_not_told_either(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    mailbox.broken = True
+    assert (await ask(home, browser)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["filed", "filed@example.com", "unproven@example.com", "nobody"])
+async def test_nobody_else_gets_a_mail(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox, name: str
+) -> None:
+    await ask(home, browser, name)
+    assert not mailbox.sent
+
+
+@pytest.mark.parametrize("what", ["ban", "disable"])
+async def test_who_is_kept_out_gets_none_and_a_link_from_before_is_void(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox, what: str
+) -> None:
+    """CVE-2025-53942: a deactivated account could still log in."""
+    token = await link(home, browser, mailbox)
+    await getattr(home.accounts.users, what)("alice", home.clock())
+    await ask(home, browser)
+    assert len(mailbox.sent) == 1
+    assert (await use(browser, token)).status_code == 400
+
+
+async def test_the_mailbox_alone_is_not_enough(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    """Whose only factor is e-mail would have none left."""
+    token = await link(home, browser, mailbox)
+    alice, factors = await home.accounts.users.get("alice"), home.accounts.second_factors
+    await factors.enable_email(alice, home.clock())
+    assert (await use(browser, token)).status_code == 400
+    await ask(home, browser)
+    assert len(mailbox.sent) == 1
+
+
+async def test_it_stands_in_for_no_second_factor(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    """Not by e-mail, either, where that and an app are on: the mailbox would be both."""
+    alice, factors = await home.accounts.users.get("alice"), home.accounts.second_factors
+    await factors.adopt_totp(alice, SECRET, home.clock())
+    await factors.enable_email(alice, home.clock())
+    assert (await use(browser, await link(home, browser, mailbox))).status_code == 200
+    assert await factors.enabled(alice) == ("totp",)
+    pending = await log_in(browser, NEW)
+    assert pending.headers["location"].startswith("/.doorward/second-factor")
+    assert (await browser.get(ACCOUNT)).status_code == 303
+    code = totp.code_at(SECRET, totp.step_at(home.clock()))
+    assert (await browser.post("/.doorward/second-factor", data={"code": code})).status_code == 303
+    assert (await browser.get(ACCOUNT)).status_code == 200
+
+
+async def test_a_link_dies_after_thirty_minutes_and_with_the_address(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    token = await link(home, browser, mailbox)
+    home.clock.now += LIFETIME_S - 1
+    assert (await browser.get(RESET, params={"token": token})).status_code == 200
+    home.clock.now += 1
+    assert (await use(browser, token)).status_code == 400
+    token = await link(home, browser, mailbox)
+    moved = Edit(remove_emails=(ADDRESS,), add_emails=(Email("new@example.com", True),))
+    await home.accounts.users.edit("alice", moved, home.clock())
+    assert (await use(browser, token)).status_code == 400
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "é", "A" * 200, "\ud7ff", "=" * 5000])
+async def test_what_is_no_link_of_ours_is_void(browser: httpx.AsyncClient, wrong: str) -> None:
+    for answer in (await browser.get(RESET, params={"token": wrong}), await use(browser, wrong)):
+        assert answer.status_code == 400 and "not valid any more" in text_of(answer)
+
+
+async def test_a_link_is_its_user_s_alone(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    """CVE-2023-26481: a recovery link that was not bound to its user."""
+    token = await link(home, browser, mailbox)
+    await home.accounts.users.delete("alice", home.clock())
+    await home.add(emails=[Email(ADDRESS, True)])
+    assert (await use(browser, token)).status_code == 400
+    assert (await log_in(browser, PASSWORD)).status_code == 303
+
+
+@pytest.mark.parametrize("weak", ["short", "password1", "alice@example.com", "x" * 5000, ""])
+async def test_a_weak_password_leaves_the_link_as_it_is(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox, weak: str
+) -> None:
+    token = await link(home, browser, mailbox)
+    refused = await use(browser, token, weak)
+    assert refused.status_code == 400 and f'value="{token}"' in refused.text
+    assert (await use(browser, token)).status_code == 200
+
+
+async def test_the_key_in_the_address_goes_nowhere(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    token = await link(home, browser, mailbox)
+    page = await browser.get(RESET, params={"token": token})
+    assert page.headers["referrer-policy"] == "origin"
+    assert page.headers["cache-control"] == "no-store"
+    assert page.text.count(token) == 1, "in the form and in no link"
+
+
+async def test_forms_of_other_sites_are_refused(home: House, mailbox: Mailbox) -> None:
+    async with home.browser(sec_fetch_site="cross-site") as foreign:
+        assert (await ask(home, foreign)).status_code == 403
+        assert (await use(foreign, "x")).status_code == 403
+    assert not mailbox.sent
+
+
+async def test_asking_is_limited_by_network_and_mails_by_user(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    for _ in range(ASKED):
+        assert (await ask(home, browser)).status_code == 200
+    assert len(mailbox.sent) == MAILED
+    for name in ("alice", "nobody"):
+        refused = await ask(home, browser, name)
+        assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 3000
+    home.clock.now += 3601
+    assert (await ask(home, browser)).status_code == 200 and len(mailbox.sent) == MAILED + 1
+
+
+async def test_a_mail_server_that_hangs_does_not_gather_mails_without_end(
+    home: House, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        await hanging.wait()
+
+    monkeypatch.setattr(mailbox, "send_reset", hang)
+    forgotten = home.accounts.forgotten
+    waits = [forgotten.ask("alice", f"192.0.2.{n}", home.clock()) for n in range(AT_ONCE + 1)]
+    assert waits[:-1] == [None] * AT_ONCE and waits[-1] is not None
+    hanging.set()
+    await forgotten.settle()
+
+
+async def test_without_a_mail_server_there_is_no_such_page(tmp_path: Path) -> None:
+    async with house(tmp_path) as home, home.browser() as browser:
+        for path in (FORGOTTEN, RESET):
+            assert (await browser.get(path)).status_code == 404
+            assert (await browser.post(path, data={"username": "alice"})).status_code == 404
+        assert FORGOTTEN not in (await browser.get(LOGIN)).text
+
+
+async def test_it_speaks_german(home: House, mailbox: Mailbox) -> None:
+    async with home.browser(accept_language="de") as browser:
+        assert "Link schicken" in text_of(await browser.get(FORGOTTEN))
+        page = await browser.get(RESET, params={"token": await link(home, browser, mailbox)})
+        assert "Für alice , aus mindestens" in text_of(page)
+        assert "gilt nicht mehr" in text_of(await browser.get(RESET))
+
+
+async def test_storage_that_is_silent_is_told_at_the_link_alone(
+    home: House, browser: httpx.AsyncClient, mailbox: Mailbox
+) -> None:
+    token = await link(home, browser, mailbox)
+    home.break_storage()
+    assert (await browser.get(RESET, params={"token": token})).status_code == 503
+    assert (await use(browser, token)).status_code == 503
+    assert (await ask(home, browser)).status_code == 200
