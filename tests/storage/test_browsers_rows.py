@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
-from proxy.storage.database import SQLITE, open_storage
 from tests.storage.conftest import Open
 from tests.storage.people import add
 
@@ -26,18 +21,3 @@ async def test_ending_all_sessions_and_changing_a_factor_raise_the_number(opened
     assert (await store.factors.read(user.number)).browsers == 2
     await store.factors.turn_off_totp(user.number, NOW)
     assert (await store.factors.read(user.number)).browsers == 3
-
-
-async def test_a_database_of_the_first_release_is_raised(tmp_path: Path) -> None:
-    store = await open_storage(SQLITE, tmp_path)
-    user = await add(store)
-    await store.factors.create(user.number, b"key")
-    await store.close()
-    with closing(sqlite3.connect(tmp_path / "doorward.db")) as connection:
-        connection.execute("ALTER TABLE factors DROP COLUMN browsers")
-        connection.execute("UPDATE alembic_version SET version_num = '0001'")
-        connection.commit()
-    store = await open_storage(SQLITE, tmp_path)
-    factors = await store.factors.read(user.number)
-    await store.close()
-    assert (factors.code_key, factors.browsers) == (b"key", 0)

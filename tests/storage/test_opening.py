@@ -7,14 +7,16 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 
 from proxy.accounts.refusals import StorageUnavailable
 from proxy.storage import StorageFault, engine, schema
@@ -33,6 +35,28 @@ async def refused(storage: str, data_dir: Path) -> str:
     sentence = str(caught.value)
     assert sentence.isprintable(), "one line"
     return sentence
+
+
+@pytest.mark.parametrize("version", sorted(schema.VERSIONS))
+async def test_a_database_of_an_older_release_is_raised_and_keeps_what_it_holds(
+    tmp_path: Path, version: str
+) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    older = create_engine(f"sqlite:///{tmp_path / FILE}")
+    with older.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+        connection.execute(
+            text("INSERT INTO attempts (attempt, budget, at) VALUES ('kept', 'x', 7)")
+        )
+    older.dispose()
+    store = await open_storage(SQLITE, tmp_path)
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        kept = database.execute("SELECT attempt, at FROM attempts").fetchall()
+        found = database.execute("SELECT version_num FROM alembic_version").fetchall()
+    assert (kept, found) == ([("kept", 7.0)], [(schema.HEAD,)])
 
 
 async def test_migrations_make_the_tables_that_queries_use(opened: Open) -> None:
