@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from proxy.accounts import totp
 from proxy.pages import qr
@@ -32,14 +29,6 @@ EMOJI = "😀" * 190
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with running(tmp_path_factory.mktemp("life")) as live:
         yield live
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @contextmanager
@@ -213,17 +202,6 @@ def test_the_login_page_is_small(browser: Browser, live: Live) -> None:
         page.on("response", lambda answer: sizes.append(len(answer.body())))
         page.goto(f"http://{live.host}/.doorward/login", wait_until="networkidle")
         assert len(sizes) >= 3 and sum(sizes) < 40 * 1024
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The script of axe-core, which finds what keeps people with a handicap out."""
-    if shutil.which("npm") is None:
-        pytest.skip("there is no npm to fetch axe-core with; apt-get install npm brings it")
-    folder = tmp_path_factory.mktemp("axe")
-    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
-    subprocess.run([*command, "axe-core@4"], check=True, timeout=100)
-    return Path(folder, "node_modules", "axe-core", "axe.min.js").read_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
