@@ -33,6 +33,7 @@ ASKED = 10  # times an hour from one network, whatever is asked for
 MAILED = 3  # mails to one user in an hour, whoever asks
 AT_ONCE = 100  # mails on their way; a mail server that hangs keeps none of them for 20 s
 BUSY_S = 5.0
+CLOSING_S = 3.0
 VOID = "This link is not valid any more; ask for another one."
 
 
@@ -110,6 +111,14 @@ class Forgotten:
     async def settle(self) -> None:
         """Returns when every mail is sent or given up."""
         await asyncio.gather(*self._tasks)
+
+    async def close(self) -> None:
+        """Gives mails that are on their way a moment, and then up."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSING_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def whose(self, link: str, now: float) -> User:
         """The user whose password this lets change. Looking at it is no use of it: mail servers

@@ -53,7 +53,11 @@ async def build_accounts(
     database = await open_database(settings, clock(), tell)
     passwords, rates = Passwords(), Rates(settings.data_dir)
     try:
-        yield await _joined(settings, database, passwords, rates, keys, clock())
+        accounts = await _joined(settings, database, passwords, rates, keys, clock())
+        try:
+            yield accounts
+        finally:
+            await accounts.forgotten.close()
     finally:
         rates.close()
         passwords.close()

@@ -50,6 +50,19 @@ async def test_a_mail_has_the_code_as_text_and_as_html(serve: Serve) -> None:
     assert sink.recipients == ["alice@example.com"]
 
 
+async def test_the_link_of_a_forgotten_password_leads_to_the_address_of_the_settings(
+    serve: Serve,
+) -> None:
+    sink = await serve()
+    key = "gAAA-_" * 25 + "=="
+    await mailer(sink).send_reset("alice@example.com", "<alice>", key, 1800.0)
+    (mail,) = sink.mails
+    link = f"https://wiki.example.com/.doorward/reset?token={key}"
+    text, page = parts(mail)
+    assert link in text and f'href="{link}"' in page and "30 minutes" in text
+    assert "&lt;alice&gt;" in page and key not in mail["Subject"]
+
+
 async def test_a_name_is_text_and_never_markup(serve: Serve) -> None:
     sink = await serve()
     await send(mailer(sink), username="<img src=x> {code} & Zoë")

@@ -261,6 +261,24 @@ async def test_a_mail_server_that_hangs_does_not_gather_mails_without_end(
     await forgotten.settle()
 
 
+async def test_the_end_waits_for_mails_a_moment_only(
+    home: House, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.accounts.forgotten.CLOSING_S", 0.05)
+    forgotten = home.accounts.forgotten
+    forgotten.ask("alice", "192.0.2.1", home.clock())
+    await forgotten.close()
+    assert len(mailbox.sent) == 1, "this one was quick"
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(mailbox, "send_reset", hang)
+    forgotten.ask("alice", "192.0.2.1", home.clock())
+    await forgotten.close()
+    await forgotten.close()
+
+
 async def test_without_a_mail_server_there_is_no_such_page(tmp_path: Path) -> None:
     async with house(tmp_path) as home, home.browser() as browser:
         for path in (FORGOTTEN, RESET):
