@@ -112,9 +112,10 @@ class Protocol(Lifetime):
     def _remember(self, data: bytes) -> None:
         """Keep the headers of a request that was all there was in `data`."""
         exchange = cast(Exchange, self.cycle)
-        lines = data.partition(b"\r\n")[2]
+        line, _, lines = data.partition(b"\r\n")
         if (
-            exchange.plain
+            _REQUEST_LINE.fullmatch(line)  # which an empty line may have come before
+            and exchange.plain
             and exchange.keep_alive
             and len(lines) <= BLOCK_BYTES
             and lines.endswith(b"\r\n\r\n")

@@ -55,6 +55,14 @@ def test_headers_that_come_again_mean_the_same_and_the_target_does_not(live: Liv
             assert body is None or got.body == body
 
 
+def test_only_header_lines_are_remembered(live: Live) -> None:
+    """An empty line before a request must not make its request line one of the headers."""
+    request = get("/public/", host=live.host)
+    with live.client() as client:
+        assert client.ask(b"\r\n" + request).status == 200
+        assert client.ask(b"GET /public/ HTTP/1.1\r\n" + request).status == 400
+
+
 def test_headers_of_one_connection_say_nothing_of_another_user(live: Live) -> None:
     cookies = [live.login("alice"), live.login("root"), "X: y"]
     clients = [live.client() for _ in range(6)]
