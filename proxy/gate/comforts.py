@@ -49,7 +49,8 @@ class Comforts:
             )
             said = request.scan.forwarded_prefix if request.trusted else None
             if said is not None:
-                rest = rest.replace(b"x-forwarded-prefix: %b\r\n" % said, b"", 1)
+                # As a whole line: a value of the client's may end like it, and hide the next.
+                rest = rest.replace(b"\r\nx-forwarded-prefix: %b\r\n" % said, b"\r\n", 1)
             before = (said or b"").rstrip(b"/")
             rest = b"x-forwarded-prefix: %b%b\r\n%b" % (before, self.prefix, rest)
         if self.host is not None:

@@ -103,6 +103,23 @@ async def test_a_chain_of_prefixes_is_carried_on_for_trusted_peers_only(
     assert b"x-forwarded-prefix: /wiki\r\n" in origin.heads[1]
 
 
+async def test_a_value_that_reads_like_the_prefix_hides_no_other_line(
+    fronts: Build, origin: Origin
+) -> None:
+    """CVE-2022-22720, CVE-2023-25690: smuggling, had the next line been the body's length."""
+    routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
+    front = await fronts(routes=routes, trusted_proxies=["10.0.0.0/8"], **PUBLIC)
+    bait = (b"foo", b"x-forwarded-prefix: /outer")
+    lines = [bait, (b"x-forwarded-prefix", b"/outer"), (b"content-length", b"0")]
+    await front.get("/wiki/x", *lines, peer="10.0.0.1")
+    head = origin.heads[0].split(b"\r\n")
+    assert b"foo: x-forwarded-prefix: /outer" in head
+    assert b"content-length: 0" in head
+    assert [line for line in head if line.startswith(b"x-forwarded-prefix:")] == [
+        b"x-forwarded-prefix: /outer/wiki"
+    ]
+
+
 raw = st.text("ab/%2Fc;.&=?~", max_size=30).map(str.encode)
 
 
