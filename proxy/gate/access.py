@@ -19,8 +19,9 @@ _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 
 
 def credential_of(token: AccessToken) -> bytes:
-    """What stands in memory for every access token of a session."""
-    return b"access " + token.session.encode()
+    """What stands in memory for every access token of a session. A semicolon ends a cookie's value
+    and is in no token, so that nobody can send it: the id alone proves nothing."""
+    return b";access " + token.session.encode()
 
 
 class AccessCarrier:

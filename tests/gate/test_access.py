@@ -230,3 +230,15 @@ async def test_a_token_of_another_user_s_number_opens_nothing(linked: Front) -> 
     assert claims["sub"] != mixed.user.number
     strange = tokens.issue(mixed, 3600.0, linked.clock())
     assert (await linked.get(f"/?token={strange}")).status == 401
+
+
+@pytest.mark.parametrize("form", [b"access %b", b";access %b", b'"access %b"', b"\0access %b"])
+async def test_the_id_that_a_token_names_is_no_cookie(linked: Front, form: bytes) -> None:
+    """CVE-2024-47616: what stands for a token in memory opens nothing when somebody sends it."""
+    opened = await linked.opened()
+    good = token(linked, opened)
+    assert (await linked.get("/", bearer(good))).status == 200
+    forged = b"doorward=" + form % opened.session.id.encode()
+    assert (await linked.get("/", (b"cookie", forged))).status == 401
+    assert (await linked.get("/.doorward/account", (b"cookie", forged))).status in (303, 401)
+    assert (await linked.get("/?token=" + good, (b"cookie", forged))).status == 200
