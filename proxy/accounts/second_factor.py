@@ -204,12 +204,17 @@ class SecondFactors:
         self, session: Session, secret: str | None, code: str, now: float
     ) -> tuple[str, ...]:
         """Turns TOTP on; returns the recovery codes, which are never seen again. `secret`: what
-        the client says it was shown, None when it does not say.
+        the client says it was shown, None when it does not say. Beside a factor that is on, only
+        a session in which that was given adds one, whoever showed the secret.
 
-        Raises EnrolmentExpired, SecondFactorInvalid, TotpAlreadyOn."""
+        Raises EnrolmentExpired, SecondFactorInvalid, SecondFactorRequired, TotpAlreadyOn."""
         user = _of(session)
-        if TOTP in await self.enabled(user):
+        enabled = await self.enabled(user)
+        if TOTP in enabled:
             raise TotpAlreadyOn
+        if enabled and session.second_factor_at is None:
+            asked = user.email or user.username
+            raise SecondFactorRequired(Challenge(enabled[0], enabled, email_or_username=asked))
         begun = await self._begun(session, now)
         if secret is not None and not _same_secret(secret, begun):
             raise EnrolmentExpired

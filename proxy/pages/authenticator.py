@@ -17,6 +17,7 @@ from proxy.accounts.refusals import (
     EnrolmentExpired,
     Refusal,
     SecondFactorInvalid,
+    SecondFactorRequired,
     SessionNotFound,
     TotpAlreadyOn,
     TotpNotOn,
@@ -121,7 +122,7 @@ class AuthenticatorPage:
             return self._scan(request, session, Enrolment(secret, uri), 401, str(refusal))
         except TotpAlreadyOn:
             return drawing.moved(_onward(request))
-        except EnrolmentExpired as refusal:
+        except (EnrolmentExpired, SecondFactorRequired) as refusal:  # the latter begun elsewhere
             return await self._overview(request, session, 400, str(refusal))
         return await self._risen(request, session, codes)
 

@@ -114,6 +114,20 @@ async def test_of_two_secrets_the_last_one_counts(core: Core) -> None:
     await confirm(session, second.lower(), code(second), NOW)
 
 
+async def test_who_gave_no_factor_adds_none_beside_it(core: Core) -> None:
+    """CVE-2026-54730: an app of whoever has a session only would be the second factor from then
+    on, and the codes by e-mail be walked around."""
+    await core.add(emails=[Email(ADDRESS, True)])
+    session = await session_of(core)
+    await core.second_factors.enable_email(session.user, NOW)
+    secret = (await core.second_factors.begin_totp(session, NOW)).secret
+    with pytest.raises(SecondFactorRequired) as refused:
+        await core.second_factors.confirm_totp(session, secret, code(secret), NOW)
+    assert refused.value.challenge.method == "email"
+    session.second_factor_at = NOW
+    assert await core.second_factors.confirm_totp(session, secret, code(secret), NOW)
+
+
 async def test_a_secret_belongs_to_the_session_it_was_shown_in(core: Core) -> None:
     """CVE-2026-32245: a code was not bound to whom it was issued."""
     await core.add()
