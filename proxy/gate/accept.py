@@ -115,12 +115,18 @@ _AUTHORITY = re.compile(
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
+# With brackets, port and zone; what is longer is none, and memory is not to be filled with it.
+ADDRESS_CHARACTERS = 128
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
-@lru_cache(maxsize=8192)
 def parse_address(text: str) -> Address | None:
     """An IP address without zone or IPv4-mapping (GHSA-7jmw-8259-q9jx), or None."""
+    return _parsed(text) if len(text) <= ADDRESS_CHARACTERS else None
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> Address | None:
     text = text.strip().partition("%")[0]
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -125,12 +125,15 @@ def _is_managed(normal: bytes) -> bool:
     )
 
 
-# Names repeat from request to request; a bound keeps a client from filling memory with new ones.
+# Names repeat from request to request; bounds keep a client from filling memory with new ones.
 _FATES: dict[bytes, Fate] = {}
 _FATES_LIMIT = 2048
+_FATE_BYTES = 64
 
 
 def _remember_fate(name: bytes) -> Fate:
+    if len(name) > _FATE_BYTES:
+        return fate_of(name)
     if len(_FATES) >= _FATES_LIMIT:
         _FATES.clear()
     fate = _FATES[name] = fate_of(name)

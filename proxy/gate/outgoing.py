@@ -5,7 +5,7 @@ Knows forwarding headers and framing; must not decide anything.
 
 from functools import lru_cache
 
-from proxy.gate.accept import Accepted
+from proxy.gate.accept import REMEMBERED_BYTES, Accepted
 from proxy.gate.identify import Carried
 
 
@@ -76,14 +76,14 @@ def _forwarding(request: Accepted) -> bytes:
     chain = b", ".join((*headers.forwarded_for, *peer)).decode("latin-1")
     port = (headers.forwarded_port or b"").decode("latin-1")
     port = port if port.isascii() and port.isdigit() else ""
-    lines = _forwarding_lines(chain, address, request.scheme, request.authority, port)
+    lines_of = _forwarding_lines if len(chain) <= REMEMBERED_BYTES else _made_lines
+    lines = lines_of(chain, address, request.scheme, request.authority, port)
     if headers.forwarded_prefix is not None:
         lines += b"x-forwarded-prefix: %b\r\n" % headers.forwarded_prefix
     return lines
 
 
-@lru_cache(maxsize=4096)
-def _forwarding_lines(chain: str, address: str, scheme: str, host: str, port: str) -> bytes:
+def _made_lines(chain: str, address: str, scheme: str, host: str, port: str) -> bytes:
     port = port or _port(host) or ("443" if scheme == "https" else "80")
     values = {
         "x-forwarded-for": chain,
@@ -94,6 +94,10 @@ def _forwarding_lines(chain: str, address: str, scheme: str, host: str, port: st
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in values.items() if value)
     return lines.encode("latin-1")
+
+
+# A client may begin the chain as long as it likes: memory is not to be filled with that.
+_forwarding_lines = lru_cache(maxsize=4096)(_made_lines)
 
 
 def _port(host: str) -> str:
