@@ -27,8 +27,9 @@ help: ## Say what there is.
 demo: $(RUN_STAMP) ## Start a temporary Doorward in front of a small guest book and print how to log in.
 	$(DOORWARD) demo $(ARGS)
 
+# Four at a time even on two cores: most of their time they wait for processes that they started.
 test: $(TEST_STAMP) $(CLIENTS) ## Run every test and measure branch coverage; ARGS="-k cookie" picks some.
-	$(PY) -m pytest -n 2 --dist loadfile -p tests.plugins.no_skips --cov --cov-report=term:skip-covered $(ARGS)
+	$(PY) -m pytest -n 4 --dist loadfile -p tests.plugins.no_skips --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(TEST_STAMP) ## Lint, look at the formatting and check the types, changing nothing.
 	$(PY) -m ruff check .
