@@ -75,7 +75,7 @@ def _forwarding(request: Accepted) -> bytes:
     peer = (request.peer.encode(),) if request.peer else ()  # a unix socket's has no address
     chain = b", ".join((*headers.forwarded_for, *peer)).decode("latin-1")
     port = (headers.forwarded_port or b"").decode("latin-1")
-    port = port if port.isascii() and port.isdigit() else ""
+    port = port if port.isascii() and port.isdigit() and len(port) <= 5 else ""
     lines_of = _forwarding_lines if len(chain) <= REMEMBERED_BYTES else _made_lines
     lines = lines_of(chain, address, request.scheme, request.authority, port)
     if headers.forwarded_prefix is not None:

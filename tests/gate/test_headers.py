@@ -200,6 +200,9 @@ async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: O
     assert (await front.get("/", (b"x-forwarded-for", chain), peer="10.0.0.1")).status == 200
     assert values_of(origin.heads[-1], b"x-forwarded-for") == [chain + b", 10.0.0.1"]
     assert outgoing._forwarding_lines.cache_info().currsize == before
+    port = (b"x-forwarded-port", b"9" * 5000)
+    assert (await front.get("/", port, peer="10.0.0.1")).status == 200
+    assert values_of(origin.heads[-1], b"x-forwarded-port") == [b"80"]
     assert (await front.get("/", (b"x-forwarded-for", b"y" * 5000), peer="10.0.0.1")).status == 200
     assert accept._parsed.cache_info().currsize <= known + 2  # both peers, and no more
     assert accept.parse_address("1.2.3.4" + " " * 5000) is None
