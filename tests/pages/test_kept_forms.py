@@ -146,3 +146,25 @@ async def test_a_form_beyond_the_bound_is_not_kept(browser: httpx.AsyncClient) -
     browser.cookies.clear()
     large = await browser.post(SAVE, data={"text": "x" * 65 * 1024})
     assert large.status_code == 401 and 'name="kept"' not in large.text
+
+
+@pytest.mark.parametrize(
+    "referer",
+    [
+        "javascript:alert(1)",
+        "javascript://app.test/%0aalert(1)",
+        "http://evil.test/wiki",
+        "http://app.test@evil.test/wiki",
+        "http://app.test//evil.test/",
+        "http://app.test/%2f/evil.test",
+        "http://app.test/.doorward/logout",
+    ],
+)
+async def test_the_way_back_is_never_where_the_referer_likes(
+    browser: httpx.AsyncClient, referer: str
+) -> None:
+    """CVE-2024-21496: a Referer that ends in a link."""
+    page = await interrupted(browser, headers={"referer": referer})
+    assert page.status_code == 401 and "alert" not in page.text and "evil" not in page.text
+    action = re.search(r'action="([^"]*login[^"]*)"', page.text)
+    assert action is not None and action[1] == "/.doorward/login"

@@ -29,7 +29,8 @@ ATTACKS = [unescaped(line) for line in CORPUS.read_text().split("\n") if line]
 @pytest.mark.parametrize("attack", ATTACKS, ids=ascii)
 def test_an_attack_leads_to_the_start_page(attack: str) -> None:
     """CVE-2017-1000070, CVE-2020-5233, CVE-2020-11053, CVE-2020-4037, CVE-2025-64481,
-    CVE-2024-21497, CVE-2024-21637 (`javascript:`): open redirects after login."""
+    CVE-2024-21497, CVE-2024-21637 (`javascript:`), CVE-2021-29651, CVE-2020-26232, CVE-2020-26275,
+    CVE-2023-39968: open redirects after login."""
     assert safe_return(attack) == "/"
 
 

@@ -120,6 +120,27 @@ async def test_no_secret_is_in_the_database_file(
     assert b"alice@example.com" in content, "the right bytes were searched"
 
 
+async def test_no_password_waits_between_the_steps_of_a_login(
+    started: Started, tmp_path: Path
+) -> None:
+    """CVE-2020-15105: what is kept of a login whose code is due is that it is due."""
+    async with started(OLD) as accounts:
+        await alice_of(accounts)
+        opened = await accounts.logins.login(
+            "alice",
+            "correct horse",
+            client=CLIENT,
+            kind="page",
+            lifetimes=LIFETIMES,
+            remember=False,
+            now=NOW,
+            pending=True,
+        )
+        content = stored(tmp_path)
+    assert opened.session.level == "pending" and opened.session.id.encode() in content
+    assert not [trace for trace in traces(b"correct horse") if trace in content]
+
+
 async def test_no_mailed_code_is_found_by_trying_all_of_them(
     started: Started, tmp_path: Path
 ) -> None:
