@@ -7,15 +7,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from proxy.accounts.chance import request_id
+from proxy.gate.addresses import Address as Address
+from proxy.gate.addresses import parse_address as parse_address
 from proxy.gate.forwarded import BadForwarded, by_trusted, first_told, read_forwarded
 from proxy.gate.headers import Block, Header, Scan, scan, scan_block
 from proxy.gate.paths import BadPath, check_target, readings
 
-Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
@@ -115,28 +116,7 @@ _AUTHORITY = re.compile(
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
-# With brackets, port and zone; what is longer is none, and memory is not to be filled with it.
-ADDRESS_CHARACTERS = 128
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
-
-
-def parse_address(text: str) -> Address | None:
-    """An IP address without zone or IPv4-mapping (GHSA-7jmw-8259-q9jx), or None."""
-    return _parsed(text) if len(text) <= ADDRESS_CHARACTERS else None
-
-
-@lru_cache(maxsize=8192)
-def _parsed(text: str) -> Address | None:
-    text = text.strip().partition("%")[0]
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 # Longer targets are read each time, so that what is remembered stays small.

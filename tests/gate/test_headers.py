@@ -190,12 +190,12 @@ def test_names_that_clients_invent_fill_no_memory() -> None:
 
 async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: Origin) -> None:
     """CVE-2023-30798's kin: a trusted proxy passes on what it got, however long."""
-    from proxy.gate import accept, outgoing
+    from proxy.gate import addresses, outgoing
 
     public = {"access": {"default": "public"}}
     front = await fronts(trusted_proxies=["10.0.0.0/8"], **public)
     before = outgoing._forwarding_lines.cache_info().currsize
-    known = accept._parsed.cache_info().currsize
+    known = addresses._parsed.cache_info().currsize
     chain = b"x" * 5000 + b", 192.0.2.9"
     assert (await front.get("/", (b"x-forwarded-for", chain), peer="10.0.0.1")).status == 200
     assert values_of(origin.heads[-1], b"x-forwarded-for") == [chain + b", 10.0.0.1"]
@@ -204,5 +204,5 @@ async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: O
     assert (await front.get("/", port, peer="10.0.0.1")).status == 200
     assert values_of(origin.heads[-1], b"x-forwarded-port") == [b"80"]
     assert (await front.get("/", (b"x-forwarded-for", b"y" * 5000), peer="10.0.0.1")).status == 200
-    assert accept._parsed.cache_info().currsize <= known + 2  # both peers, and no more
-    assert accept.parse_address("1.2.3.4" + " " * 5000) is None
+    assert addresses._parsed.cache_info().currsize <= known + 2  # both peers, and no more
+    assert addresses.parse_address("1.2.3.4" + " " * 5000) is None
