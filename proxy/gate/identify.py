@@ -39,6 +39,7 @@ class Carried:
     access: AccessToken | None = None  # out of an Authorization
     linked: AccessToken | None = None  # out of the query, where one there counts
     target: bytes | None = None  # the request's without tokens of ours, when it had one
+    forged: bool = False  # the cookie was tried, and is not one that we signed
 
     @property
     def is_empty(self) -> bool:
@@ -148,11 +149,14 @@ class Identify:
             return NOBODY
         if carried.is_plain:
             assert carried.cookie is not None
+            if carried.forged:
+                return NOBODY
             session = self._live.peek(carried.cookie, now)
             if session is not None:
                 return Person(session)
             if self._tokens.unsign(carried.cookie) is None:
-                return NOBODY  # not of ours: it dies here, without a query
+                carried.forged = True  # it dies here, without a query
+                return NOBODY
         return None
 
     def known(self, carried: Carried, now: float) -> Session | None:
