@@ -141,12 +141,12 @@ class Accept:
 
     def __call__(self, arrival: Arrival) -> Accepted:
         headers = scan(arrival.headers) if arrival.block is None else scan_block(arrival.block)
+        target = arrival.target
+        if not target.startswith(b"/"):
+            target = _origin_form(target, headers, arrival.method)
         hop = headers.hop
         if hop is None or hop.peer != arrival.peer or hop.came_by != arrival.scheme:
             hop = self._read_hop(arrival, headers)
-        target = arrival.target
-        if not target.startswith(b"/"):
-            target = _origin_form(target, headers.hosts[0], arrival.method)
         if arrival.method not in USUAL_METHODS and not _METHOD.fullmatch(arrival.method):
             raise Unfit(400, "the method is not a token")
         if headers.max_forwards is not None:
@@ -284,16 +284,16 @@ def _split_authority(value: bytes) -> tuple[str, str]:
     return match[1].decode().lower().rstrip("."), value.decode().lower()
 
 
-def _origin_form(target: bytes, host: bytes, method: bytes) -> bytes:
-    """The target as a path, or `*` where the whole server is asked; an absolute one must name the
-    Host's authority (RFC 9112 3.2)."""
+def _origin_form(target: bytes, headers: Scan, method: bytes) -> bytes:
+    """The target as a path, or `*` where the whole server is asked. An absolute one says the host,
+    whatever Host says (RFC 9112 3.2.2): from here on they are the same."""
     if method == b"OPTIONS" and target == ASTERISK:
         return target
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         raise Unfit(400, "the request target is neither a path nor a URL of this host")
-    if match[1].lower() != host.lower():
-        raise Unfit(400, "the request target names another host than the Host header")
+    if headers.hosts and match[1].lower() != headers.hosts[0].lower():
+        headers.hosts[0] = match[1]
     rest = match[2]
     if method == b"OPTIONS" and not rest:
         return ASTERISK
@@ -303,12 +303,14 @@ def _origin_form(target: bytes, host: bytes, method: bytes) -> bytes:
 def _count_hop(headers: Scan, method: bytes) -> None:
     """One hop less, for methods that look for one (RFC 9110 7.6.2). Raises LastHop at the end."""
     assert headers.max_forwards is not None
-    left = int(headers.max_forwards)
+    said = headers.max_forwards
     if method in (b"OPTIONS", b"TRACE"):
-        if left == 0:
+        if not said.isdigit() or len(said) > 9:
+            raise Unfit(400, "the Max-Forwards header is malformed")
+        if int(said) == 0:
             raise LastHop
-        left -= 1
-    headers.passing.append((b"max-forwards", b"%d" % left))
+        said = b"%d" % (int(said) - 1)
+    headers.passing.append((b"max-forwards", said))
 
 
 def _scheme(scheme: str, headers: Scan) -> str:

@@ -28,6 +28,8 @@ Keep = Callable[[Scope, Receive], Awaitable[Response | None]]
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+BAD_REQUEST = 400
+
 HEALTH_PATH = b"/.doorward/healthz"  # answered under any Host: who asks knows only an address
 
 
@@ -82,6 +84,9 @@ class Carrier:
         except (Unfit, BadHeaders, LastHop) as fault:
             refusal, client = unfit(fault, arrival), stranger(arrival)
             note.refused(refusal, client.request_id)
+            exchange = scope.get("extensions", {}).get(EXTENSION)
+            if refusal.status == BAD_REQUEST and exchange is not None:
+                exchange.keep_alive = False  # what comes behind it may be anything
             await self._answers.to(refusal, arrival, client)(scope, receive, send)  # type: ignore[arg-type]
             return
         if self._is_ours(request.path):

@@ -89,6 +89,8 @@ _READ = {
 _PAIR = frozenset((b"x-user-id", b"x-auth-token"))
 
 _PUNCTUATION = re.compile(rb"[^a-z0-9]")
+# Space around a value is not of the value (RFC 9110 5.5).
+OWS = b" \t"
 # CGI, WSGI, Rack and PHP fold these spellings into one name (CVE-2025-64484, CVE-2026-39858).
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -214,7 +216,7 @@ def scan(headers: Iterable[Header]) -> Scan:
         elif fate is Fate.COOKIE:
             found.cookies.append(value)
         elif fate is Fate.HOST:
-            found.hosts.append(value)
+            found.hosts.append(value.strip(OWS))
         elif fate is Fate.CONNECTION:
             named_by_connection += [token.strip().lower() for token in value.split(b",")]
         elif fate is not Fate.DROP:
@@ -227,7 +229,7 @@ def scan(headers: Iterable[Header]) -> Scan:
 
 
 def _read(found: Scan, fate: Fate, line: Header) -> None:
-    value = line[1]
+    value = line[1] if fate is Fate.CONTENT_LENGTH else line[1].strip(OWS)
     match fate:
         case Fate.AUTHORIZATION:
             found.authorizations.append(value)
@@ -238,7 +240,7 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
                 raise BadHeaders("conflicting or malformed Content-Length")  # RFC 9112 6.3
             found.content_length = value
         case Fate.TRANSFER_ENCODING:
-            if found.chunked or value.strip(b" \t").lower() != b"chunked":
+            if found.chunked or value.lower() != b"chunked":
                 raise BadHeaders("a transfer coding other than one final chunked")
             found.chunked = True
         case Fate.FORWARDED:
@@ -265,9 +267,8 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
             codings = [coding.partition(b";")[0].strip().lower() for coding in value.split(b",")]
             found.trailers = found.trailers or b"trailers" in codings
         case Fate.MAX_FORWARDS:
-            if not value.isdigit() or len(value) > 9 or found.max_forwards is not None:
-                raise BadHeaders("a malformed Max-Forwards")
-            found.max_forwards = value
+            said = found.max_forwards
+            found.max_forwards = value if said is None else said + b", " + value
         case _:
             raise AssertionError(fate)
 
@@ -282,8 +283,13 @@ def _drop_named(found: Scan, named: list[bytes]) -> None:
     unusual = set(named) - USUAL_OPTIONS
     if unusual:
         found.passing[:] = [line for line in found.passing if line[0] not in unusual]
+        found.overrides[:] = [line for line in found.overrides if line[0] not in unusual]
         if b"authorization" in unusual:
             found.authorizations.clear()
+        if b"cookie" in unusual:
+            found.cookies.clear()
+        if b"max-forwards" in unusual:
+            found.max_forwards = None
         found.pairs = tuple(line for line in found.pairs if line[0] not in unusual)
 
 

@@ -32,6 +32,7 @@ class Lifetime(HttpToolsProtocol):
     limits: Limits
     counts: Counts
     observer: Observer | None = None
+    _refused: tuple[int, str] | None = None  # what the bytes behind the last request are told
     _requests_left = -1  # which is never none
     _counted_as: str | None = None  # its peer's address, once it may be here
     _body_clock: BodyClock | None = None
@@ -84,16 +85,21 @@ class Lifetime(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         if self._running is not None and not self._running.keep_alive:
-            if self._in_message and self._running is self.cycle:
+            if (self._in_message and self._running is self.cycle) or self.flow.read_paused:
                 self.linger()
             else:
                 self.close()
-        if self._lingering or self.transport.is_closing():
+        if (self._lingering and self._refused is None) or self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
             waiting, _ = self.pipeline.pop()
             self._run(cast(Exchange, waiting))
+            return
+        if self._refused is not None:
+            self._turn_away(*self._refused)
+            self._refused = None
+            self.linger()
             return
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
@@ -116,10 +122,23 @@ class Lifetime(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _refuse(self, status: int, reason: str) -> None:
-        """Answer bytes that are no request and close; an answer under way is only cut."""
+        """Answer bytes that are no request and close. The answer to what they belong to is cut if
+        it is sent already; requests before that have theirs first."""
         self._head_done()
-        running = self._running
-        if running is not None and running is self.cycle and not running.response_started:
+        running, last = self._running, cast(Exchange | None, self.cycle)
+        is_of_last = last is not None and last.more_body
+        if running is not None and not (
+            running.response_complete or (is_of_last and running is last)
+        ):
+            if self._lingering:
+                return
+            if is_of_last:
+                self.pipeline.popleft()
+            self._refused = status, reason
+            self._lingering = True  # whatever else it sends is not read
+            self._unread = 0
+            self.flow.resume_reading()  # but that it leaves is to be known
+        elif running is not None and running is last and not running.response_started:
             running.turned_away = status  # who carries it tells of that
             running.client_gone()  # its message turned out not to be one
             if not (self._lingering or self.transport.is_closing()):

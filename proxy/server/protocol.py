@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import httptools
 
 from proxy.gate.accept import Arrival
-from proxy.gate.headers import Block
+from proxy.gate.headers import Block, Header
 from proxy.observe.observer import Observer
 from proxy.server.exchange import EXTENSION, Exchange
 from proxy.server.lifetime import LINGER_BYTES, Lifetime
@@ -257,6 +257,8 @@ class Protocol(Lifetime):
             method, self._stand_in = self._stand_in, None
         if method == b"CONNECT" or version not in ("1.0", "1.1"):
             raise ValueError("neither a tunnel nor a later version is served here")
+        if version == "1.0" and self._has_body:
+            _refuse_codings(self.headers)
         if version == "1.0" and self._expects:  # RFC 9110 10.1.1
             self._expects = False
             self.headers = [line for line in self.headers if line[0] != b"expect"]
@@ -312,6 +314,12 @@ class Protocol(Lifetime):
             "state": {},
             "extensions": {EXTENSION: exchange},
         }
+
+
+def _refuse_codings(headers: list[Header]) -> None:
+    """HTTP/1.0 has none: who says so anyway does not say where its body ends (RFC 9112 6.1)."""
+    if any(name == b"transfer-encoding" for name, _ in headers):
+        raise ValueError("a transfer coding in HTTP/1.0")
 
 
 def protocol_with(

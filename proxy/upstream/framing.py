@@ -16,6 +16,6 @@ def body_length(headers: list[Header]) -> int:
         if size == 14 and name.lower() == b"content-length":
             length = int(value)
         elif size == 17 and name.lower() == b"transfer-encoding":
-            if value.lower() != b"chunked":
+            if value.strip(b" \t").lower() != b"chunked":
                 raise InvalidAnswer("a transfer coding that was not asked for")
     return length

@@ -63,8 +63,11 @@ def test_an_absolute_target_names_the_host_that_was_asked() -> None:
     assert accepted(b"http://app.test/x?y").target == b"/x?y"
     assert accepted(b"http://APP.test").target == b"/"
     assert accepted(b"http://app.test?x").target == b"/?x"
-    with pytest.raises(Unfit):
-        accepted(b"http://other.test/x")
+    other = accepted(b"http://other.test/x")  # RFC 9112 3.2.2: whatever Host says
+    assert (other.host, other.scan.hosts) == ("other.test", [b"other.test"])
+    for target in (b"http:///x", b"http://u:p@app.test/", b"ftp://app.test/", b"http://a b/"):
+        with pytest.raises(Unfit):
+            accepted(target)
 
 
 @pytest.mark.parametrize("method", [b"", b"G T", b"GET\r\n", b"G" * 33, b"G:T", b"\xc3\xa9"])

@@ -193,6 +193,74 @@ def test_empty_lines_before_a_request_are_skipped(stage: Stage) -> None:
             assert client.ask(b"\r\n\r\n" + act.request()).status == 200
 
 
+# What is legal, though seldom seen
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Expect: 100-continue \t", "Max-Forwards: many", "Max-Forwards: 1\r\nMax-Forwards: 2"],
+)
+def test_what_says_nothing_of_a_request_does_not_refuse_it(stage: Stage, line: str) -> None:
+    """RFC 9110 5.5, 7.6.2: space around a value, and Max-Forwards with GET."""
+    with stage.playing(answering(OK)) as act:
+        assert act.ask(line).status == 200
+
+
+def test_what_connection_names_goes_no_further(stage: Stage) -> None:
+    """RFC 9110 7.6.1, for headers that are read here as well."""
+    named = (b"cookie", b"authorization", b"x-http-method-override", b"max-forwards", b"x-a")
+    said = {b"cookie": b"a=b", b"max-forwards": b"3"}
+    lines = [f"{name.decode()}: {said.get(name, b'x').decode()}" for name in named]
+    with stage.playing(answering(OK)) as act:
+        assert act.ask("Connection: " + b", ".join(named).decode(), *lines).status == 200
+        assert not any(values_of(act.origin.heads[0], name) for name in named)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /r0/ HTTP/1.1\r\n\r\n",
+        b"GET /r0/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET /r0/ HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        b"GET /r0/%zz HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /r0/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST /r0/ HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_nothing_is_read_behind_what_was_refused(stage: Stage, request_: bytes) -> None:
+    with stage.playing(answering(OK)) as act, stage.live.client() as client:
+        client.send(request_ + act.request())
+        answer = client.answer()
+        assert (answer.status, answer.values(b"connection")) == (400, [b"close"])
+        assert client.is_closed()
+        assert not act.origin.heads
+
+
+@pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n", b"G@T / HTTP/1.1\r\n\r\n", b"\0"])
+def test_a_request_is_answered_although_what_follows_is_refused(
+    stage: Stage, behind: bytes
+) -> None:
+    def script(wire: Wire) -> None:
+        for _ in range(2):
+            wire.head()
+            wire.send(OK)
+
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request() + act.request(method="POST", body=b"hi") + behind)
+        assert [client.answer().status for _ in range(3)] == [200, 200, 400]
+        assert client.is_closed()
+        assert len(act.origin.heads) == 2
+
+
+def test_of_what_comes_behind_a_last_request_nothing_is_minded(stage: Stage) -> None:
+    with stage.playing(answering(OK)) as act, act.client() as client:
+        with contextlib.suppress(OSError):
+            client.send(act.request("Connection: close") + act.request() * 5000)
+        assert client.answer().status == 200
+        assert len(act.origin.heads) == 1
+
+
 # Byte by byte
 
 
