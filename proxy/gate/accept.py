@@ -16,6 +16,7 @@ from proxy.gate.addresses import parse_address as parse_address
 from proxy.gate.forwarded import BadForwarded, by_trusted, first_told, read_forwarded
 from proxy.gate.headers import Block, Header, Scan, scan, scan_block
 from proxy.gate.paths import BadPath, check_target, readings
+from proxy.gate.targets import ASTERISK, Unfit, count_hop, origin_form
 
 Network = IPv4Network | IPv6Network
 
@@ -95,20 +96,6 @@ class Hop:
     trusted: bool
 
 
-class Unfit(Exception):
-    """A request that is refused before anybody asks who sent it; `status` is 400 or 421."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-class LastHop(Exception):
-    """A request that asked to end here (RFC 9110 7.6.2)."""
-
-
-ASTERISK = b"*"  # RFC 9112 3.2.4: no path; what it says goes for "/"
-
 # RFC 3986 3.2.2: a registered name or an IP literal, and a port.
 _AUTHORITY = re.compile(
     rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::(\d{1,5}))?"
@@ -116,7 +103,6 @@ _AUTHORITY = re.compile(
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 # Longer targets are read each time, so that what is remembered stays small.
@@ -143,14 +129,14 @@ class Accept:
         headers = scan(arrival.headers) if arrival.block is None else scan_block(arrival.block)
         target = arrival.target
         if not target.startswith(b"/"):
-            target = _origin_form(target, headers, arrival.method)
+            target = origin_form(target, headers, arrival.method)
         hop = headers.hop
         if hop is None or hop.peer != arrival.peer or hop.came_by != arrival.scheme:
             hop = self._read_hop(arrival, headers)
         if arrival.method not in USUAL_METHODS and not _METHOD.fullmatch(arrival.method):
             raise Unfit(400, "the method is not a token")
         if headers.max_forwards is not None:
-            _count_hop(headers, arrival.method)
+            count_hop(headers, arrival.method)
         read = self._read if len(target) <= REMEMBERED_BYTES else _read_target
         path, others = read(target)
         if not hop.is_served:
@@ -282,35 +268,6 @@ def _split_authority(value: bytes) -> tuple[str, str]:
     if match is None or (match[2] is not None and int(match[2]) > 65535):
         raise Unfit(400, "the Host header is malformed")
     return match[1].decode().lower().rstrip("."), value.decode().lower()
-
-
-def _origin_form(target: bytes, headers: Scan, method: bytes) -> bytes:
-    """The target as a path, or `*` where the whole server is asked. An absolute one says the host,
-    whatever Host says (RFC 9112 3.2.2): from here on they are the same."""
-    if method == b"OPTIONS" and target == ASTERISK:
-        return target
-    match = _ABSOLUTE.fullmatch(target)
-    if match is None:
-        raise Unfit(400, "the request target is neither a path nor a URL of this host")
-    if headers.hosts and match[1].lower() != headers.hosts[0].lower():
-        headers.hosts[0] = match[1]
-    rest = match[2]
-    if method == b"OPTIONS" and not rest:
-        return ASTERISK
-    return rest if rest.startswith(b"/") else b"/" + rest
-
-
-def _count_hop(headers: Scan, method: bytes) -> None:
-    """One hop less, for methods that look for one (RFC 9110 7.6.2). Raises LastHop at the end."""
-    assert headers.max_forwards is not None
-    said = headers.max_forwards
-    if method in (b"OPTIONS", b"TRACE"):
-        if not said.isdigit() or len(said) > 9:
-            raise Unfit(400, "the Max-Forwards header is malformed")
-        if int(said) == 0:
-            raise LastHop
-        said = b"%d" % (int(said) - 1)
-    headers.passing.append((b"max-forwards", said))
 
 
 def _scheme(scheme: str, headers: Scan) -> str:

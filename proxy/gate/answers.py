@@ -10,11 +10,12 @@ import structlog
 from starlette.responses import Response
 
 from proxy.accounts.chance import request_id
-from proxy.gate.accept import Accepted, Arrival, Client, LastHop, Unfit
+from proxy.gate.accept import Accepted, Arrival, Client
 from proxy.gate.cookies import Header
 from proxy.gate.decision import Refuse, bad_request, last_hop, misdirected, unknown_expectation
 from proxy.gate.headers import UnknownExpectation
 from proxy.gate.ours import navigates
+from proxy.gate.targets import LastHop, Unfit
 from proxy.upstream.failures import Page, UpstreamFailure
 
 # When to ask again, told beside a page of maintenance.

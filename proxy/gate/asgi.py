@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from starlette.responses import Response
 
-from proxy.gate.accept import Accept, Accepted, Arrival, LastHop, Unfit
+from proxy.gate.accept import Accept, Accepted, Arrival
 from proxy.gate.answers import Answers, stranger, unfit
 from proxy.gate.decision import UNAUTHENTICATED, Forward, Refuse, broken
 from proxy.gate.forward import EXTENSION, Forwarder, Receive, Scope, Send
@@ -17,6 +17,7 @@ from proxy.gate.gate import Gate
 from proxy.gate.headers import BadHeaders
 from proxy.gate.incoming import AnswerCut, Refused
 from proxy.gate.note import Note
+from proxy.gate.targets import LastHop, Unfit
 from proxy.gate.upgrade import Upgrades
 from proxy.observe.observer import ANSWER_CUT, Observer, failed
 from proxy.upstream.failures import UpstreamFailure

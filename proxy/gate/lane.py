@@ -10,14 +10,15 @@ from typing import Any
 import structlog
 from starlette.responses import Response
 
-from proxy.gate.accept import Accept, Accepted, Arrival, LastHop, Unfit
+from proxy.gate.accept import Accept, Accepted, Arrival
 from proxy.gate.answer_headers import interim_headers
 from proxy.gate.answers import Answers
 from proxy.gate.decision import Forward, Refuse, broken
-from proxy.gate.forward import IDEMPOTENT, Forwarder
+from proxy.gate.forward import IDEMPOTENT, Forwarder, now_header
 from proxy.gate.gate import Gate
 from proxy.gate.headers import BadHeaders, Header, trailer_lines
 from proxy.gate.incoming import CONTINUE
+from proxy.gate.targets import LastHop, Unfit
 from proxy.observe.observer import (
     ANSWER_CUT,
     CLIENT_GONE,
@@ -150,7 +151,7 @@ class Lane:
 
 
 def give(exchange: Any, response: Response) -> None:
-    exchange.start(response.status_code, response.raw_headers)
+    exchange.start(response.status_code, [*response.raw_headers, (b"date", now_header())])
     exchange.end(bytes(response.body))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from proxy.gate.forward import now_header
 from proxy.gate.headers import Block
 from proxy.server.tunnel import Lost, Tunnel, Waiting
 
@@ -296,7 +297,7 @@ class Exchange(RequestResponseCycle):
             return
         if not self.response_started:
             self._expect(message, START)
-            self.start(message["status"], message.get("headers", ()))
+            self.start(message["status"], _dated(message.get("headers", ())))
         elif self.response_complete:
             raise InvalidAnswer("a message after the end of the answer")
         else:
@@ -319,6 +320,14 @@ def reset_at_close(transport: asyncio.Transport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _dated(headers: Iterable[Header]) -> Iterable[Header]:
+    """With a Date (RFC 9110 6.6.1), which an upstream's answer has already."""
+    headers = list(headers)
+    if not any(len(name) == 4 and name.lower() == b"date" for name, _ in headers):
+        headers.append((b"date", now_header()))
+    return headers
 
 
 def _checked(lines: list[bytes]) -> bytes:

@@ -5,6 +5,8 @@ Must not know when they are given.
 
 import http
 
+from proxy.gate.forward import now_header
+
 
 def plain_answer(status: int, reason: str) -> bytes:
     """A whole answer, after which the connection ends."""
@@ -13,5 +15,6 @@ def plain_answer(status: int, reason: str) -> bytes:
     later = b"retry-after: 5\r\n" if status == http.HTTPStatus.SERVICE_UNAVAILABLE else b""
     return (
         b"HTTP/1.1 %d %b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-        b"%bconnection: close\r\n\r\n%b" % (status, phrase, len(body), later, body)
+        b"date: %b\r\n%bconnection: close\r\n\r\n%b"
+        % (status, phrase, len(body), now_header(), later, body)
     )

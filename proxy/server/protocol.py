@@ -212,6 +212,7 @@ class Protocol(Lifetime):
             cast(Exchange, self.cycle).trailers += ((name, value),)
             return
         if name in SPECIAL:
+            value = value.rstrip(b" \t")  # RFC 9110 5.5: not part of it, but llhttp leaves it
             self._note(name, value)
         self.headers.append((name, value))
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gate.accept import Accept, Unfit, parse_address
+from proxy.gate.accept import Accept, parse_address
+from proxy.gate.targets import Unfit
 from tests.fakes import Header, corpus
 from tests.gate.conftest import TRUSTED, accepted, arrival
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gate.accept import Accept, Accepted, Unfit
+from proxy.gate.accept import Accept, Accepted
 from proxy.gate.forwarded import BadForwarded, Hop, read_forwarded
+from proxy.gate.targets import Unfit
 from proxy.settings import InvalidSettings, Settings, settings_from
 from tests.fakes import Header
 from tests.gate.conftest import TRUSTED, Build, arrival

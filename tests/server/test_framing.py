@@ -321,3 +321,19 @@ def test_an_answer_may_come_byte_by_byte(stage: Stage) -> None:
         got = client.answer()
         assert (got.body, got.whole, got.trailers) == (b"ok", True, [(b"x-t", b"1")])
         assert client.ask(act.request()).body == b"ok"
+
+
+def test_answers_of_ours_have_one_date(stage: Stage) -> None:
+    """RFC 9110 6.6.1."""
+    for target in ("/.doorward/login", "/.doorward/nothing", "/r0/../", "/elsewhere"):
+        assert len(stage.live.get(target).values(b"date")) == 1, target
+    with stage.live.client() as client:
+        client.send(b"nonsense\r\n\r\n")
+        assert len(client.answer().values(b"date")) == 1
+
+
+def test_space_behind_a_length_is_not_part_of_it(stage: Stage) -> None:
+    """RFC 9110 5.5."""
+    with stage.playing(answering(OK)) as act:
+        assert act.ask("Content-Length: 5 \t", method="POST", body=b"hello").status == 200
+        assert values_of(act.origin.heads[0], b"content-length") == [b"5"]

@@ -44,7 +44,6 @@ def test_headers_that_come_again_mean_the_same_and_the_target_does_not(live: Liv
             ("/a", 200, b"alice /a"),
             ("/b?x", 200, b"alice /b?x"),
             ("/admin/", 403, None),
-            ("/public/../admin/", 400, None),
             ("/public/", 200, b"alice /public/"),
             ("/.doorward/logout", 200, None),
             ("/xhr/session", 200, None),
