@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 10.0
+PATIENCE_S = 45.0  # however busy the machine is: what takes longer than this never comes
 CORPORA = Path(__file__).parent / "corpora"
 
 Place = tuple[str, int] | Path
@@ -113,6 +113,11 @@ class Wire:
             return True
         finally:
             self.sock.settimeout(PATIENCE_S)
+
+    def end(self) -> None:
+        """Say and read nothing more: for a thread that waits here too."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.sock.close()
@@ -259,7 +264,7 @@ class Origin:
     wires: list[Wire] = field(default_factory=list)
     heads: list[bytes] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
-    _playing: int = 0
+    _plays: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Origin:
         family = socket.AF_UNIX if self.path else socket.AF_INET
@@ -267,13 +272,19 @@ class Origin:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(str(self.path) if self.path else ("127.0.0.1", self.port))
         self._listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._reception = threading.Thread(target=self._accept, daemon=True)
+        self._reception.start()
         return self
 
     def __exit__(self, kind: object, *failure: object) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._reception.join(PATIENCE_S)
         self._listener.close()
+        for wire in self.wires:
+            wire.end()  # which wakes a script that reads
+        for play in self._plays:
+            play.join(PATIENCE_S)
         for wire in self.wires:
             wire.close()
         assert kind or not self.faults, self.faults
@@ -294,7 +305,7 @@ class Origin:
 
     def is_done(self) -> bool:
         """Whether every script has come to its end."""
-        return bool(self.wires) and self._playing == 0
+        return bool(self._plays) and all(play.ident and not play.is_alive() for play in self._plays)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -303,8 +314,9 @@ class Origin:
                 wire.heads = self.heads
                 script = self.scripts[min(len(self.wires), len(self.scripts) - 1)]
                 self.wires.append(wire)
-                self._playing += 1
-                threading.Thread(target=self._play, args=(script, wire), daemon=True).start()
+                play = threading.Thread(target=self._play, args=(script, wire), daemon=True)
+                self._plays.append(play)
+                play.start()
 
     def _play(self, script: Script, wire: Wire) -> None:
         try:
@@ -314,7 +326,6 @@ class Origin:
         except BaseException as fault:
             self.faults.append(fault)
         finally:
-            self._playing -= 1
             with contextlib.suppress(OSError):
                 wire.sock.shutdown(socket.SHUT_WR)
 

@@ -22,10 +22,10 @@ import httpx
 import yaml
 from argon2 import PasswordHasher
 
-from tests.fakes import Answer, Client, Place
+from tests.fakes import PATIENCE_S, Answer, Client, Place
 
 DOORWARD = Path(sys.executable).with_name("doorward")
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 PASSWORD = "correct horse battery staple"
 # The cheapest hash there is: what it costs to verify is not what these tests are about.
 CHEAP_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
@@ -147,14 +147,16 @@ class Live:
 
     def command(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command = [os.fspath(DOORWARD), *words, "-c", os.fspath(self.config)]
-        return subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=30)
+        return subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=60)
 
     def add_user(self, name: str = "alice", *words: str) -> None:
         done = self.command("user", "add", name, "--password-stdin", *words, stdin=PASSWORD + "\n")
         assert done.returncode == 0, done.stderr
 
     def admin(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.admin_port}{path}", trust_env=False, timeout=5)
+        return httpx.get(
+            f"http://127.0.0.1:{self.admin_port}{path}", trust_env=False, timeout=PATIENCE_S
+        )
 
     def resident_kib(self) -> int:
         """Memory of the process that is in use."""

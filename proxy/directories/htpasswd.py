@@ -12,6 +12,7 @@ from pathlib import Path
 
 from proxy.accounts import imported
 from proxy.accounts.directory import DirectoryFault, Entry
+from proxy.accounts.names import shown
 from proxy.accounts.passwords import FILE
 from proxy.accounts.refusals import InvalidHash, Refusal
 from proxy.directories.formats import FormatFault, imported_entry
@@ -33,7 +34,7 @@ def read_htpasswd(text: str) -> list[Entry]:
         except Refusal as refusal:
             raise FormatFault(number, str(refusal)) from refusal
         if entries.setdefault(entry.key, entry) is not entry:
-            raise FormatFault(number, f"user {entry.username} is named twice.")
+            raise FormatFault(number, f"user {shown(entry.username)} is named twice.")
     return list(entries.values())
 
 

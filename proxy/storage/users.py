@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.accounts import chance
 from proxy.accounts.audit import Event
+from proxy.accounts.names import shown
 from proxy.accounts.refusals import NameTaken, UserNotFound
 from proxy.accounts.user import Credential, NewUser, Seen, User
 from proxy.storage import rows
@@ -52,7 +53,7 @@ class UserRows:
                 try:
                     added.append(await _insert(change.connection, one, now))
                 except IntegrityError as error:
-                    raise NameTaken(f"user {one.username}: {NameTaken.message}") from error
+                    raise NameTaken(f"user {shown(one.username)}: {NameTaken.message}") from error
         return added
 
     async def edit(

@@ -8,7 +8,6 @@ import json
 import os
 import pty
 import re
-import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -28,12 +27,6 @@ HASH = (
     "$argon2id$v=19$m=19456,t=2,p=1$hwc62mxAPBW6Ed2TkJ0ttg"
     "$xVLg4Z2ksXu0cCQkRPBUHYj28pPJ2UjVDPYD7+d6vco"
 )
-
-
-def of_children() -> float:
-    """Seconds of CPU: a machine that has other things to do says nothing about a command."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 @dataclass
@@ -273,26 +266,25 @@ def test_on_a_terminal_what_is_lost_is_asked_for(doorward: Command) -> None:
     assert status == 0 and "alice" not in doorward.users()
 
 
-def test_a_command_does_not_wait_for_the_servers_libraries(doorward: Command) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "user list --json",
+        "user show alice",
+        "user ban alice",
+        "session list",
+        "session revoke-all alice",
+        "audit",
+        "lockouts",
+    ],
+)
+def test_a_command_does_not_wait_for_the_servers_libraries(doorward: Command, words: str) -> None:
+    """They take most of a second to load."""
     doorward("user", "add", "alice", "--generate")
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", *DOORWARD[1:], "user", "list", "--json", "-c",
+        [sys.executable, "-X", "importtime", *DOORWARD[1:], *words.split(), "-c",
          str(doorward.config)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "sqlalchemy" in imported and not imported & SERVER_LIBRARIES
-
-
-@pytest.mark.parametrize("words", [("list",), ("ban", "alice"), ("show", "alice")])
-def test_a_command_ends_within_a_second(doorward: Command, words: tuple[str, ...]) -> None:
-    doorward("user", "add", "alice", "--generate")
-
-    command = [*DOORWARD, "user", *words, "-c", str(doorward.config)]
-
-    def seconds() -> float:
-        begun = of_children()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return of_children() - begun
-
-    assert min(seconds() for _ in range(3)) < 1.0

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.fakes import PATIENCE_S
+
 DOORWARD = [str(Path(sys.executable).with_name("doorward")), "demo"]
 BROWSER = {"accept": "text/html", "sec-fetch-mode": "navigate", "sec-fetch-site": "same-origin"}
 
@@ -76,7 +78,11 @@ def test_the_curl_lines_it_prints_work(running: Demo) -> None:
     script = "".join(running.lines).replace("curl ", "curl --silent --show-error --noproxy '*' ")
     commands = "\n".join(line for line in script.splitlines() if line.startswith("  "))
     done = subprocess.run(
-        ["sh", "-e", "-c", commands], capture_output=True, text=True, timeout=30, check=False
+        ["sh", "-e", "-c", commands],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     refused, logged_in, greeted, added = (
@@ -118,7 +124,7 @@ def test_a_signal_ends_it_quietly_and_nothing_is_left(tmp_path: Path, number: in
     with demo(tmp_path) as started:
         assert [path.name[:13] for path in tmp_path.iterdir()] == ["doorward-demo"]
         started.process.send_signal(number)
-        rest, errors = started.process.communicate(timeout=10)
+        rest, errors = started.process.communicate(timeout=PATIENCE_S)
     assert (started.process.returncode, rest.strip(), errors) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
 
@@ -129,7 +135,7 @@ def test_a_wrong_upstream_is_told_in_a_line(tmp_path: Path) -> None:
         env=os.environ | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 2 and done.stdout == ""

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.accounts import totp
 from tests.conftest import Start
-from tests.fakes import Origin, values_of
+from tests.fakes import PATIENCE_S, Origin, values_of
 from tests.live import PASSWORD, Live
 
 ALL: dict[str, Any] = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}
@@ -25,7 +25,7 @@ def live(deploy: Start, origin: Origin) -> Live:
 
 def program(live: Live) -> httpx.Client:
     """Keeps no cookie but those it is given."""
-    return httpx.Client(base_url=f"http://{live.host}", trust_env=False, timeout=10)
+    return httpx.Client(base_url=f"http://{live.host}", trust_env=False, timeout=PATIENCE_S)
 
 
 def token_of(client: httpx.Client) -> dict[str, str]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.fakes import PATIENCE_S
+
 
 @pytest.fixture(scope="module")
 def guestbook() -> Iterator[httpx.Client]:
@@ -21,7 +23,9 @@ def guestbook() -> Iterator[httpx.Client]:
         with httpx.Client(base_url=address, trust_env=False) as client:
             yield client
         process.stdin.close()
-        assert process.wait(timeout=10) == 0, "it ends when its parent's end of the pipe closes"
+        assert process.wait(timeout=PATIENCE_S) == 0, (
+            "it ends when its parent's end of the pipe closes"
+        )
 
 
 def test_it_greets_whoever_its_header_names(guestbook: httpx.Client) -> None:

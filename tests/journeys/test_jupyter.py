@@ -22,10 +22,10 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from tests.conftest import Start
+from tests.fakes import PATIENCE_S
 from tests.live import PASSWORD, Live, config_user, free_port
 
-READY_WITHIN_S = 60
-PATIENCE_S = 60
+READY_WITHIN_S = 90
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         child.terminate()
         try:
-            child.wait(timeout=15)
+            child.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -161,8 +161,6 @@ def test_a_logout_ends_the_conversation_with_the_kernel(
     with channels(live, alice, kernel) as socket:
         assert run(socket, "print('hello')") == "hello\n"
         assert alice.post("/xhr/logout").status_code == 204
-        deadline = time.monotonic() + 2
         with pytest.raises(ConnectionClosed):
-            while time.monotonic() < deadline:
-                socket.recv(timeout=2)
-        assert time.monotonic() < deadline
+            while True:
+                socket.recv(timeout=PATIENCE_S)

@@ -19,11 +19,12 @@ import httpx
 import pytest
 import yaml
 
+from tests.fakes import PATIENCE_S
 from tests.live import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "radicale"
 DOORWARD = Path(sys.executable).with_name("doorward")
-READY_WITHIN_S = 30
+READY_WITHIN_S = 60
 PASSWORDS = {"alice": "correct horse battery staple", "bob": "a rather different password"}
 
 EVENT = """BEGIN:VCALENDAR
@@ -56,7 +57,7 @@ def running(command: list[str], log: Path, cwd: Path) -> Iterator[subprocess.Pop
         finally:
             child.terminate()
             try:
-                child.wait(timeout=10)
+                child.wait(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 child.kill()
 
@@ -65,7 +66,7 @@ def wait_until_answered(url: str, child: subprocess.Popen[bytes], log: Path) -> 
     deadline = time.monotonic() + READY_WITHIN_S
     while child.poll() is None and time.monotonic() < deadline:
         try:
-            httpx.get(url, timeout=2, trust_env=False)
+            httpx.get(url, timeout=5, trust_env=False)
             return
         except httpx.TransportError:
             time.sleep(0.05)  # a process starts in its own time; no clock of ours moves it

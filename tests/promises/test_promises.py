@@ -16,7 +16,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Answer, Origin, Wire, answering, corpus, get, values_of
+from tests.fakes import (
+    OK,
+    PATIENCE_S,
+    Answer,
+    Origin,
+    Wire,
+    answering,
+    corpus,
+    get,
+    until,
+    values_of,
+)
 from tests.live import PASSWORD, Live, config_user
 
 RULES = [
@@ -137,13 +148,10 @@ def test_3_revoked_means_revoked(database_users: Live, ending: str) -> None:
     done = live.command(*ENDINGS[ending][:2], ending, *ENDINGS[ending][2:])
     returned = time.monotonic()
     assert done.returncode == 0, done.stderr
-    deadline = returned + 5
-    while any(sum(b > returned for b, _ in h.noted) < 20 for h in hammers):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)  # until each has asked often enough since
+    until(lambda: all(sum(b > returned for b, _ in h.noted) >= 20 for h in hammers))
     for hammer in hammers:
         hammer.stop = True
-        hammer.join(10)
+        hammer.join(PATIENCE_S)
     noted = [note for hammer in hammers for note in hammer.noted]
     assert {status for began, status in noted if began < returned} >= {200}
     assert {status for began, status in noted if began > returned} == {401}
@@ -180,10 +188,8 @@ def test_3_what_is_open_is_closed_with_its_session(deploy: Start) -> None:
             for client in (tunnel, events):
                 assert client.until(b"hello").endswith(b"hello")
             assert live.command("session", "revoke-all", "alice").returncode == 0
-            began = time.monotonic()
             assert tunnel.rest() == b""
             assert b"0\r\n" not in events.rest(), "it looks cut"
-            assert time.monotonic() - began < 2
 
 
 def test_4_a_restart_logs_nobody_out(deploy: Start, origin: Origin) -> None:

@@ -112,6 +112,14 @@ async def test_several_users_are_kept_all_or_none(store: Database) -> None:
     assert await store.users.imported("a scheme") == []
 
 
+async def test_a_name_in_a_refusal_is_fit_for_a_terminal(store: Database) -> None:
+    for_private_use = new_user("bob\ue000")
+    await store.users.insert_all([for_private_use], NOW)
+    with pytest.raises(NameTaken) as refused:
+        await store.users.insert_all([for_private_use], NOW)
+    assert str(refused.value).isprintable() and "bob" in str(refused.value)
+
+
 async def test_edits_at_once_are_all_kept(opened: Open) -> None:
     stores = [await opened(), await opened()]
     user = await add(stores[0])

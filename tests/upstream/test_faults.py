@@ -14,7 +14,18 @@ from typing import Any
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Answer, Origin, Wire, answering, get, read_body, silent, until
+from tests.fakes import (
+    OK,
+    PATIENCE_S,
+    Answer,
+    Origin,
+    Wire,
+    answering,
+    get,
+    read_body,
+    silent,
+    until,
+)
 from tests.live import Live, free_port
 from tests.stage import Stage, staged
 
@@ -105,7 +116,7 @@ def test_a_stale_connection_is_tried_again_once(stage: Stage) -> None:
 
     def stale(wire: Wire) -> None:
         wire.head()
-        barrier.wait(10)
+        barrier.wait(PATIENCE_S)
         wire.send(OK)
         wire.head()
 
