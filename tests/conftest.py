@@ -5,18 +5,28 @@ Folders add their own beside these. What plays the far side is in `fakes.py` and
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from proxy.accounts.core import Accounts
 from proxy.settings import Settings, settings_from
 from proxy.storage.core import build_accounts
 from tests.fakes import OK, FixedClock, Origin, answering
 from tests.live import Live
+
+# A run finds what the last one found, and a slow machine what a fast one does. To look further:
+# HYPOTHESIS_PROFILE=explore make test
+SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+hypothesis_settings.register_profile("same", derandomize=True, database=None, **SLOW)
+hypothesis_settings.register_profile("explore", **SLOW)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 Make = Callable[..., Settings]
 Start = Callable[..., Live]

@@ -181,9 +181,7 @@ SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=8).map("§{
 
 
 @given(password=SECRETS, wrong=SECRETS, changed=SECRETS)
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_password_is_ever_in_a_record(
     core: Core, password: str, wrong: str, changed: str
 ) -> None:

@@ -178,7 +178,7 @@ async def test_changes_of_nobody_are_refused(core: Core) -> None:
             await change
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=200), st.text(max_size=50), st.text(max_size=20), st.text(max_size=20))
 def test_any_input_ends_in_a_value_or_a_refusal(
     name: str, address: str, group: str, display: str

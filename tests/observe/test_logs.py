@@ -83,7 +83,7 @@ def test_a_request_is_a_line_with_everything_in_it() -> None:
         FORWARDED, 1, 200, now_s() - 0.5, Short(request, None, 7, False)
     )
     line = stream.line()
-    assert 500 <= line.pop("duration_ms") < 5000
+    assert 500 <= line.pop("duration_ms") < 50_000
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "event": "request",

@@ -264,7 +264,6 @@ async def test_a_mail_server_that_hangs_does_not_gather_mails_without_end(
 async def test_the_end_waits_for_mails_a_moment_only(
     home: House, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.accounts.forgotten.CLOSING_S", 0.05)
     forgotten = home.accounts.forgotten
     forgotten.ask("alice", "192.0.2.1", home.clock())
     await forgotten.close()
@@ -274,6 +273,7 @@ async def test_the_end_waits_for_mails_a_moment_only(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(mailbox, "send_reset", hang)
+    monkeypatch.setattr("proxy.accounts.forgotten.CLOSING_S", 0.05)
     forgotten.ask("alice", "192.0.2.1", home.clock())
     await forgotten.close()
     await forgotten.close()

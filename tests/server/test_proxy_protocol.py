@@ -210,7 +210,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, origin: Origin) -> Iterator[L
         tmp_path_factory.mktemp("live"),
         origin.url,
         trusted_proxies=["127.0.0.1/32", "10.0.0.0/8"],
-        limits={"header_timeout": "1s"},
+        limits={"header_timeout": "2s"},
         **PROXIED,
     ) as live:
         yield live

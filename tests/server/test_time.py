@@ -154,18 +154,18 @@ def test_a_body_that_comes_slowly_is_taken(patient: Stage) -> None:
         assert client.answer().status == 200
 
 
-def test_a_body_that_the_upstream_does_not_take_is_not_late(stage: Stage) -> None:
+def test_a_body_that_the_upstream_does_not_take_is_not_late(patient: Stage) -> None:
     """Back-pressure: it is not the client that is silent then."""
     size = 8 * 1024 * 1024
     done: list[int] = []
 
     def script(wire: Wire) -> None:
         wire.head()
-        time.sleep(1.2)  # longer than the client may be silent
+        time.sleep(5 * STEP_S)  # longer than the client may be silent
         done.append(len(wire.read(size)))
         wire.send(OK)
 
-    with stage.playing(script) as act, act.client() as client:
+    with patient.playing(script) as act, act.client() as client:
         client.send(act.request(f"Content-Length: {size}", method="POST"))
         client.send(b"x" * size)
         assert client.answer().status == 200

@@ -58,7 +58,7 @@ def test_what_is_no_tls_gets_nothing_and_costs_nobody_else(
     tmp_path: Path, authority: Authority
 ) -> None:
     """Plain HTTP, rubbish, an old version, and a hello that never ends."""
-    limits = {"header_timeout": "500ms"}
+    limits = {"header_timeout": "2s"}
     with secured(tmp_path, authority, limits=limits) as (live, origin):
         for said in (get("/", host=live.host), b"\x00" * 600, b"\x16\x03\x01\x02\x00\x01"):
             with Client(live.place) as client:

@@ -400,7 +400,7 @@ def nested(path: tuple[str, ...], value: object) -> object:
     return value
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.sampled_from(every_key()), VALUES, VALUES)
 def test_whatever_stands_at_a_key_ends_in_settings_or_faults(
     path: tuple[str, ...], value: object, other: object
@@ -414,7 +414,6 @@ def test_whatever_stands_at_a_key_ends_in_settings_or_faults(
         assert all("\n" not in str(fault) for fault in error.faults)
 
 
-@settings(deadline=None)
 @given(st.binary() | st.text(alphabet="{}[]:,-&*!|>'\"#\n a<?%@`~").map(str.encode))
 def test_whatever_a_file_holds_ends_in_faults(data: bytes) -> None:
     with TemporaryDirectory() as directory:
@@ -424,7 +423,6 @@ def test_whatever_a_file_holds_ends_in_faults(data: bytes) -> None:
             load_settings(file, {})
 
 
-@settings(deadline=None)
 @given(st.sampled_from(every_key()), st.text())
 def test_whatever_the_environment_holds_ends_in_settings_or_faults(
     path: tuple[str, ...], text: str

@@ -256,9 +256,7 @@ def arguments(world: World, called: str) -> st.SearchStrategy[dict[str, Any]]:
 def test_an_operation_returns_a_value_or_raises_a_refusal(world: World, name: str) -> None:
     operation = world.operation(name)
 
-    @hypothesis_settings(
-        max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    @hypothesis_settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
     @given(arguments(world, name))
     def whatever_comes(given: dict[str, Any]) -> None:
         positional = [

@@ -29,7 +29,7 @@ from tests.fakes import (
 from tests.live import Live, free_port
 from tests.stage import Stage, staged
 
-SHORT = {"connect": "500ms", "response": "500ms", "idle": "500ms"}
+SHORT = {"connect": "2s", "response": "2s", "idle": "2s"}
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -253,7 +253,7 @@ def test_who_fails_is_out_and_comes_back(deploy: Start) -> None:
         while wire.head() and well:
             wire.send(OK)
 
-    failover = {"failures": 2, "pause": "1s"}
+    failover = {"failures": 2, "pause": "5s"}
     with several(deploy, moody, answering(OK), failover=failover) as (live, (bad, _)):
         until(lambda: live.get("/").status == 200 and len(bad.heads) >= 2)
         seen = len(bad.heads)
