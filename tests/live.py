@@ -22,7 +22,7 @@ import httpx
 import yaml
 from argon2 import PasswordHasher
 
-from tests.fakes import PATIENCE_S, Answer, Client, Place
+from tests.fakes import PATIENCE_S, Answer, Client, Place, until
 
 DOORWARD = Path(sys.executable).with_name("doorward")
 READY_WITHIN_S = 60.0
@@ -122,6 +122,15 @@ class Live:
     def __exit__(self, *failure: object) -> None:
         if self.process is not None and self.process.poll() is None:
             self.stop()
+
+    # What it says
+
+    def lines(self) -> list[str]:
+        """Those of its log that are whole."""
+        return self.log.read_text().split("\n")[:-1]
+
+    def until_it_says(self, words: str) -> None:
+        until(lambda: any(words in line for line in self.lines()), f"for {words} in the log")
 
     # Who asks
 

@@ -44,7 +44,7 @@ def live(deploy: Start, origin: Origin, fast_lane: bool) -> Live:
 
 
 def lines(live: Live) -> list[dict[str, Any]]:
-    found = (json.loads(line) for line in live.log.read_text().splitlines())
+    found = (json.loads(line) for line in live.lines())
     asked = (line for line in found if line["logger"] == "doorward.access")
     return [line for line in asked if line["target"] != "/.doorward/healthz"]
 

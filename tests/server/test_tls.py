@@ -49,7 +49,7 @@ def test_requests_come_over_tls_and_the_application_is_told(
             assert isinstance(client.sock, ssl.SSLSocket)
             assert client.sock.selected_alpn_protocol() in (None, "http/1.1")
         assert b"x-forwarded-proto: https\r\n" in origin.heads[0]
-        assert f'"address": "https://{live.host}"' in live.log.read_text()
+        live.until_it_says(f'"address": "https://{live.host}"')
         shown = live.command("config", "show").stdout
         assert f"public_url: https://{live.host}\n" in shown, "the default follows the certificate"
 
@@ -99,7 +99,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart(
         authority.issue("127.0.0.1")
         until(lambda: serial(live) != first, "for the new certificate")
         assert before.get("/", host=live.host).status == 200, "open connections go on"
-        assert "certificate_taken" in live.log.read_text()
+        live.until_it_says("certificate_taken")
 
 
 def serial(live: Live) -> object:

@@ -262,8 +262,8 @@ def test_who_fails_is_out_and_comes_back(deploy: Start) -> None:
         assert len(bad.heads) == seen == 2
         well.append(True)
         until(lambda: live.get("/").status == 200 and len(bad.heads) > seen)
-        log = live.log.read_text()
-        assert "upstream_out" in log and "upstream_back" in log
+        live.until_it_says("upstream_out")
+        live.until_it_says("upstream_back")
 
 
 def test_requests_under_way_go_to_different_upstreams(deploy: Start) -> None:
