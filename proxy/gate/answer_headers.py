@@ -42,6 +42,11 @@ def _remember_fate(name: bytes) -> AnswerFate:
     return fate
 
 
+def is_dated(headers: list[Header]) -> bool:
+    """Whether a Date is among them, and none needs to be added."""
+    return any(len(name) == 4 and name.lower() == b"date" for name, _ in headers)
+
+
 def interim_headers(headers: list[Header]) -> list[Header]:
     """What of a 1xx answer's headers a client gets, such as the Link of early hints."""
     return answer_headers(headers, lambda cookie: True, None)

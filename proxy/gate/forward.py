@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from proxy.gate.accept import Accepted
-from proxy.gate.answer_headers import answer_headers
+from proxy.gate.answer_headers import answer_headers, is_dated
 from proxy.gate.cookies import Cookies, logged
 from proxy.gate.decision import Forward, too_large
 from proxy.gate.headers import Header, trailer_lines
@@ -23,6 +23,7 @@ from proxy.gate.upgrade import SWITCHING, Upgrades
 from proxy.gate.watch import Watch
 from proxy.upstream.connection import Connection, Sink
 from proxy.upstream.failures import ConnectFailed, ConnectionLost, Page, UpstreamFailure
+from proxy.upstream.heads import Head
 from proxy.upstream.pool import Upstreams
 
 Scope = dict[str, Any]
@@ -176,6 +177,24 @@ class Forwarder:
         """An answer's headers as the client gets them."""
         kept = answer_headers(headers, self._sets_ours, now_header, decision.private)
         return kept if self._relocate is None else self._relocate(kept, request)
+
+    def prepared(
+        self,
+        head: Head,
+        request: Accepted,
+        decision: Forward,
+        prepare: Callable[[int, list[Header]], Any],
+    ) -> Any:
+        """An answer's head as `prepare` makes it of the headers that the client gets; made once
+        for one that comes again, where nothing but the head has a say in it."""
+        if head.prepared is not None and self._relocate is None:
+            found = head.prepared.get(decision.private)
+            if found is not None:
+                return found
+        made = prepare(head.status, self.answer_headers(head.headers, request, decision))
+        if head.is_remembered and self._relocate is None and is_dated(head.headers):
+            head.prepared = {**(head.prepared or {}), decision.private: made}
+        return made
 
     @property
     def retried(self) -> int:

@@ -14,6 +14,7 @@ from proxy.gate.headers import Header
 from proxy.gate.watch import Watch
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import UpstreamFailure
+from proxy.upstream.heads import Head
 
 # What of an answer may wait for a slow client before its upstream is made to wait.
 HIGH_WATER_BYTES = 256 * 1024
@@ -103,9 +104,9 @@ class Answer:
         elif self.exchange is not None:
             self.exchange.interim(status, interim_headers(headers))
 
-    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
-        self.status = status
-        self.headers = headers
+    def on_head(self, head: Head) -> None:
+        self.status = head.status
+        self.headers = head.headers
         self._wake()
 
     def on_body(self, data: bytes) -> None:

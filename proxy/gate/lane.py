@@ -34,6 +34,7 @@ from proxy.observe.observer import (
 )
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import ConnectionLost, UpstreamFailure
+from proxy.upstream.heads import Head
 
 _log = structlog.get_logger("doorward.gate")
 
@@ -201,10 +202,12 @@ class Relay:
         if status != CONTINUE:
             self._exchange.interim(status, interim_headers(headers))
 
-    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
-        self._status = status
-        kept = self._forwarder.answer_headers(headers, self.request, self._decision)
-        self._exchange.start(status, kept)
+    def on_head(self, head: Head) -> None:
+        self._status = head.status
+        exchange = self._exchange
+        exchange.start_with(
+            self._forwarder.prepared(head, self.request, self._decision, exchange.prepare)
+        )
 
     def on_body(self, data: bytes) -> None:
         exchange = self._exchange

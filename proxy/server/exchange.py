@@ -14,6 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from proxy.gate.answer_headers import is_dated
 from proxy.gate.forward import now_header
 from proxy.gate.headers import Block
 from proxy.server.tunnel import Lost, Tunnel, Waiting
@@ -38,6 +39,35 @@ def _status_line(status: int) -> bytes:
 
 
 _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
+
+
+class Prepared:
+    """The head of an answer as far as it is the same for every client. `length`: of the body in
+    bytes, -1 when no header tells; `closes`: the connection is to end with it."""
+
+    __slots__ = ("closes", "length", "status", "text")
+
+    def __init__(self, status: int, headers: Iterable[Header]) -> None:
+        """Raises InvalidAnswer."""
+        self.status = status
+        self.length = -1
+        self.closes = False
+        lines = [_STATUS_LINES.get(status) or _status_line(status)]
+        for name, value in headers:
+            # Only names of these lengths matter here; others need not be lowered to see that.
+            if len(name) in _FRAMING_LENGTHS and self._frames(name.lower(), value):
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        self.text = _checked(lines)
+
+    def _frames(self, name: bytes, value: bytes) -> bool:
+        """True for a header that is decided for each connection rather than passed on."""
+        if name == b"content-length":
+            self.length = int(value)
+            return self.status == 204  # RFC 9110 8.6
+        if name == b"connection":
+            self.closes = self.closes or b"close" in value.lower()
+        return name in (b"connection", b"transfer-encoding")
 
 
 class InvalidAnswer(Exception):
@@ -173,15 +203,39 @@ class Exchange(RequestResponseCycle):
         lines = [_status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.transport.write(_checked(lines))
 
+    prepare = Prepared
+
     def start(self, status: int, headers: Iterable[Header]) -> None:
         """The head; it leaves with the first piece of the body."""
+        self.start_with(Prepared(status, headers))
+
+    def start_with(self, head: Prepared) -> None:
+        """The same, made ready before."""
         if self.response_started:
             raise InvalidAnswer("a second head")
         if self.waiting_for_100_continue:
             # The body may never come (RFC 9110 10.1.1): what does must not be taken for it.
             self.keep_alive = self.waiting_for_100_continue = False
-        self._head = self._make_head(status, headers)
+        if head.closes:
+            self.keep_alive = False
+        self._left = head.length
+        end = b"\r\n"
+        if head.status in (204, 304):
+            self._bodiless = True
+        elif head.length < 0 and not self._bodiless:
+            end = self._chunked()
+        if not self.keep_alive:
+            end = b"connection: close\r\n" + end
+        self._head = head.text + end
         self.response_started = True
+
+    def _chunked(self) -> bytes:
+        """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""
+        if self.http_1_0:
+            self.keep_alive = False
+            return b"\r\n"
+        self.chunked_encoding = True
+        return b"transfer-encoding: chunked\r\n\r\n"
 
     def write(self, data: bytes) -> None:
         """A piece of the body, and the head if it waits. Nothing is done once the client left."""
@@ -234,38 +288,6 @@ class Exchange(RequestResponseCycle):
     def _put(self, data: bytes) -> None:
         if data:
             self.transport.write(data)
-
-    def _make_head(self, status: int, headers: Iterable[Header]) -> bytes:
-        lines = [_STATUS_LINES.get(status) or _status_line(status)]
-        for name, value in headers:
-            # Only names of these lengths matter here; others need not be lowered to see that.
-            if len(name) in _FRAMING_LENGTHS and self._frames(name.lower(), value, status):
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
-        self._bodiless = self._bodiless or status in (204, 304)
-        self.chunked_encoding = not self._bodiless and self._left < 0
-        if self.chunked_encoding:
-            self._frame(lines)
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        return _checked(lines)
-
-    def _frames(self, name: bytes, value: bytes, status: int) -> bool:
-        """True for a header that is decided here rather than passed on."""
-        if name == b"content-length":
-            self._left = int(value)
-            return status == 204  # RFC 9110 8.6
-        if name == b"connection":
-            self.keep_alive = self.keep_alive and b"close" not in value.lower()
-        return name in (b"connection", b"transfer-encoding")
-
-    def _frame(self, lines: list[bytes]) -> None:
-        """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""
-        if self.http_1_0:
-            self.chunked_encoding = self.keep_alive = False
-        else:
-            lines.append(b"transfer-encoding: chunked\r\n")
 
     def _framed(self, data: bytes) -> bytes:
         if self._bodiless or not data:
@@ -325,7 +347,7 @@ def reset_at_close(transport: asyncio.Transport) -> None:
 def _dated(headers: Iterable[Header]) -> Iterable[Header]:
     """With a Date (RFC 9110 6.6.1), which an upstream's answer has already."""
     headers = list(headers)
-    if not any(len(name) == 4 and name.lower() == b"date" for name, _ in headers):
+    if not is_dated(headers):
         headers.append((b"date", now_header()))
     return headers
 

@@ -12,6 +12,7 @@ import httptools
 from proxy.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout, UpstreamFailure
 from proxy.upstream.framing import Header as Header
 from proxy.upstream.framing import body_length
+from proxy.upstream.heads import BODILESS, Head, known, remember
 from proxy.upstream.sink import Sink as Sink
 
 # llhttp has no bound of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to
@@ -39,17 +40,16 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_deadline",
         "_early",
+        "_head",
         "_head_bytes",
         "_headers",
         "_idle_timeout_s",
         "_keep_alive",
-        "_length",
         "_loop",
         "_no_body",
         "_parser",
         "_raw",
         "_reading",
-        "_reason",
         "_request_ended",
         "_response_timeout_s",
         "_sink",
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
         self._deadline = self._loop.time() + (response_timeout_s if ended else idle_timeout_s)
         self.answered = self._complete = self._keep_alive = self._raw = False
         self._head_bytes = self._body_bytes = 0
-        self._length = -1
+        self._head: Head | None = None  # of the final answer
         self._trailers: list[Header] = []
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
@@ -188,15 +188,35 @@ class Connection(asyncio.Protocol):
             self.close()  # bytes that nobody asked for answer no request
         elif self._raw:
             self._pass_raw(data)
-        else:
+        elif self._head_bytes or not self._is_known(data):
             self._parse(data)
         if self._complete and self._sink is not None:
             self._finish()
+
+    def _is_known(self, data: bytes) -> bool:
+        """True when an answer begins here whose head came before: its body is passed on."""
+        found = known(data)
+        if found is None or self._sink is None:
+            return False
+        head, end = found
+        self._head, self._keep_alive = head, head.keep_alive
+        self.answered = True
+        self._sink.on_head(head)
+        if self._sink is None:
+            return True  # who reads it has seen enough
+        if self._no_body or head.status in BODILESS:
+            self._complete = True
+            self._keep_alive = self._keep_alive and len(data) == end
+        else:
+            self._raw = True
+            self._pass_raw(data[end:])
+        return True
 
     def _parse(self, data: bytes) -> None:
         if self._parser is None:
             self._early += data
             return
+        begins = not self._head_bytes
         if not self.answered:
             self._head_bytes += len(data)
         try:
@@ -212,11 +232,15 @@ class Connection(asyncio.Protocol):
             return
         if not self.answered and self._head_bytes > HEAD_LIMIT_BYTES:
             self._fail(InvalidAnswer("the upstream's answer head is too large"))
-        elif self.answered and not self._complete:
+            return
+        head = self._head
+        if head is not None and not self._complete:
             self._wait_for(self._idle_timeout_s)
-            self._raw = self._length >= 0
+            self._raw = head.length >= 0
             if not self._body_bytes and self._sink is not None:
                 self._sink.on_body(b"")  # a head on its own is news
+        if begins and head is not None:
+            remember(data, head)
 
     def _switch(self, early: bytes) -> None:
         """The upstream said 101; it is not read from until somebody takes the connection over."""
@@ -224,20 +248,21 @@ class Connection(asyncio.Protocol):
         self._early, self._parser = early, None
         self.answered = True
         self.pause_reading()
-        self._sink.on_head(101, self._reason, self._headers)
+        self._sink.on_head(Head(101, self._headers, -1, False))
 
     def _pass_raw(self, data: bytes) -> None:
         """The rest of a body of known length needs counting, not parsing."""
-        assert self._sink is not None
+        assert self._sink is not None and self._head is not None
         self._wait_for(self._idle_timeout_s)
-        left = self._length - self._body_bytes
+        left = self._head.length - self._body_bytes
         if len(data) > left:
             self._keep_alive = False
             data = data[:left]
         self._body_bytes += len(data)
         self._sink.on_body(data)
-        if self._body_bytes == self._length:
-            self._parser = None  # it still waits for the bytes that it was not shown
+        if len(data) == left:
+            if self._head_bytes:
+                self._parser = None  # it still waits for the bytes that it was not shown
             self._complete = True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -252,8 +277,10 @@ class Connection(asyncio.Protocol):
 
     def _ends_with_close(self) -> bool:
         """True for a body framed by the connection's end (RFC 9112 6.3, last case)."""
-        return self._length < 0 and not any(
-            name.lower() == b"transfer-encoding" for name, _ in self._headers
+        return (
+            self._head is not None
+            and self._head.length < 0
+            and not any(name.lower() == b"transfer-encoding" for name, _ in self._head.headers)
         )
 
     def pause_writing(self) -> None:
@@ -270,10 +297,6 @@ class Connection(asyncio.Protocol):
         if self._complete:
             raise InvalidAnswer("bytes after the end of the answer")
         self._headers: list[Header] = []
-        self._reason = b""
-
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.answered:
@@ -294,10 +317,11 @@ class Connection(asyncio.Protocol):
                 raise InvalidAnswer("a status that nobody asked for")
             self._sink.on_interim(status, self._headers)
             return
-        self._length = body_length(self._headers)
-        self.answered = True
         self._keep_alive = self._parser.should_keep_alive()
-        self._sink.on_head(status, self._reason, self._headers)
+        length = body_length(self._headers)
+        self._head = Head(status, self._headers, length, self._keep_alive)
+        self.answered = True
+        self._sink.on_head(self._head)
         if self._no_body:
             self._complete = True
             self._parser = None  # it would wait for a body that never comes

@@ -10,6 +10,7 @@ from pathlib import Path
 from proxy.upstream.address import Address
 from proxy.upstream.connection import Connection, Header
 from proxy.upstream.failures import UpstreamFailure
+from proxy.upstream.heads import Head
 from proxy.upstream.pool import Pool
 from tests.fakes import PATIENCE_S, Origin, Place
 
@@ -31,9 +32,9 @@ class Reader:
         self.ended = self.writable = False
         self._news = asyncio.Event()
 
-    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+    def on_head(self, head: Head) -> None:
         assert not self.status, "one answer has one head"
-        self.status, self.headers = status, headers
+        self.status, self.headers = head.status, head.headers
         self._news.set()
 
     def on_body(self, data: bytes) -> None:
