@@ -1,16 +1,19 @@
 """The application that everybody stands in front of, which is nobody's bottleneck and not measured.
 
-Usage: application.py PORT. `/` is a page of 1 KiB, `/large` one of 1 MiB, `/huge` one of 1 GiB,
-`/whoami` the name that the proxy tells, `/echo` switches protocols and says back what it gets,
-`/events` sends an event every tenth of a second for ever. Bodies are read to their end before
-anything is answered.
+Usage: application.py PORT. `/` is a page of 1 KiB, `/each` the same under another ETag each time,
+`/large` one of 1 MiB, `/huge` one of 1 GiB, `/whoami` the name that the proxy tells, `/echo`
+switches protocols and says back what it gets, `/events` sends an event every tenth of a second for
+ever. Bodies are read to their end before anything is answered. Answers have a Date, as most
+servers' have.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import sys
+from email.utils import formatdate
 from typing import cast
 
 import uvloop
@@ -28,16 +31,23 @@ LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 USER = re.compile(rb"\r\nremote-user: *([^\r]*)", re.IGNORECASE)
 
 
-def page(body: bytes) -> bytes:
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
-    return head % len(body) + body
+KIB = b"x" * 1024
+
+
+def page(body: bytes, tag: int = 0) -> bytes:
+    head = (
+        b'HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: text/plain\r\nETag: "%d"\r\n'
+        b"Content-Length: %d\r\n\r\n"
+    )
+    return head % (formatdate(usegmt=True).encode(), tag, len(body)) + body
 
 
 GIB = 1 << 30
 MIB = b"x" * (1 << 20)
 HUGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % GIB
 
-PAGES = {b"/": page(b"x" * 1024), b"/large": page(b"x" * 1024 * 1024)}
+pages: dict[bytes, bytes] = {}  # made anew every tenth of a second
+tags = itertools.count()
 
 listeners: set[asyncio.Transport] = set()
 
@@ -90,10 +100,12 @@ class Application(asyncio.Protocol):
             self.transport.write(HUGE)
             self.left_to_send = GIB
             self.resume_writing()
+        elif self.path == b"/each":
+            self.transport.write(pages[b"/"].replace(b'"0"', b'"%d"' % next(tags), 1))
         elif self.path == b"/whoami":
             self.transport.write(page(self.user))
         else:
-            self.transport.write(PAGES.get(self.path) or PAGES[b"/"])
+            self.transport.write(pages.get(self.path) or pages[b"/"])
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -108,9 +120,17 @@ class Application(asyncio.Protocol):
         listeners.discard(self.transport)
 
 
+def renew() -> None:
+    pages[b"/"] = page(KIB)
+    if pages.get(b"/large", b"")[:60] != pages[b"/"][:60]:  # its Date
+        pages[b"/large"] = page(MIB)
+
+
 async def serve(port: int) -> None:
+    renew()
     await asyncio.get_running_loop().create_server(Application, "127.0.0.1", port, backlog=1024)
     while True:
+        renew()
         await asyncio.sleep(EVENT_EVERY_S)
         for listener in tuple(listeners):
             listener.write(CHUNK)

@@ -54,7 +54,7 @@ CASES: dict[str, Case] = {
     for case in (
         Case("page", "1 KiB, the same request again and again"),
         Case("browser", "1 KiB, with the headers of a browser", headers=tuple(BROWSER.items())),
-        Case("different", "1 KiB, one header another each time", script=DIFFERENT),
+        Case("different", "1 KiB, other headers each time, both ways", "/each", DIFFERENT),
         Case("large", "an answer of 1 MiB", path="/large", connections=16),
         Case("upload", "an upload of 1 MiB", script=UPLOAD, path="/upload", connections=16),
         Case("many", "1 KiB over 500 connections", connections=500),

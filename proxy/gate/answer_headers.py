@@ -15,14 +15,12 @@ class AnswerFate(Enum):
     PASS = auto()
     DROP = auto()
     CONNECTION = auto()
-    DATE = auto()
     SET_COOKIE = auto()
     CACHE_CONTROL = auto()
 
 
 _READ = {
     b"connection": AnswerFate.CONNECTION,
-    b"date": AnswerFate.DATE,
     b"set-cookie": AnswerFate.SET_COOKIE,
     b"cache-control": AnswerFate.CACHE_CONTROL,
 }
@@ -42,37 +40,26 @@ def _remember_fate(name: bytes) -> AnswerFate:
     return fate
 
 
-def is_dated(headers: list[Header]) -> bool:
-    """Whether a Date is among them, and none needs to be added."""
-    return any(len(name) == 4 and name.lower() == b"date" for name, _ in headers)
-
-
 def interim_headers(headers: list[Header]) -> list[Header]:
     """What of a 1xx answer's headers a client gets, such as the Link of early hints."""
-    return answer_headers(headers, lambda cookie: True, None)
+    return answer_headers(headers, lambda cookie: True)
 
 
 def answer_headers(
     headers: list[Header],
     sets_ours: Callable[[bytes], bool],
-    date: Callable[[], bytes] | None,
     private: bool = False,
 ) -> list[Header]:
     """An upstream's answer headers as a client gets them, lines and order kept.
 
-    Hop-by-hop ones end here, as does a Set-Cookie that would replace ours; a Date is added where
-    there is none (RFC 9110 6.6.1), and to one that is `private` and says nothing of caching, that
-    it is.
+    Hop-by-hop ones end here, as does a Set-Cookie that would replace ours. To one that is `private`
+    and says nothing of caching is added that it is.
     """
     kept: list[Header] = []
     named: list[bytes] = []
-    dated = False
     for line in headers:
         fate = _FATES.get(line[0]) or _remember_fate(line[0])
         if fate is AnswerFate.PASS:
-            kept.append(line)
-        elif fate is AnswerFate.DATE:
-            dated = True
             kept.append(line)
         elif fate is AnswerFate.CACHE_CONTROL:
             private = False
@@ -82,8 +69,6 @@ def answer_headers(
                 kept.append(line)
         elif fate is AnswerFate.CONNECTION:
             named += [token.strip().lower() for token in line[1].split(b",")]
-    if not dated and date is not None:
-        kept.append((b"date", date()))
     if private:
         kept.append((b"cache-control", b"private"))
     unusual = set(named) - USUAL_OPTIONS if named else None

@@ -6,14 +6,11 @@ each way, and a cut upstream looks cut to the client.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
-from functools import lru_cache
 from typing import Any
 
 from proxy.gate.accept import Accepted
-from proxy.gate.answer_headers import answer_headers, is_dated
+from proxy.gate.answer_headers import answer_headers
 from proxy.gate.cookies import Cookies, logged
 from proxy.gate.decision import Forward, too_large
 from proxy.gate.headers import Header, trailer_lines
@@ -175,7 +172,7 @@ class Forwarder:
         self, headers: list[Header], request: Accepted, decision: Forward
     ) -> list[Header]:
         """An answer's headers as the client gets them."""
-        kept = answer_headers(headers, self._sets_ours, now_header, decision.private)
+        kept = answer_headers(headers, self._sets_ours, decision.private)
         return kept if self._relocate is None else self._relocate(kept, request)
 
     def prepared(
@@ -192,7 +189,7 @@ class Forwarder:
             if found is not None:
                 return found
         made = prepare(head.status, self.answer_headers(head.headers, request, decision))
-        if head.is_remembered and self._relocate is None and is_dated(head.headers):
+        if head.is_remembered and self._relocate is None:
             head.prepared = {**(head.prepared or {}), decision.private: made}
         return made
 
@@ -235,16 +232,6 @@ class Forwarder:
         if answer.trailers and answer.exchange is not None:
             answer.exchange.end_with(trailer_lines(answer.trailers))
         await send({"type": "http.response.body", "body": answer.take(), "more_body": False})
-
-
-def now_header() -> bytes:
-    return date_header(int(time.time()))
-
-
-@lru_cache(maxsize=2)
-def date_header(second: int) -> bytes:
-    """The Date of a whole Unix second (RFC 9110 5.6.7)."""
-    return formatdate(second, usegmt=True).encode()
 
 
 async def _pump(

@@ -14,7 +14,7 @@ from proxy.gate.accept import Accept, Accepted, Arrival
 from proxy.gate.answer_headers import interim_headers
 from proxy.gate.answers import Answers
 from proxy.gate.decision import Forward, Refuse, broken
-from proxy.gate.forward import IDEMPOTENT, Forwarder, now_header
+from proxy.gate.forward import IDEMPOTENT, Forwarder
 from proxy.gate.gate import Gate
 from proxy.gate.headers import BadHeaders, Header, trailer_lines
 from proxy.gate.incoming import CONTINUE
@@ -152,7 +152,7 @@ class Lane:
 
 
 def give(exchange: Any, response: Response) -> None:
-    exchange.start(response.status_code, [*response.raw_headers, (b"date", now_header())])
+    exchange.start(response.status_code, response.raw_headers)
     exchange.end(bytes(response.body))
 
 

@@ -14,9 +14,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from proxy.gate.answer_headers import is_dated
-from proxy.gate.forward import now_header
 from proxy.gate.headers import Block
+from proxy.server.dates import now_header
 from proxy.server.tunnel import Lost, Tunnel, Waiting
 
 Header = tuple[bytes, bytes]
@@ -25,7 +24,8 @@ Header = tuple[bytes, bytes]
 EXTENSION = "doorward.exchange"
 
 
-_FRAMING_LENGTHS = {len("connection"), len("content-length"), len("transfer-encoding")}
+# Headers that are looked at have names of these lengths; others need not be lowered to see that.
+_LENGTHS = {len(name) for name in ("date", "connection", "content-length", "transfer-encoding")}
 
 START, BODY = "http.response.start", "http.response.body"
 
@@ -42,26 +42,26 @@ _STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
 
 
 class Prepared:
-    """The head of an answer as far as it is the same for every client. `length`: of the body in
-    bytes, -1 when no header tells; `closes`: the connection is to end with it."""
+    """The head of an answer as far as it is the same for every client, at any time. `length`: of
+    the body in bytes, -1 when no header tells; `closes`: the connection is to end with it."""
 
-    __slots__ = ("closes", "length", "status", "text")
+    __slots__ = ("closes", "is_dated", "length", "status", "text")
 
     def __init__(self, status: int, headers: Iterable[Header]) -> None:
         """Raises InvalidAnswer."""
         self.status = status
         self.length = -1
-        self.closes = False
+        self.closes = self.is_dated = False
         lines = [_STATUS_LINES.get(status) or _status_line(status)]
         for name, value in headers:
-            # Only names of these lengths matter here; others need not be lowered to see that.
-            if len(name) in _FRAMING_LENGTHS and self._frames(name.lower(), value):
+            if len(name) in _LENGTHS and self._is_left_out(name.lower(), value):
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
         self.text = _checked(lines)
 
-    def _frames(self, name: bytes, value: bytes) -> bool:
+    def _is_left_out(self, name: bytes, value: bytes) -> bool:
         """True for a header that is decided for each connection rather than passed on."""
+        self.is_dated = self.is_dated or name == b"date"
         if name == b"content-length":
             self.length = int(value)
             return self.status == 204  # RFC 9110 8.6
@@ -226,6 +226,8 @@ class Exchange(RequestResponseCycle):
             end = self._chunked()
         if not self.keep_alive:
             end = b"connection: close\r\n" + end
+        if not head.is_dated:  # RFC 9110 6.6.1
+            end = b"date: %b\r\n%b" % (now_header(), end)
         self._head = head.text + end
         self.response_started = True
 
@@ -319,7 +321,7 @@ class Exchange(RequestResponseCycle):
             return
         if not self.response_started:
             self._expect(message, START)
-            self.start(message["status"], _dated(message.get("headers", ())))
+            self.start(message["status"], message.get("headers", ()))
         elif self.response_complete:
             raise InvalidAnswer("a message after the end of the answer")
         else:
@@ -342,14 +344,6 @@ def reset_at_close(transport: asyncio.Transport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def _dated(headers: Iterable[Header]) -> Iterable[Header]:
-    """With a Date (RFC 9110 6.6.1), which an upstream's answer has already."""
-    headers = list(headers)
-    if not is_dated(headers):
-        headers.append((b"date", now_header()))
-    return headers
 
 
 def _checked(lines: list[bytes]) -> bytes:

@@ -5,7 +5,7 @@ Must not know when they are given.
 
 import http
 
-from proxy.gate.forward import now_header
+from proxy.server.dates import now_header
 
 
 def plain_answer(status: int, reason: str) -> bytes:
