@@ -62,11 +62,14 @@ class Carrier:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        arrival = arrival_of(scope)
-        note = Note(arrival, scope.get("extensions", {}).get(EXTENSION), send)
+        exchange = scope.get("extensions", {}).get(EXTENSION)
+        arrival = arrival_of(scope) if exchange is None else exchange.arrival
+        note = Note(arrival, exchange, send)
         crashed = True
         try:
-            await self._carry(arrival, note, scope, receive, note.send)
+            await self._carry(
+                arrival, note, scope, receive, note.send if exchange is None else send
+            )
             crashed = False
         finally:
             note.close(crashed)
@@ -157,23 +160,16 @@ class Carrier:
 
 
 def arrival_of(scope: Scope) -> Arrival:
-    """An ASGI scope as bytes. The target is the one received, where the server tells it."""
-    exchange = scope.get("extensions", {}).get(EXTENSION)
-    if exchange is not None:
-        target, upgrade = exchange.target, exchange.upgrade
-    else:
-        upgrade = b""
-        raw_path = scope.get("raw_path") or scope["path"].encode()
-        query = scope["query_string"]
-        target = raw_path + b"?" + query if query else raw_path
+    """An ASGI scope as bytes. The target is put together again."""
+    raw_path = scope.get("raw_path") or scope["path"].encode()
+    query = scope["query_string"]
     client = scope.get("client")
     return Arrival(
         method=scope["method"].encode("latin-1"),
-        target=target,
+        target=raw_path + b"?" + query if query else raw_path,
         headers=scope["headers"],
         peer=client[0] if client else "",
         scheme=scope["scheme"],
-        upgrade=upgrade,
     )
 
 

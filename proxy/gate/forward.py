@@ -100,12 +100,16 @@ class Forwarder:
             else:
                 exchange.when_gone(answer.on_client_gone)
             try:
-                await answer.head()
-                headers = self.answer_headers(answer.headers, request, decision)
-                if answer.status == SWITCHING:
-                    await self._upgrades.carry(answer, headers)
-                else:
+                head = await answer.begun()
+                if head.status == SWITCHING:
+                    headers = self.answer_headers(head.headers, request, decision)
+                    await self._upgrades.carry(answer, head, headers)
+                elif exchange is None:
+                    headers = self.answer_headers(head.headers, request, decision)
                     await self._relay(answer, headers, send)
+                else:
+                    exchange.start_with(self.prepared(head, request, decision, exchange.prepare))
+                    await self._hand_on(answer, exchange)
                 return
             except UpstreamFailure as failure:
                 self.failed(failure)
@@ -222,15 +226,24 @@ class Forwarder:
             idle_timeout_s=self._idle_timeout_s,
         )
 
+    async def _hand_on(self, answer: Answer, exchange: Any) -> None:
+        """The body to our own server."""
+        while not answer.ended:
+            await exchange.drained()
+            # Also when nothing has come yet: a server may keep the head until the first piece.
+            exchange.write(answer.take())
+            answer.connection.resume_reading()
+            await answer.progress()
+        await exchange.drained()
+        exchange.end(answer.take(), trailer_lines(answer.trailers))
+
     async def _relay(self, answer: Answer, headers: list[Header], send: Send) -> None:
+        """The answer to another server, in ASGI's words, which know no trailers."""
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         while not answer.ended:
-            # Also when nothing has come yet: a server may keep the head until the first piece.
             await send({"type": "http.response.body", "body": answer.take(), "more_body": True})
             answer.connection.resume_reading()
             await answer.progress()
-        if answer.trailers and answer.exchange is not None:
-            answer.exchange.end_with(trailer_lines(answer.trailers))
         await send({"type": "http.response.body", "body": answer.take(), "more_body": False})
 
 

@@ -60,7 +60,7 @@ class Answer:
         "exchange",
         "failure",
         "gone",
-        "headers",
+        "head",
         "refusal",
         "request",
         "session",
@@ -85,7 +85,7 @@ class Answer:
         self.refusal: Refuse | None = None
         self.tunnel: Any = None  # when there is one: joins this client and this upstream
         self.status = 0
-        self.headers: list[Header] = []
+        self.head: Head | None = None
         self.ended = False
         self.gone = False
         self.failure: UpstreamFailure | None = None
@@ -105,8 +105,15 @@ class Answer:
             self.exchange.interim(status, interim_headers(headers))
 
     def on_head(self, head: Head) -> None:
+        self.head = head
         self.status = head.status
-        self.headers = head.headers
+        self._wake()
+
+    def on_whole(self, head: Head, body: bytes) -> None:
+        self.head = head
+        self.status = head.status
+        self._chunks.append(body)
+        self.ended = True
         self._wake()
 
     def on_body(self, data: bytes) -> None:
@@ -190,9 +197,9 @@ class Answer:
             timer.cancel()
         return not (self.status or self.is_over)
 
-    async def head(self) -> None:
+    async def begun(self) -> Head:
         """Wait for the answer's head. Raises UpstreamFailure, ClientGone or Refused."""
-        while not self.status:
+        while self.head is None:
             if self.refusal is not None:
                 raise Refused(self.refusal)
             if self.failure is not None:
@@ -200,6 +207,7 @@ class Answer:
             if self.gone:
                 raise ClientGone
             await self.news()
+        return self.head
 
     async def progress(self) -> None:
         """Wait for more of the body, or its end. Raises AnswerCut or ClientGone."""

@@ -50,7 +50,6 @@ class Lane:
         "_gate",
         "_is_ours",
         "_observer",
-        "_relay",
         "ended",
     )
 
@@ -66,7 +65,6 @@ class Lane:
     ) -> None:
         self._observer = observer
         self.ended = observer.ended
-        self._relay = CountingRelay if observer.writes else Relay
         self._accept = accept
         self._gate = gate
         self._forwarders = forwarders
@@ -108,9 +106,7 @@ class Lane:
         connection = forwarder.take()
         if connection is None:
             return False
-        relay = self._relay(
-            self, exchange, arrival, request, decision, forwarder, connection, started
-        )
+        relay = Relay(self, exchange, arrival, request, decision, forwarder, connection, started)
         forwarder.begin(connection, relay, request, decision.head)
         exchange.when_gone(relay.on_client_gone)
         return True
@@ -172,9 +168,7 @@ class Relay:
         "session",
     )
 
-    # What an observer is told, of an answer that came to its end.
-    sent_bytes = 0
-    is_whole = True
+    is_whole = True  # where an observer is told of the relay itself
 
     def __init__(
         self,
@@ -208,6 +202,12 @@ class Relay:
         exchange.start_with(
             self._forwarder.prepared(head, self.request, self._decision, exchange.prepare)
         )
+
+    def on_whole(self, head: Head, body: bytes) -> None:
+        self.on_head(head)
+        self._exchange.write(body)
+        self._lane.ended(FORWARDED, self._decision.route, self._status, self._started, self)
+        self._exchange.end()
 
     def on_body(self, data: bytes) -> None:
         exchange = self._exchange
@@ -254,6 +254,10 @@ class Relay:
         self._lane.ended(failed(reason), self._decision.route, status, self._started, told)
 
     @property
+    def sent_bytes(self) -> int:
+        return int(self._exchange.sent_bytes)
+
+    @property
     def is_over(self) -> bool:
         return not self._connection.serves(self)
 
@@ -272,17 +276,3 @@ class Relay:
                 self._decision.route,
                 self._started,
             )
-
-
-class CountingRelay(Relay):
-    """The same, where each answer's bytes are told."""
-
-    __slots__ = ("sent_bytes",)
-
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        self.sent_bytes = 0
-
-    def on_body(self, data: bytes) -> None:
-        self.sent_bytes += len(data)
-        super().on_body(data)

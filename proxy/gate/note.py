@@ -30,12 +30,14 @@ CRASHED = 500  # what any ASGI server answers for an application that raised
 
 
 class Note:
-    """Fills `proxy.observe.observer.Told`, and is `send` for the application."""
+    """Fills `proxy.observe.observer.Told`. Where the server is another, its `send` stands between
+    the application and that."""
 
     __slots__ = (
         "_exchange",
         "_send",
         "_sent",
+        "_status",
         "_unread",
         "_whole",
         "accepted",
@@ -43,7 +45,6 @@ class Note:
         "route",
         "session",
         "started",
-        "status",
     )
 
     def __init__(self, arrival: Arrival, exchange: Any, send: Send) -> None:
@@ -54,15 +55,19 @@ class Note:
         self.session: Session | None = None
         self.decided: Decided = OURS
         self.route = NO_ROUTE
-        self.status = 0
+        self._status = 0
         self._sent = 0
         self._whole = False
         self._exchange = exchange
         self._send = send
 
+    @property
+    def status(self) -> int:
+        return self._status or (0 if self._exchange is None else int(self._exchange.status))
+
     def send(self, message: dict[str, Any]) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self._status = message["status"]
         elif message["type"] == "http.response.body":
             self._sent += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
@@ -81,9 +86,9 @@ class Note:
     def close(self, crashed: bool) -> None:
         """The exchange is over, one way or the other."""
         if not self.status and self._tunnel is not None:
-            self.status = SWITCHED
+            self._status = SWITCHED
         elif not self.status:
-            self.status = CRASHED if crashed else self._turned_away or CLIENT_GONE
+            self._status = CRASHED if crashed else self._turned_away or CLIENT_GONE
         if self.decided is FORWARDED and not self.is_whole:
             self.decided = failed(TURNED_AWAY.get(self._turned_away, LEFT))
 
@@ -103,6 +108,8 @@ class Note:
     def sent_bytes(self) -> int:
         if self._tunnel is not None:
             return int(self._tunnel.sent_bytes)
+        if self._exchange is not None:
+            return int(self._exchange.sent_bytes)
         return 0 if self.request.method == b"HEAD" else self._sent
 
     @property

@@ -10,6 +10,7 @@ from proxy.gate.incoming import Answer, Refused
 from proxy.gate.origins import normal, own_origins
 from proxy.settings import Route
 from proxy.upstream.failures import InvalidAnswer
+from proxy.upstream.heads import Head
 
 SWITCHING = 101
 
@@ -39,12 +40,12 @@ class Upgrades:
                 return cross_origin()
         return decision if self.open < self._limit else too_many_tunnels()
 
-    async def carry(self, answer: Answer, headers: list[Header]) -> None:
+    async def carry(self, answer: Answer, head: Head, headers: list[Header]) -> None:
         """Join client and upstream, which has switched, until both are gone.
 
         Raises InvalidAnswer when it has to something else than was asked for.
         """
-        switched = [value for name, value in answer.headers if name.lower() == b"upgrade"]
+        switched = [value for name, value in head.headers if name.lower() == b"upgrade"]
         if not _protocols(switched) <= _protocols([answer.request.upgrade]):
             raise InvalidAnswer("the upstream switched to a protocol that was not asked for")
         if self.open >= self._limit:

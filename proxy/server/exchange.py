@@ -14,6 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from proxy.gate.accept import Arrival
 from proxy.gate.headers import Block
 from proxy.server.dates import now_header
 from proxy.server.tunnel import Lost, Tunnel, Waiting
@@ -134,7 +135,7 @@ class Exchange(RequestResponseCycle):
     _drained: Callable[[], None] | None = None
     _head = b""  # made, and waiting for the first piece of the body
     _left = -1  # of a body of known length
-    _trailer_lines = b""
+    status = sent_bytes = 0  # of the answer, and of its body
 
     def __init__(
         self, protocol: Any, method: bytes, target: bytes, headers: list[Header], plain: bool
@@ -158,6 +159,15 @@ class Exchange(RequestResponseCycle):
         self.message_event = Flag()
         if self.body or not self.more_body:  # it came before anybody waited
             self.message_event.set()
+
+    @property
+    def arrival(self) -> Arrival:
+        """The request as the gate takes it."""
+        protocol = self.protocol
+        peer = protocol.client[0] if protocol.client else ""
+        return Arrival(
+            self.method, self.target, self.headers, peer, protocol.scheme, self.upgrade, self.block
+        )
 
     # The connection's news
 
@@ -184,6 +194,11 @@ class Exchange(RequestResponseCycle):
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever a slow client has caught up."""
         self._drained = callback
+
+    async def drained(self) -> None:
+        """Wait while the client is slow."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
 
     def client_caught_up(self) -> None:
         if self._drained is not None and not self.response_complete:
@@ -218,7 +233,7 @@ class Exchange(RequestResponseCycle):
             self.keep_alive = self.waiting_for_100_continue = False
         if head.closes:
             self.keep_alive = False
-        self._left = head.length
+        self.status, self._left = head.status, head.length
         end = b"\r\n"
         if head.status in (204, 304):
             self._bodiless = True
@@ -294,6 +309,7 @@ class Exchange(RequestResponseCycle):
     def _framed(self, data: bytes) -> bytes:
         if self._bodiless or not data:
             return b""
+        self.sent_bytes += len(data)
         if self.chunked_encoding:
             return b"%x\r\n%b\r\n" % (len(data), data)
         if self._left >= 0:
@@ -315,8 +331,7 @@ class Exchange(RequestResponseCycle):
 
     async def send(self, message: Any) -> None:
         """Take the application's next message; waits while the client is slow."""
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
+        await self.drained()
         if self.disconnected:
             return
         if not self.response_started:
@@ -329,15 +344,11 @@ class Exchange(RequestResponseCycle):
             if message.get("more_body", False):
                 self.write(message.get("body", b""))
             else:
-                self.end(message.get("body", b""), self._trailer_lines)
+                self.end(message.get("body", b""))
 
     def _expect(self, message: Any, kind: str) -> None:
         if message["type"] != kind:
             raise InvalidAnswer(f"{message['type']} instead of {kind}")
-
-    def end_with(self, trailers: bytes) -> None:
-        """Lines to send after the last chunk."""
-        self._trailer_lines = trailers
 
 
 def reset_at_close(transport: asyncio.Transport) -> None:

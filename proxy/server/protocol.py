@@ -281,15 +281,8 @@ class Protocol(Lifetime):
         if not self._requests_left:
             exchange.keep_alive = False
         lane = self.lane
-        if lane is None or not exchange.plain or not lane(exchange, self._arrival(exchange)):
+        if lane is None or not exchange.plain or not lane(exchange, exchange.arrival):
             self.start_app(exchange)
-
-    def _arrival(self, exchange: Exchange) -> Arrival:
-        peer = self.client[0] if self.client else ""
-        scheme = cast(str, self.scheme)
-        return Arrival(
-            exchange.method, exchange.target, exchange.headers, peer, scheme, b"", exchange.block
-        )
 
     def start_app(self, exchange: Exchange) -> None:
         """Have the application answer, as any ASGI server would."""

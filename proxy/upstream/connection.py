@@ -199,15 +199,15 @@ class Connection(asyncio.Protocol):
         if found is None or self._sink is None:
             return False
         head, end = found
+        size = 0 if self._no_body or head.status in BODILESS else head.length
         self._head, self._keep_alive = head, head.keep_alive
         self.answered = True
+        if len(data) - end >= size:
+            self._keep_alive = self._keep_alive and len(data) - end == size
+            self._release_sink().on_whole(head, data[end : end + size])
+            return True
         self._sink.on_head(head)
-        if self._sink is None:
-            return True  # who reads it has seen enough
-        if self._no_body or head.status in BODILESS:
-            self._complete = True
-            self._keep_alive = self._keep_alive and len(data) == end
-        else:
+        if self._sink is not None:  # it may have seen enough
             self._raw = True
             self._pass_raw(data[end:])
         return True
@@ -339,7 +339,12 @@ class Connection(asyncio.Protocol):
     # Ends
 
     def _finish(self) -> None:
+        self._release_sink().on_end(self._trailers)
+
+    def _release_sink(self) -> Sink:
+        """The exchange is over, and its connection the keeper's, before its reader is told."""
         sink, self._sink = self._sink, None
+        assert sink is not None
         alive = self._keep_alive and self._request_ended and self.is_usable()
         if alive:
             self.reused = True
@@ -347,8 +352,7 @@ class Connection(asyncio.Protocol):
         else:
             self.close()  # an answer before the request was whole: the rest is not sent
         self.keeper.release(self, alive)
-        if sink is not None:
-            sink.on_end(self._trailers)
+        return sink
 
     def _fail(self, failure: UpstreamFailure) -> None:
         sink, self._sink = self._sink, None

@@ -46,6 +46,11 @@ class Reader:
     def on_interim(self, status: int, headers: list[Header]) -> None:
         self.interim.append((status, headers))
 
+    def on_whole(self, head: Head, body: bytes) -> None:
+        self.on_head(head)
+        self.on_body(body)
+        self.on_end([])
+
     def on_end(self, trailers: list[Header]) -> None:
         self.trailers = trailers
         assert self.status and not self.over
