@@ -159,8 +159,13 @@ class Client(Wire):
     """A client that sends the bytes it is told and reads answers as they are framed."""
 
     def __init__(
-        self, place: Place, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None
+        self,
+        place: Place,
+        receive_buffer: int | None = None,
+        tls: ssl.SSLContext | None = None,
+        source: str | None = None,
     ) -> None:
+        """`source`: the address to come from, any of 127.0.0.0/8."""
         family = socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer is not None:
@@ -168,6 +173,8 @@ class Client(Wire):
         sock.settimeout(PATIENCE_S)
         super().__init__(sock)
         try:
+            if source is not None:
+                sock.bind((source, 0))
             sock.connect(str(place) if isinstance(place, Path) else place)
             if tls is not None:
                 self.sock = tls.wrap_socket(sock, server_hostname="127.0.0.1")

@@ -5,7 +5,7 @@ pages or SQL. Any error on the way to a decision means nobody (promise 1).
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -29,9 +29,33 @@ from proxy.gate.decision import (
 )
 from proxy.gate.identify import NOBODY, Carried, Identify, Person
 from proxy.gate.identity import identity_lines
-from proxy.gate.outgoing import upstream_head
+from proxy.gate.outgoing import before_id, upstream_head
 
 _log = structlog.get_logger("doorward.gate")
+
+
+@dataclass(slots=True)
+class Plan:
+    """What of a decision follows from a request's bytes alone: where it leads, what it carries, and
+    its head up to the id. Where the same bytes come again over the same way, it holds for them too;
+    who asks is asked anew."""
+
+    request: Accepted
+    target: Target
+    carried: Carried
+    before_id: bytes | None = None  # made when it is first let through
+
+    @property
+    def may_come_again(self) -> bool:
+        scan = self.request.scan
+        told_id = self.request.trusted and scan.request_id is not None
+        return scan.may_come_again and scan.carried is self.carried and not told_id
+
+    def request_as(self, request_id: str) -> Accepted:
+        """The request that it is planned for, under an id of its own."""
+        if request_id == self.request.request_id:
+            return self.request
+        return replace(self.request, request_id=request_id)
 
 
 @dataclass(slots=True)
@@ -61,39 +85,48 @@ class Gate:
         self._keeps_private = tuple(route.cache_control == "private" for route in authorize.routes)
         self._can_be_asked = can_be_asked
         self._authorize = authorize
+        self._keeps_overrides = not authorize.names_methods
         self._identify = identify
         self._cookies = cookies
         self._is_ours = is_ours
 
-    def decide(self, request: Accepted, now: float) -> Decision | None:
-        """The decision, or None when storage has to be asked who this is."""
+    def plan(self, request: Accepted) -> Plan | Refuse:
+        """What can be said before anybody asks who this is."""
         target = self._locate(request)
         if isinstance(target, Refuse):
             return target
         carried = self._identify.carried(request.scan, request.target)
-        person = self._identify.peek(carried, now)
+        return Plan(request, target, carried)
+
+    def settle(self, plan: Plan, request_id: str, now: float) -> Decision | None:
+        """The decision on a request, or None when storage has to be asked who this is."""
+        person = self._identify.peek(plan.carried, now)
         if person is None:
             return None
-        decision = self._judge(request, target, carried, person)
+        decision = self._judge(plan, request_id, person)
         if isinstance(decision, Forward):
             return decision
-        return None if isinstance(decision, NeedsFactor) else decision.on(target.route)
+        return None if isinstance(decision, NeedsFactor) else decision.on(plan.target.route)
+
+    def decide(self, request: Accepted, now: float) -> Decision | None:
+        """Both at once."""
+        plan = self.plan(request)
+        return plan if isinstance(plan, Refuse) else self.settle(plan, request.request_id, now)
 
     async def ask(self, request: Accepted, now: float) -> Decision:
         """The decision, with storage's help."""
-        target = self._locate(request)
-        if isinstance(target, Refuse):
-            return target
-        carried = self._identify.carried(request.scan, request.target)
+        plan = self.plan(request)
+        if isinstance(plan, Refuse):
+            return plan
         try:
-            person = await self._identify.ask(carried, now)
+            person = await self._identify.ask(plan.carried, now)
         except Refusal as refusal:
             _log.error("identify_failed", reason=refusal.code, request=request.request_id)
             person = NOBODY
-        decision = self._judge(request, target, carried, person)
+        decision = self._judge(plan, request.request_id, person)
         if isinstance(decision, NeedsFactor):
-            decision = await self._lacking(decision.session, request, carried)
-        return decision if isinstance(decision, Forward) else decision.on(target.route)
+            decision = await self._lacking(decision.session, request, plan.carried)
+        return decision if isinstance(decision, Forward) else decision.on(plan.target.route)
 
     def known(self, request: Accepted, now: float) -> Session | None:
         """For records: whose session a request carried, as far as memory tells."""
@@ -117,9 +150,8 @@ class Gate:
             return bad_request("its path leads elsewhere when it is read another way")
         return target or not_found()
 
-    def _judge(
-        self, request: Accepted, target: Target, carried: Carried, person: Person
-    ) -> Decision | NeedsFactor:
+    def _judge(self, plan: Plan, request_id: str, person: Person) -> Decision | NeedsFactor:
+        request, target, carried = plan.request, plan.target, plan.carried
         if person.conflict:
             return conflicting()
         session = person.session
@@ -132,14 +164,10 @@ class Gate:
                     return refusal
                 presets = self._authorize.routes[target.route].identity
                 identity = b"" if session is None else identity_lines(session, presets)
-                head = upstream_head(
-                    request,
-                    carried,
-                    identity,
-                    keep_overrides=not self._authorize.names_methods,
-                    keep_bearer=person.foreign_bearer,
-                    keep_pair=person.foreign_pair,
-                )
+                before = plan.before_id
+                if before is None or person.foreign_bearer or person.foreign_pair:
+                    before = plan.before_id = self._before_id(plan, person)
+                head = upstream_head(before, request_id, identity)
                 if comforts is not None:
                     head = comforts.head(head, request)
                 return Forward(target.route, head, session, self._is_private(target, session))
@@ -151,6 +179,15 @@ class Gate:
                 return NeedsFactor(session)
             case _:
                 return forbidden()
+
+    def _before_id(self, plan: Plan, person: Person) -> bytes:
+        return before_id(
+            plan.request,
+            plan.carried,
+            keep_overrides=self._keeps_overrides,
+            keep_bearer=person.foreign_bearer,
+            keep_pair=person.foreign_pair,
+        )
 
     def _is_private(self, target: Target, session: Session | None) -> bool:
         """Whether what comes back is for this session, and for nobody in between to keep."""

@@ -183,7 +183,7 @@ class Scan:
         return self.chunked or self.content_length not in (None, b"0")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # by identity
 class Block:
     """The header lines of a request without a body, which clients repeat byte for byte: what was
     read out of them is kept, while everything that depends on the moment is decided anew."""

@@ -10,13 +10,14 @@ from typing import Any
 import structlog
 from starlette.responses import Response
 
-from proxy.gate.accept import Accept, Accepted, Arrival
+from proxy.accounts.chance import request_id
+from proxy.gate.accept import REMEMBERED_BYTES, Accept, Accepted
 from proxy.gate.answer_headers import interim_headers
 from proxy.gate.answers import Answers
 from proxy.gate.decision import Forward, Refuse, broken
 from proxy.gate.forward import IDEMPOTENT, Forwarder
-from proxy.gate.gate import Gate
-from proxy.gate.headers import BadHeaders, Header, trailer_lines
+from proxy.gate.gate import Gate, Plan
+from proxy.gate.headers import BadHeaders, Block, Header, trailer_lines
 from proxy.gate.incoming import CONTINUE
 from proxy.gate.targets import LastHop, Unfit
 from proxy.observe.observer import (
@@ -39,6 +40,13 @@ from proxy.upstream.heads import Head
 _log = structlog.get_logger("doorward.gate")
 
 
+# What asked for whom: method, target and headers; and who sent it by which scheme.
+Key = tuple[bytes, bytes, Block]
+Link = tuple[str, str]
+# Plans that are kept; four KiB each at most, one as a rule.
+PLANS = 2048
+
+
 class Lane:
     """Called by the server with each plain request, before anything else is done for it."""
 
@@ -50,6 +58,7 @@ class Lane:
         "_gate",
         "_is_ours",
         "_observer",
+        "_plans",
         "ended",
     )
 
@@ -71,71 +80,78 @@ class Lane:
         self._is_ours = is_ours
         self._answers = answers
         self._clock = clock
+        self._plans: dict[Key, tuple[Link, Plan]] = {}
 
-    def __call__(self, exchange: Any, arrival: Arrival) -> bool:
+    def __call__(self, exchange: Any) -> bool:
         """True when it is being answered, or has been; False when nothing was done, and the request
         goes the ASGI way. `exchange` is a `proxy.server.exchange.Exchange`."""
         started = now_s()
+        key = (exchange.method, exchange.target, exchange.block)
+        link, plan = self._plans.get(key, _NO_PLAN)
+        if plan is not None and link == exchange.link:
+            number = request_id()
+        else:
+            try:
+                request = self._accept(exchange.arrival)
+            except (Unfit, BadHeaders, LastHop):
+                return False  # refused there, in one place
+            if self._is_ours(request.path):
+                return False
+            number = request.request_id
+            try:
+                found = self._gate.plan(request)
+            except Exception:  # whatever breaks on the way lets nobody through (promise 1)
+                _log.exception("decision_failed", request=number)
+                found = broken()
+            if isinstance(found, Refuse):
+                self.refuse(exchange, request, found, found.route, started)
+                return True
+            plan = found
+            if exchange.block is not None and plan.may_come_again:
+                self._remember(key, exchange.link, plan)
         try:
-            request = self._accept(arrival)
-        except (Unfit, BadHeaders, LastHop):
-            return False  # refused there, in one place
-        if self._is_ours(request.path):
-            return False
-        try:
-            decision = self._gate.decide(request, self._clock())
-        except Exception:  # whatever breaks on the way lets nobody through (promise 1)
-            _log.exception("decision_failed", request=request.request_id)
+            decision = self._gate.settle(plan, number, self._clock())
+        except Exception:
+            _log.exception("decision_failed", request=number)
             decision = broken()
         if decision is None:
             return False
         if isinstance(decision, Forward):
-            return self._forward(exchange, arrival, request, decision, started)
-        self.refuse(exchange, arrival, request, decision, decision.route, started)
+            return self._forward(exchange, plan, number, decision, started)
+        self.refuse(exchange, plan.request_as(number), decision, decision.route, started)
         return True
 
+    def _remember(self, key: Key, link: Link, plan: Plan) -> None:
+        if len(plan.request.target) <= REMEMBERED_BYTES:
+            while len(self._plans) >= PLANS:
+                del self._plans[next(iter(self._plans))]
+            self._plans[key] = link, plan
+
     def _forward(
-        self,
-        exchange: Any,
-        arrival: Arrival,
-        request: Accepted,
-        decision: Forward,
-        started: float,
+        self, exchange: Any, plan: Plan, number: str, decision: Forward, started: float
     ) -> bool:
         forwarder = self._forwarders[decision.route]
         connection = forwarder.take()
         if connection is None:
             return False
-        relay = Relay(self, exchange, arrival, request, decision, forwarder, connection, started)
-        forwarder.begin(connection, relay, request, decision.head)
+        relay = Relay(self, exchange, plan, number, decision, forwarder, connection, started)
+        forwarder.begin(connection, relay, plan.request, decision.head)
         exchange.when_gone(relay.on_client_gone)
         return True
 
     def refuse(
-        self,
-        exchange: Any,
-        arrival: Arrival,
-        request: Accepted,
-        refusal: Refuse,
-        route: int,
-        started: float,
+        self, exchange: Any, request: Accepted, refusal: Refuse, route: int, started: float
     ) -> None:
         """Give an answer of ours."""
-        response = self._answers.to(refusal, arrival, request.client)
+        response = self._answers.to(refusal, exchange.arrival, request.client)
         self._note(refused(refusal.code), route, response, started, request)
         give(exchange, response)
 
     def fail(
-        self,
-        exchange: Any,
-        arrival: Arrival,
-        request: Accepted,
-        failure: UpstreamFailure,
-        route: int,
-        started: float,
+        self, exchange: Any, request: Accepted, failure: UpstreamFailure, route: int, started: float
     ) -> None:
         """Give an answer of ours instead of the upstream's."""
-        response = self._answers.failure(failure, arrival, request)
+        response = self._answers.failure(failure, exchange.arrival, request)
         self._note(failed(failure.code), route, response, started, request)
         give(exchange, response)
 
@@ -147,6 +163,9 @@ class Lane:
         self.ended(decided, route, response.status_code, started, Short(request, session, size))
 
 
+_NO_PLAN: tuple[Link | None, Plan | None] = (None, None)
+
+
 def give(exchange: Any, response: Response) -> None:
     exchange.start(response.status_code, response.raw_headers)
     exchange.end(bytes(response.body))
@@ -156,15 +175,15 @@ class Relay:
     """A `Sink` that writes an answer to its client as it comes."""
 
     __slots__ = (
-        "_arrival",
         "_connection",
         "_decision",
         "_exchange",
         "_forwarder",
         "_lane",
+        "_number",
+        "_plan",
         "_started",
         "_status",
-        "request",
         "session",
     )
 
@@ -174,8 +193,8 @@ class Relay:
         self,
         lane: Lane,
         exchange: Any,
-        arrival: Arrival,
-        request: Accepted,
+        plan: Plan,
+        number: str,
         decision: Forward,
         forwarder: Forwarder,
         connection: Connection,
@@ -185,12 +204,16 @@ class Relay:
         self._status = 0
         self._lane = lane
         self._exchange = exchange
-        self._arrival = arrival
         self._forwarder = forwarder
         self._connection = connection
-        self.request = request
+        self._plan = plan
+        self._number = number  # the request's id
         self._decision = decision
         self.session = decision.session
+
+    @property
+    def request(self) -> Accepted:
+        return self._plan.request_as(self._number)
 
     def on_interim(self, status: int, headers: list[Header]) -> None:
         if status != CONTINUE:
@@ -200,7 +223,7 @@ class Relay:
         self._status = head.status
         exchange = self._exchange
         exchange.start_with(
-            self._forwarder.prepared(head, self.request, self._decision, exchange.prepare)
+            self._forwarder.prepared(head, self._plan.request, self._decision, exchange.prepare)
         )
 
     def on_whole(self, head: Head, body: bytes) -> None:
@@ -241,7 +264,7 @@ class Relay:
             exchange.fall_back()
         else:
             route, started = self._decision.route, self._started
-            self._lane.fail(exchange, self._arrival, request, failure, route, started)
+            self._lane.fail(exchange, request, failure, route, started)
 
     def on_client_gone(self) -> None:
         if not self.is_over:
@@ -268,11 +291,5 @@ class Relay:
             self._cut_for(refusal.code)
             self._exchange.cut(at_once=True)
         else:
-            self._lane.refuse(
-                self._exchange,
-                self._arrival,
-                self.request,
-                refusal,
-                self._decision.route,
-                self._started,
-            )
+            route, started = self._decision.route, self._started
+            self._lane.refuse(self._exchange, self.request, refusal, route, started)

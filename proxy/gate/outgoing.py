@@ -9,33 +9,33 @@ from proxy.gate.accept import REMEMBERED_BYTES, Accepted
 from proxy.gate.identify import Carried
 
 
-def upstream_head(
+def upstream_head(before: bytes, request_id: str, identity: bytes) -> bytes:
+    """Request line and headers up to the empty line: what `before_id` made, and what is another for
+    each request. `identity` is complete; no client header of those names is among the rest."""
+    return b"%bx-request-id: %b\r\n%b\r\n" % (before, request_id.encode(), identity)
+
+
+def before_id(
     request: Accepted,
     carried: Carried,
-    identity: bytes,
     *,
     keep_overrides: bool,
-    keep_bearer: bool,
+    keep_bearer: bool = False,
     keep_pair: bool = False,
 ) -> bytes:
-    """Request line and headers up to the empty line. The target goes out as it came in, tokens of
-    ours taken out of its query.
-
-    `identity` comes last and is complete; no client header of those names is among the rest.
-    """
+    """The request line and the client's own headers. The target goes out as it came in, tokens of
+    ours taken out of its query."""
     headers = request.scan
     lines = headers.lines
     if lines is None:
         lines = _lines(request, carried, keep_overrides, keep_bearer, keep_pair)
         if headers.may_come_again and not (keep_bearer or keep_pair or request.upgrade):
             headers.lines = lines
-    return b"%b %b HTTP/1.1\r\n%b%bx-request-id: %b\r\n%b\r\n" % (
+    return b"%b %b HTTP/1.1\r\n%b%b" % (
         request.method,
         carried.target or request.target,
         lines,
         _forwarding(request),
-        request.request_id.encode(),
-        identity,
     )
 
 

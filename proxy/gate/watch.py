@@ -28,8 +28,10 @@ Ask = Callable[[Accepted, float], Awaitable[Decision]]
 class Stream(Protocol):
     """An exchange or a tunnel under way; `session` is the one it was let through with."""
 
-    request: Accepted
     session: Session | None
+
+    @property
+    def request(self) -> Accepted: ...
 
     @property
     def is_over(self) -> bool: ...

@@ -6,7 +6,6 @@ say (the target as received, word of a client that went away, a cut) is here.
 """
 
 import asyncio
-import http
 import socket
 import struct
 from collections.abc import Callable, Iterable
@@ -15,64 +14,15 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from proxy.gate.accept import Arrival
-from proxy.gate.headers import Block
+from proxy.gate.headers import Block, Header
 from proxy.server.dates import now_header
+from proxy.server.prepared import InvalidAnswer, Prepared, checked, status_line
 from proxy.server.tunnel import Lost, Tunnel, Waiting
-
-Header = tuple[bytes, bytes]
 
 # The key of a scope's extensions under which an Exchange stands.
 EXTENSION = "doorward.exchange"
 
-
-# Headers that are looked at have names of these lengths; others need not be lowered to see that.
-_LENGTHS = {len(name) for name in ("date", "connection", "content-length", "transfer-encoding")}
-
 START, BODY = "http.response.start", "http.response.body"
-
-
-def _status_line(status: int) -> bytes:
-    try:
-        phrase = http.HTTPStatus(status).phrase
-    except ValueError:
-        phrase = ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
-
-
-_STATUS_LINES = {status: _status_line(status) for status in range(200, 600)}
-
-
-class Prepared:
-    """The head of an answer as far as it is the same for every client, at any time. `length`: of
-    the body in bytes, -1 when no header tells; `closes`: the connection is to end with it."""
-
-    __slots__ = ("closes", "is_dated", "length", "status", "text")
-
-    def __init__(self, status: int, headers: Iterable[Header]) -> None:
-        """Raises InvalidAnswer."""
-        self.status = status
-        self.length = -1
-        self.closes = self.is_dated = False
-        lines = [_STATUS_LINES.get(status) or _status_line(status)]
-        for name, value in headers:
-            if len(name) in _LENGTHS and self._is_left_out(name.lower(), value):
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
-        self.text = _checked(lines)
-
-    def _is_left_out(self, name: bytes, value: bytes) -> bool:
-        """True for a header that is decided for each connection rather than passed on."""
-        self.is_dated = self.is_dated or name == b"date"
-        if name == b"content-length":
-            self.length = int(value)
-            return self.status == 204  # RFC 9110 8.6
-        if name == b"connection":
-            self.closes = self.closes or b"close" in value.lower()
-        return name in (b"connection", b"transfer-encoding")
-
-
-class InvalidAnswer(Exception):
-    """The application said something that is no answer; what was sent of it is cut."""
 
 
 class Flag:
@@ -163,11 +113,16 @@ class Exchange(RequestResponseCycle):
     @property
     def arrival(self) -> Arrival:
         """The request as the gate takes it."""
-        protocol = self.protocol
-        peer = protocol.client[0] if protocol.client else ""
+        peer, scheme = self.link
         return Arrival(
-            self.method, self.target, self.headers, peer, protocol.scheme, self.upgrade, self.block
+            self.method, self.target, self.headers, peer, scheme, self.upgrade, self.block
         )
+
+    @property
+    def link(self) -> tuple[str, str]:
+        """The connection's other end, and the scheme that it goes by."""
+        protocol = self.protocol
+        return protocol.client[0] if protocol.client else "", protocol.scheme
 
     # The connection's news
 
@@ -215,8 +170,8 @@ class Exchange(RequestResponseCycle):
         """Pass on an answer before the answer (RFC 9110 15.2): 1xx, less 100 and 101."""
         if self.disconnected or self.response_started or self.http_1_0:
             return
-        lines = [_status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
-        self.transport.write(_checked(lines))
+        lines = [status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
+        self.transport.write(checked(lines))
 
     prepare = Prepared
 
@@ -281,10 +236,10 @@ class Exchange(RequestResponseCycle):
     ) -> Tunnel:
         """Answer 101 with these headers, and join both connections (see `Waiting.join`)."""
         assert self.waiting is not None
-        lines = [_status_line(101), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
+        lines = [status_line(101), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.response_started = True
         self.tunnel = self.waiting.join(
-            _checked(lines), upstream, early, upstream_lost, idle_timeout_s
+            checked(lines), upstream, early, upstream_lost, idle_timeout_s
         )
         return self.tunnel
 
@@ -355,11 +310,3 @@ def reset_at_close(transport: asyncio.Transport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def _checked(lines: list[bytes]) -> bytes:
-    """A head. Raises InvalidAnswer for a line break that is not the end of a line."""
-    head = b"".join(lines)
-    if not head.count(b"\n") == head.count(b"\r") == len(lines):
-        raise InvalidAnswer("a line break in a header")  # CVE-2020-7695
-    return head

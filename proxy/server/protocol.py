@@ -13,7 +13,6 @@ from urllib.parse import unquote
 
 import httptools
 
-from proxy.gate.accept import Arrival
 from proxy.gate.headers import Block, Header
 from proxy.observe.observer import Observer
 from proxy.server.exchange import EXTENSION, Exchange
@@ -23,7 +22,7 @@ from proxy.server.tunnel import Waiting, asked_protocols
 from proxy.settings import Limits
 
 # The fast lane: true when it took the request, false when the application is to.
-Lane = Callable[[Exchange, Arrival], bool]
+Lane = Callable[[Exchange], bool]
 
 # What llhttp takes for HTTP. Others of its kind pass under a stand-in; in lower case, though, they
 # might be taken for what they are not by an application behind rules that name methods.
@@ -281,7 +280,7 @@ class Protocol(Lifetime):
         if not self._requests_left:
             exchange.keep_alive = False
         lane = self.lane
-        if lane is None or not exchange.plain or not lane(exchange, exchange.arrival):
+        if lane is None or not exchange.plain or not lane(exchange):
             self.start_app(exchange)
 
     def start_app(self, exchange: Exchange) -> None:

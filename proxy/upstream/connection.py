@@ -35,34 +35,6 @@ class Connection(asyncio.Protocol):
     byte of an answer may be a keep-alive race rather than a refusal (RFC 9112 9.3.1).
     """
 
-    __slots__ = (
-        "_body_bytes",
-        "_complete",
-        "_deadline",
-        "_early",
-        "_head",
-        "_head_bytes",
-        "_headers",
-        "_idle_timeout_s",
-        "_keep_alive",
-        "_loop",
-        "_no_body",
-        "_parser",
-        "_raw",
-        "_reading",
-        "_request_ended",
-        "_response_timeout_s",
-        "_sink",
-        "_trailers",
-        "_upgrade",
-        "answered",
-        "idle_since",
-        "keeper",
-        "reused",
-        "transport",
-        "writable",
-    )
-
     def __init__(self, keeper: Keeper) -> None:
         self._loop = asyncio.get_running_loop()
         self.keeper = keeper
@@ -348,6 +320,7 @@ class Connection(asyncio.Protocol):
         alive = self._keep_alive and self._request_ended and self.is_usable()
         if alive:
             self.reused = True
+            self.idle_since = self._loop.time()
             self.resume_reading()
         else:
             self.close()  # an answer before the request was whole: the rest is not sent

@@ -99,7 +99,6 @@ class Pool:
         if failure is not None and _tells_of_upstream(connection, failure):
             self._failed()
         if alive and len(self._idle) < IDLE_LIMIT:
-            connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
             return
         self._all.discard(connection)

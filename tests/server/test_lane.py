@@ -7,6 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxy.gate.accept import Accept, Arrival
+from proxy.gate.authorize import Target
+from proxy.gate.gate import Plan
+from proxy.gate.headers import Block
+from proxy.gate.identify import Carried
+from proxy.gate.lane import PLANS, Lane
+from proxy.observe.tally import Tally
 from tests.conftest import Start
 from tests.fakes import OK, Origin, Wire, answering, get, values_of
 from tests.live import Live, config_user
@@ -83,6 +90,60 @@ def test_a_session_that_ended_is_refused_with_the_very_same_bytes(live: Live) ->
             head = get("/.doorward/logout", cookie, "Content-Length: 0", host=live.host)
             assert third.ask(head.replace(b"GET", b"POST", 1)).status == 303
         assert client.ask(request).status == other.ask(request).status == 401
+
+
+def test_the_same_bytes_from_elsewhere_are_another_request(deploy: Start, origin: Origin) -> None:
+    rules = [{"path": "/*", "networks": ["127.0.0.3"], "require": "public"}]
+    live = deploy(origin.url, access={"rules": rules}, users=[config_user()])
+    for _ in range(3):
+        for source, status in [("127.0.0.3", 200), ("127.0.0.2", 401), ("127.0.0.1", 401)]:
+            with live.client(source=source) as client:
+                assert [client.get("/", host=live.host).status for _ in range(3)] == [status] * 3
+        assert values_of(origin.heads[-1], b"x-forwarded-for") == [b"127.0.0.3"]
+    cookie = live.login()
+    for source in ("127.0.0.2", "127.0.0.1") * 3:
+        with live.client(source=source) as client:
+            for _ in range(3):
+                assert client.get("/", cookie, host=live.host).status == 200
+                assert values_of(origin.heads[-1], b"x-real-ip") == [source.encode()]
+
+
+def test_the_same_bytes_have_another_id_each_time(live: Live, origin: Origin) -> None:
+    cookie, before = live.login(), len(origin.heads)
+    with live.client() as client:
+        for _ in range(10):
+            assert client.get("/", cookie, host=live.host).status == 200
+    ids = [values_of(head, b"x-request-id")[0] for head in origin.heads[before:]]
+    assert len(set(ids)) == 10
+
+
+def test_what_is_kept_of_requests_is_bounded() -> None:
+    """CVE-2023-30798's kin: whoever asks for ever new targets fills no memory."""
+    lane = Lane(None, None, (), None, None, None, Tally())  # type: ignore[arg-type]
+    block = Block([])
+    for number in range(PLANS + 10):
+        target = b"/%d" % number
+        lane._remember((b"GET", target, block), ("", "http"), planned(target))
+    assert len(lane._plans) == PLANS
+    lane._remember((b"GET", b"/x" * 500, block), ("", "http"), planned(b"/x" * 500))
+    assert len(lane._plans) == PLANS and (b"GET", b"/x" * 500, block) not in lane._plans
+
+
+def planned(target: bytes) -> Plan:
+    arrival = Arrival(b"GET", target, [(b"host", b"a")], "192.0.2.1", "http")
+    request = Accept((), lambda host: True)(arrival)
+    return Plan(request, Target(0, 0), Carried(None, None, False, (), ()))
+
+
+def test_a_change_of_groups_counts_for_the_very_same_bytes(deploy: Start, origin: Origin) -> None:
+    """CVE-2021-41230: who had a group once."""
+    live = deploy(origin.url, access={"rules": RULES})
+    live.add_user("dora", "--group", "admins")
+    cookie = live.login("dora")
+    with live.client() as client:
+        for command, status in [("--remove-group", 403), ("--add-group", 200)] * 2:
+            live.command("user", "edit", "dora", command, "admins")
+            assert [client.get("/admin/", cookie).status for _ in range(3)] == [status] * 3
 
 
 def test_both_ways_answer_alike(deploy: Start, origin: Origin) -> None:
