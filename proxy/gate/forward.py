@@ -109,7 +109,9 @@ class Forwarder:
                     await self._relay(answer, headers, send)
                 else:
                     exchange.start_with(self.prepared(head, request, decision, exchange.prepare))
-                    await self._hand_on(answer, exchange)
+                    if not answer.ended or exchange.is_slow:
+                        await self._hand_on(answer, exchange)
+                    exchange.end(answer.take(), trailer_lines(answer.trailers))
                 return
             except UpstreamFailure as failure:
                 self.failed(failure)
@@ -227,7 +229,7 @@ class Forwarder:
         )
 
     async def _hand_on(self, answer: Answer, exchange: Any) -> None:
-        """The body to our own server."""
+        """The body to our own server, up to its last piece."""
         while not answer.ended:
             await exchange.drained()
             # Also when nothing has come yet: a server may keep the head until the first piece.
@@ -235,7 +237,6 @@ class Forwarder:
             answer.connection.resume_reading()
             await answer.progress()
         await exchange.drained()
-        exchange.end(answer.take(), trailer_lines(answer.trailers))
 
     async def _relay(self, answer: Answer, headers: list[Header], send: Send) -> None:
         """The answer to another server, in ASGI's words, which know no trailers."""

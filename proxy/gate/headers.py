@@ -311,4 +311,5 @@ def trailers_of(headers: Iterable[Header]) -> list[Header]:
 
 
 def trailer_lines(headers: Iterable[Header]) -> bytes:
-    return b"".join(b"%b: %b\r\n" % line for line in trailers_of(headers))
+    """The same as they are sent."""
+    return b"".join([b"%b: %b\r\n" % line for line in trailers_of(headers)])

@@ -89,7 +89,7 @@ class Answer:
         self.ended = False
         self.gone = False
         self.failure: UpstreamFailure | None = None
-        self.trailers: list[Header] = []
+        self.trailers: tuple[Header, ...] = ()
         self._may_continue: asyncio.Future[None] | None = None
         self._chunks: list[bytes] = []
         self._size = 0
@@ -123,7 +123,7 @@ class Answer:
             self.connection.pause_reading()
         self._wake()
 
-    def on_end(self, trailers: list[Header]) -> None:
+    def on_end(self, trailers: tuple[Header, ...]) -> None:
         self.trailers = trailers
         self.ended = True
         self._wake()
@@ -174,21 +174,21 @@ class Answer:
     def is_over(self) -> bool:
         return self.ended or self.gone or self.failure is not None or self.refusal is not None
 
-    async def news(self) -> None:
-        """Wait for whatever comes next. Only the coroutine that relays may."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
+    def _news(self) -> asyncio.Future[None]:
+        """Whatever comes next. Only the coroutine that relays may wait for it."""
+        self._waiter = self.connection.loop.create_future()
+        return self._waiter
 
     async def writable(self) -> None:
         """Wait until the upstream takes more. Only the coroutine that sends the body may."""
         while not (self.connection.writable or self.is_over):
-            self._drained = asyncio.get_running_loop().create_future()
+            self._drained = self.connection.loop.create_future()
             await self._drained
 
     async def wants_body(self) -> bool:
         """Wait until the upstream says that it wants the body, or says nothing for a while; False
         when it answered without it. Only the coroutine that sends the body may."""
-        loop = asyncio.get_running_loop()
+        loop = self.connection.loop
         self._may_continue = loop.create_future()
         timer = loop.call_later(CONTINUE_S, self._go_on)
         try:
@@ -206,7 +206,7 @@ class Answer:
                 raise self.failure
             if self.gone:
                 raise ClientGone
-            await self.news()
+            await self._news()
         return self.head
 
     async def progress(self) -> None:
@@ -218,7 +218,7 @@ class Answer:
                 raise AnswerCut from Refused(self.refusal)
             if self.failure is not None:
                 raise AnswerCut from self.failure
-            await self.news()
+            await self._news()
 
     def take(self) -> bytes:
         """What has come of the body since the last call."""

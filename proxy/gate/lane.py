@@ -239,7 +239,7 @@ class Relay:
             self._connection.pause_reading()
             exchange.when_drained(self._connection.resume_reading)
 
-    def on_end(self, trailers: list[Header]) -> None:
+    def on_end(self, trailers: tuple[Header, ...]) -> None:
         self._lane.ended(FORWARDED, self._decision.route, self._status, self._started, self)
         self._exchange.end(b"", trailer_lines(trailers) if trailers else b"")
 

@@ -76,6 +76,7 @@ class Exchange(RequestResponseCycle):
     upgrade = b""
     waiting: Waiting | None = None
     tunnel: Tunnel | None = None
+    task: asyncio.Task[None] | None = None  # that the application answers in
     turned_away = 0  # the status, where what came of the request made it none
     trailers: tuple[Header, ...] = ()  # of the request, once its body is whole
     body: Any = b""
@@ -123,6 +124,12 @@ class Exchange(RequestResponseCycle):
         """The connection's other end, and the scheme that it goes by."""
         protocol = self.protocol
         return protocol.client[0] if protocol.client else "", protocol.scheme
+
+    async def run_asgi(self, app: Any) -> None:
+        try:
+            await super().run_asgi(app)
+        finally:
+            self.protocol.tasks.discard(self.task)  # cheaper than a callback on its end
 
     # The connection's news
 

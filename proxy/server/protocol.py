@@ -20,6 +20,7 @@ from proxy.server.lifetime import LINGER_BYTES, Lifetime
 from proxy.server.limits import Counts, Peers
 from proxy.server.tunnel import Waiting, asked_protocols
 from proxy.settings import Limits
+from proxy.upstream.seen import Seen
 
 # The fast lane: true when it took the request, false when the application is to.
 Lane = Callable[[Exchange], bool]
@@ -37,9 +38,9 @@ SPECIAL = frozenset((*FRAMING, b"expect", b"upgrade"))
 METHOD_BYTES = 32
 # A request line that means one thing, before headers that are known.
 _REQUEST_LINE = re.compile(rb"(GET|HEAD|OPTIONS|DELETE) (/[!-~]*) HTTP/1\.1")
-# Two MiB at most, with what was made of them; browsers send up to a KiB, programs less.
+# Four MiB at most, with what was made of them; browsers send up to a KiB, programs less.
 BLOCKS = 512
-BLOCK_BYTES = 2048
+BLOCK_BYTES = 4096
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]{1,32}")
 
 
@@ -56,7 +57,8 @@ class Protocol(Lifetime):
 
     lane: Lane | None = None
     blocks: dict[bytes, Block]  # by their bytes; of all connections
-    short_bytes: int  # a head of fewer is within its limits
+    seen: Seen  # likewise
+    short_bytes: int  # a request of fewer is within its limits, and may be kept
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,8 +74,11 @@ class Protocol(Lifetime):
             if self._unread > LINGER_BYTES:
                 self.transport.abort()
             return
-        if not self._in_message and self._is_repeated(data):
-            return
+        line = lines = b""
+        if not self._in_message and len(data) <= self.short_bytes:
+            line, _, lines = data.partition(b"\r\n")
+            if self._is_repeated(line, lines):
+                return
         self._unread += len(data)
         begins, self._begun = not (self._in_message or self._held), 0
         rest = data if self._in_message else self._take_method(data)
@@ -88,18 +93,17 @@ class Protocol(Lifetime):
             # llhttp's binding keeps a line of a head or a trailer until its end has come, and
             # copies it with every piece; what is not body must not go on and on (CVE-2024-22019).
             self._refuse(431, "the request head is too large")
-        elif begins and self._begun == 1 and not self._in_message:
-            self._remember(data)
+        elif lines and begins and self._begun == 1 and not self._in_message:
+            self._remember(line, lines)
 
-    def _is_repeated(self, data: bytes) -> bool:
+    def _is_repeated(self, line: bytes, lines: bytes) -> bool:
         """True when this was a request whose headers came before, byte for byte, and was taken for
         it: what llhttp and the gate made of them then holds still."""
-        line, _, lines = data.partition(b"\r\n")
         block = self.blocks.get(lines)
         if block is None or self._held or self._lingering or not self._is_idle():
             return False
         request = _REQUEST_LINE.fullmatch(line)
-        if request is None or len(data) > self.short_bytes:
+        if request is None:
             return False
         self._head_done()
         self.cycle = exchange = Exchange(self, request[1], request[2], block.headers, plain=True)
@@ -108,15 +112,14 @@ class Protocol(Lifetime):
         self._run(exchange)
         return True
 
-    def _remember(self, data: bytes) -> None:
-        """Keep the headers of a request that was all there was in `data`."""
+    def _remember(self, line: bytes, lines: bytes) -> None:
+        """Keep the headers of a request that was all that came, once they came before."""
         exchange = cast(Exchange, self.cycle)
-        line, _, lines = data.partition(b"\r\n")
         if (
-            _REQUEST_LINE.fullmatch(line)  # which an empty line may have come before
+            self.seen.before(lines)
+            and _REQUEST_LINE.fullmatch(line)  # which an empty line may have come before
             and exchange.plain
             and exchange.keep_alive
-            and len(lines) <= BLOCK_BYTES
             and lines.endswith(b"\r\n\r\n")
         ):
             while len(self.blocks) >= BLOCKS:
@@ -286,7 +289,8 @@ class Protocol(Lifetime):
     def start_app(self, exchange: Exchange) -> None:
         """Have the application answer, as any ASGI server would."""
         exchange.prepare_for_app(self._scope(exchange))
-        self._start_asgi_task(exchange, self.app)
+        exchange.task = self.loop.create_task(exchange.run_asgi(self.app))
+        self.tasks.add(exchange.task)
 
     def _scope(self, exchange: Exchange) -> Any:
         raw_path, _, query = exchange.target.partition(b"?")
@@ -331,6 +335,7 @@ def protocol_with(
         "observer": observer,
         "blocks": {},
         "counts": Counts(limits.connections, limits.connections_per_address, trusted),
-        "short_bytes": min(limits.header_bytes, limits.target_bytes),
+        "seen": Seen(),
+        "short_bytes": min(limits.header_bytes, limits.target_bytes, BLOCK_BYTES),
     }
     return type("LimitedProtocol", (Protocol,), fixed)

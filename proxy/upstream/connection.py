@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self, keeper: Keeper) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.keeper = keeper
         self._sink: Sink | None = None
         self._parser: httptools.HttpResponseParser | None = None
@@ -70,15 +70,15 @@ class Connection(asyncio.Protocol):
         self._request_ended = ended
         self._response_timeout_s = response_timeout_s
         self._idle_timeout_s = idle_timeout_s
-        self._deadline = self._loop.time() + (response_timeout_s if ended else idle_timeout_s)
+        self._deadline = self.loop.time() + (response_timeout_s if ended else idle_timeout_s)
         self.answered = self._complete = self._keep_alive = self._raw = False
         self._head_bytes = self._body_bytes = 0
         self._head: Head | None = None  # of the final answer
-        self._trailers: list[Header] = []
+        self._trailers: tuple[Header, ...] = ()
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
         if self.transport is None:  # closed since it was made, before anybody listened
-            self._loop.call_soon(self.connection_lost, None)
+            self.loop.call_soon(self.connection_lost, None)
         else:
             self.transport.write(head)
 
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
             self._sink.on_sweep(now)
 
     def _wait_for(self, seconds: float) -> None:
-        self._deadline = self._loop.time() + seconds
+        self._deadline = self.loop.time() + seconds
 
     # asyncio.Protocol
 
@@ -277,7 +277,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > HEAD_LIMIT_BYTES:
             raise InvalidAnswer("trailers without end")
-        self._trailers.append((name, value))
+        self._trailers += ((name, value),)
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None and self._sink is not None
@@ -320,7 +320,7 @@ class Connection(asyncio.Protocol):
         alive = self._keep_alive and self._request_ended and self.is_usable()
         if alive:
             self.reused = True
-            self.idle_since = self._loop.time()
+            self.idle_since = self.loop.time()
             self.resume_reading()
         else:
             self.close()  # an answer before the request was whole: the rest is not sent

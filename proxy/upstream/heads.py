@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.upstream.framing import Header
+from proxy.upstream.seen import Seen
 
 # Two MiB at most, with what was made of them.
 REMEMBERED = 512
@@ -37,6 +38,7 @@ class Head:
 
 
 _known: dict[bytes, Head] = {}
+_seen = Seen()
 
 
 def known(data: bytes) -> tuple[Head, int] | None:
@@ -47,10 +49,10 @@ def known(data: bytes) -> tuple[Head, int] | None:
 
 
 def remember(data: bytes, head: Head) -> None:
-    """Keep `head`, which llhttp read out of the start of `data`, where it may come again and is
-    written in the one way that ends where `known` will look for its end."""
+    """Keep `head`, which llhttp read out of the start of `data`, when that is the second time, and
+    it is written in the one way that ends where `known` will look for its end."""
     text = data[: data.find(b"\r\n\r\n") + 4]
-    if len(text) > REMEMBERED_BYTES or not head.has_end:
+    if len(text) > REMEMBERED_BYTES or not head.has_end or not _seen.before(text):
         return
     if not text.startswith(b"HTTP/1.1 %d" % head.status):
         return  # an answer before the answer, or an empty line

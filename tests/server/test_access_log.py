@@ -194,6 +194,8 @@ def test_no_line_holds_a_token_or_a_cookie(live: Live) -> None:
 
 
 def test_hostile_bytes_make_no_lines_and_move_no_cursor(live: Live) -> None:
+    live.get("/public/a", *named("the-last-before"))
+    line_of(live, "the-last-before")
     before = len(lines(live))
     for request in (
         b"GET /\xff\x85\xe2\x80\xa8 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",

@@ -24,7 +24,7 @@ class Reader:
     def __init__(self) -> None:
         self.status = 0
         self.headers: list[Header] = []
-        self.trailers: list[Header] = []
+        self.trailers: tuple[Header, ...] = ()
         self.interim: list[tuple[int, list[Header]]] = []
         self.body = b""
         self.pieces = 0
@@ -49,9 +49,9 @@ class Reader:
     def on_whole(self, head: Head, body: bytes) -> None:
         self.on_head(head)
         self.on_body(body)
-        self.on_end([])
+        self.on_end(())
 
-    def on_end(self, trailers: list[Header]) -> None:
+    def on_end(self, trailers: tuple[Header, ...]) -> None:
         self.trailers = trailers
         assert self.status and not self.over
         self.ended = True
