@@ -43,6 +43,8 @@ class Refuse:
 
     def on(self, route: int) -> "Refuse":
         """The same for a request to this route; a third of what `replace` takes."""
+        if route == self.route:
+            return self
         return Refuse(self.status, self.code, self.message, self.login, self.headers, route)
 
 

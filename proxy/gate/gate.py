@@ -43,7 +43,9 @@ class Plan:
     request: Accepted
     target: Target
     carried: Carried
-    before_id: bytes | None = None  # made when it is first let through
+    # Made when they are first wanted.
+    before_id: bytes | None = None
+    unauthenticated: Refuse | None = None
 
     @property
     def may_come_again(self) -> bool:
@@ -165,15 +167,20 @@ class Gate:
                 presets = self._authorize.routes[target.route].identity
                 identity = b"" if session is None else identity_lines(session, presets)
                 before = plan.before_id
-                if before is None or person.foreign_bearer or person.foreign_pair:
+                if person.foreign_bearer or person.foreign_pair:
+                    before = self._before_id(plan, person)  # for an application's own users
+                elif before is None:
                     before = plan.before_id = self._before_id(plan, person)
                 head = upstream_head(before, request_id, identity)
                 if comforts is not None:
                     head = comforts.head(head, request)
                 return Forward(target.route, head, session, self._is_private(target, session))
             case Verdict.UNAUTHENTICATED:
-                way_back = carried.target or request.target
-                return unauthenticated(way_back, self._cleaning(request, carried))
+                if plan.unauthenticated is None:
+                    way_back = carried.target or request.target
+                    refusal = unauthenticated(way_back, self._cleaning(request, carried))
+                    plan.unauthenticated = refusal.on(target.route)
+                return plan.unauthenticated
             case Verdict.SECOND_FACTOR_REQUIRED:
                 assert session is not None
                 return NeedsFactor(session)

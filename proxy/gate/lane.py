@@ -5,10 +5,10 @@ whose session is in memory, under our own server. Whatever it does not take goes
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from starlette.responses import Response
 
 from proxy.accounts.chance import request_id
 from proxy.gate.accept import REMEMBERED_BYTES, Accept, Accepted
@@ -17,9 +17,8 @@ from proxy.gate.answers import Answers
 from proxy.gate.decision import Forward, Refuse, broken
 from proxy.gate.forward import IDEMPOTENT, Forwarder
 from proxy.gate.gate import Gate, Plan
-from proxy.gate.headers import BadHeaders, Block, Header, trailer_lines
+from proxy.gate.headers import Block, Header, trailer_lines
 from proxy.gate.incoming import CONTINUE
-from proxy.gate.targets import LastHop, Unfit
 from proxy.observe.observer import (
     ANSWER_CUT,
     CLIENT_GONE,
@@ -80,52 +79,55 @@ class Lane:
         self._is_ours = is_ours
         self._answers = answers
         self._clock = clock
-        self._plans: dict[Key, tuple[Link, Plan]] = {}
+        self._plans: dict[Key, Kept] = {}
 
     def __call__(self, exchange: Any) -> bool:
         """True when it is being answered, or has been; False when nothing was done, and the request
         goes the ASGI way. `exchange` is a `proxy.server.exchange.Exchange`."""
         started = now_s()
         key = (exchange.method, exchange.target, exchange.block)
-        link, plan = self._plans.get(key, _NO_PLAN)
-        if plan is not None and link == exchange.link:
+        kept = self._plans.get(key)
+        if kept is not None and kept.link == exchange.link:
             number = request_id()
         else:
-            try:
-                request = self._accept(exchange.arrival)
-            except (Unfit, BadHeaders, LastHop):
-                return False  # refused there, in one place
-            if self._is_ours(request.path):
+            kept = self._read(exchange, key)
+            if kept is None:
                 return False
-            number = request.request_id
-            try:
-                found = self._gate.plan(request)
-            except Exception:  # whatever breaks on the way lets nobody through (promise 1)
-                _log.exception("decision_failed", request=number)
-                found = broken()
-            if isinstance(found, Refuse):
-                self.refuse(exchange, request, found, found.route, started)
-                return True
-            plan = found
-            if exchange.block is not None and plan.may_come_again:
-                self._remember(key, exchange.link, plan)
+            number = kept.plan.request.request_id
         try:
-            decision = self._gate.settle(plan, number, self._clock())
-        except Exception:
+            decision = self._gate.settle(kept.plan, number, self._clock())
+        except Exception:  # whatever breaks on the way lets nobody through (promise 1)
             _log.exception("decision_failed", request=number)
             decision = broken()
         if decision is None:
             return False
         if isinstance(decision, Forward):
-            return self._forward(exchange, plan, number, decision, started)
-        self.refuse(exchange, plan.request_as(number), decision, decision.route, started)
+            return self._forward(exchange, kept.plan, number, decision, started)
+        self._refuse(kept, Turn(exchange, kept.plan, number, started), decision)
         return True
 
-    def _remember(self, key: Key, link: Link, plan: Plan) -> None:
-        if len(plan.request.target) <= REMEMBERED_BYTES:
+    def _read(self, exchange: Any, key: Key) -> "Kept | None":
+        """A request that did not come before; None when the ASGI way is to say what it is."""
+        try:
+            request = self._accept(exchange.arrival)
+            if self._is_ours(request.path):
+                return None
+            plan = self._gate.plan(request)
+        except Exception:  # refused there, or broken there again, in one place
+            return None
+        if isinstance(plan, Refuse):
+            return None
+        kept = Kept(exchange.link, plan)
+        if exchange.block is not None and plan.may_come_again:
+            self._keep(key, kept)
+        return kept
+
+    def _keep(self, key: Key, kept: "Kept") -> None:
+        if len(key[1]) <= REMEMBERED_BYTES:
             while len(self._plans) >= PLANS:
                 del self._plans[next(iter(self._plans))]
-            self._plans[key] = link, plan
+            kept.is_kept = True
+            self._plans[key] = kept
 
     def _forward(
         self, exchange: Any, plan: Plan, number: str, decision: Forward, started: float
@@ -134,55 +136,97 @@ class Lane:
         connection = forwarder.take()
         if connection is None:
             return False
-        relay = Relay(self, exchange, plan, number, decision, forwarder, connection, started)
+        relay = Relay(exchange, plan, number, started, self, decision, forwarder, connection)
         forwarder.begin(connection, relay, plan.request, decision.head)
         exchange.when_gone(relay.on_client_gone)
         return True
 
-    def refuse(
-        self, exchange: Any, request: Accepted, refusal: Refuse, route: int, started: float
-    ) -> None:
+    def _refuse(self, kept: "Kept", turn: "Turn", refusal: Refuse) -> None:
+        """Give an answer of ours, which is drawn once for what comes again."""
+        drawn = kept.drawn
+        if drawn is None or drawn.refusal is not refusal:
+            drawn = self._drawn(turn, refusal)
+            if kept.is_kept and drawn.differs_by_id_alone:
+                kept.drawn = drawn
+        body = drawn.body.replace(drawn.number.encode(), turn.number.encode())
+        self._give(turn, refused(refusal.code), refusal.route, drawn.head, body)
+
+    def refuse(self, turn: "Turn", refusal: Refuse, route: int) -> None:
         """Give an answer of ours."""
-        response = self._answers.to(refusal, exchange.arrival, request.client)
-        self._note(refused(refusal.code), route, response, started, request)
-        give(exchange, response)
+        drawn = self._drawn(turn, refusal)
+        self._give(turn, refused(refusal.code), route, drawn.head, drawn.body)
 
-    def fail(
-        self, exchange: Any, request: Accepted, failure: UpstreamFailure, route: int, started: float
-    ) -> None:
+    def _drawn(self, turn: "Turn", refusal: Refuse) -> "Drawn":
+        response = self._answers.to(refusal, turn.exchange.arrival, turn.request.client)
+        head = turn.exchange.prepare(response.status_code, response.raw_headers)
+        return Drawn(refusal, turn.number, head, bytes(response.body))
+
+    def fail(self, turn: "Turn", failure: UpstreamFailure, route: int) -> None:
         """Give an answer of ours instead of the upstream's."""
-        response = self._answers.failure(failure, exchange.arrival, request)
-        self._note(failed(failure.code), route, response, started, request)
-        give(exchange, response)
+        response = self._answers.failure(failure, turn.exchange.arrival, turn.request)
+        head = turn.exchange.prepare(response.status_code, response.raw_headers)
+        self._give(turn, failed(failure.code), route, head, bytes(response.body))
 
-    def _note(
-        self, decided: Decided, route: int, response: Response, started: float, request: Accepted
-    ) -> None:
-        session = self._gate.known(request, self._clock()) if self._observer.writes else None
-        size = 0 if request.method == b"HEAD" else len(response.body)
-        self.ended(decided, route, response.status_code, started, Short(request, session, size))
-
-
-_NO_PLAN: tuple[Link | None, Plan | None] = (None, None)
-
-
-def give(exchange: Any, response: Response) -> None:
-    exchange.start(response.status_code, response.raw_headers)
-    exchange.end(bytes(response.body))
+    def _give(self, turn: "Turn", decided: Decided, route: int, head: Any, body: bytes) -> None:
+        request, session = turn.plan.request, None
+        if self._observer.writes:
+            request = turn.request
+            session = self._gate.known(request, self._clock())
+        size = 0 if request.method == b"HEAD" else len(body)
+        self.ended(decided, route, head.status, turn.started, Short(request, session, size))
+        turn.exchange.start_with(head)
+        turn.exchange.end(body)
 
 
-class Relay:
+@dataclass(slots=True)
+class Drawn:
+    """An answer of ours to the request with this number."""
+
+    refusal: Refuse
+    number: str
+    head: Any
+    body: bytes
+
+    @property
+    def differs_by_id_alone(self) -> bool:
+        """False for a page, which may have a nonce of its own each time."""
+        return b"text/html" not in self.head.text and self.number.encode() not in self.head.text
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is known of a request that may come again. `is_kept`: it is looked for when it does."""
+
+    link: Link
+    plan: Plan
+    is_kept: bool = False
+    drawn: Drawn | None = None
+
+
+class Turn:
+    """One request's turn: the exchange that it came by, and the number that is its id."""
+
+    __slots__ = ("exchange", "number", "plan", "started")
+
+    def __init__(self, exchange: Any, plan: Plan, number: str, started: float) -> None:
+        self.exchange = exchange
+        self.plan = plan
+        self.number = number
+        self.started = started
+
+    @property
+    def request(self) -> Accepted:
+        return self.plan.request_as(self.number)
+
+
+class Relay(Turn):
     """A `Sink` that writes an answer to its client as it comes."""
 
     __slots__ = (
         "_connection",
         "_decision",
-        "_exchange",
         "_forwarder",
         "_lane",
-        "_number",
-        "_plan",
-        "_started",
         "_status",
         "session",
     )
@@ -191,57 +235,53 @@ class Relay:
 
     def __init__(
         self,
-        lane: Lane,
         exchange: Any,
         plan: Plan,
         number: str,
+        started: float,
+        lane: Lane,
         decision: Forward,
         forwarder: Forwarder,
         connection: Connection,
-        started: float,
     ) -> None:
-        self._started = started
+        self.exchange = exchange  # without a call of Turn's: this is made for every request
+        self.plan = plan
+        self.number = number
+        self.started = started
         self._status = 0
         self._lane = lane
-        self._exchange = exchange
+        self._decision = decision
         self._forwarder = forwarder
         self._connection = connection
-        self._plan = plan
-        self._number = number  # the request's id
-        self._decision = decision
         self.session = decision.session
-
-    @property
-    def request(self) -> Accepted:
-        return self._plan.request_as(self._number)
 
     def on_interim(self, status: int, headers: list[Header]) -> None:
         if status != CONTINUE:
-            self._exchange.interim(status, interim_headers(headers))
+            self.exchange.interim(status, interim_headers(headers))
 
     def on_head(self, head: Head) -> None:
         self._status = head.status
-        exchange = self._exchange
+        exchange = self.exchange
         exchange.start_with(
-            self._forwarder.prepared(head, self._plan.request, self._decision, exchange.prepare)
+            self._forwarder.prepared(head, self.plan.request, self._decision, exchange.prepare)
         )
 
     def on_whole(self, head: Head, body: bytes) -> None:
         self.on_head(head)
-        self._exchange.write(body)
-        self._lane.ended(FORWARDED, self._decision.route, self._status, self._started, self)
-        self._exchange.end()
+        self.exchange.write(body)
+        self._lane.ended(FORWARDED, self._decision.route, self._status, self.started, self)
+        self.exchange.end()
 
     def on_body(self, data: bytes) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         exchange.write(data)
         if exchange.is_slow:
             self._connection.pause_reading()
             exchange.when_drained(self._connection.resume_reading)
 
     def on_end(self, trailers: tuple[Header, ...]) -> None:
-        self._lane.ended(FORWARDED, self._decision.route, self._status, self._started, self)
-        self._exchange.end(b"", trailer_lines(trailers) if trailers else b"")
+        self._lane.ended(FORWARDED, self._decision.route, self._status, self.started, self)
+        self.exchange.end(b"", trailer_lines(trailers) if trailers else b"")
 
     def on_writable(self) -> None:
         pass  # there is no body to send
@@ -250,7 +290,7 @@ class Relay:
         self._forwarder.watch.look(self)
 
     def on_failure(self, failure: UpstreamFailure) -> None:
-        exchange, request = self._exchange, self.request
+        exchange, request = self.exchange, self.request
         self._forwarder.failed(failure)
         if exchange.response_started:
             _log.warning("answer_cut", reason=str(failure), request=request.request_id)
@@ -263,22 +303,21 @@ class Relay:
             self._forwarder.retries += 1
             exchange.fall_back()
         else:
-            route, started = self._decision.route, self._started
-            self._lane.fail(exchange, request, failure, route, started)
+            self._lane.fail(self, failure, self._decision.route)
 
     def on_client_gone(self) -> None:
         if not self.is_over:
             self._connection.abandon()
-            self._cut_for(TURNED_AWAY.get(self._exchange.turned_away, LEFT))
+            self._cut_for(TURNED_AWAY.get(self.exchange.turned_away, LEFT))
 
     def _cut_for(self, reason: str) -> None:
         told = Short(self.request, self.session, self.sent_bytes, is_whole=False)
-        status = self._status or self._exchange.turned_away or CLIENT_GONE
-        self._lane.ended(failed(reason), self._decision.route, status, self._started, told)
+        status = self._status or self.exchange.turned_away or CLIENT_GONE
+        self._lane.ended(failed(reason), self._decision.route, status, self.started, told)
 
     @property
     def sent_bytes(self) -> int:
-        return int(self._exchange.sent_bytes)
+        return int(self.exchange.sent_bytes)
 
     @property
     def is_over(self) -> bool:
@@ -287,9 +326,8 @@ class Relay:
     def end_for(self, refusal: Refuse) -> None:
         """Its session is over, or may not do this any more: end it at once."""
         self._connection.abandon()
-        if self._exchange.response_started:
+        if self.exchange.response_started:
             self._cut_for(refusal.code)
-            self._exchange.cut(at_once=True)
+            self.exchange.cut(at_once=True)
         else:
-            route, started = self._decision.route, self._started
-            self._lane.refuse(self._exchange, self.request, refusal, route, started)
+            self._lane.refuse(self, refusal, self._decision.route)

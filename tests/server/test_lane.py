@@ -3,6 +3,7 @@ request but its bytes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from proxy.gate.authorize import Target
 from proxy.gate.gate import Plan
 from proxy.gate.headers import Block
 from proxy.gate.identify import Carried
-from proxy.gate.lane import PLANS, Lane
+from proxy.gate.lane import PLANS, Kept, Lane
 from proxy.observe.tally import Tally
 from tests.conftest import Start
 from tests.fakes import OK, Origin, Wire, answering, get, values_of
@@ -117,16 +118,32 @@ def test_the_same_bytes_have_another_id_each_time(live: Live, origin: Origin) ->
     assert len(set(ids)) == 10
 
 
+@pytest.mark.parametrize("lines", [(), ("Sec-Fetch-Mode: navigate", "Accept: text/html")])
+def test_a_refusal_that_comes_again_is_drawn_for_each(live: Live, lines: tuple[str, ...]) -> None:
+    """By the very same bytes, under an id of its own."""
+    cookie = live.login("alice")
+    found: set[bytes] = set()
+    with live.client() as client:
+        for _ in range(5):
+            got = client.get("/admin/", cookie, *lines, host=live.host)
+            assert got.status == 403 and len(got.body) == int(got.values(b"content-length")[0])
+            found.update(re.findall(rb"[0-9a-f]{24,}", got.body))
+    assert len(found) == 5
+    asked = [live.get("/a", *lines) for _ in range(3)]
+    assert {got.status for got in asked} == {303 if lines else 401}
+
+
 def test_what_is_kept_of_requests_is_bounded() -> None:
     """CVE-2023-30798's kin: whoever asks for ever new targets fills no memory."""
     lane = Lane(None, None, (), None, None, None, Tally())  # type: ignore[arg-type]
     block = Block([])
     for number in range(PLANS + 10):
         target = b"/%d" % number
-        lane._remember((b"GET", target, block), ("", "http"), planned(target))
+        lane._keep((b"GET", target, block), Kept(("", "http"), planned(target)))
     assert len(lane._plans) == PLANS
-    lane._remember((b"GET", b"/x" * 500, block), ("", "http"), planned(b"/x" * 500))
-    assert len(lane._plans) == PLANS and (b"GET", b"/x" * 500, block) not in lane._plans
+    long = b"/x" * 500
+    lane._keep((b"GET", long, block), Kept(("", "http"), planned(long)))
+    assert len(lane._plans) == PLANS and (b"GET", long, block) not in lane._plans
 
 
 def planned(target: bytes) -> Plan:
