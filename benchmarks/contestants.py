@@ -5,6 +5,7 @@ Each is a context manager that yields a `Contestant`, ready and checked; what is
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -137,16 +138,16 @@ def nginx(folder: Path, upstream: int) -> Iterator[Contestant]:
         yield Contestant("nginx", "nginx proxy_pass, one worker, no login", pid, port, {})
 
 
-@contextmanager
-def go(folder: Path, upstream: int) -> Iterator[Contestant]:
-    port = free_port()
-    command = [
-        go_program("reverseproxy", folder),
-        f"127.0.0.1:{port}",
-        f"http://127.0.0.1:{upstream}",
-    ]
-    with running("go", command, port, folder, {"GOMAXPROCS": "1"}) as pid:
-        yield Contestant("go", "Go httputil.ReverseProxy, one core, no login", pid, port, {})
+def go(name: str, what: str, **environment: str) -> Entry:
+    @contextmanager
+    def start(folder: Path, upstream: int) -> Iterator[Contestant]:
+        port = free_port()
+        program = go_program("reverseproxy", folder)
+        command = [program, f"127.0.0.1:{port}", f"http://127.0.0.1:{upstream}"]
+        with running(name, command, port, folder, environment) as pid:
+            yield Contestant(name, what, pid, port, {})
+
+    return start
 
 
 def doorward(name: str, what: str, **more: object) -> Entry:
@@ -234,6 +235,42 @@ def apache(folder: Path, upstream: int) -> Iterator[Contestant]:
         yield Contestant("apache", what, pid, port, {"Cookie": cookies[-1]}, USER)
 
 
+@contextmanager
+def caddy(folder: Path, upstream: int) -> Iterator[Contestant]:
+    """Caddy asks for a password with every request, and remembers which ones were right."""
+    port = free_port()
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5))
+    account = {"username": USER, "password": base64.b64encode(hashed).decode()}
+    basic = {"hash": {"algorithm": "bcrypt"}, "accounts": [account], "hash_cache": {}}
+    who = {"set": {"Remote-User": ["{http.auth.user.id}"]}}
+    handlers = [
+        {"handler": "authentication", "providers": {"http_basic": basic}},
+        {
+            "handler": "reverse_proxy",
+            "upstreams": [{"dial": f"127.0.0.1:{upstream}"}],
+            "headers": {"request": who},
+        },
+    ]
+    server = {"listen": [f"127.0.0.1:{port}"], "routes": [{"handle": handlers}]}
+    config = folder / "caddy.json"
+    config.write_text(
+        json.dumps(
+            {
+                "admin": {"disabled": True, "config": {"persist": False}},
+                "logging": {"logs": {"default": {"level": "ERROR"}}},
+                "apps": {
+                    "http": {"servers": {"one": server | {"automatic_https": {"disable": True}}}}
+                },
+            }
+        )
+    )
+    command = [tool("caddy"), "run", "--config", os.fspath(config)]
+    with running("caddy", command, port, folder, {"HOME": os.fspath(folder)}) as pid:
+        word = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        what = "Caddy reverse_proxy with Basic authentication"
+        yield Contestant("caddy", what, pid, port, {"Authorization": f"Basic {word}"}, USER)
+
+
 def add_user(config: Path) -> None:
     command = [
         os.fspath(DOORWARD),
@@ -267,7 +304,9 @@ ALL: dict[str, Entry] = {
     "doorward": doorward("doorward", "Doorward, one worker, a session's cookie on every request"),
     "asgi": doorward("asgi", "the same without the fast lane", fast_lane=False),
     "two": doorward("two", "the same with two workers", workers=2),
-    "go": go,
+    "go": go("go", "Go httputil.ReverseProxy as it comes, no login"),
+    "one": go("one", "the same on one core, which is kind to its scheduler", GOMAXPROCS="1"),
     "nginx": nginx,
+    "caddy": caddy,
     "apache": apache,
 }
