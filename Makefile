@@ -40,7 +40,7 @@ format: $(TEST_STAMP) ## Format the code and repair what the linter can repair.
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: $(RUN_STAMP) ## Measure CPU per authenticated request beside nginx and Go; ARGS="--seconds 5".
+bench: $(RUN_STAMP) ## Measure CPU per authenticated request beside its peers; ARGS="--seconds 5".
 	$(PY) benchmarks/run.py $(ARGS)
 
 run: $(RUN_STAMP) ## Serve config/minimal.yaml, or the file named by CONFIG=….

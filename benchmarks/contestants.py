@@ -251,19 +251,18 @@ def caddy(folder: Path, upstream: int) -> Iterator[Contestant]:
             "headers": {"request": who},
         },
     ]
-    server = {"listen": [f"127.0.0.1:{port}"], "routes": [{"handle": handlers}]}
+    server = {
+        "listen": [f"127.0.0.1:{port}"],
+        "routes": [{"handle": handlers}],
+        "automatic_https": {"disable": True},
+    }
+    settings = {
+        "admin": {"disabled": True, "config": {"persist": False}},
+        "logging": {"logs": {"default": {"level": "ERROR"}}},
+        "apps": {"http": {"servers": {"measured": server}}},
+    }
     config = folder / "caddy.json"
-    config.write_text(
-        json.dumps(
-            {
-                "admin": {"disabled": True, "config": {"persist": False}},
-                "logging": {"logs": {"default": {"level": "ERROR"}}},
-                "apps": {
-                    "http": {"servers": {"one": server | {"automatic_https": {"disable": True}}}}
-                },
-            }
-        )
-    )
+    config.write_text(json.dumps(settings))
     command = [tool("caddy"), "run", "--config", os.fspath(config)]
     with running("caddy", command, port, folder, {"HOME": os.fspath(folder)}) as pid:
         word = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -305,7 +304,7 @@ ALL: dict[str, Entry] = {
     "asgi": doorward("asgi", "the same without the fast lane", fast_lane=False),
     "two": doorward("two", "the same with two workers", workers=2),
     "go": go("go", "Go httputil.ReverseProxy as it comes, no login"),
-    "one": go("one", "the same on one core, which is kind to its scheduler", GOMAXPROCS="1"),
+    "go-one": go("go-one", "the same on one core, which is kind to its scheduler", GOMAXPROCS="1"),
     "nginx": nginx,
     "caddy": caddy,
     "apache": apache,

@@ -1,4 +1,4 @@
-"""Measures CPU per authenticated proxied request of Doorward beside nginx and Go. `make bench`.
+"""Measures CPU per authenticated proxied request of Doorward beside its peers. `make bench`.
 
 What is measured, and what that is fair for, is told in benchmarks/README.md.
 """
