@@ -55,6 +55,7 @@ class Fate(Enum):
     TRANSFER_ENCODING = auto()
     EXPECT = auto()
     TE = auto()
+    TRAILER = auto()
     MAX_FORWARDS = auto()
     FORWARDED = auto()
     FORWARDED_FOR = auto()
@@ -76,6 +77,7 @@ _READ = {
     b"transfer-encoding": Fate.TRANSFER_ENCODING,
     b"expect": Fate.EXPECT,
     b"te": Fate.TE,
+    b"trailer": Fate.TRAILER,
     b"max-forwards": Fate.MAX_FORWARDS,
     b"forwarded": Fate.FORWARDED,
     b"x-forwarded-for": Fate.FORWARDED_FOR,
@@ -171,6 +173,7 @@ class Scan:
     chunked: bool = False
     expects: bool = False  # to be told whether to go on with the body
     trailers: bool = False  # in the answer will be read (TE)
+    announced: list[bytes] = field(default_factory=list)  # names of the request's trailers
     max_forwards: bytes | None = None
     # What follows from these headers alone, kept where they may come again: see `Block`.
     may_come_again: bool = False
@@ -266,6 +269,9 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
         case Fate.TE:
             codings = [coding.partition(b";")[0].strip().lower() for coding in value.split(b",")]
             found.trailers = found.trailers or b"trailers" in codings
+        case Fate.TRAILER:
+            names = (name.strip(OWS).lower() for name in value.split(b","))
+            found.announced += [name for name in names if _may_trail(name)]
         case Fate.MAX_FORWARDS:
             said = found.max_forwards
             found.max_forwards = value if said is None else said + b", " + value
@@ -284,6 +290,8 @@ def _drop_named(found: Scan, named: list[bytes]) -> None:
     if unusual:
         found.passing[:] = [line for line in found.passing if line[0] not in unusual]
         found.overrides[:] = [line for line in found.overrides if line[0] not in unusual]
+        if b"trailer" in unusual:
+            found.announced.clear()
         if b"authorization" in unusual:
             found.authorizations.clear()
         if b"cookie" in unusual:
@@ -303,11 +311,11 @@ _NO_TRAILER = re.compile(
 
 def trailers_of(headers: Iterable[Header]) -> list[Header]:
     """What of a message's trailers goes on, lines and order kept; either way."""
-    return [
-        line
-        for line in headers
-        if fate_of(line[0]) is Fate.PASS and not _NO_TRAILER.fullmatch(line[0].lower())
-    ]
+    return [line for line in headers if _may_trail(line[0].lower())]
+
+
+def _may_trail(name: bytes) -> bool:
+    return fate_of(name) is Fate.PASS and not _NO_TRAILER.fullmatch(name)
 
 
 def trailer_lines(headers: Iterable[Header]) -> bytes:

@@ -58,6 +58,8 @@ def _lines(
         lines.append(b"content-length: %b\r\n" % headers.content_length)
     elif headers.chunked:
         lines.append(b"transfer-encoding: chunked\r\n")
+        if headers.announced:
+            lines.append(b"trailer: %b\r\n" % b", ".join(headers.announced))
     if headers.expects and headers.has_body:
         lines.append(b"expect: 100-continue\r\n")
     if request.upgrade:

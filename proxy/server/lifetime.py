@@ -42,7 +42,7 @@ class Lifetime(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.access_log = False
         self._in_head = self._in_message = self._lingering = False
-        self._held = b""  # the start of a request, as long as its method is not whole
+        self._held = b""  # the start of a request, as long as its first line is not whole
         self._unread = 0  # bytes since the last head or piece of body
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None

@@ -18,6 +18,7 @@ from proxy.observe.observer import Observer
 from proxy.server.exchange import EXTENSION, Exchange
 from proxy.server.lifetime import LINGER_BYTES, Lifetime
 from proxy.server.limits import Counts, Peers
+from proxy.server.methods import KNOWN, METHOD, NEVER
 from proxy.server.tunnel import Waiting, asked_protocols
 from proxy.settings import Limits
 from proxy.upstream.seen import Seen
@@ -25,23 +26,14 @@ from proxy.upstream.seen import Seen
 # The fast lane: true when it took the request, false when the application is to.
 Lane = Callable[[Exchange], bool]
 
-# What llhttp takes for HTTP. Others of its kind pass under a stand-in; in lower case, though, they
-# might be taken for what they are not by an application behind rules that name methods.
-METHODS = frozenset(
-    b"GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT COPY LOCK MKCOL MOVE PROPFIND PROPPATCH"
-    b" SEARCH UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY"
-    b" SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR LINK UNLINK SOURCE QUERY".split()
-)
-NEVER = frozenset((b"PRI", b"CONNECT"))
 FRAMING = (b"content-length", b"transfer-encoding")
 SPECIAL = frozenset((*FRAMING, b"expect", b"upgrade"))
-METHOD_BYTES = 32
 # A request line that means one thing, before headers that are known.
 _REQUEST_LINE = re.compile(rb"(GET|HEAD|OPTIONS|DELETE) (/[!-~]*) HTTP/1\.1")
 # Four MiB at most, with what was made of them; browsers send up to a KiB, programs less.
 BLOCKS = 512
 BLOCK_BYTES = 4096
-_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]{1,32}")
+INVALID = "this is not a valid HTTP request"
 
 
 class HeadTooLarge(Exception):
@@ -81,9 +73,9 @@ class Protocol(Lifetime):
                 return
         self._unread += len(data)
         begins, self._begun = not (self._in_message or self._held), 0
-        rest = data if self._in_message else self._take_method(data)
+        rest = data
         while rest and not self.transport.is_closing():
-            rest = self._parse(rest)
+            rest = self._parse(rest) if self._in_message else self._begin(rest)
         if self._in_head or self._held:
             if self._head_timer is None:
                 self._await_head()
@@ -126,44 +118,43 @@ class Protocol(Lifetime):
                 del self.blocks[next(iter(self.blocks))]
             self.blocks[lines] = Block(exchange.headers)
 
-    def _take_method(self, data: bytes) -> bytes:
-        """The start of a request; a method that llhttp does not know is told it as PUT."""
+    def _begin(self, data: bytes) -> bytes:
+        """Feed the parser what of a head is there, once its first line is, and return what came
+        behind it: another head, or a body."""
         data = self._held + data if self._held else data
-        method, space, _ = data.partition(b" ")
-        if method in METHODS:
-            if not space:
-                return self._hold(data)
-            self._held = b""
-            return data
-        if data[:1] in (b"\r", b"\n"):  # RFC 9112 2.2: a robust server skips them
-            self._held = b""
-            return self._take_method(data.lstrip(b"\r\n"))
-        if not space and len(data) <= METHOD_BYTES and (not data or _METHOD.fullmatch(data)):
-            return self._hold(data)
         self._held = b""
-        if space and method not in NEVER and _METHOD.fullmatch(method):
-            self._stand_in = method
-            return b"PUT" + data[len(method) :]
-        return data
+        if data[:1] in (b"\r", b"\n"):  # RFC 9112 2.2: a robust server skips them
+            data = data.lstrip(b"\r\n")
+        method, space, _ = data.partition(b" ")
+        may_be = METHOD.fullmatch(method) is not None
+        if b"\n" not in data and len(data) <= self.limits.target_bytes and (may_be or not data):
+            self._held = data
+            return b""
+        if b"  " in data.partition(b"\r\n")[0]:  # which llhttp takes for one
+            self._refuse(400, INVALID)
+            return b""
+        if may_be and space and method not in KNOWN and method not in NEVER:
+            self._stand_in = method  # llhttp is told another, which it knows
+            data = b"PUT" + data[len(method) :]
+        end = data.find(b"\r\n\r\n") + 4
+        return self._parse(data) if end < 4 else self._parse(data[:end], data[end:])
 
-    def _hold(self, data: bytes) -> bytes:
-        self._held = data
-        return b""
-
-    def _parse(self, data: bytes) -> bytes:
-        """Feed the parser; what it left comes behind a request that asked for an upgrade."""
+    def _parse(self, data: bytes, rest: bytes = b"") -> bytes:
+        """Feed the parser and return the rest, with what it left of the data behind a request that
+        asked for an upgrade."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as pause:
-            return self._upgrade_asked(data[pause.args[0] :])
+            return self._upgrade_asked(data[pause.args[0] :] + rest)
         except httptools.HttpParserError as fault:
             if isinstance(fault.__context__, HeadTooLarge):
                 self._refuse(431, "the request head is too large")
             elif isinstance(fault.__context__, TargetTooLong):
                 self._refuse(414, "the request target is too long")
             else:
-                self._refuse(400, "this is not a valid HTTP request")
-        return b""
+                self._refuse(400, INVALID)
+            return b""
+        return rest
 
     def _upgrade_asked(self, rest: bytes) -> bytes:
         """What to parse of the bytes behind a head with Upgrade. llhttp's binding stops there, body
@@ -176,7 +167,7 @@ class Protocol(Lifetime):
         if self.parser.get_http_version() == "1.0":
             protocols = b""
         if not protocols:
-            return self._take_method(rest)
+            return rest
         exchange.upgrade = protocols
         exchange.waiting = waiting = Waiting(self)
         exchange.on_response = waiting.stand_back

@@ -289,6 +289,8 @@ class Connection(asyncio.Protocol):
                 raise InvalidAnswer("a status that nobody asked for")
             self._sink.on_interim(status, self._headers)
             return
+        if self._parser.get_http_version() not in ("1.0", "1.1"):
+            raise InvalidAnswer("a version that nobody asked for")
         self._keep_alive = self._parser.should_keep_alive()
         length = body_length(self._headers)
         self._head = Head(status, self._headers, length, self._keep_alive)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.conftest import Start
@@ -109,11 +111,32 @@ def test_trailers_never_become_headers(stage: Stage) -> None:
             wire.send(OK)
 
     with stage.playing(script) as act, act.client() as client:
-        chunked = ("Transfer-Encoding: chunked", "Trailer: Remote-User")
+        chunked = ("Transfer-Encoding: chunked", "Trailer: Remote-User, remote_user,X-End ,Host")
         assert client.ask(act.request(*chunked, method="POST", body=body)).status == 200
         assert client.ask(act.request()).status == 200
         seen = bytes(act.origin.wire().seen).lower()
         assert b"admin" not in seen and b"remote-user" not in seen and b"c=1" not in seen
+        assert values_of(act.origin.heads[0], b"trailer") == [b"x-end"]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_methods_that_nobody_knows_may_follow_others(stage: Stage, split: bool) -> None:
+    with stage.playing(answering(OK)) as act, act.client() as client:
+        brew = act.request(method="BREW")
+        requests = act.request() + brew + act.request() + brew + brew
+        for piece in [requests[i : i + 1] for i in range(len(requests))] if split else [requests]:
+            client.send(piece)
+        assert [client.answer().status for _ in range(5)] == [200] * 5
+        methods = [head.split(b" ")[0] for head in act.origin.heads]
+        assert sorted(methods) == [b"BREW"] * 3 + [b"GET"] * 2
+
+
+def test_two_spaces_that_come_one_by_one_are_two(stage: Stage) -> None:
+    with stage.live.client() as client:
+        for piece in (b"GET", b" ", b" ", b"/r0 HTTP/1.1\r\nHost: a\r\n\r\n"):
+            client.send(piece)
+            time.sleep(0.05)  # for each to come alone
+        assert client.answer().status == 400
 
 
 def test_pipelined_requests_are_answered_in_their_order(stage: Stage) -> None:
