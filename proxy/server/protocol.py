@@ -57,6 +57,7 @@ class Protocol(Lifetime):
         self._head_bytes = 0  # of the head that is being read
         self._begun = 0  # messages, in what came last
         self._expects = self._has_body = self._plain = False
+        self._tail, self._body_left = b"", 0  # of the head and of the body that is being read
         self._rereading = False
         self._stand_in: bytes | None = None  # a method that llhttp does not know
 
@@ -75,7 +76,7 @@ class Protocol(Lifetime):
         begins, self._begun = not (self._in_message or self._held), 0
         rest = data
         while rest and not self.transport.is_closing():
-            rest = self._parse(rest) if self._in_message else self._begin(rest)
+            rest = self._go_on(rest) if self._in_message else self._begin(rest)
         if self._in_head or self._held:
             if self._head_timer is None:
                 self._await_head()
@@ -136,8 +137,23 @@ class Protocol(Lifetime):
         if may_be and space and method not in KNOWN and method not in NEVER:
             self._stand_in = method  # llhttp is told another, which it knows
             data = b"PUT" + data[len(method) :]
-        end = data.find(b"\r\n\r\n") + 4
-        return self._parse(data) if end < 4 else self._parse(data[:end], data[end:])
+        self._tail = b""
+        return self._feed_head(data)
+
+    def _feed_head(self, data: bytes) -> bytes:
+        seen, start = self._tail + data, len(self._tail)
+        end = seen.find(b"\r\n\r\n") + 4 - start
+        end = end if end > 0 else len(data)
+        self._tail = seen[-3:]
+        return self._parse(data[:end], data[end:])
+
+    def _go_on(self, data: bytes) -> bytes:
+        """Feed the parser more of a message, up to where its head or a body of known length ends:
+        what comes behind it is for `_begin`."""
+        if self._in_head:
+            return self._feed_head(data)
+        end = self._body_left if self._body_left > 0 else len(data)
+        return self._parse(data[:end], data[end:])
 
     def _parse(self, data: bytes, rest: bytes = b"") -> bytes:
         """Feed the parser and return the rest, with what it left of the data behind a request that
@@ -190,7 +206,7 @@ class Protocol(Lifetime):
         self.headers = []
         self._expects = self._has_body = False
         self._plain = self._in_head = self._in_message = True
-        self._head_bytes = 0
+        self._head_bytes = self._body_left = 0
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -215,6 +231,8 @@ class Protocol(Lifetime):
             self._expects = True
         elif name in FRAMING and value != b"0":
             self._has_body = True
+            if name == b"content-length" and value.isdigit():
+                self._body_left = int(value)
         self._plain = not (self._expects or self._has_body or name == b"upgrade") and self._plain
 
     def _count(self, size: int) -> None:
@@ -224,6 +242,7 @@ class Protocol(Lifetime):
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
+        self._body_left = max(self._body_left - len(body), 0)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -317,9 +336,7 @@ def protocol_with(
     observer: Observer | None = None,
 ) -> type[Protocol]:
     """The protocol class for a server with these limits; `lane` is asked before the application,
-    `observer` told of what reaches neither.
-
-    Connections from `trusted` networks are not counted by their addresses."""
+    `observer` told of what reaches neither. Connections from `trusted` are not counted by address."""
     fixed: dict[str, Any] = {
         "limits": limits,
         "lane": lane,
