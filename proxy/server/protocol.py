@@ -336,7 +336,7 @@ def protocol_with(
     observer: Observer | None = None,
 ) -> type[Protocol]:
     """The protocol class for a server with these limits; `lane` is asked before the application,
-    `observer` told of what reaches neither. Connections from `trusted` are not counted by address."""
+    `observer` told of what reaches neither. Who comes from `trusted` is not counted by address."""
     fixed: dict[str, Any] = {
         "limits": limits,
         "lane": lane,
