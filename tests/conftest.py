@@ -17,7 +17,9 @@ from hypothesis import settings as hypothesis_settings
 
 from proxy.accounts.core import Accounts
 from proxy.settings import Settings, settings_from
+from proxy.storage import core as wiring
 from proxy.storage.core import build_accounts
+from tests.accounts.memory_factors import Mailbox
 from tests.fakes import OK, FixedClock, Origin, answering
 from tests.live import Live
 
@@ -53,6 +55,14 @@ async def accounts(settings: Make, clock: FixedClock) -> AsyncIterator[Accounts]
     """The core on an SQLite file of the test's own."""
     async with build_accounts(settings(), clock) as built:
         yield built
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
+    """Takes the mails of a core that is built after it."""
+    mailbox = Mailbox()
+    monkeypatch.setattr(wiring, "mailer_of", lambda settings: mailbox)
+    return mailbox
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ class Forwarder:
                     await self._upgrades.carry(answer, head, headers)
                 elif exchange is None:
                     headers = self.answer_headers(head.headers, request, decision)
-                    await self._relay(answer, headers, send)
+                    await self._relay(answer, head.status, headers, send)
                 else:
                     exchange.start_with(self.prepared(head, request, decision, exchange.prepare))
                     if not answer.ended or exchange.is_slow:
@@ -115,7 +115,7 @@ class Forwarder:
                 return
             except UpstreamFailure as failure:
                 self.failed(failure)
-                if answer.status or not retriable:
+                if answer.head is not None or not retriable:
                     raise
                 # A kept connection that closes unanswered lost a race, and says nothing of the
                 # request (RFC 9112 9.3.1): once more. A fresh one that does has refused it.
@@ -238,9 +238,9 @@ class Forwarder:
             await answer.progress()
         await exchange.drained()
 
-    async def _relay(self, answer: Answer, headers: list[Header], send: Send) -> None:
+    async def _relay(self, answer: Answer, status: int, headers: list[Header], send: Send) -> None:
         """The answer to another server, in ASGI's words, which know no trailers."""
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         while not answer.ended:
             await send({"type": "http.response.body", "body": answer.take(), "more_body": True})
             answer.connection.resume_reading()

@@ -64,7 +64,6 @@ class Answer:
         "refusal",
         "request",
         "session",
-        "status",
         "trailers",
         "tunnel",
     )
@@ -84,7 +83,6 @@ class Answer:
         self._watch = watch
         self.refusal: Refuse | None = None
         self.tunnel: Any = None  # when there is one: joins this client and this upstream
-        self.status = 0
         self.head: Head | None = None
         self.ended = False
         self.gone = False
@@ -106,12 +104,10 @@ class Answer:
 
     def on_head(self, head: Head) -> None:
         self.head = head
-        self.status = head.status
         self._wake()
 
     def on_whole(self, head: Head, body: bytes) -> None:
         self.head = head
-        self.status = head.status
         self._chunks.append(body)
         self.ended = True
         self._wake()
@@ -148,7 +144,7 @@ class Answer:
         self.refusal = refusal
         if self.tunnel is not None:
             self.tunnel.cut()
-        elif self.status and self.exchange is not None:
+        elif self.head is not None and self.exchange is not None:
             self.exchange.cut(at_once=True)
         self._wake()
 
@@ -195,7 +191,7 @@ class Answer:
             await self._may_continue
         finally:
             timer.cancel()
-        return not (self.status or self.is_over)
+        return self.head is None and not self.is_over
 
     async def begun(self) -> Head:
         """Wait for the answer's head. Raises UpstreamFailure, ClientGone or Refused."""

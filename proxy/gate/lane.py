@@ -35,6 +35,7 @@ from proxy.observe.observer import (
 from proxy.upstream.connection import Connection
 from proxy.upstream.failures import ConnectionLost, UpstreamFailure
 from proxy.upstream.heads import Head
+from proxy.upstream.seen import make_room
 
 _log = structlog.get_logger("doorward.gate")
 
@@ -124,8 +125,7 @@ class Lane:
 
     def _keep(self, key: Key, kept: "Kept") -> None:
         if len(key[1]) <= REMEMBERED_BYTES:
-            while len(self._plans) >= PLANS:
-                del self._plans[next(iter(self._plans))]
+            make_room(self._plans, PLANS)
             kept.is_kept = True
             self._plans[key] = kept
 

@@ -21,7 +21,7 @@ from proxy.server.limits import Counts, Peers
 from proxy.server.methods import KNOWN, METHOD, NEVER
 from proxy.server.tunnel import Waiting, asked_protocols
 from proxy.settings import Limits
-from proxy.upstream.seen import Seen
+from proxy.upstream.seen import Seen, make_room
 
 # The fast lane: true when it took the request, false when the application is to.
 Lane = Callable[[Exchange], bool]
@@ -115,8 +115,7 @@ class Protocol(Lifetime):
             and exchange.keep_alive
             and lines.endswith(b"\r\n\r\n")
         ):
-            while len(self.blocks) >= BLOCKS:
-                del self.blocks[next(iter(self.blocks))]
+            make_room(self.blocks, BLOCKS)
             self.blocks[lines] = Block(exchange.headers)
 
     def _begin(self, data: bytes) -> bytes:

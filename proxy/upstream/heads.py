@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.upstream.framing import Header
-from proxy.upstream.seen import Seen
+from proxy.upstream.seen import Seen, make_room
 
 # Two MiB at most, with what was made of them.
 REMEMBERED = 512
@@ -61,7 +61,6 @@ def remember(data: bytes, head: Head) -> None:
     for name, _ in head.headers:
         if len(name) in _NEVER_LENGTHS and name.lower() in _NEVER:
             return
-    while len(_known) >= REMEMBERED:
-        del _known[next(iter(_known))]
+    make_room(_known, REMEMBERED)
     head.is_remembered = True
     _known[text] = head

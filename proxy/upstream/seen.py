@@ -1,13 +1,22 @@
-"""Whether bytes came before: what comes once only is not worth being kept.
+"""What may be kept of bytes that come again: not what came once only, and never more than so much.
 
-Knows hashes alone, and a few thousand of them.
+Must not know what the bytes mean.
 """
+
+from typing import Any
 
 SEEN = 4096
 
 
+def make_room(kept: dict[Any, Any], limit: int) -> None:
+    """Let what was kept first go, so that one more makes `limit` at most."""
+    while len(kept) >= limit:
+        del kept[next(iter(kept))]
+
+
 class Seen:
-    """Of the last few thousand; now and then it takes something for something else."""
+    """Whether bytes came before, of the last few thousand; by their hashes, so that it now and then
+    takes something for something else."""
 
     def __init__(self) -> None:
         self._hashes: set[int] = set()

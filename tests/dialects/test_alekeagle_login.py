@@ -13,7 +13,6 @@ from argon2 import PasswordHasher
 
 from proxy.accounts import totp
 from proxy.accounts.user import Email
-from proxy.storage import core as wiring
 from tests.accounts.memory_factors import Mailbox
 from tests.dialects.eagle import (
     MESSAGES,
@@ -31,13 +30,6 @@ from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
 
 FORM = "application/x-www-form-urlencoded"
 CHALLENGE = "SECOND_FACTOR_CHALLENGE_REQUIRED_ERROR"
-
-
-@pytest.fixture
-def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
-    mailbox = Mailbox()
-    monkeypatch.setattr(wiring, "mailer_of", lambda settings: mailbox)
-    return mailbox
 
 
 @pytest.fixture

@@ -35,13 +35,6 @@ INVALID = {"success": False, "error": "[invalid-totp]", "errorType": "invalid-to
 
 
 @pytest.fixture
-def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
-    mailbox = Mailbox()
-    monkeypatch.setattr(wiring, "mailer_of", lambda settings: mailbox)
-    return mailbox
-
-
-@pytest.fixture
 async def home(tmp_path: Path, mailbox: Mailbox) -> AsyncIterator[House]:
     """root is an admin with an address, alice has none."""
     async with house(tmp_path, dialects=ON) as built:

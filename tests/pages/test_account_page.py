@@ -14,7 +14,6 @@ from proxy.accounts import totp
 from proxy.accounts.passwords import LEAST_CHARACTERS, PASSWORD_BYTES
 from proxy.accounts.user import Email
 from proxy.pages.credentials import TOO_LONG, TOO_SHORT
-from proxy.storage import core as wiring
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, set_cookies, text_of
 
@@ -23,13 +22,6 @@ APP = f"{ACCOUNT}/authenticator"
 LOGIN = "/.doorward/login"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 NEW = "violet tractor under seven moons"
-
-
-@pytest.fixture
-def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
-    mailbox = Mailbox()
-    monkeypatch.setattr(wiring, "mailer_of", lambda settings: mailbox)
-    return mailbox
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from proxy.accounts.audit import Kind, Wanted
 from proxy.accounts.editing import Edit
 from proxy.accounts.forgotten import ASKED, AT_ONCE, LIFETIME_S, MAILED
 from proxy.accounts.user import Email
-from proxy.storage import core as wiring
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, text_of
 from tests.live import CHEAP_HASH
@@ -28,13 +27,6 @@ ADDRESS = "alice@example.com"
 NEW = "violet tractor under seven moons"
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 FILE_USER = {"username": "filed", "password_hash": CHEAP_HASH, "email": "filed@example.com"}
-
-
-@pytest.fixture
-def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
-    mailbox = Mailbox()
-    monkeypatch.setattr(wiring, "mailer_of", lambda settings: mailbox)
-    return mailbox
 
 
 @pytest.fixture

@@ -12,20 +12,12 @@ import pytest
 from proxy.accounts import totp
 from proxy.accounts.emailed import EmailedCodes
 from proxy.accounts.user import Email
-from proxy.storage import core as wiring
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, set_cookies, text_of
 
 RIGHT = {"username": "alice", "password": PASSWORD}
 LOGIN = "/.doorward/login?rd=/wiki/page%3Fx%3D1"
 PAGE = "/.doorward/second-factor?rd=/wiki/page%3Fx%3D1"
-
-
-@pytest.fixture
-def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
-    mailbox = Mailbox()
-    monkeypatch.setattr(wiring, "mailer_of", lambda settings: mailbox)
-    return mailbox
 
 
 @pytest.fixture

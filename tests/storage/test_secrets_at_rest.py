@@ -30,13 +30,6 @@ Started = Callable[..., AbstractAsyncContextManager[Accounts]]
 
 
 @pytest.fixture
-def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
-    mailbox = Mailbox()
-    monkeypatch.setattr(wiring, "mailer_of", lambda settings: mailbox)
-    return mailbox
-
-
-@pytest.fixture
 def started(tmp_path: Path, mailbox: Mailbox) -> Started:
     @asynccontextmanager
     async def start(*keys: tuple[str, bytes]) -> AsyncIterator[Accounts]:
