@@ -288,13 +288,14 @@ class Origin:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._reception.join(PATIENCE_S)
         self._listener.close()
+        faults = list(self.faults)  # whoever still reads is interrupted, and says nothing by that
         for wire in self.wires:
-            wire.end()  # which wakes a script that reads
+            wire.end()
         for play in self._plays:
             play.join(PATIENCE_S)
         for wire in self.wires:
             wire.close()
-        assert kind or not self.faults, self.faults
+        assert kind or not faults, faults
 
     @property
     def place(self) -> Place:
