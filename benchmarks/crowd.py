@@ -21,13 +21,12 @@ from pathlib import Path
 
 import uvloop
 from contestants import ALL, PASSWORD, USER, Contestant, application
+from doorward.accounts.chance import public_id, session_token
+from doorward.accounts.keys import Keys
+from doorward.accounts.tokens import Tokens
+from doorward.settings import load_settings
+from doorward.settings.keys import read_keys
 from processes import usage
-
-from proxy.accounts.chance import public_id, session_token
-from proxy.accounts.keys import Keys
-from proxy.accounts.tokens import Tokens
-from proxy.settings import load_settings
-from proxy.settings.keys import read_keys
 
 PROBES_PER_S = 200
 GIB = 1 << 30

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.accounts.core import Accounts
+from doorward.settings import Settings, settings_from
+from doorward.storage import core as wiring
+from doorward.storage.core import build_accounts
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from proxy.accounts.core import Accounts
-from proxy.settings import Settings, settings_from
-from proxy.storage import core as wiring
-from proxy.storage.core import build_accounts
 from tests.accounts.memory_factors import Mailbox
 from tests.fakes import OK, FixedClock, Origin, answering
 from tests.live import Live

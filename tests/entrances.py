@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from doorward.accounts.core import Accounts
+from doorward.accounts.sessions import ClientInfo, Found, Lifetimes, Opened, Session
+from doorward.dialects import enabled
+from doorward.dialects.wire import Wire
+from doorward.gate.accept import Client
+from doorward.gate.access import AccessCarrier
+from doorward.gate.cookies import Cookies
+from doorward.gate.identify import Identify
+from doorward.pages import Pages
+from doorward.settings import Settings, settings_from
+from doorward.storage.core import build_accounts
+from doorward.storage.rates import Rates
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from proxy.accounts.core import Accounts
-from proxy.accounts.sessions import ClientInfo, Found, Lifetimes, Opened, Session
-from proxy.dialects import enabled
-from proxy.dialects.wire import Wire
-from proxy.gate.accept import Client
-from proxy.gate.access import AccessCarrier
-from proxy.gate.cookies import Cookies
-from proxy.gate.identify import Identify
-from proxy.pages import Pages
-from proxy.settings import Settings, settings_from
-from proxy.storage.core import build_accounts
-from proxy.storage.rates import Rates
 
 HOST = "wiki.test"
 ORIGIN = f"http://{HOST}"

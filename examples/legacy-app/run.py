@@ -1,5 +1,5 @@
-"""Starts the guest book that comes with Doorward; its source is proxy/cli/guestbook.py."""
+"""Starts the guest book that comes with Doorward; its source is proxy/doorward/cli/guestbook.py."""
 
-from proxy.cli.guestbook import main
+from doorward.cli.guestbook import main
 
 main()

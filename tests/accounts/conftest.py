@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from doorward.accounts.core import Directories
+from doorward.accounts.keys import Keys
+from doorward.accounts.logins import Logins
+from doorward.accounts.passwords import Passwords
+from doorward.accounts.regulation import Limits, Regulation
+from doorward.accounts.second_factor import Policy, SecondFactors
+from doorward.accounts.sessions import ClientInfo, Lifetimes, Opened, Sessions
+from doorward.accounts.tokens import Tokens
+from doorward.accounts.user import User
+from doorward.accounts.users import Users
+from doorward.accounts.vault import Vault
+from doorward.accounts.verification import Verification
 
-from proxy.accounts.core import Directories
-from proxy.accounts.keys import Keys
-from proxy.accounts.logins import Logins
-from proxy.accounts.passwords import Passwords
-from proxy.accounts.regulation import Limits, Regulation
-from proxy.accounts.second_factor import Policy, SecondFactors
-from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Sessions
-from proxy.accounts.tokens import Tokens
-from proxy.accounts.user import User
-from proxy.accounts.users import Users
-from proxy.accounts.vault import Vault
-from proxy.accounts.verification import Verification
 from tests.accounts.memory import (
     NOW,
     MemoryAttempts,

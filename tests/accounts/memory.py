@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from proxy.accounts import chance
-from proxy.accounts.audit import Event, Kind, Record, Wanted, counted
-from proxy.accounts.directory import Entry
-from proxy.accounts.passwords import FILE
-from proxy.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
-from proxy.accounts.regulation import Budget, Lock, Period, Spent
-from proxy.accounts.sessions import FULL, Session
-from proxy.accounts.user import Credential, Email, NewUser, Seen, User
+from doorward.accounts import chance
+from doorward.accounts.audit import Event, Kind, Record, Wanted, counted
+from doorward.accounts.directory import Entry
+from doorward.accounts.passwords import FILE
+from doorward.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
+from doorward.accounts.regulation import Budget, Lock, Period, Spent
+from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.user import Credential, Email, NewUser, Seen, User
 
 NOW = 1_700_000_000.0
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from proxy.accounts.audit import Event
-from proxy.accounts.factors import NONE, CodeAttempt, CodeLock, Factors, Sealed
-from proxy.accounts.refusals import MailFailed
+from doorward.accounts.audit import Event
+from doorward.accounts.factors import NONE, CodeAttempt, CodeLock, Factors, Sealed
+from doorward.accounts.refusals import MailFailed
+
 from tests.accounts.memory import MemorySessions
 
 

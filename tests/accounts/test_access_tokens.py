@@ -8,9 +8,9 @@ from typing import Any
 
 import jwt
 import pytest
+from doorward.accounts.access_tokens import AccessTokens
+from doorward.accounts.keys import Keys
 
-from proxy.accounts.access_tokens import AccessTokens
-from proxy.accounts.keys import Keys
 from tests.accounts.conftest import Core
 from tests.accounts.memory import NOW
 

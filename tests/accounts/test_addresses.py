@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
-from proxy.accounts.addresses import LIFETIME_S, MAILS, PER_S, Addresses
-from proxy.accounts.keys import Keys
-from proxy.accounts.refusals import (
+from doorward.accounts.addresses import LIFETIME_S, MAILS, PER_S, Addresses
+from doorward.accounts.keys import Keys
+from doorward.accounts.refusals import (
     EnrolmentExpired,
     InvalidEmail,
     MailFailed,
@@ -16,7 +15,8 @@ from proxy.accounts.refusals import (
     ReadOnlyUser,
     SecondFactorInvalid,
 )
-from proxy.accounts.user import Email
+from doorward.accounts.user import Email
+
 from tests.accounts.conftest import Core
 from tests.accounts.memory import NOW
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.audit import COMMAND, Event, Kind, Origin, acting, event
+from doorward.accounts.refusals import Refusal, StorageUnavailable
+from doorward.accounts.sessions import ClientInfo
+from doorward.accounts.user import Email
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.accounts import totp
-from proxy.accounts.audit import COMMAND, Event, Kind, Origin, acting, event
-from proxy.accounts.refusals import Refusal, StorageUnavailable
-from proxy.accounts.sessions import ClientInfo
-from proxy.accounts.user import Email
 from tests.accounts.conftest import CLIENT, PASSWORD, Core
 from tests.accounts.memory import NOW
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.browsers import Browsers
+from doorward.accounts.keys import Keys
+from doorward.accounts.second_factor import SecondFactors
+from doorward.accounts.user import Email
 
-from proxy.accounts import totp
-from proxy.accounts.browsers import Browsers
-from proxy.accounts.keys import Keys
-from proxy.accounts.second_factor import SecondFactors
-from proxy.accounts.user import Email
 from tests.accounts.conftest import PASSWORD, Core
 from tests.accounts.memory import NOW
 

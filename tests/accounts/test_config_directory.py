@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from argon2 import PasswordHasher
-
-from proxy.accounts.refusals import InvalidName, NameTaken
-from proxy.accounts.user import Email
-from proxy.directories.config import ConfigDirectory
-from proxy.settings import ConfigUser
+from doorward.accounts.refusals import InvalidName, NameTaken
+from doorward.accounts.user import Email
+from doorward.directories.config import ConfigDirectory
+from doorward.settings import ConfigUser
 
 HASH = PasswordHasher(1, 8, 1).hash("correct horse")
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from doorward.accounts.devices import Device, device, information
 from hypothesis import given
 from hypothesis import strategies as st
-
-from proxy.accounts.devices import Device, device, information
 
 LINUX, WINDOWS, OLDER = "X11; Linux x86_64", "Windows NT 10.0; Win64; x64", "Windows NT 6.1"
 KHTML = "AppleWebKit/537.36 (KHTML, like Gecko)"

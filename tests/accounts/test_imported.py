@@ -8,10 +8,10 @@ import hashlib
 import argon2
 import bcrypt
 import pytest
+from doorward.accounts import imported
+from doorward.accounts.passwords import HASHES_PER_FAILURE, OURS, Passwords
+from doorward.accounts.refusals import InvalidHash
 
-from proxy.accounts import imported
-from proxy.accounts.passwords import HASHES_PER_FAILURE, OURS, Passwords
-from proxy.accounts.refusals import InvalidHash
 from tests.accounts.test_passwords import Counting
 
 PASSWORD = "correct horse"

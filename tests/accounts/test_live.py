@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from doorward.accounts import live as live_module
+from doorward.accounts.core import Accounts
+from doorward.accounts.sessions import ClientInfo, Lifetimes, Opened, Session
 
-from proxy.accounts import live as live_module
-from proxy.accounts.core import Accounts
-from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened, Session
 from tests.fakes import FixedClock
 
 LIFETIMES = Lifetimes(None, 86400.0, 86400.0, None)

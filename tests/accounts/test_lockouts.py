@@ -7,10 +7,9 @@ from typing import Any
 
 import argon2
 import pytest
-
-from proxy.accounts.audit import Kind
-from proxy.accounts.passwords import HASHES_PER_FAILURE
-from proxy.accounts.refusals import (
+from doorward.accounts.audit import Kind
+from doorward.accounts.passwords import HASHES_PER_FAILURE
+from doorward.accounts.refusals import (
     InvalidCredentials,
     LockedOut,
     Overloaded,
@@ -18,9 +17,10 @@ from proxy.accounts.refusals import (
     Refusal,
     UserBanned,
 )
-from proxy.accounts.sessions import ClientInfo
-from proxy.accounts.turns import Turns
-from proxy.accounts.user import Email
+from doorward.accounts.sessions import ClientInfo
+from doorward.accounts.turns import Turns
+from doorward.accounts.user import Email
+
 from tests.accounts.conftest import PASSWORD, Core
 from tests.accounts.memory import NOW
 
@@ -190,7 +190,7 @@ async def test_who_has_waited_for_their_turn_leaves_nothing_behind() -> None:
 
 
 async def test_too_many_who_wait_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.accounts.turns.WAITING", 1)
+    monkeypatch.setattr("doorward.accounts.turns.WAITING", 1)
     turns = Turns()
     async with turns.turn("k", 1):
         second = asyncio.create_task(turns.turn("k", 1).__aenter__())

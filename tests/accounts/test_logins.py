@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argon2
 import pytest
-
-from proxy.accounts import totp
-from proxy.accounts.passwords import HASHES_PER_FAILURE, OURS, sha256_hex
-from proxy.accounts.refusals import (
+from doorward.accounts import totp
+from doorward.accounts.passwords import HASHES_PER_FAILURE, OURS, sha256_hex
+from doorward.accounts.refusals import (
     InvalidCredentials,
     PasswordChangeNotNeeded,
     PasswordChangeRequired,
@@ -17,8 +16,9 @@ from proxy.accounts.refusals import (
     UserBanned,
     WeakPassword,
 )
-from proxy.accounts.sessions import Found
-from proxy.accounts.user import Email
+from doorward.accounts.sessions import Found
+from doorward.accounts.user import Email
+
 from tests.accounts.conftest import PASSWORD, Core
 from tests.accounts.memory import NOW
 

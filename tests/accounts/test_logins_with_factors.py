@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-
-from proxy.accounts.audit import Kind
-from proxy.accounts.refusals import (
+from doorward.accounts.audit import Kind
+from doorward.accounts.refusals import (
     InvalidCredentials,
     MailFailed,
     SecondFactorInvalid,
     SecondFactorRequired,
     SessionNotFound,
 )
-from proxy.accounts.sessions import ClientInfo, Opened
-from proxy.accounts.user import Email
+from doorward.accounts.sessions import ClientInfo, Opened
+from doorward.accounts.user import Email
+
 from tests.accounts.conftest import CLIENT, LIFETIMES, PASSWORD, Core
 from tests.accounts.memory import NOW
 from tests.accounts.test_second_factor import code, with_email, with_totp

@@ -5,17 +5,16 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from proxy.accounts.names import (
+from doorward.accounts.names import (
     NAME_CHARACTERS,
     check_display_name,
     check_group,
     normalise,
     normalise_address,
 )
-from proxy.accounts.refusals import InvalidEmail, InvalidGroup, InvalidName
+from doorward.accounts.refusals import InvalidEmail, InvalidGroup, InvalidName
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

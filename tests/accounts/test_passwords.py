@@ -9,9 +9,8 @@ import threading
 import argon2
 import bcrypt
 import pytest
-
-from proxy.accounts import passwords as passwords_module
-from proxy.accounts.passwords import (
+from doorward.accounts import passwords as passwords_module
+from doorward.accounts.passwords import (
     FILE,
     HASHES_PER_FAILURE,
     OURS,
@@ -20,7 +19,7 @@ from proxy.accounts.passwords import (
     Passwords,
     sha256_hex,
 )
-from proxy.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
+from doorward.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
 
 CHEAP = argon2.PasswordHasher(1, 8, 1)
 

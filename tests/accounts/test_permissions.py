@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from doorward.accounts import permissions
+from doorward.accounts.refusals import NotPermitted
 
-from proxy.accounts import permissions
-from proxy.accounts.refusals import NotPermitted
 from tests.accounts.conftest import Core
 
 ALL = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from proxy.accounts import refusals
-from proxy.accounts.refusals import Refusal
+from doorward.accounts import refusals
+from doorward.accounts.refusals import Refusal
 
 
 def every() -> list[type[Refusal]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from proxy.accounts.keys import Keys
-from proxy.accounts.sealing import Sealing, Unreadable
+from doorward.accounts.keys import Keys
+from doorward.accounts.sealing import Sealing, Unreadable
 
 OLD, NEW = b"o" * 32, b"n" * 32
 

@@ -6,15 +6,12 @@ import asyncio
 from collections.abc import Awaitable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from proxy.accounts import totp
-from proxy.accounts.audit import Kind
-from proxy.accounts.challenge import Challenge
-from proxy.accounts.emailed import normalise
-from proxy.accounts.passwords import sha256_hex
-from proxy.accounts.refusals import (
+from doorward.accounts import totp
+from doorward.accounts.audit import Kind
+from doorward.accounts.challenge import Challenge
+from doorward.accounts.emailed import normalise
+from doorward.accounts.passwords import sha256_hex
+from doorward.accounts.refusals import (
     EnrolmentExpired,
     InvalidEmail,
     InvalidTotpSecret,
@@ -28,9 +25,12 @@ from proxy.accounts.refusals import (
     TotpAlreadyOn,
     TotpNotOn,
 )
-from proxy.accounts.second_factor import fingerprint
-from proxy.accounts.sessions import ClientInfo, Session
-from proxy.accounts.user import Email, User
+from doorward.accounts.second_factor import fingerprint
+from doorward.accounts.sessions import ClientInfo, Session
+from doorward.accounts.user import Email, User
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from tests.accounts.conftest import CLIENT, PASSWORD, Core
 from tests.accounts.memory import NOW
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from doorward.accounts.refusals import InvalidCredentials
+from doorward.accounts.sessions import USER_AGENT_CHARACTERS, ClientInfo, Found, Lifetimes
 
-from proxy.accounts.refusals import InvalidCredentials
-from proxy.accounts.sessions import USER_AGENT_CHARACTERS, ClientInfo, Found, Lifetimes
 from tests.accounts.conftest import CLIENT, LIFETIMES, Core
 from tests.accounts.memory import NOW
 

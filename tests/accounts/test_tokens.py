@@ -5,12 +5,11 @@ from __future__ import annotations
 import string
 
 import pytest
+from doorward.accounts import chance
+from doorward.accounts.keys import Keys
+from doorward.accounts.tokens import Tokens, is_token
 from hypothesis import given
 from hypothesis import strategies as st
-
-from proxy.accounts import chance
-from proxy.accounts.keys import Keys
-from proxy.accounts.tokens import Tokens, is_token
 
 OLD, NEW = b"o" * 32, b"n" * 32
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from proxy.accounts.core import Directories
-from proxy.accounts.passwords import Passwords
-from proxy.accounts.refusals import (
+from doorward.accounts.core import Directories
+from doorward.accounts.passwords import Passwords
+from doorward.accounts.refusals import (
     InvalidEmail,
     InvalidGroup,
     InvalidName,
@@ -20,8 +17,11 @@ from proxy.accounts.refusals import (
     UserNotFound,
     WeakPassword,
 )
-from proxy.accounts.user import Email
-from proxy.accounts.users import Users
+from doorward.accounts.user import Email
+from doorward.accounts.users import Users
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from tests.accounts.conftest import PASSWORD, Core
 from tests.accounts.memory import NOW, MemoryDirectory, MemorySessions, MemoryUsers
 

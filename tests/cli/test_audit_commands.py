@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from doorward.accounts.refusals import Refusal
+from doorward.accounts.sessions import ClientInfo, Lifetimes
+from doorward.cli.main import app
+from doorward.settings import load_settings
+from doorward.storage.core import build_accounts
 from typer.testing import CliRunner
 
-from proxy.accounts.refusals import Refusal
-from proxy.accounts.sessions import ClientInfo, Lifetimes
-from proxy.cli.main import app
-from proxy.settings import load_settings
-from proxy.storage.core import build_accounts
-
-DOORWARD = (sys.executable, "-c", "from proxy.cli import main; main()")
+DOORWARD = (sys.executable, "-c", "from doorward.cli import main; main()")
 PASSWORD = "correct horse"
 CONFIG = """
 data_dir: data

@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.passwords import OURS
+from doorward.accounts.refusals import InvalidCredentials, SecondFactorRequired
+from doorward.accounts.session import ClientInfo, Lifetimes
+from doorward.cli.main import app
+from doorward.settings import load_settings
+from doorward.storage.core import build_accounts
 from typer.testing import CliRunner
 
-from proxy.accounts import totp
-from proxy.accounts.passwords import OURS
-from proxy.accounts.refusals import InvalidCredentials, SecondFactorRequired
-from proxy.accounts.session import ClientInfo, Lifetimes
-from proxy.cli.main import app
-from proxy.settings import load_settings
-from proxy.storage.core import build_accounts
 from tests.cli.test_user_commands import Command, doorward
 
 __all__ = ["doorward"]

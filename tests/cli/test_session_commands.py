@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.accounts.session import ClientInfo, Lifetimes
+from doorward.cli.main import app
+from doorward.settings import load_settings
+from doorward.storage.core import build_accounts
 from typer.testing import CliRunner
 
-from proxy.accounts.session import ClientInfo, Lifetimes
-from proxy.cli.main import app
-from proxy.settings import load_settings
-from proxy.storage.core import build_accounts
 from tests.cli.test_user_commands import Command, doorward
 
 __all__ = ["doorward"]

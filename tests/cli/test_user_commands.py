@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from doorward.accounts.passwords import OURS, Passwords
+from doorward.cli.main import app
+from doorward.settings import load_settings
+from doorward.storage.core import build_accounts
 from typer.testing import CliRunner
 
-from proxy.accounts.passwords import OURS, Passwords
-from proxy.cli.main import app
-from proxy.settings import load_settings
-from proxy.storage.core import build_accounts
-
-DOORWARD = (sys.executable, "-c", "from proxy.cli import main; main()")
+DOORWARD = (sys.executable, "-c", "from doorward.cli import main; main()")
 SERVER_LIBRARIES = {"starlette", "uvicorn", "uvloop", "alembic", "jinja2", "httpx", "asyncpg"}
 HASH = (
     "$argon2id$v=19$m=19456,t=2,p=1$hwc62mxAPBW6Ed2TkJ0ttg"

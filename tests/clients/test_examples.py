@@ -12,8 +12,8 @@ from typing import Any
 
 import bcrypt
 import pytest
+from doorward.accounts import totp
 
-from proxy.accounts import totp
 from tests.conftest import Start
 from tests.live import PASSWORD, Live
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.accounts import totp
 from rocketchat_API.APIExceptions.RocketExceptions import (  # type: ignore[import-untyped]
     RocketApiException,
     RocketAuthenticationException,
@@ -19,7 +20,6 @@ from rocketchat_API.APIExceptions.RocketExceptions import (  # type: ignore[impo
 )
 from rocketchat_API.rocketchat import RocketChat  # type: ignore[import-untyped]
 
-from proxy.accounts import totp
 from tests.conftest import Start
 from tests.live import PASSWORD, Live
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+from doorward.accounts import totp
+from doorward.accounts.sessions import Opened
 
-from proxy.accounts import totp
-from proxy.accounts.sessions import Opened
 from tests.entrances import PASSWORD, House
 
 ON: dict[str, Any] = {"rocketchat": {"rate_limit": "off"}}

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import httpx
+from doorward.accounts.sessions import Opened
 
-from proxy.accounts.sessions import Opened
 from tests.entrances import PASSWORD
 
 # As few limits as there can be; those are tested on their own.

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts.refusals import Refusal
+from doorward.accounts.sessions import Opened
+from doorward.dialects import alekeagle
+from doorward.dialects.wire import Fault
 
-from proxy.accounts.refusals import Refusal
-from proxy.accounts.sessions import Opened
-from proxy.dialects import alekeagle
-from proxy.dialects.wire import Fault
 from tests.dialects.eagle import ALL, ON, RIGHT, SESSION, SESSIONS, bare, is_answer, is_error
 from tests.entrances import House, house, set_cookies
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from argon2 import PasswordHasher
+from doorward.accounts import totp
+from doorward.accounts.user import Email
 
-from proxy.accounts import totp
-from proxy.accounts.user import Email
 from tests.accounts.memory_factors import Mailbox
 from tests.dialects.eagle import (
     MESSAGES,
@@ -637,6 +637,6 @@ async def test_scripts_of_a_named_origin_may_call_it(tmp_path: Path) -> None:
 
 
 def test_the_words_are_those_of_the_document() -> None:
-    from proxy.dialects.alekeagle import table
+    from doorward.dialects.alekeagle import table
 
     assert MESSAGES.items() <= table.MESSAGES.items()

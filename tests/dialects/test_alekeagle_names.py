@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from doorward.dialects.alekeagle.names import session_name
 from hypothesis import given
 from hypothesis import strategies as st
-
-from proxy.dialects.alekeagle.names import session_name
 
 WEBKIT = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
 BLINK = "AppleWebKit/537.36 (KHTML, like Gecko)"

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from doorward.accounts import totp
 
-from proxy.accounts import totp
 from tests.dialects.behaviour import SPEAKERS, Speaker
 from tests.entrances import PASSWORD, House, house
 

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.refusals import Refusal
+from doorward.dialects import datepoll
+from doorward.dialects.wire import Fault
 
-from proxy.accounts import totp
-from proxy.accounts.refusals import Refusal
-from proxy.dialects import datepoll
-from proxy.dialects.wire import Fault
 from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
 
 DIALECTS = {"xhr": {}, "datepoll": {}}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from doorward.app import Doorward
+from doorward.dialects import enabled
+from doorward.settings import settings_from
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from proxy.app import Doorward
-from proxy.dialects import enabled
-from proxy.settings import settings_from
 from tests.entrances import house
 
 ALL = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}

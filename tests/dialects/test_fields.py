@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from doorward.dialects.fields import FIELDS_LIMIT, any_fields
+from doorward.dialects.wire import Malformed, TooLarge
 from starlette.requests import Request
 from starlette.types import Message
-
-from proxy.dialects.fields import FIELDS_LIMIT, any_fields
-from proxy.dialects.wire import Malformed, TooLarge
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=b"

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward import __version__
+from doorward.app import Doorward
+from doorward.dialects import openapi
+from doorward.settings import settings_from
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from proxy import __version__
-from proxy.app import Doorward
-from proxy.dialects import openapi
-from proxy.settings import settings_from
 from tests.fakes import Answer, ask, scope
 
 ALL: dict[str, Any] = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}

@@ -9,13 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts.challenge import Challenge
+from doorward.accounts.permissions import ADMIN
+from doorward.accounts.refusals import LockedOut, Refusal
+from doorward.accounts.user import Email
+from doorward.dialects import rocketchat
+from doorward.dialects.wire import Fault
 
-from proxy.accounts.challenge import Challenge
-from proxy.accounts.permissions import ADMIN
-from proxy.accounts.refusals import LockedOut, Refusal
-from proxy.accounts.user import Email
-from proxy.dialects import rocketchat
-from proxy.dialects.wire import Fault
 from tests.dialects.chat import (
     LOGGED_OUT,
     ON,

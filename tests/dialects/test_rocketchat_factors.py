@@ -7,13 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.permissions import ADMIN
+from doorward.accounts.refusals import Refusal
+from doorward.accounts.sessions import Opened
+from doorward.accounts.user import Email
+from doorward.storage import core as wiring
 
-from proxy.accounts import totp
-from proxy.accounts.permissions import ADMIN
-from proxy.accounts.refusals import Refusal
-from proxy.accounts.sessions import Opened
-from proxy.accounts.user import Email
-from proxy.storage import core as wiring
 from tests.accounts.memory_factors import Mailbox
 from tests.dialects.chat import (
     ON,

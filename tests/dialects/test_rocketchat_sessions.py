@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts.permissions import ADMIN
+from doorward.accounts.sessions import Opened
 
-from proxy.accounts.permissions import ADMIN
-from proxy.accounts.sessions import Opened
 from tests.dialects.chat import (
     LOGGED_OUT,
     ON,

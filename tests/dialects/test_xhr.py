@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.refusals import Refusal
+from doorward.accounts.sessions import Lifetimes
+from doorward.accounts.user import Email
+from doorward.dialects import xhr
+from doorward.dialects.wire import Broken, Fault, parse_object
 
-from proxy.accounts import totp
-from proxy.accounts.refusals import Refusal
-from proxy.accounts.sessions import Lifetimes
-from proxy.accounts.user import Email
-from proxy.dialects import xhr
-from proxy.dialects.wire import Broken, Fault, parse_object
 from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.live import CHEAP_HASH
 from tests.live import PASSWORD as FILE_PASSWORD

@@ -9,24 +9,23 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from doorward.accounts.audit import Kind, Wanted
+from doorward.accounts.core import Accounts
+from doorward.accounts.directory import DirectoryFault
+from doorward.accounts.passwords import FILE, Passwords
+from doorward.accounts.refusals import InvalidCredentials, ReadOnlyUser, StorageUnavailable
+from doorward.accounts.session import ClientInfo, Lifetimes, Opened
+from doorward.directories import htpasswd
+from doorward.directories.authelia import read_authelia
+from doorward.directories.formats import FormatFault
+from doorward.directories.htpasswd import HtpasswdDirectory, read_htpasswd
+from doorward.directories.tinyauth import read_tinyauth
+from doorward.settings import load_settings
+from doorward.storage import StorageFault
+from doorward.storage.core import build_accounts
+from doorward.storage.users import UserRows
 from hypothesis import given
 from hypothesis import strategies as st
-
-from proxy.accounts.audit import Kind, Wanted
-from proxy.accounts.core import Accounts
-from proxy.accounts.directory import DirectoryFault
-from proxy.accounts.passwords import FILE, Passwords
-from proxy.accounts.refusals import InvalidCredentials, ReadOnlyUser, StorageUnavailable
-from proxy.accounts.session import ClientInfo, Lifetimes, Opened
-from proxy.directories import htpasswd
-from proxy.directories.authelia import read_authelia
-from proxy.directories.formats import FormatFault
-from proxy.directories.htpasswd import HtpasswdDirectory, read_htpasswd
-from proxy.directories.tinyauth import read_tinyauth
-from proxy.settings import load_settings
-from proxy.storage import StorageFault
-from proxy.storage.core import build_accounts
-from proxy.storage.users import UserRows
 
 NOW = 1_700_000_000.0
 CLIENT = ClientInfo("192.0.2.1", "a browser")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.accounts.core import Accounts
+from doorward.accounts.sessions import ClientInfo, Lifetimes, Opened
+from doorward.app import Doorward, build_accounts
+from doorward.gate.accept import Accept, Accepted, Arrival
+from doorward.settings import settings_from
 
-from proxy.accounts.core import Accounts
-from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened
-from proxy.app import Doorward, build_accounts
-from proxy.gate.accept import Accept, Accepted, Arrival
-from proxy.settings import settings_from
 from tests.fakes import Answer, FixedClock, Header, Origin, ask, scope
 
 LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)

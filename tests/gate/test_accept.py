@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
+from doorward.gate.accept import Accept, parse_address
+from doorward.gate.targets import Unfit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gate.accept import Accept, parse_address
-from proxy.gate.targets import Unfit
 from tests.fakes import Header, corpus
 from tests.gate.conftest import TRUSTED, accepted, arrival
 

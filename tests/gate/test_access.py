@@ -6,8 +6,8 @@ import json
 
 import jwt
 import pytest
+from doorward.accounts.sessions import ClientInfo, Opened
 
-from proxy.accounts.sessions import ClientInfo, Opened
 from tests.fakes import Answer, Header, values_of
 from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from doorward.accounts.sessions import Session
+from doorward.accounts.user import User
+from doorward.gate.authorize import Authorize, Verdict, host_matches, pattern_to_regex
+from doorward.settings import settings_from
 
-from proxy.accounts.sessions import Session
-from proxy.accounts.user import User
-from proxy.gate.authorize import Authorize, Verdict, host_matches, pattern_to_regex
-from proxy.settings import settings_from
 from tests.gate.conftest import Front, accepted
 
 ALLOWED, NOBODY, FACTOR, FORBIDDEN = (

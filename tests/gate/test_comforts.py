@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import structlog
+from doorward.gate.accept import Accept, Accepted, Arrival
+from doorward.gate.comforts import comforts_of
+from doorward.gate.relocation import relocation_of
+from doorward.settings import InvalidSettings, Route, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gate.accept import Accept, Accepted, Arrival
-from proxy.gate.comforts import comforts_of
-from proxy.gate.relocation import relocation_of
-from proxy.settings import InvalidSettings, Route, settings_from
 from tests.fakes import Header, Origin, answering
 from tests.gate.conftest import Build, accepted, front_of
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, of_our_form
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gate.cookies import MAX_AGE_LIMIT_S, Cookies, of_our_form
 from tests.fakes import values_of
 from tests.gate.conftest import Front
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+from doorward.gate.accept import Accept, Accepted
+from doorward.gate.forwarded import BadForwarded, Hop, read_forwarded
+from doorward.gate.targets import Unfit
+from doorward.settings import InvalidSettings, Settings, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gate.accept import Accept, Accepted
-from proxy.gate.forwarded import BadForwarded, Hop, read_forwarded
-from proxy.gate.targets import Unfit
-from proxy.settings import InvalidSettings, Settings, settings_from
 from tests.fakes import Header
 from tests.gate.conftest import TRUSTED, Build, arrival
 

@@ -8,10 +8,10 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from doorward.accounts.live import CONFIRMATION_S
+from doorward.gate.gate import Gate
+from doorward.gate.identify import Identify
 
-from proxy.accounts.live import CONFIRMATION_S
-from proxy.gate.gate import Gate
-from proxy.gate.identify import Identify
 from tests.fakes import OK, Origin, answering, scope, values_of
 from tests.gate.conftest import Build, Front
 

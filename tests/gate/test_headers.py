@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from proxy.gate.answer_headers import answer_headers
-from proxy.gate.headers import (
+from doorward.gate.answer_headers import answer_headers
+from doorward.gate.headers import (
     TOKEN,
     BadHeaders,
     Fate,
@@ -15,6 +12,9 @@ from proxy.gate.headers import (
     normal_form,
     scan,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.fakes import Header, Origin, corpus, values_of
 from tests.gate.conftest import Build, Front
 
@@ -179,7 +179,7 @@ def test_an_answers_hop_by_hop_headers_end_here() -> None:
 
 def test_names_that_clients_invent_fill_no_memory() -> None:
     """CVE-2023-30798's kin: what a client may repeat is bounded."""
-    from proxy.gate import headers
+    from doorward.gate import headers
 
     for number in range(10_000):
         scan([(b"x-%d" % number, b"")])
@@ -190,7 +190,7 @@ def test_names_that_clients_invent_fill_no_memory() -> None:
 
 async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: Origin) -> None:
     """CVE-2023-30798's kin: a trusted proxy passes on what it got, however long."""
-    from proxy.gate import addresses, outgoing
+    from doorward.gate import addresses, outgoing
 
     public = {"access": {"default": "public"}}
     front = await fronts(trusted_proxies=["10.0.0.0/8"], **public)

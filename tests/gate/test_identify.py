@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from doorward.accounts.feed import News
+from doorward.accounts.live import CONFIRMATION_S, SESSIONS_LIMIT, Live
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.sessions import ClientInfo, Found, Session
 
-from proxy.accounts.feed import News
-from proxy.accounts.live import CONFIRMATION_S, SESSIONS_LIMIT, Live
-from proxy.accounts.refusals import StorageUnavailable
-from proxy.accounts.sessions import ClientInfo, Found, Session
 from tests.fakes import Header, corpus, values_of
 from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 import pytest
+from doorward.gate.identity import PRESETS, encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gate.identity import PRESETS, encode
 from tests.fakes import lines_of
 from tests.gate.conftest import Build, Front
 
@@ -48,7 +48,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("preset", EXPECTED)
 async def test_a_preset_sends_its_headers(fronts: Build, origin: object, preset: str) -> None:
-    from proxy.accounts.user import Email
+    from doorward.accounts.user import Email
 
     front = await fronts(routes=[{"upstream": origin.url, "identity": preset}])  # type: ignore[attr-defined]
     assert await sent(front, emails=[Email("alice@app.test", True)], **ALICE) == EXPECTED[preset]
@@ -67,7 +67,7 @@ async def test_empty_values_are_left_out(front: Front) -> None:
 
 async def test_an_address_that_is_not_verified_is_not_told(front: Front) -> None:
     """CVE-2026-40574's kin: an address counts only once somebody has shown that it is theirs."""
-    from proxy.accounts.user import Email
+    from doorward.accounts.user import Email
 
     lines = await sent(front, emails=[Email("admin@app.test", False)])
     assert lines == [(b"remote-user", b"alice")]

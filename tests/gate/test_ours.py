@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Router
-
-from proxy.gate.accept import Client
-from proxy.gate.ours import (
+from doorward.gate.accept import Client
+from doorward.gate.ours import (
     BODY_LIMIT_BYTES,
     BodyTooLarge,
     body,
@@ -19,6 +15,10 @@ from proxy.gate.ours import (
     ours_of,
     same_origin,
 )
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Router
+
 from tests.fakes import Answer, Header, ask, scope
 from tests.gate.conftest import Front
 

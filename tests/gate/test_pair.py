@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from doorward.accounts.sessions import ClientInfo, Opened
 
-from proxy.accounts.sessions import ClientInfo, Opened
 from tests.fakes import Header, values_of
 from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front
 

@@ -9,12 +9,12 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 import pytest_asyncio
+from doorward.gate.authorize import Authorize
+from doorward.gate.paths import BadPath, check_target, readings
+from doorward.settings import settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gate.authorize import Authorize
-from proxy.gate.paths import BadPath, check_target, readings
-from proxy.settings import settings_from
 from tests.fakes import OK, Origin, answering, corpus
 from tests.gate.conftest import ACCESS, Front, accepted, front_of
 

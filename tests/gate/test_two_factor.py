@@ -4,8 +4,8 @@ one up."""
 from __future__ import annotations
 
 import pyotp
+from doorward.accounts.sessions import ClientInfo, Opened
 
-from proxy.accounts.sessions import ClientInfo, Opened
 from tests.fakes import Header
 from tests.gate.conftest import Build, Front
 

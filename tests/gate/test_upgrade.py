@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from doorward.gate.accept import Accept, Accepted, Arrival
+from doorward.gate.decision import Forward, Refuse
+from doorward.gate.upgrade import Upgrades
+from doorward.server.tunnel import asked_protocols
+from doorward.settings import Route
 
-from proxy.gate.accept import Accept, Accepted, Arrival
-from proxy.gate.decision import Forward, Refuse
-from proxy.gate.upgrade import Upgrades
-from proxy.server.tunnel import asked_protocols
-from proxy.settings import Route
 from tests.conftest import Make
 from tests.fakes import ask, scope, values_of
 from tests.gate.conftest import Front

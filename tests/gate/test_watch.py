@@ -7,20 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.sessions import Session
+from doorward.accounts.user import User
+from doorward.gate.accept import Accept, Accepted, Arrival
+from doorward.gate.cookies import Cookies
+from doorward.gate.decision import Decision, Forward, Refuse, forbidden, unauthenticated
+from doorward.gate.forward import Forwarder
+from doorward.gate.incoming import Refused
+from doorward.gate.upgrade import Upgrades
+from doorward.gate.watch import SILENCE_S, Watch
+from doorward.upstream.address import Address
+from doorward.upstream.connection import Connection
+from doorward.upstream.pool import Pool
 
-from proxy.accounts.refusals import StorageUnavailable
-from proxy.accounts.sessions import Session
-from proxy.accounts.user import User
-from proxy.gate.accept import Accept, Accepted, Arrival
-from proxy.gate.cookies import Cookies
-from proxy.gate.decision import Decision, Forward, Refuse, forbidden, unauthenticated
-from proxy.gate.forward import Forwarder
-from proxy.gate.incoming import Refused
-from proxy.gate.upgrade import Upgrades
-from proxy.gate.watch import SILENCE_S, Watch
-from proxy.upstream.address import Address
-from proxy.upstream.connection import Connection
-from proxy.upstream.pool import Pool
 from tests.conftest import Make
 from tests.fakes import FixedClock, Origin
 from tests.upstream.conftest import GET, settled

@@ -106,7 +106,7 @@ def test_a_browser_is_led_through_the_login_to_the_guest_book(running: Demo) -> 
 
 
 def test_it_shows_in_front_of_an_application_of_ones_own(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "proxy.cli.guestbook", "--port", "0", "--with-parent"]
+    command = [sys.executable, "-m", "doorward.cli.guestbook", "--port", "0", "--with-parent"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as application:

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts import totp
 
-from proxy.accounts import totp
 from tests.conftest import Start
 from tests.fakes import PATIENCE_S, Origin, values_of
 from tests.live import PASSWORD, Live

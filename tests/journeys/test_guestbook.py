@@ -14,7 +14,7 @@ from tests.fakes import PATIENCE_S
 
 @pytest.fixture(scope="module")
 def guestbook() -> Iterator[httpx.Client]:
-    command = [sys.executable, "-m", "proxy.cli.guestbook", "--port", "0", "--with-parent"]
+    command = [sys.executable, "-m", "doorward.cli.guestbook", "--port", "0", "--with-parent"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

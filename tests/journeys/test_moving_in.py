@@ -13,8 +13,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from doorward.accounts import totp
 
-from proxy.accounts import totp
 from tests.cli.test_import_commands import AUTHELIA, BCRYPT, PASSWORDS, SECRET
 from tests.fakes import OK, Answer, Origin, answering
 from tests.live import Live

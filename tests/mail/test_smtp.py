@@ -9,10 +9,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+from doorward.accounts.refusals import MailFailed
+from doorward.mail import Server, SmtpMailer
+from doorward.mail.smtp import PLAIN, STARTTLS, TLS
 
-from proxy.accounts.refusals import MailFailed
-from proxy.mail import Server, SmtpMailer
-from proxy.mail.smtp import PLAIN, STARTTLS, TLS
 from tests.mail.conftest import Certificate, Serve, Sink
 
 

@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doorward.accounts.audit import Event, Kind, Record
+from doorward.observe import audit
+from doorward.observe.audit import FileSink, StreamSink, line_of, open_sink
+from doorward.storage import StorageFault
 from hypothesis import given
 from hypothesis import strategies as st
-
-from proxy.accounts.audit import Event, Kind, Record
-from proxy.observe import audit
-from proxy.observe.audit import FileSink, StreamSink, line_of, open_sink
-from proxy.storage import StorageFault
 
 FILTER = Path(__file__).parents[2] / "examples/fail2ban/filter.conf"
 EVENT = Event(

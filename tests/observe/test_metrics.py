@@ -10,12 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-
-from proxy.accounts.audit import REFUSED, Event, Kind, Record
-from proxy.observe import metrics as module
-from proxy.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS, Metrics
-from proxy.observe.observer import (
+from doorward.accounts.audit import REFUSED, Event, Kind, Record
+from doorward.observe import metrics as module
+from doorward.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS, Metrics
+from doorward.observe.observer import (
     FORWARDED,
     NO_ROUTE,
     OURS,
@@ -26,8 +24,10 @@ from proxy.observe.observer import (
     now_s,
     refused,
 )
-from proxy.observe.shared import STARTS, Shared, cleared
-from proxy.observe.tally import FAILURES, LOCKOUTS, LOGINS, RETRIES, Tally
+from doorward.observe.shared import STARTS, Shared, cleared
+from doorward.observe.tally import FAILURES, LOCKOUTS, LOGINS, RETRIES, Tally
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.fakes import until
 
 TOLD = Short(Unread())
@@ -227,7 +227,7 @@ def test_a_file_that_was_being_written_tells_what_was_there_before(tmp_path: Pat
 
 OTHER = """
 import pathlib, signal, sys
-from proxy.observe.shared import Shared
+from doorward.observe.shared import Shared
 shared = Shared(pathlib.Path(sys.argv[1]))
 shared.write({("retries", 0): 5}, {("tunnels",): 7})
 signal.pause()

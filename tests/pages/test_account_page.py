@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.passwords import LEAST_CHARACTERS, PASSWORD_BYTES
+from doorward.accounts.user import Email
+from doorward.pages.credentials import TOO_LONG, TOO_SHORT
 
-from proxy.accounts import totp
-from proxy.accounts.passwords import LEAST_CHARACTERS, PASSWORD_BYTES
-from proxy.accounts.user import Email
-from proxy.pages.credentials import TOO_LONG, TOO_SHORT
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, set_cookies, text_of
 

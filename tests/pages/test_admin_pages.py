@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.audit import Event, Kind, Wanted
+from doorward.accounts.editing import Edit
+from doorward.accounts.refusals import SecondFactorInvalid, TooManyCodes
+from doorward.accounts.user import Email, User
 
-from proxy.accounts import totp
-from proxy.accounts.audit import Event, Kind, Wanted
-from proxy.accounts.editing import Edit
-from proxy.accounts.refusals import SecondFactorInvalid, TooManyCodes
-from proxy.accounts.user import Email, User
 from tests.entrances import House, house, text_of
 from tests.live import CHEAP_HASH
 from tests.storage import crowd

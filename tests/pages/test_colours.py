@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-
-from proxy.pages.colours import DARK, LIGHT, READABLE, contrast, stylesheet
+from doorward.pages.colours import DARK, LIGHT, READABLE, contrast, stylesheet
 
 
 @pytest.mark.parametrize("accent", ["#000000", "#ffffff", "#ffee00", "#3450d4", "#7f7f7f"])

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.audit import Kind, Wanted
+from doorward.accounts.editing import Edit
+from doorward.accounts.forgotten import ASKED, AT_ONCE, LIFETIME_S, MAILED
+from doorward.accounts.user import Email
 
-from proxy.accounts import totp
-from proxy.accounts.audit import Kind, Wanted
-from proxy.accounts.editing import Edit
-from proxy.accounts.forgotten import ASKED, AT_ONCE, LIFETIME_S, MAILED
-from proxy.accounts.user import Email
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, text_of
 from tests.live import CHEAP_HASH
@@ -265,7 +265,7 @@ async def test_the_end_waits_for_mails_a_moment_only(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(mailbox, "send_reset", hang)
-    monkeypatch.setattr("proxy.accounts.forgotten.CLOSING_S", 0.05)
+    monkeypatch.setattr("doorward.accounts.forgotten.CLOSING_S", 0.05)
     forgotten.ask("alice", "192.0.2.1", home.clock())
     await forgotten.close()
     await forgotten.close()

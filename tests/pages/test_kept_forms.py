@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts import totp
+from doorward.app import Doorward, build_accounts
+from doorward.settings import settings_from
 
-from proxy.accounts import totp
-from proxy.app import Doorward, build_accounts
-from proxy.settings import settings_from
 from tests.entrances import BROWSER, PASSWORD
 from tests.fakes import FixedClock, Origin
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
+from doorward.accounts.refusals import Refusal
+from doorward.pages.drawing import Drawing
+from doorward.pages.languages import LOCALE, Languages, UnusableCatalogue
+from doorward.settings import InvalidSettings
+from doorward.settings.pages import PagesSettings
 
-from proxy.accounts.refusals import Refusal
-from proxy.pages.drawing import Drawing
-from proxy.pages.languages import LOCALE, Languages, UnusableCatalogue
-from proxy.settings import InvalidSettings
-from proxy.settings.pages import PagesSettings
 from tests.entrances import House, house, text_of
 
-PAGES = Path(__file__).parents[2] / "proxy" / "pages"
+PAGES = Path(__file__).parents[2] / "proxy" / "doorward" / "pages"
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2.ext:babel_extract")]
 OPTIONS = {"**/templates/**.html": {"trimmed": "true", "newstyle_gettext": "true"}}
 # Refusals that no page shows: they answer dialects and commands.

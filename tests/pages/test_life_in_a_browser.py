@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from doorward.accounts import totp
+from doorward.pages import qr
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from proxy.accounts import totp
-from proxy.pages import qr
 from tests.live import PASSWORD, Live
 from tests.pages.stage import CHROMIUM, DESK, PHONE, running
 

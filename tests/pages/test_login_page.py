@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from doorward.accounts.audit import Wanted
+from doorward.pages.drawing import GUARDS, POLICY
 
-from proxy.accounts.audit import Wanted
-from proxy.pages.drawing import GUARDS, POLICY
 from tests.entrances import HOST, ORIGIN, PASSWORD, House, house, set_cookies, text_of
 
 LOGIN = "/.doorward/login"

@@ -6,14 +6,14 @@ import json
 
 import httpx
 import pytest
+from doorward.gate.accept import Client
+from doorward.pages import Pages
+from doorward.pages.drawing import GUARDS, Drawing
+from doorward.pages.message import WORDS, Messages
+from doorward.settings.pages import PagesSettings
 from starlette.applications import Starlette
 from starlette.responses import Response
 
-from proxy.gate.accept import Client
-from proxy.pages import Pages
-from proxy.pages.drawing import GUARDS, Drawing
-from proxy.pages.message import WORDS, Messages
-from proxy.settings.pages import PagesSettings
 from tests.entrances import House, text_of
 
 message = Messages(Drawing(PagesSettings())).message

@@ -7,10 +7,10 @@ from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
+from doorward.gate.ours import safe_return
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gate.ours import safe_return
 from tests.entrances import ORIGIN, PASSWORD, House
 
 CORPUS = Path(__file__).parents[1] / "corpora" / "open_redirects.txt"

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.emailed import EmailedCodes
+from doorward.accounts.user import Email
 
-from proxy.accounts import totp
-from proxy.accounts.emailed import EmailedCodes
-from proxy.accounts.user import Email
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, set_cookies, text_of
 

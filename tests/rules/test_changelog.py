@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import proxy
+import doorward
 
 CHANGELOG = Path(__file__).parents[2] / "CHANGELOG.md"
 
@@ -16,7 +16,7 @@ def released() -> list[tuple[str, str]]:
 
 
 def test_its_newest_version_is_the_package_s() -> None:
-    assert released()[0][0] == proxy.__version__
+    assert released()[0][0] == doorward.__version__
 
 
 def test_its_releases_are_in_order_newest_first() -> None:

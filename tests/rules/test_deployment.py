@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-
-from proxy.settings import load_settings, unbuilt_keys
+from doorward.settings import load_settings, unbuilt_keys
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

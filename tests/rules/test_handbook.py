@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-
-from proxy.cli.main import COMMANDS, app
-from proxy.settings import load_settings, unbuilt_keys
-from proxy.settings.known import fields_of
-from proxy.settings.models import Settings
+from doorward.cli.main import COMMANDS, app
+from doorward.settings import load_settings, unbuilt_keys
+from doorward.settings.known import fields_of
+from doorward.settings.models import Settings
 
 ROOT = Path(__file__).parents[2]
 HANDBOOK = (ROOT / "README.md").read_text()

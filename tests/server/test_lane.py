@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from doorward.gate.accept import Accept, Arrival
+from doorward.gate.authorize import Target
+from doorward.gate.gate import Plan
+from doorward.gate.headers import Block
+from doorward.gate.identify import Carried
+from doorward.gate.lane import PLANS, Kept, Lane
+from doorward.observe.tally import Tally
 
-from proxy.gate.accept import Accept, Arrival
-from proxy.gate.authorize import Target
-from proxy.gate.gate import Plan
-from proxy.gate.headers import Block
-from proxy.gate.identify import Carried
-from proxy.gate.lane import PLANS, Kept, Lane
-from proxy.observe.tally import Tally
 from tests.conftest import Start
 from tests.fakes import OK, Origin, Wire, answering, get, values_of
 from tests.live import Live, config_user

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from doorward.server.run import GRACE_S
 
-from proxy.server.run import GRACE_S
 from tests.conftest import Start
 from tests.fakes import OK, PATIENCE_S, Client, Origin, Wire, answering, get, until
 from tests.live import Live

@@ -8,8 +8,8 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from doorward.server.limits import Counts
 
-from proxy.server.limits import Counts
 from tests.conftest import Start
 from tests.fakes import OK, Client, Origin, Wire, answering, get, read_body, silent, until
 from tests.live import Live, config_user

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from proxy.server.proxy_protocol import (
+from doorward.server.proxy_protocol import (
     SIGNATURE,
     UNKNOWN,
     BadHeader,
@@ -23,7 +20,10 @@ from proxy.server.proxy_protocol import (
     read_line,
     read_source,
 )
-from proxy.settings import InvalidSettings, settings_from
+from doorward.settings import InvalidSettings, settings_from
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.certificates import Authority
 from tests.fakes import OK, Client, Origin, answering, get, values_of
 from tests.live import Live

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from doorward.server.certificate import Certificate
+from doorward.settings import InvalidSettings, Tls, settings_from
 
-from proxy.server.certificate import Certificate
-from proxy.settings import InvalidSettings, Tls, settings_from
 from tests.certificates import Authority, Pair
 from tests.fakes import OK, Client, Origin, answering, get, until
 from tests.live import Live

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from proxy.settings import Fault, InvalidSettings, Settings, load_settings
+from doorward.settings import Fault, InvalidSettings, Settings, load_settings
 
 Faults = Callable[..., tuple[Fault, ...]]
 Load = Callable[..., Settings]

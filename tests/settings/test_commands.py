@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from doorward.cli.config import app
+from doorward.settings.schema import schema_text
 from typer.testing import CliRunner, Result
-
-from proxy.cli.config import app
-from proxy.settings.schema import schema_text
 
 from .test_faults import FIVE
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-
-from proxy.settings import Settings, load_settings
-from proxy.settings.document import read_document
-from proxy.settings.known import every_key, field_at
-from proxy.settings.schema import schema, schema_text
-from proxy.settings.show import plain, yaml_text
+from doorward.settings import Settings, load_settings
+from doorward.settings.document import read_document
+from doorward.settings.known import every_key, field_at
+from doorward.settings.schema import schema, schema_text
+from doorward.settings.show import plain, yaml_text
 
 CONFIG = Path(__file__).parents[2] / "config"
 FULL = CONFIG / "doorward.yaml"

@@ -7,12 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from doorward.settings import Fault, InvalidSettings, load_settings, settings_from
+from doorward.settings.faults import dotted, printable
+from doorward.settings.known import every_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from proxy.settings import Fault, InvalidSettings, load_settings, settings_from
-from proxy.settings.faults import dotted, printable
-from proxy.settings.known import every_key
 
 from .conftest import Faults, Load
 

@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from proxy.settings import InvalidSettings, Settings, settings_from
-from proxy.settings.keys import ensure_data_dir, read_keys
+from doorward.settings import InvalidSettings, Settings, settings_from
+from doorward.settings.keys import ensure_data_dir, read_keys
 
 KEY = bytes(range(32))
 LINE = base64.urlsafe_b64encode(KEY)

@@ -7,8 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-
-from proxy.settings import (
+from doorward.settings import (
     InvalidSettings,
     Upstream,
     find_config_file,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from doorward.settings import InvalidSettings
 
-from proxy.settings import InvalidSettings
 from tests.conftest import Make
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.accounts import names as accounts
+from doorward.settings import Listen, Upstream, addresses, names, patterns, values
+from doorward.settings.faults import Wrong
 from hypothesis import given
 from hypothesis import strategies as st
-
-from proxy.accounts import names as accounts
-from proxy.settings import Listen, Upstream, addresses, names, patterns, values
-from proxy.settings.faults import Wrong
 
 HERE = Path("/etc/doorward")
 PORTS = st.integers(1, 65535)

@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from doorward.storage import Database
+from doorward.storage.database import SQLITE, open_storage
 
-from proxy.storage import Database
-from proxy.storage.database import SQLITE, open_storage
 from tests.storage import postgresql
 
 Open = Callable[[], Awaitable[Database]]

@@ -7,7 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from proxy.storage.database import DATABASE_FILE, SQLITE, open_storage
+from doorward.storage.database import DATABASE_FILE, SQLITE, open_storage
+
 from tests.storage.people import NOW
 
 MANY = 100_000

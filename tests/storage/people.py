@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from proxy.accounts import chance
-from proxy.accounts.names import normalise, normalise_address
-from proxy.accounts.sessions import Session
-from proxy.accounts.user import DATABASE, Email, NewUser, User
-from proxy.storage import Database
+from doorward.accounts import chance
+from doorward.accounts.names import normalise, normalise_address
+from doorward.accounts.sessions import Session
+from doorward.accounts.user import DATABASE, Email, NewUser, User
+from doorward.storage import Database
 
 NOW = 1_700_000_000.0
 

@@ -13,10 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from proxy.accounts.core import Accounts
-from proxy.accounts.session import ClientInfo, Lifetimes
-from proxy.settings import load_settings
-from proxy.storage.core import build_accounts
+from doorward.accounts.core import Accounts
+from doorward.accounts.session import ClientInfo, Lifetimes
+from doorward.settings import load_settings
+from doorward.storage.core import build_accounts
 
 PASSWORD = "correct horse"
 CLIENT = ClientInfo("192.0.2.1", "a browser")

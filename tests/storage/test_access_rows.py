@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.storage import Database
+from doorward.storage import Database
+
 from tests.storage.people import NOW, add, digest, open_session
 
 

@@ -17,32 +17,32 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.access import Access
+from doorward.accounts.access_tokens import AccessTokens
+from doorward.accounts.audit import Kind, Wanted
+from doorward.accounts.core import Accounts
+from doorward.accounts.directory import Entry
+from doorward.accounts.editing import Edit
+from doorward.accounts.live import Live
+from doorward.accounts.logins import Logins
+from doorward.accounts.names import handle_of
+from doorward.accounts.passwords import HASHES_PER_FAILURE, OURS, PasswordDigest, Passwords
+from doorward.accounts.refusals import Refusal, StorageUnavailable
+from doorward.accounts.regulation import Regulation
+from doorward.accounts.second_factor import SecondFactors
+from doorward.accounts.session import ClientInfo, Lifetimes, Session
+from doorward.accounts.sessions import Sessions
+from doorward.accounts.tokens import Tokens
+from doorward.accounts.user import Credential, Email, User
+from doorward.accounts.users import Users
+from doorward.settings import settings_from
+from doorward.storage import core as wiring
+from doorward.storage.trail import TrailRows
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from proxy.accounts import totp
-from proxy.accounts.access import Access
-from proxy.accounts.access_tokens import AccessTokens
-from proxy.accounts.audit import Kind, Wanted
-from proxy.accounts.core import Accounts
-from proxy.accounts.directory import Entry
-from proxy.accounts.editing import Edit
-from proxy.accounts.live import Live
-from proxy.accounts.logins import Logins
-from proxy.accounts.names import handle_of
-from proxy.accounts.passwords import HASHES_PER_FAILURE, OURS, PasswordDigest, Passwords
-from proxy.accounts.refusals import Refusal, StorageUnavailable
-from proxy.accounts.regulation import Regulation
-from proxy.accounts.second_factor import SecondFactors
-from proxy.accounts.session import ClientInfo, Lifetimes, Session
-from proxy.accounts.sessions import Sessions
-from proxy.accounts.tokens import Tokens
-from proxy.accounts.user import Credential, Email, User
-from proxy.accounts.users import Users
-from proxy.settings import settings_from
-from proxy.storage import core as wiring
-from proxy.storage.trail import TrailRows
 from tests.accounts.memory_factors import Mailbox
 from tests.live import CHEAP_HASH
 
@@ -107,8 +107,8 @@ def world(
             socket = request.getfixturevalue("postgresql_socket")
             storage = runner.run(postgresql.fresh_database(socket, "anyinput"))
         patch.setattr(wiring, "mailer_of", lambda settings: Mailbox())
-        patch.setattr("proxy.accounts.passwords.TIME_COST", 1)
-        patch.setattr("proxy.accounts.passwords.MEMORY_KIB", 8)
+        patch.setattr("doorward.accounts.passwords.TIME_COST", 1)
+        patch.setattr("doorward.accounts.passwords.MEMORY_KIB", 8)
         manager = wiring.build_accounts(_settings(tmp_path_factory.mktemp("data"), storage))
         accounts = runner.run(manager.__aenter__())
         try:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from doorward.accounts.audit import Kind, Wanted
+from doorward.accounts.keys import Keys
+from doorward.accounts.refusals import LockedOut
+from doorward.accounts.regulation import Limits, Regulation, network_of
+from doorward.accounts.user import User
+from doorward.storage import Database
+from doorward.storage.database import SQLITE, open_storage
 
-from proxy.accounts.audit import Kind, Wanted
-from proxy.accounts.keys import Keys
-from proxy.accounts.refusals import LockedOut
-from proxy.accounts.regulation import Limits, Regulation, network_of
-from proxy.accounts.user import User
-from proxy.storage import Database
-from proxy.storage.database import SQLITE, open_storage
 from tests.storage.conftest import Open
 from tests.storage.people import NOW, add
 
@@ -244,10 +244,10 @@ async def test_many_names_at_once_spend_the_network_exactly(desk: Desk, opened: 
 
 GUESSER = """
 import asyncio, pathlib, sys
-from proxy.accounts.keys import Keys
-from proxy.accounts.refusals import LockedOut
-from proxy.accounts.regulation import Limits, Regulation
-from proxy.storage.database import open_storage
+from doorward.accounts.keys import Keys
+from doorward.accounts.refusals import LockedOut
+from doorward.accounts.regulation import Limits, Regulation
+from doorward.storage.database import open_storage
 
 async def main():
     store = await open_storage(sys.argv[1], pathlib.Path(sys.argv[2]))
@@ -341,9 +341,8 @@ async def test_what_no_longer_counts_is_forgotten(desk: Desk, store: Database) -
 
 
 async def _rows(store: Database) -> tuple[int, int]:
+    from doorward.storage.tables import attempts, budgets
     from sqlalchemy import func, select
-
-    from proxy.storage.tables import attempts, budgets
 
     async with store.engine.reading() as connection:
         budget_rows = await connection.scalar(select(func.count()).select_from(budgets))

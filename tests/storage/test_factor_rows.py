@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from doorward.accounts.audit import Event, Kind
+from doorward.accounts.factors import NONE, Sealed
+from doorward.accounts.sessions import Session
+from doorward.accounts.user import User
+from doorward.storage import Database
+from doorward.storage.tables import enrolments, factors, recovery_codes
 from sqlalchemy import select
 
-from proxy.accounts.audit import Event, Kind
-from proxy.accounts.factors import NONE, Sealed
-from proxy.accounts.sessions import Session
-from proxy.accounts.user import User
-from proxy.storage import Database
-from proxy.storage.tables import enrolments, factors, recovery_codes
 from tests.storage.conftest import Open
 from tests.storage.people import NOW, add, digest, open_session
 
@@ -302,9 +302,8 @@ async def test_a_risen_session_is_found_by_its_new_token_alone(store: Database, 
     old, new = digest(), digest()
     session = await open_session(store, user, level="pending")
     async with store.engine.writing() as connection:
+        from doorward.storage.tables import sessions
         from sqlalchemy import update
-
-        from proxy.storage.tables import sessions
 
         await connection.execute(update(sessions).values(token_digest=old))
     before = await store.feed.head()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from doorward.accounts.feed import News
+from doorward.accounts.refusals import UserNotFound
+from doorward.storage import Database
+from doorward.storage.feed import KEPT_S
 
-from proxy.accounts.feed import News
-from proxy.accounts.refusals import UserNotFound
-from proxy.storage import Database
-from proxy.storage.feed import KEPT_S
 from tests.storage.conftest import Open
 from tests.storage.people import NOW, add, open_session
 

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from proxy.storage.marker import FILE_BYTES, SETTLE_S, Marker
+from doorward.storage.marker import FILE_BYTES, SETTLE_S, Marker
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
+from doorward import app as wiring
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.app import Doorward
+from doorward.settings import settings_from
+from doorward.storage import Database
+from doorward.storage.database import open_storage
+from doorward.storage.notices import Notices
 
-from proxy import app as wiring
-from proxy.accounts.refusals import StorageUnavailable
-from proxy.app import Doorward
-from proxy.settings import settings_from
-from proxy.storage import Database
-from proxy.storage.database import open_storage
-from proxy.storage.notices import Notices
 from tests.storage.people import NOW, add, open_session
 
 SOON_S = 5.0

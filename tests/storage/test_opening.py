@@ -16,12 +16,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.storage import StorageFault, engine, schema
+from doorward.storage.database import SQLITE, open_storage
+from doorward.storage.tables import metadata
 from sqlalchemy import Connection, create_engine, text
 
-from proxy.accounts.refusals import StorageUnavailable
-from proxy.storage import StorageFault, engine, schema
-from proxy.storage.database import SQLITE, open_storage
-from proxy.storage.tables import metadata
 from tests.storage.conftest import Open
 from tests.storage.people import add
 
@@ -99,7 +99,7 @@ async def test_what_was_kept_is_there_after_a_restart(storage: str, tmp_path: Pa
 
 OPEN = """
 import asyncio, pathlib, sys
-from proxy.storage.database import open_storage
+from doorward.storage.database import open_storage
 async def main():
     store = await open_storage(sys.argv[1], pathlib.Path(sys.argv[2]))
     print(len(await store.users.list()))

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from doorward.storage.database import SQLITE, open_storage
 
-from proxy.storage.database import SQLITE, open_storage
 from tests.storage.people import NOW, add, open_session
 
 WRITER = """
 import asyncio, pathlib, sys
-from proxy.storage.database import open_storage
+from doorward.storage.database import open_storage
 
 async def main():
     store = await open_storage("sqlite", pathlib.Path(sys.argv[1]))

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.storage.rates import RATES_FILE, SLOTS_PER_BUCKET, Count, Rates
 
-from proxy.accounts.refusals import StorageUnavailable
-from proxy.storage.rates import RATES_FILE, SLOTS_PER_BUCKET, Count, Rates
 from tests.fakes import FixedClock
 
 
@@ -61,7 +61,7 @@ def test_a_restart_forgets_nothing(rates: Rates, clock: FixedClock, tmp_path: Pa
 def test_more_keys_than_there_is_room_for_push_out_what_ends_first(
     rates: Rates, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.storage.rates.BUCKETS", 1)
+    monkeypatch.setattr("doorward.storage.rates.BUCKETS", 1)
     for number in range(SLOTS_PER_BUCKET + 1):
         rates.count(f"key {number}", 1, 60.0, clock())
         clock.now += 1
@@ -72,7 +72,7 @@ def test_more_keys_than_there_is_room_for_push_out_what_ends_first(
 ASK = """
 import sys
 from pathlib import Path
-from proxy.storage.rates import Rates
+from doorward.storage.rates import Rates
 
 rates = Rates(Path(sys.argv[1]))
 for _ in range(500):

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.accounts.administration import Chosen, Place
+from doorward.accounts.audit import Event, Kind, Wanted
+from doorward.accounts.regulation import Budget, Period
+from doorward.storage import Database
+from doorward.storage.database import DATABASE_FILE, SQLITE, open_storage
 from sqlalchemy import event
 
-from proxy.accounts.administration import Chosen, Place
-from proxy.accounts.audit import Event, Kind, Wanted
-from proxy.accounts.regulation import Budget, Period
-from proxy.storage import Database
-from proxy.storage.database import DATABASE_FILE, SQLITE, open_storage
 from tests.storage.crowd import fill
 from tests.storage.people import NOW, add, new_user, open_session
 

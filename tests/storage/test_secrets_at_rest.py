@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from doorward.accounts import totp
+from doorward.accounts.core import Accounts
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.sessions import ClientInfo, Lifetimes, Opened
+from doorward.accounts.user import Email, User
+from doorward.settings import settings_from
+from doorward.storage import StorageFault
+from doorward.storage import core as wiring
 
-from proxy.accounts import totp
-from proxy.accounts.core import Accounts
-from proxy.accounts.refusals import StorageUnavailable
-from proxy.accounts.sessions import ClientInfo, Lifetimes, Opened
-from proxy.accounts.user import Email, User
-from proxy.settings import settings_from
-from proxy.storage import StorageFault
-from proxy.storage import core as wiring
 from tests.accounts.memory_factors import Mailbox
 
 NOW = 1_800_000_000.0

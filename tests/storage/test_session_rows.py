@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import fields
 
 import pytest
+from doorward.storage import Database
 
-from proxy.storage import Database
 from tests.storage.conftest import Open
 from tests.storage.people import NOW, add, digest, draft, open_session
 

@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from doorward.accounts.core import Accounts
+from doorward.settings import load_settings
+from doorward.storage.core import build_accounts
 
-from proxy.accounts.core import Accounts
-from proxy.settings import load_settings
-from proxy.storage.core import build_accounts
 from tests.storage import storm
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doorward.accounts.audit import Event, Kind, Record, Wanted
+from doorward.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
+from doorward.storage import Database, trail
+from doorward.storage.database import SQLITE, open_storage
 
-from proxy.accounts.audit import Event, Kind, Record, Wanted
-from proxy.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
-from proxy.storage import Database, trail
-from proxy.storage.database import SQLITE, open_storage
 from tests.storage.conftest import Open
 from tests.storage.people import NOW, add, digest, draft, new_user, open_session
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from doorward.accounts.refusals import NameTaken, UserNotFound
+from doorward.accounts.user import Email, Seen, User
+from doorward.storage import Database
 
-from proxy.accounts.refusals import NameTaken, UserNotFound
-from proxy.accounts.user import Email, Seen, User
-from proxy.storage import Database
 from tests.storage.conftest import Open
 from tests.storage.people import NOW, add, digest, draft, new_user, open_session
 

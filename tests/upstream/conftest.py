@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from proxy.upstream.address import Address
-from proxy.upstream.connection import Connection, Header
-from proxy.upstream.failures import UpstreamFailure
-from proxy.upstream.heads import Head
-from proxy.upstream.pool import Pool
+from doorward.upstream.address import Address
+from doorward.upstream.connection import Connection, Header
+from doorward.upstream.failures import UpstreamFailure
+from doorward.upstream.heads import Head
+from doorward.upstream.pool import Pool
+
 from tests.fakes import PATIENCE_S, Origin, Place
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.settings import Concurrency, Failover, HealthCheck, Settings, settings_from
+from doorward.upstream.balance import Group, upstreams_of
+from doorward.upstream.connection import Connection
+from doorward.upstream.failures import ConnectFailed, ConnectionLost, NoneUsable, Overloaded
+from doorward.upstream.health import watch
+from doorward.upstream.pool import BoundedPool, Pool, Pools
 
-from proxy.settings import Concurrency, Failover, HealthCheck, Settings, settings_from
-from proxy.upstream.balance import Group, upstreams_of
-from proxy.upstream.connection import Connection
-from proxy.upstream.failures import ConnectFailed, ConnectionLost, NoneUsable, Overloaded
-from proxy.upstream.health import watch
-from proxy.upstream.pool import BoundedPool, Pool, Pools
 from tests.fakes import OK, PATIENCE_S, Origin, Wire, answering
 from tests.live import free_port
 from tests.upstream.conftest import address_of, begin, exchanged, settled

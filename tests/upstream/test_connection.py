@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from doorward.upstream.connection import HEAD_LIMIT_BYTES
+from doorward.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout
 
-from proxy.upstream.connection import HEAD_LIMIT_BYTES
-from proxy.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout
 from tests.fakes import OK, Origin, Wire, answering, corpus, silent
 from tests.upstream.conftest import (
     FOREVER_S,

@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from doorward.upstream import heads
+from doorward.upstream.connection import Connection
+from doorward.upstream.failures import UpstreamFailure
+from doorward.upstream.seen import SEEN, Seen
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.upstream import heads
-from proxy.upstream.connection import Connection
-from proxy.upstream.failures import UpstreamFailure
-from proxy.upstream.seen import SEEN, Seen
 from tests.upstream.conftest import FOREVER_S, GET, Reader
 
 OK = b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 5\r\n\r\nhello"

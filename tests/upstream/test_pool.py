@@ -7,10 +7,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from doorward.upstream.address import Address
+from doorward.upstream.failures import ConnectFailed, ConnectionLost, ConnectTimeout
+from doorward.upstream.pool import IDLE_S, Pools
 
-from proxy.upstream.address import Address
-from proxy.upstream.failures import ConnectFailed, ConnectionLost, ConnectTimeout
-from proxy.upstream.pool import IDLE_S, Pools
 from tests.fakes import OK, Origin, answering
 from tests.live import free_port
 from tests.upstream.conftest import begin, exchanged, pool_to, settled

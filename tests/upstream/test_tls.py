@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.settings import InvalidSettings, settings_from
+from doorward.upstream.address import Address
+from doorward.upstream.failures import ConnectFailed
+from doorward.upstream.pool import Pool
 
-from proxy.settings import InvalidSettings, settings_from
-from proxy.upstream.address import Address
-from proxy.upstream.failures import ConnectFailed
-from proxy.upstream.pool import Pool
 from tests.certificates import Authority
 from tests.fakes import PATIENCE_S
 from tests.live import Live

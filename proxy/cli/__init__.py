@@ -1,5 +1,0 @@
-"""The `doorward` command. It knows which command is in which file, and how a failure is told."""
-
-from proxy.cli.main import main
-
-__all__ = ["main"]

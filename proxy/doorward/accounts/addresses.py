@@ -1,0 +1,114 @@
+"""A user's own e-mail address, changed by whoever reads what is sent to the new one.
+
+It decides whether an address is somebody's; pages and mail servers it must not know. Nothing is
+stored until it is: what was asked travels sealed with the form that asks for the code.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+
+from doorward.accounts import chance, recovery
+from doorward.accounts.challenge import Challenge
+from doorward.accounts.editing import Edit
+from doorward.accounts.factors import EMAIL
+from doorward.accounts.keys import Keys
+from doorward.accounts.mailer import Mailer
+from doorward.accounts.names import normalise_address
+from doorward.accounts.refusals import (
+    EnrolmentExpired,
+    MailFailed,
+    ReadOnlyUser,
+    SecondFactorInvalid,
+)
+from doorward.accounts.sealing import Sealing, Unreadable
+from doorward.accounts.sessions import Session
+from doorward.accounts.user import DATABASE, Email, User
+from doorward.accounts.users import Users
+
+PURPOSE = "address"
+LIFETIME_S = 1800.0
+# Mails of one user in an hour, by this process: who has a session could else have us mail anybody.
+MAILS = 5
+PER_S = 3600.0
+TOO_MANY = "Too many e-mails were sent; try again in an hour."
+
+
+class Addresses:
+    """`mailer` is None when no mail server is set up. Methods raise StorageUnavailable."""
+
+    __slots__ = ("_mailer", "_sealing", "_sent", "_users")
+
+    def __init__(self, users: Users, mailer: Mailer | None, keys: Keys) -> None:
+        self._users = users
+        self._mailer = mailer
+        self._sealing = Sealing(keys, PURPOSE)
+        self._sent: dict[int, list[float]] = {}
+
+    def can_change(self, user: User) -> bool:
+        return self._mailer is not None and user.source == DATABASE
+
+    async def begin(self, session: Session, address: str, now: float) -> str:
+        """Mails a code to the address; returns what has to come back with it. The caller has seen
+        to it that this is the user. Raises InvalidEmail, ReadOnlyUser, MailFailed."""
+        user, address = session.user, address.strip()
+        if user.source != DATABASE:
+            raise ReadOnlyUser(user.source)
+        normalise_address(address)
+        if self._mailer is None:
+            raise MailFailed
+        self._count(user, now)
+        # Not six digits: nobody counts who guesses, so it cannot be guessed.
+        code = chance.recovery_code()
+        await self._mailer.send_address_code(
+            address, user.username, f"{code[:4]}-{code[4:]}", LIFETIME_S
+        )
+        asked = json.dumps([address, code, now + LIFETIME_S]).encode()
+        return base64.urlsafe_b64encode(self._sealing.seal(asked, _owner(session))).decode()
+
+    def _count(self, user: User, now: float) -> None:
+        """Raises MailFailed."""
+        lately = {
+            number: kept
+            for number, times in self._sent.items()
+            if (kept := [time for time in times if now - PER_S < time <= now])
+        }
+        if len(lately.get(user.number, ())) >= MAILS:
+            raise MailFailed(TOO_MANY)
+        lately.setdefault(user.number, []).append(now)
+        self._sent = lately
+
+    async def confirm(self, session: Session, asked: str, code: str, now: float) -> User:
+        """The user with this address and no other. Raises EnrolmentExpired, SecondFactorInvalid,
+        NameTaken, ReadOnlyUser, UserNotFound."""
+        address, right, until = self._opened(session, asked)
+        if now >= until:
+            raise EnrolmentExpired
+        given = recovery.normalise(code)
+        if given is None or not hmac.compare_digest(given, right):
+            raise SecondFactorInvalid(Challenge(EMAIL))
+        user = await self._users.get(session.user.username)
+        edit = Edit(
+            remove_emails=tuple(email.address for email in user.emails),
+            add_emails=(Email(address, True),),
+        )
+        return await self._users.edit(user.username, edit, now)
+
+    def address(self, session: Session, asked: str) -> str:
+        """Where the code went. Raises EnrolmentExpired."""
+        return self._opened(session, asked)[0]
+
+    def _opened(self, session: Session, asked: str) -> tuple[str, str, float]:
+        try:
+            sealed = base64.urlsafe_b64decode(asked.encode())
+            address, code, until = json.loads(self._sealing.open(sealed, _owner(session)))
+        except (Unreadable, binascii.Error, ValueError) as fault:
+            raise EnrolmentExpired from fault
+        return address, code, until
+
+
+def _owner(session: Session) -> str:
+    return f"session {session.id}"

@@ -1,0 +1,311 @@
+"""What administrators do to others: users found among many, changed, banned, sessions ended,
+lock-outs lifted, records read. Every change is an act of theirs in the audit trail.
+
+It knows who may do what to whom, and that lists come in pages; forms it must not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from doorward.accounts import chance
+from doorward.accounts.audit import Record, Wanted, on_behalf
+from doorward.accounts.directory import Directories
+from doorward.accounts.editing import Edit
+from doorward.accounts.factors import EMAIL, CodeLock
+from doorward.accounts.names import handle_of
+from doorward.accounts.permissions import ADMIN, SUPER_ADMINS_ONLY, is_admin, require_over
+from doorward.accounts.refusals import NotPermitted, UserNotFound
+from doorward.accounts.regulation import Lock, Regulation
+from doorward.accounts.second_factor import SecondFactors
+from doorward.accounts.sessions import Session, Sessions
+from doorward.accounts.user import DATABASE, Email, User
+from doorward.accounts.users import Users
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a user stands in a list: the key it is found under and its number. Lists go on after
+    one (a key set), so that the last page costs no more than the first."""
+
+    key: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which users. `begins`: how the normalised name or a verified address begins."""
+
+    begins: str = ""
+    banned: bool = False
+
+
+class Register(Protocol):
+    """Lists of many, a page at a time by an index. Every method raises StorageUnavailable."""
+
+    async def users(
+        self, chosen: Chosen, after: Place | None, limit: int
+    ) -> Sequence[tuple[Place, User]]:
+        """At most so many, in the order of their places; each user once."""
+
+    async def user(self, public_id: str) -> User | None:
+        """The row of the user with this public id."""
+
+    async def sessions(self, now: float, before: int | None, limit: int) -> Sequence[Session]:
+        """Those that are not over, of everybody, the newest first: numbers below `before`."""
+
+    async def records(self, wanted: Wanted, before: int | None, limit: int) -> Sequence[Record]:
+        """Those that are wanted, the newest first: numbers below `before`."""
+
+    async def locks(self, now: float, limit: int) -> Sequence[Lock]:
+        """Who has to wait with passwords, the next to be free first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A new user, or one with a new password, which is seen only now."""
+
+    user: User
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """A user as an administrator sees one. `refused` is why the actor may change nothing."""
+
+    user: User
+    factors: tuple[str, ...]
+    sessions: tuple[Session, ...]
+    refused: str | None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the database has all of it, so that it can be changed here."""
+        return self.user.source == DATABASE
+
+
+class Administration:
+    """`actor` is who asks, whose right the caller need not have looked at: methods raise
+    NotPermitted, and those that take an id raise UserNotFound. All raise StorageUnavailable."""
+
+    __slots__ = ("_directories", "_factors", "_register", "_regulation", "_sessions", "_users")
+
+    def __init__(
+        self,
+        register: Register,
+        directories: Directories,
+        users: Users,
+        sessions: Sessions,
+        factors: SecondFactors,
+        regulation: Regulation,
+    ) -> None:
+        self._register = register
+        self._directories = directories
+        self._users = users
+        self._sessions = sessions
+        self._factors = factors
+        self._regulation = regulation
+
+    async def users(
+        self, actor: User, text: str, banned: bool, after: Place | None, limit: int
+    ) -> Sequence[tuple[Place, User]]:
+        """Users whose name or verified address begins with the text; all with none."""
+        _require(actor)
+        begins = handle_of(text.strip()) if text.strip() else ""
+        if begins is None:
+            return []
+        found = await self._register.users(Chosen(begins, banned), after, limit)
+        return [(place, self._directories.complete(user)) for place, user in found]
+
+    async def about(self, actor: User, public_id: str, now: float) -> About:
+        user = await self._user(actor, public_id)
+        refused = None
+        try:
+            require_over(actor, user)
+        except NotPermitted as refusal:
+            refused = str(refusal)
+        factors = await self._factors.enabled(user)
+        return About(user, factors, await self._sessions.list(user, now), refused)
+
+    async def add(
+        self,
+        actor: User,
+        username: str,
+        *,
+        now: float,
+        name: str = "",
+        email: str = "",
+        groups: Sequence[str] = (),
+        admin: bool = False,
+    ) -> Added:
+        """A new user with a generated password that has to be changed at the first login; the
+        address counts as verified. Raises as `Users.add` does."""
+        _require(actor)
+        if admin:
+            _require_super(actor)
+        password = chance.password()
+        with on_behalf(actor):
+            user = await self._users.add(
+                username,
+                password,
+                now=now,
+                name=name or None,
+                emails=[Email(email, True)] if email else [],
+                groups=groups,
+                roles=[ADMIN] if admin else [],
+                must_change_password=True,
+            )
+        return Added(user, password)
+
+    async def edit(
+        self,
+        actor: User,
+        public_id: str,
+        *,
+        now: float,
+        name: str,
+        groups: Sequence[str],
+        admin: bool | None = None,
+    ) -> None:
+        """Name and groups become these; `admin` None leaves the role as it is. Raises
+        ReadOnlyUser, InvalidName, InvalidGroup."""
+        user = await self._subject(actor, public_id)
+        if admin is not None and admin != (ADMIN in user.roles):
+            _require_super(actor)
+        edit = Edit(
+            name=name,
+            remove_groups=user.groups,
+            add_groups=tuple(groups),
+            add_roles=(ADMIN,) if admin else (),
+            remove_roles=(ADMIN,) if admin is False else (),
+        )
+        with on_behalf(actor):
+            await self._users.edit(user.username, edit, now)
+
+    async def ban(self, actor: User, public_id: str, now: float) -> None:
+        user = await self._subject(actor, public_id)
+        with on_behalf(actor):
+            await self._users.ban(user.username, now)
+
+    async def unban(self, actor: User, public_id: str, now: float) -> None:
+        user = await self._subject(actor, public_id)
+        with on_behalf(actor):
+            await self._users.unban(user.username, now)
+
+    async def disable(self, actor: User, public_id: str, now: float) -> None:
+        """Raises ReadOnlyUser."""
+        user = await self._subject(actor, public_id)
+        with on_behalf(actor):
+            await self._users.disable(user.username, now)
+
+    async def enable(self, actor: User, public_id: str, now: float) -> None:
+        """Raises ReadOnlyUser."""
+        user = await self._subject(actor, public_id)
+        with on_behalf(actor):
+            await self._users.enable(user.username, now)
+
+    async def demand_change(self, actor: User, public_id: str, now: float) -> None:
+        """The next login asks for a new password. Raises ReadOnlyUser."""
+        user = await self._subject(actor, public_id)
+        with on_behalf(actor):
+            await self._users.edit(user.username, Edit(must_change_password=True), now)
+
+    async def renew_password(self, actor: User, public_id: str, now: float) -> Added:
+        """A generated password, to be changed at the next login; ends the user's sessions. Raises
+        ReadOnlyUser."""
+        user = await self._subject(actor, public_id)
+        password = chance.password()
+        with on_behalf(actor):
+            await self._users.set_password(user.username, password, now=now, must_change=True)
+        return Added(user, password)
+
+    async def reset_factors(self, actor: User, public_id: str, now: float) -> None:
+        """No app, no recovery codes, no codes by e-mail; ends the user's sessions. Raises
+        TotpNotOn."""
+        user = await self._subject(actor, public_id)
+        enabled = await self._factors.enabled(user)
+        with on_behalf(actor):
+            await self._factors.reset_totp(user, now)
+            if EMAIL in enabled:
+                await self._factors.disable_email(user, now)
+
+    async def unlock(self, actor: User, public_id: str, now: float) -> None:
+        """Wrong passwords and codes of this user count no more."""
+        user = await self._user(actor, public_id)
+        with on_behalf(actor):
+            await self._factors.unlock(user)
+            await self._regulation.unlock(user, now)
+
+    async def unlock_network(self, actor: User, address: str, now: float) -> None:
+        """Wrong passwords from the network of this address count no more."""
+        _require(actor)
+        with on_behalf(actor):
+            await self._regulation.unlock_network(address, now)
+
+    async def end(self, actor: User, public_id: str, session: str, now: float) -> None:
+        """Ends one session of the user; one that is over already, or not the user's, is left."""
+        user = await self._subject(actor, public_id)
+        if session in {one.id for one in await self._sessions.list(user, now)}:
+            await self._sessions.revoke(session, actor=actor, now=now)
+
+    async def end_all(self, actor: User, public_id: str, now: float) -> None:
+        user = await self._subject(actor, public_id)
+        await self._sessions.revoke_all(user, actor=actor, now=now)
+
+    async def sessions(
+        self, actor: User, before: int | None, limit: int, now: float
+    ) -> Sequence[Session]:
+        """Everybody's that are not over, the newest first."""
+        _require(actor)
+        found = await self._register.sessions(now, before, limit)
+        for session in found:
+            session.user = self._directories.complete(session.user)
+        return found
+
+    async def records(
+        self, actor: User, wanted: Wanted, before: int | None, limit: int
+    ) -> Sequence[Record]:
+        """Records of the audit trail, the newest first."""
+        _require(actor)
+        return await self._register.records(wanted, before, limit)
+
+    async def locks(
+        self, actor: User, now: float, limit: int
+    ) -> tuple[Sequence[Lock], Sequence[CodeLock]]:
+        """Who has to wait with passwords, and who with codes."""
+        _require(actor)
+        codes = await self._factors.locks(now)
+        return await self._register.locks(now, limit), codes[:limit]
+
+    async def id_of(self, actor: User, name: str) -> str:
+        """The public id of the user with this name or verified address."""
+        _require(actor)
+        return (await self._users.get(name)).id
+
+    async def _user(self, actor: User, public_id: str) -> User:
+        _require(actor)
+        user = await self._register.user(public_id) if chance.is_public_id(public_id) else None
+        if user is None:
+            raise UserNotFound
+        return self._directories.complete(user)
+
+    async def _subject(self, actor: User, public_id: str) -> User:
+        """Whom the actor may change."""
+        user = await self._user(actor, public_id)
+        require_over(actor, user)
+        # Changes go by name: it has to lead to this very user.
+        if (await self._users.get(user.username)).number != user.number:
+            raise UserNotFound
+        return user
+
+
+def _require(actor: User) -> None:
+    if not is_admin(actor):
+        raise NotPermitted
+
+
+def _require_super(actor: User) -> None:
+    if not actor.super_admin:
+        raise NotPermitted(SUPER_ADMINS_ONLY)

@@ -1,0 +1,188 @@
+"""What is written down about logins, sessions, users and factors: one event an act, never a secret.
+
+It knows neither the table nor the log the events end in, and no decision is made from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+from doorward.accounts.user import User
+
+COMMAND = "command"  # the actor of what is done on the command line
+DONE = "done"
+REFUSED = "refused"
+
+DETAIL_CHARACTERS = 200
+
+
+class Kind(StrEnum):
+    """What happened. The words are part of the record's format."""
+
+    LOGIN = "login"
+    LOGIN_PENDING = "login_pending"  # the password was right, the second factor is due
+    LOGIN_FAILED = "login_failed"
+    LOCKED_OUT = "locked_out"
+    UNLOCKED = "unlocked"
+    SESSION_ENDED = "session_ended"
+    SESSIONS_ENDED = "sessions_ended"
+    USER_ADDED = "user_added"
+    USER_CHANGED = "user_changed"
+    USER_DELETED = "user_deleted"
+    USER_BANNED = "user_banned"
+    USER_UNBANNED = "user_unbanned"
+    USER_ENABLED = "user_enabled"
+    USER_DISABLED = "user_disabled"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a kind of event
+    RESET_MAILED = "reset_mailed"
+    FACTOR_ADDED = "factor_added"
+    FACTOR_REMOVED = "factor_removed"
+    FACTOR_PASSED = "factor_passed"
+    FACTOR_FAILED = "factor_failed"
+    FACTOR_LOCKED = "factor_locked"
+    RECOVERY_CODES_MADE = "recovery_codes_made"
+    CONFIGURATION_RELOADED = "configuration_reloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One act. `at` is Unix seconds; what is not known is empty.
+
+    `actor` is who did it: a user's name, `command`, or empty for somebody without a session.
+    `subject` is the name of the user it was done to; names that no user has are not kept, for
+    people type passwords there. `session` is a public id. `detail` is a word or two of ours.
+    """
+
+    at: float
+    kind: Kind
+    actor: str = ""
+    subject: str = ""
+    address: str = ""
+    session: str = ""
+    request_id: str = ""
+    outcome: str = DONE
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event as it was written down; numbers grow."""
+
+    number: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records to read; None is any. `user` is actor or subject, `since` Unix seconds."""
+
+    user: str | None = None
+    kind: Kind | None = None
+    since: float | None = None
+
+
+class Trail(Protocol):
+    """The append-only record. Every method raises StorageUnavailable.
+
+    Stores whose method takes an `event` write it in the transaction of the act itself."""
+
+    async def record(self, event: Event) -> None:
+        """Writes it down; once this returns it is kept."""
+
+    async def latest(self, wanted: Wanted, limit: int) -> Sequence[Record]:
+        """The newest that are wanted, oldest first."""
+
+    async def after(self, number: int, wanted: Wanted) -> Sequence[Record]:
+        """Those that are wanted with a number above this one, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a call of the core comes from, as far as the record is concerned."""
+
+    actor: str = ""
+    address: str = ""
+    request_id: str = ""
+
+
+@contextmanager
+def on_behalf(actor: User) -> Iterator[None]:
+    """Events made inside are acts of this user, from where the call came."""
+    with acting(replace(_origin.get(), actor=actor.username)):
+        yield
+
+
+class Asking(Protocol):
+    """What is told of a `ClientInfo`."""
+
+    @property
+    def address(self) -> str: ...
+
+
+class Held(Protocol):
+    """What is told of a `Session`."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def user(self) -> User: ...
+
+
+_NOWHERE = Origin()
+_origin: ContextVar[Origin] = ContextVar("origin", default=_NOWHERE)
+
+
+@contextmanager
+def acting(origin: Origin) -> Iterator[None]:
+    """Events made inside bear this origin. For records alone: no decision reads it."""
+    token = _origin.set(origin)
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+def event(
+    kind: Kind,
+    now: float,
+    *,
+    subject: User | str | None = None,
+    actor: User | None = None,
+    session: Held | None = None,
+    client: Asking | None = None,
+    outcome: str = DONE,
+    detail: str = "",
+) -> Event:
+    """The event with what the origin says of it. The session's user is the subject unless another
+    is named. Who acts is `actor`, else the origin's, else the session's user."""
+    origin = _origin.get()
+    acts = origin.actor
+    if actor is not None:
+        acts = actor.username
+    elif not acts and session is not None:
+        acts = session.user.username
+    if subject is None and session is not None:
+        subject = session.user
+    name = subject if isinstance(subject, str) else "" if subject is None else subject.username
+    return Event(
+        at=now,
+        kind=kind,
+        actor=acts,
+        subject=name,
+        address=origin.address if client is None else client.address,
+        session="" if session is None else session.id,
+        request_id=origin.request_id,
+        outcome=outcome,
+        detail=detail[:DETAIL_CHARACTERS],
+    )
+
+
+def counted(event: Event, ended: int) -> Event:
+    """The event, its detail saying how many sessions ended."""
+    return replace(event, detail=f"{event.detail} ({ended} ended)".lstrip())

@@ -1,0 +1,38 @@
+"""What the core asks of the revocation feed: which sessions and users changed since a number.
+
+It knows neither the file nor the table behind it; `doorward.storage.feed` fills it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What changed up to `number`. With `everything`, older news are gone: drop all of a cache."""
+
+    number: int
+    sessions: frozenset[int] = frozenset()
+    users: frozenset[int] = frozenset()
+    everything: bool = False
+
+
+class Feed(Protocol):
+    def marker(self) -> bytes:
+        """Bytes that differ after every change on this host; empty when nothing can be said."""
+
+    def check_file(self) -> None:
+        """To be called once a second: notices that the marker file is missing or was replaced."""
+
+    async def heard(self) -> None:
+        """Returns when another host may have changed something; never, where nobody would tell.
+
+        Raises StorageUnavailable."""
+
+    async def head(self) -> int:
+        """The number of the newest entry. Raises StorageUnavailable."""
+
+    async def news(self, after: int) -> News:
+        """Everything with a number above `after`. Raises StorageUnavailable."""

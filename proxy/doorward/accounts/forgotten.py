@@ -1,0 +1,175 @@
+"""Forgotten passwords: a link by mail that lets its user set another one, once.
+
+It decides who gets one and whether one is still good; whoever asks learns neither. It knows no page
+and no wording.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import json
+from typing import Protocol
+
+from doorward.accounts.administration import Register
+from doorward.accounts.audit import Kind, Trail, event
+from doorward.accounts.factors import EMAIL
+from doorward.accounts.keys import Keys
+from doorward.accounts.mailer import Mailer
+from doorward.accounts.passwords import check_strength
+from doorward.accounts.refusals import EnrolmentExpired, Refusal, UserNotFound
+from doorward.accounts.regulation import network_of
+from doorward.accounts.sealing import Sealing, Unreadable
+from doorward.accounts.second_factor import SecondFactors
+from doorward.accounts.user import DATABASE, User
+from doorward.accounts.users import Users
+
+PURPOSE = "forgotten password"
+LIFETIME_S = 1800.0
+PER_S = 3600.0
+ASKED = 10  # times an hour from one network, whatever is asked for
+MAILED = 3  # mails to one user in an hour, whoever asks
+AT_ONCE = 100  # mails on their way; a mail server that hangs keeps none of them for 20 s
+BUSY_S = 5.0
+CLOSING_S = 3.0
+VOID = "This link is not valid any more; ask for another one."
+
+
+class Used(Protocol):
+    """How often something was used."""
+
+    @property
+    def is_exceeded(self) -> bool: ...
+
+    @property
+    def resets_at(self) -> float: ...
+
+
+class Counters(Protocol):
+    """Filled by `doorward.storage.rates`."""
+
+    def count(self, key: str, limit: int, window_s: float, now: float) -> Used:
+        """Counts one use of `key`. Raises StorageUnavailable."""
+
+
+class Forgotten:
+    """`mailer` is None when no mail server is set up: then nobody is offered this.
+
+    A link is bound to its user, the address it went to and `User.version`: a new password, a ban or
+    a reset of factors voids it, and so does its use (CVE-2023-26481)."""
+
+    __slots__ = (
+        "_counters",
+        "_factors",
+        "_mailer",
+        "_register",
+        "_sealing",
+        "_tasks",
+        "_trail",
+        "_users",
+    )
+
+    def __init__(
+        self,
+        register: Register,
+        users: Users,
+        factors: SecondFactors,
+        mailer: Mailer | None,
+        trail: Trail,
+        counters: Counters,
+        keys: Keys,
+    ) -> None:
+        self._register = register
+        self._users = users
+        self._factors = factors
+        self._mailer = mailer
+        self._trail = trail
+        self._counters = counters
+        self._sealing = Sealing(keys, PURPOSE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_offered(self) -> bool:
+        return self._mailer is not None
+
+    def ask(self, name: str, address: str, now: float) -> float | None:
+        """Sees to a mail for the user with this name or address, if there is one who may have it,
+        after this has returned: neither the answer nor its time tells (CVE-2023-39522). None, or
+        in how many seconds to ask again. Raises StorageUnavailable."""
+        asked = self._counters.count(f"forgotten {network_of(address)}", ASKED, PER_S, now)
+        if asked.is_exceeded:
+            return asked.resets_at - now
+        if len(self._tasks) >= AT_ONCE:
+            return BUSY_S
+        task = asyncio.get_running_loop().create_task(self._mail(name, now))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return None
+
+    async def settle(self) -> None:
+        """Returns when every mail is sent or given up."""
+        await asyncio.gather(*self._tasks)
+
+    async def close(self) -> None:
+        """Gives mails that are on their way a moment, and then up."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSING_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def whose(self, link: str, now: float) -> User:
+        """The user whose password this lets change. Looking at it is no use of it: mail servers
+        do. Raises EnrolmentExpired."""
+        try:
+            sealed = base64.urlsafe_b64decode(link.encode())
+            public_id, version, address, until = json.loads(self._sealing.open(sealed, ""))
+        except (Unreadable, binascii.Error, ValueError) as fault:
+            raise EnrolmentExpired(VOID) from fault
+        user = await self._register.user(public_id)
+        if now >= until or user is None or (user.version, user.email) != (version, address):
+            raise EnrolmentExpired(VOID)
+        if not await self._may(user):
+            raise EnrolmentExpired(VOID)
+        return user
+
+    async def use(self, link: str, password: str, now: float) -> User:
+        """Sets the password and ends every session of the user; of two with one link one does.
+
+        Codes by e-mail are switched off: who reads the mail has both already. The app of the user
+        stays, and is asked for. Raises EnrolmentExpired, WeakPassword, Overloaded."""
+        user = await self.whose(link, now)
+        check_strength(password)
+        if EMAIL in await self._factors.enabled(user):
+            await self._factors.disable_email(user, now)
+        try:
+            await self._users.set_password(user.username, password, now=now, expected=user)
+        except UserNotFound as refusal:
+            raise EnrolmentExpired(VOID) from refusal
+        return user
+
+    async def _mail(self, name: str, now: float) -> None:
+        with contextlib.suppress(Refusal):  # a mail server that refused has been logged
+            credential = await self._users.credential(name)
+            user = None if credential is None else credential.user
+            if user is None or user.email is None or not await self._may(user):
+                return
+            mails = self._counters.count(f"forgotten user {user.id}", MAILED, PER_S, now)
+            if mails.is_exceeded or self._mailer is None:
+                return
+            link = self._link(user, now + LIFETIME_S)
+            await self._mailer.send_reset(user.email, user.username, link, LIFETIME_S)
+            await self._trail.record(event(Kind.RESET_MAILED, now, subject=user))
+
+    async def _may(self, user: User) -> bool:
+        """Whether a mail may stand in for this user's password: not where the mailbox would then
+        be all there is to steal."""
+        if user.source != DATABASE or not user.is_usable:
+            return False
+        return await self._factors.enabled(user) != (EMAIL,)
+
+    def _link(self, user: User, until: float) -> str:
+        text = json.dumps([user.id, user.version, user.email, until]).encode()
+        return base64.urlsafe_b64encode(self._sealing.seal(text, "")).decode()

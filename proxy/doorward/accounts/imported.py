@@ -1,0 +1,144 @@
+"""Password hashes that other programs made: recognised, and verified as their makers did.
+
+The only door to libpass and bcrypt. It knows forms of hashes and nothing of users; the first login
+replaces such a hash by one of ours where it is ours to replace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from doorward.accounts.refusals import InvalidHash
+
+# bcrypt reads no further, and the programs that made these hashes cut there without a word.
+BCRYPT_BYTES = 72
+SCRYPT_BYTES = 256 * 1024 * 1024
+MADE_HERE = "$argon2id$v=19$m=19456,t=2,p=1$"  # over the SHA-256 hex; others make such ones, too
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`most` bounds what the hash itself may ask of us: a file must not stop the logins of all."""
+
+    form: re.Pattern[str]
+    verify: Callable[[bytes, str], bool]
+    most: Mapping[str, int]
+
+
+def _libpass(name: str) -> Callable[[bytes, str], bool]:
+    def verify(password: bytes, stored: str) -> bool:
+        import passlib.hash  # type: ignore[import-untyped]  # 50 ms
+
+        return bool(getattr(passlib.hash, name).verify(password, stored))
+
+    return verify
+
+
+def _bcrypt(password: bytes, stored: str) -> bool:
+    import bcrypt
+
+    return bcrypt.checkpw(password[:BCRYPT_BYTES], stored.encode())
+
+
+def _argon2(password: bytes, stored: str) -> bool:
+    verify = _libpass("argon2")
+    if verify(password, stored):
+        return True
+    # A line of a file that `doorward hash-password` made; only such a hash is worth a second try.
+    return stored.startswith(MADE_HERE) and verify(sha256(password).hexdigest().encode(), stored)
+
+
+_CRYPT = r"[./0-9A-Za-z]"
+_BASE64 = r"[./0-9A-Za-z+]"
+_ROUNDS = {"rounds": 1_000_000}  # of SHA-crypt; the custom is 5000 to 656,000
+
+# Scheme → what it looks like, who verifies it, what it may cost. OWASP's and Authelia's parameters
+# are all far below the bounds.
+KINDS: Mapping[str, Kind] = {
+    "bcrypt": Kind(  # the last character of the salt has two bits
+        re.compile(rf"\$2[aby]\$(?P<cost>\d\d)\${_CRYPT}{{21}}[.Oeu]{_CRYPT}{{31}}"),
+        _bcrypt,
+        {"cost": 15},
+    ),
+    "sha512-crypt": Kind(
+        re.compile(rf"\$6\$(rounds=(?P<rounds>[1-9]\d{{3,8}})\$)?{_CRYPT}{{0,16}}\${_CRYPT}{{86}}"),
+        _libpass("sha512_crypt"),
+        _ROUNDS,
+    ),
+    "sha256-crypt": Kind(
+        re.compile(rf"\$5\$(rounds=(?P<rounds>[1-9]\d{{3,8}})\$)?{_CRYPT}{{0,16}}\${_CRYPT}{{43}}"),
+        _libpass("sha256_crypt"),
+        _ROUNDS,
+    ),
+    "apr1": Kind(
+        re.compile(rf"\$apr1\${_CRYPT}{{0,8}}\${_CRYPT}{{22}}"), _libpass("apr_md5_crypt"), {}
+    ),
+    "sha1": Kind(re.compile(r"\{SHA\}[0-9A-Za-z+/]{27}="), _libpass("ldap_sha1"), {}),
+    "argon2": Kind(
+        re.compile(
+            r"\$argon2(id|i|d)\$v=19\$m=(?P<m>[1-9]\d{0,8}),t=(?P<t>[1-9]\d{0,3}),p=(?P<p>[1-9]\d?)"
+            rf"\${_BASE64}{{11,86}}\${_BASE64}{{16,172}}"
+        ),
+        _argon2,
+        {"m": 1024 * 1024, "t": 32, "p": 64},
+    ),
+    "pbkdf2": Kind(
+        re.compile(rf"\$pbkdf2\$(?P<rounds>[1-9]\d{{0,8}})\${_BASE64}+\${_BASE64}{{27}}"),
+        _libpass("pbkdf2_sha1"),
+        {"rounds": 5_000_000},
+    ),
+    "pbkdf2-sha256": Kind(
+        re.compile(rf"\$pbkdf2-sha256\$(?P<rounds>[1-9]\d{{0,8}})\${_BASE64}+\${_BASE64}{{43}}"),
+        _libpass("pbkdf2_sha256"),
+        {"rounds": 5_000_000},
+    ),
+    "pbkdf2-sha512": Kind(
+        re.compile(rf"\$pbkdf2-sha512\$(?P<rounds>[1-9]\d{{0,8}})\${_BASE64}+\${_BASE64}{{86}}"),
+        _libpass("pbkdf2_sha512"),
+        {"rounds": 5_000_000},
+    ),
+    "scrypt": Kind(
+        re.compile(
+            r"\$scrypt\$ln=(?P<ln>[1-9]\d?),r=(?P<r>[1-9]\d?),p=(?P<p>[1-9]\d?)"
+            rf"\${_BASE64}+\${_BASE64}{{43}}"
+        ),
+        _libpass("scrypt"),
+        {"ln": 20, "r": 32, "p": 16},
+    ),
+}
+WEAK = frozenset({"sha1"})  # unsalted and fast: whoever reads the file has the passwords in a day
+
+
+def scheme_of(stored: str) -> str:
+    """The scheme of a hash with what it costs, as in `bcrypt 12`. Raises InvalidHash."""
+    for name, kind in KINDS.items():
+        if (found := kind.form.fullmatch(stored)) is not None:
+            costs = {key: int(found[key]) for key in kind.most if found[key] is not None}
+            if any(value > kind.most[key] for key, value in costs.items()) or _huge(costs):
+                raise InvalidHash("This password hash would take too much time or memory.")
+            return " ".join([name, ",".join(f"{k}={v}" for k, v in costs.items())]).strip()
+    raise InvalidHash
+
+
+def _huge(costs: Mapping[str, int]) -> bool:
+    """Whether scrypt would take more memory than is bearable: 128 * r * 2^ln (RFC 7914 2)."""
+    return "ln" in costs and 128 * costs["r"] * 2 ** costs["ln"] > SCRYPT_BYTES
+
+
+def is_weak(scheme: str) -> bool:
+    """Whether this scheme is accepted with a warning only."""
+    return scheme.partition(" ")[0] in WEAK
+
+
+def matches(stored: str, scheme: str, password: str) -> bool:
+    """Whether this is the password. What cannot be read matches nothing."""
+    kind = KINDS.get(scheme.partition(" ")[0])
+    if kind is None:
+        return False
+    try:
+        return kind.verify(password.encode("utf-8", "surrogatepass"), stored)
+    except (ValueError, TypeError):  # a hash damaged beyond its form; NUL in the password
+        return False

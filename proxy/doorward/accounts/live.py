@@ -1,0 +1,182 @@
+"""The sessions that requests present, kept in memory and kept true by the revocation feed.
+
+Knows neither cookies nor storage's tables. What it hands out was confirmed by storage, and no
+revocation that has been answered on this host came after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from doorward.accounts.feed import Feed, News
+from doorward.accounts.sessions import Found, Session, Sessions
+
+# About half a KiB each. The oldest goes when one more comes; it is read again when it is used.
+SESSIONS_LIMIT = 20_000
+# Without word from storage for this long, nothing in memory counts. The poll asks every second.
+CONFIRMATION_S = 3.0
+
+
+class Live:
+    """A bounded cache from credential (the bytes that a request carries) to session.
+
+    `peek` never waits. `find` asks storage, and brings the cache up to date first.
+    """
+
+    def __init__(self, sessions: Sessions, feed: Feed) -> None:
+        self._sessions = sessions
+        self._feed = feed
+        self._cached: dict[bytes, Session] = {}
+        # Tuples: nearly all hold one credential, and an empty set is four times as large.
+        self._of_session: dict[int, tuple[bytes, ...]] = {}
+        self._of_user: dict[int, tuple[bytes, ...]] = {}
+        self._used: dict[int, float] = {}
+        self._number: int | None = None  # of the newest entry of the feed that was applied
+        self._marker = b""
+        self._confirmed_at = float("-inf")
+        self._epoch = 0  # grows whenever news were applied
+        self._lock = asyncio.Lock()
+
+    @property
+    def count(self) -> int:
+        """How many sessions are in memory."""
+        return len(self._of_session)
+
+    def is_current(self, now: float) -> bool:
+        """False when this host revoked something since, or storage was silent for too long."""
+        marker = self._feed.marker()
+        return (
+            marker == self._marker
+            and marker != b""
+            and 0 <= now - self._confirmed_at < CONFIRMATION_S
+        )
+
+    def peek(self, credential: bytes, now: float) -> Session | None:
+        """The live session of a credential seen before, or None: then `find` knows."""
+        session = self._cached.get(credential)
+        if session is None or not self.is_current(now) or not session.is_live(now):
+            return None
+        self._use(session, now)
+        return session
+
+    def _use(self, session: Session, now: float) -> None:
+        if now > session.last_used_at:
+            session.last_used_at = self._used[session.number] = now
+
+    def last_used_at(self, session: Session) -> float:
+        """When a session that storage listed was last used, with what is not written yet."""
+        return max(session.last_used_at, self._used.get(session.number, 0.0))
+
+    async def find(self, credential: bytes, token: str, now: float) -> Found:
+        """What storage says of a token. Raises StorageUnavailable: then nobody was found."""
+        return await self.find_by(credential, lambda: self._sessions.by_token(token, now), now)
+
+    async def find_by(
+        self, credential: bytes, ask: Callable[[], Awaitable[Found]], now: float
+    ) -> Found:
+        """What storage says when it is asked so; `credential` stands for the question in memory.
+
+        When something was revoked while storage was asked, it is asked again.
+        """
+        while True:
+            if not self.is_current(now):
+                await self._catch_up(now)
+            epoch, marker = self._epoch, self._feed.marker()
+            found = await ask()
+            if found.session is None:
+                return found
+            if self._epoch == epoch and self._feed.marker() == marker:
+                break  # otherwise a revocation may have been answered since the read
+        session = self._shared(found.session)
+        self._use(session, now)
+        if marker == self._marker:
+            self._keep(credential, session)
+        elif session.number not in self._of_session:
+            session.stale = True
+        return Found(session, known=True)
+
+    def _shared(self, session: Session) -> Session:
+        """The session as memory has it already through another credential, else as just read."""
+        for credential in self._of_session.get(session.number, ()):
+            return self._cached[credential]
+        session.last_used_at = self.last_used_at(session)
+        return session
+
+    def _keep(self, credential: bytes, session: Session) -> None:
+        if self._cached.get(credential) is session:
+            return
+        if len(self._cached) >= SESSIONS_LIMIT:
+            self._drop(next(iter(self._cached)))
+        self._drop(credential)
+        self._cached[credential] = session
+        for index, key in self._indexes(session):
+            index[key] = (*index.get(key, ()), credential)
+
+    def _indexes(self, session: Session) -> tuple[tuple[dict[int, tuple[bytes, ...]], int], ...]:
+        return (self._of_session, session.number), (self._of_user, session.user.number)
+
+    def _drop(self, credential: bytes) -> None:
+        session = self._cached.pop(credential, None)
+        if session is None:
+            return
+        for index, key in self._indexes(session):
+            index[key] = tuple(one for one in index[key] if one != credential)
+            if not index[key]:
+                del index[key]
+        session.stale = session.number not in self._of_session
+
+    async def catch_up(self, now: float) -> None:
+        """Read the news if there may be any. Raises StorageUnavailable."""
+        if not self.is_current(now):
+            await self._catch_up(now)
+
+    def silence_s(self, now: float) -> float:
+        """For how long storage has confirmed nothing."""
+        return now - self._confirmed_at
+
+    async def _catch_up(self, now: float, *, ask_anyway: bool = False) -> None:
+        async with self._lock:
+            if self.is_current(now) and not ask_anyway:
+                return  # somebody else did while this one waited
+            marker = self._feed.marker()
+            if self._number is None:
+                self._number = await self._feed.head()
+            self._apply(await self._feed.news(self._number))
+            self._marker = marker
+            self._confirmed_at = now
+
+    def _apply(self, news: News) -> None:
+        self._number = news.number
+        if news.everything:
+            gone = set(self._cached)
+        else:
+            gone = {c for number in news.sessions for c in self._of_session.get(number, ())}
+            gone |= {c for number in news.users for c in self._of_user.get(number, ())}
+        for credential in gone:
+            self._drop(credential)
+        if news.everything or news.sessions or news.users:
+            self._epoch += 1
+
+    async def poll(self, now: float) -> None:
+        """To be called once a second, whatever the marker says. Raises StorageUnavailable."""
+        self._feed.check_file()
+        await self._catch_up(now, ask_anyway=True)
+
+    async def listen(self, clock: Callable[[], float]) -> None:
+        """Polls as soon as another host changed something; to be cancelled, or begun again when it
+        raises StorageUnavailable."""
+        while True:
+            await self._feed.heard()
+            await self.poll(clock())
+
+    async def flush(self) -> None:
+        """Write when sessions were last used, in one batch. Raises StorageUnavailable."""
+        used, self._used = self._used, {}
+        if not used:
+            return
+        try:
+            await self._sessions.touch(list(used.items()))
+        except BaseException:
+            self._used = used | self._used
+            raise

@@ -1,0 +1,266 @@
+"""A login: name and password in, a session or a refusal out. The order of the checks is this file.
+
+It knows no form and no cookie. Whatever goes wrong on the way ends as a refusal, never in a session
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from doorward.accounts.audit import REFUSED, Event, Kind, Trail, event
+from doorward.accounts.factors import BROWSER, PASSWORD
+from doorward.accounts.passwords import Password, Passwords, check_strength, is_too_long
+from doorward.accounts.refusals import (
+    InvalidCredentials,
+    LockedOut,
+    Overloaded,
+    PasswordChangeNotNeeded,
+    PasswordChangeRequired,
+    Refusal,
+    SecondFactorRequired,
+    StorageUnavailable,
+    UserBanned,
+)
+from doorward.accounts.regulation import USER, Attempt, Regulation
+from doorward.accounts.second_factor import SecondFactors
+from doorward.accounts.sessions import (
+    FULL,
+    PENDING,
+    ClientInfo,
+    Lifetimes,
+    Opened,
+    Session,
+    Sessions,
+)
+from doorward.accounts.user import DATABASE, Credential, User
+from doorward.accounts.users import Users
+
+# The password was not looked at: neither a failure nor an attempt.
+NOT_JUDGED = (Overloaded, StorageUnavailable)
+
+
+class Logins:
+    """Nothing about one login is kept on this object (CVE-2026-33544)."""
+
+    __slots__ = (
+        "_passwords",
+        "_regulation",
+        "_second_factors",
+        "_sessions",
+        "_trail",
+        "_users",
+        "when_refused",
+    )
+
+    def __init__(
+        self,
+        users: Users,
+        sessions: Sessions,
+        passwords: Passwords,
+        regulation: Regulation,
+        trail: Trail,
+        second_factors: SecondFactors,
+    ) -> None:
+        self._users = users
+        self._sessions = sessions
+        self._passwords = passwords
+        self._regulation = regulation
+        self._trail = trail
+        self._second_factors = second_factors
+        # Called with the kind of each login that is refused, and the refusal's code.
+        self.when_refused: Callable[[str, str], None] | None = None
+
+    async def login(
+        self,
+        name: str,
+        password: Password,
+        *,
+        client: ClientInfo,
+        kind: str,
+        lifetimes: Lifetimes,
+        remember: bool,
+        now: float,
+        replaces: Session | None = None,
+        information: str = "",
+        code: str | None = None,
+        method: str | None = None,
+        pending: bool = False,
+        new_password: str | None = None,
+        browser: str | None = None,
+    ) -> Opened:
+        """Opens a session with a new token and ends `replaces`. For whoever has a second factor on
+        and gave no code it is a pending one where `pending` allows that, else there is none.
+        `browser` is the note of one in which a code was given before: it does without.
+
+        `new_password` is for those who have to change theirs: it is changed, once everything else
+        is right. Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired,
+        PasswordChangeNotNeeded, WeakPassword, SecondFactorRequired, SecondFactorInvalid,
+        TooManyCodes, MailFailed, Overloaded, StorageUnavailable, the last also when the record of
+        it could not be kept.
+        """
+        credential = await self._users.credential(name)
+        known = None if credential is None else credential.user
+        try:
+            user = await self._authenticated(name, credential, password, client, now)
+            _check_allowed(user, new_password)
+            factor, enabled = None, await self._second_factors.enabled(user)
+            if (
+                enabled
+                and not code
+                and await self._second_factors.knows_browser(user, browser, now)
+            ):
+                factor = BROWSER
+            elif enabled:
+                may_wait = pending and new_password is None
+                factor = await self._factor(user, name, code, method, may_wait, now)
+            if new_password is not None:
+                user = await self._changed(user, new_password, now)
+            return await self._sessions.open(
+                user,
+                client=client,
+                kind=kind,
+                lifetimes=lifetimes,
+                remember=remember,
+                now=now,
+                information=information,
+                replaces=replaces,
+                level=PENDING if enabled and factor is None else FULL,
+                method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
+                second_factor_at=None if factor in (None, BROWSER) else now,
+            )
+        except Refusal as refusal:
+            if self.when_refused is not None:
+                self.when_refused(kind, refusal.code)
+            if not isinstance(refusal, NOT_JUDGED):
+                await self._write_down(refusal, known, client, now)
+            raise
+
+    async def confirm(self, user: User, password: str, *, client: ClientInfo, now: float) -> None:
+        """Returns when this is the user's password: asked of who is logged in already, on the
+        budget of logins. Raises InvalidCredentials, LockedOut, Overloaded."""
+        credential = await self._users.credential(user.username)
+        if credential is not None and credential.user.number != user.number:
+            credential = None  # somebody else has the name now
+        try:
+            await self._authenticated(user.username, credential, password, client, now)
+        except NOT_JUDGED:
+            raise
+        except Refusal as refusal:
+            await self._write_down(refusal, user, client, now)
+            raise
+
+    async def _authenticated(
+        self,
+        name: str,
+        credential: Credential | None,
+        password: Password,
+        client: ClientInfo,
+        now: float,
+    ) -> User:
+        """The user whose password this is, judged in their turn and on their budget. Raises
+        InvalidCredentials, LockedOut."""
+        known = None if credential is None else credential.user
+        async with self._regulation.turn(name, known, client.address):
+            attempt = await self._begin(name, known, client, now)
+            try:
+                user = await self._verified(credential, password)
+            except NOT_JUDGED:
+                await self._regulation.withdraw(attempt)
+                raise
+            except Refusal:
+                await self._write_down_locks(attempt, client, now)
+                raise
+            await self._regulation.passed(attempt)
+            return user
+
+    async def _begin(
+        self, name: str, user: User | None, client: ClientInfo, now: float
+    ) -> Attempt | None:
+        """Raises LockedOut, after the time that a wrong password takes."""
+        try:
+            return await self._regulation.begin(name, user, client.address, now)
+        except LockedOut:
+            await self._passwords.waste()
+            raise
+
+    async def _verified(self, credential: Credential | None, password: Password) -> User:
+        """The user whose password this is. Raises InvalidCredentials.
+
+        Every failure costs HASHES_PER_FAILURE hashes, whichever it is; absurdly long passwords
+        cost none, whoever they are for."""
+        if is_too_long(password):
+            raise InvalidCredentials("too_long")
+        if credential is None:
+            await self._passwords.waste()
+            raise InvalidCredentials("unknown")
+        verdict = await self._passwords.verify(
+            credential.password_hash,
+            credential.scheme,
+            password,
+            renew=credential.user.source == DATABASE,  # files are not ours to write
+        )
+        if not verdict.ok:
+            raise InvalidCredentials("password")
+        if not credential.user.active:
+            await self._passwords.waste(verdict.hashes, verdict.spent)
+            raise InvalidCredentials("disabled")
+        if verdict.rehash is not None:
+            await self._users.rehash(credential, verdict.rehash)
+        return credential.user
+
+    async def _factor(
+        self,
+        user: User,
+        name: str,
+        code: str | None,
+        method: str | None,
+        pending: bool,
+        now: float,
+    ) -> str | None:
+        """Which factor the code was of; None when the session is to be pending."""
+        if code:
+            return await self._second_factors.verify(user, code, method, now=now)
+        if pending and await self._second_factors.can_be_asked(user):
+            return None
+        challenge = await self._second_factors.prepare(user, method, name=name, now=now)
+        raise SecondFactorRequired(challenge)
+
+    async def _changed(self, user: User, new_password: str, now: float) -> User:
+        """The user under the new password; whoever changes the user at the same time is noticed
+        when the session is opened, for then the version is another."""
+        await self._users.set_password(user.username, new_password, now=now)
+        return replace(user, must_change_password=False, version=user.version + 1)
+
+    async def _write_down(
+        self, refusal: Refusal, user: User | None, client: ClientInfo, now: float
+    ) -> None:
+        reason = getattr(refusal, "reason", refusal.code)
+        kind = Kind.LOGIN_FAILED
+        if isinstance(refusal, SecondFactorRequired):
+            kind = Kind.LOGIN_PENDING  # it goes on with a code
+        await self._trail.record(_refused(kind, now, user, client, reason))
+
+    async def _write_down_locks(
+        self, attempt: Attempt | None, client: ClientInfo, now: float
+    ) -> None:
+        """One record of each budget that this failure emptied."""
+        for scope in () if attempt is None else attempt.exhausted:
+            whom = attempt.user if attempt is not None and scope == USER else None
+            await self._trail.record(_refused(Kind.LOCKED_OUT, now, whom, client, scope))
+
+
+def _check_allowed(user: User, new_password: str | None) -> None:
+    """Raises UserBanned, PasswordChangeRequired, PasswordChangeNotNeeded, WeakPassword."""
+    if user.banned:
+        raise UserBanned
+    if new_password is None and user.must_change_password:
+        raise PasswordChangeRequired(user)
+    if new_password is not None:
+        if not user.must_change_password:
+            raise PasswordChangeNotNeeded
+        check_strength(new_password)  # before a code is spent on it
+
+
+def _refused(kind: Kind, now: float, user: User | None, client: ClientInfo, detail: str) -> Event:
+    return event(kind, now, subject=user, client=client, outcome=REFUSED, detail=detail)

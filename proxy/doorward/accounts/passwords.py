@@ -1,0 +1,217 @@
+"""Password hashes: made, verified, renewed in a few threads so that logins cannot starve the rest.
+
+It knows hash formats and nothing of users. Ours is argon2id over the lower-case SHA-256 hex of the
+password, because one documented API sends only that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
+from doorward.accounts import imported
+from doorward.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
+
+# OWASP's argon2id parameters at t=2. The library's own default, t=3, 64 MiB and four lanes, is made
+# for a machine that does nothing else.
+TIME_COST = 2
+MEMORY_KIB = 19 * 1024
+LANES = 1
+
+OURS = "argon2id-sha256"
+# A hash from a file may be ours or another tool's: tried over the SHA-256 hex, then the password.
+FILE = "argon2id-file"
+
+# Whatever goes wrong (unknown name, wrong password, disabled user) costs this many hashes, or the
+# time of the answer would tell (CVE-2026-77582). Two, because a FILE hash takes two tries.
+HASHES_PER_FAILURE = 2
+
+PASSWORD_BYTES = 4096  # more is refused unhashed
+LEAST_CHARACTERS = 8  # NIST SP 800-63B 5.1.1.2
+THREADS = 2
+QUEUE = 256  # waiting jobs: about five seconds of work; beyond it Overloaded
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`rehash` replaces a stored hash that we would make otherwise now; `hashes` were spent, and
+    one of the scheme `spent`, when it was imported."""
+
+    ok: bool
+    rehash: str | None = field(default=None, repr=False)
+    hashes: int = HASHES_PER_FAILURE
+    spent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordDigest:
+    """A password of which only the lower-case SHA-256 hex came: good for hashes of ours only."""
+
+    hex: str = field(repr=False)
+
+
+Password = str | PasswordDigest
+
+
+def sha256_hex(password: str) -> str:
+    """The digest form of a password: its bytes as typed, not normalised."""
+    # A lone surrogate can come out of JSON; it is a wrong password, not an error.
+    return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_of(password: Password) -> str:
+    return password.hex if isinstance(password, PasswordDigest) else sha256_hex(password)
+
+
+def is_too_long(password: Password) -> bool:
+    if isinstance(password, PasswordDigest):
+        password = password.hex
+    return len(password) > PASSWORD_BYTES or (
+        len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES
+    )
+
+
+def check_strength(password: str) -> None:
+    """Raises WeakPassword when this may not become a password."""
+    if len(password) < LEAST_CHARACTERS:
+        raise WeakPassword(f"A password has at least {LEAST_CHARACTERS} characters.")
+    if is_too_long(password):
+        raise WeakPassword(f"A password has at most {PASSWORD_BYTES} bytes.")
+
+
+class Passwords:
+    """The pool. Every method raises Overloaded when too many jobs wait."""
+
+    def __init__(self, threads: int = THREADS, queue: int = QUEUE) -> None:
+        self._hasher = PasswordHasher(TIME_COST, MEMORY_KIB, LANES, type=Type.ID)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
+        self._places = threading.Semaphore(threads + queue)
+        self._decoy = ""
+        self._imported: dict[str, str] = {}  # scheme → a hash of it, while any user has one
+
+    def expect(self, stored: Iterable[tuple[str, str]]) -> None:
+        """Schemes of imported hashes in use, each with a hash: failures cost one of each as well,
+        or the time of the answer would tell who was imported and has not logged in since."""
+        for scheme, one in stored:
+            if scheme not in (OURS, FILE):
+                self._imported.setdefault(scheme, one)
+
+    async def hash(self, password: str) -> str:
+        """A hash of scheme OURS. Raises WeakPassword."""
+        check_strength(password)
+        return await self._run(lambda: self._make(password))
+
+    async def verify(
+        self, stored: str, scheme: str, password: Password, *, renew: bool = True
+    ) -> Verdict:
+        """Whether the password is the stored one; without `renew` no other hash is made of it.
+
+        Raises InvalidCredentials when it is absurdly long."""
+        if is_too_long(password):
+            raise InvalidCredentials("too_long")
+        return await self._run(lambda: self._verify(stored, scheme, password, renew))
+
+    @staticmethod
+    def takes_digests(scheme: str) -> bool:
+        """Whether the SHA-256 hex of a password is enough to verify it."""
+        return scheme in (OURS, FILE)
+
+    async def verify_digest(self, stored: str, scheme: str, digest: str) -> bool:
+        """Whether this is the lower-case SHA-256 hex of the stored password."""
+        if not self.takes_digests(scheme):
+            return False
+        return await self._run(lambda: self._matches(stored, digest))
+
+    async def waste(self, spent: int = 0, scheme: str | None = None) -> None:
+        """Spends what a failure costs, less the hashes and the imported one spent already."""
+        await self._run(lambda: self._fail(HASHES_PER_FAILURE - spent, scheme))
+
+    def close(self) -> None:
+        """Lets running jobs finish and drops the waiting ones."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def _run(self, job: Callable[[], Result]) -> Result:
+        if not self._places.acquire(blocking=False):
+            raise Overloaded
+        try:
+            future = self._pool.submit(job)
+        except BaseException:
+            self._places.release()
+            raise
+        # The place is given back when the thread is done, or when the job of a cancelled request
+        # leaves the queue; not when the request goes away.
+        future.add_done_callback(self._give_back)
+        return await asyncio.wrap_future(future)
+
+    def _give_back(self, _: Future[Result]) -> None:
+        self._places.release()
+
+    def _make(self, password: Password) -> str:
+        return self._hasher.hash(digest_of(password))
+
+    def _verify(self, stored: str, scheme: str, password: Password, renew: bool) -> Verdict:
+        if not self.takes_digests(scheme):
+            return self._verify_imported(stored, scheme, password, renew)
+        hashes = 0
+        for form in _forms(scheme, password):
+            hashes += 1
+            if self._matches(stored, form):
+                rehash = self._renewed(stored, scheme, password) if renew else None
+                return Verdict(True, rehash, hashes + (rehash is not None))
+        self._fail(HASHES_PER_FAILURE - hashes)
+        return Verdict(False)
+
+    def _verify_imported(
+        self, stored: str, scheme: str, password: Password, renew: bool
+    ) -> Verdict:
+        self.expect([(scheme, stored)])
+        if isinstance(password, PasswordDigest):  # nothing of its kind was hashed
+            self._fail(HASHES_PER_FAILURE)
+            return Verdict(False)
+        if not imported.matches(stored, scheme, password):
+            self._fail(HASHES_PER_FAILURE, scheme)
+            return Verdict(False, spent=scheme)
+        rehash = self._make(password) if renew else None
+        return Verdict(True, rehash, int(renew), scheme)
+
+    def _matches(self, stored: str, form: str) -> bool:
+        try:
+            return self._hasher.verify(stored, form.encode("utf-8", "surrogatepass"))
+        except VerifyMismatchError:
+            return False
+        except (VerificationError, InvalidHashError, UnicodeError):
+            self._waste(1)  # it could not be read, so nothing was hashed
+            return False
+
+    def _renewed(self, stored: str, scheme: str, password: Password) -> str | None:
+        """A hash to replace the stored one; files are not ours to write."""
+        if scheme == FILE or not self._hasher.check_needs_rehash(stored):
+            return None
+        return self._make(password)
+
+    def _fail(self, hashes: int, spent: str | None = None) -> None:
+        self._waste(hashes)
+        for scheme, stored in list(self._imported.items()):
+            if scheme != spent:
+                imported.matches(stored, scheme, self._decoy)
+
+    def _waste(self, hashes: int) -> None:
+        for _ in range(hashes):
+            self._hasher.hash(self._decoy)
+
+
+def _forms(scheme: str, password: Password) -> Iterable[str]:
+    """What a hash of this scheme may be over."""
+    yield digest_of(password)
+    if scheme == FILE and isinstance(password, str):
+        yield password

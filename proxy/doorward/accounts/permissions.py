@@ -1,0 +1,49 @@
+"""What a role allows. It knows roles and permissions, not who asks for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from doorward.accounts.refusals import NotPermitted
+from doorward.accounts.user import User
+
+VIEW_SESSIONS = "view-device-management"
+END_SESSIONS = "logout-device-management"
+END_USERS_SESSIONS = "logout-other-user"
+EDIT_TOTP = "edit-other-user-totp"
+
+NOT_ONESELF = "You cannot do this to yourself."
+SUPER_ADMINS_ONLY = "Only a super admin may do this to an administrator."
+
+ADMIN = "admin"
+ROLES: Mapping[str, frozenset[str]] = {
+    ADMIN: frozenset({VIEW_SESSIONS, END_SESSIONS, END_USERS_SESSIONS, EDIT_TOTP}),
+}
+
+
+def permissions(user: User) -> frozenset[str]:
+    """Everything the user may do to others; a super admin is an admin."""
+    roles = {*user.roles, ADMIN} if user.super_admin else user.roles
+    return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
+
+
+def require(user: User, permission: str) -> None:
+    """Raises NotPermitted."""
+    if permission not in permissions(user):
+        raise NotPermitted(f"This needs the permission {permission}.")
+
+
+def is_admin(user: User) -> bool:
+    """Whether the pages of administration are this user's."""
+    return user.super_admin or ADMIN in user.roles
+
+
+def require_over(actor: User, subject: User) -> None:
+    """Returns when the one may change the other: no admin rises above himself by way of somebody
+    else (CVE-2024-41942), and nobody saws off the branch he sits on. Raises NotPermitted."""
+    if not is_admin(actor):
+        raise NotPermitted
+    if subject.number == actor.number:
+        raise NotPermitted(NOT_ONESELF)
+    if is_admin(subject) and not actor.super_admin:
+        raise NotPermitted(SUPER_ADMINS_ONLY)

@@ -1,0 +1,35 @@
+"""Recovery codes: eight characters each, for whoever lost every factor. Made, read, digested.
+
+It must not know which were used; storage has the digests of those that were not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+
+from doorward.accounts import chance
+
+COUNT = 12
+_CODE = re.compile(f"[{chance.RECOVERY_ALPHABET}]{{{chance.RECOVERY_LENGTH}}}")
+
+
+def new_codes() -> tuple[str, ...]:
+    """Twelve different ones."""
+    codes: set[str] = set()
+    while len(codes) < COUNT:
+        codes.add(chance.recovery_code())
+    return tuple(codes)
+
+
+def normalise(code: str) -> str | None:
+    """The code as it was made, None when this has not the form of one. Case, spaces and dashes are
+    a matter of handwriting."""
+    text = re.sub(r"[\s-]+", "", code).lower()
+    return text if _CODE.fullmatch(text) else None
+
+
+def digest(key: bytes, code: str) -> bytes:
+    """What storage keeps: without the key, 38 bits are too few to hide behind a hash."""
+    return hmac.digest(key, b"recovery " + code.encode("ascii"), hashlib.sha256)

@@ -1,0 +1,118 @@
+"""One session as values: who opened it, where, until when, and when it is over.
+
+It knows no storage and no token but the one that a new session is handed out with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from doorward.accounts import devices
+from doorward.accounts.user import User
+
+FULL = "full"
+PENDING = "pending"  # the second factor is due: it opens its own endpoint and logout
+PENDING_S = 300.0  # from the password to the code
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """Who asked, as the gate saw it."""
+
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long a session lives, in seconds; None is without end. Remembered ones may idle."""
+
+    idle_timeout_s: float | None
+    lifetime_s: float
+    remember_lifetime_s: float
+    max_lifetime_s: float | None
+
+    def idle_s(self, remember: bool) -> float | None:
+        return None if remember else self.idle_timeout_s
+
+    def whole_s(self, remember: bool) -> float:
+        life = self.remember_lifetime_s if remember else self.lifetime_s
+        return life if self.max_lifetime_s is None else min(life, self.max_lifetime_s)
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One login. Times are Unix seconds; `last_used_at` moves, hence not frozen.
+
+    `derived` holds what a carrier computes once per session; storage never sees it. `stale`: no
+    news of this session reach this copy any more; who still goes by it has to ask again.
+    """
+
+    number: int
+    id: str
+    user: User
+    iat: int
+    created_at: float
+    last_used_at: float
+    idle_timeout_s: float | None
+    expires_at: float
+    remember: bool
+    address: str
+    user_agent: str
+    information: str
+    kind: str
+    level: str  # FULL or PENDING
+    second_factor_at: float | None = None
+    method: str = "password"
+    trusted_until: float | None = None
+    trusted_fingerprint: str | None = None
+    ended_at: float | None = None
+    ended_by: str | None = None  # a word for why, or the id of the user who did
+    derived: dict[object, object] = field(default_factory=dict)
+    stale: bool = False
+
+    def ends_at(self) -> float:
+        """When it is over unless it is used before. A pending one has the full one's end stored,
+        which counts from the moment it is full."""
+        if self.level != FULL:
+            return min(self.expires_at, self.created_at + PENDING_S)
+        if self.idle_timeout_s is None:
+            return self.expires_at
+        return min(self.expires_at, self.last_used_at + self.idle_timeout_s)
+
+    @property
+    def device(self) -> devices.Device:
+        """What its User-Agent says. The first call of a process takes 120 ms."""
+        return devices.device(self.user_agent)
+
+    @property
+    def description(self) -> str:
+        """The client's own words, else what its User-Agent comes to."""
+        return self.information or devices.information(self.user_agent)
+
+    def is_live(self, now: float) -> bool:
+        """Neither ended nor past its end, its user usable. Asked at every use (CVE-2025-64708)."""
+        return self.ended_at is None and now < self.ends_at() and self.user.is_usable
+
+    def is_suspended(self, now: float) -> bool:
+        """Whether it would be live, were its user not banned."""
+        user = self.user
+        return self.ended_at is None and now < self.ends_at() and user.active and user.banned
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A new session, and its token: the only time it is seen."""
+
+    session: Session
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`known`: storage has this token, though the session may be ended, expired or suspended;
+    `banned`: the last of these, until its user is unbanned."""
+
+    session: Session | None
+    known: bool
+    banned: bool = False

@@ -1,0 +1,236 @@
+"""Sessions: opened, found by their token, listed and ended. It decides when one is over.
+
+It knows no cookie and no cache (`live.py` has that); storage keeps what this file hands it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from doorward.accounts import chance
+from doorward.accounts.audit import Event, Kind, event
+from doorward.accounts.directory import Directories
+from doorward.accounts.names import kept
+from doorward.accounts.permissions import END_SESSIONS, END_USERS_SESSIONS, permissions, require
+from doorward.accounts.refusals import InvalidCredentials, SessionNotFound
+from doorward.accounts.session import (
+    FULL,
+    PENDING,
+    PENDING_S,
+    ClientInfo,
+    Found,
+    Lifetimes,
+    Opened,
+    Session,
+)
+from doorward.accounts.stores import SessionStore
+from doorward.accounts.tokens import Tokens
+from doorward.accounts.user import User
+
+__all__ = [
+    "FULL",
+    "PENDING",
+    "PENDING_S",
+    "ClientInfo",
+    "Found",
+    "Lifetimes",
+    "Opened",
+    "Session",
+    "Sessions",
+]
+
+USER_AGENT_CHARACTERS = 512  # what is kept of it; browsers send about 120
+KEPT_S = 30 * 86_400.0  # how long a session that is over can still be looked up
+PURGED_AT_ONCE = 500  # rows in one transaction: some ten milliseconds of SQLite's only writer
+
+
+class Sessions:
+    """All sessions. Every method raises StorageUnavailable when storage does not answer."""
+
+    __slots__ = ("_directories", "_most", "_store", "_tokens")
+
+    def __init__(
+        self,
+        store: SessionStore,
+        directories: Directories,
+        tokens: Tokens,
+        most: int | None = None,
+    ) -> None:
+        """`most` is how many a user may have; one more ends the oldest."""
+        self._store = store
+        self._directories = directories
+        self._tokens = tokens
+        self._most = most
+
+    async def open(
+        self,
+        user: User,
+        *,
+        client: ClientInfo,
+        kind: str,
+        lifetimes: Lifetimes,
+        remember: bool,
+        now: float,
+        level: str = FULL,
+        method: str = "password",
+        second_factor_at: float | None = None,
+        information: str = "",
+        replaces: Session | None = None,
+    ) -> Opened:
+        """A new session with a new token; `replaces` ends in the same transaction.
+
+        Raises InvalidCredentials when the user was banned, disabled, deleted or given another
+        password since it was read."""
+        token = chance.session_token()
+        draft = Session(
+            number=0,
+            id=chance.public_id(),
+            user=user,
+            iat=int(now),
+            created_at=now,
+            last_used_at=now,
+            idle_timeout_s=lifetimes.idle_s(remember),
+            expires_at=now + lifetimes.whole_s(remember),
+            remember=remember,
+            address=client.address,
+            user_agent=kept(client.user_agent[:USER_AGENT_CHARACTERS]),
+            information=kept(information),
+            kind=kind,
+            level=level,
+            method=method,
+            second_factor_at=second_factor_at,
+        )
+        step = Kind.LOGIN if level == FULL else Kind.LOGIN_PENDING
+        session = await self._store.insert(
+            draft,
+            self._tokens.digest(token),
+            replaces=None if replaces is None else replaces.number,
+            most=self._most,
+            event=event(step, now, session=draft, actor=user, client=client, detail=kind),
+            ending=None if replaces is None else _ending(replaces, now, "replaced"),
+        )
+        if session is None:
+            raise InvalidCredentials("changed")
+        return Opened(session, token)
+
+    async def by_token(self, token: str, now: float) -> Found:
+        """The live session with this bare token, of any level."""
+        session = await self._store.by_digest(self._tokens.digest(token))
+        if session is None:
+            return Found(None, known=False)
+        session.user = self._directories.complete(session.user)
+        if session.is_live(now):
+            return Found(session, known=True)
+        return Found(None, known=True, banned=session.is_suspended(now))
+
+    async def rise(self, session: Session, method: str, client: ClientInfo, now: float) -> Opened:
+        """The session, full and with a second factor as of now, under a new token; the old one is
+        dead once this returns. Raises SessionNotFound when it ended, changed its level or token
+        meanwhile, or its user changed."""
+        token = chance.session_token()
+        login = None
+        if session.level != FULL:  # only now it is one
+            login = event(Kind.LOGIN, now, session=session, client=client, detail=session.kind)
+        digest = self._tokens.digest(token)
+        risen = await self._store.rise(session, digest, method, now, login, self._most)
+        if risen is None:
+            raise SessionNotFound
+        return Opened(risen, token)
+
+    async def trust(
+        self,
+        session: Session,
+        *,
+        factor_at: float | None,
+        until: float | None,
+        fingerprint: str | None,
+        now: float,
+    ) -> None:
+        """Notes when a second factor was given, and until when that counts for whom.
+
+        Raises SessionNotFound when the session ended meanwhile."""
+        if not await self._store.trust(session.number, factor_at, until, fingerprint, now):
+            raise SessionNotFound
+        session.second_factor_at = factor_at
+        session.trusted_until, session.trusted_fingerprint = until, fingerprint
+
+    async def end(
+        self, session: Session, now: float, by: str = "logout", actor: User | None = None
+    ) -> None:
+        """Ends it; once this returns no worker of this host lets it through. Ended ones stay so.
+        `actor` is who did it, when not its user."""
+        await self._store.end(session.number, now, by, _ending(session, now, by, actor))
+
+    async def end_all(
+        self,
+        user: User,
+        now: float,
+        but: Session | None = None,
+        by: str = "logout",
+        actor: User | None = None,
+    ) -> int:
+        """Ends every session of the user (`but` that one); returns how many."""
+        kept = None if but is None else but.number
+        ending = event(Kind.SESSIONS_ENDED, now, subject=user, actor=actor, session=but, detail=by)
+        return await self._store.end_all(user.number, now, by, kept, ending)
+
+    async def get(self, id: str) -> Session:
+        """The session with this public id, over or not. Raises SessionNotFound."""
+        session = await self._store.by_id(id) if chance.is_public_id(id) else None
+        if session is None:
+            raise SessionNotFound
+        session.user = self._directories.complete(session.user)
+        return session
+
+    async def revoke(self, id: str, *, actor: User, now: float) -> Session:
+        """Ends the session with this public id for `actor`: an own one, or with the permission
+        anybody's. Raises SessionNotFound, also for what is not the actor's to know of."""
+        session = await self.get(id)
+        mine = session.user.number == actor.number
+        if not mine and END_SESSIONS not in permissions(actor):
+            raise SessionNotFound
+        await self.end(session, now, "revoked" if mine else actor.id, actor)
+        return session
+
+    async def revoke_all(
+        self, user: User, *, actor: User, now: float, but: Session | None = None
+    ) -> int:
+        """Ends every session of the user (`but` that one) for `actor`; returns how many.
+
+        Raises NotPermitted."""
+        if user.number == actor.number:
+            return await self.end_all(user, now, but, "revoked", actor)
+        require(actor, END_USERS_SESSIONS)
+        return await self.end_all(user, now, but, actor.id, actor)
+
+    async def end_many(self, sessions: Sequence[Session], now: float, by: str = "revoked") -> int:
+        """Ends them in one step; returns how many had not ended before."""
+        going = [session for session in sessions if session.ended_at is None]
+        events = [_ending(session, now, by) for session in going]
+        return await self._store.end_many([s.number for s in going], now, by, events)
+
+    async def list_all(self, now: float) -> tuple[Session, ...]:
+        """Every user's sessions that are not over, newest first."""
+        sessions = await self._store.list_all(now)
+        for session in sessions:
+            session.user = self._directories.complete(session.user)
+        return tuple(sessions)
+
+    async def purge(self, now: float) -> int:
+        """Forgets sessions that are over for KEPT_S; call again while it returns PURGED_AT_ONCE."""
+        return await self._store.purge(now - KEPT_S, PURGED_AT_ONCE)
+
+    async def list(self, user: User, now: float) -> tuple[Session, ...]:
+        """The user's sessions that are not over, newest first."""
+        sessions = await self._store.list(user.number, now)
+        for session in sessions:
+            session.user = user
+        return tuple(sessions)
+
+    async def touch(self, used: Sequence[tuple[int, float]]) -> None:
+        """Notes when sessions (by number) were last used."""
+        await self._store.touch(used)
+
+
+def _ending(session: Session, now: float, by: str, actor: User | None = None) -> Event:
+    return event(Kind.SESSION_ENDED, now, session=session, actor=actor, detail=by)

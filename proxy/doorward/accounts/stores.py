@@ -1,0 +1,170 @@
+"""What the core asks of storage about users and sessions. It must not know how that is kept.
+
+Every method raises StorageUnavailable. Where one takes an event, it is written down in the
+transaction of the act itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from doorward.accounts.audit import Event
+from doorward.accounts.session import Session
+from doorward.accounts.user import Credential, NewUser, Seen, User
+
+
+class UserStore(Protocol):
+    """Methods that take a user raise UserNotFound when it is gone.
+
+    Whatever takes a right away also ends or suspends sessions and feeds the news, all at once; the
+    event is written down with it."""
+
+    async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
+        """Raises NameTaken when a handle leads to another user."""
+
+    async def insert_all(
+        self, new: Sequence[NewUser], now: float, events: Sequence[Event] = ()
+    ) -> Sequence[User]:
+        """All of them or, with NameTaken, none."""
+
+    async def edit(
+        self,
+        user: User,
+        change: Callable[[User], tuple[User, Sequence[str]]],
+        now: float,
+        event: Event | None = None,
+    ) -> User:
+        """Keeps what `change` makes of the user as it is, and the handles that lead to it then, in
+        one step. Raises NameTaken, and whatever `change` raises; then nothing has changed."""
+
+    async def by_handle(self, key: str) -> Credential | None:
+        """The database user with this normalised name or verified address."""
+
+    async def by_name(self, source: str, key: str) -> User | None:
+        """The row of the user of this source with this normalised name."""
+
+    async def list(self) -> Sequence[User]:
+        """All rows of every source, by name."""
+
+    async def taken(self, handles: Iterable[str]) -> Sequence[str]:
+        """Those of the handles that lead to a user of the database."""
+
+    async def imported(self, ours: str) -> Sequence[tuple[str, str]]:
+        """Each scheme in use but ours, with one hash of it."""
+
+    async def claim(
+        self,
+        source: str,
+        seen: Mapping[str, Seen],
+        gone: Collection[str],
+        now: float,
+        event: Event | None = None,
+        reloaded: Event | None = None,
+    ) -> None:
+        """Makes the missing rows of a directory, by normalised name. Ends the sessions of those
+        whose password changed in its file, the event written down for each, and tells of those
+        gone from it. `reloaded` is written down by the first process that read the file so."""
+
+    async def set_password(
+        self,
+        user: User,
+        password_hash: str,
+        scheme: str,
+        *,
+        must_change: bool,
+        but: int | None,
+        now: float,
+        event: Event | None = None,
+        version: int | None = None,
+    ) -> None:
+        """Ends the user's sessions, `but` that one. Raises UserNotFound also for one that is not
+        of this version any more."""
+
+    async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
+        """The same password under another hash, unless it changed since; ends nothing."""
+
+    async def set_banned(
+        self, user: User, banned: bool, now: float, event: Event | None = None
+    ) -> None:
+        """Suspends or gives back the user's sessions."""
+
+    async def set_active(
+        self, user: User, active: bool, now: float, event: Event | None = None
+    ) -> None:
+        """Ends the user's sessions when no longer active."""
+
+    async def delete(self, user: User, now: float, event: Event | None = None) -> None:
+        """Takes the sessions along."""
+
+
+class SessionStore(Protocol):
+    async def insert(
+        self,
+        draft: Session,
+        digest: bytes,
+        *,
+        replaces: int | None = None,
+        most: int | None = None,
+        event: Event | None = None,
+        ending: Event | None = None,
+    ) -> Session | None:
+        """Keeps the draft, with its number and the next free `iat`, ends `replaces` and the user's
+        oldest of the draft's level beyond `most`, at once. `event` is written down with the one,
+        `ending` with the other.
+
+        None, and nothing changed, when the user is gone, not usable or changed (`user.version`)."""
+
+    async def by_digest(self, digest: bytes) -> Session | None:
+        """The session with this token, ended ones included; one query."""
+
+    async def by_id(self, id: str) -> Session | None:
+        """The session with this public id, ended ones included."""
+
+    async def rise(
+        self,
+        session: Session,
+        digest: bytes,
+        method: str,
+        now: float,
+        event: Event | None = None,
+        most: int | None = None,
+    ) -> Session | None:
+        """The session full, with this token and a second factor as of now; the old token is known
+        and dead. None, and nothing changed, when it ended, is of another level than given, or
+        its user is gone, not usable or changed."""
+
+    async def trust(
+        self,
+        number: int,
+        at: float | None,
+        until: float | None,
+        fingerprint: str | None,
+        now: float,
+    ) -> bool:
+        """Writes second_factor_at and the trust window; False when the session has ended."""
+
+    async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
+        """Whether it had not ended before; only then the event is written down."""
+
+    async def end_many(
+        self, numbers: Sequence[int], now: float, by: str, events: Sequence[Event] = ()
+    ) -> int:
+        """How many had not ended before; all at once, the events written down as they are."""
+
+    async def end_all(
+        self, user: int, now: float, by: str, but: int | None, event: Event | None = None
+    ) -> int:
+        """How many ended; the event is written down with their count."""
+
+    async def list(self, user: int, now: float) -> Sequence[Session]:
+        """Those neither ended nor past their end, newest first."""
+
+    async def list_all(self, now: float) -> Sequence[Session]:
+        """The same of every user."""
+
+    async def purge(self, before: float, limit: int) -> int:
+        """Forgets at most so many that were over by then; returns how many."""
+
+    async def touch(self, used: Sequence[tuple[int, float]]) -> None:
+        """Session numbers and when they were last used; never lowers a stored time."""

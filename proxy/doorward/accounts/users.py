@@ -1,0 +1,297 @@
+"""Users of every source: found, made, changed, banned, deleted.
+
+It knows names, rules about them and what ends sessions; storage and the directories hold them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+
+from doorward.accounts import chance
+from doorward.accounts.audit import Event, Kind, event
+from doorward.accounts.directory import Directories, Directory, DirectoryFault, Entry
+from doorward.accounts.editing import Edit, edited, handles_of
+from doorward.accounts.names import (
+    check_display_name,
+    check_group,
+    handle_of,
+    normalise,
+    shown,
+)
+from doorward.accounts.passwords import OURS, Passwords
+from doorward.accounts.refusals import (
+    NameTaken,
+    ReadOnlyUser,
+    Refusal,
+    StorageUnavailable,
+    UserNotFound,
+)
+from doorward.accounts.sessions import Session
+from doorward.accounts.stores import UserStore
+from doorward.accounts.user import DATABASE, Credential, Email, NewUser, Seen, User
+
+__all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "normalise"]
+
+
+class Users:
+    """All users, named in any spelling. Every method raises StorageUnavailable."""
+
+    __slots__ = ("_directories", "_passwords", "_store", "_waiting")
+
+    def __init__(self, store: UserStore, directories: Directories, passwords: Passwords) -> None:
+        self._store = store
+        self._directories = directories
+        self._passwords = passwords
+        # Read and not taken in, as storage was silent: by source.
+        self._waiting: dict[str, Directory] = {}
+
+    async def sync(self, now: float) -> None:
+        """Gives every user of a directory its row. Raises NameTaken for users of the database."""
+        for directory in self._directories:
+            await self._claim(directory, (), now)
+        self._passwords.expect(await self._store.imported(OURS))
+
+    async def refresh(self, now: float) -> tuple[str, ...]:
+        """Takes in what changed in the directories' files; to be called once a second. Returns
+        what is wrong or odd about a change, a sentence each: a wrong one leaves all as it was."""
+        said: list[str] = []
+        for directory in self._directories:
+            try:
+                fresh = directory.fresh() or self._waiting.get(directory.source)
+                if fresh is not None:
+                    await self._take_in(directory, fresh, now)
+                    said += fresh.warnings
+            except (DirectoryFault, NameTaken) as fault:
+                said.append(str(fault))
+        return tuple(said)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the directories' files, a sentence each."""
+        return tuple(warning for directory in self._directories for warning in directory.warnings)
+
+    async def _take_in(self, old: Directory, fresh: Directory, now: float) -> None:
+        gone = {entry.key for entry in old.entries()} - {entry.key for entry in fresh.entries()}
+        # First what logins read, then what ends sessions: a login with the old password that is
+        # under way is refused for the user's new version, and none can begin after.
+        self._directories.put(fresh)
+        self._waiting.pop(fresh.source, None)
+        try:
+            await self._claim(fresh, gone, now, _reloaded(fresh, now))
+        except BaseException as failure:
+            self._directories.put(old)
+            if isinstance(failure, StorageUnavailable):
+                self._waiting[fresh.source] = fresh
+            raise
+
+    async def _claim(
+        self,
+        directory: Directory,
+        gone: Collection[str],
+        now: float,
+        reloaded: Event | None = None,
+    ) -> None:
+        if taken := await self._store.taken(directory.handles()):
+            raise NameTaken(_collision(directory.source, taken))
+        entries = list(directory.entries())
+        seen = {entry.key: Seen(entry.username, entry.digest) for entry in entries}
+        changed = event(Kind.PASSWORD_CHANGED, now, detail=directory.source)
+        await self._store.claim(directory.source, seen, gone, now, changed, reloaded)
+        self._passwords.expect((entry.scheme, entry.password_hash) for entry in entries)
+
+    async def add(
+        self,
+        username: str,
+        password: str,
+        *,
+        now: float,
+        emails: Sequence[Email] = (),
+        name: str | None = None,
+        groups: Sequence[str] = (),
+        roles: Sequence[str] = (),
+        super_admin: bool = False,
+        must_change_password: bool = False,
+    ) -> User:
+        """A new user of the database. Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken,
+        WeakPassword."""
+        key = normalise(username)
+        handles = self._free(handles_of(username, emails))
+        new = NewUser(
+            id=chance.public_id(),
+            source=DATABASE,
+            username=username,
+            key=key,
+            handles=handles,
+            password_hash=await self._passwords.hash(password),
+            scheme=OURS,
+            name=None if name is None else check_display_name(name),
+            emails=tuple(emails),
+            groups=tuple(check_group(group) for group in groups),
+            roles=tuple(check_group(role) for role in roles),
+            super_admin=super_admin,
+            must_change_password=must_change_password,
+        )
+        return await self._store.insert(new, now, event(Kind.USER_ADDED, now, subject=username))
+
+    async def add_imported(self, entries: Sequence[Entry], now: float) -> tuple[User, ...]:
+        """New users of the database with the hashes that another program made: all or none.
+
+        Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken, which name the user."""
+        new = [self._newcomer(entry) for entry in entries]
+        added = [event(Kind.USER_ADDED, now, subject=one.username, detail="import") for one in new]
+        return tuple(await self._store.insert_all(new, now, added))
+
+    def _newcomer(self, entry: Entry) -> NewUser:
+        try:
+            return NewUser(
+                id=chance.public_id(),
+                source=DATABASE,
+                username=entry.username,
+                key=entry.key,
+                handles=self._free(handles_of(entry.username, entry.emails)),
+                password_hash=entry.password_hash,
+                scheme=entry.scheme,
+                name=None if entry.name is None else check_display_name(entry.name),
+                emails=entry.emails,
+                groups=tuple(check_group(group) for group in entry.groups),
+                active=entry.active,
+            )
+        except Refusal as refusal:
+            raise type(refusal)(f"user {shown(entry.username)}: {refusal}") from refusal
+
+    def _free(self, handles: Sequence[str]) -> tuple[str, ...]:
+        """The handles. Raises NameTaken when one leads to a user of a directory."""
+        if any(self._directories.by_handle(handle) for handle in handles):
+            raise NameTaken
+        return tuple(handles)
+
+    async def edit(self, name: str, edit: Edit, now: float) -> User:
+        """The user as changed; sessions go on, and show it at once. Raises UserNotFound,
+        ReadOnlyUser, InvalidName, InvalidEmail, InvalidGroup, NameTaken."""
+        user = await self._own(name)
+
+        def change(user: User) -> tuple[User, Sequence[str]]:
+            changed = edited(user, edit)
+            return changed, self._free(handles_of(changed.username, changed.emails))
+
+        return await self._store.edit(
+            user, change, now, event(Kind.USER_CHANGED, now, subject=user)
+        )
+
+    async def credential(self, handle: str) -> Credential | None:
+        """Who this name or verified address leads to, with the stored hash; None when nobody."""
+        key = handle_of(handle)
+        if key is None:
+            return None
+        if (found := self._directories.by_handle(key)) is None:
+            return await self._store.by_handle(key)
+        source, entry = found
+        user = await self._store.by_name(source, entry.key)
+        return None if user is None else self._directories.credential(user, entry)
+
+    async def get(self, name: str) -> User:
+        """The user with this name or verified address. Raises UserNotFound."""
+        if (credential := await self.credential(name)) is not None:
+            return credential.user
+        # A user gone from its directory still has a row, with bans, that can be seen and deleted.
+        for directory in self._directories:
+            key = handle_of(name) or ""
+            if (user := await self._store.by_name(directory.source, key)) is not None:
+                return self._directories.complete(user)
+        raise UserNotFound(f"There is no user named {shown(name)}.")
+
+    async def list(self) -> tuple[User, ...]:
+        """Every user of every source, by name."""
+        return tuple(self._directories.complete(user) for user in await self._store.list())
+
+    async def set_password(
+        self,
+        name: str,
+        password: str,
+        *,
+        now: float,
+        must_change: bool = False,
+        but: Session | None = None,
+        expected: User | None = None,
+    ) -> User:
+        """Ends the user's sessions (CVE-2026-40934), `but` the one it was changed in.
+
+        Raises UserNotFound, also when it is not the `expected` one any more or has changed since,
+        ReadOnlyUser, WeakPassword."""
+        user = await self._own(name)
+        if expected is not None and user.number != expected.number:
+            raise UserNotFound
+        new = await self._passwords.hash(password)
+        kept = None if but is None else but.number
+        changed = event(Kind.PASSWORD_CHANGED, now, subject=user, session=but)
+        await self._store.set_password(
+            user,
+            new,
+            OURS,
+            must_change=must_change,
+            but=kept,
+            now=now,
+            event=changed,
+            version=None if expected is None else expected.version,
+        )
+        return user
+
+    async def rehash(self, credential: Credential, new: str) -> None:
+        """Keeps a hash renewed at login."""
+        await self._store.rehash(credential.user, credential.password_hash, new, OURS)
+
+    async def ban(self, name: str, now: float) -> User:
+        """Suspends the user and all sessions. Raises UserNotFound."""
+        user = await self.get(name)
+        await self._store.set_banned(user, True, now, event(Kind.USER_BANNED, now, subject=user))
+        return user
+
+    async def unban(self, name: str, now: float) -> User:
+        """Gives back the sessions that have not expired. Raises UserNotFound."""
+        user = await self.get(name)
+        await self._store.set_banned(user, False, now, event(Kind.USER_UNBANNED, now, subject=user))
+        return user
+
+    async def disable(self, name: str, now: float) -> User:
+        """Ends all sessions; logins fail as if wrong. Raises UserNotFound, ReadOnlyUser."""
+        user = await self._own(name)
+        disabled = event(Kind.USER_DISABLED, now, subject=user)
+        await self._store.set_active(user, False, now, disabled)
+        return user
+
+    async def enable(self, name: str, now: float) -> User:
+        """Raises UserNotFound, ReadOnlyUser."""
+        user = await self._own(name)
+        await self._store.set_active(user, True, now, event(Kind.USER_ENABLED, now, subject=user))
+        return user
+
+    async def delete(self, name: str, now: float) -> User:
+        """The user and its sessions are gone. Raises UserNotFound, ReadOnlyUser."""
+        user = await self.get(name)
+        if self._directories.entry(user) is not None:
+            raise ReadOnlyUser(user.source)
+        await self._store.delete(user, now, event(Kind.USER_DELETED, now, subject=user))
+        return user
+
+    async def _own(self, name: str) -> User:
+        """A user of the database. Raises UserNotFound, ReadOnlyUser."""
+        user = await self.get(name)
+        if user.source != DATABASE:
+            raise ReadOnlyUser(user.source)
+        return user
+
+
+def _reloaded(directory: Directory, now: float) -> Event:
+    """The mark at its end is one for all processes that read the same."""
+    entries = sorted(entry.digest + entry.key.encode() for entry in directory.entries())
+    mark = hashlib.sha256(b"".join(entries)).hexdigest()[:8]
+    detail = f"{directory.source}: {len(entries)} users, {mark}"
+    return event(Kind.CONFIGURATION_RELOADED, now, detail=detail)
+
+
+def _collision(source: str, taken: Sequence[str]) -> str:
+    names = ", ".join(repr(handle) for handle in taken)
+    return (
+        f"{names}: a user of the {source} directory and a user of the database have this name or"
+        f" address, which belongs to one source. Delete the one or rename the other."
+    )

@@ -1,0 +1,88 @@
+"""How a command works on the live storage: the core opened for one job, refusals as one line and an
+exit status. It knows no single command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import typer
+
+from doorward.cli.options import print_faults, settings_or_exit
+
+if TYPE_CHECKING:
+    from doorward.accounts.audit import Record
+    from doorward.accounts.core import Accounts
+    from doorward.settings import Settings
+
+Result = TypeVar("Result")
+
+REFUSED = 1
+WRONG_USAGE = 2
+
+
+def leave(message: str, status: int) -> NoReturn:
+    """Ends the command with one line on standard error."""
+    typer.echo(message, err=True)
+    raise typer.Exit(status)
+
+
+def with_accounts(config: Path | None, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
+    """What the job returns. Ends the command: 1 when refused, 2 when storage cannot be opened."""
+    settings = settings_or_exit(config)
+    return asyncio.run(_work(settings, job))
+
+
+async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
+    # Storage is the slow import: a command that is used wrongly need not wait for it.
+    from doorward.accounts.audit import COMMAND, Origin, acting
+    from doorward.accounts.refusals import Refusal
+    from doorward.storage.core import build_accounts
+
+    async with AsyncExitStack() as stack:
+        with _faults():
+            tell = _tell(settings)
+            accounts = await stack.enter_async_context(build_accounts(settings, tell=tell))
+        try:
+            with acting(Origin(actor=COMMAND)):
+                return await job(accounts)
+        except Refusal as refusal:
+            leave(str(refusal), REFUSED)
+
+
+def _tell(settings: Settings) -> Callable[[Record], None] | None:
+    """Where records of what a command does go beside the database. A command's standard output is
+    its own: nothing is mixed into it."""
+    from doorward.observe.audit import STDOUT, open_sink
+
+    return None if settings.audit.file == STDOUT else open_sink(settings.audit.file)
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """What stops the start ends a command too, in the same words."""
+    from doorward.settings import InvalidSettings
+    from doorward.storage import StorageFault
+
+    try:
+        yield
+    except InvalidSettings as invalid:
+        print_faults(invalid)
+        raise typer.Exit(WRONG_USAGE) from None
+    except StorageFault as fault:
+        leave(str(fault), WRONG_USAGE)
+
+
+def confirm_or_leave(question: str, yes: bool) -> None:
+    """Asks on a terminal; without one only `--yes` lets the command go on."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        leave("Nothing was changed: say --yes, as there is no terminal to ask on.", REFUSED)
+    if not typer.confirm(question):
+        leave("Nothing was changed.", REFUSED)

@@ -1,0 +1,118 @@
+"""`doorward audit`: the records of logins, failures and changes, shown and followed.
+
+It knows how to choose and print records; what is recorded is the core's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from doorward.accounts.audit import Kind, Record, Wanted
+from doorward.cli.accounts import WRONG_USAGE, leave, with_accounts
+from doorward.cli.options import ConfigOption, JsonOption
+from doorward.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from doorward.accounts.core import Accounts
+
+FOLLOW_S = 1.0
+# PostgreSQL hands out numbers before commit: a record may appear behind one that was shown.
+OVERLAP = 200
+
+
+def audit(
+    config: ConfigOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+    json: JsonOption = False,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Done by or to this user.")
+    ] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Of this kind.", show_choices=False)] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Not older than this, such as 1h.")
+    ] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="At most so many.")] = 100,
+) -> None:
+    """Show what was recorded of logins, failures and changes, oldest first."""
+    oldest = None if since is None else time.time() - _seconds(since)
+
+    async def job(accounts: Accounts) -> None:
+        wanted = Wanted(await _username(accounts, user), kind, oldest)
+        if follow:
+            await _follow(accounts, wanted, limit, json)
+        else:
+            _print(await accounts.trail.latest(wanted, limit), json)
+
+    try:
+        with_accounts(config, job)
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+def _seconds(since: str) -> float:
+    from doorward.settings.faults import Wrong
+    from doorward.settings.values import duration
+
+    try:
+        return duration(since).total_seconds()
+    except Wrong:
+        leave(f"--since {since}: not a duration such as 30s, 5m, 12h or 30d.", WRONG_USAGE)
+
+
+async def _username(accounts: Accounts, name: str | None) -> str | None:
+    """The name as records have it; a user that was deleted is found as it was called."""
+    from doorward.accounts.refusals import UserNotFound
+
+    if name is None:
+        return None
+    try:
+        return (await accounts.users.get(name)).username
+    except UserNotFound:
+        return name
+
+
+async def _follow(accounts: Accounts, wanted: Wanted, limit: int, json: bool) -> None:
+    seen = {record.number for record in await accounts.trail.latest(Wanted(), OVERLAP)}
+    fresh = await accounts.trail.latest(wanted, limit)
+    while True:
+        for record in fresh:
+            typer.echo(_line(record, json), nl=False)
+        seen.update(record.number for record in fresh)
+        seen = {number for number in seen if number > max(seen) - OVERLAP}
+        await asyncio.sleep(FOLLOW_S)
+        later = await accounts.trail.after(max(seen, default=0) - OVERLAP, wanted)
+        fresh = [record for record in later if record.number not in seen]
+
+
+def _line(record: Record, json: bool) -> str:
+    from doorward.observe.audit import line_of
+
+    return line_of(record) if json else "  ".join(_cells(record)) + "\n"
+
+
+def _cells(record: Record) -> tuple[str, ...]:
+    from doorward.observe.audit import time_of
+
+    event = record.event
+    who = event.subject or "-"
+    by = event.actor if event.actor not in ("", event.subject) else ""
+    return (
+        time_of(event.at),
+        event.kind,
+        f"{who} by {by}" if by else who,
+        event.address or "-",
+        event.outcome,
+        event.detail,
+    )
+
+
+def _print(records: Sequence[Record], json: bool) -> None:
+    if json:
+        typer.echo("".join(_line(record, json) for record in records), nl=False)
+        return
+    print_table(("time", "kind", "user", "address", "outcome", "detail"), map(_cells, records))

@@ -1,0 +1,88 @@
+"""Knows the commands about the configuration: check, show, schema.
+It must not know single settings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from doorward.cli.options import ConfigOption, JsonOption, print_faults, settings_or_exit
+
+if TYPE_CHECKING:
+    from doorward.settings import InvalidSettings, Settings
+
+app = typer.Typer(no_args_is_help=True, help="Check, show and describe the configuration.")
+
+
+@app.command()
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Say whether the configuration is right; if not, list everything that is wrong."""
+    from doorward.settings import InvalidSettings
+
+    try:
+        settings = _checked(config)
+    except InvalidSettings as error:
+        _refuse(error, as_json)
+        raise typer.Exit(2) from None
+    _accept(settings, as_json)
+
+
+def _checked(config: ConfigOption) -> Settings:
+    import os
+
+    from doorward.gate.maintenance import maintenance_pages
+    from doorward.settings import load_settings
+    from doorward.settings.certificates import check_certificates
+    from doorward.settings.keys import read_keys
+
+    settings = load_settings(config, os.environ)
+    check_certificates(settings)
+    maintenance_pages(settings)
+    if settings.secret_files:
+        read_keys(settings)  # reads only; without such files it would make a key
+    return settings
+
+
+def _refuse(error: InvalidSettings, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if not as_json:
+        print_faults(error)
+        return
+    faults = [asdict(fault) | {"text": str(fault)} for fault in error.faults]
+    typer.echo(json.dumps({"ok": False, "faults": faults}, indent=2))
+
+
+def _accept(settings: Settings, as_json: bool) -> None:
+    from doorward.settings import unbuilt_keys
+
+    source = str(settings.file) if settings.file else "the environment"
+    if as_json:
+        found = {"ok": True, "source": source, "warnings": settings.warnings}
+        typer.echo(json.dumps(found | {"unbuilt": unbuilt_keys(settings)}, indent=2))
+        return
+    for warning in settings.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if unbuilt := unbuilt_keys(settings):
+        typer.echo(f"warning: without effect in this version: {', '.join(unbuilt)}", err=True)
+    typer.echo(f"OK: {source}")
+
+
+@app.command()
+def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print the settings in effect, defaults filled in and secrets covered."""
+    from doorward.settings.show import plain, yaml_text
+
+    settings = settings_or_exit(config)
+    text = json.dumps(plain(settings), indent=2, ensure_ascii=False) if as_json else ""
+    typer.echo(text or yaml_text(settings).rstrip("\n"))
+
+
+@app.command()
+def schema(config: ConfigOption = None) -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    from doorward.settings.schema import schema_text
+
+    typer.echo(schema_text(), nl=False)

@@ -1,0 +1,215 @@
+"""`doorward demo`: a temporary Doorward to try, before a guest book or an application of yours.
+
+It knows how the parts of a demonstration are started and cleaned away, and not what they do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from doorward.cli.accounts import leave
+from doorward.cli.options import print_faults
+
+if TYPE_CHECKING:
+    from doorward.settings import Settings
+
+USER = "demo"
+ANY_PORT = "127.0.0.1:0"
+HERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - as asked for by --listen
+CHILD_START_S = 10
+CHILD_END_S = 5
+
+UpstreamOption = Annotated[
+    str | None,
+    typer.Option("--upstream", metavar="URL", help="Your application instead of the guest book."),
+]
+ListenOption = Annotated[
+    str, typer.Option("--listen", metavar="HOST:PORT", help="Port 0 is any free one.")
+]
+
+
+TRY = """
+Open the address in a browser, and log in. Or, in another terminal:
+
+  # nobody is logged in: refused
+  curl -i {url}/
+
+  # log in; the cookie goes to a file
+  curl -c {jar} -H 'Content-Type: application/json' \\
+    -d '{{"username": "{user}", "password": "{password}"}}' {url}/xhr/login
+
+  # the application greets you by name; then log out
+  curl -b {jar} {url}/
+  curl -b {jar} {url}/xhr/logout
+
+  # commands work on it while it runs
+  {command} user add bob --generate -c {file}
+
+Ctrl-C ends it. Nothing is kept.
+"""
+
+
+def demo(upstream: UpstreamOption = None, listen: ListenOption = ANY_PORT) -> None:
+    """Start a temporary Doorward, print how to log in, and leave nothing behind."""
+    with ending_quietly(), ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doorward-demo-")))
+        target = upstream or stack.enter_context(guest_book())
+        stack.enter_context(undisturbed())
+        serve_demo(settings_in(directory, target, concrete(listen)))
+
+
+@contextmanager
+def ending_quietly() -> Iterator[None]:
+    """SIGTERM and a closed terminal end it like Ctrl-C does, while things start as well."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)  # once it serves, the server has that one
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, hang_up)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Once the inside is over, no signal counts: a second Ctrl-C must not stop the cleaning."""
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def guest_book() -> Iterator[str]:
+    """The guest book's address, while it runs. It ends with us, however we end: it watches a pipe.
+
+    In a session of its own, so that Ctrl-C reaches us alone and the last requests are answered.
+    """
+    command = [sys.executable, "-m", "doorward.cli.guestbook", "--port", "0", "--with-parent"]
+    process = subprocess.Popen(  # noqa: S603 - our own module under our own interpreter
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            yield address_of(process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(CHILD_END_S)
+            process.kill()
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    """The address that the guest book says it listens on."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        line = process.stdout.readline() if selector.select(CHILD_START_S) else ""
+    if not line.startswith("listening on "):
+        leave("The guest book did not start; --upstream URL takes an application of yours.", 1)
+    return line.removeprefix("listening on ").strip()
+
+
+def concrete(listen: str) -> str:
+    """The same with a free port of that host in place of port 0."""
+    host, _, port = listen.rpartition(":")
+    if port != "0":
+        return listen
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host.strip("[]"), 0))
+        return f"{host}:{probe.getsockname()[1]}"
+
+
+def url_of(listen: str) -> str:
+    """What to type to get there from this machine."""
+    host, _, port = listen.rpartition(":")
+    return f"http://{HERE.get(host, host)}:{port}"
+
+
+def settings_in(directory: Path, upstream: str, listen: str) -> Settings:
+    """The settings of the demonstration, through a file as everybody writes one.
+
+    The environment is not read: settings of another instance would take part in this one.
+    """
+    from doorward.settings import InvalidSettings, load_settings
+
+    written = {
+        "listen": listen,
+        "public_url": url_of(listen),
+        "admin_listen": "off",
+        "data_dir": "data",
+        "routes": [{"upstream": upstream}],
+        "dialects": {"xhr": {}},
+    }
+    file = directory / "doorward.yaml"
+    file.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in written.items()))
+    try:
+        return load_settings(file, {})
+    except InvalidSettings as faults:
+        print_faults(faults)
+        raise typer.Exit(2) from None
+
+
+def serve_demo(settings: Settings) -> None:
+    """Serve until a signal; the user is made first, and shown when the address answers."""
+    from doorward.cli.serve import serve_settings
+    from doorward.observe.logs import configure_logs
+
+    configure_logs(level=logging.WARNING)
+    password = asyncio.run(add_user(settings))
+    serve_settings(settings, lambda address: tell(settings, password))
+
+
+async def add_user(settings: Settings) -> str:
+    """The new password of the demonstration's user, who may do everything."""
+    from doorward.accounts import chance
+    from doorward.storage.core import build_accounts
+
+    password = chance.password()
+    async with build_accounts(settings) as accounts:
+        await accounts.users.add(USER, password, now=time.time(), super_admin=True)
+    return password
+
+
+def tell(settings: Settings, password: str) -> None:
+    """What to know, one line each, and what to try next."""
+    url = settings.public_url
+    print(f"address: {url}\nuser: {USER}\npassword: {password}", flush=True)
+    more = TRY.format(
+        url=url,
+        user=USER,
+        password=password,
+        jar=settings.data_dir / "cookies.txt",
+        command=sys.argv[0],
+        file=settings.file,
+    )
+    print(more, flush=True)

@@ -1,0 +1,82 @@
+"""What commands print of a user: the keys of the JSON, the lines and the table for people.
+
+It must not know how a user is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from doorward.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from doorward.accounts.core import Accounts
+    from doorward.accounts.user import User
+
+
+def described(user: User) -> dict[str, object]:
+    """What is printed of a user; the keys are part of the command's interface."""
+    created = datetime.fromtimestamp(user.created_at, UTC)
+    return {
+        "username": user.username,
+        "id": user.id,
+        "name": user.name,
+        "emails": [{"address": e.address, "verified": e.verified} for e in user.emails],
+        "groups": list(user.groups),
+        "roles": list(user.roles),
+        "super_admin": user.super_admin,
+        "source": user.source,
+        "active": user.active,
+        "banned": user.banned,
+        "must_change_password": user.must_change_password,
+        "created_at": created.isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
+
+
+async def described_with_factors(accounts: Accounts, user: User) -> dict[str, object]:
+    """The same with what only a look at one user is worth."""
+    factors = accounts.second_factors
+    return described(user) | {
+        "second_factors": list(await factors.enabled(user)),
+        "recovery_codes": await factors.remaining_recovery(user),
+    }
+
+
+def plain(value: object) -> str:
+    """A value as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(plain(one) for one in value) or "-"
+    if isinstance(value, dict):
+        return f"{value['address']}" + ("" if value["verified"] else " (not verified)")
+    return "-" if value is None else str(value)
+
+
+def print_users(users: Sequence[User]) -> None:
+    headings = ("user", "name", "e-mail", "groups", "roles", "source", "state")
+    print_table(headings, map(_cells, users))
+
+
+def _cells(user: User) -> tuple[str, ...]:
+    roles = ["super admin"] * user.super_admin + list(user.roles)
+    return (
+        user.username,
+        user.name or "",
+        ", ".join(email.address for email in user.emails),
+        ", ".join(user.groups),
+        ", ".join(roles),
+        user.source,
+        _state(user),
+    )
+
+
+def _state(user: User) -> str:
+    states = [
+        ("banned", user.banned),
+        ("disabled", not user.active),
+        ("must change password", user.must_change_password),
+    ]
+    return ", ".join(state for state, applies in states if applies) or "active"

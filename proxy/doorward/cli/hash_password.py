@@ -1,0 +1,32 @@
+"""`doorward hash-password`: the hash alone, for `users:` in the configuration file."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import typer
+
+from doorward.cli.accounts import REFUSED, leave
+from doorward.cli.passwords import asked, line_of_stdin
+
+
+def hash_password() -> None:
+    """Print the argon2id hash of a password read from standard input or asked for."""
+    from doorward.accounts.refusals import WeakPassword
+
+    password = asked() if sys.stdin.isatty() else line_of_stdin()
+    try:
+        typer.echo(asyncio.run(_hashed(password)))
+    except WeakPassword as refusal:
+        leave(str(refusal), REFUSED)
+
+
+async def _hashed(password: str) -> str:
+    from doorward.accounts.passwords import Passwords
+
+    passwords = Passwords(threads=1)
+    try:
+        return await passwords.hash(password)
+    finally:
+        passwords.close()

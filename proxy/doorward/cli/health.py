@@ -1,0 +1,83 @@
+"""`doorward health`: asks a running Doorward whether it is ready. It knows two addresses and one
+question, and must not know what readiness is.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import TYPE_CHECKING
+
+import typer
+
+from doorward.cli.options import ConfigOption, settings_or_exit
+
+if TYPE_CHECKING:
+    from doorward.settings import Listen
+
+TIMEOUT_S = 0.5  # of the second that a command may take; the listener is on this very machine
+ANSWER_BYTES = 4096
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to ask where all is listened on
+
+
+class Silent(Exception):
+    """Nothing answers at an address, or not as Doorward does."""
+
+
+def health(config: ConfigOption = None) -> None:
+    """Print ok, or why not; the status is 0 or 1. For container health checks."""
+    settings = settings_or_exit(config)
+    try:
+        if settings.admin_listen is not None:
+            reason = reason_of(ask(settings.admin_listen, "/readyz"))
+        else:
+            reason = reason_of(ask(settings.listen, "/.doorward/healthz"))
+    except Silent as silent:
+        reason = str(silent)
+    if reason is not None:
+        typer.echo(reason, err=True)
+        raise typer.Exit(1)
+    typer.echo("ok")
+
+
+class _Unix(http.client.HTTPConnection):
+    """http.client over a unix socket; `host` is its path."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_S)
+        self.sock.connect(self.host)
+
+
+def _connection(listen: Listen) -> http.client.HTTPConnection:
+    if listen.path is not None:
+        return _Unix(str(listen.path), timeout=TIMEOUT_S)
+    host = listen.host or "127.0.0.1"
+    return http.client.HTTPConnection(ANYWHERE.get(host, host), listen.port, timeout=TIMEOUT_S)
+
+
+def ask(listen: Listen, path: str) -> tuple[int, bytes]:
+    """Status and beginning of the answer. Raises Silent."""
+    connection = _connection(listen)
+    try:
+        connection.request("GET", path, headers={"Host": "localhost"})
+        answer = connection.getresponse()
+        return answer.status, answer.read(ANSWER_BYTES)
+    except (OSError, http.client.HTTPException) as fault:
+        why = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+        raise Silent(f"nothing answers on {listen}: {why.lower()}") from None
+    finally:
+        connection.close()
+
+
+def reason_of(answer: tuple[int, bytes]) -> str | None:
+    """None when ready, else the reason it gives."""
+    status, body = answer
+    if status == 200:
+        return None
+    try:
+        reason = json.loads(body)["reason"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return f"not ready: it answered with status {status}"
+    return f"not ready: {reason}"

@@ -1,0 +1,104 @@
+"""`doorward user import`: users of another program, with their hashes, into the database.
+
+It knows which formats there are and not how any of them reads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, with_accounts
+from doorward.cli.display import described
+from doorward.cli.options import ConfigOption, JsonOption
+from doorward.cli.tables import tell
+
+if TYPE_CHECKING:
+    from doorward.accounts.core import Accounts
+    from doorward.accounts.directory import Entry
+    from doorward.accounts.user import User
+
+FORMATS: Mapping[str, str] = {
+    "htpasswd": "doorward.directories.htpasswd:read_htpasswd",
+    "authelia": "doorward.directories.authelia:read_authelia",
+    "tinyauth": "doorward.directories.tinyauth:read_tinyauth",
+}
+
+
+def import_users(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(FORMATS))],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Their file; - is standard input.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add the users of another program, all or none; their passwords go on."""
+    entries = _read(format, file)
+
+    async def job(accounts: Accounts) -> Sequence[User]:
+        return await _import(accounts, entries, time.time())
+
+    users = with_accounts(config, job)
+    sentences = [f"user {user.username} imported" for user in users]
+    tell(sentences, [described(user) for user in users], json)
+    _warn_of_weak(entries)
+
+
+def _read(format: str, file: Path) -> Sequence[Entry]:
+    if format not in FORMATS:
+        leave(f"{format!r} is no format; there are {', '.join(FORMATS)}.", WRONG_USAGE)
+    from doorward.directories.formats import FormatFault
+
+    try:
+        return _reader(format)(_text(file))
+    except FormatFault as fault:
+        leave(f"{file}: {fault}", REFUSED)
+
+
+def _reader(format: str) -> Callable[[str], Sequence[Entry]]:
+    module, _, name = FORMATS[format].partition(":")
+    reader: Callable[[str], Sequence[Entry]] = getattr(importlib.import_module(module), name)
+    return reader
+
+
+def _text(file: Path) -> str:
+    try:
+        if str(file) == "-":
+            return typer.get_binary_stream("stdin").read().decode("utf-8-sig")
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        leave(f"{file}: {error.strerror}.", REFUSED)
+    except UnicodeDecodeError:
+        leave(f"{file} is not UTF-8 text.", REFUSED)
+
+
+async def _import(accounts: Accounts, entries: Sequence[Entry], now: float) -> Sequence[User]:
+    """Who has a second factor there logs in only once it is here too, whatever stops this."""
+    guarded = {entry.username: entry for entry in entries if entry.totp_secret is not None}
+    for guard in guarded.values():
+        accounts.second_factors.check_secret(guard.totp_secret or "")
+    held = [replace(e, active=e.active and e.username not in guarded) for e in entries]
+    users = await accounts.users.add_imported(held, now)
+    for user in users:
+        if (entry := guarded.get(user.username)) is not None:
+            await accounts.second_factors.adopt_totp(user, entry.totp_secret or "", now)
+            if entry.active:
+                await accounts.users.enable(user.username, now)
+    return [await accounts.users.get(user.username) for user in users]
+
+
+def _warn_of_weak(entries: Sequence[Entry]) -> None:
+    from doorward.accounts.imported import is_weak
+
+    for entry in entries:
+        if is_weak(entry.scheme):
+            typer.echo(
+                f"warning: user {entry.username} has a SHA-1 hash, which is guessed in no time;"
+                " it is replaced at the next login",
+                err=True,
+            )

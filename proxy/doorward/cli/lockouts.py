@@ -1,0 +1,86 @@
+"""`doorward lockouts`: who has to wait before the next password, and letting a network try again.
+
+It knows how to print; who has to wait is the core's business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from doorward.cli.accounts import WRONG_USAGE, leave, with_accounts
+from doorward.cli.options import ConfigOption, JsonOption
+from doorward.cli.tables import print_json, print_table, tell
+
+if TYPE_CHECKING:
+    from doorward.accounts.core import Accounts
+    from doorward.accounts.regulation import Lock
+
+CODES = "codes"  # of the second factor: a user has to wait wherever it asks from
+
+
+def lockouts(
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    lift: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Let the network of this address try again."),
+    ] = None,
+) -> None:
+    """Show who has to wait after too many wrong passwords or codes."""
+    if lift is not None:
+        _lift(config, lift, json)
+        return
+    locks = with_accounts(config, _locks)
+    if json:
+        print_json([_described(lock) for lock in locks])
+    else:
+        print_table(("user", "scope", "network", "until"), map(_cells, locks))
+
+
+async def _locks(accounts: Accounts) -> Sequence[Lock]:
+    """Of passwords and of codes, the next to end first."""
+    from doorward.accounts.regulation import Lock
+
+    now = time.time()
+    codes = [
+        Lock(CODES, None, lock.username, lock.until)
+        for lock in await accounts.second_factors.locks(now)
+    ]
+    return sorted([*codes, *await accounts.regulation.lockouts(now)], key=lambda lock: lock.until)
+
+
+def _lift(config: ConfigOption, address: str, json: bool) -> None:
+    from doorward.accounts.regulation import NO_ADDRESS, network_of
+
+    address = address.partition("/")[0]  # as `lockouts` prints it
+    network = network_of(address)
+    if network == NO_ADDRESS != address:
+        leave(f"{address!r} is not an address.", WRONG_USAGE)
+    lifted = with_accounts(
+        config, lambda accounts: accounts.regulation.unlock_network(address, time.time())
+    )
+    sentence = f"network {network} {'unlocked' if lifted else 'was not locked'}"
+    tell(sentence, {"network": network, "lifted": lifted}, json)
+
+
+def _described(lock: Lock) -> dict[str, object]:
+    """What is printed of a lock-out; the keys are part of the command's interface."""
+    from doorward.observe.audit import time_of
+
+    return {
+        "scope": lock.scope,
+        "user": lock.user,
+        "network": lock.network,
+        "until": time_of(lock.until),
+    }
+
+
+def _cells(lock: Lock) -> tuple[str, ...]:
+    from doorward.observe.audit import time_of
+
+    nobody = "(everybody)" if lock.scope == "network" else "(no such user)"
+    return (lock.user or nobody, lock.scope, lock.network or "", time_of(lock.until))

@@ -1,0 +1,83 @@
+"""All commands by name. It must not know what any of them does.
+
+A command's file is imported when the command is: `doorward user list` does not wait for the
+server's libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from doorward import __version__
+
+# Name, where it is, and the sentence that `doorward --help` shows.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "serve": ("doorward.cli.serve:serve", "Run Doorward in front of your application."),
+    "demo": ("doorward.cli.demo:demo", "Try it: a temporary Doorward before a small application."),
+    "config": ("doorward.cli.config:app", "Check, show and describe the configuration."),
+    "user": ("doorward.cli.user:app", "Add, list and change users."),
+    "session": ("doorward.cli.session:app", "List and end sessions."),
+    "lockouts": ("doorward.cli.lockouts:lockouts", "Show who has to wait after wrong passwords."),
+    "audit": ("doorward.cli.audit:audit", "Show logins, failures and changes."),
+    "hash-password": ("doorward.cli.hash_password:hash_password", "Hash a password for a file."),
+    "health": ("doorward.cli.health:health", "Ask a running Doorward whether it is ready."),
+}
+
+
+class _Commands(TyperGroup):
+    """Commands that are imported when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        where, _ = COMMANDS[cmd_name]
+        module, _, name = where.partition(":")
+        found = getattr(importlib.import_module(module), name)
+        if not isinstance(found, typer.Typer):
+            single = typer.Typer(add_completion=False)
+            single.command(cmd_name)(found)
+            found = single
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A login in front of web applications that lack one.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"doorward {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The script's entry: faults that a person can mend end in one sentence, not a traceback."""
+    try:
+        app()
+    except BrokenPipeError:
+        sys.exit(1)

@@ -1,0 +1,43 @@
+"""Where a command gets a password from: one line of standard input, the terminal, or chance."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from doorward.cli.accounts import WRONG_USAGE, leave
+
+LINE_BYTES = 8192  # twice what a password may have; the rest is refused with it
+
+
+def new_password(from_stdin: bool, generate: bool) -> str:
+    """The password the options ask for; asked twice on a terminal when there are none."""
+    if from_stdin and generate:
+        leave("Say --password-stdin or --generate, not both.", WRONG_USAGE)
+    if generate:
+        from doorward.accounts import chance
+
+        return chance.password()
+    if from_stdin:
+        return line_of_stdin()
+    if sys.stdin.isatty():
+        return asked()
+    leave("Say --password-stdin or --generate: there is no terminal to ask on.", WRONG_USAGE)
+
+
+def line_of_stdin() -> str:
+    """The first line, without its end."""
+    line = sys.stdin.buffer.readline(LINE_BYTES)
+    if not line:
+        leave("There is no password on standard input.", WRONG_USAGE)
+    try:
+        return line.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        leave("The password on standard input is not UTF-8.", WRONG_USAGE)
+
+
+def asked() -> str:
+    """What was typed twice."""
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return password

@@ -1,0 +1,82 @@
+"""`doorward serve`. It knows how a failure to start is told; must not know how serving works."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from doorward.cli.options import ConfigOption, print_faults, settings_or_exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from doorward.settings import Settings
+
+
+def serve(config: ConfigOption = None) -> None:
+    """Run Doorward until it is told to stop."""
+    import structlog
+
+    from doorward.observe.logs import configure_logs
+    from doorward.settings import unbuilt_keys
+
+    settings = settings_or_exit(config)
+    configure_logs(level=settings.log.level, format=settings.log.format)
+    if unbuilt := unbuilt_keys(settings):
+        structlog.get_logger("doorward").warning("settings_without_effect", keys=list(unbuilt))
+    serve_settings(settings)
+
+
+def serve_settings(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
+    """Serve until a signal; status 2 and one sentence when these settings cannot be served."""
+    from doorward.app import folder_for_numbers, serve_app
+    from doorward.server import listening, supervise
+    from doorward.settings.certificates import check_certificates
+
+    def in_one_process(lifeline: int | None = None) -> None:
+        with _told():
+            serve_app(
+                settings,
+                sockets,
+                lifeline=lifeline,
+                numbers=numbers,
+                on_listening=on_listening,
+            )
+
+    with _told():
+        check_certificates(settings)
+        numbers = None if settings.workers == 1 else folder_for_numbers(settings)
+    with _told(), listening(settings) as sockets:
+        if settings.workers == 1:
+            in_one_process()
+        elif status := supervise(settings.workers, lambda line: _status(in_one_process, line)):
+            raise typer.Exit(status)
+
+
+def _status(job: Callable[[int], None], lifeline: int) -> int:
+    try:
+        job(lifeline)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Turns what keeps Doorward from starting into sentences on standard error and status 2."""
+    from doorward.accounts.refusals import Refusal
+    from doorward.server import ListenFault
+    from doorward.settings import InvalidSettings
+    from doorward.storage import StorageFault
+
+    try:
+        yield
+    except InvalidSettings as fault:
+        print_faults(fault)
+        raise typer.Exit(2) from None
+    except (StorageFault, ListenFault, Refusal) as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(2) from None

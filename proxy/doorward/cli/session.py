@@ -1,0 +1,167 @@
+"""`doorward session …`: who is logged in, seen and ended on the live storage.
+
+It knows how to print; what ends with a session is the core's business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from doorward.cli.accounts import REFUSED, with_accounts
+from doorward.cli.options import ConfigOption, JsonOption
+from doorward.cli.tables import print_json, print_table, tell
+
+if TYPE_CHECKING:
+    from doorward.accounts.core import Accounts
+    from doorward.accounts.session import Session
+
+BY = "command"
+
+app = typer.Typer(name="session", help="Sessions: list and end them.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_sessions(
+    config: ConfigOption = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those of this user.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the sessions that are not over, the newest first."""
+
+    async def job(accounts: Accounts) -> Sequence[Session]:
+        if user is None:
+            return await accounts.sessions.list_all(time.time())
+        return await accounts.sessions.list(await accounts.users.get(user), time.time())
+
+    sessions = with_accounts(config, job)
+    if json:
+        print_json([_described(session) for session in sessions])
+    else:
+        print_table(HEADINGS, map(_cells, sessions))
+
+
+@app.command()
+def revoke(
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="As the list shows them.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """End sessions; at once, on a running server too."""
+
+    async def job(accounts: Accounts) -> tuple[list[Session], list[str]]:
+        found, unknown = await _found(accounts, ids)
+        await accounts.sessions.end_many(found, time.time(), BY)
+        return found, unknown
+
+    ended, unknown = with_accounts(config, job)
+    sentences = [f"session {one.id} of {one.user.username} ended" for one in ended]
+    shown = [{"id": one.id, "user": one.user.username} for one in ended]
+    tell(sentences, {"ended": shown, "unknown": unknown}, json)
+    for id in unknown:
+        typer.echo(f"There is no session {id if id.isprintable() else ascii(id)}.", err=True)
+    if unknown:
+        raise typer.Exit(REFUSED)
+
+
+@app.command("revoke-all")
+def revoke_all(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="User name or verified address.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """End every session of a user."""
+
+    async def job(accounts: Accounts) -> tuple[str, int]:
+        user = await accounts.users.get(name)
+        return user.username, await accounts.sessions.end_all(user, time.time(), by=BY)
+
+    username, ended = with_accounts(config, job)
+    sentence = f"{ended} {'session' if ended == 1 else 'sessions'} of {username} ended"
+    tell(sentence, {"user": username, "ended": ended}, json)
+
+
+async def _found(accounts: Accounts, ids: Sequence[str]) -> tuple[list[Session], list[str]]:
+    from doorward.accounts.refusals import SessionNotFound
+
+    found, unknown = [], []
+    for id in dict.fromkeys(ids):
+        try:
+            found.append(await accounts.sessions.get(id))
+        except SessionNotFound:
+            unknown.append(id)
+    return found, unknown
+
+
+def _described(session: Session) -> dict[str, object]:
+    """What is printed of a session; the keys are part of the command's interface."""
+    seen = session.device
+    return {
+        "id": session.id,
+        "number": session.number,
+        "user": session.user.username,
+        "kind": session.kind,
+        "level": session.level,
+        "method": session.method,
+        "remember": session.remember,
+        "address": session.address,
+        "user_agent": session.user_agent,
+        "device": {
+            "type": seen.type,
+            "name": seen.name,
+            "version": seen.version,
+            "os": {"name": seen.os_name, "version": seen.os_version},
+        },
+        "information": session.description,
+        "created_at": _time(session.created_at),
+        "last_used_at": _time(session.last_used_at),
+        "ends_at": _time(session.ends_at()),
+        "suspended": not session.user.is_usable,
+    }
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _printable(text: str) -> str:
+    """A client's own words, which must not steer the terminal."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def _state(session: Session) -> str:
+    if not session.user.is_usable:
+        return "suspended"
+    return "remembered" if session.remember else "" if session.level == "full" else session.level
+
+
+HEADINGS = ("id", "user", "kind", "device", "address", "begun", "last used", "ends", "state")
+
+
+def _cells(session: Session) -> tuple[str, ...]:
+    return (
+        session.id,
+        session.user.username,
+        session.kind,
+        _printable(_device(session)),
+        session.address,
+        _time(session.created_at),
+        _time(session.last_used_at),
+        _time(session.ends_at()),
+        _state(session),
+    )
+
+
+def _device(session: Session) -> str:
+    """The client's own words; else what can be told of its User-Agent, or that itself."""
+    seen = session.device
+    if session.information or not seen.name:
+        return session.information or session.user_agent or "-"
+    name = f"{seen.name} {seen.version}".strip()
+    return f"{name} on {seen.os_name}" if seen.os_name else name

@@ -1,0 +1,265 @@
+"""`doorward user …`: the users of every source, changed on the live storage.
+
+It knows how to ask and to print; what is allowed is the core's business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from doorward.cli.accounts import confirm_or_leave, with_accounts
+from doorward.cli.display import described, described_with_factors, plain, print_users
+from doorward.cli.imports import import_users
+from doorward.cli.options import ConfigOption, JsonOption
+from doorward.cli.passwords import new_password
+from doorward.cli.tables import print_json, tell
+
+if TYPE_CHECKING:
+    from doorward.accounts.core import Accounts
+    from doorward.accounts.editing import Edit
+    from doorward.accounts.user import Email, User
+
+app = typer.Typer(name="user", help="Users: add, list, ban, delete …", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="User name or verified address.")]
+StdinOption = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+]
+GenerateOption = Annotated[
+    bool, typer.Option("--generate", help="Generate a password and print it once.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="User name.")],
+    config: ConfigOption = None,
+    email: Annotated[str | None, typer.Option(help="E-mail address; counts as verified.")] = None,
+    display_name: Annotated[str | None, typer.Option("--name", help="Display name.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Group; may be repeated.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Role; may be repeated.")] = None,
+    super_admin: Annotated[bool, typer.Option("--super-admin", help="Every permission.")] = False,
+    must_change_password: Annotated[
+        bool, typer.Option("--must-change-password", help="Ask for a new password first.")
+    ] = False,
+    password_stdin: StdinOption = False,
+    generate: GenerateOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Add a user to the database."""
+    password = new_password(password_stdin, generate)
+
+    async def job(accounts: Accounts) -> User:
+        return await accounts.users.add(
+            name,
+            password,
+            now=time.time(),
+            emails=[] if email is None else [_verified(email)],
+            name=display_name,
+            groups=group or [],
+            roles=role or [],
+            super_admin=super_admin,
+            must_change_password=must_change_password,
+        )
+
+    user = with_accounts(config, job)
+    _tell(f"user {user.username} added", user, json, password if generate else None)
+
+
+@app.command("list")
+def list_users(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """List all users."""
+    users = with_accounts(config, lambda accounts: accounts.users.list())
+    if json:
+        print_json([described(user) for user in users])
+    else:
+        print_users(users)
+
+
+@app.command()
+def show(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show one user."""
+
+    async def job(accounts: Accounts) -> dict[str, object]:
+        return await described_with_factors(accounts, await accounts.users.get(name))
+
+    shown = with_accounts(config, job)
+    tell([f"{key}: {plain(value)}" for key, value in shown.items()], shown, json)
+
+
+@app.command()
+def passwd(
+    name: NameArgument,
+    config: ConfigOption = None,
+    password_stdin: StdinOption = False,
+    generate: GenerateOption = False,
+    must_change: Annotated[
+        bool, typer.Option("--must-change", help="Ask for another password at the next login.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Set a password; ends the user's sessions."""
+    password = new_password(password_stdin, generate)
+
+    async def job(accounts: Accounts) -> User:
+        return await accounts.users.set_password(
+            name, password, now=time.time(), must_change=must_change
+        )
+
+    user = _changed(config, job)
+    _tell(f"password of {user.username} changed", user, json, password if generate else None)
+
+
+@app.command()
+def edit(
+    name: NameArgument,
+    config: ConfigOption = None,
+    display_name: Annotated[
+        str | None, typer.Option("--name", help="Display name; empty: none.")
+    ] = None,
+    add_email: Annotated[list[str] | None, typer.Option(help="Counts as verified.")] = None,
+    remove_email: Annotated[list[str] | None, typer.Option()] = None,
+    add_group: Annotated[list[str] | None, typer.Option()] = None,
+    remove_group: Annotated[list[str] | None, typer.Option()] = None,
+    add_role: Annotated[list[str] | None, typer.Option()] = None,
+    remove_role: Annotated[list[str] | None, typer.Option()] = None,
+    super_admin: Annotated[
+        bool | None, typer.Option("--super-admin/--no-super-admin", help="Every permission.")
+    ] = None,
+    must_change_password: Annotated[
+        bool | None,
+        typer.Option("--must-change-password/--no-must-change-password", help="At the next login."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Change name, addresses, groups and roles; options may be repeated."""
+
+    def wanted() -> Edit:
+        from doorward.accounts.editing import Edit
+
+        return Edit(
+            name=display_name,
+            add_emails=tuple(map(_verified, add_email or ())),
+            remove_emails=tuple(remove_email or ()),
+            add_groups=tuple(add_group or ()),
+            remove_groups=tuple(remove_group or ()),
+            add_roles=tuple(add_role or ()),
+            remove_roles=tuple(remove_role or ()),
+            super_admin=super_admin,
+            must_change_password=must_change_password,
+        )
+
+    user = with_accounts(config, lambda accounts: accounts.users.edit(name, wanted(), time.time()))
+    _tell(f"user {user.username} changed", user, json)
+
+
+app.command("import")(import_users)
+
+
+@app.command("reset-totp")
+def reset_totp(
+    name: NameArgument,
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    email: Annotated[
+        bool, typer.Option("--email", help="Ask for no e-mailed codes any more, too.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Take a user's authenticator app and recovery codes away; ends its sessions."""
+    confirm_or_leave(f"Take the second factor of user {name} away?", yes)
+
+    async def job(accounts: Accounts) -> tuple[User, bool]:
+        user, factors, now = await accounts.users.get(name), accounts.second_factors, time.time()
+        await factors.reset_totp(user, now)
+        if email:
+            await factors.disable_email(user, now)
+        return user, bool(await factors.enabled(user))
+
+    user, is_asked = with_accounts(config, job)
+    rest = "; codes by e-mail are still asked for (--email)" if is_asked else ""
+    _tell(f"second factor of {user.username} taken away{rest}", user, json)
+
+
+@app.command()
+def ban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Ban a user; its sessions are suspended."""
+    user = _changed(config, lambda accounts: accounts.users.ban(name, time.time()))
+    _tell(f"user {user.username} banned", user, json)
+
+
+@app.command()
+def unban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Lift a ban; sessions that have not expired work again."""
+    user = _changed(config, lambda accounts: accounts.users.unban(name, time.time()))
+    _tell(f"user {user.username} no longer banned", user, json)
+
+
+@app.command()
+def unlock(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Let a user try passwords and codes again, from everywhere."""
+
+    async def job(accounts: Accounts) -> User:
+        user = await accounts.users.get(name)
+        await accounts.second_factors.unlock(user)
+        await accounts.regulation.unlock(user, time.time())
+        return user
+
+    user = with_accounts(config, job)
+    _tell(f"user {user.username} unlocked", user, json)
+
+
+@app.command()
+def enable(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Let a disabled user log in again."""
+    user = _changed(config, lambda accounts: accounts.users.enable(name, time.time()))
+    _tell(f"user {user.username} enabled", user, json)
+
+
+@app.command()
+def disable(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Refuse a user's logins; ends its sessions."""
+    user = _changed(config, lambda accounts: accounts.users.disable(name, time.time()))
+    _tell(f"user {user.username} disabled", user, json)
+
+
+@app.command()
+def delete(
+    name: NameArgument,
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete a user, with all that hangs on it."""
+    confirm_or_leave(f"Delete user {name}?", yes)
+    user = with_accounts(config, lambda accounts: accounts.users.delete(name, time.time()))
+    _tell(f"user {user.username} deleted", user, json)
+
+
+def _changed(config: Path | None, change: Callable[[Accounts], Awaitable[User]]) -> User:
+    """The user as it is after the change."""
+
+    async def job(accounts: Accounts) -> User:
+        user = await change(accounts)
+        return await accounts.users.get(user.username)
+
+    return with_accounts(config, job)
+
+
+def _tell(sentence: str, user: User, json: bool, password: str | None = None) -> None:
+    """`password` is a generated one, which is never seen again."""
+    secret = {} if password is None else {"password": password}
+    sentences = [sentence, *(f"{key}: {value}" for key, value in secret.items())]
+    tell(sentences, described(user) | secret, json)
+
+
+def _verified(address: str) -> Email:
+    from doorward.accounts.user import Email
+
+    return Email(address, verified=True)

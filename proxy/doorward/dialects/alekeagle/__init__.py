@@ -1,0 +1,48 @@
+"""The `alekeagle` dialect: sessions of oneself, listed and ended, and a login with a token.
+
+    POST    P/user/session        {"user", "pass", "rememberMe"?} → 201 {"token", "exp"}
+                                  {"2fa": {"token", "type", "code"}} after a login that asked for it
+    GET     P/user/session        200 {"iat", "exp", "name", "sub"}: the session that asks
+    GET     P/user/session/:id    200 one of the user's sessions
+    GET     P/user/sessions       200 {"count", "items"}; ?limit= (at most 50) and ?offset=
+    DELETE  P/user/session/:id    200 {"code": "GENERIC_SUCCESS", "message"}
+    DELETE  P/user/sessions       {"sessions": ["<id>", …]} → 200 {"count", "type"}
+    DELETE  P/user/sessions/all   200 {"count", "type"}; ?allButSelf=true spares the one that asks
+
+P is the setting `prefix`; with `sample_paths` all of it answers without `/user`, too. It knows
+these shapes; who may log in, and which sessions there are, it must not know. A session's id is its
+`iat`, times are Unix seconds. Bodies may be JSON, urlencoded or multipart; every answer is JSON.
+
+Its parts stand in files, in the order that every dialect has. Where it looks for a token: in
+Authorization, with Bearer or with nothing before it, which `identify` does where this dialect is
+on; `table` (refusal → status and body); `drawing` with `names` (how it draws a session); then the
+handlers in `owned` and `login` over `bodies` and `limits`, and `routes` here.
+"""
+
+from starlette.routing import Route
+
+from doorward.dialects.alekeagle.limits import Limits
+from doorward.dialects.alekeagle.login import Login
+from doorward.dialects.alekeagle.owned import Owned
+from doorward.dialects.alekeagle.table import TABLE as TABLE
+from doorward.dialects.alekeagle.table import TONGUE as TONGUE
+from doorward.dialects.wire import Wire
+from doorward.gate.ours import Handler
+from doorward.settings.dialects import DialectAlekeagle
+
+
+def routes(wire: Wire, dialect: DialectAlekeagle) -> list[Route]:
+    limits = Limits(wire, dialect)
+    login, owned = Login(wire, dialect, limits), Owned(wire)
+    table: dict[str, dict[str, Handler]] = {
+        "/session": {"get": owned.own, "post": limits.telling(wire.caught(login.login, TONGUE))},
+        "/session/{id}": {"get": owned.one, "delete": owned.end_one},
+        "/sessions": {"get": owned.many, "delete": owned.end_many},
+        "/sessions/all": {"delete": owned.end_all},
+    }
+    places = [f"{dialect.prefix}/user", *([dialect.prefix] if dialect.sample_paths else [])]
+    return [
+        wire.endpoint(place + path, TONGUE, limits, **handlers)
+        for place in places
+        for path, handlers in table.items()
+    ]

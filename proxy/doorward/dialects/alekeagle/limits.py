@@ -1,0 +1,76 @@
+"""How the `alekeagle` dialect counts requests and logins, and for whom.
+
+It knows keys and windows; whether a login is right it must not know.
+"""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.regulation import network_of
+from doorward.dialects.alekeagle.table import lines
+from doorward.dialects.wire import RateLimited, Wire
+from doorward.gate.cookies import Header
+from doorward.gate.ours import Handler, client_of
+from doorward.settings.dialects import DialectAlekeagle, Rate
+from doorward.storage.rates import Count
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Fills `wire.Limiter`. Who has a session is counted as its user, anybody else by network."""
+
+    wire: Wire
+    dialect: DialectAlekeagle
+
+    async def count(self, request: Request) -> Count | None:
+        rate = self.dialect.rate_limit
+        return None if rate is None else self._count("all", await self._key(request), rate)
+
+    def lines(self, count: Count) -> list[Header]:
+        return lines(count)
+
+    def count_login(self, request: Request) -> None:
+        """One more login with a password. Raises RateLimited."""
+        rate = self.dialect.login_limit
+        if rate is None:
+            return
+        count = self._count("login", _network(request), rate)
+        if count.is_exceeded:
+            raise RateLimited(count, count.resets_at - self.wire.clock())
+        request.state.login_count = count
+
+    def telling(self, answer: Handler) -> Handler:
+        """The handler, its answers with the count of logins in place of that of all requests."""
+
+        async def told(request: Request) -> Response:
+            response = await answer(request)
+            if (count := getattr(request.state, "login_count", None)) is not None:
+                response.raw_headers.extend(lines(count))
+            return response
+
+        return told
+
+    def tries(self, challenge: str, most: int, window_s: float) -> Count:
+        """One more code for this challenge, by the id of its session."""
+        now = self.wire.clock()
+        return self.wire.rates.count(f"alekeagle challenge {challenge}", most, window_s, now)
+
+    def _count(self, what: str, key: str, rate: Rate) -> Count:
+        window_s = rate.per.total_seconds()
+        return self.wire.rates.count(
+            f"alekeagle {what} {key}", rate.requests, window_s, self.wire.clock()
+        )
+
+    async def _key(self, request: Request) -> str:
+        try:
+            session = await self.wire.entrance.session(request)
+        except StorageUnavailable:  # counted nevertheless; the endpoint says what is broken
+            session = None
+        return _network(request) if session is None else f"user {session.user.number}"
+
+
+def _network(request: Request) -> str:
+    return f"network {network_of(client_of(request).address)}"

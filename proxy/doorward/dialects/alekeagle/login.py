@@ -1,0 +1,150 @@
+"""The login of the `alekeagle` dialect, and its second step, which repeats it with a code.
+
+A challenge is a session whose second factor is due, in nobody's hands but its token's. It knows
+bodies and answers; whether a password or a code is right it must not know.
+"""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward.accounts import refusals
+from doorward.accounts.factors import EMAIL, RECOVERY, TOTP
+from doorward.accounts.sessions import PENDING, PENDING_S, Opened, Session
+from doorward.accounts.tokens import is_token
+from doorward.dialects.alekeagle.bodies import fields_of, texts
+from doorward.dialects.alekeagle.drawing import exp
+from doorward.dialects.alekeagle.limits import Limits
+from doorward.dialects.alekeagle.table import CHALLENGE, MESSAGES, draw
+from doorward.dialects.wire import Malformed, Unauthenticated, Wire
+from doorward.pages.entrance import dialect_lifetimes
+from doorward.settings.dialects import DialectAlekeagle
+
+KIND = "alekeagle"
+METHODS = {"totp": TOTP, "email": EMAIL, "backup": RECOVERY}
+CHALLENGE_TRIES = 5
+NAME_CHARACTERS = 190  # of the name that a client gives its own session
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    wire: Wire
+    dialect: DialectAlekeagle
+    limits: Limits
+
+    async def login(self, request: Request) -> Response:
+        self.wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        fields = await fields_of(request, "user", "pass")
+        if "2fa" in fields:
+            return await self._second_step(request, fields["2fa"])
+        name, password = texts(fields, "user", "pass")
+        self.limits.count_login(request)
+        opened = await self._opened(request, name, password, _is_true(fields.get("rememberMe")))
+        if opened.session.level == PENDING:
+            return await self._challenge(opened.session, opened.token)
+        return self._welcome(request, opened)
+
+    async def _opened(self, request: Request, name: str, password: str, remember: bool) -> Opened:
+        try:
+            return await self.wire.entrance.open(
+                request,
+                name,
+                password,
+                kind=KIND,
+                lifetimes=dialect_lifetimes(self.wire.settings, self.dialect),
+                remember=remember,
+                information=_given_name(request),
+                pending=True,
+            )
+        except refusals.InvalidCredentials as refusal:
+            if refusal.reason == "unknown" and not self.dialect.conceal_unknown_users:
+                raise refusals.UserNotFound from None
+            raise
+
+    def _welcome(self, request: Request, opened: Opened) -> Response:
+        response = draw({"token": opened.token, "exp": exp(opened.session)}, 201)
+        if self.dialect.cookie:
+            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
+        return response
+
+    async def _challenge(self, session: Session, token: str, method: str | None = None) -> Response:
+        """What may be given, and the token to give it with; a code is mailed where that is due."""
+        user, factors = session.user, self.wire.accounts.second_factors
+        backup = ["backup"] if await factors.remaining_recovery(user) else []
+        try:
+            asked = await factors.prepare(user, method, now=self.wire.clock())
+            types = [*asked.available, *backup]
+        except refusals.MailFailed:
+            if not backup:
+                raise
+            types = backup
+        except refusals.TooManyCodes:
+            await self._give_up(session)
+            raise
+        said = {
+            "code": CHALLENGE,
+            "message": MESSAGES[CHALLENGE],
+            "token": token,
+            "exp": int(session.ends_at()),
+            "types": types,
+        }
+        response = draw(said, 401)
+        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
+        return response
+
+    async def _second_step(self, request: Request, given: object) -> Response:
+        if not isinstance(given, dict):
+            raise Malformed(fields=("2fa",))
+        token, kind = texts(given, "token", "type", within="2fa")
+        if kind not in METHODS:
+            raise Malformed(fields=("2fa.type",))
+        session = await self._pending(token)
+        if kind == "email" and "code" not in given:  # asks for the mail
+            return await self._challenge(session, token, EMAIL)
+        (code,) = texts(given, "code", within="2fa")
+        return self._welcome(request, await self._judged(request, session, code, METHODS[kind]))
+
+    async def _pending(self, token: str) -> Session:
+        """The session behind a challenge of this dialect. Raises Unauthenticated, UserBanned."""
+        if not is_token(token.encode()):
+            raise Unauthenticated
+        found = await self.wire.accounts.sessions.by_token(token, self.wire.clock())
+        if found.banned:
+            raise refusals.UserBanned
+        if found.session is None or found.session.level != PENDING or found.session.kind != KIND:
+            raise Unauthenticated
+        return found.session
+
+    async def _judged(self, request: Request, session: Session, code: str, method: str) -> Opened:
+        """Raises SecondFactorInvalid, TooManyCodes, and Unauthenticated once the challenge died:
+        counted before anybody looks, so that a hundred at once are no more than five."""
+        count = self.limits.tries(session.id, CHALLENGE_TRIES, PENDING_S)
+        if count.is_exceeded:
+            raise Unauthenticated
+        try:
+            return await self.wire.entrance.complete(request, session, code, method)
+        except refusals.SessionNotFound:  # two at once
+            raise Unauthenticated from None
+        except refusals.SecondFactorInvalid:
+            if not count.left:
+                await self._give_up(session)
+            raise
+        except refusals.TooManyCodes as refusal:
+            await self._give_up(session)
+            if refusal.judged:  # wrong like those before it
+                raise refusals.SecondFactorInvalid(refusal.challenge) from None
+            raise
+
+    async def _give_up(self, session: Session) -> None:
+        await self.wire.accounts.sessions.end(session, self.wire.clock(), "too many codes")
+
+
+def _is_true(value: object) -> bool:
+    return value is True or value in ("true", "1") or (type(value) is int and value == 1)
+
+
+def _given_name(request: Request) -> str:
+    """The name that a client has for its session; nothing is the rule."""
+    told = request.headers.get("x-token-name", "").encode("latin-1").decode(errors="replace")
+    return told[:NAME_CHARACTERS]

@@ -1,0 +1,83 @@
+"""Which other sites' scripts may call a dialect, told as browsers want it (Fetch, CORS protocol).
+
+It adds headers and decides about no session. Without origins in the settings it does nothing.
+"""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward.gate.ours import Handler, same_origin
+from doorward.settings import Settings
+
+ANY = "*"
+MAX_AGE_S = 600  # browsers cut at 7200 (Chromium) and 86400 (Firefox)
+
+# What scripts may send and read beside what is always allowed: every dialect's carriers, the second
+# factor's headers, and what counting says.
+REQUEST_HEADERS = (
+    "Authorization, Content-Type, X-Requested-With, X-User-Id, X-Auth-Token, X-2fa-Code,"
+    " X-2fa-Method"
+)
+EXPOSED_HEADERS = (
+    "Retry-After, WWW-Authenticate, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+)
+
+
+class Cors:
+    """One dialect's. `*` lets everybody in, and nobody with a cookie: nothing that a browser sends
+    by itself counts then, and no cookie is set."""
+
+    __slots__ = ("_origins",)
+
+    def __init__(self, origins: tuple[str, ...] = ()) -> None:
+        self._origins = frozenset(origins)
+
+    def names(self, request: Request) -> bool:
+        """Whether the settings name the one site whose script sent this."""
+        return _origin(request) in self._origins
+
+    def is_open(self, request: Request) -> bool:
+        """Whether this comes from another site that the settings do not name, but let in."""
+        return ANY in self._origins and _origin(request) is not None
+
+    def around(self, answer: Handler, settings: Settings) -> Handler:
+        """The handler, its answers with the headers that the request's origin is due."""
+        if not self._origins:
+            return answer
+        own = settings.public_origin
+
+        async def told(request: Request) -> Response:
+            response = await answer(request)
+            response.headers.add_vary_header("Origin")
+            if not same_origin(request, own):
+                self._tell(request, response)
+            return response
+
+        return told
+
+    def _tell(self, request: Request, response: Response) -> None:
+        if self.names(request):
+            response.headers["access-control-allow-origin"] = _origin(request) or ""
+            response.headers["access-control-allow-credentials"] = "true"
+        elif self.is_open(request):
+            response.headers["access-control-allow-origin"] = ANY
+            del response.headers["set-cookie"]
+        else:
+            return
+        if is_preflight(request):
+            response.headers["access-control-allow-methods"] = response.headers.get("allow", "")
+            response.headers["access-control-allow-headers"] = REQUEST_HEADERS
+            response.headers["access-control-max-age"] = str(MAX_AGE_S)
+        else:
+            response.headers["access-control-expose-headers"] = EXPOSED_HEADERS
+
+
+def is_preflight(request: Request) -> bool:
+    """A browser's question before the request: it carries no session and is asked for none."""
+    return request.method == "OPTIONS" and "access-control-request-method" in request.headers
+
+
+def _origin(request: Request) -> str | None:
+    """The origin that the request names, if it names one. `null` is nobody's."""
+    told = request.headers.getlist("origin")
+    return told[0].lower() if len(told) == 1 and told[0] != "null" else None

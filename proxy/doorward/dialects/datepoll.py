@@ -1,0 +1,335 @@
+"""The `datepoll` dialect: an access token of an hour in the query, a refresh secret that gets more.
+
+    POST    /api/auth/signin                     → 200 {"token"[, "session_token"]}
+    POST    /api/auth/IamLoggedIn                → 202 {"msg", "token"}: the refresh
+    POST    /api/auth/changePasswordAfterSignin  → 200 as signin
+    GET     /api/v1/user/myself/session          → 200 {"msg", "sessions": […]}
+    DELETE  /api/v1/user/myself/session/{id}     → 200 {"msg"}
+    POST    /api/v1/user/myself/session/logoutCurrentSession  {"session_token"} → 200 {"msg"}
+
+It knows these; who may log in, and which sessions there are, it must not know. Errors are
+`{"msg", "error_code"}`; those about fields are a map from field to sentences (422).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from doorward.accounts import refusals
+from doorward.accounts.passwords import LEAST_CHARACTERS
+from doorward.accounts.sessions import Lifetimes, Session
+from doorward.accounts.tokens import is_token
+from doorward.dialects import wire as wires
+from doorward.dialects.fields import any_fields
+from doorward.dialects.validation import Validation
+from doorward.dialects.wire import Answer, Tongue, Trouble, Wire
+from doorward.gate.access import PARAMETER, AccessCarrier
+from doorward.pages.entrance import dialect_lifetimes
+from doorward.settings.dialects import DialectDatepoll
+
+SESSIONS = "/api/v1/user/myself/session"
+NAME_CHARACTERS = 190  # of a user name, and of the description of a session
+_ID = re.compile(r"[1-9][0-9]{0,17}")
+
+
+# Where it looks for a token: the last `token` of the query, then the body's, as the original does;
+# an empty one and `0` are none. After these what counts everywhere: Bearer, then the cookie.
+def token_of(request: Request, body: Mapping[str, object]) -> str | None:
+    given = request.query_params.getlist(PARAMETER)
+    for token in (given[-1] if given else None, body.get(PARAMETER)):
+        if isinstance(token, str) and token not in ("", "0"):
+            return token
+    return None
+
+
+# Refusal → status and code. Whoever is banned or locked out is told what a wrong password is told.
+_WRONG = Answer(400, "username_or_password_incorrect")
+TABLE: dict[type[Trouble], Answer] = {
+    refusals.InvalidCredentials: _WRONG,
+    refusals.UserBanned: _WRONG,
+    refusals.LockedOut: _WRONG,
+    refusals.PasswordChangeRequired: Answer(400, "change_password"),
+    refusals.PasswordChangeNotNeeded: Answer(400, "no_password_change_needed_for_user"),
+    refusals.WeakPassword: Answer(422, "weak_password"),
+    refusals.SecondFactorRequired: Answer(400, "totp_required"),
+    refusals.SecondFactorInvalid: Answer(400, "totp_invalid"),
+    refusals.TooManyCodes: Answer(400, "totp_max_attempts"),
+    refusals.SessionNotFound: Answer(404, "session_token_not_found"),
+    refusals.UserNotFound: _WRONG,
+    refusals.NotPermitted: Answer(403, "not_permitted"),
+    refusals.ReadOnlyUser: Answer(400, "read_only_user"),
+    refusals.NameTaken: Answer(400, "name_taken"),
+    refusals.InvalidName: Answer(400, "invalid_name"),
+    refusals.InvalidEmail: Answer(400, "invalid_email"),
+    refusals.InvalidGroup: Answer(400, "invalid_group"),
+    refusals.InvalidHash: Answer(400, "invalid_hash"),
+    refusals.TotpAlreadyOn: Answer(400, "totp_already_on"),
+    refusals.TotpNotOn: Answer(400, "totp_not_on"),
+    refusals.InvalidTotpSecret: Answer(400, "invalid_totp_secret"),
+    refusals.EnrolmentExpired: Answer(400, "enrolment_expired"),
+    refusals.MailFailed: Answer(503, "mail_failed"),
+    refusals.Overloaded: Answer(503, "overloaded"),
+    refusals.StorageUnavailable: Answer(503, "storage_unavailable"),
+    wires.Unauthenticated: Answer(401, "token_not_provided"),
+    wires.Malformed: Answer(422, "bad_request"),
+    wires.TooLarge: Answer(413, "body_too_large"),
+    wires.ForeignOrigin: Answer(403, "foreign_origin"),
+    wires.MethodNotAllowed: Answer(405, "method_not_allowed"),
+    wires.RateLimited: Answer(429, "rate_limit_exceeded"),
+    wires.Unavailable: Answer(400, "unavailable"),
+    wires.Broken: Answer(500, "internal_error"),
+}
+
+# What an endpoint says otherwise; the first two have a sentence and no code in their document.
+_NOT_SAVED = Answer(500, "not_saved")
+_NOT_DELETED = Answer(500, "not_deleted")
+_LOGGED_OUT = Answer(400, "session_token_incorrect")
+_NOT_MINE = Answer(404, "session_token_incorrect")
+
+SIGN_IN_TABLE = TABLE | {
+    refusals.StorageUnavailable: _NOT_SAVED,
+    refusals.SessionNotFound: _NOT_SAVED,  # it ended before it was answered
+}
+REFRESH_TABLE = TABLE | {refusals.SessionNotFound: _LOGGED_OUT}
+DELETE_TABLE = TABLE | {refusals.StorageUnavailable: _NOT_DELETED}
+LOG_OUT_TABLE = DELETE_TABLE | {refusals.SessionNotFound: _NOT_MINE}
+
+# What is told where more is known: a disabled user's right password, a token that was looked at.
+_REASONS = {
+    "disabled": Answer(400, "not_activated"),
+    "expired": Answer(401, "token_expired"),
+    "wrong": Answer(401, "token_incorrect"),
+}
+_SENTENCES = {
+    "username_or_password_incorrect": "Username or password is wrong",
+    "not_activated": "Account is not activated",
+    "change_password": "You have to change your password",
+    "no_password_change_needed_for_user": "User does not need to change his password",
+    "totp_required": "Two factor code required",
+    "totp_invalid": "Two factor code is incorrect",
+    "session_token_not_found": "Session token does not exist!",
+    "token_not_provided": "Token not provided.",
+    "token_expired": "Provided token is expired.",
+    "token_incorrect": "Your token is incorrect!",
+    "not_saved": "An error occurred during session token saving..",
+    "not_deleted": "Could not delete session",
+}
+_BY_STATUS = {
+    _LOGGED_OUT: "You have been logged out of this session or this session token is incorrect",
+    _NOT_MINE: "Session token is incorrect",
+}
+
+
+def draw_error(answer: Answer, trouble: Trouble) -> Response:
+    answer = _REASONS.get(getattr(trouble, "reason", ""), answer)
+    if isinstance(trouble, wires.Malformed) and trouble.sentences:
+        return draw(trouble.sentences, answer.status)
+    if isinstance(trouble, refusals.WeakPassword):
+        return draw({"new_password": [str(trouble)]}, answer.status)
+    code = answer.code
+    content = {"msg": _BY_STATUS.get(answer) or _SENTENCES.get(code, str(trouble))}
+    if answer not in (_NOT_SAVED, _NOT_DELETED):
+        content["error_code"] = code
+    response = draw(content, answer.status)
+    if answer.status == 401:  # RFC 9110 15.5.2
+        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
+    wait = "5" if answer.status == 503 else refusals.retry_after(trouble)
+    if wait is not None and answer is not _WRONG:  # of a lock-out nothing is told
+        response.headers["retry-after"] = str(wait)
+    return response
+
+
+def draw(content: object, status: int = 200) -> Response:
+    return JSONResponse(content, status, headers={"cache-control": "no-store"})
+
+
+TONGUE = Tongue(TABLE, draw_error)
+SIGN_IN = Tongue(SIGN_IN_TABLE, draw_error)
+REFRESH = Tongue(REFRESH_TABLE, draw_error)
+DELETE = Tongue(DELETE_TABLE, draw_error)
+LOG_OUT = Tongue(LOG_OUT_TABLE, draw_error)
+
+
+def draw_session(session: Session, last_used_at: float) -> dict[str, object]:
+    """`last_used` has six digits behind the second; `information` is a text in any case."""
+    used = datetime.fromtimestamp(last_used_at, UTC)
+    path = f"{SESSIONS}/{session.number}".removeprefix("/")
+    return {
+        "id": session.number,
+        "information": session.description,
+        "last_used": used.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "delete_session": {"href": path, "method": "DELETE"},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Datepoll:
+    wire: Wire
+    settings: DialectDatepoll
+    carrier: AccessCarrier
+
+    async def _caller(self, request: Request, body: Mapping[str, object]) -> Session:
+        """Who asks. Raises Unauthenticated, ForeignOrigin where a cookie alone tells who."""
+        value = token_of(request, body)
+        if value is not None:
+            return await self._by_token(value)
+        if request.method not in ("GET", "HEAD"):
+            self.wire.check_origin(request)
+        return await self.wire.full_session(request)
+
+    async def _by_token(self, value: str) -> Session:
+        now = self.wire.clock()
+        token = self.wire.accounts.access.tokens.read(value.encode("utf-8", "surrogatepass"))
+        if token is None or token.issued_at > now:
+            raise wires.Unauthenticated("wrong")
+        if token.is_expired(now):
+            raise wires.Unauthenticated("expired")
+        session = (await self.carrier.find(token, now)).session
+        if session is None:
+            raise wires.Unauthenticated("wrong")
+        return session
+
+    # Logging in
+
+    async def sign_in(self, request: Request) -> Response:
+        given = Validation(await body_of(request))
+        name = given.required("username", most=NAME_CHARACTERS)
+        return await self._sign_in(request, given, name, given.required("password"))
+
+    async def change_password(self, request: Request) -> Response:
+        given = Validation(await body_of(request))
+        name = given.required("username", most=NAME_CHARACTERS)
+        old = given.required("old_password")
+        new = given.required("new_password", least=LEAST_CHARACTERS)
+        return await self._sign_in(request, given, name, old, new)
+
+    async def _sign_in(
+        self, request: Request, given: Validation, name: str, password: str, new: str | None = None
+    ) -> Response:
+        """A session to be refreshed for who wants to stay and says what they are; else one that is
+        over with its only token."""
+        description = given.optional("session_information", most=NAME_CHARACTERS)
+        stays = given.flag("stay_logged_in") and description != ""
+        code = given.optional("code")
+        given.check()
+        self.wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        opened = await self.wire.entrance.open(
+            request,
+            name,
+            password,
+            kind="datepoll",
+            lifetimes=self._lifetimes(stays),
+            remember=stays,
+            information=description,
+            code=code or None,
+            new_password=new,
+        )
+        access, now = self.wire.accounts.access, self.wire.clock()
+        content = {"token": self._token(opened.session)}
+        if stays:
+            content["session_token"] = await access.make_secret(opened.session, now)
+        response = draw(content)
+        if self.settings.cookie:
+            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
+        return response
+
+    def _lifetimes(self, stays: bool) -> Lifetimes:
+        """Who does not stay has as long as the token has."""
+        found = dialect_lifetimes(self.wire.settings, self.settings)
+        once = self.settings.token_lifetime.total_seconds()
+        return found if stays else replace(found, lifetime_s=once)
+
+    def _token(self, session: Session) -> str:
+        tokens, life = self.wire.accounts.access.tokens, self.settings.token_lifetime
+        return tokens.issue(session, life.total_seconds(), self.wire.clock())
+
+    async def refresh(self, request: Request) -> Response:
+        """The next token; the session's life begins anew, under a new description if one came."""
+        given = Validation(await body_of(request))
+        secret = given.required("session_token")
+        description = given.optional("session_information", most=NAME_CHARACTERS)
+        given.check()
+        access, now = self.wire.accounts.access, self.wire.clock()
+        session = (await access.by_secret(secret, now)).session
+        if session is None:
+            raise refusals.SessionNotFound
+        lifetimes, description = self._lifetimes(True), description or session.information
+        await access.renew(session, lifetimes=lifetimes, information=description, now=now)
+        return draw({"msg": "Session token is good", "token": self._token(session)}, 202)
+
+    # Sessions
+
+    async def list(self, request: Request) -> Response:
+        """All of the caller's, the one used last at the end."""
+        caller = await self._caller(request, {})
+        sessions = await self.wire.accounts.sessions.list(caller.user, self.wire.clock())
+        last_used_at = self.wire.accounts.live.last_used_at
+        used = sorted((last_used_at(session), session.number, session) for session in sessions)
+        drawn = [draw_session(session, at) for at, _, session in used]
+        return draw({"msg": "List of all sessions", "sessions": drawn})
+
+    async def delete(self, request: Request) -> Response:
+        caller = await self._caller(request, {})
+        session = await self._own(caller, request.path_params.get("id", ""))
+        await self.wire.entrance.end(session)
+        return draw({"msg": "Successfully deleted session"})
+
+    async def _own(self, caller: Session, id: str) -> Session:
+        """One of the caller's own. Raises SessionNotFound, whatever else the id leads to."""
+        number = int(id) if _ID.fullmatch(id) else 0
+        mine = await self.wire.accounts.sessions.list(caller.user, self.wire.clock())
+        for session in mine:
+            if session.number == number:
+                return session
+        raise refusals.SessionNotFound
+
+    async def log_out(self, request: Request) -> Response:
+        body = await body_of(request)
+        caller = await self._caller(request, body)
+        given = Validation(body)
+        secret = given.required("session_token")
+        given.check()
+        session = await self._by_secret(secret)
+        if session is None or session.user.number != caller.user.number:
+            raise refusals.SessionNotFound
+        await self.wire.entrance.end(session)
+        return draw({"msg": "Successfully logged out and deleted session"})
+
+    async def _by_secret(self, secret: str) -> Session | None:
+        """By a refresh secret, or by the token of a session that has none."""
+        accounts, now = self.wire.accounts, self.wire.clock()
+        if is_token(secret.encode()):
+            return (await accounts.sessions.by_token(secret, now)).session
+        return (await accounts.access.by_secret(secret, now)).session
+
+
+async def body_of(request: Request) -> Mapping[str, object]:
+    """The body's fields; none when it cannot be read, as a missing one is told by its name.
+
+    Raises TooLarge."""
+    try:
+        return await any_fields(request)
+    except wires.Malformed:
+        return {}
+
+
+def routes(wire: Wire, settings: DialectDatepoll) -> list[Route]:
+    carrier = AccessCarrier(wire.accounts.live, wire.accounts.access)
+    datepoll = Datepoll(wire, settings, carrier)
+    current = f"{SESSIONS}/logoutCurrentSession"
+    change = "/api/auth/changePasswordAfterSignin"
+    # `logoutCurrentSession` is an id like any other to DELETE, and none that anybody has.
+    no_such = wire.caught(datepoll.delete, DELETE)
+    return [
+        wire.endpoint("/api/auth/signin", SIGN_IN, post=datepoll.sign_in),
+        wire.endpoint("/api/auth/IamLoggedIn", REFRESH, post=datepoll.refresh),
+        wire.endpoint(change, SIGN_IN, post=datepoll.change_password),
+        wire.endpoint(SESSIONS, TONGUE, get=datepoll.list),
+        wire.endpoint(current, LOG_OUT, post=datepoll.log_out, delete=no_such),
+        wire.endpoint(SESSIONS + "/{id}", DELETE, delete=datepoll.delete),
+    ]

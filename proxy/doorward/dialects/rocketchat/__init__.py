@@ -1,0 +1,82 @@
+"""The `rocketchat` dialect: sessions and second factors with the paths and shapes of its document.
+
+All under `/api/v1/`; a success says `"success": true` last, but for login and logout.
+
+    POST       login                          {"user", "password", "code"?} → {"status", "data"}
+    GET, POST  logout                         the session presented is over; HEAD changes nothing
+    GET        me                             who asks
+    GET        sessions/list                  own sessions; offset, count, sort, filter
+    GET        sessions/info                  ?sessionId= an own one, over or not
+    POST       sessions/logout.me             {"sessionId"} ends an own one
+    POST       sessions/logout             *  {"sessionId"} ends anybody's
+    GET        sessions/list.all           *  everybody's
+    GET        sessions/info.admin         *  ?sessionId= anybody's
+    POST       users.logoutOtherClients       ends all own ones but this
+    POST       users.logout                   {"userId"?} ends all of a user
+    POST       users.2fa.sendEmailCode        {"emailOrUsername"}, without a login
+    POST       users.2fa.enableEmail          asks for a factor that is on
+    POST       users.2fa.disableEmail      +  the e-mail factor off
+    POST       users.totp.enable              a secret to validate; asks for a factor that is on
+    POST       users.totp.validate            {"code"} TOTP on, recovery codes
+    POST       users.totp.disable             {"code"}
+    POST       users.totp.regenerateCodes     {"code"}
+    GET        users.totp.codesRemaining
+
+*: a permission, then parameters, then a second factor, of which a trusted session is not asked
+again; +: a second factor every time. It knows these shapes; who may do what it must not know.
+
+Its parts stand in files, in the order that every dialect has: `carriers` (where it looks for a
+token), `table` (refusal → status and body), `drawing` (how it draws a session), then the handlers
+in `login`, `devices` and `factors` over what they share in `asking`, and `routes` here.
+"""
+
+from starlette.routing import Route
+
+from doorward.dialects.rocketchat.asking import Asking
+from doorward.dialects.rocketchat.carriers import Limit
+from doorward.dialects.rocketchat.devices import Devices
+from doorward.dialects.rocketchat.factors import Factors
+from doorward.dialects.rocketchat.login import Login
+from doorward.dialects.rocketchat.table import LOGIN_TABLE as LOGIN_TABLE
+from doorward.dialects.rocketchat.table import LOGIN_TONGUE, TONGUE
+from doorward.dialects.rocketchat.table import TABLE as TABLE
+from doorward.dialects.wire import Wire
+from doorward.gate.ours import Handler
+
+PREFIX = "/api/v1/"
+OPEN = frozenset(("login", "users.2fa.sendEmailCode"))  # what nobody in particular may ask for
+
+
+def routes(wire: Wire) -> list[Route]:
+    asking = Asking(wire)
+    login, devices, factors = Login(asking), Devices(asking), Factors(asking)
+    table: dict[str, dict[str, Handler]] = {
+        "login": {"post": login.login},
+        "logout": {"get": login.logout, "head": login.peek_logout, "post": login.logout},
+        "me": {"get": login.me},
+        "sessions/list": {"get": devices.list_own},
+        "sessions/info": {"get": devices.info},
+        "sessions/logout.me": {"post": devices.end_own},
+        "sessions/logout": {"post": devices.end_any},
+        "sessions/list.all": {"get": devices.list_all},
+        "sessions/info.admin": {"get": devices.info_admin},
+        "users.logoutOtherClients": {"post": login.logout_others},
+        "users.logout": {"post": login.logout_user},
+        "users.2fa.sendEmailCode": {"post": factors.send_code},
+        "users.2fa.enableEmail": {"post": factors.enable_email},
+        "users.2fa.disableEmail": {"post": factors.disable_email},
+        "users.totp.enable": {"post": factors.begin_totp},
+        "users.totp.validate": {"post": factors.confirm_totp},
+        "users.totp.disable": {"post": factors.remove_totp},
+        "users.totp.regenerateCodes": {"post": factors.regenerate},
+        "users.totp.codesRemaining": {"get": factors.remaining},
+    }
+    return [
+        wire.endpoint(
+            PREFIX + name,
+            LOGIN_TONGUE if name == "login" else TONGUE,
+            Limit.of(wire, name, is_open=name in OPEN),
+            **handlers,
+        )
+        for name, handlers in table.items()
+    ]

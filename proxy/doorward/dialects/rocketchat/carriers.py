@@ -1,0 +1,80 @@
+"""Where the `rocketchat` dialect looks for a token, and how often whoever presents it may ask.
+
+X-User-Id with X-Auth-Token goes before Bearer before the cookie. It knows headers and counters;
+what a session may do it must not know.
+"""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from doorward.accounts.regulation import network_of
+from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.tokens import is_token
+from doorward.dialects.wire import Unauthenticated, Wire
+from doorward.gate.cookies import Header
+from doorward.gate.ours import client_of
+from doorward.storage.rates import Count
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`token` is None when a cookie spoke, which browsers send whoever made them ask."""
+
+    session: Session
+    token: str | None
+
+
+async def find(wire: Wire, request: Request) -> Session | None:
+    return await wire.identify.session(request.headers.raw, wire.clock(), pair=True)
+
+
+async def caller(wire: Wire, request: Request, *, pending: bool = False) -> Caller:
+    """Who asks; only with `pending` one whose second factor is due. Raises Unauthenticated."""
+    session = await find(wire, request)
+    if session is None or (session.level != FULL and not pending):
+        raise Unauthenticated
+    return Caller(session, _presented(request))
+
+
+def _presented(request: Request) -> str | None:
+    token = request.headers.get("x-auth-token", "")
+    if is_token(token.encode("latin-1")):
+        return token
+    token = request.headers.get("authorization", "").rstrip(" ").rpartition(" ")[2]
+    return token if is_token(token.encode("latin-1")) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Counts by address, route and method. Nobody is exempt; who has no session where one is
+    needed is told so and not counted."""
+
+    wire: Wire
+    name: str
+    is_open: bool
+    requests: int
+    per_s: float
+
+    @classmethod
+    def of(cls, wire: Wire, name: str, *, is_open: bool) -> "Limit | None":
+        dialect = wire.settings.dialects.rocketchat
+        rate = None if dialect is None else dialect.rate_limit
+        if rate is None:
+            return None
+        return cls(wire, name, is_open, rate.requests, rate.per.total_seconds())
+
+    async def count(self, request: Request) -> Count | None:
+        if not self.is_open and await find(self.wire, request) is None:
+            return None
+        network = network_of(client_of(request).address)
+        key = f"rocketchat {network} {request.method} {self.name}"
+        return self.wire.rates.count(key, self.requests, self.per_s, self.wire.clock())
+
+    def lines(self, count: Count) -> list[Header]:
+        """Reset is in milliseconds since 1970."""
+        return [
+            (b"x-ratelimit-limit", str(count.limit).encode()),
+            (b"x-ratelimit-remaining", str(count.left).encode()),
+            (b"x-ratelimit-reset", str(int(count.resets_at * 1000)).encode()),
+        ]

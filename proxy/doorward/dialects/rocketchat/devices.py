@@ -1,0 +1,186 @@
+"""The `sessions/…` endpoints of the `rocketchat` dialect: listed, looked at and ended.
+
+It knows their order of checks and paging; which sessions there are it must not know.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward.accounts.devices import device
+from doorward.accounts.permissions import END_SESSIONS, VIEW_SESSIONS, require
+from doorward.accounts.refusals import SessionNotFound
+from doorward.accounts.sessions import FULL, Session
+from doorward.dialects.rocketchat.asking import Asking, body_of, json_of, number, query_of
+from doorward.dialects.rocketchat.drawing import (
+    answered,
+    draw_anybodys,
+    draw_record,
+    draw_session,
+    search_term,
+    shown,
+    success,
+)
+from doorward.dialects.rocketchat.table import failure
+from doorward.dialects.wire import Malformed
+
+PAGE = 50
+MOST = 100
+PAGING = ("offset", "count", "filter", "sort")
+SORTS: dict[str, Callable[[Session], object]] = {
+    "loginAt": lambda session: session.created_at,
+    "device.name": lambda session: device(session.user_agent).name.lower(),
+    "device.os.name": lambda session: device(session.user_agent).os_name.lower(),
+    "device.os.version": lambda session: device(session.user_agent).os_version,
+    "_user.name": lambda session: shown(session.user).lower(),
+    "_user.username": lambda session: session.user.username.lower(),
+}
+
+
+class WrongSort(Exception):
+    """A key that lists cannot be sorted by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    offset: int
+    count: int
+    wanted: str
+    order: tuple[tuple[str, bool], ...]  # key, and whether it goes down
+
+    @classmethod
+    def of(cls, request: Request) -> "Paging":
+        """Raises Malformed, WrongSort."""
+        query = query_of(request, optional=PAGING)
+        asked = number(query, "count")
+        return cls(
+            number(query, "offset") or 0,
+            min(asked or PAGE, MOST),
+            query.get("filter", "").lower(),
+            _order(query.get("sort", "")),
+        )
+
+    def page(
+        self, sessions: Iterable[Session], draw: Callable[[Session], dict[str, object]]
+    ) -> Response:
+        """`count` is the size asked for, however many there are."""
+        found = list(sessions)
+        for key, down in reversed(self.order):
+            found.sort(key=SORTS[key], reverse=down)  # type: ignore[arg-type]  # one type a key
+        shown = found[self.offset : self.offset + self.count]
+        return success(
+            {
+                "sessions": [draw(session) for session in shown],
+                "total": len(found),
+                "count": self.count,
+                "offset": self.offset,
+            }
+        )
+
+    def wants(self, session: Session) -> bool:
+        return not self.wanted or self.wanted in search_term(session).lower()
+
+    def wants_of(self, session: Session) -> bool:
+        """In lists of everybody's, names of users count as well."""
+        names = f"{session.user.username}\n{session.user.name or ''}".lower()
+        return self.wants(session) or self.wanted in names
+
+
+def _order(text: str) -> tuple[tuple[str, bool], ...]:
+    if not text:
+        return (("loginAt", True),)
+    asked = json_of(text)
+    if not isinstance(asked, dict):
+        raise Malformed("must be object")
+    if not asked.keys() <= SORTS.keys():
+        raise WrongSort
+    if any(type(way) is not int or way not in (1, -1) for way in asked.values()):
+        raise Malformed("must be 1 or -1")
+    return tuple((key, way == -1) for key, way in asked.items())
+
+
+def _wrong_sort() -> Response:
+    return answered(failure("error-invalid-sort-keys"), 400)
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    asking: Asking
+
+    @property
+    def _url(self) -> str:
+        return self.asking.wire.settings.public_url
+
+    async def list_own(self, request: Request) -> Response:
+        session = await self.asking.reader(request)
+        try:
+            paging = Paging.of(request)
+        except WrongSort:
+            return _wrong_sort()
+        wire = self.asking.wire
+        found = await wire.accounts.sessions.list(session.user, wire.clock())
+        return paging.page(
+            (each for each in found if each.level == FULL and paging.wants(each)),
+            lambda each: draw_session(each, session, self._url),
+        )
+
+    async def list_all(self, request: Request) -> Response:
+        session = await self.asking.reader(request, VIEW_SESSIONS)
+        try:
+            paging = Paging.of(request)
+        except WrongSort:
+            return _wrong_sort()
+        await self.asking.demand(request, session, honours_trust=True)
+        wire = self.asking.wire
+        found = await wire.accounts.sessions.list_all(wire.clock())
+        return paging.page(
+            (each for each in found if each.level == FULL and paging.wants_of(each)),
+            lambda each: draw_anybodys(each, session, self._url),
+        )
+
+    async def info(self, request: Request) -> Response:
+        session = await self.asking.reader(request)
+        wanted = query_of(request, required=["sessionId"])["sessionId"]
+        found = await self._get(wanted)
+        if found.user.number != session.user.number:
+            raise SessionNotFound
+        return success(draw_record(found, self._url))
+
+    async def info_admin(self, request: Request) -> Response:
+        session = await self.asking.reader(request, VIEW_SESSIONS)
+        wanted = query_of(request, required=["sessionId"])["sessionId"]
+        await self.asking.demand(request, session, honours_trust=True)
+        found = await self._get(wanted)
+        if not found.is_live(self.asking.wire.clock()):
+            raise SessionNotFound
+        return success(draw_anybodys(found, session, self._url))
+
+    async def end_own(self, request: Request) -> Response:
+        caller = await self.asking.changer(request)
+        wanted = (await body_of(request, required=["sessionId"]))["sessionId"]
+        found = await self._get(wanted)
+        if found.user.number != caller.session.user.number:
+            raise SessionNotFound
+        return await self._end(found, caller.session)
+
+    async def end_any(self, request: Request) -> Response:
+        """Credentials, permission, parameters, second factor, look-up: in this order."""
+        session = (await self.asking.changer(request)).session
+        require(session.user, END_SESSIONS)
+        wanted = (await body_of(request, required=["sessionId"]))["sessionId"]
+        await self.asking.demand(request, session, honours_trust=True)
+        return await self._end(await self._get(wanted), session)
+
+    async def _get(self, id: str) -> Session:
+        found = await self.asking.wire.accounts.sessions.get(id)
+        if found.level != FULL:
+            raise SessionNotFound  # no login yet
+        return found
+
+    async def _end(self, found: Session, by: Session) -> Response:
+        """Again is a success again."""
+        wire = self.asking.wire
+        await wire.accounts.sessions.revoke(found.id, actor=by.user, now=wire.clock())
+        return success({"sessionId": found.id})

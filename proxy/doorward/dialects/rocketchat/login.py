@@ -1,0 +1,150 @@
+"""Login, logout and who asks, in the `rocketchat` dialect.
+
+It knows the forms a login comes in; whether it succeeds it must not know.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward.accounts.passwords import Password, PasswordDigest
+from doorward.accounts.permissions import END_USERS_SESSIONS, require
+from doorward.accounts.refusals import InvalidCredentials, NotPermitted, UserNotFound
+from doorward.accounts.sessions import FULL, Session
+from doorward.dialects.rocketchat.asking import (
+    Asking,
+    body_of,
+    code_of,
+    fields_of,
+    string,
+)
+from doorward.dialects.rocketchat.drawing import answered, draw_user, success
+from doorward.dialects.rocketchat.table import failure, iso
+from doorward.dialects.wire import Malformed
+from doorward.pages.entrance import dialect_lifetimes
+
+NO_USER = 'The required "userId" or "username" param provided does not match any users'
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    asking: Asking
+
+    async def login(self, request: Request) -> Response:
+        wire = self.asking.wire
+        wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        fields = await fields_of(request)
+        if "resume" in fields:
+            return await self._resume(string(fields["resume"]))
+        name, password = _name(fields), _password(fields)
+        code = string(fields["code"]) if fields.get("code") is not None else ""
+        dialect = wire.settings.dialects.rocketchat
+        assert dialect is not None
+        opened = await wire.entrance.open(
+            request,
+            name,
+            password,
+            kind="rocketchat",
+            lifetimes=dialect_lifetimes(wire.settings, dialect),
+            remember=False,
+            code=code or code_of(request)[0],
+        )
+        response = await self._opened(opened.session, opened.token)
+        if dialect.cookie:
+            response.raw_headers.extend(wire.entrance.cookie_lines(request, opened))
+        return response
+
+    async def _resume(self, token: str) -> Response:
+        """The same session under the same token: whoever has it is in already."""
+        wire = self.asking.wire
+        found = (await wire.accounts.sessions.by_token(token, wire.clock())).session
+        if found is None or found.level != FULL:
+            raise InvalidCredentials("resume")
+        return await self._opened(found, token)
+
+    async def _opened(self, session: Session, token: str) -> Response:
+        me = await self._drawn(session)
+        data = {"authToken": token, "userId": session.user.id, "me": me}
+        return answered({"status": "success", "data": data})
+
+    async def _drawn(self, session: Session) -> dict[str, object]:
+        wire = self.asking.wire
+        factors = await wire.accounts.second_factors.enabled(session.user)
+        return draw_user(session.user, factors, wire.settings.public_url)
+
+    async def me(self, request: Request) -> Response:
+        return success(await self._drawn(await self.asking.reader(request)))
+
+    async def logout(self, request: Request) -> Response:
+        """A session whose second factor is due may go, too."""
+        caller = await self.asking.changer(request, pending=True)
+        entrance = self.asking.wire.entrance
+        await entrance.end(caller.session)
+        response = _logged_out()
+        if caller.token is None:
+            response.raw_headers.extend(entrance.expired_lines(request))
+        return response
+
+    async def peek_logout(self, request: Request) -> Response:
+        """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
+        await self.asking.reader(request, pending=True)
+        return _logged_out()
+
+    async def logout_others(self, request: Request) -> Response:
+        """The token is told to who had it anyway, and not to a script that rides on a cookie which
+        it cannot read."""
+        caller = await self.asking.changer(request)
+        wire, session = self.asking.wire, caller.session
+        await wire.accounts.sessions.revoke_all(
+            session.user, actor=session.user, now=wire.clock(), but=session
+        )
+        token = {} if caller.token is None else {"token": caller.token}
+        return success({**token, "tokenExpires": iso(session.expires_at)})
+
+    async def logout_user(self, request: Request) -> Response:
+        session = (await self.asking.changer(request)).session
+        wanted = (await body_of(request, optional=["userId"])).get("userId") or session.user.id
+        user = session.user
+        if wanted != user.id:
+            try:
+                require(user, END_USERS_SESSIONS)
+            except NotPermitted:
+                return answered(failure("unauthorized"), 403)
+            if (other := await self.asking.user_with(wanted)) is None:
+                raise UserNotFound(NO_USER)
+            user = other
+        wire = self.asking.wire
+        await wire.accounts.sessions.revoke_all(user, actor=session.user, now=wire.clock())
+        return success({"message": f"User {wanted} has been logged out!"})
+
+
+def _logged_out() -> Response:
+    return answered({"status": "success", "data": {"message": "You've been logged out!"}})
+
+
+def _name(fields: Mapping[str, object]) -> str:
+    """`user`, as a text or an object, else `username` or `email`. Raises Malformed."""
+    user = fields.get("user")
+    if isinstance(user, dict):
+        fields = user
+    elif user is not None:
+        return string(user)
+    for key in ("username", "email"):
+        if fields.get(key) is not None:
+            return string(fields[key])
+    raise Malformed("must have required property 'user'")
+
+
+def _password(fields: Mapping[str, object]) -> Password:
+    """As typed, or as its SHA-256. Raises Malformed."""
+    password = fields.get("password")
+    if password is None:
+        raise Malformed("must have required property 'password'")
+    if not isinstance(password, dict):
+        return string(password)
+    digest = string(password.get("digest"))
+    if password.get("algorithm") != "sha-256":
+        raise Malformed("must be equal to constant")
+    return PasswordDigest(digest.lower())

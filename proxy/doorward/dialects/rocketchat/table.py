@@ -1,0 +1,169 @@
+"""How the `rocketchat` dialect says no: refusal → status and code, and the bodies around the code.
+
+The words are its document's, slips included. Who is banned is told no more than who mistyped the
+password; whoever is disabled is told so after the right one, as documented.
+"""
+
+import math
+from datetime import UTC, datetime
+
+from starlette.responses import JSONResponse, Response
+
+from doorward.accounts import refusals
+from doorward.accounts.challenge import Challenge
+from doorward.accounts.refusals import InvalidCredentials, LockedOut, SecondFactorRequired
+from doorward.dialects import wire as wires
+from doorward.dialects.wire import Answer, Tongue, Trouble
+
+TABLE: dict[type[Trouble], Answer] = {
+    refusals.InvalidCredentials: Answer(401, "unauthorized"),
+    refusals.UserBanned: Answer(401, "unauthorized"),
+    refusals.LockedOut: Answer(429, "error-too-many-requests"),
+    refusals.PasswordChangeRequired: Answer(401, "error-password-change-required"),
+    refusals.PasswordChangeNotNeeded: Answer(400, "error-action-not-allowed"),
+    refusals.SessionNotFound: Answer(404, "Session not found"),
+    refusals.UserNotFound: Answer(400, "error-invalid-user"),
+    refusals.ReadOnlyUser: Answer(400, "error-action-not-allowed"),
+    refusals.NameTaken: Answer(400, "error-field-unavailable"),
+    refusals.InvalidName: Answer(400, "error-invalid-name"),
+    refusals.InvalidEmail: Answer(400, "error-invalid-user"),
+    refusals.InvalidGroup: Answer(400, "error-invalid-role"),
+    refusals.WeakPassword: Answer(400, "error-password-policy-not-met"),
+    refusals.InvalidHash: Answer(400, "error-invalid-password"),
+    refusals.NotPermitted: Answer(403, "error-unauthorized"),
+    refusals.SecondFactorRequired: Answer(400, "totp-required"),
+    refusals.SecondFactorInvalid: Answer(400, "totp-invalid"),
+    refusals.TooManyCodes: Answer(400, "totp-max-attempts"),
+    refusals.TotpAlreadyOn: Answer(400, "error-2fa-already-enabled"),
+    refusals.TotpNotOn: Answer(400, "invalid-totp"),
+    refusals.InvalidTotpSecret: Answer(400, "invalid-totp"),
+    refusals.EnrolmentExpired: Answer(400, "invalid-totp"),
+    refusals.MailFailed: Answer(503, "error-email-send-failed"),
+    refusals.Overloaded: Answer(503, "error-overloaded"),
+    refusals.StorageUnavailable: Answer(503, "error-storage-unavailable"),
+    wires.Malformed: Answer(400, "invalid-params"),
+    wires.TooLarge: Answer(413, "error-too-large"),
+    wires.ForeignOrigin: Answer(403, "error-foreign-origin"),
+    wires.MethodNotAllowed: Answer(405, "method-not-allowed"),
+    wires.Unauthenticated: Answer(401, "unauthenticated"),
+    wires.RateLimited: Answer(429, "error-too-many-requests"),
+    wires.Unavailable: Answer(400, "error-action-not-allowed"),
+    wires.Broken: Answer(500, "Internal server error"),
+}
+
+# At login what is wrong with the person, not with the request, is a 401.
+LOGIN_TABLE: dict[type[Trouble], Answer] = TABLE | {
+    refusals.InvalidCredentials: Answer(401, "Unauthorized"),
+    refusals.UserBanned: Answer(401, "Unauthorized"),
+    refusals.LockedOut: Answer(401, "error-login-blocked-for-user"),
+    refusals.SecondFactorRequired: Answer(401, "totp-required"),
+    refusals.SecondFactorInvalid: Answer(401, "totp-invalid"),
+    refusals.TooManyCodes: Answer(401, "totp-max-attempts"),
+}
+
+REASONS = {
+    "error-unauthorized": "User does not have the permissions required for this action",
+    "totp-required": "TOTP Required",
+    "totp-invalid": "TOTP Invalid",
+    "totp-max-attempts": "TOTP Maximun Failed Attempts Reached",
+}
+NO_TYPE = frozenset(("error-unauthorized", "error-too-many-requests"))  # the text alone
+BARE = frozenset(("Session not found", "Internal server error"))
+WAIT = (
+    "Error, too many requests. Please slow down. You must wait {} seconds before trying this"
+    " endpoint again."
+)
+
+
+def draw_error(answer: Answer, trouble: Trouble) -> Response:
+    if answer.code == "unauthenticated":
+        body: dict[str, object] = {
+            "status": "error",
+            "message": "You must be logged in to do this.",
+        }
+    else:
+        body = failure(answer.code, _reason(answer.code, trouble))
+        if (challenge := getattr(trouble, "challenge", None)) is not None:
+            body["details"] = details(challenge, asked=isinstance(trouble, SecondFactorRequired))
+    return _answered(body, answer, trouble)
+
+
+def failure(code: str, reason: str | None = None) -> dict[str, object]:
+    """`reason [code]`, or only a text where there is no code."""
+    if code in BARE or reason is None:
+        return {"success": False, "error": code}
+    body: dict[str, object] = {"success": False, "error": f"{reason} [{code}]".lstrip()}
+    if code not in NO_TYPE:
+        body["errorType"] = code
+    return body
+
+
+def draw_login_error(answer: Answer, trouble: Trouble) -> Response:
+    if answer.status != 401 or isinstance(trouble, wires.Unauthenticated):
+        return draw_error(answer, trouble)
+    code, message = _at_login(answer.code, trouble)
+    body: dict[str, object] = {"status": "error", "error": code}
+    if isinstance(trouble, LockedOut):
+        body["details"] = {"function": "Accounts.validateLoginAttempt"}
+    if (challenge := getattr(trouble, "challenge", None)) is not None:
+        body["details"] = details(challenge, asked=isinstance(trouble, SecondFactorRequired))
+    body["message"] = message
+    return _answered(body, answer, trouble)
+
+
+def _at_login(code: str, trouble: Trouble) -> tuple[str, str]:
+    if isinstance(trouble, InvalidCredentials) and trouble.reason == "disabled":
+        return "error-user-is-not-activated", "User is not activated"
+    if isinstance(trouble, LockedOut):
+        whom, word = ("user", "User") if trouble.scope == "user" else ("ip", "IP")
+        blocked = f"Login has been temporarily blocked For {word}"
+        return f"error-login-blocked-for-{whom}", blocked
+    if code == "Unauthorized":
+        return code, code
+    return code, _reason(code, trouble)
+
+
+def _reason(code: str, trouble: Trouble) -> str:
+    if code == "error-too-many-requests":
+        return WAIT.format(refusals.retry_after(trouble) or 1)
+    if code == "invalid-totp":
+        return ""
+    return REASONS.get(code, str(trouble))
+
+
+def _answered(body: dict[str, object], answer: Answer, trouble: Trouble) -> Response:
+    response = JSONResponse(body, answer.status)
+    if answer.status == 401:  # RFC 9110 15.5.2
+        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
+    wait = refusals.retry_after(trouble)
+    if wait is None and answer.status == 503:
+        wait = 5
+    if wait is not None:
+        response.headers["retry-after"] = str(wait)
+    return response
+
+
+def details(challenge: Challenge, *, asked: bool) -> dict[str, object]:
+    """What a client is told to ask for; `availableMethods` only where a code was missing."""
+    told: dict[str, object] = {
+        "method": challenge.method,
+        "codeGenerated": challenge.code_generated,
+    }
+    if challenge.method == "email":
+        told["emailOrUsername"] = challenge.email_or_username
+        if not challenge.code_generated and challenge.code_expires is not None:
+            told["codeCount"] = 1
+            told["codeExpires"] = [iso(challenge.code_expires)]
+    if asked:
+        told["availableMethods"] = list(challenge.available)
+    return told
+
+
+def iso(at: float) -> str:
+    """UTC with milliseconds and `Z`."""
+    moment = datetime.fromtimestamp(math.floor(at * 1000) / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+TONGUE = Tongue(TABLE, draw_error)
+LOGIN_TONGUE = Tongue(LOGIN_TABLE, draw_login_error)

@@ -1,0 +1,65 @@
+"""Fields of a body checked as the datepoll dialect's origin checks them, in its own sentences.
+
+It knows values and rules; must not know which endpoint asks, or what a field is for.
+"""
+
+from collections.abc import Mapping
+
+from doorward.dialects.wire import Malformed
+
+
+class Validation:
+    """Each method returns the value of a field; what is wrong is kept until `check` raises it."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+        self._faults: dict[str, list[str]] = {}
+
+    def _wrong(self, name: str, sentence: str) -> str:
+        self._faults.setdefault(name, []).append(sentence.format(name.replace("_", " ")))
+        return ""
+
+    def check(self) -> None:
+        """Raises Malformed with all that is wrong, field by field."""
+        if self._faults:
+            raise Malformed(fields=tuple(self._faults), sentences=self._faults)
+
+    def required(self, name: str, *, least: int = 1, most: int | None = None) -> str:
+        """A text that is there; white space alone is not. `least` and `most` count characters."""
+        return self._text(name, least, most) or self._missing(name)
+
+    def _missing(self, name: str) -> str:
+        return "" if name in self._faults else self._wrong(name, "The {} field is required.")
+
+    def optional(self, name: str, *, most: int | None = None) -> str:
+        """A text, or nothing."""
+        return self._text(name, 1, most)
+
+    def _text(self, name: str, least: int, most: int | None) -> str:
+        value = self._values.get(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str) or not _is_text(value):
+            return self._wrong(name, "The {} must be a string.")
+        if not value.strip():
+            return ""
+        if len(value) < least:
+            return self._wrong(name, f"The {{}} must be at least {least} characters.")
+        if most is not None and len(value) > most:
+            return self._wrong(name, f"The {{}} may not be greater than {most} characters.")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """True, false, 1, 0 and the texts of the latter; false when it is not there."""
+        value = self._values.get(name)
+        if value is None or value == "":
+            return False
+        if isinstance(value, bool | int | str) and value in (True, False, "0", "1"):
+            return value in (True, "1")
+        self._wrong(name, "The {} field must be true or false.")
+        return False
+
+
+def _is_text(value: str) -> bool:
+    """Neither half of a character, as JSON can say it, nor a NUL, which no database keeps."""
+    return not any("\ud800" <= character <= "\udfff" or character == "\0" for character in value)

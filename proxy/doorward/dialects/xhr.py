@@ -1,0 +1,225 @@
+"""The `xhr` dialect: a cookie session for scripts, with the paths and shapes of its document.
+
+    POST        /xhr/login                  {"username", "password"} → 200 {"session": {…}}
+    POST        /xhr/totp                   {"token"} after a login that said totp: true → 204
+    POST        /xhr/login/ldap             the same, over LDAP: 401 until there is a directory
+    GET         /xhr/session                200 {"user": {"username", "superAdmin"}, "session": {…}}
+    GET, POST   /xhr/logout                 204, and the session is over; HEAD changes nothing
+    GET         /xhr/session/totp/generate  200 {"secret"}; HEAD changes nothing
+    POST        /xhr/session/totp           {"secret", "token"} → 204
+    DELETE      /xhr/session/totp           {"token"} → 204
+
+It knows these; whether somebody may log in, and which sessions there are, it must not know.
+A session is `{"maxAge", "totp"}`, the former in milliseconds. Errors, which the document leaves
+open, are `{"error": "<code>", "message": "<sentence>"}`.
+"""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from doorward.accounts import refusals
+from doorward.accounts.factors import TOTP
+from doorward.accounts.sessions import FULL, PENDING, Opened, Session
+from doorward.accounts.user import DATABASE
+from doorward.dialects import wire as wires
+from doorward.dialects.wire import Answer, Tongue, Trouble, Wire, by_header, json_object, text
+from doorward.pages.entrance import lifetimes
+
+# Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
+
+# Refusal → status and code. Who is banned is told no more than who mistyped the password.
+TABLE: dict[type[Trouble], Answer] = {
+    refusals.InvalidCredentials: Answer(401, "invalid_credentials"),
+    refusals.UserBanned: Answer(401, "invalid_credentials"),
+    refusals.LockedOut: Answer(429, "locked_out"),
+    refusals.PasswordChangeRequired: Answer(401, "password_change_required"),
+    refusals.PasswordChangeNotNeeded: Answer(400, "password_change_not_needed"),
+    refusals.SessionNotFound: Answer(401, "unauthenticated"),
+    refusals.UserNotFound: Answer(401, "unauthenticated"),
+    refusals.ReadOnlyUser: Answer(401, "read_only_user"),
+    refusals.NameTaken: Answer(400, "name_taken"),
+    refusals.InvalidName: Answer(400, "invalid_name"),
+    refusals.InvalidEmail: Answer(400, "invalid_email"),
+    refusals.InvalidGroup: Answer(400, "invalid_group"),
+    refusals.WeakPassword: Answer(400, "weak_password"),
+    refusals.InvalidHash: Answer(400, "invalid_hash"),
+    refusals.NotPermitted: Answer(401, "not_permitted"),
+    refusals.SecondFactorRequired: Answer(401, "totp_required"),
+    refusals.SecondFactorInvalid: Answer(401, "totp_invalid"),
+    refusals.TooManyCodes: Answer(429, "totp_max_attempts"),
+    refusals.TotpAlreadyOn: Answer(401, "totp_already_on"),
+    refusals.TotpNotOn: Answer(401, "totp_not_on"),
+    refusals.InvalidTotpSecret: Answer(400, "invalid_totp_secret"),
+    refusals.EnrolmentExpired: Answer(401, "enrolment_expired"),
+    refusals.MailFailed: Answer(503, "mail_failed"),
+    refusals.Overloaded: Answer(503, "overloaded"),
+    refusals.StorageUnavailable: Answer(503, "storage_unavailable"),
+    wires.Malformed: Answer(400, "bad_request"),
+    wires.TooLarge: Answer(413, "body_too_large"),
+    wires.ForeignOrigin: Answer(403, "foreign_origin"),
+    wires.MethodNotAllowed: Answer(405, "method_not_allowed"),
+    wires.RateLimited: Answer(429, "rate_limited"),
+    wires.Unauthenticated: Answer(401, "unauthenticated"),
+    wires.Unavailable: Answer(401, "unavailable"),
+    wires.Broken: Answer(500, "internal_error"),
+}
+
+_DATABASE_ONLY = "An authenticator app can be added to users of the database only."
+_SENTENCES = {
+    "invalid_credentials": refusals.InvalidCredentials.message,
+    "unauthenticated": "This needs a login.",
+}
+
+
+def draw_error(answer: Answer, trouble: Trouble) -> Response:
+    sentence = _SENTENCES.get(answer.code, str(trouble))
+    response = JSONResponse({"error": answer.code, "message": sentence}, answer.status)
+    if answer.status == 401:  # RFC 9110 15.5.2
+        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
+    if (wait := refusals.retry_after(trouble)) is not None:
+        response.headers["retry-after"] = str(wait)
+    if answer.status == 503:
+        response.headers["retry-after"] = "5"
+    return response
+
+
+TONGUE = Tongue(TABLE, draw_error)
+
+
+def draw_session(session: Session, now: float, *, totp: bool) -> dict[str, object]:
+    """`maxAge`: milliseconds to the earlier of both ends, the idle one as of this request."""
+    end = session.expires_at if session.level == FULL else session.ends_at()
+    if session.idle_timeout_s is not None:
+        end = min(end, now + session.idle_timeout_s)
+    return {"maxAge": max(0, int((end - now) * 1000)), "totp": totp}
+
+
+def draw(content: object, status: int = 200) -> Response:
+    return JSONResponse(content, status, headers={"cache-control": "no-store"})
+
+
+def done() -> Response:
+    return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
+@dataclass(frozen=True, slots=True)
+class Xhr:
+    wire: Wire
+
+    async def login(self, request: Request) -> Response:
+        name, password = await self._credentials(request)
+        opened = await self.wire.entrance.open(
+            request,
+            name,
+            password,
+            kind="xhr",
+            lifetimes=lifetimes(self.wire.settings),
+            remember=False,
+            pending=True,
+        )
+        now, due = self.wire.clock(), opened.session.level == PENDING
+        if due:  # a code is mailed where that is the factor
+            await self.wire.accounts.second_factors.prepare(opened.session.user, None, now=now)
+        response = draw({"session": draw_session(opened.session, now, totp=due)})
+        self._set_cookie(request, response, opened)
+        return response
+
+    def _set_cookie(self, request: Request, response: Response, opened: Opened) -> None:
+        dialect = self.wire.settings.dialects.xhr
+        if dialect is None or dialect.cookie:
+            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
+
+    async def totp(self, request: Request) -> Response:
+        """The second step of a login: a code of the app, of a mail or a recovery code."""
+        self.wire.check_origin(request)
+        token = text(await json_object(request), "token")
+        session = await self.wire.session(request)
+        if session.level != PENDING:
+            raise refusals.SessionNotFound
+        opened = await self.wire.entrance.complete(request, session, token, None)
+        response = done()
+        self._set_cookie(request, response, opened)
+        return response
+
+    async def login_ldap(self, request: Request) -> Response:
+        await self._credentials(request)
+        raise wires.Unavailable
+
+    async def _credentials(self, request: Request) -> tuple[str, str]:
+        self.wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        fields = await json_object(request)
+        return text(fields, "username"), text(fields, "password")
+
+    async def session(self, request: Request) -> Response:
+        session = await self.wire.full_session(request)
+        user = {"username": session.user.username, "superAdmin": session.user.super_admin}
+        factors = await self.wire.accounts.second_factors.enabled(session.user)
+        inner = draw_session(session, self.wire.clock(), totp=TOTP in factors)
+        return draw({"user": user, "session": inner})
+
+    async def logout(self, request: Request) -> Response:
+        """A session whose second factor is due may go, too."""
+        self.wire.check_origin(request)
+        session = await self.wire.session(request)
+        await self.wire.entrance.end(session)
+        response = done()
+        if not by_header(request):
+            response.raw_headers.extend(self.wire.entrance.expired_lines(request))
+        return response
+
+    async def peek_logout(self, request: Request) -> Response:
+        """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
+        await self.wire.session(request)
+        return done()
+
+    async def _changing(self, request: Request) -> Session:
+        """Whose factors are to change. Raises ForeignOrigin, Unauthenticated."""
+        self.wire.check_origin(request)
+        return await self.wire.full_session(request)
+
+    async def generate(self, request: Request) -> Response:
+        """A secret for whoever is logged in; whether it may be added is told when it is."""
+        session, now = await self._changing(request), self.wire.clock()
+        factors = self.wire.accounts.second_factors
+        enrolment = await factors.begin_totp(session, now, even_if_on=True)
+        return draw({"secret": enrolment.secret})
+
+    async def peek_generate(self, request: Request) -> Response:
+        await self.wire.full_session(request)
+        return draw(None)
+
+    async def add(self, request: Request) -> Response:
+        """The secret has to be the one last generated in this session."""
+        session = await self._changing(request)
+        fields = await json_object(request)
+        secret, token = text(fields, "secret"), text(fields, "token")
+        if session.user.source != DATABASE:  # the document's own condition
+            raise refusals.NotPermitted(_DATABASE_ONLY)
+        factors, now = self.wire.accounts.second_factors, self.wire.clock()
+        await factors.confirm_totp(session, secret, token, now)
+        return done()
+
+    async def delete(self, request: Request) -> Response:
+        """With a code of the app or a recovery code. One client deletes without a body: refused."""
+        session = await self._changing(request)
+        token = text(await json_object(request), "token")
+        await self.wire.accounts.second_factors.remove_totp(session, token, self.wire.clock())
+        return done()
+
+
+def routes(wire: Wire) -> list[Route]:
+    xhr = Xhr(wire)
+    return [
+        wire.endpoint("/xhr/login", TONGUE, post=xhr.login),
+        wire.endpoint("/xhr/totp", TONGUE, post=xhr.totp),
+        wire.endpoint("/xhr/login/ldap", TONGUE, post=xhr.login_ldap),
+        wire.endpoint("/xhr/session", TONGUE, get=xhr.session),
+        wire.endpoint("/xhr/logout", TONGUE, get=xhr.logout, head=xhr.peek_logout, post=xhr.logout),
+        wire.endpoint(
+            "/xhr/session/totp/generate", TONGUE, get=xhr.generate, head=xhr.peek_generate
+        ),
+        wire.endpoint("/xhr/session/totp", TONGUE, post=xhr.add, delete=xhr.delete),
+    ]

@@ -1,0 +1,62 @@
+"""The users of the configuration file: read once, governed by the file, read-only at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from doorward.accounts.directory import Entry
+from doorward.accounts.names import normalise, normalise_address
+from doorward.accounts.passwords import FILE
+from doorward.accounts.refusals import NameTaken
+from doorward.accounts.user import Email
+from doorward.settings import ConfigUser
+
+
+class ConfigDirectory:
+    """Fills `doorward.accounts.directory.Directory`. An address in the file counts as verified."""
+
+    source = "config"
+    warnings: Sequence[str] = ()
+
+    def __init__(self, users: Sequence[ConfigUser]) -> None:
+        """Raises InvalidName, InvalidEmail, NameTaken when two users share a name or address."""
+        self._by_name: dict[str, Entry] = {}
+        self._by_handle: dict[str, Entry] = {}
+        for user in users:
+            self._keep(_entry(user))
+
+    def fresh(self) -> None:
+        """Settings are read at the start."""
+
+    def by_handle(self, key: str) -> Entry | None:
+        return self._by_handle.get(key)
+
+    def by_name(self, key: str) -> Entry | None:
+        return self._by_name.get(key)
+
+    def entries(self) -> Iterable[Entry]:
+        return self._by_name.values()
+
+    def handles(self) -> Iterable[str]:
+        return self._by_handle.keys()
+
+    def _keep(self, entry: Entry) -> None:
+        self._by_name[entry.key] = entry
+        for handle in {entry.key, *(normalise_address(e.address) for e in entry.emails)}:
+            if handle in self._by_handle:
+                raise NameTaken(f"two users of the configuration file share {handle!r}.")
+            self._by_handle[handle] = entry
+
+
+def _entry(user: ConfigUser) -> Entry:
+    return Entry(
+        key=normalise(user.username),
+        username=user.username,
+        password_hash=user.password_hash.get_secret_value(),
+        scheme=FILE,
+        name=user.name,
+        emails=() if user.email is None else (Email(user.email, verified=True),),
+        groups=user.groups,
+        roles=user.roles,
+        super_admin=user.super_admin,
+    )

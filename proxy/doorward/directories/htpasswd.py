@@ -1,0 +1,129 @@
+"""Users of an htpasswd file: names and hashes, governed by the file, read again when it changes.
+
+It knows lines of `name:hash` and nothing of what a user may do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from doorward.accounts import imported
+from doorward.accounts.directory import DirectoryFault, Entry
+from doorward.accounts.names import shown
+from doorward.accounts.passwords import FILE
+from doorward.accounts.refusals import InvalidHash, Refusal
+from doorward.directories.formats import FormatFault, imported_entry
+
+FILE_BYTES = 16 * 1024 * 1024  # some 200,000 users
+
+Signature = tuple[int, int, int]
+
+
+def read_htpasswd(text: str) -> list[Entry]:
+    """The users of an htpasswd file. Raises FormatFault."""
+    entries: dict[str, Entry] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.removesuffix("\r")
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            entry = _entry(line)
+        except Refusal as refusal:
+            raise FormatFault(number, str(refusal)) from refusal
+        if entries.setdefault(entry.key, entry) is not entry:
+            raise FormatFault(number, f"user {shown(entry.username)} is named twice.")
+    return list(entries.values())
+
+
+def _entry(line: str) -> Entry:
+    name, colon, rest = line.partition(":")
+    if not colon:
+        raise InvalidHash("This is not name:hash.")
+    # What some tools put behind the hash, after another colon, is a comment.
+    return imported_entry(name, rest.partition(":")[0])
+
+
+def _of_a_file(entry: Entry) -> Entry:
+    """As it counts in a file, where an argon2id hash may be one of `doorward hash-password`."""
+    is_argon2id = entry.password_hash.startswith("$argon2id$")
+    return replace(entry, scheme=FILE) if is_argon2id else entry
+
+
+class HtpasswdDirectory:
+    """Fills `doorward.accounts.directory.Directory`."""
+
+    source = "htpasswd"
+
+    def __init__(self, path: Path) -> None:
+        """Raises DirectoryFault."""
+        self._path = path
+        self._read: Signature | None = None  # the file as it was read, or found faulty
+        self._seen: Signature | None = None  # as it was at the last look, when different
+        self._entries: dict[str, Entry] = {}
+        try:
+            text, self._read = _content(path)
+            self._entries = {entry.key: _of_a_file(entry) for entry in read_htpasswd(text)}
+        except FormatFault as fault:
+            raise DirectoryFault(f"htpasswd: {path}: {fault}") from fault
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+            raise DirectoryFault(f"htpasswd: {path}: {reason}; name another file") from error
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        weak = [entry.username for entry in self.entries() if imported.is_weak(entry.scheme)]
+        if not weak:
+            return ()
+        return (
+            f"htpasswd: {self._path}: SHA-1 hashes are guessed in no time; give new passwords with"
+            f" `htpasswd -B` to {', '.join(weak[:10])}{' and others' if weak[10:] else ''}",
+        )
+
+    def fresh(self) -> HtpasswdDirectory | None:
+        """A change counts when the file is the same at two looks: htpasswd writes into it, and
+        half of a file would end the sessions of the other half."""
+        now = _signature(self._path)
+        if now == self._read:
+            self._seen = None
+            return None
+        if now != self._seen:
+            self._seen = now
+            return None
+        self._read = now
+        return HtpasswdDirectory(self._path)
+
+    def by_handle(self, key: str) -> Entry | None:
+        return self._entries.get(key)
+
+    def by_name(self, key: str) -> Entry | None:
+        return self._entries.get(key)
+
+    def entries(self) -> Iterable[Entry]:
+        return self._entries.values()
+
+    def handles(self) -> Iterable[str]:
+        return self._entries.keys()
+
+
+def _content(path: Path) -> tuple[str, Signature]:
+    """Text and signature of one and the same file."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_size > FILE_BYTES:
+            raise OSError(0, f"is larger than {FILE_BYTES // 2**20} MiB")
+        return file.read(FILE_BYTES).decode(), _signed(status)
+
+
+def _signature(path: Path) -> Signature | None:
+    """None when there is no file."""
+    try:
+        return _signed(path.stat())
+    except OSError:
+        return None
+
+
+def _signed(status: os.stat_result) -> Signature:
+    return status.st_ino, status.st_size, status.st_mtime_ns

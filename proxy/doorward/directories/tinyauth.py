@@ -1,0 +1,33 @@
+"""Tinyauth's users, `name:hash` or `name:hash:secret`, read for an import. It knows no other form.
+
+They stand one a line in a file, or with commas between them in a variable's value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from doorward.accounts.directory import Entry
+from doorward.accounts.refusals import InvalidHash, Refusal
+from doorward.directories.formats import FormatFault, imported_entry
+
+
+def read_tinyauth(text: str) -> list[Entry]:
+    """The users of the file. Raises FormatFault."""
+    entries = []
+    for number, line in enumerate(text.splitlines(), 1):
+        for part in filter(None, (one.strip() for one in line.split(","))):
+            try:
+                entries.append(_entry(part))
+            except Refusal as refusal:
+                raise FormatFault(number, str(refusal)) from refusal
+    return entries
+
+
+def _entry(text: str) -> Entry:
+    # Compose files spell each $ twice, and tinyauth reads both spellings.
+    name, *rest = text.replace("$$", "$").split(":")
+    if not 1 <= len(rest) <= 2:
+        raise InvalidHash("This is not name:hash or name:hash:secret.")
+    secret = rest[1].strip() if len(rest) == 2 else ""
+    return replace(imported_entry(name, rest[0]), totp_secret=secret or None)

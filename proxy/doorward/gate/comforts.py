@@ -1,0 +1,104 @@
+"""What a route changes of its requests: its path taken off, another Host, pages of other sites
+refused. Nothing of it happens on a route that does not ask for it.
+
+Knows what was decided; must not decide who may pass. See docs/decisions/005-rewriting.md.
+"""
+
+from dataclasses import dataclass
+
+from doorward.gate.accept import Accepted
+from doorward.gate.decision import Refuse, bad_request, cross_origin
+from doorward.gate.origins import normal, own_origins
+from doorward.settings import Route, Upstream
+
+# RFC 9110 9.2.1, and what browsers send with any of these is a page's own doing.
+_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+_OWN_SITE = frozenset((b"same-origin", b"none"))
+
+
+@dataclass(frozen=True, slots=True)
+class Comforts:
+    """`prefix` is taken off the target, `host` sent in place of the one that was asked for.
+
+    `public_origin` is set where a request that changes something must come from a page of ours.
+    """
+
+    prefix: bytes = b""
+    host: bytes | None = None
+    public_origin: str | None = None
+    route_host: str | None = None
+
+    def refusal(self, request: Accepted) -> Refuse | None:
+        """Why a request that may pass is not sent on all the same, or None."""
+        if self.public_origin is not None and not self._is_own(request, self.public_origin):
+            return cross_origin()
+        if self.prefix and request.path[len(self.prefix) :][:2] in (b"//", b"/\\"):
+            # What is left would be `//host/…`, which some read as another host's root.
+            return bad_request("what is left of its path can be read as a host")
+        return None
+
+    def head(self, head: bytes, request: Accepted) -> bytes:
+        """A request's head as this route wants it. The route was chosen by the very bytes that are
+        taken off; `X-Forwarded-Prefix` tells what they were."""
+        line, host, rest = head.split(b"\r\n", 2)
+        if self.prefix:
+            method, target, version = line.split(b" ")
+            target = target[len(self.prefix) :]
+            line = b" ".join(
+                (method, target if target.startswith(b"/") else b"/" + target, version)
+            )
+            said = request.scan.forwarded_prefix if request.trusted else None
+            if said is not None:
+                # As a whole line: a value of the client's may end like it, and hide the next.
+                rest = rest.replace(b"\r\nx-forwarded-prefix: %b\r\n" % said, b"\r\n", 1)
+            before = (said or b"").rstrip(b"/")
+            rest = b"x-forwarded-prefix: %b%b\r\n%b" % (before, self.prefix, rest)
+        if self.host is not None:
+            host = b"host: " + self.host
+        return b"\r\n".join((line, host, rest))
+
+    def _is_own(self, request: Accepted, public_origin: str) -> bool:
+        """False when a browser says that another site's page makes it change something.
+
+        Programs send neither header and pass: they hold no cookie that somebody could ride on.
+        """
+        headers = request.scan
+        if request.method in _SAFE and not headers.overrides:
+            return True
+        sites = [value for name, value in headers.passing if name == b"sec-fetch-site"]
+        if sites:
+            return _OWN_SITE.issuperset(sites)
+        said = [value for name, value in headers.passing if name == b"origin"]
+        if not said:
+            return True
+        own = own_origins(request, public_origin, self.route_host)
+        return all(normal(value.decode("latin-1")) in own for value in said)
+
+
+def comforts_of(route: Route, public_origin: str) -> Comforts | None:
+    """What this route asks for, or None."""
+    found = Comforts(
+        route.path.encode() if route.rewrite.strip_path else b"",
+        sent_host(route),
+        public_origin if route.same_origin else None,
+        route.host if route.same_origin else None,
+    )
+    return None if found == Comforts() else found
+
+
+def sent_host(route: Route) -> bytes | None:
+    """The Host that is sent to this route's upstream; None for the one that was asked for."""
+    if route.rewrite.host == "keep":
+        return None
+    if route.rewrite.host == "upstream":
+        return authority_of(route.upstream[0]).encode()
+    return route.rewrite.host.encode()
+
+
+def authority_of(upstream: Upstream) -> str:
+    """Host and port, the scheme's own port left out."""
+    return (
+        str(upstream)
+        .partition("://")[2]
+        .removesuffix(":443" if upstream.scheme == "https" else ":80")
+    )

@@ -1,0 +1,136 @@
+"""What the gate decides: forward this head to that route, or refuse with that answer.
+
+Values only; whoever carries the request does what they say.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from doorward.accounts.sessions import Session
+from doorward.gate.cookies import Header
+from doorward.observe.observer import NO_ROUTE
+
+UNAUTHENTICATED = "unauthenticated"
+
+LOGIN_PATH = "/.doorward/login"
+SECOND_FACTOR_PATH = "/.doorward/second-factor"
+
+
+@dataclass(slots=True)  # made for every request: not frozen, which would cost a microsecond
+class Forward:
+    """Send `head` to the upstream of route number `route`; the request's body follows it.
+
+    `session` is the one that it was decided with, None for nobody. `private`: its answer is for
+    that session alone.
+    """
+
+    route: int
+    head: bytes
+    session: Session | None
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """An answer of our own. `login`: a person may help themselves at that address."""
+
+    status: int
+    code: str
+    message: str
+    login: str | None = None
+    headers: tuple[Header, ...] = ()
+    route: int = NO_ROUTE  # the one that the request was for, where that was known
+
+    def on(self, route: int) -> "Refuse":
+        """The same for a request to this route; a third of what `replace` takes."""
+        if route == self.route:
+            return self
+        return Refuse(self.status, self.code, self.message, self.login, self.headers, route)
+
+
+Decision = Forward | Refuse
+
+
+def bad_request(reason: str) -> Refuse:
+    return Refuse(400, "bad_request", f"This request cannot be read in one way only: {reason}.")
+
+
+def misdirected() -> Refuse:
+    return Refuse(421, "misdirected_request", "No application is served here under this host name.")
+
+
+def unknown_expectation() -> Refuse:
+    return Refuse(417, "expectation_failed", "Nobody here meets the expectation of this request.")
+
+
+def too_large() -> Refuse:
+    return Refuse(413, "content_too_large", "This is more than may be sent here at once.")
+
+
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+def last_hop(method: bytes) -> Refuse:
+    """What a request gets that wanted to come no further than here."""
+    status = 200 if method == b"OPTIONS" else 405
+    return Refuse(status, "last_hop", "This request ends here.", headers=((b"allow", METHODS),))
+
+
+def cross_origin() -> Refuse:
+    return Refuse(403, "cross_origin", "Only pages of this site itself may open this.")
+
+
+def too_many_tunnels() -> Refuse:
+    return Refuse(
+        503,
+        "too_many_tunnels",
+        "Too many lasting connections are open; try again later.",
+        headers=((b"retry-after", b"10"),),
+    )
+
+
+def not_found() -> Refuse:
+    return Refuse(404, "not_found", "No application is served under this address.")
+
+
+def broken() -> Refuse:
+    return Refuse(500, "internal_error", "Something went wrong here; it was logged.")
+
+
+def forbidden() -> Refuse:
+    return Refuse(403, "forbidden", "You are logged in, but you may not open this.")
+
+
+def second_factor_required(target: bytes) -> Refuse:
+    """Somebody who may help themselves with a code, and is led back to `target` then."""
+    return Refuse(
+        401,
+        "second_factor_required",
+        "This needs a second factor.",
+        login=f"{SECOND_FACTOR_PATH}?rd={_way_back(target)}",
+        headers=((b"www-authenticate", b'Bearer realm="doorward"'),),
+    )
+
+
+def conflicting() -> Refuse:
+    return Refuse(
+        401,
+        "conflicting_credentials",
+        "This request carries the credentials of two different users.",
+        headers=((b"www-authenticate", b'Bearer realm="doorward"'),),
+    )
+
+
+def _way_back(target: bytes) -> str:
+    return quote(target.decode("latin-1"), safe="/~!*'()", encoding="latin-1")
+
+
+def unauthenticated(target: bytes, extra: tuple[Header, ...] = ()) -> Refuse:
+    """Nobody, where somebody is needed; the login page leads back to `target`."""
+    return Refuse(
+        401,
+        UNAUTHENTICATED,
+        "You need to log in to open this.",
+        login=f"{LOGIN_PATH}?rd={_way_back(target)}",
+        headers=((b"www-authenticate", b'Bearer realm="doorward"'), *extra),
+    )

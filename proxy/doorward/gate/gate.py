@@ -1,0 +1,209 @@
+"""The gate: identify, authorize, forward, in this order.
+
+Deciding is pure and needs no waiting when memory knows the session; it must not know dialects,
+pages or SQL. Any error on the way to a decision means nobody (promise 1).
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from doorward.accounts.refusals import Refusal
+from doorward.accounts.sessions import Session
+from doorward.accounts.user import User
+from doorward.gate.accept import Accepted
+from doorward.gate.authorize import Authorize, Target, Verdict
+from doorward.gate.comforts import comforts_of
+from doorward.gate.cookies import Cookies, Header
+from doorward.gate.decision import (
+    Decision,
+    Forward,
+    Refuse,
+    bad_request,
+    conflicting,
+    forbidden,
+    not_found,
+    second_factor_required,
+    unauthenticated,
+)
+from doorward.gate.identify import NOBODY, Carried, Identify, Person
+from doorward.gate.identity import identity_lines
+from doorward.gate.outgoing import before_id, upstream_head
+
+_log = structlog.get_logger("doorward.gate")
+
+
+@dataclass(slots=True)
+class Plan:
+    """What of a decision follows from a request's bytes alone: where it leads, what it carries, and
+    its head up to the id. Where the same bytes come again over the same way, it holds for them too;
+    who asks is asked anew."""
+
+    request: Accepted
+    target: Target
+    carried: Carried
+    # Made when they are first wanted.
+    before_id: bytes | None = None
+    unauthenticated: Refuse | None = None
+
+    @property
+    def may_come_again(self) -> bool:
+        scan = self.request.scan
+        told_id = self.request.trusted and scan.request_id is not None
+        return scan.may_come_again and scan.carried is self.carried and not told_id
+
+    def request_as(self, request_id: str) -> Accepted:
+        """The request that it is planned for, under an id of its own."""
+        if request_id == self.request.request_id:
+            return self.request
+        return replace(self.request, request_id=request_id)
+
+
+@dataclass(slots=True)
+class NeedsFactor:
+    """Not decided yet: whether this session's user has a second factor to give."""
+
+    session: Session
+
+
+class Gate:
+    """Decides on accepted requests that are not for paths of ours.
+
+    `is_ours` tells whether a raw path is one of ours: a path that is not, but could be read as
+    one, leads elsewhere than it says. `can_be_asked` tells whether a user has a second factor.
+    """
+
+    def __init__(
+        self,
+        authorize: Authorize,
+        identify: Identify,
+        cookies: Cookies,
+        is_ours: Callable[[bytes], bool],
+        can_be_asked: Callable[[User], Awaitable[bool]],
+        public_origin: str = "",
+    ) -> None:
+        self._comforts = tuple(comforts_of(route, public_origin) for route in authorize.routes)
+        self._keeps_private = tuple(route.cache_control == "private" for route in authorize.routes)
+        self._can_be_asked = can_be_asked
+        self._authorize = authorize
+        self._keeps_overrides = not authorize.names_methods
+        self._identify = identify
+        self._cookies = cookies
+        self._is_ours = is_ours
+
+    def plan(self, request: Accepted) -> Plan | Refuse:
+        """What can be said before anybody asks who this is."""
+        target = self._locate(request)
+        if isinstance(target, Refuse):
+            return target
+        carried = self._identify.carried(request.scan, request.target)
+        return Plan(request, target, carried)
+
+    def settle(self, plan: Plan, request_id: str, now: float) -> Decision | None:
+        """The decision on a request, or None when storage has to be asked who this is."""
+        person = self._identify.peek(plan.carried, now)
+        if person is None:
+            return None
+        decision = self._judge(plan, request_id, person)
+        if isinstance(decision, Forward):
+            return decision
+        return None if isinstance(decision, NeedsFactor) else decision.on(plan.target.route)
+
+    def decide(self, request: Accepted, now: float) -> Decision | None:
+        """Both at once."""
+        plan = self.plan(request)
+        return plan if isinstance(plan, Refuse) else self.settle(plan, request.request_id, now)
+
+    async def ask(self, request: Accepted, now: float) -> Decision:
+        """The decision, with storage's help."""
+        plan = self.plan(request)
+        if isinstance(plan, Refuse):
+            return plan
+        try:
+            person = await self._identify.ask(plan.carried, now)
+        except Refusal as refusal:
+            _log.error("identify_failed", reason=refusal.code, request=request.request_id)
+            person = NOBODY
+        decision = self._judge(plan, request.request_id, person)
+        if isinstance(decision, NeedsFactor):
+            decision = await self._lacking(decision.session, request, plan.carried)
+        return decision if isinstance(decision, Forward) else decision.on(plan.target.route)
+
+    def known(self, request: Accepted, now: float) -> Session | None:
+        """For records: whose session a request carried, as far as memory tells."""
+        return self._identify.known(self._identify.carried(request.scan, request.target), now)
+
+    async def _lacking(self, session: Session, request: Accepted, carried: Carried) -> Refuse:
+        """A session without its second factor: a way to give one, or a plain no."""
+        try:
+            if await self._can_be_asked(session.user):
+                return second_factor_required(carried.target or request.target)
+        except Refusal as refusal:
+            _log.error("factors_unknown", reason=refusal.code, request=request.request_id)
+        return forbidden()
+
+    def _locate(self, request: Accepted) -> Target | Refuse:
+        target = self._authorize.locate(request, request.path)
+        if request.other_readings and (
+            self._authorize.is_ambiguous(request, target)
+            or any(map(self._is_ours, request.other_readings))
+        ):
+            return bad_request("its path leads elsewhere when it is read another way")
+        return target or not_found()
+
+    def _judge(self, plan: Plan, request_id: str, person: Person) -> Decision | NeedsFactor:
+        request, target, carried = plan.request, plan.target, plan.carried
+        if person.conflict:
+            return conflicting()
+        session = person.session
+        if session is not None and session.level != "full":
+            session = None
+        match self._authorize.judge(target, session):
+            case Verdict.ALLOWED:
+                comforts = self._comforts[target.route]
+                if comforts is not None and (refusal := comforts.refusal(request)):
+                    return refusal
+                presets = self._authorize.routes[target.route].identity
+                identity = b"" if session is None else identity_lines(session, presets)
+                before = plan.before_id
+                if person.foreign_bearer or person.foreign_pair:
+                    before = self._before_id(plan, person)  # for an application's own users
+                elif before is None:
+                    before = plan.before_id = self._before_id(plan, person)
+                head = upstream_head(before, request_id, identity)
+                if comforts is not None:
+                    head = comforts.head(head, request)
+                return Forward(target.route, head, session, self._is_private(target, session))
+            case Verdict.UNAUTHENTICATED:
+                if plan.unauthenticated is None:
+                    way_back = carried.target or request.target
+                    refusal = unauthenticated(way_back, self._cleaning(request, carried))
+                    plan.unauthenticated = refusal.on(target.route)
+                return plan.unauthenticated
+            case Verdict.SECOND_FACTOR_REQUIRED:
+                assert session is not None
+                return NeedsFactor(session)
+            case _:
+                return forbidden()
+
+    def _before_id(self, plan: Plan, person: Person) -> bytes:
+        return before_id(
+            plan.request,
+            plan.carried,
+            keep_overrides=self._keeps_overrides,
+            keep_bearer=person.foreign_bearer,
+            keep_pair=person.foreign_pair,
+        )
+
+    def _is_private(self, target: Target, session: Session | None) -> bool:
+        """Whether what comes back is for this session, and for nobody in between to keep."""
+        return (
+            session is not None
+            and self._keeps_private[target.route]
+            and self._authorize.rule(target).require != "public"
+        )
+
+    def _cleaning(self, request: Accepted, carried: Carried) -> tuple[Header, ...]:
+        """Two cookies of our name: end every variant, so that the next login works."""
+        return tuple(self._cookies.expire_lines(request.host)) if carried.ambiguous else ()

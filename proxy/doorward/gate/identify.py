@@ -1,0 +1,290 @@
+"""Who a request comes from: what its carriers hold, and the session behind it.
+
+Knows carriers and the core's live sessions; must not know rules. Whatever goes wrong on the way
+to a session means nobody.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from doorward.accounts.access_tokens import AccessToken
+from doorward.accounts.live import Live
+from doorward.accounts.sessions import Found, Session
+from doorward.accounts.tokens import Tokens, is_token
+from doorward.gate.access import AccessCarrier, credential_of
+from doorward.gate.cookies import Cookies
+from doorward.gate.headers import Header, Scan, scan
+
+# RFC 6750 2.1, with a token of our form; any other Authorization is somebody else's.
+_OUR_BEARER = re.compile(rb"bearer +([A-Za-z0-9_-]{43}) *", re.IGNORECASE)
+# The same, and the token with no scheme before it.
+_OUR_BEARER_OR_BARE = re.compile(rb"(?:bearer +)?([A-Za-z0-9_-]{43}) *", re.IGNORECASE)
+_NOT_FOUND = Found(None, known=False)
+
+
+@dataclass(slots=True)
+class Carried:
+    """What one request's carriers hold. `cookies` and `authorizations` are the foreign lines;
+    `bearer` is the token in an Authorization, `bearer_line` all of that line's value."""
+
+    cookie: bytes | None
+    bearer: bytes | None
+    ambiguous: bool  # our cookie twice, or our token beside another Authorization
+    cookies: tuple[bytes, ...]
+    authorizations: tuple[bytes, ...]
+    bearer_line: bytes | None = None
+    pairs: tuple[Header, ...] = ()  # X-User-Id and X-Auth-Token as they came
+    pair: tuple[bytes, bytes] | None = None  # their values, when the token is of our form
+    access: AccessToken | None = None  # out of an Authorization
+    linked: AccessToken | None = None  # out of the query, where one there counts
+    target: bytes | None = None  # the request's without tokens of ours, when it had one
+    forged: bool = False  # the cookie was tried, and is not one that we signed
+
+    @property
+    def is_empty(self) -> bool:
+        return self.cookie is None and self.is_plain
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing is carried but what a cookie holds."""
+        return (
+            self.bearer is None
+            and self.pair is None
+            and self.access is None
+            and self.linked is None
+        )
+
+
+@dataclass(slots=True)
+class Person:
+    """Who asks: a session of whatever level, or nobody. `conflict`: two carriers, two users.
+    `banned`: nobody, for as long as the user of this session is banned."""
+
+    session: Session | None = None
+    conflict: bool = False
+    foreign_bearer: bool = False  # it looked like our token, but storage never knew it
+    foreign_pair: bool = False  # likewise
+    banned: bool = False
+
+
+NOBODY = Person()
+
+
+class Identify:
+    """Finds the session of a request. `peek` never waits and knows only what memory has.
+
+    With `bare_tokens` an Authorization that is nothing but a token of our form is ours, too; with
+    `takes_pair`, X-User-Id with X-Auth-Token is on its way to an application. `access` knows the
+    access tokens, where their dialect is on; with `takes_linked` one in the query of a request to
+    an application says who sent it.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        tokens: Tokens,
+        cookies: Cookies,
+        *,
+        bare_tokens: bool = False,
+        takes_pair: bool = False,
+        access: AccessCarrier | None = None,
+        takes_linked: bool = False,
+    ) -> None:
+        self._access = access
+        self._takes_linked = takes_linked
+        self._takes_pair = takes_pair
+        self._live = live
+        self._tokens = tokens
+        self._cookies = cookies
+        self._our_form = _OUR_BEARER_OR_BARE if bare_tokens else _OUR_BEARER
+
+    def carried(self, headers: Scan, target: bytes = b"") -> Carried:
+        """Sort the carriers of a request for an application into ours and foreign."""
+        if headers.carried is not None:
+            found: Carried = headers.carried
+            return found
+        carried = self._lines(headers)
+        if self._access is not None:
+            self._take_linked(carried, self._access, target)
+        if headers.pairs:
+            carried.pairs = headers.pairs
+            if self._takes_pair:
+                _take_pair(carried)
+        if headers.may_come_again and self._access is None:
+            headers.carried = carried
+        return carried
+
+    def _lines(self, headers: Scan) -> Carried:
+        crumbs = self._cookies.take(headers.cookies)
+        cookie = crumbs.ours[0] if crumbs.ours else None
+        if not headers.authorizations:
+            return Carried(cookie, None, len(crumbs.ours) > 1, crumbs.rest, ())
+        lines = headers.authorizations
+        matches = [self._our_form.fullmatch(line) for line in lines]
+        ours = [match for match in matches if match]
+        carried = Carried(
+            cookie,
+            ours[0][1] if ours else None,
+            len(crumbs.ours) > 1 or (bool(ours) and len(lines) > 1),
+            crumbs.rest,
+            tuple(line for line, match in zip(lines, matches, strict=True) if not match),
+            ours[0][0] if ours else None,
+        )
+        if self._access is not None:
+            _take_access(carried, self._access)
+        return carried
+
+    def _take_linked(self, carried: Carried, access: AccessCarrier, target: bytes) -> None:
+        """Out of the query, so that no application and no way back holds it; a link logs nobody
+        in where that was not asked for."""
+        rest, token = access.take(target)
+        if token is not None:
+            carried.target = rest
+            carried.linked = token if self._takes_linked else None
+
+    def peek(self, carried: Carried, now: float) -> Person | None:
+        """Who it is, if no storage is needed to tell; None otherwise."""
+        if carried.is_empty or carried.ambiguous:
+            return NOBODY
+        if carried.is_plain:
+            assert carried.cookie is not None
+            if carried.forged:
+                return NOBODY
+            session = self._live.peek(carried.cookie, now)
+            if session is not None:
+                return Person(session)
+            if self._tokens.unsign(carried.cookie) is None:
+                carried.forged = True  # it dies here, without a query
+                return NOBODY
+        return None
+
+    def known(self, carried: Carried, now: float) -> Session | None:
+        """The session of one carrier that memory knows; for records, as no decision goes by it."""
+        if carried.ambiguous:
+            return None
+        pair = None if carried.pair is None else carried.pair[1]
+        access = carried.linked or carried.access
+        for credential in (
+            None if access is None else credential_of(access),
+            pair,
+            carried.bearer,
+            carried.cookie,
+        ):
+            session = None if credential is None else self._live.peek(credential, now)
+            if session is not None:
+                return session
+        return None
+
+    async def ask(self, carried: Carried, now: float) -> Person:
+        """Who it is, asking storage where memory does not know. Raises StorageUnavailable.
+
+        A token in the query goes before the pair before Bearer before cookie; one of our form
+        that is not valid ends the search.
+        """
+        if carried.is_empty or carried.ambiguous:
+            return NOBODY
+        rest = await self._ask_headers(carried, now)
+        if carried.linked is None or rest.conflict:
+            return rest
+        assert self._access is not None
+        found = await self._access.find(carried.linked, now)
+        if found.session and _are_two(found.session, rest.session):
+            return Person(conflict=True)
+        return replace(rest, session=found.session, banned=found.banned)
+
+    async def _ask_headers(self, carried: Carried, now: float) -> Person:
+        rest = await self._ask_lines(carried, now)
+        if carried.pair is None or rest.conflict:
+            return rest
+        user_id, token = carried.pair
+        found = await self._find(token, token.decode(), now)
+        session = found.session
+        if session is None:
+            return Person(foreign_bearer=rest.foreign_bearer, foreign_pair=not found.known)
+        if session.user.id.encode() != user_id:
+            return Person(foreign_bearer=rest.foreign_bearer)
+        if _are_two(session, rest.session):
+            return Person(conflict=True)
+        return Person(session, foreign_bearer=rest.foreign_bearer)
+
+    async def _ask_lines(self, carried: Carried, now: float) -> Person:
+        by_cookie = await self._by_cookie(carried.cookie, now)
+        by_bearer = await self._by_bearer(carried, now)
+        if by_bearer is None:
+            return Person(by_cookie.session, banned=by_cookie.banned)
+        if by_bearer.session is None:
+            return Person(foreign_bearer=not by_bearer.known, banned=by_bearer.banned)
+        if _are_two(by_bearer.session, by_cookie.session):
+            return Person(conflict=True)
+        return Person(by_bearer.session)
+
+    async def _by_bearer(self, carried: Carried, now: float) -> Found | None:
+        """None when no Authorization is ours."""
+        if carried.access is not None:
+            assert self._access is not None
+            found = await self._access.find(carried.access, now)
+            return replace(found, known=True)  # nobody else's: we signed it
+        if carried.bearer is None:
+            return None
+        return await self._find(carried.bearer, carried.bearer.decode(), now)
+
+    async def _by_cookie(self, cookie: bytes | None, now: float) -> Found:
+        """A cookie that we did not sign dies here, without a query."""
+        if cookie is None:
+            return _NOT_FOUND
+        session = self._live.peek(cookie, now)
+        if session is not None:
+            return Found(session, known=True)
+        token = self._tokens.unsign(cookie)
+        return _NOT_FOUND if token is None else await self._live.find(cookie, token, now)
+
+    async def _find(self, credential: bytes, token: str, now: float) -> Found:
+        session = self._live.peek(credential, now)
+        if session is not None:
+            return Found(session, known=True)
+        return await self._live.find(credential, token, now)
+
+    async def session(
+        self, headers: Iterable[Header], now: float, *, pair: bool = False
+    ) -> Session | None:
+        """The live session of any level behind a request to a path of ours; with `pair`, to one
+        that takes X-User-Id with X-Auth-Token.
+
+        Raises StorageUnavailable, so that no answer of ours calls a session ended that is not.
+        """
+        return (await self.person(headers, now, pair=pair)).session
+
+    async def person(self, headers: Iterable[Header], now: float, *, pair: bool = False) -> Person:
+        """Who asks a path of ours. Raises StorageUnavailable."""
+        scanned = scan(headers)
+        carried = self._lines(scanned)
+        if pair:
+            carried.pairs = scanned.pairs
+            _take_pair(carried)
+        return await self.ask(carried, now)
+
+
+def _are_two(session: Session, other: Session | None) -> bool:
+    """Whether two carriers speak for two users."""
+    return other is not None and other.user.number != session.user.number
+
+
+def _take_access(carried: Carried, access: AccessCarrier) -> None:
+    """An access token as Bearer. Like any other of ours it stands alone or means nobody."""
+    read = [(line, access.in_bearer(line)) for line in carried.authorizations]
+    found = [token for _, token in read if token is not None]
+    if not found:
+        return
+    carried.access = found[0]
+    carried.ambiguous = carried.ambiguous or carried.bearer is not None or len(read) > 1
+    carried.authorizations = tuple(line for line, token in read if token is None)
+
+
+def _take_pair(carried: Carried) -> None:
+    """Half a pair is one that is not valid; two of them are ambiguous."""
+    tokens = [value for name, value in carried.pairs if name == b"x-auth-token"]
+    if ours := [token for token in tokens if is_token(token)]:
+        ids = [value for name, value in carried.pairs if name == b"x-user-id"]
+        carried.pair = (ids[0] if ids else b"", ours[0])
+        carried.ambiguous = carried.ambiguous or len(tokens) > 1 or len(ids) > 1

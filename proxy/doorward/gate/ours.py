@@ -1,0 +1,174 @@
+"""How a path of ours answers: exact paths, methods, bounded bodies, same-origin, safe returns.
+
+Shared by pages and dialects; must not know what any of them does.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from doorward.accounts.audit import Origin, acting
+
+if TYPE_CHECKING:
+    from doorward.gate.accept import Client
+
+BODY_LIMIT_BYTES = 64 * 1024
+
+Handler = Callable[[Request], Awaitable[Response]]
+NotAllowed = Callable[[Request, tuple[str, ...]], Response]
+
+
+class BodyTooLarge(Exception):
+    """A body of one of our own endpoints went over its bound: 413."""
+
+
+def client_of(request: Request) -> "Client":
+    """Who asks, as `accept` saw it."""
+    client: Client = request.state.client
+    return client
+
+
+def _origin(request: Request) -> Origin:
+    """What records say of where this comes from; the path that any Host may ask has no client."""
+    client = getattr(request.state, "client", None)
+    return Origin() if client is None else Origin("", client.address, client.request_id)
+
+
+def plain_not_allowed(request: Request, allowed: tuple[str, ...]) -> Response:
+    return PlainTextResponse("method not allowed\n", 405)
+
+
+def unchanged(answer: Handler) -> Handler:
+    return answer
+
+
+class Endpoint(Route):
+    """A route of ours; `answered` are the methods that it has handlers for."""
+
+    answered: tuple[str, ...] = ()
+
+
+def endpoint(
+    path: str,
+    *,
+    not_allowed: NotAllowed = plain_not_allowed,
+    around: Callable[[Handler], Handler] = unchanged,
+    **handlers: Handler,
+) -> Endpoint:
+    """The route for `path`; keywords are lower-case methods. `around` wraps what answers them all.
+
+    HEAD answers where GET does, OPTIONS is 204, any other method goes to `not_allowed` and gets
+    `Allow` (RFC 9110 15.5.6). The path is ours whatever the method, so none reaches an upstream.
+    """
+    table = {method.upper(): handler for method, handler in handlers.items()}
+    if "GET" in table:
+        table.setdefault("HEAD", table["GET"])
+    allowed = (*table, "OPTIONS")
+
+    async def answer(request: Request) -> Response:
+        handler = table.get(request.method)
+        if handler is not None:
+            with acting(_origin(request)):
+                return await handler(request)
+        options = request.method == "OPTIONS"
+        response = Response(status_code=204) if options else not_allowed(request, allowed)
+        response.headers["allow"] = ", ".join(allowed)
+        return response
+
+    route = Endpoint(path, around(answer))
+    route.answered = tuple(table)
+    route.methods = set()  # every method is ours; `answer` sorts them
+    return route
+
+
+OUR_PREFIX = b"/.doorward/"
+
+
+def ours_of(routes: Iterable[Route]) -> Callable[[bytes], bool]:
+    """Tells raw paths that one of these routes answers from those that are an application's.
+
+    Asked for every proxied request, so it looks in a set first; only routes with parameters need
+    their pattern tried.
+    """
+    routes = tuple(routes)
+    plain = frozenset(route.path.encode() for route in routes if not route.param_convertors)
+    patterns = tuple(
+        re.compile(route.path_regex.pattern.encode())
+        for route in routes
+        if route.param_convertors and not route.path.encode().startswith(OUR_PREFIX)
+    )
+
+    def is_ours(path: bytes) -> bool:
+        if path in plain or path.startswith(OUR_PREFIX):
+            return True
+        return any(pattern.match(path) for pattern in patterns)
+
+    return is_ours
+
+
+async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:
+    """The whole body. Raises BodyTooLarge before more than `limit` bytes are kept."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
+        raise BodyTooLarge
+    kept = bytearray()
+    async for chunk in request.stream():
+        kept += chunk
+        if len(kept) > limit:
+            raise BodyTooLarge
+    return bytes(kept)
+
+
+def same_origin(request: Request, public_origin: str) -> bool:
+    """False when a browser says that another site sent this request (Fetch Metadata, RFC 6454).
+
+    Programs send neither header and pass: they hold no cookie that somebody else could ride on.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origins = request.headers.getlist("origin")
+    client = client_of(request)
+    own = {public_origin, f"{client.scheme}://{client.host}"}
+    return all(origin.lower() in own for origin in origins)
+
+
+def navigates(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True for a person moving to a page, who is sent to the login page; others get 401.
+
+    Sec-Fetch-Mode decides where a browser sends it, else an Accept that names text/html.
+    """
+    if method not in ("GET", "HEAD"):
+        return False
+    accept = b""
+    for name, value in headers:
+        if name == b"sec-fetch-mode":
+            return value == b"navigate"
+        if name == b"accept":
+            accept += value.lower()
+    return b"text/html" in accept
+
+
+# A path of this host and nothing that any browser reads as another host: one slash first, no
+# backslash, no control byte or white space anywhere (CVE-2020-5233, CVE-2020-11053, CVE-2020-4037).
+_SAFE_RETURN = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
+RETURN_LIMIT = 4096
+
+
+# What a second decoding, or a dot segment, could turn into `//host`.
+_MISREAD = re.compile(
+    r"/(?:%25)*%(?:25)*(?:2f|5c|0[09ad])|(?:[^?]*/)?(?:\.|%2e){1,2}(?:[/?]|$)", re.I
+)
+
+
+def safe_return(rd: str | None) -> str:
+    """Where to go after a login: `rd` when it is a path on this very host, otherwise `/`."""
+    if rd is None or len(rd) > RETURN_LIMIT or _SAFE_RETURN.fullmatch(rd) is None:
+        return "/"
+    if _MISREAD.match(rd) or rd.startswith("/.doorward/log"):
+        return "/"
+    return rd

@@ -1,0 +1,52 @@
+"""Request targets that are no path, and requests that want to come no further than here.
+
+Knows what RFC 9112 3.2 and RFC 9110 7.6.2 say; must not know who asks.
+"""
+
+import re
+
+from doorward.gate.headers import Scan
+
+ASTERISK = b"*"  # RFC 9112 3.2.4: no path; what it says goes for "/"
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+
+class Unfit(Exception):
+    """A request that is refused before anybody asks who sent it; `status` is 400 or 421."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class LastHop(Exception):
+    """A request that asked to end here (RFC 9110 7.6.2)."""
+
+
+def origin_form(target: bytes, headers: Scan, method: bytes) -> bytes:
+    """The target as a path, or `*` where the whole server is asked. An absolute one says the host,
+    whatever Host says (RFC 9112 3.2.2): from here on they are the same."""
+    if method == b"OPTIONS" and target == ASTERISK:
+        return target
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise Unfit(400, "the request target is neither a path nor a URL of this host")
+    if headers.hosts and match[1].lower() != headers.hosts[0].lower():
+        headers.hosts[0] = match[1]
+    rest = match[2]
+    if method == b"OPTIONS" and not rest:
+        return ASTERISK
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def count_hop(headers: Scan, method: bytes) -> None:
+    """One hop less, for methods that look for one (RFC 9110 7.6.2). Raises LastHop at the end."""
+    assert headers.max_forwards is not None
+    said = headers.max_forwards
+    if method in (b"OPTIONS", b"TRACE"):
+        if not said.isdigit() or len(said) > 9:
+            raise Unfit(400, "the Max-Forwards header is malformed")
+        if int(said) == 0:
+            raise LastHop
+        said = b"%d" % (int(said) - 1)
+    headers.passing.append((b"max-forwards", said))

@@ -1,0 +1,16 @@
+"""Mails, worded and handed to a mail server. It must not know why somebody gets one."""
+
+from __future__ import annotations
+
+from doorward.mail.smtp import Server, SmtpMailer
+from doorward.settings import Settings
+
+__all__ = ["Server", "SmtpMailer", "mailer_of"]
+
+
+def mailer_of(settings: Settings) -> SmtpMailer | None:
+    """The mailer of these settings, None when they name no mail server."""
+    if settings.email is None:
+        return None
+    server = Server.of(settings.email.smtp.get_secret_value())
+    return SmtpMailer(server, settings.email.from_, settings.public_origin)

@@ -1,0 +1,121 @@
+"""The way to a mail server: TLS wherever the URL does not say otherwise, verified. The only door to
+aiosmtplib.
+
+It fills the core's Mailer; when a mail is due, and to whom, it must not know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+import structlog
+
+from doorward.accounts.refusals import MailFailed
+from doorward.mail.letters import address_mail, code_mail, reset_mail
+
+_log = structlog.get_logger("doorward.mail")
+
+Letter = Callable[[str, str, str, str, str, float], EmailMessage]
+
+RESET = "/.doorward/reset?token="  # where the page is
+
+TIMEOUT_S = 20.0  # for the whole of it; somebody is looking at a page meanwhile
+
+PLAIN = "plain"
+STARTTLS = "starttls"
+TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`security` is PLAIN, STARTTLS (which the server has to offer) or TLS from the first byte."""
+
+    host: str
+    port: int | None
+    security: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> Server:
+        """What `smtp://`, `smtps://` or `smtp+plain://` says. Nothing is sent in the clear to
+        another machine unless the URL says so in so many letters (RFC 8314 3)."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        security = {"smtps": TLS, "smtp+plain": PLAIN}.get(parts.scheme, STARTTLS)
+        if security == STARTTLS and _is_loopback(host):
+            security = PLAIN
+        username = None if parts.username is None else unquote(parts.username)
+        password = None if parts.password is None else unquote(parts.password)
+        return cls(host, parts.port, security, username, password)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class SmtpMailer:
+    """Fills `doorward.accounts.mailer.Mailer`. `tls` replaces the system's authorities in tests."""
+
+    __slots__ = ("_origin", "_sender", "_server", "_site", "_tls")
+
+    def __init__(
+        self, server: Server, sender: str, origin: str, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._server = server
+        self._sender = sender
+        self._origin = origin  # of the settings: what a request calls us may be an attacker's
+        self._site = origin.partition("://")[2]
+        self._tls = tls
+
+    async def send_code(self, address: str, username: str, code: str, lifetime_s: float) -> None:
+        await self._send(code_mail, address, username, code, lifetime_s)
+
+    async def send_address_code(
+        self, address: str, username: str, code: str, lifetime_s: float
+    ) -> None:
+        await self._send(address_mail, address, username, code, lifetime_s)
+
+    async def send_reset(self, address: str, username: str, link: str, lifetime_s: float) -> None:
+        whole = f"{self._origin}{RESET}{link}"
+        await self._send(reset_mail, address, username, whole, lifetime_s)
+
+    async def _send(
+        self, write: Letter, address: str, username: str, code: str, lifetime_s: float
+    ) -> None:
+        server = self._server
+        try:
+            mail = write(self._sender, address, username, self._site, code, lifetime_s)
+            async with asyncio.timeout(TIMEOUT_S):
+                await aiosmtplib.send(
+                    mail,
+                    hostname=server.host,
+                    port=server.port,
+                    username=server.username,
+                    password=server.password,
+                    use_tls=server.security == TLS,
+                    start_tls=server.security == STARTTLS,
+                    tls_context=self._tls,
+                    timeout=TIMEOUT_S,
+                )
+        except (aiosmtplib.SMTPException, OSError, ValueError, UnicodeError) as error:
+            # What the server said may quote the address; of the mail itself it quotes nothing.
+            _log.error("mail_failed", server=server.host, reason=_reason(error))
+            raise MailFailed from error
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split()) or "no answer in time"
+    return f"{type(error).__name__}: {text[:200]}"

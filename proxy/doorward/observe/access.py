@@ -1,0 +1,92 @@
+"""The access log: one line for each request, when it is over.
+
+Knows how a line is made; must not know who asks. Of a session it tells the public id, of a target
+what is left once our tokens are taken out.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TextIO
+
+import structlog
+
+from doorward.observe.logs import Format, drawing
+from doorward.observe.observer import Decided, Observer, Told, now_s
+
+# What is told of a target: a line has to pass in one piece where several processes write.
+TARGET_CHARACTERS = 2048
+_LOGIN_DATA = re.compile(rb"\A([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
+
+
+class Line(Protocol):
+    def __call__(self, event: str, **fields: Any) -> Any: ...
+
+
+class Log:
+    """An observer that writes, and passes on to another who counts."""
+
+    writes = True
+
+    def __init__(
+        self,
+        further: Observer,
+        routes: Sequence[str],
+        without_tokens: Callable[[bytes], bytes],
+        line: Line,
+    ) -> None:
+        """`routes` are what routes are called, by their numbers; `without_tokens` takes what is
+        ours out of a target."""
+        self._further = further
+        self._routes = tuple(routes)
+        self._without_tokens = without_tokens
+        self._line = line
+
+    def ended(self, decided: Decided, route: int, status: int, started: float, told: Told) -> None:
+        self._further.ended(decided, route, status, started, told)
+        session, request = told.session, told.request
+        self._line(
+            "request",
+            request_id=request.request_id,
+            client=request.address_text,
+            method=_text(request.method),
+            target=self._target(request.target),
+            host=request.authority,
+            status=status,
+            bytes=told.sent_bytes,
+            duration_ms=round((now_s() - started) * 1000, 3),
+            route=self._routes[route] if route >= 0 else "",
+            decision=decided.word,
+            reason=decided.reason,
+            user="" if session is None else session.user.username,
+            session="" if session is None else session.id,
+            cut=not told.is_whole,
+        )
+
+    def _target(self, target: bytes) -> str:
+        shown = _text(_LOGIN_DATA.sub(rb"\1", self._without_tokens(target)))
+        if len(shown) <= TARGET_CHARACTERS:
+            return shown
+        return shown[:TARGET_CHARACTERS] + "..."
+
+
+def _text(raw: bytes) -> str:
+    """Bytes of a client, as ASCII."""
+    return raw.decode("ascii", "backslashreplace")
+
+
+def lines_to(stream: TextIO | None = None, format: Format = "auto") -> Line:
+    """Writes lines of the access log to `stream` (standard error), past the level of other lines:
+    who asked for them gets them all."""
+    stream = stream or sys.stderr
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *drawing(stream, format),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(0),
+    )
+    line: Line = logger.bind(logger="doorward.access").info
+    return line

@@ -1,0 +1,215 @@
+"""What is counted, as Prometheus reads it: of all processes, whichever of them is asked.
+
+Knows names, labels and help texts; must not know who counts. No label's value is a client's choice:
+they are routes of the configuration, statuses and words of ours.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from doorward import __version__
+from doorward.observe.observer import SWITCHED
+from doorward.observe.shared import Numbers, Shared
+from doorward.observe.tally import (
+    BOUNDS_S,
+    FAILURES,
+    LOCKOUTS,
+    LOGINS,
+    REQUESTS,
+    RETRIES,
+    SECONDS,
+    Tally,
+    Values,
+)
+
+_log = structlog.get_logger("doorward.metrics")
+
+CONNECTIONS, TUNNELS, SESSIONS = "connections", "tunnels", "sessions"
+
+# Others write what they counted four times a second; one that is stuck is not waited for.
+PATIENCE_S = 1.0
+LOOK_S = 0.02
+
+# name in the numbers → name, help text and labels as they are told
+COUNTERS = {
+    RETRIES: (
+        "doorward_upstream_retries",
+        "Requests that were sent once more, over another connection or to another upstream.",
+        ("route",),
+    ),
+    FAILURES: (
+        "doorward_upstream_failures",
+        "Exchanges with an upstream that failed, retried ones included.",
+        ("route", "reason"),
+    ),
+    LOGINS: (
+        "doorward_logins",
+        "Logins by dialect (or page) and outcome: done, pending, or the refusal's code.",
+        ("dialect", "outcome"),
+    ),
+    LOCKOUTS: (
+        "doorward_lockouts",
+        "Budgets of wrong passwords (user, network) and codes (second_factor) that were spent.",
+        ("scope",),
+    ),
+}
+GAUGES = {
+    CONNECTIONS: (
+        "doorward_upstream_connections",
+        "Open connections to upstreams, by state: idle or busy.",
+        ("upstream", "state"),
+    ),
+    TUNNELS: ("doorward_open_tunnels", "WebSockets and other tunnels that are open.", ()),
+    SESSIONS: (
+        "doorward_cached_sessions",
+        "Sessions that processes know without asking storage; each counts its own.",
+        (),
+    ),
+}
+BY_ROUTE = (RETRIES, FAILURES)
+
+
+class Metrics:
+    """Of one process, and with `folder` of all that write there. `routes` are what routes are
+    called, by their numbers. Raises OSError."""
+
+    def __init__(
+        self, routes: Sequence[str], folder: Path | None = None, tally: Tally | None = None
+    ) -> None:
+        self.tally = tally or Tally()
+        self._routes = tuple(routes)
+        self._shared = None if folder is None else Shared(folder)
+        self._failed = False
+
+    def close(self) -> None:
+        if self._shared is not None:
+            self.fold()
+            self._shared.close()
+
+    def fold(self, now: float = 0.0) -> None:
+        """To be called four times a second: others may read what was counted here."""
+        if self._shared is None:
+            return
+        try:
+            self._shared.write(self.tally.totals(), self.tally.moment())
+        except OSError as fault:
+            if not self._failed:
+                _log.error("metrics_not_written", reason=str(fault))
+            self._failed = True
+        else:
+            self._failed = False
+
+    async def answer(self, accept: str) -> tuple[bytes, str]:
+        """The exposition and its media type, as who asks takes it."""
+        numbers = await self._numbers()
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Told(drawn(numbers, self._routes)))
+        encode, media_type = choose_encoder(accept)
+        return encode(registry), media_type
+
+    async def _numbers(self) -> Numbers:
+        if self._shared is None:
+            return Numbers(self.tally.totals(), self.tally.moment(), 1)
+        asked_at = time.monotonic()
+        self.fold()  # first, so that no later answer of another process tells less
+        while not self._shared.all_looked_since(asked_at):
+            if time.monotonic() - asked_at > PATIENCE_S:
+                break
+            await asyncio.sleep(LOOK_S)
+        return self._shared.read()
+
+
+class _Told(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = tuple(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def drawn(numbers: Numbers, routes: Sequence[str]) -> Iterator[Metric]:
+    """The numbers as families of samples."""
+    yield _requests(numbers.totals, routes)
+    yield _durations(numbers.totals, routes)
+    for name, (told, text, labels) in COUNTERS.items():
+        counter = CounterMetricFamily(told, text, labels=labels)
+        for key, value in _of(name, numbers.totals):
+            counter.add_metric(_labels(key, routes if name in BY_ROUTE else None), value)
+        yield counter
+    for name, (told, text, labels) in GAUGES.items():
+        gauge = GaugeMetricFamily(told, text, labels=labels)
+        for key, value in _of(name, numbers.moment):
+            gauge.add_metric(_labels(key, None), value)
+        yield gauge
+    yield GaugeMetricFamily("doorward_processes", "Worker processes.", value=numbers.processes)
+    build = GaugeMetricFamily("doorward_build_info", "Always 1.", labels=("version",))
+    build.add_metric((__version__,), 1)
+    yield build
+
+
+def _of(name: str, values: Values) -> Iterator[tuple[tuple[str | int, ...], float]]:
+    return iter(sorted((key[1:], value) for key, value in values.items() if key[0] == name))
+
+
+def _labels(key: Sequence[str | int], routes: Sequence[str] | None) -> list[str]:
+    if routes is None:
+        return [str(part) for part in key]
+    return [_route(key[0], routes), *map(str, key[1:])]
+
+
+def _route(number: str | int, routes: Sequence[str]) -> str:
+    """What a route is called; nothing where a request has none."""
+    return routes[int(number)] if int(number) >= 0 else ""
+
+
+def _requests(totals: Values, routes: Sequence[str]) -> Metric:
+    found: dict[tuple[str | int, ...], float] = {}
+    for (word, reason, route, status, _), count in _of(REQUESTS, totals):
+        key: tuple[str | int, ...] = (route, status, word, reason)
+        found[key] = found.get(key, 0) + count
+    family = CounterMetricFamily(
+        "doorward_requests",
+        "Requests that are over, by route, status, decision (forwarded, refused, ours) and reason.",
+        labels=("route", "status", "decision", "reason"),
+    )
+    for key, count in found.items():
+        family.add_metric(_labels(key, routes), count)
+    return family
+
+
+def _durations(totals: Values, routes: Sequence[str]) -> Metric:
+    classes: dict[tuple[str | int, str | int], list[float]] = {}
+    for (word, _, route, status, bucket), count in _of(REQUESTS, totals):
+        if status != SWITCHED:
+            counts = classes.setdefault((word, route), [0.0] * (len(BOUNDS_S) + 1))
+            counts[int(bucket)] += count
+    family = HistogramMetricFamily(
+        "doorward_request_duration_seconds",
+        "From a request's head to the end of its answer; tunnels are not among them.",
+        labels=("route", "decision"),
+    )
+    for (word, route), counts in classes.items():
+        seconds = totals.get((SECONDS, word, route), 0.0)
+        family.add_metric([_route(route, routes), str(word)], _cumulative(counts), seconds)
+    return family
+
+
+def _cumulative(counts: Sequence[float]) -> list[tuple[str, float]]:
+    told, whole = [], 0.0
+    for bound, count in zip((*BOUNDS_S, float("inf")), counts, strict=True):
+        whole += count
+        told.append(("+Inf" if bound == float("inf") else repr(float(bound)), whole))
+    return told

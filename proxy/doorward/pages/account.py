@@ -1,0 +1,165 @@
+"""The account page: who somebody is here, where they are logged in, what guards the account.
+
+Knows what is shown and which sessions end; changes of factors, password and address have pages of
+their own.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from doorward.accounts.factors import EMAIL, TOTP
+from doorward.accounts.permissions import is_admin
+from doorward.accounts.refusals import SessionNotFound
+from doorward.accounts.sessions import Session
+from doorward.accounts.user import DATABASE
+from doorward.pages import drawing, login
+from doorward.pages.bound import ACCOUNT, Forms
+from doorward.pages.drawing import guarded
+from doorward.pages.languages import noted
+
+SESSIONS = f"{ACCOUNT}/sessions"
+SESSION = "/.doorward/session"
+OTHERS = "others"
+EXPIRES_IN = "x-doorward-session-expires-in"
+
+DONE = {
+    "ended": noted("The session is ended."),
+    "others": noted("All other sessions are ended."),
+    "password": noted("Your password is changed, and all other sessions are ended."),
+    "email": noted("Your e-mail address is changed."),
+    "removed": noted("The authenticator app is removed."),
+    "on": noted("Codes by e-mail are switched on."),
+    "off": noted("Codes by e-mail are switched off."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A session as its row of the list says it; times are seconds from now."""
+
+    id: str
+    here: bool
+    device: str
+    place: str
+    address: str
+    opened: float
+    opened_s: float
+    used: float
+    used_s: float
+    ends_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPage:
+    forms: Forms
+
+    def routes(self) -> list[Route]:
+        endpoint = self.forms.messages.endpoint
+        return [
+            endpoint(ACCOUNT, self.show),
+            endpoint(SESSIONS, self.back, self.end),
+            endpoint(SESSION, self.remaining),
+        ]
+
+    async def show(self, request: Request) -> Response:
+        session = await self.forms.session(request)
+        if isinstance(session, Response):
+            return session
+        entrance = self.forms.entrance
+        accounts, now = entrance.accounts, entrance.clock()
+        enabled = await accounts.second_factors.enabled(session.user)
+        return self.forms.draw(
+            request,
+            "account.html",
+            session,
+            sessions=sorted(
+                (
+                    shown(one, now, one.number == session.number)
+                    for one in await accounts.sessions.list(session.user, now)
+                    if one.level == session.level
+                ),
+                key=lambda one: not one.here,
+            ),
+            ends_s=session.ends_at() - now,
+            idles=session.idle_timeout_s is not None,
+            totp=TOTP in enabled,
+            emailed=EMAIL in enabled,
+            can_mail=accounts.second_factors.can_mail(session.user),
+            recovery=await accounts.second_factors.remaining_recovery(session.user),
+            can_change_address=accounts.addresses.can_change(session.user),
+            own=session.user.source == DATABASE,
+            others=OTHERS,
+            administers=is_admin(session.user),
+            done=DONE.get(request.query_params.get("done", "")),
+        )
+
+    async def back(self, request: Request) -> Response:
+        return drawing.moved(ACCOUNT)
+
+    async def end(self, request: Request) -> Response:
+        """Ends the session that the form names, or all others."""
+        bound = await self.forms.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        session, which = bound.session, bound.form.get("end", "")
+        entrance = self.forms.entrance
+        sessions, now, user = entrance.accounts.sessions, entrance.clock(), session.user
+        if which == OTHERS:
+            await sessions.revoke_all(user, actor=user, now=now, but=session)
+            return drawing.moved(f"{ACCOUNT}?done=others")
+        mine = {one.id for one in await sessions.list(user, now)}
+        if which in mine:  # what ended meanwhile is ended
+            try:
+                await sessions.revoke(which, actor=user, now=now)
+            except SessionNotFound:
+                pass
+        if which == session.id:
+            return drawing.moved(login.PATH, entrance.expired_lines(request))
+        return drawing.moved(f"{ACCOUNT}?done=ended")
+
+    async def remaining(self, request: Request) -> Response:
+        """For scripts: how long the session lives if nothing is done. Asking is no use of it, so a
+        script that asks every minute keeps nobody logged in."""
+        entrance = self.forms.entrance
+        now = entrance.clock()
+        found = await entrance.untouched(request, now)
+        if found is None:
+            return self.forms.messages.answer(request, 401)
+        left = str(max(0, int(found.ends_at() - now)))
+        response = guarded(JSONResponse({"expires_in": int(left)}))
+        response.headers[EXPIRES_IN] = left
+        return response
+
+
+def shown(session: Session, now: float, here: bool) -> Shown:
+    device = session.device
+    system = f"{device.os_name} {device.os_version.partition('.')[0]}".strip()
+    name = " · ".join(part for part in (device.name, system) if part)
+    used = max(session.last_used_at, session.created_at)
+    return Shown(
+        id=session.id,
+        here=here,
+        device=name or session.information[:80] or session.user_agent[:80],
+        place=place_of(session.address),
+        address=session.address,
+        opened=session.created_at,
+        opened_s=now - session.created_at,
+        used=used,
+        used_s=now - used,
+        ends_s=session.ends_at() - now,
+    )
+
+
+def place_of(address: str) -> str:
+    """What can be said of an address without asking anybody."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if found.is_loopback:
+        return noted("this machine")
+    return noted("local network") if found.is_private else ""

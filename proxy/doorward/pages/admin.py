@@ -1,0 +1,248 @@
+"""Administration's lists: users, sessions, lock-outs, records.
+
+Knows pages, filters and words for what happened; who may see them the desk decides, and one user
+has a page of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from doorward.accounts.administration import Place
+from doorward.accounts.audit import Kind, Record, Wanted
+from doorward.accounts.refusals import Refusal
+from doorward.accounts.regulation import NO_ADDRESS, network_of
+from doorward.accounts.sessions import FULL, Session
+from doorward.pages import drawing
+from doorward.pages.account import shown
+from doorward.pages.desk import ADMIN, Desk
+from doorward.pages.languages import noted
+
+BANNED = f"{ADMIN}/banned"
+SESSIONS = f"{ADMIN}/sessions"
+LOCKOUTS = f"{ADMIN}/lockouts"
+RECORDS = f"{ADMIN}/records"
+
+PAGE = 50
+LOCKS = 200
+NO_SUCH_ADDRESS = noted("This is not an address.")
+UNLOCKED = noted("It can be tried again now.")
+
+KINDS: Mapping[Kind, str] = {
+    Kind.LOGIN: noted("Login"),
+    Kind.LOGIN_PENDING: noted("Login, code due"),
+    Kind.LOGIN_FAILED: noted("Login failed"),
+    Kind.LOCKED_OUT: noted("Locked out"),
+    Kind.UNLOCKED: noted("Unlocked"),
+    Kind.SESSION_ENDED: noted("Session ended"),
+    Kind.SESSIONS_ENDED: noted("Sessions ended"),
+    Kind.USER_ADDED: noted("User added"),
+    Kind.USER_CHANGED: noted("User changed"),
+    Kind.USER_DELETED: noted("User deleted"),
+    Kind.USER_BANNED: noted("User banned"),
+    Kind.USER_UNBANNED: noted("Ban lifted"),
+    Kind.USER_ENABLED: noted("User enabled"),
+    Kind.USER_DISABLED: noted("User disabled"),
+    Kind.PASSWORD_CHANGED: noted("Password changed"),
+    Kind.RESET_MAILED: noted("Link for another password mailed"),
+    Kind.FACTOR_ADDED: noted("Factor added"),
+    Kind.FACTOR_REMOVED: noted("Factor removed"),
+    Kind.FACTOR_PASSED: noted("Code right"),
+    Kind.FACTOR_FAILED: noted("Code wrong"),
+    Kind.FACTOR_LOCKED: noted("Codes locked"),
+    Kind.RECOVERY_CODES_MADE: noted("Recovery codes made"),
+    Kind.CONFIGURATION_RELOADED: noted("Configuration read again"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPages:
+    desk: Desk
+
+    def routes(self) -> list[Route]:
+        endpoint = self.desk.forms.messages.endpoint
+        return [
+            endpoint(ADMIN, self.users, self.proven),
+            endpoint(BANNED, self.banned, self.proven),
+            endpoint(SESSIONS, self.sessions, self.proven),
+            endpoint(LOCKOUTS, self.lockouts, self.lift),
+            endpoint(RECORDS, self.records, self.proven),
+        ]
+
+    async def proven(self, request: Request) -> Response:
+        """These pages have no form but the question for a code."""
+        bound = await self.desk.posted(request)
+        return bound if isinstance(bound, Response) else drawing.moved(ADMIN)
+
+    async def users(self, request: Request) -> Response:
+        return await self._users(request, banned=False)
+
+    async def banned(self, request: Request) -> Response:
+        return await self._users(request, banned=True)
+
+    async def _users(self, request: Request, banned: bool) -> Response:
+        session = await self.desk.session(request)
+        if isinstance(session, Response):
+            return session
+        text = request.query_params.get("q", "")
+        after = _place(request.query_params.get("after", ""))
+        administration = self.desk.forms.entrance.accounts.administration
+        found = await administration.users(session.user, text, banned, after, PAGE + 1)
+        last = found[PAGE - 1][0] if len(found) > PAGE else None
+        path = BANNED if banned else ADMIN
+        return self.desk.forms.draw(
+            request,
+            "admin_users.html",
+            session,
+            tab=path,
+            path=path,
+            users=[user for _, user in found[:PAGE]],
+            q=text,
+            first=None if after is None else _link(path, q=text),
+            onward=last and _link(path, q=text, after=f"{last.number}.{last.key}"),
+        )
+
+    async def sessions(self, request: Request) -> Response:
+        session = await self.desk.session(request)
+        if isinstance(session, Response):
+            return session
+        entrance, before = self.desk.forms.entrance, _number(request, "before")
+        now = entrance.clock()
+        found = await entrance.accounts.administration.sessions(session.user, before, PAGE + 1, now)
+        more = len(found) > PAGE
+        return self.desk.forms.draw(
+            request,
+            "admin_sessions.html",
+            session,
+            tab=SESSIONS,
+            sessions=[
+                (one.user, shown(one, now, one.number == session.number))
+                for one in found[:PAGE]
+                if one.level == FULL
+            ],
+            first=None if before is None else SESSIONS,
+            onward=_link(SESSIONS, before=str(found[PAGE - 1].number)) if more else None,
+        )
+
+    async def lockouts(self, request: Request) -> Response:
+        session = await self.desk.session(request)
+        if isinstance(session, Response):
+            return session
+        return await self._lockouts(request, session)
+
+    async def _lockouts(
+        self, request: Request, session: Session, status: int = 200, error: str | None = None
+    ) -> Response:
+        entrance = self.desk.forms.entrance
+        now = entrance.clock()
+        locks, codes = await entrance.accounts.administration.locks(session.user, now, LOCKS)
+        return self.desk.forms.draw(
+            request,
+            "admin_lockouts.html",
+            session,
+            status,
+            tab=LOCKOUTS,
+            locks=locks,
+            codes=codes,
+            most=LOCKS,
+            now=now,
+            done=UNLOCKED if "done" in request.query_params else None,
+            error=error,
+        )
+
+    async def lift(self, request: Request) -> Response:
+        """Lets a user, or the network of an address, try again."""
+        bound = await self.desk.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        entrance, actor, form = self.desk.forms.entrance, bound.session.user, bound.form
+        administration, now = entrance.accounts.administration, entrance.clock()
+        try:
+            if form["do"] == "user":
+                public_id = await administration.id_of(actor, form.get("user", ""))
+                await administration.unlock(actor, public_id, now)
+            else:
+                address = form.get("network", "").strip().partition("/")[0]
+                if network_of(address) == NO_ADDRESS != address:
+                    return await self._lockouts(request, bound.session, 400, NO_SUCH_ADDRESS)
+                await administration.unlock_network(actor, address, now)
+        except Refusal as refusal:
+            if (answer := self.desk.refused(request, refusal)) is None:
+                raise
+            return answer
+        return drawing.moved(f"{LOCKOUTS}?done=1")
+
+    async def records(self, request: Request) -> Response:
+        session = await self.desk.session(request)
+        if isinstance(session, Response):
+            return session
+        query = request.query_params
+        kind = query.get("kind", "")
+        wanted = Wanted(
+            user=query.get("user", "").strip() or None,
+            kind=Kind(kind) if kind in set(Kind) else None,
+            since=_day(query.get("since", "")),
+        )
+        before = _number(request, "before")
+        found = await self.desk.forms.entrance.accounts.administration.records(
+            session.user, wanted, before, PAGE + 1
+        )
+        chosen = {name: query.get(name, "") for name in ("user", "kind", "since")}
+        more = len(found) > PAGE
+        return self.desk.forms.draw(
+            request,
+            "admin_records.html",
+            session,
+            tab=RECORDS,
+            records=_told(found[:PAGE]),
+            kinds=KINDS,
+            chosen=chosen,
+            first=None if before is None else _link(RECORDS, **chosen),
+            onward=_link(RECORDS, **chosen, before=str(found[PAGE - 1].number)) if more else None,
+        )
+
+
+def _told(records: Sequence[Record]) -> list[dict[str, object]]:
+    return [
+        {
+            "what": KINDS[one.event.kind],
+            "event": one.event,
+            "time": datetime.fromtimestamp(one.event.at, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        }
+        for one in records
+    ]
+
+
+def _link(path: str, **query: str) -> str:
+    given = {name: value for name, value in query.items() if value}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def _place(text: str) -> Place | None:
+    """Where the last page ended, as its link says it."""
+    number, _, key = text.partition(".")
+    return Place(key, int(number)) if _is_number(number) else None
+
+
+def _number(request: Request, name: str) -> int | None:
+    text = request.query_params.get(name, "")
+    return int(text) if _is_number(text) else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def _day(text: str) -> float | None:
+    """The beginning of this day, UTC."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None

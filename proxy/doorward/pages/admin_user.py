@@ -1,0 +1,209 @@
+"""One user as administrators see it, and making a new one.
+
+Knows the forms and what is said after each; what may be done to whom the core decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from doorward.accounts.administration import Added, Administration
+from doorward.accounts.permissions import is_admin
+from doorward.accounts.refusals import NameTaken, ReadOnlyUser, Refusal, TotpNotOn
+from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.user import User
+from doorward.pages import drawing
+from doorward.pages.account import shown
+from doorward.pages.bound import Bound
+from doorward.pages.desk import ADMIN, Desk
+from doorward.pages.languages import noted
+
+NEW = f"{ADMIN}/new-user"
+USER = f"{ADMIN}/users/{{id}}"
+
+Act = Callable[[User, str, float], Awaitable[None]]
+
+DONE = {
+    "edit": noted("The changes are kept."),
+    "ban": noted("The user is banned; all sessions are suspended."),
+    "unban": noted("The ban is lifted; sessions that have not expired go on."),
+    "disable": noted("The user is disabled; all sessions are ended."),
+    "enable": noted("The user may log in again."),
+    "demand": noted("The next login will ask for a new password."),
+    "reset": noted("The second factor is taken away; all sessions are ended."),
+    "unlock": noted("Wrong passwords and codes are forgotten."),
+    "end": noted("The session is ended."),
+    "end-all": noted("All sessions of this user are ended."),
+}
+NO_FACTOR = noted("This user has no second factor.")
+STATUSES: dict[type[Refusal], int] = {NameTaken: 409, TotpNotOn: 409, ReadOnlyUser: 403}
+
+
+def acts(administration: Administration) -> Mapping[str, Act]:
+    """What a button does, by its value."""
+    return {
+        "ban": administration.ban,
+        "unban": administration.unban,
+        "disable": administration.disable,
+        "enable": administration.enable,
+        "demand": administration.demand_change,
+        "reset": administration.reset_factors,
+        "unlock": administration.unlock,
+        "end-all": administration.end_all,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class AdminUserPages:
+    desk: Desk
+
+    def routes(self) -> list[Route]:
+        endpoint = self.desk.forms.messages.endpoint
+        return [endpoint(NEW, self.show_new, self.add), endpoint(USER, self.show, self.change)]
+
+    @property
+    def _administration(self) -> Administration:
+        return self.desk.forms.entrance.accounts.administration
+
+    async def show_new(self, request: Request) -> Response:
+        session = await self.desk.session(request)
+        return session if isinstance(session, Response) else self._new(request, session, {})
+
+    def _new(
+        self,
+        request: Request,
+        session: Session,
+        form: Mapping[str, str],
+        status: int = 200,
+        error: str | None = None,
+    ) -> Response:
+        fields = ("login", "display", "email", "groups", "admin")
+        given = {name: form.get(name, "") for name in fields}
+        return self.desk.forms.draw(
+            request, "admin_new.html", session, status, tab=ADMIN, given=given, error=error
+        )
+
+    async def add(self, request: Request) -> Response:
+        bound = await self.desk.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        form, actor = bound.form, bound.session.user
+        try:
+            added = await self._administration.add(
+                actor,
+                form.get("login", "").strip(),
+                now=self.desk.forms.entrance.clock(),
+                name=form.get("display", "").strip(),
+                email=form.get("email", "").strip(),
+                groups=_groups(form),
+                admin=bool(form.get("admin")),
+            )
+        except Refusal as refusal:
+            status = STATUSES.get(type(refusal), 400)
+            answer = self.desk.refused(request, refusal)
+            return answer or self._new(request, bound.session, form, status, str(refusal))
+        return self._password(request, bound.session, added)
+
+    def _password(self, request: Request, session: Session, added: Added) -> Response:
+        return self.desk.forms.draw(
+            request,
+            "admin_password.html",
+            session,
+            tab=ADMIN,
+            subject=added.user,
+            password=added.password,
+            page=_page(added.user.id),
+        )
+
+    async def show(self, request: Request) -> Response:
+        session = await self.desk.session(request)
+        if isinstance(session, Response):
+            return session
+        return await self._user(request, session)
+
+    async def _user(
+        self, request: Request, session: Session, status: int = 200, error: str | None = None
+    ) -> Response:
+        now = self.desk.forms.entrance.clock()
+        try:
+            about = await self._administration.about(session.user, request.path_params["id"], now)
+        except Refusal as refusal:
+            return self._refused(request, refusal)
+        return self.desk.forms.draw(
+            request,
+            "admin_user.html",
+            session,
+            status,
+            tab=ADMIN,
+            about=about,
+            subject=about.user,
+            sessions=[
+                shown(one, now, one.number == session.number)
+                for one in about.sessions
+                if one.level == FULL
+            ],
+            administers=is_admin(about.user),
+            action=request.url.path,
+            done=DONE.get(request.query_params.get("done", "")),
+            error=error,
+        )
+
+    async def change(self, request: Request) -> Response:
+        bound = await self.desk.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        what, public_id = bound.form["do"], request.path_params["id"]
+        try:
+            if what == "password":
+                return await self._renewed(request, bound, public_id)
+            await self._do(bound, what, public_id)
+        except TotpNotOn:
+            return await self._user(request, bound.session, 409, NO_FACTOR)
+        except Refusal as refusal:
+            if (answer := self.desk.refused(request, refusal)) is not None:
+                return answer
+            status = STATUSES.get(type(refusal), 400)
+            return await self._user(request, bound.session, status, str(refusal))
+        return drawing.moved(f"{_page(public_id)}?done={what}" if what in DONE else ADMIN)
+
+    async def _do(self, bound: Bound, what: str, public_id: str) -> None:
+        administration, actor = self._administration, bound.session.user
+        form, now = bound.form, self.desk.forms.entrance.clock()
+        if what == "edit":
+            await administration.edit(
+                actor,
+                public_id,
+                now=now,
+                name=form.get("display", "").strip(),
+                groups=_groups(form),
+                admin=bool(form.get("admin")) if actor.super_admin else None,
+            )
+        elif what == "end":
+            await administration.end(actor, public_id, form.get("session", ""), now)
+        elif (act := acts(administration).get(what)) is not None:
+            await act(actor, public_id, now)
+
+    async def _renewed(self, request: Request, bound: Bound, public_id: str) -> Response:
+        now = self.desk.forms.entrance.clock()
+        added = await self._administration.renew_password(bound.session.user, public_id, now)
+        return self._password(request, bound.session, added)
+
+    def _refused(self, request: Request, refusal: Refusal) -> Response:
+        if (answer := self.desk.refused(request, refusal)) is None:
+            raise refusal
+        return answer
+
+
+def _page(public_id: str) -> str:
+    return USER.format(id=public_id)
+
+
+def _groups(form: Mapping[str, str]) -> tuple[str, ...]:
+    """Of a field in which they are parted by commas."""
+    names = (name.strip() for name in form.get("groups", "").split(","))
+    return tuple(dict.fromkeys(name for name in names if name))

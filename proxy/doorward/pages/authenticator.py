@@ -1,0 +1,205 @@
+"""Factors: setting up an authenticator app, taking it away, recovery codes, codes by e-mail.
+
+Knows the steps and where they lead; secrets and codes are made and judged by the core. Whoever a
+rule demands a factor of, and who has none, is led here and on to where they wanted to go.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from doorward.accounts import totp
+from doorward.accounts.factors import TOTP
+from doorward.accounts.refusals import (
+    EnrolmentExpired,
+    Refusal,
+    SecondFactorInvalid,
+    SecondFactorRequired,
+    SessionNotFound,
+    TotpAlreadyOn,
+    TotpNotOn,
+)
+from doorward.accounts.second_factor import Enrolment
+from doorward.accounts.sessions import Session
+from doorward.gate.ours import client_of, safe_return
+from doorward.pages import drawing, qr
+from doorward.pages.bound import ACCOUNT, Bound, Forms
+from doorward.pages.entrance import info_of
+from doorward.pages.second_factor import ENROL, STATUSES
+
+RECOVERY = f"{ACCOUNT}/recovery-codes"
+EMAILED = f"{ACCOUNT}/email-codes"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticatorPage:
+    forms: Forms
+
+    def routes(self) -> list[Route]:
+        endpoint = self.forms.messages.endpoint
+        return [
+            endpoint(ENROL, self.show, self.submit),
+            endpoint(RECOVERY, self.back, self.renew),
+            endpoint(EMAILED, self.back, self.switch),
+        ]
+
+    async def back(self, request: Request) -> Response:
+        return drawing.moved(ACCOUNT)
+
+    async def show(self, request: Request) -> Response:
+        session = await self.forms.session(request)
+        if isinstance(session, Response):
+            return session
+        return await self._overview(request, session)
+
+    async def submit(self, request: Request) -> Response:
+        bound = await self.forms.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        step = {"begin": self._begin, "confirm": self._confirm, "remove": self._remove}
+        return await step.get(bound.form.get("step", ""), self._begin)(request, bound)
+
+    async def _overview(
+        self, request: Request, session: Session, status: int = 200, error: str | None = None
+    ) -> Response:
+        enabled = await self.forms.entrance.accounts.second_factors.enabled(session.user)
+        return self.forms.draw(
+            request,
+            "authenticator.html",
+            session,
+            status,
+            on=TOTP in enabled,
+            # Somebody was sent here on the way to somewhere else.
+            demanded="rd" in request.query_params and not enabled,
+            error=error,
+        )
+
+    async def _begin(self, request: Request, bound: Bound) -> Response:
+        if (question := await self.forms.unproven(request, bound)) is not None:
+            return question
+        entrance = self.forms.entrance
+        try:
+            enrolment = await entrance.accounts.second_factors.begin_totp(
+                bound.session, entrance.clock()
+            )
+        except TotpAlreadyOn:
+            return drawing.moved(_onward(request))
+        return self._scan(request, bound.session, enrolment)
+
+    def _scan(
+        self,
+        request: Request,
+        session: Session,
+        enrolment: Enrolment,
+        status: int = 200,
+        error: str | None = None,
+    ) -> Response:
+        secret = enrolment.secret
+        return self.forms.draw(
+            request,
+            "enrol.html",
+            session,
+            status,
+            picture=qr.svg(enrolment.uri),
+            uri=enrolment.uri,
+            secret=secret,
+            typed=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
+            error=error,
+        )
+
+    async def _confirm(self, request: Request, bound: Bound) -> Response:
+        entrance, session, form = self.forms.entrance, bound.session, bound.form
+        factors, now = entrance.accounts.second_factors, entrance.clock()
+        secret, code = form.get("secret", ""), form.get("code", "")
+        try:
+            codes = await factors.confirm_totp(session, secret, code, now)
+        except SecondFactorInvalid as refusal:
+            issuer = entrance.settings.second_factor.issuer
+            uri = totp.provisioning_uri(secret, session.user.username, issuer)
+            return self._scan(request, session, Enrolment(secret, uri), 401, str(refusal))
+        except TotpAlreadyOn:
+            return drawing.moved(_onward(request))
+        except (EnrolmentExpired, SecondFactorRequired) as refusal:  # the latter begun elsewhere
+            return await self._overview(request, session, 400, str(refusal))
+        return await self._risen(request, session, codes)
+
+    async def _risen(self, request: Request, session: Session, codes: tuple[str, ...]) -> Response:
+        """The code that was just right is this session's second factor, under a new token."""
+        entrance = self.forms.entrance
+        method = f"{session.method.partition('+')[0]}+{TOTP}"
+        try:
+            opened = await entrance.accounts.sessions.rise(
+                session, method, info_of(request), entrance.clock()
+            )
+        except SessionNotFound:  # it ended at this very moment: the codes are shown all the same
+            return self._codes(request, session, codes)
+        response = self._codes(request, opened.session, codes)
+        response.raw_headers.extend(entrance.cookie_lines(request, opened))
+        return response
+
+    def _codes(self, request: Request, session: Session, codes: tuple[str, ...]) -> Response:
+        shown = [f"{code[:4]}-{code[4:]}" for code in codes]
+        host = client_of(request).host
+        text = "\r\n".join([f"{host} · {session.user.username}", "", *shown, ""])
+        return self.forms.draw(
+            request,
+            "codes.html",
+            session,
+            codes=shown,
+            download=f"data:text/plain;charset=utf-8,{quote(text)}",
+            onward=_onward(request),
+        )
+
+    async def _remove(self, request: Request, bound: Bound) -> Response:
+        entrance = self.forms.entrance
+        factors, now = entrance.accounts.second_factors, entrance.clock()
+        try:
+            await factors.remove_totp(bound.session, bound.form.get("code", ""), now)
+        except TotpNotOn:
+            return drawing.moved(ACCOUNT)
+        except Refusal as refusal:
+            status = STATUSES.get(type(refusal), 401)
+            return await self._overview(request, bound.session, status, str(refusal))
+        return drawing.moved(f"{ACCOUNT}?done=removed")
+
+    async def renew(self, request: Request) -> Response:
+        """New recovery codes; the old ones are void."""
+        bound = await self.forms.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        if (question := await self.forms.unproven(request, bound)) is not None:
+            return question
+        entrance = self.forms.entrance
+        try:
+            codes = await entrance.accounts.second_factors.regenerate_recovery(
+                bound.session.user, entrance.clock()
+            )
+        except TotpNotOn:
+            return drawing.moved(ACCOUNT)
+        return self._codes(request, bound.session, codes)
+
+    async def switch(self, request: Request) -> Response:
+        """Codes by e-mail, on or off."""
+        bound = await self.forms.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        if (question := await self.forms.unproven(request, bound)) is not None:
+            return question
+        entrance, user = self.forms.entrance, bound.session.user
+        factors, now = entrance.accounts.second_factors, entrance.clock()
+        if bound.form.get("switch") == "off":
+            await factors.disable_email(user, now)
+            return drawing.moved(f"{ACCOUNT}?done=off")
+        try:
+            await factors.enable_email(user, now)
+        except Refusal as refusal:
+            return self.forms.messages.answer(request, 409, str(refusal))
+        return drawing.moved(f"{ACCOUNT}?done=on")
+
+
+def _onward(request: Request) -> str:
+    rd = request.query_params.get("rd")
+    return ACCOUNT if rd is None else safe_return(rd)

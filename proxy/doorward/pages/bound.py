@@ -1,0 +1,179 @@
+"""Forms of people who are logged in: each is bound to their session, and asks for proof where a
+stolen session must not be enough.
+
+Knows sessions, hidden fields and the question for proof; what a form is for it must not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward.accounts.challenge import Challenge
+from doorward.accounts.refusals import (
+    InvalidCredentials,
+    Refusal,
+    SecondFactorRequired,
+    retry_after,
+)
+from doorward.accounts.sessions import FULL, Session
+from doorward.gate.ours import client_of
+from doorward.pages import drawing
+from doorward.pages.entrance import Entrance, info_of
+from doorward.pages.languages import noted
+from doorward.pages.message import Messages, wants_page
+from doorward.pages.posted import posted
+from doorward.pages.second_factor import LOGIN, STATUSES, address
+
+FRESH_S = 300.0  # how long a password or code counts as just given
+TOKEN = "form"  # noqa: S105 - the name of the hidden field
+STALE = noted("This form is not of this session any more. Go back, reload the page and try again.")
+GUARDED = noted("This changes what guards your account.")
+WRONG = noted("The password is not right.")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A form of a session of its user's, of level full."""
+
+    session: Session
+    form: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """How proof is asked for: a code, or the password where there is no challenge."""
+
+    status: int
+    challenge: Challenge | None = None
+    error: str | None = None
+    wait_s: int | None = None
+
+
+class Forms:
+    def __init__(self, entrance: Entrance, messages: Messages) -> None:
+        self.entrance = entrance
+        self.messages = messages
+        self._keys = entrance.accounts.keys.derive("form")
+
+    def token(self, session: Session) -> str:
+        return _token(self._keys[0], session)
+
+    async def session(self, request: Request) -> Session | Response:
+        """Who asks, or the way to the login. Raises StorageUnavailable."""
+        session = await self.entrance.session(request)
+        if session is not None and session.level == FULL:
+            return session
+        if not wants_page(request):
+            return self.messages.answer(request, 401)
+        query = f"?{request.url.query}" if request.url.query else ""
+        target = f"{request.url.path}{query}" if request.method in ("GET", "HEAD") else ACCOUNT
+        return drawing.moved(address(LOGIN, target), self.entrance.clearing_lines(request))
+
+    async def posted(self, request: Request) -> Bound | Response:
+        """The form, or the answer to one that is not of this session."""
+        form = await posted(self.entrance, self.messages, request)
+        if isinstance(form, Response):
+            return form
+        session = await self.session(request)
+        if isinstance(session, Response):
+            return session
+        given = form.pop(TOKEN, "").encode()
+        if not any([hmac.compare_digest(given, _token(k, session).encode()) for k in self._keys]):
+            return self.messages.answer(request, 403, STALE, "stale_form")
+        return Bound(session, form)
+
+    async def unproven(
+        self,
+        request: Request,
+        bound: Bound,
+        within_s: float = FRESH_S,
+        why: str = GUARDED,
+    ) -> Response | None:
+        """None when it is the user who does this: a code or, for whoever has no factor, the
+        password was given just now or comes with the form. Otherwise the question for it."""
+        question = await self._doubt(request, bound, within_s)
+        return None if question is None else self._question(request, bound, question, why)
+
+    async def _doubt(self, request: Request, bound: Bound, within_s: float) -> _Question | None:
+        accounts, now = self.entrance.accounts, self.entrance.clock()
+        session, form = bound.session, bound.form
+        client = info_of(request)
+        try:
+            if await accounts.second_factors.enabled(session.user):
+                if not is_fresh(session.second_factor_at, now, within_s):
+                    await accounts.second_factors.demand(
+                        session,
+                        client,
+                        form.get("code"),
+                        form.get("method"),
+                        honours_trust=False,
+                        now=now,
+                    )
+            elif not is_fresh(session.created_at, now, within_s):
+                if not (password := form.get("current")):
+                    return _Question(200)
+                await accounts.logins.confirm(session.user, password, client=client, now=now)
+        except SecondFactorRequired as refusal:
+            return _Question(200, refusal.challenge)
+        except InvalidCredentials:
+            return _Question(401, None, WRONG)
+        except Refusal as refusal:
+            challenge = getattr(refusal, "challenge", None)
+            status = STATUSES.get(type(refusal), 401 if challenge else 429)
+            return _Question(status, challenge, str(refusal), retry_after(refusal))
+        return None
+
+    def _question(
+        self,
+        request: Request,
+        bound: Bound,
+        question: _Question,
+        why: str,
+    ) -> Response:
+        challenge = question.challenge
+        asked = ("code", "method", "current", "username")
+        response = self.draw(
+            request,
+            "prove.html",
+            bound.session,
+            question.status,
+            why=why,
+            kept={name: value for name, value in bound.form.items() if name not in asked},
+            challenge=challenge,
+            others=[m for m in challenge.available if m != challenge.method] if challenge else [],
+            error=question.error,
+        )
+        if question.wait_s is not None:
+            response.headers["retry-after"] = str(question.wait_s)
+        return response
+
+    def draw(
+        self, request: Request, template: str, session: Session, status: int = 200, **values: object
+    ) -> Response:
+        """A page of the account, posting its forms to its own address."""
+        query = f"?{request.url.query}" if request.url.query else ""
+        known: Mapping[str, object] = {
+            "action": request.url.path + query,
+            "token": self.token(session),
+            "user": session.user,
+            "host": client_of(request).host,
+            "error": None,
+        }
+        return self.messages.drawing.page(request, template, status, (), **{**known, **values})
+
+
+ACCOUNT = "/.doorward/account"
+
+
+def is_fresh(at: float | None, now: float, within_s: float) -> bool:
+    return at is not None and 0 <= now - at < within_s
+
+
+def _token(key: bytes, session: Session) -> str:
+    return hmac.digest(key, session.id.encode(), hashlib.sha256).hex()

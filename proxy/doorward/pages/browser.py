@@ -1,0 +1,22 @@
+"""The cookie by which a browser is known at later logins. It holds the core's note as it is.
+
+It is sent to pages of ours alone, so that no application sees it; what it means the core knows.
+"""
+
+from starlette.requests import Request
+
+from doorward.gate.cookies import MAX_AGE_LIMIT_S, Header
+
+NAMES = {True: "__Secure-doorward-browser", False: "doorward-browser"}
+PATH = "/.doorward/"  # a __Host- cookie would go to every path
+
+
+def note_of(request: Request, secure: bool) -> str | None:
+    return request.cookies.get(NAMES[secure])
+
+
+def note_line(note: str, age_s: float, secure: bool) -> Header:
+    """The Set-Cookie line. Strict: it is wanted when our own form is posted, and nowhere else."""
+    line = f"{NAMES[secure]}={note}; Max-Age={min(int(age_s), MAX_AGE_LIMIT_S)}; Path={PATH}"
+    line += "; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+    return b"set-cookie", line.encode()

@@ -1,0 +1,195 @@
+"""Changing the password and the e-mail address of one's own account.
+
+Knows the fields and what is said of them; hashing, mailing and judging are the core's business.
+"""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from doorward.accounts.passwords import LEAST_CHARACTERS, is_too_long
+from doorward.accounts.refusals import (
+    EnrolmentExpired,
+    InvalidCredentials,
+    LockedOut,
+    MailFailed,
+    NameTaken,
+    Overloaded,
+    ReadOnlyUser,
+    Refusal,
+    SecondFactorInvalid,
+    retry_after,
+)
+from doorward.accounts.sessions import Session
+from doorward.accounts.strength import LEAST, strength
+from doorward.accounts.user import DATABASE, User
+from doorward.pages import drawing
+from doorward.pages.bound import ACCOUNT, WRONG, Bound, Forms
+from doorward.pages.drawing import guarded
+from doorward.pages.entrance import info_of
+from doorward.pages.languages import noted
+
+PASSWORD = f"{ACCOUNT}/password"
+STRENGTH = f"{ACCOUNT}/password/strength"
+EMAIL = f"{ACCOUNT}/email"
+
+HINTS = (
+    noted("Anybody who tries will guess this at once: take another."),
+    noted("Weak: it would not stand a determined guesser."),
+    noted("Fair: another word or two would make it strong."),
+    noted("Good."),
+    noted("Strong."),
+)
+TOO_SHORT = noted("A password has at least 8 characters.")
+TOO_LONG = noted("A password has at most 4096 bytes.")
+SAME = noted("This is the password you have.")
+
+STATUSES: dict[type[Refusal], int] = {
+    LockedOut: 429,
+    MailFailed: 503,
+    NameTaken: 409,
+    Overloaded: 503,
+    ReadOnlyUser: 403,
+    SecondFactorInvalid: 401,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialPages:
+    forms: Forms
+
+    def routes(self) -> list[Route]:
+        endpoint = self.forms.messages.endpoint
+        return [
+            endpoint(PASSWORD, self.show_password, self.change_password),
+            endpoint(STRENGTH, self.back, self.judge),
+            endpoint(EMAIL, self.show_email, self.change_email),
+        ]
+
+    async def back(self, request: Request) -> Response:
+        return drawing.moved(PASSWORD)
+
+    async def show_password(self, request: Request) -> Response:
+        session = await self.forms.session(request)
+        return session if isinstance(session, Response) else self._password(request, session)
+
+    def _password(
+        self,
+        request: Request,
+        session: Session,
+        status: int = 200,
+        error: str | None = None,
+        refusal: Refusal | None = None,
+    ) -> Response:
+        if session.user.source != DATABASE:
+            return self.forms.messages.answer(request, 403, str(ReadOnlyUser(session.user.source)))
+        response = self.forms.draw(
+            request, "password.html", session, status, least=LEAST_CHARACTERS, judge=STRENGTH,
+            error=error,
+        )  # fmt: skip
+        if refusal is not None and (wait := retry_after(refusal)) is not None:
+            response.headers["retry-after"] = str(wait)
+        return response
+
+    async def change_password(self, request: Request) -> Response:
+        bound = await self.forms.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        session, old, new = bound.session, bound.form.get("current", ""), bound.form.get("new", "")
+        entrance = self.forms.entrance
+        accounts, now, user = entrance.accounts, entrance.clock(), bound.session.user
+        if session.user.source != DATABASE:
+            return self._password(request, session)
+        wrong = SAME if new and new == old else await wrong_with(new, user)
+        if wrong is not None:
+            return self._password(request, session, 400, wrong)
+        try:
+            await accounts.logins.confirm(user, old, client=info_of(request), now=now)
+            await accounts.users.set_password(user.username, new, now=now, but=session)
+        except InvalidCredentials:
+            return self._password(request, session, 401, WRONG)
+        except Refusal as refusal:
+            status = STATUSES.get(type(refusal), 400)
+            return self._password(request, session, status, str(refusal), refusal)
+        return drawing.moved(f"{ACCOUNT}?done=password")
+
+    async def judge(self, request: Request) -> Response:
+        """For the script that shows a hint while somebody types."""
+        bound = await self.forms.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        new = bound.form.get("new", "")
+        score = (
+            0 if len(new) < LEAST_CHARACTERS else await strength(new, _words(bound.session.user))
+        )
+        hint = TOO_SHORT if len(new) < LEAST_CHARACTERS else HINTS[score]
+        said = self.forms.messages.drawing.language(request).say(hint)
+        return guarded(JSONResponse({"score": score, "hint": said}))
+
+    async def show_email(self, request: Request) -> Response:
+        session = await self.forms.session(request)
+        return session if isinstance(session, Response) else self._email(request, session)
+
+    def _email(
+        self,
+        request: Request,
+        session: Session,
+        status: int = 200,
+        error: str | None = None,
+        asked: str = "",
+        address: str = "",
+    ) -> Response:
+        return self.forms.draw(
+            request, "email.html", session, status, asked=asked, address=address, error=error,
+            can_change=self.forms.entrance.accounts.addresses.can_change(session.user),
+        )  # fmt: skip
+
+    async def change_email(self, request: Request) -> Response:
+        bound = await self.forms.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        step = self._confirm_email if "asked" in bound.form else self._begin_email
+        return await step(request, bound)
+
+    async def _begin_email(self, request: Request, bound: Bound) -> Response:
+        if (question := await self.forms.unproven(request, bound)) is not None:
+            return question
+        entrance, address = self.forms.entrance, bound.form.get("address", "").strip()
+        try:
+            asked = await entrance.accounts.addresses.begin(
+                bound.session, address, entrance.clock()
+            )
+        except Refusal as refusal:
+            status = STATUSES.get(type(refusal), 400)
+            return self._email(request, bound.session, status, str(refusal), address=address)
+        return self._email(request, bound.session, asked=asked, address=address)
+
+    async def _confirm_email(self, request: Request, bound: Bound) -> Response:
+        entrance, session, asked = self.forms.entrance, bound.session, bound.form["asked"]
+        addresses = entrance.accounts.addresses
+        try:
+            address = addresses.address(session, asked)
+            await addresses.confirm(session, asked, bound.form.get("code", ""), entrance.clock())
+        except SecondFactorInvalid as refusal:
+            return self._email(request, session, 401, str(refusal), asked, address)
+        except EnrolmentExpired as refusal:
+            return self._email(request, session, 400, str(refusal))
+        except Refusal as refusal:
+            return self._email(request, session, STATUSES.get(type(refusal), 400), str(refusal))
+        return drawing.moved(f"{ACCOUNT}?done=email")
+
+
+async def wrong_with(new: str, user: User) -> str | None:
+    """Why this may not become the user's password."""
+    if len(new) < LEAST_CHARACTERS:
+        return TOO_SHORT
+    if is_too_long(new):
+        return TOO_LONG
+    return HINTS[0] if await strength(new, _words(user)) < LEAST else None
+
+
+def _words(user: User) -> list[str]:
+    """What anybody would try first."""
+    return [user.username, user.name or "", user.email or ""]

@@ -1,0 +1,139 @@
+"""Forgotten passwords: asking for a link, and setting another password by it.
+
+Knows two forms and their sentences; who gets a mail, and what a link is good for, the core decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from doorward.accounts.passwords import LEAST_CHARACTERS
+from doorward.accounts.refusals import EnrolmentExpired, Overloaded, Refusal
+from doorward.accounts.user import User
+from doorward.gate.cookies import Header
+from doorward.gate.ours import client_of
+from doorward.pages.credentials import wrong_with
+from doorward.pages.entrance import Entrance
+from doorward.pages.languages import noted
+from doorward.pages.message import RETRY_LATER, Messages
+from doorward.pages.posted import posted
+
+FORGOTTEN = "/.doorward/forgotten"
+RESET = "/.doorward/reset"
+
+MISSING = noted("Enter your user name or your e-mail address.")
+TOO_OFTEN = noted("That was asked for too often; try again later.")
+VOID = noted("This link is not valid any more; ask for another one.")  # as the core says it
+# The address of the page is the key: whatever follows from here is told the host alone.
+QUIET = "origin"
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenPages:
+    entrance: Entrance
+    messages: Messages
+
+    def routes(self) -> list[Route]:
+        """None where no mail can be sent: then the names are unknown."""
+        if not self.entrance.accounts.forgotten.is_offered:
+            return []
+        endpoint = self.messages.endpoint
+        return [
+            endpoint(FORGOTTEN, self.show, self.ask),
+            endpoint(RESET, self.show_reset, self.reset),
+        ]
+
+    async def show(self, request: Request) -> Response:
+        return self._forgotten(request)
+
+    async def ask(self, request: Request) -> Response:
+        """One answer for every name, given before anybody looks who it is."""
+        form = await posted(self.entrance, self.messages, request)
+        if isinstance(form, Response):
+            return form
+        if not (name := form.get("username", "").strip()):
+            return self._forgotten(request, 400, error=MISSING)
+        address = client_of(request).address
+        wait_s = self.entrance.accounts.forgotten.ask(name, address, self.entrance.clock())
+        if wait_s is None:
+            return self._forgotten(request, sent=True)
+        wait = str(int(wait_s) + 1).encode()
+        return self._forgotten(request, 429, TOO_OFTEN, more=[(b"retry-after", wait)])
+
+    def _forgotten(
+        self,
+        request: Request,
+        status: int = 200,
+        error: str | None = None,
+        sent: bool = False,
+        more: list[Header] | None = None,
+    ) -> Response:
+        return self.messages.drawing.page(
+            request,
+            "forgotten.html",
+            status,
+            more or [],
+            action=FORGOTTEN,
+            host=client_of(request).host,
+            error=error,
+            sent=sent,
+        )
+
+    async def show_reset(self, request: Request) -> Response:
+        link = request.query_params.get("token", "")
+        forgotten = self.entrance.accounts.forgotten
+        try:
+            user = await forgotten.whose(link, self.entrance.clock())
+        except EnrolmentExpired:
+            return self._reset(request, None, "", 400, VOID)
+        return self._reset(request, user, link)
+
+    async def reset(self, request: Request) -> Response:
+        form = await posted(self.entrance, self.messages, request)
+        if isinstance(form, Response):
+            return form
+        link, new = form.get("token", ""), form.get("new", "")
+        forgotten, now = self.entrance.accounts.forgotten, self.entrance.clock()
+        user = None
+        try:
+            user = await forgotten.whose(link, now)
+            if (wrong := await wrong_with(new, user)) is not None:
+                return self._reset(request, user, link, 400, wrong)
+            await forgotten.use(link, new, now)
+        except EnrolmentExpired:
+            return self._reset(request, None, "", 400, VOID)
+        except Overloaded as refusal:
+            return self._reset(request, user, link, 503, str(refusal))
+        except Refusal as refusal:
+            if user is None:
+                raise
+            return self._reset(request, user, link, 400, str(refusal))
+        return self._reset(request, user, "")
+
+    def _reset(
+        self,
+        request: Request,
+        user: User | None,
+        link: str,
+        status: int = 200,
+        error: str | None = None,
+    ) -> Response:
+        """The form for a link that is good; without one, what came of it."""
+        response = self.messages.drawing.page(
+            request,
+            "reset.html",
+            status,
+            [RETRY_LATER] if status == 503 else [],
+            action=RESET,
+            host=client_of(request).host,
+            user=user,
+            link=link,
+            least=LEAST_CHARACTERS,
+            error=error,
+        )
+        response.headers["referrer-policy"] = QUIET
+        return response

@@ -1,0 +1,213 @@
+"""The login page: a form for people, and what becomes of it when it is posted.
+
+Knows fields, sentences and statuses; whether a password is right is the core's business.
+"""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope
+
+from doorward.accounts.passwords import LEAST_CHARACTERS
+from doorward.accounts.refusals import (
+    InvalidCredentials,
+    LockedOut,
+    MailFailed,
+    Overloaded,
+    PasswordChangeRequired,
+    Refusal,
+    SecondFactorInvalid,
+    SecondFactorRequired,
+    StorageUnavailable,
+    TooManyCodes,
+    WeakPassword,
+    retry_after,
+)
+from doorward.accounts.sessions import PENDING
+from doorward.gate.cookies import Header
+from doorward.gate.ours import client_of, safe_return
+from doorward.pages import drawing, second_factor
+from doorward.pages.bounce import bounced, causes
+from doorward.pages.browser import note_of
+from doorward.pages.entrance import Entrance, lifetimes
+from doorward.pages.kept import FIELD, Keeping, most_bytes
+from doorward.pages.languages import noted
+from doorward.pages.message import RETRY_LATER, Messages
+from doorward.pages.posted import posted
+
+PATH = "/.doorward/login"
+FORGOTTEN = "/.doorward/forgotten"
+OFF = ("", "0", "false", "no", "off")
+
+# What the form asks for beside name and password, from whoever has to take a new one.
+CHANGE = "password"
+CHANGE_WITH_CODE = "password and code"
+
+MISSING = noted("Enter your user name and your password.")
+
+# Every other refusal reads like a wrong password: the page tells nobody which users there are.
+STATUSES: dict[type[Refusal], int] = {
+    LockedOut: 429,
+    TooManyCodes: 429,
+    SecondFactorRequired: 403,
+    WeakPassword: 400,
+    MailFailed: 503,
+    PasswordChangeRequired: 403,
+    Overloaded: 503,
+    StorageUnavailable: 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoginPage:
+    entrance: Entrance
+    messages: Messages
+    second: second_factor.SecondFactorPage
+    keeping: Keeping
+
+    def route(self) -> Route:
+        return self.messages.endpoint(PATH, get=self.show, post=self.submit)
+
+    async def show(self, request: Request) -> Response:
+        """The form, or straight on for who is logged in: a second tab. `?another=1` asks again."""
+        session = await self.entrance.session(request)
+        logged_in = session is not None and session.level == "full"
+        if logged_in and "another" not in request.query_params:
+            return drawing.moved(_target(request))
+        name = session.user.username if session is not None and logged_in else None
+        if session is None and bounced(request):
+            return self._explain(request)
+        return self._draw(request, 200, logged_in_as=name)
+
+    def _explain(self, request: Request) -> Response:
+        """The second time somebody is led here in a row, instead of for ever."""
+        target = _action(request)
+        return self.messages.drawing.page(
+            request,
+            "bounce.html",
+            409,
+            self.entrance.expired_lines(request),
+            causes=causes(self.entrance, request),
+            again=target + ("&" if "?" in target else "?") + "again=1",
+            host=client_of(request).host,
+        )
+
+    async def submit(self, request: Request) -> Response:
+        form = await posted(self.entrance, self.messages, request, most_bytes(request))
+        if isinstance(form, Response):
+            return form
+        return await self._log_in(request, form)
+
+    async def _log_in(self, request: Request, form: dict[str, str]) -> Response:
+        name, password = form.get("username", ""), form.get("password", "")
+        kept = form.get(FIELD, "")
+        if not name or not password:
+            return self._draw(request, 400, error=MISSING, username=name, kept=kept)
+        try:
+            opened = await self.entrance.open(
+                request,
+                name,
+                password,
+                kind="page",
+                lifetimes=lifetimes(self.entrance.settings),
+                remember=form.get("remember", "").lower() not in OFF,
+                pending=True,
+                code=form.get("code") or None,
+                new_password=form.get("new") or None,
+                browser=note_of(request, self.entrance.settings.secure_cookies),
+            )
+        except PasswordChangeRequired:
+            return self._draw(
+                request,
+                403,
+                error=PasswordChangeRequired.message,
+                username=name,
+                change=CHANGE,
+                kept=kept,
+            )
+        except Refusal as refusal:
+            return self._refuse(request, refusal, name, kept, "new" in form)
+        lines = self.entrance.cookie_lines(request, opened)
+        if kept and self.keeping.open(request, kept) is not None:
+            return await self.second.carry_on(request, opened.session, kept, lines)
+        onward = _target(request)
+        if opened.session.level == PENDING:
+            onward = second_factor.address(second_factor.PATH, onward)
+        return drawing.moved(onward, lines)
+
+    async def interrupted(self, scope: Scope, receive: Receive) -> Response | None:
+        """For the gate: the form of a person who is nobody any more, kept across the login."""
+        kept = await self.keeping.read(scope, receive)
+        if kept is None:
+            return None
+        request = Request(scope)
+        sealed, line = self.keeping.seal(kept)
+        target = self.keeping.back(request, kept)
+        action = second_factor.address(PATH, target)
+        response = self._draw(request, 401, kept=sealed, action=action, interrupted=True)
+        response.raw_headers.append(line)
+        return response
+
+    def _refuse(
+        self, request: Request, refusal: Refusal, name: str, kept: str, changes: bool = False
+    ) -> Response:
+        status = STATUSES.get(type(refusal), 401)
+        told = status != 401 or isinstance(refusal, SecondFactorInvalid)
+        error = str(refusal) if told else InvalidCredentials.message
+        wants_code = isinstance(refusal, SecondFactorRequired | SecondFactorInvalid | TooManyCodes)
+        change = (CHANGE_WITH_CODE if wants_code else CHANGE) if changes else ""
+        response = self._draw(request, status, error=error, username=name, change=change, kept=kept)
+        if (wait := retry_after(refusal)) is not None:
+            response.headers["retry-after"] = str(wait)
+        return response
+
+    def _draw(
+        self,
+        request: Request,
+        status: int,
+        *,
+        error: str | None = None,
+        username: str = "",
+        logged_in_as: str | None = None,
+        change: str = "",
+        kept: str = "",
+        action: str | None = None,
+        interrupted: bool = False,
+    ) -> Response:
+        return self.messages.drawing.page(
+            request,
+            "login.html",
+            status,
+            [*_status_headers(status), *self.entrance.clearing_lines(request)],
+            action=action or _action(request),
+            kept=kept,
+            interrupted=interrupted,
+            onward=_target(request),
+            host=client_of(request).host,
+            error=error,
+            username=username,
+            logged_in_as=logged_in_as,
+            change=change,
+            least=LEAST_CHARACTERS,
+            forgotten=FORGOTTEN if self.entrance.accounts.forgotten.is_offered else None,
+            expired="expired" in request.query_params,
+        )
+
+
+def _status_headers(status: int) -> list[Header]:
+    if status == 401:  # RFC 9110 15.5.2: a 401 names a scheme; this one opens no dialog
+        return [(b"www-authenticate", b'Bearer realm="doorward"')]
+    if status == 503:
+        return [RETRY_LATER]
+    return []
+
+
+def _target(request: Request) -> str:
+    return safe_return(request.query_params.get("rd"))
+
+
+def _action(request: Request) -> str:
+    """Where the form posts to: the return target stays in the query."""
+    return second_factor.address(PATH, _target(request))

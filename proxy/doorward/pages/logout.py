@@ -1,0 +1,65 @@
+"""The logout page: GET shows a button, only POST ends the session.
+
+Knows where to go afterwards; that a session ends everywhere at once is the core's business.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.gate.ours import safe_return
+from doorward.pages import drawing, login
+from doorward.pages.entrance import Entrance
+from doorward.pages.languages import noted
+from doorward.pages.message import Messages
+from doorward.pages.posted import FOREIGN
+
+PATH = "/.doorward/logout"
+FAILED = noted(
+    "You are still logged in: the logout could not be written down. Try again in a moment."
+)
+# W3C Clear Site Data 3.1. Not "cookies": those of the application may be of no concern to a login.
+FORGET = (b"clear-site-data", b'"cache", "storage"')
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutPage:
+    entrance: Entrance
+    messages: Messages
+
+    def route(self) -> Route:
+        return self.messages.endpoint(PATH, get=self.show, post=self.submit)
+
+    async def show(self, request: Request) -> Response:
+        session = await self.entrance.session(request)
+        name = None if session is None else session.user.username
+        return self.messages.drawing.page(
+            request, "logout.html", 200, action=_action(request), name=name, login=login.PATH
+        )
+
+    async def submit(self, request: Request) -> Response:
+        """Ends the session, if there is one, and expires every variant of the cookie."""
+        if not self.entrance.is_ours(request):
+            return self.messages.answer(request, 403, FOREIGN, "foreign_origin")
+        try:
+            expired = await self.entrance.leave(request)
+        except StorageUnavailable:
+            return self.messages.answer(request, 503, FAILED)
+        forget = [FORGET] if self.entrance.settings.pages.clear_site_data else []
+        return drawing.moved(_target(request), [*expired, *forget])
+
+
+def _target(request: Request) -> str:
+    """CVE-2021-29456: where a logout leads is checked like where a login does."""
+    rd = request.query_params.get("rd")
+    target = safe_return(rd)
+    return login.PATH if target == "/" and rd != "/" else target
+
+
+def _action(request: Request) -> str:
+    target = _target(request)
+    return PATH if target == login.PATH else f"{PATH}?rd={quote(target, safe='/')}"

@@ -1,0 +1,196 @@
+"""What a refused or failed request is told: one page for people, one JSON object for programs.
+
+Knows words for statuses; must not know why the gate decided as it did.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.gate.accept import Client
+from doorward.gate.cookies import Header
+from doorward.gate.ours import Handler, endpoint, navigates, unchanged
+from doorward.pages.drawing import Drawing, guarded
+from doorward.pages.languages import noted
+
+_log = structlog.get_logger("doorward.pages")
+
+# One encoder for all: strangers are refused often, and making one costs more than using it.
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+RETRY_LATER = (b"retry-after", b"5")  # seconds; a full queue of password hashes is through by then
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`code` is for programs; `title` and `text` are for people; `link` is a way on from here."""
+
+    code: str
+    title: str
+    text: str
+    link: tuple[str, str] | None = None
+
+
+_HOME = ("/", noted("Go to the start page"))
+_AGAIN = ("", noted("Try again"))  # the empty reference is this very page (RFC 3986 4.4)
+
+WORDS: Mapping[int, Words] = {
+    400: Words(
+        "bad_request",
+        noted("That request makes no sense here"),
+        noted("It was malformed or ambiguous."),
+    ),
+    401: Words(
+        "unauthenticated",
+        noted("Please log in"),
+        noted("This page is for people who are logged in."),
+        ("/.doorward/login", noted("Log in")),
+    ),
+    403: Words(
+        "forbidden",
+        noted("You may not open this page"),
+        noted("Ask whoever runs this site."),
+        _HOME,
+    ),
+    404: Words(
+        "not_found", noted("There is nothing here"), noted("The address may be mistyped."), _HOME
+    ),
+    405: Words(
+        "method_not_allowed", noted("That does not work here"), noted("Use another method.")
+    ),
+    413: Words("body_too_large", noted("That was too much"), noted("What was sent is too large.")),
+    415: Words("unsupported_media_type", noted("That form is unknown here"), noted("Send a form.")),
+    421: Words(
+        "misdirected_request",
+        noted("Wrong address"),
+        noted("No site of this name is served here."),
+    ),
+    429: Words(
+        "too_many_requests", noted("Too much at once"), noted("Wait a while and try again."), _AGAIN
+    ),
+    500: Words(
+        "internal_error", noted("Something broke"), noted("It is our fault, not yours."), _AGAIN
+    ),
+    502: Words(
+        "upstream_unreachable",
+        noted("The application does not answer"),
+        noted("It may be starting or stopped. Try again in a moment."),
+        _AGAIN,
+    ),
+    503: Words(
+        "unavailable", noted("Not available right now"), noted("Try again in a moment."), _AGAIN
+    ),
+    504: Words(
+        "upstream_timeout",
+        noted("The application takes too long"),
+        noted("It was asked and did not answer in time. Try again in a moment."),
+        _AGAIN,
+    ),
+}
+
+
+# What the gate says in words of its own; the catalogues have it from here.
+FROM_THE_GATE = (
+    noted("You need to log in to open this."),
+    noted("You are logged in, but you may not open this."),
+    noted("This needs a second factor."),
+    noted("This request carries the credentials of two different users."),
+    noted("No application is served here under this host name."),
+    noted("No application is served under this address."),
+    noted("Something went wrong here; it was logged."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    drawing: Drawing
+
+    def message(
+        self,
+        status: int,
+        title: str | None,
+        text: str | None,
+        client: Client | None,
+        *,
+        browser: bool,
+        code: str | None = None,
+        headers: Iterable[Header] = (),
+        more: Mapping[str, str] | None = None,
+        languages: str = "",
+    ) -> Response:
+        """The answer to a request that goes no further; None takes the words of the status.
+
+        For a program (`browser` false) it is `{"error", "message", "request_id"}` and whatever is
+        in `more`, in English. `headers` are added as they are; `languages` is the request's
+        Accept-Language.
+        """
+        words = WORDS.get(status, WORDS[500])
+        text = text or words.text
+        headers = [*headers, RETRY_LATER] if status == 503 else headers
+        request_id = "" if client is None else client.request_id
+        if not browser:
+            content = {"error": code or words.code, "message": text, **(more or {})}
+            body = _json({**content, "request_id": request_id})
+            return guarded(Response(body, status, media_type="application/json"), headers)
+        language = self.drawing.languages.of(languages)
+        return self.drawing.plain(
+            language,
+            "message.html",
+            status,
+            headers,
+            title=language.say(title or words.title),
+            text=language.say(text),
+            link=words.link,
+            request_id=request_id,
+        )
+
+    def answer(
+        self, request: Request, status: int, text: str | None = None, code: str = ""
+    ) -> Response:
+        """The message in the form that this request can use."""
+        client = getattr(request.state, "client", None)  # none on the one path any Host may ask
+        return self.message(
+            status,
+            None,
+            text,
+            client,
+            browser=wants_page(request),
+            code=code or None,
+            languages=request.headers.get("accept-language", ""),
+        )
+
+    def not_allowed(self, request: Request, allowed: tuple[str, ...]) -> Response:
+        return self.answer(request, 405)
+
+    def safely(self, handler: Handler) -> Handler:
+        """The handler, with an answer where it raises: 503 for storage, 500 for what nobody
+        foresaw."""
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except StorageUnavailable as refusal:
+                return self.answer(request, 503, str(refusal))
+            except Exception:
+                _log.exception("page_failed", path=request.url.path)
+                return self.answer(request, 500)
+
+        return answered
+
+    def endpoint(self, path: str, get: Handler, post: Handler | None = None) -> Route:
+        """The route of a page."""
+        handlers = {"get": self.safely(get)}
+        if post is not None:
+            handlers["post"] = self.safely(post)
+        return endpoint(path, not_allowed=self.not_allowed, around=unchanged, **handlers)
+
+
+def wants_page(request: Request) -> bool:
+    """True for a person's browser, whatever the method; programs get JSON."""
+    return navigates("GET", request.headers.raw)

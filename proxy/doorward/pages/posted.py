@@ -1,0 +1,31 @@
+"""What stands before every form of ours that is posted: it is of this site, short and readable.
+
+Knows the answers to what is not; must not know any field.
+"""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward.gate.ours import BODY_LIMIT_BYTES, BodyTooLarge
+from doorward.pages.entrance import Entrance
+from doorward.pages.form import Malformed, NotAForm, fields
+from doorward.pages.languages import noted
+from doorward.pages.message import Messages
+
+FOREIGN = noted("This form was sent from another site.")
+
+
+async def posted(
+    entrance: Entrance, messages: Messages, request: Request, most: int = BODY_LIMIT_BYTES
+) -> dict[str, str] | Response:
+    """The fields, or the answer to a request that has none for us."""
+    if not entrance.is_ours(request):  # CVE-2017-1000069: a login is bound to its form
+        return messages.answer(request, 403, FOREIGN, "foreign_origin")
+    try:
+        return await fields(request, most)
+    except BodyTooLarge:
+        return messages.answer(request, 413)
+    except NotAForm:
+        return messages.answer(request, 415)
+    except Malformed:
+        return messages.answer(request, 400)

@@ -1,0 +1,193 @@
+"""The page that asks for a second factor: after a password, or where a rule wants one.
+
+Knows a field, buttons and sentences; which factor is due and whether a code is right it asks the
+core.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from doorward.accounts.challenge import Challenge
+from doorward.accounts.refusals import (
+    MailFailed,
+    Overloaded,
+    Refusal,
+    SessionNotFound,
+    StorageUnavailable,
+    TooManyCodes,
+    retry_after,
+)
+from doorward.accounts.sessions import FULL, Session
+from doorward.gate.cookies import Header
+from doorward.gate.ours import client_of, safe_return
+from doorward.pages import drawing
+from doorward.pages.browser import note_line
+from doorward.pages.entrance import Entrance
+from doorward.pages.kept import FIELD, Keeping, most_bytes
+from doorward.pages.languages import noted
+from doorward.pages.message import RETRY_LATER, Messages
+from doorward.pages.posted import posted
+
+PATH = "/.doorward/second-factor"
+LOGIN = "/.doorward/login"
+ENROL = "/.doorward/account/authenticator"
+
+MISSING = noted("Enter the code.")
+NO_FACTOR = noted("This page needs a second factor, and yours cannot be asked for at present.")
+NOTHING = Challenge(None)
+
+# Every other refusal of a code is a 401.
+STATUSES: dict[type[Refusal], int] = {
+    TooManyCodes: 429,
+    MailFailed: 503,
+    Overloaded: 503,
+    StorageUnavailable: 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SecondFactorPage:
+    entrance: Entrance
+    messages: Messages
+    keeping: Keeping
+
+    def route(self) -> Route:
+        return self.messages.endpoint(PATH, get=self.show, post=self.submit)
+
+    async def show(self, request: Request) -> Response:
+        """The form for whoever owes a factor; others go where they wanted to, or to the login."""
+        session = await self.entrance.session(request)
+        if session is None:
+            return self._to_login(request)
+        if session.level == FULL and session.second_factor_at is not None:
+            return drawing.moved(_target(request))
+        factors = self.entrance.accounts.second_factors
+        if session.level == FULL and not await factors.enabled(session.user):
+            return drawing.moved(address(ENROL, _target(request)))
+        if not await factors.can_be_asked(session.user):
+            return self.messages.answer(request, 403, NO_FACTOR)
+        return await self._ask(request, session, None)
+
+    async def submit(self, request: Request) -> Response:
+        form = await posted(self.entrance, self.messages, request, most_bytes(request))
+        if isinstance(form, Response):
+            return form
+        session = await self.entrance.session(request)
+        if session is None:
+            return self._to_login(request)
+        code, method = form.get("code", "").strip(), form.get("method")
+        kept = form.get(FIELD, "")
+        if not code:
+            error = MISSING if "code" in form else None
+            return await self._ask(request, session, method, error, kept)
+        try:
+            opened = await self.entrance.complete(request, session, code, method)
+        except SessionNotFound:
+            return self._to_login(request)
+        except Refusal as refusal:
+            return self._refuse(request, refusal, kept)
+        lines = self.entrance.cookie_lines(request, opened)
+        if form.get("browser"):
+            lines += await self._note_lines(opened.session)
+        if kept and self.keeping.open(request, kept) is not None:
+            return await self.carry_on(request, opened.session, kept, lines)
+        return drawing.moved(_target(request), lines)
+
+    async def carry_on(
+        self, request: Request, session: Session, sealed: str, lines: list[Header]
+    ) -> Response:
+        """The next step of a login that carries a kept form: the code, or the form itself."""
+        if session.level != FULL:
+            response = await self._ask(request, session, None, None, sealed)
+            response.raw_headers.extend(lines)
+            return response
+        kept = self.keeping.open(request, sealed)
+        return self.messages.drawing.page(
+            request, "resend.html", 200, lines, kept=kept, onward=_target(request)
+        )
+
+    async def _note_lines(self, session: Session) -> list[Header]:
+        """What lets this browser do without a code at later logins, where the settings allow it."""
+        settings, now = self.entrance.settings, self.entrance.clock()
+        note = await self.entrance.accounts.second_factors.remember_browser(session.user, now)
+        life = settings.second_factor.remember_browser
+        if note is None or life is None:
+            return []
+        return [note_line(note, life.total_seconds(), settings.secure_cookies)]
+
+    async def _ask(
+        self,
+        request: Request,
+        session: Session,
+        method: str | None,
+        error: str | None = None,
+        kept: str = "",
+    ) -> Response:
+        """The form for this method, its mail sent where it is e-mail."""
+        factors, now = self.entrance.accounts.second_factors, self.entrance.clock()
+        try:
+            challenge = await factors.prepare(session.user, method, now=now)
+        except Refusal as refusal:
+            return self._refuse(request, refusal, kept)
+        return self._draw(request, 200 if error is None else 400, challenge, error, kept)
+
+    def _refuse(self, request: Request, refusal: Refusal, kept: str = "") -> Response:
+        challenge = getattr(refusal, "challenge", NOTHING)
+        status = STATUSES.get(type(refusal), 401)
+        response = self._draw(request, status, challenge, str(refusal), kept)
+        if (wait := retry_after(refusal)) is not None:
+            response.headers["retry-after"] = str(wait)
+        return response
+
+    def _draw(
+        self,
+        request: Request,
+        status: int,
+        challenge: Challenge,
+        error: str | None,
+        kept: str = "",
+    ) -> Response:
+        life = self.entrance.settings.second_factor.remember_browser
+        return self.messages.drawing.page(
+            request,
+            "second_factor.html",
+            status,
+            [*_status_headers(status), *self.entrance.clearing_lines(request)],
+            action=_at(PATH, request),
+            logout="/.doorward/logout",
+            host=client_of(request).host,
+            method=challenge.method or "",
+            others=[m for m in challenge.available if m != challenge.method],
+            remembers=None if life is None else life.total_seconds(),
+            error=error,
+            kept=kept,
+        )
+
+    def _to_login(self, request: Request) -> Response:
+        target = _at(LOGIN, request)
+        if self.entrance.carries_cookies(request):  # else the browser keeps none, and is told so
+            target += ("&" if "?" in target else "?") + "expired=1"
+        return drawing.moved(target, self.entrance.clearing_lines(request))
+
+
+def _status_headers(status: int) -> list[Header]:
+    if status == 401:  # RFC 9110 15.5.2
+        return [(b"www-authenticate", b'Bearer realm="doorward"')]
+    return [RETRY_LATER] if status == 503 else []
+
+
+def _target(request: Request) -> str:
+    return safe_return(request.query_params.get("rd"))
+
+
+def _at(path: str, request: Request) -> str:
+    """The page with the return target in its query."""
+    return address(path, _target(request))
+
+
+def address(path: str, target: str) -> str:
+    return path if target == "/" else f"{path}?rd={quote(target, safe='/')}"

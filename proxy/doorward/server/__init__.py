@@ -1,0 +1,10 @@
+"""The server under Doorward: listeners, the hardened HTTP protocol, start and stop.
+
+Must not know users or rules.
+"""
+
+from doorward.server.listeners import ListenFault, Sockets, listening
+from doorward.server.run import run
+from doorward.server.workers import supervise
+
+__all__ = ["ListenFault", "Sockets", "listening", "run", "supervise"]

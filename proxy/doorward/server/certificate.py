@@ -1,0 +1,63 @@
+"""The certificate that clients are met with, read again when its files change.
+
+Knows files and TLS contexts; must not know what is served over the connections.
+"""
+
+import ssl
+from pathlib import Path
+
+import structlog
+
+from doorward.settings import InvalidSettings, Tls
+from doorward.settings.certificates import listening_context
+
+_log = structlog.get_logger("doorward.tls")
+
+# How often the files are looked at: a renewal has weeks of time.
+LOOK_S = 1.0
+
+_State = tuple[tuple[int, ...], ...]
+
+
+class Certificate:
+    """`context` is a listener's for good; each new connection gets what the files held last.
+
+    A pair that does not fit, as while one file is written before the other, changes nothing: the
+    last good one stays until the files change again. Raises InvalidSettings at the start.
+    """
+
+    def __init__(self, tls: Tls) -> None:
+        self._tls = tls
+        self._seen = self._state()
+        self.context = self._latest = listening_context(tls)
+        self.context.sni_callback = self._meet
+
+    def _meet(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        """Called in every handshake, whether a server name was sent or not."""
+        connection.context = self._latest
+
+    def look(self) -> None:
+        """Read the files again if they are others than those seen last."""
+        state = self._state()
+        if state == self._seen:
+            return
+        self._seen = state
+        try:
+            self._latest = listening_context(self._tls)
+        except InvalidSettings as fault:
+            _log.error("certificate_not_taken", reason=str(fault))
+        else:
+            _log.info("certificate_taken", file=str(self._tls.certificate))
+
+    def _state(self) -> _State:
+        return tuple(_stat(path) for path in (self._tls.certificate, self._tls.key_) if path)
+
+
+def _stat(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written, replaced or let be read; links are followed, as
+    Kubernetes and Certbot turn one over."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,0 +1,319 @@
+"""One request and its answer on a client connection: what the application says becomes bytes.
+
+Knows HTTP/1 framing of answers; must not know what is answered. It is uvicorn's request cycle with
+a writer of its own: head and first piece of body leave in one write, and what plain ASGI cannot
+say (the target as received, word of a client that went away, a cut) is here.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from doorward.gate.accept import Arrival
+from doorward.gate.headers import Block, Header
+from doorward.server.dates import now_header
+from doorward.server.prepared import InvalidAnswer, Prepared, checked, status_line
+from doorward.server.tunnel import Lost, Tunnel, Waiting
+
+# The key of a scope's extensions under which an Exchange stands.
+EXTENSION = "doorward.exchange"
+
+START, BODY = "http.response.start", "http.response.body"
+
+
+class Flag:
+    """What uvicorn asks of an `asyncio.Event`, at a fraction of the cost of making one."""
+
+    __slots__ = ("_set", "_waiter")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self._set = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def clear(self) -> None:
+        self._set = False
+
+    async def wait(self) -> None:
+        """Wait until it is set. Only one coroutine may, as only one receives."""
+        while not self._set:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+
+class _NoFlag:
+    """For a request that no coroutine answers."""
+
+    def set(self) -> None:
+        pass
+
+
+_NOBODY_WAITS = _NoFlag()
+
+
+class Exchange(RequestResponseCycle):
+    """One request and its answer.
+
+    `start`, `write` and `end` are how an answer is given; `send` says the same in ASGI's words.
+    `upgrade` are the protocols that a tunnel is asked for, and `switch` makes it.
+    """
+
+    # What holds for most requests costs them nothing.
+    access_log = False
+    default_headers = ()  # type: ignore[assignment]
+    http_1_0 = waiting_for_100_continue = False
+    keep_alive = more_body = True
+    disconnected = response_started = response_complete = chunked_encoding = False
+    block: Block | None = None
+    upgrade = b""
+    waiting: Waiting | None = None
+    tunnel: Tunnel | None = None
+    task: asyncio.Task[None] | None = None  # that the application answers in
+    turned_away = 0  # the status, where what came of the request made it none
+    trailers: tuple[Header, ...] = ()  # of the request, once its body is whole
+    body: Any = b""
+    on_response: Any = None  # whom to tell, where that is not the protocol
+    message_event: Any = _NOBODY_WAITS
+    _gone: Callable[[], None] | None = None
+    _drained: Callable[[], None] | None = None
+    _head = b""  # made, and waiting for the first piece of the body
+    _left = -1  # of a body of known length
+    status = sent_bytes = 0  # of the answer, and of its body
+
+    def __init__(
+        self, protocol: Any, method: bytes, target: bytes, headers: list[Header], plain: bool
+    ) -> None:
+        """`plain`: no body follows, and nothing else that only the ASGI way knows."""
+        self.protocol = protocol
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.plain = plain
+        self.transport = protocol.transport
+        self.flow = protocol.flow
+        self._bodiless = method == b"HEAD"
+        if not plain:
+            self.body = bytearray()
+
+    def prepare_for_app(self, scope: Any) -> None:
+        """What uvicorn's cycle needs beside."""
+        self.scope = scope
+        self.logger = self.protocol.logger
+        self.message_event = Flag()
+        if self.body or not self.more_body:  # it came before anybody waited
+            self.message_event.set()
+
+    @property
+    def arrival(self) -> Arrival:
+        """The request as the gate takes it."""
+        peer, scheme = self.link
+        return Arrival(
+            self.method, self.target, self.headers, peer, scheme, self.upgrade, self.block
+        )
+
+    @property
+    def link(self) -> tuple[str, str]:
+        """The connection's other end, and the scheme that it goes by."""
+        protocol = self.protocol
+        return protocol.client[0] if protocol.client else "", protocol.scheme
+
+    async def run_asgi(self, app: Any) -> None:
+        try:
+            await super().run_asgi(app)
+        finally:
+            self.protocol.tasks.discard(self.task)  # cheaper than a callback on its end
+
+    # The connection's news
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once if the client goes away before the answer is complete."""
+        if self.disconnected:
+            callback()
+        else:
+            self._gone = callback
+
+    def client_gone(self) -> None:
+        """The connection is closed."""
+        callback, self._gone = self._gone, None
+        self.disconnected = self.disconnected or not self.response_complete
+        self.message_event.set()
+        if callback is not None and not self.response_complete:
+            callback()
+
+    @property
+    def is_slow(self) -> bool:
+        """True while the client has not taken what was written."""
+        return bool(self.flow.write_paused)
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever a slow client has caught up."""
+        self._drained = callback
+
+    async def drained(self) -> None:
+        """Wait while the client is slow."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+
+    def client_caught_up(self) -> None:
+        if self._drained is not None and not self.response_complete:
+            self._drained()
+
+    def fall_back(self) -> None:
+        """Hand a request that the fast lane took, and has not answered, to the application."""
+        self._gone = self._drained = None
+        self.protocol.start_app(self)
+
+    # The answer
+
+    def interim(self, status: int, headers: list[Header]) -> None:
+        """Pass on an answer before the answer (RFC 9110 15.2): 1xx, less 100 and 101."""
+        if self.disconnected or self.response_started or self.http_1_0:
+            return
+        lines = [status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
+        self.transport.write(checked(lines))
+
+    prepare = Prepared
+
+    def start(self, status: int, headers: Iterable[Header]) -> None:
+        """The head; it leaves with the first piece of the body."""
+        self.start_with(Prepared(status, headers))
+
+    def start_with(self, head: Prepared) -> None:
+        """The same, made ready before."""
+        if self.response_started:
+            raise InvalidAnswer("a second head")
+        if self.waiting_for_100_continue:
+            # The body may never come (RFC 9110 10.1.1): what does must not be taken for it.
+            self.keep_alive = self.waiting_for_100_continue = False
+        if head.closes:
+            self.keep_alive = False
+        self.status, self._left = head.status, head.length
+        end = b"\r\n"
+        if head.status in (204, 304):
+            self._bodiless = True
+        elif head.length < 0 and not self._bodiless:
+            end = self._chunked()
+        if not self.keep_alive:
+            end = b"connection: close\r\n" + end
+        if not head.is_dated:  # RFC 9110 6.6.1
+            end = b"date: %b\r\n%b" % (now_header(), end)
+        self._head = head.text + end
+        self.response_started = True
+
+    def _chunked(self) -> bytes:
+        """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""
+        if self.http_1_0:
+            self.keep_alive = False
+            return b"\r\n"
+        self.chunked_encoding = True
+        return b"transfer-encoding: chunked\r\n\r\n"
+
+    def write(self, data: bytes) -> None:
+        """A piece of the body, and the head if it waits. Nothing is done once the client left."""
+        if not self.disconnected:
+            head, self._head = self._head, b""
+            self._put(head + self._framed(data))
+
+    def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
+        """The last piece; the answer is complete. `trailers` are lines, sent after chunks only."""
+        if self.disconnected:
+            return
+        head, self._head = self._head, b""
+        self._put(head + self._framed(data) + self._closing(trailers))
+        self.response_complete = True
+        self._gone = self._drained = None  # or every request would be a cycle for the collector
+        self.message_event.set()
+        (self.on_response or self.protocol.on_response_complete)()
+
+    def switch(
+        self,
+        headers: Iterable[Header],
+        upstream: asyncio.Transport,
+        early: bytes,
+        upstream_lost: Lost,
+        idle_timeout_s: float,
+    ) -> Tunnel:
+        """Answer 101 with these headers, and join both connections (see `Waiting.join`)."""
+        assert self.waiting is not None
+        lines = [status_line(101), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
+        self.response_started = True
+        self.tunnel = self.waiting.join(
+            checked(lines), upstream, early, upstream_lost, idle_timeout_s
+        )
+        return self.tunnel
+
+    def cut(self, *, at_once: bool = False) -> None:
+        """Close the connection in mid-answer, so that the client sees that it is not whole.
+
+        `at_once`: without what a slow client has not taken yet.
+        """
+        self.disconnected = True
+        if self.response_started and not (self.chunked_encoding or self._left >= 0):
+            reset_at_close(self.transport)  # a body that ends with the connection would look whole
+            self.transport.abort()
+        elif at_once:
+            self.transport.abort()
+        else:
+            self.protocol.close()
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            self.transport.write(data)
+
+    def _framed(self, data: bytes) -> bytes:
+        if self._bodiless or not data:
+            return b""
+        self.sent_bytes += len(data)
+        if self.chunked_encoding:
+            return b"%x\r\n%b\r\n" % (len(data), data)
+        if self._left >= 0:
+            self._left -= len(data)
+            if self._left < 0:
+                raise InvalidAnswer("a longer body than the head said")
+        return data
+
+    def _closing(self, trailers: bytes) -> bytes:
+        if self._bodiless:
+            return b""
+        if self.chunked_encoding:
+            return b"0\r\n%b\r\n" % trailers
+        if self._left > 0:
+            raise InvalidAnswer("a shorter body than the head said")
+        return b""
+
+    # The same in ASGI's words
+
+    async def send(self, message: Any) -> None:
+        """Take the application's next message; waits while the client is slow."""
+        await self.drained()
+        if self.disconnected:
+            return
+        if not self.response_started:
+            self._expect(message, START)
+            self.start(message["status"], message.get("headers", ()))
+        elif self.response_complete:
+            raise InvalidAnswer("a message after the end of the answer")
+        else:
+            self._expect(message, BODY)
+            if message.get("more_body", False):
+                self.write(message.get("body", b""))
+            else:
+                self.end(message.get("body", b""))
+
+    def _expect(self, message: Any, kind: str) -> None:
+        if message["type"] != kind:
+            raise InvalidAnswer(f"{message['type']} instead of {kind}")
+
+
+def reset_at_close(transport: asyncio.Transport) -> None:
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

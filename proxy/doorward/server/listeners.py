@@ -1,0 +1,105 @@
+"""Sockets that are listened on, bound before anything else starts.
+
+Must not know what is served over them.
+"""
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from doorward.settings import Listen, Settings
+
+BACKLOG = 2048
+
+
+class ListenFault(Exception):
+    """An address that cannot be listened on; the text says which, why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What one Doorward listens on, in however many processes."""
+
+    main: socket.socket
+    admin: socket.socket | None
+
+
+@contextlib.contextmanager
+def listening(settings: Settings) -> Iterator[Sockets]:
+    """The sockets of these settings, closed at the end. Raises ListenFault."""
+    with contextlib.ExitStack() as stack:
+        main = stack.enter_context(bind(settings.listen, "listen"))
+        if settings.listen.path is not None:
+            stack.callback(settings.listen.path.unlink, missing_ok=True)
+        admin = None
+        if settings.admin_listen is not None:
+            admin = stack.enter_context(bind(settings.admin_listen, "admin_listen"))
+        yield Sockets(main, admin)
+
+
+def bind(listen: Listen, key: str) -> socket.socket:
+    """A listening socket for the setting `key`. Raises ListenFault."""
+    try:
+        sock = _unix(listen.path) if listen.path is not None else _inet(listen)
+    except OSError as fault:
+        hint = "choose another address or end the process that uses it"
+        raise ListenFault(f"{key}: cannot listen on {listen}: {fault.strerror}; {hint}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _inet(listen: Listen) -> socket.socket:
+    infos = socket.getaddrinfo(
+        listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    family, kind, protocol, _, address = infos[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(
+                socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if listen.host == "::" else 1
+            )
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _unix(path: Path) -> socket.socket:
+    """A unix socket, in place of one that nobody listens on any more but of no other file."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode) and not _is_served(path):
+            path.unlink()
+        sock.bind(os.fspath(path))
+        os.chmod(path, 0o660)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+        return True
+
+
+def shown(sock: socket.socket, *, tls: bool = False) -> str:
+    """The address as a person would type it."""
+    name = sock.getsockname()
+    if isinstance(name, str):
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"{'https' if tls else 'http'}://{host}:{name[1]}"

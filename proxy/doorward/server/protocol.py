@@ -1,0 +1,348 @@
+"""uvicorn's HTTP protocol, hardened: what a client may send, and what becomes of it.
+
+Knows the bytes of one client connection; must not know users, rules or upstreams.
+
+Each request's scope carries the extension `doorward.exchange` (see `exchange.py`). An application
+under another server finds no such key and does without.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import unquote
+
+import httptools
+
+from doorward.gate.headers import Block, Header
+from doorward.observe.observer import Observer
+from doorward.server.exchange import EXTENSION, Exchange
+from doorward.server.lifetime import LINGER_BYTES, Lifetime
+from doorward.server.limits import Counts, Peers
+from doorward.server.methods import KNOWN, METHOD, NEVER
+from doorward.server.tunnel import Waiting, asked_protocols
+from doorward.settings import Limits
+from doorward.upstream.seen import Seen, make_room
+
+# The fast lane: true when it took the request, false when the application is to.
+Lane = Callable[[Exchange], bool]
+
+FRAMING = (b"content-length", b"transfer-encoding")
+SPECIAL = frozenset((*FRAMING, b"expect", b"upgrade"))
+# A request line that means one thing, before headers that are known.
+_REQUEST_LINE = re.compile(rb"(GET|HEAD|OPTIONS|DELETE) (/[!-~]*) HTTP/1\.1")
+# Four MiB at most, with what was made of them; browsers send up to a KiB, programs less.
+BLOCKS = 512
+BLOCK_BYTES = 4096
+INVALID = "this is not a valid HTTP request"
+
+
+class HeadTooLarge(Exception):
+    """A request head over `limits.header_bytes` or of too many lines (RFC 6585 5)."""
+
+
+class TargetTooLong(Exception):
+    """A request target over `limits.target_bytes` (RFC 9110 15.5.15)."""
+
+
+class Protocol(Lifetime):
+    """One client connection, whose heads `limits` bounds too."""
+
+    lane: Lane | None = None
+    blocks: dict[bytes, Block]  # by their bytes; of all connections
+    seen: Seen  # likewise
+    short_bytes: int  # a request of fewer is within its limits, and may be kept
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0  # of the head that is being read
+        self._begun = 0  # messages, in what came last
+        self._expects = self._has_body = self._plain = False
+        self._tail, self._body_left = b"", 0  # of the head and of the body that is being read
+        self._rereading = False
+        self._stand_in: bytes | None = None  # a method that llhttp does not know
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering:
+            self._unread += len(data)
+            if self._unread > LINGER_BYTES:
+                self.transport.abort()
+            return
+        line = lines = b""
+        if not self._in_message and len(data) <= self.short_bytes:
+            line, _, lines = data.partition(b"\r\n")
+            if self._is_repeated(line, lines):
+                return
+        self._unread += len(data)
+        begins, self._begun = not (self._in_message or self._held), 0
+        rest = data
+        while rest and not self.transport.is_closing():
+            rest = self._go_on(rest) if self._in_message else self._begin(rest)
+        if self._in_head or self._held:
+            if self._head_timer is None:
+                self._await_head()
+        elif self._in_message:
+            self._await_body()
+        if self._unread > 2 * self.limits.header_bytes:
+            # llhttp's binding keeps a line of a head or a trailer until its end has come, and
+            # copies it with every piece; what is not body must not go on and on (CVE-2024-22019).
+            self._refuse(431, "the request head is too large")
+        elif lines and begins and self._begun == 1 and not self._in_message:
+            self._remember(line, lines)
+
+    def _is_repeated(self, line: bytes, lines: bytes) -> bool:
+        """True when this was a request whose headers came before, byte for byte, and was taken for
+        it: what llhttp and the gate made of them then holds still."""
+        block = self.blocks.get(lines)
+        if block is None or self._held or self._lingering or not self._is_idle():
+            return False
+        request = _REQUEST_LINE.fullmatch(line)
+        if request is None:
+            return False
+        self._head_done()
+        self.cycle = exchange = Exchange(self, request[1], request[2], block.headers, plain=True)
+        exchange.more_body = False
+        exchange.block = block
+        self._run(exchange)
+        return True
+
+    def _remember(self, line: bytes, lines: bytes) -> None:
+        """Keep the headers of a request that was all that came, once they came before."""
+        exchange = cast(Exchange, self.cycle)
+        if (
+            self.seen.before(lines)
+            and _REQUEST_LINE.fullmatch(line)  # which an empty line may have come before
+            and exchange.plain
+            and exchange.keep_alive
+            and lines.endswith(b"\r\n\r\n")
+        ):
+            make_room(self.blocks, BLOCKS)
+            self.blocks[lines] = Block(exchange.headers)
+
+    def _begin(self, data: bytes) -> bytes:
+        """Feed the parser what of a head is there, once its first line is, and return what came
+        behind it: another head, or a body."""
+        data = self._held + data if self._held else data
+        self._held = b""
+        if data[:1] in (b"\r", b"\n"):  # RFC 9112 2.2: a robust server skips them
+            data = data.lstrip(b"\r\n")
+        method, space, _ = data.partition(b" ")
+        may_be = METHOD.fullmatch(method) is not None
+        if b"\n" not in data and len(data) <= self.limits.target_bytes and (may_be or not data):
+            self._held = data
+            return b""
+        if b"  " in data.partition(b"\r\n")[0]:  # which llhttp takes for one
+            self._refuse(400, INVALID)
+            return b""
+        if may_be and space and method not in KNOWN and method not in NEVER:
+            self._stand_in = method  # llhttp is told another, which it knows
+            data = b"PUT" + data[len(method) :]
+        self._tail = b""
+        return self._feed_head(data)
+
+    def _feed_head(self, data: bytes) -> bytes:
+        seen, start = self._tail + data, len(self._tail)
+        end = seen.find(b"\r\n\r\n") + 4 - start
+        end = end if end > 0 else len(data)
+        self._tail = seen[-3:]
+        return self._parse(data[:end], data[end:])
+
+    def _go_on(self, data: bytes) -> bytes:
+        """Feed the parser more of a message, up to where its head or a body of known length ends:
+        what comes behind it is for `_begin`."""
+        if self._in_head:
+            return self._feed_head(data)
+        end = self._body_left if self._body_left > 0 else len(data)
+        return self._parse(data[:end], data[end:])
+
+    def _parse(self, data: bytes, rest: bytes = b"") -> bytes:
+        """Feed the parser and return the rest, with what it left of the data behind a request that
+        asked for an upgrade."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as pause:
+            return self._upgrade_asked(data[pause.args[0] :] + rest)
+        except httptools.HttpParserError as fault:
+            if isinstance(fault.__context__, HeadTooLarge):
+                self._refuse(431, "the request head is too large")
+            elif isinstance(fault.__context__, TargetTooLong):
+                self._refuse(414, "the request target is too long")
+            else:
+                self._refuse(400, INVALID)
+            return b""
+        return rest
+
+    def _upgrade_asked(self, rest: bytes) -> bytes:
+        """What to parse of the bytes behind a head with Upgrade. llhttp's binding stops there, body
+        or not; with one, or for a protocol not tunnelled, it is a request like any other."""
+        exchange = cast(Exchange, self.cycle)
+        if self._has_body:
+            self._reread()
+            return rest
+        protocols = asked_protocols(self.headers)
+        if self.parser.get_http_version() == "1.0":
+            protocols = b""
+        if not protocols:
+            return rest
+        exchange.upgrade = protocols
+        exchange.waiting = waiting = Waiting(self)
+        exchange.on_response = waiting.stand_back
+        if rest:
+            waiting.data_received(rest)
+        return b""
+
+    def _reread(self) -> None:
+        """Feed the parser the framing again, without Upgrade: the body is to be taken for one."""
+        self._rereading = True
+        framing = [line for line in self.headers if line[0] in FRAMING]
+        lines = b"".join(b"%b: %b\r\n" % line for line in framing)
+        self._parse(b"PUT / HTTP/1.1\r\n%b\r\n" % lines)
+
+    # llhttp's callbacks
+
+    def on_message_begin(self) -> None:
+        self._begun += 1
+        self.url = b""
+        self.headers = []
+        self._expects = self._has_body = False
+        self._plain = self._in_head = self._in_message = True
+        self._head_bytes = self._body_left = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self.limits.target_bytes:
+            raise TargetTooLong
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        name = name.lower()
+        if not self._in_head:  # a trailer, never a header of the request (RFC 9110 6.5.1)
+            cast(Exchange, self.cycle).trailers += ((name, value),)
+            return
+        if name in SPECIAL:
+            value = value.rstrip(b" \t")  # RFC 9110 5.5: not part of it, but llhttp leaves it
+            self._note(name, value)
+        self.headers.append((name, value))
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        """A header that says how this message goes on."""
+        if name == b"expect":
+            self._expects = True
+        elif name in FRAMING and value != b"0":
+            self._has_body = True
+            if name == b"content-length" and value.isdigit():
+                self._body_left = int(value)
+        self._plain = not (self._expects or self._has_body or name == b"upgrade") and self._plain
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self.limits.header_bytes:
+            raise HeadTooLarge
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        self._body_left = max(self._body_left - len(body), 0)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._has_body and self.parser.should_upgrade():
+            return  # it was not looked for yet
+        self._in_message = False
+        exchange = cast(Exchange, self.cycle)
+        exchange.more_body = False
+        if not exchange.plain:
+            exchange.message_event.set()
+        elif not self.pipeline:
+            self._run(exchange)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._unread = 0
+        if self._rereading:
+            self._rereading = False
+            return
+        self._head_done()
+        if len(self.headers) > self.limits.header_count:
+            raise HeadTooLarge
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        if self._stand_in is not None:
+            method, self._stand_in = self._stand_in, None
+        if method == b"CONNECT" or version not in ("1.0", "1.1"):
+            raise ValueError("neither a tunnel nor a later version is served here")
+        if version == "1.0" and self._has_body:
+            _refuse_codings(self.headers)
+        if version == "1.0" and self._expects:  # RFC 9110 10.1.1
+            self._expects = False
+            self.headers = [line for line in self.headers if line[0] != b"expect"]
+        previous = cast(Exchange | None, self.cycle)
+        self.cycle = exchange = Exchange(self, method, self.url, self.headers, self._plain)
+        exchange.http_1_0 = version == "1.0"
+        exchange.keep_alive = version == "1.1" and self.parser.should_keep_alive()
+        exchange.waiting_for_100_continue = self._expects
+        if previous is not None and not previous.response_complete:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+        elif not exchange.plain:  # others run once their message is whole, which is at once
+            self._run(exchange)
+
+    def _run(self, exchange: Exchange) -> None:
+        """It is this one's turn to be answered."""
+        self._running = exchange
+        self._requests_left -= 1
+        if not self._requests_left:
+            exchange.keep_alive = False
+        lane = self.lane
+        if lane is None or not exchange.plain or not lane(exchange):
+            self.start_app(exchange)
+
+    def start_app(self, exchange: Exchange) -> None:
+        """Have the application answer, as any ASGI server would."""
+        exchange.prepare_for_app(self._scope(exchange))
+        exchange.task = self.loop.create_task(exchange.run_asgi(self.app))
+        self.tasks.add(exchange.task)
+
+    def _scope(self, exchange: Exchange) -> Any:
+        raw_path, _, query = exchange.target.partition(b"?")
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.0" if exchange.http_1_0 else "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": exchange.method.decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": exchange.headers,
+            "state": {},
+            "extensions": {EXTENSION: exchange},
+        }
+
+
+def _refuse_codings(headers: list[Header]) -> None:
+    """HTTP/1.0 has none: who says so anyway does not say where its body ends (RFC 9112 6.1)."""
+    if any(name == b"transfer-encoding" for name, _ in headers):
+        raise ValueError("a transfer coding in HTTP/1.0")
+
+
+def protocol_with(
+    limits: Limits,
+    lane: Lane | None = None,
+    trusted: Peers = (),
+    observer: Observer | None = None,
+) -> type[Protocol]:
+    """The protocol class for a server with these limits; `lane` is asked before the application,
+    `observer` told of what reaches neither. Who comes from `trusted` is not counted by address."""
+    fixed: dict[str, Any] = {
+        "limits": limits,
+        "lane": lane,
+        "observer": observer,
+        "blocks": {},
+        "counts": Counts(limits.connections, limits.connections_per_address, trusted),
+        "seen": Seen(),
+        "short_bytes": min(limits.header_bytes, limits.target_bytes, BLOCK_BYTES),
+    }
+    return type("LimitedProtocol", (Protocol,), fixed)

@@ -1,0 +1,311 @@
+"""Knows how addresses are written: listeners, upstreams, public URLs, hosts, networks, origins.
+It must not resolve, open or connect to any of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+from doorward.settings.faults import Wrong
+from doorward.settings.values import has_control, quoted, text
+
+Network = IPv4Network | IPv6Network
+Scheme = Literal["http", "https", "unix"]
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+# What fits into sockaddr_un on Linux, less the closing zero.
+_LONGEST_SOCKET_PATH = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where connections are taken: host and port, or the path of a unix socket."""
+
+    host: str | None = None
+    port: int | None = None
+    path: Path | None = None
+
+    @property
+    def is_unix(self) -> bool:
+        return self.path is not None
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether every address of this host is meant, so that none of them is its name."""
+        return self.host is not None and _is_address(self.host, "is_unspecified")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this host can connect."""
+        host = self.host
+        return host is None or host == "localhost" or _is_address(host, "is_loopback")
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.path else f"{bracketed(self.host or '')}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where a route leads. The port is always filled in."""
+
+    scheme: Scheme
+    host: str | None = None
+    port: int | None = None
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        if self.scheme == "unix":
+            return f"unix:{self.path}"
+        return f"{self.scheme}://{bracketed(self.host or '')}:{self.port}"
+
+
+def bracketed(host: str) -> str:
+    """Returns the host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_address(host: str, quality: str) -> bool:
+    try:
+        return bool(getattr(ip_address(host), quality))
+    except ValueError:
+        return False
+
+
+def listen(value: object, directory: Path) -> Listen:
+    """Returns the listener of `host:port`, `[v6]:port` or `unix:/path`. Port 0 is any free one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise Wrong(f"{value} lacks a host", f"write 127.0.0.1:{value} or 0.0.0.0:{value}")
+    found = text(value)
+    if found.startswith("unix:"):
+        return Listen(path=socket_path(found, directory))
+    if "://" in found:
+        raise Wrong(f"{quoted(found)} is a URL", "write it as host:port, [v6]:port or unix:/path")
+    host, colon, port = found.rpartition(":")
+    if not colon or host in {"", "*"}:
+        raise Wrong(f"{quoted(found)} lacks a host or a port", "write it as 127.0.0.1:8080")
+    return Listen(host=_listen_host(host), port=_port(port, lowest=0))
+
+
+def _listen_host(host: str) -> str:
+    if ":" in host and not host.startswith("["):
+        raise Wrong(f"{quoted(host)} is not a host", "write an IPv6 address as [::1]:8080")
+    return _url_host(host)
+
+
+def socket_path(value: str, directory: Path) -> Path:
+    """Returns the absolute path of `unix:/path`, `unix:///path` or `unix:path`."""
+    name = value.removeprefix("unix:")
+    if name.startswith("//"):
+        name = name[2:] if name.startswith("///") else ""
+    if not name or name.endswith("/") or has_control(name):
+        raise Wrong("is not the path of a unix socket", "write it as unix:/run/name.sock")
+    path = absolute(name, directory)
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise Wrong(
+            f"is longer than the {_LONGEST_SOCKET_PATH} bytes a unix socket's path may have"
+        )
+    return path
+
+
+def absolute(value: object, directory: Path) -> Path:
+    """Returns a path seen from the directory of the configuration file."""
+    name = text(value)
+    if not name or has_control(name):
+        raise Wrong(f"{quoted(name)} is not a path")
+    return Path(os.path.normpath(directory / name))
+
+
+def upstream(value: object, directory: Path) -> Upstream:
+    """Returns the upstream of `http://host:port`, `https://host:port` or `unix:/path`.
+
+    A path, a query or a user in it is refused: targets are forwarded as they were sent."""
+    found = text(value)
+    if found.startswith("unix:"):
+        return Upstream("unix", path=socket_path(found, directory))
+    parts = _split(found, ("http", "https"), "http://127.0.0.1:9000, https://app:443 or unix:/path")
+    host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
+    return Upstream("https" if parts.scheme == "https" else "http", host, _port_of(parts))
+
+
+def public_url(value: object) -> str:
+    """Returns scheme, host and port as given, without a trailing slash."""
+    found = text(value)
+    parts = _split(found, ("http", "https"), "https://wiki.example.com")
+    host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
+    if _is_address(host, "is_unspecified"):
+        raise Wrong(f"nobody can type {host}", "write the name or address that people use")
+    _port_of(parts)
+    return found.rstrip("/")
+
+
+def origin(url: str) -> str:
+    """Returns scheme, lower-case host and port of a checked URL; the scheme's own port left out."""
+    parts = urlsplit(url)
+    host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
+    port = _port_of(parts)
+    shown = "" if port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
+    return f"{parts.scheme}://{bracketed(host)}{shown}"
+
+
+def cors_origin(value: object) -> str:
+    """Returns an origin as browsers send it (RFC 6454 6.2), or `*`."""
+    found = text(value)
+    if found == "*":
+        return found
+    parts = _split(found, ("http", "https"), "https://app.example.com")
+    if parts.path:
+        raise Wrong(f"{quoted(found)} has a path", f"write {quoted(found.rstrip('/'))}")
+    return origin(found)
+
+
+def _split(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
+    """Returns the parts of a URL that is scheme, host and port only. Does not show the URL, as a
+    password may stand in it."""
+    if has_control(url) or url != url.strip() or " " in url or "\\" in url:
+        raise Wrong("contains white space, a backslash or control characters", f"write {example}")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise Wrong("is not a URL", f"write it as {example}") from None
+    if parts.scheme not in schemes or not url.lower().startswith(f"{parts.scheme}://"):
+        raise Wrong(f"does not begin with {'://, '.join(schemes)}://", f"write it as {example}")
+    if "@" in parts.netloc:
+        raise Wrong("has a user or a password in it", f"write it as {example}")
+    if parts.path not in {"", "/"} or "?" in url or "#" in url:
+        raise Wrong("has a path, a query or a fragment", f"end it after host and port: {example}")
+    return parts
+
+
+def _has_port(parts: SplitResult) -> bool:
+    return ":" in parts.netloc.rpartition("]")[2]
+
+
+def _port_of(parts: SplitResult) -> int:
+    if not _has_port(parts):
+        return _DEFAULT_PORTS[parts.scheme]
+    return _port(parts.netloc.rpartition(":")[2], lowest=1)
+
+
+def _port(value: str, lowest: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not lowest <= int(value) <= 65535:
+        raise Wrong(f"{quoted(value)} is not a port", f"ports are {lowest} to 65535")
+    return int(value)
+
+
+def _url_host(host: str) -> str:
+    """Returns the host of a URL: an address without its brackets, or a name in ASCII."""
+    if host.startswith("[") and host.endswith("]"):
+        return _address(host[1:-1], host)
+    return host_name(host)
+
+
+def _address(inner: str, shown: str) -> str:
+    try:
+        address = IPv6Address(inner)
+    except ValueError:
+        address = None
+    if address is None or address.scope_id:
+        raise Wrong(f"{quoted(shown)} is not an IPv6 address")
+    return str(address)
+
+
+def host_name(host: str) -> str:
+    """Returns a name or an IPv4 address in lower-case ASCII (IDNA 2008)."""
+    name = host if host.isascii() else _to_ascii(host)
+    name = name.lower()
+    if len(name) > 253 or not _HOST.fullmatch(name) or _is_numeric_but_no_address(name):
+        raise Wrong(f"{quoted(host)} is not a host name")
+    return name
+
+
+def _is_numeric_but_no_address(name: str) -> bool:
+    """Whether it ends in a number but is no IPv4 address; URL parsers disagree about those."""
+    last = name.rpartition(".")[2]
+    numeric = last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last) is not None
+    return numeric and not _is_address(name, "version")
+
+
+def _to_ascii(host: str) -> str:
+    import idna
+
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        raise Wrong(f"{quoted(host)} is not a host name") from None
+
+
+def host_pattern(value: object) -> str:
+    """Returns an exact host or `*.example.com`, in lower-case ASCII, without a port."""
+    found = text(value)
+    if found == "*":
+        raise Wrong("'*' is not a host", "leave host out to take every host")
+    if found.startswith("[") and found.endswith("]"):
+        return f"[{_address(found[1:-1], found)}]"
+    if ":" in found or "/" in found:
+        raise Wrong(
+            f"{quoted(found)} is more than a host", "write the host without scheme and port"
+        )
+    star = "*." if found.startswith("*.") else ""
+    if "*" in found[len(star) :]:
+        raise Wrong(f"{quoted(found)} has a * inside", "only *.example.com is allowed")
+    return star + host_name(found[len(star) :])
+
+
+def elsewhere(value: object) -> str:
+    """Returns the origin of a URL that is scheme, host and port only."""
+    found = text(value)
+    _split(found, ("http", "https"), "http://intranet:8080")
+    return origin(found.rstrip("/"))
+
+
+def sent_host(value: object) -> str:
+    """Returns `keep`, `upstream`, or a host with or without a port."""
+    found = text(value)
+    if found in {"keep", "upstream"}:
+        return found
+    host, colon, port = found.rpartition(":") if found.rpartition("]")[2] else (found, "", "")
+    if not colon:
+        return bracketed(_url_host(found))
+    return f"{bracketed(_url_host(host))}:{_port(port, lowest=1)}"
+
+
+def server_name(value: object) -> str:
+    """Returns the name or address that a certificate has to bear."""
+    found = text(value)
+    if _is_address(found, "version"):
+        return found
+    if ":" in found or "*" in found:
+        raise Wrong(f"{quoted(found)} is not one name", "write it as wiki.example.com")
+    return host_name(found)
+
+
+def network(value: object) -> Network:
+    """Returns the network of `10.0.0.0/8`, `fd00::/8` or a single address."""
+    found = text(value)
+    try:
+        loose = ip_network(found, strict=False)
+    except ValueError:
+        hint = "write it as 10.0.0.0/8 or fd00::/8"
+        raise Wrong(f"{quoted(found)} is not a network", hint) from None
+    if "/" in found and str(loose.network_address) != _first_address(found):
+        raise Wrong(f"{quoted(found)} has bits set beyond its length", f"write {loose}")
+    if isinstance(loose, IPv6Network) and (mapped := loose.network_address.ipv4_mapped):
+        # Peers are compared as IPv4 then, and this network would never be met.
+        raise Wrong("is an IPv4 network written as IPv6", f"write {mapped}/{loose.prefixlen - 96}")
+    return loose
+
+
+def peers(value: object) -> Network | Literal["unix"]:
+    """Returns a network, or `unix`: whoever connects to the unix socket."""
+    return "unix" if value in ("unix", "unix:") else network(value)
+
+
+def _first_address(written: str) -> str:
+    return str(ip_address(written.partition("/")[0]))

@@ -1,0 +1,61 @@
+"""Knows the settings of a route with several upstreams, or with one that is busy or fails.
+It must not know connections; the upstream part does."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from doorward.settings import values
+from doorward.settings.faults import Wrong
+from doorward.settings.fields import Duration, Parsed, Section, Unless, key, whole
+
+
+def _checked_path(value: object) -> str:
+    found = values.text(value)
+    clean = found.isascii() and not values.has_control(found) and " " not in found
+    if not found.startswith("/") or found.startswith("//") or not clean or "#" in found:
+        raise Wrong(f"{values.quoted(found)} is not a path", "write it as /health")
+    return found
+
+
+def _route_body(value: object) -> int | str:
+    if value == "auto":
+        return "auto"
+    return "none" if values.is_off(value) else values.size(value)
+
+
+_SIZE = {"type": "string", "pattern": r"^[0-9]+ ?(B|[KMGT]iB)?$"}
+_WORDS = {"enum": ["auto", "none", "off", False]}
+RouteBody = Annotated[
+    int | Literal["auto", "none"],
+    Parsed(_route_body, {"anyOf": [_SIZE, {"type": "integer"}, _WORDS]}),
+]
+
+
+class Concurrency(Section):
+    requests: Annotated[Annotated[int, whole(1)] | None, Unless("none")] = key(
+        "none", "Most requests that one upstream gets at a time, in each process, or none."
+    )
+    queue: Annotated[int, whole(0)] = key(
+        100, "How many more wait for their turn; others are refused."
+    )
+    wait: Duration = key("10s", "How long they wait before they are refused too.")
+
+
+class Failover(Section):
+    failures: Annotated[int, whole(1)] = key(
+        3, "How many failures take one of several upstreams out."
+    )
+    within: Duration = key("10s", "In which time they count.")
+    pause: Duration = key("10s", "How long it is out.")
+
+
+class HealthCheck(Section):
+    path: Annotated[str, Parsed(_checked_path, {"type": "string", "pattern": "^/"})] = key(
+        "/", "What is asked for; an answer below 400 is good."
+    )
+    interval: Duration = key("5s", "How often each process asks.")
+    timeout: Duration = key("2s", "How long an answer may take.")
+    failures: Annotated[int, whole(1)] = key(
+        2, "How many bad answers in a row take an upstream out; a good one brings it back."
+    )

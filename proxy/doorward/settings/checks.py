@@ -1,0 +1,224 @@
+"""Knows what must hold between settings that are each valid alone.
+It must not parse; each check takes settings and yields the places that are wrong, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+
+from doorward.settings.access import ConfigUser, Route
+from doorward.settings.addresses import Listen, Network, Upstream
+from doorward.settings.faults import KeyPath, Wrong, dotted
+from doorward.settings.models import Settings
+from doorward.settings.names import normalise
+from doorward.settings.tls import UpstreamTls
+from doorward.settings.values import quoted
+
+Found = Iterator[tuple[KeyPath, Wrong]]
+_EVERYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+def some_route(settings: Settings) -> Found:
+    if not settings.routes:
+        hint = "name the application to protect: routes: [{upstream: http://127.0.0.1:9000}]"
+        yield ("routes",), Wrong("there is no route", hint)
+
+
+def public_url_given(settings: Settings) -> Found:
+    unnamed = settings.listen.is_unix or settings.listen.is_everywhere
+    if unnamed and "public_url" not in settings.model_fields_set:
+        hint = "write what people type, such as https://wiki.example.com"
+        yield ("public_url",), Wrong(f"is required, as listen is {settings.listen}", hint)
+
+
+def listeners_apart(settings: Settings) -> Found:
+    if settings.admin_listen and _clash(settings.listen, settings.admin_listen):
+        yield ("admin_listen",), Wrong("takes the place of listen", "give it another port, or off")
+
+
+def _clash(one: Listen, other: Listen) -> bool:
+    if one.is_unix or other.is_unix:
+        return one == other
+    overlap = one.host == other.host or one.is_everywhere or other.is_everywhere
+    return overlap and one.port == other.port != 0
+
+
+def proxies_few(settings: Settings) -> Found:
+    hint = "name the proxies in front of it"
+    everybody = [network for network in _EVERYBODY if network in _together(settings)]
+    for number, peers in enumerate(settings.trusted_proxies):
+        if peers == "unix":
+            if not settings.listen.is_unix:
+                message = "unix says nothing, as listen is no unix socket"
+                yield ("trusted_proxies", number), Wrong(message, "remove it")
+        elif peers in everybody and not settings.listen.is_local:
+            everybody.remove(peers)
+            message = f"{peers} lets every client say who it is"
+            yield ("trusted_proxies", number), Wrong(message, hint)
+    if everybody and not settings.listen.is_local:
+        yield (
+            ("trusted_proxies",),
+            Wrong("these networks together let every client say who it is", hint),
+        )
+
+
+def proxies_named(settings: Settings) -> Found:
+    if settings.proxy_protocol and not settings.trusted_proxies:
+        hint = "name in trusted_proxies who sends the header"
+        yield ("proxy_protocol",), Wrong("nobody would be believed", hint)
+
+
+def _together(settings: Settings) -> set[Network]:
+    """What the trusted networks make when those side by side are taken as one."""
+    v4 = [peers for peers in settings.trusted_proxies if isinstance(peers, IPv4Network)]
+    v6 = [peers for peers in settings.trusted_proxies if isinstance(peers, IPv6Network)]
+    return {*collapse_addresses(v4), *collapse_addresses(v6)}
+
+
+def routes_differ(settings: Settings) -> Found:
+    first: dict[tuple[str | None, str], int] = {}
+    for number, route in enumerate(settings.routes):
+        earlier = first.setdefault((route.host, route.path), number)
+        if earlier != number:
+            message = f"has the host and path of routes[{earlier}]"
+            yield ("routes", number), Wrong(message, "change one, or remove it")
+
+
+def upstreams_differ(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        for position, upstream in enumerate(route.upstream):
+            if upstream in route.upstream[:position]:
+                yield ("routes", number, "upstream", position), Wrong("is given twice")
+            if _is_ours(upstream, settings):
+                place = _upstream_place(number, route, position)
+                yield place, Wrong("is where Doorward itself listens", "name the application")
+
+
+def _upstream_place(number: int, route: Route, position: int) -> KeyPath:
+    place: KeyPath = ("routes", number, "upstream")
+    return (*place, position) if len(route.upstream) > 1 else place
+
+
+def _is_ours(upstream: Upstream, settings: Settings) -> bool:
+    for listen in (settings.listen, settings.admin_listen):
+        if listen is None or upstream.scheme == "https":
+            continue
+        theirs = Listen(upstream.host, upstream.port, upstream.path)
+        if theirs == listen or (theirs.is_local and _clash(listen, theirs)):
+            return True
+    return False
+
+
+def cookie_possible(settings: Settings) -> Found:
+    cookie = settings.sessions.cookie
+    https = settings.public_origin.startswith("https:")
+    if cookie.secure is True and not https:
+        hint = "write auto, or give public_url as https://"
+        message = "browsers drop such a cookie, as public_url is http"
+        yield ("sessions", "cookie", "secure"), Wrong(message, hint)
+    elif cookie.same_site == "none" and not settings.secure_cookies:
+        hint = "write lax, or give public_url as https:// and leave secure at auto"
+        message = "browsers take none from secure cookies only"
+        yield ("sessions", "cookie", "same_site"), Wrong(message, hint)
+
+
+def tls_where_spoken(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        spoken = any(upstream.scheme == "https" for upstream in route.upstream)
+        if route.tls != UpstreamTls() and not spoken:
+            message = "says nothing, as no upstream here is https"
+            yield ("routes", number, "tls"), Wrong(message, "write https://, or remove it")
+
+
+def rewriting_possible(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        place: KeyPath = ("routes", number, "rewrite")
+        if route.rewrite.strip_path and route.path == "/":
+            yield (*place, "strip_path"), Wrong("says nothing, as the route's path is /")
+        if route.rewrite.host == "upstream":
+            hint = "write the host that the application expects"
+            if any(upstream.scheme == "unix" for upstream in route.upstream):
+                yield (*place, "host"), Wrong("a unix socket has no host", hint)
+            elif len({(upstream.host, upstream.port) for upstream in route.upstream}) > 1:
+                yield (*place, "host"), Wrong("the upstreams have different hosts", hint)
+
+
+def route_cookies_possible(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        if route.cookies.secure and settings.public_origin.startswith("http:"):
+            message = "browsers drop such cookies, as public_url is http"
+            hint = "give public_url as https://"
+            yield ("routes", number, "cookies", "secure"), Wrong(message, hint)
+
+
+def users_differ(settings: Settings) -> Found:
+    first: dict[str, ConfigUser] = {}
+    for number, user in enumerate(settings.users):
+        other = first.setdefault(normalise(user.username), user)
+        if other is not user:
+            message = f"is the name of another user too, spelt {quoted(other.username)}"
+            yield ("users", number, "username"), Wrong(message, "rename or remove one")
+
+
+def emails_differ(settings: Settings) -> Found:
+    first: dict[str, ConfigUser] = {}
+    names = {normalise(user.username): user for user in settings.users}
+    for number, user in enumerate(settings.users):
+        address = normalise(user.email or "")
+        other = first.setdefault(address, user)
+        if address and other is not user:
+            message = f"is the address of user {quoted(other.username)} too"
+            yield ("users", number, "email"), Wrong(message, "an address belongs to one user")
+        if names.get(address, user) is not user:
+            message = f"is the name of user {quoted(names[address].username)}"
+            yield ("users", number, "email"), Wrong(message, "rename that user")
+
+
+def key_files_differ(settings: Settings) -> Found:
+    for number, path in enumerate(settings.secret_files):
+        if path in settings.secret_files[:number]:
+            yield ("secret_files", number), Wrong("is given twice")
+
+
+# A check, and the settings it reads. It is left out when one of them is faulty itself: what it
+# would find could come from the default that stands in for that one.
+CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
+    (public_url_given, ("listen", "public_url")),
+    (listeners_apart, ("listen", "admin_listen")),
+    (proxies_few, ("listen",)),
+    (proxies_named, ("trusted_proxies",)),
+    (key_files_differ, ()),
+    (some_route, ("routes",)),
+    (routes_differ, ("routes",)),
+    (upstreams_differ, ("listen", "admin_listen")),
+    (tls_where_spoken, ("routes",)),
+    (rewriting_possible, ("routes",)),
+    (route_cookies_possible, ("listen", "public_url", "tls", "routes")),
+    (users_differ, ()),
+    (emails_differ, ()),
+    (cookie_possible, ("listen", "public_url", "sessions.cookie")),
+)
+
+
+def run(settings: Settings, faulty: frozenset[str]) -> Iterator[tuple[KeyPath, Wrong]]:
+    """Yields what does not hold. `faulty` are the dotted keys already found wrong."""
+    for check, reads in CHECKS:
+        if not any(_beneath(key, read) for key in faulty for read in reads):
+            yield from check(settings)
+
+
+def _beneath(key: str, read: str) -> bool:
+    return key == read or key.startswith((f"{read}.", f"{read}[")) or read.startswith(f"{key}.")
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """Yields what is odd, but may be meant."""
+    if settings.public_origin.startswith("https:") and not settings.secure_cookies:
+        place = dotted(("sessions", "cookie", "secure"))
+        yield f"{place}: false on https lets the cookie travel over http as well"
+    if settings.tls and settings.public_origin.startswith("http:"):
+        yield "public_url: is http, but with tls nothing but https is answered"
+    for number, route in enumerate(settings.routes):
+        if not route.tls.verify:
+            place = dotted(("routes", number, "tls", "verify"))
+            yield f"{place}: false lets anybody on the way be the upstream"

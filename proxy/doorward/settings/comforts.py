@@ -1,0 +1,57 @@
+"""Knows the settings that put right what an old application gets wrong about where it stands.
+It must not rewrite anything; the gate does."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import model_validator
+
+from doorward.settings import addresses
+from doorward.settings.faults import Wrong
+from doorward.settings.fields import Listed, Parsed, Section, Switch, key, one_of
+
+Authority = Annotated[str, Parsed(addresses.sent_host, {"type": "string"})]
+Place = Annotated[
+    str, Parsed(addresses.elsewhere, {"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"})
+]
+SameSite = Annotated[
+    Literal["keep", "lax", "strict", "none"], one_of("keep", "lax", "strict", "none")
+]
+CacheControl = Annotated[Literal["private", "keep"], one_of("private", "keep")]
+
+
+class Rewrite(Section):
+    strip_path: Switch = key(
+        False, "Whether this route's path is taken off before a request is sent on."
+    )
+    host: Authority = key(
+        "keep", "Host that is sent on: keep (as asked), upstream, or one of your own."
+    )
+    answers: Switch = key(
+        False, "Whether Location, Content-Location, Refresh and cookies are put right."
+    )
+    elsewhere: Annotated[tuple[Place, ...], Listed()] = key(
+        [], "Where else the application believes to be, such as http://intranet:8080."
+    )
+
+    @model_validator(mode="after")
+    def _one_mind(self) -> Rewrite:
+        if self.elsewhere and not self.answers:
+            raise Wrong("says nothing without answers: true", key="elsewhere")
+        return self
+
+
+class RouteCookies(Section):
+    secure: Switch = key(False, "Whether Secure is added where the application left it out.")
+    http_only: Switch = key(False, "Whether HttpOnly is added where it left it out.")
+    same_site: SameSite = key(
+        "keep", "SameSite to add where it left it out: lax, strict or none; keep: nothing."
+    )
+
+    @model_validator(mode="after")
+    def _one_mind(self) -> RouteCookies:
+        if self.same_site == "none" and not self.secure:
+            message = "browsers take none from secure cookies only"
+            raise Wrong(message, "add secure: true", key="same_site")
+        return self

@@ -1,0 +1,132 @@
+"""Knows the `DOORWARD_…` variables: which setting each is for, and how its text is read.
+It must not judge the values; they are checked as if they stood in the file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from doorward.settings.document import Node, Unreadable, read_document, scalar
+from doorward.settings.faults import Fault, dotted
+from doorward.settings.known import every_key, field_at, is_list, section_in
+from doorward.settings.values import is_off
+
+PREFIX = "DOORWARD_"
+CONFIG = "DOORWARD_CONFIG"
+LARGEST_BYTES = 1024 * 1024
+
+# What Kubernetes sets in every container once there is a service called `doorward`.
+_KUBERNETES = re.compile(
+    r"DOORWARD_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
+)
+
+Path_ = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Overrides:
+    """What the environment sets, outermost keys first, and what is wrong or odd about it."""
+
+    values: list[tuple[Path_, Node]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def onto(self, root: Node) -> None:
+        """Puts the values into the document's tree, over what stands there."""
+        for path, node in self.values:
+            _put(root, path, node)
+
+
+def read_environment(environ: Mapping[str, str]) -> Overrides:
+    """Returns the settings of the environment. A variable that is empty counts as not there."""
+    found = Overrides()
+    ours = (name for name in environ if name.startswith(PREFIX) and environ[name])
+    for name in sorted(ours, key=lambda name: (name.count("__"), name)):
+        if name != CONFIG and not _KUBERNETES.fullmatch(name):
+            _take(name, environ, found)
+    return found
+
+
+def _take(name: str, environ: Mapping[str, str], found: Overrides) -> None:
+    path = _path(name)
+    if setting := field_at(path):
+        _add(found, path, name, environ[name], setting)
+        return
+    plain = name.removesuffix("_FILE")
+    setting = field_at(_path(plain)) if plain != name else None
+    if setting is None:
+        found.warnings.append(_unknown(name))
+    elif environ.get(plain):
+        message = f"{plain} and {name} both give it"
+        found.faults.append(Fault(dotted(_path(plain)), None, message, "unset one", name))
+    elif (text := _file_text(environ[name], name, _path(plain), found)) is not None:
+        _add(found, _path(plain), name, text, setting)
+
+
+def _path(name: str) -> Path_:
+    return tuple(name[len(PREFIX) :].lower().split("__"))
+
+
+def _add(found: Overrides, path: Path_, name: str, text: str, setting: FieldInfo) -> None:
+    if not (is_list(setting.annotation) or section_in(setting.annotation)):
+        # A single value is taken as it is: a password may hold what YAML would read as more.
+        found.values.append((path, Node(scalar(text), None, name)))
+        return
+    try:
+        node, faults = read_document(text, name)
+    except Unreadable as error:
+        fault = error.fault
+        found.faults.append(Fault(dotted(path), fault.line, fault.message, fault.hint, name))
+        return
+    found.faults.extend(_beneath(path, fault) for fault in faults)
+    found.values.append((path, node))
+
+
+def _beneath(path: Path_, fault: Fault) -> Fault:
+    joined = f"{dotted(path)}{'' if fault.key.startswith('[') else '.'}{fault.key}"
+    return Fault(joined, fault.line, fault.message, fault.hint, fault.source)
+
+
+def _file_text(file: str, name: str, path: Path_, found: Overrides) -> str | None:
+    try:
+        with Path(file).open("rb") as opened:
+            data = opened.read(LARGEST_BYTES + 1)
+        if len(data) > LARGEST_BYTES:
+            raise ValueError("is larger than 1 MiB")
+        text = data.decode()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else _reason(error)
+        message = f"cannot be read from {file}: {reason}"
+        found.faults.append(Fault(dotted(path), None, message, None, name))
+        return None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _reason(error: ValueError) -> str:
+    return "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+def _unknown(name: str) -> str:
+    names = [PREFIX + "__".join(key).upper() for key in every_key()]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{name} is not a setting and is passed over{hint}"
+
+
+def _put(root: Node, path: Path_, node: Node) -> None:
+    at = root
+    for part in path[:-1]:
+        if at.value is None or is_off(at.value):
+            at.value = {}
+        if not isinstance(at.value, dict):
+            return  # not a mapping, which is a fault of its own
+        at = at.value.setdefault(part, Node({}, None, node.source))
+    if at.value is None or is_off(at.value):
+        at.value = {}
+    if isinstance(at.value, dict):
+        at.value[path[-1]] = node

@@ -1,0 +1,166 @@
+"""Knows the key files: what one holds, who may read it, how the first one is made.
+It must not know what keys are used for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from doorward.settings.faults import Fault, InvalidSettings
+from doorward.settings.models import Settings
+
+KEY_FILE = "doorward.key"
+# As many as SHA-256 has (RFC 2104 3: shorter keys are strongly discouraged).
+_LEAST_BYTES = 32
+_LARGEST_FILE = 4096
+_MAKE_ONE = "make one: `openssl rand 32 | basenc --base64url > FILE`, then `chmod 600 FILE`"
+
+
+class _Unusable(Exception):
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def read_keys(settings: Settings) -> tuple[bytes, ...]:
+    """Returns the keys, the one that signs first. Without secret_files it is the one of data_dir,
+    which is made when it is not there. Raises InvalidSettings with every file that is wrong."""
+    if not settings.secret_files:
+        return (_own_key(ensure_data_dir(settings)),)
+    keys: list[bytes] = []
+    faults: list[Fault] = []
+    for number, path in enumerate(settings.secret_files):
+        try:
+            keys.append(_distinct(_read_key(path), keys))
+        except _Unusable as error:
+            faults.append(_fault(f"secret_files[{number}]", path, error))
+    if faults:
+        raise InvalidSettings(faults)
+    return tuple(keys)
+
+
+def ensure_data_dir(settings: Settings) -> Path:
+    """Returns data_dir, made with mode 0700 if it was not there. Raises InvalidSettings when it
+    cannot be written to."""
+    path = settings.data_dir
+    hint = "create it for the user that Doorward runs as, or name another"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise _data_dir_fault(path, _Unusable("is not a directory", hint)) from None
+    except OSError as error:
+        message = f"cannot be created: {error.strerror}"
+        raise _data_dir_fault(path, _Unusable(message, hint)) from None
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise _data_dir_fault(path, _Unusable("cannot be written to", hint))
+    return path
+
+
+def _fault(key: str, path: Path, error: _Unusable) -> Fault:
+    return Fault(key, None, f"{path} {error.message}", error.hint)
+
+
+def _data_dir_fault(path: Path, error: _Unusable) -> InvalidSettings:
+    return InvalidSettings([_fault("data_dir", path, error)])
+
+
+def _distinct(key: bytes, others: list[bytes]) -> bytes:
+    if key in others:
+        raise _Unusable("holds the key of a file before it", "remove it from the list")
+    return key
+
+
+def _own_key(directory: Path) -> bytes:
+    path = directory / KEY_FILE
+    try:
+        if not os.path.lexists(path):
+            _make_key(path)
+        return _read_key(path)
+    except _Unusable as error:
+        raise _data_dir_fault(path, error) from None
+    except OSError as error:
+        message = f"cannot be made: {error.strerror}"
+        hint = "make a key file yourself and name it in secret_files"
+        raise _data_dir_fault(path, _Unusable(message, hint)) from None
+
+
+def _make_key(path: Path) -> None:
+    """Puts a fresh key at the path unless one is there. It appears whole or not at all: a link
+    to a finished file is made, which fails when another process was first; both then use its."""
+    with _temporary_file(path) as (temporary, descriptor):
+        key = base64.urlsafe_b64encode(os.urandom(_LEAST_BYTES))
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(key + b"\n")
+            file.flush()
+            os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    _sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _temporary_file(path: Path) -> Iterator[tuple[Path, int]]:
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        yield temporary, descriptor
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_key(path: Path) -> bytes:
+    """Returns the key of a file. A symbolic link is followed, as Kubernetes mounts secrets so;
+    the mode that counts is that of the file it leads to."""
+    try:
+        # Without O_NONBLOCK a named pipe would hold the start up for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise _Unusable("is not there", _MAKE_ONE) from None
+    except OSError as error:
+        hint = "let the user that Doorward runs as read it"
+        raise _Unusable(f"cannot be read: {error.strerror}", hint) from None
+    try:
+        _check_mode(path, os.fstat(descriptor))
+        return _decoded(os.read(descriptor, _LARGEST_FILE + 1))
+    finally:
+        os.close(descriptor)
+
+
+def _check_mode(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise _Unusable("is not a file")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        hint = f"chmod 600 {path} (Kubernetes: defaultMode: 0400)"
+        raise _Unusable(f"can be read or written by others, its mode is {mode}", hint)
+
+
+def _decoded(data: bytes) -> bytes:
+    line = data.rstrip(b"\r\n")
+    if len(data) > _LARGEST_FILE or b"\n" in line or b"\r" in line:
+        raise _Unusable("holds more than one line", "a key file is one line of base64url")
+    if not re.fullmatch(rb"[A-Za-z0-9_-]+={0,2}", line):
+        raise _Unusable("is not a line of base64url", _MAKE_ONE)
+    try:
+        key = base64.urlsafe_b64decode(line.rstrip(b"=") + b"=" * (-len(line.rstrip(b"=")) % 4))
+    except binascii.Error:
+        raise _Unusable("is not a line of base64url", _MAKE_ONE) from None
+    if len(key) < _LEAST_BYTES:
+        raise _Unusable(f"holds {len(key)} bytes, fewer than {_LEAST_BYTES}", _MAKE_ONE)
+    return key

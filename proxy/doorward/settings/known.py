@@ -1,0 +1,70 @@
+"""Knows which keys there are, by asking the models, and which one a wrong key was meant to be.
+It must not read values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from doorward.settings.faults import KeyPath, dotted
+from doorward.settings.fields import Section
+from doorward.settings.models import Settings
+
+
+def section_in(annotation: Any) -> type[Section] | None:
+    """Returns the section a setting's type leads to, through options and lists."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    inner = (section_in(argument) for argument in get_args(annotation))
+    return next((section for section in inner if section), None)
+
+
+def is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple or any(is_list(inner) for inner in get_args(annotation))
+
+
+def fields_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """Returns the settings of a section under the keys of the file."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def field_at(path: KeyPath) -> FieldInfo | None:
+    """Returns the setting of that place, if there is one."""
+    section: type[Section] | None = Settings
+    field: FieldInfo | None = None
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = fields_of(section).get(part) if section else None
+        section = section_in(field.annotation) if field else None
+    return field
+
+
+@cache
+def every_key() -> tuple[tuple[str, ...], ...]:
+    """Returns the path of every setting, list positions left out, in the file's order."""
+    return tuple(_beneath((), Settings))
+
+
+def _beneath(path: tuple[str, ...], section: type[Section]) -> Iterator[tuple[str, ...]]:
+    for key, field in fields_of(section).items():
+        yield (*path, key)
+        if inner := section_in(field.annotation):
+            yield from _beneath((*path, key), inner)
+
+
+def advice(path: KeyPath) -> str:
+    """Returns what to write in place of an unknown key."""
+    parent, wrong = path[:-1], str(path[-1])
+    field = field_at(parent) if parent else None
+    section = section_in(field.annotation) if field else Settings
+    siblings = list(fields_of(section or Settings))
+    if near := difflib.get_close_matches(wrong.lower().replace("-", "_"), siblings, n=1):
+        return f"did you mean {dotted((*parent, near[0]))}?"
+    if elsewhere := [".".join(key) for key in every_key() if key[-1] == wrong]:
+        return f"there is {' and '.join(elsewhere[:2])}"
+    return f"the keys here are {', '.join(siblings)}"

@@ -1,0 +1,181 @@
+"""Knows where settings come from and in which order: file, then environment, then every check.
+It must not know single settings; models.py and checks.py do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from doorward.settings import checks
+from doorward.settings.document import Node, Unreadable, read_document
+from doorward.settings.environment import CONFIG, LARGEST_BYTES, PREFIX, Overrides, read_environment
+from doorward.settings.faults import Fault, InvalidSettings, KeyPath, Wrong, dotted
+from doorward.settings.known import advice
+from doorward.settings.models import Settings
+from doorward.settings.sieve import Sieve
+
+_PLACES = ("doorward.yaml", "/etc/doorward/doorward.yaml")
+
+
+def find_config_file(environ: Mapping[str, str]) -> Path | None:
+    """Returns the file DOORWARD_CONFIG names, else the first of the usual places, else None."""
+    if named := environ.get(CONFIG):
+        return Path(named)
+    return next((Path(place) for place in _PLACES if os.path.lexists(place)), None)
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Returns the settings of a file and the environment over it.
+
+    Without a path the usual places are searched; without any file the environment stands alone.
+    Raises InvalidSettings with everything that is wrong."""
+    file = path or find_config_file(environ)
+    overrides = read_environment(environ)
+    root, faults = _read(file) if file else (Node({}, None, ""), [])
+    directory = file.absolute().parent if file else Path.cwd()
+    settings = _settings(root, faults, overrides, directory)
+    settings._file = file
+    return settings
+
+
+def settings_from(values: Mapping[str, Any], directory: Path | None = None) -> Settings:
+    """Returns the settings of plain data as YAML would give it; neither file nor environment is
+    looked at. Raises InvalidSettings."""
+    root = _node(dict(values))
+    return _settings(root, [], Overrides(), directory or Path.cwd())
+
+
+def _node(value: Any) -> Node:
+    if isinstance(value, dict):
+        value = {str(key): _node(inner) for key, inner in value.items()}
+    elif isinstance(value, list | tuple):
+        value = [_node(inner) for inner in value]
+    return Node(value, None, "")
+
+
+def _read(file: Path) -> tuple[Node, list[Fault]]:
+    root, faults = _document(_text(file), str(file))
+    if root.value is None:
+        hint = "config/minimal.yaml shows the smallest file that works"
+        raise InvalidSettings([Fault("", None, "is empty", hint, str(file))])
+    if not isinstance(root.value, dict):
+        message = "is not a mapping of settings"
+        raise InvalidSettings([Fault("", root.line, message, "write key: value", str(file))])
+    return root, faults
+
+
+def _document(text: str, source: str) -> tuple[Node, list[Fault]]:
+    try:
+        return read_document(text, source)
+    except Unreadable as error:
+        raise InvalidSettings([error.fault]) from None
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise InvalidSettings([_unopened(file, error)]) from None
+    if len(data) > LARGEST_BYTES:
+        raise InvalidSettings([Fault("", None, "is larger than 1 MiB", None, str(file))])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        hint = "save it as UTF-8"
+        raise InvalidSettings([Fault("", line, "is not UTF-8", hint, str(file))]) from None
+
+
+def _unopened(file: Path, error: OSError) -> Fault:
+    if isinstance(error, FileNotFoundError):
+        hint = "name another with -c or DOORWARD_CONFIG"
+        return Fault("", None, "there is no such file", hint, str(file))
+    if isinstance(error, IsADirectoryError):
+        return Fault("", None, "is a directory", "name the file in it", str(file))
+    hint = "let the user that Doorward runs as read it"
+    return Fault("", None, f"cannot be read: {error.strerror}", hint, str(file))
+
+
+def _settings(root: Node, faults: list[Fault], overrides: Overrides, directory: Path) -> Settings:
+    overrides.onto(root)
+    faults = [*faults, *overrides.faults]
+    settings = _judged(root, faults, directory)
+    if faults or settings is None:
+        raise InvalidSettings(sorted(faults, key=_order))
+    settings._warnings = (*overrides.warnings, *checks.warnings(settings))
+    return settings
+
+
+def _order(fault: Fault) -> tuple[bool, bool, int]:
+    """The file's faults from top to bottom, then those without a line, then the environment's."""
+    return fault.source.startswith(PREFIX), fault.line is None, fault.line or 0
+
+
+def _judged(root: Node, faults: list[Fault], directory: Path) -> Settings | None:
+    """Adds every fault to the list. What is faulty is taken out and the rest judged again, so
+    that one fault hides no other."""
+    sieve = Sieve(root.plain())
+    told: set[str] = set()
+    while True:
+        try:
+            settings = Settings.model_validate(sieve.data, context={"directory": directory})
+            break
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_input=False)
+            found = [(sieve.original(_place(d)), _wrong(d)) for d in details]
+            for fault in [_fault(root, path, wrong) for path, wrong in found]:
+                if fault.key not in told:
+                    faults.append(fault)
+                    told.add(fault.key)
+            if not sieve.take_out([(_place(d), _is_missing(d)) for d in details]):
+                return None
+    settings = _with_public_url(settings)
+    for path, wrong in checks.run(settings, frozenset(fault.key for fault in faults)):
+        faults.append(_fault(root, sieve.original(path), wrong))
+    return settings
+
+
+def _with_public_url(settings: Settings) -> Settings:
+    if settings.public_url:
+        return settings
+    listen, scheme = settings.listen, "https" if settings.tls else "http"
+    here = "localhost" if listen.is_unix or listen.is_everywhere else ""
+    found = settings.model_copy(update={"public_url": f"{scheme}://{here or listen}"})
+    found.model_fields_set.discard("public_url")  # nobody gave it
+    return found
+
+
+def _is_missing(error: ErrorDetails) -> bool:
+    return error["type"] == "missing"
+
+
+def _place(error: ErrorDetails) -> KeyPath:
+    wrong = error.get("ctx", {}).get("error")
+    inner = (wrong.key,) if isinstance(wrong, Wrong) and wrong.key else ()
+    return (*error["loc"], *inner)
+
+
+def _wrong(error: ErrorDetails) -> Wrong:
+    """Returns what is wrong, in our words: pydantic itself only counts keys, all values are read
+    by our own parsers."""
+    wrong = error.get("ctx", {}).get("error")
+    if isinstance(wrong, Wrong):
+        return wrong
+    if error["type"] == "extra_forbidden":
+        return Wrong("unknown key", advice(error["loc"]))
+    assert error["type"] == "missing", error["type"]
+    return Wrong("is required")
+
+
+def _fault(root: Node, path: KeyPath, wrong: Wrong) -> Fault:
+    node, steps = root.nearest(path)
+    # One value in place of a list has no position in it.
+    shown = path[:steps] if isinstance(path[steps] if steps < len(path) else "", int) else path
+    line = node.line if steps else None  # what is missing at the top has no line
+    return Fault(dotted(shown), line, wrong.message, wrong.hint, node.source)

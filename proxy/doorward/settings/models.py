@@ -1,0 +1,193 @@
+"""Knows every setting: its name, default, meaning, in the order of config/doorward.yaml.
+It must not read files or the environment; load.py does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import PrivateAttr
+
+from doorward.settings import addresses
+from doorward.settings.access import Access, ConfigUser, Route
+from doorward.settings.dialects import Dialects
+from doorward.settings.faults import Wrong
+from doorward.settings.fields import (
+    AuditFile,
+    Duration,
+    DurationOrZero,
+    EmailAddress,
+    Listed,
+    Listener,
+    Parsed,
+    Place,
+    PublicUrl,
+    Section,
+    SmtpUrl,
+    StorageUrl,
+    Switch,
+    TrustedPeers,
+    Unless,
+    key,
+    required,
+    whole,
+)
+from doorward.settings.limits import Limits
+from doorward.settings.log import Log
+from doorward.settings.pages import PagesSettings
+from doorward.settings.tls import Tls
+from doorward.settings.values import boolean, choice, label
+
+OptionalDuration = Annotated[Duration | None, Unless("none")]
+
+
+def _secure(value: object) -> bool | str:
+    return "auto" if value == "auto" else boolean(value)
+
+
+def _issuer(value: object) -> str:
+    if ":" in (found := label(value)):
+        raise Wrong("must not contain ':', which parts issuer and user in authenticator apps")
+    return found
+
+
+class Cookie(Section):
+    same_site: Annotated[
+        Literal["lax", "strict", "none"],
+        Parsed(choice("lax", "strict", "none"), {"enum": ["lax", "strict", "none"]}),
+    ] = key("lax", "SameSite attribute: lax, strict or none.")
+    secure: Annotated[
+        bool | Literal["auto"], Parsed(_secure, {"enum": ["auto", True, False, "on", "off"]})
+    ] = key("auto", "Secure attribute: auto (when public_url is https), true or false.")
+
+
+class Sessions(Section):
+    idle_timeout: OptionalDuration = key(
+        "2h", "After how long unused a session ends that is not remembered, or none."
+    )
+    lifetime: Duration = key("24h", "How long a session lives.")
+    remember_lifetime: Duration = key("30d", "How long a remembered session lives.")
+    max_lifetime: OptionalDuration = key(
+        "none", "No session of any dialect lives longer than this, or none."
+    )
+    max_per_user: Annotated[Annotated[int, whole(1)] | None, Unless("none")] = key(
+        100, "Most sessions of one user, or none; one more ends the oldest."
+    )
+    cookie: Cookie = key({}, "Attributes of the session cookie.")
+
+
+class SecondFactor(Section):
+    issuer: Annotated[str, Parsed(_issuer, {"type": "string", "pattern": "^[^:]+$"})] = key(
+        "Doorward", "What authenticator apps show beside the user's name."
+    )
+    trust_period: DurationOrZero = key("5m", "How long a session counts as fresh after a code.")
+    remember_browser: Annotated[Duration | None, Unless("off")] = key(
+        "off", "How long a browser may skip the code at later logins, or off."
+    )
+    attempts: Annotated[int, whole(1, 1000)] = key(5, "Wrong codes until a user has to wait.")
+    lock: Duration = key("5m", "How long that wait is.")
+
+
+class Regulation(Section):
+    enabled: Switch = key(True, "Whether wrong passwords lead to a wait.")
+    attempts: Annotated[int, whole(1)] = key(5, "Wrong passwords for a user from one network.")
+    network_attempts: Annotated[int, whole(1)] = key(50, "Wrong passwords from one network.")
+    window: Duration = key("2m", "In which time they are counted.")
+    ban: Duration = key("5m", "How long the wait is.")
+
+
+class Audit(Section):
+    file: Annotated[AuditFile | None, Unless("none")] = key(
+        "none",
+        "Where records go beside the database, one JSON object a line: a file, stdout, or none.",
+    )
+
+
+class Email(Section):
+    smtp: SmtpUrl = required("Mail server, such as smtp://user:password@host:587 or smtps://host.")
+    from_: EmailAddress = required("Address that mails are sent from.", alias="from")
+
+
+class Settings(Section):
+    """All settings, valid. Build it with load_settings or settings_from."""
+
+    listen: Listener = key(
+        "127.0.0.1:8080", "Where it takes requests: host:port, [v6]:port or unix:/path."
+    )
+    public_url: PublicUrl = key(
+        "",
+        "What people type, for links. Default: http:// and listen, https:// where it has tls.",
+        validate_default=False,
+    )
+    tls: Annotated[Tls | None, Unless("off", empty=None)] = key(
+        None,
+        "Certificate of listen, which speaks https then; left out: http.",
+        validate_default=False,
+    )
+    admin_listen: Annotated[Listener | None, Unless("off")] = key(
+        "127.0.0.1:9090", "Where /metrics, /healthz and /readyz are, or off."
+    )
+    trusted_proxies: Annotated[tuple[TrustedPeers, ...], Listed()] = key(
+        [], "Networks whose X-Forwarded-* and Forwarded are believed; unix: the socket's peers."
+    )
+    proxy_protocol: Switch = key(
+        False, "Whether trusted_proxies begin each connection with a PROXY header (v1 or v2)."
+    )
+    workers: Annotated[int, whole(1, 1024)] = key(1, "Number of processes.")
+    data_dir: Place = key("./data", "Where doorward.db and generated keys are.")
+    storage: StorageUrl = key("sqlite", "sqlite, or postgresql://user@host/database.", repr=False)
+    secret_files: Annotated[tuple[Place, ...], Listed()] = key(
+        [], "Key files: the first signs, all verify; none: one is made in data_dir."
+    )
+    routes: Annotated[tuple[Route, ...], Listed(single=False)] = key(
+        [], "What is protected: the longest host, then the longest path decides."
+    )
+    limits: Limits = key({}, "What a client may send, hold and keep waiting.")
+    fast_lane: Switch = key(True, "Whether simple requests take the short way; false: none does.")
+    access: Access = key({}, "Who may pass.")
+    users: Annotated[tuple[ConfigUser, ...], Listed(single=False)] = key(
+        [], "Users of this file, read-only at run time."
+    )
+    htpasswd: Annotated[Place | None, Unless("none")] = key(
+        "none", "Htpasswd file whose users may log in, or none; read again when it changes."
+    )
+    sessions: Sessions = key({}, "Sessions of logins by page and by the xhr dialect.")
+    second_factor: SecondFactor = key({}, "Codes of authenticator apps and e-mails.")
+    regulation: Regulation = key({}, "What becomes of guessed passwords.")
+    log: Log = key({}, "What is told on standard error; see `audit` for what is recorded.")
+    audit: Audit = key({}, "Records of logins, failures and changes; `doorward audit` shows them.")
+    email: Annotated[Email | None, Unless("off", empty=None)] = key(
+        None, "Mail server for codes and notices; left out: no mail.", validate_default=False
+    )
+    pages: PagesSettings = key({}, "What the pages look like, and in which language they speak.")
+    dialects: Dialects = key({}, "APIs for logins and sessions; each is off until named.")
+
+    _file: Path | None = PrivateAttr(default=None)
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def file(self) -> Path | None:
+        """The configuration file, if there is one."""
+        return self._file
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd, but no fault."""
+        return self._warnings
+
+    @property
+    def public_origin(self) -> str:
+        """Scheme, lower-case host and port of public_url; the scheme's own port left out."""
+        return addresses.origin(self.public_url)
+
+    def body_bytes(self, route: Route) -> int | None:
+        """Most bytes of a request's body on this route, or None."""
+        if route.body_bytes == "auto":
+            return self.limits.body_bytes
+        return None if route.body_bytes == "none" else route.body_bytes
+
+    @property
+    def secure_cookies(self) -> bool:
+        if self.sessions.cookie.secure == "auto":
+            return self.public_origin.startswith("https:")
+        return self.sessions.cookie.secure

@@ -1,0 +1,131 @@
+"""Knows what may be a user's name, an e-mail address, a group, a password hash, a server's URL.
+It must not know who has them; whether one is taken is asked elsewhere."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import SplitResult, urlsplit
+
+from doorward.settings.faults import Wrong
+from doorward.settings.values import has_control, quoted, text
+
+# The width of the database's columns.
+LONGEST_NAME = 190
+_ARGON2ID = re.compile(
+    r"\$argon2id\$v=19\$m=[0-9]{1,8},t=[0-9]{1,4},p=[0-9]{1,3}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"
+)
+_ADDRESS = re.compile(r"""[^\s@<>(),;:"\\[\]]+@[^\s@<>(),;:"\\[\]]+""")
+
+
+def normalise(name: str) -> str:
+    """Returns the form in which names are compared: NFKC and casefold, until it stays as it is."""
+    while (folded := unicodedata.normalize("NFKC", name).casefold()) != name:
+        name = folded
+    return name
+
+
+def username(value: object) -> str:
+    """Returns a user's name: 1 to 190 characters, no control characters, no white space around."""
+    return _name(text(value), "a user's name")
+
+
+def display_name(value: object) -> str:
+    return _name(text(value), "a name")
+
+
+def _name(found: str, what: str) -> str:
+    for form in (found, normalise(found)):
+        if not 1 <= len(form) <= LONGEST_NAME:
+            raise Wrong(f"{what} has 1 to {LONGEST_NAME} characters")
+        if has_control(form) or form != form.strip():
+            raise Wrong(f"{what} has no control characters and no white space at its edges")
+    return found
+
+
+def email(value: object) -> str:
+    """Returns an address that could be one: something, exactly one @, something."""
+    found = text(value)
+    for form in (found, normalise(found)):
+        if len(form) > LONGEST_NAME or not _ADDRESS.fullmatch(form) or has_control(form):
+            hint = f"write it as name@example.com, in at most {LONGEST_NAME} characters"
+            raise Wrong(f"{quoted(found)} is not an e-mail address", hint)
+    return found
+
+
+def group(value: object) -> str:
+    """Returns the name of a group or a role; headers carry them in a list with commas."""
+    found = text(value)
+    clean = found == found.strip() and not has_control(found)
+    if not 1 <= len(found) <= LONGEST_NAME or "," in found or not clean:
+        raise Wrong(
+            f"{quoted(found)} is not the name of a group or role",
+            "it has no comma, no control character and no white space at its edges",
+        )
+    return found
+
+
+def password_hash(value: object) -> str:
+    """Returns an argon2id hash. What was given is never shown."""
+    found = value if isinstance(value, str) else ""
+    if not found.startswith("$argon2id$"):
+        raise Wrong(
+            "is not an argon2id hash",
+            "`doorward hash-password` prints one; put it in quotes, as it contains $",
+        )
+    if not _ARGON2ID.fullmatch(found):
+        raise Wrong(
+            "is not a whole argon2id hash",
+            "take the line of `doorward hash-password` as it is; compose files need $$ for each $",
+        )
+    return found
+
+
+def storage(value: object) -> str:
+    """Returns `sqlite`, or the URL of a PostgreSQL database. What was given is never shown."""
+    found = text(value)
+    if found == "sqlite":
+        return found
+    hint = "write sqlite, or postgresql://user@host/database"
+    try:
+        parts = _parts(found)
+    except ValueError:
+        raise Wrong("is not the URL of a database", hint) from None
+    if parts.scheme != "postgresql" or not found.startswith("postgresql://"):
+        raise Wrong("is neither sqlite nor a postgresql:// URL", hint)
+    if not parts.path.strip("/") or parts.fragment or has_control(found):
+        raise Wrong("does not name a database", hint)
+    return found
+
+
+def smtp(value: object) -> str:
+    """Returns the URL of a mail server. What was given is never shown."""
+    found = text(value)
+    hint = "write smtp://host:25, smtp://user:password@host:587 or smtps://host:465"
+    try:
+        parts = _parts(found)
+    except ValueError:
+        raise Wrong("is not the URL of a mail server", hint) from None
+    if (
+        parts.scheme not in {"smtp", "smtps", "smtp+plain"}
+        or not parts.hostname
+        or has_control(found)
+    ):
+        raise Wrong("is not the URL of a mail server", hint)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise Wrong("has more than user, password, host and port", hint)
+    return found
+
+
+def _parts(url: str) -> SplitResult:
+    """Returns the parts of a URL; raises ValueError when the port is none either."""
+    parts = urlsplit(url)
+    if parts.port == 0:
+        raise ValueError
+    return parts
+
+
+def masked(url: str) -> str:
+    """Returns the URL with its passwords covered."""
+    covered = re.sub(r"(://[^:/?#@]*:)[^\n]*@", r"\1********@", url)
+    return re.sub(r"(?i)([?&][^=&]*password=)[^&#]*", r"\1********", covered)

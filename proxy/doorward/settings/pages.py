@@ -1,0 +1,59 @@
+"""Knows how the pages may be dressed: name, logo, colour, language, sentences of the owner's own.
+It must not read the files that are named here; whoever draws the pages does."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from doorward.settings.faults import Wrong
+from doorward.settings.fields import Parsed, Place, Section, Switch, Text, Unless, key
+from doorward.settings.values import quoted, text
+
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_LANGUAGE = re.compile(r"auto|[a-z]{2,3}(_[A-Z]{2})?")
+
+
+def _colour(value: object) -> str:
+    if not _COLOUR.fullmatch(found := text(value)):
+        raise Wrong(f"{quoted(found)} is not a colour", 'write it as "#3450d4", in quotes')
+    return found.lower()
+
+
+def _language(value: object) -> str:
+    if not _LANGUAGE.fullmatch(found := text(value)):
+        raise Wrong(f"{quoted(found)} is not a language", "write auto, en, de or such as pt_BR")
+    return found
+
+
+Colour = Annotated[str, Parsed(_colour, {"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"})]
+Language = Annotated[
+    str, Parsed(_language, {"type": "string", "pattern": f"^({_LANGUAGE.pattern})$"})
+]
+
+
+class PagesSettings(Section):
+    name: Annotated[Text | None, Unless("none")] = key(
+        "none", "Name of the site on the pages, or none: the host says it."
+    )
+    logo: Annotated[Place | None, Unless("none")] = key(
+        "none", "Image file (SVG, PNG, JPEG or WebP) in place of Doorward's door, or none."
+    )
+    accent: Annotated[Colour | None, Unless("none")] = key(
+        "none", "Colour of buttons and links, or none: blue."
+    )
+    language: Language = key(
+        "auto", "Language of the pages: auto (what the browser asks for), en, de or another."
+    )
+    translations: Annotated[Place | None, Unless("none")] = key(
+        "none", "Folder with more catalogues, such as fr.po, or none."
+    )
+    welcome: Annotated[Text | None, Unless("none")] = key(
+        "none", "Sentence on the login page, or none."
+    )
+    help: Annotated[Text | None, Unless("none")] = key(
+        "none", "Sentence beneath every page, such as whom to ask, or none."
+    )
+    clear_site_data: Switch = key(
+        False, "Whether a logout also has the browser forget what the application kept in it."
+    )

@@ -1,0 +1,79 @@
+"""Knows how the paths and methods of routes and rules are written.
+It must not match them; the gate does."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+from doorward.settings.faults import Wrong
+from doorward.settings.values import quoted, text
+
+OURS = "/.doorward/"
+
+# The raw bytes a request target's path can hold: RFC 3986 3.3, and those that clients send anyway.
+_RAW = re.compile(r"(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]^`{|}\"<>]|%[0-9A-Fa-f]{2})+")
+# What `quote` leaves as it is.
+_SAFE = "/%!$&'()*+,;:=@~[]^`{|}<>"
+_METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]+")
+
+
+def route_path(value: object) -> str:
+    """Returns the path under which a route takes everything; a trailing slash says nothing."""
+    found = _path(value)
+    if "*" in found:
+        raise Wrong(f"{quoted(found)} has a *", "a route's path takes everything beneath it anyway")
+    return found.rstrip("/") or "/"
+
+
+def rule_path(value: object) -> str:
+    """Returns a path in which `*` stands for one segment, or at the end for all beneath."""
+    found = _path(value)
+    if any("*" in part and part != "*" for part in found.split("/")):
+        raise Wrong(
+            f"{quoted(found)} has a * inside a segment",
+            "a * is one whole segment (/user/*/edit), or at the end all beneath (/user/*)",
+        )
+    return found
+
+
+def _path(value: object) -> str:
+    found = text(value)
+    if not found.startswith("/"):
+        raise Wrong(f"{quoted(found)} does not begin with /")
+    if "?" in found or "#" in found:
+        raise Wrong(f"{quoted(found)} has a query or a fragment", "a path alone is compared")
+    if not _RAW.fullmatch(found):
+        raise Wrong(f"{quoted(found)} is not a path as clients send it", _encoded(found))
+    if any(unquote(part) in {".", ".."} for part in found.split("/")):
+        raise Wrong(f"{quoted(found)} has a dot segment", "requests with such a path are refused")
+    if found.startswith(OURS):
+        raise Wrong(f"all of {OURS} is Doorward's own", "leave it out")
+    return found
+
+
+def _encoded(path: str) -> str:
+    if re.search(r"%(?![0-9A-Fa-f]{2})", path):
+        return "after % stand two hexadecimal digits; a % itself is %25"
+    if "\\" in path:
+        return "segments are parted by /"
+    return f"write it encoded: {quote(path, safe=_SAFE)}"
+
+
+def method(value: object) -> str:
+    """Returns a method; they are case-sensitive (RFC 9110 9.1), and the known ones upper-case."""
+    found = text(value)
+    if found == "*":
+        raise Wrong("'*' is not a method", "leave methods out to take every method")
+    if _METHOD.fullmatch(found):
+        return found
+    hint = f"write {found.upper()}" if _METHOD.fullmatch(found.upper()) else None
+    raise Wrong(f"{quoted(found)} is not a method", hint)
+
+
+def prefix(value: object) -> str:
+    """Returns the path a dialect's endpoints stand under, without a slash at its end."""
+    found = route_path(value)
+    if found == "/":
+        raise Wrong("must not be the root", "write it as /api")
+    return found

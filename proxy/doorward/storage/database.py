@@ -1,0 +1,109 @@
+"""The database as one thing that is opened and closed. It must not know what is kept in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from doorward.settings import Settings
+from doorward.storage.access import AccessRows
+from doorward.storage.attempts import AttemptRows
+from doorward.storage.engine import Engine, postgresql_engine, sqlite_engine
+from doorward.storage.factors import FactorRows
+from doorward.storage.fault import StorageFault
+from doorward.storage.feed import FeedRows
+from doorward.storage.marker import Marker
+from doorward.storage.notices import Notices
+from doorward.storage.register import RegisterRows
+from doorward.storage.schema import migrate
+from doorward.storage.sessions import SessionRows
+from doorward.storage.trail import Tell, TrailRows
+from doorward.storage.users import UserRows
+
+SQLITE = "sqlite"
+DATABASE_FILE = "doorward.db"
+LOCK_FILE = "doorward.lock"
+MARKER_FILE = "revocations"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """What fills the core's Protocols."""
+
+    engine: Engine
+    marker: Marker
+    users: UserRows
+    sessions: SessionRows
+    access: AccessRows
+    factors: FactorRows
+    feed: FeedRows
+    attempts: AttemptRows
+    trail: TrailRows
+    notices: Notices
+    register: RegisterRows
+
+    async def close(self) -> None:
+        await self.notices.close()
+        await self.engine.close()
+        self.marker.close()
+
+
+async def open_database(settings: Settings, now: float, tell: Tell | None = None) -> Database:
+    """The database of these settings, its tables made or brought to this release under a lock.
+    `tell` hears of every audit record that is written through it.
+
+    Raises StorageFault."""
+    return await open_storage(settings.storage, settings.data_dir, tell)
+
+
+async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -> Database:
+    """As `open_database`, for the two settings that matter to it."""
+    path = data_dir / DATABASE_FILE
+    engine = sqlite_engine(path) if storage == SQLITE else postgresql_engine(storage)
+    where = str(path) if storage == SQLITE else _without_password(storage)
+    try:
+        _make_directory(data_dir)
+        fresh = await migrate(engine, where, data_dir / LOCK_FILE)
+        marker = _marker(data_dir / MARKER_FILE, fresh)
+    except BaseException:
+        await engine.close()
+        raise
+    trail = TrailRows(engine, tell)
+    notices = Notices(engine)
+    feed = FeedRows(engine, marker, trail, notices)
+    return Database(
+        engine,
+        marker,
+        UserRows(engine, feed),
+        SessionRows(engine, feed),
+        AccessRows(engine, feed),
+        FactorRows(engine, feed),
+        feed,
+        AttemptRows(engine, trail),
+        trail,
+        notices,
+        RegisterRows(engine),
+    )
+
+
+def _make_directory(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFault(f"data_dir: {data_dir}: {error.strerror}; name another one") from error
+
+
+def _marker(path: Path, fresh: bool) -> Marker:
+    try:
+        return Marker(path, fresh)
+    except OSError as error:
+        raise StorageFault(
+            f"data_dir: {path}: {error.strerror or error}; let the user that runs Doorward write"
+            " there or name another data_dir"
+        ) from error
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

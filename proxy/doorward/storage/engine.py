@@ -1,0 +1,180 @@
+"""How SQLite and PostgreSQL are opened, read and written, and the border at which every error of
+theirs becomes the core's StorageUnavailable. It knows no table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Insert, Table, event
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.storage.fault import StorageFault
+
+BUSY_TIMEOUT_S = 5
+CONNECTIONS = 4  # a thread each for SQLite, a server process each for PostgreSQL
+CONNECT_TIMEOUT_S = 5
+COMMAND_TIMEOUT_S = 15
+
+# FULL, not the NORMAL that goes well with WAL: NORMAL survives a killed process, but may lose the
+# last commits with the power, and an acknowledged revocation must never come back.
+PRAGMAS = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+class Engine:
+    """A pool of connections to one database."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        errors: tuple[type[Exception], ...],
+        connect: Callable[[], Awaitable[Any]] | None = None,
+    ) -> None:
+        """`connect` opens a connection of the driver's own, where it can tell of news."""
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self.errors = errors
+        self.connect = connect
+        self._engine = engine
+        # A single SELECT needs no transaction around it, and each statement is a trip to a thread.
+        self._reader = (
+            engine if self.is_sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
+        self._writer = engine.execution_options(writes=True)
+        # SQLite has one writer. In one process it is kinder to queue than to poll for the lock.
+        self._turn = asyncio.Lock() if self.is_sqlite else nullcontext()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for a single query. Raises StorageUnavailable."""
+        with self._border():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that holds SQLite's write lock from its first moment, so that it never
+        fails half-way because somebody else writes. Raises StorageUnavailable."""
+        with self._border():
+            async with self._turn, self._writer.begin() as connection:
+                yield connection
+
+    def insert_missing(self, table: Table) -> Insert:
+        """An INSERT that leaves rows alone which are there already."""
+        if self.is_sqlite:
+            return sqlite.insert(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects import postgresql  # 40 ms that SQLite's users need not wait
+
+        return postgresql.insert(table).on_conflict_do_nothing()
+
+    def insert_or_update(
+        self, table: Table, values: Mapping[str, object], **changed: object
+    ) -> Insert:
+        """An INSERT of one row; where its key is there already, that row is changed instead."""
+        if self.is_sqlite:
+            new = sqlite.insert(table).values(values)
+            return new.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
+        from sqlalchemy.dialects import postgresql
+
+        other = postgresql.insert(table).values(values)
+        return other.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
+
+    async def use_wal(self) -> None:
+        """Lets readers of SQLite go on while somebody writes; the file remembers it.
+
+        Not done at every connection, so that another program's file stays as it is."""
+        if self.is_sqlite:
+            async with self.reading() as connection:
+                await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @contextmanager
+    def _border(self) -> Iterator[None]:
+        try:
+            yield
+        except self.errors as error:
+            raise StorageUnavailable from error
+
+
+def sqlite_engine(path: Path) -> Engine:
+    """The database in this file, made with mode 0600 when missing. Raises StorageFault."""
+    _make_file(path)
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}",
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=CONNECT_TIMEOUT_S,
+    )
+    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return Engine(engine, (SQLAlchemyError, OSError))
+
+
+def _make_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StorageFault(
+            f"data_dir: {path}: {error.strerror}; let the user that runs Doorward write there"
+            " or name another data_dir"
+        ) from error
+
+
+def _prepare(connection: Any, _: object) -> None:
+    # Python's own notion of when a transaction begins is switched off; `_begin` says it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def postgresql_engine(url: str) -> Engine:
+    """The database at this libpq URL. Raises StorageFault when the driver is not installed."""
+    try:
+        import asyncpg  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise StorageFault(
+            "storage: PostgreSQL needs its driver; install doorward[postgresql]"
+        ) from error
+
+    async def connect() -> Any:
+        # asyncpg reads the URL itself, with sslmode, sockets and password files, as libpq would.
+        try:
+            return await asyncpg.connect(
+                url, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S
+            )
+        except ValueError as error:  # its text may quote the password
+            raise asyncpg.InterfaceError("the URL is malformed") from error
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=CONNECTIONS,
+        max_overflow=CONNECTIONS,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        pool_pre_ping=True,
+    )
+    # What goes wrong while connecting comes as the driver raises it.
+    errors = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+    return Engine(engine, errors, connect)

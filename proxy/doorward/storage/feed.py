@@ -1,0 +1,121 @@
+"""The revocation feed: rows that say which sessions and users changed, a marker that says when.
+
+It knows what is announced, not why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from doorward.accounts.audit import Event
+from doorward.accounts.feed import News
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.storage.engine import Engine
+from doorward.storage.marker import Marker
+from doorward.storage.notices import Notices
+from doorward.storage.tables import feed, feed_counter
+from doorward.storage.trail import TrailRows
+
+KEPT_S = 3600.0  # far longer than any worker can be behind and still be believed (a second or so)
+
+
+@dataclass(slots=True)
+class Change:
+    """A transaction, and what running workers have to hear of when it is done."""
+
+    connection: AsyncConnection
+    sessions: set[int] = field(default_factory=set)
+    users: set[int] = field(default_factory=set)
+    events: list[Event] = field(default_factory=list)
+
+    def record(self, event: Event | None) -> None:
+        """Has the event written down in this transaction."""
+        if event is not None:
+            self.events.append(event)
+
+    def rows(self, now: float) -> Iterable[dict[str, float | None]]:
+        for session in self.sessions:
+            yield {"session_number": session, "user_number": None, "at": now}
+        for user in self.users:
+            yield {"session_number": None, "user_number": user, "at": now}
+
+
+class FeedRows:
+    """Fills `doorward.accounts.feed.Feed`."""
+
+    __slots__ = ("_engine", "_marker", "_notices", "_trail", "heard", "marker")
+
+    def __init__(self, engine: Engine, marker: Marker, trail: TrailRows, notices: Notices) -> None:
+        self._engine = engine
+        self._notices = notices
+        self.heard = self._notices.heard
+        self._trail = trail
+        self._marker = marker
+        self.marker = marker.read  # bound here: it is called on every request
+
+    def check_file(self) -> None:
+        self._marker.check()
+
+    async def head(self) -> int:
+        async with self._engine.reading() as connection:
+            return int(await connection.scalar(select(feed_counter.c.number)) or 0)
+
+    async def news(self, after: int) -> News:
+        rows = select(feed_counter.c.number, feed_counter.c.purged, feed.c.session_number,
+            feed.c.user_number).outerjoin(feed, feed.c.number > after)  # fmt: skip
+        async with self._engine.reading() as connection:
+            found = (await connection.execute(rows)).all()
+        number, purged = (found[0].number, found[0].purged) if found else (0, 0)
+        # Below `after`: the database is a restored backup.
+        if after < purged or number < after:
+            return News(number, everything=True)
+        sessions = frozenset(row.session_number for row in found if row.session_number is not None)
+        users = frozenset(row.user_number for row in found if row.user_number is not None)
+        return News(number, sessions, users)
+
+    @asynccontextmanager
+    async def changing(self, now: float) -> AsyncIterator[Change]:
+        """A transaction whose news and events are written with it, the news marked before this
+        returns.
+
+        Raises StorageUnavailable."""
+        async with self._engine.writing() as connection:
+            change = Change(connection)
+            yield change
+            rows = list(change.rows(now))
+            if rows:
+                await _announce(connection, rows, now)
+                await self._notices.send(connection)
+            records = await self._trail.write(connection, change.events)
+        self._trail.tell(records)
+        if rows:
+            await self._mark()
+
+    async def _mark(self) -> None:
+        try:
+            await self._marker.replace()
+        except OSError as error:
+            raise StorageUnavailable from error
+
+
+async def _announce(
+    connection: AsyncConnection, rows: list[dict[str, float | None]], now: float
+) -> None:
+    counted = update(feed_counter).values(number=feed_counter.c.number + len(rows))
+    last = (await connection.execute(counted.returning(feed_counter.c.number))).scalar_one()
+    numbered = [{**row, "number": last - i} for i, row in enumerate(reversed(rows))]
+    await connection.execute(insert(feed), numbered)
+    await _purge(connection, now - KEPT_S)
+
+
+async def _purge(connection: AsyncConnection, before: float) -> None:
+    old = select(func.max(feed.c.number)).where(feed.c.at < before)
+    if (purged := await connection.scalar(old)) is None:
+        return
+    await connection.execute(delete(feed).where(feed.c.number <= purged))
+    await connection.execute(update(feed_counter).values(purged=purged))

@@ -1,0 +1,114 @@
+"""The marker: a few memory-mapped bytes that every process of this host compares on each request,
+and that whoever changes the feed replaces. It knows no database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import mmap
+import os
+import struct
+import time
+from pathlib import Path
+
+from doorward.accounts import chance
+
+MARK_BYTES = 16
+# After the mark: when the file was made, in seconds of the host's monotonic clock; 0 when nobody
+# can have been running then.
+MADE = struct.Struct("d")
+FILE_BYTES = MARK_BYTES + MADE.size
+# A worker looks once a second whether its file is still the file. Until all have, a mark in a new
+# file reaches nobody, so whoever writes one waits.
+SETTLE_S = 1.1
+
+
+class Marker:
+    """The file at `path`, made when missing. `fresh`: nobody else can be running yet.
+
+    Truncating the file kills its readers (SIGBUS): it is 0600 and nobody's to touch; removing or
+    replacing it is noticed.
+    """
+
+    __slots__ = ("_identity", "_map", "_path")
+
+    def __init__(self, path: Path, fresh: bool = False) -> None:
+        """Raises OSError."""
+        self._path = path
+        self._map: mmap.mmap | bytes = b""
+        self._identity: tuple[int, int] | None = None
+        if not self._open():
+            self._make(0.0 if fresh else time.monotonic())
+
+    def read(self) -> bytes:
+        """The mark as it is now, measured at 0.1 µs; empty while the file is missing."""
+        return self._map[:MARK_BYTES]
+
+    def check(self) -> None:
+        """Follows the file when it was replaced; `read` is empty while it is missing."""
+        if self._identity is None or self._identity != self._found():
+            with contextlib.suppress(OSError):  # what cannot be opened is as good as missing
+                self._open()
+
+    async def replace(self) -> None:
+        """Writes a new mark, and waits until all who run can see it. Raises OSError."""
+        if self._identity is None or self._identity != self._found():
+            if not self._open():
+                self._make(time.monotonic())
+        assert isinstance(self._map, mmap.mmap)
+        self._map[:MARK_BYTES] = chance.marker_bytes()
+        (made,) = MADE.unpack(self._map[MARK_BYTES:FILE_BYTES])
+        age_s = time.monotonic() - made
+        if made and 0 <= age_s < SETTLE_S:  # a monotonic time in the future is of another boot
+            await asyncio.sleep(SETTLE_S - age_s)
+
+    def close(self) -> None:
+        self._map = b""
+        self._identity = None
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._path, follow_symlinks=False)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _open(self) -> bool:
+        """Maps the file that is there; False, and an empty mark, when there is none of ours."""
+        self._map, self._identity = b"", None
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            status = os.fstat(descriptor)
+            if status.st_size != FILE_BYTES:
+                return False
+            self._map = mmap.mmap(descriptor, FILE_BYTES)
+            self._identity = status.st_dev, status.st_ino
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _make(self, made: float) -> None:
+        """Puts a whole file in place at once: nobody ever sees half of one."""
+        draft = self._path.with_name(f"{self._path.name}.{chance.public_id()}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(draft, flags, 0o600)
+        try:
+            os.write(descriptor, chance.marker_bytes() + MADE.pack(made))
+        finally:
+            os.close(descriptor)
+        self._place(draft)
+
+    def _place(self, draft: Path) -> None:
+        try:
+            os.link(draft, self._path)  # unlike rename, leaves the file that another made meanwhile
+        except FileExistsError:
+            if not self._open():  # not of our form: worth nothing to anybody
+                os.replace(draft, self._path)
+        finally:
+            draft.unlink(missing_ok=True)
+        if self._identity is None and not self._open():
+            raise OSError(f"{self._path} vanishes as it is made")

@@ -1,0 +1,64 @@
+"""Word from other hosts on one PostgreSQL that the feed has grown (LISTEN, NOTIFY).
+
+It tells when to look and never what at. Nothing is believed for it: who misses a notice finds the
+news at the next poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.storage.engine import Engine
+
+CHANNEL = "doorward"
+CLOSE_S = 2.0
+
+
+class Notices:
+    """One connection that listens, beside the pool; none before somebody waits, none on SQLite."""
+
+    __slots__ = ("_connection", "_engine", "_told")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Any = None
+        self._told = asyncio.Event()
+
+    async def send(self, connection: AsyncConnection) -> None:
+        """Tells every host, once the transaction is through."""
+        if self._engine.connect is not None:
+            await connection.execute(text(f"NOTIFY {CHANNEL}"))
+
+    async def heard(self) -> None:
+        """Returns when there may be news, and when it begins to listen: nobody knows what came
+        before. Raises StorageUnavailable."""
+        if self._engine.connect is None:  # the processes of one host have the marker
+            await asyncio.Event().wait()
+        elif self._connection is None or self._connection.is_closed():
+            await self._listen()
+        else:
+            await self._told.wait()
+            self._told.clear()
+
+    async def _listen(self) -> None:
+        assert self._engine.connect is not None
+        try:
+            self._connection = await self._engine.connect()
+            self._connection.add_termination_listener(self._tell)
+            await self._connection.add_listener(CHANNEL, self._tell)
+        except self._engine.errors as error:
+            raise StorageUnavailable from error
+
+    def _tell(self, *_: object) -> None:
+        self._told.set()
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(*self._engine.errors):
+                await self._connection.close(timeout=CLOSE_S)

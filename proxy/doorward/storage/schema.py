@@ -1,0 +1,132 @@
+"""The version of the tables: read at every start, raised by Alembic under a lock when it is behind.
+
+Alembic is slow to import and needed once per release, so nothing here imports it before that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.storage.engine import Engine
+from doorward.storage.fault import StorageFault
+
+HEAD = "0003"
+VERSIONS = frozenset({"0001", "0002", "0003"})  # whence a migration leads on, and the head
+VERSION_TABLE = "alembic_version"
+
+LOCK_WAIT_S = 60  # a migration of 100,000 users takes seconds
+ADVISORY_LOCK = 0x646F6F72  # "door"
+
+
+async def migrate(engine: Engine, where: str, lock: Path) -> bool:
+    """Brings the tables to this release; True when there were none before. Raises StorageFault."""
+    try:
+        async with engine.reading() as connection:
+            found = await _version(connection, where)
+        if found == HEAD:
+            await engine.use_wal()  # a restored backup may have come without
+            return False
+        async with _alone(engine, lock):
+            found = await _raise(engine, where)
+            await engine.use_wal()
+        return found is None
+    except StorageUnavailable as error:
+        raise StorageFault(_sentence(where, str(error.__cause__))) from error.__cause__
+
+
+async def _raise(engine: Engine, where: str) -> str | None:
+    """Migrates, all or nothing, unless another process did while this one waited; the version that
+    was there before."""
+    async with engine.writing() as connection:
+        if not engine.is_sqlite:
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+        found = await _version(connection, where)
+        if found != HEAD:
+            await connection.run_sync(_upgrade)
+    return found
+
+
+async def _version(connection: AsyncConnection, where: str) -> str | None:
+    """What the database says it is, None when it is empty. Raises StorageFault if not ours."""
+    tables = await connection.run_sync(lambda c: inspect(c).get_table_names())
+    if VERSION_TABLE not in tables:
+        if tables:
+            raise StorageFault(
+                f"storage: {where} holds tables of another program; give Doorward its own database"
+            )
+        return None
+    version: str | None = await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+    if version not in VERSIONS:
+        raise StorageFault(
+            f"storage: {where} has tables of version {version}, this Doorward knows them up to"
+            f" {HEAD}; run the newer Doorward that wrote it, or restore a backup from before"
+        )
+    return version
+
+
+@asynccontextmanager
+async def _alone(engine: Engine, path: Path) -> AsyncIterator[None]:
+    """One process of this host at a time, so that two first starts do not make the tables twice."""
+    if not engine.is_sqlite:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        await _locked(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)  # gives the lock back
+
+
+async def _locked(descriptor: int, path: Path) -> None:
+    for _ in range(int(LOCK_WAIT_S * 20)):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(0.05)
+    raise StorageFault(
+        f"storage: {path} is locked by another Doorward that is changing the tables; wait for it"
+        " or end it"
+    )
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    location = str(Path(__file__).with_name("migrations"))
+    config.set_main_option("script_location", location.replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+# What SQLite says, and what to do about it; the first that occurs in its message decides.
+SENTENCES = (
+    ("not a database", "is not a database or is damaged; restore a backup or move the file away"),
+    ("malformed", "is damaged; restore a backup or move the file away"),
+    ("locked", "is locked by another program; end that program and try again"),
+    ("readonly", "cannot be written; give the file to the user that runs Doorward"),
+    (
+        "unable to open",
+        "cannot be opened; let the user that runs Doorward write file and directory",
+    ),
+    ("full", "cannot be written as the disk is full; make room and try again"),
+)
+
+
+def _sentence(where: str, message: str) -> str:
+    for word, sentence in SENTENCES:
+        if word in message:
+            return f"storage: {where} {sentence}"
+    reason = " ".join(message.split("\n")[0].split()) or "no answer in time"
+    return f"storage: {where} cannot be used ({reason}); check that it runs and lets Doorward in"

@@ -1,0 +1,280 @@
+"""The table of sessions. It keeps, finds and ends what the core hands it and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import BindParameter, Select, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from doorward.accounts.audit import Event, Kind, counted
+from doorward.accounts.sessions import FULL, Session
+from doorward.storage import rows
+from doorward.storage.engine import Engine
+from doorward.storage.feed import Change, FeedRows
+from doorward.storage.rows import chunks
+from doorward.storage.tables import factors, sessions, users
+
+JOINED = select(*rows.SESSION_COLUMNS, *rows.USER_COLUMNS).join(
+    users, users.c.number == sessions.c.user_number
+)
+BY_DIGEST = JOINED.add_columns(sessions.c.token_digest).where(
+    or_(
+        sessions.c.token_digest == bindparam("digest"),
+        sessions.c.previous_digest == bindparam("digest"),
+    )
+)
+NEWEST_FIRST = (sessions.c.created_at.desc(), sessions.c.number.desc())
+
+
+class SessionRows:
+    """Fills `doorward.accounts.sessions.SessionStore`."""
+
+    __slots__ = ("_engine", "_feed")
+
+    def __init__(self, engine: Engine, feed: FeedRows) -> None:
+        self._engine = engine
+        self._feed = feed
+
+    async def insert(
+        self,
+        draft: Session,
+        digest: bytes,
+        *,
+        replaces: int | None = None,
+        most: int | None = None,
+        event: Event | None = None,
+        ending: Event | None = None,
+    ) -> Session | None:
+        async with self._feed.changing(draft.created_at) as change:
+            connection = change.connection
+            if not await _hold_user(connection, draft):
+                return None
+            iat = await _free_second(connection, draft.user.number, draft.iat)
+            values = rows.session_values(draft) | {"iat": iat, "token_digest": digest}
+            result = await connection.execute(
+                insert(sessions).values(user_number=draft.user.number, **values)
+            )
+            change.record(event)
+            if replaces is not None and await _end(
+                change, [replaces], draft.created_at, "replaced"
+            ):
+                change.record(ending)
+            assert result.inserted_primary_key is not None
+            session = replace(draft, number=result.inserted_primary_key[0], iat=iat)
+            await _end_beyond(change, session, most, draft.created_at, event)
+            return session
+
+    async def by_digest(self, digest: bytes) -> Session | None:
+        async with self._engine.reading() as connection:
+            row = (await connection.execute(BY_DIGEST, {"digest": digest})).one_or_none()
+        if row is None:
+            return None
+        session = rows.session(row)
+        if row.token_digest != digest:  # the token from before the last rise: known, and dead
+            session.ended_at = session.second_factor_at or session.created_at
+        return session
+
+    async def by_id(self, id: str) -> Session | None:
+        async with self._engine.reading() as connection:
+            row = (await connection.execute(JOINED.where(sessions.c.id == id))).one_or_none()
+        return None if row is None else rows.session(row)
+
+    async def rise(
+        self,
+        session: Session,
+        digest: bytes,
+        method: str,
+        now: float,
+        event: Event | None = None,
+        most: int | None = None,
+    ) -> Session | None:
+        c = sessions.c
+        async with self._feed.changing(now) as change:
+            if not await _hold_user(change.connection, session):
+                return None
+            risen = await change.connection.execute(
+                update(sessions)
+                .where(c.number == session.number, c.level == session.level, c.ended_at.is_(None))
+                # Of two at once the second would find the first one's time here.
+                .where(c.second_factor_at.is_not_distinct_from(session.second_factor_at))
+                .values(
+                    level=FULL,
+                    method=method,
+                    previous_digest=c.token_digest,
+                    token_digest=digest,
+                    second_factor_at=now,
+                    last_used_at=now,
+                )
+            )
+            if not risen.rowcount:
+                return None
+            change.sessions.add(session.number)
+            change.record(event)
+            full = replace(session, level=FULL, method=method, derived={})
+            await _end_beyond(change, full, most, now, event)
+        full.second_factor_at = full.last_used_at = now
+        return full
+
+    async def trust(
+        self,
+        number: int,
+        at: float | None,
+        until: float | None,
+        fingerprint: str | None,
+        now: float,
+    ) -> bool:
+        query = update(sessions).where(sessions.c.number == number, sessions.c.ended_at.is_(None))
+        values = {
+            "second_factor_at": at,
+            "trusted_until": until,
+            "trusted_fingerprint": fingerprint,
+        }
+        async with self._feed.changing(now) as change:
+            changed = (await change.connection.execute(query.values(**values))).rowcount > 0
+            change.sessions.add(number)
+        return changed
+
+    async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
+        async with self._feed.changing(now) as change:
+            if ended := await _end(change, [number], now, by) > 0:
+                change.record(event)
+            return ended
+
+    async def end_many(
+        self, numbers: Sequence[int], now: float, by: str, events: Sequence[Event] = ()
+    ) -> int:
+        async with self._feed.changing(now) as change:
+            change.events.extend(events)
+            return await _end(change, sorted(numbers), now, by)
+
+    async def end_all(
+        self, user: int, now: float, by: str, but: int | None, event: Event | None = None
+    ) -> int:
+        async with self._feed.changing(now) as change:
+            await forget_browsers(change, user)
+            ended = await end_sessions(change, user, now, by, but)
+            change.record(None if event is None else counted(event, ended))
+            return ended
+
+    async def list(self, user: int, now: float) -> Sequence[Session]:
+        return await self._listed(JOINED.where(sessions.c.user_number == user), now)
+
+    async def list_all(self, now: float) -> Sequence[Session]:
+        return await self._listed(JOINED, now)
+
+    async def _listed(self, query: Select[Any], now: float) -> Sequence[Session]:
+        query = query.where(sessions.c.ended_at.is_(None), sessions.c.expires_at > now)
+        async with self._engine.reading() as connection:
+            found = await connection.execute(query.order_by(*NEWEST_FIRST))
+        return [s for s in map(rows.session, found) if s.ends_at() > now]
+
+    async def purge(self, before: float, limit: int) -> int:
+        c = sessions.c
+        over = or_(
+            c.ended_at < before,
+            c.expires_at < before,
+            c.last_used_at + c.idle_timeout_s < before,
+        )
+        # Looked for outside the transaction: nobody waits while all the rows are read.
+        async with self._engine.reading() as connection:
+            found = list(await connection.scalars(select(c.number).where(over).limit(limit)))
+        if not found:
+            return 0
+        async with self._engine.writing() as connection:
+            query = delete(sessions).where(c.number.in_(found), over)
+            return (await connection.execute(query)).rowcount
+
+    async def touch(self, used: Sequence[tuple[int, float]]) -> None:
+        if not used:
+            return
+        at: BindParameter[float] = bindparam("at")
+        last = sessions.c.last_used_at
+        query = (
+            update(sessions)
+            .where(sessions.c.number == bindparam("session"))
+            .values(last_used_at=case((last < at, at), else_=last))
+        )
+        # In the order of numbers, as `_end` locks them: two that each wait for the other cannot be.
+        values = [{"session": number, "at": time} for number, time in sorted(used)]
+        async with self._engine.writing() as connection:
+            await connection.execute(query, values)
+
+
+async def end_sessions(
+    change: Change, user: int, now: float, by: str, but: int | None = None
+) -> int:
+    """Ends the sessions of a user within a change; returns how many."""
+    query = select(sessions.c.number).where(
+        sessions.c.user_number == user, sessions.c.ended_at.is_(None)
+    )
+    if but is not None:
+        query = query.where(sessions.c.number != but)
+    numbers = await change.connection.scalars(query.order_by(sessions.c.number).with_for_update())
+    return await _end(change, list(numbers), now, by)
+
+
+async def forget_browsers(change: Change, user: int) -> None:
+    """No browser may skip the user's code any more."""
+    c = factors.c
+    query = update(factors).where(c.user_number == user).values(browsers=c.browsers + 1)
+    await change.connection.execute(query)
+
+
+async def _end(change: Change, numbers: Sequence[int], now: float, by: str) -> int:
+    """How many had not ended before. All are announced: it costs nothing and hides no mistake."""
+    ended = 0
+    for chunk in chunks(numbers):
+        query = update(sessions).where(sessions.c.number.in_(chunk), sessions.c.ended_at.is_(None))
+        result = await change.connection.execute(query.values(ended_at=now, ended_by=by))
+        ended += result.rowcount
+    change.sessions.update(numbers)
+    return ended
+
+
+async def _end_beyond(
+    change: Change, new: Session, most: int | None, now: float, event: Event | None
+) -> None:
+    """Ends the oldest of the user's sessions so that `most` are left, the new one among them.
+
+    Pending ones are counted apart: who knows no more than the password ends nobody's session."""
+    if most is None:
+        return
+    c = sessions.c
+    others = select(c.number).where(
+        c.user_number == new.user.number,
+        c.number != new.number,
+        c.level == new.level,
+        c.ended_at.is_(None),
+        c.expires_at > now,
+        or_(c.idle_timeout_s.is_(None), c.last_used_at + c.idle_timeout_s > now),
+    )
+    oldest = others.order_by(*NEWEST_FIRST)
+    numbers = list(await change.connection.scalars(oldest.offset(most - 1)))
+    if numbers:
+        ended = await _end(change, sorted(numbers), now, "limit")
+        if event is not None:
+            limited = replace(event, kind=Kind.SESSIONS_ENDED, session="", detail="limit")
+            change.record(counted(limited, ended))
+
+
+async def _hold_user(connection: AsyncConnection, draft: Session) -> bool:
+    """Whether the user is as the login read it; until commit nobody else changes it."""
+    query = select(users.c.version, users.c.active, users.c.banned)
+    found = await connection.execute(
+        query.where(users.c.number == draft.user.number).with_for_update()
+    )
+    row = found.one_or_none()
+    return row is not None and row.version == draft.user.version and row.active and not row.banned
+
+
+async def _free_second(connection: AsyncConnection, user: int, wanted: int) -> int:
+    """The first second from the wanted one on that no session of the user has; the lock is held."""
+    query = select(sessions.c.iat).where(sessions.c.user_number == user, sessions.c.iat >= wanted)
+    for iat in await connection.scalars(query.order_by(sessions.c.iat)):
+        if iat != wanted:
+            break
+        wanted += 1
+    return wanted

@@ -1,0 +1,316 @@
+"""The tables of users and of what leads to them. It keeps and finds; the core has the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from doorward.accounts import chance
+from doorward.accounts.audit import Event
+from doorward.accounts.names import shown
+from doorward.accounts.refusals import NameTaken, UserNotFound
+from doorward.accounts.user import Credential, NewUser, Seen, User
+from doorward.storage import rows
+from doorward.storage.engine import Engine
+from doorward.storage.feed import Change, FeedRows
+from doorward.storage.sessions import end_sessions
+from doorward.storage.tables import audit, feed_counter, handles, sessions, users
+
+CREDENTIALS = select(*rows.USER_COLUMNS, users.c.password_hash, users.c.password_scheme)
+USERS = select(*rows.USER_COLUMNS)
+SAME_S = 5.0  # within which every worker has read a file that changed; it looks once a second
+
+
+class UserRows:
+    """Fills `doorward.accounts.users.UserStore`."""
+
+    __slots__ = ("_engine", "_feed")
+
+    def __init__(self, engine: Engine, feed: FeedRows) -> None:
+        self._engine = engine
+        self._feed = feed
+
+    async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
+        async with self._feed.changing(now) as change:
+            change.record(event)
+            try:
+                return await _insert(change.connection, new, now)
+            except IntegrityError as error:
+                raise NameTaken from error
+
+    async def insert_all(
+        self, new: Sequence[NewUser], now: float, events: Sequence[Event] = ()
+    ) -> Sequence[User]:
+        added: list[User] = []
+        async with self._feed.changing(now) as change:
+            change.events.extend(events)
+            for one in new:
+                try:
+                    added.append(await _insert(change.connection, one, now))
+                except IntegrityError as error:
+                    raise NameTaken(f"user {shown(one.username)}: {NameTaken.message}") from error
+        return added
+
+    async def edit(
+        self,
+        user: User,
+        change: Callable[[User], tuple[User, Sequence[str]]],
+        now: float,
+        event: Event | None = None,
+    ) -> User:
+        async with self._feed.changing(now) as changing:
+            changing.record(event)
+            held = USERS.where(users.c.number == user.number).with_for_update()
+            row = (await changing.connection.execute(held)).one_or_none()
+            if row is None:
+                raise UserNotFound
+            changed, led = change(rows.user(row))
+            await _update(changing, user, None, **_editable(changed))
+            await _lead(changing.connection, user.number, led)
+            return changed
+
+    async def by_handle(self, key: str) -> Credential | None:
+        query = CREDENTIALS.join(handles, handles.c.user_number == users.c.number)
+        row = await self._row(query.where(handles.c.handle == key))
+        return None if row is None else rows.credential(row)
+
+    async def by_name(self, source: str, key: str) -> User | None:
+        query = USERS.where(users.c.source == source, users.c.username_key == key)
+        row = await self._row(query)
+        return None if row is None else rows.user(row)
+
+    async def list(self) -> Sequence[User]:
+        async with self._engine.reading() as connection:
+            found = await connection.execute(USERS.order_by(users.c.username_key, users.c.number))
+            return [rows.user(row) for row in found]
+
+    async def taken(self, wanted: Iterable[str]) -> Sequence[str]:
+        found: list[str] = []
+        for chunk in rows.chunks(sorted(wanted)):
+            query = select(handles.c.handle).where(handles.c.handle.in_(chunk))
+            async with self._engine.reading() as connection:
+                found += await connection.scalars(query)
+        return sorted(found)
+
+    async def imported(self, ours: str) -> Sequence[tuple[str, str]]:
+        c = users.c
+        query = select(c.password_scheme, func.max(c.password_hash)).where(
+            c.password_scheme.is_not(None), c.password_scheme != ours
+        )
+        async with self._engine.reading() as connection:
+            found = await connection.execute(query.group_by(c.password_scheme))
+            return [(scheme, one) for scheme, one in found]
+
+    async def claim(
+        self,
+        source: str,
+        seen: Mapping[str, Seen],
+        gone: Collection[str],
+        now: float,
+        event: Event | None = None,
+        reloaded: Event | None = None,
+    ) -> None:
+        query = select(users.c.number, users.c.username_key, users.c.username, users.c.entry_digest)
+        async with self._engine.reading() as connection:
+            found = await connection.execute(query.where(users.c.source == source))
+            known = {row.username_key: row for row in found}
+        await self._make(source, {key: seen[key] for key in seen.keys() - known.keys()}, now)
+        changed = [
+            row
+            for key, row in known.items()
+            if key in seen and row.entry_digest != seen[key].digest
+        ]
+        if not changed and not gone and reloaded is None:
+            return
+        async with self._feed.changing(now) as change:
+            change.users.update(row.number for key, row in known.items() if key in gone)
+            for row in sorted(changed, key=lambda row: row.number):
+                if await _note(change, row, seen[row.username_key].digest, now) and event:
+                    change.record(replace(event, subject=row.username))
+            if reloaded is not None and not await _is_recorded(change.connection, reloaded):
+                change.record(reloaded)
+
+    async def _make(self, source: str, missing: Mapping[str, Seen], now: float) -> None:
+        new = [
+            _values(_described(source, key, missing[key].username), now)
+            | {"entry_digest": missing[key].digest}
+            for key in sorted(missing)
+        ]
+        if new:
+            async with self._engine.writing() as connection:
+                # Two processes that start together find the same ones missing.
+                await connection.execute(self._engine.insert_missing(users), new)
+
+    async def set_password(
+        self,
+        user: User,
+        password_hash: str,
+        scheme: str,
+        *,
+        must_change: bool,
+        but: int | None,
+        now: float,
+        event: Event | None = None,
+        version: int | None = None,
+    ) -> None:
+        async with self._feed.changing(now) as change:
+            await _update(
+                change,
+                user,
+                version,
+                password_hash=password_hash,
+                password_scheme=scheme,
+                must_change_password=must_change,
+                version=users.c.version + 1,
+            )
+            change.record(event)
+            await end_sessions(change, user.number, now, "password", but)
+
+    async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
+        unchanged = (users.c.number == user.number) & (users.c.password_hash == old)
+        query = update(users).where(unchanged).values(password_hash=new, password_scheme=scheme)
+        async with self._engine.writing() as connection:
+            await connection.execute(query)
+
+    async def set_banned(
+        self, user: User, banned: bool, now: float, event: Event | None = None
+    ) -> None:
+        async with self._feed.changing(now) as change:
+            change.record(event)
+            await _update(change, user, banned=banned, version=users.c.version + 1)
+
+    async def set_active(
+        self, user: User, active: bool, now: float, event: Event | None = None
+    ) -> None:
+        async with self._feed.changing(now) as change:
+            change.record(event)
+            await _update(change, user, active=active, version=users.c.version + 1)
+            if not active:
+                await end_sessions(change, user.number, now, "disabled")
+
+    async def delete(self, user: User, now: float, event: Event | None = None) -> None:
+        async with self._feed.changing(now) as change:
+            change.users.add(user.number)
+            change.record(event)
+            gone = select(sessions.c.number).where(sessions.c.user_number == user.number)
+            change.sessions.update(await change.connection.scalars(gone))
+            result = await change.connection.execute(
+                delete(users).where(users.c.number == user.number)
+            )
+            if not result.rowcount:
+                raise UserNotFound
+
+    async def _row(self, query: Any) -> Any:
+        async with self._engine.reading() as connection:
+            return (await connection.execute(query)).one_or_none()
+
+
+async def _update(
+    change: Change, user: User, of: int | None = None, **values: ColumnElement[Any] | object
+) -> None:
+    """Changes the user's row, while it is `of` that version, and announces it. Raises
+    UserNotFound."""
+    change.users.add(user.number)
+    query = update(users).where(users.c.number == user.number).values(**values)
+    if of is not None:
+        query = query.where(users.c.version == of)
+    if not (await change.connection.execute(query)).rowcount:
+        raise UserNotFound
+
+
+async def _insert(connection: AsyncConnection, new: NewUser, now: float) -> User:
+    """Raises IntegrityError."""
+    result = await connection.execute(insert(users).values(**_values(new, now)))
+    assert result.inserted_primary_key is not None
+    number = result.inserted_primary_key[0]
+    led = [{"handle": handle, "user_number": number} for handle in new.handles]
+    await connection.execute(insert(handles), led)
+    query = USERS.where(users.c.number == number)
+    return rows.user((await connection.execute(query)).one())
+
+
+async def _lead(connection: AsyncConnection, number: int, led: Sequence[str]) -> None:
+    """Makes these the handles of the user. Raises NameTaken."""
+    mine = handles.c.user_number == number
+    before = set(await connection.scalars(select(handles.c.handle).where(mine)))
+    if removed := before - set(led):
+        await connection.execute(delete(handles).where(mine, handles.c.handle.in_(removed)))
+    added = [{"handle": handle, "user_number": number} for handle in led if handle not in before]
+    if added:
+        try:
+            await connection.execute(insert(handles), added)
+        except IntegrityError as error:
+            raise NameTaken from error
+
+
+async def _note(change: Change, row: Any, digest: bytes, now: float) -> bool:
+    """Ends the sessions of a user whose password changed in its file; False when another process
+    did so already."""
+    query = update(users).where(
+        users.c.number == row.number, users.c.entry_digest.is_not_distinct_from(row.entry_digest)
+    )
+    noted = query.values(entry_digest=digest, version=users.c.version + 1)
+    if not (await change.connection.execute(noted)).rowcount:
+        return False
+    change.users.add(row.number)
+    await end_sessions(change, row.number, now, "password")
+    return True
+
+
+async def _is_recorded(connection: AsyncConnection, event: Event) -> bool:
+    """Whether another process was first to say so. One after the other, as whoever changes the
+    feed holds this row at last."""
+    await connection.execute(select(feed_counter.c.number).with_for_update())
+    same = (audit.c.kind == event.kind) & (audit.c.detail == event.detail)
+    query = select(audit.c.number).where(same, audit.c.at > event.at - SAME_S)
+    return await connection.scalar(query.limit(1)) is not None
+
+
+def _editable(user: User) -> dict[str, object]:
+    return {
+        "name": user.name,
+        "emails": rows.emails(user.emails),
+        "groups": list(user.groups),
+        "roles": list(user.roles),
+        "super_admin": user.super_admin,
+        "must_change_password": user.must_change_password,
+    }
+
+
+def _values(new: NewUser, now: float) -> dict[str, object]:
+    return {
+        "id": new.id,
+        "source": new.source,
+        "username": new.username,
+        "username_key": new.key,
+        "name": new.name,
+        "emails": rows.emails(new.emails),
+        "groups": list(new.groups),
+        "roles": list(new.roles),
+        "super_admin": new.super_admin,
+        "active": new.active,
+        "banned": False,
+        "must_change_password": new.must_change_password,
+        "password_hash": new.password_hash,
+        "password_scheme": new.scheme,
+        "created_at": now,
+        "version": 0,
+    }
+
+
+def _described(source: str, key: str, username: str) -> NewUser:
+    """The row of a user that its directory describes."""
+    return NewUser(
+        id=chance.public_id(),
+        source=source,
+        username=username,
+        key=key,
+        handles=(),
+        password_hash=None,
+        scheme=None,
+    )

@@ -1,0 +1,93 @@
+"""Where an upstream listens, and how to open a connection to it.
+
+Must not know what is said over the connection.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+from doorward.settings import Upstream, UpstreamTls
+from doorward.settings.certificates import connecting_context
+from doorward.upstream.failures import ConnectFailed, ConnectTimeout
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A place to connect to: `host` and `port`, over TLS or not, or the `path` of a unix socket."""
+
+    host: str | None = None
+    port: int | None = None
+    path: str | None = None
+    tls: UpstreamTls | None = None
+
+    @classmethod
+    def of(cls, upstream: Upstream, tls: UpstreamTls | None = None) -> "Address":
+        """The address of a configured upstream; `tls` counts where that is https.
+
+        Raises InvalidSettings for files of `tls` that cannot be used."""
+        if upstream.scheme == "unix":
+            return cls(path=str(upstream.path))
+        if upstream.scheme == "http":
+            return cls(host=upstream.host, port=upstream.port)
+        tls = tls or UpstreamTls()
+        _context(tls)
+        return cls(host=upstream.host, port=upstream.port, tls=tls)
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in str(self.host) else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """How it is met over TLS; None where that is not spoken."""
+        return None if self.tls is None else _context(self.tls)
+
+    async def open(self, make: Callable[[], P], timeout_s: float) -> P:
+        """A connected protocol. Raises ConnectFailed or ConnectTimeout; nothing was sent then."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._open(make)
+        except TimeoutError:
+            raise ConnectTimeout(f"no connection to {self} within {timeout_s:g} s") from None
+        except OSError as fault:  # a certificate that cannot be trusted is one, too
+            raise ConnectFailed(f"no connection to {self}: {fault.strerror or fault}") from None
+
+    async def _open(self, make: Callable[[], P]) -> P:
+        loop = asyncio.get_running_loop()
+        if self.path is not None:
+            return (await loop.create_unix_connection(make, self.path))[1]
+        assert self.host is not None and self.port is not None
+        if self.tls is None:
+            transport, protocol = await loop.create_connection(make, self.host, self.port)
+        else:
+            transport, protocol = await loop.create_connection(
+                make,
+                self.host,
+                self.port,
+                ssl=_context(self.tls),
+                server_hostname=self.tls.server_name or self.host,
+            )
+        _send_at_once(transport)
+        return protocol
+
+
+@cache
+def _context(tls: UpstreamTls) -> ssl.SSLContext:
+    """Read once, as a file of authorities takes some milliseconds."""
+    return connecting_context(tls)
+
+
+def _send_at_once(transport: asyncio.BaseTransport) -> None:
+    """A small write must not wait for the acknowledgement of the one before it."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,158 @@
+"""Several upstreams behind one face: the least busy gets the next exchange, who fails gets none.
+
+Must not know requests, nor how an upstream is asked whether it is well; `health.py` does.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from doorward.settings import Failover, Route
+from doorward.upstream.address import Address
+from doorward.upstream.connection import Connection
+from doorward.upstream.failures import ConnectFailed, NoneUsable
+from doorward.upstream.health import watch
+from doorward.upstream.pool import Pool, Pools, Upstreams
+
+_log = structlog.get_logger("doorward.upstream")
+
+
+class Member:
+    """One of several upstreams. It is out for a while after failures, and as long as it is ill."""
+
+    def __init__(self, pool: Pool, failover: Failover, when_changed: Callable[[], None]) -> None:
+        self.pool = pool
+        self.is_ill = False
+        self.out_until = 0.0
+        self._failover = failover
+        self._failures: list[float] = []
+        self._when_changed = when_changed
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.is_ill and not self.out_until
+
+    def failed(self) -> None:
+        """Something went wrong there just now."""
+        now = asyncio.get_running_loop().time()
+        since = now - self._failover.within.total_seconds()
+        self._failures = [*(at for at in self._failures if at > since), now]
+        if len(self._failures) >= self._failover.failures and not self.out_until:
+            self.out_until = now + self._failover.pause.total_seconds()
+            _log.warning("upstream_out", upstream=str(self.pool.address))
+            self._when_changed()
+
+    def sweep(self, now: float) -> None:
+        """Let it back in after its time; one more failure soon after takes it out again."""
+        if self.out_until and now >= self.out_until:
+            self.out_until = 0.0
+            self._failures = [now] * (self._failover.failures - 1)
+            _log.info("upstream_back", upstream=str(self.pool.address))
+            self._when_changed()
+
+    def judge(self, is_ill: bool) -> None:
+        """What a health check found."""
+        if is_ill != self.is_ill:
+            self.is_ill = is_ill
+            what, said = ("upstream_ill", _log.warning) if is_ill else ("upstream_well", _log.info)
+            said(what, upstream=str(self.pool.address))
+            self._when_changed()
+
+
+class Group:
+    """The upstreams of a route. One that is alone is never out but for its health."""
+
+    def __init__(self, pools: tuple[Pool, ...], failover: Failover) -> None:
+        self.members = tuple(Member(pool, failover, self._changed) for pool in pools)
+        if len(pools) > 1:
+            for member in self.members:
+                member.pool.when_failed.append(member.failed)
+        self._usable = self.members
+        self.retries = 0
+        self._served = 0  # where in `_usable` the last exchange went: equals take turns
+
+    def _changed(self) -> None:
+        """When all are out by their failures, none is: rather a try than a sure refusal."""
+        well = tuple(member for member in self.members if not member.is_ill)
+        self._usable = tuple(member for member in well if member.is_usable) or well
+
+    def sweep(self, now: float) -> None:
+        for member in self.members:
+            member.sweep(now)
+
+    def _least_busy(self, tried: frozenset[Member]) -> int:
+        """Where in `_usable` the next exchange goes, -1 when nowhere."""
+        usable, best, least = self._usable, -1, 0
+        for step in range(1, len(usable) + 1):
+            at = (self._served + step) % len(usable)
+            busy = usable[at].pool.busy
+            if (best < 0 or busy < least) and usable[at] not in tried:
+                best, least = at, busy
+        return best
+
+    def take(self, tried: frozenset[Member] = frozenset()) -> Connection | None:
+        at = self._least_busy(tried)
+        connection = None if at < 0 else self._usable[at].pool.take()
+        if connection is not None:
+            self._served = at
+        return connection
+
+    async def connect(self, tried: frozenset[Member] = frozenset()) -> Connection:
+        """A connection to the least busy; where that fails, to the next. Raises UpstreamFailure."""
+        failure: ConnectFailed | None = None
+        while (at := self._least_busy(tried)) >= 0:
+            self.retries += failure is not None
+            member, self._served = self._usable[at], at
+            try:
+                return (member.pool.take() if tried else None) or await member.pool.connect()
+            except ConnectFailed as fault:
+                failure = fault
+                tried |= {member}
+        raise failure or NoneUsable("no upstream of this route is well")
+
+    def without(
+        self, connection: Connection, tried: frozenset[Member] = frozenset()
+    ) -> Upstreams | None:
+        """Those where this exchange was not tried yet."""
+        tried |= {member for member in self.members if member.pool is connection.keeper}
+        return Elsewhere(self, tried) if self._least_busy(tried) >= 0 else None
+
+
+class Elsewhere:
+    """A group, less those where an exchange failed."""
+
+    retries = 0  # the group counts
+
+    def __init__(self, group: Group, tried: frozenset[Member]) -> None:
+        self._group = group
+        self._tried = tried
+
+    def take(self) -> Connection | None:
+        return self._group.take(self._tried)
+
+    async def connect(self) -> Connection:
+        return await self._group.connect(self._tried)
+
+    def without(self, connection: Connection) -> Upstreams | None:
+        return self._group.without(connection, self._tried)
+
+
+def upstreams_of(route: Route, pools: Pools) -> Pool | Group:
+    """Where a route leads. Raises InvalidSettings for TLS files that cannot be used."""
+    connect_s = route.timeouts.connect.total_seconds()
+    found = tuple(
+        pools.of(Address.of(upstream, route.tls), connect_s, route.concurrency)
+        for upstream in route.upstream
+    )
+    if len(found) == 1 and route.health is None:
+        return found[0]
+    group = Group(found, route.failover)
+    pools.swept.append(group.sweep)
+    if route.health is not None:
+        host = None if route.host is None or route.host.startswith("*") else route.host
+        for member in group.members:
+            check = partial(watch, member, member.pool.address, route.health, host)
+            pools.checks.append(check)
+    return group

@@ -1,0 +1,347 @@
+"""One connection to an upstream: an exchange at a time, bytes streamed as they come.
+
+Knows HTTP/1.1 framing through llhttp; must not know users, rules, or who reads the answer. The
+reader is a `Sink`; it is called from the event loop and must not block.
+"""
+
+import asyncio
+from typing import Protocol, cast
+
+import httptools
+
+from doorward.upstream.failures import (
+    ConnectionLost,
+    InvalidAnswer,
+    ResponseTimeout,
+    UpstreamFailure,
+)
+from doorward.upstream.framing import Header as Header
+from doorward.upstream.framing import body_length
+from doorward.upstream.heads import BODILESS, Head, known, remember
+from doorward.upstream.sink import Sink as Sink
+
+# llhttp has no bound of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to
+# more than 10 MiB. Big enough for any cookie jar an application sets in one answer.
+HEAD_LIMIT_BYTES = 256 * 1024
+
+
+class Keeper(Protocol):
+    """Where a connection belongs, and goes after an exchange; `failure` says how that ended."""
+
+    def release(
+        self, connection: "Connection", alive: bool, failure: UpstreamFailure | None = None
+    ) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """A pooled connection. `begin` starts an exchange; the keeper's `release` gets it back after.
+
+    `reused` tells whether an earlier exchange went over it, so that its silent end before any
+    byte of an answer may be a keep-alive race rather than a refusal (RFC 9112 9.3.1).
+    """
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.keeper = keeper
+        self._sink: Sink | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self.transport: asyncio.Transport | None = None
+        self.reused = False
+        self.writable = True
+        self.idle_since = 0.0
+        self._reading = True
+
+    # An exchange, as its carrier drives it
+
+    def begin(
+        self,
+        sink: Sink,
+        head: bytes,
+        *,
+        no_body: bool,
+        ended: bool,
+        response_timeout_s: float,
+        idle_timeout_s: float,
+        upgrade: bool = False,
+    ) -> None:
+        """Send a request head. `no_body`: the answer has none whatever it says (HEAD).
+
+        `ended`: no request body follows. `upgrade`: the answer may be 101; `hand_over` follows.
+        """
+        assert self._sink is None
+        self._sink = sink
+        self._no_body = no_body
+        self._upgrade = upgrade
+        self._request_ended = ended
+        self._response_timeout_s = response_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._deadline = self.loop.time() + (response_timeout_s if ended else idle_timeout_s)
+        self.answered = self._complete = self._keep_alive = self._raw = False
+        self._head_bytes = self._body_bytes = 0
+        self._head: Head | None = None  # of the final answer
+        self._trailers: tuple[Header, ...] = ()
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
+        if self.transport is None:  # closed since it was made, before anybody listened
+            self.loop.call_soon(self.connection_lost, None)
+        else:
+            self.transport.write(head)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the request's body. Wait for `on_writable` while `writable` is false."""
+        if self._sink is not None and self.transport is not None:
+            self._wait_for(self._idle_timeout_s)
+            self.transport.write(data)
+
+    def end_request(self) -> None:
+        """The request's body is whole; from now on the upstream has its time to answer."""
+        self._request_ended = True
+        if self._sink is not None and not self.answered:
+            self._wait_for(self._response_timeout_s)
+
+    def pause_reading(self) -> None:
+        """Let the upstream wait: the client is slower than it."""
+        if self._reading and self.transport is not None:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._reading and self.transport is not None:
+            self._reading = True
+            self._wait_for(self._idle_timeout_s)
+            self.transport.resume_reading()
+
+    def hand_over(self) -> tuple[asyncio.Transport, bytes]:
+        """After 101: the connection, which is not read from, and what came behind the answer. Who
+        takes it calls `handed_lost` when it is closed. Raises ConnectionLost."""
+        if self.transport is None or self._sink is None:
+            raise ConnectionLost("the upstream switched protocols and left")
+        return self.transport, self._early
+
+    def handed_lost(self, exc: Exception | None) -> None:
+        self._sink = None
+        self.connection_lost(exc)
+
+    def abandon(self) -> None:
+        """End an exchange that nobody wants any more; the upstream sees the connection close."""
+        self._sink = None
+        self.close()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def is_usable(self) -> bool:
+        """True while an exchange can begin."""
+        return self.transport is not None and not self.transport.is_closing()
+
+    def serves(self, sink: Sink) -> bool:
+        """Whether the exchange under way is this one's."""
+        return self._sink is sink
+
+    def check_deadline(self, now: float) -> None:
+        """Called by the pool's sweep: fail the exchange whose upstream has been silent too long.
+
+        A paused upstream is not silent; it waits for the client.
+        """
+        if self._sink is None:
+            return
+        if self._reading and now > self._deadline:
+            what = "data" if self.answered else "answer"
+            self._fail(ResponseTimeout(f"the upstream sent no {what} in time"))
+        else:
+            self._sink.on_sweep(now)
+
+    def _wait_for(self, seconds: float) -> None:
+        self._deadline = self.loop.time() + seconds
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._sink is None:
+            self.close()  # bytes that nobody asked for answer no request
+        elif self._raw:
+            self._pass_raw(data)
+        elif self._head_bytes or not self._is_known(data):
+            self._parse(data)
+        if self._complete and self._sink is not None:
+            self._finish()
+
+    def _is_known(self, data: bytes) -> bool:
+        """True when an answer begins here whose head came before: its body is passed on."""
+        found = known(data)
+        if found is None or self._sink is None:
+            return False
+        head, end = found
+        size = 0 if self._no_body or head.status in BODILESS else head.length
+        self._head, self._keep_alive = head, head.keep_alive
+        self.answered = True
+        if len(data) - end >= size:
+            self._keep_alive = self._keep_alive and len(data) - end == size
+            self._release_sink().on_whole(head, data[end : end + size])
+            return True
+        self._sink.on_head(head)
+        if self._sink is not None:  # it may have seen enough
+            self._raw = True
+            self._pass_raw(data[end:])
+        return True
+
+    def _parse(self, data: bytes) -> None:
+        if self._parser is None:
+            self._early += data
+            return
+        begins = not self._head_bytes
+        if not self.answered:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as pause:
+            self._switch(data[pause.args[0] :])
+            return
+        except httptools.HttpParserError as fault:
+            self._keep_alive = False
+            self._parser = None
+            if not self._complete:
+                self._fail(InvalidAnswer(f"the upstream's answer is not valid HTTP/1: {fault}"))
+            return
+        if not self.answered and self._head_bytes > HEAD_LIMIT_BYTES:
+            self._fail(InvalidAnswer("the upstream's answer head is too large"))
+            return
+        head = self._head
+        if head is not None and not self._complete:
+            self._wait_for(self._idle_timeout_s)
+            self._raw = head.length >= 0
+            if not self._body_bytes and self._sink is not None:
+                self._sink.on_body(b"")  # a head on its own is news
+        if begins and head is not None:
+            remember(data, head)
+
+    def _switch(self, early: bytes) -> None:
+        """The upstream said 101; it is not read from until somebody takes the connection over."""
+        assert self._sink is not None
+        self._early, self._parser = early, None
+        self.answered = True
+        self.pause_reading()
+        self._sink.on_head(Head(101, self._headers, -1, False))
+
+    def _pass_raw(self, data: bytes) -> None:
+        """The rest of a body of known length needs counting, not parsing."""
+        assert self._sink is not None and self._head is not None
+        self._wait_for(self._idle_timeout_s)
+        left = self._head.length - self._body_bytes
+        if len(data) > left:
+            self._keep_alive = False
+            data = data[:left]
+        self._body_bytes += len(data)
+        self._sink.on_body(data)
+        if len(data) == left:
+            if self._head_bytes:
+                self._parser = None  # it still waits for the bytes that it was not shown
+            self._complete = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        if self._sink is None:
+            self.keeper.release(self, False)
+        elif self.answered and exc is None and self._ends_with_close():
+            self._keep_alive = False
+            self._finish()
+        else:
+            self._fail(ConnectionLost("the upstream closed the connection before its answer ended"))
+
+    def _ends_with_close(self) -> bool:
+        """True for a body framed by the connection's end (RFC 9112 6.3, last case)."""
+        return (
+            self._head is not None
+            and self._head.length < 0
+            and not any(name.lower() == b"transfer-encoding" for name, _ in self._head.headers)
+        )
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self._sink is not None:
+            self._sink.on_writable()
+
+    # llhttp's callbacks: they note and pass on; an exception in one makes the answer invalid
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise InvalidAnswer("bytes after the end of the answer")
+        self._headers: list[Header] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.answered:
+            self._headers.append((name, value))
+            return
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > HEAD_LIMIT_BYTES:
+            raise InvalidAnswer("trailers without end")
+        self._trailers += ((name, value),)
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None and self._sink is not None
+        status = self._parser.get_status_code()
+        if not 200 <= status < 600:
+            if status == 101 and self._upgrade and self._parser.should_upgrade():
+                return  # the parser stops here
+            if status == 101 or not 100 <= status < 200:
+                raise InvalidAnswer("a status that nobody asked for")
+            self._sink.on_interim(status, self._headers)
+            return
+        if self._parser.get_http_version() not in ("1.0", "1.1"):
+            raise InvalidAnswer("a version that nobody asked for")
+        self._keep_alive = self._parser.should_keep_alive()
+        length = body_length(self._headers)
+        self._head = Head(status, self._headers, length, self._keep_alive)
+        self.answered = True
+        self._sink.on_head(self._head)
+        if self._no_body:
+            self._complete = True
+            self._parser = None  # it would wait for a body that never comes
+
+    def on_body(self, data: bytes) -> None:
+        assert self._sink is not None
+        if self._complete:
+            raise InvalidAnswer("a body where none can be")
+        self._body_bytes += len(data)
+        self._sink.on_body(data)
+
+    def on_message_complete(self) -> None:
+        self._complete = self._complete or self.answered
+
+    # Ends
+
+    def _finish(self) -> None:
+        self._release_sink().on_end(self._trailers)
+
+    def _release_sink(self) -> Sink:
+        """The exchange is over, and its connection the keeper's, before its reader is told."""
+        sink, self._sink = self._sink, None
+        assert sink is not None
+        alive = self._keep_alive and self._request_ended and self.is_usable()
+        if alive:
+            self.reused = True
+            self.idle_since = self.loop.time()
+            self.resume_reading()
+        else:
+            self.close()  # an answer before the request was whole: the rest is not sent
+        self.keeper.release(self, alive)
+        return sink
+
+    def _fail(self, failure: UpstreamFailure) -> None:
+        sink, self._sink = self._sink, None
+        self.close()
+        self.keeper.release(self, False, failure)
+        if sink is not None:
+            sink.on_failure(failure)
+
+    @property
+    def waits_for_answer(self) -> bool:
+        """True when the request is whole and nothing was answered yet."""
+        return self._request_ended and not self.answered

@@ -1,0 +1,63 @@
+"""Whether upstreams are well, by asking each now and then. httpx, as this is off the data path.
+
+Must not know what follows from an answer; a `Member` of a group does.
+"""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from doorward.settings import HealthCheck
+from doorward.upstream.address import Address
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class Patient(Protocol):
+    """Who is told whether it is ill."""
+
+    def judge(self, is_ill: bool) -> None: ...
+
+
+async def watch(patient: Patient, address: Address, check: HealthCheck, host: str | None) -> None:
+    """Ask for ever. `host` is the name to ask for; None: the upstream's own."""
+    bad = 0
+    async with _client(address, check) as client:
+        while True:
+            bad = 0 if await _is_well(client, address, check, host) else bad + 1
+            if not bad or bad >= check.failures:
+                patient.judge(bool(bad))
+            await asyncio.sleep(check.interval.total_seconds())
+
+
+def _client(address: Address, check: HealthCheck) -> "httpx.AsyncClient":
+    import httpx  # takes a tenth of a second, and most do without
+
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
+    transport = httpx.AsyncHTTPTransport(
+        verify=address.context or False,  # False where it is not asked: no TLS, nothing to load
+        uds=address.path,
+        limits=httpx.Limits(max_keepalive_connections=0),
+    )
+    seconds = check.timeout.total_seconds()
+    return httpx.AsyncClient(transport=transport, timeout=seconds, trust_env=False)
+
+
+async def _is_well(
+    client: "httpx.AsyncClient", address: Address, check: HealthCheck, host: str | None
+) -> bool:
+    import httpx
+
+    url = ("http://localhost" if address.path is not None else str(address)) + check.path
+    headers = {"user-agent": "doorward-health", "connection": "close"}
+    named = {} if host is None else {"host": host}
+    server = None if address.tls is None else address.tls.server_name
+    extensions = {} if server is None else {"sni_hostname": server}
+    try:
+        async with asyncio.timeout(check.timeout.total_seconds()):
+            request = client.stream("GET", url, headers=headers | named, extensions=extensions)
+            async with request as answer:
+                return answer.status_code < httpx.codes.BAD_REQUEST
+    except (httpx.HTTPError, httpx.InvalidURL, OSError):
+        return False

@@ -1,0 +1,244 @@
+"""Keep-alive connections to upstreams: handed out, taken back, swept for timeouts.
+
+Must not know requests or answers.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Protocol
+
+from doorward.settings import Concurrency
+from doorward.upstream.address import Address
+from doorward.upstream.connection import Connection
+from doorward.upstream.failures import ConnectFailed, ConnectionLost, Overloaded, UpstreamFailure
+
+# Applications commonly close idle connections after 2 to 75 s; nginx keeps its own for 60 s.
+IDLE_S = 55.0
+# More than this many idle connections to one upstream are closed at once.
+IDLE_LIMIT = 256
+# How late a timeout may be noticed. One timer for everything, instead of one per request.
+SWEEP_S = 0.25
+
+
+class Upstreams(Protocol):
+    """Where an exchange gets its connection: a `Pool`, or several behind one face."""
+
+    retries: int  # connections that were sought at another upstream, as one failed
+
+    def take(self) -> Connection | None:
+        """A kept connection, or None: then `connect`, at once."""
+
+    async def connect(self) -> Connection:
+        """A connection, fresh as a rule. Raises UpstreamFailure; nothing was sent then."""
+
+    def without(self, connection: Connection) -> "Upstreams | None":
+        """Where else to try what failed over this connection; None when there is no other."""
+
+
+class Pool:
+    """The connections to one upstream. The youngest idle one is used first, so others can age.
+
+    `when_failed` are called when the upstream turns out not to be well.
+    """
+
+    retries = 0
+
+    def __init__(self, address: Address, connect_timeout_s: float) -> None:
+        self.address = address
+        self.when_failed: list[Callable[[], None]] = []
+        self._connect_timeout_s = connect_timeout_s
+        self._connecting = 0
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+
+    @property
+    def busy(self) -> int:
+        """How many exchanges are under way or about to be."""
+        return len(self._all) - len(self._idle) + self._connecting
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many are idle and how many busy."""
+        return len(self._idle), len(self._all) - len(self._idle)
+
+    def take(self) -> Connection | None:
+        """An idle connection that is still open, or None."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable():
+                return connection
+        return None
+
+    async def connect(self) -> Connection:
+        """A fresh connection. Raises ConnectFailed or ConnectTimeout."""
+        self._connecting += 1
+        try:
+            connection = await self.address.open(lambda: Connection(self), self._connect_timeout_s)
+            if not connection.is_usable():
+                raise ConnectFailed(f"{self.address} closed the connection at once")
+        except ConnectFailed:
+            self._failed()
+            raise
+        finally:
+            self._connecting -= 1
+        self._all.add(connection)
+        return connection
+
+    def without(self, connection: Connection) -> None:
+        """There is no other upstream."""
+
+    def _failed(self) -> None:
+        for callback in self.when_failed:
+            callback()
+
+    def release(
+        self, connection: Connection, alive: bool, failure: UpstreamFailure | None = None
+    ) -> None:
+        """Take a connection back, or let it go; `failure` says how its exchange ended."""
+        if failure is not None and _tells_of_upstream(connection, failure):
+            self._failed()
+        if alive and len(self._idle) < IDLE_LIMIT:
+            self._idle.append(connection)
+            return
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        connection.close()
+
+    def sweep(self, now: float) -> None:
+        """Fail exchanges past their deadline, close connections idle for too long."""
+        for connection in tuple(self._all):
+            connection.check_deadline(now)
+        while self._idle and now - self._idle[0].idle_since > IDLE_S:
+            self._idle[0].close()
+            self._all.discard(self._idle.pop(0))
+
+    def close(self) -> None:
+        for connection in tuple(self._all):
+            connection.abandon()
+        self._all.clear()
+        self._idle.clear()
+
+
+def _tells_of_upstream(connection: Connection, failure: UpstreamFailure) -> bool:
+    """Whether the upstream is not well. A kept connection may have lost a race, a client may have
+    stopped sending, and who began to answer was well enough."""
+    if isinstance(failure, ConnectionLost):
+        return not (connection.reused or connection.answered)
+    return connection.waits_for_answer
+
+
+class BoundedPool(Pool):
+    """A pool whose upstream gets so many exchanges at a time; others wait in line, in their order.
+
+    Whoever is let in holds a promise of a place until the connection is taken, so that nobody who
+    comes in between gets it.
+    """
+
+    def __init__(self, address: Address, connect_timeout_s: float, bounds: Concurrency) -> None:
+        super().__init__(address, connect_timeout_s)
+        self._limit = bounds.requests or 0
+        self._queue = bounds.queue
+        self._wait_s = bounds.wait.total_seconds()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._promised = 0
+
+    @property
+    def busy(self) -> int:
+        return super().busy + self._promised + len(self._waiting)
+
+    def take(self) -> Connection | None:
+        return None if self.busy >= self._limit else super().take()
+
+    async def connect(self) -> Connection:
+        """A connection, kept or fresh, when it is this exchange's turn. Raises Overloaded too."""
+        if self.busy >= self._limit:
+            await self._turn()
+        try:
+            return super().take() or await super().connect()
+        except BaseException:
+            self._let_in()
+            raise
+
+    async def _turn(self) -> None:
+        """Wait in line; the place that was promised is given up to whoever called, at once."""
+        if len(self._waiting) >= self._queue:
+            raise Overloaded(f"{self.address} is busy, and {self._queue} wait already")
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await place
+        except TimeoutError:
+            self._leave(place)
+            raise Overloaded(f"{self.address} was busy for {self._wait_s:g} s") from None
+        except BaseException:
+            self._leave(place)
+            raise
+        self._promised -= 1
+
+    def _leave(self, place: "asyncio.Future[None]") -> None:
+        if place in self._waiting:
+            self._waiting.remove(place)
+        elif place.done() and not place.cancelled():  # let in, and gone at the same moment
+            self._promised -= 1
+            self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting and super().busy + self._promised < self._limit:
+            place = self._waiting.popleft()
+            if not place.done():
+                self._promised += 1
+                place.set_result(None)
+
+    def release(
+        self, connection: Connection, alive: bool, failure: UpstreamFailure | None = None
+    ) -> None:
+        super().release(connection, alive, failure)
+        self._let_in()
+
+
+class Pools:
+    """One pool for each upstream and its bounds, under one sweep."""
+
+    def __init__(self) -> None:
+        self._pools: dict[tuple[Address, float, Concurrency | None], Pool] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self.swept: list[Callable[[float], None]] = []  # called with the loop's time, often
+        self.checks: list[Callable[[], Coroutine[Any, Any, None]]] = []  # to run all along
+
+    def of(
+        self, address: Address, connect_timeout_s: float, bounds: Concurrency | None = None
+    ) -> Pool:
+        """The pool of this upstream, which is the same for every route to it with these bounds."""
+        if bounds is None or bounds.requests is None:
+            bounds = None
+        key = (address, connect_timeout_s, bounds)
+        if key not in self._pools:
+            self._pools[key] = (
+                Pool(address, connect_timeout_s)
+                if bounds is None
+                else BoundedPool(address, connect_timeout_s, bounds)
+            )
+            self.swept.append(self._pools[key].sweep)
+        return self._pools[key]
+
+    def connections(self) -> Iterator[tuple[str, int, int]]:
+        """For each pool its upstream, and how many connections are idle and busy."""
+        for pool in self._pools.values():
+            yield str(pool.address), *pool.connections
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for sweep in self.swept:
+            sweep(now)
+        self._timer = loop.call_later(SWEEP_S, self.start)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for pool in self._pools.values():
+            pool.close()
