@@ -9,7 +9,13 @@ import argon2
 import bcrypt
 import pytest
 from doorward.accounts import imported
-from doorward.accounts.passwords import HASHES_PER_FAILURE, OURS, Passwords
+from doorward.accounts.passwords import (
+    HASHES_PER_FAILURE,
+    OURS,
+    Passwords,
+    Verdict,
+    readings,
+)
 from doorward.accounts.refusals import InvalidHash
 
 from tests.accounts.test_passwords import Counting
@@ -91,20 +97,23 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
     monkeypatch.setattr(imported, "matches", counted)
     counting = Counting()
     counting.expect([(scheme, one) for one, scheme in HASHES.items()] + [(OURS, "x")])
-    every = sorted(set(HASHES.values()))
     ours = await counting.hash(PASSWORD)
-    for failure in (
-        counting.verify(stored, HASHES[stored], "wrong"),
-        counting.verify(ours, OURS, "wrong"),
-        counting.waste(),
-        counting.waste(1, HASHES[stored]),
-    ):
-        tried.clear()
-        counting.count = 0
-        if await failure is None and len(tried) < len(every):  # what the last was told was spent
-            tried.append(HASHES[stored])
-            counting.count += 1
-        assert sorted(tried) == every and counting.count == HASHES_PER_FAILURE
+    for wrong in ("wrong", "wro\u0302ng"):  # the second has another form in NFC
+        every = sorted([*set(HASHES.values())] * len(readings(wrong)))
+        spent = Verdict(True, None, 1, HASHES[stored], 1)
+        for failure in (
+            counting.verify(stored, HASHES[stored], wrong),
+            counting.verify(ours, OURS, wrong),
+            counting.waste(wrong),
+            counting.waste(wrong, spent),
+        ):
+            tried.clear()
+            counting.count = 0
+            if await failure is None and len(tried) < len(every):  # what was told was spent
+                tried.append(HASHES[stored])
+                counting.count += 1
+            assert sorted(tried) == every
+            assert counting.count == HASHES_PER_FAILURE * len(readings(wrong))
     counting.close()
 
 

@@ -61,9 +61,36 @@ async def test_the_right_password_verifies_and_another_does_not(passwords: Passw
         assert not (await passwords.verify(stored, OURS, wrong)).ok
 
 
-async def test_bytes_count_as_typed(passwords: Passwords) -> None:
-    stored = await passwords.hash("caf\u00e9 caf\u00e9")
-    assert not (await passwords.verify(stored, OURS, "cafe\u0301 cafe\u0301")).ok
+NFC, NFD = "caf\u00e9 caf\u00e9", "cafe\u0301 cafe\u0301"
+
+
+@pytest.mark.parametrize("typed", [NFC, NFD])
+@pytest.mark.parametrize("chosen", [NFC, NFD])
+async def test_a_password_is_the_same_from_every_keyboard(
+    passwords: Passwords, chosen: str, typed: str
+) -> None:
+    """SP 800-63B 5.1.1.2: some keyboards compose an accented letter, others send its parts."""
+    stored = await passwords.hash(chosen)
+    assert (await passwords.verify(stored, OURS, typed)).ok
+    assert (await passwords.verify(stored, OURS, PasswordDigest(sha256_hex(NFC)))).ok
+    assert not (await passwords.verify(stored, OURS, PasswordDigest(sha256_hex(NFD)))).ok
+    for over in (sha256_hex(NFC), NFC):
+        assert (await passwords.verify(CHEAP.hash(over), FILE, typed)).ok
+    theirs = bcrypt.hashpw(NFC.encode(), bcrypt.gensalt(4)).decode()
+    assert (await passwords.verify(theirs, "bcrypt", typed)).ok
+
+
+async def test_a_password_kept_in_parts_is_found_as_it_was_typed(passwords: Passwords) -> None:
+    """Hashes from before, and those of other programs, are over what was typed then."""
+    verdict = await passwords.verify(CHEAP.hash(sha256_hex(NFD)), OURS, NFD)
+    assert verdict.ok and verdict.rehash is not None
+    assert (await passwords.verify(verdict.rehash, OURS, NFD)).ok
+    assert not (await passwords.verify(CHEAP.hash(sha256_hex(NFD)), OURS, NFC)).ok
+
+
+def test_an_absurdly_long_password_is_not_normalised() -> None:
+    typed = "a" + "\u0315" * 40_000 + "\u0300" * 40_000
+    assert passwords_module.readings(typed) == (typed,)
 
 
 async def test_a_hash_in_a_file_may_be_ours_or_plain(passwords: Passwords) -> None:
@@ -87,13 +114,16 @@ async def test_a_hash_of_other_parameters_is_made_anew(passwords: Passwords) -> 
 
 @pytest.mark.parametrize("scheme", [OURS, FILE, "unheard of"])
 @pytest.mark.parametrize("stored", [CHEAP.hash("other"), "", "$argon2id$broken", "plain", "*"])
-async def test_every_failure_costs_the_same(stored: str, scheme: str) -> None:
+@pytest.mark.parametrize("typed", ["correct horse", NFC, NFD])
+async def test_every_failure_costs_the_same(stored: str, scheme: str, typed: str) -> None:
     """CVE-2026-77582: the time of the answer told whether a user exists."""
-    counting = Counting()
-    verdict = await counting.verify(stored, scheme, "correct horse")
-    assert not verdict.ok and counting.count == verdict.hashes == HASHES_PER_FAILURE
-    await counting.waste()
-    assert counting.count == 2 * HASHES_PER_FAILURE
+    counting, cost = Counting(), HASHES_PER_FAILURE * (2 if typed == NFD else 1)
+    verdict = await counting.verify(stored, scheme, typed)
+    assert not verdict.ok and counting.count == verdict.hashes == cost
+    await counting.waste(typed)
+    assert counting.count == 2 * cost
+    await counting.waste(typed, passwords_module.Verdict(True, hashes=1))
+    assert counting.count == 3 * cost - 1
     counting.close()
 
 

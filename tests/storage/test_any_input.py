@@ -27,7 +27,7 @@ from doorward.accounts.editing import Edit
 from doorward.accounts.live import Live
 from doorward.accounts.logins import Logins
 from doorward.accounts.names import handle_of
-from doorward.accounts.passwords import HASHES_PER_FAILURE, OURS, PasswordDigest, Passwords
+from doorward.accounts.passwords import OURS, PasswordDigest, Passwords, Verdict
 from doorward.accounts.refusals import Refusal, StorageUnavailable
 from doorward.accounts.regulation import Regulation
 from doorward.accounts.second_factor import SecondFactors
@@ -234,7 +234,7 @@ OURS_ALONE: dict[str, st.SearchStrategy[Any]] = {
     "level": st.sampled_from(["full", "pending"]),
     "by": st.just("logout"),
     "scheme": st.sampled_from([OURS, "bcrypt cost=10", "sha1", "argon2", "x"]),
-    "spent": st.integers(0, HASHES_PER_FAILURE),
+    "spent": st.sampled_from([None, Verdict(True, hashes=1), Verdict(True, None, 1, "bcrypt", 1)]),
     "limit": st.integers(1, 3),
     "fingerprint": st.none() | st.just("0" * 64),
     "new": st.just("a hash"),

@@ -162,7 +162,7 @@ class Logins:
         InvalidCredentials, LockedOut."""
         known = None if credential is None else credential.user
         async with self._regulation.turn(name, known, client.address):
-            attempt = await self._begin(name, known, client, now)
+            attempt = await self._begin(name, known, password, client, now)
             try:
                 user = await self._verified(credential, password)
             except NOT_JUDGED:
@@ -175,24 +175,24 @@ class Logins:
             return user
 
     async def _begin(
-        self, name: str, user: User | None, client: ClientInfo, now: float
+        self, name: str, user: User | None, password: Password, client: ClientInfo, now: float
     ) -> Attempt | None:
         """Raises LockedOut, after the time that a wrong password takes."""
         try:
             return await self._regulation.begin(name, user, client.address, now)
         except LockedOut:
-            await self._passwords.waste()
+            await self._passwords.waste(password)
             raise
 
     async def _verified(self, credential: Credential | None, password: Password) -> User:
         """The user whose password this is. Raises InvalidCredentials.
 
-        Every failure costs HASHES_PER_FAILURE hashes, whichever it is; absurdly long passwords
+        Every failure costs the same number of hashes, whichever it is; absurdly long passwords
         cost none, whoever they are for."""
         if is_too_long(password):
             raise InvalidCredentials("too_long")
         if credential is None:
-            await self._passwords.waste()
+            await self._passwords.waste(password)
             raise InvalidCredentials("unknown")
         verdict = await self._passwords.verify(
             credential.password_hash,
@@ -203,7 +203,7 @@ class Logins:
         if not verdict.ok:
             raise InvalidCredentials("password")
         if not credential.user.active:
-            await self._passwords.waste(verdict.hashes, verdict.spent)
+            await self._passwords.waste(password, verdict)
             raise InvalidCredentials("disabled")
         if verdict.rehash is not None:
             await self._users.rehash(credential, verdict.rehash)

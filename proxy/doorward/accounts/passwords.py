@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,8 +31,9 @@ OURS = "argon2id-sha256"
 # A hash from a file may be ours or another tool's: tried over the SHA-256 hex, then the password.
 FILE = "argon2id-file"
 
-# Whatever goes wrong (unknown name, wrong password, disabled user) costs this many hashes, or the
-# time of the answer would tell (CVE-2026-77582). Two, because a FILE hash takes two tries.
+# Whatever goes wrong (unknown name, wrong password, disabled user) costs this many hashes for each
+# reading of the password, or the time of the answer would tell (CVE-2026-77582). Two, because a
+# FILE hash takes two tries.
 HASHES_PER_FAILURE = 2
 
 PASSWORD_BYTES = 4096  # more is refused unhashed
@@ -45,12 +47,13 @@ Result = TypeVar("Result")
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`rehash` replaces a stored hash that we would make otherwise now; `hashes` were spent, and
-    one of the scheme `spent`, when it was imported."""
+    `tries` of the scheme `spent`, when it was imported."""
 
     ok: bool
     rehash: str | None = field(default=None, repr=False)
-    hashes: int = HASHES_PER_FAILURE
+    hashes: int = 0
     spent: str | None = None
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,19 @@ class PasswordDigest:
 Password = str | PasswordDigest
 
 
+def readings(password: Password) -> tuple[Password, ...]:
+    """The password as typed and, where that differs, in NFC (SP 800-63B 5.1.1.2, RFC 8265 4.2).
+
+    Keyboards differ in whether they compose an accented letter. An absurdly long one is read as
+    it is: its normal form could take seconds."""
+    if isinstance(password, PasswordDigest) or is_too_long(password):
+        return (password,)
+    composed = unicodedata.normalize("NFC", password)
+    return (password,) if composed == password else (password, composed)
+
+
 def sha256_hex(password: str) -> str:
-    """The digest form of a password: its bytes as typed, not normalised."""
+    """The digest form of a password: of these very bytes, not normalised."""
     # A lone surrogate can come out of JSON; it is a wrong password, not an error.
     return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -85,7 +99,7 @@ def check_strength(password: str) -> None:
     """Raises WeakPassword when this may not become a password."""
     if len(password) < LEAST_CHARACTERS:
         raise WeakPassword(f"A password has at least {LEAST_CHARACTERS} characters.")
-    if is_too_long(password):
+    if is_too_long(password) or is_too_long(readings(password)[-1]):
         raise WeakPassword(f"A password has at most {PASSWORD_BYTES} bytes.")
 
 
@@ -107,14 +121,15 @@ class Passwords:
                 self._imported.setdefault(scheme, one)
 
     async def hash(self, password: str) -> str:
-        """A hash of scheme OURS. Raises WeakPassword."""
+        """A hash of scheme OURS, over the password in NFC. Raises WeakPassword."""
         check_strength(password)
-        return await self._run(lambda: self._make(password))
+        return await self._run(lambda: self._make(readings(password)[-1]))
 
     async def verify(
         self, stored: str, scheme: str, password: Password, *, renew: bool = True
     ) -> Verdict:
-        """Whether the password is the stored one; without `renew` no other hash is made of it.
+        """Whether the password is the stored one, in any of its readings; without `renew` no other
+        hash is made of it.
 
         Raises InvalidCredentials when it is absurdly long."""
         if is_too_long(password):
@@ -132,9 +147,9 @@ class Passwords:
             return False
         return await self._run(lambda: self._matches(stored, digest))
 
-    async def waste(self, spent: int = 0, scheme: str | None = None) -> None:
-        """Spends what a failure costs, less the hashes and the imported one spent already."""
-        await self._run(lambda: self._fail(HASHES_PER_FAILURE - spent, scheme))
+    async def waste(self, password: Password = "", spent: Verdict | None = None) -> None:
+        """Spends what a failure with this password costs, less what a verdict spent already."""
+        await self._run(lambda: self._fail(password, spent or Verdict(False)))
 
     def close(self) -> None:
         """Lets running jobs finish and drops the waiting ones."""
@@ -166,23 +181,23 @@ class Passwords:
         for form in _forms(scheme, password):
             hashes += 1
             if self._matches(stored, form):
-                rehash = self._renewed(stored, scheme, password) if renew else None
+                rehash = self._renewed(stored, scheme, form) if renew else None
                 return Verdict(True, rehash, hashes + (rehash is not None))
-        self._fail(HASHES_PER_FAILURE - hashes)
-        return Verdict(False)
+        return self._fail(password, Verdict(False, hashes=hashes))
 
     def _verify_imported(
         self, stored: str, scheme: str, password: Password, renew: bool
     ) -> Verdict:
         self.expect([(scheme, stored)])
-        if isinstance(password, PasswordDigest):  # nothing of its kind was hashed
-            self._fail(HASHES_PER_FAILURE)
-            return Verdict(False)
-        if not imported.matches(stored, scheme, password):
-            self._fail(HASHES_PER_FAILURE, scheme)
-            return Verdict(False, spent=scheme)
-        rehash = self._make(password) if renew else None
-        return Verdict(True, rehash, int(renew), scheme)
+        tries = 0
+        for reading in readings(password):
+            if isinstance(reading, PasswordDigest):  # nothing of its kind was hashed
+                continue
+            tries += 1
+            if imported.matches(stored, scheme, reading):
+                rehash = self._make(readings(password)[-1]) if renew else None
+                return Verdict(True, rehash, int(renew), scheme, tries)
+        return self._fail(password, Verdict(False, spent=scheme, tries=tries))
 
     def _matches(self, stored: str, form: str) -> bool:
         try:
@@ -193,17 +208,21 @@ class Passwords:
             self._waste(1)  # it could not be read, so nothing was hashed
             return False
 
-    def _renewed(self, stored: str, scheme: str, password: Password) -> str | None:
+    def _renewed(self, stored: str, scheme: str, digest: str) -> str | None:
         """A hash to replace the stored one; files are not ours to write."""
         if scheme == FILE or not self._hasher.check_needs_rehash(stored):
             return None
-        return self._make(password)
+        return self._hasher.hash(digest)
 
-    def _fail(self, hashes: int, spent: str | None = None) -> None:
-        self._waste(hashes)
+    def _fail(self, password: Password, spent: Verdict) -> Verdict:
+        """Spends what is left of a failure; every reading of the password costs as much."""
+        tries = len(readings(password))
+        hashes = HASHES_PER_FAILURE * tries
+        self._waste(hashes - spent.hashes)
         for scheme, stored in list(self._imported.items()):
-            if scheme != spent:
+            for _ in range(tries - (spent.tries if scheme == spent.spent else 0)):
                 imported.matches(stored, scheme, self._decoy)
+        return Verdict(False, hashes=hashes, spent=spent.spent, tries=tries)
 
     def _waste(self, hashes: int) -> None:
         for _ in range(hashes):
@@ -212,6 +231,7 @@ class Passwords:
 
 def _forms(scheme: str, password: Password) -> Iterable[str]:
     """What a hash of this scheme may be over."""
-    yield digest_of(password)
-    if scheme == FILE and isinstance(password, str):
-        yield password
+    for reading in readings(password):
+        yield digest_of(reading)
+        if scheme == FILE and isinstance(reading, str):
+            yield reading
