@@ -22,6 +22,7 @@ from hypothesis import settings as hypothesis_settings
 from tests.accounts.memory_factors import Mailbox
 from tests.fakes import OK, FixedClock, Origin, answering
 from tests.live import Live
+from tests.support.small_disk import SmallDisk, mounted
 
 # A run finds what the last one found, and a slow machine what a fast one does. To look further:
 # HYPOTHESIS_PROFILE=explore make test
@@ -70,6 +71,13 @@ def origin() -> Iterator[Origin]:
     """An upstream that keeps what it got and answers `ok`."""
     with Origin((answering(OK),)) as origin:
         yield origin
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A file system of its own, large enough for a database and for little else."""
+    with mounted(tmp_path / "disk", "12m") as disk:
+        yield disk
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["lane", "asgi"])

@@ -121,7 +121,7 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
             access=None if dialects.datepoll is None else carrier,
         )
         pages = Pages(settings, accounts, identify, cookies, clock)
-        with closing(Rates(directory)) as rates:
+        with closing(Rates(directory, accounts.keys)) as rates:
             wire = Wire(settings, accounts, identify, cookies, clock, rates)
             router = Router([*pages.routes(), *enabled.routes(wire)], redirect_slashes=False)
             yield House(settings, accounts, cookies, clock, accepted(router))

@@ -88,7 +88,7 @@ class Doorward:
         accounts.logins.when_refused = tally.refused_login
         await renew_secrets(accounts)
         pools = Pools()
-        rates = Rates(self._settings.data_dir)
+        rates = Rates(self._settings.data_dir, accounts.keys)
         self._stack.callback(rates.close)
         joined = join(self._settings, accounts, pools, rates, self._clock, tally)
         self._carrier, self.observer = joined.carrier, joined.observer

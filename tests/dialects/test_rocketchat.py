@@ -588,6 +588,16 @@ async def test_credentials_come_before_the_limit(limited: House) -> None:
         assert is_answer(answer, 401, LOGGED_OUT) and "x-ratelimit-limit" not in answer.headers
 
 
+async def test_an_invented_method_is_counted_as_one_the_endpoint_has(limited: House) -> None:
+    """Otherwise each would be counted afresh, and take the place of somebody else's count."""
+    async with limited.program(**pair(await limited.opened("root"))) as client:
+        left = [
+            (await client.request(method, api("me"))).headers["x-ratelimit-remaining"]
+            for method in ("GET", "HEAD", "BREW", "PROPFIND", "get")
+        ]
+    assert left == ["9", "8", "7", "6", "5"]
+
+
 async def test_logins_are_limited_by_address(limited: House) -> None:
     async with limited.program() as client:
         for _ in range(10):

@@ -169,3 +169,13 @@ def test_at_least_half_of_all_functions_are_short() -> None:
     ]
     short = [f for f in functions if (f.end_lineno or 0) - f.lineno < LINES_PER_SHORT_FUNCTION]
     assert len(short) * 2 >= len(functions), f"{len(short)} of {len(functions)}"
+
+
+@every_source
+def test_a_file_is_mapped_for_reading_only(source: Path) -> None:
+    """Writing through a map when the disk is full kills the process (SIGBUS); a failed write is an
+    error that can be answered."""
+    for node in ast.walk(tree(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("mmap.mmap", "mmap"):
+            asked = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert asked.get("access") == "mmap.ACCESS_READ", ast.unparse(node)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
 import pytest
 from doorward.storage.marker import FILE_BYTES, SETTLE_S, Marker
+
+from tests.support.small_disk import SmallDisk
 
 
 @pytest.fixture
@@ -89,5 +92,17 @@ async def test_another_process_waits_for_a_new_file_too(path: Path) -> None:
 
 async def test_the_mark_of_another_boot_is_not_new(path: Path) -> None:
     marker = Marker(path.with_name("other"))
-    marker._map[16:24] = b"\x00\x00\x00\x00\x00\x00\xf0\x43"  # type: ignore[index]
+    os.pwrite(marker._file, b"\x00\x00\x00\x00\x00\x00\xf0\x43", 16)
     await asyncio.wait_for(marker.replace(), 0.5)
+
+
+async def test_a_full_disk_is_an_error_and_kills_nobody(small_disk: SmallDisk) -> None:
+    marker = Marker(small_disk.path / "revocations", fresh=True)
+    small_disk.fill()
+    before = marker.read()
+    await marker.replace()
+    assert marker.read() != before, "it has its place already"
+    with pytest.raises(OSError):
+        Marker(small_disk.path / "another")
+    assert {path.name for path in small_disk.path.iterdir()} == {"revocations", "filler"}
+    marker.close()

@@ -7,18 +7,24 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
+from doorward.accounts.keys import Keys
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.storage.rates import RATES_FILE, SLOTS_PER_BUCKET, Count, Rates
 
 from tests.fakes import FixedClock
+from tests.support.small_disk import SmallDisk
+
+KEYS = Keys((b"k" * 32,))
 
 
 @pytest.fixture
 def rates(tmp_path: Path) -> Iterator[Rates]:
-    rates = Rates(tmp_path)
+    rates = Rates(tmp_path, KEYS)
     yield rates
     rates.close()
 
@@ -52,7 +58,7 @@ def test_a_clock_that_was_set_back_locks_nobody_out(rates: Rates, clock: FixedCl
 def test_a_restart_forgets_nothing(rates: Rates, clock: FixedClock, tmp_path: Path) -> None:
     rates.count("alice", 1, 60.0, clock())
     rates.close()
-    again = Rates(tmp_path)
+    again = Rates(tmp_path, KEYS)
     assert again.count("alice", 1, 60.0, clock()).is_exceeded
     again.close()
     again.close()
@@ -72,9 +78,10 @@ def test_more_keys_than_there_is_room_for_push_out_what_ends_first(
 ASK = """
 import sys
 from pathlib import Path
+from doorward.accounts.keys import Keys
 from doorward.storage.rates import Rates
 
-rates = Rates(Path(sys.argv[1]))
+rates = Rates(Path(sys.argv[1]), Keys((b"k" * 32,)))
 for _ in range(500):
     rates.count("alice", 10, 60.0, 1_800_000_000.0)
 """
@@ -98,4 +105,35 @@ def test_a_file_that_cannot_be_opened_is_storage_that_does_not_answer(
 ) -> None:
     os.symlink("elsewhere", tmp_path / RATES_FILE)
     with pytest.raises(StorageUnavailable):
-        Rates(tmp_path).count("alice", 1, 60.0, clock())
+        Rates(tmp_path, KEYS).count("alice", 1, 60.0, clock())
+
+
+def test_what_is_stored_of_a_key_depends_on_the_instances_own_keys(
+    clock: FixedClock, tmp_path: Path
+) -> None:
+    """With a plain hash anybody could choose addresses that fill a bucket, and with it push out
+    somebody's count, or try addresses against a copy of the file."""
+    written = []
+    for number, secret in enumerate((b"k", b"l")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with closing(Rates(folder, Keys((secret * 32,)))) as rates:
+            rates.count("alice", 1, 60.0, clock())
+        written.append((folder / RATES_FILE).read_bytes().strip(b"\0")[:16])
+    assert written[0] != written[1]
+    assert blake2b(b"alice", digest_size=16).digest() not in written
+
+
+def test_a_full_disk_is_storage_that_does_not_answer(
+    clock: FixedClock, small_disk: SmallDisk
+) -> None:
+    rates = Rates(small_disk.path, KEYS)
+    rates.count("alice", 1, 60.0, clock())
+    small_disk.fill()
+    with pytest.raises(StorageUnavailable):
+        for number in range(100):
+            rates.count(f"key {number}", 1, 60.0, clock())
+    assert rates.count("alice", 1, 60.0, clock()).is_exceeded, "it has its place already"
+    small_disk.make_room()
+    assert not rates.count("key 99", 1, 60.0, clock()).is_exceeded
+    rates.close()

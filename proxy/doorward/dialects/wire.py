@@ -142,8 +142,9 @@ class Tongue:
 class Limiter(Protocol):
     """How a dialect counts requests, and the headers it tells of that with."""
 
-    async def count(self, request: Request) -> Count | None:
-        """None: this one is not counted."""
+    async def count(self, request: Request, method: str) -> Count | None:
+        """None: this one is not counted. `method` is one that the endpoint has, whatever the
+        request names: otherwise every invented method would be counted afresh."""
 
     def lines(self, count: Count) -> list[Header]: ...
 
@@ -206,19 +207,21 @@ class Wire:
 
         def around(answer: Handler) -> Handler:
             if limiter is not None:
-                answer = self._limited(answer, tongue, limiter)
+                answer = self._limited(answer, tongue, limiter, tuple(caught))
             return self.cors.around(answer, self.settings)
 
         caught = {method: self.caught(handler, tongue) for method, handler in handlers.items()}
         refuses = _refuses_methods(tongue)
         return ours.endpoint(path, not_allowed=refuses, around=around, **caught)
 
-    def _limited(self, answer: Handler, tongue: Tongue, limiter: Limiter) -> Handler:
+    def _limited(
+        self, answer: Handler, tongue: Tongue, limiter: Limiter, methods: tuple[str, ...]
+    ) -> Handler:
         async def counted(request: Request) -> Response:
             if request.method == "OPTIONS":  # a browser's question before a request that counts
                 return await answer(request)
             try:
-                count = await limiter.count(request)
+                count = await limiter.count(request, _counted_as(request.method, methods))
             except Refusal as refusal:
                 return tongue.say(refusal)
             if count is None:
@@ -257,6 +260,15 @@ def by_header(request: Request) -> bool:
     scheme, _, rest = told.partition(" ")
     value = (rest.lstrip(" ") if scheme.lower() == "bearer" else told).encode("latin-1")
     return is_token(value) or has_form(value)
+
+
+def _counted_as(method: str, methods: tuple[str, ...]) -> str:
+    """The method of the endpoint that a request counts as: its own, GET for HEAD, and the first
+    one for any that the endpoint does not have."""
+    if method == "HEAD":
+        method = "GET"
+    named = method.lower()
+    return named.upper() if named in methods else methods[0].upper()
 
 
 def _refuses_methods(tongue: Tongue) -> NotAllowed:

@@ -51,7 +51,7 @@ async def build_accounts(
     written through it. Raises InvalidSettings, StorageFault."""
     keys = Keys(read_keys(settings))
     database = await open_database(settings, clock(), tell)
-    passwords, rates = Passwords(), Rates(settings.data_dir)
+    passwords, rates = Passwords(), Rates(settings.data_dir, keys)
     try:
         accounts = await _joined(settings, database, passwords, rates, keys, clock())
         try:

@@ -1,11 +1,15 @@
 """The marker: a few memory-mapped bytes that every process of this host compares on each request,
 and that whoever changes the feed replaces. It knows no database.
+
+The map is for reading only. New marks are written to the file: a full disk makes that an OSError,
+where writing through the map would kill the process (SIGBUS).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import mmap
 import os
 import struct
@@ -22,6 +26,7 @@ FILE_BYTES = MARK_BYTES + MADE.size
 # A worker looks once a second whether its file is still the file. Until all have, a mark in a new
 # file reaches nobody, so whoever writes one waits.
 SETTLE_S = 1.1
+CLOSED = -1  # in place of a file descriptor
 
 
 class Marker:
@@ -31,12 +36,13 @@ class Marker:
     replacing it is noticed.
     """
 
-    __slots__ = ("_identity", "_map", "_path")
+    __slots__ = ("_file", "_identity", "_map", "_path")
 
     def __init__(self, path: Path, fresh: bool = False) -> None:
         """Raises OSError."""
         self._path = path
         self._map: mmap.mmap | bytes = b""
+        self._file = CLOSED
         self._identity: tuple[int, int] | None = None
         if not self._open():
             self._make(0.0 if fresh else time.monotonic())
@@ -56,16 +62,17 @@ class Marker:
         if self._identity is None or self._identity != self._found():
             if not self._open():
                 self._make(time.monotonic())
-        assert isinstance(self._map, mmap.mmap)
-        self._map[:MARK_BYTES] = chance.marker_bytes()
+        _write(self._file, chance.marker_bytes())
         (made,) = MADE.unpack(self._map[MARK_BYTES:FILE_BYTES])
         age_s = time.monotonic() - made
         if made and 0 <= age_s < SETTLE_S:  # a monotonic time in the future is of another boot
             await asyncio.sleep(SETTLE_S - age_s)
 
     def close(self) -> None:
-        self._map = b""
-        self._identity = None
+        self._map, self._identity = b"", None
+        if self._file != CLOSED:
+            os.close(self._file)
+            self._file = CLOSED
 
     def _found(self) -> tuple[int, int] | None:
         try:
@@ -76,19 +83,17 @@ class Marker:
 
     def _open(self) -> bool:
         """Maps the file that is there; False, and an empty mark, when there is none of ours."""
-        self._map, self._identity = b"", None
+        self.close()
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._file = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
-        try:
-            status = os.fstat(descriptor)
-            if status.st_size != FILE_BYTES:
-                return False
-            self._map = mmap.mmap(descriptor, FILE_BYTES)
-            self._identity = status.st_dev, status.st_ino
-        finally:
-            os.close(descriptor)
+        status = os.fstat(self._file)
+        if status.st_size != FILE_BYTES:
+            self.close()
+            return False
+        self._map = mmap.mmap(self._file, FILE_BYTES, access=mmap.ACCESS_READ)
+        self._identity = status.st_dev, status.st_ino
         return True
 
     def _make(self, made: float) -> None:
@@ -97,7 +102,10 @@ class Marker:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(draft, flags, 0o600)
         try:
-            os.write(descriptor, chance.marker_bytes() + MADE.pack(made))
+            _write(descriptor, chance.marker_bytes() + MADE.pack(made))
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
         finally:
             os.close(descriptor)
         self._place(draft)
@@ -112,3 +120,9 @@ class Marker:
             draft.unlink(missing_ok=True)
         if self._identity is None and not self._open():
             raise OSError(f"{self._path} vanishes as it is made")
+
+
+def _write(file: int, content: bytes) -> None:
+    """Writes all of it at the beginning of the file. Raises OSError."""
+    if os.pwrite(file, content, 0) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -25,7 +25,7 @@ class Limits:
     wire: Wire
     dialect: DialectAlekeagle
 
-    async def count(self, request: Request) -> Count | None:
+    async def count(self, request: Request, method: str) -> Count | None:
         rate = self.dialect.rate_limit
         return None if rate is None else self._count("all", await self._key(request), rate)
 

@@ -64,11 +64,11 @@ class Limit:
             return None
         return cls(wire, name, is_open, rate.requests, rate.per.total_seconds())
 
-    async def count(self, request: Request) -> Count | None:
+    async def count(self, request: Request, method: str) -> Count | None:
         if not self.is_open and await find(self.wire, request) is None:
             return None
         network = network_of(client_of(request).address)
-        key = f"rocketchat {network} {request.method} {self.name}"
+        key = f"rocketchat {network} {method} {self.name}"
         return self.wire.rates.count(key, self.requests, self.per_s, self.wire.clock())
 
     def lines(self, count: Count) -> list[Header]:

@@ -1,0 +1,50 @@
+"""A full disk takes logins and counts away, and never the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.fakes import Origin
+from tests.live import Live, config_user
+from tests.support.small_disk import SmallDisk
+
+# One of each dialect that counts requests, then what writes audit records and attempts.
+ASKED = [
+    ("/api/v1/login", {"user": "nobody", "password": "wrong"}),
+    ("/api/user/login", {"username": "nobody", "password": "wrong"}),
+    ("/xhr/login", {"username": "nobody", "password": "wrong"}),
+]
+
+
+def post(live: Live, path: str, fields: dict[str, str]) -> int:
+    body = json.dumps(fields)
+    head = [
+        f"POST {path} HTTP/1.1",
+        f"Host: {live.host}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    with live.client() as client:
+        return client.ask("\r\n".join([*head, "", body]).encode()).status
+
+
+def test_an_anonymous_request_on_a_full_disk_is_refused_and_the_server_goes_on(
+    tmp_path: Path, small_disk: SmallDisk, origin: Origin
+) -> None:
+    live = Live(
+        tmp_path,
+        origin.url,
+        data_dir=str(small_disk.path / "data"),
+        users=[config_user()],
+        dialects={"rocketchat": {}, "alekeagle": {}, "xhr": {}},
+    )
+    with live:
+        cookie = live.login()
+        small_disk.fill()
+        for path, fields in ASKED:  # a count or an attempt may still have found room
+            assert post(live, path, fields) in (401, 503), path
+        assert live.get("/", cookie).status == 200
+        small_disk.make_room()
+        for path, fields in ASKED:
+            assert post(live, path, fields) in (400, 401), path
