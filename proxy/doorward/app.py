@@ -77,7 +77,6 @@ class Doorward:
         self.metrics: Metrics | None = None
         self._live: Live | None = None
         self._accounts: Accounts | None = None
-        self._poll_failure: str | None = "it has not started"
 
     async def __aenter__(self) -> "Doorward":
         tally = Tally()
@@ -117,7 +116,9 @@ class Doorward:
 
     async def ready(self) -> str | None:
         """Why requests cannot be served, or None."""
-        return self._poll_failure
+        if self._live is None:
+            return "it has not started"
+        return self._live.fault(self._clock())
 
     async def _housekeeping(self) -> None:
         for turn in itertools.count(1):
@@ -138,14 +139,8 @@ class Doorward:
 
     async def _poll(self) -> None:
         assert self._live is not None
-        try:
+        with contextlib.suppress(Refusal):  # storage has logged it
             await self._live.poll(self._clock())
-        except Refusal as refusal:
-            if self._poll_failure != str(refusal):
-                _log.error("storage_silent", reason=str(refusal))
-            self._poll_failure = str(refusal)
-        else:
-            self._poll_failure = None
 
     async def _refresh(self) -> None:
         assert self._accounts is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -26,11 +27,35 @@ def break_storage(front: Front, folder: Any) -> None:
     front.clock.now += CONFIRMATION_S
 
 
-async def test_when_storage_is_silent_nobody_is_somebody(front: Front, tmp_path: Any) -> None:
+async def test_while_storage_is_silent_a_session_is_unknown_and_not_nobodys(
+    front: Front, tmp_path: Any
+) -> None:
+    """A 401 would tell a program to throw its token away."""
     session = front.cookie(await front.opened())
     assert (await front.get("/", session)).status == 200
     break_storage(front, tmp_path)
-    assert (await front.get("/", session)).status == 401
+    answer = await front.get("/", session)
+    assert (answer.status, answer.values(b"retry-after")) == (503, [b"5"])
+    assert json.loads(answer.body)["error"] == "storage_unavailable"
+    navigates = (b"sec-fetch-mode", b"navigate"), (b"accept", b"text/html")
+    page = await front.get("/", session, *navigates)
+    assert page.status == 503 and page.values(b"content-type")[0].startswith(b"text/html")
+    assert len(front.origin.heads) == 1
+
+
+async def test_while_storage_is_silent_a_request_that_carries_no_session_is_nobodys(
+    front: Front, tmp_path: Any
+) -> None:
+    break_storage(front, tmp_path)
+    assert (await front.get("/")).status == 401
+    assert (await front.get("/", (b"cookie", b"doorward=forged.signature"))).status == 401
+
+
+async def test_while_storage_is_silent_public_paths_are_served_without_identity(
+    front: Front, tmp_path: Any
+) -> None:
+    session = front.cookie(await front.opened())
+    break_storage(front, tmp_path)
     assert (await front.get("/public/", session)).status == 200
     assert values_of(front.origin.heads[-1], b"remote-user") == []
 

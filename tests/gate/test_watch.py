@@ -203,7 +203,7 @@ async def test_while_storage_is_silent_what_is_open_stays_for_a_while() -> None:
     house.memory.silent_s = SILENCE_S + 1
     house.watch.look(stream)
     await settle()
-    assert [refusal.code for refusal in stream.refusals] == ["unauthenticated"]
+    assert [refusal.code for refusal in stream.refusals] == ["storage_unavailable"]
     assert house.memory.reads == 2
 
 

@@ -36,3 +36,11 @@ class Feed(Protocol):
 
     async def news(self, after: int) -> News:
         """Everything with a number above `after`. Raises StorageUnavailable."""
+
+    def write_fault(self) -> str | None:
+        """Why the last write failed, when none has succeeded since."""
+
+    async def try_writing(self) -> None:
+        """Write something that changes nothing, to see whether it succeeds.
+
+        Raises StorageUnavailable."""

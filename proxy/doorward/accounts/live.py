@@ -36,7 +36,7 @@ class Live:
         self._marker = b""
         self._confirmed_at = float("-inf")
         self._epoch = 0  # grows whenever news were applied
-        self._lock = asyncio.Lock()
+        self._reading: asyncio.Future[None] | None = None  # the news, for all who wait for them
 
     @property
     def count(self) -> int:
@@ -80,8 +80,7 @@ class Live:
         When something was revoked while storage was asked, it is asked again.
         """
         while True:
-            if not self.is_current(now):
-                await self._catch_up(now)
+            await self.catch_up(now)
             epoch, marker = self._epoch, self._feed.marker()
             found = await ask()
             if found.session is None:
@@ -128,23 +127,38 @@ class Live:
 
     async def catch_up(self, now: float) -> None:
         """Read the news if there may be any. Raises StorageUnavailable."""
-        if not self.is_current(now):
-            await self._catch_up(now)
+        if self.is_current(now):
+            return
+        if self._reading is not None:  # begun before this call: it may miss the newest
+            if await self._read_news(now) == self._feed.marker():
+                return
+        await self._read_news(now)
 
     def silence_s(self, now: float) -> float:
         """For how long storage has confirmed nothing."""
         return now - self._confirmed_at
 
-    async def _catch_up(self, now: float, *, ask_anyway: bool = False) -> None:
-        async with self._lock:
-            if self.is_current(now) and not ask_anyway:
-                return  # somebody else did while this one waited
-            marker = self._feed.marker()
-            if self._number is None:
-                self._number = await self._feed.head()
-            self._apply(await self._feed.news(self._number))
-            self._marker = marker
-            self._confirmed_at = now
+    async def _read_news(self, now: float) -> bytes:
+        """Apply the news, in one read for all who ask meanwhile: its failure is theirs, too, so
+        that nobody waits for one read after another. Returns the marker from before the read."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._apply_news(now))
+            self._reading.add_done_callback(self._read)
+        await asyncio.shield(self._reading)
+        return self._marker
+
+    def _read(self, reading: asyncio.Future[None]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # told to whoever waited, if anybody still did
+
+    async def _apply_news(self, now: float) -> None:
+        marker = self._feed.marker()
+        if self._number is None:
+            self._number = await self._feed.head()
+        self._apply(await self._feed.news(self._number))
+        self._marker = marker
+        self._confirmed_at = now
 
     def _apply(self, news: News) -> None:
         self._number = news.number
@@ -161,7 +175,25 @@ class Live:
     async def poll(self, now: float) -> None:
         """To be called once a second, whatever the marker says. Raises StorageUnavailable."""
         self._feed.check_file()
-        await self._catch_up(now, ask_anyway=True)
+        if self._reading is not None:  # begun before what this poll is to see
+            await self._read_news(now)
+        await self._read_news(now)
+        if self._feed.write_fault() is not None:
+            await self._feed.try_writing()
+
+    def fault(self, now: float) -> str | None:
+        """Why storage cannot serve requests at the moment, or None."""
+        silence_s = self.silence_s(now)
+        if not silence_s < CONFIRMATION_S:
+            return f"storage has not answered for {silence_s:.0f} s"
+        cause = self._feed.write_fault()
+        return None if cause is None else f"storage cannot be written ({cause})"
+
+    async def close(self) -> None:
+        """Ends a read of the news that is under way; to be called before storage is closed."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait((self._reading,))
 
     async def listen(self, clock: Callable[[], float]) -> None:
         """Polls as soon as another host changed something; to be cancelled, or begun again when it

@@ -6,6 +6,7 @@ Values only; whoever carries the request does what they say.
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.sessions import Session
 from doorward.gate.cookies import Header
 from doorward.observe.observer import NO_ROUTE
@@ -87,6 +88,11 @@ def too_many_tunnels() -> Refuse:
         "Too many lasting connections are open; try again later.",
         headers=((b"retry-after", b"10"),),
     )
+
+
+def unavailable() -> Refuse:
+    """Whose session it is cannot be told now. Not a 401: programs throw their tokens away then."""
+    return Refuse(503, StorageUnavailable.code, StorageUnavailable.message)
 
 
 def not_found() -> Refuse:

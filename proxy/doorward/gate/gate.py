@@ -7,9 +7,7 @@ pages or SQL. Any error on the way to a decision means nobody (promise 1).
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-import structlog
-
-from doorward.accounts.refusals import Refusal
+from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accepted
@@ -26,12 +24,11 @@ from doorward.gate.decision import (
     not_found,
     second_factor_required,
     unauthenticated,
+    unavailable,
 )
 from doorward.gate.identify import NOBODY, Carried, Identify, Person
 from doorward.gate.identity import identity_lines
 from doorward.gate.outgoing import before_id, upstream_head
-
-_log = structlog.get_logger("doorward.gate")
 
 
 @dataclass(slots=True)
@@ -122,13 +119,18 @@ class Gate:
             return plan
         try:
             person = await self._identify.ask(plan.carried, now)
-        except Refusal as refusal:
-            _log.error("identify_failed", reason=refusal.code, request=request.request_id)
-            person = NOBODY
+        except StorageUnavailable:
+            return self._unidentified(plan)
         decision = self._judge(plan, request.request_id, person)
         if isinstance(decision, NeedsFactor):
             decision = await self._lacking(decision.session, request, plan.carried)
         return decision if isinstance(decision, Forward) else decision.on(plan.target.route)
+
+    def _unidentified(self, plan: Plan) -> Decision:
+        """Storage cannot say whose session it is: what is open to everybody stays open, and only
+        what is known to be nobody's is called that."""
+        decision = self._judge(plan, plan.request.request_id, NOBODY)
+        return decision if isinstance(decision, Forward) else unavailable().on(plan.target.route)
 
     def known(self, request: Accepted, now: float) -> Session | None:
         """For records: whose session a request carried, as far as memory tells."""
@@ -139,8 +141,8 @@ class Gate:
         try:
             if await self._can_be_asked(session.user):
                 return second_factor_required(carried.target or request.target)
-        except Refusal as refusal:
-            _log.error("factors_unknown", reason=refusal.code, request=request.request_id)
+        except StorageUnavailable:
+            return unavailable()
         return forbidden()
 
     def _locate(self, request: Accepted) -> Target | Refuse:

@@ -14,7 +14,7 @@ from doorward.accounts.live import Live
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions import Session
 from doorward.gate.accept import Accepted
-from doorward.gate.decision import Decision, Forward, Refuse, broken, unauthenticated
+from doorward.gate.decision import Decision, Forward, Refuse, broken, unauthenticated, unavailable
 
 _log = structlog.get_logger("doorward.gate")
 
@@ -64,7 +64,7 @@ class Watch:
             if self._task is None:
                 self._task = asyncio.ensure_future(self._decide_again())
         elif self._live.silence_s(now) > SILENCE_S:
-            stream.end_for(unauthenticated(stream.request.target))
+            stream.end_for(unavailable())
 
     async def confirm(self, request: Accepted, decision: Forward) -> Decision:
         """A decision that had to wait before anybody was told of the request: as it is made now."""

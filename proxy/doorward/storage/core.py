@@ -58,6 +58,7 @@ async def build_accounts(
             yield accounts
         finally:
             await accounts.forgotten.close()
+            await accounts.live.close()
     finally:
         rates.close()
         passwords.close()

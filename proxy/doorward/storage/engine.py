@@ -6,23 +6,43 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, event
+from sqlalchemy import Connection, ExceptionContext, Insert, Table, event
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.storage.fault import StorageFault
+from doorward.storage.health import READ, WRITE, Health
 
-BUSY_TIMEOUT_S = 5
+# From the call to its end, waiting for a connection and for other writers included. Whoever waits
+# longer has given up, and a queue of such would only grow.
+DEADLINE_S = 5.0
+# SQLite waits for another process's lock in a thread that nothing can interrupt: a second at a
+# time, so that a caller whose deadline passes is not held up by it.
+BUSY_TIMEOUT_S = 1
+BUSY_ATTEMPTS = 4
 CONNECTIONS = 4  # a thread each for SQLite, a server process each for PostgreSQL
 CONNECT_TIMEOUT_S = 5
 COMMAND_TIMEOUT_S = 15
+# Primary result codes after which a connection of SQLite may be of no more use: one that was opened
+# while the file was read-only stays so for life, and one that met an I/O error may hold bad pages.
+SPOILT = frozenset(
+    (
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+    )
+)
 
 # FULL, not the NORMAL that goes well with WAL: NORMAL survives a killed process, but may lose the
 # last commits with the power, and an acknowledged revocation must never come back.
@@ -33,6 +53,10 @@ PRAGMAS = (
 )
 
 
+class Moved(OSError):
+    """The database's file is not the one that was opened."""
+
+
 class Engine:
     """A pool of connections to one database."""
 
@@ -41,11 +65,16 @@ class Engine:
         engine: AsyncEngine,
         errors: tuple[type[Exception], ...],
         connect: Callable[[], Awaitable[Any]] | None = None,
+        path: Path | None = None,
     ) -> None:
-        """`connect` opens a connection of the driver's own, where it can tell of news."""
+        """`connect` opens a connection of the driver's own, where it can tell of news. `path` is
+        the database's file, where it has one."""
         self.is_sqlite = engine.dialect.name == "sqlite"
         self.errors = errors
         self.connect = connect
+        self.health = Health()
+        self._path = path
+        self._identity = None if path is None else _identity(path)
         self._engine = engine
         # A single SELECT needs no transaction around it, and each statement is a trip to a thread.
         self._reader = (
@@ -56,19 +85,42 @@ class Engine:
         self._turn = asyncio.Lock() if self.is_sqlite else nullcontext()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self, within_s: float | None = DEADLINE_S) -> AsyncIterator[AsyncConnection]:
         """A connection for a single query. Raises StorageUnavailable."""
-        with self._border():
-            async with self._reader.connect() as connection:
-                yield connection
+        async with self._border(READ, within_s), self._reader.connect() as connection:
+            yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
+    async def writing(self, within_s: float | None = DEADLINE_S) -> AsyncIterator[AsyncConnection]:
         """A transaction that holds SQLite's write lock from its first moment, so that it never
         fails half-way because somebody else writes. Raises StorageUnavailable."""
-        with self._border():
+        async with self._border(WRITE, within_s):
             async with self._turn, self._writer.begin() as connection:
                 yield connection
+            await self._check_file()  # or it was committed to a file that nobody will read
+
+    @asynccontextmanager
+    async def _border(self, operation: str, within_s: float | None) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(within_s):
+                await self._check_file()
+                yield
+        except self.errors as error:
+            self.health.failed(operation, _cause(error))
+            raise StorageUnavailable from error
+        self.health.succeeded(operation)
+
+    async def _check_file(self) -> None:
+        """A file that is removed or replaced leaves its readers with one that no other process, and
+        no later start, will see: what is written there is lost. Raises Moved.
+
+        A stat costs a microsecond; every other step here goes to a thread."""
+        if self._path is not None and _identity(self._path) != self._identity:
+            await self._engine.dispose()
+            raise Moved(
+                f"{self._path} was removed or replaced while Doorward was running; put the"
+                " file back, or restore a backup as the handbook says and restart Doorward"
+            )
 
     def insert_missing(self, table: Table) -> Insert:
         """An INSERT that leaves rows alone which are there already."""
@@ -101,13 +153,6 @@ class Engine:
     async def close(self) -> None:
         await self._engine.dispose()
 
-    @contextmanager
-    def _border(self) -> Iterator[None]:
-        try:
-            yield
-        except self.errors as error:
-            raise StorageUnavailable from error
-
 
 def sqlite_engine(path: Path) -> Engine:
     """The database in this file, made with mode 0600 when missing. Raises StorageFault."""
@@ -121,7 +166,8 @@ def sqlite_engine(path: Path) -> Engine:
     )
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
-    return Engine(engine, (SQLAlchemyError, OSError))
+    event.listen(engine.sync_engine, "handle_error", _drop_spoilt)
+    return Engine(engine, (SQLAlchemyError, OSError), path=path)
 
 
 def _make_file(path: Path) -> None:
@@ -145,8 +191,43 @@ def _prepare(connection: Any, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("writes"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if not connection.get_execution_options().get("writes"):
+        return
+    for attempt in range(1, BUSY_ATTEMPTS + 1):
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        except OperationalError as error:
+            if attempt == BUSY_ATTEMPTS or _result_code(error.orig) != sqlite3.SQLITE_BUSY:
+                raise
+
+
+def _drop_spoilt(context: ExceptionContext) -> None:
+    """Closes every connection of the pool after an error that may stay with them."""
+    if _result_code(context.original_exception) in SPOILT:
+        context.is_disconnect = True
+
+
+def _result_code(error: BaseException | None) -> int | None:
+    """The primary result code of an error of SQLite's (https://sqlite.org/rescode.html)."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, in one line for the log; statements and their values are left out."""
+    if isinstance(error, DBAPIError):
+        error = error.orig if isinstance(error.orig, Exception) else error
+    text = " ".join(str(error).split("\n")[0].split())
+    return text or ("no answer in time" if isinstance(error, TimeoutError) else repr(error))
 
 
 def postgresql_engine(url: str) -> Engine:

@@ -16,6 +16,7 @@ from doorward.accounts.audit import Event
 from doorward.accounts.feed import News
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.storage.engine import Engine
+from doorward.storage.health import WRITE
 from doorward.storage.marker import Marker
 from doorward.storage.notices import Notices
 from doorward.storage.tables import feed, feed_counter
@@ -60,6 +61,13 @@ class FeedRows:
 
     def check_file(self) -> None:
         self._marker.check()
+
+    def write_fault(self) -> str | None:
+        return self._engine.health.failure(WRITE)
+
+    async def try_writing(self) -> None:
+        async with self._engine.writing() as connection:
+            await connection.execute(update(feed_counter).values(purged=feed_counter.c.purged))
 
     async def head(self) -> int:
         async with self._engine.reading() as connection:

@@ -46,7 +46,7 @@ async def migrate(engine: Engine, where: str, lock: Path) -> bool:
 async def _raise(engine: Engine, where: str) -> str | None:
     """Migrates, all or nothing, unless another process did while this one waited; the version that
     was there before."""
-    async with engine.writing() as connection:
+    async with engine.writing(within_s=None) as connection:
         if not engine.is_sqlite:
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
         found = await _version(connection, where)
