@@ -15,7 +15,7 @@ CLIENTS := tests/clients/node_modules
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench run
+.PHONY: help demo test fault check format bench run
 
 help: ## Say what there is.
 	@echo "Doorward. What you can make:"
@@ -30,6 +30,9 @@ demo: $(RUN_STAMP) ## Start a temporary Doorward in front of a small guest book 
 # Four at a time even on two cores: most of their time they wait for processes that they started.
 test: $(TEST_STAMP) $(CLIENTS) ## Run every test and measure branch coverage; ARGS="-k cookie" picks some.
 	$(PY) -m pytest -n 4 --dist loadfile -p tests.plugins.no_skips --cov --cov-report=term:skip-covered $(ARGS)
+
+fault: $(TEST_STAMP) ## Plant each fault that Doorward has to survive, five times, and print what was found after.
+	FAULT_ROUNDS=5 $(PY) -m pytest tests/faults -p tests.plugins.faults $(ARGS)
 
 check: $(TEST_STAMP) ## Lint, look at the formatting and check the types, changing nothing.
 	$(PY) -m ruff check .

@@ -1,0 +1,51 @@
+"""What the tests of faults tell: a row of a table each, printed when the run is over.
+
+`make fault` runs the long form: FAULT_ROUNDS says how often a fault is planted.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import OK, Origin, answering
+
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
+COLUMNS = ("fault", "acknowledged before", "found after", "users saw", "the log said")
+FAULT = "fault"  # the property of a report that holds a row
+
+Tell = Callable[[str, object, object, str, str], None]
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Puts a row into the table: one value for each of COLUMNS."""
+
+    def row(*values: object) -> None:
+        record_property(FAULT, [str(value) for value in values])
+
+    return row
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    with Origin((answering(OK),)) as origin:
+        yield origin
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, which a test can fill."""
+    if os.geteuid() != 0:
+        pytest.skip("a file system to fill can be mounted by root alone: run as root, or in CI")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(disk)], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
