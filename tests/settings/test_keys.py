@@ -5,12 +5,20 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from doorward.settings import InvalidSettings, Settings, settings_from
-from doorward.settings.keys import ensure_data_dir, read_keys
+from doorward.settings.keys import (
+    Process,
+    _check_mode,
+    _Unusable,
+    ensure_data_dir,
+    is_private,
+    read_keys,
+)
 
 KEY = bytes(range(32))
 LINE = base64.urlsafe_b64encode(KEY)
@@ -56,12 +64,72 @@ def test_a_link_as_kubernetes_makes_is_followed(tmp_path: Path) -> None:
     assert read_keys(settings(tmp_path, tmp_path / "link")) == (KEY,)
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o440, 0o660, 0o620, 0o644])
+def test_a_secret_of_kubernetes_is_read_through_its_links(tmp_path: Path) -> None:
+    """`key` → `..data/key`, `..data` → a folder named by the time of the mount."""
+    mounted = tmp_path / "..2026_01_01_00_00_00.1"
+    mounted.mkdir()
+    key_file(mounted / "key", mode=0o400)
+    (tmp_path / "..data").symlink_to(mounted.name)
+    (tmp_path / "key").symlink_to("..data/key")
+    assert read_keys(settings(tmp_path, tmp_path / "key")) == (KEY,)
+
+
+ME = Process(user=10001, group=10001, groups=frozenset((10001, 2000)))
+
+
+def status(mode: int, user: int, group: int) -> os.stat_result:
+    return os.stat_result((stat.S_IFREG | mode, 1, 1, 1, user, group, 44, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("mode", "user", "group", "private"),
+    [
+        (0o600, 10001, 10001, True),
+        (0o400, 10001, 10001, True),
+        (0o600, 0, 0, True),  # what it may not read, it cannot open
+        (0o440, 0, 10001, True),  # Kubernetes with fsGroup
+        (0o640, 0, 2000, True),
+        (0o640, 10001, 10001, False),  # a group of its own choice
+        (0o640, 0, 3000, False),
+        (0o660, 0, 10001, False),
+        (0o450, 0, 10001, False),
+        (0o644, 0, 10001, False),
+        (0o444, 0, 10001, False),
+        (0o604, 10001, 10001, False),
+    ],
+)
+def test_a_key_of_root_may_be_read_by_the_group_of_the_process(
+    mode: int, user: int, group: int, private: bool
+) -> None:
+    assert is_private(status(mode, user, group), ME) is private
+
+
+@pytest.mark.parametrize("user", [10001, 0, 500])
+def test_a_file_is_private_after_the_command_of_the_hint(tmp_path: Path, user: int) -> None:
+    """The shell runs the hint; `chown` and `chgrp` only note their owner, as it takes root."""
+    file = key_file(tmp_path / "the key", mode=0o644)
+    owners = {"user": user, "group": 0}
+    with pytest.raises(_Unusable) as caught:
+        _check_mode(file, status(0o644, **owners), ME)
+    command = str(caught.value.hint).partition(": ")[2].partition(" (")[0]
+    note = f"""
+        chown() {{ echo "user=$1" >> {str(tmp_path / "owners")!r}; }}
+        chgrp() {{ echo "group=$1" >> {str(tmp_path / "owners")!r}; }}
+        touch {str(tmp_path / "owners")!r}
+    """
+    subprocess.run(["sh", "-euc", f"{note}\n{command}"], check=True)
+    for line in (tmp_path / "owners").read_text().splitlines():
+        key, _, number = line.partition("=")
+        owners[key] = int(number)
+    assert is_private(status(stat.S_IMODE(file.stat().st_mode), **owners), ME)
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o660, 0o620, 0o644, 0o444, 0o650])
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     file = key_file(tmp_path / "key", mode=mode)
     (tmp_path / "link").symlink_to("key")
     for path in (file, tmp_path / "link"):
-        with pytest.raises(InvalidSettings, match=f"its mode is 0{mode:o}; chmod 600"):
+        with pytest.raises(InvalidSettings, match=f"its mode is 0{mode:o}; run: chmod 600"):
             read_keys(settings(tmp_path, path))
 
 

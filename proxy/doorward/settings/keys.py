@@ -8,8 +8,10 @@ import binascii
 import contextlib
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from doorward.settings.faults import Fault, InvalidSettings
@@ -19,7 +21,22 @@ KEY_FILE = "doorward.key"
 # As many as SHA-256 has (RFC 2104 3: shorter keys are strongly discouraged).
 _LEAST_BYTES = 32
 _LARGEST_FILE = 4096
+ROOT = 0
 _MAKE_ONE = "make one: `openssl rand 32 | basenc --base64url > FILE`, then `chmod 600 FILE`"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The numbers of a process's user, its group, and all groups that it is in."""
+
+    user: int
+    group: int
+    groups: frozenset[int]
+
+    @classmethod
+    def current(cls) -> Process:
+        group = os.getegid()
+        return cls(os.geteuid(), group, frozenset((group, *os.getgroups())))
 
 
 class _Unusable(Exception):
@@ -136,19 +153,38 @@ def _read_key(path: Path) -> bytes:
         hint = "let the user that Doorward runs as read it"
         raise _Unusable(f"cannot be read: {error.strerror}", hint) from None
     try:
-        _check_mode(path, os.fstat(descriptor))
+        _check_mode(path, os.fstat(descriptor), Process.current())
         return _decoded(os.read(descriptor, _LARGEST_FILE + 1))
     finally:
         os.close(descriptor)
 
 
-def _check_mode(path: Path, found: os.stat_result) -> None:
+def _check_mode(path: Path, found: os.stat_result, process: Process) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise _Unusable("is not a file")
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    if not is_private(found, process):
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        hint = f"chmod 600 {path} (Kubernetes: defaultMode: 0400)"
-        raise _Unusable(f"can be read or written by others, its mode is {mode}", hint)
+        message = f"can be read or written by other users, its mode is {mode}"
+        raise _Unusable(message, _how_to_make_private(path, found, process))
+
+
+def is_private(found: os.stat_result, process: Process) -> bool:
+    """Whether nobody but the owner, and for a file of root a group of this process, can read a file
+    with this status. Kubernetes mounts secrets as root's, readable by the pod's `fsGroup`."""
+    others = stat.S_IMODE(found.st_mode) & 0o077
+    of_our_group = found.st_uid == ROOT and found.st_gid in process.groups
+    return others == 0 or (others == stat.S_IRGRP and of_our_group)
+
+
+def _how_to_make_private(path: Path, found: os.stat_result, process: Process) -> str:
+    """A command that the owner of the file, or root, can run as it stands."""
+    file, group = shlex.quote(str(path)), process.group
+    if found.st_uid == process.user:
+        return f"run: chmod 600 {file}"
+    if found.st_uid == ROOT:
+        run = f"chgrp {group} {file} && chmod 640 {file}"
+        return f"run as root: {run} (Kubernetes: fsGroup: {group} and defaultMode: 0440)"
+    return f"run as root: chown {process.user} {file} && chmod 600 {file}"
 
 
 def _decoded(data: bytes) -> bytes:
