@@ -93,6 +93,19 @@ def test_a_user_is_added_with_everything(doorward: Command) -> None:
     assert "Alice [b]A.[/b]" in table and "must change password" in table and "Admin" in table
 
 
+def test_a_name_that_is_taken_leads_to_the_command_that_helps(doorward: Command) -> None:
+    doorward("user", "add", "alice b", "--email", "alice@example.com", "--generate")
+    add = ("user", "add", "--generate")
+    for words, says in (
+        (["Alice B"], "user alice b already exists, use `doorward user passwd 'alice b'`\n"),
+        (["alice@example.com"], "alice@example.com already belongs to user alice b\n"),
+        (["bob", "--email", "Alice@example.com"], "already belongs to user alice b\n"),
+        (["ADMIN"], "user Admin already exists; it comes from the config file\n"),
+        (["bob", "--email", "admin@example.com"], "already belongs to user Admin\n"),
+    ):
+        assert doorward(*add, *words, status=1).endswith(says)
+
+
 def test_the_password_of_a_command_is_the_password(doorward: Command) -> None:
     doorward("user", "add", "alice", "--password-stdin", stdin="first password \r\nsecond line\n")
     assert fits(doorward, "first password ")

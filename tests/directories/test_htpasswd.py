@@ -172,7 +172,7 @@ def binary(file: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (broken, "line 1: This password hash"),
+        (broken, "line 1: user alice: This password hash"),
         (removed, "No such file"),
         (clashing, "'dave': a user of the htpasswd directory and a user of the database"),
         (binary, "not UTF-8"),
@@ -238,9 +238,9 @@ async def test_sha1_is_accepted_with_a_warning(file: Path) -> None:
 
 def test_what_is_no_line_of_users_is_passed_over() -> None:
     hash_ = hashed("x")
-    entries = read_htpasswd(f"# comment\n\n  \nalice:{hash_}:a comment\r\n  # more\nbob:{hash_}")
-    assert [(entry.key, entry.password_hash) for entry in entries] == [
-        ("alice", hash_), ("bob", hash_)
+    rows = read_htpasswd(f"# comment\n\n  \nalice:{hash_}:a comment\r\n  # more\nbob:{hash_}")
+    assert [(row.line, row.entry.key, row.entry.password_hash) for row in rows] == [
+        (4, "alice", hash_), (6, "bob", hash_)
     ]  # fmt: skip
 
 

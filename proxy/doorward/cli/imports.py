@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from doorward.accounts.core import Accounts
     from doorward.accounts.directory import Entry
     from doorward.accounts.user import User
+    from doorward.directories.formats import Row
 
 FORMATS: Mapping[str, str] = {
     "htpasswd": "doorward.directories.htpasswd:read_htpasswd",
@@ -38,10 +39,16 @@ def import_users(
     json: JsonOption = False,
 ) -> None:
     """Add the users of another program, all or none; their passwords go on."""
-    entries = _read(format, file)
+    rows = _read(format, file)
+    entries = [row.entry for row in rows]
 
     async def job(accounts: Accounts) -> Sequence[User]:
-        return await _import(accounts, entries, time.time())
+        from doorward.accounts.refusals import Refusal
+
+        try:
+            return await _import(accounts, entries, time.time())
+        except Refusal as refusal:
+            leave(f"{file}: {_located(str(refusal), rows)}", REFUSED)
 
     users = with_accounts(config, job)
     sentences = [f"user {user.username} imported" for user in users]
@@ -49,7 +56,16 @@ def import_users(
     _warn_of_weak(entries)
 
 
-def _read(format: str, file: Path) -> Sequence[Entry]:
+def _located(refusal: str, rows: Sequence[Row]) -> str:
+    """A refusal that names its user, with the line of that user before it."""
+    from doorward.accounts.names import shown
+
+    lines = (r.line for r in rows if refusal.startswith(f"user {shown(r.entry.username)}: "))
+    line = next(lines, None)
+    return refusal if line is None else f"line {line}: {refusal}"
+
+
+def _read(format: str, file: Path) -> Sequence[Row]:
     if format not in FORMATS:
         leave(f"{format!r} is no format; there are {', '.join(FORMATS)}.", WRONG_USAGE)
     from doorward.directories.formats import FormatFault
@@ -60,9 +76,9 @@ def _read(format: str, file: Path) -> Sequence[Entry]:
         leave(f"{file}: {fault}", REFUSED)
 
 
-def _reader(format: str) -> Callable[[str], Sequence[Entry]]:
+def _reader(format: str) -> Callable[[str], Sequence[Row]]:
     module, _, name = FORMATS[format].partition(":")
-    reader: Callable[[str], Sequence[Entry]] = getattr(importlib.import_module(module), name)
+    reader: Callable[[str], Sequence[Row]] = getattr(importlib.import_module(module), name)
     return reader
 
 
@@ -81,7 +97,7 @@ async def _import(accounts: Accounts, entries: Sequence[Entry], now: float) -> S
     """Who has a second factor there logs in only once it is here too, whatever stops this."""
     guarded = {entry.username: entry for entry in entries if entry.totp_secret is not None}
     for guard in guarded.values():
-        accounts.second_factors.check_secret(guard.totp_secret or "")
+        _check_secret(accounts, guard)
     held = [replace(e, active=e.active and e.username not in guarded) for e in entries]
     users = await accounts.users.add_imported(held, now)
     for user in users:
@@ -90,6 +106,17 @@ async def _import(accounts: Accounts, entries: Sequence[Entry], now: float) -> S
             if entry.active:
                 await accounts.users.enable(user.username, now)
     return [await accounts.users.get(user.username) for user in users]
+
+
+def _check_secret(accounts: Accounts, entry: Entry) -> None:
+    """Raises InvalidTotpSecret, which names the user."""
+    from doorward.accounts.names import shown
+    from doorward.accounts.refusals import InvalidTotpSecret
+
+    try:
+        accounts.second_factors.check_secret(entry.totp_secret or "")
+    except InvalidTotpSecret as refusal:
+        raise InvalidTotpSecret(f"user {shown(entry.username)}: {refusal}") from refusal
 
 
 def _warn_of_weak(entries: Sequence[Entry]) -> None:

@@ -14,8 +14,9 @@ import typer
 
 from doorward.cli.accounts import confirm_or_leave, with_accounts
 from doorward.cli.display import described, described_with_factors, plain, print_users
+from doorward.cli.holders import naming_the_holder
 from doorward.cli.imports import import_users
-from doorward.cli.options import ConfigOption, JsonOption
+from doorward.cli.options import ConfigOption, JsonOption, commands
 from doorward.cli.passwords import new_password
 from doorward.cli.tables import print_json, tell
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from doorward.accounts.editing import Edit
     from doorward.accounts.user import Email, User
 
-app = typer.Typer(name="user", help="Users: add, list, ban, delete …", no_args_is_help=True)
+app = commands("Users: add, list, ban, delete …")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="User name or verified address.")]
 StdinOption = Annotated[
@@ -56,17 +57,18 @@ def add(
     password = new_password(password_stdin, generate)
 
     async def job(accounts: Accounts) -> User:
-        return await accounts.users.add(
-            name,
-            password,
-            now=time.time(),
-            emails=[] if email is None else [_verified(email)],
-            name=display_name,
-            groups=group or [],
-            roles=role or [],
-            super_admin=super_admin,
-            must_change_password=must_change_password,
-        )
+        async with naming_the_holder(accounts, name, [] if email is None else [email]):
+            return await accounts.users.add(
+                name,
+                password,
+                now=time.time(),
+                emails=[] if email is None else [_verified(email)],
+                name=display_name,
+                groups=group or [],
+                roles=role or [],
+                super_admin=super_admin,
+                must_change_password=must_change_password,
+            )
 
     user = with_accounts(config, job)
     _tell(f"user {user.username} added", user, json, password if generate else None)
@@ -155,7 +157,11 @@ def edit(
             must_change_password=must_change_password,
         )
 
-    user = with_accounts(config, lambda accounts: accounts.users.edit(name, wanted(), time.time()))
+    async def job(accounts: Accounts) -> User:
+        async with naming_the_holder(accounts, None, add_email or ()):
+            return await accounts.users.edit(name, wanted(), time.time())
+
+    user = with_accounts(config, job)
     _tell(f"user {user.username} changed", user, json)
 
 

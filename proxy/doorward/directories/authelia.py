@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from doorward.accounts.directory import Entry
-from doorward.accounts.names import shown
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.user import Email
-from doorward.directories.formats import FormatFault, imported_entry
+from doorward.directories.formats import FormatFault, Row, imported_entry
 
 
-def read_authelia(text: str) -> list[Entry]:
+def read_authelia(text: str) -> list[Row]:
     """The users of the file. An address counts as verified, as it does there.
 
     Raises FormatFault."""
     import yaml
 
     try:
+        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
         root = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates that are none; [[[[…
         mark = getattr(error, "problem_mark", None)
@@ -28,23 +28,37 @@ def read_authelia(text: str) -> list[Entry]:
     users = root.get("users") if isinstance(root, dict) else None
     if not isinstance(users, dict):
         raise FormatFault(None, "This is not a users file of Authelia: it has no users.")
-    return [_named(str(name), described) for name, described in users.items()]
+    return [_row(lines.get(str(name), 1), str(name), found) for name, found in users.items()]
 
 
-def _named(name: str, described: object) -> Entry:
+def _lines(root: Any) -> dict[str, int]:
+    """The line of each user's name, as it is written."""
+    return {
+        name.value: name.start_mark.line + 1
+        for key, users in _pairs(root)
+        if key.value == "users"
+        for name, _ in _pairs(users)
+    }
+
+
+def _pairs(node: Any) -> list[tuple[Any, Any]]:
+    return node.value if getattr(node, "id", "") == "mapping" else []
+
+
+def _row(line: int, name: str, described: object) -> Row:
     if not isinstance(described, dict):
-        raise FormatFault(None, f"user {shown(name)}: is not described.")
-    try:
-        return _entry(name, described)
-    except Refusal as refusal:
-        raise FormatFault(None, f"user {shown(name)}: {refusal}") from refusal
-
-
-def _entry(name: str, described: Mapping[str, Any]) -> Entry:
-    email = described.get("email")
+        raise FormatFault(line, "there is no mapping behind this name.", name)
     groups = described.get("groups") or ()
     if not isinstance(groups, list | tuple):
-        raise FormatFault(None, f"user {shown(name)}: groups is not a list.")
+        raise FormatFault(line, "groups is not a list.", name)
+    try:
+        return Row(line, _entry(name, described, groups))
+    except Refusal as refusal:
+        raise FormatFault(line, str(refusal), name) from refusal
+
+
+def _entry(name: str, described: Mapping[str, Any], groups: Iterable[object]) -> Entry:
+    email = described.get("email")
     display_name = described.get("displayname")
     return replace(
         imported_entry(name, str(described.get("password") or "")),

@@ -5,16 +5,35 @@ It knows no single format.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from doorward.accounts import imported
 from doorward.accounts.directory import Entry
-from doorward.accounts.names import normalise
+from doorward.accounts.names import normalise, shown
 
 
 class FormatFault(Exception):
-    """A line that cannot be. `str()` is a sentence that begins with its number, if it has one."""
+    """A line that cannot be. `str()` is a sentence that begins with its number and with the user it
+    is about, where there are such."""
 
-    def __init__(self, line: int | None, message: str) -> None:
-        super().__init__(message if line is None else f"line {line}: {message}")
+    def __init__(self, line: int | None, message: str, user: str = "") -> None:
+        where = None if line is None else f"line {line}"
+        whose = f"user {shown(user)}" if user else None
+        super().__init__(": ".join(part for part in (where, whose, message) if part))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A user of the file, and the line where it is described."""
+
+    line: int
+    entry: Entry
+
+
+def name_before_colon(line: str) -> str:
+    """Whom a line is about; nobody without a colon: it could be a secret that lost its name."""
+    name, colon, _ = line.partition(":")
+    return name if colon else ""
 
 
 def imported_entry(name: str, password_hash: str) -> Entry:

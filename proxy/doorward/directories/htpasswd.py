@@ -12,19 +12,18 @@ from pathlib import Path
 
 from doorward.accounts import imported
 from doorward.accounts.directory import DirectoryFault, Entry
-from doorward.accounts.names import shown
 from doorward.accounts.passwords import FILE
 from doorward.accounts.refusals import InvalidHash, Refusal
-from doorward.directories.formats import FormatFault, imported_entry
+from doorward.directories.formats import FormatFault, Row, imported_entry, name_before_colon
 
 FILE_BYTES = 16 * 1024 * 1024  # some 200,000 users
 
 Signature = tuple[int, int, int]
 
 
-def read_htpasswd(text: str) -> list[Entry]:
+def read_htpasswd(text: str) -> list[Row]:
     """The users of an htpasswd file. Raises FormatFault."""
-    entries: dict[str, Entry] = {}
+    rows: dict[str, Row] = {}
     for number, line in enumerate(text.split("\n"), 1):
         line = line.removesuffix("\r")
         if not line.strip() or line.lstrip().startswith("#"):
@@ -32,10 +31,11 @@ def read_htpasswd(text: str) -> list[Entry]:
         try:
             entry = _entry(line)
         except Refusal as refusal:
-            raise FormatFault(number, str(refusal)) from refusal
-        if entries.setdefault(entry.key, entry) is not entry:
-            raise FormatFault(number, f"user {shown(entry.username)} is named twice.")
-    return list(entries.values())
+            raise FormatFault(number, str(refusal), name_before_colon(line)) from refusal
+        if (first := rows.setdefault(entry.key, Row(number, entry))).line != number:
+            message = f"this name is taken by line {first.line}."
+            raise FormatFault(number, message, entry.username)
+    return list(rows.values())
 
 
 def _entry(line: str) -> Entry:
@@ -65,7 +65,7 @@ class HtpasswdDirectory:
         self._entries: dict[str, Entry] = {}
         try:
             text, self._read = _content(path)
-            self._entries = {entry.key: _of_a_file(entry) for entry in read_htpasswd(text)}
+            self._entries = {row.entry.key: _of_a_file(row.entry) for row in read_htpasswd(text)}
         except FormatFault as fault:
             raise DirectoryFault(f"htpasswd: {path}: {fault}") from fault
         except (OSError, ValueError) as error:

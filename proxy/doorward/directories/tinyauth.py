@@ -9,19 +9,19 @@ from dataclasses import replace
 
 from doorward.accounts.directory import Entry
 from doorward.accounts.refusals import InvalidHash, Refusal
-from doorward.directories.formats import FormatFault, imported_entry
+from doorward.directories.formats import FormatFault, Row, imported_entry, name_before_colon
 
 
-def read_tinyauth(text: str) -> list[Entry]:
+def read_tinyauth(text: str) -> list[Row]:
     """The users of the file. Raises FormatFault."""
-    entries = []
+    rows = []
     for number, line in enumerate(text.splitlines(), 1):
         for part in filter(None, (one.strip() for one in line.split(","))):
             try:
-                entries.append(_entry(part))
+                rows.append(Row(number, _entry(part)))
             except Refusal as refusal:
-                raise FormatFault(number, str(refusal)) from refusal
-    return entries
+                raise FormatFault(number, str(refusal), name_before_colon(part)) from refusal
+    return rows
 
 
 def _entry(text: str) -> Entry:

@@ -1,0 +1,44 @@
+"""Who holds a name or an address that a command could not give to another user.
+
+It knows how to say so; that names and addresses are unique is the core's rule.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from doorward.accounts.core import Accounts
+    from doorward.accounts.user import User
+
+
+@asynccontextmanager
+async def naming_the_holder(
+    accounts: Accounts, name: str | None, emails: Sequence[str]
+) -> AsyncIterator[None]:
+    """Let a NameTaken from inside name the user who has this name or one of these addresses, and
+    the command to use instead of a second `user add`."""
+    from doorward.accounts.refusals import NameTaken
+
+    try:
+        yield
+    except NameTaken:
+        for handle in filter(None, (name, *emails)):
+            if (found := await accounts.users.credential(handle)) is not None:
+                raise NameTaken(_sentence(handle, found.user, is_name=handle is name)) from None
+        raise
+
+
+def _sentence(handle: str, user: User, *, is_name: bool) -> str:
+    from doorward.accounts.names import handle_of, shown
+    from doorward.accounts.user import DATABASE
+
+    name = shown(user.username)
+    if not is_name or handle_of(handle) != handle_of(user.username):
+        return f"{shown(handle)} already belongs to user {name}"
+    if user.source == DATABASE:
+        return f"user {name} already exists, use `doorward user passwd {shlex.quote(name)}`"
+    return f"user {name} already exists; it comes from the {user.source} file"
