@@ -4,6 +4,7 @@ Must not know what is served over them.
 """
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 from doorward.settings import Listen, Settings
 
 BACKLOG = 2048
+LEAST_OPEN_PORT = 1024  # those below take a privilege, unless the system was told otherwise
 
 
 class ListenFault(Exception):
@@ -46,10 +48,25 @@ def bind(listen: Listen, key: str) -> socket.socket:
     try:
         sock = _unix(listen.path) if listen.path is not None else _inet(listen)
     except OSError as fault:
-        hint = "choose another address or end the process that uses it"
-        raise ListenFault(f"{key}: cannot listen on {listen}: {fault.strerror}; {hint}") from None
+        reason = reason_of(listen, fault)
+        raise ListenFault(f"{key}: cannot listen on {listen}: {reason}") from None
     sock.setblocking(False)
     return sock
+
+
+def reason_of(listen: Listen, fault: OSError) -> str:
+    """Why an address cannot be listened on, and what to do."""
+    if fault.errno == errno.EADDRINUSE:
+        return "it is already in use; choose another or stop the program that uses it"
+    if fault.errno == errno.EADDRNOTAVAIL:
+        return "this machine has no such address; write one that it has, or 0.0.0.0 for all"
+    if fault.errno == errno.EACCES and 0 < (listen.port or 0) < LEAST_OPEN_PORT:
+        return (
+            f"ports below {LEAST_OPEN_PORT} are reserved; choose a higher one, or allow it with"
+            " AmbientCapabilities=CAP_NET_BIND_SERVICE in the systemd unit, or with"
+            " `sysctl net.ipv4.ip_unprivileged_port_start=0` (in a container, by its own sysctls)"
+        )
+    return f"{fault.strerror}; choose another address"
 
 
 def _inet(listen: Listen) -> socket.socket:

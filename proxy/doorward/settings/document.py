@@ -18,6 +18,11 @@ _MOST_VALUES = 200_000
 _DEEPEST = 40
 
 _SYNTAX_HINT = "text that holds ': ' or ' #', or begins with [ { * & ! % @ or a quote, needs quotes"
+_INDENTATION_HINT = "the keys of one mapping, and the dashes of one list, begin in one column"
+# A block that begins where none can: to the right or left of the one that is open.
+_MISPLACED = re.compile("expected (<block end>|'<document start>'), but found '<block ")
+# Nothing but a key before the colon: with a value there, it is the text that needs quotes.
+_ONE_KEY = re.compile(r"\s*(?:- +)*[^\s:]+")
 # Of YAML's readings of bare words only these: no octal, no base 60 (1:30), no dates, no `no`.
 _CONSTANTS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _BOOLEANS = {w: w.lower() == "true" for w in ("true", "True", "TRUE", "false", "False", "FALSE")}
@@ -96,8 +101,22 @@ def _syntax_fault(error: yaml.YAMLError, text: str, source: str) -> Fault:
     if isinstance(error, yaml.reader.ReaderError):
         line = text[: error.position].count("\n") + 1
         return Fault("", line, "holds a character that YAML does not allow", None, source)
-    problem = printable(str(getattr(error, "problem", None) or "cannot be read"))
-    return Fault("", line, f"is not valid YAML: {problem}", _SYNTAX_HINT, source)
+    problem = str(getattr(error, "problem", None) or "cannot be read")
+    if mark is not None and (found := _layout_fault(problem, text.splitlines(), mark)):
+        return Fault("", line, *found, source)
+    return Fault("", line, f"is not valid YAML: {printable(problem)}", _SYNTAX_HINT, source)
+
+
+def _layout_fault(problem: str, lines: list[str], mark: Any) -> tuple[str, str] | None:
+    """What is wrong with the white space of the line, and what to do; None if it is not that."""
+    written = lines[mark.line][: mark.column] if mark.line < len(lines) else ""
+    if problem.startswith("found character '\\t'") and not written.strip():
+        hint = "YAML takes spaces only; let your editor replace tabs by spaces"
+        return "is indented with a tab", hint
+    is_stepped = problem == "mapping values are not allowed here" and _ONE_KEY.fullmatch(written)
+    if is_stepped or _MISPLACED.match(problem):
+        return "is not indented like the lines it belongs to", _INDENTATION_HINT
+    return None
 
 
 class _Reader:
