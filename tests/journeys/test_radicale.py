@@ -7,6 +7,7 @@ and the second for which Radicale keeps a refused client waiting.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.fakes import PATIENCE_S
+from tests.fakes import PATIENCE_S, until
 from tests.live import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "radicale"
@@ -275,3 +276,40 @@ def test_a_browser_logs_in_by_the_form_and_out_again(diaries: House) -> None:
         assert propfind(browser, "/alice/diary/").status_code == 401
     with diaries.visitor() as thief:
         assert propfind(thief, "/alice/diary/", *stolen.items()).status_code == 401
+
+
+STAND_IN = """#!{python}
+import os, pathlib, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+here = pathlib.Path({folder!r}, os.path.basename(sys.argv[0]))
+here.with_suffix(".tmp").write_text(str(os.getpid()))
+here.with_suffix(".tmp").rename(here.with_suffix(".pid"))
+while True:
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_script_of_the_example_leaves_neither_program_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A signal to the script alone, as a service manager sends it; both programs are stand-ins."""
+    for name in ("doorward", "python3"):
+        program = tmp_path / name
+        program.write_text(STAND_IN.format(python=sys.executable, folder=str(tmp_path)))
+        program.chmod(0o755)
+    environ = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    with subprocess.Popen([EXAMPLE / "run.sh"], env=environ, start_new_session=True) as script:
+        files = [tmp_path / "doorward.pid", tmp_path / "python3.pid"]
+        until(lambda: all(file.exists() for file in files), "for both programs to start")
+        script.send_signal(number)
+        script.wait(PATIENCE_S)
+        until(lambda: not any(map(is_running, files)), "for both programs to end")
+
+
+def is_running(file: Path) -> bool:
+    try:
+        os.kill(int(file.read_text()), 0)
+    except ProcessLookupError:
+        return False
+    return True
