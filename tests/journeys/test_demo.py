@@ -1,4 +1,4 @@
-"""`doorward demo` as a person meets it: three lines, a guest book, nothing left behind."""
+"""`doorward demo` as a person meets it: five lines, a guest book, nothing left behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Demo:
         assert process.stdout is not None
         self.process = process
         self.temporary = temporary
-        self.told = dict(process.stdout.readline().strip().split(": ") for _ in range(3))
+        self.told = dict(process.stdout.readline().strip().split(": ") for _ in range(5))
         self.lines: list[str] = []
         for line in process.stdout:
             self.lines.append(line)
@@ -68,8 +68,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield started
 
 
-def test_it_prints_three_lines_and_what_to_try(running: Demo) -> None:
-    assert list(running.told) == ["address", "user", "password"]
+def test_it_prints_where_to_go_who_to_be_and_what_to_try(running: Demo) -> None:
+    assert list(running.told) == ["address", "user", "password", "account", "administration"]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", running.address)
     assert len(running.told["password"]) >= 16
 
@@ -103,6 +103,14 @@ def test_a_browser_is_led_through_the_login_to_the_guest_book(running: Demo) -> 
         out = browser.post("/.doorward/logout")
         assert out.url.path == "/.doorward/login"
         assert browser.get("/").url.path == "/.doorward/login"
+
+
+def test_the_account_and_the_administration_are_where_it_says(running: Demo) -> None:
+    with running.client(headers=BROWSER, follow_redirects=True) as browser:
+        browser.post(running.address + "/.doorward/login", data=running.login())
+        for name in ("account", "administration"):  # the latter wants a fresh factor first
+            page = browser.get(running.told[name])
+            assert page.status_code == 200 and page.url.path != "/.doorward/login", name
 
 
 def test_it_shows_in_front_of_an_application_of_ones_own(tmp_path: Path) -> None:

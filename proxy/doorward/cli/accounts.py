@@ -4,7 +4,6 @@ exit status. It knows no single command.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -34,6 +33,8 @@ def leave(message: str, status: int) -> NoReturn:
 
 def with_accounts(config: Path | None, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
     """What the job returns. Ends the command: 1 when refused, 2 when storage cannot be opened."""
+    import asyncio  # slow, and a command that is used wrongly does without
+
     settings = settings_or_exit(config)
     return asyncio.run(_work(settings, job))
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from doorward.cli.options import ConfigOption, JsonOption, print_faults, settings_or_exit
+from doorward.cli.options import ConfigOption, JsonOption, commands, print_faults, settings_or_exit
 
 if TYPE_CHECKING:
     from doorward.settings import InvalidSettings, Settings
 
-app = typer.Typer(no_args_is_help=True, help="Check, show and describe the configuration.")
+app = commands("Check, show and describe the configuration.")
 
 
 @app.command()

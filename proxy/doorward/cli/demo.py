@@ -202,8 +202,18 @@ async def add_user(settings: Settings) -> str:
 
 def tell(settings: Settings, password: str) -> None:
     """What to know, one line each, and what to try next."""
+    from doorward.pages.bound import ACCOUNT
+    from doorward.pages.desk import ADMIN
+
     url = settings.public_url
-    print(f"address: {url}\nuser: {USER}\npassword: {password}", flush=True)
+    told = {
+        "address": url,
+        "user": USER,
+        "password": password,
+        "account": url + ACCOUNT,
+        "administration": url + ADMIN,
+    }
+    print("\n".join(f"{key}: {value}" for key, value in told.items()), flush=True)
     more = TRY.format(
         url=url,
         user=USER,

@@ -8,11 +8,14 @@ import sys
 import typer
 
 from doorward.cli.accounts import REFUSED, leave
+from doorward.cli.options import ConfigOption
 from doorward.cli.passwords import asked, line_of_stdin
 
 
-def hash_password() -> None:
-    """Print the argon2id hash of a password read from standard input or asked for."""
+def hash_password(config: ConfigOption = None) -> None:
+    """Print the argon2id hash of a password read from standard input or asked for.
+
+    No setting changes a hash; `-c` is taken so that all commands can be called alike."""
     from doorward.accounts.refusals import WeakPassword
 
     password = asked() if sys.stdin.isatty() else line_of_stdin()

@@ -7,6 +7,7 @@ server's libraries.
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from doorward import __version__
+from doorward.cli.options import commands
 
 # Name, where it is, and the sentence that `doorward --help` shows.
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -36,6 +38,11 @@ class _Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands from the table alone: for their sentences none is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
@@ -43,7 +50,7 @@ class _Commands(TyperGroup):
         module, _, name = where.partition(":")
         found = getattr(importlib.import_module(module), name)
         if not isinstance(found, typer.Typer):
-            single = typer.Typer(add_completion=False)
+            single = commands("")
             single.command(cmd_name)(found)
             found = single
         command = typer.main.get_command(found)
@@ -51,12 +58,11 @@ class _Commands(TyperGroup):
         return command
 
 
-app = typer.Typer(
+app = commands(
+    "A login in front of web applications that lack one.",
     cls=_Commands,
-    no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
-    help="A login in front of web applications that lack one.",
 )
 
 
@@ -75,8 +81,17 @@ def _options(
     pass
 
 
+def _write_everywhere() -> None:
+    """A character that the terminal's encoding lacks is written as its escape: a name must not end
+    a command halfway. The standard streams are text files unless somebody replaced them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """The script's entry: faults that a person can mend end in one sentence, not a traceback."""
+    _write_everywhere()
     try:
         app()
     except BrokenPipeError:

@@ -4,12 +4,20 @@ It must not know what a command does."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from doorward.settings import Settings
+
+
+def commands(help: str, **more: Any) -> typer.Typer:
+    """A group of commands. Its help is plain text: drawing it with rich takes longer than most
+    commands do, and writes `<bool>` behind every flag."""
+    plain = {"rich_markup_mode": None, "add_completion": False}
+    return typer.Typer(help=help, no_args_is_help=True, **(plain | more))
+
 
 ConfigOption = Annotated[
     Path | None,

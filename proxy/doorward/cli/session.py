@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.cli.accounts import REFUSED, with_accounts
-from doorward.cli.options import ConfigOption, JsonOption
+from doorward.cli.options import ConfigOption, JsonOption, commands
 from doorward.cli.tables import print_json, print_table, tell
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BY = "command"
 
-app = typer.Typer(name="session", help="Sessions: list and end them.", no_args_is_help=True)
+app = commands("Sessions: list and end them.")
 
 
 @app.command("list")

@@ -1,0 +1,127 @@
+"""What holds for every command: its options, its help, its completion, whatever the terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from doorward.cli.main import COMMANDS, app
+from typer.testing import CliRunner
+
+MAIN = (sys.executable, "-c", "from doorward.cli import main; main()")
+# What no help needs; each takes longer to import than the help takes to print.
+SLOW = {"rich", "yaml", "structlog", "starlette", "sqlalchemy", "httpx", "asyncio"}
+# A temporary instance that has settings of its own.
+WITHOUT_FILE = {("demo",)}
+
+
+def every_command() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The words of each command a person can type, and the command; groups opened."""
+    top: Any = typer.main.get_command(app)
+    for name in COMMANDS:
+        command = top.get_command(typer.Context(top), name)
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield (name,), command
+        for sub in inner or ():
+            yield (name, sub), inner[sub]
+
+
+EVERY = dict(every_command())
+every = pytest.mark.parametrize("words", EVERY, ids=" ".join)
+
+
+def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    whole = os.environ | environ
+    return subprocess.run([*MAIN, *words], env=whole, capture_output=True, text=True, check=False)
+
+
+@every
+def test_a_command_takes_the_file(words: tuple[str, ...]) -> None:
+    options = {option for each in EVERY[words].params for option in each.opts}
+    assert ("-c" in options) is (words not in WITHOUT_FILE)
+
+
+@every
+def test_the_help_of_a_command_shows_flags_as_flags(words: tuple[str, ...]) -> None:
+    told = CliRunner().invoke(app, [*words, "--help"])
+    assert told.exit_code == 0
+    assert "<bool>" not in told.stdout and "--help  " in told.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["user", "--help"]], ids=str)
+def test_help_waits_for_no_library_that_it_does_not_need(words: list[str]) -> None:
+    code = f"""
+import atexit, sys
+atexit.register(lambda: print(sorted({SLOW!r} & set(sys.modules)), file=sys.stderr))
+sys.argv = ["doorward", *{words!r}]
+from doorward.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "doorward" in done.stdout or "Usage" in done.stdout + done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("doorward us", ["user"]),
+        ("doorward user imp", ["import"]),
+        ("doorward user add alice --pass", ["--password-stdin"]),
+        ("doorward config sc", ["schema"]),
+        ("doorward serve --con", ["--config"]),
+    ],
+)
+def test_a_shell_completes_commands_and_options(typed: str, offered: list[str]) -> None:
+    words = typed.split(" ")
+    asked = {"COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    code = "import sys; sys.argv = ['doorward']; from doorward.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | asked | {"_DOORWARD_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == offered, done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_no_command_ends_halfway_on_a_terminal_that_lacks_a_character(
+    tmp_path: Path, encoding: str
+) -> None:
+    file = tmp_path / "Ж.yaml"
+    file.write_text(
+        "routes: [{upstream: 'http://127.0.0.1:9'}]\npages: {name: Ж 木}\n", encoding="utf-8"
+    )
+
+    def told(*words: str, status: int = 0) -> str:
+        done = subprocess.run(
+            [*MAIN, *words],
+            env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        assert b"Traceback" not in done.stderr
+        return (done.stdout + done.stderr).decode(encoding, "replace")
+
+    config = ("-c", str(file))
+    told("user", "add", "Ж木", "--name", "Жанна", "--generate", *config)
+    assert "\\u0416" in told("user", "list", *config)
+    told("user", "show", "Ж木", *config)
+    told("user", "add", "Ж木", "--generate", *config, status=1)
+    told("user", "show", "Жук", *config, status=1)
+    told("serve", "-c", "Ж", status=2)
+    told("config", "show", *config)
+    told("config", "check", *config)
+    told("session", "list", *config)
+    told("audit", *config)
+    told("user", "--help")
