@@ -259,9 +259,6 @@ class MemorySessions:
     ) -> int:
         return sum([await self.end(number, now, by) for number in numbers])
 
-    async def list_all(self, now: float) -> Sequence[Session]:
-        return [s for user in self.users.rows for s in await self.list(user, now)]  # type: ignore[union-attr]
-
     async def purge(self, before: float, limit: int) -> int:
         over = [d for d, s in self.rows.items() if min(s.ends_at(), s.ended_at or before) < before]
         for digest in over[:limit]:

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.accounts import administration
 from doorward.accounts.administration import Chosen, Place
 from doorward.accounts.audit import Event, Kind, Wanted
+from doorward.accounts.core import Accounts
 from doorward.accounts.regulation import Budget, Period
+from doorward.accounts.sessions import FULL, PENDING, PENDING_S, ClientInfo, Lifetimes
 from doorward.storage import Database
 from doorward.storage.database import DATABASE_FILE, SQLITE, open_storage
 from sqlalchemy import event
 
+from tests.fakes import FixedClock
 from tests.storage.crowd import fill
 from tests.storage.people import NOW, add, new_user, open_session
 
+LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
 EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "done", "page")
 
 
@@ -196,3 +201,42 @@ async def test_a_page_of_100000_records_is_a_range_of_an_index(
     assert records and records[0].number < 90_000
     said = plans()
     assert said and not [step for step in said if step.startswith("SCAN") or "TEMP" in step], said
+
+
+async def test_lists_that_are_read_whole_are_read_in_pages(
+    accounts: Accounts, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(administration, "PAGE", 2)
+    names = [f"user{number}" for number in range(5)]
+    client = ClientInfo("192.0.2.7", "")
+    opened = []
+    for name in names:
+        user = await accounts.users.add(name, "correct horse battery", now=clock())
+        session = await accounts.sessions.open(
+            user, client=client, kind="page", lifetimes=LIFETIMES, remember=False, now=clock()
+        )
+        opened.append(session.session)
+    everyone = accounts.administration.everyone()
+    assert [user.username async for user in everyone] == names
+    sessions = accounts.administration.every_session(clock())
+    assert [session.id async for session in sessions] == [one.id for one in reversed(opened)]
+
+
+async def test_a_pending_session_that_is_over_does_not_end_a_page_early(
+    accounts: Accounts, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(administration, "PAGE", 1)
+    user = await accounts.users.add("alice", "correct horse battery", now=clock())
+    for level in (FULL, PENDING):
+        await accounts.sessions.open(
+            user,
+            client=ClientInfo("192.0.2.7", ""),
+            kind="page",
+            lifetimes=LIFETIMES,
+            remember=False,
+            now=clock(),
+            level=level,
+        )
+    clock.now += PENDING_S + 1
+    sessions = accounts.administration.every_session(clock())
+    assert [session.level async for session in sessions] == [FULL]

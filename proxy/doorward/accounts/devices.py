@@ -6,12 +6,13 @@ people read and for nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-REMEMBERED = 1024  # User-Agents; most people have one of a few dozen
+REMEMBERED = 4096  # User-Agents of 512 characters at most; most people have one of a few dozen
 APP = "RC Mobile;"  # how the app of the documented API begins its own
 DESKTOP = " Electron/"
 VERSION = re.compile(r"\d+(\.\d+){0,2}")
@@ -50,6 +51,25 @@ def device(user_agent: str) -> Device:
         os_name="" if system is None else system.family,
         os_version="" if system is None else _dotted(system.major, system.minor, system.patch),
     )
+
+
+_recognised: set[str] = set()
+
+
+async def recognise(user_agents: Iterable[str]) -> None:
+    """Parse them in a thread, so that `device` has the answer at once: parsing a page of new ones
+    takes longer than the event loop may be kept from requests, and so does the first of all."""
+    new = set(user_agents) - _recognised
+    if new:
+        await asyncio.to_thread(_parse, new)
+
+
+def _parse(user_agents: set[str]) -> None:
+    if len(_recognised) + len(user_agents) > REMEMBERED:  # `device` has forgotten some of them
+        _recognised.clear()
+    for user_agent in user_agents:
+        device(user_agent)
+    _recognised.update(user_agents)
 
 
 def _dotted(*parts: str | None) -> str:

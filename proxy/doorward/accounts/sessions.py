@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from doorward.accounts import chance
 from doorward.accounts.audit import Event, Kind, event
+from doorward.accounts.devices import recognise
 from doorward.accounts.directory import Directories
 from doorward.accounts.names import kept
 from doorward.accounts.permissions import END_SESSIONS, END_USERS_SESSIONS, permissions, require
@@ -209,13 +210,6 @@ class Sessions:
         events = [_ending(session, now, by) for session in going]
         return await self._store.end_many([s.number for s in going], now, by, events)
 
-    async def list_all(self, now: float) -> tuple[Session, ...]:
-        """Every user's sessions that are not over, newest first."""
-        sessions = await self._store.list_all(now)
-        for session in sessions:
-            session.user = self._directories.complete(session.user)
-        return tuple(sessions)
-
     async def purge(self, now: float) -> int:
         """Forgets sessions that are over for KEPT_S; call again while it returns PURGED_AT_ONCE."""
         return await self._store.purge(now - KEPT_S, PURGED_AT_ONCE)
@@ -223,6 +217,7 @@ class Sessions:
     async def list(self, user: User, now: float) -> tuple[Session, ...]:
         """The user's sessions that are not over, newest first."""
         sessions = await self._store.list(user.number, now)
+        await recognise(session.user_agent for session in sessions)
         for session in sessions:
             session.user = user
         return tuple(sessions)

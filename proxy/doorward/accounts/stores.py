@@ -160,9 +160,6 @@ class SessionStore(Protocol):
     async def list(self, user: int, now: float) -> Sequence[Session]:
         """Those neither ended nor past their end, newest first."""
 
-    async def list_all(self, now: float) -> Sequence[Session]:
-        """The same of every user."""
-
     async def purge(self, before: float, limit: int) -> int:
         """Forgets at most so many that were over by then; returns how many."""
 

@@ -6,7 +6,7 @@ It knows how to print; what ends with a session is the core's business.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ import typer
 
 from doorward.cli.accounts import REFUSED, with_accounts
 from doorward.cli.options import ConfigOption, JsonOption, commands
-from doorward.cli.tables import print_json, print_table, tell
+from doorward.cli.tables import print_json_list, print_table, tell
 
 if TYPE_CHECKING:
     from doorward.accounts.core import Accounts
@@ -35,16 +35,24 @@ def list_sessions(
 ) -> None:
     """List the sessions that are not over, the newest first."""
 
-    async def job(accounts: Accounts) -> Sequence[Session]:
-        if user is None:
-            return await accounts.sessions.list_all(time.time())
-        return await accounts.sessions.list(await accounts.users.get(user), time.time())
+    async def job(accounts: Accounts) -> None:
+        sessions = _sessions_of(accounts, user, time.time())
+        if json:
+            await print_json_list(_described(session) async for session in sessions)
+        else:
+            print_table(HEADINGS, [_cells(session) async for session in sessions])
 
-    sessions = with_accounts(config, job)
-    if json:
-        print_json([_described(session) for session in sessions])
+    with_accounts(config, job)
+
+
+async def _sessions_of(accounts: Accounts, user: str | None, now: float) -> AsyncIterator[Session]:
+    """Those of the user with this name, or everybody's."""
+    if user is None:
+        async for session in accounts.administration.every_session(now):
+            yield session
     else:
-        print_table(HEADINGS, map(_cells, sessions))
+        for session in await accounts.sessions.list(await accounts.users.get(user), now):
+            yield session
 
 
 @app.command()

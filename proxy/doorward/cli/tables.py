@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 
 import typer
 
@@ -27,6 +27,15 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def print_json(value: object) -> None:
     typer.echo(json_format.dumps(value, indent=2, ensure_ascii=False))
+
+
+async def print_json_list(values: AsyncIterable[object]) -> None:
+    """A list with a line for each value, printed as they come: it may be longer than memory."""
+    between = "["
+    async for value in values:
+        typer.echo(f"{between}\n{json_format.dumps(value, ensure_ascii=False)}", nl=False)
+        between = ","
+    typer.echo("[]" if between == "[" else "\n]")
 
 
 def tell(sentences: str | Iterable[str], value: object, json: bool) -> None:

@@ -18,7 +18,7 @@ from doorward.cli.holders import naming_the_holder
 from doorward.cli.imports import import_users
 from doorward.cli.options import ConfigOption, JsonOption, commands
 from doorward.cli.passwords import new_password
-from doorward.cli.tables import print_json, tell
+from doorward.cli.tables import print_json_list, tell
 
 if TYPE_CHECKING:
     from doorward.accounts.core import Accounts
@@ -77,11 +77,15 @@ def add(
 @app.command("list")
 def list_users(config: ConfigOption = None, json: JsonOption = False) -> None:
     """List all users."""
-    users = with_accounts(config, lambda accounts: accounts.users.list())
-    if json:
-        print_json([described(user) for user in users])
-    else:
-        print_users(users)
+
+    async def job(accounts: Accounts) -> None:
+        everyone = accounts.administration.everyone()
+        if json:
+            await print_json_list(described(user) async for user in everyone)
+        else:
+            print_users([user async for user in everyone])
+
+    with_accounts(config, job)
 
 
 @app.command()

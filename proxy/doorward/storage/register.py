@@ -14,7 +14,7 @@ from doorward.accounts.administration import Chosen, Place
 from doorward.accounts.audit import Record, Wanted
 from doorward.accounts.names import kept
 from doorward.accounts.regulation import Lock
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions import FULL, PENDING_S, Session
 from doorward.accounts.user import User
 from doorward.storage import rows
 from doorward.storage.attempts import locks_at
@@ -58,13 +58,18 @@ class RegisterRows:
         query = JOINED.where(
             c.ended_at.is_(None),
             c.expires_at > now,
-            or_(c.idle_timeout_s.is_(None), c.last_used_at + c.idle_timeout_s > now),
+            or_(c.level == FULL, c.created_at + PENDING_S > now),
+            or_(
+                c.level != FULL,
+                c.idle_timeout_s.is_(None),
+                c.last_used_at + c.idle_timeout_s > now,
+            ),
         )
         if before is not None:
             query = query.where(c.number < before)
         async with self._engine.reading() as connection:
             found = await connection.execute(query.order_by(c.number.desc()).limit(limit))
-            return [one for one in map(rows.session, found) if one.ends_at() > now]
+            return [rows.session(row) for row in found]
 
     async def records(self, wanted: Wanted, before: int | None, limit: int) -> Sequence[Record]:
         async with self._engine.reading() as connection:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy import BindParameter, Select, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import BindParameter, bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit import Event, Kind, counted
@@ -160,13 +159,11 @@ class SessionRows:
             return ended
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
-        return await self._listed(JOINED.where(sessions.c.user_number == user), now)
-
-    async def list_all(self, now: float) -> Sequence[Session]:
-        return await self._listed(JOINED, now)
-
-    async def _listed(self, query: Select[Any], now: float) -> Sequence[Session]:
-        query = query.where(sessions.c.ended_at.is_(None), sessions.c.expires_at > now)
+        query = JOINED.where(
+            sessions.c.user_number == user,
+            sessions.c.ended_at.is_(None),
+            sessions.c.expires_at > now,
+        )
         async with self._engine.reading() as connection:
             found = await connection.execute(query.order_by(*NEWEST_FIRST))
         return [s for s in map(rows.session, found) if s.ends_at() > now]

@@ -3,6 +3,7 @@
 It knows their order of checks and paging; which sessions there are it must not know.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -134,9 +135,11 @@ class Devices:
             return _wrong_sort()
         await self.asking.demand(request, session, honours_trust=True)
         wire = self.asking.wire
-        found = await wire.accounts.sessions.list_all(wire.clock())
-        return paging.page(
-            (each for each in found if each.level == FULL and paging.wants_of(each)),
+        every = wire.accounts.administration.every_session(wire.clock())
+        found = [each async for each in every if each.level == FULL]
+        return await asyncio.to_thread(  # there may be very many
+            paging.page,
+            filter(paging.wants_of, found),
             lambda each: draw_anybodys(each, session, self._url),
         )
 
