@@ -241,7 +241,12 @@ def join(
         settings.limits.tunnels,
         settings.limits.tunnel_idle_timeout.total_seconds(),
     )
-    accept = Accept(settings.trusted_proxies, authorize.serves)
+    accept = Accept(
+        settings.trusted_proxies,
+        authorize.serves,
+        settings.public_origin,
+        settings.trusted_headers,
+    )
     answers = Answers(pages.message)
     maintenance = maintenance_pages(settings)
     forwarders = tuple(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
-from doorward.gate.accept import Accept, parse_address
+from doorward.gate.accept import Accept, Accepted, Arrival, parse_address
+from doorward.gate.headers import _READ
 from doorward.gate.targets import Unfit
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,8 +66,8 @@ def test_an_absolute_target_names_the_host_that_was_asked() -> None:
     assert accepted(b"http://app.test/x?y").target == b"/x?y"
     assert accepted(b"http://APP.test").target == b"/"
     assert accepted(b"http://app.test?x").target == b"/?x"
-    other = accepted(b"http://other.test/x")  # RFC 9112 3.2.2: whatever Host says
-    assert (other.host, other.scan.hosts) == ("other.test", [b"other.test"])
+    other = accepted(b"http://other.test:81/x")  # RFC 9112 3.2.2: whatever Host says
+    assert (other.host, other.authority) == ("other.test", "other.test:81")
     for target in (b"http:///x", b"http://u:p@app.test/", b"ftp://app.test/", b"http://a b/"):
         with pytest.raises(Unfit):
             accepted(target)
@@ -143,10 +145,27 @@ def test_nobody_knows_the_address_behind_a_unix_socket() -> None:
 
 @pytest.mark.parametrize(
     ("said", "scheme"),
-    [(b"https", "https"), (b"HTTPS", "https"), (b"http, https", "https"), (b"javascript", "http")],
+    [
+        (b"https", "https"),
+        (b"HTTPS", "https"),
+        (b"http, https", "https"),
+        (b"wss", "https"),
+        (b"WS", "http"),
+    ],
 )
 def test_a_trusted_peer_tells_the_scheme(said: bytes, scheme: str) -> None:
     assert through((b"x-forwarded-proto", said))[1] == scheme
+
+
+@pytest.mark.parametrize("said", [b"javascript", b"", b"h2", b"https:", b"https, ", b"https;a=b"])
+@pytest.mark.parametrize("name", [b"x-forwarded-proto", b"forwarded"])
+def test_an_unknown_scheme_is_refused_and_never_taken_for_http(name: bytes, said: bytes) -> None:
+    """CVE-2024-21499: a scheme that is none."""
+    value = b'proto="%b"' % said if name == b"forwarded" else said
+    with pytest.raises(Unfit) as caught:
+        through((name, value))
+    assert caught.value.status == 400
+    assert through((name, value), peer="192.0.2.1")[1] == "http"
 
 
 def test_a_trusted_peer_tells_the_host_and_it_is_checked_like_one() -> None:
@@ -154,6 +173,125 @@ def test_a_trusted_peer_tells_the_host_and_it_is_checked_like_one() -> None:
     assert through((b"x-forwarded-host", b"evil.test, wiki.test"))[2] == "wiki.test"
     with pytest.raises(Unfit):
         through((b"x-forwarded-host", b"evil.test/@wiki.test"))
+
+
+# One reading for every header of a proxy
+
+BELIEVING = Accept(
+    tuple(ip_network(one) for one in TRUSTED),
+    lambda host: True,
+    "https://app.test:8443",
+    ("x-forwarded-port", "x-forwarded-prefix"),
+)
+TOLD = {
+    b"x-forwarded-proto": (b"https", b"http"),
+    b"x-forwarded-host": (b"a.test", b"b.test"),
+    b"x-forwarded-port": (b"444", b"445"),
+    b"x-forwarded-prefix": (b"/a", b"/b"),
+}
+
+
+def told(*headers: Header, accept: Accept = BELIEVING, host: bytes = b"app.test") -> Accepted:
+    return accept(arrival(headers=[(b"host", host), *headers], peer="10.0.0.1"))
+
+
+@pytest.mark.parametrize(("name", "values"), TOLD.items(), ids=lambda one: str(one))
+def test_several_lines_of_one_header_agree_or_are_refused(
+    name: bytes, values: tuple[bytes, bytes]
+) -> None:
+    """One of them may be the client's, and proxies disagree about which is first."""
+    one, other = values
+    alone = told((name, one)).hop
+    assert told((name, one), (name, one)).hop == alone
+    assert told((name, other + b", " + one)).hop == alone  # the nearest proxy writes last
+    assert told((name, other + b" ," + one), (name, one)).hop == alone
+    for lines in ([one, other], [other, one], [one, b""], [one, one, other]):
+        with pytest.raises(Unfit) as caught:
+            told(*((name, line) for line in lines))
+        assert caught.value.status == 400
+
+
+def test_every_header_of_a_proxy_that_is_read_has_one_reading() -> None:
+    """A header that is added to those that are read belongs in the table above."""
+    proxies = {name for name, fate in _READ.items() if fate.name.startswith("FORWARDED")}
+    assert proxies == TOLD.keys() | {b"forwarded", b"x-forwarded-for"}
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "port"),
+    [
+        (b"app.test:81", [], "81"),
+        (b"app.test:081", [], "81"),
+        (b"app.test", [], "80"),
+        (b"app.test", [(b"x-forwarded-proto", b"https")], "8443"),  # as public_url says
+        (b"other.test", [(b"x-forwarded-proto", b"https")], "443"),
+        (b"app.test", [(b"x-forwarded-host", b"app.test:90")], "90"),
+        (b"app.test:81", [(b"x-forwarded-host", b"other.test")], "80"),
+        (b"[::1]", [], "80"),
+        (b"[::1]:81", [], "81"),
+    ],
+)
+def test_the_port_is_that_of_the_authority(host: bytes, headers: list[Header], port: str) -> None:
+    assert told(*headers, host=host).hop.port == port
+    believed = told(*headers, (b"x-forwarded-port", port.encode()), host=host)
+    assert believed.hop.port == port
+
+
+def test_a_port_that_a_proxy_sets_is_believed_where_the_host_has_none() -> None:
+    port = (b"x-forwarded-port", b"0444")
+    assert told(port).hop.port == "444"
+    assert told(port, host=b"app.test:444").hop.port == "444"
+    with pytest.raises(Unfit):
+        told(port, host=b"app.test:445")
+
+
+@pytest.mark.parametrize(
+    "port", [b"", b"0", b"00000", b"65536", b"100000", b"-1", b"+1", b"8 0", b"80;", b"\xd9\xa5"]
+)
+def test_a_port_that_is_none_is_refused(port: bytes) -> None:
+    with pytest.raises(Unfit):
+        told((b"x-forwarded-port", port))
+    assert told((b"x-forwarded-port", port), accept=BEHIND_A_PROXY).hop.port == "80"
+
+
+@pytest.mark.parametrize(
+    ("said", "prefix"), [(b"/wiki", "/wiki"), (b"/a/b.c/", "/a/b.c"), (b"/", ""), (b"/~u", "/~u")]
+)
+def test_a_prefix_that_a_proxy_sets_is_believed(said: bytes, prefix: str) -> None:
+    assert told((b"x-forwarded-prefix", said)).hop.prefix == prefix
+
+
+NO_PREFIXES = (
+    rb"|wiki|//evil.test|/a//b|/\evil.test|/a\b|/a?b|/a#b|/a b|/a%2fb|/..|/a/../b|/./a|/a/.|http://x"
+    rb'|/<script>|/a"b|/\xff|/a//'
+)
+
+
+@pytest.mark.parametrize("prefix", [*NO_PREFIXES.split(b"|"), b"/\xff", b"/" + b"a" * 256])
+def test_a_prefix_that_could_be_read_as_another_place_is_refused(prefix: bytes) -> None:
+    """CVE-2026-35051, CVE-2026-54764."""
+    with pytest.raises(Unfit):
+        told((b"x-forwarded-prefix", prefix))
+    assert told((b"x-forwarded-prefix", prefix), accept=BEHIND_A_PROXY).hop.prefix == ""
+
+
+# HTTP/1.0 without Host
+
+
+def test_http_1_0_without_host_asks_for_the_host_of_public_url() -> None:
+    bare = Arrival(b"GET", b"/", [], "192.0.2.1", "https", is_http_1_0=True)
+    request = BELIEVING(bare)
+    assert (request.host, request.authority, request.hop.port) == (
+        "app.test",
+        "app.test:8443",
+        "8443",
+    )
+    with pytest.raises(Unfit):
+        BELIEVING(replace(bare, is_http_1_0=False))
+    with pytest.raises(Unfit):
+        BELIEVING(replace(bare, headers=[(b"host", b"a"), (b"host", b"a")]))
+    with pytest.raises(Unfit):
+        BELIEVING(replace(bare, headers=[(b"host", b"")]))
 
 
 @pytest.mark.parametrize("said", [b"", b"a b", b"a\r\nb", b"x" * 129, b"\xff", b"<script>"])

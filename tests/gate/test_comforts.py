@@ -18,6 +18,7 @@ from tests.fakes import Header, Origin, answering
 from tests.gate.conftest import Build, accepted, front_of
 
 PUBLIC = {"access": {"default": "public"}}
+PREFIXED = PUBLIC | {"trusted_proxies": "10.0.0.0/8", "trusted_headers": "x-forwarded-prefix"}
 
 
 def route(**values: Any) -> Route:
@@ -94,7 +95,7 @@ async def test_a_chain_of_prefixes_is_carried_on_for_trusted_peers_only(
     fronts: Build, origin: Origin
 ) -> None:
     routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
-    front = await fronts(routes=routes, trusted_proxies=["10.0.0.0/8"], **PUBLIC)
+    front = await fronts(routes=routes, **PREFIXED)
     said = (b"x-forwarded-prefix", b"/outer/")
     await front.get("/wiki/x", said, peer="10.0.0.1")
     await front.get("/wiki/x", said)
@@ -108,7 +109,7 @@ async def test_a_value_that_reads_like_the_prefix_hides_no_other_line(
 ) -> None:
     """CVE-2022-22720, CVE-2023-25690: smuggling, had the next line been the body's length."""
     routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
-    front = await fronts(routes=routes, trusted_proxies=["10.0.0.0/8"], **PUBLIC)
+    front = await fronts(routes=routes, **PREFIXED)
     bait = (b"foo", b"x-forwarded-prefix: /outer")
     lines = [bait, (b"x-forwarded-prefix", b"/outer"), (b"content-length", b"0")]
     await front.get("/wiki/x", *lines, peer="10.0.0.1")

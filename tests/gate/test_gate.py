@@ -140,7 +140,11 @@ async def test_a_trusted_chain_is_carried_on_and_a_strangers_is_not(
     fronts: Build, peer: str
 ) -> None:
     """CVE-2026-35051, CVE-2026-54764: -Port and -Prefix that were not rebuilt."""
-    front = await fronts(trusted_proxies=["10.0.0.0/8"], access={"default": "public"})
+    front = await fronts(
+        trusted_proxies=["10.0.0.0/8"],
+        trusted_headers=["x-forwarded-port", "x-forwarded-prefix"],
+        access={"default": "public"},
+    )
     said = {
         b"x-forwarded-for": b"203.0.113.9",
         b"x-forwarded-proto": b"https",

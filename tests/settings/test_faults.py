@@ -160,6 +160,9 @@ WRONG = [
     ("trusted_proxies: [10.0.0.1/8]", "trusted_proxies[0]", "write 10.0.0.0/8"),
     ("trusted_proxies: ten", "trusted_proxies", "not a network"),
     ("trusted_proxies: ['::ffff:10.0.0.0/104']", "trusted_proxies[0]", "write 10.0.0.0/8"),
+    ("trusted_headers: X-Forwarded-Port", "trusted_headers", "did you mean x-forwarded-port?"),
+    ("trusted_headers: x-forwarded-port", "trusted_headers", "there is no trusted proxy"),
+    ("admin_hosts: ['*']", "admin_hosts[0]", "not one name"),
     # Places.
     ("data_dir: ''", "data_dir", "not a path"),
     ("storage: mysql://a/b", "storage", "neither sqlite nor"),

@@ -170,15 +170,20 @@ def arrival_of(scope: Scope) -> Arrival:
         headers=scope["headers"],
         peer=client[0] if client else "",
         scheme=scope["scheme"],
+        is_http_1_0=scope.get("http_version") == "1.0",
     )
 
 
 def _scope_of_ours(scope: Scope, request: Accepted) -> Scope:
-    """The scope for paths of ours, with who asks; matched on the raw path, as the gate matches."""
+    """The scope for paths of ours, with who asks; matched on the raw path, as the gate matches.
+    Its scheme and Host are those that were decided on."""
+    headers = [line for line in scope["headers"] if line[0] != b"host"]
     return {
         **scope,
+        "scheme": request.scheme,
         "path": request.path.decode("ascii"),
         "root_path": "",
         "query_string": request.target.partition(b"?")[2],
+        "headers": [(b"host", request.authority.encode()), *headers],
         "state": {**scope.get("state", {}), "client": request.client},
     }

@@ -47,11 +47,10 @@ class Comforts:
             line = b" ".join(
                 (method, target if target.startswith(b"/") else b"/" + target, version)
             )
-            said = request.scan.forwarded_prefix if request.trusted else None
-            if said is not None:
-                # As a whole line: a value of the client's may end like it, and hide the next.
-                rest = rest.replace(b"\r\nx-forwarded-prefix: %b\r\n" % said, b"\r\n", 1)
-            before = (said or b"").rstrip(b"/")
+            before = request.hop.prefix.encode()
+            if before:
+                # As a whole line: a value of the client's may end like it.
+                rest = rest.replace(b"\r\nx-forwarded-prefix: %b\r\n" % before, b"\r\n", 1)
             rest = b"x-forwarded-prefix: %b%b\r\n%b" % (before, self.prefix, rest)
         if self.host is not None:
             host = b"host: " + self.host

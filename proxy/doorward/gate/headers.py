@@ -164,10 +164,10 @@ class Scan:
     pairs: tuple[Header, ...] = ()
     forwarded: list[bytes] = field(default_factory=list)
     forwarded_for: list[bytes] = field(default_factory=list)
-    forwarded_proto: bytes | None = None
-    forwarded_host: bytes | None = None
-    forwarded_port: bytes | None = None
-    forwarded_prefix: bytes | None = None
+    forwarded_proto: tuple[bytes, ...] = ()
+    forwarded_host: tuple[bytes, ...] = ()
+    forwarded_port: tuple[bytes, ...] = ()
+    forwarded_prefix: tuple[bytes, ...] = ()
     request_id: bytes | None = None
     content_length: bytes | None = None
     chunked: bool = False
@@ -175,7 +175,8 @@ class Scan:
     trailers: bool = False  # in the answer will be read (TE)
     announced: list[bytes] = field(default_factory=list)  # names of the request's trailers
     max_forwards: bytes | None = None
-    # What follows from these headers alone, kept where they may come again: see `Block`.
+    # What follows from these headers alone, kept where they may come again: see `Block`. `hop` is
+    # that of the peer that sent them last.
     may_come_again: bool = False
     hop: Any = None
     carried: Any = None
@@ -200,7 +201,7 @@ def scan_block(block: Block) -> Scan:
     if block.scan is not None:
         return block.scan
     found = scan(block.headers)
-    if found.max_forwards is None and not found.forwarded:  # these are written into
+    if found.max_forwards is None:  # which is written into
         found.may_come_again = True
         block.scan = found
     return found
@@ -251,13 +252,13 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
         case Fate.FORWARDED_FOR:
             found.forwarded_for.append(value)
         case Fate.FORWARDED_PROTO:
-            found.forwarded_proto = value
+            found.forwarded_proto += (value,)
         case Fate.FORWARDED_HOST:
-            found.forwarded_host = value
+            found.forwarded_host += (value,)
         case Fate.FORWARDED_PORT:
-            found.forwarded_port = value
+            found.forwarded_port += (value,)
         case Fate.FORWARDED_PREFIX:
-            found.forwarded_prefix = value
+            found.forwarded_prefix += (value,)
         case Fate.REQUEST_ID:
             found.request_id = value
         case Fate.OVERRIDE:

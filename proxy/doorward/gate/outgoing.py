@@ -6,6 +6,7 @@ Knows forwarding headers and framing; must not decide anything.
 from functools import lru_cache
 
 from doorward.gate.accept import REMEMBERED_BYTES, Accepted
+from doorward.gate.hop import Hop
 from doorward.gate.identify import Carried
 
 
@@ -34,18 +35,18 @@ def before_id(
     return b"%b %b HTTP/1.1\r\n%b%b" % (
         request.method,
         carried.target or request.target,
+        _forwarding(request.hop),
         lines,
-        _forwarding(request),
     )
 
 
 def _lines(
     request: Accepted, carried: Carried, keep_overrides: bool, keep_bearer: bool, keep_pair: bool
 ) -> bytes:
-    """What goes on of the client's own headers, Host first."""
+    """What goes on of the client's own headers. Nothing of it depends on the hop, as the same
+    headers may come from another peer."""
     headers = request.scan
-    lines = [b"host: %b\r\n" % headers.hosts[0]]
-    lines += [b"%b: %b\r\n" % line for line in headers.passing]
+    lines = [b"%b: %b\r\n" % line for line in headers.passing]
     if keep_overrides:
         lines += [b"%b: %b\r\n" % line for line in headers.overrides]
     lines += [b"cookie: %b\r\n" % line for line in carried.cookies]
@@ -69,30 +70,24 @@ def _lines(
     return b"".join(lines)
 
 
-def _forwarding(request: Accepted) -> bytes:
-    """X-Forwarded-* as this hop saw them; a trusted peer's chain is carried on."""
-    headers, address = request.scan, request.address_text
-    if not request.trusted:
-        return _forwarding_lines(address, address, request.scheme, request.authority, "")
-    peer = (request.peer.encode(),) if request.peer else ()  # a unix socket's has no address
-    chain = b", ".join((*headers.forwarded_for, *peer)).decode("latin-1")
-    port = (headers.forwarded_port or b"").decode("latin-1")
-    port = port if port.isascii() and port.isdigit() and len(port) <= 5 else ""
+def _forwarding(hop: Hop) -> bytes:
+    """Host and X-Forwarded-* as they were decided; a trusted peer's chain is carried on."""
+    chain = hop.forwarded_for
     lines_of = _forwarding_lines if len(chain) <= REMEMBERED_BYTES else _made_lines
-    lines = lines_of(chain, address, request.scheme, request.authority, port)
-    if headers.forwarded_prefix is not None:
-        lines += b"x-forwarded-prefix: %b\r\n" % headers.forwarded_prefix
-    return lines
+    return lines_of(chain, hop.address_text, hop.scheme, hop.authority, hop.port, hop.prefix)
 
 
-def _made_lines(chain: str, address: str, scheme: str, host: str, port: str) -> bytes:
-    port = port or _port(host) or ("443" if scheme == "https" else "80")
+def _made_lines(
+    chain: str, address: str, scheme: str, authority: str, port: str, prefix: str
+) -> bytes:
     values = {
+        "host": authority,  # first, as RFC 9110 7.2 asks
         "x-forwarded-for": chain,
         "x-real-ip": address,
         "x-forwarded-proto": scheme,
-        "x-forwarded-host": host,
+        "x-forwarded-host": authority,
         "x-forwarded-port": port,
+        "x-forwarded-prefix": prefix,
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in values.items() if value)
     return lines.encode("latin-1")
@@ -100,9 +95,3 @@ def _made_lines(chain: str, address: str, scheme: str, host: str, port: str) -> 
 
 # A client may begin the chain as long as it likes: memory is not to be filled with that.
 _forwarding_lines = lru_cache(maxsize=4096)(_made_lines)
-
-
-def _port(host: str) -> str:
-    """The port in an authority, or nothing. `[::1]` has none."""
-    _, colon, port = host.rpartition(":")
-    return port if colon and port.isdigit() else ""

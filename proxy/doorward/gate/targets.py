@@ -23,20 +23,18 @@ class LastHop(Exception):
     """A request that asked to end here (RFC 9110 7.6.2)."""
 
 
-def origin_form(target: bytes, headers: Scan, method: bytes) -> bytes:
-    """The target as a path, or `*` where the whole server is asked. An absolute one says the host,
-    whatever Host says (RFC 9112 3.2.2): from here on they are the same."""
+def origin_form(target: bytes, method: bytes) -> tuple[bytes, bytes | None]:
+    """The target as a path, or `*` where the whole server is asked, and the authority that an
+    absolute target names (RFC 9112 3.2.2)."""
     if method == b"OPTIONS" and target == ASTERISK:
-        return target
+        return target, None
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         raise Unfit(400, "the request target is neither a path nor a URL of this host")
-    if headers.hosts and match[1].lower() != headers.hosts[0].lower():
-        headers.hosts[0] = match[1]
     rest = match[2]
     if method == b"OPTIONS" and not rest:
-        return ASTERISK
-    return rest if rest.startswith(b"/") else b"/" + rest
+        return ASTERISK, match[1]
+    return rest if rest.startswith(b"/") else b"/" + rest, match[1]
 
 
 def count_hop(headers: Scan, method: bytes) -> None:

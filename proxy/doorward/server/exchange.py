@@ -116,7 +116,14 @@ class Exchange(RequestResponseCycle):
         """The request as the gate takes it."""
         peer, scheme = self.link
         return Arrival(
-            self.method, self.target, self.headers, peer, scheme, self.upgrade, self.block
+            self.method,
+            self.target,
+            self.headers,
+            peer,
+            scheme,
+            self.upgrade,
+            self.block,
+            self.http_1_0,
         )
 
     @property

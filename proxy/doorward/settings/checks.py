@@ -68,6 +68,12 @@ def proxies_named(settings: Settings) -> Found:
         yield ("proxy_protocol",), Wrong("nobody would be believed", hint)
 
 
+def trusted_headers_have_a_sender(settings: Settings) -> Found:
+    if settings.trusted_headers and not settings.trusted_proxies:
+        hint = "list the proxies that set these headers in trusted_proxies"
+        yield ("trusted_headers",), Wrong("there is no trusted proxy", hint)
+
+
 def _together(settings: Settings) -> set[Network]:
     """What the trusted networks make when those side by side are taken as one."""
     v4 = [peers for peers in settings.trusted_proxies if isinstance(peers, IPv4Network)]
@@ -187,6 +193,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (listeners_apart, ("listen", "admin_listen")),
     (proxies_few, ("listen",)),
     (proxies_named, ("trusted_proxies",)),
+    (trusted_headers_have_a_sender, ("trusted_proxies",)),
     (key_files_differ, ()),
     (some_route, ("routes",)),
     (routes_differ, ("routes",)),

@@ -215,6 +215,7 @@ NetworkRange = Annotated[addresses.Network, Parsed(addresses.network, {"type": "
 TrustedPeers = Annotated[
     addresses.Network | Literal["unix"], Parsed(addresses.peers, {"type": "string"})
 ]
+TrustedHeader = Annotated[str, one_of("x-forwarded-port", "x-forwarded-prefix")]
 RoutePath = Annotated[str, Parsed(patterns.route_path, {"type": "string", "pattern": "^/"})]
 RulePath = Annotated[str, Parsed(patterns.rule_path, {"type": "string", "pattern": "^/"})]
 Prefix = Annotated[str, Parsed(patterns.prefix, {"type": "string", "pattern": "^/."})]

@@ -23,9 +23,11 @@ from doorward.settings.fields import (
     Place,
     PublicUrl,
     Section,
+    ServerName,
     SmtpUrl,
     StorageUrl,
     Switch,
+    TrustedHeader,
     TrustedPeers,
     Unless,
     key,
@@ -127,8 +129,15 @@ class Settings(Section):
     admin_listen: Annotated[Listener | None, Unless("off")] = key(
         "127.0.0.1:9090", "Where /metrics, /healthz and /readyz are, or off."
     )
+    admin_hosts: Annotated[tuple[ServerName, ...], Listed()] = key(
+        [], "Names and addresses that admin_listen answers to, beside loopback and its own."
+    )
     trusted_proxies: Annotated[tuple[TrustedPeers, ...], Listed()] = key(
         [], "Networks whose X-Forwarded-* and Forwarded are believed; unix: the socket's peers."
+    )
+    trusted_headers: Annotated[tuple[TrustedHeader, ...], Listed()] = key(
+        [],
+        "Optional headers that every trusted proxy sets: x-forwarded-port, x-forwarded-prefix.",
     )
     proxy_protocol: Switch = key(
         False, "Whether trusted_proxies begin each connection with a PROXY header (v1 or v2)."
