@@ -1,12 +1,16 @@
 """The admin listener: alive, ready, what was counted. Must not know how that is found out."""
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+from doorward.gate.addresses import parse_address
+from doorward.gate.authority import BadAuthority, parse_authority
+from doorward.gate.headers import OWS
 
 
 class Metrics(Protocol):
@@ -14,11 +18,55 @@ class Metrics(Protocol):
         """The exposition and its media type, as who asks takes it."""
 
 
+class OwnHostsOnly:
+    """Answers requests for hosts of this listener and refuses others with 421.
+
+    A web page may give its own name the address of this listener and read it through a visitor's
+    browser (DNS rebinding); the browser still sends the page's name as Host. Loopback names and
+    addresses, the address that the connection came to, and `hosts` are the listener's own. So is a
+    unix socket under any name, as no browser reaches it.
+    """
+
+    def __init__(self, app: Any, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(map(_normal, hosts))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        lines = [value for name, value in scope["headers"] if name == b"host"]
+        is_own = all(self._is_own(value, scope.get("server")) for value in lines)
+        refused = PlainTextResponse("This host is not one of admin_hosts.\n", 421)
+        await (self._app if is_own else refused)(scope, receive, send)
+
+    def _is_own(self, value: bytes, server: tuple[str, int | None] | None) -> bool:
+        if server is None or server[1] is None:
+            return True
+        try:
+            host = _normal(parse_authority(value.strip(OWS)).host)
+        except BadAuthority:
+            return False
+        return host in self._hosts or host == _normal(server[0]) or _is_loopback(host)
+
+
+def _normal(host: str) -> str:
+    """A name in lower case; an address in the one spelling in which addresses are compared."""
+    address = parse_address(host)
+    return host.lower() if address is None else str(address)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761 6.3
+        return True
+    address = parse_address(host)
+    return address is not None and address.is_loopback
+
+
 def admin_app(
-    ready: Callable[[], Awaitable[str | None]], metrics: Metrics | None = None
-) -> Starlette:
+    ready: Callable[[], Awaitable[str | None]],
+    metrics: Metrics | None = None,
+    hosts: Iterable[str] = (),
+) -> OwnHostsOnly:
     """`/healthz`: this process answers. `/readyz`: 200, or 503 and why it cannot serve. `/metrics`:
-    for Prometheus."""
+    for Prometheus. `hosts` are names and addresses under which it may be asked, beside its own."""
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -35,4 +83,6 @@ def admin_app(
         return Response(body, headers={"content-type": media_type})
 
     routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    return Starlette(routes=routes if metrics is None else [*routes, Route("/metrics", scraped)])
+    if metrics is not None:
+        routes.append(Route("/metrics", scraped))
+    return OwnHostsOnly(Starlette(routes=routes), hosts)

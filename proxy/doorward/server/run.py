@@ -159,6 +159,13 @@ def _stopping(servers: list[_Server], lifeline: int | None) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+def _admin_hosts(settings: Settings) -> list[str]:
+    """The names and addresses under which the configuration has the admin listener asked."""
+    listen = settings.admin_listen
+    own = [] if listen is None or listen.host is None or listen.is_everywhere else [listen.host]
+    return [*settings.admin_hosts, *own]
+
+
 async def run(
     settings: Settings,
     sockets: Sockets,
@@ -185,7 +192,8 @@ async def run(
     if settings.proxy_protocol:
         _let_in_by_proxies(servers[0], settings)
     if sockets.admin is not None:
-        servers.append(_server(admin_app(ready, metrics), settings.limits))
+        hosts = _admin_hosts(settings)
+        servers.append(_server(admin_app(ready, metrics, hosts), settings.limits))
         serving.append(servers[1].serve([sockets.admin]))
     with _stopping(servers, lifeline):
         address = shown(sockets.main, tls=certificate is not None)
