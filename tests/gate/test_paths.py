@@ -83,11 +83,13 @@ READERS = {
     "backslash": lambda path: path.replace(b"\\", b"/"),
     "parameters": lambda path: re.sub(rb";[^/]*", b"", path),
     "slashes": lambda path: re.sub(rb"//+", b"/", path),
+    "query": lambda path: path.partition(b"?")[0],
+    "fragment": lambda path: path.partition(b"#")[0],
     "dots": lambda path: posixpath.normpath(path) if b"." in path else path,
 }
 PIECES = (
     b"/ // \\ . .. %2e %2E %252e %2f %252f %5c %255c ; ;x %3b %253b % %2 %25 public app a b admin "
-    b"%61 %2561 %70ublic %c0%ae \xff"
+    b"%61 %2561 %70ublic %3f %3F %253f %23 %2523 %c0%ae \xff"
 ).split(b" ")
 paths = st.lists(st.sampled_from(PIECES), max_size=8).map(lambda pieces: b"/" + b"".join(pieces))
 orders = st.lists(st.sampled_from(sorted(READERS)), max_size=6).filter(

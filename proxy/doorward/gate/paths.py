@@ -26,7 +26,7 @@ _PARAMETERS = re.compile(rb";[^/]*")
 _SLASHES = re.compile(rb"/{2,}")
 _DOTS = (b".", b"..")
 
-# Decoded twice, each with three further ways to read it: a path that needs more is an attack.
+# Decoded twice, each with five further ways to read it: a path that needs more is an attack.
 _READINGS_LIMIT = 64
 _DECODINGS = 2
 
@@ -56,7 +56,8 @@ def readings(path: bytes) -> frozenset[bytes]:
 
 
 def _all_readings(path: bytes) -> set[bytes]:
-    """The closure of decoding (twice at most), `\\` as `/`, parameters removed, slashes merged."""
+    """The closure of decoding (twice at most), `\\` as `/`, parameters removed, slashes merged, and
+    what is behind a decoded `?` or `#` cut off."""
     todo = [(path, 0)]
     seen = set(todo)
     while todo:
@@ -75,6 +76,8 @@ def _next_readings(reading: bytes, decodings: int) -> list[tuple[bytes, int]]:
         (reading.replace(b"\\", b"/"), decodings),
         (_PARAMETERS.sub(b"", reading), decodings),
         (_SLASHES.sub(b"/", reading), decodings),
+        (reading.partition(b"?")[0], decodings),
+        (reading.partition(b"#")[0], decodings),
     ]
     if decodings < _DECODINGS and b"%" in reading:
         following.append((unquote_to_bytes(reading), decodings + 1))
