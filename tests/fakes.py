@@ -164,8 +164,10 @@ class Client(Wire):
         receive_buffer: int | None = None,
         tls: ssl.SSLContext | None = None,
         source: str | None = None,
+        tls_name: str = "127.0.0.1",
     ) -> None:
-        """`source`: the address to come from, any of 127.0.0.0/8."""
+        """`source`: the address to come from, any of 127.0.0.0/8; `tls_name`: the name that the
+        server's certificate has to bear."""
         family = socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer is not None:
@@ -177,7 +179,7 @@ class Client(Wire):
                 sock.bind((source, 0))
             sock.connect(str(place) if isinstance(place, Path) else place)
             if tls is not None:
-                self.sock = tls.wrap_socket(sock, server_hostname="127.0.0.1")
+                self.sock = tls.wrap_socket(sock, server_hostname=tls_name)
         except OSError:
             self.close()
             raise

@@ -71,6 +71,11 @@ def test_a_sample_of_the_configuration_is_valid(sample: str, tmp_path: Path) -> 
     assert not unbuilt_keys(load_settings(path, {}))
 
 
+def test_the_block_for_nginx_is_the_file_that_the_tests_run() -> None:
+    file = ROOT / "examples" / "front-proxies" / "nginx.conf"
+    assert samples("nginx") == [file.read_text()]
+
+
 @pytest.mark.parametrize(
     "page",
     [path for path in ROOT.rglob("*.md") if not {".venv", "node_modules"} & {*path.parts}],

@@ -1,0 +1,405 @@
+"""The configurations in examples/front-proxies/, run by the proxies they are for.
+
+The files are used as they stand; only ports, and the paths of certificates, are replaced. Those for
+Traefik, which Debian does not package, are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Origin as PageOrigin
+
+from tests.certificates import Authority
+from tests.conftest import Start
+from tests.fakes import (
+    OK,
+    PATIENCE_S,
+    Answer,
+    Client,
+    Origin,
+    Wire,
+    corpus,
+    read_body,
+    until,
+    values_of,
+)
+from tests.live import PASSWORD, Live, config_user, free_port
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "front-proxies"
+HOST = "wiki.example.com"
+CLIENT = "127.0.0.3"  # the address that clients come from; the proxy comes from 127.0.0.1
+MIB = 1 << 20
+
+Replace = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """`run` writes what the file does not say into a folder and returns the command."""
+
+    binary: str
+    file: str
+    listen: str  # as the file has it; `{}` is where the port belongs
+    replaced: str
+    run: Callable[[str, Path, Path, int], list[str]]
+
+
+def _nginx(binary: str, folder: Path, file: Path, port: int) -> list[str]:
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"  {kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    (folder / "main.conf").write_text(
+        f"daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nevents {{}}\n"
+        f"http {{\n  access_log off;\n{temporary}  include {file};\n}}\n"
+    )
+    return [binary, "-e", "stderr", "-p", str(folder), "-c", str(folder / "main.conf")]
+
+
+def _caddy(binary: str, folder: Path, file: Path, port: int) -> list[str]:
+    (folder / "main").write_text(
+        "{\n\tadmin off\n\tauto_https disable_redirects\n"
+        f"\tdefault_bind 127.0.0.1\n\tstorage file_system {folder}/storage\n}}\nimport {file}\n"
+    )
+    return [binary, "run", "--adapter", "caddyfile", "--config", str(folder / "main")]
+
+
+def _haproxy(binary: str, folder: Path, file: Path, port: int) -> list[str]:
+    (folder / "global.cfg").write_text("global\n  maxconn 100\n")
+    return [binary, "-db", "-f", str(folder / "global.cfg"), "-f", str(file)]
+
+
+def _apache(binary: str, folder: Path, file: Path, port: int) -> list[str]:
+    modules = "mpm_event authz_core ssl headers proxy proxy_http unique_id".split()
+    loaded = "".join(
+        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in modules
+    )
+    user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
+    (folder / "main.conf").write_text(
+        f"ServerRoot {folder}\nPidFile {folder}/pid\nErrorLog /dev/stderr\nServerName {HOST}\n"
+        f"Mutex sem\n{loaded}{user}Listen 127.0.0.1:{port}\nInclude {file}\n"
+    )
+    return [binary, "-d", str(folder), "-f", str(folder / "main.conf"), "-DFOREGROUND"]
+
+
+PROXIES = {
+    "nginx": Proxy("nginx", "nginx.conf", "listen 443 ssl", "listen 127.0.0.1:{} ssl", _nginx),
+    "caddy": Proxy("caddy", "Caddyfile", f"{HOST} {{", f"{HOST}:{{}} {{{{", _caddy),
+    "haproxy": Proxy("haproxy", "haproxy.cfg", "bind :443", "bind 127.0.0.1:{}", _haproxy),
+    "httpd": Proxy("apache2", "httpd.conf", "*:443", "127.0.0.1:{}", _apache),
+}
+
+
+@dataclass
+class Application:
+    """What stands behind Doorward: an origin, and an echo over WebSockets."""
+
+    origin: Origin
+    websocket_port: int
+    uploads: dict[str, str] = field(default_factory=dict)  # path to what has come so far
+    users: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def application() -> Iterator[Application]:
+    uploads: dict[str, str] = {}
+    users: list[str] = []
+
+    def script(wire: Wire) -> None:
+        while head := wire.head():
+            target = head.split(b" ", 2)[1].decode()
+            if target == "/events":
+                wire.send(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                    b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
+                )
+                until(lambda: "/events/seen" in uploads)  # the client has the first event
+                wire.send(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
+                continue
+            if target.startswith("/upload"):
+                uploads[target] = "begun"
+            body = read_body(wire, head)
+            uploads[target] = hashlib.sha256(body).hexdigest()
+            wire.send(OK)
+
+    def echo(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        users.append(connection.request.headers.get("Remote-User", ""))
+        for message in connection:
+            connection.send(message)
+
+    with ExitStack() as stack:
+        origin = stack.enter_context(Origin((script,)))
+        server = stack.enter_context(serve(echo, "127.0.0.1", 0, max_size=4 * MIB))
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield Application(origin, server.socket.getsockname()[1], uploads, users)
+        server.shutdown()
+        thread.join(PATIENCE_S)
+
+
+@dataclass
+class Front:
+    """One proxy before Doorward before the application."""
+
+    port: int
+    tls: ssl.SSLContext
+    application: Application
+
+    @property
+    def origin(self) -> Origin:
+        return self.application.origin
+
+    def client(self) -> Client:
+        return Client(("127.0.0.1", self.port), tls=self.tls, tls_name=HOST, source=CLIENT)
+
+    def ask(self, target: str, *lines: str, body: bytes = b"", host: str = HOST) -> Answer:
+        method = "POST" if body else "GET"
+        length = [f"Content-Length: {len(body)}"] if body else []
+        head = "\r\n".join([f"{method} {target} HTTP/1.1", f"Host: {host}", *lines, *length])
+        with self.client() as client:
+            return client.ask(head.encode("latin-1") + b"\r\n\r\n" + body)
+
+    def login(self) -> str:
+        """The Cookie line of a new session."""
+        body = f'{{"username": "alice", "password": "{PASSWORD}"}}'.encode()
+        answer = self.ask("/xhr/login", "Content-Type: application/json", body=body)
+        assert answer.status == 200, answer
+        lines = [line for line in answer.values(b"set-cookie") if b"Max-Age=0" not in line]
+        assert lines[0].startswith(b"__Host-doorward=") and b"Secure" in lines[0]
+        return "Cookie: " + lines[0].partition(b";")[0].decode()
+
+
+def _binary(proxy: Proxy) -> str:
+    found = shutil.which(proxy.binary, path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        pytest.skip(f"{proxy.binary} is not installed; its Debian package has it")
+    return found
+
+
+def substituted(proxy: Proxy, replace: Replace, port: int) -> str:
+    """The example with ports and certificates of this test; each of them must be in it."""
+    text = (EXAMPLES / proxy.file).read_text()
+    for old, new in {proxy.listen: proxy.replaced.format(port), **replace}.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+@contextmanager
+def fronted(proxy: Proxy, folder: Path, doorward: Live, inner: Application) -> Iterator[Front]:
+    authority = Authority(folder)
+    pair = authority.issue(HOST)
+    both = folder / "both.pem"
+    both.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
+    replace = {"127.0.0.1:8080": f"127.0.0.1:{doorward.port}"}
+    if proxy.binary == "haproxy":
+        replace["/etc/ssl/wiki/fullchain-and-key.pem"] = str(both)
+    else:
+        replace["/etc/ssl/wiki/fullchain.pem"] = str(pair.certificate)
+        replace["/etc/ssl/wiki/privkey.pem"] = str(pair.key)
+    port = free_port()
+    file = folder / proxy.file
+    file.write_text(substituted(proxy, replace, port))
+    command = proxy.run(_binary(proxy), folder, file, port)
+    log = folder / "proxy.log"
+    environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=environment) as child,
+    ):
+        front = Front(port, authority.believing(), inner)
+
+        def answers() -> bool:
+            assert child.poll() is None, log.read_text()[-4000:]
+            try:
+                return front.ask("/.doorward/healthz").status == 200
+            except OSError:
+                return False
+
+        try:
+            until(answers, f"for {proxy.binary}")
+            yield front
+        finally:
+            child.terminate()
+            try:
+                child.wait(timeout=PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+@pytest.fixture(scope="module", params=PROXIES)
+def front(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, deploy: Start
+) -> Iterator[Front]:
+    proxy = PROXIES[request.param]
+    _binary(proxy)
+    settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
+    del settings["listen"]
+    with application() as inner:
+        settings["routes"] = [
+            {"upstream": inner.origin.url},
+            {"path": "/ws", "upstream": f"http://127.0.0.1:{inner.websocket_port}"},
+        ]
+        settings["access"] = {"rules": [{"host": "public.test", "require": "public"}]}
+        live = deploy("", users=[config_user()], **settings)
+        with fronted(proxy, tmp_path_factory.mktemp(request.param), live, inner) as built:
+            yield built
+
+
+def only(head: bytes, name: bytes) -> bytes:
+    (value,) = values_of(head, name)
+    return value
+
+
+def test_a_login_leads_to_the_application_which_sees_who_where_and_how(front: Front) -> None:
+    assert front.ask("/").status == 401
+    assert front.ask("/wiki?x=1", front.login()).status == 200
+    head = front.origin.heads[-1]
+    assert head.startswith(b"GET /wiki?x=1 HTTP/1.1\r\n")
+    assert only(head, b"remote-user") == b"alice"
+    assert only(head, b"host") == only(head, b"x-forwarded-host") == HOST.encode()
+    assert only(head, b"x-forwarded-proto") == b"https"
+    assert only(head, b"x-forwarded-port") == b"443"
+    assert only(head, b"x-real-ip") == CLIENT.encode()
+    assert only(head, b"x-forwarded-for") == f"{CLIENT}, 127.0.0.1".encode()
+    assert not values_of(head, b"x-forwarded-prefix")
+    assert len(only(head, b"x-request-id")) >= 16
+
+
+FORGED = (
+    "X-Forwarded-For: 203.0.113.66",
+    "X-Forwarded-Proto: http",
+    "X-Forwarded-Host: forged.test",
+    "X-Forwarded-Port: 666",
+    "X-Forwarded-Prefix: //forged.test",
+    "X-Forwarded-Server: forged.test",
+    "X-Real-Ip: 203.0.113.66",
+    "X-Request-Id: forged",
+    "Forwarded: for=203.0.113.66;host=forged.test;proto=http",
+)
+
+
+def test_headers_that_a_client_forges_have_no_effect(front: Front) -> None:
+    names = [name.decode() for name in corpus("identity_headers.txt")]
+    named = [f"{name}: forged" for name in names if name.lower().startswith(("remote", "x-remote"))]
+    assert front.ask("/", *FORGED, *named).status == 401
+    session = front.login()
+    assert front.ask("/", session).status == 200
+    assert front.ask("/", session, *FORGED, *named).status == 200
+    honest, forged = (
+        {line for line in head.splitlines() if not line.lower().startswith(b"x-request-id:")}
+        for head in front.origin.heads[-2:]
+    )
+    assert honest == forged
+    assert b"forged" not in front.origin.heads[-1]
+
+
+@pytest.mark.parametrize("line", ["X-Forwarded-Host: public.test", "Forwarded: host=public.test"])
+def test_a_host_in_another_header_opens_nothing(front: Front, line: str) -> None:
+    """The rule for one host must not open the application under another."""
+    sent = len(front.origin.heads)
+    assert front.ask("/", line).status == 401
+    assert front.ask("/", line, line).status == 401
+    assert len(front.origin.heads) == sent
+
+
+def test_the_host_that_a_client_asks_for_is_the_host_that_is_decided_on(front: Front) -> None:
+    """A proxy that serves one host only may refuse it; it must never open that one."""
+    sent = len(front.origin.heads)
+    front.ask("/", f"X-Forwarded-Host: {HOST}", f"Forwarded: host={HOST}", host="public.test")
+    for head in front.origin.heads[sent:]:
+        assert only(head, b"host") == only(head, b"x-forwarded-host") == b"public.test"
+
+
+def test_the_target_passes_as_it_was_sent(front: Front) -> None:
+    session = front.login()
+    for target in ("/a%2Fb?x=%20&y=/../", "/%C3%A9/a;b=1", "/a//b"):
+        assert front.ask(target, session).status == 200
+        assert front.origin.heads[-1].startswith(f"GET {target} HTTP/1.1\r\n".encode())
+
+
+def test_a_websocket_passes(front: Front) -> None:
+    plain = socket.create_connection(("127.0.0.1", front.port), PATIENCE_S, (CLIENT, 0))
+    with connect(
+        f"wss://{HOST}/ws",
+        sock=plain,
+        ssl=front.tls,
+        server_hostname=HOST,
+        additional_headers={"Cookie": front.login().partition(": ")[2]},
+        origin=PageOrigin(f"https://{HOST}"),
+        max_size=4 * MIB,
+        proxy=None,
+    ) as tunnel:
+        for message in ("hello", b"\x00\xff", "x" * MIB):
+            tunnel.send(message)
+            assert tunnel.recv(PATIENCE_S) == message
+    assert front.application.users[-1] == "alice"
+
+
+def test_an_upload_of_any_size_streams(front: Front) -> None:
+    body = os.urandom(MIB) * 24
+    session = front.login()
+    uploads = front.application.uploads
+    with front.client() as client:
+        head = f"POST /upload HTTP/1.1\r\nHost: {HOST}\r\n{session}\r\nContent-Length: {len(body)}"
+        client.send(head.encode() + b"\r\n\r\n" + body[:MIB])
+        until(lambda: "/upload" in uploads, "for the head of an upload that has just begun")
+        client.send(body[MIB:])
+        assert client.answer().status == 200
+    assert uploads["/upload"] == hashlib.sha256(body).hexdigest()
+
+
+def test_an_event_stream_is_passed_on_event_by_event(front: Front) -> None:
+    session = front.login()
+    with front.client() as client:
+        client.send(f"GET /events HTTP/1.1\r\nHost: {HOST}\r\n{session}\r\n\r\n".encode())
+        assert b"data: 1" in client.until(b"data: 1\n\n")
+        front.application.uploads["/events/seen"] = "yes"
+        assert b"data: 2" in client.until(b"data: 2\n\n")
+
+
+# Traefik
+
+
+def test_the_files_for_traefik_hang_together() -> None:
+    static = yaml.safe_load((EXAMPLES / "traefik.yaml").read_text())
+    dynamic = yaml.safe_load((EXAMPLES / "traefik-doorward.yaml").read_text())
+    (entry,) = static["entryPoints"]
+    assert "forwardedHeaders" not in static["entryPoints"][entry], "the client would be believed"
+    assert static["entryPoints"][entry]["transport"]["respondingTimeouts"]["readTimeout"] == "0s"
+    http = dynamic["http"]
+    (router,) = http["routers"].values()
+    assert router["entryPoints"] == [entry]
+    assert router["service"] in http["services"]
+    assert set(router["middlewares"]) == set(http["middlewares"])
+    assert router["rule"] == f"Host(`{HOST}`)"
+    (middleware,) = http["middlewares"].values()
+    removed = middleware["headers"]["customRequestHeaders"]
+    assert removed == {"X-Forwarded-Prefix": "", "Forwarded": "", "X-Request-Id": ""}
+
+
+# What every file has to say, so that one is not forgotten in a new one.
+
+
+@pytest.mark.parametrize("proxy", PROXIES.values(), ids=list(PROXIES))
+def test_a_file_sets_or_removes_every_header_that_doorward_reads(proxy: Proxy) -> None:
+    text = (EXAMPLES / proxy.file).read_text()
+    names = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port"]
+    names += ["X-Forwarded-Prefix", "X-Request-Id", "Forwarded"]
+    assert not [name for name in names if not re.search(rf"(?<!X-){name}(?![\w-])", text)]
