@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from doorward.gate.answer_headers import answer_headers
 from doorward.gate.headers import (
+    FORWARDING_NAMES,
+    FORWARDING_PREFIX,
+    IDENTITY_NAMES,
+    IDENTITY_PREFIXES,
     TOKEN,
     BadHeaders,
     Fate,
@@ -68,6 +75,34 @@ def respelled(name: bytes, marks: list[bytes], upper: bool) -> bytes:
     for at, part in enumerate(rest):
         spelled += marks[at % len(marks)] + part
     return spelled.upper() if upper else spelled
+
+
+def test_the_corpus_knows_every_name_that_is_removed() -> None:
+    """A name that is added to the tables is attacked in every test that reads the corpus."""
+    attacked = {normal_form(name) for name in MANAGED}
+    assert not (IDENTITY_NAMES | FORWARDING_NAMES) - attacked
+    for prefix in (*IDENTITY_PREFIXES, FORWARDING_PREFIX):
+        assert any(name.startswith(prefix) for name in attacked), prefix
+
+
+def test_the_handbook_lists_exactly_the_names_that_are_removed() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "headers.md").read_text()
+    listed = [
+        [name.lower().encode() for name in re.findall(r"`([^`]+)`", row)]
+        for row in re.findall(r"^\| (`.*?) \|", text, re.M)
+    ]
+    names = {name for row in listed for name in row}
+    prefixes = {prefix + b"*" for prefix in (*IDENTITY_PREFIXES, FORWARDING_PREFIX)}
+    assert names == IDENTITY_NAMES | FORWARDING_NAMES | prefixes
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"x-auth-key x-auth-tokens x-tokens x-csrf-token x-goog-api-key x-amzn-id x-ms-version cf-ray"
+    b" tailscale remote x-hosting".split(),
+)
+def test_a_name_that_only_resembles_one_of_these_passes(name: bytes) -> None:
+    assert fate_of(name) is Fate.PASS
 
 
 punctuation = st.sampled_from([b"-", b"_", b".", b"~", b"+", b"!", b"|"])

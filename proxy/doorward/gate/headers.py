@@ -18,24 +18,37 @@ HOP_BY_HOP = frozenset(
     b" transfer-encoding upgrade proxy http2-settings".split()
 )
 
-# Names that say who somebody is to one application or another: never a client's to send.
-_IDENTITY = frozenset(
+# Names that tell one application or another who is asking: never a client's to send. The ones of
+# other gateways are here because an application may have stood behind those before.
+# docs/headers.md lists them for deployers.
+IDENTITY_NAMES = frozenset(
     b"x-forwarded-user x-forwarded-email x-forwarded-groups x-forwarded-preferred-username"
-    b" x-forwarded-access-token".split()
+    b" x-forwarded-access-token"
+    b" x-auth-username x-auth-userid x-auth-email x-auth-groups x-auth-roles x-auth-subject".split()
 )
-_IDENTITY_PREFIXES = (
+IDENTITY_PREFIXES = (
     b"remote-",
     b"x-remote-",
     b"x-auth-request-",
     b"x-webauth-",
     b"x-doorward-",
+    b"x-authentik-",
+    b"x-token-",
+    b"x-vouch-",
+    b"x-pomerium-",
+    b"cf-access-",
+    b"x-goog-authenticated-user-",
+    b"x-amzn-oidc-",
+    b"x-ms-client-principal",
+    b"tailscale-user-",
 )
 # The way the request came: rebuilt by us, or dropped because an application might act on it.
-_FORWARDING = frozenset(
+FORWARDING_NAMES = frozenset(
     b"forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip x-original-forwarded-for"
     b" x-original-url x-original-uri x-original-host x-original-method x-rewrite-url"
-    b" x-request-id x-http-host-override".split()
+    b" x-request-id x-http-host-override x-host x-url-scheme front-end-https".split()
 )
+FORWARDING_PREFIX = b"x-forwarded-"
 _METHOD_OVERRIDES = frozenset(b"x-http-method-override x-http-method x-method-override".split())
 # Harmless as written, but an application that folds `_` to `-` would see a second one.
 _FRAMING_LOOKALIKES = frozenset(b"content-length content-type transfer-encoding".split())
@@ -121,11 +134,11 @@ def fate_of(name: bytes) -> Fate:
 
 def _is_managed(normal: bytes) -> bool:
     return (
-        normal in _IDENTITY
-        or normal in _FORWARDING
+        normal in IDENTITY_NAMES
+        or normal in FORWARDING_NAMES
         or normal in HOP_BY_HOP
-        or normal.startswith(_IDENTITY_PREFIXES)
-        or normal.startswith(b"x-forwarded-")
+        or normal.startswith(IDENTITY_PREFIXES)
+        or normal.startswith(FORWARDING_PREFIX)
     )
 
 
