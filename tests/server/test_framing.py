@@ -162,7 +162,7 @@ def test_options_asks_the_whole_server(stage: Stage, deploy: Start) -> None:
         with live.client() as client:
             client.send(get("http://APP.test/x?").replace(b"Host: app", b"Host: App"))
             assert client.answer().status == 200
-        assert act.origin.heads[-1].startswith(b"GET /x? HTTP/1.1\r\nhost: App.test\r\n")
+        assert act.origin.heads[-1].startswith(b"GET /x? HTTP/1.1\r\nhost: app.test\r\n")
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,7 @@ class Accept:
         public_origin: str = "",
         believed: Iterable[str] = (),
     ) -> None:
-        self._hops = Hops(trusted, public_origin, believed)
-        self._serves = lru_cache(maxsize=4096)(serves)
+        self._hop = Hops(trusted, serves, public_origin, believed).read
         self._read = lru_cache(maxsize=4096)(_read_target)
 
     def __call__(self, arrival: Arrival) -> Accepted:
@@ -117,7 +116,10 @@ class Accept:
             or hop.came_by != arrival.scheme
             or named is not None
         ):
-            hop = self._read_hop(arrival, headers, named)
+            hop = self._hop(arrival.peer, arrival.scheme, headers, named, arrival.is_http_1_0)
+            # The same headers may come with another target, which names another authority.
+            if headers.may_come_again and named is None:
+                headers.hop = hop
         if arrival.method not in USUAL_METHODS and not _METHOD.fullmatch(arrival.method):
             raise Unfit(400, "the method is not a token")
         if headers.max_forwards is not None:
@@ -143,17 +145,6 @@ class Accept:
             hop,
             arrival.upgrade,
         )
-
-    def _read_hop(self, arrival: Arrival, headers: Scan, named: bytes | None) -> Hop:
-        """The last hop, which is remembered with headers that may come again. An absolute target
-        names another authority than they do, so it is not remembered with them."""
-        hop = self._hops.read(
-            arrival.peer, arrival.scheme, headers, named, needs_host=not arrival.is_http_1_0
-        )
-        hop.is_served = self._serves(hop.host)
-        if headers.may_come_again and named is None:
-            headers.hop = hop
-        return hop
 
 
 def _read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:

@@ -5,14 +5,14 @@ or targets. Each fact is decided here once; every later step uses the value of `
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
-from doorward.gate.addresses import Address, parse_address
-from doorward.gate.authority import Authority, BadAuthority, parse_authority, parse_port
+from doorward.gate.addresses import ADDRESS_CHARACTERS, Address, parse_address
+from doorward.gate.authority import BadAuthority, parse_authority, parse_port
 from doorward.gate.forwarded import BadForwarded, by_trusted, first_told, read_forwarded
 from doorward.gate.headers import OWS, Scan
 from doorward.gate.targets import Unfit
@@ -51,164 +51,168 @@ class Hop:
     address_text: str
     forwarded_for: str
     trusted: bool
-    prefix: str = ""
-    is_served: bool = False  # whether any route answers for this host
+    prefix: str
+    is_served: bool  # whether any route answers for this host
 
 
-@dataclass(slots=True)
-class _Said:
-    """What proxies wrote in one family of headers; empty where they wrote nothing."""
+# What proxies wrote in one family of headers: the chain of addresses, scheme and host.
+_Told = tuple[list[bytes], bytes | None, bytes | None]
+# An address, the same as text (both empty when it is unknown), and whether it is trusted.
+_Peer = tuple[Address | None, str, bool]
 
-    chain: list[bytes]
-    proto: bytes | None
-    host: bytes | None
 
-    def __bool__(self) -> bool:
-        return bool(self.chain) or self.proto is not None or self.host is not None
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An authority as it is asked for under one scheme; `port` is never empty."""
+
+    text: str
+    host: str
+    port: str
+    is_served: bool
 
 
 class Hops:
     """Reads the last hop of requests. Any contradiction raises Unfit with status 400.
 
-    `public_origin` is the origin of `public_url`; `believed` names the optional headers that
-    trusted proxies set.
+    `serves` tells whether any route answers for a host; `public_origin` is the origin of
+    `public_url`; `believed` names the optional headers that trusted proxies set.
     """
 
     def __init__(
-        self, trusted: Trusted, public_origin: str = "", believed: Iterable[str] = ()
+        self,
+        trusted: Trusted,
+        serves: Callable[[str], bool],
+        public_origin: str = "",
+        believed: Iterable[str] = (),
     ) -> None:
         self._trusted = tuple(network for network in trusted if network != "unix")
         self._trusts_unix = "unix" in trusted
+        self._serves = serves
         self._public_scheme, _, public = public_origin.partition("://")
-        self._public = parse_authority(public.encode()) if public else None
+        self._public = public.encode()
+        self._public_host = parse_authority(self._public) if public else None
         self._takes_port = FORWARDED_PORT in believed
         self._takes_prefix = FORWARDED_PREFIX in believed
         self._peer = lru_cache(maxsize=8192)(self._known_peer)
-        self._parse = lru_cache(maxsize=4096)(_authority)
+        self._asked = lru_cache(maxsize=4096)(self._read_authority)
 
     def read(
-        self, peer: str, came_by: str, headers: Scan, named: bytes | None, *, needs_host: bool
+        self, peer: str, came_by: str, headers: Scan, named: bytes | None, is_http_1_0: bool
     ) -> Hop:
-        """`named`: the authority of an absolute target, which goes before Host (RFC 9112 3.2.2);
-        `needs_host`: whether a request without Host is malformed (HTTP/1.1)."""
-        asked = self._asked(headers, named, needs_host)
+        """`named`: the authority of an absolute target, which goes before Host (RFC 9112 3.2.2)."""
+        hosts = headers.hosts
+        value = hosts[0] if len(hosts) == 1 else self._without_host(hosts, is_http_1_0)
+        value = value if named is None else named
         address, text, trusted = self._peer(peer)
         if not trusted:
-            port = asked.port or self._port_of(came_by, asked)
+            asked = self._asked(value, came_by)
             return Hop(
-                peer, came_by, asked.text, asked.host, port, came_by, address, text, text, False
+                peer,
+                came_by,
+                asked.text,
+                asked.host,
+                asked.port,
+                came_by,
+                address,
+                text,
+                text,
+                False,
+                "",
+                asked.is_served,
             )
-        said = self._said(peer, came_by, headers, asked)
-        if said.host is not None:
-            asked = self._parse(said.host)
-        if said.chain:
-            address = self._walk(peer, said.chain)
-            text = str(address or "")
-        scheme = _scheme(said.proto, came_by)
+        chain, proto, host = self._told(peer, came_by, headers, value)
+        scheme = came_by if proto is None else _scheme(proto)
+        asked = self._asked(value if host is None else host, scheme)
+        if chain:
+            address, text, _ = self._walk(peer, chain)
         return Hop(
             peer,
             came_by,
             asked.text,
             asked.host,
-            self._told_port(headers, scheme, asked),
+            self._told_port(headers.forwarded_port, asked) if self._takes_port else asked.port,
             scheme,
             address,
             text,
-            _chain(said.chain, peer),
+            _chain(chain, peer),
             True,
-            self._told_prefix(headers),
+            _told_prefix(headers.forwarded_prefix) if self._takes_prefix else "",
+            asked.is_served,
         )
 
     # The authority
 
-    def _asked(self, headers: Scan, named: bytes | None, needs_host: bool) -> Authority:
-        """The authority that the request itself names."""
-        if len(headers.hosts) > 1 or (needs_host and not headers.hosts):
+    def _without_host(self, hosts: list[bytes], is_http_1_0: bool) -> bytes:
+        """What is asked for without Host: the configured name stands in (RFC 9112 3.3)."""
+        if hosts or not is_http_1_0 or not self._public:
             raise Unfit(400, "a request has exactly one Host header")
-        if named is not None:
-            return self._parse(named)
-        if headers.hosts:
-            return self._parse(headers.hosts[0])
-        if self._public is None:
-            raise Unfit(400, "a request has exactly one Host header")
-        return self._public  # RFC 9112 3.3: the configured name stands in
+        return self._public
 
-    def _port_of(self, scheme: str, asked: Authority) -> str:
+    def _read_authority(self, value: bytes, scheme: str) -> _Asked:
+        try:
+            found = parse_authority(value)
+        except BadAuthority:
+            raise Unfit(400, "the Host header is malformed") from None
+        port = found.port or self._port_of(scheme, found.host)
+        return _Asked(found.text, found.host, port, self._serves(found.host))
+
+    def _port_of(self, scheme: str, host: str) -> str:
         """The port of an authority without one. A proxy may leave out that of `public_url`."""
-        public = self._public
-        if public is not None and (scheme, asked.host) == (self._public_scheme, public.host):
+        public = self._public_host
+        if public is not None and (scheme, host) == (self._public_scheme, public.host):
             return public.port or _DEFAULT_PORTS[scheme]
         return _DEFAULT_PORTS[scheme]
 
-    def _told_port(self, headers: Scan, scheme: str, asked: Authority) -> str:
-        derived = asked.port or self._port_of(scheme, asked)
-        told = _last(headers.forwarded_port, "X-Forwarded-Port") if self._takes_port else None
+    def _told_port(self, lines: tuple[bytes, ...], asked: _Asked) -> str:
+        told = _last(lines, "X-Forwarded-Port")
         if told is None:
-            return derived
+            return asked.port
         try:
             port = parse_port(told)
         except BadAuthority:
             raise Unfit(400, "the X-Forwarded-Port header is malformed") from None
-        if asked.port not in ("", port):
+        if parse_authority(asked.text.encode()).port not in ("", port):
             raise Unfit(400, "X-Forwarded-Port and the host's port differ")
         return port
 
-    def _told_prefix(self, headers: Scan) -> str:
-        told = _last(headers.forwarded_prefix, "X-Forwarded-Prefix") if self._takes_prefix else None
-        if told in (None, b"/"):
-            return ""
-        assert told is not None
-        if len(told) > PREFIX_BYTES or _PREFIX.fullmatch(told) is None:
-            raise Unfit(400, "the X-Forwarded-Prefix header is malformed")
-        return told.decode().rstrip("/")
-
     # What proxies tell
 
-    def _said(self, peer: str, came_by: str, headers: Scan, asked: Authority) -> _Said:
+    def _told(self, peer: str, came_by: str, headers: Scan, asked: bytes) -> _Told:
         """What is believed of X-Forwarded-* and Forwarded.
 
         Most proxies set one of the two and pass the other on as the client wrote it. When both
         are there, nobody knows which to believe: they must agree.
         """
-        said = _Said(
-            headers.forwarded_for,
-            _lower(_last(headers.forwarded_proto, "X-Forwarded-Proto")),
-            _lower(_last(headers.forwarded_host, "X-Forwarded-Host")),
-        )
+        chain = headers.forwarded_for
+        proto = _last(headers.forwarded_proto, "X-Forwarded-Proto")
+        host = _last(headers.forwarded_host, "X-Forwarded-Host")
         if not headers.forwarded:
-            return said
+            return chain, proto, host
         told = self._read_forwarded(headers.forwarded)
-        if not said:
+        if not chain and proto is None and host is None:
             return told
-        if not self._agree(peer, came_by, said, told, asked):
+        told_chain, told_proto, told_host = told
+        if (
+            (told_chain and self._walk(peer, told_chain)[0] != self._walk(peer, chain)[0])
+            or (told_proto and _scheme(told_proto) != (_scheme(proto) if proto else came_by))
+            or (told_host is not None and told_host.lower() != (host or asked).lower())
+        ):
             raise Unfit(400, "Forwarded and X-Forwarded-* differ")
-        return said
+        return chain, proto, host
 
-    def _read_forwarded(self, lines: list[bytes]) -> _Said:
+    def _read_forwarded(self, lines: list[bytes]) -> _Told:
         try:
             hops = by_trusted(read_forwarded(lines), self._is_trusted_text)
         except BadForwarded as fault:
             raise Unfit(400, f"the Forwarded header is malformed ({fault})") from None
         chain = b", ".join(_told_address(hop.source) for hop in hops if hop.source is not None)
-        return _Said(
-            [chain] if chain else [],
-            _lower(first_told([hop.proto for hop in hops])),
-            _lower(first_told([hop.host for hop in hops])),
-        )
-
-    def _agree(self, peer: str, came_by: str, said: _Said, told: _Said, asked: Authority) -> bool:
-        """Whether everything that Forwarded tells is what is believed without it."""
-        if told.chain and self._walk(peer, told.chain) != self._walk(peer, said.chain):
-            return False
-        if told.proto is not None and _scheme(told.proto, "") != _scheme(said.proto, came_by):
-            return False
-        believed = asked.text.encode() if said.host is None else said.host
-        return told.host in (None, believed)
+        proto, host = [hop.proto for hop in hops], [hop.host for hop in hops]
+        return [chain] if chain else [], first_told(proto), first_told(host)
 
     # Addresses
 
-    def _known_peer(self, peer: str) -> tuple[Address | None, str, bool]:
-        """A connection's other end: its address, the same as text, and whether it is trusted."""
+    def _known_peer(self, peer: str) -> _Peer:
+        """One link of the chain: its address, the same as text, and whether it is trusted."""
         address = parse_address(peer)
         trusted = self._in_trusted(address) if peer else self._trusts_unix
         return address, str(address or ""), trusted
@@ -219,20 +223,23 @@ class Hops:
     def _in_trusted(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
 
-    def _walk(self, peer: str, lines: list[bytes]) -> Address | None:
+    def _walk(self, peer: str, lines: list[bytes]) -> _Peer:
         """The first address from the right that is not a trusted proxy (RFC 7239 5.2).
 
         A link that is no address ends the walk at the hop that passed it on.
         """
-        address = parse_address(peer)
+        found = self._peer(peer)
         for entry in reversed(b",".join(lines).split(b",")):
-            previous = parse_address(entry.decode("latin-1")) if entry.strip() else None
-            if previous is None:
-                return address
-            address = previous
-            if not self._in_trusted(address):
-                return address
-        return address
+            entry = entry.strip()
+            if not entry or len(entry) > ADDRESS_CHARACTERS:
+                return found
+            previous = self._peer(entry.decode("latin-1"))
+            if previous[0] is None:
+                return found
+            found = previous
+            if not found[2]:
+                return found
+        return found
 
 
 def _last(lines: tuple[bytes, ...], name: str) -> bytes | None:
@@ -240,24 +247,29 @@ def _last(lines: tuple[bytes, ...], name: str) -> bytes | None:
     several lines, of which one may be the client's, has to say the same in each."""
     if not lines:
         return None
+    if len(lines) == 1 and b"," not in lines[0]:
+        return lines[0]
     said = {line.rpartition(b",")[2].strip(OWS) for line in lines}
     if len(said) > 1:
         raise Unfit(400, f"there are {len(lines)} {name} headers, and they differ")
     return said.pop()
 
 
-def _lower(value: bytes | None) -> bytes | None:
-    return None if value is None else value.lower()
-
-
-def _scheme(proto: bytes | None, came_by: str) -> str:
+def _scheme(proto: bytes) -> str:
     """The scheme that a proxy tells. An unknown word could hide that it was the better one."""
-    if proto is None:
-        return came_by
-    found = _SCHEMES.get(proto)
+    found = _SCHEMES.get(proto) or _SCHEMES.get(proto.lower())
     if found is None:
         raise Unfit(400, "the forwarded scheme is neither http nor https")
     return found
+
+
+def _told_prefix(lines: tuple[bytes, ...]) -> str:
+    told = _last(lines, "X-Forwarded-Prefix")
+    if told is None or told == b"/":
+        return ""
+    if len(told) > PREFIX_BYTES or _PREFIX.fullmatch(told) is None:
+        raise Unfit(400, "the X-Forwarded-Prefix header is malformed")
+    return told.decode().rstrip("/")
 
 
 def _chain(told: list[bytes], peer: str) -> str:
@@ -269,10 +281,3 @@ def _chain(told: list[bytes], peer: str) -> str:
 def _told_address(source: bytes) -> bytes:
     """An address as X-Forwarded-For has it; a quoted one could hold a comma, or anything."""
     return str(parse_address(source.decode("latin-1")) or "unknown").encode()
-
-
-def _authority(value: bytes) -> Authority:
-    try:
-        return parse_authority(value)
-    except BadAuthority:
-        raise Unfit(400, "the Host header is malformed") from None
