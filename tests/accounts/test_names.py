@@ -9,8 +9,10 @@ from doorward.accounts.names import (
     NAME_CHARACTERS,
     check_display_name,
     check_group,
+    handle_of,
     normalise,
     normalise_address,
+    shown,
 )
 from doorward.accounts.refusals import InvalidEmail, InvalidGroup, InvalidName
 from hypothesis import given
@@ -55,6 +57,23 @@ def test_spellings_of_a_name_are_one_name(one: str, other: str) -> None:
 def test_what_cannot_be_a_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidName):
         normalise(name)
+
+
+@pytest.mark.parametrize(
+    "typed", ["Alice", "alice ", " alice", "\u00a0alice\n", "alice" + " " * 9999]
+)
+def test_white_space_around_a_typed_name_is_the_keyboards(typed: str) -> None:
+    assert handle_of(typed) == "alice"
+
+
+@pytest.mark.parametrize("typed", ["", " ", "al ice\u200b", "alice\0", "a" * 191, "a@b " * 50])
+def test_what_can_be_neither_name_nor_address_leads_nowhere(typed: str) -> None:
+    assert handle_of(typed) is None
+
+
+@pytest.mark.parametrize("text", [*"aé\0\u200b\ud800", "\ufdfa" * 1000, "x" * 100_000])
+def test_a_message_shows_a_typed_name_in_short(text: str) -> None:
+    assert shown(text).isprintable() and len(shown(text)) <= 12 * NAME_CHARACTERS
 
 
 @given(st.text(max_size=200))

@@ -53,14 +53,26 @@ def test_the_time_zone_of_the_machine_does_not_matter(
         time.tzset()
 
 
-@pytest.mark.parametrize("typed", ["287 082", " 287082\n", "287-082"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "287 082",
+        " 287082\n",
+        "287-082",
+        "287\u2011082",
+        "\uff12\uff18\uff17\uff10\uff18\uff12",
+        "287\u200b082",
+        "\ufeff287082",
+        "٢٨٧٠٨٢",
+    ],
+)
 def test_codes_are_read_as_people_type_them(typed: str) -> None:
     assert totp.matched_step(RFC_SECRET, typed, 59.0) == 1
 
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "28708", "2870820", "94287082", "٢٨٧٠٨٢", "287082x", "28708\uff12", "\ud800"],
+    ["", "28708", "2870820", "94287082", "287082x", "2" * 1000, "\ud800"],
 )
 def test_what_is_no_code_matches_nothing(typed: str) -> None:
     assert totp.matched_step(RFC_SECRET, typed, 59.0) is None

@@ -33,6 +33,7 @@ ROWS = (
     "mail",
     "accounts",
     "settings",
+    "text",
 )
 
 # Library → the places that may import it; a name with a slash at its end is a folder.
@@ -56,6 +57,8 @@ DOORS = {
     "segno": ("pages/qr.py",),
     "zxcvbn": ("accounts/strength.py",),
     "typer": ("cli/",),
+    # A normal form is quadratic in what it is made of: these two bound it first.
+    "unicodedata": ("text.py", "accounts/passwords.py"),
     # Randomness comes from one place; the settings, which may import nothing of ours, make keys.
     "secrets": ("accounts/chance.py", "settings/keys.py"),
     "random": (),
@@ -148,6 +151,29 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+@every_source
+def test_text_is_folded_at_one_door(source: Path) -> None:
+    """Whoever folds by itself forgets to bound, or compares another form than the rest."""
+    calls = {
+        node.attr
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.Attribute) and node.attr in ("casefold", "normalize")
+    }
+    assert not calls or inside(source, DOORS["unicodedata"])
+
+
+@every_source
+def test_cookies_are_read_at_one_door(source: Path) -> None:
+    """Starlette's reading undoes escapes in quadratic time (CVE-2024-7592) and takes one of two."""
+    read = {
+        ast.unparse(node)
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.Attribute) and node.attr == "cookies"
+    }
+    assert not {text for text in read if text.partition(".")[0] in ("request", "connection")}
+    assert not {name for name in imported(source) if name.startswith("http.cookies")}
 
 
 @every_source

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 
+from doorward import text
 from doorward.accounts import chance
 from doorward.accounts.factors import FactorStore
 from doorward.accounts.mailer import Mailer
@@ -25,8 +26,8 @@ _CODE = re.compile(r"[0-9]{6}")
 
 def normalise(code: str) -> str | None:
     """The six digits, whatever stands between them; None when they are not six."""
-    text = re.sub(r"[^0-9]+", "", code)
-    return text if _CODE.fullmatch(text) else None
+    digits = re.sub(r"[^0-9]+", "", text.code(code))
+    return digits if _CODE.fullmatch(digits) else None
 
 
 def shown(code: str) -> str:

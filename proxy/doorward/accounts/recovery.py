@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 
+from doorward import text
 from doorward.accounts import chance
 
 COUNT = 12
@@ -26,8 +27,8 @@ def new_codes() -> tuple[str, ...]:
 def normalise(code: str) -> str | None:
     """The code as it was made, None when this has not the form of one. Case, spaces and dashes are
     a matter of handwriting."""
-    text = re.sub(r"[\s-]+", "", code).lower()
-    return text if _CODE.fullmatch(text) else None
+    plain = text.code(code).lower()
+    return plain if _CODE.fullmatch(plain) else None
 
 
 def digest(key: bytes, code: str) -> bytes:

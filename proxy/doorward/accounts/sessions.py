@@ -94,7 +94,7 @@ class Sessions:
             expires_at=now + lifetimes.whole_s(remember),
             remember=remember,
             address=client.address,
-            user_agent=kept(client.user_agent[:USER_AGENT_CHARACTERS]),
+            user_agent=kept(client.user_agent, USER_AGENT_CHARACTERS),
             information=kept(information),
             kind=kind,
             level=level,

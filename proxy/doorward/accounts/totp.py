@@ -12,13 +12,13 @@ import re
 
 import pyotp
 
+from doorward import text
 from doorward.accounts import chance
 
 STEP_S = 30
 # One step either way: RFC 6238 5.2 allows for the network's delay and for clocks that differ.
 WINDOW = 1
 _CODE = re.compile(r"[0-9]{6}")
-_GAPS = re.compile(r"[\s-]+")
 
 
 def new_secret() -> str:
@@ -30,12 +30,12 @@ def normalise_secret(secret: str) -> str | None:
     """A secret as it may come back from a client or a file; None when it is none.
 
     Fewer than 112 bits are refused (NIST SP 800-63B-4 3.1.4.1)."""
-    text = _GAPS.sub("", secret).upper().rstrip("=")
+    plain = text.code(secret).upper().rstrip("=")
     try:
-        pyotp.TOTP(text)
+        pyotp.TOTP(plain)
     except (ValueError, UnicodeError):
         return None
-    return text
+    return plain
 
 
 def provisioning_uri(secret: str, username: str, issuer: str) -> str:
@@ -56,7 +56,7 @@ def code_at(secret: str, step: int) -> str:
 
 def matched_step(secret: str, code: str, now: float) -> int | None:
     """The step around `now` whose code this is. The same work whether and wherever it matches."""
-    digits = _GAPS.sub("", code)
+    digits = text.code(code)
     if _CODE.fullmatch(digits) is None:
         return None
     matched = None

@@ -30,6 +30,7 @@ from doorward.accounts.refusals import (
 from doorward.accounts.sessions import Session
 from doorward.accounts.stores import UserStore
 from doorward.accounts.user import DATABASE, Credential, Email, NewUser, Seen, User
+from doorward.text import typed
 
 __all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "normalise"]
 
@@ -112,8 +113,9 @@ class Users:
         super_admin: bool = False,
         must_change_password: bool = False,
     ) -> User:
-        """A new user of the database. Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken,
-        WeakPassword."""
+        """A new user of the database; white space around the name is left out. Raises InvalidName,
+        InvalidEmail, InvalidGroup, NameTaken, WeakPassword."""
+        username = typed(username)
         key = normalise(username)
         handles = self._free(handles_of(username, emails))
         new = NewUser(

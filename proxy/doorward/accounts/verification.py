@@ -35,9 +35,9 @@ from doorward.accounts.refusals import (
 from doorward.accounts.user import Credential, User
 from doorward.accounts.users import Users
 from doorward.accounts.vault import Vault
+from doorward.text import CODE_CHARACTERS
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
-CODE_CHARACTERS = 128  # nothing longer is worth a look
 LOCKED = "locked"  # detail of a record: not looked at
 
 

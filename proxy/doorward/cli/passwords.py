@@ -32,7 +32,7 @@ def line_of_stdin() -> str:
     if not line:
         leave("There is no password on standard input.", WRONG_USAGE)
     try:
-        return line.decode().removesuffix("\n").removesuffix("\r")
+        return line.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         leave("The password on standard input is not UTF-8.", WRONG_USAGE)
 

@@ -31,9 +31,9 @@ from doorward.dialects.wire import Answer, Tongue, Trouble, Wire
 from doorward.gate.access import PARAMETER, AccessCarrier
 from doorward.pages.entrance import dialect_lifetimes
 from doorward.settings.dialects import DialectDatepoll
+from doorward.text import CHARACTERS
 
 SESSIONS = "/api/v1/user/myself/session"
-NAME_CHARACTERS = 190  # of a user name, and of the description of a session
 _ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -198,12 +198,12 @@ class Datepoll:
 
     async def sign_in(self, request: Request) -> Response:
         given = Validation(await body_of(request))
-        name = given.required("username", most=NAME_CHARACTERS)
+        name = given.required("username", most=CHARACTERS)
         return await self._sign_in(request, given, name, given.required("password"))
 
     async def change_password(self, request: Request) -> Response:
         given = Validation(await body_of(request))
-        name = given.required("username", most=NAME_CHARACTERS)
+        name = given.required("username", most=CHARACTERS)
         old = given.required("old_password")
         new = given.required("new_password", least=LEAST_CHARACTERS)
         return await self._sign_in(request, given, name, old, new)
@@ -213,7 +213,7 @@ class Datepoll:
     ) -> Response:
         """A session to be refreshed for who wants to stay and says what they are; else one that is
         over with its only token."""
-        description = given.optional("session_information", most=NAME_CHARACTERS)
+        description = given.optional("session_information", most=CHARACTERS)
         stays = given.flag("stay_logged_in") and description != ""
         code = given.optional("code")
         given.check()
@@ -252,7 +252,7 @@ class Datepoll:
         """The next token; the session's life begins anew, under a new description if one came."""
         given = Validation(await body_of(request))
         secret = given.required("session_token")
-        description = given.optional("session_information", most=NAME_CHARACTERS)
+        description = given.optional("session_information", most=CHARACTERS)
         given.check()
         access, now = self.wire.accounts.access, self.wire.clock()
         session = (await access.by_secret(secret, now)).session

@@ -114,7 +114,7 @@ def _content(path: Path) -> tuple[str, Signature]:
         status = os.fstat(file.fileno())
         if status.st_size > FILE_BYTES:
             raise OSError(0, f"is larger than {FILE_BYTES // 2**20} MiB")
-        return file.read(FILE_BYTES).decode(), _signed(status)
+        return file.read(FILE_BYTES).decode("utf-8-sig"), _signed(status)
 
 
 def _signature(path: Path) -> Signature | None:

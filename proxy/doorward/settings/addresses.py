@@ -12,7 +12,8 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from doorward.settings.faults import Wrong
-from doorward.settings.values import has_control, quoted, text
+from doorward.settings.values import quoted, text
+from doorward.text import has_hidden
 
 Network = IPv4Network | IPv6Network
 Scheme = Literal["http", "https", "unix"]
@@ -104,7 +105,7 @@ def socket_path(value: str, directory: Path) -> Path:
     name = value.removeprefix("unix:")
     if name.startswith("//"):
         name = name[2:] if name.startswith("///") else ""
-    if not name or name.endswith("/") or has_control(name):
+    if not name or name.endswith("/") or has_hidden(name):
         raise Wrong("is not the path of a unix socket", "write it as unix:/run/name.sock")
     path = absolute(name, directory)
     if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
@@ -117,7 +118,7 @@ def socket_path(value: str, directory: Path) -> Path:
 def absolute(value: object, directory: Path) -> Path:
     """Returns a path seen from the directory of the configuration file."""
     name = text(value)
-    if not name or has_control(name):
+    if not name or has_hidden(name):
         raise Wrong(f"{quoted(name)} is not a path")
     return Path(os.path.normpath(directory / name))
 
@@ -168,7 +169,7 @@ def cors_origin(value: object) -> str:
 def _split(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
     """Returns the parts of a URL that is scheme, host and port only. Does not show the URL, as a
     password may stand in it."""
-    if has_control(url) or url != url.strip() or " " in url or "\\" in url:
+    if has_hidden(url) or url != url.strip() or " " in url or "\\" in url:
         raise Wrong("contains white space, a backslash or control characters", f"write {example}")
     try:
         parts = urlsplit(url)

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from doorward.settings import values
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import Duration, Parsed, Section, Unless, key, whole
+from doorward.text import has_hidden
 
 
 def _checked_path(value: object) -> str:
     found = values.text(value)
-    clean = found.isascii() and not values.has_control(found) and " " not in found
+    clean = found.isascii() and not has_hidden(found) and " " not in found
     if not found.startswith("/") or found.startswith("//") or not clean or "#" in found:
         raise Wrong(f"{values.quoted(found)} is not a path", "write it as /health")
     return found

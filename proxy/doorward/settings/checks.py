@@ -10,9 +10,9 @@ from doorward.settings.access import ConfigUser, Route
 from doorward.settings.addresses import Listen, Network, Upstream
 from doorward.settings.faults import KeyPath, Wrong, dotted
 from doorward.settings.models import Settings
-from doorward.settings.names import normalise
 from doorward.settings.tls import UpstreamTls
 from doorward.settings.values import quoted
+from doorward.text import key_of_address, key_of_name
 
 Found = Iterator[tuple[KeyPath, Wrong]]
 _EVERYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -160,7 +160,7 @@ def route_cookies_possible(settings: Settings) -> Found:
 def users_differ(settings: Settings) -> Found:
     first: dict[str, ConfigUser] = {}
     for number, user in enumerate(settings.users):
-        other = first.setdefault(normalise(user.username), user)
+        other = first.setdefault(key_of_name(user.username), user)
         if other is not user:
             message = f"is the name of another user too, spelt {quoted(other.username)}"
             yield ("users", number, "username"), Wrong(message, "rename or remove one")
@@ -168,11 +168,13 @@ def users_differ(settings: Settings) -> Found:
 
 def emails_differ(settings: Settings) -> Found:
     first: dict[str, ConfigUser] = {}
-    names = {normalise(user.username): user for user in settings.users}
+    names = {key_of_name(user.username): user for user in settings.users}
     for number, user in enumerate(settings.users):
-        address = normalise(user.email or "")
+        if user.email is None:
+            continue
+        address = key_of_address(user.email)
         other = first.setdefault(address, user)
-        if address and other is not user:
+        if other is not user:
             message = f"is the address of user {quoted(other.username)} too"
             yield ("users", number, "email"), Wrong(message, "an address belongs to one user")
         if names.get(address, user) is not user:

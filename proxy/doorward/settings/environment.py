@@ -98,7 +98,7 @@ def _file_text(file: str, name: str, path: Path_, found: Overrides) -> str | Non
             data = opened.read(LARGEST_BYTES + 1)
         if len(data) > LARGEST_BYTES:
             raise ValueError("is larger than 1 MiB")
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else _reason(error)
         message = f"cannot be read from {file}: {reason}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import contextlib
 import os
 import re
@@ -188,7 +189,7 @@ def _how_to_make_private(path: Path, found: os.stat_result, process: Process) ->
 
 
 def _decoded(data: bytes) -> bytes:
-    line = data.rstrip(b"\r\n")
+    line = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
     if len(data) > _LARGEST_FILE or b"\n" in line or b"\r" in line:
         raise _Unusable("holds more than one line", "a key file is one line of base64url")
     if not re.fullmatch(rb"[A-Za-z0-9_-]+={0,2}", line):

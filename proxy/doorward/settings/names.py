@@ -4,25 +4,15 @@ It must not know who has them; whether one is taken is asked elsewhere."""
 from __future__ import annotations
 
 import re
-import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
 from doorward.settings.faults import Wrong
-from doorward.settings.values import has_control, quoted, text
+from doorward.settings.values import quoted, text
+from doorward.text import CHARACTERS, Unfit, has_hidden, is_clean, key_of_address, key_of_name
 
-# The width of the database's columns.
-LONGEST_NAME = 190
 _ARGON2ID = re.compile(
     r"\$argon2id\$v=19\$m=[0-9]{1,8},t=[0-9]{1,4},p=[0-9]{1,3}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"
 )
-_ADDRESS = re.compile(r"""[^\s@<>(),;:"\\[\]]+@[^\s@<>(),;:"\\[\]]+""")
-
-
-def normalise(name: str) -> str:
-    """Returns the form in which names are compared: NFKC and casefold, until it stays as it is."""
-    while (folded := unicodedata.normalize("NFKC", name).casefold()) != name:
-        name = folded
-    return name
 
 
 def username(value: object) -> str:
@@ -35,29 +25,31 @@ def display_name(value: object) -> str:
 
 
 def _name(found: str, what: str) -> str:
-    for form in (found, normalise(found)):
-        if not 1 <= len(form) <= LONGEST_NAME:
-            raise Wrong(f"{what} has 1 to {LONGEST_NAME} characters")
-        if has_control(form) or form != form.strip():
-            raise Wrong(f"{what} has no control characters and no white space at its edges")
+    try:
+        key_of_name(found)
+    except Unfit:
+        raise Wrong(
+            f"{what} has 1 to {CHARACTERS} characters, no control characters and no white space"
+            " at its edges"
+        ) from None
     return found
 
 
 def email(value: object) -> str:
     """Returns an address that could be one: something, exactly one @, something."""
     found = text(value)
-    for form in (found, normalise(found)):
-        if len(form) > LONGEST_NAME or not _ADDRESS.fullmatch(form) or has_control(form):
-            hint = f"write it as name@example.com, in at most {LONGEST_NAME} characters"
-            raise Wrong(f"{quoted(found)} is not an e-mail address", hint)
+    try:
+        key_of_address(found)
+    except Unfit:
+        hint = f"write it as name@example.com, in at most {CHARACTERS} characters"
+        raise Wrong(f"{quoted(found)} is not an e-mail address", hint) from None
     return found
 
 
 def group(value: object) -> str:
     """Returns the name of a group or a role; headers carry them in a list with commas."""
     found = text(value)
-    clean = found == found.strip() and not has_control(found)
-    if not 1 <= len(found) <= LONGEST_NAME or "," in found or not clean:
+    if not is_clean(found) or "," in found:
         raise Wrong(
             f"{quoted(found)} is not the name of a group or role",
             "it has no comma, no control character and no white space at its edges",
@@ -93,7 +85,7 @@ def storage(value: object) -> str:
         raise Wrong("is not the URL of a database", hint) from None
     if parts.scheme != "postgresql" or not found.startswith("postgresql://"):
         raise Wrong("is neither sqlite nor a postgresql:// URL", hint)
-    if not parts.path.strip("/") or parts.fragment or has_control(found):
+    if not parts.path.strip("/") or parts.fragment or has_hidden(found):
         raise Wrong("does not name a database", hint)
     return found
 
@@ -109,7 +101,7 @@ def smtp(value: object) -> str:
     if (
         parts.scheme not in {"smtp", "smtps", "smtp+plain"}
         or not parts.hostname
-        or has_control(found)
+        or has_hidden(found)
     ):
         raise Wrong("is not the URL of a mail server", hint)
     if parts.path.strip("/") or parts.query or parts.fragment:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Callable
 from datetime import timedelta
 
 from doorward.settings.faults import Wrong, printable
+from doorward.text import has_hidden
 
 OFF_WORDS = frozenset({"off", "none", "false", "no"})
 _ON_WORDS = frozenset({"on", "true", "yes"})
@@ -46,18 +46,12 @@ def text(value: object) -> str:
     return value
 
 
-def has_control(value: str) -> bool:
-    """Says whether a line break, another control or invisible character, or half a surrogate pair
-    is in it."""
-    return any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in value)
-
-
 def label(value: object) -> str:
     """Returns text for people: not empty, no control characters, no white space at its edges."""
     found = text(value)
     if not found or found != found.strip():
         raise Wrong("must be text without white space at its edges")
-    if has_control(found):
+    if has_hidden(found):
         raise Wrong("must not contain control characters")
     return found
 

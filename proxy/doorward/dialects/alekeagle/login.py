@@ -20,11 +20,11 @@ from doorward.dialects.alekeagle.table import CHALLENGE, MESSAGES, draw
 from doorward.dialects.wire import Malformed, Unauthenticated, Wire
 from doorward.pages.entrance import dialect_lifetimes
 from doorward.settings.dialects import DialectAlekeagle
+from doorward.text import kept
 
 KIND = "alekeagle"
 METHODS = {"totp": TOTP, "email": EMAIL, "backup": RECOVERY}
 CHALLENGE_TRIES = 5
-NAME_CHARACTERS = 190  # of the name that a client gives its own session
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +147,4 @@ def _is_true(value: object) -> bool:
 def _given_name(request: Request) -> str:
     """The name that a client has for its session; nothing is the rule."""
     told = request.headers.get("x-token-name", "").encode("latin-1").decode(errors="replace")
-    return told[:NAME_CHARACTERS]
+    return kept(told)
