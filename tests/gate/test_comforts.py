@@ -237,6 +237,10 @@ def test_a_location_is_put_right(said: bytes, told: bytes) -> None:
         (b"5", b"5"),
         (b"5; url=https://evil.test/", b"5; url=https://evil.test/"),
         (b"soon; url=/a", b"soon; url=/a"),
+        (b"5; url='/a", b"5; url='/a"),
+        (b"5; url='/a'b'", b"5; url='/wiki/a'b'"),
+        (b"5; url=/a b", b"5; url=/a b"),
+        (b"5; url='", b"5; url='"),
     ],
 )
 def test_a_refresh_is_put_right(said: bytes, told: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, of_our_form
+from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, cookie_of, of_our_form
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +25,8 @@ TOKEN = b"A" * 43 + b"." + b"b" * 43
         (b'a="x y"; doorward=%b; b=\xff=; c', b'a="x y"; b=\xff=; c'),
         (b"a=1; doorward = %b ; b=2", b"a=1; b=2"),
         (b'a=1; doorward="%b"; b=2', b"a=1; b=2"),
+        (b'a=1; doorward="%b; b=2', b"a=1; b=2"),
+        (b'a="1"; doorward="%b"; b="2"', b'a="1"; b="2"'),
         (b"mydoorward=1; doorward=%b; doorward2=2", b"mydoorward=1; doorward2=2"),
         (b"a=1; __Host-doorward=%b", b"a=1"),
     ],
@@ -104,6 +106,22 @@ async def test_no_token_of_ours_reaches_an_upstream(front: Front) -> None:
         assert opened.token.encode() not in front.origin.heads[-1]
         assert values_of(front.origin.heads[-1], b"cookie") == [b"a=1"]
         assert values_of(front.origin.heads[-1], b"remote-user") == [b"alice"]
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        (b"kept=a", "a"),
+        (b'x=1; kept="a"; y', "a"),
+        (b"kept=a; kept=a", "a"),
+        (b"kept=a; kept=b", None),
+        (b"akept=a; b=kept", None),
+        (b"kept=", ""),
+        (b'kept="', '"'),
+    ],
+)
+def test_a_cookie_of_a_page_is_read_like_that_of_the_session(line: bytes, value: str) -> None:
+    assert cookie_of([(b"a", b"kept=no"), (b"cookie", line)], "kept") == value
 
 
 names = st.from_regex(rb"[a-zA-Z0-9_-]{1,12}", fullmatch=True)

@@ -37,6 +37,16 @@ async def test_a_session_is_found_by_its_carriers(front: Front, way: str) -> Non
         assert user_at(front) == [b"alice"]
 
 
+@pytest.mark.parametrize("line", [b'doorward="%b"', b'a=1; doorward = "%b" ; b="2"'])
+async def test_a_cookie_in_quotes_is_the_same_cookie(front: Front, line: bytes) -> None:
+    """RFC 6265 4.1.1: Java's CookieManager quotes the value of a cookie that had a Max-Age."""
+    line = line.replace(b"%b", front.signed(await front.opened()))
+    for _ in range(2):  # from storage, then from memory
+        assert (await front.get("/", (b"cookie", line))).status == 200
+        assert user_at(front) == [b"alice"]
+        assert b"doorward" not in b"".join(values_of(front.origin.heads[-1], b"cookie"))
+
+
 async def test_a_forged_cookie_is_nobody(front: Front) -> None:
     """CVE-2016-0736, CVE-2021-26690, CVE-2021-26691, CVE-2024-21493, CVE-2026-25748: crafted
     session data that crashed, overflowed or was let through."""

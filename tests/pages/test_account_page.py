@@ -501,7 +501,12 @@ async def test_a_login_that_does_not_last_is_explained_instead_of_repeated(home:
         elsewhere = {"host": "other.test", "referer": f"http://other.test{LOGIN}"}
         page = await browser.get(LOGIN, headers=elsewhere)
         assert "http://wiki.test" in text_of(page) and "other.test" in text_of(page)
-        for harmless in ("http://evil.test/.doorward/login", "http://wiki.test/a", ""):
+        for harmless in (
+            "http://evil.test/.doorward/login",
+            "http://wiki.test/a",
+            "",
+            "http://[",
+        ):
             assert (await browser.get(LOGIN, headers={"referer": harmless})).status_code == 200
 
 

@@ -98,6 +98,21 @@ def test_many_small_trailers_are_bounded_too(stage: Stage) -> None:
                     client.send(b"X: y\r\n" * 10_000)
 
 
+@pytest.mark.parametrize(("lines", "status"), [(250, 200), (260, 431)])
+def test_lines_of_trailers_count_as_those_of_a_head(stage: Stage, lines: int, status: int) -> None:
+    """Thousands of `a:` fit into the bytes of a head and still cost a callback each."""
+
+    def origin(wire: Wire) -> None:
+        wire.head()
+        wire.until(b"\r\n\r\n")
+        wire.send(OK)
+
+    with stage.playing(origin) as act, act.client() as client:
+        chunked = act.request("Transfer-Encoding: chunked", method="POST")
+        client.send(chunked + b"0\r\n" + b"a:\r\n" * lines + b"\r\n")
+        assert client.answer().status == status
+
+
 # Framing and reuse
 
 

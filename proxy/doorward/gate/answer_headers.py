@@ -27,6 +27,7 @@ _READ = {
 # Names repeat from answer to answer; an upstream must not fill memory with new ones either.
 _FATES: dict[bytes, AnswerFate] = {}
 _FATES_LIMIT = 2048
+_FATE_BYTES = 64
 
 
 def _remember_fate(name: bytes) -> AnswerFate:
@@ -34,6 +35,8 @@ def _remember_fate(name: bytes) -> AnswerFate:
     fate = _READ.get(lowered, AnswerFate.PASS)
     if fate is AnswerFate.PASS and lowered in HOP_BY_HOP and lowered != b"trailer":
         fate = AnswerFate.DROP
+    if len(name) > _FATE_BYTES:
+        return fate
     if len(_FATES) >= _FATES_LIMIT:
         _FATES.clear()
     _FATES[name] = fate

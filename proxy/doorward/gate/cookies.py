@@ -5,7 +5,7 @@ Must not know what a token means or whether it is valid.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +16,7 @@ _log = structlog.get_logger("doorward.gate")
 COOKIE_NAMES = (b"__Host-doorward", b"doorward")
 
 # "<43-character token>.<signature>": what a value of ours looks like, valid or not.
-_OUR_FORM = re.compile(rb'"?[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{20,128}"?')
+_OUR_FORM = re.compile(rb"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{20,128}")
 
 # RFC 6265bis 5.6: user agents cut longer lives to 400 days.
 MAX_AGE_LIMIT_S = 400 * 24 * 3600
@@ -28,8 +28,29 @@ Header = tuple[bytes, bytes]
 
 
 def of_our_form(value: bytes) -> bool:
-    """True for a value that only we could have set, whoever signed it."""
-    return _OUR_FORM.fullmatch(value) is not None
+    """True for a value that only we could have set, whoever signed it. One quote alone is a slip
+    of whoever sent it, and still not for an application."""
+    return _OUR_FORM.fullmatch(value.strip(b'"')) is not None
+
+
+def unquoted(value: bytes) -> bytes:
+    """A cookie's value without the quotes that a client may put around it (RFC 6265 4.1.1)."""
+    return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
+
+
+def pairs_of(line: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Each pair of a Cookie line as it stands, with its name and its value as they are read."""
+    for pair in line.split(b";"):
+        name, _, value = pair.partition(b"=")
+        yield pair, name.strip(b" \t"), unquoted(value.strip(b" \t"))
+
+
+def cookie_of(headers: Iterable[Header], name: str) -> str | None:
+    """The value of a cookie of our pages; None where there is none, or two that differ."""
+    wanted = name.encode()
+    lines = [value for header, value in headers if header == b"cookie" and wanted in value]
+    found = {value for line in lines for _, told, value in pairs_of(line) if told == wanted}
+    return found.pop().decode("latin-1") if len(found) == 1 else None
 
 
 @dataclass(slots=True)
@@ -82,9 +103,7 @@ class Cookies:
 
     def _without_ours(self, line: bytes, ours: list[bytes]) -> bytes:
         kept = []
-        for pair in line.split(b";"):
-            name, _, value = pair.partition(b"=")
-            name, value = name.strip(b" \t"), value.strip(b" \t")
+        for pair, name, value in pairs_of(line):
             if name == self.name:
                 ours.append(value)
             if name not in COOKIE_NAMES or not of_our_form(value):

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 # RFC 7239 4. Bare addresses with a port or brackets, which should be quoted, are common.
 _PAIR = re.compile(
-    rb"""[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:([!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]]+)"""
-    rb"""|"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*)")[ \t]*"""
+    rb"""([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:([!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]]+)"""
+    rb"""|"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*)")"""
 )
+_SPACE = re.compile(rb"[ \t]*")
+# Of all lines together; a way through four proxies is a long one.
+HOPS = 64
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
@@ -30,39 +33,46 @@ class Hop:
 
 
 def read_forwarded(lines: list[bytes]) -> list[Hop]:
-    """The hops in the order of the way. Raises BadForwarded."""
-    return [hop for line in lines for hop in _hops(line)]
-
-
-def _hops(line: bytes) -> list[Hop]:
+    """The hops in the order of the way. Raises BadForwarded, for more than HOPS too."""
     hops: list[Hop] = []
+    for line in lines:
+        _read_line(line, hops)
+    return hops
+
+
+def _read_line(line: bytes, hops: list[Hop]) -> None:
+    """Every byte is looked at once: what a match leaves is where the next one begins."""
     pairs: dict[bytes, bytes] = {}
     at = 0
     while at < len(line):
-        match = _PAIR.match(line, at)
-        if match is not None:
+        at = _past_space(line, at)
+        if (match := _PAIR.match(line, at)) is not None:
             name = match[1].lower()
             if name in pairs:
                 raise BadForwarded(f"{name.decode()} twice")
             pairs[name] = match[2] if match[3] is None else _ESCAPED.sub(rb"\1", match[3])
-            at = match.end()
-        elif line[at] in b" \t":
-            at += 1
-            continue
+            at = _past_space(line, match.end())
         end = line[at : at + 1]
         if end not in (b"", b",", b";"):
             raise BadForwarded("neither a pair nor a separator")
         if end != b";" and pairs:
-            hops.append(_hop(pairs))
+            _add(pairs, hops)
             pairs = {}
         at += 1
     if pairs:
-        hops.append(_hop(pairs))
-    return hops
+        _add(pairs, hops)
 
 
-def _hop(pairs: dict[bytes, bytes]) -> Hop:
-    return Hop(pairs.get(b"for"), pairs.get(b"proto"), pairs.get(b"host"))
+def _past_space(line: bytes, at: int) -> int:
+    space = _SPACE.match(line, at)
+    assert space is not None  # it may be empty
+    return space.end()
+
+
+def _add(pairs: dict[bytes, bytes], hops: list[Hop]) -> None:
+    if len(hops) >= HOPS:
+        raise BadForwarded(f"more than {HOPS} hops")
+    hops.append(Hop(pairs.get(b"for"), pairs.get(b"proto"), pairs.get(b"host")))
 
 
 def by_trusted(hops: list[Hop], is_trusted: Callable[[bytes], bool]) -> list[Hop]:

@@ -174,7 +174,7 @@ class Scan:
     hosts: list[bytes] = field(default_factory=list)
     cookies: list[bytes] = field(default_factory=list)
     authorizations: list[bytes] = field(default_factory=list)
-    pairs: tuple[Header, ...] = ()
+    pairs: list[Header] = field(default_factory=list)
     forwarded: list[bytes] = field(default_factory=list)
     forwarded_for: list[bytes] = field(default_factory=list)
     forwarded_proto: tuple[bytes, ...] = ()
@@ -251,7 +251,7 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
         case Fate.AUTHORIZATION:
             found.authorizations.append(value)
         case Fate.PAIR:
-            found.pairs += (line,)
+            found.pairs.append(line)
         case Fate.CONTENT_LENGTH:
             if not value.isdigit() or len(value) > 18 or found.content_length not in (None, value):
                 raise BadHeaders("conflicting or malformed Content-Length")  # RFC 9112 6.3
@@ -312,7 +312,7 @@ def _drop_named(found: Scan, named: list[bytes]) -> None:
             found.cookies.clear()
         if b"max-forwards" in unusual:
             found.max_forwards = None
-        found.pairs = tuple(line for line in found.pairs if line[0] not in unusual)
+        found.pairs = [line for line in found.pairs if line[0] not in unusual]
 
 
 # Framing, routing, credentials and what describes content: not for the end of a message, whoever

@@ -34,7 +34,7 @@ class Carried:
     cookies: tuple[bytes, ...]
     authorizations: tuple[bytes, ...]
     bearer_line: bytes | None = None
-    pairs: tuple[Header, ...] = ()  # X-User-Id and X-Auth-Token as they came
+    pairs: list[Header] | tuple[Header, ...] = ()  # X-User-Id and X-Auth-Token as they came
     pair: tuple[bytes, bytes] | None = None  # their values, when the token is of our form
     access: AccessToken | None = None  # out of an Authorization
     linked: AccessToken | None = None  # out of the query, where one there counts

@@ -6,6 +6,7 @@ Shared by pages and dialects; must not know what any of them does.
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -135,6 +136,14 @@ def same_origin(request: Request, public_origin: str) -> bool:
     client = client_of(request)
     own = {public_origin, f"{client.scheme}://{client.host}"}
     return all(origin.lower() in own for origin in origins)
+
+
+def referer(request: Request) -> SplitResult:
+    """The page that led here, as the browser says; nothing for what is no URL."""
+    try:
+        return urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return urlsplit("")
 
 
 def navigates(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:

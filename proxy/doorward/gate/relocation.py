@@ -18,7 +18,8 @@ Relocate = Callable[[list[Header], Accepted], list[Header]]
 _ABSOLUTE = re.compile(rb"(?:(https?):)?//([^/?#\\\s@]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
 # A path that browsers do not take for another host's.
 _PATH = re.compile(rb"/(?![/\\])[\x21-\x7e\x80-\xff]*")
-_REFRESH = re.compile(rb"""([\s\d.]+[;,]\s*url\s*=\s*(["']?))(.*?)(\2\s*)""", re.IGNORECASE)
+# What stands before the URL of a Refresh; how it ends is found from the end.
+_REFRESH = re.compile(rb"[\s\d.]+[;,]\s*url\s*=\s*", re.IGNORECASE)
 
 _URLS = frozenset((b"location", b"content-location"))
 _OURS = b"/.doorward/"
@@ -63,9 +64,18 @@ class Relocation:
             return value
         if name in _URLS:
             return self._url(value, request)
-        if name == b"refresh" and (match := _REFRESH.fullmatch(value)):
-            return match[1] + self._url(match[3], request) + match[4]
-        return value
+        return self._refresh(value, request) if name == b"refresh" else value
+
+    def _refresh(self, value: bytes, request: Accepted) -> bytes:
+        match = _REFRESH.match(value)
+        if match is None:
+            return value
+        url = value[match.end() :].rstrip()
+        quote = url[:1] if len(url) > 1 and url[:1] in (b'"', b"'") and url[:1] == url[-1:] else b""
+        if quote:
+            url = url[1:-1]
+        start = match.end() + len(quote)
+        return value[:start] + self._url(url, request) + value[start + len(url) :]
 
     def _url(self, value: bytes, request: Accepted) -> bytes:
         """A URL of the application's as a path on the host that was asked, whichever that is."""

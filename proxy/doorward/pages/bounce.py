@@ -5,11 +5,10 @@ Knows causes and how a request shows them; it must not know rules or passwords.
 """
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from doorward.gate.ours import client_of
+from doorward.gate.ours import client_of, referer
 from doorward.pages.entrance import Entrance
 from doorward.pages.second_factor import LOGIN, PATH
 
@@ -33,7 +32,7 @@ def bounced(request: Request) -> bool:
     the Referer of a form over the redirects that follow it (Fetch 4.4)."""
     if EXPLAINED in request.query_params or "again" in request.query_params:
         return False
-    came_from = urlsplit(request.headers.get("referer", ""))
+    came_from = referer(request)
     return came_from.netloc.lower() == client_of(request).host and came_from.path in (LOGIN, PATH)
 
 

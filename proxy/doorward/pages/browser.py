@@ -5,14 +5,14 @@ It is sent to pages of ours alone, so that no application sees it; what it means
 
 from starlette.requests import Request
 
-from doorward.gate.cookies import MAX_AGE_LIMIT_S, Header
+from doorward.gate.cookies import MAX_AGE_LIMIT_S, Header, cookie_of
 
 NAMES = {True: "__Secure-doorward-browser", False: "doorward-browser"}
 PATH = "/.doorward/"  # a __Host- cookie would go to every path
 
 
 def note_of(request: Request, secure: bool) -> str | None:
-    return request.cookies.get(NAMES[secure])
+    return cookie_of(request.headers.raw, NAMES[secure])
 
 
 def note_line(note: str, age_s: float, secure: bool) -> Header:

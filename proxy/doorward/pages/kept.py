@@ -9,15 +9,14 @@ import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from doorward.accounts import chance
 from doorward.accounts.sealing import Sealing, Unreadable
-from doorward.gate.cookies import Header
-from doorward.gate.ours import BODY_LIMIT_BYTES, BodyTooLarge, client_of, safe_return
+from doorward.gate.cookies import Header, cookie_of
+from doorward.gate.ours import BODY_LIMIT_BYTES, BodyTooLarge, client_of, referer, safe_return
 from doorward.pages import form
 from doorward.pages.entrance import Entrance
 from doorward.pages.message import wants_page
@@ -42,7 +41,8 @@ class Kept:
 
 def most_bytes(request: Request) -> int:
     """Of a form of ours: more only from a browser for which one is kept."""
-    return CARRIED_BYTES if COOKIE in request.cookies else BODY_LIMIT_BYTES
+    browser = cookie_of(request.headers.raw, COOKIE)
+    return BODY_LIMIT_BYTES if browser is None else CARRIED_BYTES
 
 
 class Keeping:
@@ -74,7 +74,7 @@ class Keeping:
 
     def back(self, request: Request, kept: Kept) -> str:
         """Where to be led without sending it again: to the page that had the form."""
-        came_from = urlsplit(request.headers.get("referer", ""))
+        came_from = referer(request)
         if came_from.netloc.lower() != client_of(request).host:
             return "/"
         return safe_return(came_from.path + (f"?{came_from.query}" if came_from.query else ""))
@@ -90,7 +90,7 @@ class Keeping:
 
     def open(self, request: Request, sealed: str) -> Kept | None:
         """None when it is not this browser's, or too old."""
-        browser = request.cookies.get(COOKIE)
+        browser = cookie_of(request.headers.raw, COOKIE)
         if not sealed or browser is None:
             return None
         try:

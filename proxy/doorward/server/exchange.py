@@ -22,6 +22,9 @@ from doorward.server.tunnel import Lost, Tunnel, Waiting
 # The key of a scope's extensions under which an Exchange stands.
 EXTENSION = "doorward.exchange"
 
+# Shared by all that have none, so that most requests cost no list.
+NO_TRAILERS: list[Header] = []
+
 START, BODY = "http.response.start", "http.response.body"
 
 
@@ -78,7 +81,7 @@ class Exchange(RequestResponseCycle):
     tunnel: Tunnel | None = None
     task: asyncio.Task[None] | None = None  # that the application answers in
     turned_away = 0  # the status, where what came of the request made it none
-    trailers: tuple[Header, ...] = ()  # of the request, once its body is whole
+    trailers: list[Header] = NO_TRAILERS  # of the request, once its body is whole
     body: Any = b""
     on_response: Any = None  # whom to tell, where that is not the protocol
     message_event: Any = _NOBODY_WAITS

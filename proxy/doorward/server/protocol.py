@@ -15,7 +15,7 @@ import httptools
 
 from doorward.gate.headers import Block, Header
 from doorward.observe.observer import Observer
-from doorward.server.exchange import EXTENSION, Exchange
+from doorward.server.exchange import EXTENSION, NO_TRAILERS, Exchange
 from doorward.server.lifetime import LINGER_BYTES, Lifetime
 from doorward.server.limits import Counts, Peers
 from doorward.server.methods import KNOWN, METHOD, NEVER
@@ -216,13 +216,23 @@ class Protocol(Lifetime):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
         name = name.lower()
-        if not self._in_head:  # a trailer, never a header of the request (RFC 9110 6.5.1)
-            cast(Exchange, self.cycle).trailers += ((name, value),)
+        if not self._in_head:
+            self._note_trailer(name, value)
             return
         if name in SPECIAL:
             value = value.rstrip(b" \t")  # RFC 9110 5.5: not part of it, but llhttp leaves it
             self._note(name, value)
         self.headers.append((name, value))
+
+    def _note_trailer(self, name: bytes, value: bytes) -> None:
+        """A trailer, never a header of the request (RFC 9110 6.5.1). Their lines count as the
+        head's do, so that a million short ones are none."""
+        exchange = cast(Exchange, self.cycle)
+        if exchange.trailers is NO_TRAILERS:
+            exchange.trailers = []
+        exchange.trailers.append((name, value))
+        if len(exchange.trailers) > self.limits.header_count:
+            raise HeadTooLarge
 
     def _note(self, name: bytes, value: bytes) -> None:
         """A header that says how this message goes on."""

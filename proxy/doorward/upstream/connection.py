@@ -23,6 +23,8 @@ from doorward.upstream.sink import Sink as Sink
 # llhttp has no bound of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to
 # more than 10 MiB. Big enough for any cookie jar an application sets in one answer.
 HEAD_LIMIT_BYTES = 256 * 1024
+# Lines of a head, and of trailers. Browsers have no limit of their own below some thousands.
+LINES_LIMIT = 2048
 
 
 class Keeper(Protocol):
@@ -79,7 +81,7 @@ class Connection(asyncio.Protocol):
         self.answered = self._complete = self._keep_alive = self._raw = False
         self._head_bytes = self._body_bytes = 0
         self._head: Head | None = None  # of the final answer
-        self._trailers: tuple[Header, ...] = ()
+        self._trailers: list[Header] = []
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
         if self.transport is None:  # closed since it was made, before anybody listened
@@ -276,13 +278,14 @@ class Connection(asyncio.Protocol):
         self._headers: list[Header] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.answered:
-            self._headers.append((name, value))
-            return
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > HEAD_LIMIT_BYTES:
-            raise InvalidAnswer("trailers without end")
-        self._trailers += ((name, value),)
+        lines = self._trailers if self.answered else self._headers
+        lines.append((name, value))
+        if len(lines) > LINES_LIMIT:
+            raise InvalidAnswer("too many header lines")
+        if self.answered:
+            self._head_bytes += len(name) + len(value)
+            if self._head_bytes > HEAD_LIMIT_BYTES:
+                raise InvalidAnswer("trailers without end")
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None and self._sink is not None
@@ -318,7 +321,7 @@ class Connection(asyncio.Protocol):
     # Ends
 
     def _finish(self) -> None:
-        self._release_sink().on_end(self._trailers)
+        self._release_sink().on_end(tuple(self._trailers))
 
     def _release_sink(self) -> Sink:
         """The exchange is over, and its connection the keeper's, before its reader is told."""
