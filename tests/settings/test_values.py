@@ -12,6 +12,7 @@ import pytest
 from doorward.accounts import names as accounts
 from doorward.settings import Listen, Upstream, addresses, names, patterns, values
 from doorward.settings.faults import Wrong
+from doorward.text import folded
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -198,18 +199,6 @@ def test_a_routes_trailing_slash_says_nothing() -> None:
     assert patterns.route_path("/") == "/"
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("Bob", "bob"), ("ﬁn", "FIN"), ("straße", "STRASSE"), ("Å", "A\u030a")]
-)
-def test_names_are_compared_however_they_are_spelt(one: str, other: str) -> None:
-    assert names.normalise(one) == names.normalise(other)
-
-
-@given(st.text())
-def test_a_normalised_name_stays_as_it_is(name: str) -> None:
-    assert names.normalise(names.normalise(name)) == names.normalise(name)
-
-
 @given(st.text())
 def test_a_user_name_is_refused_or_kept_as_it_is(name: str) -> None:
     try:
@@ -267,4 +256,4 @@ def test_what_stands_in_the_file_is_good_enough_for_the_accounts(name: str) -> N
         with contextlib.suppress(Wrong):
             for written in (name, f"{name}@b.de"):
                 found = theirs(ours(written))
-                assert found in {written, names.normalise(written)}
+                assert found in {written, folded(written)}
