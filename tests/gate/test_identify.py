@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from doorward.accounts.feed import News
-from doorward.accounts.live import CONFIRMATION_S, SESSIONS_LIMIT, Live
+from doorward.accounts.live import CONFIRMATION_S, SESSIONS_LIMIT, UNKNOWN_LIMIT, UNKNOWN_S, Live
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.sessions import ClientInfo, Found, Session
 
@@ -112,6 +112,61 @@ async def test_a_bearer_of_our_form_that_was_never_ours_is_somebody_elses(front:
     assert (await front.get("/", (b"authorization", foreign))).status == 401
 
 
+FOREIGN = b"x" * 43  # what `secrets.token_urlsafe(32)` makes has the form of a token of ours
+PAIR: list[Header] = [(b"x-user-id", b"17"), (b"x-auth-token", FOREIGN)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [(b"authorization", b"Bearer " + FOREIGN)],
+        [(b"authorization", FOREIGN)],
+        PAIR,
+        PAIR[1:],
+        [(b"authorization", b"bearer  " + FOREIGN), *PAIR],
+    ],
+    ids=["bearer", "bare", "pair", "half a pair", "both"],
+)
+async def test_a_token_that_storage_never_knew_is_the_applications_own(
+    fronts: Build, lines: list[Header]
+) -> None:
+    """The cookie decides, and the line goes on."""
+    front = await fronts(access=ACCESS, dialects={"alekeagle": {}, "rocketchat": {}})
+    session = front.cookie(await front.opened())
+    for _ in range(3):  # from storage, then from memory
+        assert (await front.get("/", *lines, session)).status == 200
+        assert user_at(front) == [b"alice"]
+        for name, value in lines:
+            assert values_of(front.origin.heads[-1], name) == [value]
+        assert (await front.get("/", *lines)).status == 401
+        assert (await front.get("/", *lines, (b"cookie", b"doorward=forged"))).status == 401
+        assert (await front.get("/public/", *lines)).status == 200
+        assert values_of(front.origin.heads[-1], lines[0][0]) == [lines[0][1]]
+
+
+async def test_a_pair_that_is_over_closes_the_search(fronts: Build) -> None:
+    front = await fronts(access=ACCESS, dialects={"rocketchat": {}})
+    ended, good = await front.opened(), await front.opened()
+    await front.accounts.sessions.end(ended.session, front.clock())
+    pair = [
+        (b"x-user-id", ended.session.user.id.encode()),
+        (b"x-auth-token", ended.token.encode()),
+    ]
+    assert (await front.get("/", *pair, front.cookie(good))).status == 401
+    assert (await front.get("/public/", *pair)).status == 200
+    assert values_of(front.origin.heads[-1], b"x-auth-token") == [], "it was ours, if dead"
+
+
+async def test_an_unknown_token_closes_the_search_on_paths_of_ours(fronts: Build) -> None:
+    """No application is there whose own it could be."""
+    front = await fronts(dialects={"xhr": {}})
+    session = front.cookie(await front.opened())
+    for _ in range(2):
+        foreign = (b"authorization", b"Bearer " + FOREIGN)
+        assert (await front.get("/xhr/session", session)).status == 200
+        assert (await front.get("/xhr/session", session, foreign)).status == 401
+
+
 # The bare token, where the dialect that sends it is on
 
 
@@ -144,7 +199,6 @@ async def test_a_bare_token_closes_the_search(front_for_bare: Front) -> None:
     ended, good, bob = await front.opened(), await front.opened(), await front.opened("bob")
     await front.accounts.sessions.end(ended.session, front.clock())
     assert (await front.get("/", bare(ended.token), front.cookie(good))).status == 401
-    assert (await front.get("/", bare(b"x" * 43), front.cookie(good))).status == 401
     conflict = await front.get("/", bare(good.token), front.cookie(bob))
     assert conflict.status == 401 and b"conflicting_credentials" in conflict.body
     twice = await front.get("/", bare(good.token), bearer(good.token))
@@ -280,12 +334,13 @@ class Stored:
 
     def __init__(self, session: Session) -> None:
         self.session: Session | None = session
+        self.known = True
         self.reads = 0
         self.while_reading: Any = None
 
     async def by_token(self, token: str, now: float) -> Found:
         self.reads += 1
-        found = Found(self.session, known=True)
+        found = Found(self.session, known=self.known)
         happening, self.while_reading = self.while_reading, None
         if happening is not None:
             await asyncio.sleep(0)
@@ -368,3 +423,48 @@ async def test_memory_is_bounded(front: Front, stored: Stored) -> None:
         await live.find(b"%d" % number, "token", now)
     assert len(live._cached) == SESSIONS_LIMIT
     assert live.peek(b"0", now) is None
+
+
+async def test_a_token_that_storage_never_knew_is_not_asked_for_again(
+    front: Front, stored: Stored
+) -> None:
+    feed, now = Feed(), front.clock()
+    live = Live(stored, feed)  # type: ignore[arg-type]
+    stored.session, stored.known = None, False
+    assert not live.is_unknown(b"c", now)
+    await live.find(b"c", "token", now)
+    assert live.is_unknown(b"c", now) and not live.is_unknown(b"d", now)
+    assert not live.is_unknown(b"c", now - 1), "the clock went back"
+    assert not live.is_unknown(b"c", now + CONFIRMATION_S), "storage was silent for long"
+    for second in range(1, int(UNKNOWN_S) + 1):
+        await live.catch_up(now + second)
+    assert not live.is_unknown(b"c", now + UNKNOWN_S), "a restored backup may know it"
+
+
+async def test_news_of_everything_forget_unknown_tokens_too(front: Front, stored: Stored) -> None:
+    feed, now = Feed(), front.clock()
+    live = Live(stored, feed)  # type: ignore[arg-type]
+    stored.session, stored.known = None, False
+    await live.find(b"c", "token", now)
+    feed.mark, feed.latest = 2, News(1, everything=True)
+    assert not live.is_unknown(b"c", now)
+    await live.catch_up(now)
+    assert not live.is_unknown(b"c", now)
+
+
+async def test_what_is_known_to_be_over_is_asked_for_each_time(
+    front: Front, stored: Stored
+) -> None:
+    live, now = Live(stored, Feed()), front.clock()  # type: ignore[arg-type]
+    stored.session = None
+    await live.find(b"c", "token", now)
+    assert not live.is_unknown(b"c", now)
+
+
+async def test_memory_of_unknown_tokens_is_bounded(front: Front, stored: Stored) -> None:
+    live, now = Live(stored, Feed()), front.clock()  # type: ignore[arg-type]
+    stored.session, stored.known = None, False
+    for number in range(UNKNOWN_LIMIT + 5):
+        await live.find(b"%d" % number, "token", now)
+    assert len(live._unknown) == UNKNOWN_LIMIT
+    assert not live.is_unknown(b"0", now) and live.is_unknown(b"%d" % (UNKNOWN_LIMIT + 4), now)

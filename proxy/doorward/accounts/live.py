@@ -14,6 +14,11 @@ from doorward.accounts.sessions import Found, Session, Sessions
 
 # About half a KiB each. The oldest goes when one more comes; it is read again when it is used.
 SESSIONS_LIMIT = 20_000
+# Tokens of an application's own that look like ours; 43 bytes each.
+UNKNOWN_LIMIT = 4096
+# A token is random, so none that storage did not know is ever opened later; but a backup that is
+# restored may know it.
+UNKNOWN_S = 60.0
 # Without word from storage for this long, nothing in memory counts. The poll asks every second.
 CONFIRMATION_S = 3.0
 
@@ -31,6 +36,7 @@ class Live:
         # Tuples: nearly all hold one credential, and an empty set is four times as large.
         self._of_session: dict[int, tuple[bytes, ...]] = {}
         self._of_user: dict[int, tuple[bytes, ...]] = {}
+        self._unknown: dict[bytes, float] = {}  # until when storage need not be asked again
         self._used: dict[int, float] = {}
         self._number: int | None = None  # of the newest entry of the feed that was applied
         self._marker = b""
@@ -60,6 +66,17 @@ class Live:
         self._use(session, now)
         return session
 
+    def is_unknown(self, credential: bytes, now: float) -> bool:
+        """Whether storage has said lately that it never knew this token: it is somebody else's."""
+        until = self._unknown.get(credential)
+        return until is not None and 0 < until - now <= UNKNOWN_S and self.is_current(now)
+
+    def _note_unknown(self, credential: bytes, now: float) -> None:
+        self._unknown.pop(credential, None)
+        if len(self._unknown) >= UNKNOWN_LIMIT:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[credential] = now + UNKNOWN_S
+
     def _use(self, session: Session, now: float) -> None:
         if now > session.last_used_at:
             session.last_used_at = self._used[session.number] = now
@@ -70,7 +87,10 @@ class Live:
 
     async def find(self, credential: bytes, token: str, now: float) -> Found:
         """What storage says of a token. Raises StorageUnavailable: then nobody was found."""
-        return await self.find_by(credential, lambda: self._sessions.by_token(token, now), now)
+        found = await self.find_by(credential, lambda: self._sessions.by_token(token, now), now)
+        if not found.known:
+            self._note_unknown(credential, now)
+        return found
 
     async def find_by(
         self, credential: bytes, ask: Callable[[], Awaitable[Found]], now: float
@@ -164,6 +184,7 @@ class Live:
         self._number = news.number
         if news.everything:
             gone = set(self._cached)
+            self._unknown.clear()
         else:
             gone = {c for number in news.sessions for c in self._of_session.get(number, ())}
             gone |= {c for number in news.users for c in self._of_user.get(number, ())}

@@ -157,7 +157,23 @@ class Identify:
             if self._tokens.unsign(carried.cookie) is None:
                 carried.forged = True  # it dies here, without a query
                 return NOBODY
-        return None
+            return None
+        return self._peek_beside(carried, now)
+
+    def _peek_beside(self, carried: Carried, now: float) -> Person | None:
+        """The same beside tokens that storage never knew: then the cookie decides."""
+        tokens = [carried.bearer, None if carried.pair is None else carried.pair[1]]
+        if carried.access is not None or carried.linked is not None:
+            return None
+        if not all(token is None or self._live.is_unknown(token, now) for token in tokens):
+            return None
+        session = None if carried.cookie is None else self._live.peek(carried.cookie, now)
+        if session is None and carried.cookie is not None and not carried.forged:
+            if self._tokens.unsign(carried.cookie) is not None:
+                return None
+            carried.forged = True
+        bearer, pair = (token is not None for token in tokens)
+        return Person(session, foreign_bearer=bearer, foreign_pair=pair)
 
     def known(self, carried: Carried, now: float) -> Session | None:
         """The session of one carrier that memory knows; for records, as no decision goes by it."""
@@ -179,8 +195,8 @@ class Identify:
     async def ask(self, carried: Carried, now: float) -> Person:
         """Who it is, asking storage where memory does not know. Raises StorageUnavailable.
 
-        A token in the query goes before the pair before Bearer before cookie; one of our form
-        that is not valid ends the search.
+        A token in the query goes before the pair before Bearer before cookie. One that is over
+        ends the search; one that storage never knew is the application's own and says nothing.
         """
         if carried.is_empty or carried.ambiguous:
             return NOBODY
@@ -200,8 +216,10 @@ class Identify:
         user_id, token = carried.pair
         found = await self._find(token, token.decode(), now)
         session = found.session
+        if not found.known:
+            return replace(rest, foreign_pair=True)
         if session is None:
-            return Person(foreign_bearer=rest.foreign_bearer, foreign_pair=not found.known)
+            return Person(foreign_bearer=rest.foreign_bearer)
         if session.user.id.encode() != user_id:
             return Person(foreign_bearer=rest.foreign_bearer)
         if _are_two(session, rest.session):
@@ -211,10 +229,11 @@ class Identify:
     async def _ask_lines(self, carried: Carried, now: float) -> Person:
         by_cookie = await self._by_cookie(carried.cookie, now)
         by_bearer = await self._by_bearer(carried, now)
-        if by_bearer is None:
-            return Person(by_cookie.session, banned=by_cookie.banned)
+        if by_bearer is None or not by_bearer.known:
+            foreign = by_bearer is not None
+            return Person(by_cookie.session, foreign_bearer=foreign, banned=by_cookie.banned)
         if by_bearer.session is None:
-            return Person(foreign_bearer=not by_bearer.known, banned=by_bearer.banned)
+            return Person(banned=by_bearer.banned)
         if _are_two(by_bearer.session, by_cookie.session):
             return Person(conflict=True)
         return Person(by_bearer.session)
@@ -243,6 +262,8 @@ class Identify:
         session = self._live.peek(credential, now)
         if session is not None:
             return Found(session, known=True)
+        if self._live.is_unknown(credential, now):
+            return _NOT_FOUND
         return await self._live.find(credential, token, now)
 
     async def session(
@@ -256,13 +277,17 @@ class Identify:
         return (await self.person(headers, now, pair=pair)).session
 
     async def person(self, headers: Iterable[Header], now: float, *, pair: bool = False) -> Person:
-        """Who asks a path of ours. Raises StorageUnavailable."""
+        """Who asks a path of ours, where no application has tokens of its own: one of our form
+        that is not valid means nobody. Raises StorageUnavailable."""
         scanned = scan(headers)
         carried = self._lines(scanned)
         if pair:
             carried.pairs = scanned.pairs
             _take_pair(carried)
-        return await self.ask(carried, now)
+        person = await self.ask(carried, now)
+        if person.foreign_bearer or person.foreign_pair:
+            return NOBODY
+        return person
 
 
 def _are_two(session: Session, other: Session | None) -> bool:
