@@ -11,6 +11,7 @@ from doorward.settings import (
     InvalidSettings,
     Upstream,
     find_config_file,
+    load,
     load_settings,
     settings_from,
     unbuilt_keys,
@@ -150,8 +151,31 @@ def test_a_configuration_may_stand_wholly_in_the_environment(tmp_path: Path) -> 
     settings = load_settings(None, environ)
     assert settings.file is None
     assert settings.routes[0].upstream[0].path == tmp_path / "app.sock"
-    with pytest.raises(InvalidSettings, match="there is no route"):
-        load_settings(None, {})
+
+
+@pytest.mark.parametrize("environ", [{}, {"DOORWARD_WORKERS": "2"}])
+def test_without_a_file_it_says_where_it_looked(environ: dict[str, str]) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(None, environ)
+    assert str(caught.value) == (
+        "No configuration file found (looked in ./doorward.yaml, /etc/doorward/doorward.yaml);"
+        " create one or pass -c FILE"
+    )
+
+
+def test_variables_that_set_something_are_remembered_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "d.yaml"
+    file.write_text(f"workers: 2\nroutes: {ROUTE}")
+    environ = {
+        "DOORWARD_WORKERS": "3",
+        "DOORWARD_SESSIONS__LIFETIME": "12h",
+        "DOORWARD_CONFIG": "x",
+        "DOORWARD_LISTN": "x",
+        "DOORWARD_LISTEN": "",
+    }
+    found = load_settings(file, environ)
+    assert found.environment == ("DOORWARD_WORKERS", "DOORWARD_SESSIONS__LIFETIME")
+    assert found.workers == 3
 
 
 def test_a_fault_of_the_environment_names_its_variable(faults: Faults) -> None:
@@ -255,6 +279,38 @@ def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
     assert settings.secret_files == (tmp_path / "k", Path("/k"))
     assert str(settings.routes[0].upstream[0]) == f"unix:{tmp_path}/etc/a.sock"
     assert str(settings.admin_listen) == f"unix:{tmp_path}/etc/b"
+
+
+def test_data_of_a_file_of_the_system_is_in_var_lib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = {"routes": [{"upstream": "http://a"}]}
+    lib = Path("/var/lib/doorward")
+    for directory in ("/etc", "/etc/doorward", "/etc/doorward/more"):
+        assert settings_from(route, Path(directory)).data_dir == lib
+    for directory in ("/etcetera", "/home/ada/etc", "/opt/doorward"):
+        assert settings_from(route, Path(directory)).data_dir == Path(directory, "data")
+    chosen = settings_from(route | {"data_dir": "./data"}, Path("/etc/doorward"))
+    assert chosen.data_dir == Path("/etc/doorward/data")
+
+
+def test_data_beside_a_file_of_the_system_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until 0.1 it was beside the file there, too: an empty database would lock everybody out."""
+    etc, lib = tmp_path / "etc", tmp_path / "lib"
+    monkeypatch.setattr(load, "_SYSTEM", etc)
+    monkeypatch.setattr(load, "_SYSTEM_DATA", lib)
+    before = etc / "doorward" / "data"
+    before.mkdir(parents=True)
+    route = {"routes": [{"upstream": "http://a"}]}
+    assert settings_from(route, before.parent).data_dir == lib
+    (before / "doorward.db").touch()
+    with pytest.raises(InvalidSettings, match=r"data_dir: defaults to .*; move that folder"):
+        settings_from(route, before.parent)
+    assert settings_from(route | {"data_dir": "./data"}, before.parent).data_dir == before
+    before.rename(lib)
+    assert settings_from(route, before.parent).data_dir == lib
 
 
 def test_plain_data_makes_settings_too(tmp_path: Path) -> None:

@@ -32,16 +32,11 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def _checked(config: ConfigOption) -> Settings:
     import os
 
-    from doorward.gate.maintenance import maintenance_pages
+    from doorward.cli.preflight import check_files
     from doorward.settings import load_settings
-    from doorward.settings.certificates import check_certificates
-    from doorward.settings.keys import read_keys
 
     settings = load_settings(config, os.environ)
-    check_certificates(settings)
-    maintenance_pages(settings)
-    if settings.secret_files:
-        read_keys(settings)  # reads only; without such files it would make a key
+    check_files(settings)
     return settings
 
 
@@ -61,12 +56,15 @@ def _accept(settings: Settings, as_json: bool) -> None:
     source = str(settings.file) if settings.file else "the environment"
     if as_json:
         found = {"ok": True, "source": source, "warnings": settings.warnings}
-        typer.echo(json.dumps(found | {"unbuilt": unbuilt_keys(settings)}, indent=2))
+        more = {"unbuilt": unbuilt_keys(settings), "environment": settings.environment}
+        typer.echo(json.dumps(found | more, indent=2))
         return
     for warning in settings.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if unbuilt := unbuilt_keys(settings):
         typer.echo(f"warning: without effect in this version: {', '.join(unbuilt)}", err=True)
+    if settings.file and settings.environment:
+        typer.echo(f"from the environment: {', '.join(settings.environment)}", err=True)
     typer.echo(f"OK: {source}")
 
 

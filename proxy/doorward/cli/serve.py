@@ -25,16 +25,19 @@ def serve(config: ConfigOption = None) -> None:
 
     settings = settings_or_exit(config)
     configure_logs(level=settings.log.level, format=settings.log.format)
+    log = structlog.get_logger("doorward")
+    if settings.file and settings.environment:
+        log.info("settings_from_environment", variables=list(settings.environment))
     if unbuilt := unbuilt_keys(settings):
-        structlog.get_logger("doorward").warning("settings_without_effect", keys=list(unbuilt))
+        log.warning("settings_without_effect", keys=list(unbuilt))
     serve_settings(settings)
 
 
 def serve_settings(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
     """Serve until a signal; status 2 and one sentence when these settings cannot be served."""
     from doorward.app import folder_for_numbers, serve_app
+    from doorward.cli.preflight import check_files
     from doorward.server import listening, supervise
-    from doorward.settings.certificates import check_certificates
 
     def in_one_process(lifeline: int | None = None) -> None:
         with _told():
@@ -47,7 +50,7 @@ def serve_settings(settings: Settings, on_listening: Callable[[str], None] | Non
             )
 
     with _told():
-        check_certificates(settings)
+        check_files(settings)
         numbers = None if settings.workers == 1 else folder_for_numbers(settings)
     with _told(), listening(settings) as sockets:
         if settings.workers == 1:

@@ -87,6 +87,18 @@ def _ours(name: str, more: str = "") -> Static:
     return Static(name, (files("doorward.pages") / "static" / name).read_bytes() + more.encode())
 
 
+def check_look(look: PagesSettings) -> None:
+    """Read every file that dresses the pages. Raises InvalidSettings with each faulty one."""
+    faults: list[Fault] = []
+    for read in (_languages, _icon):
+        try:
+            read(look)
+        except InvalidSettings as invalid:
+            faults += invalid.faults
+    if faults:
+        raise InvalidSettings(faults)
+
+
 class Drawing:
     """Draws pages as the settings dress them. Raises InvalidSettings for files it cannot use."""
 
@@ -95,7 +107,7 @@ class Drawing:
         accent = "" if look.accent is None else colours.stylesheet(look.accent)
         self._stylesheet = _ours("doorward.css", accent)
         self._script = _ours("doorward.js")
-        self._icon = _ours("doorward.svg") if look.logo is None else _logo(look.logo)
+        self._icon = _icon(look)
         self._environments = {
             code: self._environment(language, look)
             for code, language in self.languages.known.items()
@@ -198,6 +210,10 @@ _BEGINNINGS: Sequence[tuple[bytes, str]] = (
     (b"RIFF", "webp"),
     (b"<", "svg"),
 )
+
+
+def _icon(look: PagesSettings) -> Static:
+    return _ours("doorward.svg") if look.logo is None else _logo(look.logo)
 
 
 def _logo(path: Path) -> Static:

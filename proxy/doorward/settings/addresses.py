@@ -38,6 +38,11 @@ class Listen:
         return self.path is not None
 
     @property
+    def is_unnamed(self) -> bool:
+        """Whether it does not say where clients find it: a socket, all addresses, any free port."""
+        return self.is_unix or self.is_everywhere or self.port == 0
+
+    @property
     def is_everywhere(self) -> bool:
         """Whether every address of this host is meant, so that none of them is its name."""
         return self.host is not None and _is_address(self.host, "is_unspecified")

@@ -25,8 +25,7 @@ def some_route(settings: Settings) -> Found:
 
 
 def public_url_given(settings: Settings) -> Found:
-    unnamed = settings.listen.is_unix or settings.listen.is_everywhere
-    if unnamed and "public_url" not in settings.model_fields_set:
+    if settings.listen.is_unnamed and "public_url" not in settings.model_fields_set:
         hint = "write what people type, such as https://wiki.example.com"
         yield ("public_url",), Wrong(f"is required, as listen is {settings.listen}", hint)
 

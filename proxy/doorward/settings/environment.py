@@ -36,6 +36,14 @@ class Overrides:
     faults: list[Fault] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables that set something."""
+        return tuple(node.source for _, node in self.values)
+
+    def gives(self, key: str) -> bool:
+        return any(path[0] == key for path, _ in self.values)
+
     def onto(self, root: Node) -> None:
         """Puts the values into the document's tree, over what stands there."""
         for path, node in self.values:

@@ -23,6 +23,7 @@ KEY_FILE = "doorward.key"
 _LEAST_BYTES = 32
 _LARGEST_FILE = 4096
 ROOT = 0
+_MAKE_IT = "create it for the user that Doorward runs as, or name another"
 _MAKE_ONE = "make one: `openssl rand 32 | basenc --base64url > FILE`, then `chmod 600 FILE`"
 
 
@@ -64,20 +65,39 @@ def read_keys(settings: Settings) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
+def check_keys(settings: Settings) -> None:
+    """Whether `read_keys` would do, without making anything. Raises InvalidSettings with every
+    fault."""
+    if settings.secret_files:
+        read_keys(settings)
+    elif os.path.lexists(settings.data_dir / KEY_FILE):
+        _own_key(settings.data_dir)
+
+
+def check_data_dir(settings: Settings) -> None:
+    """Whether `ensure_data_dir` would do, without making anything. Raises InvalidSettings."""
+    path = next(p for p in (settings.data_dir, *settings.data_dir.parents) if os.path.lexists(p))
+    if path == settings.data_dir:
+        ensure_data_dir(settings)
+    elif not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+        raise _data_dir_fault(
+            settings.data_dir, _Unusable(f"cannot be created in {path}", _MAKE_IT)
+        )
+
+
 def ensure_data_dir(settings: Settings) -> Path:
     """Returns data_dir, made with mode 0700 if it was not there. Raises InvalidSettings when it
     cannot be written to."""
     path = settings.data_dir
-    hint = "create it for the user that Doorward runs as, or name another"
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
-        raise _data_dir_fault(path, _Unusable("is not a directory", hint)) from None
+        raise _data_dir_fault(path, _Unusable("is not a directory", _MAKE_IT)) from None
     except OSError as error:
         message = f"cannot be created: {error.strerror}"
-        raise _data_dir_fault(path, _Unusable(message, hint)) from None
+        raise _data_dir_fault(path, _Unusable(message, _MAKE_IT)) from None
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise _data_dir_fault(path, _Unusable("cannot be written to", hint))
+        raise _data_dir_fault(path, _Unusable("cannot be written to", _MAKE_IT))
     return path
 
 

@@ -19,7 +19,10 @@ from doorward.settings.known import advice
 from doorward.settings.models import Settings
 from doorward.settings.sieve import Sieve
 
-_PLACES = ("doorward.yaml", "/etc/doorward/doorward.yaml")
+_PLACES = ("./doorward.yaml", "/etc/doorward/doorward.yaml")
+# Configuration of the system: what changes while a program runs belongs elsewhere (FHS 3.0, 3.7).
+_SYSTEM = Path("/etc")
+_SYSTEM_DATA = Path("/var/lib/doorward")
 
 
 def find_config_file(environ: Mapping[str, str]) -> Path | None:
@@ -36,10 +39,13 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     Raises InvalidSettings with everything that is wrong."""
     file = path or find_config_file(environ)
     overrides = read_environment(environ)
+    if file is None and not overrides.gives("routes"):
+        raise InvalidSettings([_no_file()])
     root, faults = _read(file) if file else (Node({}, None, ""), [])
     directory = file.absolute().parent if file else Path.cwd()
     settings = _settings(root, faults, overrides, directory)
     settings._file = file
+    settings._environment = overrides.names
     return settings
 
 
@@ -48,6 +54,11 @@ def settings_from(values: Mapping[str, Any], directory: Path | None = None) -> S
     looked at. Raises InvalidSettings."""
     root = _node(dict(values))
     return _settings(root, [], Overrides(), directory or Path.cwd())
+
+
+def _no_file() -> Fault:
+    message = f"No configuration file found (looked in {', '.join(_PLACES)})"
+    return Fault("", None, message, "create one or pass -c FILE")
 
 
 def _node(value: Any) -> Node:
@@ -135,7 +146,9 @@ def _judged(root: Node, faults: list[Fault], directory: Path) -> Settings | None
                     told.add(fault.key)
             if not sieve.take_out([(_place(d), _is_missing(d)) for d in details]):
                 return None
-    settings = _with_public_url(settings)
+    settings = _with_data_dir(_with_public_url(settings), directory)
+    if wrong := _data_left_behind(settings, directory):
+        faults.append(_fault(root, ("data_dir",), wrong))
     for path, wrong in checks.run(settings, frozenset(fault.key for fault in faults)):
         faults.append(_fault(root, sieve.original(path), wrong))
     return settings
@@ -145,10 +158,34 @@ def _with_public_url(settings: Settings) -> Settings:
     if settings.public_url:
         return settings
     listen, scheme = settings.listen, "https" if settings.tls else "http"
-    here = "localhost" if listen.is_unix or listen.is_everywhere else ""
+    here = "localhost" if listen.is_unnamed else ""
     found = settings.model_copy(update={"public_url": f"{scheme}://{here or listen}"})
     found.model_fields_set.discard("public_url")  # nobody gave it
     return found
+
+
+def _with_data_dir(settings: Settings, directory: Path) -> Settings:
+    if "data_dir" in settings.model_fields_set or not directory.is_relative_to(_SYSTEM):
+        return settings
+    found = settings.model_copy(update={"data_dir": _SYSTEM_DATA})
+    found.model_fields_set.discard("data_dir")  # nobody gave it
+    return found
+
+
+def _data_left_behind(settings: Settings, directory: Path) -> Wrong | None:
+    """A start with an empty database in place of the one that was in use would lock everybody
+    out: until 0.1 the default was beside the file under /etc, too."""
+    before = directory / "data"
+    if "data_dir" in settings.model_fields_set or settings.data_dir != _SYSTEM_DATA:
+        return None
+    if _holds_data(_SYSTEM_DATA) or not _holds_data(before):
+        return None
+    message = f"defaults to {_SYSTEM_DATA} for a file under {_SYSTEM}, but {before} holds data"
+    return Wrong(message, f"move that folder there, or write data_dir: {before}")
+
+
+def _holds_data(directory: Path) -> bool:
+    return any((directory / name).exists() for name in ("doorward.db", "doorward.key"))
 
 
 def _is_missing(error: ErrorDetails) -> bool:

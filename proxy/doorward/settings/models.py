@@ -127,7 +127,7 @@ class Settings(Section):
         validate_default=False,
     )
     admin_listen: Annotated[Listener | None, Unless("off")] = key(
-        "127.0.0.1:9090", "Where /metrics, /healthz and /readyz are, or off."
+        "127.0.0.1:8079", "Where /metrics, /healthz and /readyz are, or off."
     )
     admin_hosts: Annotated[tuple[ServerName, ...], Listed()] = key(
         [], "Names and addresses that admin_listen answers to, beside loopback and its own."
@@ -143,7 +143,10 @@ class Settings(Section):
         False, "Whether trusted_proxies begin each connection with a PROXY header (v1 or v2)."
     )
     workers: Annotated[int, whole(1, 1024)] = key(1, "Number of processes.")
-    data_dir: Place = key("./data", "Where doorward.db and generated keys are.")
+    data_dir: Place = key(
+        "./data",
+        "Where doorward.db and generated keys are; /var/lib/doorward for a file under /etc.",
+    )
     storage: StorageUrl = key("sqlite", "sqlite, or postgresql://user@host/database.", repr=False)
     secret_files: Annotated[tuple[Place, ...], Listed()] = key(
         [], "Key files: the first signs, all verify; none: one is made in data_dir."
@@ -173,11 +176,17 @@ class Settings(Section):
 
     _file: Path | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _environment: tuple[str, ...] = PrivateAttr(default=())
 
     @property
     def file(self) -> Path | None:
         """The configuration file, if there is one."""
         return self._file
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        """The environment variables that set something, which goes before the file."""
+        return self._environment
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 from doorward.accounts.access import Access
 from doorward.accounts.addresses import Addresses
 from doorward.accounts.administration import Administration
 from doorward.accounts.browsers import Browsers
-from doorward.accounts.core import Accounts, Directories, Directory
+from doorward.accounts.core import Accounts
 from doorward.accounts.directory import DirectoryFault
 from doorward.accounts.forgotten import Forgotten
 from doorward.accounts.keys import Keys
@@ -31,7 +31,7 @@ from doorward.accounts.tokens import Tokens
 from doorward.accounts.users import Users
 from doorward.accounts.vault import Vault
 from doorward.accounts.verification import Verification
-from doorward.directories.config import ConfigDirectory
+from doorward.directories.opened import directories_of
 from doorward.mail import mailer_of
 from doorward.settings import Settings
 from doorward.settings.keys import read_keys
@@ -74,7 +74,7 @@ async def _joined(
     now: float,
 ) -> Accounts:
     try:
-        directories = Directories(_directories(settings))
+        directories = directories_of(settings)
         users = Users(database.users, directories, passwords)
         await users.sync(now)
     except DirectoryFault as fault:
@@ -117,15 +117,6 @@ async def _joined(
 
 def _seconds(duration: timedelta | None) -> float | None:
     return None if duration is None else duration.total_seconds()
-
-
-def _directories(settings: Settings) -> Iterator[Directory]:
-    """Raises DirectoryFault."""
-    yield ConfigDirectory(settings.users)
-    if settings.htpasswd is not None:
-        from doorward.directories.htpasswd import HtpasswdDirectory
-
-        yield HtpasswdDirectory(settings.htpasswd)
 
 
 async def renew_secrets(accounts: Accounts) -> None:

@@ -1,0 +1,79 @@
+"""What `config check` and `serve` look at beside the configuration file itself: every file that it
+names. It must not know what the files are for, and makes none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from doorward.settings import Fault, Settings
+
+
+def check_files(settings: Settings) -> None:
+    """Read everything that a server reads when it starts. Raises InvalidSettings with every file
+    that cannot be used."""
+    from doorward.settings import InvalidSettings
+
+    faults: list[Fault] = []
+    for check in _checks():
+        try:
+            check(settings)
+        except InvalidSettings as invalid:
+            faults += invalid.faults
+    if faults:
+        raise InvalidSettings(faults)
+
+
+def _checks() -> tuple[Callable[[Settings], object], ...]:
+    from doorward.gate.maintenance import maintenance_pages
+    from doorward.pages.drawing import check_look
+    from doorward.settings.certificates import check_certificates
+    from doorward.settings.keys import check_data_dir, check_keys
+
+    return (
+        check_certificates,
+        check_data_dir,
+        check_keys,
+        maintenance_pages,
+        _users,
+        lambda settings: check_look(settings.pages),
+        _audit_file,
+    )
+
+
+def _users(settings: Settings) -> None:
+    from doorward.accounts.directory import DirectoryFault
+    from doorward.accounts.refusals import NameTaken
+    from doorward.directories.opened import directories_of
+    from doorward.settings import Fault, InvalidSettings
+
+    try:
+        directories_of(settings)
+    except DirectoryFault as fault:
+        key, _, message = str(fault).partition(": ")
+        raise InvalidSettings([Fault(key, None, message)]) from fault
+    except NameTaken as refusal:
+        raise InvalidSettings([Fault("users", None, str(refusal))]) from refusal
+
+
+def _audit_file(settings: Settings) -> None:
+    from doorward.settings import Fault, InvalidSettings
+
+    file = settings.audit.file
+    if isinstance(file, Path) and (reason := _unwritable(file)):
+        hint = "let the user that runs Doorward write there, or name another file"
+        raise InvalidSettings([Fault("audit.file", None, f"{file}: {reason}", hint)])
+
+
+def _unwritable(file: Path) -> str | None:
+    if file.is_dir():
+        return "is a directory"
+    if file.exists():
+        return None if os.access(file, os.W_OK) else "cannot be written to"
+    if not file.parent.is_dir():
+        return f"there is no directory {file.parent}"
+    return None if os.access(file.parent, os.W_OK | os.X_OK) else "cannot be created"

@@ -1,0 +1,22 @@
+"""All directories of users that the settings name, opened as one. It knows no single format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from doorward.accounts.directory import Directories, Directory
+from doorward.directories.config import ConfigDirectory
+from doorward.settings import Settings
+
+
+def directories_of(settings: Settings) -> Directories:
+    """Raises DirectoryFault, NameTaken when two share a user."""
+    return Directories(_each(settings))
+
+
+def _each(settings: Settings) -> Iterator[Directory]:
+    yield ConfigDirectory(settings.users)
+    if settings.htpasswd is not None:
+        from doorward.directories.htpasswd import HtpasswdDirectory
+
+        yield HtpasswdDirectory(settings.htpasswd)

@@ -1,0 +1,91 @@
+"""`config check` and `serve` look at the same files, and tell all that is wrong at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from doorward.cli.main import app
+from doorward.settings.known import every_key, field_at
+from typer.testing import CliRunner
+
+# Every setting that names a file, with a value under which there is none that can be used.
+MISSING: dict[tuple[str, ...], dict[str, Any]] = {
+    ("tls", "certificate"): {"tls": {"certificate": "gone.pem"}},
+    ("tls", "key"): {"tls": {"certificate": "certificate.pem", "key": "gone.pem"}},
+    ("data_dir",): {"data_dir": "doorward.yaml"},
+    ("secret_files",): {"secret_files": ["gone.key"]},
+    ("routes", "tls", "ca"): {"routes": [{"tls": {"ca": "gone.pem"}}]},
+    ("routes", "tls", "certificate"): {"routes": [{"tls": {"certificate": "gone.pem"}}]},
+    ("routes", "tls", "key"): {
+        "routes": [{"tls": {"certificate": "certificate.pem", "key": "gone.pem"}}]
+    },
+    ("routes", "maintenance"): {"routes": [{"maintenance": "gone.html"}]},
+    ("htpasswd",): {"htpasswd": "gone"},
+    ("audit", "file"): {"audit": {"file": "gone/audit.log"}},
+    ("pages", "logo"): {"pages": {"logo": "gone.svg"}},
+    ("pages", "translations"): {"pages": {"translations": "gone"}},
+}
+
+
+def names_a_file(annotation: Any) -> bool:
+    return annotation is Path or any(map(names_a_file, get_args(annotation)))
+
+
+def written(folder: Path, *settings: dict[str, Any]) -> Path:
+    """A configuration of these settings with everything else that it needs."""
+    whole: dict[str, Any] = {"routes": [{}], "public_url": "http://app.test"}
+    for each in settings:
+        whole |= each
+    for route in whole["routes"]:
+        scheme = "https" if "tls" in route else "http"
+        route.setdefault("upstream", f"{scheme}://127.0.0.1:9")
+    if "tls" in whole:
+        whole["public_url"] = "https://app.test"
+    file = folder / "doorward.yaml"
+    file.write_text(yaml.safe_dump(whole))
+    certificate = folder / "certificate.pem"
+    certificate.write_text("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+    return file
+
+
+def told(command: str, file: Path) -> list[str]:
+    """What a command says of a configuration that cannot be served."""
+    done = CliRunner().invoke(app, [*command.split(), "-c", str(file)])
+    assert done.exit_code == 2 and done.stdout == "", done.output
+    return done.stderr.splitlines()
+
+
+def test_every_setting_that_names_a_file_is_among_them() -> None:
+    keys = {key for key in every_key() if names_a_file(getattr(field_at(key), "annotation", None))}
+    assert keys == MISSING.keys()
+
+
+@pytest.mark.parametrize("key", MISSING, ids=".".join)
+def test_a_file_that_cannot_be_used_is_found_by_the_check(
+    tmp_path: Path, key: tuple[str, ...]
+) -> None:
+    (line,) = told("config check", written(tmp_path, MISSING[key]))
+    assert line.replace("[0]", "").startswith(key[0])
+    assert "gone" in line or key == ("data_dir",)
+
+
+def test_check_and_serve_tell_all_at_once_and_the_same(tmp_path: Path) -> None:
+    keys = [("htpasswd",), ("secret_files",), ("pages", "logo"), ("audit", "file")]
+    faulty = [*(MISSING[key] for key in keys), {"routes": [{"maintenance": "gone.html"}]}]
+    file = written(tmp_path, *faulty, {"tls": {"certificate": "gone.pem"}})
+    found = told("config check", file)
+    assert len(found) == 6
+    assert told("serve", file) == found
+    assert not (tmp_path / "data").exists()
+
+
+def test_variables_that_go_before_the_file_are_named(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    told = CliRunner(env={"DOORWARD_WORKERS": "2"}).invoke(
+        app, ["config", "check", "-c", str(file)]
+    )
+    assert told.stderr == "from the environment: DOORWARD_WORKERS\n"
+    assert told.stdout == f"OK: {file}\n"
