@@ -4,11 +4,18 @@ ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS wheels
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE constraints.txt ./
+COPY config config
 COPY proxy proxy
-RUN pip wheel --no-cache-dir --wheel-dir /wheels '.[postgresql]'
+RUN pip wheel --no-cache-dir --constraint constraints.txt --wheel-dir /wheels '.[postgresql]'
 
 FROM python:${PYTHON}-slim
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Doorward" \
+      org.opencontainers.image.description="A login in front of web applications that lack one" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="0.2.0.dev0" \
+      org.opencontainers.image.revision="${REVISION}"
 # The versions are those of the first stage: nothing comes from an index here.
 # hadolint ignore=DL3013
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \

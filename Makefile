@@ -15,7 +15,7 @@ CLIENTS := tests/clients/node_modules
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fault check format bench run
+.PHONY: help demo test fault check format bench run constraints
 
 help: ## Say what there is.
 	@echo "Doorward. What you can make:"
@@ -45,6 +45,12 @@ format: $(TEST_STAMP) ## Format the code and repair what the linter can repair.
 
 bench: $(RUN_STAMP) ## Measure CPU per authenticated request beside its peers; ARGS="--seconds 5".
 	$(PY) benchmarks/run.py $(ARGS)
+
+constraints: ## Pin the newest versions that pyproject.toml allows in constraints.txt, for the image.
+	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/pip install --quiet '.[postgresql]'
+	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/pip freeze --exclude doorward; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt && rm -rf build/constraints
 
 run: $(RUN_STAMP) ## Serve config/minimal.yaml, or the file named by CONFIG=….
 	$(DOORWARD) serve -c $(CONFIG) $(ARGS)

@@ -75,7 +75,7 @@ main()
         ("doorward us", ["user"]),
         ("doorward user imp", ["import"]),
         ("doorward user add alice --pass", ["--password-stdin"]),
-        ("doorward config sc", ["schema"]),
+        ("doorward config ex", ["example"]),
         ("doorward serve --con", ["--config"]),
     ],
 )

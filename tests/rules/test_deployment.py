@@ -134,5 +134,5 @@ def test_make_without_a_target_tells_every_target_in_a_sentence() -> None:
     told = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for target in ("demo", "test", "check", "format", "bench", "run"):
+    for target in ("demo", "test", "check", "format", "bench", "run", "constraints"):
         assert re.search(rf"^  make {target} +[A-Z].*\.$", told, re.M), target

@@ -1,4 +1,4 @@
-"""doorward config check, show and schema."""
+"""doorward config check, show, example and schema."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ def test_the_check_looks_at_key_files_and_makes_none(good: Path, tmp_path: Path)
     assert result.exit_code == 2
     assert "secret_files[0]" in result.stderr and "is not there" in result.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_the_example_is_the_file_of_the_repository_and_works(tmp_path: Path) -> None:
+    told = run("example")
+    assert told.exit_code == 0
+    assert told.stdout == (Path(__file__).parents[2] / "config" / "doorward.yaml").read_text()
+    file = tmp_path / "doorward.yaml"
+    file.write_text(told.stdout)
+    assert run("check", "-c", file).exit_code == 0
 
 
 def test_the_environment_alone_may_be_checked() -> None:

@@ -1,4 +1,4 @@
-"""Knows the commands about the configuration: check, show, schema.
+"""Knows the commands about the configuration: check, show, example, schema.
 It must not know single settings."""
 
 from __future__ import annotations
@@ -76,6 +76,14 @@ def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     settings = settings_or_exit(config)
     text = json.dumps(plain(settings), indent=2, ensure_ascii=False) if as_json else ""
     typer.echo(text or yaml_text(settings).rstrip("\n"))
+
+
+@app.command()
+def example(config: ConfigOption = None) -> None:
+    """Print every setting with its default and a sentence, as a file to start from."""
+    from importlib.resources import files
+
+    typer.echo((files("doorward.settings") / "doorward.yaml").read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()

@@ -1,0 +1,109 @@
+"""What is built from the repository is whole: source distribution, wheel, versions of the image."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+
+import doorward
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# What git knows and a source distribution has no use for.
+LEFT_OUT = re.compile(r"tests/clients/node_modules/")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with both distributions, built from a copy of what git knows."""
+    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("made")
+    for name in known():
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink():
+            target.symlink_to((ROOT / name).readlink())
+        else:
+            target.write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(made), str(source)]
+    subprocess.run(build, check=True, capture_output=True)
+    return made
+
+
+def known() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def test_a_source_distribution_holds_what_a_clone_holds(built: Path) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        held = {name.partition("/")[2]: tar.getmember(name) for name in tar.getnames()}
+    assert not {name for name in known() if not LEFT_OUT.match(name)} - held.keys()
+    assert not [name for name, member in held.items() if member.issym() or "__pycache__" in name]
+
+
+def test_a_wheel_holds_the_package_alone_with_everything_it_reads(built: Path) -> None:
+    (archive,) = built.glob("*.whl")
+    wheel = zipfile.ZipFile(archive)
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert {name.split("/")[0] for name in names} == {"doorward"}
+    package = (name.removeprefix("proxy/") for name in known() if name.startswith("proxy/"))
+    assert names == set(package)
+    example = wheel.read("doorward/settings/doorward.yaml")
+    assert example == (ROOT / "config" / "doorward.yaml").read_bytes()
+
+
+def needed(requirement: Requirement, seen: set[str]) -> Iterator[str]:
+    """The distributions that it needs here, by name, and itself."""
+    name = canonicalize_name(requirement.name)
+    if name in seen:
+        return
+    seen.add(name)
+    yield name
+    for text in distribution(name).requires or ():
+        inner = Requirement(text)
+        extras = requirement.extras or {""}
+        if inner.marker is None or any(inner.marker.evaluate({"extra": e}) for e in extras):
+            yield from needed(inner, seen)
+
+
+def pinned() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_the_pinned_versions_are_those_of_all_that_is_needed_and_allowed() -> None:
+    versions = pinned()
+    assert (
+        not set(needed(Requirement("doorward[postgresql]"), set())) - versions.keys() - {"doorward"}
+    )
+    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["postgresql"]]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), text
+
+
+def test_the_image_is_built_with_the_pinned_versions_and_says_which_it_is() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "pip wheel --no-cache-dir --constraint constraints.txt" in dockerfile
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', dockerfile))
+    assert labels["version"] == doorward.__version__
+    assert labels["licenses"] == PROJECT["license"]
+    assert {"title", "description", "revision"} <= labels.keys()
+
+
+def test_the_handbook_shows_no_image_that_only_a_clone_has() -> None:
+    assert not re.findall(r"!\[[^]]*\]\((?!https://)", (ROOT / "README.md").read_text())
