@@ -37,11 +37,12 @@ from doorward.gate.ours import ours_of
 from doorward.gate.relocation import relocation_of
 from doorward.gate.upgrade import Upgrades
 from doorward.gate.watch import Watch
-from doorward.observe.audit import both, open_sink
+from doorward.observe.audit import Tell, both, open_channel, telling
+from doorward.observe.logs import output
 from doorward.observe.metrics import Metrics
 from doorward.observe.observer import Observer
 from doorward.observe.shared import cleared
-from doorward.observe.tally import Tally
+from doorward.observe.tally import LOST, Tally
 from doorward.pages import Pages
 from doorward.server import Sockets, run
 from doorward.settings import Settings, load_settings
@@ -57,6 +58,7 @@ _log = structlog.get_logger("doorward")
 POLL_S = 1.0
 PURGE_EVERY = 600  # polls: ten minutes
 PURGE_BATCHES = 20
+CLOSE_S = 1.0  # for the last words to storage
 FLUSH_EVERY = 3  # polls: at most this much of `last_used` is lost by kill -9
 
 
@@ -80,7 +82,7 @@ class Doorward:
 
     async def __aenter__(self) -> "Doorward":
         tally = Tally()
-        tell = both(tally.tell, open_sink(self._settings.audit.file))
+        tell = both(tally.tell, self._audit(tally))
         accounts = await self._stack.enter_async_context(
             build_accounts(self._settings, self._clock, tell)
         )
@@ -107,12 +109,24 @@ class Doorward:
             self._stack.push_async_callback(_end, asyncio.ensure_future(task))
         return self
 
+    def _audit(self, tally: Tally) -> Tell | None:
+        """Where records go beside the database; what is not written there or to the log counts."""
+        tally.counters.append(lambda: {(LOST, "log"): output().channel.lost})
+        channel = open_channel(self._settings.audit.file)
+        if channel is None:
+            return None
+        tally.counters.append(lambda: {(LOST, "audit"): channel.lost})
+        self._stack.enter_context(channel.running())
+        return telling(channel)
+
     async def __aexit__(self, *failure: object) -> None:
         self._carrier = None
-        with contextlib.suppress(Refusal):
-            if self._live is not None:
-                await self._live.flush()
-        await self._stack.aclose()
+        with contextlib.suppress(TimeoutError):  # storage that hangs does not hold up a stop
+            async with asyncio.timeout(CLOSE_S):
+                with contextlib.suppress(Refusal):
+                    if self._live is not None:
+                        await self._live.flush()
+                await self._stack.aclose()
 
     async def ready(self) -> str | None:
         """Why requests cannot be served, or None."""
@@ -335,5 +349,5 @@ def serve_app(
                 on_listening=on_listening,
             )
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with output().channel.running(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())

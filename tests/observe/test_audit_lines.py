@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import configparser
-import io
 import json
+import os
 import re
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 from doorward.accounts.audit import Event, Kind, Record
-from doorward.observe import audit
-from doorward.observe.audit import FileSink, StreamSink, line_of, open_sink
+from doorward.observe.audit import FileSink, line_of, open_channel, open_sink, telling
+from doorward.observe.channel import Channel
 from doorward.storage import StorageFault
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,7 +89,7 @@ def test_no_name_can_put_somebody_elses_address_there(text: str, attack: str) ->
 def test_a_file_is_appended_to_made_private_and_may_be_rotated(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     tell = open_sink(file)
-    assert isinstance(tell, FileSink)
+    assert tell is not None
     tell(Record(1, EVENT))
     tell(Record(2, EVENT))
     assert file.stat().st_mode & 0o777 == 0o600
@@ -99,12 +102,12 @@ def test_a_file_is_appended_to_made_private_and_may_be_rotated(tmp_path: Path) -
     ]
 
 
-def test_no_file_is_no_sink_and_standard_output_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_file_is_no_sink_and_standard_output_is_one(capfd: pytest.CaptureFixture[str]) -> None:
     assert open_sink(None) is None
     tell = open_sink("stdout")
     assert tell is not None
     tell(Record(7, EVENT))
-    assert json.loads(capsys.readouterr().out)["number"] == 7
+    assert json.loads(capfd.readouterr().out)["number"] == 7
 
 
 def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
@@ -112,19 +115,51 @@ def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
         open_sink(tmp_path / "missing" / "audit.jsonl")
 
 
-def test_a_line_that_is_lost_later_is_told_in_the_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The database has the record: the act is done, and nobody is answered otherwise."""
-    lost: list[int] = []
-    monkeypatch.setattr(audit, "_complain", lambda record, error: lost.append(record.number))
+def test_lines_that_are_lost_later_are_told_and_counted_once(tmp_path: Path) -> None:
+    """The database has the records: the acts are done, and nobody is answered otherwise."""
     (folder := tmp_path / "logs").mkdir()
-    tell = open_sink(folder / "audit.jsonl")
-    assert tell is not None
+    channel = open_channel(folder / "audit.jsonl")
+    assert channel is not None
+    tell = telling(channel)
     (folder / "audit.jsonl").unlink()
     folder.rmdir()
-    tell(Record(7, EVENT))
-    closed = io.StringIO()
-    closed.close()
-    StreamSink(closed)(Record(8, EVENT))
-    assert lost == [7, 8]
+    with structlog.testing.capture_logs() as logged:
+        tell(Record(7, EVENT))
+        tell(Record(8, EVENT))
+        assert channel.lost == 2
+        folder.mkdir()
+        tell(Record(9, EVENT))
+        tell(Record(10, EVENT))
+    assert [(entry["event"], entry.get("lost")) for entry in logged] == [
+        ("audit_lines_lost", None),
+        ("audit_written_again", 2),
+    ]
+    lines = (folder / "audit.jsonl").read_text().splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [9, 10]
+
+
+def test_a_short_write_leaves_no_half_of_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    channel = open_channel(file)
+    assert channel is not None
+    tell = telling(channel)
+    tell(Record(1, EVENT))
+    size = file.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
+        tell(Record(2, EVENT))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, heard)
+    assert file.stat().st_size == size and channel.lost == 1
+    tell(Record(3, EVENT))
+    assert [json.loads(line)["number"] for line in file.read_text().splitlines()] == [1, 3]
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    channel = Channel(FileSink(pipe))
+    telling(channel)(Record(1, EVENT))
+    assert channel.lost == 1

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 from doorward.accounts.audit import REFUSED, Event, Kind, Record
 from doorward.observe import metrics as module
 from doorward.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS, Metrics
@@ -25,7 +26,7 @@ from doorward.observe.observer import (
     refused,
 )
 from doorward.observe.shared import STARTS, Shared, cleared
-from doorward.observe.tally import FAILURES, LOCKOUTS, LOGINS, RETRIES, Tally
+from doorward.observe.tally import FAILURES, LOCKOUTS, LOGINS, LOST, RETRIES, Tally
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import until
@@ -128,7 +129,8 @@ async def test_the_handbook_names_every_metric_and_its_labels() -> None:
     told = {name: {*re.findall(r"`(\w+)`", labels)} for name, labels in rows}
     metrics = Metrics(ROUTES)
     metrics.tally.ended(FORWARDED, 0, 200, now_s(), TOLD)
-    for key in ((RETRIES, 0), (FAILURES, 0, "x"), (LOGINS, "x", "x"), (LOCKOUTS, "x")):
+    counters = ((RETRIES, 0), (FAILURES, 0, "x"), (LOGINS, "x", "x"), (LOCKOUTS, "x"), (LOST, "x"))
+    for key in counters:
         metrics.tally.note(*key)
     metrics.tally.gauges.append(
         lambda: {(CONNECTIONS, "x", "idle"): 1, (TUNNELS,): 1, (SESSIONS,): 1}
@@ -255,3 +257,22 @@ def test_nothing_of_an_earlier_start_is_left(tmp_path: Path) -> None:
     assert cleared(tmp_path) == folder
     assert not list(folder.glob("*.numbers"))
     assert folder.stat().st_mode & 0o077 == 0
+
+
+async def test_numbers_that_cannot_be_written_are_told_once_and_kept(tmp_path: Path) -> None:
+    """A total never falls: as long as the workers cannot be asked, nothing is told."""
+    folder = cleared(tmp_path / "data")
+    folder.rmdir()
+    with structlog.testing.capture_logs() as logged:
+        metrics = Metrics(ROUTES, folder)
+        metrics.tally.ended(OURS, NO_ROUTE, 200, now_s(), TOLD)
+        metrics.fold()
+        with pytest.raises(OSError, match="cannot be put together"):
+            await metrics.answer("")
+        folder.mkdir()
+        metrics.fold()
+        found = await samples(metrics)
+    assert [entry["event"] for entry in logged] == ["metrics_not_written", "metrics_written_again"]
+    assert found["doorward_requests_total decision=ours reason= route= status=200"] == 1
+    assert found["doorward_unwritten_total channel=metrics"] == 3
+    metrics.close()

@@ -5,14 +5,15 @@ what is left once our tokens are taken out.
 """
 
 import re
-import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, cast
 
 import structlog
 
-from doorward.observe.logs import Format, drawing
+from doorward.observe.logs import Format, Stream, drawing, output
 from doorward.observe.observer import Decided, Observer, Told, now_s
+
+_log = structlog.get_logger("doorward.log")
 
 # What is told of a target: a line has to pass in one piece where several processes write.
 TARGET_CHARACTERS = 2048
@@ -44,6 +45,12 @@ class Log:
 
     def ended(self, decided: Decided, route: int, status: int, started: float, told: Told) -> None:
         self._further.ended(decided, route, status, started, told)
+        try:
+            self._write(decided, route, status, started, told)
+        except Exception:  # a line is never a reason to take an answer away
+            _log.exception("access_line_lost")
+
+    def _write(self, decided: Decided, route: int, status: int, started: float, told: Told) -> None:
         session, request = told.session, told.request
         self._line(
             "request",
@@ -75,12 +82,12 @@ def _text(raw: bytes) -> str:
     return raw.decode("ascii", "backslashreplace")
 
 
-def lines_to(stream: TextIO | None = None, format: Format = "auto") -> Line:
+def lines_to(stream: Stream | None = None, format: Format = "auto") -> Line:
     """Writes lines of the access log to `stream` (standard error), past the level of other lines:
     who asked for them gets them all."""
-    stream = stream or sys.stderr
+    stream = stream or output()
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        structlog.WriteLogger(cast(Any, stream)),
         processors=[
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -5,15 +5,20 @@ It knows how a line looks; what is recorded, and why, it must not know.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
 import sys
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from doorward.accounts.audit import Record
+from doorward.observe.channel import Channel, Descriptor, Lines
 from doorward.storage.fault import StorageFault
 
 Tell = Callable[[Record], None]
@@ -50,21 +55,34 @@ def line_of(record: Record) -> str:
 
 
 def open_sink(file: Path | str | None) -> Tell | None:
-    """What to tell of every record, for this value of `audit.file`. Raises StorageFault when the
-    file cannot be written."""
+    """What a command tells of every record, for this value of `audit.file`. Raises StorageFault
+    when the file cannot be written."""
+    channel = open_channel(file)
+    return None if channel is None else telling(channel)
+
+
+def open_channel(file: Path | str | None) -> Channel | None:
+    """Where lines go for this value of `audit.file`. Raises StorageFault when the file cannot be
+    written."""
     if file is None:
         return None
     if file == STDOUT:
-        return StreamSink(sys.stdout)
+        return Channel(Descriptor(sys.stdout.fileno()), _failing, _back)
     sink = FileSink(Path(file))
     try:
-        sink.write("")
+        sink(deque(), False)
     except OSError as error:
         raise StorageFault(
             f"audit.file: {file}: {error.strerror}; let the user that runs Doorward write there"
             " or name another file"
         ) from error
-    return sink
+    return Channel(sink, _failing, _back)
+
+
+def telling(channel: Channel) -> Tell:
+    """The act is done and the database has the record: a line that is lost is no reason to answer
+    503."""
+    return lambda record: channel.put(line_of(record))
 
 
 def both(first: Tell, second: Tell | None) -> Tell:
@@ -78,43 +96,44 @@ def both(first: Tell, second: Tell | None) -> Tell:
     return tell
 
 
-class StreamSink:
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __call__(self, record: Record) -> None:
-        try:
-            self._stream.write(line_of(record))
-            self._stream.flush()
-        except (OSError, ValueError) as error:
-            _complain(record, error)
-
-
 class FileSink:
-    """Opened for each line, so that the file may be rotated away; made with mode 0600."""
+    """Opened whenever there is something to write, so that the file may be rotated away; made with
+    mode 0600. Never leaves a part of a line: processes that write here lock the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __call__(self, record: Record) -> None:
-        try:
-            self.write(line_of(record))
-        except OSError as error:
-            _complain(record, error)
-
-    def write(self, line: str) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    def __call__(self, lines: Lines, may_wait: bool) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         file = os.open(self._path, flags, 0o600)
         try:
-            os.write(file, line.encode("ascii"))  # in one piece: several processes write here
+            fcntl.flock(file, fcntl.LOCK_EX)
+            while lines:
+                _write_whole(file, lines[0])
+                lines.popleft()
         finally:
             os.close(file)
 
 
-def _complain(record: Record, error: Exception) -> None:
-    """The act is done and the database has the record: this is no reason to answer 503."""
+def _write_whole(file: int, line: bytes) -> None:
+    """Write a line, or nothing of it. Raises OSError."""
+    size = os.fstat(file).st_size
+    written = os.write(file, line)
+    if written < len(line):
+        with contextlib.suppress(OSError):  # of a pipe nothing can be taken back
+            os.ftruncate(file, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _failing(reason: str) -> None:
+    _log().error("audit_lines_lost", reason=reason)
+
+
+def _back(lines: int) -> None:
+    _log().warning("audit_written_again", lost=lines)
+
+
+def _log() -> Any:
     import structlog  # slow, and most commands never get here
 
-    structlog.get_logger("doorward.audit").error(
-        "audit_line_lost", number=record.number, reason=str(error)
-    )
+    return structlog.get_logger("doorward.audit")

@@ -4,19 +4,63 @@ Must not know what is logged; nobody hands it a token.
 """
 
 import logging
+import os
 import sys
-from typing import Any, Literal, TextIO
+from functools import cache
+from typing import Any, Literal, Protocol
 
 import structlog
+
+from doorward.observe.channel import Channel, Descriptor, to_nothing
 
 Format = Literal["auto", "console", "json"]
 
 
+class Stream(Protocol):
+    """What a logger needs of a file."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+    def isatty(self) -> bool: ...
+
+
+class Output:
+    """Standard error as loggers write to it: they never wait for it, nor fail with it."""
+
+    def __init__(self, file: int | None) -> None:
+        """`file` is a descriptor; None: it is closed."""
+        self._file = file
+        write = to_nothing if file is None else Descriptor(file)
+        self.channel = Channel(write, when_back=_lost)
+
+    def write(self, text: str, /) -> None:
+        self.channel.put(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def isatty(self) -> bool:
+        return self._file is not None and os.isatty(self._file)
+
+
+@cache
+def output() -> Output:
+    """The one of this process, and of those that it forks."""
+    try:
+        return Output(None if sys.stderr is None else os.dup(sys.stderr.fileno()))
+    except OSError:  # of another kind than a file has
+        return Output(None)
+
+
+def _lost(lines: int) -> None:
+    structlog.get_logger("doorward.log").warning("log_lines_lost", lines=lines)
+
+
 def configure_logs(
-    stream: TextIO | None = None, level: int | str = logging.INFO, format: Format = "auto"
+    stream: Stream | None = None, level: int | str = logging.INFO, format: Format = "auto"
 ) -> None:
     """Send structlog's and the standard library's records to `stream` (standard error)."""
-    stream = stream or sys.stderr
+    stream = stream or output()
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -43,7 +87,7 @@ def configure_logs(
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def drawing(stream: TextIO, format: Format) -> list[Any]:
+def drawing(stream: Stream, format: Format) -> list[Any]:
     """structlog's last processors: what makes a line of a record."""
     if format == "console" or (format == "auto" and stream.isatty()):
         return [harmless, structlog.dev.ConsoleRenderer(colors=stream.isatty())]

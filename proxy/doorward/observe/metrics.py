@@ -28,6 +28,7 @@ from doorward.observe.tally import (
     FAILURES,
     LOCKOUTS,
     LOGINS,
+    LOST,
     REQUESTS,
     RETRIES,
     SECONDS,
@@ -65,6 +66,12 @@ COUNTERS = {
         "Budgets of wrong passwords (user, network) and codes (second_factor) that were spent.",
         ("scope",),
     ),
+    LOST: (
+        "doorward_unwritten",
+        "What could not be written beside the work: lines of the log and of audit.file (audit),"
+        " and shares in the metrics of several workers.",
+        ("channel",),
+    ),
 }
 GAUGES = {
     CONNECTIONS: (
@@ -84,36 +91,45 @@ BY_ROUTE = (RETRIES, FAILURES)
 
 class Metrics:
     """Of one process, and with `folder` of all that write there. `routes` are what routes are
-    called, by their numbers. Raises OSError."""
+    called, by their numbers."""
 
     def __init__(
         self, routes: Sequence[str], folder: Path | None = None, tally: Tally | None = None
     ) -> None:
         self.tally = tally or Tally()
         self._routes = tuple(routes)
-        self._shared = None if folder is None else Shared(folder)
+        self._folder = folder
+        self._shared: Shared | None = None
         self._failed = False
+        self.fold()
 
     def close(self) -> None:
+        self.fold()
         if self._shared is not None:
-            self.fold()
             self._shared.close()
 
     def fold(self, now: float = 0.0) -> None:
-        """To be called four times a second: others may read what was counted here."""
-        if self._shared is None:
+        """To be called four times a second: others may read what was counted here. Where that
+        cannot be written it is counted here all the same, and tried again."""
+        if self._folder is None:
             return
         try:
+            if self._shared is None:
+                self._shared = Shared(self._folder)
             self._shared.write(self.tally.totals(), self.tally.moment())
         except OSError as fault:
             if not self._failed:
                 _log.error("metrics_not_written", reason=str(fault))
             self._failed = True
+            self.tally.note(LOST, "metrics")
         else:
+            if self._failed:
+                _log.info("metrics_written_again")
             self._failed = False
 
     async def answer(self, accept: str) -> tuple[bytes, str]:
-        """The exposition and its media type, as who asks takes it."""
+        """The exposition and its media type, as who asks takes it. Raises OSError where the workers
+        cannot put their numbers together: a total must never fall."""
         numbers = await self._numbers()
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Told(drawn(numbers, self._routes)))
@@ -121,10 +137,12 @@ class Metrics:
         return encode(registry), media_type
 
     async def _numbers(self) -> Numbers:
-        if self._shared is None:
+        if self._folder is None:
             return Numbers(self.tally.totals(), self.tally.moment(), 1)
         asked_at = time.monotonic()
         self.fold()  # first, so that no later answer of another process tells less
+        if self._shared is None or self._failed:
+            raise OSError("the numbers of the workers cannot be put together")
         while not self._shared.all_looked_since(asked_at):
             if time.monotonic() - asked_at > PATIENCE_S:
                 break

@@ -16,6 +16,7 @@ BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 REQUESTS, SECONDS = "requests", "seconds"
 LOGINS, LOCKOUTS = "logins", "lockouts"
 RETRIES, FAILURES = "retries", "failures"
+LOST = "lost"  # what could not be told
 
 # A value's name and the values of its labels. All of them words and numbers of ours.
 Key = tuple[str | int, ...]

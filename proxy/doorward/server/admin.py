@@ -79,7 +79,10 @@ def admin_app(
 
     async def scraped(request: Request) -> Response:
         assert metrics is not None
-        body, media_type = await metrics.answer(request.headers.get("accept", ""))
+        try:
+            body, media_type = await metrics.answer(request.headers.get("accept", ""))
+        except OSError as fault:
+            return JSONResponse({"status": "not ready", "reason": str(fault)}, 503)
         return Response(body, headers={"content-type": media_type})
 
     routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
