@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes import PATIENCE_S
+from tests.fakes import PATIENCE_S, until
 
 DOORWARD = [str(Path(sys.executable).with_name("doorward")), "demo"]
 BROWSER = {"accept": "text/html", "sec-fetch-mode": "navigate", "sec-fetch-site": "same-origin"}
@@ -127,13 +128,39 @@ def test_it_shows_in_front_of_an_application_of_ones_own(tmp_path: Path) -> None
         application.stdin.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_quietly_and_nothing_is_left(tmp_path: Path, number: int) -> None:
     with demo(tmp_path) as started:
         assert [path.name[:13] for path in tmp_path.iterdir()] == ["doorward-demo"]
         started.process.send_signal(number)
         rest, errors = started.process.communicate(timeout=PATIENCE_S)
     assert (started.process.returncode, rest.strip(), errors) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hang_up_is_ignored_and_told(tmp_path: Path) -> None:
+    with demo(tmp_path) as started:
+        started.process.send_signal(signal.SIGHUP)
+        assert started.process.stderr is not None
+        assert "signal_ignored" in started.process.stderr.readline()
+        with started.client() as client:
+            assert client.get("/.doorward/healthz").status_code == 200
+        started.process.send_signal(signal.SIGTERM)
+        started.process.communicate(timeout=PATIENCE_S)
+    assert started.process.returncode == 0
+
+
+def test_it_ends_with_its_terminal(tmp_path: Path) -> None:
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ["TMPDIR"] = str(tmp_path)
+        os.chdir(tmp_path)
+        os.execv(DOORWARD[0], DOORWARD)  # noqa: S606 - as a shell in this terminal would
+    said = b""
+    while b"Ctrl-C ends it" not in said:
+        said += os.read(terminal, 4096)
+    os.close(terminal)
+    until(lambda: os.waitpid(process, os.WNOHANG)[0], "for the demonstration to end")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from doorward.server.limits import Counts
+from doorward.server.limits import Counts, Place
 
 from tests.conftest import Start
 from tests.fakes import OK, Client, Origin, Wire, answering, get, read_body, silent, until
@@ -218,24 +218,43 @@ def test_a_proxy_of_ours_may_have_more(deploy: Start) -> None:
 
 def test_counts_are_by_address_however_it_is_spelt() -> None:
     counts = Counts(9, 2, (ip_network("10.0.0.0/8"), "unix"))
-    entered = ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::ffff:2"]
-    entered += ["10.1.2.3"] * 3 + [""]
-    assert all(counts.enter(address) for address in entered[:-1])
+    addresses = ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::ffff:2"]
+    places = [counts.enter(address) for address in [*addresses, *["10.1.2.3"] * 3]]
+    assert all(places)
     assert not counts.enter("192.0.2.1")
     assert not counts.enter("2001:db8::3"), "whoever has one address has the whole /64"
-    assert counts.enter(entered[-1]), "a unix socket has no address"
+    places.append(counts.enter(""))
+    assert places[-1], "a unix socket has no address"
     assert not counts.enter("192.0.2.3"), "nine in all"
-    counts.leave("192.0.2.1")
-    assert counts.enter("192.0.2.1")
-    for address in entered:
-        counts.leave(address)
-    assert counts._all == 0 and not counts._by_address, "nothing is left behind"
+    leave(places.pop(0))
+    places.append(counts.enter("192.0.2.1"))
+    assert places[-1]
+    for place in places:
+        leave(place)
+        leave(place)
+    assert counts.all == 0 and not counts.by_address, "nothing is left behind"
+
+
+def leave(place: Place | None) -> None:
+    assert place is not None
+    place.leave()
+
+
+def test_a_connection_counts_as_its_client_once_that_is_known() -> None:
+    counts = Counts(9, 1, (ip_network("10.0.0.0/8"),))
+    first, second = counts.enter("10.0.0.1"), counts.enter("10.0.0.1")
+    assert first is not None and second is not None
+    assert first.move("192.0.2.1") and not second.move("192.0.2.1")
+    assert (counts.all, len(counts.by_address)) == (2, 1)
+    second.leave()
+    first.leave()
+    assert counts.all == 0 and not counts.by_address
 
 
 def test_no_limit_counts_nothing() -> None:
     counts = Counts(None, None, ())
     assert all(counts.enter("192.0.2.1") for _ in range(100))
-    assert not counts._by_address
+    assert not counts.by_address
 
 
 # Requests at a time

@@ -13,7 +13,7 @@ from doorward.server.certificate import Certificate
 from doorward.settings import InvalidSettings, Tls, settings_from
 
 from tests.certificates import Authority, Pair
-from tests.fakes import OK, Client, Origin, answering, get, until
+from tests.fakes import OK, Client, Origin, answering, until
 from tests.live import Live
 
 
@@ -57,10 +57,10 @@ def test_requests_come_over_tls_and_the_application_is_told(
 def test_what_is_no_tls_gets_nothing_and_costs_nobody_else(
     tmp_path: Path, authority: Authority
 ) -> None:
-    """Plain HTTP, rubbish, an old version, and a hello that never ends."""
+    """Rubbish, an old version, and a hello that never ends."""
     limits = {"header_timeout": "2s"}
     with secured(tmp_path, authority, limits=limits) as (live, origin):
-        for said in (get("/", host=live.host), b"\x00" * 600, b"\x16\x03\x01\x02\x00\x01"):
+        for said in (b"\x00" * 600, b"\x16\x03\x01\x02\x00\x01"):
             with Client(live.place) as client:
                 client.send(said)
                 rest = client.rest()

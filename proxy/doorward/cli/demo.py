@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import selectors
 import signal
 import socket
@@ -76,7 +77,7 @@ def demo(upstream: UpstreamOption = None, listen: ListenOption = ANY_PORT) -> No
 
 @contextmanager
 def ending_quietly() -> Iterator[None]:
-    """SIGTERM and a closed terminal end it like Ctrl-C does, while things start as well."""
+    """While things start, SIGTERM and a closed terminal end it like Ctrl-C does."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -186,7 +187,36 @@ def serve_demo(settings: Settings) -> None:
 
     configure_logs(level=logging.WARNING)
     password = asyncio.run(add_user(settings))
-    serve_settings(settings, lambda address: tell(settings, password))
+
+    def begin(address: str) -> None:
+        end_with_terminal()
+        tell(settings, password)
+
+    serve_settings(settings, begin)
+
+
+def end_with_terminal() -> None:
+    """Have the server stop when its terminal is closed: nobody else would stop a demonstration. Any
+    other SIGHUP is ignored, as by `doorward serve`."""
+    from doorward.server import ignored
+
+    had_one = has_terminal()
+
+    def hung_up() -> None:
+        if had_one and not has_terminal():
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            ignored()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+
+
+def has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 async def add_user(settings: Settings) -> str:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from doorward.settings import Settings
 
 
+# How long a stop may take once the grace period is over, before workers are killed.
+AFTER_GRACE_S = 1.7
+
+
 def serve(config: ConfigOption = None) -> None:
     """Run Doorward until it is told to stop."""
     import structlog
@@ -35,9 +39,14 @@ def serve(config: ConfigOption = None) -> None:
 
 def serve_settings(settings: Settings, on_listening: Callable[[str], None] | None = None) -> None:
     """Serve until a signal; status 2 and one sentence when these settings cannot be served."""
+    import signal
+
     from doorward.app import folder_for_numbers, serve_app
     from doorward.cli.preflight import check_files
-    from doorward.server import listening, supervise
+    from doorward.server import fitted, listening, supervise
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while it starts; then it is logged
+    _open_standard_files()
 
     def in_one_process(lifeline: int | None = None) -> None:
         with _told():
@@ -52,11 +61,29 @@ def serve_settings(settings: Settings, on_listening: Callable[[str], None] | Non
     with _told():
         check_files(settings)
         numbers = None if settings.workers == 1 else folder_for_numbers(settings)
+    settings = fitted(settings)
     with _told(), listening(settings) as sockets:
         if settings.workers == 1:
             in_one_process()
-        elif status := supervise(settings.workers, lambda line: _status(in_one_process, line)):
+        elif status := supervise(
+            settings.workers,
+            lambda line: _status(in_one_process, line),
+            sockets.refuse,
+            settings.shutdown.grace.total_seconds() + AFTER_GRACE_S,
+        ):
             raise typer.Exit(status)
+
+
+def _open_standard_files() -> None:
+    """Take the places of closed standard files, or the database would be standard error, and get
+    whatever is written there."""
+    import os
+
+    for file in range(3):
+        try:
+            os.fstat(file)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _status(job: Callable[[int], None], lifeline: int) -> int:

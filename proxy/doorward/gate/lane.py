@@ -23,8 +23,6 @@ from doorward.observe.observer import (
     ANSWER_CUT,
     CLIENT_GONE,
     FORWARDED,
-    LEFT,
-    TURNED_AWAY,
     Decided,
     Observer,
     Short,
@@ -308,7 +306,7 @@ class Relay(Turn):
     def on_client_gone(self) -> None:
         if not self.is_over:
             self._connection.abandon()
-            self._cut_for(TURNED_AWAY.get(self.exchange.turned_away, LEFT))
+            self._cut_for(self.exchange.gone_for)
 
     def _cut_for(self, reason: str) -> None:
         told = Short(self.request, self.session, self.sent_bytes, is_whole=False)

@@ -17,7 +17,6 @@ from doorward.observe.observer import (
     NO_ROUTE,
     OURS,
     SWITCHED,
-    TURNED_AWAY,
     Asked,
     Decided,
     Unread,
@@ -90,7 +89,7 @@ class Note:
         elif not self.status:
             self._status = CRASHED if crashed else self._turned_away or CLIENT_GONE
         if self.decided is FORWARDED and not self.is_whole:
-            self.decided = failed(TURNED_AWAY.get(self._turned_away, LEFT))
+            self.decided = failed(LEFT if self._exchange is None else self._exchange.gone_for)
 
     @property
     def request(self) -> Asked:

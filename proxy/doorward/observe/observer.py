@@ -17,7 +17,7 @@ SWITCHED = 101
 CLIENT_GONE = 499
 NO_ROUTE = -1
 # Reasons why an answer was not whole, beside the codes of refusals.
-ANSWER_CUT, LEFT = "answer_cut", "client_gone"
+ANSWER_CUT, LEFT, STOPPING = "answer_cut", "client_gone", "server_stopping"
 # What is answered by status to what is no request, or stopped being one.
 TURNED_AWAY = {
     400: "bad_request",

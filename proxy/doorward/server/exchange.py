@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from doorward.gate.accept import Arrival
 from doorward.gate.headers import Block, Header
+from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
 from doorward.server.dates import now_header
 from doorward.server.prepared import InvalidAnswer, Prepared, checked, status_line
 from doorward.server.tunnel import Lost, Tunnel, Waiting
@@ -80,7 +81,9 @@ class Exchange(RequestResponseCycle):
     waiting: Waiting | None = None
     tunnel: Tunnel | None = None
     task: asyncio.Task[None] | None = None  # that the application answers in
-    turned_away = 0  # the status, where what came of the request made it none
+    turned_away = 0  # the status, where it was answered instead of its carrier
+    left_for = ""  # why the client left, where that was not its own choice
+    prepared: Prepared | None = None  # the head of the answer
     trailers: list[Header] = NO_TRAILERS  # of the request, once its body is whole
     body: Any = b""
     on_response: Any = None  # whom to tell, where that is not the protocol
@@ -137,9 +140,23 @@ class Exchange(RequestResponseCycle):
 
     async def run_asgi(self, app: Any) -> None:
         try:
-            await super().run_asgi(app)
+            await app(self.scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            pass  # the server stops, and the client has its answer or sees a cut
+        except Exception as fault:
+            await self._failed("Exception in ASGI application", fault)
+        else:
+            if not (self.response_complete or self.disconnected):
+                await self._failed("ASGI application returned without a complete answer")
         finally:
             self.protocol.tasks.discard(self.task)  # cheaper than a callback on its end
+
+    async def _failed(self, message: str, fault: Exception | None = None) -> None:
+        self.logger.error(message, exc_info=fault)
+        if self.response_started:
+            self.transport.close()
+        else:
+            await self.send_500_response()
 
     # The connection's news
 
@@ -157,6 +174,11 @@ class Exchange(RequestResponseCycle):
         self.message_event.set()
         if callback is not None and not self.response_complete:
             callback()
+
+    @property
+    def gone_for(self) -> str:
+        """Why the client did not get the whole answer: a word for the log."""
+        return self.left_for or TURNED_AWAY.get(self.turned_away, LEFT)
 
     @property
     def is_slow(self) -> bool:
@@ -205,7 +227,7 @@ class Exchange(RequestResponseCycle):
             self.keep_alive = self.waiting_for_100_continue = False
         if head.closes:
             self.keep_alive = False
-        self.status, self._left = head.status, head.length
+        self.status, self._left, self.prepared = head.status, head.length, head
         end = b"\r\n"
         if head.status in (204, 304):
             self._bodiless = True
@@ -259,6 +281,20 @@ class Exchange(RequestResponseCycle):
             checked(lines), upstream, early, upstream_lost, idle_timeout_s
         )
         return self.tunnel
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the answer is one without an end: the client reconnects when it is cut off."""
+        prepared = self.prepared
+        return prepared is not None and prepared.is_event_stream and not self.response_complete
+
+    def finish(self) -> None:
+        """End an answer without an end, because the server stops."""
+        self.left_for = STOPPING
+        if self.chunked_encoding and not self.disconnected:
+            self._put(self._head + b"0\r\n\r\n")
+        self.client_gone()
+        self.protocol.close()
 
     def cut(self, *, at_once: bool = False) -> None:
         """Close the connection in mid-answer, so that the client sees that it is not whole.

@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from doorward.observe.observer import (
     NO_ROUTE,
+    STOPPING,
     TURNED_AWAY,
     Observer,
     Short,
@@ -18,25 +19,22 @@ from doorward.observe.observer import (
     refused,
 )
 from doorward.server.exchange import Exchange
-from doorward.server.limits import BodyClock, Counts, ReaderClock
-from doorward.server.plain import plain_answer
+from doorward.server.limits import BodyClock, HalfClosed, Place, ReaderClock
+from doorward.server.plain import LINGER_S, plain_answer
 from doorward.settings import Limits
-
-LINGER_BYTES = 1024 * 1024
-LINGER_S = 1.0  # nginx's lingering_timeout is 5 s
 
 
 class Lifetime(HttpToolsProtocol):
-    """`limits` bounds its patience; `counts` are those of all connections."""
+    """`limits` bounds its patience; `place` is left when the connection is gone."""
 
     limits: Limits
-    counts: Counts
+    place: Place | None = None
     observer: Observer | None = None
     _refused: tuple[int, str] | None = None  # what the bytes behind the last request are told
     _requests_left = -1  # which is never none
-    _counted_as: str | None = None  # its peer's address, once it may be here
     _body_clock: BodyClock | None = None
     _reader_clock: ReaderClock | None = None
+    _half_closed: HalfClosed | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,14 +56,6 @@ class Lifetime(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
         self._requests_left = self.limits.requests_per_connection or -1
-        peer = self.client[0] if self.client else ""
-        if self.counts.enter(peer):
-            self._counted_as = peer
-        else:
-            self._lingering = True  # whatever it sends is not read
-            self._turn_away(503, "there are too many connections")
-            self.close()
-            return
         self._await_head()
 
     def _await_head(self) -> None:
@@ -213,11 +203,34 @@ class Lifetime(HttpToolsProtocol):
         super().pause_writing()
         self._await_reader()
 
+    # A client that has said its last word
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Go on if the client waits for answers to whole requests, and close after them. One that
+        ends within a request or an event stream, or waits for nothing, has left. Over TLS a last
+        word cannot be told from a close."""
+        waits = not (self._is_idle() or self._in_message or self._held or self._lingering)
+        if not (waits and self.transport.can_write_eof()):
+            return False
+        if self._running is not None and self._running.is_event_stream:
+            return False
+        self.cycle.keep_alive = False
+        if self._half_closed is None:
+            self._half_closed = HalfClosed(self, self.transport)
+        return True
+
+    def probe(self) -> None:
+        running = self._running
+        if running is not None and not (
+            running.response_started or running.http_1_0 or self.flow.write_paused
+        ):
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
-        if self._counted_as is not None:
-            self.counts.leave(self._counted_as)
-        for clock in (self._body_clock, self._reader_clock):
+        if self.place is not None:
+            self.place.leave()
+        for clock in (self._body_clock, self._reader_clock, self._half_closed):
             if clock is not None:
                 clock.stop()
         if self._idle_timer is not None:
@@ -227,12 +240,36 @@ class Lifetime(HttpToolsProtocol):
             if isinstance(exchange, Exchange):
                 exchange.client_gone()
 
+    # A stop
+
     def shutdown(self) -> None:
-        """The server stops. Who is behind a tunnel connects again, to whoever serves then."""
-        if self._running is not None and self._running.tunnel is not None:
-            self._running.tunnel.close()
+        """The server stops: end what is idle or has no end of its own, and close after what is
+        answered now. A client behind a tunnel or an event stream connects again."""
+        running = self._running
+        if running is None or self._is_idle():
+            self.close()
+        elif running.tunnel is not None:
+            running.tunnel.close()
+        elif running.is_event_stream:
+            running.finish()
         else:
             super().shutdown()
+
+    def end_now(self) -> None:
+        """The grace period is over: 503 where nothing was sent, else the client sees a cut."""
+        running = self._running
+        if running is None or running.response_complete or self.transport.is_closing():
+            self.transport.abort()
+        elif running.tunnel is not None:
+            running.tunnel.cut()
+        elif running.response_started:
+            running.left_for = STOPPING
+            running.cut(at_once=True)
+        else:
+            running.left_for, running.turned_away = STOPPING, 503
+            running.client_gone()
+            self.transport.write(plain_answer(503, "the server is stopping; try again"))
+            self.linger()
 
     def resume_writing(self) -> None:
         super().resume_writing()

@@ -9,14 +9,27 @@ import asyncio
 import contextlib
 import fcntl
 import resource
+import select
 import termios
 from typing import Literal, Protocol
 
-from doorward.gate.accept import parse_address
-from doorward.settings import Network
+import structlog
 
-# Two for each of `limits.connections`, and some.
+from doorward.gate.accept import parse_address
+from doorward.settings import Network, Settings
+
+_log = structlog.get_logger("doorward.server")
+
+# What a process asks for: three times what the default of `limits.connections` needs.
 DESCRIPTORS = 65536
+# What a process needs beside its connections: the database, logs, listeners, libraries, and kept
+# connections to upstreams.
+OTHER_DESCRIPTORS = 128
+
+# How often it is looked whether a client that says no more is still there; and when it is first
+# sent something to find out, and after how long again.
+GONE_S = 0.25
+PROBE_S = (1.0, 10.0)
 
 Peers = tuple[Network | Literal["unix"], ...]
 
@@ -31,39 +44,77 @@ class Counts:
         self._most = most
         self._most_per_address = most_per_address
         self._free = tuple(network for network in free if network != "unix")
-        self._all = 0
-        self._by_address: dict[int, int] = {}
+        self.all = 0
+        self.by_address: dict[int, int] = {}
 
-    def enter(self, address: str) -> bool:
-        """Count a connection, unless it is one too many. `address` is empty on a unix socket."""
-        if self._most is not None and self._all >= self._most:
-            return False
-        if self._most_per_address is not None and (key := self._key(address)) is not None:
-            count = self._by_address.get(key, 0)
-            if count >= self._most_per_address:
+    def enter(self, address: str) -> "Place | None":
+        """A connection's place, or None if it is one too many. `address` is empty on a unix
+        socket."""
+        if self._most is not None and self.all >= self._most:
+            return None
+        place = Place(self)
+        if not place.move(address):
+            return None
+        self.all += 1
+        return place
+
+    def add(self, key: int | None) -> bool:
+        """Count a connection of one address; False if it is one too many of it."""
+        if key is not None:
+            count = self.by_address.get(key, 0)
+            if self._most_per_address is not None and count >= self._most_per_address:
                 return False
-            self._by_address[key] = count + 1
-        self._all += 1
+            self.by_address[key] = count + 1
         return True
 
-    def leave(self, address: str) -> None:
-        """A connection that had entered is gone."""
-        self._all -= 1
-        if self._most_per_address is not None and (key := self._key(address)) is not None:
-            self._by_address[key] -= 1
-            if not self._by_address[key]:
-                del self._by_address[key]
+    def take(self, key: int | None) -> None:
+        """Count a connection of one address no longer."""
+        if key is not None:
+            self.by_address[key] -= 1
+            if not self.by_address[key]:
+                del self.by_address[key]
 
-    def _key(self, address: str) -> int | None:
-        """What is counted as one address: of IPv6 what one client may well have, a /64."""
+    def key(self, address: str) -> int | None:
+        """What counts as one address: of IPv6 what one client may well have, a /64. None: it is
+        not counted."""
+        if self._most_per_address is None:
+            return None
         parsed = parse_address(address)
         if parsed is None or any(parsed in network for network in self._free):
             return None
         return int(parsed) if parsed.version == 4 else -(int(parsed) >> 64)
 
 
-def raise_descriptors() -> None:
-    """Let this process have as many descriptors as the system allows it: each connection is one.
+class Place:
+    """One connection among those that are counted, from its accept to its end."""
+
+    __slots__ = ("_counts", "_key", "_left")
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self._key: int | None = None
+        self._left = False
+
+    def move(self, address: str) -> bool:
+        """Count it as a connection of this address from now on; False if that has too many."""
+        key = self._counts.key(address)
+        if not self._counts.add(key):
+            return False
+        self._counts.take(self._key)
+        self._key = key
+        return True
+
+    def leave(self) -> None:
+        """The connection is gone. Further calls change nothing."""
+        if not self._left:
+            self._left = True
+            self._counts.all -= 1
+            self._counts.take(self._key)
+
+
+def fitted(settings: Settings) -> Settings:
+    """The same settings with no more `limits.connections` than this process has descriptors for,
+    once it has raised its limit as far as the system allows. Says so in one line.
 
     Many shells begin with 1024, for programs that use select(); this one does not.
     """
@@ -71,6 +122,23 @@ def raise_descriptors() -> None:
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft == resource.RLIM_INFINITY:
+        return settings
+    most = max((soft - OTHER_DESCRIPTORS) // 2, 1)
+    asked = settings.limits.connections
+    if asked is not None and asked <= most:
+        return settings
+    chosen = "connections" in settings.limits.model_fields_set
+    (_log.warning if chosen else _log.info)(
+        "connections_lowered",
+        descriptors=soft,
+        connections=most,
+        asked=asked,
+        reason="each may need two descriptors; raise the limit (ulimit -n, LimitNOFILE=)",
+    )
+    limits = settings.limits.model_copy(update={"connections": most})
+    return settings.model_copy(update={"limits": limits})
 
 
 class Patient(Protocol):
@@ -179,3 +247,43 @@ class ReaderClock:
         with contextlib.suppress(OSError, AttributeError):
             fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, count)
         return self._transport.get_write_buffer_size() + count[0]
+
+
+class HalfClosed:
+    """Watches a client that has said its last word and waits for an answer: is it still there?
+
+    On the wire a close looks like the end of what a client says, until something is sent to it. So
+    an interim answer is sent now and then, which any client may ignore (RFC 9110 15.2.1): one that
+    has closed resets the connection. On a unix socket the kernel tells both apart.
+    """
+
+    __slots__ = ("_connection", "_loop", "_poll", "_probe_at", "_timer", "_transport")
+
+    def __init__(self, connection: "Probed", transport: asyncio.Transport) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection = connection
+        self._transport = transport
+        self._probe_at = self._loop.time() + PROBE_S[0]
+        self._poll = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), 0)
+        self._timer = self._loop.call_soon(self._look)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._poll.poll(0):  # of errors and of a close on both sides, which are always told
+            self._transport.abort()
+            return
+        now = self._loop.time()
+        if now >= self._probe_at:
+            self._probe_at = now + PROBE_S[1]
+            self._connection.probe()
+        self._timer = self._loop.call_later(GONE_S, self._look)
+
+
+class Probed(Protocol):
+    """A client connection that waits for an answer."""
+
+    def probe(self) -> None:
+        """Send the client something that changes nothing, if that is possible now."""

@@ -29,6 +29,13 @@ class Sockets:
     main: socket.socket
     admin: socket.socket | None
 
+    def refuse(self) -> None:
+        """Refuse new connections at once, in whichever processes these sockets are open."""
+        for sock in (self.main, self.admin):
+            if sock is not None:
+                with contextlib.suppress(OSError):  # it may be closed already
+                    sock.shutdown(socket.SHUT_RDWR)
+
 
 @contextlib.contextmanager
 def listening(settings: Settings) -> Iterator[Sockets]:
@@ -36,7 +43,7 @@ def listening(settings: Settings) -> Iterator[Sockets]:
     with contextlib.ExitStack() as stack:
         main = stack.enter_context(bind(settings.listen, "listen"))
         if settings.listen.path is not None:
-            stack.callback(settings.listen.path.unlink, missing_ok=True)
+            stack.callback(_take_away, settings.listen.path, _identity(settings.listen.path))
         admin = None
         if settings.admin_listen is not None:
             admin = stack.enter_context(bind(settings.admin_listen, "admin_listen"))
@@ -102,6 +109,20 @@ def _unix(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns  # numbers of files are given out again
+
+
+def _take_away(path: Path, identity: tuple[int, ...] | None) -> None:
+    """Remove a socket of ours, unless the next server has put its own there meanwhile."""
+    if _identity(path) == identity:
+        path.unlink(missing_ok=True)
 
 
 def _is_served(path: Path) -> bool:

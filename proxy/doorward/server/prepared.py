@@ -45,6 +45,10 @@ class Prepared:
             lines.append(b"%b: %b\r\n" % (name, value))
         self.text = checked(lines)
 
+    @property
+    def is_event_stream(self) -> bool:
+        return b"\ncontent-type: text/event-stream" in self.text.lower()
+
     def _is_left_out(self, name: bytes, value: bytes) -> bool:
         """True for a header that is decided for each connection rather than passed on."""
         self.is_dated = self.is_dated or name == b"date"

@@ -16,9 +16,9 @@ import httptools
 from doorward.gate.headers import Block, Header
 from doorward.observe.observer import Observer
 from doorward.server.exchange import EXTENSION, NO_TRAILERS, Exchange
-from doorward.server.lifetime import LINGER_BYTES, Lifetime
-from doorward.server.limits import Counts, Peers
+from doorward.server.lifetime import Lifetime
 from doorward.server.methods import KNOWN, METHOD, NEVER
+from doorward.server.plain import LINGER_BYTES
 from doorward.server.tunnel import Waiting, asked_protocols
 from doorward.settings import Limits
 from doorward.upstream.seen import Seen, make_room
@@ -339,19 +339,15 @@ def _refuse_codings(headers: list[Header]) -> None:
 
 
 def protocol_with(
-    limits: Limits,
-    lane: Lane | None = None,
-    trusted: Peers = (),
-    observer: Observer | None = None,
+    limits: Limits, lane: Lane | None = None, observer: Observer | None = None
 ) -> type[Protocol]:
     """The protocol class for a server with these limits; `lane` is asked before the application,
-    `observer` told of what reaches neither. Who comes from `trusted` is not counted by address."""
+    `observer` told of what reaches neither."""
     fixed: dict[str, Any] = {
         "limits": limits,
         "lane": lane,
         "observer": observer,
         "blocks": {},
-        "counts": Counts(limits.connections, limits.connections_per_address, trusted),
         "seen": Seen(),
         "short_bytes": min(limits.header_bytes, limits.target_bytes, BLOCK_BYTES),
     }

@@ -7,16 +7,8 @@ comes after it. It is read from the socket byte for byte, so TLS or HTTP finds w
 import asyncio
 import re
 import socket
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Literal
-
-import structlog
-
-from doorward.gate.accept import parse_address
-from doorward.settings import Network
-
-_log = structlog.get_logger("doorward.server")
+from typing import Any
 
 Source = tuple[str, int]
 # Somebody, but nobody knows who: never the connection's own end, which is a trusted one.
@@ -105,91 +97,6 @@ async def _line(conn: socket.socket, line: bytes) -> bytes:
             continue
         line += conn.recv(seen.find(b"\n") + 1 or len(seen))
     return line
-
-
-class Entrance:
-    """Takes the connections of a listening socket; each of a trusted peer has to begin with a
-    header. Others speak for themselves, and a header of theirs is what it is: no request.
-
-    It stands in for the loop's own server, which would begin with TLS.
-    """
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        make: Callable[[Source | None], asyncio.Protocol],
-        trusted: tuple[Network | Literal["unix"], ...],
-        timeout_s: float,
-        tls: dict[str, Any],
-    ) -> None:
-        self._sock = sock
-        self._make = make
-        self._networks = tuple(network for network in trusted if network != "unix")
-        self._trusts_unix = "unix" in trusted
-        self._timeout_s = timeout_s
-        self._tls = tls
-        self._greeting: set[asyncio.Task[None]] = set()
-        self._taking = asyncio.ensure_future(self._take())
-
-    def close(self) -> None:
-        """Take no more connections, and drop those that have not said who they are."""
-        self._taking.cancel()
-        for task in self._greeting:
-            task.cancel()
-
-    async def wait_closed(self) -> None:
-        await asyncio.gather(self._taking, *self._greeting, return_exceptions=True)
-
-    async def _take(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                conn, _ = await loop.sock_accept(self._sock)
-            except OSError as fault:  # no more files, or a client that left at once
-                _log.error("accept_failed", reason=fault.strerror)
-                await asyncio.sleep(0.1)
-                continue
-            task = asyncio.ensure_future(self._greet(conn))
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
-
-    async def _greet(self, conn: socket.socket) -> None:
-        handed_over = False
-        try:
-            source = await self._source(conn)
-            handed_over = True  # from here on it is the loop's to close
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._make(source), conn, **self._tls
-            )
-        except (BadHeader, TimeoutError) as fault:
-            if not handed_over:
-                reason = str(fault) or "it did not come in time"
-                _log.warning("proxy_header_refused", peer=_peer(conn), reason=reason)
-        except OSError:
-            pass  # the client left, or its handshake failed
-        finally:
-            if not handed_over:
-                conn.close()
-
-    async def _source(self, conn: socket.socket) -> Source | None:
-        if not self._is_trusted(conn):
-            return None
-        async with asyncio.timeout(self._timeout_s):
-            return await read_source(conn)
-
-    def _is_trusted(self, conn: socket.socket) -> bool:
-        if conn.family == socket.AF_UNIX:
-            return self._trusts_unix
-        address = parse_address(_peer(conn))
-        return address is not None and any(address in network for network in self._networks)
-
-
-def _peer(conn: socket.socket) -> str:
-    try:
-        name = conn.getpeername()
-    except OSError:
-        return ""
-    return str(name[0]) if isinstance(name, tuple) else ""
 
 
 def speaking_for(protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:

@@ -1,117 +1,32 @@
-"""Serving an application until a signal says stop: sockets, uvicorn, graceful end.
+"""Serving an application until a signal says stop: listeners, signals, the graceful end.
 
 Must not know what the application does.
 """
 
 import asyncio
 import contextlib
-import functools
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, cast
+from typing import Any
 
 import structlog
-import uvicorn
 
 from doorward.observe.observer import Observer
+from doorward.server.acceptor import Entry
 from doorward.server.admin import Metrics, admin_app
 from doorward.server.certificate import LOOK_S, Certificate
-from doorward.server.limits import Peers, raise_descriptors
 from doorward.server.listeners import Sockets, shown
-from doorward.server.protocol import Lane, protocol_with
-from doorward.server.proxy_protocol import Entrance, Source, speaking_for
-from doorward.settings import Limits, Settings
+from doorward.server.protocol import Lane
+from doorward.server.serving import Serving
+from doorward.server.workers import HANG_UP, ignored, reap
+from doorward.settings import Settings
 
 _log = structlog.get_logger("doorward.server")
 
-# How long a request under way may take after a signal to stop; Kubernetes gives 30 s in all.
-GRACE_S = 20
-
 Ready = Callable[[], Awaitable[str | None]]
 
-
-# How long a client may take to say goodbye in TLS; the default of 30 s would hold up a stop.
+# How long a client may take to say goodbye in TLS; the loop's default is 30 s.
 TLS_GOODBYE_S = 3.0
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handling, on sockets that are bound already."""
-
-    tls: dict[str, Any]  # what the loop is told of it; nothing for plain http
-    entrance: Callable[..., Entrance] | None = None  # in place of the loop's own servers
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        loop = asyncio.get_running_loop()
-
-        def protocol(source: Source | None = None) -> asyncio.Protocol:
-            make: Any = self.config.http_protocol_class
-            made: Any = make(
-                config=self.config, server_state=self.server_state, app_state={}, _loop=loop
-            )
-            if source is not None:
-                made.source = source
-            return cast(asyncio.Protocol, made)
-
-        self.servers = []
-        for sock in sockets or []:
-            if self.entrance is not None:
-                self.servers.append(cast(asyncio.Server, self.entrance(sock, protocol)))
-                continue
-            create: Any = (
-                loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-            )
-            self.servers.append(await create(protocol, sock=sock, **self.tls))
-        self.started = True
-
-
-def _server(
-    app: Any,
-    limits: Limits,
-    certificate: Certificate | None = None,
-    lane: Lane | None = None,
-    trusted: Peers = (),
-    observer: Observer | None = None,
-) -> _Server:
-    config = uvicorn.Config(
-        app,
-        http=protocol_with(limits, lane, trusted, observer),
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    server = _Server(config)
-    server.tls = _tls(certificate, limits) if certificate else {}
-    return server
-
-
-def _tls(certificate: Certificate, limits: Limits) -> dict[str, Any]:
-    return {
-        "ssl": certificate.context,
-        "ssl_handshake_timeout": limits.header_timeout.total_seconds(),
-        "ssl_shutdown_timeout": TLS_GOODBYE_S,
-    }
-
-
-def _let_in_by_proxies(server: _Server, settings: Settings) -> None:
-    """Have trusted peers say in a PROXY header for whom each connection is."""
-    server.config.http = speaking_for(cast(type[asyncio.Protocol], server.config.http))
-    server.entrance = functools.partial(
-        Entrance,
-        trusted=settings.trusted_proxies,
-        timeout_s=settings.limits.header_timeout.total_seconds(),
-        tls=server.tls,
-    )
 
 
 @contextlib.asynccontextmanager
@@ -131,32 +46,52 @@ async def _watching(certificate: Certificate | None) -> AsyncIterator[None]:
             task.cancel()
 
 
+class _Stop:
+    """`asked` is set by the first signal, `forced` by a second one."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.forced = asyncio.Event()
+
+    def ask(self) -> None:
+        if self.asked.is_set():
+            self.forced.set()
+        self.asked.set()
+
+
 @contextlib.contextmanager
-def _stopping(servers: list[_Server], lifeline: int | None) -> Iterator[None]:
-    """SIGTERM and SIGINT end the servers gracefully; a second one at once."""
+def _signals(stop: _Stop, sockets: Sockets, lifeline: int | None) -> Iterator[None]:
+    """SIGTERM and SIGINT ask to stop, or `lifeline` when it ends; SIGHUP is ignored and logged.
+
+    A worker leaves SIGINT to its parent: a terminal sends it to both, and two ask to hurry.
+    """
     loop = asyncio.get_running_loop()
 
     def orphaned() -> None:
-        loop.remove_reader(cast(int, lifeline))
-        stop()
+        loop.remove_reader(lifeline)  # type: ignore[arg-type]
+        sockets.refuse()  # as the parent would have
+        stop.ask()
 
-    def stop() -> None:
-        for server in servers:
-            server.force_exit = server.should_exit
-            server.should_exit = True
-
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    if lifeline is not None:
+    handlers: dict[int, Callable[[], None]] = {signal.SIGTERM: stop.ask, signal.SIGHUP: ignored}
+    if lifeline is None:
+        handlers[signal.SIGINT] = stop.ask
+    else:
         loop.add_reader(lifeline, orphaned)
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    # The first process of a container inherits the children that others left. Where this signal is
+    # ignored, the kernel reaps them; the loop keeps it from having a handler.
+    children = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    reap()
     try:
         yield
     finally:
+        signal.signal(signal.SIGCHLD, children)
         if lifeline is not None:
             loop.remove_reader(lifeline)
-        for number in signals:
+        for number in handlers:
             loop.remove_signal_handler(number)
+        signal.signal(HANG_UP, signal.SIG_IGN)
 
 
 def _admin_hosts(settings: Settings) -> list[str]:
@@ -181,25 +116,36 @@ async def run(
     """Serve `app` until a signal says stop, or `lifeline` (a file descriptor) ends.
 
     `ready` gives the reason why not, or None; the admin listener's `/readyz` asks it, and `metrics`
-    for `/metrics`. Raises
-    InvalidSettings for files of `tls` that cannot be used.
+    for `/metrics`. Raises InvalidSettings for files of `tls` that cannot be used.
     """
-    raise_descriptors()
     certificate = Certificate(settings.tls) if settings.tls else None
-    trusted = settings.trusted_proxies
-    servers = [_server(app, settings.limits, certificate, lane, trusted, observer)]
-    serving = [servers[0].serve([sockets.main])]
-    if settings.proxy_protocol:
-        _let_in_by_proxies(servers[0], settings)
-    if sockets.admin is not None:
-        hosts = _admin_hosts(settings)
-        servers.append(_server(admin_app(ready, metrics, hosts), settings.limits))
-        serving.append(servers[1].serve([sockets.admin]))
-    with _stopping(servers, lifeline):
+    stop = _Stop()
+    with _signals(stop, sockets, lifeline):
+        trusted = settings.trusted_proxies
+        entry = _entry(settings, certificate)
+        servers = [Serving(sockets.main, app, settings.limits, entry, trusted, lane, observer)]
+        if sockets.admin is not None:
+            plain = Entry(entry.timeout_s)
+            application = admin_app(ready, metrics, _admin_hosts(settings))
+            servers.append(Serving(sockets.admin, application, settings.limits, plain))
         address = shown(sockets.main, tls=certificate is not None)
         _log.info("listening", address=address, public_url=settings.public_url)
         if on_listening is not None:
             asyncio.get_running_loop().call_soon(on_listening, address)
         async with _watching(certificate):
-            await asyncio.gather(*serving)
+            await stop.asked.wait()
+        grace_s = settings.shutdown.grace.total_seconds()
+        await asyncio.gather(*(server.end(grace_s, stop.forced) for server in servers))
     _log.info("stopped")
+
+
+def _entry(settings: Settings, certificate: Certificate | None) -> Entry:
+    """What connections of `listen` go through before their first request."""
+    return Entry(
+        settings.limits.header_timeout.total_seconds(),
+        None
+        if certificate is None
+        else {"ssl": certificate.context, "ssl_shutdown_timeout": TLS_GOODBYE_S},
+        settings.trusted_proxies if settings.proxy_protocol else (),
+        settings.public_url,
+    )

@@ -6,7 +6,7 @@ Knows transports and their back-pressure; must not know what is said through a t
 import asyncio
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 Lost = Callable[[Exception | None], None]
 
@@ -51,8 +51,8 @@ class Waiting(asyncio.Protocol):
         if len(self._held) > HELD_BYTES:
             self._http.flow.pause_reading()
 
-    def eof_received(self) -> bool | None:
-        return cast(bool | None, self._http.eof_received())
+    def eof_received(self) -> bool:
+        return False  # it leaves before it has its tunnel
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._http.connection_lost(exc)

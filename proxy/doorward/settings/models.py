@@ -98,6 +98,12 @@ class Regulation(Section):
     ban: Duration = key("5m", "How long the wait is.")
 
 
+class Shutdown(Section):
+    grace: DurationOrZero = key(
+        "8s", "How long requests under way may take once Doorward is told to stop."
+    )
+
+
 class Audit(Section):
     file: Annotated[AuditFile | None, Unless("none")] = key(
         "none",
@@ -166,6 +172,7 @@ class Settings(Section):
     sessions: Sessions = key({}, "Sessions of logins by page and by the xhr dialect.")
     second_factor: SecondFactor = key({}, "Codes of authenticator apps and e-mails.")
     regulation: Regulation = key({}, "What becomes of guessed passwords.")
+    shutdown: Shutdown = key({}, "How Doorward stops on SIGTERM.")
     log: Log = key({}, "What is told on standard error; see `audit` for what is recorded.")
     audit: Audit = key({}, "Records of logins, failures and changes; `doorward audit` shows them.")
     email: Annotated[Email | None, Unless("off", empty=None)] = key(

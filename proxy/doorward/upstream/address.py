@@ -4,6 +4,7 @@ Must not know what is said over the connection.
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 from doorward.settings import Upstream, UpstreamTls
 from doorward.settings.certificates import connecting_context
-from doorward.upstream.failures import ConnectFailed, ConnectTimeout
+from doorward.upstream.failures import ConnectFailed, ConnectTimeout, Overloaded
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -52,13 +53,16 @@ class Address:
         return None if self.tls is None else _context(self.tls)
 
     async def open(self, make: Callable[[], P], timeout_s: float) -> P:
-        """A connected protocol. Raises ConnectFailed or ConnectTimeout; nothing was sent then."""
+        """A connected protocol. Raises ConnectFailed, ConnectTimeout or Overloaded, and nothing was
+        sent then."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._open(make)
         except TimeoutError:
             raise ConnectTimeout(f"no connection to {self} within {timeout_s:g} s") from None
         except OSError as fault:  # a certificate that cannot be trusted is one, too
+            if _without_descriptors():  # which says nothing of the upstream
+                raise Overloaded(f"no descriptor is left for a connection to {self}") from None
             raise ConnectFailed(f"no connection to {self}: {fault.strerror or fault}") from None
 
     async def _open(self, make: Callable[[], P]) -> P:
@@ -78,6 +82,15 @@ class Address:
             )
         _send_at_once(transport)
         return protocol
+
+
+def _without_descriptors() -> bool:
+    """Whether this process can open nothing more, whatever the failure was called."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return True
+    return False
 
 
 @cache

@@ -1,0 +1,149 @@
+"""One listening socket with all its connections, from the first accept to the end of a stop.
+
+Knows when connections begin and end; must not know signals, or what is served.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from doorward.observe.observer import (
+    NO_ROUTE,
+    TURNED_AWAY,
+    Observer,
+    Short,
+    Unread,
+    now_s,
+    refused,
+)
+from doorward.server.acceptor import Acceptor, Entry
+from doorward.server.lifetime import Lifetime
+from doorward.server.limits import Counts, Peers, Place
+from doorward.server.protocol import Lane, protocol_with
+from doorward.server.proxy_protocol import Source, speaking_for
+from doorward.settings import Limits
+
+# Once the grace period is over: how long the last answers may take to leave.
+LAST_WORDS_S = 0.5
+
+
+class _Connections(set[Lifetime]):
+    """Those that are open. uvicorn's protocol adds and discards them."""
+
+    def __init__(self, when_empty: Callable[[], None]) -> None:
+        super().__init__()
+        self._when_empty = when_empty
+
+    def discard(self, connection: object) -> None:
+        super().discard(connection)
+        if not self:
+            self._when_empty()
+
+
+class Serving:
+    """Serves `app` on `sock` from the moment it is made; `end` ends it.
+
+    `entry` is what connections go through before HTTP, `trusted` are not counted by address.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        app: Any,
+        limits: Limits,
+        entry: Entry,
+        trusted: Peers = (),
+        lane: Lane | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._empty = asyncio.Event()
+        self._state = ServerState()
+        self._state.connections = cast(Any, _Connections(self._empty.set))
+        self._observer = observer
+        protocol: type[Any] = protocol_with(limits, lane, observer)
+        if entry.proxies:
+            protocol = speaking_for(protocol)
+        self._config = uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+        )
+        self._config.load()
+        counts = Counts(limits.connections, limits.connections_per_address, trusted)
+        self._acceptor = Acceptor(sock, self._make, counts, entry, self._turned_away)
+
+    def _make(self, source: Source | None, place: Place) -> asyncio.Protocol:
+        make: Any = self._config.http_protocol_class
+        made: Any = make(
+            config=self._config,
+            server_state=self._state,
+            app_state={},
+            _loop=asyncio.get_running_loop(),
+        )
+        made.place = place
+        if source is not None:
+            made.source = source
+        return cast(asyncio.Protocol, made)
+
+    def _turned_away(self, address: str, reason: str) -> None:
+        if self._observer is not None:
+            told = Short(Unread(address), sent_bytes=len(reason) + 1)
+            self._observer.ended(refused(TURNED_AWAY[503]), NO_ROUTE, 503, now_s(), told)
+
+    async def end(self, grace_s: float, forced: asyncio.Event) -> None:
+        """Refuse new connections, close idle ones, end streams and tunnels, and give requests under
+        way `grace_s` or until `forced`; then answer 503 or cut."""
+        self._acceptor.close()
+        for connection in self._open():
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await _first_of(self._ended(), forced.wait())
+        for connection in self._open():
+            connection.end_now()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._ended()
+        for connection in self._open():
+            connection.transport.abort()
+        await self._cancel_tasks()
+        await self._acceptor.wait_closed()
+
+    def _open(self) -> tuple[Lifetime, ...]:
+        return tuple(cast(Any, self._state.connections))
+
+    async def _ended(self) -> None:
+        """Wait until no connection is open and no task answers."""
+        while self._state.connections:
+            self._empty.clear()
+            await self._empty.wait()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks)
+
+    async def _cancel_tasks(self) -> None:
+        tasks = tuple(self._state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_WORDS_S)
+
+
+async def _first_of(*jobs: Any) -> None:
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

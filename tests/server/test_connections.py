@@ -1,0 +1,248 @@
+"""Connections before their first request: counted from the accept on, with one deadline, and
+answered when there is no room or no descriptor for them."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doorward.server.limits import OTHER_DESCRIPTORS, fitted
+from doorward.settings import settings_from
+
+from tests.certificates import Authority
+from tests.fakes import OK, Client, Origin, answering, get, until
+from tests.live import DOORWARD, Live
+from tests.server.test_proxy_protocol import LINE
+
+HEALTH = get("/.doorward/healthz")
+LIMITS = {"connections": 20, "header_timeout": "2s"}
+
+
+def live_with(folder: Path, entrance: str, **more: Any) -> Live:
+    """A deployment whose clients come by `entrance`: plain, tls or proxy (with and without TLS)."""
+    values: dict[str, Any] = {"limits": LIMITS, "access": {"default": "public"}} | more
+    authority = Authority(folder / "tls")
+    if "tls" in entrance:
+        pair = authority.issue("127.0.0.1")
+        values["tls"] = {"certificate": str(pair.certificate), "key": str(pair.key)}
+    if "proxy" in entrance:
+        values |= {"proxy_protocol": True, "trusted_proxies": ["127.0.0.1/32"]}
+
+    class Entered(Live):
+        def client(self, **options: Any) -> Client:
+            client = Client(self.place, **options)
+            if "proxy" in entrance:
+                client.send(LINE)
+            if "tls" in entrance:
+                context = authority.believing()
+                client.sock = context.wrap_socket(client.sock, server_hostname="127.0.0.1")
+            return client
+
+    return Entered(folder / "live", "http://127.0.0.1:9", **values)
+
+
+def is_served(live: Live) -> bool:
+    try:
+        with live.client() as client:
+            return client.ask(HEALTH).status == 200
+    except OSError:
+        return False
+
+
+def descriptors(live: Live) -> int:
+    return len(list(Path(f"/proc/{live.pid}/fd").iterdir()))
+
+
+def connected(stack: ExitStack, live: Live, count: int) -> list[Client]:
+    return [stack.enter_context(Client(live.place)) for _ in range(count)]
+
+
+ENTRANCES = ["plain", "tls", "proxy", "proxy+tls"]
+STARTS = {
+    "plain": b"GET / HT",
+    "tls": b"\x16\x03\x01\x02\x00\x01",
+    "proxy": LINE[:9],
+    "proxy+tls": LINE + b"\x16\x03\x01",
+}
+
+
+@pytest.mark.parametrize("says_something", [False, True], ids=["silent", "begun"])
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_connections_that_come_to_nothing_are_counted_and_given_up(
+    tmp_path: Path, entrance: str, says_something: bool
+) -> None:
+    with live_with(tmp_path, entrance) as live, ExitStack() as stack:
+        before = descriptors(live)
+        clients = connected(stack, live, 300)
+        if says_something:
+            for client in clients:
+                try:
+                    client.send(STARTS[entrance])
+                except OSError:
+                    pass  # refused already
+        assert not is_served(live), "those that are silent take every place"
+        assert descriptors(live) <= before + 20 + 64 + 4, "and some are told so"
+        until(lambda: descriptors(live) <= before + 20, "for the others to be gone")
+        for client in clients:
+            client.rest()  # the server closes each of them, the first ones for being late
+        until(lambda: is_served(live), "for the places to be free")
+        assert "Traceback" not in live.log.read_text()
+
+
+def test_a_silent_client_is_counted_by_its_address_as_well(tmp_path: Path) -> None:
+    limits = {"connections_per_address": 3, "header_timeout": "1h"}
+    with live_with(tmp_path, "tls", limits=limits) as live, ExitStack() as stack:
+        connected(stack, live, 3)
+        assert not is_served(live)
+        stack.close()
+        until(lambda: is_served(live))
+
+
+def test_a_client_behind_a_proxy_is_counted_by_its_own_address(tmp_path: Path) -> None:
+    limits = {"connections_per_address": 3}
+    with live_with(tmp_path, "proxy", limits=limits) as live, ExitStack() as stack:
+        for _ in range(3):
+            client = stack.enter_context(live.client())
+            assert client.ask(HEALTH).status == 200
+        with live.client() as client:
+            assert client.answer().status == 503
+        with Client(live.place) as client:
+            client.send(LINE.replace(b"203.0.113.9", b"203.0.113.8"))
+            assert client.ask(HEALTH).status == 200
+        stack.close()
+        until(lambda: is_served(live))
+
+
+# Plain http where https is spoken
+
+
+@pytest.mark.parametrize("request_", [get("/"), b"POST / HTTP/1.1\r\n\r\n" + b"x" * 100_000, b"G"])
+def test_http_to_the_port_of_https_is_told_so(tmp_path: Path, request_: bytes) -> None:
+    with live_with(tmp_path, "tls", public_url="https://wiki.test") as live:
+        with Client(live.place) as client:
+            client.send(request_)
+            got = client.answer()
+            assert got.status == 400 and b"https://wiki.test" in got.body
+            assert client.is_closed()
+        assert is_served(live)
+
+
+# Descriptors
+
+
+def test_more_connections_than_descriptors_are_lowered_at_the_start() -> None:
+    settings = settings_from({"routes": [{"upstream": "http://a"}], "limits": {"connections": 700}})
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
+        assert fitted(settings).limits.connections == 700, "the limit is raised first"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def bound(live: Live, descriptors: int) -> None:
+    """Bound what a running server may open."""
+    hard = resource.prlimit(live.pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(live.pid, resource.RLIMIT_NOFILE, (descriptors, hard))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_lowered_is_said_in_one_line(tmp_path: Path, workers: int) -> None:
+    live = Live(tmp_path, "http://127.0.0.1:9", workers=workers)
+    line = ["sh", "-c", 'ulimit -n 300; exec "$@"', "sh"]
+    line += [os.fspath(DOORWARD), "serve", "-c", os.fspath(live.config)]
+    with live.log.open("ab") as log:
+        live.process = subprocess.Popen(line, stdout=log, stderr=log, cwd=live.folder)
+    try:
+        live._wait_until_ready()
+        said = [line for line in live.lines() if "connections_lowered" in line]
+        assert len(said) == 1
+        assert f'"connections": {(300 - OTHER_DESCRIPTORS) // 2}' in said[0]
+        assert '"descriptors": 300' in said[0]
+    finally:
+        live.__exit__()
+
+
+@pytest.mark.parametrize("entrance", ["plain", "proxy"])
+def test_without_descriptors_clients_get_503_and_are_served_again_later(
+    tmp_path: Path, entrance: str
+) -> None:
+    limits = {"header_timeout": "1h"}
+    with live_with(tmp_path, entrance, limits=limits) as live, ExitStack() as stack:
+        assert is_served(live)
+        bound(live, descriptors(live) + 8)
+        clients = connected(stack, live, 200)  # the first of them take what is left
+        assert {client.answer().status for client in clients[100:]} == {503}
+        assert not is_served(live)
+        stack.close()
+        until(lambda: is_served(live) and "descriptors_free_again" in live.log.read_text())
+        for said in ("descriptors_exhausted", "descriptors_free_again"):
+            assert sum(said in line for line in live.lines()) == 1
+        assert "Traceback" not in live.log.read_text()
+
+
+@pytest.mark.parametrize("fast_lane", [True, False])
+def test_without_a_descriptor_for_the_upstream_the_answer_is_503(
+    tmp_path: Path, fast_lane: bool
+) -> None:
+    with Origin((answering(OK),)) as origin:
+        live = Live(
+            tmp_path,
+            origin.url,
+            access={"default": "public"},
+            fast_lane=fast_lane,
+            limits={"header_timeout": "1h"},
+        )
+        with live, ExitStack() as stack:
+            client = stack.enter_context(live.client())
+            assert client.ask(HEALTH).status == 200
+            bound(live, descriptors(live))
+            last = connected(stack, live, 100)[-1]
+            assert last.answer().status == 503, "the others have taken what was left"
+            got = client.get("/", host=live.host)
+            assert got.status == 503 and got.values(b"retry-after")
+            bound(live, 4096)
+            assert client.get("/", host=live.host).status == 200
+
+
+def test_a_new_connection_does_not_wait_for_the_acknowledgement_of_small_writes(
+    tmp_path: Path,
+) -> None:
+    """Connections taken by ourselves are as the loop's own: TCP_NODELAY is set."""
+    import asyncio
+
+    from doorward.server.acceptor import Acceptor, Entry
+    from doorward.server.limits import Counts
+    from uvloop import new_event_loop
+
+    async def main() -> int:
+        made: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        class Protocol(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                sock = transport.get_extra_info("socket")
+                made.set_result(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            sock.setblocking(False)
+            acceptor = Acceptor(
+                sock,
+                lambda source, place: Protocol(),
+                Counts(None, None, ()),
+                Entry(5.0),
+                lambda address, reason: None,
+            )
+            with socket.create_connection(sock.getsockname()):
+                found = await made
+            acceptor.close()
+            await acceptor.wait_closed()
+            return found
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        assert runner.run(main()) == 1

@@ -1,0 +1,343 @@
+"""A stop: new connections are refused, streams end, requests get their time, and nothing hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import OK, PATIENCE_S, Client, Origin, Wire, get, until
+from tests.live import DOORWARD, Live
+from tests.server.test_workers import children
+
+PUBLIC: dict[str, Any] = {"access": {"default": "public"}}
+LONG = {"grace": "1h"}
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
+
+
+def accepts(live: Live) -> bool:
+    """Whether a new connection is taken at this moment."""
+    try:
+        live.client().close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def stop(live: Live) -> None:
+    """Ask it to stop, and wait until it refuses connections."""
+    os.kill(live.pid, signal.SIGTERM)
+    until(lambda: not accepts(live), "for connections to be refused")
+
+
+def ends(live: Live) -> int:
+    assert live.process is not None
+    return live.process.wait(PATIENCE_S)
+
+
+def holding(*said: bytes) -> Any:
+    """An origin that answers a first request, so that the fast lane takes a second one; to that it
+    says this, and nothing more."""
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(OK)
+        wire.head()
+        for data in said:
+            wire.send(data)
+        wire.rest()
+
+    return script
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("place", ["tcp", "unix"])
+def test_new_connections_are_refused_while_requests_under_way_are_answered(
+    tmp_path: Path, workers: int, place: str
+) -> None:
+    let = threading.Event()
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        assert let.wait(PATIENCE_S)
+        wire.send(OK)
+
+    more: dict[str, Any] = {"workers": workers, "shutdown": LONG}
+    if place == "unix":
+        more |= {"listen": f"unix:{tmp_path / 's'}", "public_url": "http://app.test"}
+    with Origin((script,)) as origin:
+        live = Live(tmp_path, origin.url, **PUBLIC, **more)
+        if place == "unix":
+            live.place = tmp_path / "s"
+        with live, live.client() as client:
+            client.send(get("/", host=live.host))
+            until(lambda: origin.heads)
+            stop(live)
+            assert not accepts(live), "and stays so"
+            let.set()
+            got = client.answer()
+            assert (got.body, got.values(b"connection")) == (b"ok", [b"close"])
+            assert ends(live) == 0
+            assert "Traceback" not in live.log.read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("fast_lane", [True, False])
+def test_an_event_stream_ends_at_once_and_whole(
+    tmp_path: Path, workers: int, fast_lane: bool
+) -> None:
+    """Its client reconnects, to whichever server answers then."""
+    event = b"6\r\ndata:1\r\n"
+    with (
+        Origin((holding(EVENTS, event),)) as origin,
+        Live(
+            tmp_path, origin.url, workers=workers, fast_lane=fast_lane, shutdown=LONG, **PUBLIC
+        ) as live,
+        live.client() as client,
+    ):
+        assert client.get("/", host=live.host).status == 200
+        client.send(get("/", host=live.host))
+        client.until(event)
+        os.kill(live.pid, signal.SIGTERM)
+        assert client.rest() == b"0\r\n\r\n"
+        assert ends(live) == 0
+        until(origin.is_done, "for the upstream to see it, too")
+        assert "Traceback" not in live.log.read_text()
+
+
+def test_a_tunnel_ends_at_once(tmp_path: Path) -> None:
+    with (
+        Origin((holding(SWITCHED, b"hello"),)) as origin,
+        Live(tmp_path, origin.url, shutdown=LONG, **PUBLIC) as live,
+        live.client() as client,
+    ):
+        assert client.get("/", host=live.host).status == 200
+        client.send(get("/", *UPGRADE, host=live.host))
+        client.until(b"hello")
+        os.kill(live.pid, signal.SIGTERM)
+        assert client.is_closed()
+        assert ends(live) == 0
+        until(origin.is_done)
+        assert "Traceback" not in live.log.read_text()
+
+
+@pytest.mark.parametrize("fast_lane", [True, False])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_not_answered_in_time_gets_503(
+    tmp_path: Path, fast_lane: bool, method: str
+) -> None:
+    values = {"fast_lane": fast_lane, "log": {"access": True}, "shutdown": {"grace": "200ms"}}
+    with (
+        Origin((holding(),)) as origin,
+        Live(tmp_path, origin.url, **PUBLIC, **values) as live,
+        live.client() as client,
+    ):
+        assert client.get("/", host=live.host).status == 200
+        client.send(get("/", host=live.host).replace(b"GET", method.encode(), 1))
+        until(lambda: len(origin.heads) == 2)
+        os.kill(live.pid, signal.SIGTERM)
+        got = client.answer()
+        assert got.status == 503 and got.values(b"connection") == [b"close"]
+        assert got.values(b"retry-after") and client.is_closed()
+        assert ends(live) == 0
+        said = live.log.read_text()
+        assert "Traceback" not in said
+        assert '"status": 503' in said and '"reason": "server_stopping"' in said
+
+
+@pytest.mark.parametrize("fast_lane", [True, False])
+def test_an_answer_that_does_not_end_in_time_is_cut(tmp_path: Path, fast_lane: bool) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel"
+    with (
+        Origin((holding(head),)) as origin,
+        Live(
+            tmp_path, origin.url, fast_lane=fast_lane, shutdown={"grace": "200ms"}, **PUBLIC
+        ) as live,
+        live.client() as client,
+    ):
+        assert client.get("/", host=live.host).status == 200
+        client.send(get("/", host=live.host))
+        client.until(b"hel")
+        os.kill(live.pid, signal.SIGTERM)
+        assert client.rest() == b""
+        assert ends(live) == 0
+        assert "Traceback" not in live.log.read_text()
+
+
+def test_by_default_a_stop_takes_less_than_ten_seconds(tmp_path: Path) -> None:
+    """What `docker stop` allows: the grace period and what comes after it."""
+    from doorward.cli.serve import AFTER_GRACE_S
+    from doorward.settings import settings_from
+
+    grace = settings_from({"routes": [{"upstream": "http://a"}]}).shutdown.grace
+    assert grace.total_seconds() + AFTER_GRACE_S < 10
+
+
+def test_a_worker_that_does_not_stop_is_killed(tmp_path: Path) -> None:
+    with Live(tmp_path, "http://127.0.0.1:9", workers=2, shutdown={"grace": "100ms"}) as live:
+        stuck = min(children(live.pid))
+        os.kill(stuck, signal.SIGSTOP)
+        until(
+            lambda: "State:\tT" in Path(f"/proc/{stuck}/status").read_text(), "for it to be stuck"
+        )
+        os.kill(live.pid, signal.SIGTERM)
+        assert ends(live) == 1
+        live.until_it_says("worker_killed")
+
+
+# Signals
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_hang_up_is_ignored_and_logged(tmp_path: Path, workers: int) -> None:
+    with Live(tmp_path, "http://127.0.0.1:9", workers=workers) as live:
+        until(lambda: told(live, '"listening"') == workers, "for every worker")
+        processes = [live.pid, *(children(live.pid) if workers > 1 else ())]
+        for number, process in enumerate(processes, 1):
+            os.kill(process, signal.SIGHUP)
+            until(lambda number=number: told(live, "signal_ignored") == number)  # type: ignore[misc]
+        assert live.get("/.doorward/healthz").status == 200
+        assert workers == 1 or children(live.pid) == set(processes[1:])
+        assert live.stop() == 0
+
+
+def told(live: Live, event: str) -> int:
+    return sum(event in line for line in live.lines())
+
+
+def test_ctrl_c_in_a_terminal_gives_workers_their_grace_period(tmp_path: Path) -> None:
+    """It reaches the parent and the workers: that is one wish, not two."""
+    let = threading.Event()
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        assert let.wait(PATIENCE_S)
+        wire.send(OK)
+
+    with (
+        Origin((script,)) as origin,
+        Live(tmp_path, origin.url, workers=2, shutdown=LONG, **PUBLIC) as live,
+        live.client() as client,
+    ):
+        client.send(get("/", host=live.host))
+        until(lambda: origin.heads)
+        for process in (*children(live.pid), live.pid):
+            os.kill(process, signal.SIGINT)
+        until(lambda: not accepts(live))
+        let.set()
+        assert client.answer().body == b"ok"
+        assert ends(live) == 0
+
+
+# Children that are none of ours
+
+
+@contextlib.contextmanager
+def with_a_child(folder: Path, **values: Any) -> Iterator[tuple[Live, int]]:
+    """A server that began with a child, as the first process of a container may come to one; and
+    the process id of that child, which ends when its standard input does."""
+    live = Live(folder, "http://127.0.0.1:9", **values)
+    reading, writing = os.pipe()
+    command = 'exec 3<&0; cat <&3 >"$1" & echo $! >"$1.pid"; shift; exec "$@" 3<&-'
+    line = ["sh", "-c", command, "sh", str(folder / "child")]
+    line += [os.fspath(DOORWARD), "serve", "-c", os.fspath(live.config)]
+    with live.log.open("ab") as log:
+        live.process = subprocess.Popen(line, stdin=reading, stdout=log, stderr=log, cwd=folder)
+    os.close(reading)
+    try:
+        live._wait_until_ready()
+        yield live, int((folder / "child.pid").read_text())
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(writing)
+        live.__exit__()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_child_that_is_no_worker_is_reaped_and_ignored(tmp_path: Path, workers: int) -> None:
+    with with_a_child(tmp_path, workers=workers) as (live, child):
+        assert child in children(live.pid)
+        os.kill(child, signal.SIGKILL)
+        until(lambda: child not in children(live.pid), "for it to be reaped")
+        assert live.get("/.doorward/healthz").status == 200
+        assert "worker_died" not in live.log.read_text()
+        assert live.stop() == 0
+
+
+def test_a_stop_does_not_wait_for_the_pause_before_a_worker_is_started_again(
+    tmp_path: Path,
+) -> None:
+    with Live(tmp_path, "http://127.0.0.1:9", workers=2) as live:
+        for number in range(1, 4):  # each dies young, and is replaced later than the last one
+            os.kill(min(children(live.pid)), signal.SIGKILL)
+            until(lambda number=number: told(live, "worker_died") == number)  # type: ignore[misc]
+            if number < 3:
+                until(lambda: len(children(live.pid)) == 2)
+        assert live.stop() == 0
+        assert told(live, "worker_died") == 3
+
+
+# The listen queue
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("place", ["tcp", "unix"])
+def test_the_listen_queue_is_as_long_as_it_should_be(
+    tmp_path: Path, workers: int, place: str
+) -> None:
+    most = min(2048, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+    more: dict[str, Any] = {"workers": workers}
+    if place == "unix":
+        more |= {"listen": f"unix:{tmp_path / 's'}", "public_url": "http://app.test"}
+    live = Live(tmp_path, "http://127.0.0.1:9", **more)
+    if place == "unix":
+        live.place = tmp_path / "s"
+    with live:
+        flags, name = ("-ltnH", live.host) if place == "tcp" else ("-lxH", str(tmp_path / "s"))
+        rows = subprocess.run(["ss", flags], capture_output=True, text=True, check=True).stdout
+        row = next(row.split() for row in rows.splitlines() if name in row.split())
+        assert int(row[2 if place == "tcp" else 3]) == most
+
+
+def test_sockets_that_were_refused_take_nobody(tmp_path: Path) -> None:
+    """Whichever process has them open."""
+    from doorward.server.listeners import Sockets, bind
+    from doorward.settings.addresses import Listen
+
+    with bind(Listen(host="127.0.0.1", port=0), "listen") as sock:
+        copy = sock.dup()
+        Sockets(sock, None).refuse()
+        with copy, pytest.raises(ConnectionRefusedError):
+            socket.create_connection(copy.getsockname())
+
+
+def test_a_socket_file_of_the_next_server_is_left_alone(tmp_path: Path) -> None:
+    from doorward.server.listeners import listening
+    from doorward.settings import settings_from
+
+    path = tmp_path / "s"
+    values = {
+        "listen": f"unix:{path}",
+        "public_url": "http://a",
+        "admin_listen": "off",
+        "routes": [{"upstream": "http://a"}],
+    }
+    with listening(settings_from(values, tmp_path)) as first:
+        first.refuse()
+        with listening(settings_from(values, tmp_path)):
+            first.main.close()
+            with contextlib.suppress(OSError), Client(path):
+                pass
+        assert not path.exists()
+        path.touch()
+    assert path.exists()
