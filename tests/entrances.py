@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from doorward.accounts.core import Accounts
 from doorward.accounts.sessions import ClientInfo, Found, Lifetimes, Opened, Session
-from doorward.dialects import enabled
+from doorward.dialects import enabled, openapi
 from doorward.dialects.wire import Wire
 from doorward.gate.accept import Client
 from doorward.gate.access import AccessCarrier
@@ -28,6 +28,8 @@ from doorward.storage.core import build_accounts
 from doorward.storage.rates import Rates
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tests.described import Description
 
 HOST = "wiki.test"
 ORIGIN = f"http://{HOST}"
@@ -53,6 +55,7 @@ class House:
     cookies: Cookies
     clock: Clock
     app: ASGIApp
+    description: Description  # which every answer has to fit
 
     def browser(self, **headers: str) -> httpx.AsyncClient:
         return self.program(**(BROWSER | headers))
@@ -60,7 +63,10 @@ class House:
     def program(self, **headers: str) -> httpx.AsyncClient:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         transport = httpx.ASGITransport(self.app)
-        return httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=named)
+        hooks = {"response": [self.description.check]}
+        return httpx.AsyncClient(
+            transport=transport, base_url=ORIGIN, headers=named, event_hooks=hooks
+        )
 
     async def add(self, name: str = "alice", **more: Any) -> None:
         await self.accounts.users.add(name, PASSWORD, now=self.clock(), **more)
@@ -123,8 +129,11 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
         pages = Pages(settings, accounts, identify, cookies, clock)
         with closing(Rates(directory, accounts.keys)) as rates:
             wire = Wire(settings, accounts, identify, cookies, clock, rates)
-            router = Router([*pages.routes(), *enabled.routes(wire)], redirect_slashes=False)
-            yield House(settings, accounts, cookies, clock, accepted(router))
+            tables = enabled.tables(wire)
+            routes = [route for found in tables.values() for route in found]
+            router = Router([*pages.routes(), *routes], redirect_slashes=False)
+            description = Description(openapi.describe(settings, tables))
+            yield House(settings, accounts, cookies, clock, accepted(router), description)
 
 
 def accepted(app: ASGIApp) -> ASGIApp:

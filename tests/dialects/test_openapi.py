@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from doorward import __version__
 from doorward.app import Doorward
 from doorward.dialects import openapi
+from doorward.dialects.described import DIALECTS
 from doorward.settings import settings_from
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from tests.described import Description
 from tests.fakes import Answer, ask, scope
 
 ALL: dict[str, Any] = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}
@@ -43,12 +47,11 @@ async def test_every_endpoint_is_told_of_in_words_and_every_word_is_of_an_endpoi
 ) -> None:
     _, told = await read(tmp_path, dialects=ALL)
     summaries: dict[str, set[str]] = {name: set() for name in ALL}
-    for path, operations in told["paths"].items():
-        for method, operation in operations.items():
-            assert operation["summary"] != f"{method.upper()} {path}", "without a row"
+    for operations in told["paths"].values():
+        for operation in operations.values():
             summaries[operation["tags"][0]].add(operation["summary"])
-    for name, rows in openapi.ROWS.items():
-        assert summaries[name] == {row.summary for row in rows.values()}
+    for name, dialect in DIALECTS.items():
+        assert summaries[name] == {row.summary for row in dialect.rows.values()}
     ids = [o["operationId"] for path in told["paths"].values() for o in path.values()]
     assert len(ids) == len(set(ids))
 
@@ -63,8 +66,11 @@ async def test_a_prefix_of_ones_own_is_followed(tmp_path: Path) -> None:
 async def test_the_documented_endpoint_is_drawn_whole(tmp_path: Path) -> None:
     _, told = await read(tmp_path, dialects={"rocketchat": {}}, public_url="https://wiki.test")
     operation = told["paths"]["/api/v1/sessions/logout"]["post"]
+    assert operation["requestBody"]["required"] is True
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
-    assert schema["required"] == ["sessionId"]
+    assert resolved(told, schema)["required"] == ["sessionId"]
+    answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    assert resolved(told, answer)["properties"].keys() == {"sessionId", "success"}
     assert {each["name"] for each in operation["parameters"]} == {"x-2fa-code", "x-2fa-method"}
     assert operation["security"][0] == {"userId": [], "authToken": []}
     assert {"200", "400", "401", "403", "404", "429", "503"} <= set(operation["responses"])
@@ -72,6 +78,80 @@ async def test_the_documented_endpoint_is_drawn_whole(tmp_path: Path) -> None:
     assert told["servers"] == [{"url": "https://wiki.test"}]
     assert told["components"]["securitySchemes"]["cookie"]["name"] == "__Host-doorward"
     assert told["paths"]["/api/v1/login"]["post"]["security"] == []
+
+
+def resolved(told: Any, schema: Any) -> Any:
+    return told["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+
+
+def schemas_in(value: Any) -> Iterator[Any]:
+    """Every object beneath that says its type."""
+    if isinstance(value, dict):
+        if "type" in value and isinstance(value["type"], str):
+            yield value
+        for inner in value.values():
+            yield from schemas_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from schemas_in(inner)
+
+
+async def test_it_leaves_nothing_open(tmp_path: Path) -> None:
+    """Arrays have items, objects properties, success and refusal a schema, forms their types."""
+    _, told = await read(tmp_path, dialects=ALL)
+    for schema in schemas_in(told["components"]["schemas"]):
+        assert schema["type"] != "array" or "items" in schema
+        assert schema["type"] != "object" or "additionalProperties" in schema
+    for path, operations in told["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                assert ("content" in answer) == (status != "204"), (path, method, status)
+            assert {"500"} < operation["responses"].keys() and "405" not in operation["responses"]
+            body = operation.get("requestBody")
+            forms = operation["tags"][0] in ("alekeagle", "datepoll")
+            assert body is None or len(body["content"]) == (3 if forms else 1)
+
+
+async def test_an_operation_lists_only_the_refusals_it_can_give(tmp_path: Path) -> None:
+    _, told = await read(tmp_path, dialects=ALL)
+    session = told["paths"]["/xhr/session"]["get"]["responses"]
+    assert {status: answer["description"] for status, answer in session.items()} == {
+        "200": "Done.",
+        "401": "unauthenticated",
+        "500": "internal_error",
+        "503": "storage_unavailable",
+    }
+    ldap = told["paths"]["/xhr/login/ldap"]["post"]
+    assert (
+        "200" not in ldap["responses"] and "unavailable" in ldap["responses"]["401"]["description"]
+    )
+    assert "Refused" in ldap["summary"]
+
+
+async def test_an_answer_that_is_not_described_is_noticed(tmp_path: Path) -> None:
+    """The check that every client of these tests carries."""
+    _, told = await read(tmp_path, dialects={"xhr": {}})
+    check = Description(told).check
+
+    def answer(status: int, content: Any, path: str = "/xhr/session") -> httpx.Response:
+        request = httpx.Request("GET", f"http://app.test{path}")
+        return httpx.Response(status, json=content, request=request)
+
+    life = {"maxAge": 1, "totp": False}
+    user = {"username": "alice", "superAdmin": False}
+    await check(answer(200, {"user": user, "session": life}))
+    await check(answer(401, {"error": "unauthenticated", "message": "x"}))
+    await check(answer(200, {}, "/a/page"))
+    for status, content in (
+        (200, {"user": user}),
+        (200, {"user": user, "session": life, "more": 1}),
+        (200, {"user": user, "session": life | {"maxAge": "1"}}),
+        (201, {"user": user, "session": life}),
+        (401, {"error": "weak_password", "message": "x"}),
+        (418, {"error": "unauthenticated", "message": "x"}),
+    ):
+        with pytest.raises(AssertionError):
+            await check(answer(status, content))
 
 
 async def test_it_is_read_and_nothing_else(tmp_path: Path) -> None:

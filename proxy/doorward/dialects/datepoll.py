@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -25,6 +26,16 @@ from doorward.accounts.passwords import LEAST_CHARACTERS
 from doorward.accounts.sessions import Lifetimes, Session
 from doorward.accounts.tokens import is_token
 from doorward.dialects import wire as wires
+from doorward.dialects.datepoll_shapes import (
+    DatepollDone,
+    DatepollError,
+    DatepollFields,
+    DatepollLink,
+    DatepollRefreshed,
+    DatepollSession,
+    DatepollSessions,
+    DatepollToken,
+)
 from doorward.dialects.fields import any_fields
 from doorward.dialects.validation import Validation
 from doorward.dialects.wire import Answer, Tongue, Trouble, Wire
@@ -128,14 +139,14 @@ _BY_STATUS = {
 def draw_error(answer: Answer, trouble: Trouble) -> Response:
     answer = _REASONS.get(getattr(trouble, "reason", ""), answer)
     if isinstance(trouble, wires.Malformed) and trouble.sentences:
-        return draw(trouble.sentences, answer.status)
+        sentences = {name: list(said) for name, said in trouble.sentences.items()}
+        return draw(DatepollFields(sentences), answer.status)
     if isinstance(trouble, refusals.WeakPassword):
-        return draw({"new_password": [str(trouble)]}, answer.status)
+        return draw(DatepollFields({"new_password": [str(trouble)]}), answer.status)
     code = answer.code
-    content = {"msg": _BY_STATUS.get(answer) or _SENTENCES.get(code, str(trouble))}
-    if answer not in (_NOT_SAVED, _NOT_DELETED):
-        content["error_code"] = code
-    response = draw(content, answer.status)
+    sentence = _BY_STATUS.get(answer) or _SENTENCES.get(code, str(trouble))
+    coded = {} if answer in (_NOT_SAVED, _NOT_DELETED) else {"error_code": code}
+    response = draw(DatepollError(msg=sentence, **coded), answer.status)
     if answer.status == 401:  # RFC 9110 15.5.2
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
     wait = "5" if answer.status == 503 else refusals.retry_after(trouble)
@@ -144,27 +155,29 @@ def draw_error(answer: Answer, trouble: Trouble) -> Response:
     return response
 
 
-def draw(content: object, status: int = 200) -> Response:
+def draw(shape: BaseModel, status: int = 200) -> Response:
+    content = shape.model_dump(exclude_unset=True)
     return JSONResponse(content, status, headers={"cache-control": "no-store"})
 
 
-TONGUE = Tongue(TABLE, draw_error)
-SIGN_IN = Tongue(SIGN_IN_TABLE, draw_error)
-REFRESH = Tongue(REFRESH_TABLE, draw_error)
-DELETE = Tongue(DELETE_TABLE, draw_error)
-LOG_OUT = Tongue(LOG_OUT_TABLE, draw_error)
+ERRORS = (DatepollError, DatepollFields)
+TONGUE = Tongue(TABLE, draw_error, ERRORS)
+SIGN_IN = Tongue(SIGN_IN_TABLE, draw_error, ERRORS)
+REFRESH = Tongue(REFRESH_TABLE, draw_error, ERRORS)
+DELETE = Tongue(DELETE_TABLE, draw_error, ERRORS)
+LOG_OUT = Tongue(LOG_OUT_TABLE, draw_error, ERRORS)
 
 
-def draw_session(session: Session, last_used_at: float) -> dict[str, object]:
+def draw_session(session: Session, last_used_at: float) -> DatepollSession:
     """`last_used` has six digits behind the second; `information` is a text in any case."""
     used = datetime.fromtimestamp(last_used_at, UTC)
     path = f"{SESSIONS}/{session.number}".removeprefix("/")
-    return {
-        "id": session.number,
-        "information": session.description,
-        "last_used": used.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "delete_session": {"href": path, "method": "DELETE"},
-    }
+    return DatepollSession(
+        id=session.number,
+        information=session.description,
+        last_used=used.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        delete_session=DatepollLink(href=path, method="DELETE"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +243,10 @@ class Datepoll:
             new_password=new,
         )
         access, now = self.wire.accounts.access, self.wire.clock()
-        content = {"token": self._token(opened.session)}
+        told = {"token": self._token(opened.session)}
         if stays:
-            content["session_token"] = await access.make_secret(opened.session, now)
-        response = draw(content)
+            told["session_token"] = await access.make_secret(opened.session, now)
+        response = draw(DatepollToken(**told))
         if self.settings.cookie:
             response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
         return response
@@ -260,7 +273,7 @@ class Datepoll:
             raise refusals.SessionNotFound
         lifetimes, description = self._lifetimes(True), description or session.information
         await access.renew(session, lifetimes=lifetimes, information=description, now=now)
-        return draw({"msg": "Session token is good", "token": self._token(session)}, 202)
+        return draw(DatepollRefreshed(msg="Session token is good", token=self._token(session)), 202)
 
     # Sessions
 
@@ -271,13 +284,13 @@ class Datepoll:
         last_used_at = self.wire.accounts.live.last_used_at
         used = sorted((last_used_at(session), session.number, session) for session in sessions)
         drawn = [draw_session(session, at) for at, _, session in used]
-        return draw({"msg": "List of all sessions", "sessions": drawn})
+        return draw(DatepollSessions(msg="List of all sessions", sessions=drawn))
 
     async def delete(self, request: Request) -> Response:
         caller = await self._caller(request, {})
         session = await self._own(caller, request.path_params.get("id", ""))
         await self.wire.entrance.end(session)
-        return draw({"msg": "Successfully deleted session"})
+        return draw(DatepollDone(msg="Successfully deleted session"))
 
     async def _own(self, caller: Session, id: str) -> Session:
         """One of the caller's own. Raises SessionNotFound, whatever else the id leads to."""
@@ -298,7 +311,7 @@ class Datepoll:
         if session is None or session.user.number != caller.user.number:
             raise refusals.SessionNotFound
         await self.wire.entrance.end(session)
-        return draw({"msg": "Successfully logged out and deleted session"})
+        return draw(DatepollDone(msg="Successfully logged out and deleted session"))
 
     async def _by_secret(self, secret: str) -> Session | None:
         """By a refresh secret, or by the token of a session that has none."""

@@ -7,34 +7,24 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from doorward import __version__
-from doorward.dialects import alekeagle, datepoll, described, rocketchat, xhr
-from doorward.dialects.described import Operation
-from doorward.dialects.wire import Answer, Trouble
+from doorward.dialects import rocketchat
+from doorward.dialects.described import DIALECTS, Dialect, Operation
+from doorward.dialects.shapes import Shape
+from doorward.dialects.wire import RateLimited, Tongue
 from doorward.gate.ours import Endpoint, endpoint
 from doorward.settings import Settings
 
 PATH = "/.doorward/openapi.json"
+REFERENCE = "#/components/schemas/{model}"
 Json = dict[str, object]
 
-# Each dialect's words and what it refuses with.
-ROWS: dict[str, Mapping[str, Operation]] = {
-    "xhr": described.XHR,
-    "alekeagle": described.ALEKEAGLE,
-    "datepoll": described.DATEPOLL,
-    "rocketchat": described.ROCKETCHAT,
-}
-TABLES: dict[str, Mapping[type[Trouble], Answer]] = {
-    "xhr": xhr.TABLE,
-    "alekeagle": alekeagle.TABLE,
-    "datepoll": datepoll.TABLE,
-    "rocketchat": rocketchat.TABLE,
-}
-TABLES_OF_PATHS = {rocketchat.PREFIX + "login": rocketchat.LOGIN_TABLE}
 SCHEMES: dict[str, Json] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A session's token."},
     "authorization": {"type": "apiKey", "in": "header", "name": "Authorization"},
@@ -42,13 +32,7 @@ SCHEMES: dict[str, Json] = {
     "userId": {"type": "apiKey", "in": "header", "name": "X-User-Id"},
     "authToken": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
 }
-OWN_CARRIERS: dict[str, tuple[str, ...]] = {
-    "alekeagle": ("authorization",),
-    "datepoll": ("token",),
-    "rocketchat": ("userId", "authToken"),
-}
-FACTOR = ("x-2fa-code?", "x-2fa-method?")
-_FIELD = re.compile(r"(?P<name>[^:?]+)(:(?P<type>[a-z]+))?(?P<optional>\??)")
+FACTOR = ("x-2fa-code", "x-2fa-method")
 
 
 def route(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Route:
@@ -65,9 +49,10 @@ def route(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Route:
 def describe(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Json:
     cookie: Json = {"type": "apiKey", "in": "cookie", "name": _cookie(settings)}
     paths: dict[str, Json] = {}
+    used: set[type[BaseModel]] = set()
     for dialect, routes in tables.items():
         for each in routes:
-            paths[each.path] = dict(_operations(dialect, settings, each))
+            paths[each.path] = dict(_operations(dialect, settings, each, used))
     return {
         "openapi": "3.1.0",
         "info": {
@@ -79,22 +64,40 @@ def describe(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Json:
         "paths": paths,
         "components": {
             "securitySchemes": SCHEMES | {"cookie": cookie},
-            "schemas": {f"{name}Error": _object(described.ERRORS[name]) for name in tables},
+            "schemas": _schemas(used),
         },
         "tags": [{"name": name} for name in tables],
     }
+
+
+def _schemas(used: Iterable[type[BaseModel]]) -> Json:
+    """The models and all that they are made of. What is sent and what is taken are read alike: a
+    key with a default may be absent."""
+    chosen = sorted(used, key=lambda model: model.__name__)
+    _, drawn = models_json_schema(
+        [(model, "validation") for model in chosen], ref_template=REFERENCE
+    )
+    found: Json = drawn.get("$defs", {})
+    return found
 
 
 def _cookie(settings: Settings) -> str:
     return "__Host-doorward" if settings.secure_cookies else "doorward"
 
 
-def _operations(dialect: str, settings: Settings, each: Route) -> Iterator[tuple[str, Json]]:
-    methods = each.answered if isinstance(each, Endpoint) else ()
-    for method in methods:
+def _operations(
+    name: str, settings: Settings, each: Route, used: set[type[BaseModel]]
+) -> Iterator[tuple[str, Json]]:
+    if not isinstance(each, Endpoint) or not isinstance(each.tongue, Tongue):
+        return
+    dialect = DIALECTS[name]
+    for method in each.answered:
         if method != "HEAD":
-            row = ROWS[dialect].get(f"{method} {_key(dialect, settings, each.path)}")
-            yield method.lower(), _operation(dialect, each.path, method, row)
+            row = dialect.rows[f"{method} {_key(name, settings, each.path)}"]
+            used.update(row.body, row.errors, each.tongue.shapes, filter(None, [row.answer]))
+            drawn = _operation(dialect, each, each.tongue, row)
+            operation = re.sub(r"\W+", "_", f"{name}_{method.lower()}{each.path}").rstrip("_")
+            yield method.lower(), {"operationId": operation, "tags": [name], **drawn}
 
 
 def _key(dialect: str, settings: Settings, path: str) -> str:
@@ -106,71 +109,68 @@ def _key(dialect: str, settings: Settings, path: str) -> str:
     return path
 
 
-def _operation(dialect: str, path: str, method: str, row: Operation | None) -> Json:
-    row = row or Operation(f"{method} {path}")
+def _operation(dialect: Dialect, each: Route, tongue: Tongue, row: Operation) -> Json:
     drawn: Json = {
-        "operationId": re.sub(r"\W+", "_", f"{dialect}_{method.lower()}{path}").rstrip("_"),
-        "tags": [dialect],
         "summary": row.summary,
-        "responses": {str(row.success): _success(row), **_refusals(dialect, path)},
+        "responses": {**_success(row), **_refusals(dialect, tongue, row)},
         "security": [] if row.public else _carriers(dialect),
     }
     if row.body:
-        schema = _object(row.body)
-        drawn["requestBody"] = {"content": {"application/json": {"schema": schema}}}
-    if parameters := [*_parameters(path, row)]:
+        schema = _any_of(row.body)
+        content = {kind: {"schema": schema} for kind in dialect.bodies}
+        drawn["requestBody"] = {"required": not row.optional_body, "content": content}
+    if parameters := [*_parameters(each.path, row)]:
         drawn["parameters"] = parameters
     return drawn
 
 
-def _carriers(dialect: str) -> list[Json]:
+def _carriers(dialect: Dialect) -> list[Json]:
     """Any of them will do; within one, all that it names."""
-    own = OWN_CARRIERS.get(dialect, ())
-    return [{name: [] for name in either} for either in (own, ("bearer",), ("cookie",)) if either]
+    ways = (dialect.carriers, ("bearer",), ("cookie",))
+    return [{name: [] for name in either} for either in ways if either]
 
 
 def _parameters(path: str, row: Operation) -> Iterator[Json]:
     for name in re.findall(r"\{(\w+)\}", path):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-    headers = FACTOR if row.factor else ()
-    for place, fields in (("query", row.query), ("header", headers)):
-        for field in fields:
-            name, schema, required = _field(field)
-            yield {"name": name, "in": place, "required": required, "schema": schema}
+    yield from _query(row.query)
+    for name in FACTOR if row.factor else ():
+        yield {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+
+
+def _query(shape: type[Shape] | None) -> Iterator[Json]:
+    schema = {} if shape is None else shape.model_json_schema()
+    for name, inner in schema.get("properties", {}).items():
+        required = name in schema.get("required", ())
+        yield {"name": name, "in": "query", "required": required, "schema": inner}
 
 
 def _success(row: Operation) -> Json:
+    if not row.status:  # nothing but refusals
+        return {}
     said: Json = {"description": "Done."}
-    if row.success != 204:
-        said["content"] = {"application/json": {"schema": {"type": "object"}}}
-    return said
+    if row.answer is not None:
+        said["content"] = {"application/json": {"schema": _any_of((row.answer,))}}
+    return {str(row.status): said}
 
 
-def _refusals(dialect: str, path: str) -> Json:
-    """Each status with the codes that it goes out with."""
+def _refusals(dialect: Dialect, tongue: Tongue, row: Operation) -> Json:
+    """Each status that the operation can refuse with, and the codes that it goes out with."""
     codes: dict[int, set[str]] = {}
-    for answer in TABLES_OF_PATHS.get(path, TABLES[dialect]).values():
+    counted = (RateLimited,) if dialect.counted else ()
+    answers = [tongue.table[trouble] for trouble in (*row.troubles(), *counted)]
+    for answer in (*answers, *row.more):
         codes.setdefault(answer.status, set()).add(answer.code)
-    schema = {"$ref": f"#/components/schemas/{dialect}Error"}
+    schema = _any_of((*tongue.shapes, *row.errors))
     return {
         str(status): {
             "description": ", ".join(sorted(codes[status])),
             "content": {"application/json": {"schema": schema}},
         }
         for status in sorted(codes)
-        if status != 405
     }
 
 
-def _object(fields: Iterable[str]) -> Json:
-    read = [_field(field) for field in fields]
-    drawn: Json = {"type": "object", "properties": {name: schema for name, schema, _ in read}}
-    if required := [name for name, _, is_required in read if is_required]:
-        drawn["required"] = required
-    return drawn
-
-
-def _field(text: str) -> tuple[str, Json, bool]:
-    found = _FIELD.fullmatch(text)
-    assert found is not None, text
-    return found["name"], {"type": found["type"] or "string"}, not found["optional"]
+def _any_of(shapes: Iterable[type[BaseModel]]) -> Json:
+    drawn: list[Json] = [{"$ref": REFERENCE.format(model=shape.__name__)} for shape in shapes]
+    return drawn[0] if len(drawn) == 1 else {"anyOf": drawn}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NoReturn, Protocol
 
 import structlog
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -131,6 +132,7 @@ class Tongue:
 
     table: Mapping[type[Trouble], Answer]
     draw: Draw
+    shapes: tuple[type[BaseModel], ...]  # any of which an error may have
 
     def say(self, trouble: Trouble) -> Response:
         row = next((self.table[kind] for kind in type(trouble).__mro__ if kind in self.table), None)
@@ -212,7 +214,9 @@ class Wire:
 
         caught = {method: self.caught(handler, tongue) for method, handler in handlers.items()}
         refuses = _refuses_methods(tongue)
-        return ours.endpoint(path, not_allowed=refuses, around=around, **caught)
+        route = ours.endpoint(path, not_allowed=refuses, around=around, **caught)
+        route.tongue = tongue
+        return route
 
     def _limited(
         self, answer: Handler, tongue: Tongue, limiter: Limiter, methods: tuple[str, ...]

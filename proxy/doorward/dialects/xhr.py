@@ -25,7 +25,16 @@ from doorward.accounts.factors import TOTP
 from doorward.accounts.sessions import FULL, PENDING, Opened, Session
 from doorward.accounts.user import DATABASE
 from doorward.dialects import wire as wires
+from doorward.dialects.shapes import Shape
 from doorward.dialects.wire import Answer, Tongue, Trouble, Wire, by_header, json_object, text
+from doorward.dialects.xhr_shapes import (
+    XhrError,
+    XhrLife,
+    XhrLogin,
+    XhrSecret,
+    XhrSession,
+    XhrUser,
+)
 from doorward.pages.entrance import lifetimes
 
 # Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
@@ -76,7 +85,8 @@ _SENTENCES = {
 
 def draw_error(answer: Answer, trouble: Trouble) -> Response:
     sentence = _SENTENCES.get(answer.code, str(trouble))
-    response = JSONResponse({"error": answer.code, "message": sentence}, answer.status)
+    content = XhrError(error=answer.code, message=sentence).content()
+    response = JSONResponse(content, answer.status)
     if answer.status == 401:  # RFC 9110 15.5.2
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
     if (wait := refusals.retry_after(trouble)) is not None:
@@ -86,19 +96,20 @@ def draw_error(answer: Answer, trouble: Trouble) -> Response:
     return response
 
 
-TONGUE = Tongue(TABLE, draw_error)
+TONGUE = Tongue(TABLE, draw_error, (XhrError,))
 
 
-def draw_session(session: Session, now: float, *, totp: bool) -> dict[str, object]:
+def draw_session(session: Session, now: float, *, totp: bool) -> XhrLife:
     """`maxAge`: milliseconds to the earlier of both ends, the idle one as of this request."""
     end = session.expires_at if session.level == FULL else session.ends_at()
     if session.idle_timeout_s is not None:
         end = min(end, now + session.idle_timeout_s)
-    return {"maxAge": max(0, int((end - now) * 1000)), "totp": totp}
+    return XhrLife(maxAge=max(0, int((end - now) * 1000)), totp=totp)
 
 
-def draw(content: object, status: int = 200) -> Response:
-    return JSONResponse(content, status, headers={"cache-control": "no-store"})
+def draw(shape: Shape | None) -> Response:
+    content = None if shape is None else shape.content()
+    return JSONResponse(content, headers={"cache-control": "no-store"})
 
 
 def done() -> Response:
@@ -123,7 +134,7 @@ class Xhr:
         now, due = self.wire.clock(), opened.session.level == PENDING
         if due:  # a code is mailed where that is the factor
             await self.wire.accounts.second_factors.prepare(opened.session.user, None, now=now)
-        response = draw({"session": draw_session(opened.session, now, totp=due)})
+        response = draw(XhrLogin(session=draw_session(opened.session, now, totp=due)))
         self._set_cookie(request, response, opened)
         return response
 
@@ -155,10 +166,10 @@ class Xhr:
 
     async def session(self, request: Request) -> Response:
         session = await self.wire.full_session(request)
-        user = {"username": session.user.username, "superAdmin": session.user.super_admin}
+        user = XhrUser(username=session.user.username, superAdmin=session.user.super_admin)
         factors = await self.wire.accounts.second_factors.enabled(session.user)
         inner = draw_session(session, self.wire.clock(), totp=TOTP in factors)
-        return draw({"user": user, "session": inner})
+        return draw(XhrSession(user=user, session=inner))
 
     async def logout(self, request: Request) -> Response:
         """A session whose second factor is due may go, too."""
@@ -185,7 +196,7 @@ class Xhr:
         session, now = await self._changing(request), self.wire.clock()
         factors = self.wire.accounts.second_factors
         enrolment = await factors.begin_totp(session, now, even_if_on=True)
-        return draw({"secret": enrolment.secret})
+        return draw(XhrSecret(secret=enrolment.secret))
 
     async def peek_generate(self, request: Request) -> Response:
         await self.wire.full_session(request)

@@ -48,9 +48,11 @@ def unchanged(answer: Handler) -> Handler:
 
 
 class Endpoint(Route):
-    """A route of ours; `answered` are the methods that it has handlers for."""
+    """A route of ours; `answered` are the methods that it has handlers for, `tongue` is how its
+    dialect says no, if it is of one."""
 
     answered: tuple[str, ...] = ()
+    tongue: object = None
 
 
 def endpoint(

@@ -8,13 +8,14 @@ from starlette.responses import Response
 
 from doorward.accounts.sessions import Session
 from doorward.dialects.alekeagle.names import session_name
+from doorward.dialects.alekeagle.shapes import AlekeagleRemoved, AlekeagleSession
 from doorward.dialects.alekeagle.table import draw
 
 
-def draw_session(session: Session) -> dict[str, object]:
+def draw_session(session: Session) -> AlekeagleSession:
     """The client's own name for it goes before what its User-Agent comes to."""
     name = session.information or session_name(session.user_agent)
-    return {"iat": session.iat, "exp": exp(session), "name": name, "sub": session.user.id}
+    return AlekeagleSession(iat=session.iat, exp=exp(session), name=name, sub=session.user.id)
 
 
 def exp(session: Session) -> int:
@@ -23,4 +24,4 @@ def exp(session: Session) -> int:
 
 
 def draw_removed(count: int) -> Response:
-    return draw({"count": count, "type": "session"})
+    return draw(AlekeagleRemoved(count=count, type="session"))

@@ -16,6 +16,7 @@ from doorward.accounts.tokens import is_token
 from doorward.dialects.alekeagle.bodies import fields_of, texts
 from doorward.dialects.alekeagle.drawing import exp
 from doorward.dialects.alekeagle.limits import Limits
+from doorward.dialects.alekeagle.shapes import AlekeagleChallenge, AlekeagleToken
 from doorward.dialects.alekeagle.table import CHALLENGE, MESSAGES, draw
 from doorward.dialects.wire import Malformed, Unauthenticated, Wire
 from doorward.pages.entrance import dialect_lifetimes
@@ -63,7 +64,7 @@ class Login:
             raise
 
     def _welcome(self, request: Request, opened: Opened) -> Response:
-        response = draw({"token": opened.token, "exp": exp(opened.session)}, 201)
+        response = draw(AlekeagleToken(token=opened.token, exp=exp(opened.session)), 201)
         if self.dialect.cookie:
             response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
         return response
@@ -82,13 +83,13 @@ class Login:
         except refusals.TooManyCodes:
             await self._give_up(session)
             raise
-        said = {
-            "code": CHALLENGE,
-            "message": MESSAGES[CHALLENGE],
-            "token": token,
-            "exp": int(session.ends_at()),
-            "types": types,
-        }
+        said = AlekeagleChallenge(
+            code=CHALLENGE,
+            message=MESSAGES[CHALLENGE],
+            token=token,
+            exp=int(session.ends_at()),
+            types=types,
+        )
         response = draw(said, 401)
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
         return response

@@ -16,6 +16,7 @@ from doorward.accounts.sessions import FULL, Session
 from doorward.dialects import wire as wires
 from doorward.dialects.alekeagle.bodies import fields_of
 from doorward.dialects.alekeagle.drawing import draw_removed, draw_session
+from doorward.dialects.alekeagle.shapes import AlekeagleDone, AlekeagleSessions
 from doorward.dialects.alekeagle.table import NOT_READABLE, draw, draw_error
 from doorward.dialects.fields import Fields
 from doorward.dialects.wire import Malformed, Unauthenticated, Wire
@@ -67,7 +68,8 @@ class Owned:
     async def many(self, request: Request) -> Response:
         sessions = await self._sessions(await self._caller(request))
         shown = _part(request, sessions)
-        return draw({"count": len(sessions), "items": [draw_session(each) for each in shown]})
+        items = [draw_session(each) for each in shown]
+        return draw(AlekeagleSessions(count=len(sessions), items=items))
 
     # Ending
 
@@ -78,7 +80,7 @@ class Owned:
             raise refusals.SessionNotFound
         by = "logout" if found.number == caller.number else "revoked"
         await self.wire.accounts.sessions.end(found, self.wire.clock(), by)
-        response = draw({"code": "GENERIC_SUCCESS", "message": "Session Deleted"})
+        response = draw(AlekeagleDone(code="GENERIC_SUCCESS", message="Session Deleted"))
         return self._without(request, response, is_over=by == "logout")
 
     async def end_many(self, request: Request) -> Response:

@@ -10,6 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from doorward.accounts import refusals
 from doorward.dialects import wire as wires
+from doorward.dialects.alekeagle.shapes import AlekeagleError
+from doorward.dialects.shapes import Shape
 from doorward.dialects.wire import Answer, Malformed, Tongue, Trouble
 from doorward.gate.cookies import Header
 from doorward.storage.rates import Count
@@ -85,8 +87,8 @@ class Json(JSONResponse):
     media_type = "application/json; charset=utf-8"
 
 
-def draw(content: object, status: int = 200) -> Response:
-    return Json(content, status, headers={"cache-control": "no-store"})
+def draw(shape: Shape, status: int = 200) -> Response:
+    return Json(shape.content(), status, headers={"cache-control": "no-store"})
 
 
 def lines(count: Count) -> list[Header]:
@@ -100,9 +102,8 @@ def lines(count: Count) -> list[Header]:
 
 def draw_error(answer: Answer, trouble: Trouble) -> Response:
     message = MESSAGES.get(answer.code, str(trouble))
-    said: dict[str, object] = {"code": answer.code, "message": message}
-    if isinstance(trouble, Malformed):
-        said["fields"] = list(trouble.fields)
+    fields = {"fields": list(trouble.fields)} if isinstance(trouble, Malformed) else {}
+    said = AlekeagleError(code=answer.code, message=message, **fields)
     response = draw(said, answer.status)
     if answer.status == 401:  # RFC 9110 15.5.2
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
@@ -117,6 +118,6 @@ def draw_error(answer: Answer, trouble: Trouble) -> Response:
     return response
 
 
-TONGUE = Tongue(TABLE, draw_error)
+TONGUE = Tongue(TABLE, draw_error, (AlekeagleError,))
 # Reading a session that is not there has another word than ending it.
 NOT_READABLE = Answer(404, INVALID_SESSION)

@@ -24,7 +24,17 @@ from doorward.dialects.rocketchat.drawing import (
     shown,
     success,
 )
+from doorward.dialects.rocketchat.shapes import (
+    RocketchatEnded,
+    RocketchatOwnedSession,
+    RocketchatOwnedSessions,
+    RocketchatRecord,
+    RocketchatSeenSession,
+    RocketchatSession,
+    RocketchatSessions,
+)
 from doorward.dialects.rocketchat.table import failure
+from doorward.dialects.shapes import Shape
 from doorward.dialects.wire import Malformed
 
 PAGE = 50
@@ -64,7 +74,10 @@ class Paging:
         )
 
     def page(
-        self, sessions: Iterable[Session], draw: Callable[[Session], dict[str, object]]
+        self,
+        kind: type[Shape],
+        sessions: Iterable[Session],
+        draw: Callable[[Session], Shape],
     ) -> Response:
         """`count` is the size asked for, however many there are."""
         found = list(sessions)
@@ -72,12 +85,11 @@ class Paging:
             found.sort(key=SORTS[key], reverse=down)  # type: ignore[arg-type]  # one type a key
         shown = found[self.offset : self.offset + self.count]
         return success(
-            {
-                "sessions": [draw(session) for session in shown],
-                "total": len(found),
-                "count": self.count,
-                "offset": self.offset,
-            }
+            kind,
+            sessions=[draw(session) for session in shown],
+            total=len(found),
+            count=self.count,
+            offset=self.offset,
         )
 
     def wants(self, session: Session) -> bool:
@@ -123,8 +135,9 @@ class Devices:
         wire = self.asking.wire
         found = await wire.accounts.sessions.list(session.user, wire.clock())
         return paging.page(
+            RocketchatSessions,
             (each for each in found if each.level == FULL and paging.wants(each)),
-            lambda each: draw_session(each, session, self._url),
+            lambda each: RocketchatSession(**draw_session(each, session, self._url)),
         )
 
     async def list_all(self, request: Request) -> Response:
@@ -139,8 +152,9 @@ class Devices:
         found = [each async for each in every if each.level == FULL]
         return await asyncio.to_thread(  # there may be very many
             paging.page,
+            RocketchatOwnedSessions,
             filter(paging.wants_of, found),
-            lambda each: draw_anybodys(each, session, self._url),
+            lambda each: RocketchatOwnedSession(**draw_anybodys(each, session, self._url)),
         )
 
     async def info(self, request: Request) -> Response:
@@ -149,7 +163,7 @@ class Devices:
         found = await self._get(wanted)
         if found.user.number != session.user.number:
             raise SessionNotFound
-        return success(draw_record(found, self._url))
+        return success(RocketchatRecord, **draw_record(found, self._url))
 
     async def info_admin(self, request: Request) -> Response:
         session = await self.asking.reader(request, VIEW_SESSIONS)
@@ -158,7 +172,7 @@ class Devices:
         found = await self._get(wanted)
         if not found.is_live(self.asking.wire.clock()):
             raise SessionNotFound
-        return success(draw_anybodys(found, session, self._url))
+        return success(RocketchatSeenSession, **draw_anybodys(found, session, self._url))
 
     async def end_own(self, request: Request) -> Response:
         caller = await self.asking.changer(request)
@@ -186,4 +200,4 @@ class Devices:
         """Again is a success again."""
         wire = self.asking.wire
         await wire.accounts.sessions.revoke(found.id, actor=by.user, now=wire.clock())
-        return success({"sessionId": found.id})
+        return success(RocketchatEnded, sessionId=found.id)

@@ -5,8 +5,8 @@ It knows shapes; whom they may be shown to it must not know.
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from starlette.responses import JSONResponse, Response
@@ -15,31 +15,46 @@ from doorward.accounts import permissions
 from doorward.accounts.devices import Device, device
 from doorward.accounts.sessions import Session
 from doorward.accounts.user import User
+from doorward.dialects.rocketchat.shapes import (
+    RocketchatDevice,
+    RocketchatEmail,
+    RocketchatFactor,
+    RocketchatOwner,
+    RocketchatPasswordService,
+    RocketchatPreferences,
+    RocketchatServices,
+    RocketchatSystem,
+)
 from doorward.dialects.rocketchat.table import iso
+from doorward.dialects.shapes import Shape
 
 ID_CHARACTERS = 17
 
 
-def success(content: Mapping[str, object] | None = None) -> Response:
+SUCCESS: dict[str, Any] = {"success": True}
+
+
+def success(kind: type[Shape], **data: Any) -> Response:
     """The data, and `success` after it."""
-    return answered({**(content or {}), "success": True})
+    return answered(kind(**data, **SUCCESS))
 
 
-def answered(content: Mapping[str, object], status: int = 200) -> Response:
-    return JSONResponse(content, status, headers={"cache-control": "no-store"})
+def answered(shape: Shape, status: int = 200) -> Response:
+    return JSONResponse(shape.content(), status, headers={"cache-control": "no-store"})
 
 
-def draw_device(found: Device) -> dict[str, object]:
-    return {
-        "type": found.type,
-        "name": found.name,
-        "longVersion": found.long_version,
-        "os": {"name": found.os_name, "version": found.os_version},
-        "version": found.version,
-    }
+def draw_device(found: Device) -> RocketchatDevice:
+    return RocketchatDevice(
+        type=found.type,
+        name=found.name,
+        longVersion=found.long_version,
+        os=RocketchatSystem(name=found.os_name, version=found.os_version),
+        version=found.version,
+    )
 
 
-def draw_session(session: Session, current: Session, public_url: str) -> dict[str, object]:
+def draw_session(session: Session, current: Session, public_url: str) -> dict[str, Any]:
+    """The keys of a RocketchatSession."""
     return {
         "sessionId": session.id,
         "userId": session.user.id,
@@ -52,18 +67,19 @@ def draw_session(session: Session, current: Session, public_url: str) -> dict[st
     }
 
 
-def draw_anybodys(session: Session, current: Session, public_url: str) -> dict[str, object]:
+def draw_anybodys(session: Session, current: Session, public_url: str) -> dict[str, Any]:
+    """The keys of a RocketchatOwnedSession."""
     user = session.user
-    drawn = draw_session(session, current, public_url)
-    return drawn | {"_user": {"_id": user.id, "username": user.username, "name": shown(user)}}
+    owner = RocketchatOwner(_id=user.id, username=user.username, name=shown(user))
+    return draw_session(session, current, public_url) | {"_user": owner}
 
 
-def draw_record(session: Session, public_url: str) -> dict[str, object]:
-    """The raw record. `loginToken` stands for the login as the hash of its token did: what we
-    store of a token is not told (CVE-2026-40166)."""
+def draw_record(session: Session, public_url: str) -> dict[str, Any]:
+    """The keys of a RocketchatRecord, the raw record. `loginToken` stands for the login as the hash
+    of its token did: what we store of a token is not told (CVE-2026-40166)."""
     user, begun = session.user, datetime.fromtimestamp(session.created_at, UTC)
     held = roles(user)
-    record: dict[str, object] = {
+    record: dict[str, Any] = {
         "_id": session.id,
         "type": "session",
         "sessionId": session.id,
@@ -97,25 +113,26 @@ def search_term(session: Session) -> str:
     return f"{found.name}{found.type}{found.os_name}{session.id}{session.user.id}"
 
 
-def draw_user(user: User, factors: tuple[str, ...], public_url: str) -> dict[str, object]:
+def draw_user(user: User, factors: tuple[str, ...], public_url: str) -> dict[str, Any]:
+    """The keys of a RocketchatUser."""
     return {
         "_id": user.id,
         "name": shown(user),
-        "emails": [{"address": e.address, "verified": e.verified} for e in user.emails],
+        "emails": [RocketchatEmail(address=e.address, verified=e.verified) for e in user.emails],
         "status": "online",
         "statusConnection": "online",
         "username": user.username,
         "utcOffset": 0,
         "active": user.active,
         "roles": roles(user),
-        "settings": {"preferences": {}},
+        "settings": RocketchatPreferences(preferences={}),
         "avatarUrl": f"{public_url}/avatar/{quote(user.username, safe='')}",
         "email": user.email or "",
-        "services": {
-            "password": {"exists": True},
-            "totp": {"enabled": "totp" in factors},
-            "email2fa": {"enabled": "email" in factors},
-        },
+        "services": RocketchatServices(
+            password=RocketchatPasswordService(exists=True),
+            totp=RocketchatFactor(enabled="totp" in factors),
+            email2fa=RocketchatFactor(enabled="email" in factors),
+        ),
         "isOAuthUser": False,
     }
 

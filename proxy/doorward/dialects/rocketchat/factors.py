@@ -15,6 +15,13 @@ from doorward.accounts.sessions import Session
 from doorward.accounts.user import User
 from doorward.dialects.rocketchat.asking import Asking, body_of, fields_of, string
 from doorward.dialects.rocketchat.drawing import answered, success
+from doorward.dialects.rocketchat.shapes import (
+    RocketchatCodes,
+    RocketchatDisabled,
+    RocketchatDone,
+    RocketchatRemaining,
+    RocketchatSecret,
+)
 from doorward.dialects.rocketchat.table import failure
 from doorward.gate.ours import client_of
 
@@ -44,7 +51,7 @@ class Factors:
         user = None if credential is None else credential.user
         address = client_of(request).address
         await wire.accounts.regulation.begin(name, user, address, wire.clock())
-        response = success()
+        response = success(RocketchatDone)
         if user is not None and user.is_usable:
             response.background = BackgroundTask(self._mail, user, name)
         return response
@@ -67,7 +74,7 @@ class Factors:
         except InvalidEmail:
             raise InvalidEmail(UNVERIFIED) from None
         await self._end_others(session)
-        return success()
+        return success(RocketchatDone)
 
     async def disable_email(self, request: Request) -> Response:
         session = (await self.asking.changer(request)).session
@@ -75,7 +82,7 @@ class Factors:
         await self.asking.demand(request, session, honours_trust=False)
         wire = self.asking.wire
         await wire.accounts.second_factors.disable_email(session.user, wire.clock())
-        return success()
+        return success(RocketchatDone)
 
     async def begin_totp(self, request: Request) -> Response:
         session = (await self.asking.changer(request)).session
@@ -83,7 +90,7 @@ class Factors:
         await self.asking.demand_enabled(request, session)
         wire = self.asking.wire
         begun = await wire.accounts.second_factors.begin_totp(session, wire.clock())
-        return success({"secret": begun.secret, "url": begun.uri})
+        return success(RocketchatSecret, secret=begun.secret, url=begun.uri)
 
     async def confirm_totp(self, request: Request) -> Response:
         session, code = await self._with_code(request)
@@ -94,7 +101,7 @@ class Factors:
         except SecondFactorInvalid:
             return _invalid()
         await self._end_others(session)
-        return success({"codes": list(codes)})
+        return success(RocketchatCodes, codes=list(codes))
 
     async def remove_totp(self, request: Request) -> Response:
         session, code = await self._with_code(request)
@@ -103,7 +110,7 @@ class Factors:
             await wire.accounts.second_factors.remove_totp(session, code, wire.clock())
         except SecondFactorInvalid:
             return _invalid()
-        return success({"disabled": True})
+        return success(RocketchatDisabled, disabled=True)
 
     async def regenerate(self, request: Request) -> Response:
         session, code = await self._with_code(request)
@@ -115,14 +122,16 @@ class Factors:
             await factors.verify(user, code, TOTP, now=now)
         except SecondFactorInvalid:
             return _invalid()
-        return success({"codes": list(await factors.regenerate_recovery(user, now))})
+        codes = await factors.regenerate_recovery(user, now)
+        return success(RocketchatCodes, codes=list(codes))
 
     async def remaining(self, request: Request) -> Response:
         session = await self.asking.reader(request)
         factors = self.asking.wire.accounts.second_factors
         if TOTP not in await factors.enabled(session.user):
             raise TotpNotOn
-        return success({"remaining": await factors.remaining_recovery(session.user)})
+        count = await factors.remaining_recovery(session.user)
+        return success(RocketchatRemaining, remaining=count)
 
     async def _with_code(self, request: Request) -> tuple[Session, str]:
         session = (await self.asking.changer(request)).session

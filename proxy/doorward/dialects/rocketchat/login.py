@@ -5,6 +5,7 @@ It knows the forms a login comes in; whether it succeeds it must not know.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +22,16 @@ from doorward.dialects.rocketchat.asking import (
     string,
 )
 from doorward.dialects.rocketchat.drawing import answered, draw_user, success
+from doorward.dialects.rocketchat.shapes import (
+    RocketchatKept,
+    RocketchatLoggedIn,
+    RocketchatLoggedOut,
+    RocketchatLogin,
+    RocketchatMe,
+    RocketchatMessage,
+    RocketchatText,
+    RocketchatUser,
+)
 from doorward.dialects.rocketchat.table import failure, iso
 from doorward.dialects.wire import Malformed
 from doorward.pages.entrance import dialect_lifetimes
@@ -66,16 +77,16 @@ class Login:
 
     async def _opened(self, session: Session, token: str) -> Response:
         me = await self._drawn(session)
-        data = {"authToken": token, "userId": session.user.id, "me": me}
-        return answered({"status": "success", "data": data})
+        data = RocketchatLogin(authToken=token, userId=session.user.id, me=RocketchatUser(**me))
+        return answered(RocketchatLoggedIn(status="success", data=data))
 
-    async def _drawn(self, session: Session) -> dict[str, object]:
+    async def _drawn(self, session: Session) -> dict[str, Any]:
         wire = self.asking.wire
         factors = await wire.accounts.second_factors.enabled(session.user)
         return draw_user(session.user, factors, wire.settings.public_url)
 
     async def me(self, request: Request) -> Response:
-        return success(await self._drawn(await self.asking.reader(request)))
+        return success(RocketchatMe, **await self._drawn(await self.asking.reader(request)))
 
     async def logout(self, request: Request) -> Response:
         """A session whose second factor is due may go, too."""
@@ -101,7 +112,7 @@ class Login:
             session.user, actor=session.user, now=wire.clock(), but=session
         )
         token = {} if caller.token is None else {"token": caller.token}
-        return success({**token, "tokenExpires": iso(session.expires_at)})
+        return success(RocketchatKept, **token, tokenExpires=iso(session.expires_at))
 
     async def logout_user(self, request: Request) -> Response:
         session = (await self.asking.changer(request)).session
@@ -117,11 +128,12 @@ class Login:
             user = other
         wire = self.asking.wire
         await wire.accounts.sessions.revoke_all(user, actor=session.user, now=wire.clock())
-        return success({"message": f"User {wanted} has been logged out!"})
+        return success(RocketchatMessage, message=f"User {wanted} has been logged out!")
 
 
 def _logged_out() -> Response:
-    return answered({"status": "success", "data": {"message": "You've been logged out!"}})
+    data = RocketchatText(message="You've been logged out!")
+    return answered(RocketchatLoggedOut(status="success", data=data))
 
 
 def _name(fields: Mapping[str, object]) -> str:

@@ -6,6 +6,7 @@ password; whoever is disabled is told so after the right one, as documented.
 
 import math
 from datetime import UTC, datetime
+from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
@@ -13,6 +14,12 @@ from doorward.accounts import refusals
 from doorward.accounts.challenge import Challenge
 from doorward.accounts.refusals import InvalidCredentials, LockedOut, SecondFactorRequired
 from doorward.dialects import wire as wires
+from doorward.dialects.rocketchat.shapes import (
+    RocketchatDetails,
+    RocketchatFailure,
+    RocketchatRefusal,
+)
+from doorward.dialects.shapes import Shape
 from doorward.dialects.wire import Answer, Tongue, Trouble
 
 TABLE: dict[type[Trouble], Answer] = {
@@ -77,37 +84,36 @@ WAIT = (
 
 def draw_error(answer: Answer, trouble: Trouble) -> Response:
     if answer.code == "unauthenticated":
-        body: dict[str, object] = {
-            "status": "error",
-            "message": "You must be logged in to do this.",
-        }
-    else:
-        body = failure(answer.code, _reason(answer.code, trouble))
-        if (challenge := getattr(trouble, "challenge", None)) is not None:
-            body["details"] = details(challenge, asked=isinstance(trouble, SecondFactorRequired))
+        said = "You must be logged in to do this."
+        return _answered(RocketchatRefusal(status="error", message=said), answer, trouble)
+    body = failure(answer.code, _reason(answer.code, trouble), **_details_of(trouble))
     return _answered(body, answer, trouble)
 
 
-def failure(code: str, reason: str | None = None) -> dict[str, object]:
+def _details_of(trouble: Trouble) -> dict[str, Any]:
+    if (challenge := getattr(trouble, "challenge", None)) is not None:
+        asked = isinstance(trouble, SecondFactorRequired)
+        return {"details": details(challenge, asked=asked)}
+    return {}
+
+
+def failure(code: str, reason: str | None = None, **more: Any) -> RocketchatFailure:
     """`reason [code]`, or only a text where there is no code."""
     if code in BARE or reason is None:
-        return {"success": False, "error": code}
-    body: dict[str, object] = {"success": False, "error": f"{reason} [{code}]".lstrip()}
-    if code not in NO_TYPE:
-        body["errorType"] = code
-    return body
+        return RocketchatFailure(success=False, error=code, **more)
+    typed: dict[str, Any] = {} if code in NO_TYPE else {"errorType": code}
+    error = f"{reason} [{code}]".lstrip()
+    return RocketchatFailure(success=False, error=error, **typed, **more)
 
 
 def draw_login_error(answer: Answer, trouble: Trouble) -> Response:
     if answer.status != 401 or isinstance(trouble, wires.Unauthenticated):
         return draw_error(answer, trouble)
     code, message = _at_login(answer.code, trouble)
-    body: dict[str, object] = {"status": "error", "error": code}
+    more = _details_of(trouble)
     if isinstance(trouble, LockedOut):
-        body["details"] = {"function": "Accounts.validateLoginAttempt"}
-    if (challenge := getattr(trouble, "challenge", None)) is not None:
-        body["details"] = details(challenge, asked=isinstance(trouble, SecondFactorRequired))
-    body["message"] = message
+        more = {"details": RocketchatDetails(function="Accounts.validateLoginAttempt")}
+    body = RocketchatRefusal(status="error", error=code, message=message, **more)
     return _answered(body, answer, trouble)
 
 
@@ -131,8 +137,8 @@ def _reason(code: str, trouble: Trouble) -> str:
     return REASONS.get(code, str(trouble))
 
 
-def _answered(body: dict[str, object], answer: Answer, trouble: Trouble) -> Response:
-    response = JSONResponse(body, answer.status)
+def _answered(body: Shape, answer: Answer, trouble: Trouble) -> Response:
+    response = JSONResponse(body.content(), answer.status)
     if answer.status == 401:  # RFC 9110 15.5.2
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
     wait = refusals.retry_after(trouble)
@@ -143,9 +149,9 @@ def _answered(body: dict[str, object], answer: Answer, trouble: Trouble) -> Resp
     return response
 
 
-def details(challenge: Challenge, *, asked: bool) -> dict[str, object]:
+def details(challenge: Challenge, *, asked: bool) -> RocketchatDetails:
     """What a client is told to ask for; `availableMethods` only where a code was missing."""
-    told: dict[str, object] = {
+    told: dict[str, Any] = {
         "method": challenge.method,
         "codeGenerated": challenge.code_generated,
     }
@@ -156,7 +162,7 @@ def details(challenge: Challenge, *, asked: bool) -> dict[str, object]:
             told["codeExpires"] = [iso(challenge.code_expires)]
     if asked:
         told["availableMethods"] = list(challenge.available)
-    return told
+    return RocketchatDetails(**told)
 
 
 def iso(at: float) -> str:
@@ -165,5 +171,6 @@ def iso(at: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-TONGUE = Tongue(TABLE, draw_error)
-LOGIN_TONGUE = Tongue(LOGIN_TABLE, draw_login_error)
+ERRORS = (RocketchatFailure, RocketchatRefusal)
+TONGUE = Tongue(TABLE, draw_error, ERRORS)
+LOGIN_TONGUE = Tongue(LOGIN_TABLE, draw_login_error, ERRORS)

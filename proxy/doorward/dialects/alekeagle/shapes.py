@@ -1,0 +1,81 @@
+"""The objects of the `alekeagle` dialect. It knows keys and types, and not when which is sent."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from doorward.dialects.shapes import Shape, absent
+
+
+class AlekeagleCredentials(Shape):
+    user: str
+    pass_: str = Field(alias="pass")
+    rememberMe: bool | int | str = absent()
+
+
+class AlekeagleCode(Shape):
+    """`code` is left out to have one mailed."""
+
+    token: str
+    type: Literal["totp", "email", "backup"]
+    code: str = absent()
+
+
+class AlekeagleSecondStep(Shape):
+    second: AlekeagleCode = Field(alias="2fa")
+
+
+class AlekeagleIds(Shape):
+    sessions: list[str | int]
+
+
+class AlekeagleToken(Shape):
+    token: str
+    exp: int
+
+
+class AlekeagleSession(Shape):
+    """`iat` is its id; times are Unix seconds."""
+
+    iat: int
+    exp: int
+    name: str
+    sub: str
+
+
+class AlekeagleSessions(Shape):
+    count: int
+    items: list[AlekeagleSession]
+
+
+class AlekeagleDone(Shape):
+    code: str
+    message: str
+
+
+class AlekeagleRemoved(Shape):
+    count: int
+    type: str
+
+
+class AlekeagleError(Shape):
+    code: str
+    message: str
+    fields: list[str] = absent()
+
+
+class AlekeagleChallenge(Shape):
+    code: str
+    message: str
+    token: str
+    exp: int
+    types: list[str]
+
+
+class AlekeaglePage(Shape):
+    limit: int = absent()
+    offset: int = absent()
+
+
+class AlekeagleSparing(Shape):
+    allButSelf: bool = absent()

@@ -1,0 +1,71 @@
+"""The objects of the `datepoll` dialect. It knows keys and types, and not when which is sent."""
+
+from pydantic import RootModel
+
+from doorward.dialects.shapes import Shape, absent
+
+
+class DatepollStay(Shape):
+    session_information: str = absent()
+    stay_logged_in: bool | int | str = absent()
+    code: str = absent()
+
+
+class DatepollCredentials(DatepollStay):
+    username: str
+    password: str
+
+
+class DatepollNewPassword(DatepollStay):
+    username: str
+    old_password: str
+    new_password: str
+
+
+class DatepollRefresh(Shape):
+    session_token: str
+    session_information: str = absent()
+
+
+class DatepollSecret(Shape):
+    session_token: str
+
+
+class DatepollToken(Shape):
+    token: str
+    session_token: str = absent()
+
+
+class DatepollRefreshed(Shape):
+    msg: str
+    token: str
+
+
+class DatepollLink(Shape):
+    href: str
+    method: str
+
+
+class DatepollSession(Shape):
+    id: int
+    information: str
+    last_used: str
+    delete_session: DatepollLink
+
+
+class DatepollSessions(Shape):
+    msg: str
+    sessions: list[DatepollSession]
+
+
+class DatepollDone(Shape):
+    msg: str
+
+
+class DatepollError(Shape):
+    msg: str
+    error_code: str = absent()
+
+
+class DatepollFields(RootModel[dict[str, list[str]]]):
+    """What is wrong with each field, in sentences."""

@@ -1,0 +1,25 @@
+"""What JSON of a dialect looks like: a model for each object that it sends or takes.
+
+Answers are drawn from these models and described by them, so that neither can say what the other
+does not. It knows pydantic and no dialect.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Shape(BaseModel):
+    """An object with these keys, in this order, and no others. Names are as on the wire but for
+    those that Python cannot spell, which have an alias."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def content(self) -> dict[str, Any]:
+        """What goes out: of keys that may be absent, those that were given."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+def absent(**more: Any) -> Any:
+    """States a key that is left out where it does not apply."""
+    return Field(default_factory=lambda: None, **more)

@@ -1,0 +1,47 @@
+"""The objects of the `xhr` dialect. It knows keys and types, and not when which is sent."""
+
+from doorward.dialects.shapes import Shape
+
+
+class XhrCredentials(Shape):
+    username: str
+    password: str
+
+
+class XhrCode(Shape):
+    token: str
+
+
+class XhrEnrolment(Shape):
+    secret: str
+    token: str
+
+
+class XhrLife(Shape):
+    """`maxAge`: milliseconds to the session's end."""
+
+    maxAge: int
+    totp: bool
+
+
+class XhrLogin(Shape):
+    session: XhrLife
+
+
+class XhrUser(Shape):
+    username: str
+    superAdmin: bool
+
+
+class XhrSession(Shape):
+    user: XhrUser
+    session: XhrLife
+
+
+class XhrSecret(Shape):
+    secret: str
+
+
+class XhrError(Shape):
+    error: str
+    message: str

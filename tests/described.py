@@ -1,0 +1,64 @@
+"""Holds every answer of a test's client against the API description that the same server gives."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+from openapi_schema_validator import OAS31Validator
+
+Json = dict[str, Any]
+# Where each dialect says which refusal it is; the first that is there counts.
+CODES = ("errorType", "error_code", "code", "error")
+
+
+class Description:
+    def __init__(self, told: Json) -> None:
+        self._told = json.loads(json.dumps(told))  # as a client reads it
+        self._validators: dict[str, OAS31Validator] = {}
+
+    def operation(self, method: str, path: str) -> Json | None:
+        """None for what is not described: pages, HEAD, OPTIONS, methods that are refused."""
+        paths: Json = self._told["paths"]
+        named = path if path in paths else next((p for p in paths if _fits(p, path)), None)
+        found: Json | None = paths.get(named, {}).get(method.lower())
+        return found
+
+    async def check(self, response: httpx.Response) -> None:
+        """Assert that this answer is among those that its operation can give. An httpx hook."""
+        request = response.request
+        operation = self.operation(request.method, request.url.path)
+        if operation is None:
+            return
+        content = await response.aread()
+        what = f"{request.method} {request.url.path} {response.status_code} {content!r}"
+        said = operation["responses"].get(str(response.status_code))
+        assert said is not None, f"not described: {what}"
+        if "content" not in said:
+            assert not content, what
+            return
+        schema = said["content"]["application/json"]["schema"]
+        value = json.loads(content)
+        faults = [fault.message for fault in self._validator(schema).iter_errors(value)]
+        assert not faults, f"{what}: {faults}"
+        if response.status_code >= 400 and (code := _code(value)) is not None:
+            assert code in said["description"].split(", "), f"code not described: {what}"
+
+    def _validator(self, schema: Json) -> OAS31Validator:
+        key = json.dumps(schema)
+        if key not in self._validators:
+            whole = {**schema, "components": self._told["components"]}
+            self._validators[key] = OAS31Validator(whole)
+        return self._validators[key]
+
+
+def _fits(template: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), path) is not None
+
+
+def _code(value: Json) -> str | None:
+    """A code has no spaces; where the error is a sentence the code is its type."""
+    found = next((value[key] for key in CODES if key in value), None)
+    return found if isinstance(found, str) and " " not in found else None
