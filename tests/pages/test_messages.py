@@ -7,6 +7,7 @@ import json
 import httpx
 import pytest
 from doorward.gate.accept import Client
+from doorward.gate.asking import Asker
 from doorward.pages import Pages
 from doorward.pages.drawing import GUARDS, Drawing
 from doorward.pages.message import WORDS, Messages
@@ -21,7 +22,7 @@ CLIENT = Client("192.0.2.1", "http", "wiki.test", "req-42", "test")
 
 
 def drawn(status: int, **more: object) -> Response:
-    return message(status, None, None, CLIENT, **({"browser": True} | more))  # type: ignore[arg-type]
+    return message(status, None, None, CLIENT, **({"asker": Asker.VISITOR} | more))  # type: ignore[arg-type]
 
 
 def text(response: Response) -> str:
@@ -39,7 +40,7 @@ def test_every_status_has_a_page_with_its_request_id(status: int) -> None:
 
 @pytest.mark.parametrize("status", WORDS)
 def test_every_status_has_a_json_object_for_programs(status: int) -> None:
-    answer = drawn(status, browser=False)
+    answer = drawn(status, asker=Asker.PROGRAM)
     assert answer.status_code == status and answer.headers["content-type"] == "application/json"
     said = json.loads(text(answer))
     assert set(said) == {"error", "message", "request_id"}
@@ -48,11 +49,11 @@ def test_every_status_has_a_json_object_for_programs(status: int) -> None:
 
 
 def test_the_caller_may_add_a_code_fields_and_headers() -> None:
-    login = {"login": "/.doorward/login?rd=/a"}
+    login = "/.doorward/login?rd=/a"
     lines = [(b"www-authenticate", b"Bearer"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
-    answer = drawn(401, browser=False, code="expired", headers=lines, more=login)
+    answer = drawn(401, asker=Asker.PROGRAM, code="expired", headers=lines, login=login)
     assert json.loads(text(answer))["error"] == "expired"
-    assert json.loads(text(answer))["login"] == login["login"]
+    assert json.loads(text(answer))["login"] == login
     assert answer.headers.getlist("set-cookie") == ["a=1", "b=2"]
     assert answer.headers["www-authenticate"] == "Bearer"
 
@@ -63,7 +64,7 @@ def test_a_503_says_when_to_come_back() -> None:
 
 def test_a_hostile_message_is_harmless() -> None:
     hostile = "<script>alert(1)</script>" + "😀" * 200
-    page = text(message(400, hostile, hostile, CLIENT, browser=True))
+    page = text(message(400, hostile, hostile, CLIENT, asker=Asker.VISITOR))
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 

@@ -6,7 +6,8 @@ It adds headers and decides about no session. Without origins in the settings it
 from starlette.requests import Request
 from starlette.responses import Response
 
-from doorward.gate.ours import Handler, same_origin
+from doorward.gate.origins import Sender, sender_of
+from doorward.gate.ours import Handler
 from doorward.settings import Settings
 
 ANY = "*"
@@ -49,7 +50,7 @@ class Cors:
         async def told(request: Request) -> Response:
             response = await answer(request)
             response.headers.add_vary_header("Origin")
-            if not same_origin(request, own):
+            if sender_of(request, own) is Sender.OTHER:
                 self._tell(request, response)
             return response
 

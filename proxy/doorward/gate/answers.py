@@ -3,7 +3,7 @@
 Knows refusals and who asks; how an answer is drawn, and over what it is sent, it must not know.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Protocol
 
 import structlog
@@ -11,10 +11,18 @@ from starlette.responses import Response
 
 from doorward.accounts.chance import request_id
 from doorward.gate.accept import Accepted, Arrival, Client
+from doorward.gate.asking import Asker, asker
 from doorward.gate.cookies import Header
-from doorward.gate.decision import Refuse, bad_request, last_hop, misdirected, unknown_expectation
+from doorward.gate.decision import (
+    UNAUTHENTICATED,
+    Refuse,
+    bad_request,
+    last_hop,
+    misdirected,
+    unknown_expectation,
+)
 from doorward.gate.headers import UnknownExpectation
-from doorward.gate.ours import navigates
+from doorward.gate.returns import address, referring_page
 from doorward.gate.targets import LastHop, Unfit
 from doorward.upstream.failures import Page, UpstreamFailure
 
@@ -34,10 +42,10 @@ class Draw(Protocol):
         text: str | None,
         client: Client | None,
         *,
-        browser: bool,
+        asker: Asker,
         code: str | None,
         headers: Iterable[Header],
-        more: Mapping[str, str] | None,
+        login: str | None,
         languages: str,
     ) -> Response: ...
 
@@ -49,18 +57,23 @@ class Answers:
         self._draw = draw
 
     def to(self, refusal: Refuse, arrival: Arrival, client: Client) -> Response:
-        browser = navigates(arrival.method.decode("latin-1"), arrival.headers)
-        if refusal.login is not None and browser:
-            return _redirect(refusal, refusal.login)
+        who = _asker(arrival)
+        login = refusal.login
+        if login is not None and who is Asker.VISITOR:
+            return _redirect(refusal, login)
+        if login is not None and who.is_person:
+            # The target of a form or a frame is no page to return to; what it stood on may be.
+            onward = referring_page(arrival.headers, client.host)
+            login = address(login.partition("?")[0], onward)
         return self._draw(
             refusal.status,
             None,
             refusal.message,
             client,
-            browser=browser,
+            asker=who,
             code=refusal.code,
             headers=refusal.headers,
-            more=None if refusal.login is None else {"login": refusal.login},
+            login=login,
             languages=_languages(arrival),
         )
 
@@ -73,6 +86,16 @@ class Answers:
         headers = () if later is None else ((b"retry-after", b"%d" % later),)
         refusal = Refuse(failure.status, failure.code, failure.told, headers=headers)
         return self.to(refusal, arrival, request.client)
+
+    def may_keep(self, refusal: Refuse, arrival: Arrival) -> bool:
+        """Whether this is a form of a person without a session, which the login page may keep and
+        offer to send again. Every carrier asks here."""
+        is_form = refusal.code == UNAUTHENTICATED and arrival.method == b"POST"
+        return is_form and _asker(arrival) is Asker.SENDER
+
+
+def _asker(arrival: Arrival) -> Asker:
+    return asker(arrival.method.decode("latin-1"), arrival.headers)
 
 
 def _maintenance(page: Page) -> Response:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from doorward.gate.accept import Accept, Accepted, Arrival
 from doorward.gate.answers import Answers, stranger, unfit
-from doorward.gate.decision import UNAUTHENTICATED, Forward, Refuse, broken
+from doorward.gate.decision import Forward, Refuse, broken
 from doorward.gate.forward import EXTENSION, Forwarder, Receive, Scope, Send
 from doorward.gate.gate import Gate
 from doorward.gate.headers import BadHeaders
@@ -123,7 +123,7 @@ class Carrier:
         receive: Receive,
     ) -> Response | None:
         """The login page with the form of somebody who is nobody any more, if this is one."""
-        if refusal.code != UNAUTHENTICATED or arrival.method != b"POST" or self._keep is None:
+        if self._keep is None or not self._answers.may_keep(refusal, arrival):
             return None
         return await self._keep(_scope_of_ours(scope, request), receive)
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from doorward.gate.accept import Accepted
 from doorward.gate.decision import Refuse, bad_request, cross_origin
-from doorward.gate.origins import normal, own_origins
+from doorward.gate.origins import Sender, own_origins, sender
 from doorward.settings import Route, Upstream
 
-# RFC 9110 9.2.1, and what browsers send with any of these is a page's own doing.
+# RFC 9110 9.2.1: they change nothing.
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
-_OWN_SITE = frozenset((b"same-origin", b"none"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +63,8 @@ class Comforts:
         headers = request.scan
         if request.method in _SAFE and not headers.overrides:
             return True
-        sites = [value for name, value in headers.passing if name == b"sec-fetch-site"]
-        if sites:
-            return _OWN_SITE.issuperset(sites)
-        said = [value for name, value in headers.passing if name == b"origin"]
-        if not said:
-            return True
-        own = own_origins(request, public_origin, self.route_host)
-        return all(normal(value.decode("latin-1")) in own for value in said)
+        own = own_origins(request.scheme, request.authority, public_origin, self.route_host)
+        return sender(headers.passing, own) is not Sender.OTHER
 
 
 def comforts_of(route: Route, public_origin: str) -> Comforts | None:

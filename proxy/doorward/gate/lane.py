@@ -102,8 +102,7 @@ class Lane:
             return False
         if isinstance(decision, Forward):
             return self._forward(exchange, kept.plan, number, decision, started)
-        self._refuse(kept, Turn(exchange, kept.plan, number, started), decision)
-        return True
+        return self._refuse(kept, Turn(exchange, kept.plan, number, started), decision)
 
     def _read(self, exchange: Any, key: Key) -> "Kept | None":
         """A request that did not come before; None when the ASGI way is to say what it is."""
@@ -139,15 +138,19 @@ class Lane:
         exchange.when_gone(relay.on_client_gone)
         return True
 
-    def _refuse(self, kept: "Kept", turn: "Turn", refusal: Refuse) -> None:
-        """Give an answer of ours, which is drawn once for what comes again."""
+    def _refuse(self, kept: "Kept", turn: "Turn", refusal: Refuse) -> bool:
+        """Give an answer of ours, which is drawn once for what comes again. False for a form that
+        the login page may keep: the ASGI way does that."""
         drawn = kept.drawn
         if drawn is None or drawn.refusal is not refusal:
+            if self._answers.may_keep(refusal, turn.exchange.arrival):
+                return False
             drawn = self._drawn(turn, refusal)
             if kept.is_kept and drawn.differs_by_id_alone:
                 kept.drawn = drawn
         body = drawn.body.replace(drawn.number.encode(), turn.number.encode())
         self._give(turn, refused(refusal.code), refusal.route, drawn.head, body)
+        return True
 
     def refuse(self, turn: "Turn", refusal: Refuse, route: int) -> None:
         """Give an answer of ours."""

@@ -1,27 +1,67 @@
-"""Origins as browsers name them, and which of them are this very site's.
+"""Which site's page sent a request: the one place that decides what is same-origin.
 
-Knows their spelling; must not know what is refused to a page of another site.
+Knows how browsers name origins; must not know what is refused to a page of another site.
 """
 
 import re
+from collections.abc import Iterable
+from enum import Enum, auto
 
-from doorward.gate.accept import Accepted
+from starlette.requests import Request
+
+from doorward.gate.ours import client_of
 
 _ORIGIN = re.compile(r"(https?)://([^/?#@\s]+)")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+# Fetch Metadata: this origin's page, or what a person typed, chose or reloaded.
+_OWN_SITE = frozenset((b"same-origin", b"none"))
 
 
-def own_origins(request: Accepted, public_origin: str, host: str | None) -> set[str]:
-    """Of public_url, of the host that is asked and of the route's, if it names one.
+class Sender(Enum):
+    """Whose page sent a request, as far as its browser says."""
+
+    OWN = auto()  # this site's
+    OTHER = auto()  # another site's
+    UNSAID = auto()  # not told: a program, which rides on nobody's cookie, or an old browser
+
+
+def sender(headers: Iterable[tuple[bytes, bytes]], own: frozenset[str]) -> Sender:
+    """Whose page sent a request with these headers (names in lower case) to the site whose origins
+    are `own`, see `own_origins`. Sec-Fetch-Site decides; without it, Origin (RFC 6454)."""
+    sites: list[bytes] = []
+    origins: list[bytes] = []
+    for name, value in headers:
+        if name == b"sec-fetch-site":
+            sites.append(value)
+        elif name == b"origin":
+            origins.append(value)
+    if sites:
+        return Sender.OWN if _OWN_SITE.issuperset(sites) else Sender.OTHER
+    if not origins:
+        return Sender.UNSAID
+    is_own = all(normal(value.decode("latin-1")) in own for value in origins)
+    return Sender.OWN if is_own else Sender.OTHER
+
+
+def sender_of(request: Request, public_origin: str) -> Sender:
+    """The same for a request to a path of ours."""
+    client = client_of(request)
+    return sender(request.headers.raw, own_origins(client.scheme, client.host, public_origin))
+
+
+def own_origins(
+    scheme: str, authority: str, public_origin: str, route_host: str | None = None
+) -> frozenset[str]:
+    """Of public_url, of the host that is asked (`authority`, lower-case) and of the route's, if it
+    names one.
 
     Where a proxy before us speaks https and does not say so, the page is an https one.
     """
-    hosts = [request.authority]
-    if host is not None and not host.startswith("*."):
-        hosts.append(host.lower())
-    schemes = {request.scheme, "https"}
-    named = {bare(scheme, host) for scheme in schemes for host in hosts}
-    return named | {public_origin}
+    hosts = [authority]
+    if route_host is not None and not route_host.startswith("*."):
+        hosts.append(route_host.lower())
+    named = {bare(each, host) for each in {scheme, "https"} for host in hosts}
+    return frozenset((*named, public_origin))
 
 
 def normal(origin: str) -> str | None:

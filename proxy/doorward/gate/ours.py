@@ -1,4 +1,4 @@
-"""How a path of ours answers: exact paths, methods, bounded bodies, same-origin, safe returns.
+"""How a path of ours answers: exact paths, methods, bounded bodies.
 
 Shared by pages and dialects; must not know what any of them does.
 """
@@ -126,60 +126,9 @@ async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:
     return bytes(kept)
 
 
-def same_origin(request: Request, public_origin: str) -> bool:
-    """False when a browser says that another site sent this request (Fetch Metadata, RFC 6454).
-
-    Programs send neither header and pass: they hold no cookie that somebody else could ride on.
-    """
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    origins = request.headers.getlist("origin")
-    client = client_of(request)
-    own = {public_origin, f"{client.scheme}://{client.host}"}
-    return all(origin.lower() in own for origin in origins)
-
-
 def referer(request: Request) -> SplitResult:
     """The page that led here, as the browser says; nothing for what is no URL."""
     try:
         return urlsplit(request.headers.get("referer", ""))
     except ValueError:
         return urlsplit("")
-
-
-def navigates(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True for a person moving to a page, who is sent to the login page; others get 401.
-
-    Sec-Fetch-Mode decides where a browser sends it, else an Accept that names text/html.
-    """
-    if method not in ("GET", "HEAD"):
-        return False
-    accept = b""
-    for name, value in headers:
-        if name == b"sec-fetch-mode":
-            return value == b"navigate"
-        if name == b"accept":
-            accept += value.lower()
-    return b"text/html" in accept
-
-
-# A path of this host and nothing that any browser reads as another host: one slash first, no
-# backslash, no control byte or white space anywhere (CVE-2020-5233, CVE-2020-11053, CVE-2020-4037).
-_SAFE_RETURN = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
-RETURN_LIMIT = 4096
-
-
-# What a second decoding, or a dot segment, could turn into `//host`.
-_MISREAD = re.compile(
-    r"/(?:%25)*%(?:25)*(?:2f|5c|0[09ad])|(?:[^?]*/)?(?:\.|%2e){1,2}(?:[/?]|$)", re.I
-)
-
-
-def safe_return(rd: str | None) -> str:
-    """Where to go after a login: `rd` when it is a path on this very host, otherwise `/`."""
-    if rd is None or len(rd) > RETURN_LIMIT or _SAFE_RETURN.fullmatch(rd) is None:
-        return "/"
-    if _MISREAD.match(rd) or rd.startswith("/.doorward/log"):
-        return "/"
-    return rd

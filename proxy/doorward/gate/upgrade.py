@@ -7,7 +7,7 @@ from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
 from doorward.gate.headers import Header
 from doorward.gate.incoming import Answer, Refused
-from doorward.gate.origins import normal, own_origins
+from doorward.gate.origins import Sender, own_origins, sender
 from doorward.settings import Route
 from doorward.upstream.failures import InvalidAnswer
 from doorward.upstream.heads import Head
@@ -33,11 +33,10 @@ class Upgrades:
         A browser sends its cookies whatever page asks, and shows the answer to that page: so only
         pages of this host may (RFC 6455 10.2). Programs send no Origin.
         """
-        said = [value for name, value in request.scan.passing if name == b"origin"]
-        if said:
-            own = own_origins(request, self._public_origin, self._hosts[decision.route])
-            if any(normal(value.decode("latin-1")) not in own for value in said):
-                return cross_origin()
+        host = self._hosts[decision.route]
+        own = own_origins(request.scheme, request.authority, self._public_origin, host)
+        if sender(request.scan.passing, own) is Sender.OTHER:
+            return cross_origin()
         return decision if self.open < self._limit else too_many_tunnels()
 
     async def carry(self, answer: Answer, head: Head, headers: list[Header]) -> None:

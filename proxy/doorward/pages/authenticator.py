@@ -24,7 +24,8 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.second_factor import Enrolment
 from doorward.accounts.sessions import Session
-from doorward.gate.ours import client_of, safe_return
+from doorward.gate.ours import client_of
+from doorward.gate.returns import safe_return
 from doorward.pages import drawing, qr
 from doorward.pages.bound import ACCOUNT, Bound, Forms
 from doorward.pages.entrance import info_of

@@ -22,13 +22,15 @@ from doorward.accounts.refusals import (
     retry_after,
 )
 from doorward.accounts.sessions import FULL, Session
+from doorward.gate.asking import asker_of
 from doorward.gate.ours import client_of
+from doorward.gate.returns import address
 from doorward.pages import drawing
 from doorward.pages.entrance import Entrance, info_of
 from doorward.pages.languages import noted
-from doorward.pages.message import Messages, wants_page
+from doorward.pages.message import Messages
 from doorward.pages.posted import posted
-from doorward.pages.second_factor import LOGIN, STATUSES, address
+from doorward.pages.second_factor import LOGIN, STATUSES
 
 FRESH_S = 300.0  # how long a password or code counts as just given
 TOKEN = "form"  # noqa: S105 - the name of the hidden field
@@ -69,7 +71,7 @@ class Forms:
         session = await self.entrance.session(request)
         if session is not None and session.level == FULL:
             return session
-        if not wants_page(request):
+        if not asker_of(request).is_person:
             return self.messages.answer(request, 401)
         query = f"?{request.url.query}" if request.url.query else ""
         target = f"{request.url.path}{query}" if request.method in ("GET", "HEAD") else ACCOUNT

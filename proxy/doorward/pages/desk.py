@@ -13,11 +13,12 @@ from starlette.responses import Response
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import NotPermitted, Refusal, UserNotFound
 from doorward.accounts.sessions import Session
+from doorward.gate.asking import asker_of
+from doorward.gate.returns import address
 from doorward.pages import drawing
 from doorward.pages.bound import Bound, Forms, is_fresh
 from doorward.pages.languages import noted
-from doorward.pages.message import wants_page
-from doorward.pages.second_factor import ENROL, address
+from doorward.pages.second_factor import ENROL
 
 ADMIN = "/.doorward/admin"
 # Where no trust is wanted (trust_period 0), a page and the form on it still need one code only.
@@ -64,7 +65,7 @@ class Desk:
         fresh_s = max(trust_s, LEAST_FRESH_S)
         if is_fresh(session.second_factor_at, entrance.clock(), fresh_s):
             return None
-        if not wants_page(request):
+        if not asker_of(request).is_person:
             return self._without_factor(request, "")
         question = await self.forms.unproven(request, bound, fresh_s, WHY)
         if question is not None or is_fresh(session.second_factor_at, entrance.clock(), fresh_s):
@@ -72,7 +73,7 @@ class Desk:
         return self.forms.messages.answer(request, 403)  # the factor went meanwhile
 
     def _without_factor(self, request: Request, onward: str) -> Response:
-        if onward and wants_page(request):
+        if onward and asker_of(request).is_person:
             return drawing.moved(onward)
         text = "This needs a second factor."
         return self.forms.messages.answer(request, 401, text, "second_factor_required")

@@ -14,7 +14,8 @@ from doorward.accounts.passwords import Password
 from doorward.accounts.sessions import FULL, ClientInfo, Lifetimes, Opened, Session
 from doorward.gate.cookies import Cookies, Header
 from doorward.gate.identify import Identify
-from doorward.gate.ours import client_of, same_origin
+from doorward.gate.origins import Sender, sender_of
+from doorward.gate.ours import client_of
 from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
 
@@ -57,9 +58,13 @@ class Entrance:
     cookies: Cookies
     clock: Callable[[], float]
 
+    def sender(self, request: Request) -> Sender:
+        """Whose page made the browser send this."""
+        return sender_of(request, self.settings.public_origin)
+
     def is_ours(self, request: Request) -> bool:
         """False when another site made the browser send this."""
-        return same_origin(request, self.settings.public_origin)
+        return self.sender(request) is not Sender.OTHER
 
     async def session(self, request: Request) -> Session | None:
         """The live session this request carries, of any level. Raises StorageUnavailable."""

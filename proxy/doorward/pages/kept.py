@@ -16,10 +16,11 @@ from starlette.types import Receive, Scope
 from doorward.accounts import chance
 from doorward.accounts.sealing import Sealing, Unreadable
 from doorward.gate.cookies import Header, cookie_of
-from doorward.gate.ours import BODY_LIMIT_BYTES, BodyTooLarge, client_of, referer, safe_return
+from doorward.gate.origins import Sender
+from doorward.gate.ours import BODY_LIMIT_BYTES, BodyTooLarge
+from doorward.gate.returns import safe_return
 from doorward.pages import form
 from doorward.pages.entrance import Entrance
-from doorward.pages.message import wants_page
 
 LIFE_S = 600.0
 FIELDS = 1000
@@ -54,7 +55,7 @@ class Keeping:
         """The form of this request; None for what is not one, or too large, or of another site:
         what that had posted would become this site's own by being sent again."""
         request = Request(scope, receive)
-        if not wants_page(request) or not self._is_own(request):
+        if not self._is_own(request):
             return None
         query = scope["query_string"].decode("latin-1")
         target = scope["path"] + (f"?{query}" if query else "")
@@ -69,15 +70,8 @@ class Keeping:
 
     def _is_own(self, request: Request) -> bool:
         """Only where the browser says so: silence is not enough."""
-        said = request.headers.get("sec-fetch-site") or request.headers.get("origin")
-        return said is not None and said != "none" and self._entrance.is_ours(request)
-
-    def back(self, request: Request, kept: Kept) -> str:
-        """Where to be led without sending it again: to the page that had the form."""
-        came_from = referer(request)
-        if came_from.netloc.lower() != client_of(request).host:
-            return "/"
-        return safe_return(came_from.path + (f"?{came_from.query}" if came_from.query else ""))
+        typed = request.headers.get("sec-fetch-site") == "none"
+        return self._entrance.sender(request) is Sender.OWN and not typed
 
     def seal(self, kept: Kept) -> tuple[str, Header]:
         """What our form carries, and the cookie without which it is worth nothing."""

@@ -27,7 +27,8 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.sessions import PENDING
 from doorward.gate.cookies import Header
-from doorward.gate.ours import client_of, safe_return
+from doorward.gate.ours import client_of
+from doorward.gate.returns import address, referring_page, safe_return
 from doorward.pages import drawing, second_factor
 from doorward.pages.bounce import bounced, causes
 from doorward.pages.browser import note_of
@@ -134,7 +135,7 @@ class LoginPage:
             return await self.second.carry_on(request, opened.session, kept, lines)
         onward = _target(request)
         if opened.session.level == PENDING:
-            onward = second_factor.address(second_factor.PATH, onward)
+            onward = address(second_factor.PATH, onward)
         return drawing.moved(onward, lines)
 
     async def interrupted(self, scope: Scope, receive: Receive) -> Response | None:
@@ -144,8 +145,8 @@ class LoginPage:
             return None
         request = Request(scope)
         sealed, line = self.keeping.seal(kept)
-        target = self.keeping.back(request, kept)
-        action = second_factor.address(PATH, target)
+        target = referring_page(request.headers.raw, client_of(request).host)
+        action = address(PATH, target)
         response = self._draw(request, 401, kept=sealed, action=action, interrupted=True)
         response.raw_headers.append(line)
         return response
@@ -210,4 +211,4 @@ def _target(request: Request) -> str:
 
 def _action(request: Request) -> str:
     """Where the form posts to: the return target stays in the query."""
-    return second_factor.address(PATH, _target(request))
+    return address(PATH, _target(request))

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.gate.ours import safe_return
+from doorward.gate.returns import safe_return
 from doorward.pages import drawing, login
 from doorward.pages.entrance import Entrance
 from doorward.pages.languages import noted

@@ -14,9 +14,10 @@ from starlette.routing import Route
 
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.gate.accept import Client
+from doorward.gate.asking import Asker, asker_of
 from doorward.gate.cookies import Header
-from doorward.gate.ours import Handler, endpoint, navigates, unchanged
-from doorward.pages.drawing import Drawing, guarded
+from doorward.gate.ours import Handler, endpoint, unchanged
+from doorward.pages.drawing import Drawing, guarded, in_frames
 from doorward.pages.languages import noted
 
 _log = structlog.get_logger("doorward.pages")
@@ -40,6 +41,10 @@ class Words:
 _HOME = ("/", noted("Go to the start page"))
 _AGAIN = ("", noted("Try again"))  # the empty reference is this very page (RFC 3986 4.4)
 
+_LOG_IN = noted("Log in")
+# What a person can do about a refusal, by its code, where it is not to log in.
+_WAYS: Mapping[str | None, str] = {"second_factor_required": noted("Enter a code")}
+
 WORDS: Mapping[int, Words] = {
     400: Words(
         "bad_request",
@@ -50,7 +55,7 @@ WORDS: Mapping[int, Words] = {
         "unauthenticated",
         noted("Please log in"),
         noted("This page is for people who are logged in."),
-        ("/.doorward/login", noted("Log in")),
+        ("/.doorward/login", _LOG_IN),
     ),
     403: Words(
         "forbidden",
@@ -118,37 +123,42 @@ class Messages:
         text: str | None,
         client: Client | None,
         *,
-        browser: bool,
+        asker: Asker,
         code: str | None = None,
         headers: Iterable[Header] = (),
-        more: Mapping[str, str] | None = None,
+        login: str | None = None,
         languages: str = "",
     ) -> Response:
         """The answer to a request that goes no further; None takes the words of the status.
 
-        For a program (`browser` false) it is `{"error", "message", "request_id"}` and whatever is
-        in `more`, in English. `headers` are added as they are; `languages` is the request's
-        Accept-Language.
+        For a program it is `{"error", "message", "request_id"}` and `login`, if there is one, in
+        English. `login` is where a person can help themselves; `headers` are added as they are;
+        `languages` is the request's Accept-Language.
         """
         words = WORDS.get(status, WORDS[500])
         text = text or words.text
         headers = [*headers, RETRY_LATER] if status == 503 else headers
         request_id = "" if client is None else client.request_id
-        if not browser:
-            content = {"error": code or words.code, "message": text, **(more or {})}
+        if not asker.is_person:
+            content = {"error": code or words.code, "message": text}
+            content |= {} if login is None else {"login": login}
             body = _json({**content, "request_id": request_id})
             return guarded(Response(body, status, media_type="application/json"), headers)
         language = self.drawing.languages.of(languages)
-        return self.drawing.plain(
+        link = words.link if login is None else (login, _WAYS.get(code, _LOG_IN))
+        page = self.drawing.plain(
             language,
             "message.html",
             status,
             headers,
             title=language.say(title or words.title),
             text=language.say(text),
-            link=words.link,
+            link=link,
+            is_framed=asker is Asker.FRAME,
+            lost=login is not None and asker is Asker.SENDER,
             request_id=request_id,
         )
+        return in_frames(page) if asker is Asker.FRAME else page
 
     def answer(
         self, request: Request, status: int, text: str | None = None, code: str = ""
@@ -160,7 +170,7 @@ class Messages:
             None,
             text,
             client,
-            browser=wants_page(request),
+            asker=asker_of(request),
             code=code or None,
             languages=request.headers.get("accept-language", ""),
         )
@@ -189,8 +199,3 @@ class Messages:
         if post is not None:
             handlers["post"] = self.safely(post)
         return endpoint(path, not_allowed=self.not_allowed, around=unchanged, **handlers)
-
-
-def wants_page(request: Request) -> bool:
-    """True for a person's browser, whatever the method; programs get JSON."""
-    return navigates("GET", request.headers.raw)

@@ -5,7 +5,6 @@ core.
 """
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,7 +22,8 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.sessions import FULL, Session
 from doorward.gate.cookies import Header
-from doorward.gate.ours import client_of, safe_return
+from doorward.gate.ours import client_of
+from doorward.gate.returns import address, safe_return
 from doorward.pages import drawing
 from doorward.pages.browser import note_line
 from doorward.pages.entrance import Entrance
@@ -187,7 +187,3 @@ def _target(request: Request) -> str:
 def _at(path: str, request: Request) -> str:
     """The page with the return target in its query."""
     return address(path, _target(request))
-
-
-def address(path: str, target: str) -> str:
-    return path if target == "/" else f"{path}?rd={quote(target, safe='/')}"

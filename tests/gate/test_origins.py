@@ -1,0 +1,80 @@
+"""Whose page sent a request: one answer for pages, dialects, routes and upgrades."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from doorward.gate.accept import Client
+from doorward.gate.origins import Sender, sender_of
+from starlette.requests import Request
+
+from tests.fakes import Header, Origin, scope
+from tests.gate.conftest import Build, Front
+
+OWN, OTHER, UNSAID = Sender.OWN, Sender.OTHER, Sender.UNSAID
+SAYINGS: list[tuple[list[Header], Sender]] = [
+    ([], UNSAID),
+    ([(b"sec-fetch-site", b"same-origin")], OWN),
+    ([(b"sec-fetch-site", b"none")], OWN),
+    ([(b"sec-fetch-site", b"same-site")], OTHER),
+    ([(b"sec-fetch-site", b"cross-site")], OTHER),
+    ([(b"sec-fetch-site", b"")], OTHER),
+    ([(b"sec-fetch-site", b"none"), (b"sec-fetch-site", b"cross-site")], OTHER),
+    ([(b"sec-fetch-site", b"cross-site"), (b"origin", b"http://app.test")], OTHER),
+    ([(b"origin", b"http://app.test")], OWN),
+    ([(b"origin", b"http://app.test:80")], OWN),
+    ([(b"origin", b"HTTP://APP.test")], OWN),
+    ([(b"origin", b"https://public.test")], OWN),
+    ([(b"origin", b"https://app.test")], OWN),  # a proxy that ends TLS and does not say so
+    ([(b"origin", b"http://public.test")], OTHER),
+    ([(b"origin", b"http://app.test.evil.test")], OTHER),
+    ([(b"origin", b"http://evil-app.test")], OTHER),
+    ([(b"origin", b"http://app.test:8080")], OTHER),
+    ([(b"origin", b"null")], OTHER),
+    ([(b"origin", b"")], OTHER),
+    ([(b"origin", b"http://app.test"), (b"origin", b"http://evil.test")], OTHER),
+]
+
+
+def request(*headers: Header) -> Request:
+    made = scope("/", [(b"host", b"app.test"), *headers])
+    client = Client("192.0.2.1", "http", "app.test", "id", "")
+    return Request({**made, "state": {"client": client}})
+
+
+@pytest.mark.parametrize(("headers", "expected"), SAYINGS)
+def test_what_another_site_sends_is_known_by_its_origin(
+    headers: list[Header], expected: Sender
+) -> None:
+    """CVE-2017-1000069, CVE-2026-27589, CVE-2021-41247: no protection from cross-site posting;
+    CVE-2026-40110: an origin matched with an unanchored pattern."""
+    assert sender_of(request(*headers), "https://public.test") is expected
+
+
+Refused = Callable[[Front, list[Header]], Awaitable[bool]]
+
+
+async def by_route(front: Front, headers: list[Header]) -> bool:
+    return (await front.get("/", *headers, method="POST")).status == 403
+
+
+async def by_page(front: Front, headers: list[Header]) -> bool:
+    return (await front.get("/.doorward/logout", *headers, method="POST")).status == 403
+
+
+async def by_dialect(front: Front, headers: list[Header]) -> bool:
+    answer = await front.get("/xhr/login", *headers, method="POST")
+    return answer.status == 403 and b"foreign_origin" in answer.body
+
+
+@pytest.mark.parametrize("refused", [by_route, by_page, by_dialect])
+async def test_every_entrance_refuses_the_same_senders(
+    fronts: Build, origin: Origin, refused: Refused
+) -> None:
+    """The kind: a new entrance that decides for itself answers one of these differently."""
+    routes = [{"upstream": origin.url, "same_origin": True}]
+    public = {"default": "public"}
+    front = await fronts(routes=routes, public_url="https://public.test", access=public)
+    for headers, expected in SAYINGS:
+        assert await refused(front, headers) is (expected is OTHER), headers
