@@ -35,7 +35,9 @@ HOST = "wiki.test"
 ORIGIN = f"http://{HOST}"
 PASSWORD = "correct horse"
 LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
-BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "sec-fetch-mode": "navigate"}
+# What a browser says by itself; an old one says only what it takes.
+OLD_BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+BROWSER = OLD_BROWSER | {"sec-fetch-mode": "navigate", "sec-fetch-site": "same-origin"}
 
 
 @dataclass
@@ -56,9 +58,14 @@ class House:
     clock: Clock
     app: ASGIApp
     description: Description  # which every answer has to fit
+    paths: tuple[str, ...]  # of all pages
 
     def browser(self, **headers: str) -> httpx.AsyncClient:
         return self.program(**(BROWSER | headers))
+
+    def old_browser(self) -> httpx.AsyncClient:
+        """One without Fetch Metadata, which says no more of itself than its Accept."""
+        return self.program(**OLD_BROWSER)
 
     def program(self, **headers: str) -> httpx.AsyncClient:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -131,9 +138,12 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
             wire = Wire(settings, accounts, identify, cookies, clock, rates)
             tables = enabled.tables(wire)
             routes = [route for found in tables.values() for route in found]
-            router = Router([*pages.routes(), *routes], redirect_slashes=False)
+            shown = pages.routes()
+            router = Router([*shown, *routes], redirect_slashes=False)
             description = Description(openapi.describe(settings, tables))
-            yield House(settings, accounts, cookies, clock, accepted(router), description)
+            paths = tuple(route.path for route in shown if not route.param_convertors)
+            app = accepted(router)
+            yield House(settings, accounts, cookies, clock, app, description, paths)
 
 
 def accepted(app: ASGIApp) -> ASGIApp:

@@ -285,4 +285,4 @@ def test_one_file_reads_who_asks() -> None:
 
     who = readers("sec-fetch-mode", "sec-fetch-dest", "x-requested-with", "accept")
     assert who == ["gate/asking.py", "server/admin.py"]
-    assert readers("sec-fetch-site") == ["gate/origins.py", "pages/kept.py"]
+    assert readers("sec-fetch-site") == ["gate/origins.py"]

@@ -12,11 +12,11 @@ from starlette.requests import Request
 from tests.fakes import Header, Origin, scope
 from tests.gate.conftest import Build, Front
 
-OWN, OTHER, UNSAID = Sender.OWN, Sender.OTHER, Sender.UNSAID
+OWN, TYPED, OTHER, UNSAID = Sender
 SAYINGS: list[tuple[list[Header], Sender]] = [
     ([], UNSAID),
     ([(b"sec-fetch-site", b"same-origin")], OWN),
-    ([(b"sec-fetch-site", b"none")], OWN),
+    ([(b"sec-fetch-site", b"none")], TYPED),
     ([(b"sec-fetch-site", b"same-site")], OTHER),
     ([(b"sec-fetch-site", b"cross-site")], OTHER),
     ([(b"sec-fetch-site", b"")], OTHER),

@@ -338,21 +338,135 @@ async def test_a_hostile_host_is_harmless(browser: httpx.AsyncClient, host: str)
         {"origin": f"{ORIGIN}.evil.test"},
     ],
 )
-async def test_another_site_cannot_post_the_form(
-    home: House, browser: httpx.AsyncClient, headers: dict[str, str]
-) -> None:
+async def test_another_site_cannot_post_the_form(home: House, headers: dict[str, str]) -> None:
     """CVE-2017-1000069: no binding of the login to its form."""
-    page = await browser.post(LOGIN, data=RIGHT, headers=headers)
+    async with home.old_browser() as browser:
+        page = await browser.post(LOGIN, data=RIGHT, headers=headers)
     assert page.status_code == 403 and is_guarded(page)
     assert "sent from another site" in text_of(page)
     assert not set_cookies(page) and not await home.sessions()
 
 
-@pytest.mark.parametrize("headers", [{"sec-fetch-site": "same-origin"}, {"origin": ORIGIN}, {}])
-async def test_our_own_page_and_programs_can(
-    browser: httpx.AsyncClient, headers: dict[str, str]
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "same-origin"}, {"origin": ORIGIN}])
+async def test_a_form_whose_browser_says_that_it_is_ours_needs_no_more(
+    home: House, headers: dict[str, str]
 ) -> None:
-    assert (await browser.post(LOGIN, data=RIGHT, headers=headers)).status_code == 303
+    async with home.old_browser() as browser:
+        assert (await browser.post(LOGIN, data=RIGHT, headers=headers)).status_code == 303
+    async with home.program() as program:
+        assert (await program.post(LOGIN, data=RIGHT, headers=headers)).status_code == 303
+
+
+# A form of a browser that does not say where it comes from
+
+
+def token_of(page: httpx.Response) -> dict[str, str]:
+    found = re.search(r'name="form" value="(\w+)"', page.text)
+    assert found is not None
+    return {"form": found[1]}
+
+
+async def test_without_origin_and_fetch_metadata_the_token_of_the_page_is_needed(
+    home: House,
+) -> None:
+    """CVE-2017-1000069: another site logs its visitor in to an account of its own."""
+    async with home.old_browser() as browser:
+        refused = await browser.post(LOGIN, data=RIGHT | {"kept": "sealed"})
+        assert refused.status_code == 403 and is_guarded(refused)
+        assert "log in once more" in text_of(refused) and 'value="alice"' in refused.text
+        assert not await home.sessions()
+        # The answer is the form again, with what it takes now.
+        again = await browser.post(LOGIN, data=RIGHT | token_of(refused))
+        assert again.status_code == 303 and await home.sessions()
+
+
+async def test_the_token_is_of_one_browser_and_shared_by_its_tabs(home: House) -> None:
+    async with home.old_browser() as browser, home.old_browser() as attacker:
+        first = await browser.get(LOGIN)
+        (line,) = set_cookies(first)
+        assert line.startswith("doorward-form=")
+        assert line.endswith("; Path=/.doorward/; HttpOnly; SameSite=Lax")
+        second = await browser.get(LOGIN)
+        assert not set_cookies(second) and token_of(first) == token_of(second)
+        foreign = token_of(await attacker.get(LOGIN))
+        for wrong in (foreign, {"form": ""}, {"form": "é"}, {"form": token_of(first)["form"][:-1]}):
+            assert (await browser.post(LOGIN, data=RIGHT | wrong)).status_code == 403
+        browser.cookies.set("doorward-form", "x")
+        assert (await browser.post(LOGIN, data=RIGHT | token_of(first))).status_code == 403
+        browser.cookies.clear()
+        assert (await browser.post(LOGIN, data=RIGHT | token_of(first))).status_code == 403
+    assert not await home.sessions()
+
+
+async def test_a_wrong_password_leaves_the_token_as_good_as_it_was(home: House) -> None:
+    async with home.old_browser() as browser:
+        token = token_of(await browser.get(LOGIN))
+        wrong = await browser.post(LOGIN, data=WRONG | token)
+        assert wrong.status_code == 401 and token_of(wrong) == token
+        assert (await browser.post(LOGIN, data=RIGHT | token)).status_code == 303
+
+
+async def test_a_browser_that_says_where_forms_come_from_gets_no_cookie(
+    browser: httpx.AsyncClient,
+) -> None:
+    page = await browser.get(LOGIN)
+    assert not set_cookies(page) and 'name="form"' not in page.text
+
+
+async def test_on_https_the_cookie_of_the_form_is_a_secure_one(tmp_path: Path) -> None:
+    async with house(tmp_path, public_url="https://wiki.test") as home:
+        async with home.old_browser() as browser:
+            (line,) = set_cookies(await browser.get(LOGIN))
+    assert line.startswith("__Secure-doorward-form=") and line.endswith("; Secure")
+
+
+async def test_a_program_is_told_what_to_send(home: House) -> None:
+    async with home.program(accept="*/*") as program:
+        refused = await program.post(LOGIN, data=RIGHT)
+        assert refused.status_code == 403
+        assert refused.json()["error"] == "form_token_required"
+        assert "Origin" in refused.json()["message"] and "`form`" in refused.json()["message"]
+        assert not set_cookies(refused) and not await home.sessions()
+        token = token_of(await program.get(LOGIN))
+        assert (await program.post(LOGIN, data=RIGHT | token)).status_code == 303
+
+
+# What it calls itself
+
+UNKNOWN = [
+    "evil.test",
+    "wiki.test.evil.test",
+    "evil-wiki.test",
+    "10.0.0.1:8080",
+    "xn--pypal-4ve.test",
+]
+KNOWN = ["wiki.test", "wiki.test:8443", "docs.test", "a.team.test"]
+
+
+@pytest.mark.parametrize("host", [*UNKNOWN, *KNOWN])
+async def test_pages_name_hosts_that_the_settings_name_and_no_other(
+    tmp_path: Path, host: str
+) -> None:
+    """The kind: every page of ours, asked for under this Host."""
+    routes = [
+        {"upstream": "http://127.0.0.1:9"},
+        {"upstream": "http://127.0.0.1:9", "host": "Docs.test"},
+        {"upstream": "http://127.0.0.1:9", "host": "*.team.test"},
+    ]
+    async with house(tmp_path, routes=routes) as home:
+        await home.add("alice", super_admin=True)
+        cookie = home.cookie(await home.opened(second_factor_at=home.clock()))
+        async with home.browser() as browser:
+            for path in home.paths:
+                for headers in ({"host": host}, {"host": host, "cookie": cookie}):
+                    page = await browser.get(path, headers=headers)
+                    assert host in KNOWN or host not in page.text, path
+            login = await browser.get(LOGIN, headers={"host": host})
+            assert (f"to continue to {host}" in text_of(login)) is (host in KNOWN)
+            assert "Log in" in text_of(login)
+            bounced = {"host": host, "referer": f"http://{host}{LOGIN}"}
+            loop = await browser.get(LOGIN, headers=bounced)
+            assert loop.status_code == 409 and (host in KNOWN or host not in loop.text)
 
 
 FORM = "application/x-www-form-urlencoded"

@@ -13,16 +13,18 @@ from doorward.gate.ours import client_of
 
 _ORIGIN = re.compile(r"(https?)://([^/?#@\s]+)")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-# Fetch Metadata: this origin's page, or what a person typed, chose or reloaded.
-_OWN_SITE = frozenset((b"same-origin", b"none"))
 
 
 class Sender(Enum):
     """Whose page sent a request, as far as its browser says."""
 
     OWN = auto()  # this site's
+    TYPED = auto()  # nobody's: an address that a person typed, or chose from a list
     OTHER = auto()  # another site's
     UNSAID = auto()  # not told: a program, which rides on nobody's cookie, or an old browser
+
+
+_SITES = {b"same-origin": Sender.OWN, b"none": Sender.TYPED}
 
 
 def sender(headers: Iterable[tuple[bytes, bytes]], own: frozenset[str]) -> Sender:
@@ -36,7 +38,7 @@ def sender(headers: Iterable[tuple[bytes, bytes]], own: frozenset[str]) -> Sende
         elif name == b"origin":
             origins.append(value)
     if sites:
-        return Sender.OWN if _OWN_SITE.issuperset(sites) else Sender.OTHER
+        return _SITES.get(sites[0], Sender.OTHER) if len(set(sites)) == 1 else Sender.OTHER
     if not origins:
         return Sender.UNSAID
     is_own = all(normal(value.decode("latin-1")) in own for value in origins)

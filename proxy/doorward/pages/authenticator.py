@@ -24,7 +24,6 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.second_factor import Enrolment
 from doorward.accounts.sessions import Session
-from doorward.gate.ours import client_of
 from doorward.gate.returns import safe_return
 from doorward.pages import drawing, qr
 from doorward.pages.bound import ACCOUNT, Bound, Forms
@@ -143,8 +142,8 @@ class AuthenticatorPage:
 
     def _codes(self, request: Request, session: Session, codes: tuple[str, ...]) -> Response:
         shown = [f"{code[:4]}-{code[4:]}" for code in codes]
-        host = client_of(request).host
-        text = "\r\n".join([f"{host} · {session.user.username}", "", *shown, ""])
+        here, name = self.forms.messages.drawing.here(request), session.user.username
+        text = "\r\n".join([f"{here} · {name}" if here else name, "", *shown, ""])
         return self.forms.draw(
             request,
             "codes.html",

@@ -23,7 +23,6 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.sessions import FULL, Session
 from doorward.gate.asking import asker_of
-from doorward.gate.ours import client_of
 from doorward.gate.returns import address
 from doorward.pages import drawing
 from doorward.pages.entrance import Entrance, info_of
@@ -164,7 +163,6 @@ class Forms:
             "action": request.url.path + query,
             "token": self.token(session),
             "user": session.user,
-            "host": client_of(request).host,
             "error": None,
         }
         return self.messages.drawing.page(request, template, status, (), **{**known, **values})

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from doorward.accounts import chance
 from doorward.gate.cookies import Header
-from doorward.gate.ours import endpoint
+from doorward.gate.ours import client_of, endpoint
 from doorward.pages import colours
 from doorward.pages.languages import Language, Languages, UnusableCatalogue
 from doorward.settings import Fault, InvalidSettings
@@ -102,7 +102,12 @@ def check_look(look: PagesSettings) -> None:
 class Drawing:
     """Draws pages as the settings dress them. Raises InvalidSettings for files it cannot use."""
 
-    def __init__(self, look: PagesSettings) -> None:
+    def __init__(
+        self, look: PagesSettings, is_known: Callable[[str], bool] = lambda host: False
+    ) -> None:
+        """`is_known` tells which hosts pages may name."""
+        self._look = look
+        self._is_known = is_known
         self.languages = _languages(look)
         accent = "" if look.accent is None else colours.stylesheet(look.accent)
         self._stylesheet = _ours("doorward.css", accent)
@@ -147,6 +152,12 @@ class Drawing:
     def language(self, request: Request) -> Language:
         return self.languages.of(request.headers.get("accept-language"))
 
+    def here(self, request: Request) -> str:
+        """What this site is called: its name in the settings or its host; empty for a host that the
+        settings do not know."""
+        host = client_of(request).host
+        return self._look.name or (host if self._is_known(host) else "")
+
     def page(
         self,
         request: Request,
@@ -157,7 +168,8 @@ class Drawing:
     ) -> Response:
         """A page as HTML; every value is escaped where it is written."""
         nonce = chance.nonce().hex()
-        text = self._rendered(template, self.language(request), status, values | {"nonce": nonce})
+        known = {"nonce": nonce, "here": self.here(request)}
+        text = self._rendered(template, self.language(request), status, values | known)
         response = guarded(Response(text, status, media_type="text/html"), more)
         response.headers["content-security-policy"] = f"{SCRIPTED}{nonce}'"
         return response
@@ -171,7 +183,8 @@ class Drawing:
         **values: object,
     ) -> Response:
         """The same without any script."""
-        text = self._rendered(template, language, status, values | {"nonce": None})
+        known = {"nonce": None, "here": self._look.name or ""}
+        text = self._rendered(template, language, status, values | known)
         return guarded(Response(text, status, media_type="text/html"), more)
 
     def _rendered(

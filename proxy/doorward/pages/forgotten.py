@@ -78,7 +78,6 @@ class ForgottenPages:
             status,
             more or [],
             action=FORGOTTEN,
-            host=client_of(request).host,
             error=error,
             sent=sent,
         )
@@ -129,7 +128,6 @@ class ForgottenPages:
             status,
             [RETRY_LATER] if status == 503 else [],
             action=RESET,
-            host=client_of(request).host,
             user=user,
             link=link,
             least=LEAST_CHARACTERS,

@@ -70,8 +70,7 @@ class Keeping:
 
     def _is_own(self, request: Request) -> bool:
         """Only where the browser says so: silence is not enough."""
-        typed = request.headers.get("sec-fetch-site") == "none"
-        return self._entrance.sender(request) is Sender.OWN and not typed
+        return self._entrance.sender(request) is Sender.OWN
 
     def seal(self, kept: Kept) -> tuple[str, Header]:
         """What our form carries, and the cookie without which it is worth nothing."""

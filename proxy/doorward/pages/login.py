@@ -26,6 +26,7 @@ from doorward.accounts.refusals import (
     retry_after,
 )
 from doorward.accounts.sessions import PENDING
+from doorward.gate.asking import asker_of
 from doorward.gate.cookies import Header
 from doorward.gate.ours import client_of
 from doorward.gate.returns import address, referring_page, safe_return
@@ -33,6 +34,7 @@ from doorward.pages import drawing, second_factor
 from doorward.pages.bounce import bounced, causes
 from doorward.pages.browser import note_of
 from doorward.pages.entrance import Entrance, lifetimes
+from doorward.pages.form_token import FormToken
 from doorward.pages.kept import FIELD, Keeping, most_bytes
 from doorward.pages.languages import noted
 from doorward.pages.message import RETRY_LATER, Messages
@@ -46,6 +48,12 @@ OFF = ("", "0", "false", "no", "off")
 CHANGE = "password"
 CHANGE_WITH_CODE = "password and code"
 
+UNBOUND = noted("Please log in once more. If you see this again, allow cookies for this site.")
+SEND = (
+    "This form shows neither where it came from nor the token of its page. Send an Origin header"
+    " with this site's origin, or get the login page first and send back its cookie and the value"
+    " of its field `form`."
+)
 MISSING = noted("Enter your user name and your password.")
 
 # Every other refusal reads like a wrong password: the page tells nobody which users there are.
@@ -67,6 +75,7 @@ class LoginPage:
     messages: Messages
     second: second_factor.SecondFactorPage
     keeping: Keeping
+    token: FormToken
 
     def route(self) -> Route:
         return self.messages.endpoint(PATH, get=self.show, post=self.submit)
@@ -92,14 +101,23 @@ class LoginPage:
             self.entrance.expired_lines(request),
             causes=causes(self.entrance, request),
             again=target + ("&" if "?" in target else "?") + "again=1",
-            host=client_of(request).host,
         )
 
     async def submit(self, request: Request) -> Response:
         form = await posted(self.entrance, self.messages, request, most_bytes(request))
         if isinstance(form, Response):
             return form
+        if self.token.is_due(request, form):
+            return self._unbound(request, form)
         return await self._log_in(request, form)
+
+    def _unbound(self, request: Request, form: dict[str, str]) -> Response:
+        """The answer to a form that may be another site's (CVE-2017-1000069): the same form again,
+        with its token; a program is told what to send."""
+        if not asker_of(request).is_person:
+            return self.messages.answer(request, 403, SEND, "form_token_required")
+        name, kept = form.get("username", ""), form.get(FIELD, "")
+        return self._draw(request, 403, error=UNBOUND, username=name, kept=kept)
 
     async def _log_in(self, request: Request, form: dict[str, str]) -> Response:
         name, password = form.get("username", ""), form.get("password", "")
@@ -177,16 +195,17 @@ class LoginPage:
         action: str | None = None,
         interrupted: bool = False,
     ) -> Response:
+        token, lines = self.token.offer(request)
         return self.messages.drawing.page(
             request,
             "login.html",
             status,
-            [*_status_headers(status), *self.entrance.clearing_lines(request)],
+            [*_status_headers(status), *self.entrance.clearing_lines(request), *lines],
+            token=token,
             action=action or _action(request),
             kept=kept,
             interrupted=interrupted,
             onward=_target(request),
-            host=client_of(request).host,
             error=error,
             username=username,
             logged_in_as=logged_in_as,

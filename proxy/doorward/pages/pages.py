@@ -23,11 +23,13 @@ from doorward.pages.desk import Desk
 from doorward.pages.drawing import Drawing, guarded
 from doorward.pages.entrance import Entrance
 from doorward.pages.forgotten import ForgottenPages
+from doorward.pages.form_token import FormToken
 from doorward.pages.kept import Keeping
 from doorward.pages.login import LoginPage
 from doorward.pages.logout import LogoutPage
 from doorward.pages.message import Messages
 from doorward.pages.second_factor import SecondFactorPage
+from doorward.pages.sites import known_hosts
 from doorward.settings import Settings
 
 HEALTH = "/.doorward/healthz"
@@ -45,11 +47,11 @@ class Pages:
         clock: Callable[[], float],
     ) -> None:
         self._entrance = Entrance(settings, accounts, identify, cookies, clock)
-        self._messages = Messages(Drawing(settings.pages))
+        self._messages = Messages(Drawing(settings.pages, known_hosts(settings)))
         keeping = Keeping(self._entrance)
         parts = (self._entrance, self._messages)
         self._second = SecondFactorPage(*parts, keeping)
-        self._login = LoginPage(*parts, self._second, keeping)
+        self._login = LoginPage(*parts, self._second, keeping, FormToken(self._entrance))
         self.message = self._messages.message  # for the gate
         self.interrupted = self._login.interrupted  # likewise
 

@@ -22,7 +22,6 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.sessions import FULL, Session
 from doorward.gate.cookies import Header
-from doorward.gate.ours import client_of
 from doorward.gate.returns import address, safe_return
 from doorward.pages import drawing
 from doorward.pages.browser import note_line
@@ -159,7 +158,6 @@ class SecondFactorPage:
             [*_status_headers(status), *self.entrance.clearing_lines(request)],
             action=_at(PATH, request),
             logout="/.doorward/logout",
-            host=client_of(request).host,
             method=challenge.method or "",
             others=[m for m in challenge.available if m != challenge.method],
             remembers=None if life is None else life.total_seconds(),

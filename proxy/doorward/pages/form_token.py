@@ -1,0 +1,64 @@
+"""The token of the login form: shows that a posted form came from our own page.
+
+It is for browsers that say nothing of where a form came from, and which nobody is logged in with
+yet: the page sets a cookie and writes a token made from it into the form (double submit). Whoever
+posts a form from another site can neither read nor set that cookie.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+
+from starlette.requests import Request
+
+from doorward.accounts import chance
+from doorward.gate.cookies import Header
+from doorward.gate.origins import Sender
+from doorward.pages.entrance import Entrance
+
+FIELD = "form"  # as in the forms of the account
+NAMES = {True: "__Secure-doorward-form", False: "doorward-form"}
+PATH = "/.doorward/"  # no application sees it
+_VALUE = re.compile(r"[0-9a-f]{16,64}")
+
+
+class FormToken:
+    def __init__(self, entrance: Entrance) -> None:
+        self._entrance = entrance
+        self._keys = entrance.accounts.keys.derive("login form")
+        self._is_secure = entrance.settings.secure_cookies
+        self._name = NAMES[self._is_secure]
+
+    def offer(self, request: Request) -> tuple[str, list[Header]]:
+        """The token for the form on this page and the line that sets its cookie. A browser that
+        says whose page sent this request says so of the form, too, and needs neither.
+
+        A cookie that the browser has is kept, so that the forms of all its tabs go on to work.
+        """
+        if self._entrance.sender(request) is not Sender.UNSAID:
+            return "", []
+        if (browser := self._browser(request)) is not None:
+            return self._token(self._keys[0], browser), []
+        browser = chance.nonce().hex()
+        line = f"{self._name}={browser}; Path={PATH}; HttpOnly; SameSite=Lax"
+        line += "; Secure" if self._is_secure else ""
+        return self._token(self._keys[0], browser), [(b"set-cookie", line.encode())]
+
+    def is_due(self, request: Request, form: Mapping[str, str]) -> bool:
+        """Whether this form should have had the token of its page, and has not."""
+        if self._entrance.sender(request) is not Sender.UNSAID:
+            return False
+        given, browser = form.get(FIELD, "").encode(), self._browser(request)
+        if browser is None:
+            return True
+        return not any(
+            [hmac.compare_digest(given, self._token(key, browser).encode()) for key in self._keys]
+        )
+
+    def _browser(self, request: Request) -> str | None:
+        value = request.cookies.get(self._name, "")
+        return value if _VALUE.fullmatch(value) else None
+
+    def _token(self, key: bytes, browser: str) -> str:
+        return hmac.digest(key, browser.encode(), hashlib.sha256).hex()
