@@ -35,6 +35,7 @@ from doorward.gate.lane import Lane
 from doorward.gate.maintenance import maintenance_pages
 from doorward.gate.ours import ours_of
 from doorward.gate.relocation import relocation_of
+from doorward.gate.returns import page_bytes
 from doorward.gate.upgrade import Upgrades
 from doorward.gate.watch import Watch
 from doorward.observe.audit import Tell, both, open_channel, telling
@@ -59,6 +60,7 @@ POLL_S = 1.0
 PURGE_EVERY = 600  # polls: ten minutes
 PURGE_BATCHES = 20
 CLOSE_S = 1.0  # for the last words to storage
+OTHER_LINES_BYTES = 8 * 1024  # of a request's head beside its target, cookies above all
 FLUSH_EVERY = 3  # polls: at most this much of `last_used` is lost by kill -9
 
 
@@ -261,7 +263,7 @@ def join(
         settings.public_origin,
         settings.trusted_headers,
     )
-    answers = Answers(pages.message)
+    answers = Answers(pages.message, most_page_bytes(settings))
     maintenance = maintenance_pages(settings)
     forwarders = tuple(
         Forwarder(
@@ -294,6 +296,13 @@ def join(
     )
     lane = Lane(accept, gate, forwarders, is_ours, answers, clock, observer)
     return Joined(carrier, lane, observer, names)
+
+
+def most_page_bytes(settings: Settings) -> int:
+    """Of the target of a page of ours: there has to be room for the other lines of its head."""
+    limits = settings.limits
+    room = max(limits.header_bytes - OTHER_LINES_BYTES, limits.header_bytes // 2)
+    return min(page_bytes(limits.target_bytes), room)
 
 
 def folder_for_numbers(settings: Settings) -> Path:

@@ -271,12 +271,15 @@ async def test_the_end_waits_for_mails_a_moment_only(
     await forgotten.close()
 
 
-async def test_without_a_mail_server_there_is_no_such_page(tmp_path: Path) -> None:
-    async with house(tmp_path) as home, home.browser() as browser:
-        for path in (FORGOTTEN, RESET):
-            assert (await browser.get(path)).status_code == 404
-            assert (await browser.post(path, data={"username": "alice"})).status_code == 404
-        assert FORGOTTEN not in (await browser.get(LOGIN)).text
+async def test_without_a_mail_server_the_page_tells_whom_to_ask(tmp_path: Path) -> None:
+    values = {"pages": {"help": "Call 1234."}}
+    async with house(tmp_path, **values) as home, home.browser() as browser:
+        assert f'href="{FORGOTTEN}"' in (await browser.get(LOGIN)).text
+        page = await browser.get(FORGOTTEN)
+        assert page.status_code == 200 and "Ask the person who runs this site" in text_of(page)
+        assert "Call 1234." in text_of(page) and "<input" not in page.text
+        assert (await browser.post(FORGOTTEN, data={"username": "alice"})).status_code == 405
+        assert (await browser.get(RESET)).status_code == 404
 
 
 async def test_it_speaks_german(home: House, mailbox: Mailbox) -> None:

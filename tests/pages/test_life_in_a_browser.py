@@ -145,6 +145,57 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
         assert not [c for c in first.context.cookies() if c["name"] == "doorward"]
 
 
+DEEP = "#/deep/link?tab=2&x=%20"
+
+
+def test_what_stands_behind_the_hash_is_kept_across_every_step(
+    browser: Browser, live: Live
+) -> None:
+    """Servers never get it, so each page hands it on: login, set-up of a factor, code, proof."""
+    live.add_user("deep")
+    wanted = f"http://{live.host}/strict/page?x=1{DEEP}"
+    with visiting(browser, live) as page:
+        page.goto(wanted)
+        log_in(page, "deep", "wrong")
+        expect(page.get_by_role("alert")).to_be_visible()
+        log_in(page, "deep")
+        secret, _ = enrol(page)
+        page.get_by_role("link", name="I have kept them").click()
+        expect(page).to_have_url(wanted)
+    with visiting(browser, live) as page:
+        page.goto(wanted)
+        log_in(page, "deep")
+        page.get_by_role("textbox", name="Code").fill("000000")
+        page.get_by_role("button", name="Go on").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        expect(page.get_by_text("check the clock of your phone")).to_be_visible()
+        page.get_by_role("textbox", name="Code").fill(code_of(secret, 1))
+        page.get_by_role("button", name="Go on").click()
+        expect(page).to_have_url(wanted)
+        page.goto(f"http://{live.host}/.doorward/login?another=1&rd=/wiki{DEEP}")
+        page.get_by_role("link", name="Carry on").click()
+        expect(page).to_have_url(f"http://{live.host}/wiki{DEEP}")
+
+
+def test_a_frame_whose_session_is_over_shows_the_way_to_the_login(
+    browser: Browser, live: Live
+) -> None:
+    """In the whole window, and back to the page that the frame is on."""
+    live.add_user("framed")
+    with visiting(browser, live) as page:
+        page.goto(f"http://{live.host}/wiki")
+        log_in(page, "framed")
+        page.context.clear_cookies()
+        page.evaluate(
+            "document.body.append(Object.assign(document.createElement('iframe'),"
+            " {src: '/wiki/part', width: 500, height: 500}))"
+        )
+        page.frame_locator("iframe").get_by_role("link", name="Log in").click()
+        expect(page).to_have_url(f"http://{live.host}/.doorward/login?rd=/wiki")
+        log_in(page, "framed")
+        expect(page).to_have_url(f"http://{live.host}/wiki")
+
+
 def test_a_browser_that_keeps_no_cookies_is_told_so(browser: Browser, live: Live) -> None:
     """Instead of leading it round in circles."""
     live.add_user("blocked")

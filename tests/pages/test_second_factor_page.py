@@ -102,6 +102,7 @@ async def test_a_wrong_code_is_told_and_the_fifth_locks(
     for _ in range(4):
         wrong = await post(browser, method="totp", code="000000")
         assert wrong.status_code == 401 and "The code is not right." in text_of(wrong)
+        assert "check the clock of your phone" in text_of(wrong)
     locked = await post(browser, method="totp", code="000000")
     assert locked.status_code == 429 and locked.headers["retry-after"] == "300"
     refused = await post(browser, method="totp", code=code(home, secret))

@@ -22,7 +22,7 @@ from doorward.gate.decision import (
     unknown_expectation,
 )
 from doorward.gate.headers import UnknownExpectation
-from doorward.gate.returns import address, referring_page
+from doorward.gate.returns import LOST, address, referring_page
 from doorward.gate.targets import LastHop, Unfit
 from doorward.upstream.failures import Page, UpstreamFailure
 
@@ -46,6 +46,8 @@ class Draw(Protocol):
         code: str | None,
         headers: Iterable[Header],
         login: str | None,
+        switch: str | None,
+        home: bool,
         languages: str,
     ) -> Response: ...
 
@@ -53,13 +55,17 @@ class Draw(Protocol):
 class Answers:
     """Answers of the gate's own."""
 
-    def __init__(self, draw: Draw) -> None:
+    def __init__(self, draw: Draw, page_bytes: int) -> None:
+        """`page_bytes` is the most that the target of a page of ours may have."""
         self._draw = draw
+        self._page_bytes = page_bytes
 
     def to(self, refusal: Refuse, arrival: Arrival, client: Client) -> Response:
         who = _asker(arrival)
         login = refusal.login
         if login is not None and who is Asker.VISITOR:
+            if len(login) > self._page_bytes:
+                login = f"{login.partition('?')[0]}?{LOST}=1"
             return _redirect(refusal, login)
         if login is not None and who.is_person:
             # The target of a form or a frame is no page to return to; what it stood on may be.
@@ -74,6 +80,8 @@ class Answers:
             code=refusal.code,
             headers=refusal.headers,
             login=login,
+            switch=refusal.switch,
+            home=refusal.home,
             languages=_languages(arrival),
         )
 

@@ -141,6 +141,12 @@ class Authorize:
         """True when another reading of the path leads elsewhere than the raw one (promise 6)."""
         return any(self.locate(request, path) != target for path in request.other_readings)
 
+    def can_start(self, request: Accepted, session: Session | None) -> bool:
+        """Whether the start page of the host that was asked leads anywhere for this session: to an
+        application, the login or a second factor."""
+        target = self._locate(b"GET", request.host, b"/", request.address)
+        return target is not None and self.judge(target, session) is not Verdict.FORBIDDEN
+
     def rule(self, target: Target) -> CompiledRule:
         """The rule that decides; the default as a rule when none applies."""
         return self._default if target.rule == NO_RULE else self._rules[target.rule]

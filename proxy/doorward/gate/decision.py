@@ -33,7 +33,8 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """An answer of our own. `login`: a person may help themselves at that address."""
+    """An answer of our own. `login`: a person may help themselves at that address. `switch`: so may
+    another user than this one. `home`: the start page of this host can be opened."""
 
     status: int
     code: str
@@ -41,12 +42,23 @@ class Refuse:
     login: str | None = None
     headers: tuple[Header, ...] = ()
     route: int = NO_ROUTE  # the one that the request was for, where that was known
+    switch: str | None = None
+    home: bool = False
 
     def on(self, route: int) -> "Refuse":
         """The same for a request to this route; a third of what `replace` takes."""
         if route == self.route:
             return self
-        return Refuse(self.status, self.code, self.message, self.login, self.headers, route)
+        return Refuse(
+            self.status,
+            self.code,
+            self.message,
+            self.login,
+            self.headers,
+            route,
+            self.switch,
+            self.home,
+        )
 
 
 Decision = Forward | Refuse
@@ -95,16 +107,28 @@ def unavailable() -> Refuse:
     return Refuse(503, StorageUnavailable.code, StorageUnavailable.message)
 
 
-def not_found() -> Refuse:
-    return Refuse(404, "not_found", "No application is served under this address.")
+def not_found(home: bool) -> Refuse:
+    return Refuse(404, "not_found", "No application is served under this address.", home=home)
 
 
 def broken() -> Refuse:
     return Refuse(500, "internal_error", "Something went wrong here; it was logged.")
 
 
-def forbidden() -> Refuse:
-    return Refuse(403, "forbidden", "You are logged in, but you may not open this.")
+def forbidden(target: bytes, home: bool) -> Refuse:
+    """Somebody who may not; the login leads another user to `target`."""
+    return Refuse(
+        403,
+        "forbidden",
+        "You are logged in, but you may not open this.",
+        switch=f"{LOGIN_PATH}?another=1&rd={_way_back(target)}",
+        home=home,
+    )
+
+
+def denied(home: bool) -> Refuse:
+    """What no user may open, whoever asks."""
+    return Refuse(403, "forbidden", "No one may open this.", home=home)
 
 
 def second_factor_required(target: bytes) -> Refuse:

@@ -20,6 +20,7 @@ from doorward.gate.decision import (
     Refuse,
     bad_request,
     conflicting,
+    denied,
     forbidden,
     not_found,
     second_factor_required,
@@ -143,7 +144,11 @@ class Gate:
                 return second_factor_required(carried.target or request.target)
         except StorageUnavailable:
             return unavailable()
-        return forbidden()
+        return self._forbidden(request, carried, session)
+
+    def _forbidden(self, request: Accepted, carried: Carried, session: Session) -> Refuse:
+        home = self._authorize.can_start(request, session)
+        return forbidden(carried.target or request.target, home)
 
     def _locate(self, request: Accepted) -> Target | Refuse:
         target = self._authorize.locate(request, request.path)
@@ -152,7 +157,7 @@ class Gate:
             or any(map(self._is_ours, request.other_readings))
         ):
             return bad_request("its path leads elsewhere when it is read another way")
-        return target or not_found()
+        return target or not_found(self._authorize.can_start(request, None))
 
     def _judge(self, plan: Plan, request_id: str, person: Person) -> Decision | NeedsFactor:
         request, target, carried = plan.request, plan.target, plan.carried
@@ -186,8 +191,10 @@ class Gate:
             case Verdict.SECOND_FACTOR_REQUIRED:
                 assert session is not None
                 return NeedsFactor(session)
+            case _ if session is None or self._authorize.rule(target).require == "deny":
+                return denied(self._authorize.can_start(request, session))
             case _:
-                return forbidden()
+                return self._forbidden(request, carried, session)
 
     def _before_id(self, plan: Plan, person: Person) -> bytes:
         return before_id(

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlsplit
 # A path of this host and nothing that any browser reads as another host: one slash first, no
 # backslash, no control byte or white space anywhere (CVE-2020-5233, CVE-2020-11053, CVE-2020-4037).
 _SAFE_RETURN = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
-RETURN_LIMIT = 4096
-
+# In the query of a page of ours, in place of an address that is too long to be carried.
+LOST = "lost"
 
 # What a second decoding, or a dot segment, could turn into `//host`.
 _MISREAD = re.compile(
@@ -20,8 +20,10 @@ _MISREAD = re.compile(
 
 
 def safe_return(rd: str | None) -> str:
-    """Where to go after a login: `rd` when it is a path on this very host, otherwise `/`."""
-    if rd is None or len(rd) > RETURN_LIMIT or _SAFE_RETURN.fullmatch(rd) is None:
+    """Where to go after a login: `rd` when it is a path on this very host, otherwise `/`.
+
+    Its length is bounded where requests are read, see `page_bytes`."""
+    if rd is None or _SAFE_RETURN.fullmatch(rd) is None:
         return "/"
     if _MISREAD.match(rd) or rd.startswith("/.doorward/log"):
         return "/"
@@ -41,6 +43,12 @@ def referring_page(headers: Iterable[tuple[bytes, bytes]], host: str) -> str:
     if came_from.scheme not in ("http", "https") or came_from.netloc.lower() != host:
         return "/"
     return safe_return(came_from.path + (f"?{came_from.query}" if came_from.query else ""))
+
+
+def page_bytes(target_bytes: int) -> int:
+    """Most bytes of the target of a page of ours: it carries any target of an application's of at
+    most `target_bytes`, each byte of which may take three when it is quoted."""
+    return 3 * target_bytes + 64
 
 
 def address(page: str, target: str) -> str:

@@ -24,11 +24,10 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.second_factor import Enrolment
 from doorward.accounts.sessions import Session
-from doorward.gate.returns import safe_return
 from doorward.pages import drawing, qr
 from doorward.pages.bound import ACCOUNT, Bound, Forms
-from doorward.pages.entrance import info_of
-from doorward.pages.second_factor import ENROL, STATUSES
+from doorward.pages.entrance import Entrance, info_of
+from doorward.pages.second_factor import ENROL, STATUSES, may_be_clock
 
 RECOVERY = f"{ACCOUNT}/recovery-codes"
 EMAILED = f"{ACCOUNT}/email-codes"
@@ -63,7 +62,12 @@ class AuthenticatorPage:
         return await step.get(bound.form.get("step", ""), self._begin)(request, bound)
 
     async def _overview(
-        self, request: Request, session: Session, status: int = 200, error: str | None = None
+        self,
+        request: Request,
+        session: Session,
+        status: int = 200,
+        error: str | None = None,
+        clock: bool = False,
     ) -> Response:
         enabled = await self.forms.entrance.accounts.second_factors.enabled(session.user)
         return self.forms.draw(
@@ -75,6 +79,7 @@ class AuthenticatorPage:
             # Somebody was sent here on the way to somewhere else.
             demanded="rd" in request.query_params and not enabled,
             error=error,
+            clock=clock,
         )
 
     async def _begin(self, request: Request, bound: Bound) -> Response:
@@ -86,7 +91,7 @@ class AuthenticatorPage:
                 bound.session, entrance.clock()
             )
         except TotpAlreadyOn:
-            return drawing.moved(_onward(request))
+            return drawing.moved(_onward(self.forms.entrance, request))
         return self._scan(request, bound.session, enrolment)
 
     def _scan(
@@ -97,6 +102,7 @@ class AuthenticatorPage:
         status: int = 200,
         error: str | None = None,
     ) -> Response:
+        """The key to scan; an error is that of a code which does not fit it."""
         secret = enrolment.secret
         return self.forms.draw(
             request,
@@ -108,6 +114,7 @@ class AuthenticatorPage:
             secret=secret,
             typed=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
             error=error,
+            clock=error is not None,
         )
 
     async def _confirm(self, request: Request, bound: Bound) -> Response:
@@ -121,7 +128,7 @@ class AuthenticatorPage:
             uri = totp.provisioning_uri(secret, session.user.username, issuer)
             return self._scan(request, session, Enrolment(secret, uri), 401, str(refusal))
         except TotpAlreadyOn:
-            return drawing.moved(_onward(request))
+            return drawing.moved(_onward(self.forms.entrance, request))
         except (EnrolmentExpired, SecondFactorRequired) as refusal:  # the latter begun elsewhere
             return await self._overview(request, session, 400, str(refusal))
         return await self._risen(request, session, codes)
@@ -150,7 +157,7 @@ class AuthenticatorPage:
             session,
             codes=shown,
             download=f"data:text/plain;charset=utf-8,{quote(text)}",
-            onward=_onward(request),
+            onward=_onward(self.forms.entrance, request),
         )
 
     async def _remove(self, request: Request, bound: Bound) -> Response:
@@ -162,7 +169,8 @@ class AuthenticatorPage:
             return drawing.moved(ACCOUNT)
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 401)
-            return await self._overview(request, bound.session, status, str(refusal))
+            clock = may_be_clock(refusal)
+            return await self._overview(request, bound.session, status, str(refusal), clock)
         return drawing.moved(f"{ACCOUNT}?done=removed")
 
     async def renew(self, request: Request) -> Response:
@@ -200,6 +208,5 @@ class AuthenticatorPage:
         return drawing.moved(f"{ACCOUNT}?done=on")
 
 
-def _onward(request: Request) -> str:
-    rd = request.query_params.get("rd")
-    return ACCOUNT if rd is None else safe_return(rd)
+def _onward(entrance: Entrance, request: Request) -> str:
+    return ACCOUNT if "rd" not in request.query_params else entrance.onward(request)

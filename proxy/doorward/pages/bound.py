@@ -29,7 +29,7 @@ from doorward.pages.entrance import Entrance, info_of
 from doorward.pages.languages import noted
 from doorward.pages.message import Messages
 from doorward.pages.posted import posted
-from doorward.pages.second_factor import LOGIN, STATUSES
+from doorward.pages.second_factor import LOGIN, STATUSES, may_be_clock
 
 FRESH_S = 300.0  # how long a password or code counts as just given
 TOKEN = "form"  # noqa: S105 - the name of the hidden field
@@ -54,6 +54,7 @@ class _Question:
     challenge: Challenge | None = None
     error: str | None = None
     wait_s: int | None = None
+    clock: bool = False
 
 
 class Forms:
@@ -127,7 +128,8 @@ class Forms:
         except Refusal as refusal:
             challenge = getattr(refusal, "challenge", None)
             status = STATUSES.get(type(refusal), 401 if challenge else 429)
-            return _Question(status, challenge, str(refusal), retry_after(refusal))
+            wait_s, clock = retry_after(refusal), may_be_clock(refusal)
+            return _Question(status, challenge, str(refusal), wait_s, clock)
         return None
 
     def _question(
@@ -149,6 +151,7 @@ class Forms:
             challenge=challenge,
             others=[m for m in challenge.available if m != challenge.method] if challenge else [],
             error=question.error,
+            clock=question.clock,
         )
         if question.wait_s is not None:
             response.headers["retry-after"] = str(question.wait_s)
@@ -164,6 +167,7 @@ class Forms:
             "token": self.token(session),
             "user": session.user,
             "error": None,
+            "clock": False,
         }
         return self.messages.drawing.page(request, template, status, (), **{**known, **values})
 

@@ -16,6 +16,7 @@ from doorward.gate.cookies import Cookies, Header
 from doorward.gate.identify import Identify
 from doorward.gate.origins import Sender, sender_of
 from doorward.gate.ours import client_of
+from doorward.gate.returns import LOST, address, safe_return
 from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
 
@@ -75,6 +76,21 @@ class Entrance:
         found = await self._presented(request, now)
         session = found[0] if len(found) == 1 and len(self._values(request)) == 1 else None
         return session if session is not None and session.level == FULL else None
+
+    def onward(self, request: Request) -> str:
+        """Where this page leads on to: the address in its query, if it is one of this host."""
+        return "/" if self.has_lost(request) else safe_return(request.query_params.get("rd"))
+
+    def has_lost(self, request: Request) -> bool:
+        """Whether the address to return to was too long, which the page then says."""
+        rd = request.query_params.get("rd", "")
+        return LOST in request.query_params or len(rd) > self.settings.limits.target_bytes
+
+    def here(self, page: str, request: Request) -> str:
+        """The address of a page of ours that leads on to where this one does."""
+        if self.has_lost(request):
+            return f"{page}?{LOST}=1"
+        return address(page, self.onward(request))
 
     def carries_cookies(self, request: Request) -> int:
         """How many cookies of ours the request has, valid or not."""

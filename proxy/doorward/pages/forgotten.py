@@ -38,10 +38,10 @@ class ForgottenPages:
     messages: Messages
 
     def routes(self) -> list[Route]:
-        """None where no mail can be sent: then the names are unknown."""
-        if not self.entrance.accounts.forgotten.is_offered:
-            return []
+        """Where no mail can be sent, one page that says whom to ask."""
         endpoint = self.messages.endpoint
+        if not self.entrance.accounts.forgotten.is_offered:
+            return [endpoint(FORGOTTEN, self.show)]
         return [
             endpoint(FORGOTTEN, self.show, self.ask),
             endpoint(RESET, self.show_reset, self.reset),
@@ -80,6 +80,7 @@ class ForgottenPages:
             action=FORGOTTEN,
             error=error,
             sent=sent,
+            can_mail=self.entrance.accounts.forgotten.is_offered,
         )
 
     async def show_reset(self, request: Request) -> Response:

@@ -29,7 +29,7 @@ from doorward.accounts.sessions import PENDING
 from doorward.gate.asking import asker_of
 from doorward.gate.cookies import Header
 from doorward.gate.ours import client_of
-from doorward.gate.returns import address, referring_page, safe_return
+from doorward.gate.returns import address, referring_page
 from doorward.pages import drawing, second_factor
 from doorward.pages.bounce import bounced, causes
 from doorward.pages.browser import note_of
@@ -85,7 +85,7 @@ class LoginPage:
         session = await self.entrance.session(request)
         logged_in = session is not None and session.level == "full"
         if logged_in and "another" not in request.query_params:
-            return drawing.moved(_target(request))
+            return drawing.moved(self.entrance.onward(request))
         name = session.user.username if session is not None and logged_in else None
         if session is None and bounced(request):
             return self._explain(request)
@@ -93,7 +93,7 @@ class LoginPage:
 
     def _explain(self, request: Request) -> Response:
         """The second time somebody is led here in a row, instead of for ever."""
-        target = _action(request)
+        target = self.entrance.here(PATH, request)
         return self.messages.drawing.page(
             request,
             "bounce.html",
@@ -151,9 +151,9 @@ class LoginPage:
         lines = self.entrance.cookie_lines(request, opened)
         if kept and self.keeping.open(request, kept) is not None:
             return await self.second.carry_on(request, opened.session, kept, lines)
-        onward = _target(request)
+        onward = self.entrance.onward(request)
         if opened.session.level == PENDING:
-            onward = address(second_factor.PATH, onward)
+            onward = self.entrance.here(second_factor.PATH, request)
         return drawing.moved(onward, lines)
 
     async def interrupted(self, scope: Scope, receive: Receive) -> Response | None:
@@ -177,7 +177,15 @@ class LoginPage:
         error = str(refusal) if told else InvalidCredentials.message
         wants_code = isinstance(refusal, SecondFactorRequired | SecondFactorInvalid | TooManyCodes)
         change = (CHANGE_WITH_CODE if wants_code else CHANGE) if changes else ""
-        response = self._draw(request, status, error=error, username=name, change=change, kept=kept)
+        response = self._draw(
+            request,
+            status,
+            error=error,
+            username=name,
+            change=change,
+            kept=kept,
+            clock=second_factor.may_be_clock(refusal),
+        )
         if (wait := retry_after(refusal)) is not None:
             response.headers["retry-after"] = str(wait)
         return response
@@ -192,6 +200,7 @@ class LoginPage:
         logged_in_as: str | None = None,
         change: str = "",
         kept: str = "",
+        clock: bool = False,
         action: str | None = None,
         interrupted: bool = False,
     ) -> Response:
@@ -202,17 +211,19 @@ class LoginPage:
             status,
             [*_status_headers(status), *self.entrance.clearing_lines(request), *lines],
             token=token,
-            action=action or _action(request),
+            action=action or self.entrance.here(PATH, request),
             kept=kept,
             interrupted=interrupted,
-            onward=_target(request),
+            onward=self.entrance.onward(request),
             error=error,
             username=username,
             logged_in_as=logged_in_as,
             change=change,
             least=LEAST_CHARACTERS,
-            forgotten=FORGOTTEN if self.entrance.accounts.forgotten.is_offered else None,
+            forgotten=FORGOTTEN,
             expired="expired" in request.query_params,
+            clock=clock,
+            lost=self.entrance.has_lost(request),
         )
 
 
@@ -222,12 +233,3 @@ def _status_headers(status: int) -> list[Header]:
     if status == 503:
         return [RETRY_LATER]
     return []
-
-
-def _target(request: Request) -> str:
-    return safe_return(request.query_params.get("rd"))
-
-
-def _action(request: Request) -> str:
-    """Where the form posts to: the return target stays in the query."""
-    return address(PATH, _target(request))

@@ -39,6 +39,7 @@ class Words:
 
 
 _HOME = ("/", noted("Go to the start page"))
+_ACCOUNT = ("/.doorward/account", noted("Your account"))
 _AGAIN = ("", noted("Try again"))  # the empty reference is this very page (RFC 3986 4.4)
 
 _LOG_IN = noted("Log in")
@@ -104,12 +105,24 @@ WORDS: Mapping[int, Words] = {
 FROM_THE_GATE = (
     noted("You need to log in to open this."),
     noted("You are logged in, but you may not open this."),
+    noted("No one may open this."),
     noted("This needs a second factor."),
     noted("This request carries the credentials of two different users."),
     noted("No application is served here under this host name."),
     noted("No application is served under this address."),
     noted("Something went wrong here; it was logged."),
 )
+
+
+def _links(
+    words: Words, code: str | None, login: str | None, switch: str | None, home: bool
+) -> list[tuple[str, str]]:
+    """The ways on from a page that says no, the one that most people want first."""
+    first = words.link if login is None else (login, _WAYS.get(code, _LOG_IN))
+    if first is _HOME and not home:
+        first = _ACCOUNT
+    second = None if switch is None else (switch, noted("Log in as someone else"))
+    return [link for link in (first, second) if link is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +140,16 @@ class Messages:
         code: str | None = None,
         headers: Iterable[Header] = (),
         login: str | None = None,
+        switch: str | None = None,
+        home: bool = False,
         languages: str = "",
     ) -> Response:
         """The answer to a request that goes no further; None takes the words of the status.
 
         For a program it is `{"error", "message", "request_id"}` and `login`, if there is one, in
-        English. `login` is where a person can help themselves; `headers` are added as they are;
-        `languages` is the request's Accept-Language.
+        English. `login` is where a person can help themselves, `switch` where another user can,
+        `home` whether the start page can be opened; `headers` are added as they are; `languages` is
+        the request's Accept-Language.
         """
         words = WORDS.get(status, WORDS[500])
         text = text or words.text
@@ -145,7 +161,6 @@ class Messages:
             body = _json({**content, "request_id": request_id})
             return guarded(Response(body, status, media_type="application/json"), headers)
         language = self.drawing.languages.of(languages)
-        link = words.link if login is None else (login, _WAYS.get(code, _LOG_IN))
         page = self.drawing.plain(
             language,
             "message.html",
@@ -153,7 +168,7 @@ class Messages:
             headers,
             title=language.say(title or words.title),
             text=language.say(text),
-            link=link,
+            links=_links(words, code, login, switch, home),
             is_framed=asker is Asker.FRAME,
             lost=login is not None and asker is Asker.SENDER,
             request_id=request_id,

@@ -11,10 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from doorward.accounts.challenge import Challenge
+from doorward.accounts.factors import TOTP
 from doorward.accounts.refusals import (
     MailFailed,
     Overloaded,
     Refusal,
+    SecondFactorInvalid,
     SessionNotFound,
     StorageUnavailable,
     TooManyCodes,
@@ -22,7 +24,6 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.sessions import FULL, Session
 from doorward.gate.cookies import Header
-from doorward.gate.returns import address, safe_return
 from doorward.pages import drawing
 from doorward.pages.browser import note_line
 from doorward.pages.entrance import Entrance
@@ -38,6 +39,12 @@ ENROL = "/.doorward/account/authenticator"
 MISSING = noted("Enter the code.")
 NO_FACTOR = noted("This page needs a second factor, and yours cannot be asked for at present.")
 NOTHING = Challenge(None)
+
+
+def may_be_clock(refusal: Refusal) -> bool:
+    """Whether the clock of a phone can be the cause: an authenticator's code that is wrong."""
+    return isinstance(refusal, SecondFactorInvalid) and refusal.challenge.method == TOTP
+
 
 # Every other refusal of a code is a 401.
 STATUSES: dict[type[Refusal], int] = {
@@ -63,10 +70,10 @@ class SecondFactorPage:
         if session is None:
             return self._to_login(request)
         if session.level == FULL and session.second_factor_at is not None:
-            return drawing.moved(_target(request))
+            return drawing.moved(self.entrance.onward(request))
         factors = self.entrance.accounts.second_factors
         if session.level == FULL and not await factors.enabled(session.user):
-            return drawing.moved(address(ENROL, _target(request)))
+            return drawing.moved(self.entrance.here(ENROL, request))
         if not await factors.can_be_asked(session.user):
             return self.messages.answer(request, 403, NO_FACTOR)
         return await self._ask(request, session, None)
@@ -94,7 +101,7 @@ class SecondFactorPage:
             lines += await self._note_lines(opened.session)
         if kept and self.keeping.open(request, kept) is not None:
             return await self.carry_on(request, opened.session, kept, lines)
-        return drawing.moved(_target(request), lines)
+        return drawing.moved(self.entrance.onward(request), lines)
 
     async def carry_on(
         self, request: Request, session: Session, sealed: str, lines: list[Header]
@@ -106,7 +113,7 @@ class SecondFactorPage:
             return response
         kept = self.keeping.open(request, sealed)
         return self.messages.drawing.page(
-            request, "resend.html", 200, lines, kept=kept, onward=_target(request)
+            request, "resend.html", 200, lines, kept=kept, onward=self.entrance.onward(request)
         )
 
     async def _note_lines(self, session: Session) -> list[Header]:
@@ -137,7 +144,8 @@ class SecondFactorPage:
     def _refuse(self, request: Request, refusal: Refusal, kept: str = "") -> Response:
         challenge = getattr(refusal, "challenge", NOTHING)
         status = STATUSES.get(type(refusal), 401)
-        response = self._draw(request, status, challenge, str(refusal), kept)
+        clock = may_be_clock(refusal)
+        response = self._draw(request, status, challenge, str(refusal), kept, clock)
         if (wait := retry_after(refusal)) is not None:
             response.headers["retry-after"] = str(wait)
         return response
@@ -149,6 +157,7 @@ class SecondFactorPage:
         challenge: Challenge,
         error: str | None,
         kept: str = "",
+        clock: bool = False,
     ) -> Response:
         life = self.entrance.settings.second_factor.remember_browser
         return self.messages.drawing.page(
@@ -156,17 +165,19 @@ class SecondFactorPage:
             "second_factor.html",
             status,
             [*_status_headers(status), *self.entrance.clearing_lines(request)],
-            action=_at(PATH, request),
+            action=self.entrance.here(PATH, request),
             logout="/.doorward/logout",
             method=challenge.method or "",
             others=[m for m in challenge.available if m != challenge.method],
             remembers=None if life is None else life.total_seconds(),
             error=error,
+            clock=clock,
+            lost=self.entrance.has_lost(request),
             kept=kept,
         )
 
     def _to_login(self, request: Request) -> Response:
-        target = _at(LOGIN, request)
+        target = self.entrance.here(LOGIN, request)
         if self.entrance.carries_cookies(request):  # else the browser keeps none, and is told so
             target += ("&" if "?" in target else "?") + "expired=1"
         return drawing.moved(target, self.entrance.clearing_lines(request))
@@ -176,12 +187,3 @@ def _status_headers(status: int) -> list[Header]:
     if status == 401:  # RFC 9110 15.5.2
         return [(b"www-authenticate", b'Bearer realm="doorward"')]
     return [RETRY_LATER] if status == 503 else []
-
-
-def _target(request: Request) -> str:
-    return safe_return(request.query_params.get("rd"))
-
-
-def _at(path: str, request: Request) -> str:
-    """The page with the return target in its query."""
-    return address(path, _target(request))

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 import httptools
 
 from doorward.gate.headers import Block, Header
+from doorward.gate.ours import OUR_PREFIX
+from doorward.gate.returns import page_bytes
 from doorward.observe.observer import Observer
 from doorward.server.exchange import EXTENSION, NO_TRAILERS, Exchange
 from doorward.server.lifetime import Lifetime
@@ -50,6 +52,7 @@ class Protocol(Lifetime):
     lane: Lane | None = None
     blocks: dict[bytes, Block]  # by their bytes; of all connections
     seen: Seen  # likewise
+    page_bytes: int  # the most of a target of our own pages
     short_bytes: int  # a request of fewer is within its limits, and may be kept
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -209,9 +212,13 @@ class Protocol(Lifetime):
 
     def on_url(self, url: bytes) -> None:
         self.url += url
-        if len(self.url) > self.limits.target_bytes:
+        if len(self.url) > self.limits.target_bytes and not self._carries_another():
             raise TargetTooLong
         self._count(len(url))
+
+    def _carries_another(self) -> bool:
+        """Whether this is the target of a page of ours, which has the one to return to in it."""
+        return self.url.startswith(OUR_PREFIX) and len(self.url) <= self.page_bytes
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
@@ -347,6 +354,7 @@ def protocol_with(
         "limits": limits,
         "lane": lane,
         "observer": observer,
+        "page_bytes": page_bytes(limits.target_bytes),
         "blocks": {},
         "seen": Seen(),
         "short_bytes": min(limits.header_bytes, limits.target_bytes, BLOCK_BYTES),

@@ -1,6 +1,15 @@
 // What helps and is never needed: pages do without. Nothing here decides anything.
 "use strict";
 
+// No server ever gets what stands behind # in an address, but browsers carry it along redirects:
+// from the page that was wanted to this one, and from where this one leads back to that page.
+if (location.hash) {
+  for (const way of document.querySelectorAll("[data-onward]")) {
+    const name = way.localName === "form" ? "action" : "href";
+    way.setAttribute(name, way.getAttribute(name) + location.hash);
+  }
+}
+
 for (const field of document.querySelectorAll("input[data-show]")) {
   const button = document.createElement("button");
   const label = document.querySelector(`label[for="${field.id}"]`);
