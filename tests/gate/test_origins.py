@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from doorward.gate.accept import Client
+from doorward.gate.accept import Accept, Client
+from doorward.gate.decision import Forward, Refuse
 from doorward.gate.origins import Sender, sender_of
+from doorward.gate.upgrade import Upgrades
 from starlette.requests import Request
 
 from tests.fakes import Header, Origin, scope
-from tests.gate.conftest import Build, Front
+from tests.gate.conftest import HOST, Build, Front, arrival
 
 OWN, TYPED, OTHER, UNSAID = Sender
 SAYINGS: list[tuple[list[Header], Sender]] = [
@@ -22,6 +24,8 @@ SAYINGS: list[tuple[list[Header], Sender]] = [
     ([(b"sec-fetch-site", b"")], OTHER),
     ([(b"sec-fetch-site", b"none"), (b"sec-fetch-site", b"cross-site")], OTHER),
     ([(b"sec-fetch-site", b"cross-site"), (b"origin", b"http://app.test")], OTHER),
+    ([(b"sec-fetch-site", b"cross-site"), (b"origin", b"https://public.test")], OWN),
+    ([(b"sec-fetch-site", b"same-site"), (b"origin", b"https://app.test")], OTHER),
     ([(b"origin", b"http://app.test")], OWN),
     ([(b"origin", b"http://app.test:80")], OWN),
     ([(b"origin", b"HTTP://APP.test")], OWN),
@@ -68,7 +72,13 @@ async def by_dialect(front: Front, headers: list[Header]) -> bool:
     return answer.status == 403 and b"foreign_origin" in answer.body
 
 
-@pytest.mark.parametrize("refused", [by_route, by_page, by_dialect])
+async def by_upgrade(front: Front, headers: list[Header]) -> bool:
+    asked = Accept((), lambda host: True)(arrival(b"/", [*HOST, *headers]))
+    upgrades = Upgrades("https://public.test", front.app._settings.routes, 10, 60.0)
+    return isinstance(upgrades.judge(asked, Forward(0, b"", None)), Refuse)
+
+
+@pytest.mark.parametrize("refused", [by_route, by_page, by_dialect, by_upgrade])
 async def test_every_entrance_refuses_the_same_senders(
     fronts: Build, origin: Origin, refused: Refused
 ) -> None:

@@ -144,7 +144,8 @@ class Authorize:
     def can_start(self, request: Accepted, session: Session | None) -> bool:
         """Whether the start page of the host that was asked leads anywhere for this session: to an
         application, the login or a second factor."""
-        target = self._locate(b"GET", request.host, b"/", request.address)
+        address = request.address if self._asks_address else None
+        target = self._remembered(b"GET", request.host, b"/", address)
         return target is not None and self.judge(target, session) is not Verdict.FORBIDDEN
 
     def rule(self, target: Target) -> CompiledRule:

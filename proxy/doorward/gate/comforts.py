@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from doorward.gate.accept import Accepted
 from doorward.gate.decision import Refuse, bad_request, cross_origin
-from doorward.gate.origins import Sender, own_origins, sender
+from doorward.gate.origins import Sender, sender
 from doorward.settings import Route, Upstream
 
 # RFC 9110 9.2.1: they change nothing.
@@ -63,8 +63,9 @@ class Comforts:
         headers = request.scan
         if request.method in _SAFE and not headers.overrides:
             return True
-        own = own_origins(request.scheme, request.authority, public_origin, self.route_host)
-        return sender(headers.passing, own) is not Sender.OTHER
+        asked = (request.scheme, request.authority)
+        found = sender(headers.passing, *asked, public_origin, self.route_host)
+        return found is not Sender.OTHER
 
 
 def comforts_of(route: Route, public_origin: str) -> Comforts | None:

@@ -27,28 +27,40 @@ class Sender(Enum):
 _SITES = {b"same-origin": Sender.OWN, b"none": Sender.TYPED}
 
 
-def sender(headers: Iterable[tuple[bytes, bytes]], own: frozenset[str]) -> Sender:
-    """Whose page sent a request with these headers (names in lower case) to the site whose origins
-    are `own`, see `own_origins`. Sec-Fetch-Site decides; without it, Origin (RFC 6454)."""
-    sites: list[bytes] = []
-    origins: list[bytes] = []
+def sender(
+    headers: Iterable[tuple[bytes, bytes]],
+    scheme: str,
+    authority: str,
+    public_origin: str,
+    route_host: str | None = None,
+) -> Sender:
+    """Whose page sent a request with these headers (names in lower case), asked for by this scheme
+    under this authority.
+
+    A page of public_url is ours, whatever host it asks. For others Sec-Fetch-Site decides, which
+    also knows by which redirects a request came; where it is not sent, Origin (RFC 6454).
+    """
+    sites: set[bytes] = set()
+    origins: set[str | None] = set()
     for name, value in headers:
         if name == b"sec-fetch-site":
-            sites.append(value)
+            sites.add(value)
         elif name == b"origin":
-            origins.append(value)
+            origins.add(normal(value.decode("latin-1")))
+    if origins == {public_origin}:
+        return Sender.OWN
     if sites:
-        return _SITES.get(sites[0], Sender.OTHER) if len(set(sites)) == 1 else Sender.OTHER
+        return _SITES.get(sites.pop(), Sender.OTHER) if len(sites) == 1 else Sender.OTHER
     if not origins:
         return Sender.UNSAID
-    is_own = all(normal(value.decode("latin-1")) in own for value in origins)
-    return Sender.OWN if is_own else Sender.OTHER
+    own = own_origins(scheme, authority, public_origin, route_host)
+    return Sender.OWN if origins <= own else Sender.OTHER
 
 
 def sender_of(request: Request, public_origin: str) -> Sender:
     """The same for a request to a path of ours."""
     client = client_of(request)
-    return sender(request.headers.raw, own_origins(client.scheme, client.host, public_origin))
+    return sender(request.headers.raw, client.scheme, client.host, public_origin)
 
 
 def own_origins(

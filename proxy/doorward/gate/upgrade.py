@@ -7,7 +7,7 @@ from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
 from doorward.gate.headers import Header
 from doorward.gate.incoming import Answer, Refused
-from doorward.gate.origins import Sender, own_origins, sender
+from doorward.gate.origins import Sender, sender
 from doorward.settings import Route
 from doorward.upstream.failures import InvalidAnswer
 from doorward.upstream.heads import Head
@@ -34,8 +34,9 @@ class Upgrades:
         pages of this host may (RFC 6455 10.2). Programs send no Origin.
         """
         host = self._hosts[decision.route]
-        own = own_origins(request.scheme, request.authority, self._public_origin, host)
-        if sender(request.scan.passing, own) is Sender.OTHER:
+        asked = (request.scheme, request.authority)
+        found = sender(request.scan.passing, *asked, self._public_origin, host)
+        if found is Sender.OTHER:
             return cross_origin()
         return decision if self.open < self._limit else too_many_tunnels()
 
