@@ -384,7 +384,6 @@ async def test_logout_passes_for_our_own_pages_and_for_programs(
         {"origin": "http://evil.test"},
         {"origin": "null"},
         {"origin": "http://wiki.test.evil.test"},
-        {"origin": "https://wiki.test"},
         {"origin": "http://wiki.test:81"},
     ],
 )
