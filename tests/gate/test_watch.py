@@ -135,7 +135,7 @@ async def test_a_session_without_news_that_may_still_goes_on_as_it_was_read_anew
     ("decision", "code"),
     [
         (unauthenticated(b"/x"), "unauthenticated"),
-        (forbidden(), "forbidden"),
+        (forbidden(b"/x", home=True), "forbidden"),
         (forward(None), "unauthenticated"),
         (forward(session(8)), "unauthenticated"),
         (RuntimeError("it broke"), "internal_error"),
@@ -208,7 +208,7 @@ async def test_while_storage_is_silent_what_is_open_stays_for_a_while() -> None:
 
 
 async def test_a_decision_that_had_to_wait_is_made_again_where_it_may_have_changed() -> None:
-    house = House(unauthenticated(b"/x"), forbidden())
+    house = House(unauthenticated(b"/x"), forbidden(b"/x", home=True))
     nobodys, alices = forward(None), forward(session())
     assert await house.watch.confirm(request(), nobodys) is nobodys
     assert await house.watch.confirm(request(), alices) is alices
@@ -218,7 +218,7 @@ async def test_a_decision_that_had_to_wait_is_made_again_where_it_may_have_chang
     house.memory.current = True
     assert alices.session is not None
     alices.session.stale = True
-    assert await house.watch.confirm(request(), alices) == forbidden()
+    assert await house.watch.confirm(request(), alices) == forbidden(b"/x", home=True)
 
 
 class Slow:

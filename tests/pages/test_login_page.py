@@ -48,7 +48,7 @@ async def test_the_form_has_the_three_fields_and_needs_no_script(
     page = await browser.get(LOGIN)
     assert page.status_code == 200 and is_guarded(page)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert '<form method="post" action="/.doorward/login">' in page.text
+    assert '<form method="post" action="/.doorward/login" data-onward>' in page.text
     assert 'name="username"' in page.text and 'autocomplete="username"' in page.text
     assert 'name="password"' in page.text and 'autocomplete="current-password"' in page.text
     assert 'name="remember" type="checkbox"' in page.text
@@ -200,7 +200,7 @@ async def test_another_login_can_be_asked_for(home: House, browser: httpx.AsyncC
     headers = {"cookie": home.cookie(old)}
     page = await browser.get(f"{LOGIN}?another=1&rd=/wiki", headers=headers)
     assert page.status_code == 200 and "You are logged in as alice" in text_of(page)
-    assert '<a href="/wiki">Carry on</a>' in page.text
+    assert '<a href="/wiki" data-onward>Carry on</a>' in page.text
     assert await home.found(old) is not None
 
 
