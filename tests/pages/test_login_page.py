@@ -391,6 +391,10 @@ async def test_the_token_is_of_one_browser_and_shared_by_its_tabs(home: House) -
         foreign = token_of(await attacker.get(LOGIN))
         for wrong in (foreign, {"form": ""}, {"form": "é"}, {"form": token_of(first)["form"][:-1]}):
             assert (await browser.post(LOGIN, data=RIGHT | wrong)).status_code == 403
+        tossed = {"cookie": f"doorward-form={'0' * 24}; {line.partition(';')[0]}"}
+        async with home.old_browser() as other:
+            two = await other.post(LOGIN, data=RIGHT | token_of(first), headers=tossed)
+        assert two.status_code == 403, "one of the two is somebody else's"
         browser.cookies.set("doorward-form", "x")
         assert (await browser.post(LOGIN, data=RIGHT | token_of(first))).status_code == 403
         browser.cookies.clear()

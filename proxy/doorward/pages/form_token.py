@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 
 from doorward.accounts import chance
-from doorward.gate.cookies import Header
+from doorward.gate.cookies import Header, cookie_of
 from doorward.gate.origins import Sender
 from doorward.pages.entrance import Entrance
 
@@ -57,8 +57,9 @@ class FormToken:
         )
 
     def _browser(self, request: Request) -> str | None:
-        value = request.cookies.get(self._name, "")
-        return value if _VALUE.fullmatch(value) else None
+        """The cookie's value; two that differ are none: a sibling host may have set one of them."""
+        value = cookie_of(request.headers.raw, self._name)
+        return value if value is not None and _VALUE.fullmatch(value) else None
 
     def _token(self, key: bytes, browser: str) -> str:
         return hmac.digest(key, browser.encode(), hashlib.sha256).hex()
