@@ -22,11 +22,12 @@ LIFETIME_S = 3600.0
 # between keeps nobody waiting for an hour. More than the mailer's own timeout.
 SENDING_S = 60.0
 _CODE = re.compile(r"[0-9]{6}")
+_OTHERS = re.compile(r"[^0-9]+")
 
 
 def normalise(code: str) -> str | None:
     """The six digits, whatever stands between them; None when they are not six."""
-    digits = re.sub(r"[^0-9]+", "", text.code(code))
+    digits = _OTHERS.sub("", text.code(code))
     return digits if _CODE.fullmatch(digits) else None
 
 

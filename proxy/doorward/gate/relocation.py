@@ -18,6 +18,7 @@ Relocate = Callable[[list[Header], Accepted], list[Header]]
 _ABSOLUTE = re.compile(rb"(?:(https?):)?//([^/?#\\\s@]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
 # A path that browsers do not take for another host's.
 _PATH = re.compile(rb"/(?![/\\])[\x21-\x7e\x80-\xff]*")
+_PATH_END = re.compile(rb"[?#]")
 # What stands before the URL of a Refresh; how it ends is found from the end.
 _REFRESH = re.compile(rb"[\s\d.]+[;,]\s*url\s*=\s*", re.IGNORECASE)
 
@@ -101,7 +102,7 @@ class Relocation:
         """A path under the route's; one that is there already knows where it stands."""
         if not self._prefix or path.startswith(_OURS):
             return path
-        bare_path = re.split(rb"[?#]", path, maxsplit=1)[0]
+        bare_path = _PATH_END.split(path, maxsplit=1)[0]
         if bare_path == self._prefix or path.startswith(self._prefix + b"/"):
             return path
         return self._prefix + path

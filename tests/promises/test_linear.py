@@ -1,0 +1,384 @@
+"""Whatever reads foreign bytes takes time in proportion to them, up to its limit.
+
+Each parser is fed adversarial input at its limit and at half of it. Patterns are found in the
+modules themselves, so that a new one is tested without being named here.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import importlib
+import inspect
+import json
+import pkgutil
+import re
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
+from types import ModuleType
+from typing import Any
+
+import doorward
+import pytest
+from doorward import text
+from doorward.accounts import devices, emailed, passwords, recovery, totp
+from doorward.accounts.names import handle_of
+from doorward.accounts.refusals import Refusal
+from doorward.dialects import fields, wire
+from doorward.dialects.alekeagle.names import session_name
+from doorward.directories.formats import FormatFault
+from doorward.directories.htpasswd import read_htpasswd
+from doorward.directories.tinyauth import read_tinyauth
+from doorward.gate import headers as gate_headers
+from doorward.gate import returns
+from doorward.gate.accept import Accept
+from doorward.gate.answer_headers import answer_headers
+from doorward.gate.asking import asker
+from doorward.gate.cookies import Cookies, cookie_of
+from doorward.gate.forwarded import BadForwarded, read_forwarded
+from doorward.gate.headers import BadHeaders, scan, trailers_of
+from doorward.gate.paths import BadPath, readings
+from doorward.gate.relocation import relocation_of
+from doorward.gate.targets import LastHop, Unfit, origin_form
+from doorward.pages import form, languages
+from doorward.server.proxy_protocol import BadHeader, read_line
+from doorward.server.tunnel import asked_protocols
+from doorward.settings import settings_from
+from starlette.requests import Request
+
+from tests.gate.conftest import arrival
+from tests.upstream.conftest import Reader
+
+HEAD = 64 * 1024  # bytes; `limits.header_bytes` is less
+BODY = 64 * 1024
+SANE_S = 0.5  # of CPU, for anything at its limit
+NOTICED_S = 0.01  # what takes less at its limit is not worth a ratio
+GROWTH = 3.4  # twice the input; four times would be quadratic
+# How often each is run, the least counting: other work on the machine only adds. What seems to
+# grow too fast is measured again, more often.
+RUNS = (3, 15)
+
+REFUSALS = (
+    Refusal, BadForwarded, BadHeaders, BadPath, BadHeader, Unfit, LastHop, FormatFault,
+    wire.Malformed, form.Malformed, form.NotAForm, text.Unfit, ValueError,
+)  # fmt: skip
+
+# Pieces that are repeated; `a` and `b` stand around them in turn.
+PIECES = [
+    " ", "\t", ",", ";", "; ", ", ", "=", "a=", "a=;", '"', 'a="', '\\"', "\\", "/", "//", "/.",
+    "%", "%25", "%2", "&", "a&", "token=&", "0", "1.", "-", ":", "[", "]", "{", "a", "aA", "é",
+    "\u0315\u0300", "\ufdfa", "$", "@", "a@", "'", "for=a,", "for=", "url=", "q=,", "\u200b",
+    "Android ", "Mobile/a ", "Version/1 ", "Chrome/1", "; wv) ", "iPhone ", "Trident/ ", "rv:",
+]  # fmt: skip
+AROUND = [("", ""), ("a", "b"), ("0;url=a", "b"), ('a="', "x"), ("bearer ", " x"), ("//a", " ")]
+
+
+def cost_s(run: Callable[[Any], object], given: Any, runs: int) -> float:
+    """The least CPU that it takes."""
+    least = float("inf")
+    for _ in range(runs):
+        started = time.process_time()
+        with contextlib.suppress(*REFUSALS):
+            run(given)
+        least = min(least, time.process_time() - started)
+    return least
+
+
+def is_linear(run: Callable[[Any], object], shape: Callable[[int], Any], limit: int) -> None:
+    whole = half = 0.0
+    for runs in RUNS:
+        given = shape(limit)
+        whole = cost_s(run, given, 1)
+        if whole < NOTICED_S:
+            return
+        whole = min(whole, cost_s(run, given, runs))
+        half = cost_s(run, shape(limit // 2), runs)
+        if whole < SANE_S and whole < GROWTH * half + NOTICED_S:
+            return
+    raise AssertionError(f"{half:.4f} s for half, {whole:.4f} s for all of it")
+
+
+def shapes() -> Iterator[tuple[str, Callable[[int], str]]]:
+    for before, after in AROUND:
+        for piece in PIECES:
+            yield (
+                f"{before}{piece}…{after}",
+                lambda size, b=before, p=piece, a=after: b + p * (size // len(p)) + a,
+            )
+
+
+def octets(told: str) -> bytes:
+    return told.encode("utf-8", "surrogatepass")
+
+
+# Parsers, each with its limit
+
+
+def by_header(name: bytes) -> Callable[[bytes], object]:
+    accept = Accept((ip_network("10.0.0.0/8"),), lambda host: True)
+    cookies = Cookies(secure=False)
+
+    def read(value: bytes) -> object:
+        lines = [(name, value)] if name == b"host" else [(b"host", b"a"), (name, value)]
+        trailers_of(lines)
+        cookies.take([value] if name == b"cookie" else [])
+        cookie_of(lines, "doorward-kept")
+        asker("GET", lines)
+        asked_protocols(lines)
+        scan(lines)
+        return accept(arrival(headers=lines, peer="10.0.0.1"))
+
+    return read
+
+
+def by_answer_header(name: bytes) -> Callable[[bytes], object]:
+    route = {
+        "path": "/wiki",
+        "upstream": "http://127.0.0.1:9",
+        "rewrite": {"strip_path": True, "answers": True},
+        "cookies": {"http_only": True},
+    }
+    relocate = relocation_of(settings_from({"routes": [route]}).routes[0])
+    request = Accept((), lambda host: True)(arrival())
+    cookies = Cookies(secure=False)
+    assert relocate is not None
+
+    def read(value: bytes) -> object:
+        return relocate(answer_headers([(name, value)], cookies.sets_ours, True), request)
+
+    return read
+
+
+def by_form(kind: str) -> Callable[[bytes], object]:
+    def read(content: bytes) -> object:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode())]}
+        return asyncio.run(fields.any_fields(Request(scope, receive)))
+
+    return read
+
+
+REQUEST_HEADERS = sorted(
+    {*gate_headers._READ, *gate_headers._PAIR, b"upgrade", b"accept", b"sec-fetch-mode", b"x-a"}
+)
+ANSWER_HEADERS = [
+    b"location", b"content-location", b"refresh", b"set-cookie", b"connection", b"cache-control",
+    b"trailer",
+]  # fmt: skip
+BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
+    **{f"request {name.decode()}": (by_header(name), HEAD) for name in REQUEST_HEADERS},
+    **{f"answer {name.decode()}": (by_answer_header(name), 4 * HEAD) for name in ANSWER_HEADERS},
+    "read_forwarded": (lambda value: read_forwarded([value]), HEAD),
+    "path": (lambda value: readings(b"/" + value), 8192),
+    "target": (lambda value: origin_form(value, b"GET"), 8192),
+    "parse_object": (wire.parse_object, BODY),
+    "form": (by_form("application/x-www-form-urlencoded"), BODY),
+    "multipart": (by_form("multipart/form-data; boundary=a"), BODY),
+    "read_line": (read_line, 107),
+}
+TEXTS: dict[str, tuple[Callable[[str], object], int]] = {
+    "handle_of": (handle_of, BODY),
+    "code": (text.code, BODY),
+    "kept and shown": (lambda told: text.shown(text.kept(told)), BODY),
+    "password": (passwords.readings, BODY),
+    "totp.normalise_secret": (totp.normalise_secret, BODY),
+    "emailed.normalise": (emailed.normalise, BODY),
+    "recovery.normalise": (recovery.normalise, BODY),
+    "device": (devices.device.__wrapped__, 512),
+    "information": (devices.information, 512),
+    "session_name": (session_name.__wrapped__, 512),
+    "read_htpasswd": (read_htpasswd, BODY),
+    "read_tinyauth": (read_tinyauth, BODY),
+    "safe_return": (returns.safe_return, HEAD),
+    "accept-language": (languages.Languages().of, HEAD),
+}
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_a_parser_of_bytes_takes_time_in_proportion(name: str) -> None:
+    run, limit = BYTES[name]
+    for shape, of in shapes():
+        try:
+            is_linear(run, lambda size, of=of: octets(of(size))[:size], limit)
+        except AssertionError as failure:
+            pytest.fail(f"{shape!r}: {failure}")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_parser_of_text_takes_time_in_proportion(name: str) -> None:
+    run, limit = TEXTS[name]
+    for shape, of in shapes():
+        try:
+            is_linear(run, lambda size, of=of: of(size)[:size], limit)
+        except AssertionError as failure:
+            pytest.fail(f"{shape!r}: {failure}")
+
+
+def test_json_of_many_kinds_takes_time_in_proportion() -> None:
+    for of in (
+        lambda size: json.dumps({str(n): n for n in range(size // 12)}),
+        lambda size: '{"a":' + "[" * 900 + "]" * 900 + " " * size + "}",
+        lambda size: '{"a":[' + ",".join(["9" * 4000] * (size // 4001)) + "]}",
+    ):
+        is_linear(wire.parse_object, lambda size, of=of: of(size).encode(), BODY)
+
+
+async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:
+    """60,000 lines `a:` once took 4 seconds; they are cut at 2048."""
+    from doorward.upstream.connection import LINES_LIMIT, Connection
+
+    class Transport:
+        def write(self, data: bytes) -> None: ...
+        def abort(self) -> None: ...
+        def is_closing(self) -> bool:
+            return False
+
+    class Keeper:
+        def release(self, *_: Any) -> None: ...
+
+    def answered(lines: int) -> Reader:
+        connection, reader = Connection(Keeper()), Reader()  # type: ignore[arg-type]
+        connection.transport = Transport()  # type: ignore[assignment]
+        connection.begin(
+            reader, b"", no_body=False, ended=True, response_timeout_s=9.0, idle_timeout_s=9.0
+        )
+        connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.data_received(b"0\r\n" + b"a:\r\n" * lines + b"\r\n")
+        return reader
+
+    is_linear(lambda lines: answered(lines), lambda size: size, LINES_LIMIT)
+    assert len(answered(LINES_LIMIT).trailers) == LINES_LIMIT
+    too_many = answered(60_000)
+    assert too_many.failure is not None and too_many.trailers == ()
+
+
+# Patterns, found where they are
+
+# Patterns that only see text that was bounded before: how much.
+BOUNDED = {
+    "doorward.accounts.devices": 512,
+    "doorward.dialects.alekeagle.names": 512,
+    "doorward.text._ADDRESS": 190,
+    "doorward.accounts.emailed._CODE": 128,
+    "doorward.server.proxy_protocol._LINE": 107,
+}
+# What an administrator writes, at the start of a process, is bounded by the file's size alone.
+SKIPPED = ("doorward.settings", "doorward.cli", "doorward.dialects.openapi", "doorward.storage")
+
+
+def modules() -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(doorward.__path__, "doorward."):
+        if not found.name.startswith(SKIPPED) and not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+def patterns_in(value: object, depth: int = 3) -> Iterator[re.Pattern[Any]]:
+    if isinstance(value, re.Pattern):
+        yield value
+    elif depth and isinstance(value, tuple | list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from patterns_in(each, depth - 1)
+    elif depth and hasattr(value, "form"):
+        yield from patterns_in(value.form, 0)
+
+
+def patterns() -> dict[str, tuple[re.Pattern[Any], list[str]]]:
+    """Every compiled pattern by its place, with the methods that its module calls on it."""
+    found: dict[str, tuple[re.Pattern[Any], list[str]]] = {}
+    for module in modules():
+        source = inspect.getsource(module)
+        for name, value in vars(module).items():
+            for number, pattern in enumerate(patterns_in(value)):
+                called = re.findall(rf"\b{name}\.(search|match|fullmatch|sub|split)\(", source)
+                methods = sorted(set(called)) or ["search", "fullmatch"]
+                found.setdefault(f"{module.__name__}.{name}[{number}]", (pattern, methods))
+    return found
+
+
+PATTERNS = patterns()
+
+
+def bound_of(place: str) -> int:
+    module = place.partition("[")[0].rpartition(".")[0]
+    return BOUNDED.get(place.partition("[")[0], BOUNDED.get(module, 16 * 1024))
+
+
+def pieces_of(pattern: re.Pattern[Any]) -> list[str]:
+    """Characters and words of the pattern itself, which come far into it."""
+    told = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode()
+    words = re.findall(r"[A-Za-z]{2,}", told)
+    return [*dict.fromkeys([*told[:40], *words[:6], " ", "a", "%25", "a ", " a"])]
+
+
+@pytest.mark.parametrize("place", PATTERNS)
+def test_a_pattern_takes_time_in_proportion(place: str) -> None:
+    pattern, methods = PATTERNS[place]
+    limit, is_bytes = bound_of(place), isinstance(pattern.pattern, bytes)
+
+    def run(given: str) -> None:
+        subject: Any = octets(given) if is_bytes else given
+        for method in methods:
+            if method == "sub":
+                pattern.sub(subject[:0], subject)
+            else:
+                getattr(pattern, method)(subject)
+
+    for piece in pieces_of(pattern):
+        for before, after in (("", ""), ("", "\x01"), ("a=", "!"), ("/", "\x01")):
+            try:
+                is_linear(
+                    run,
+                    lambda size, b=before, p=piece, a=after: b + p * (size // len(p)) + a,
+                    limit,
+                )
+            except AssertionError as failure:
+                pytest.fail(f"{piece!r} between {before!r} and {after!r}: {failure}")
+
+
+def test_every_pattern_is_where_it_is_found() -> None:
+    """In a function it would escape the test above."""
+    hidden = []
+    for module in modules():
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                for call in ast.walk(node):
+                    if (
+                        isinstance(call, ast.Call)
+                        and ast.unparse(call.func).startswith("re.")
+                        and call.args
+                        and isinstance(call.args[0], ast.Constant)
+                    ):
+                        hidden.append(f"{module.__name__}: {ast.unparse(call)}")
+    assert not hidden
+
+
+# Readers by name that need no entry, each with its reason.
+NOT_FOREIGN = {
+    "read_authelia": "a file of the administrator's, which a command reads once",
+    "parse_address": "bounded at 128 characters before anything",
+    "read_block": "a binary header of known offsets",
+    "parse_qsl": "the library's, within `form`",
+    "read_po": "the library's, for catalogues of the owner's",
+    "parse_authority": "read of each `request host` and of what names one",
+    "parse_port": "five digits of an authority",
+    "read_source": "bounded by the header's own length; its line is `read_line`",
+    "normalise": "of text.py, within `handle_of`",
+    "normalise_address": "likewise",
+}
+
+
+def test_every_reader_is_in_the_registry() -> None:
+    named = {
+        name
+        for module in modules()
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and re.match(r"(read|parse|normalise)_?", name)
+        if value.__module__.startswith("doorward.")
+    }
+    registered = {entry.rpartition(".")[2] for entry in (*BYTES, *TEXTS)}
+    takes = {name for name in named if name not in registered and name not in NOT_FOREIGN}
+    assert takes <= {"readings", "read_keys"}, "add it to BYTES or TEXTS, or say why it is bounded"
