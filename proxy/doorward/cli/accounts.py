@@ -36,7 +36,23 @@ def with_accounts(config: Path | None, job: Callable[[Accounts], Awaitable[Resul
     import asyncio  # slow, and a command that is used wrongly does without
 
     settings = settings_or_exit(config)
-    return asyncio.run(_work(settings, job))
+    with _no_log():
+        return asyncio.run(_work(settings, job))
+
+
+@contextmanager
+def _no_log() -> Iterator[None]:
+    """A command says itself what is wrong: log lines would stand within its output."""
+    import logging
+
+    import structlog
+
+    configured = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**configured)
 
 
 async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
