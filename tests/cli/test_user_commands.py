@@ -212,7 +212,8 @@ def test_a_taken_or_impossible_name_is_refused(doorward: Command) -> None:
     doorward("user", "add", "alice", "--email", "alice@example.com", "--generate")
     for name in ("ALICE", "alice@example.com"):
         assert "already" in doorward("user", "add", name, "--generate", status=1)
-    assert "user name" in doorward("user", "add", " alice", "--generate", status=1)
+    assert "already" in doorward("user", "add", " alice ", "--generate", status=1)
+    assert "user name" in doorward("user", "add", "al\nice", "--generate", status=1)
 
 
 def test_a_name_of_two_sources_is_a_fault_of_the_configuration(doorward: Command) -> None:
