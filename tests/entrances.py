@@ -87,6 +87,7 @@ class House:
             "lifetimes": LIFETIMES,
             "remember": False,
             "now": self.clock(),
+            "proved_at": self.clock(),
         }
         return await self.accounts.sessions.open(user, client=client, **(chosen | more))
 

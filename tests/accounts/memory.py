@@ -9,8 +9,14 @@ from doorward.accounts import chance
 from doorward.accounts.audit import Event, Kind, Record, Wanted, counted
 from doorward.accounts.directory import Entry
 from doorward.accounts.passwords import FILE
-from doorward.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
+from doorward.accounts.refusals import (
+    NameTaken,
+    SessionNotFound,
+    StorageUnavailable,
+    UserNotFound,
+)
 from doorward.accounts.regulation import Budget, Lock, Period, Spent
+from doorward.accounts.session import Renewal
 from doorward.accounts.sessions import FULL, Session
 from doorward.accounts.user import Credential, Email, NewUser, Seen, User
 
@@ -116,7 +122,7 @@ class MemoryUsers:
         scheme: str,
         *,
         must_change: bool,
-        but: int | None,
+        renewal: Renewal | None = None,
         now: float,
         event: Event | None = None,
         version: int | None = None,
@@ -126,7 +132,8 @@ class MemoryUsers:
         self._change(user, must_change_password=must_change)
         row = self.rows[user.number]
         self.rows[user.number] = replace(row, password_hash=password_hash, scheme=scheme)
-        await self.sessions.end_all(user.number, now, "password", but)
+        but = None if renewal is None else renewal.session.number
+        await self.sessions.end_all(user.number, now, "password", but, renewal=renewal)
         self.sessions.trail.keep(event)
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
@@ -221,7 +228,12 @@ class MemorySessions:
         self.trail.keep(event)
         self.rows[old] = replace(row, ended_at=now)
         self.rows[digest] = risen = replace(
-            row, level=FULL, method=method, second_factor_at=now, last_used_at=now
+            row,
+            level=FULL,
+            method=method,
+            second_factor_at=now,
+            proved_at=now,
+            last_used_at=now,
         )
         return replace(risen)
 
@@ -235,9 +247,30 @@ class MemorySessions:
     ) -> bool:
         live = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
         for session in live:
-            session.second_factor_at = at
+            session.second_factor_at, session.proved_at = at, now
             session.trusted_until, session.trusted_fingerprint = until, fingerprint
         return bool(live)
+
+    async def prove(self, number: int, now: float) -> bool:
+        live = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
+        for session in live:
+            session.proved_at = now
+        return bool(live)
+
+    def renew(self, renewal: Renewal | None, **values: float) -> None:
+        if renewal is None:
+            return
+        wanted = renewal.session
+        for old, row in list(self.rows.items()):
+            if row.number == wanted.number and row.ended_at is None:
+                if row.renewals != wanted.renewals:
+                    raise SessionNotFound
+                self.rows[old] = replace(row, ended_at=wanted.created_at)
+                self.rows[renewal.digest] = replace(
+                    row, renewals=row.renewals + 1, method=wanted.method, **values
+                )
+                return
+        raise SessionNotFound
 
     async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
         ended = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
@@ -247,10 +280,17 @@ class MemorySessions:
         return bool(ended)
 
     async def end_all(
-        self, user: int, now: float, by: str, but: int | None, event: Event | None = None
+        self,
+        user: int,
+        now: float,
+        by: str,
+        but: int | None,
+        event: Event | None = None,
+        renewal: Renewal | None = None,
     ) -> int:
         mine = [s for s in self.rows.values() if s.user.number == user and s.number != but]
         ended = sum([await self.end(session.number, now, by) for session in mine])
+        self.renew(renewal)
         self.trail.keep(None if event is None else counted(event, ended))
         return ended
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from doorward.accounts.audit import Event
 from doorward.accounts.factors import NONE, CodeAttempt, CodeLock, Factors, Sealed
 from doorward.accounts.refusals import MailFailed
+from doorward.accounts.session import Renewal
 
 from tests.accounts.memory import MemorySessions
 
@@ -103,9 +104,11 @@ class MemoryFactors:
         recovery: Sequence[bytes],
         now: float,
         event: Event | None = None,
+        renewal: Renewal | None = None,
     ) -> bool:
         if self.rows[user].totp is not None:
             return False
+        self.sessions.renew(renewal, second_factor_at=now, proved_at=now)
         self.rows[user] = replace(self.rows[user], totp=totp)
         self.steps[user] = -1 if step is None else step
         self.recovery[user] = set(recovery)
@@ -120,18 +123,32 @@ class MemoryFactors:
         return True
 
     async def reset(
-        self, user: int, code_key: bytes, now: float, event: Event | None = None
+        self,
+        user: int,
+        code_key: bytes,
+        now: float,
+        event: Event | None = None,
+        *,
+        email: bool = False,
     ) -> bool:
         if not self.rows.get(user, NONE).enabled:
             return False
-        self.rows[user] = Factors(code_key, email=self.rows[user].email)
+        self.rows[user] = Factors(code_key, email=self.rows[user].email and not email)
         self.recovery.pop(user, None)
         self.failures.pop(user, None)
         await self.sessions.end_all(user, now, "second_factor", None)
         self._changed(user, event)
         return True
 
-    async def set_email(self, user: int, on: bool, now: float, event: Event | None = None) -> None:
+    async def set_email(
+        self,
+        user: int,
+        on: bool,
+        now: float,
+        event: Event | None = None,
+        renewal: Renewal | None = None,
+    ) -> None:
+        self.sessions.renew(renewal)
         row = self.rows.get(user, NONE)
         if row.email != on:
             self.rows[user] = replace(row, email=on, code_digest=None, code_expires=None)

@@ -25,7 +25,7 @@ KEYS = Keys((b"k" * 32,))
 
 @pytest.fixture
 def addresses(core: Core) -> Addresses:
-    return Addresses(core.users, core.mailbox, KEYS)
+    return Addresses(core.users, core.second_factors, core.mailbox, KEYS)
 
 
 async def test_the_code_makes_the_address_the_user_s(core: Core, addresses: Addresses) -> None:
@@ -50,8 +50,10 @@ async def test_a_wrong_code_a_late_one_and_another_sessions_are_nothing(
     for wrong in ("", "aaaa-aaaa", code[:-1], "😀"):
         with pytest.raises(SecondFactorInvalid):
             await addresses.confirm(mine, asked, wrong, NOW)
+    mine.proved_at = NOW + LIFETIME_S
     with pytest.raises(EnrolmentExpired):
         await addresses.confirm(mine, asked, code, NOW + LIFETIME_S)
+    mine.proved_at = NOW
     for session, token in (
         (other, asked),
         (mine, ""),
@@ -86,13 +88,14 @@ async def test_nobody_mails_the_world_through_a_session(core: Core, addresses: A
     with pytest.raises(MailFailed, match="Too many"):
         await addresses.begin(session, "more@example.com", NOW)
     assert len(core.mailbox.sent) == MAILS
+    session.proved_at = NOW + PER_S
     await addresses.begin(session, "later@example.com", NOW + PER_S)
 
 
 async def test_without_a_mail_server_or_a_row_of_one_s_own_nothing_changes(core: Core) -> None:
     user = await core.add()
     session = (await core.login()).session
-    silent = Addresses(core.users, None, KEYS)
+    silent = Addresses(core.users, core.second_factors, None, KEYS)
     assert not silent.can_change(user)
     with pytest.raises(MailFailed):
         await silent.begin(session, "a@example.com", NOW)

@@ -38,7 +38,7 @@ async def story(core: Core) -> list[str]:
     await core.sessions.end_all(user, NOW, but=second.session)
     enrolment = await core.second_factors.begin_totp(second.session, NOW)
     code = totp.code_at(enrolment.secret, totp.step_at(NOW))
-    recovery = await core.second_factors.confirm_totp(second.session, None, code, NOW)
+    recovery = (await core.second_factors.confirm_totp(second.session, None, code, NOW)).codes
     pending = await core.login(pending=True)
     later = NOW + 60
     code_later = totp.code_at(enrolment.secret, totp.step_at(later))
@@ -195,7 +195,9 @@ async def test_no_password_is_ever_in_a_record(
             await core.login(who, what, client=client)
         except Refusal:
             continue
-    await core.users.set_password(name, changed, now=NOW, but=opened.session)
+    await core.users.set_password(
+        name, changed, now=NOW, renewal=core.sessions.renewal(opened.session)
+    )
     await core.users.delete(name, NOW)
     text = text_of(core.trail.events)
     assert not [s for s in (password, wrong, changed, opened.token) if s in text]

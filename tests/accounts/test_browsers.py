@@ -13,6 +13,7 @@ from doorward.accounts.user import Email
 
 from tests.accounts.conftest import PASSWORD, Core
 from tests.accounts.memory import NOW
+from tests.proven import proven
 
 DAY_S = 86_400.0
 KEYS = Keys((b"k" * 32,))
@@ -86,8 +87,8 @@ async def ban(core: Core) -> None:
 
 async def email(core: Core) -> None:
     user = await core.users.get("alice")
-    await core.second_factors.enable_email(user, NOW)
-    await core.second_factors.disable_email(user, NOW)
+    await core.second_factors.enable_email(proven(user, NOW), NOW)
+    await core.second_factors.disable_email(proven(user, NOW), NOW)
 
 
 async def reset(core: Core) -> None:

@@ -19,6 +19,7 @@ from doorward.accounts.user import Email
 from tests.accounts.conftest import CLIENT, LIFETIMES, PASSWORD, Core
 from tests.accounts.memory import NOW
 from tests.accounts.test_second_factor import code, with_email, with_totp
+from tests.proven import proven
 
 
 async def complete(core: Core, opened: Opened, typed: str, now: float = NOW) -> Opened:
@@ -159,7 +160,7 @@ async def test_a_login_whose_mail_fails_says_so(core: Core) -> None:
 
 async def test_a_recovery_code_is_a_way_in_when_mail_is_gone(core: Core) -> None:
     user = await with_email(core)
-    codes = await core.second_factors.regenerate_recovery(user, NOW)
+    codes = await core.second_factors.regenerate_recovery(proven(user, NOW), NOW)
     core.user_rows._change(user, emails=())
     pending = await core.login(pending=True)
     assert (await complete(core, pending, codes[0])).session.level == "full"
@@ -171,7 +172,7 @@ async def test_users_of_a_directory_have_factors_too(core: Core) -> None:
     session = (await core.login("carol")).session
     secret = (await core.second_factors.begin_totp(session, NOW)).secret
     await core.second_factors.confirm_totp(session, None, code(secret), NOW)
-    await core.second_factors.enable_email(session.user, NOW)
+    await core.second_factors.enable_email(proven(session.user, NOW), NOW)
     pending = await core.login("carol", pending=True)
     assert pending.session.level == "pending"
     assert (await complete(core, pending, code(secret, NOW + 30), NOW + 30)).session.level == "full"

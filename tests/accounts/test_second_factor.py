@@ -16,6 +16,7 @@ from doorward.accounts.refusals import (
     InvalidEmail,
     InvalidTotpSecret,
     MailFailed,
+    ProofRequired,
     Refusal,
     SecondFactorInvalid,
     SecondFactorRequired,
@@ -33,6 +34,7 @@ from hypothesis import strategies as st
 
 from tests.accounts.conftest import CLIENT, PASSWORD, Core
 from tests.accounts.memory import NOW
+from tests.proven import proven
 
 ADDRESS = "alice@example.com"
 ELSEWHERE = ClientInfo("198.51.100.9", CLIENT.user_agent)
@@ -49,18 +51,18 @@ async def session_of(core: Core, name: str = "alice", now: float = NOW) -> Sessi
 
 async def with_email(core: Core, name: str = "alice") -> User:
     user = await core.add(name, emails=[Email(f"{name}@example.com", True)])
-    await core.second_factors.enable_email(user, NOW)
+    await core.second_factors.enable_email(proven(user, NOW), NOW)
     return user
 
 
 async def with_totp(core: Core, name: str = "alice") -> tuple[Session, str, tuple[str, ...]]:
     """A user who turned TOTP on a minute ago: session, secret and recovery codes."""
     await core.add(name, emails=[Email(f"{name}@example.com", True)])
-    session = await session_of(core, name)
     before = NOW - 60
+    session = await session_of(core, name, before)
     enrolment = await core.second_factors.begin_totp(session, before)
     typed = code(enrolment.secret, before)
-    codes = await core.second_factors.confirm_totp(session, None, typed, before)
+    codes = (await core.second_factors.confirm_totp(session, None, typed, before)).codes
     return session, enrolment.secret, codes
 
 
@@ -85,9 +87,10 @@ async def test_turning_totp_on_takes_a_secret_and_a_code_of_it(core: Core) -> No
     enrolment = await core.second_factors.begin_totp(session, NOW)
     assert enrolment.secret in enrolment.uri
     assert await core.second_factors.enabled(session.user) == ()
-    codes = await core.second_factors.confirm_totp(
+    confirmed = await core.second_factors.confirm_totp(
         session, enrolment.secret, code(enrolment.secret), NOW
     )
+    codes = confirmed.codes
     assert await core.second_factors.enabled(session.user) == ("totp",)
     assert len(set(codes)) == 12 and all(len(one) == 8 for one in codes)
     assert await core.second_factors.remaining_recovery(session.user) == 12
@@ -119,11 +122,15 @@ async def test_who_gave_no_factor_adds_none_beside_it(core: Core) -> None:
     on, and the codes by e-mail be walked around."""
     await core.add(emails=[Email(ADDRESS, True)])
     session = await session_of(core)
-    await core.second_factors.enable_email(session.user, NOW)
-    secret = (await core.second_factors.begin_totp(session, NOW)).secret
-    with pytest.raises(SecondFactorRequired) as refused:
-        await core.second_factors.confirm_totp(session, secret, code(secret), NOW)
+    await core.second_factors.enable_email(proven(session.user, NOW), NOW)
+    with pytest.raises(ProofRequired) as refused:
+        await core.second_factors.begin_totp(session, NOW)
     assert refused.value.challenge.method == "email"
+    session.second_factor_at = NOW
+    secret = (await core.second_factors.begin_totp(session, NOW)).secret
+    session.second_factor_at = None
+    with pytest.raises(ProofRequired):
+        await core.second_factors.confirm_totp(session, secret, code(secret), NOW)
     session.second_factor_at = NOW
     assert await core.second_factors.confirm_totp(session, secret, code(secret), NOW)
 
@@ -144,6 +151,7 @@ async def test_a_secret_has_to_be_confirmed_within_ten_minutes(
     await core.add()
     session = await session_of(core)
     secret = (await core.second_factors.begin_totp(session, NOW)).secret
+    session.proved_at = NOW + 500
     confirm = core.second_factors.confirm_totp(
         session, None, code(secret, NOW + age_s), NOW + age_s
     )
@@ -169,8 +177,8 @@ async def test_two_confirmations_at_once_turn_it_on_once(core: Core) -> None:
     both = [core.second_factors.confirm_totp(session, None, code(secret), NOW) for _ in range(2)]
     results = await asyncio.gather(*both, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) in (
-        ["TotpAlreadyOn", "tuple"],
-        ["EnrolmentExpired", "tuple"],
+        ["Confirmed", "TotpAlreadyOn"],
+        ["Confirmed", "EnrolmentExpired"],
     )
 
 
@@ -234,7 +242,7 @@ async def test_a_recovery_code_works_once_in_whatever_handwriting(core: Core) ->
 
 async def test_new_recovery_codes_void_the_old_ones(core: Core) -> None:
     session, _, old = await with_totp(core)
-    new = await core.second_factors.regenerate_recovery(session.user, NOW)
+    new = await core.second_factors.regenerate_recovery(proven(session.user, NOW), NOW)
     assert len(new) == 12 and not set(new) & set(old)
     await wrong(core.second_factors.verify(session.user, old[0], None, now=NOW))
     assert await core.second_factors.verify(session.user, new[0], None, now=NOW) == "recovery"
@@ -242,7 +250,7 @@ async def test_new_recovery_codes_void_the_old_ones(core: Core) -> None:
 
 async def test_nobody_gets_recovery_codes_for_no_factor(core: Core) -> None:
     with pytest.raises(TotpNotOn):
-        await core.second_factors.regenerate_recovery(await core.add(), NOW)
+        await core.second_factors.regenerate_recovery(proven(await core.add(), NOW), NOW)
 
 
 async def test_a_code_of_one_user_is_nothing_for_another(core: Core) -> None:
@@ -324,7 +332,7 @@ async def test_a_method_that_is_off_is_never_mailed_and_never_right(core: Core) 
 
 async def test_totp_goes_before_email(core: Core) -> None:
     session, _, _ = await with_totp(core)
-    await core.second_factors.enable_email(session.user, NOW)
+    await core.second_factors.enable_email(proven(session.user, NOW), NOW)
     challenge = await core.second_factors.prepare(session.user, "password", now=NOW)
     assert challenge.method == "totp" and challenge.available == ("totp", "email")
     assert not core.mailbox.sent
@@ -332,7 +340,7 @@ async def test_totp_goes_before_email(core: Core) -> None:
 
 async def test_without_a_method_the_code_of_either_factor_will_do(core: Core) -> None:
     session, _, _ = await with_totp(core)
-    await core.second_factors.enable_email(session.user, NOW)
+    await core.second_factors.enable_email(proven(session.user, NOW), NOW)
     await core.second_factors.prepare(session.user, "email", now=NOW)
     shown = core.mailbox.sent[-1][1]
     assert await core.second_factors.verify(session.user, shown, None, now=NOW) == "email"
@@ -342,13 +350,13 @@ async def test_email_needs_a_verified_address(core: Core) -> None:
     """GHSA-qgqp-xh8r-v73r: the address for the code came from the request."""
     user = await core.add(emails=[Email(ADDRESS, False)])
     with pytest.raises(InvalidEmail):
-        await core.second_factors.enable_email(user, NOW)
+        await core.second_factors.enable_email(proven(user, NOW), NOW)
 
 
 async def test_turning_email_off_voids_the_code_that_was_mailed(core: Core) -> None:
     user = await with_email(core)
     await core.second_factors.prepare(user, None, now=NOW)
-    await core.second_factors.disable_email(user, NOW)
+    await core.second_factors.disable_email(proven(user, NOW), NOW)
     await wrong(core.second_factors.verify(user, core.mailbox.sent[0][1], "email", now=NOW))
 
 
@@ -376,7 +384,7 @@ async def test_the_last_wrong_code_locks_and_right_ones_are_refused_from_then_on
 async def test_the_budget_is_one_over_every_method(core: Core) -> None:
     """CVE-2024-21500: the lock was evaded by starting the flow again."""
     session, secret, _ = await with_totp(core)
-    await core.second_factors.enable_email(session.user, NOW)
+    await core.second_factors.enable_email(proven(session.user, NOW), NOW)
     for method, typed in [("totp", "000000"), ("email", "000-000"), (None, "abcdefgh")]:
         await wrong(core.second_factors.verify(session.user, typed, method, now=NOW))
     with pytest.raises(SecondFactorInvalid):
@@ -511,7 +519,7 @@ async def test_a_change_of_factors_ends_trust(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     opened = await core.login(code=code(secret, NOW + 30), now=NOW + 30)
     await demand(core, opened.session, code(secret, NOW + 60), now=NOW + 60)
-    await core.second_factors.enable_email(session.user, NOW + 60)
+    await core.second_factors.enable_email(proven(session.user, NOW + 60), NOW + 60)
     found = (await core.sessions.by_token(opened.token, NOW + 60)).session
     assert found is not None and found.trusted_until is None
 
@@ -582,7 +590,7 @@ async def session_of_pending(core: Core, user: User) -> Session:
 async def test_who_has_a_recovery_code_need_not_wait_for_a_mail_that_fails(core: Core) -> None:
     user = await with_email(core)
     session = await session_of_pending(core, user)
-    codes = await core.second_factors.regenerate_recovery(user, NOW)
+    codes = await core.second_factors.regenerate_recovery(proven(user, NOW), NOW)
     core.mailbox.broken = True
     with pytest.raises(MailFailed):
         await demand(core, session)
@@ -604,10 +612,10 @@ async def test_removing_totp_takes_a_code_and_the_recovery_codes_along(core: Cor
 
 async def test_recovery_codes_stay_while_another_factor_is_on(core: Core) -> None:
     session, secret, _ = await with_totp(core)
-    await core.second_factors.enable_email(session.user, NOW)
+    await core.second_factors.enable_email(proven(session.user, NOW), NOW)
     await core.second_factors.remove_totp(session, code(secret), NOW)
     assert await core.second_factors.remaining_recovery(session.user) == 12
-    await core.second_factors.disable_email(session.user, NOW)
+    await core.second_factors.disable_email(proven(session.user, NOW), NOW)
     assert await core.second_factors.remaining_recovery(session.user) == 0
 
 

@@ -136,8 +136,11 @@ async def test_a_new_password_replaces_the_old_and_ends_all_but_one_session(core
     """CVE-2026-40934: sessions lived on after a password change."""
     user = await core.add()
     kept, other = await core.login(), await core.login()
-    await core.users.set_password("alice", "another one", now=NOW, but=kept.session)
-    assert (await core.sessions.by_token(kept.token, NOW)).session is not None
+    await core.users.set_password(
+        "alice", "another one", now=NOW, renewal=(renewal := core.sessions.renewal(kept.session))
+    )
+    assert (await core.sessions.by_token(renewal.token, NOW)).session is not None
+    assert (await core.sessions.by_token(kept.token, NOW)).session is None
     assert (await core.sessions.by_token(other.token, NOW)).session is None
     await core.users.set_password("alice", "a third one", now=NOW)
     assert await core.sessions.list(user, NOW) == ()

@@ -18,6 +18,7 @@ from doorward.storage.core import build_accounts
 from typer.testing import CliRunner
 
 from tests.cli.test_user_commands import Command, doorward
+from tests.proven import proven
 
 __all__ = ["doorward"]
 
@@ -129,7 +130,7 @@ def test_codes_by_email_are_taken_away_when_told_so(doorward: Command) -> None:
     async def turn_on() -> None:
         async with build_accounts(load_settings(doorward.config, os.environ)) as accounts:
             user = await accounts.users.get("alice")
-            await accounts.second_factors.enable_email(user, time.time())
+            await accounts.second_factors.enable_email(proven(user, time.time()), time.time())
 
     doorward("user", "add", "alice", "--email", "alice@example.com", "--generate")
     with doorward.config.open("a") as file:

@@ -27,6 +27,7 @@ from tests.dialects.eagle import (
     is_error,
 )
 from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
+from tests.proven import proven
 
 FORM = "application/x-www-form-urlencoded"
 CHALLENGE = "SECOND_FACTOR_CHALLENGE_REQUIRED_ERROR"
@@ -300,12 +301,14 @@ async def turn_on_totp(home: House) -> str:
 
 async def turn_on_email(home: House) -> None:
     user = await home.accounts.users.get("alice")
-    await home.accounts.second_factors.enable_email(user, home.clock())
+    await home.accounts.second_factors.enable_email(proven(user, home.clock()), home.clock())
 
 
 async def recovery_codes(home: House) -> tuple[str, ...]:
     user = await home.accounts.users.get("alice")
-    return await home.accounts.second_factors.regenerate_recovery(user, home.clock())
+    return await home.accounts.second_factors.regenerate_recovery(
+        proven(user, home.clock()), home.clock()
+    )
 
 
 def code(home: House, secret: str) -> str:

@@ -28,6 +28,7 @@ from tests.dialects.chat import (
     turn_on_totp,
 )
 from tests.entrances import House, house
+from tests.proven import proven
 
 ADDRESS = "root@example.com"
 DONE = {"success": True}
@@ -56,7 +57,7 @@ async def root(home: House) -> Opened:
 
 async def turn_on_email(home: House, name: str = "root") -> None:
     user = await home.accounts.users.get(name)
-    await home.accounts.second_factors.enable_email(user, home.clock())
+    await home.accounts.second_factors.enable_email(proven(user, home.clock()), home.clock())
 
 
 async def end(client: httpx.AsyncClient, headers: dict[str, str]) -> httpx.Response:

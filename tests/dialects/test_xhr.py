@@ -20,6 +20,7 @@ from doorward.dialects.wire import Broken, Fault, parse_object
 from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.live import CHEAP_HASH
 from tests.live import PASSWORD as FILE_PASSWORD
+from tests.proven import proven
 
 RIGHT = {"username": "alice", "password": PASSWORD}
 JSON = {"content-type": "application/json"}
@@ -573,7 +574,9 @@ async def test_wrong_codes_are_counted_here_too(home: House, script: httpx.Async
 async def test_a_recovery_code_removes_the_app(home: House, script: httpx.AsyncClient) -> None:
     await with_app(home, script)
     user = await home.accounts.users.get("alice")
-    codes = await home.accounts.second_factors.regenerate_recovery(user, home.clock())
+    codes = await home.accounts.second_factors.regenerate_recovery(
+        proven(user, home.clock()), home.clock()
+    )
     assert (await remove(script, json={"token": codes[0]})).status_code == 204
     assert not await is_on(home)
 

@@ -16,6 +16,7 @@ from doorward.pages.credentials import TOO_LONG, TOO_SHORT
 
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, set_cookies, text_of
+from tests.proven import proven
 
 ACCOUNT = "/.doorward/account"
 APP = f"{ACCOUNT}/authenticator"
@@ -288,7 +289,7 @@ async def test_no_factor_is_set_up_around_one_that_is_on(
     home: House, browser: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     user = await home.accounts.users.get("alice")
-    await home.accounts.second_factors.enable_email(user, home.clock())
+    await home.accounts.second_factors.enable_email(proven(user, home.clock()), home.clock())
     page = await browser.get("/.doorward/second-factor?rd=/strict/x")
     assert page.status_code == 200 and "e-mail" in text_of(page)
     asked = await post(browser, APP, step="begin")
@@ -459,10 +460,10 @@ async def test_an_address_is_changed_by_who_reads_its_mail(
     shown = await post(browser, f"{ACCOUNT}/email", address="new@example.com")
     assert "was sent to new@example.com" in text_of(shown)
     form = {"form": hidden(shown, "form"), "asked": hidden(shown, "asked")}
-    wrong = await browser.post(f"{ACCOUNT}/email", data=form | {"code": "aaaa-aaaa"})
+    wrong = await browser.post(f"{ACCOUNT}/email", data=form | {"mailed": "aaaa-aaaa"})
     assert wrong.status_code == 401 and hidden(wrong, "asked") == form["asked"]
     assert (await home.accounts.users.get("alice")).email == "alice@example.com"
-    right = form | {"code": mailbox.sent[-1][1]}
+    right = form | {"mailed": mailbox.sent[-1][1]}
     done = await browser.post(f"{ACCOUNT}/email", data=right)
     assert done.headers["location"] == f"{ACCOUNT}?done=email"
     assert (await home.accounts.users.get("alice")).email == "new@example.com"
@@ -476,7 +477,7 @@ async def test_an_address_that_is_none_or_somebody_elses_is_told(
     assert wrong.status_code == 400 and "<script>" not in wrong.text.replace("<script nonce", "")
     shown = await post(browser, f"{ACCOUNT}/email", address="bob@example.com")
     form = {"form": hidden(shown, "form"), "asked": hidden(shown, "asked")}
-    taken = await browser.post(f"{ACCOUNT}/email", data=form | {"code": mailbox.sent[-1][1]})
+    taken = await browser.post(f"{ACCOUNT}/email", data=form | {"mailed": mailbox.sent[-1][1]})
     assert taken.status_code == 409 and "already has this" in text_of(taken)
     mailbox.broken = True
     assert (await post(browser, f"{ACCOUNT}/email", address="a@b.example")).status_code == 503

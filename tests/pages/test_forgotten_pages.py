@@ -18,6 +18,7 @@ from doorward.accounts.user import Email
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, text_of
 from tests.live import CHEAP_HASH
+from tests.proven import proven
 
 FORGOTTEN = "/.doorward/forgotten"
 RESET = "/.doorward/reset"
@@ -143,7 +144,7 @@ async def test_the_mailbox_alone_is_not_enough(
     """Whose only factor is e-mail would have none left."""
     token = await link(home, browser, mailbox)
     alice, factors = await home.accounts.users.get("alice"), home.accounts.second_factors
-    await factors.enable_email(alice, home.clock())
+    await factors.enable_email(proven(alice, home.clock()), home.clock())
     assert (await use(browser, token)).status_code == 400
     await ask(home, browser)
     assert len(mailbox.sent) == 1
@@ -155,7 +156,7 @@ async def test_it_stands_in_for_no_second_factor(
     """Not by e-mail, either, where that and an app are on: the mailbox would be both."""
     alice, factors = await home.accounts.users.get("alice"), home.accounts.second_factors
     await factors.adopt_totp(alice, SECRET, home.clock())
-    await factors.enable_email(alice, home.clock())
+    await factors.enable_email(proven(alice, home.clock()), home.clock())
     assert (await use(browser, await link(home, browser, mailbox))).status_code == 200
     assert await factors.enabled(alice) == ("totp",)
     pending = await log_in(browser, NEW)

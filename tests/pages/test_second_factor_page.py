@@ -14,6 +14,7 @@ from doorward.accounts.user import Email
 
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, set_cookies, text_of
+from tests.proven import proven
 
 RIGHT = {"username": "alice", "password": PASSWORD}
 LOGIN = "/.doorward/login?rd=/wiki/page%3Fx%3D1"
@@ -41,7 +42,7 @@ async def turn_on_totp(home: House) -> str:
 
 async def turn_on_email(home: House) -> None:
     user = await home.accounts.users.get("alice")
-    await home.accounts.second_factors.enable_email(user, home.clock())
+    await home.accounts.second_factors.enable_email(proven(user, home.clock()), home.clock())
 
 
 def code(home: House, secret: str) -> str:
@@ -142,7 +143,9 @@ async def test_a_recovery_code_goes_into_the_same_field(
 ) -> None:
     await turn_on_totp(home)
     user = await home.accounts.users.get("alice")
-    codes = await home.accounts.second_factors.regenerate_recovery(user, home.clock())
+    codes = await home.accounts.second_factors.regenerate_recovery(
+        proven(user, home.clock()), home.clock()
+    )
     await browser.post(LOGIN, data=RIGHT)
     assert (await post(browser, method="totp", code=codes[3].upper())).status_code == 303
 
@@ -152,7 +155,9 @@ async def test_a_mail_that_fails_is_told_and_a_recovery_code_still_opens(
 ) -> None:
     await turn_on_email(home)
     user = await home.accounts.users.get("alice")
-    codes = await home.accounts.second_factors.regenerate_recovery(user, home.clock())
+    codes = await home.accounts.second_factors.regenerate_recovery(
+        proven(user, home.clock()), home.clock()
+    )
     mailbox.broken = True
     await browser.post(LOGIN, data=RIGHT)
     page = await browser.get(PAGE)

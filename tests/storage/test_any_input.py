@@ -45,6 +45,7 @@ from hypothesis import strategies as st
 
 from tests.accounts.memory_factors import Mailbox
 from tests.live import CHEAP_HASH
+from tests.proven import proven
 
 NOW = 1_800_000_000.0
 PASSWORD = "correct horse"
@@ -151,7 +152,7 @@ async def _people(accounts: Accounts) -> tuple[list[User], list[Session]]:
     factors = accounts.second_factors
     secret = (await factors.begin_totp(sessions[0], NOW)).secret
     await factors.confirm_totp(sessions[0], secret, totp.code_at(secret, totp.step_at(NOW)), NOW)
-    await factors.enable_email(users[0], NOW)
+    await factors.enable_email(proven(users[0], NOW), NOW)
     await accounts.users.ban("banned", NOW)
     await accounts.users.disable("disabled", NOW)
     await accounts.users.delete("deleted", NOW)

@@ -20,6 +20,7 @@ from doorward.storage import StorageFault
 from doorward.storage import core as wiring
 
 from tests.accounts.memory_factors import Mailbox
+from tests.proven import proven
 
 NOW = 1_800_000_000.0
 CLIENT = ClientInfo("192.0.2.1", "a browser")
@@ -72,8 +73,8 @@ async def alice_of(accounts: Accounts) -> Alice:
         user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW
     )
     secret = (await factors.begin_totp(opened.session, NOW)).secret
-    recovery = await factors.confirm_totp(opened.session, secret, code(secret, NOW), NOW)
-    await factors.enable_email(user, NOW)
+    recovery = (await factors.confirm_totp(opened.session, secret, code(secret, NOW), NOW)).codes
+    await factors.enable_email(proven(user, NOW), NOW)
     await factors.prepare(user, "email", now=NOW)
     bob = await accounts.users.add("bob", "correct horse", now=NOW)
     other = await accounts.sessions.open(

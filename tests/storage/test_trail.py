@@ -73,9 +73,7 @@ async def test_an_act_that_did_not_happen_leaves_no_record(store: Database) -> N
         lambda: store.users.set_banned(user, True, NOW, EVENT),
         lambda: store.users.set_active(user, False, NOW, EVENT),
         lambda: store.users.delete(user, NOW, EVENT),
-        lambda: store.users.set_password(
-            user, "h", "s", must_change=False, but=None, now=NOW, event=EVENT
-        ),
+        lambda: store.users.set_password(user, "h", "s", must_change=False, now=NOW, event=EVENT),
     ]
     for act in acts:
         with pytest.raises(UserNotFound):

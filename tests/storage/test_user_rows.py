@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from doorward.accounts.refusals import NameTaken, UserNotFound
+from doorward.accounts.session import Renewal
 from doorward.accounts.user import Email, Seen, User
 from doorward.storage import Database
 
@@ -167,7 +168,12 @@ async def test_a_new_password_ends_every_session_but_one(store: Database) -> Non
     sessions = [await open_session(store, user) for _ in range(3)]
     before = await store.feed.head()
     await store.users.set_password(
-        user, "new", "ours", must_change=True, but=sessions[1].number, now=NOW + 1
+        user,
+        "new",
+        "ours",
+        must_change=True,
+        renewal=Renewal(sessions[1], "", digest()),
+        now=NOW + 1,
     )
     found = await store.users.by_handle("alice")
     assert found is not None
@@ -177,7 +183,7 @@ async def test_a_new_password_ends_every_session_but_one(store: Database) -> Non
         sessions[1].number
     ]
     news = await store.feed.news(before)
-    assert news.sessions == {sessions[0].number, sessions[2].number}
+    assert news.sessions == {session.number for session in sessions}, "the kept one is renewed"
     assert news.users == {user.number}
 
 
@@ -224,7 +230,7 @@ async def test_a_user_that_is_gone_is_not_found_and_nothing_is_told(
     users = store.users
     with pytest.raises(UserNotFound):
         if operation == "password":
-            await users.set_password(user, "h", "s", must_change=False, but=None, now=NOW)
+            await users.set_password(user, "h", "s", must_change=False, now=NOW)
         elif operation == "ban":
             await users.set_banned(user, True, NOW)
         elif operation == "disable":
@@ -236,7 +242,7 @@ async def test_a_user_that_is_gone_is_not_found_and_nothing_is_told(
 
 async def test_a_renewed_hash_does_not_undo_a_new_password(store: Database) -> None:
     user = await add(store)
-    await store.users.set_password(user, "new", "ours", must_change=False, but=None, now=NOW)
+    await store.users.set_password(user, "new", "ours", must_change=False, now=NOW)
     await store.users.rehash(user, "stored hash", "renewed", "ours")
     found = await store.users.by_handle("alice")
     assert found is not None and found.password_hash == "new"
@@ -252,7 +258,7 @@ async def test_a_password_that_is_set_for_a_version_is_set_once(opened: Open) ->
 
     async def set_password(number: int) -> None:
         await stores[number % 2].users.set_password(
-            user, f"new {number}", "ours", must_change=False, but=None, now=NOW, version=0
+            user, f"new {number}", "ours", must_change=False, now=NOW, version=0
         )
 
     done = await asyncio.gather(*map(set_password, range(6)), return_exceptions=True)

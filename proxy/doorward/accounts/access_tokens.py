@@ -18,6 +18,7 @@ PURPOSE = "access token"
 ALGORITHM = "HS256"
 ISSUER = "lumen-jwt"  # what the documented API has always said
 SESSION_CLAIM = "session"  # private (RFC 7519 4.3): the session's public id
+RENEWALS_CLAIM = "renewals"  # of the session, at the time; not there while it is 0
 
 # {"typ":"JWT","alg":"HS256"}: all of ours begin so, and what begins otherwise is never parsed, be
 # its algorithm `none` or another (RFC 8725 3.1).
@@ -39,6 +40,7 @@ class AccessToken:
     user: int
     issued_at: int
     expires_at: int
+    renewals: int = 0
 
     def is_expired(self, now: float) -> bool:
         return now >= self.expires_at
@@ -65,6 +67,8 @@ class AccessTokens:
             "exp": int(now) + int(life_s),
             SESSION_CLAIM: session.id,
         }
+        if session.renewals:
+            claims[RENEWALS_CLAIM] = session.renewals
         return jwt.encode(claims, self._keys[0], ALGORITHM, sort_headers=False)
 
     def read(self, value: bytes) -> AccessToken | None:
@@ -96,6 +100,7 @@ _SIGNATURE_ONLY: Any = {
 def _read(claims: dict[str, Any]) -> AccessToken | None:
     session = claims.get(SESSION_CLAIM)
     numbers = [claims.get(name) for name in ("sub", "iat", "exp")]
+    numbers.append(claims.get(RENEWALS_CLAIM, 0))
     if not isinstance(session, str) or not all(type(number) is int for number in numbers):
         return None
     return AccessToken(session, *numbers)  # type: ignore[arg-type]

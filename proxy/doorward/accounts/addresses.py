@@ -25,6 +25,7 @@ from doorward.accounts.refusals import (
     SecondFactorInvalid,
 )
 from doorward.accounts.sealing import Sealing, Unreadable
+from doorward.accounts.second_factor import SecondFactors
 from doorward.accounts.sessions import Session
 from doorward.accounts.user import DATABASE, Email, User
 from doorward.accounts.users import Users
@@ -40,10 +41,13 @@ TOO_MANY = "Too many e-mails were sent; try again in an hour."
 class Addresses:
     """`mailer` is None when no mail server is set up. Methods raise StorageUnavailable."""
 
-    __slots__ = ("_mailer", "_sealing", "_sent", "_users")
+    __slots__ = ("_factors", "_mailer", "_sealing", "_sent", "_users")
 
-    def __init__(self, users: Users, mailer: Mailer | None, keys: Keys) -> None:
+    def __init__(
+        self, users: Users, factors: SecondFactors, mailer: Mailer | None, keys: Keys
+    ) -> None:
         self._users = users
+        self._factors = factors
         self._mailer = mailer
         self._sealing = Sealing(keys, PURPOSE)
         self._sent: dict[int, list[float]] = {}
@@ -52,8 +56,9 @@ class Addresses:
         return self._mailer is not None and user.source == DATABASE
 
     async def begin(self, session: Session, address: str, now: float) -> str:
-        """Mails a code to the address; returns what has to come back with it. The caller has seen
-        to it that this is the user. Raises InvalidEmail, ReadOnlyUser, MailFailed."""
+        """Mails a code to the address; returns what has to come back with it. Raises ProofRequired,
+        InvalidEmail, ReadOnlyUser, MailFailed."""
+        await self._factors.require_proof(session, now)
         user, address = session.user, address.strip()
         if user.source != DATABASE:
             raise ReadOnlyUser(user.source)
@@ -82,8 +87,9 @@ class Addresses:
         self._sent = lately
 
     async def confirm(self, session: Session, asked: str, code: str, now: float) -> User:
-        """The user with this address and no other. Raises EnrolmentExpired, SecondFactorInvalid,
-        NameTaken, ReadOnlyUser, UserNotFound."""
+        """The user with this address and no other. Raises ProofRequired, EnrolmentExpired,
+        SecondFactorInvalid, NameTaken, ReadOnlyUser, UserNotFound."""
+        await self._factors.require_proof(session, now)
         address, right, until = self._opened(session, asked)
         if now >= until:
             raise EnrolmentExpired

@@ -15,7 +15,7 @@ from doorward.accounts.audit import Record, Wanted, on_behalf
 from doorward.accounts.devices import recognise
 from doorward.accounts.directory import Directories
 from doorward.accounts.editing import Edit
-from doorward.accounts.factors import EMAIL, CodeLock
+from doorward.accounts.factors import CodeLock
 from doorward.accounts.names import handle_of
 from doorward.accounts.permissions import ADMIN, SUPER_ADMINS_ONLY, is_admin, require_over
 from doorward.accounts.refusals import NotPermitted, UserNotFound
@@ -229,11 +229,8 @@ class Administration:
         """No app, no recovery codes, no codes by e-mail; ends the user's sessions. Raises
         TotpNotOn."""
         user = await self._subject(actor, public_id)
-        enabled = await self._factors.enabled(user)
         with on_behalf(actor):
-            await self._factors.reset_totp(user, now)
-            if EMAIL in enabled:
-                await self._factors.disable_email(user, now)
+            await self._factors.reset_totp(user, now, email=True)
 
     async def unlock(self, actor: User, public_id: str, now: float) -> None:
         """Wrong passwords and codes of this user count no more."""

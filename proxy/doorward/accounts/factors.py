@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from doorward.accounts.audit import Event
+from doorward.accounts.session import Renewal
 
 TOTP = "totp"
 EMAIL = "email"
@@ -135,20 +136,38 @@ class FactorStore(Protocol):
         recovery: Sequence[bytes],
         now: float,
         event: Event | None = None,
+        renewal: Renewal | None = None,
     ) -> bool:
-        """Replaces the recovery codes and ends enrolments and trust; False when it is on."""
+        """Replaces the recovery codes and ends enrolments and trust; False when it is on. The
+        renewed session has its second factor as of now. Raises SessionNotFound when that ended or
+        was renewed meanwhile; then nothing has changed."""
 
     async def turn_off_totp(self, user: int, now: float, event: Event | None = None) -> bool:
         """Ends trust, and with the last factor the recovery codes; False when it is off."""
 
     async def reset(
-        self, user: int, code_key: bytes, now: float, event: Event | None = None
+        self,
+        user: int,
+        code_key: bytes,
+        now: float,
+        event: Event | None = None,
+        *,
+        email: bool = False,
     ) -> bool:
-        """TOTP off, another key for codes, and so no code that was made before is right; ends the
-        user's sessions and the logins under way. False when the user has no factor."""
+        """TOTP off, `email` too, another key for codes, and so no code that was made before is
+        right; ends the user's sessions and the logins under way. False when the user has no
+        factor."""
 
-    async def set_email(self, user: int, on: bool, now: float, event: Event | None = None) -> None:
-        """Ends trust, and with the last factor the recovery codes."""
+    async def set_email(
+        self,
+        user: int,
+        on: bool,
+        now: float,
+        event: Event | None = None,
+        renewal: Renewal | None = None,
+    ) -> None:
+        """Ends trust, and with the last factor the recovery codes. Raises SessionNotFound when the
+        renewed session ended or was renewed meanwhile; then nothing has changed."""
 
     async def replace_recovery(
         self, user: int, digests: Sequence[bytes], now: float, event: Event | None = None

@@ -142,12 +142,12 @@ class Forgotten:
         stays, and is asked for. Raises EnrolmentExpired, WeakPassword, Overloaded."""
         user = await self.whose(link, now)
         check_strength(password)
-        if EMAIL in await self._factors.enabled(user):
-            await self._factors.disable_email(user, now)
         try:
             await self._users.set_password(user.username, password, now=now, expected=user)
         except UserNotFound as refusal:
             raise EnrolmentExpired(VOID) from refusal
+        if EMAIL in await self._factors.enabled(user):
+            await self._factors.stop_mailing(user, now)
         return user
 
     async def _mail(self, name: str, now: float) -> None:

@@ -19,6 +19,7 @@ from doorward.accounts.refusals import (
     PasswordChangeRequired,
     Refusal,
     SecondFactorRequired,
+    SessionNotFound,
     StorageUnavailable,
     UserBanned,
 )
@@ -128,6 +129,7 @@ class Logins:
                 level=PENDING if enabled and factor is None else FULL,
                 method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
                 second_factor_at=None if factor in (None, BROWSER) else now,
+                proved_at=now,
             )
         except Refusal as refusal:
             if self.when_refused is not None:
@@ -136,9 +138,32 @@ class Logins:
                 await self._write_down(refusal, known, client, now)
             raise
 
-    async def confirm(self, user: User, password: str, *, client: ClientInfo, now: float) -> None:
-        """Returns when this is the user's password: asked of who is logged in already, on the
-        budget of logins. Raises InvalidCredentials, LockedOut, Overloaded."""
+    async def prove(
+        self, session: Session, password: str, *, client: ClientInfo, now: float
+    ) -> None:
+        """Returns when this is the password of the session's user, who has proved to be there then:
+        asked of users who are logged in already, on the budget of logins. Raises
+        InvalidCredentials, LockedOut, Overloaded, SessionNotFound."""
+        if session.level != FULL:
+            raise SessionNotFound
+        await self._confirm(session.user, password, client, now)
+        await self._sessions.prove(session, now)
+
+    async def change_password(
+        self, session: Session, old: str, new: str, *, client: ClientInfo, now: float
+    ) -> Opened:
+        """The session's user changes the password: the session goes on under a new token, all
+        others end. Raises as `prove` does, ProofRequired, ReadOnlyUser, WeakPassword,
+        UserNotFound."""
+        await self.prove(session, old, client=client, now=now)
+        await self._second_factors.require_proof(session, now)
+        renewal = self._sessions.renewal(session)
+        user = await self._users.set_password(
+            session.user.username, new, now=now, renewal=renewal, expected=session.user
+        )
+        return renewal.opened(user=replace(user, version=user.version + 1))
+
+    async def _confirm(self, user: User, password: str, client: ClientInfo, now: float) -> None:
         credential = await self._users.credential(user.username)
         if credential is not None and credential.user.number != user.number:
             credential = None  # somebody else has the name now

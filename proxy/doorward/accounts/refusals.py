@@ -158,6 +158,19 @@ class SecondFactorRequired(Refusal):
         self.challenge = challenge
 
 
+class ProofRequired(Refusal):
+    """The session is right, but no password or code of its user was given in it lately, and this
+    changes what guards the account. `challenge` says which to give: the factor that is on, or the
+    password."""
+
+    code = "proof_required"
+    message = "Log in again, or give your password or a code, to change this."
+
+    def __init__(self, challenge: Challenge) -> None:
+        super().__init__()
+        self.challenge = challenge
+
+
 class SecondFactorInvalid(Refusal):
     code = "totp_invalid"
     message = "The code is not right."

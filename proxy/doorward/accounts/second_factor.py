@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from doorward.accounts import recovery, totp
 from doorward.accounts.audit import Kind, event
@@ -22,6 +22,7 @@ from doorward.accounts.refusals import (
     InvalidEmail,
     InvalidTotpSecret,
     MailFailed,
+    ProofRequired,
     SecondFactorInvalid,
     SecondFactorRequired,
     SessionNotFound,
@@ -29,7 +30,8 @@ from doorward.accounts.refusals import (
     TotpAlreadyOn,
     TotpNotOn,
 )
-from doorward.accounts.sessions import FULL, ClientInfo, Opened, Session, Sessions
+from doorward.accounts.session import PROOF_S, is_fresh
+from doorward.accounts.sessions import FULL, ClientInfo, Opened, Renewal, Session, Sessions
 from doorward.accounts.user import User
 from doorward.accounts.vault import Vault
 from doorward.accounts.verification import Policy, Verification
@@ -47,10 +49,22 @@ class Enrolment:
     uri: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The recovery codes, which are never seen again; `opened`: the session that the authenticator
+    was added in, where it got a new token."""
+
+    codes: tuple[str, ...] = field(repr=False)
+    opened: Opened | None
+
+
 class SecondFactors:
     """Every method raises StorageUnavailable; codes are given as people type them.
 
     A user with a factor on is asked for it, or refused when it cannot be asked for: never passed.
+    Methods that change what guards an account take the session in which that is asked for, and
+    raise ProofRequired unless its user has just proved to be there. With `renew` they give the
+    session a new token, so that a stolen copy of the old one is worth nothing.
     """
 
     __slots__ = ("_browsers", "_policy", "_sessions", "_store", "_vault", "_verification")
@@ -174,6 +188,36 @@ class SecondFactors:
             session, factor_at=factor_at, until=until, fingerprint=mark, now=now
         )
 
+    async def require_proof(self, session: Session, now: float, within_s: float = PROOF_S) -> None:
+        """Returns when a password or code of its user was given in this session within that time:
+        a code, where the user has a factor on. A login is such a moment.
+
+        Raises ProofRequired, SessionNotFound for a session whose factor is due."""
+        user = _of(session)
+        due = await self._verification.due(user, None, fallback=True, name=None, now=now)
+        at = session.second_factor_at if due.factors.enabled else session.proved_at
+        if not is_fresh(at, now, within_s):
+            raise ProofRequired(due.challenge)
+
+    async def is_proved(self, session: Session, now: float, within_s: float = PROOF_S) -> bool:
+        """Whether `require_proof` would return. Raises SessionNotFound."""
+        try:
+            await self.require_proof(session, now, within_s)
+        except ProofRequired:
+            return False
+        return True
+
+    async def _take(self, session: Session, code: str, method: str | None, now: float) -> None:
+        """Consumes a code: its user is there, in this session. Raises as `verify` does."""
+        await self.verify(_of(session), code, method, now=now)
+        await self._sessions.trust(
+            session,
+            factor_at=now,
+            until=session.trusted_until,
+            fingerprint=session.trusted_fingerprint,
+            now=now,
+        )
+
     async def complete(
         self, session: Session, code: str, method: str | None, *, client: ClientInfo, now: float
     ) -> Opened:
@@ -190,31 +234,29 @@ class SecondFactors:
     async def begin_totp(
         self, session: Session, now: float, *, even_if_on: bool = False
     ) -> Enrolment:
-        """A new secret for this session; an older one is void. Raises TotpAlreadyOn, which with
-        `even_if_on` is left to `confirm_totp`."""
+        """A new secret for this session; an older one is void. Raises ProofRequired, TotpAlreadyOn,
+        which with `even_if_on` is left to `confirm_totp`."""
         user = _of(session)
         if not even_if_on and TOTP in await self.enabled(user):
             raise TotpAlreadyOn
+        await self.require_proof(session, now)
         secret = totp.new_secret()
         sealed = self._vault.seal_secret(user, secret)
         await self._store.enrol(session.number, sealed, now + ENROLMENT_S)
         return Enrolment(secret, totp.provisioning_uri(secret, user.username, self._policy.issuer))
 
     async def confirm_totp(
-        self, session: Session, secret: str | None, code: str, now: float
-    ) -> tuple[str, ...]:
-        """Turns TOTP on; returns the recovery codes, which are never seen again. `secret`: what
-        the client says it was shown, None when it does not say. Beside a factor that is on, only
-        a session in which that was given adds one, whoever showed the secret.
+        self, session: Session, secret: str | None, code: str, now: float, *, renew: bool = False
+    ) -> Confirmed:
+        """Turns TOTP on. `secret`: what the client says it was shown, None when it does not say. A
+        renewed session has its second factor as of now.
 
-        Raises EnrolmentExpired, SecondFactorInvalid, SecondFactorRequired, TotpAlreadyOn."""
+        Raises ProofRequired, EnrolmentExpired, SecondFactorInvalid, TotpAlreadyOn,
+        SessionNotFound."""
         user = _of(session)
-        enabled = await self.enabled(user)
-        if TOTP in enabled:
+        if TOTP in await self.enabled(user):
             raise TotpAlreadyOn
-        if enabled and session.second_factor_at is None:
-            asked = user.email or user.username
-            raise SecondFactorRequired(Challenge(enabled[0], enabled, email_or_username=asked))
+        await self.require_proof(session, now)
         begun = await self._begun(session, now)
         if secret is not None and not _same_secret(secret, begun):
             raise EnrolmentExpired
@@ -222,8 +264,11 @@ class SecondFactors:
         if step is None:
             raise SecondFactorInvalid(Challenge(TOTP))
         codes = recovery.new_codes()
-        await self._turn_on(user, begun, step, codes, now)
-        return codes
+        method = f"{session.method.partition('+')[0]}+{TOTP}"
+        renewal = self._sessions.renewal(replace(session, method=method)) if renew else None
+        await self._turn_on(user, begun, step, codes, now, renewal)
+        at = {"second_factor_at": now, "proved_at": now}
+        return Confirmed(codes, None if renewal is None else renewal.opened(**at))
 
     async def _begun(self, session: Session, now: float) -> str:
         sealed = await self._store.enrolment(session.number, now)
@@ -235,13 +280,21 @@ class SecondFactors:
             raise EnrolmentExpired from None
 
     async def _turn_on(
-        self, user: User, secret: str, step: int | None, codes: Sequence[str], now: float
+        self,
+        user: User,
+        secret: str,
+        step: int | None,
+        codes: Sequence[str],
+        now: float,
+        renewal: Renewal | None = None,
     ) -> None:
         key = await self._verification.code_key(user, await self._store.read(user.number))
         digests = [recovery.digest(key, code) for code in codes]
         sealed = self._vault.seal_secret(user, secret)
         added = event(Kind.FACTOR_ADDED, now, subject=user, detail=TOTP)
-        if not await self._store.turn_on_totp(user.number, sealed, step, digests, now, added):
+        if not await self._store.turn_on_totp(
+            user.number, sealed, step, digests, now, added, renewal
+        ):
             raise TotpAlreadyOn
 
     @staticmethod
@@ -259,45 +312,66 @@ class SecondFactors:
         await self._turn_on(user, text, None, (), now)
 
     async def remove_totp(self, session: Session, code: str, now: float) -> None:
-        """With a code of the app or a recovery code. Raises TotpNotOn, SecondFactorInvalid,
-        TooManyCodes."""
+        """With a code of the app or a recovery code, which is the proof. Raises TotpNotOn,
+        SecondFactorInvalid, TooManyCodes, ProofRequired."""
         user = _of(session)
         if TOTP not in await self.enabled(user):
             raise TotpNotOn
-        await self.verify(user, code, TOTP, now=now)
+        await self._take(session, code, TOTP, now)
+        await self.require_proof(session, now)
         removed = event(Kind.FACTOR_REMOVED, now, session=session, detail=TOTP)
         await self._store.turn_off_totp(user.number, now, removed)
 
-    async def reset_totp(self, user: User, now: float) -> None:
-        """Takes TOTP and recovery codes away, lifts a lock and ends the user's sessions. E-mail
-        stays on. Raises TotpNotOn when the user has no factor at all."""
+    async def reset_totp(self, user: User, now: float, *, email: bool = False) -> None:
+        """Takes TOTP and recovery codes away, lifts a lock and ends the user's sessions. Codes by
+        e-mail go with `email` only. Raises TotpNotOn when the user has no factor at all."""
         removed = event(Kind.FACTOR_REMOVED, now, subject=user, detail="totp reset")
         fresh = self._vault.new_code_key(user)
-        if not await self._store.reset(user.number, fresh, now, removed):
+        if not await self._store.reset(user.number, fresh, now, removed, email=email):
             raise TotpNotOn
 
-    async def enable_email(self, user: User, now: float) -> None:
-        """The caller has demanded a factor before. Raises InvalidEmail, MailFailed."""
+    async def enable_email(
+        self, session: Session, now: float, *, renew: bool = False
+    ) -> Opened | None:
+        """Codes by e-mail are asked for from now on; the renewed session. Raises ProofRequired,
+        InvalidEmail, MailFailed, SessionNotFound."""
+        user = _of(session)
+        await self.require_proof(session, now)
         if user.email is None:
             raise InvalidEmail("This user has no verified e-mail address.")
         if not self._verification.can_mail(user):
             raise MailFailed("No mail server is set up.")
         await self._verification.code_key(user, await self._store.read(user.number))
         added = event(Kind.FACTOR_ADDED, now, subject=user, detail=EMAIL)
-        await self._store.set_email(user.number, True, now, added)
+        renewal = self._sessions.renewal(session) if renew else None
+        await self._store.set_email(user.number, True, now, added, renewal)
+        return None if renewal is None else renewal.opened()
 
-    async def disable_email(self, user: User, now: float) -> None:
-        """The caller has demanded a factor before."""
+    async def disable_email(self, session: Session, now: float) -> None:
+        """Raises ProofRequired."""
+        user = _of(session)
+        await self.require_proof(session, now)
+        await self.stop_mailing(user, now)
+
+    async def stop_mailing(self, user: User, now: float) -> None:
+        """No codes by e-mail for a user who has just set the password by a link that was mailed:
+        whoever reads the mail would have both."""
         removed = event(Kind.FACTOR_REMOVED, now, subject=user, detail=EMAIL)
         await self._store.set_email(user.number, False, now, removed)
 
-    async def regenerate_recovery(self, user: User, now: float) -> tuple[str, ...]:
-        """New recovery codes; the old ones are void. The caller has demanded a factor before.
-
-        Raises TotpNotOn when no factor is on."""
+    async def regenerate_recovery(
+        self, session: Session, now: float, code: str | None = None
+    ) -> tuple[str, ...]:
+        """New recovery codes; the old ones are void. `code`, of the app or a recovery code, is the
+        proof. Raises ProofRequired, SecondFactorInvalid, TooManyCodes, and TotpNotOn when no factor
+        is on."""
+        user = _of(session)
         factors = await self._store.read(user.number)
         if not factors.enabled:
             raise TotpNotOn
+        if code is not None:
+            await self._take(session, code, TOTP, now)
+        await self.require_proof(session, now)
         codes = recovery.new_codes()
         key = await self._verification.code_key(user, factors)
         digests = [recovery.digest(key, code) for code in codes]

@@ -5,7 +5,8 @@ It knows no storage and no token but the one that a new session is handed out wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from doorward.accounts import devices
 from doorward.accounts.user import User
@@ -13,6 +14,12 @@ from doorward.accounts.user import User
 FULL = "full"
 PENDING = "pending"  # the second factor is due: it opens its own endpoint and logout
 PENDING_S = 300.0  # from the password to the code
+PROOF_S = 300.0  # for how long a password or code proves that the user is there
+
+
+def is_fresh(at: float | None, now: float, within_s: float = PROOF_S) -> bool:
+    """Whether that was less than `within_s` ago; None is never, as is a time to come."""
+    return at is not None and 0 <= now - at < within_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Lifetimes:
 class Session:
     """One login. Times are Unix seconds; `last_used_at` moves, hence not frozen.
 
+    `proved_at` is when a password or code of its user was last given in it: None is never.
+    `renewals` counts the tokens that replaced one because of a change to the account.
     `derived` holds what a carrier computes once per session; storage never sees it. `stale`: no
     news of this session reach this copy any more; who still goes by it has to ask again.
     """
@@ -66,6 +75,8 @@ class Session:
     method: str = "password"
     trusted_until: float | None = None
     trusted_fingerprint: str | None = None
+    proved_at: float | None = None
+    renewals: int = 0
     ended_at: float | None = None
     ended_by: str | None = None  # a word for why, or the id of the user who did
     derived: dict[object, object] = field(default_factory=dict)
@@ -106,6 +117,21 @@ class Opened:
 
     session: Session
     token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A session that goes on where others end, and the token under which it does: storage writes it
+    with the change itself, so that no copy of the old token outlives that."""
+
+    session: Session
+    token: str = field(repr=False)
+    digest: bytes = field(repr=False)
+
+    def opened(self, **changed: Any) -> Opened:
+        """The session as it is once storage has written this."""
+        renewals = self.session.renewals + 1
+        return Opened(replace(self.session, renewals=renewals, derived={}, **changed), self.token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ It knows no cookie and no cache (`live.py` has that); storage keeps what this fi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from doorward.accounts import chance
 from doorward.accounts.audit import Event, Kind, event
@@ -22,6 +23,7 @@ from doorward.accounts.session import (
     Found,
     Lifetimes,
     Opened,
+    Renewal,
     Session,
 )
 from doorward.accounts.stores import SessionStore
@@ -36,6 +38,7 @@ __all__ = [
     "Found",
     "Lifetimes",
     "Opened",
+    "Renewal",
     "Session",
     "Sessions",
 ]
@@ -43,6 +46,14 @@ __all__ = [
 USER_AGENT_CHARACTERS = 512  # what is kept of it; browsers send about 120
 KEPT_S = 30 * 86_400.0  # how long a session that is over can still be looked up
 PURGED_AT_ONCE = 500  # rows in one transaction: some ten milliseconds of SQLite's only writer
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many sessions ended; `opened` is the one that goes on, where it got a new token."""
+
+    count: int
+    opened: Opened | None
 
 
 class Sessions:
@@ -75,6 +86,7 @@ class Sessions:
         level: str = FULL,
         method: str = "password",
         second_factor_at: float | None = None,
+        proved_at: float | None = None,
         information: str = "",
         replaces: Session | None = None,
     ) -> Opened:
@@ -100,6 +112,7 @@ class Sessions:
             level=level,
             method=method,
             second_factor_at=second_factor_at,
+            proved_at=proved_at,
         )
         step = Kind.LOGIN if level == FULL else Kind.LOGIN_PENDING
         session = await self._store.insert(
@@ -147,13 +160,26 @@ class Sessions:
         fingerprint: str | None,
         now: float,
     ) -> None:
-        """Notes when a second factor was given, and until when that counts for whom.
+        """Notes when a second factor was given, and until when that counts for whom; its user has
+        proved to be there now.
 
         Raises SessionNotFound when the session ended meanwhile."""
         if not await self._store.trust(session.number, factor_at, until, fingerprint, now):
             raise SessionNotFound
-        session.second_factor_at = factor_at
+        session.second_factor_at, session.proved_at = factor_at, now
         session.trusted_until, session.trusted_fingerprint = until, fingerprint
+
+    async def prove(self, session: Session, now: float) -> None:
+        """Notes that its user has proved to be there now. Raises SessionNotFound when the session
+        ended meanwhile."""
+        if not await self._store.prove(session.number, now):
+            raise SessionNotFound
+        session.proved_at = now
+
+    def renewal(self, session: Session) -> Renewal:
+        """A new token for this session, to be written with the change that asks for one."""
+        token = chance.session_token()
+        return Renewal(session, token, self._tokens.digest(token))
 
     async def end(
         self, session: Session, now: float, by: str = "logout", actor: User | None = None
@@ -174,6 +200,19 @@ class Sessions:
         kept = None if but is None else but.number
         ending = event(Kind.SESSIONS_ENDED, now, subject=user, actor=actor, session=but, detail=by)
         return await self._store.end_all(user.number, now, by, kept, ending)
+
+    async def end_others(self, session: Session, now: float, *, renew: bool) -> Ended:
+        """Ends every other session of its user, and with `renew` every copy of this one's token.
+
+        Raises SessionNotFound when this session ended or was renewed meanwhile."""
+        user, renewal = session.user, self.renewal(session) if renew else None
+        ending = event(
+            Kind.SESSIONS_ENDED, now, subject=user, actor=user, session=session, detail="revoked"
+        )
+        count = await self._store.end_all(
+            user.number, now, "revoked", session.number, ending, renewal
+        )
+        return Ended(count, None if renewal is None else renewal.opened())
 
     async def get(self, id: str) -> Session:
         """The session with this public id, over or not. Raises SessionNotFound."""

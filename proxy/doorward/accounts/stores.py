@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from doorward.accounts.audit import Event
-from doorward.accounts.session import Session
+from doorward.accounts.session import Renewal, Session
 from doorward.accounts.user import Credential, NewUser, Seen, User
 
 
@@ -73,13 +73,14 @@ class UserStore(Protocol):
         scheme: str,
         *,
         must_change: bool,
-        but: int | None,
+        renewal: Renewal | None = None,
         now: float,
         event: Event | None = None,
         version: int | None = None,
     ) -> None:
-        """Ends the user's sessions, `but` that one. Raises UserNotFound also for one that is not
-        of this version any more."""
+        """Ends the user's sessions but the renewed one. Raises UserNotFound also for a user that is
+        not of this version any more, SessionNotFound when the renewed session ended or was renewed
+        meanwhile; then nothing has changed."""
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
         """The same password under another hash, unless it changed since; ends nothing."""
@@ -142,7 +143,11 @@ class SessionStore(Protocol):
         fingerprint: str | None,
         now: float,
     ) -> bool:
-        """Writes second_factor_at and the trust window; False when the session has ended."""
+        """Writes second_factor_at and the trust window, and that the user proved to be there now;
+        False when the session has ended."""
+
+    async def prove(self, number: int, now: float) -> bool:
+        """The user proved to be there now; False when the session has ended."""
 
     async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
         """Whether it had not ended before; only then the event is written down."""
@@ -153,9 +158,16 @@ class SessionStore(Protocol):
         """How many had not ended before; all at once, the events written down as they are."""
 
     async def end_all(
-        self, user: int, now: float, by: str, but: int | None, event: Event | None = None
+        self,
+        user: int,
+        now: float,
+        by: str,
+        but: int | None,
+        event: Event | None = None,
+        renewal: Renewal | None = None,
     ) -> int:
-        """How many ended; the event is written down with their count."""
+        """How many ended; the event is written down with their count. Raises SessionNotFound when
+        the renewed session ended or was renewed meanwhile; then nothing has changed."""
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
         """Those neither ended nor past their end, newest first."""

@@ -27,7 +27,7 @@ from doorward.accounts.refusals import (
     StorageUnavailable,
     UserNotFound,
 )
-from doorward.accounts.sessions import Session
+from doorward.accounts.session import Renewal
 from doorward.accounts.stores import UserStore
 from doorward.accounts.user import DATABASE, Credential, Email, NewUser, Seen, User
 from doorward.text import typed
@@ -213,25 +213,26 @@ class Users:
         *,
         now: float,
         must_change: bool = False,
-        but: Session | None = None,
+        renewal: Renewal | None = None,
         expected: User | None = None,
     ) -> User:
-        """Ends the user's sessions (CVE-2026-40934), `but` the one it was changed in.
+        """Ends the user's sessions (CVE-2026-40934) but the one it was changed in, which is
+        renewed. Returns the user as it was.
 
         Raises UserNotFound, also when it is not the `expected` one any more or has changed since,
-        ReadOnlyUser, WeakPassword."""
+        ReadOnlyUser, WeakPassword, SessionNotFound."""
         user = await self._own(name)
         if expected is not None and user.number != expected.number:
             raise UserNotFound
         new = await self._passwords.hash(password)
-        kept = None if but is None else but.number
-        changed = event(Kind.PASSWORD_CHANGED, now, subject=user, session=but)
+        session = None if renewal is None else renewal.session
+        changed = event(Kind.PASSWORD_CHANGED, now, subject=user, session=session)
         await self._store.set_password(
             user,
             new,
             OURS,
             must_change=must_change,
-            but=kept,
+            renewal=renewal,
             now=now,
             event=changed,
             version=None if expected is None else expected.version,

@@ -187,9 +187,7 @@ def reset_totp(
 
     async def job(accounts: Accounts) -> tuple[User, bool]:
         user, factors, now = await accounts.users.get(name), accounts.second_factors, time.time()
-        await factors.reset_totp(user, now)
-        if email:
-            await factors.disable_email(user, now)
+        await factors.reset_totp(user, now, email=email)
         return user, bool(await factors.enabled(user))
 
     user, is_asked = with_accounts(config, job)

@@ -68,6 +68,7 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.PasswordChangeNotNeeded: Answer(400, "no_password_change_needed_for_user"),
     refusals.WeakPassword: Answer(422, "weak_password"),
     refusals.SecondFactorRequired: Answer(400, "totp_required"),
+    refusals.ProofRequired: Answer(400, "proof_required"),
     refusals.SecondFactorInvalid: Answer(400, "totp_invalid"),
     refusals.TooManyCodes: Answer(400, "totp_max_attempts"),
     refusals.SessionNotFound: Answer(404, "session_token_not_found"),

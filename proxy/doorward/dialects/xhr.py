@@ -57,6 +57,7 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.InvalidHash: Answer(400, "invalid_hash"),
     refusals.NotPermitted: Answer(401, "not_permitted"),
     refusals.SecondFactorRequired: Answer(401, "totp_required"),
+    refusals.ProofRequired: Answer(401, "proof_required"),
     refusals.SecondFactorInvalid: Answer(401, "totp_invalid"),
     refusals.TooManyCodes: Answer(429, "totp_max_attempts"),
     refusals.TotpAlreadyOn: Answer(401, "totp_already_on"),
@@ -210,8 +211,14 @@ class Xhr:
         if session.user.source != DATABASE:  # the document's own condition
             raise refusals.NotPermitted(_DATABASE_ONLY)
         factors, now = self.wire.accounts.second_factors, self.wire.clock()
-        await factors.confirm_totp(session, secret, token, now)
-        return done()
+        # A program that holds a token of its own cannot be told of another one here.
+        renew = not by_header(request)
+        confirmed = await factors.confirm_totp(session, secret, token, now, renew=renew)
+        response = done()
+        if confirmed.opened is not None:
+            lines = self.wire.entrance.cookie_lines(request, confirmed.opened)
+            response.raw_headers.extend(lines)
+        return response
 
     async def delete(self, request: Request) -> Response:
         """With a code of the app or a recovery code. One client deletes without a body: refused."""

@@ -81,4 +81,6 @@ class AccessCarrier:
             session = found.session
         if session.level != FULL or session.user.number != token.user:
             return _OVER
+        if session.renewals != token.renewals:  # issued before a change to the account
+            return _OVER
         return Found(session, known=True)

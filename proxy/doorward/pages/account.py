@@ -109,8 +109,8 @@ class AccountPage:
         entrance = self.forms.entrance
         sessions, now, user = entrance.accounts.sessions, entrance.clock(), session.user
         if which == OTHERS:
-            await sessions.revoke_all(user, actor=user, now=now, but=session)
-            return drawing.moved(f"{ACCOUNT}?done=others")
+            ended = await sessions.end_others(session, now, renew=True)
+            return self.forms.moved(request, f"{ACCOUNT}?done=others", ended.opened)
         mine = {one.id for one in await sessions.list(user, now)}
         if which in mine:  # what ended meanwhile is ended
             try:

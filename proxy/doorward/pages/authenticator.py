@@ -17,16 +17,14 @@ from doorward.accounts.refusals import (
     EnrolmentExpired,
     Refusal,
     SecondFactorInvalid,
-    SecondFactorRequired,
-    SessionNotFound,
     TotpAlreadyOn,
     TotpNotOn,
 )
-from doorward.accounts.second_factor import Enrolment
+from doorward.accounts.second_factor import Confirmed, Enrolment
 from doorward.accounts.sessions import Session
 from doorward.pages import drawing, qr
 from doorward.pages.bound import ACCOUNT, Bound, Forms
-from doorward.pages.entrance import Entrance, info_of
+from doorward.pages.entrance import Entrance
 from doorward.pages.second_factor import ENROL, STATUSES, may_be_clock
 
 RECOVERY = f"{ACCOUNT}/recovery-codes"
@@ -118,33 +116,34 @@ class AuthenticatorPage:
         )
 
     async def _confirm(self, request: Request, bound: Bound) -> Response:
+        if not await self._is_proved(bound):  # began too long ago, or elsewhere: once more
+            return await self._begin(request, Bound(bound.session, {"step": "begin"}))
         entrance, session, form = self.forms.entrance, bound.session, bound.form
         factors, now = entrance.accounts.second_factors, entrance.clock()
         secret, code = form.get("secret", ""), form.get("code", "")
         try:
-            codes = await factors.confirm_totp(session, secret, code, now)
+            confirmed = await factors.confirm_totp(session, secret, code, now, renew=True)
         except SecondFactorInvalid as refusal:
             issuer = entrance.settings.second_factor.issuer
             uri = totp.provisioning_uri(secret, session.user.username, issuer)
             return self._scan(request, session, Enrolment(secret, uri), 401, str(refusal))
         except TotpAlreadyOn:
             return drawing.moved(_onward(self.forms.entrance, request))
-        except (EnrolmentExpired, SecondFactorRequired) as refusal:  # the latter begun elsewhere
+        except EnrolmentExpired as refusal:
             return await self._overview(request, session, 400, str(refusal))
-        return await self._risen(request, session, codes)
+        return self._confirmed(request, session, confirmed)
 
-    async def _risen(self, request: Request, session: Session, codes: tuple[str, ...]) -> Response:
-        """The code that was just right is this session's second factor, under a new token."""
+    async def _is_proved(self, bound: Bound) -> bool:
         entrance = self.forms.entrance
-        method = f"{session.method.partition('+')[0]}+{TOTP}"
-        try:
-            opened = await entrance.accounts.sessions.rise(
-                session, method, info_of(request), entrance.clock()
-            )
-        except SessionNotFound:  # it ended at this very moment: the codes are shown all the same
-            return self._codes(request, session, codes)
-        response = self._codes(request, opened.session, codes)
-        response.raw_headers.extend(entrance.cookie_lines(request, opened))
+        factors = entrance.accounts.second_factors
+        return await factors.is_proved(bound.session, entrance.clock())
+
+    def _confirmed(self, request: Request, session: Session, confirmed: Confirmed) -> Response:
+        """The code that was just right is this session's second factor, under a new token."""
+        response = self._codes(request, session, confirmed.codes)
+        if confirmed.opened is not None:
+            lines = self.forms.entrance.cookie_lines(request, confirmed.opened)
+            response.raw_headers.extend(lines)
         return response
 
     def _codes(self, request: Request, session: Session, codes: tuple[str, ...]) -> Response:
@@ -183,7 +182,7 @@ class AuthenticatorPage:
         entrance = self.forms.entrance
         try:
             codes = await entrance.accounts.second_factors.regenerate_recovery(
-                bound.session.user, entrance.clock()
+                bound.session, entrance.clock()
             )
         except TotpNotOn:
             return drawing.moved(ACCOUNT)
@@ -196,16 +195,16 @@ class AuthenticatorPage:
             return bound
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        entrance, user = self.forms.entrance, bound.session.user
+        entrance, session = self.forms.entrance, bound.session
         factors, now = entrance.accounts.second_factors, entrance.clock()
         if bound.form.get("switch") == "off":
-            await factors.disable_email(user, now)
+            await factors.disable_email(session, now)
             return drawing.moved(f"{ACCOUNT}?done=off")
         try:
-            await factors.enable_email(user, now)
+            opened = await factors.enable_email(session, now, renew=True)
         except Refusal as refusal:
             return self.forms.messages.answer(request, 409, str(refusal))
-        return drawing.moved(f"{ACCOUNT}?done=on")
+        return self.forms.moved(request, f"{ACCOUNT}?done=on", opened)
 
 
 def _onward(entrance: Entrance, request: Request) -> str:

@@ -21,7 +21,8 @@ from doorward.accounts.refusals import (
     SecondFactorRequired,
     retry_after,
 )
-from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.session import PROOF_S
+from doorward.accounts.sessions import FULL, Opened, Session
 from doorward.gate.asking import asker_of
 from doorward.gate.returns import address
 from doorward.pages import drawing
@@ -31,7 +32,6 @@ from doorward.pages.message import Messages
 from doorward.pages.posted import posted
 from doorward.pages.second_factor import LOGIN, STATUSES, may_be_clock
 
-FRESH_S = 300.0  # how long a password or code counts as just given
 TOKEN = "form"  # noqa: S105 - the name of the hidden field
 STALE = noted("This form is not of this session any more. Go back, reload the page and try again.")
 GUARDED = noted("This changes what guards your account.")
@@ -94,7 +94,7 @@ class Forms:
         self,
         request: Request,
         bound: Bound,
-        within_s: float = FRESH_S,
+        within_s: float = PROOF_S,
         why: str = GUARDED,
     ) -> Response | None:
         """None when it is the user who does this: a code or, for whoever has no factor, the
@@ -105,22 +105,17 @@ class Forms:
     async def _doubt(self, request: Request, bound: Bound, within_s: float) -> _Question | None:
         accounts, now = self.entrance.accounts, self.entrance.clock()
         session, form = bound.session, bound.form
-        client = info_of(request)
+        factors, client = accounts.second_factors, info_of(request)
         try:
-            if await accounts.second_factors.enabled(session.user):
-                if not is_fresh(session.second_factor_at, now, within_s):
-                    await accounts.second_factors.demand(
-                        session,
-                        client,
-                        form.get("code"),
-                        form.get("method"),
-                        honours_trust=False,
-                        now=now,
-                    )
-            elif not is_fresh(session.created_at, now, within_s):
-                if not (password := form.get("current")):
-                    return _Question(200)
-                await accounts.logins.confirm(session.user, password, client=client, now=now)
+            if await factors.is_proved(session, now, within_s):
+                return None
+            if await factors.enabled(session.user):
+                code, method = form.get("code"), form.get("method")
+                await factors.demand(session, client, code, method, honours_trust=False, now=now)
+            elif password := form.get("current"):
+                await accounts.logins.prove(session, password, client=client, now=now)
+            else:
+                return _Question(200)
         except SecondFactorRequired as refusal:
             return _Question(200, refusal.challenge)
         except InvalidCredentials:
@@ -157,6 +152,11 @@ class Forms:
             response.headers["retry-after"] = str(question.wait_s)
         return response
 
+    def moved(self, request: Request, where: str, opened: Opened | None) -> Response:
+        """On to another page of ours, under the session's new token where there is one."""
+        lines = [] if opened is None else self.entrance.cookie_lines(request, opened)
+        return drawing.moved(where, lines)
+
     def draw(
         self, request: Request, template: str, session: Session, status: int = 200, **values: object
     ) -> Response:
@@ -173,10 +173,6 @@ class Forms:
 
 
 ACCOUNT = "/.doorward/account"
-
-
-def is_fresh(at: float | None, now: float, within_s: float) -> bool:
-    return at is not None and 0 <= now - at < within_s
 
 
 def _token(key: bytes, session: Session) -> str:

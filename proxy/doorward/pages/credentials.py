@@ -73,7 +73,20 @@ class CredentialPages:
 
     async def show_password(self, request: Request) -> Response:
         session = await self.forms.session(request)
-        return session if isinstance(session, Response) else self._password(request, session)
+        if isinstance(session, Response):
+            return session
+        return await self._unproven(request, Bound(session, {})) or self._password(request, session)
+
+    async def _unproven(self, request: Request, bound: Bound) -> Response | None:
+        """The question for a code, for users with a factor on. Of others the form itself asks the
+        password; nothing that was typed is written into the question."""
+        entrance, session = self.forms.entrance, bound.session
+        if session.user.source != DATABASE:
+            return None
+        if not await entrance.accounts.second_factors.enabled(session.user):
+            return None
+        asked = {name: text for name, text in bound.form.items() if name in ("code", "method")}
+        return await self.forms.unproven(request, Bound(session, asked))
 
     def _password(
         self,
@@ -97,7 +110,11 @@ class CredentialPages:
         bound = await self.forms.posted(request)
         if isinstance(bound, Response):
             return bound
-        session, old, new = bound.session, bound.form.get("current", ""), bound.form.get("new", "")
+        if (question := await self._unproven(request, bound)) is not None:
+            return question
+        if "new" not in bound.form:  # it answered that question
+            return drawing.moved(PASSWORD)
+        session, old, new = bound.session, bound.form.get("current", ""), bound.form["new"]
         entrance = self.forms.entrance
         accounts, now, user = entrance.accounts, entrance.clock(), bound.session.user
         if session.user.source != DATABASE:
@@ -106,14 +123,15 @@ class CredentialPages:
         if wrong is not None:
             return self._password(request, session, 400, wrong)
         try:
-            await accounts.logins.confirm(user, old, client=info_of(request), now=now)
-            await accounts.users.set_password(user.username, new, now=now, but=session)
+            opened = await accounts.logins.change_password(
+                session, old, new, client=info_of(request), now=now
+            )
         except InvalidCredentials:
             return self._password(request, session, 401, WRONG)
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
             return self._password(request, session, status, str(refusal), refusal)
-        return drawing.moved(f"{ACCOUNT}?done=password")
+        return self.forms.moved(request, f"{ACCOUNT}?done=password", opened)
 
     async def judge(self, request: Request) -> Response:
         """For the script that shows a hint while somebody types."""
@@ -167,11 +185,13 @@ class CredentialPages:
         return self._email(request, bound.session, asked=asked, address=address)
 
     async def _confirm_email(self, request: Request, bound: Bound) -> Response:
+        if (question := await self.forms.unproven(request, bound)) is not None:
+            return question
         entrance, session, asked = self.forms.entrance, bound.session, bound.form["asked"]
         addresses = entrance.accounts.addresses
         try:
             address = addresses.address(session, asked)
-            await addresses.confirm(session, asked, bound.form.get("code", ""), entrance.clock())
+            await addresses.confirm(session, asked, bound.form.get("mailed", ""), entrance.clock())
         except SecondFactorInvalid as refusal:
             return self._email(request, session, 401, str(refusal), asked, address)
         except EnrolmentExpired as refusal:

@@ -12,11 +12,12 @@ from starlette.responses import Response
 
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import NotPermitted, Refusal, UserNotFound
+from doorward.accounts.session import is_fresh
 from doorward.accounts.sessions import Session
 from doorward.gate.asking import asker_of
 from doorward.gate.returns import address
 from doorward.pages import drawing
-from doorward.pages.bound import Bound, Forms, is_fresh
+from doorward.pages.bound import Bound, Forms
 from doorward.pages.languages import noted
 from doorward.pages.second_factor import ENROL
 

@@ -148,7 +148,7 @@ class Entrance:
         while its second factor is due."""
         session = opened.session
         remembered = session.remember and session.level == FULL
-        age = session.expires_at - session.created_at if remembered else None
+        age = session.expires_at - self.clock() if remembered else None
         signed = self.accounts.tokens.sign(opened.token)
         return [*self.clearing_lines(request), self.cookies.set_line(signed, age)]
 

@@ -92,7 +92,7 @@ async def _joined(
     logins = Logins(users, sessions, passwords, regulation, trail, factors)
     live = Live(sessions, database.feed)
     access = Access(database.access, directories, keys)
-    addresses = Addresses(users, mailer, keys)
+    addresses = Addresses(users, factors, mailer, keys)
     administration = Administration(
         database.register, directories, users, sessions, factors, regulation
     )

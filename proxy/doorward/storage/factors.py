@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit import Event
 from doorward.accounts.factors import NONE, CodeAttempt, CodeLock, Factors, Sealed
+from doorward.accounts.session import Renewal
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.rows import chunks
-from doorward.storage.sessions import end_sessions, forget_browsers
+from doorward.storage.sessions import end_sessions, forget_browsers, hold_sessions, renew
 from doorward.storage.tables import enrolments, factors, recovery_codes, sessions, users
 
 UNUSED = (
@@ -140,6 +141,7 @@ class FactorRows:
         recovery: Sequence[bytes],
         now: float,
         event: Event | None = None,
+        renewal: Renewal | None = None,
     ) -> bool:
         query = update(factors).where(factors.c.user_number == user)
         query = query.where(factors.c.totp_secret.is_(None))
@@ -149,6 +151,7 @@ class FactorRows:
                 return False
             await _replace_recovery(change, user, recovery)
             await _end_trust(change, user)
+            await renew(change, renewal, second_factor_at=now, proved_at=now)
             change.record(event)
         return True
 
@@ -165,12 +168,19 @@ class FactorRows:
         return True
 
     async def reset(
-        self, user: int, code_key: bytes, now: float, event: Event | None = None
+        self,
+        user: int,
+        code_key: bytes,
+        now: float,
+        event: Event | None = None,
+        *,
+        email: bool = False,
     ) -> bool:
         c = factors.c
         query = update(factors).where(c.user_number == user)
         query = query.where(or_(c.totp_secret.is_not(None), c.email))
         values: dict[str, object] = {"code_key": code_key, **NO_CODE, **TOTP_OFF, **FORGIVEN}
+        values |= {"email": False} if email else {}
         async with self._feed.changing(now) as change:
             result = await change.connection.execute(query.values(**values))
             if not result.rowcount:
@@ -181,7 +191,14 @@ class FactorRows:
             change.record(event)
         return True
 
-    async def set_email(self, user: int, on: bool, now: float, event: Event | None = None) -> None:
+    async def set_email(
+        self,
+        user: int,
+        on: bool,
+        now: float,
+        event: Event | None = None,
+        renewal: Renewal | None = None,
+    ) -> None:
         query = update(factors).where(factors.c.user_number == user, factors.c.email != on)
         async with self._feed.changing(now) as change:
             result = await change.connection.execute(query.values(email=on, **NO_CODE))
@@ -189,6 +206,7 @@ class FactorRows:
                 await _end_recovery(change, user)
                 await _end_trust(change, user)
                 change.record(event)
+            await renew(change, renewal)
 
     async def replace_recovery(
         self, user: int, digests: Sequence[bytes], now: float, event: Event | None = None
@@ -259,8 +277,8 @@ async def _end_trust(change: Change, user: int) -> None:
     await forget_browsers(change, user)
     c = sessions.c
     mine = select(c.number).where(c.user_number == user)
-    # In the order of numbers, as every change of several sessions locks them.
-    trusted = mine.where(c.trusted_until.is_not(None)).order_by(c.number).with_for_update()
+    await hold_sessions(change, user)
+    trusted = mine.where(c.trusted_until.is_not(None))
     numbers = list(await change.connection.scalars(trusted))
     for chunk in chunks(numbers):
         query = update(sessions).where(c.number.in_(chunk))

@@ -25,7 +25,7 @@ USER_COLUMNS = [
 SESSION_FIELDS = (
     "id", "iat", "created_at", "last_used_at", "idle_timeout_s", "expires_at", "remember",
     "address", "user_agent", "information", "kind", "level", "method", "second_factor_at",
-    "trusted_until", "trusted_fingerprint", "ended_at", "ended_by",
+    "trusted_until", "trusted_fingerprint", "proved_at", "renewals", "ended_at", "ended_by",
 )  # fmt: skip
 # What many sessions have in common; memory holds each once.
 ALIKE = ("address", "user_agent", "information", "kind", "level", "method")

@@ -9,7 +9,8 @@ from sqlalchemy import BindParameter, bindparam, case, delete, insert, or_, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit import Event, Kind, counted
-from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.refusals import SessionNotFound
+from doorward.accounts.sessions import FULL, Renewal, Session
 from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
@@ -99,12 +100,14 @@ class SessionRows:
                 .where(c.number == session.number, c.level == session.level, c.ended_at.is_(None))
                 # Of two at once the second would find the first one's time here.
                 .where(c.second_factor_at.is_not_distinct_from(session.second_factor_at))
+                .where(c.renewals == session.renewals)
                 .values(
                     level=FULL,
                     method=method,
                     previous_digest=c.token_digest,
                     token_digest=digest,
                     second_factor_at=now,
+                    proved_at=now,
                     last_used_at=now,
                 )
             )
@@ -114,7 +117,7 @@ class SessionRows:
             change.record(event)
             full = replace(session, level=FULL, method=method, derived={})
             await _end_beyond(change, full, most, now, event)
-        full.second_factor_at = full.last_used_at = now
+        full.second_factor_at = full.proved_at = full.last_used_at = now
         return full
 
     async def trust(
@@ -125,12 +128,18 @@ class SessionRows:
         fingerprint: str | None,
         now: float,
     ) -> bool:
-        query = update(sessions).where(sessions.c.number == number, sessions.c.ended_at.is_(None))
         values = {
             "second_factor_at": at,
             "trusted_until": until,
             "trusted_fingerprint": fingerprint,
         }
+        return await self._note(number, now, proved_at=now, **values)
+
+    async def prove(self, number: int, now: float) -> bool:
+        return await self._note(number, now, proved_at=now)
+
+    async def _note(self, number: int, now: float, **values: object) -> bool:
+        query = update(sessions).where(sessions.c.number == number, sessions.c.ended_at.is_(None))
         async with self._feed.changing(now) as change:
             changed = (await change.connection.execute(query.values(**values))).rowcount > 0
             change.sessions.add(number)
@@ -150,11 +159,18 @@ class SessionRows:
             return await _end(change, sorted(numbers), now, by)
 
     async def end_all(
-        self, user: int, now: float, by: str, but: int | None, event: Event | None = None
+        self,
+        user: int,
+        now: float,
+        by: str,
+        but: int | None,
+        event: Event | None = None,
+        renewal: Renewal | None = None,
     ) -> int:
         async with self._feed.changing(now) as change:
             await forget_browsers(change, user)
             ended = await end_sessions(change, user, now, by, but)
+            await renew(change, renewal)
             change.record(None if event is None else counted(event, ended))
             return ended
 
@@ -203,14 +219,40 @@ class SessionRows:
 async def end_sessions(
     change: Change, user: int, now: float, by: str, but: int | None = None
 ) -> int:
-    """Ends the sessions of a user within a change; returns how many."""
-    query = select(sessions.c.number).where(
-        sessions.c.user_number == user, sessions.c.ended_at.is_(None)
+    """Ends the sessions of a user within a change, all of which it holds; returns how many."""
+    numbers = await hold_sessions(change, user)
+    return await _end(change, [number for number in numbers if number != but], now, by)
+
+
+async def hold_sessions(change: Change, user: int) -> Sequence[int]:
+    """The numbers of the user's sessions, which nobody else changes until commit. In their order,
+    as everybody holds several: two that each wait for the other cannot be."""
+    c = sessions.c
+    query = select(c.number).where(c.user_number == user, c.ended_at.is_(None))
+    return list(await change.connection.scalars(query.order_by(c.number).with_for_update()))
+
+
+async def renew(change: Change, renewal: Renewal | None, **values: object) -> None:
+    """Writes a session's new token within a change: the old one is known and dead, the refresh
+    secret and the access tokens are void, the method is the renewed session's. None changes
+    nothing. Raises SessionNotFound."""
+    if renewal is None:
+        return
+    c, session = sessions.c, renewal.session
+    query = update(sessions).where(
+        c.number == session.number, c.ended_at.is_(None), c.renewals == session.renewals
     )
-    if but is not None:
-        query = query.where(sessions.c.number != but)
-    numbers = await change.connection.scalars(query.order_by(sessions.c.number).with_for_update())
-    return await _end(change, list(numbers), now, by)
+    renewed = query.values(
+        previous_digest=c.token_digest,
+        token_digest=renewal.digest,
+        refresh_digest=None,
+        renewals=c.renewals + 1,
+        method=session.method,
+        **values,
+    )
+    change.sessions.add(session.number)
+    if not (await change.connection.execute(renewed)).rowcount:
+        raise SessionNotFound
 
 
 async def forget_browsers(change: Change, user: int) -> None:

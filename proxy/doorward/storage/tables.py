@@ -100,6 +100,8 @@ sessions = Table(
     Column("second_factor_at", Double),
     Column("trusted_until", Double),
     Column("trusted_fingerprint", Text),
+    Column("proved_at", Double),
+    Column("renewals", Integer, nullable=False, server_default="0"),
     Column("ended_at", Double),
     Column("ended_by", String(32)),
     UniqueConstraint("user_number", "iat"),

@@ -14,11 +14,12 @@ from doorward.accounts import chance
 from doorward.accounts.audit import Event
 from doorward.accounts.names import shown
 from doorward.accounts.refusals import NameTaken, UserNotFound
+from doorward.accounts.session import Renewal
 from doorward.accounts.user import Credential, NewUser, Seen, User
 from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
-from doorward.storage.sessions import end_sessions
+from doorward.storage.sessions import end_sessions, renew
 from doorward.storage.tables import audit, feed_counter, handles, sessions, users
 
 CREDENTIALS = select(*rows.USER_COLUMNS, users.c.password_hash, users.c.password_scheme)
@@ -153,7 +154,7 @@ class UserRows:
         scheme: str,
         *,
         must_change: bool,
-        but: int | None,
+        renewal: Renewal | None = None,
         now: float,
         event: Event | None = None,
         version: int | None = None,
@@ -169,7 +170,9 @@ class UserRows:
                 version=users.c.version + 1,
             )
             change.record(event)
+            but = None if renewal is None else renewal.session.number
             await end_sessions(change, user.number, now, "password", but)
+            await renew(change, renewal)
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
         unchanged = (users.c.number == user.number) & (users.c.password_hash == old)

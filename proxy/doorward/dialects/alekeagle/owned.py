@@ -93,11 +93,16 @@ class Owned:
 
     async def end_all(self, request: Request) -> Response:
         caller = await self._changing(request)
-        spared = caller if _spares_caller(request) else None
-        count = await self.wire.accounts.sessions.end_all(
-            caller.user, self.wire.clock(), spared, "revoked"
-        )
-        return self._without(request, draw_removed(count), is_over=spared is None)
+        sessions, now = self.wire.accounts.sessions, self.wire.clock()
+        if not _spares_caller(request):
+            count = await sessions.end_all(caller.user, now, by="revoked")
+            return self._without(request, draw_removed(count), is_over=True)
+        # A program that holds a token of its own cannot be told of another one here.
+        ended = await sessions.end_others(caller, now, renew=not wires.by_header(request))
+        response = draw_removed(ended.count)
+        if ended.opened is not None:
+            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, ended.opened))
+        return response
 
     def _without(self, request: Request, response: Response, *, is_over: bool) -> Response:
         """The answer; it takes the cookie away when the session behind that is over."""

@@ -62,6 +62,7 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.InvalidHash: Answer(400, GENERIC),
     refusals.NotPermitted: Answer(403, PERMISSIONS),
     refusals.SecondFactorRequired: Answer(403, GENERIC),  # and no way to ask for one
+    refusals.ProofRequired: Answer(403, GENERIC),
     refusals.SecondFactorInvalid: Answer(401, INVALID_PASSWORD),
     refusals.TooManyCodes: Answer(429, RATELIMITED),
     refusals.TotpAlreadyOn: Answer(400, GENERIC),

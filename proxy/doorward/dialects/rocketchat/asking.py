@@ -54,9 +54,12 @@ class Asking:
             now=self.wire.clock(),
         )
 
-    async def demand_enabled(self, request: Request, session: Session) -> None:
-        """The factor that is on, before another comes beside it. Without one nothing is asked."""
-        if await self.wire.accounts.second_factors.enabled(session.user):
+    async def demand_proof(self, request: Request, session: Session, *, always: bool) -> None:
+        """Proof that its user is there, taken from the request: with `always` the factor that is on
+        every time, else and for users without one where none was given lately."""
+        factors = self.wire.accounts.second_factors
+        is_asked = always and bool(await factors.enabled(session.user))
+        if is_asked or not await factors.is_proved(session, self.wire.clock()):
             await self.demand(request, session, honours_trust=False)
 
     async def user_with(self, id: str) -> User | None:

@@ -67,10 +67,10 @@ class Factors:
     async def enable_email(self, request: Request) -> Response:
         session = (await self.asking.changer(request)).session
         await body_of(request)
-        await self.asking.demand_enabled(request, session)
+        await self.asking.demand_proof(request, session, always=True)
         wire = self.asking.wire
         try:
-            await wire.accounts.second_factors.enable_email(session.user, wire.clock())
+            await wire.accounts.second_factors.enable_email(session, wire.clock())
         except InvalidEmail:
             raise InvalidEmail(UNVERIFIED) from None
         await self._end_others(session)
@@ -81,27 +81,28 @@ class Factors:
         await body_of(request)
         await self.asking.demand(request, session, honours_trust=False)
         wire = self.asking.wire
-        await wire.accounts.second_factors.disable_email(session.user, wire.clock())
+        await wire.accounts.second_factors.disable_email(session, wire.clock())
         return success(RocketchatDone)
 
     async def begin_totp(self, request: Request) -> Response:
         session = (await self.asking.changer(request)).session
         await body_of(request)
-        await self.asking.demand_enabled(request, session)
+        await self.asking.demand_proof(request, session, always=True)
         wire = self.asking.wire
         begun = await wire.accounts.second_factors.begin_totp(session, wire.clock())
         return success(RocketchatSecret, secret=begun.secret, url=begun.uri)
 
     async def confirm_totp(self, request: Request) -> Response:
         session, code = await self._with_code(request)
+        await self.asking.demand_proof(request, session, always=False)
         wire = self.asking.wire
         factors = wire.accounts.second_factors
         try:
-            codes = await factors.confirm_totp(session, None, code, wire.clock())
+            confirmed = await factors.confirm_totp(session, None, code, wire.clock())
         except SecondFactorInvalid:
             return _invalid()
         await self._end_others(session)
-        return success(RocketchatCodes, codes=list(codes))
+        return success(RocketchatCodes, codes=list(confirmed.codes))
 
     async def remove_totp(self, request: Request) -> Response:
         session, code = await self._with_code(request)
@@ -119,10 +120,9 @@ class Factors:
         if TOTP not in await factors.enabled(user):
             raise TotpNotOn
         try:
-            await factors.verify(user, code, TOTP, now=now)
+            codes = await factors.regenerate_recovery(session, now, code)
         except SecondFactorInvalid:
             return _invalid()
-        codes = await factors.regenerate_recovery(user, now)
         return success(RocketchatCodes, codes=list(codes))
 
     async def remaining(self, request: Request) -> Response:
@@ -138,11 +138,10 @@ class Factors:
         return session, (await body_of(request, required=["code"]))["code"]
 
     async def _end_others(self, session: Session) -> None:
-        """Whoever was in without the new factor is out."""
+        """Sessions without the new factor end. The caller's token stays, as these answers have no
+        place for another one."""
         wire = self.asking.wire
-        await wire.accounts.sessions.revoke_all(
-            session.user, actor=session.user, now=wire.clock(), but=session
-        )
+        await wire.accounts.sessions.end_others(session, wire.clock(), renew=False)
 
 
 def _invalid() -> Response:

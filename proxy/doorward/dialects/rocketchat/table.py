@@ -12,7 +12,12 @@ from starlette.responses import JSONResponse, Response
 
 from doorward.accounts import refusals
 from doorward.accounts.challenge import Challenge
-from doorward.accounts.refusals import InvalidCredentials, LockedOut, SecondFactorRequired
+from doorward.accounts.refusals import (
+    InvalidCredentials,
+    LockedOut,
+    ProofRequired,
+    SecondFactorRequired,
+)
 from doorward.dialects import wire as wires
 from doorward.dialects.rocketchat.shapes import (
     RocketchatDetails,
@@ -39,6 +44,7 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.InvalidHash: Answer(400, "error-invalid-password"),
     refusals.NotPermitted: Answer(403, "error-unauthorized"),
     refusals.SecondFactorRequired: Answer(400, "totp-required"),
+    refusals.ProofRequired: Answer(400, "totp-required"),
     refusals.SecondFactorInvalid: Answer(400, "totp-invalid"),
     refusals.TooManyCodes: Answer(400, "totp-max-attempts"),
     refusals.TotpAlreadyOn: Answer(400, "error-2fa-already-enabled"),
@@ -75,6 +81,7 @@ REASONS = {
     "totp-max-attempts": "TOTP Maximun Failed Attempts Reached",
 }
 NO_TYPE = frozenset(("error-unauthorized", "error-too-many-requests"))  # the text alone
+ASKING = (SecondFactorRequired, ProofRequired)  # a code was missing
 BARE = frozenset(("Session not found", "Internal server error"))
 WAIT = (
     "Error, too many requests. Please slow down. You must wait {} seconds before trying this"
@@ -92,8 +99,7 @@ def draw_error(answer: Answer, trouble: Trouble) -> Response:
 
 def _details_of(trouble: Trouble) -> dict[str, Any]:
     if (challenge := getattr(trouble, "challenge", None)) is not None:
-        asked = isinstance(trouble, SecondFactorRequired)
-        return {"details": details(challenge, asked=asked)}
+        return {"details": details(challenge, asked=isinstance(trouble, ASKING))}
     return {}
 
 

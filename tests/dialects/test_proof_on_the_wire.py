@@ -1,0 +1,221 @@
+"""Proof that the user is there, over every entrance that changes what guards an account: a session
+six minutes old, and one from before the upgrade, are asked; a login or an answer makes it right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from doorward.accounts import totp
+from doorward.accounts.passwords import sha256_hex
+from doorward.accounts.sessions import Opened
+from doorward.accounts.user import Email
+
+from tests.accounts.memory_factors import Mailbox
+from tests.dialects.chat import api, pair
+from tests.entrances import PASSWORD, House, house, set_cookies, text_of
+
+ACCOUNT = "/.doorward/account"
+DIALECTS = {
+    "xhr": {},
+    "rocketchat": {"rate_limit": "off"},
+    "alekeagle": {},
+    "datepoll": {"token_on_upstream": True},
+}
+NEW = "violet tractor under seven moons"
+
+
+@pytest.fixture
+async def home(tmp_path: Path, mailbox: Mailbox) -> AsyncIterator[House]:
+    async with house(tmp_path, dialects=DIALECTS) as opened:
+        await opened.add(emails=[Email("alice@example.com", True)])
+        yield opened
+
+
+@pytest.fixture(params=["six minutes old", "from before the upgrade"])
+async def stolen(home: House, request: pytest.FixtureRequest) -> Opened:
+    if request.param == "six minutes old":
+        opened = await home.opened()
+        home.clock.now += 360
+        return opened
+    return await home.opened(proved_at=None)
+
+
+async def is_unguarded(home: House) -> bool:
+    """Nothing has changed."""
+    user = await home.accounts.users.get("alice")
+    assert await home.accounts.second_factors.enabled(user) == ()
+    assert user.email == "alice@example.com"
+    return True
+
+
+async def test_xhr_answers_401_and_a_new_login_makes_it_right(home: House, stolen: Opened) -> None:
+    async with home.program(cookie=home.cookie(stolen)) as script:
+        secret = totp.new_secret()
+        asked = [
+            await script.get("/xhr/session/totp/generate"),
+            await script.post("/xhr/session/totp", json={"secret": secret, "token": "123456"}),
+        ]
+    for response in asked:
+        assert response.status_code == 401
+        assert response.json()["error"] == "proof_required"
+    assert await is_unguarded(home)
+    async with home.program() as script:
+        await script.post("/xhr/login", json={"username": "alice", "password": PASSWORD})
+        shown = await script.get("/xhr/session/totp/generate")
+        code = totp.code_at(shown.json()["secret"], totp.step_at(home.clock()))
+        body = {"secret": shown.json()["secret"], "token": code}
+        assert (await script.post("/xhr/session/totp", json=body)).status_code == 204
+
+
+CALLS = {
+    "users.2fa.enableEmail": {},
+    "users.2fa.disableEmail": {},
+    "users.totp.enable": {},
+    "users.totp.validate": {"code": "123456"},
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_rocketchat_asks_for_the_password(home: House, stolen: Opened, name: str) -> None:
+    async with home.program() as client:
+        response = await client.post(api(name), json=CALLS[name], headers=pair(stolen))
+        assert response.status_code == 400
+        assert response.json()["errorType"] == "totp-required"
+        assert response.json()["details"]["method"] == "password"
+        assert await is_unguarded(home)
+        proved = pair(stolen, sha256_hex(PASSWORD), "password")
+        response = await client.post(api(name), json=CALLS[name], headers=proved)
+        assert response.json().get("errorType") in (None, "invalid-totp")
+
+
+FORMS: dict[str, dict[str, str]] = {
+    "/authenticator": {"step": "begin"},
+    "/authenticator?confirm": {"step": "confirm", "secret": "A" * 32, "code": "123456"},
+    "/email-codes": {"switch": "on"},
+    "/email-codes?off": {"switch": "off"},
+    "/recovery-codes": {},
+    "/email": {"address": "mallory@example.com"},
+    "/email?confirm": {"asked": "x", "mailed": "aaaa-aaaa"},
+}
+
+
+def form_token(page: httpx.Response) -> str:
+    found = re.search(r'name="form" value="(\w+)"', page.text)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("path", FORMS)
+async def test_every_form_of_the_account_asks(home: House, stolen: Opened, path: str) -> None:
+    cookie = home.cookie(stolen)
+    async with home.browser(sec_fetch_site="same-origin", cookie=cookie) as browser:
+        token = form_token(await browser.get(ACCOUNT))
+        page = await browser.post(ACCOUNT + path, data=FORMS[path] | {"form": token})
+        assert page.status_code == 200
+        assert "Enter your password once more" in text_of(page)
+        assert await is_unguarded(home)
+
+
+async def test_the_password_form_of_whoever_has_a_factor_asks_for_a_code(home: House) -> None:
+    opened, secret = await home.opened(), totp.new_secret()
+    user = await home.accounts.users.get("alice")
+    await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
+    cookie = home.cookie(opened)
+    async with home.browser(sec_fetch_site="same-origin", cookie=cookie) as browser:
+        page = await browser.get(f"{ACCOUNT}/password")
+        assert "Enter a code of your authenticator app" in text_of(page)
+        form = {"form": form_token(page), "current": PASSWORD, "new": NEW}
+        page = await browser.post(f"{ACCOUNT}/password", data=form)
+        assert "Enter a code" in text_of(page)
+        assert NEW not in page.text and PASSWORD not in page.text
+        code = totp.code_at(secret, totp.step_at(home.clock()))
+        answered = {"form": form["form"], "code": code, "method": "totp"}
+        assert (await browser.post(f"{ACCOUNT}/password", data=answered)).status_code == 303
+        assert (await browser.post(f"{ACCOUNT}/password", data=form)).status_code == 303
+
+
+# The session that goes on has a new token, and every copy of the old one is dead
+
+
+async def change_password(home: House, browser: httpx.AsyncClient) -> httpx.Response:
+    form = {"form": form_token(await browser.get(ACCOUNT)), "current": PASSWORD, "new": NEW}
+    return await browser.post(f"{ACCOUNT}/password", data=form)
+
+
+async def end_others(home: House, browser: httpx.AsyncClient) -> httpx.Response:
+    form = {"form": form_token(await browser.get(ACCOUNT)), "end": "others"}
+    return await browser.post(f"{ACCOUNT}/sessions", data=form)
+
+
+async def switch_on(home: House, browser: httpx.AsyncClient) -> httpx.Response:
+    form = {"form": form_token(await browser.get(ACCOUNT)), "switch": "on"}
+    return await browser.post(f"{ACCOUNT}/email-codes", data=form)
+
+
+async def set_up_app(home: House, browser: httpx.AsyncClient) -> httpx.Response:
+    path, form = f"{ACCOUNT}/authenticator", {"form": form_token(await browser.get(ACCOUNT))}
+    page = await browser.post(path, data=form | {"step": "begin"})
+    secret = re.search(r'name="secret" value="(\w+)"', page.text)
+    assert secret is not None
+    code = totp.code_at(secret[1], totp.step_at(home.clock()))
+    return await browser.post(
+        path, data=form | {"step": "confirm", "secret": secret[1], "code": code}
+    )
+
+
+async def add_app(home: House, browser: httpx.AsyncClient) -> httpx.Response:
+    secret = (await browser.get("/xhr/session/totp/generate")).json()["secret"]
+    code = totp.code_at(secret, totp.step_at(home.clock()))
+    return await browser.post("/xhr/session/totp", json={"secret": secret, "token": code})
+
+
+async def end_all_but_self(home: House, browser: httpx.AsyncClient) -> httpx.Response:
+    return await browser.delete("/api/user/sessions/all?allButSelf")
+
+
+CHANGES = [change_password, end_others, switch_on, set_up_app, add_app, end_all_but_self]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_copy_of_the_session_dies_with_the_change(home: House, change: object) -> None:
+    """The cookie, an access token and a refresh secret of the same session, wherever they were
+    copied to; the browser that asked goes on."""
+    opened, access = await home.opened(), home.accounts.access
+    now = home.clock()
+    secret = await access.make_secret(opened.session, now)
+    token = access.tokens.issue(opened.session, 3600, now)
+    own, copy = home.cookie(opened), home.cookie(opened)
+    async with home.browser(sec_fetch_site="same-origin", cookie=own) as browser:
+        response = await change(home, browser)  # type: ignore[operator]
+        assert response.status_code in (200, 204, 303), response.text
+        name = home.cookies.name.decode()
+        fresh = next(line for line in set_cookies(response) if line.startswith(f"{name}="))
+    sessions = "/api/v1/user/myself/session"
+    async with home.program() as client:
+        asked = await client.get("/xhr/session", headers={"cookie": copy})
+        assert asked.status_code == 401, "the old cookie"
+        asked = await client.get(sessions, params={"token": token})
+        assert asked.status_code == 401, "an access token"
+        asked = await client.post("/api/auth/IamLoggedIn", json={"session_token": secret})
+        assert asked.status_code == 400, "a refresh secret"
+        asked = await client.get("/xhr/session", headers={"cookie": fresh.partition(";")[0]})
+        assert asked.status_code == 200, "the new cookie"
+        found = (await home.accounts.sessions.by_token(opened.token, now)).session
+        assert found is None
+        (kept,) = await home.sessions()
+        assert kept.id == opened.session.id
+        later = access.tokens.issue(kept, 3600, now)
+        assert (await client.get(sessions, params={"token": later})).status_code == 200
+
+
+async def test_a_program_with_a_token_of_its_own_keeps_it(home: House) -> None:
+    """No documented answer can tell it of another."""
+    opened = await home.opened()
+    async with home.program(authorization=f"Bearer {opened.token}") as program:
+        assert (await add_app(home, program)).status_code == 204
+        assert (await end_all_but_self(home, program)).status_code == 200
+        assert (await program.get("/xhr/session")).status_code == 200
