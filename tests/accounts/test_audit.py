@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from doorward.accounts import totp
 from doorward.accounts.audit import COMMAND, Event, Kind, Origin, acting, event
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal, StorageUnavailable
 from doorward.accounts.sessions import ClientInfo
 from doorward.accounts.user import Email
@@ -29,7 +30,7 @@ async def story(core: Core) -> list[str]:
     for _ in range(5):
         with pytest.raises(Refusal):
             await core.login(password="a wrong password")
-    await core.regulation.unlock(user, NOW)
+    await core.regulation.unlock(user, NOW, actor=OWNER)
     first = await core.login()
     second = await core.login()
     third = await core.login()
@@ -45,12 +46,12 @@ async def story(core: Core) -> list[str]:
     risen = await core.second_factors.complete(
         pending.session, code_later, None, client=CLIENT, now=later
     )
-    await core.users.ban("alice", later)
-    await core.users.unban("alice", later)
-    await core.users.set_password("alice", NEXT, now=later)
-    await core.users.disable("alice", later)
-    await core.users.enable("alice", later)
-    await core.users.delete("alice", later)
+    await core.users.ban("alice", later, actor=OWNER)
+    await core.users.unban("alice", later, actor=OWNER)
+    await core.users.set_password("alice", NEXT, now=later, actor=OWNER)
+    await core.users.disable("alice", later, actor=OWNER)
+    await core.users.enable("alice", later, actor=OWNER)
+    await core.users.delete("alice", later, actor=OWNER)
     tokens = [opened.token for opened in (first, second, third, pending, risen)]
     return [
         PASSWORD,
@@ -195,9 +196,8 @@ async def test_no_password_is_ever_in_a_record(
             await core.login(who, what, client=client)
         except Refusal:
             continue
-    await core.users.set_password(
-        name, changed, now=NOW, renewal=core.sessions.renewal(opened.session)
-    )
-    await core.users.delete(name, NOW)
+    renewal = core.sessions.renewal(opened.session)
+    await core.users.change_password(opened.session.user, changed, now=NOW, renewal=renewal)
+    await core.users.delete(name, NOW, actor=OWNER)
     text = text_of(core.trail.events)
     assert not [s for s in (password, wrong, changed, opened.token) if s in text]

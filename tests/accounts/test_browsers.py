@@ -8,6 +8,7 @@ import pytest
 from doorward.accounts import totp
 from doorward.accounts.browsers import Browsers
 from doorward.accounts.keys import Keys
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.second_factor import SecondFactors
 from doorward.accounts.user import Email
 
@@ -77,12 +78,12 @@ async def test_it_is_nothing_to_somebody_else_or_under_another_key(
 
 
 async def password(core: Core) -> None:
-    await core.users.set_password("alice", PASSWORD, now=NOW)
+    await core.users.set_password("alice", PASSWORD, now=NOW, actor=OWNER)
 
 
 async def ban(core: Core) -> None:
-    await core.users.ban("alice", NOW)
-    await core.users.unban("alice", NOW)
+    await core.users.ban("alice", NOW, actor=OWNER)
+    await core.users.unban("alice", NOW, actor=OWNER)
 
 
 async def email(core: Core) -> None:
@@ -93,7 +94,7 @@ async def email(core: Core) -> None:
 
 async def reset(core: Core) -> None:
     user = await core.users.get("alice")
-    await core.second_factors.reset_totp(user, NOW)
+    await core.second_factors.reset_totp(user, NOW, actor=OWNER)
     await core.second_factors.adopt_totp(user, totp.new_secret(), NOW)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from doorward.accounts import live as live_module
 from doorward.accounts.core import Accounts
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.sessions import ClientInfo, Lifetimes, Opened, Session
 
 from tests.fakes import FixedClock
@@ -41,8 +42,8 @@ async def test_a_change_of_the_user_makes_it_stale_and_it_is_read_anew(
 ) -> None:
     mine = await opened(accounts, clock, "alice")
     session = await held(accounts, clock, mine.token)
-    await accounts.users.ban("alice", clock())
-    await accounts.users.unban("alice", clock())
+    await accounts.users.ban("alice", clock(), actor=OWNER)
+    await accounts.users.unban("alice", clock(), actor=OWNER)
     await accounts.live.catch_up(clock())
     assert session.stale
     assert await held(accounts, clock, mine.token) is not session

@@ -9,6 +9,7 @@ import argon2
 import pytest
 from doorward.accounts.audit import Kind
 from doorward.accounts.passwords import HASHES_PER_FAILURE
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidCredentials,
     LockedOut,
@@ -113,7 +114,7 @@ async def test_a_success_gives_the_budget_back(core: Core) -> None:
 async def test_unlocking_lets_the_user_in(core: Core) -> None:
     user = await core.add()
     await lock_out(core)
-    assert await core.regulation.unlock(user, NOW) == 1
+    assert await core.regulation.unlock(user, NOW, actor=OWNER) == 1
     assert (await core.login()).session.user.username == "alice"
 
 
@@ -121,14 +122,14 @@ async def test_a_right_password_that_may_not_log_in_is_no_failed_attempt(core: C
     await core.add(must_change_password=True)
     for _ in range(7):
         assert isinstance(await refusal_of(core, "alice", PASSWORD), PasswordChangeRequired)
-    await core.users.ban("alice", NOW)
+    await core.users.ban("alice", NOW, actor=OWNER)
     for _ in range(7):
         assert isinstance(await refusal_of(core, "alice", PASSWORD), UserBanned)
 
 
 async def test_a_disabled_user_is_locked_out_like_a_wrong_password(core: Core) -> None:
     await core.add()
-    await core.users.disable("alice", NOW)
+    await core.users.disable("alice", NOW, actor=OWNER)
     for _ in range(5):
         assert isinstance(await refusal_of(core, "alice", PASSWORD), InvalidCredentials)
     assert isinstance(await refusal_of(core, "alice", PASSWORD), LockedOut)

@@ -6,6 +6,7 @@ import argon2
 import pytest
 from doorward.accounts import totp
 from doorward.accounts.passwords import HASHES_PER_FAILURE, OURS, sha256_hex
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidCredentials,
     PasswordChangeNotNeeded,
@@ -81,7 +82,7 @@ async def test_every_failure_looks_and_costs_the_same(
     """CVE-2026-77582: the time of the answer told whether a user exists."""
     await core.add()
     await core.add("off")
-    await core.users.disable("off", NOW)
+    await core.users.disable("off", NOW, actor=OWNER)
     core.directory.keep("gone", argon2.PasswordHasher(1, 8, 1).hash(PASSWORD))
     await core.users.sync(NOW)
     core.directory.kept.clear()
@@ -107,7 +108,7 @@ async def test_every_failure_looks_and_costs_the_same(
 
 async def test_a_ban_is_told_only_to_who_knows_the_password(core: Core) -> None:
     await core.add()
-    await core.users.ban("alice", NOW)
+    await core.users.ban("alice", NOW, actor=OWNER)
     with pytest.raises(UserBanned):
         await core.login()
     assert (await refused(core, "alice", "wrong")).reason == "password"
@@ -173,10 +174,10 @@ async def test_nobody_else_changes_a_password_that_way(core: Core) -> None:
         await core.login("carol", "wrong", new_password="better horse")
     with pytest.raises(WeakPassword):
         await core.login("carol", new_password="x")
-    await core.users.ban("carol", NOW)
+    await core.users.ban("carol", NOW, actor=OWNER)
     with pytest.raises(UserBanned):
         await core.login("carol", new_password="better horse")
-    await core.users.unban("carol", NOW)
+    await core.users.unban("carol", NOW, actor=OWNER)
     with pytest.raises(PasswordChangeRequired):
         await core.login("carol")
 

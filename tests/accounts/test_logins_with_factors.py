@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from doorward.accounts.audit import Kind
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidCredentials,
     MailFailed,
@@ -131,7 +132,7 @@ async def test_a_full_session_can_be_given_a_fresh_factor_and_token(core: Core) 
 async def test_a_ban_during_the_second_step_ends_the_login(core: Core) -> None:
     _, secret, _ = await with_totp(core)
     pending = await core.login(pending=True)
-    await core.users.ban("alice", NOW)
+    await core.users.ban("alice", NOW, actor=OWNER)
     with pytest.raises(SessionNotFound):
         await complete(core, pending, code(secret))
 
@@ -139,7 +140,7 @@ async def test_a_ban_during_the_second_step_ends_the_login(core: Core) -> None:
 async def test_a_password_change_during_the_second_step_ends_the_login(core: Core) -> None:
     _, secret, _ = await with_totp(core)
     pending = await core.login(pending=True)
-    await core.users.set_password("alice", "another password", now=NOW)
+    await core.users.set_password("alice", "another password", now=NOW, actor=OWNER)
     with pytest.raises(SessionNotFound):
         await complete(core, pending, code(secret))
 

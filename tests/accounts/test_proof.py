@@ -50,6 +50,8 @@ HARMLESS = {
 ELSEWHERE = {
     "Users.edit": "whoever has the right over the user",
     "Users.set_password": "whoever has the right over the user, or one of those below",
+    "Users.change_password": "`Logins` and `Forgotten.use`, after a proof of their own",
+    "Users.set_address": "`Addresses.confirm`",
     "Users.add_imported": "the owner of the machine",
     "SecondFactors.adopt_totp": "the owner of the machine, for a user just imported",
     "SecondFactors.reset_totp": "whoever has the right over the user",

@@ -11,6 +11,7 @@ from doorward.accounts.audit import Kind
 from doorward.accounts.challenge import Challenge
 from doorward.accounts.emailed import normalise
 from doorward.accounts.passwords import sha256_hex
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     EnrolmentExpired,
     InvalidEmail,
@@ -443,7 +444,7 @@ async def test_a_lock_is_listed_and_lifted(core: Core) -> None:
         with pytest.raises(Refusal):
             await core.second_factors.verify(session.user, "000000", None, now=NOW)
     assert [lock.until for lock in await core.second_factors.locks(NOW)] == [NOW + 300]
-    await core.second_factors.unlock(session.user)
+    await core.second_factors.unlock(session.user, actor=OWNER)
     assert await core.second_factors.locks(NOW) == []
     assert await core.second_factors.verify(session.user, code(secret), None, now=NOW) == "totp"
 
@@ -624,13 +625,13 @@ async def test_a_reset_ends_sessions_recovery_codes_and_a_lock(core: Core) -> No
     for _ in range(5):
         with pytest.raises(Refusal):
             await core.second_factors.verify(session.user, "000000", None, now=NOW)
-    await core.second_factors.reset_totp(session.user, NOW)
+    await core.second_factors.reset_totp(session.user, NOW, actor=OWNER)
     assert await core.sessions.list(session.user, NOW) == ()
     assert await core.second_factors.locks(NOW) == []
     assert (await core.login()).session.level == "full"
     await wrong(core.second_factors.verify(session.user, codes[0], None, now=NOW))
     with pytest.raises(TotpNotOn):
-        await core.second_factors.reset_totp(session.user, NOW)
+        await core.second_factors.reset_totp(session.user, NOW, actor=OWNER)
 
 
 async def test_a_secret_that_no_key_opens_is_a_refusal(core: Core) -> None:
@@ -658,7 +659,7 @@ async def test_whatever_is_typed_a_value_or_a_refusal_comes_back(
         await with_totp(core)
         await core.add("bob")
     for credential in list(core.user_rows.rows.values()):
-        await core.second_factors.unlock(credential.user)
+        await core.second_factors.unlock(credential.user, actor=OWNER)
         with pytest.raises(Refusal):
             await core.second_factors.verify(
                 credential.user, typed, method, password_fallback=fallback, now=NOW

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import InvalidCredentials
 from doorward.accounts.sessions import USER_AGENT_CHARACTERS, ClientInfo, Found, Lifetimes
 
@@ -85,7 +86,7 @@ async def test_a_session_of_a_user_gone_from_its_file_is_nobodys(core: Core) -> 
 
 async def test_a_user_changed_since_it_was_read_gets_no_session(core: Core) -> None:
     user = await core.add()
-    await core.users.set_password("alice", "another one", now=NOW)
+    await core.users.set_password("alice", "another one", now=NOW, actor=OWNER)
     with pytest.raises(InvalidCredentials) as caught:
         await core.sessions.open(
             user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from doorward.accounts.core import Directories
 from doorward.accounts.passwords import Passwords
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidEmail,
     InvalidGroup,
@@ -109,16 +110,16 @@ async def test_a_user_of_the_configuration_file_can_be_banned_but_not_changed(co
     core.directory.keep("admin")
     await core.users.sync(NOW)
     for change in (
-        core.users.set_password("admin", PASSWORD, now=NOW),
-        core.users.disable("admin", NOW),
-        core.users.enable("admin", NOW),
-        core.users.delete("admin", NOW),
+        core.users.set_password("admin", PASSWORD, now=NOW, actor=OWNER),
+        core.users.disable("admin", NOW, actor=OWNER),
+        core.users.enable("admin", NOW, actor=OWNER),
+        core.users.delete("admin", NOW, actor=OWNER),
     ):
         with pytest.raises(ReadOnlyUser):
             await change
-    await core.users.ban("admin", NOW)
+    await core.users.ban("admin", NOW, actor=OWNER)
     assert (await core.users.get("admin")).banned
-    await core.users.unban("admin", NOW)
+    await core.users.unban("admin", NOW, actor=OWNER)
     assert (await core.users.get("admin")).is_usable
 
 
@@ -128,7 +129,7 @@ async def test_a_user_gone_from_its_file_is_disabled_and_can_be_deleted(core: Co
     core.directory.kept.clear()
     assert not (await core.users.get("Admin")).active
     assert [user.active for user in await core.users.list()] == [False]
-    await core.users.delete("admin", NOW)
+    await core.users.delete("admin", NOW, actor=OWNER)
     assert await core.users.list() == ()
 
 
@@ -136,13 +137,12 @@ async def test_a_new_password_replaces_the_old_and_ends_all_but_one_session(core
     """CVE-2026-40934: sessions lived on after a password change."""
     user = await core.add()
     kept, other = await core.login(), await core.login()
-    await core.users.set_password(
-        "alice", "another one", now=NOW, renewal=(renewal := core.sessions.renewal(kept.session))
-    )
+    renewal = core.sessions.renewal(kept.session)
+    await core.users.change_password(user, "another one", now=NOW, renewal=renewal)
     assert (await core.sessions.by_token(renewal.token, NOW)).session is not None
     assert (await core.sessions.by_token(kept.token, NOW)).session is None
     assert (await core.sessions.by_token(other.token, NOW)).session is None
-    await core.users.set_password("alice", "a third one", now=NOW)
+    await core.users.set_password("alice", "a third one", now=NOW, actor=OWNER)
     assert await core.sessions.list(user, NOW) == ()
     assert (await core.login(password="a third one")).session.level == "full"
 
@@ -150,10 +150,10 @@ async def test_a_new_password_replaces_the_old_and_ends_all_but_one_session(core
 async def test_a_ban_suspends_and_a_lifted_ban_gives_back(core: Core) -> None:
     await core.add()
     opened = await core.login()
-    await core.users.ban("ALICE", NOW)
+    await core.users.ban("ALICE", NOW, actor=OWNER)
     found = await core.sessions.by_token(opened.token, NOW)
     assert found.session is None and found.known
-    await core.users.unban("alice", NOW)
+    await core.users.unban("alice", NOW, actor=OWNER)
     assert (await core.sessions.by_token(opened.token, NOW)).session is not None
 
 
@@ -161,8 +161,8 @@ async def test_disabling_ends_sessions_for_good(core: Core) -> None:
     """CVE-2025-53942: a deactivated account could still log in."""
     await core.add()
     opened = await core.login()
-    await core.users.disable("alice", NOW)
-    await core.users.enable("alice", NOW)
+    await core.users.disable("alice", NOW, actor=OWNER)
+    await core.users.enable("alice", NOW, actor=OWNER)
     found = await core.sessions.by_token(opened.token, NOW)
     assert found.session is None and found.known
     assert (await core.login()).session.is_live(NOW)
@@ -170,12 +170,12 @@ async def test_disabling_ends_sessions_for_good(core: Core) -> None:
 
 async def test_changes_of_nobody_are_refused(core: Core) -> None:
     for change in (
-        core.users.ban("bob", NOW),
-        core.users.unban("bob", NOW),
-        core.users.disable("bob", NOW),
-        core.users.enable("bob", NOW),
-        core.users.delete("bob", NOW),
-        core.users.set_password("bob", PASSWORD, now=NOW),
+        core.users.ban("bob", NOW, actor=OWNER),
+        core.users.unban("bob", NOW, actor=OWNER),
+        core.users.disable("bob", NOW, actor=OWNER),
+        core.users.enable("bob", NOW, actor=OWNER),
+        core.users.delete("bob", NOW, actor=OWNER),
+        core.users.set_password("bob", PASSWORD, now=NOW, actor=OWNER),
     ):
         with pytest.raises(UserNotFound, match="no user named bob"):
             await change

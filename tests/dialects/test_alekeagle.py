@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions import Opened
 from doorward.dialects import alekeagle
@@ -212,10 +213,10 @@ async def test_who_is_banned_is_told_so_and_everything_is_there_afterwards(
     home: House, script: httpx.AsyncClient, method: str, path: str
 ) -> None:
     one, *_ = await several(home)
-    await home.accounts.users.ban("alice", home.clock())
+    await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     answer = await script.request(method, path, headers=bare(one))
     assert is_error(answer, 403, "BANNED_ERROR")
-    await home.accounts.users.unban("alice", home.clock())
+    await home.accounts.users.unban("alice", home.clock(), actor=OWNER)
     assert len(await home.sessions()) == 3
 
 

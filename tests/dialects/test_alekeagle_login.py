@@ -11,6 +11,7 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 from doorward.accounts import totp
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 
 from tests.accounts.memory_factors import Mailbox
@@ -146,7 +147,7 @@ async def test_where_unknown_users_are_concealed_they_are_not(tmp_path: Path) ->
 async def test_a_ban_is_told_to_who_knows_the_password(
     home: House, script: httpx.AsyncClient
 ) -> None:
-    await home.accounts.users.ban("alice", home.clock())
+    await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     wrong = await script.post(SESSION, json=RIGHT | {"pass": "wrong"})
     assert is_error(wrong, 401, "INVALID_PASSWORD_ERROR")
     assert is_error(await script.post(SESSION, json=RIGHT), 403, "BANNED_ERROR")
@@ -464,7 +465,7 @@ async def test_a_challenge_of_who_was_banned_meanwhile_says_so(
 ) -> None:
     secret = await turn_on_totp(home)
     token = await challenged(script, "totp")
-    await home.accounts.users.ban("alice", home.clock())
+    await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     answer = await answer_with(script, token, "totp", code(home, secret))
     assert is_error(answer, 403, "BANNED_ERROR")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from doorward.accounts import totp
+from doorward.accounts.permissions import OWNER
 
 from tests.dialects.behaviour import SPEAKERS, Speaker
 from tests.entrances import PASSWORD, House, house
@@ -121,7 +122,7 @@ async def test_who_guesses_is_locked_out_and_the_right_password_too(
 
 
 async def test_a_ban_is_told_after_the_right_password_only(home: House, speaker: Speaker) -> None:
-    await home.accounts.users.ban("alice", home.clock())
+    await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     assert speaker.is_told(await speaker.login(password="wrong"), "wrong password")
     assert speaker.is_told(await speaker.login(), "login of a banned user")
 
@@ -130,15 +131,15 @@ async def test_a_ban_suspends_sessions_and_its_end_gives_them_back(
     home: House, speaker: Speaker
 ) -> None:
     carrier = await opened(speaker)
-    await home.accounts.users.ban("alice", home.clock())
+    await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     assert speaker.is_told(await speaker.use(carrier), "session of a banned user")
-    await home.accounts.users.unban("alice", home.clock())
+    await home.accounts.users.unban("alice", home.clock(), actor=OWNER)
     assert speaker.is_told(await speaker.use(carrier), "used")
 
 
 async def test_a_disabled_user_reads_like_a_wrong_password(home: House, speaker: Speaker) -> None:
     carrier = await opened(speaker)
-    await home.accounts.users.disable("alice", home.clock())
+    await home.accounts.users.disable("alice", home.clock(), actor=OWNER)
     assert speaker.is_told(await speaker.use(carrier), "nobody")
     login = await speaker.login()
     assert speaker.is_told(login, "wrong password")

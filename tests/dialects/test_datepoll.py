@@ -12,6 +12,7 @@ import httpx
 import jwt
 import pytest
 from doorward.accounts import totp
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
 from doorward.dialects import datepoll
 from doorward.dialects.wire import Fault
@@ -331,7 +332,7 @@ async def test_wrong_and_unknown_read_alike(client: httpx.AsyncClient, login: Js
 async def test_a_disabled_user_is_told_after_the_right_password_alone(
     home: House, client: httpx.AsyncClient
 ) -> None:
-    await home.accounts.users.disable("alice", home.clock())
+    await home.accounts.users.disable("alice", home.clock(), actor=OWNER)
     assert is_wrong(await client.post(SIGN_IN, json=ALICE | {"password": "wrong"}))
     answer = await client.post(SIGN_IN, json=ALICE)
     assert is_error(answer, 400, "not_activated", "Account is not activated")
@@ -350,7 +351,7 @@ async def test_who_must_change_the_password_is_told_so(
 async def test_a_banned_user_reads_like_a_wrong_password(
     home: House, client: httpx.AsyncClient
 ) -> None:
-    await home.accounts.users.ban("alice", home.clock())
+    await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     assert is_wrong(await client.post(SIGN_IN, json=STAYING))
 
 
@@ -535,7 +536,7 @@ async def test_refusals_of_a_change(home: House, client: httpx.AsyncClient) -> N
     needless = await client.post(CHANGE, json=CHANGING | {"username": "alice"})
     sentence = "User does not need to change his password"
     assert is_error(needless, 400, "no_password_change_needed_for_user", sentence)
-    await home.accounts.users.disable("carol", home.clock())
+    await home.accounts.users.disable("carol", home.clock(), actor=OWNER)
     sentence = "Account is not activated"
     assert is_error(await client.post(CHANGE, json=CHANGING), 400, "not_activated", sentence)
 
@@ -598,9 +599,9 @@ async def test_who_is_no_more_is_not_refreshed(home: House, client: httpx.AsyncC
     assert is_logged_out(await client.post(REFRESH, json={"session_token": "x" * 64}))
     assert is_logged_out(await client.post(REFRESH, json={"session_token": "x" * 10_000}))
     assert is_logged_out(await client.post(REFRESH, json={"session_token": tokens["token"]}))
-    await home.accounts.users.ban("alice", home.clock())
+    await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     assert is_logged_out(await client.post(REFRESH, json=secret))
-    await home.accounts.users.unban("alice", home.clock())
+    await home.accounts.users.unban("alice", home.clock(), actor=OWNER)
     assert (await client.post(REFRESH, json=secret)).status_code == 202
     home.clock.now += 400 * DAY
     assert is_logged_out(await client.post(REFRESH, json=secret))
@@ -751,7 +752,7 @@ async def test_a_token_ends_with_its_session(
         (session,) = await home.sessions()
         await home.accounts.sessions.end(session, now)
     elif how == "password":
-        await users.set_password("alice", NEW, now=now)
+        await users.set_password("alice", NEW, now=now, actor=OWNER)
     else:
         change = {"banned": users.ban, "disabled": users.disable, "deleted": users.delete}[how]
         await change("alice", now)

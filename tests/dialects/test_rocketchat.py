@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from doorward.accounts.challenge import Challenge
-from doorward.accounts.permissions import ADMIN
+from doorward.accounts.permissions import ADMIN, OWNER
 from doorward.accounts.refusals import LockedOut, Refusal
 from doorward.accounts.user import Email
 from doorward.dialects import rocketchat
@@ -211,14 +211,14 @@ async def test_a_wrong_password_and_an_unknown_name_read_alike(client: httpx.Asy
 async def test_a_banned_user_reads_like_a_wrong_password(
     home: House, client: httpx.AsyncClient
 ) -> None:
-    await home.accounts.users.ban("alice", home.clock())
+    await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     assert is_answer(await client.post(api("login"), json=RIGHT), 401, UNAUTHORIZED)
 
 
 async def test_a_disabled_user_is_told_so_after_the_right_password_only(
     home: House, client: httpx.AsyncClient
 ) -> None:
-    await home.accounts.users.disable("alice", home.clock())
+    await home.accounts.users.disable("alice", home.clock(), actor=OWNER)
     inactive = {
         "status": "error",
         "error": "error-user-is-not-activated",
@@ -421,7 +421,7 @@ async def test_a_session_that_opens_nothing_is_a_401_everywhere(
     if end == "expired":
         home.clock.now += 7200
     if end == "banned":
-        await home.accounts.users.ban("alice", home.clock())
+        await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     for name, (method, *_) in EVERYTHING.items():
         if name in ("login", "users.2fa.sendEmailCode", "logout"):
             continue

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from doorward.accounts import totp
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions import Lifetimes
 from doorward.accounts.user import Email
@@ -131,7 +132,7 @@ async def test_a_banned_user_reads_like_a_wrong_password(
     home: House, script: httpx.AsyncClient
 ) -> None:
     wrong = await script.post("/xhr/login", json=RIGHT | {"password": "wrong"})
-    await home.accounts.users.ban("alice", home.clock())
+    await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     banned = await script.post("/xhr/login", json=RIGHT)
     assert (banned.status_code, banned.json()) == (401, wrong.json())
 

@@ -13,6 +13,7 @@ from doorward.accounts.audit import Kind, Wanted
 from doorward.accounts.core import Accounts
 from doorward.accounts.directory import DirectoryFault
 from doorward.accounts.passwords import FILE, Passwords
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import InvalidCredentials, ReadOnlyUser, StorageUnavailable
 from doorward.accounts.session import ClientInfo, Lifetimes, Opened
 from doorward.directories import htpasswd
@@ -80,10 +81,10 @@ async def test_users_of_the_file_log_in_and_are_changed_there(file: Path) -> Non
         with pytest.raises(InvalidCredentials):
             await login(accounts, "alice", "bobs password")
         with pytest.raises(ReadOnlyUser, match="htpasswd file"):
-            await accounts.users.set_password("alice", "another one", now=NOW)
+            await accounts.users.set_password("alice", "another one", now=NOW, actor=OWNER)
         before = file.read_text()
         assert await accounts.users.refresh(NOW) == () and file.read_text() == before
-        await accounts.users.ban("bob", NOW)
+        await accounts.users.ban("bob", NOW, actor=OWNER)
         assert not (await accounts.users.get("bob")).is_usable
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from doorward.accounts.feed import News
 from doorward.accounts.live import CONFIRMATION_S, SESSIONS_LIMIT, UNKNOWN_LIMIT, UNKNOWN_S, Live
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.sessions import ClientInfo, Found, Session
 
@@ -284,9 +285,9 @@ async def test_what_another_process_ends_is_over_when_it_returns(front: Front, e
         case "end_all":
             await sessions.end_all(opened.session.user, now)
         case "set_password":
-            await users.set_password("alice", "another password", now=now)
+            await users.set_password("alice", "another password", now=now, actor=OWNER)
         case _:
-            await getattr(users, ending)("alice", now)
+            await getattr(users, ending)("alice", now, actor=OWNER)
     for carrier in (session, bearer(opened.token)):
         assert (await front.get("/", carrier)).status == 401
     assert len(front.origin.heads) == 1
@@ -294,9 +295,9 @@ async def test_what_another_process_ends_is_over_when_it_returns(front: Front, e
 
 async def test_an_unban_gives_the_session_back(front: Front) -> None:
     session = front.cookie(await front.opened())
-    await front.accounts.users.ban("alice", front.clock())
+    await front.accounts.users.ban("alice", front.clock(), actor=OWNER)
     assert (await front.get("/", session)).status == 401
-    await front.accounts.users.unban("alice", front.clock())
+    await front.accounts.users.unban("alice", front.clock(), actor=OWNER)
     assert (await front.get("/", session)).status == 200
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 import pytest
+from doorward.accounts.permissions import OWNER
 from doorward.gate.identity import PRESETS, encode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +78,7 @@ async def test_a_change_of_the_user_is_told_at_the_next_request(front: Front) ->
     """CVE-2021-41230: changed claims not re-evaluated during a session."""
     session = front.cookie(await front.opened())
     assert (await front.get("/", session)).status == 200
-    await front.accounts.users.disable("alice", front.clock())
+    await front.accounts.users.disable("alice", front.clock(), actor=OWNER)
     assert (await front.get("/", session)).status == 401
 
 

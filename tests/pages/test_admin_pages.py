@@ -13,6 +13,7 @@ import pytest
 from doorward.accounts import totp
 from doorward.accounts.audit import Event, Kind, Wanted
 from doorward.accounts.editing import Edit
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SecondFactorInvalid, TooManyCodes
 from doorward.accounts.user import Email, User
 
@@ -157,7 +158,7 @@ async def test_a_half_done_login_opens_nothing(home: House) -> None:
 
 async def test_an_admin_s_right_ends_with_the_role(home: House, boss: httpx.AsyncClient) -> None:
     assert (await boss.get(ADMIN)).status_code == 200
-    await home.accounts.users.edit("boss", Edit(remove_roles=("admin",)), home.clock())
+    await home.accounts.users.edit("boss", Edit(remove_roles=("admin",)), home.clock(), actor=OWNER)
     await home.accounts.live.poll(home.clock())
     assert (await boss.get(ADMIN)).status_code == 403
 

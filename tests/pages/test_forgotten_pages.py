@@ -13,6 +13,7 @@ from doorward.accounts import totp
 from doorward.accounts.audit import Kind, Wanted
 from doorward.accounts.editing import Edit
 from doorward.accounts.forgotten import ASKED, AT_ONCE, LIFETIME_S, MAILED
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 
 from tests.accounts.memory_factors import Mailbox
@@ -132,7 +133,7 @@ async def test_who_is_kept_out_gets_none_and_a_link_from_before_is_void(
 ) -> None:
     """CVE-2025-53942: a deactivated account could still log in."""
     token = await link(home, browser, mailbox)
-    await getattr(home.accounts.users, what)("alice", home.clock())
+    await getattr(home.accounts.users, what)("alice", home.clock(), actor=OWNER)
     await ask(home, browser)
     assert len(mailbox.sent) == 1
     assert (await use(browser, token)).status_code == 400
@@ -177,7 +178,7 @@ async def test_a_link_dies_after_thirty_minutes_and_with_the_address(
     assert (await use(browser, token)).status_code == 400
     token = await link(home, browser, mailbox)
     moved = Edit(remove_emails=(ADDRESS,), add_emails=(Email("new@example.com", True),))
-    await home.accounts.users.edit("alice", moved, home.clock())
+    await home.accounts.users.edit("alice", moved, home.clock(), actor=OWNER)
     assert (await use(browser, token)).status_code == 400
 
 
@@ -192,7 +193,7 @@ async def test_a_link_is_its_user_s_alone(
 ) -> None:
     """CVE-2023-26481: a recovery link that was not bound to its user."""
     token = await link(home, browser, mailbox)
-    await home.accounts.users.delete("alice", home.clock())
+    await home.accounts.users.delete("alice", home.clock(), actor=OWNER)
     await home.add(emails=[Email(ADDRESS, True)])
     assert (await use(browser, token)).status_code == 400
     assert (await log_in(browser, PASSWORD)).status_code == 303

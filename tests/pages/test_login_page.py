@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from doorward.accounts.audit import Wanted
+from doorward.accounts.permissions import OWNER
 from doorward.pages.drawing import GUARDS, POLICY
 
 from tests.entrances import HOST, ORIGIN, PASSWORD, House, house, set_cookies, text_of
@@ -212,7 +213,7 @@ async def test_a_session_that_counts_for_nothing_sees_the_form(
     if state == "ended":
         await home.accounts.sessions.end(opened.session, home.clock())
     elif state == "banned":
-        await home.accounts.users.ban("alice", home.clock())
+        await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
     elif state == "expired":
         home.clock.now += 7200
     page = await browser.get(LOGIN, headers={"cookie": home.cookie(opened)})
@@ -242,8 +243,8 @@ async def test_no_failure_tells_one_account_from_another(
     """CVE-2023-39522: a page that reveals whether a user exists."""
     await home.add("banned")
     await home.add("disabled")
-    await home.accounts.users.ban("banned", home.clock())
-    await home.accounts.users.disable("disabled", home.clock())
+    await home.accounts.users.ban("banned", home.clock(), actor=OWNER)
+    await home.accounts.users.disable("disabled", home.clock(), actor=OWNER)
     tries = [
         ("alice", "wrong"),
         ("nobody", PASSWORD),

@@ -28,10 +28,11 @@ from doorward.accounts.live import Live
 from doorward.accounts.logins import Logins
 from doorward.accounts.names import handle_of
 from doorward.accounts.passwords import OURS, PasswordDigest, Passwords, Verdict
+from doorward.accounts.permissions import OWNER, Owner
 from doorward.accounts.refusals import Refusal, StorageUnavailable
 from doorward.accounts.regulation import Regulation
 from doorward.accounts.second_factor import SecondFactors
-from doorward.accounts.session import ClientInfo, Lifetimes, Session
+from doorward.accounts.session import ClientInfo, Lifetimes, Renewal, Session
 from doorward.accounts.sessions import Sessions
 from doorward.accounts.tokens import Tokens
 from doorward.accounts.user import Credential, Email, User
@@ -145,7 +146,7 @@ async def _people(accounts: Accounts) -> tuple[list[User], list[Session]]:
         for level in ("full", "full", "pending"):
             opened = await accounts.sessions.open(
                 user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW,
-                level=level,
+                level=level, proved_at=NOW,
             )  # fmt: skip
             sessions.append(opened.session)
         await accounts.sessions.end(sessions[-2], NOW)
@@ -153,9 +154,9 @@ async def _people(accounts: Accounts) -> tuple[list[User], list[Session]]:
     secret = (await factors.begin_totp(sessions[0], NOW)).secret
     await factors.confirm_totp(sessions[0], secret, totp.code_at(secret, totp.step_at(NOW)), NOW)
     await factors.enable_email(proven(users[0], NOW), NOW)
-    await accounts.users.ban("banned", NOW)
-    await accounts.users.disable("disabled", NOW)
-    await accounts.users.delete("deleted", NOW)
+    await accounts.users.ban("banned", NOW, actor=OWNER)
+    await accounts.users.disable("disabled", NOW, actor=OWNER)
+    await accounts.users.delete("deleted", NOW, actor=OWNER)
     return users, sessions
 
 
@@ -203,6 +204,8 @@ def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
         type(None): st.none(),
         User: st.sampled_from(world.users),
         Session: st.sampled_from(world.sessions),
+        Owner: st.just(OWNER),
+        Renewal: st.sampled_from(world.sessions).map(world.accounts.sessions.renewal),
         # The gate has the address from the socket, or from a header that it read as an address.
         ClientInfo: st.builds(ClientInfo, st.sampled_from(["192.0.2.1", "::1", ""]), TEXTS),
         Lifetimes: st.just(LIFETIMES),
@@ -238,7 +241,7 @@ OURS_ALONE: dict[str, st.SearchStrategy[Any]] = {
     "spent": st.sampled_from([None, Verdict(True, hashes=1), Verdict(True, None, 1, "bcrypt", 1)]),
     "limit": st.integers(1, 3),
     "fingerprint": st.none() | st.just("0" * 64),
-    "new": st.just("a hash"),
+    "users.new": st.just("a hash"),
     "sessions.method": st.sampled_from(["password", "password+totp"]),
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from doorward.accounts.audit import Kind, Wanted
 from doorward.accounts.keys import Keys
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import LockedOut
 from doorward.accounts.regulation import Limits, Regulation, network_of
 from doorward.accounts.user import User
@@ -302,10 +303,10 @@ async def test_unlocking_lets_a_user_try_again_from_everywhere(desk: Desk, store
     for _ in range(5):
         await desk.wrong()
         await desk.wrong(address=AWAY)
-    assert await desk.regulation.unlock(desk.user, NOW) == 2
+    assert await desk.regulation.unlock(desk.user, NOW, actor=OWNER) == 2
     assert [await desk.wrong() for _ in range(6)] == ["judged"] * 5 + ["user"]
     assert await desk.right(address=AWAY) == "judged"
-    assert await desk.regulation.unlock(desk.user, NOW + 400) == 0
+    assert await desk.regulation.unlock(desk.user, NOW + 400, actor=OWNER) == 0
     (first, second) = await store.trail.latest(Wanted(kind=Kind.UNLOCKED), 9)
     assert (first.event.subject, second.event.subject) == ("Alice", "Alice")
 
@@ -314,7 +315,7 @@ async def test_unlocking_forgets_attempts_before_they_lock(desk: Desk) -> None:
     assert desk.user is not None
     for _ in range(4):
         await desk.wrong()
-    assert await desk.regulation.unlock(desk.user, NOW) == 0
+    assert await desk.regulation.unlock(desk.user, NOW, actor=OWNER) == 0
     assert [await desk.wrong() for _ in range(5)] == ["judged"] * 5
 
 
@@ -322,7 +323,7 @@ async def test_a_user_is_not_let_into_a_network_that_has_to_wait(desk: Desk) -> 
     assert desk.user is not None
     for number in range(50):
         await desk.wrong(f"somebody{number}")
-    await desk.regulation.unlock(desk.user, NOW)
+    await desk.regulation.unlock(desk.user, NOW, actor=OWNER)
     assert await desk.wrong() == "network"
     assert await desk.regulation.unlock_network(HOME, NOW) == 1
     assert await desk.right() == "judged"

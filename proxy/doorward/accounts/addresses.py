@@ -10,10 +10,10 @@ import base64
 import binascii
 import hmac
 import json
+from dataclasses import replace
 
 from doorward.accounts import chance, recovery
 from doorward.accounts.challenge import Challenge
-from doorward.accounts.editing import Edit
 from doorward.accounts.factors import EMAIL
 from doorward.accounts.keys import Keys
 from doorward.accounts.mailer import Mailer
@@ -71,7 +71,8 @@ class Addresses:
         await self._mailer.send_address_code(
             address, user.username, f"{code[:4]}-{code[4:]}", LIFETIME_S
         )
-        asked = json.dumps([address, code, now + LIFETIME_S]).encode()
+        before = [(email.address, email.verified) for email in user.emails]
+        asked = json.dumps([address, code, now + LIFETIME_S, before]).encode()
         return base64.urlsafe_b64encode(self._sealing.seal(asked, _owner(session))).decode()
 
     def _count(self, user: User, now: float) -> None:
@@ -87,33 +88,32 @@ class Addresses:
         self._sent = lately
 
     async def confirm(self, session: Session, asked: str, code: str, now: float) -> User:
-        """The user with this address and no other. Raises ProofRequired, EnrolmentExpired,
+        """The user with this address and no other; a code works once, and only while the addresses
+        are as they were when it was asked for. Raises ProofRequired, EnrolmentExpired,
         SecondFactorInvalid, NameTaken, ReadOnlyUser, UserNotFound."""
         await self._factors.require_proof(session, now)
-        address, right, until = self._opened(session, asked)
+        address, right, until, before = self._opened(session, asked)
         if now >= until:
             raise EnrolmentExpired
         given = recovery.normalise(code)
         if given is None or not hmac.compare_digest(given, right):
             raise SecondFactorInvalid(Challenge(EMAIL))
-        user = await self._users.get(session.user.username)
-        edit = Edit(
-            remove_emails=tuple(email.address for email in user.emails),
-            add_emails=(Email(address, True),),
-        )
-        return await self._users.edit(user.username, edit, now)
+        emails = tuple(Email(one, verified) for one, verified in before)
+        return await self._users.set_address(replace(session.user, emails=emails), address, now)
 
     def address(self, session: Session, asked: str) -> str:
         """Where the code went. Raises EnrolmentExpired."""
         return self._opened(session, asked)[0]
 
-    def _opened(self, session: Session, asked: str) -> tuple[str, str, float]:
+    def _opened(
+        self, session: Session, asked: str
+    ) -> tuple[str, str, float, list[tuple[str, bool]]]:
         try:
             sealed = base64.urlsafe_b64decode(asked.encode())
-            address, code, until = json.loads(self._sealing.open(sealed, _owner(session)))
+            address, code, until, before = json.loads(self._sealing.open(sealed, _owner(session)))
         except (Unreadable, binascii.Error, ValueError) as fault:
             raise EnrolmentExpired from fault
-        return address, code, until
+        return address, code, until, before
 
 
 def _owner(session: Session) -> str:

@@ -176,8 +176,6 @@ class Administration:
         """Name and groups become these; `admin` None leaves the role as it is. Raises
         ReadOnlyUser, InvalidName, InvalidGroup."""
         user = await self._subject(actor, public_id)
-        if admin is not None and admin != (ADMIN in user.roles):
-            _require_super(actor)
         edit = Edit(
             name=name,
             remove_groups=user.groups,
@@ -186,35 +184,36 @@ class Administration:
             remove_roles=(ADMIN,) if admin is False else (),
         )
         with on_behalf(actor):
-            await self._users.edit(user.username, edit, now)
+            await self._users.edit(user.username, edit, now, actor=actor)
 
     async def ban(self, actor: User, public_id: str, now: float) -> None:
         user = await self._subject(actor, public_id)
         with on_behalf(actor):
-            await self._users.ban(user.username, now)
+            await self._users.ban(user.username, now, actor=actor)
 
     async def unban(self, actor: User, public_id: str, now: float) -> None:
         user = await self._subject(actor, public_id)
         with on_behalf(actor):
-            await self._users.unban(user.username, now)
+            await self._users.unban(user.username, now, actor=actor)
 
     async def disable(self, actor: User, public_id: str, now: float) -> None:
         """Raises ReadOnlyUser."""
         user = await self._subject(actor, public_id)
         with on_behalf(actor):
-            await self._users.disable(user.username, now)
+            await self._users.disable(user.username, now, actor=actor)
 
     async def enable(self, actor: User, public_id: str, now: float) -> None:
         """Raises ReadOnlyUser."""
         user = await self._subject(actor, public_id)
         with on_behalf(actor):
-            await self._users.enable(user.username, now)
+            await self._users.enable(user.username, now, actor=actor)
 
     async def demand_change(self, actor: User, public_id: str, now: float) -> None:
         """The next login asks for a new password. Raises ReadOnlyUser."""
         user = await self._subject(actor, public_id)
         with on_behalf(actor):
-            await self._users.edit(user.username, Edit(must_change_password=True), now)
+            edit = Edit(must_change_password=True)
+            await self._users.edit(user.username, edit, now, actor=actor)
 
     async def renew_password(self, actor: User, public_id: str, now: float) -> Added:
         """A generated password, to be changed at the next login; ends the user's sessions. Raises
@@ -222,7 +221,9 @@ class Administration:
         user = await self._subject(actor, public_id)
         password = chance.password()
         with on_behalf(actor):
-            await self._users.set_password(user.username, password, now=now, must_change=True)
+            await self._users.set_password(
+                user.username, password, now=now, actor=actor, must_change=True
+            )
         return Added(user, password)
 
     async def reset_factors(self, actor: User, public_id: str, now: float) -> None:
@@ -230,14 +231,14 @@ class Administration:
         TotpNotOn."""
         user = await self._subject(actor, public_id)
         with on_behalf(actor):
-            await self._factors.reset_totp(user, now, email=True)
+            await self._factors.reset_totp(user, now, actor=actor, email=True)
 
     async def unlock(self, actor: User, public_id: str, now: float) -> None:
         """Wrong passwords and codes of this user count no more."""
-        user = await self._user(actor, public_id)
+        user = await self._subject(actor, public_id)
         with on_behalf(actor):
-            await self._factors.unlock(user)
-            await self._regulation.unlock(user, now)
+            await self._factors.unlock(user, actor=actor)
+            await self._regulation.unlock(user, now, actor=actor)
 
     async def unlock_network(self, actor: User, address: str, now: float) -> None:
         """Wrong passwords from the network of this address count no more."""
@@ -313,7 +314,8 @@ class Administration:
         return self._directories.complete(user)
 
     async def _subject(self, actor: User, public_id: str) -> User:
-        """Whom the actor may change."""
+        """Whom the actor may change here: the operations ask the same themselves, but for what one
+        may do to oneself elsewhere."""
         user = await self._user(actor, public_id)
         require_over(actor, user)
         # Changes go by name: it has to lead to this very user.

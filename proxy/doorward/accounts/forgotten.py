@@ -143,7 +143,7 @@ class Forgotten:
         user = await self.whose(link, now)
         check_strength(password)
         try:
-            await self._users.set_password(user.username, password, now=now, expected=user)
+            await self._users.change_password(user, password, now=now)
         except UserNotFound as refusal:
             raise EnrolmentExpired(VOID) from refusal
         if EMAIL in await self._factors.enabled(user):

@@ -158,9 +158,7 @@ class Logins:
         await self.prove(session, old, client=client, now=now)
         await self._second_factors.require_proof(session, now)
         renewal = self._sessions.renewal(session)
-        user = await self._users.set_password(
-            session.user.username, new, now=now, renewal=renewal, expected=session.user
-        )
+        user = await self._users.change_password(session.user, new, now=now, renewal=renewal)
         return renewal.opened(user=replace(user, version=user.version + 1))
 
     async def _confirm(self, user: User, password: str, client: ClientInfo, now: float) -> None:
@@ -254,7 +252,7 @@ class Logins:
     async def _changed(self, user: User, new_password: str, now: float) -> User:
         """The user under the new password; whoever changes the user at the same time is noticed
         when the session is opened, for then the version is another."""
-        await self._users.set_password(user.username, new_password, now=now)
+        await self._users.change_password(user, new_password, now=now)
         return replace(user, must_change_password=False, version=user.version + 1)
 
     async def _write_down(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
+from typing import Final
 
 from doorward.accounts.refusals import NotPermitted
 from doorward.accounts.user import User
@@ -21,15 +23,25 @@ ROLES: Mapping[str, frozenset[str]] = {
 }
 
 
+class Owner(Enum):
+    """Who has the machine: acts on the command line, and over everybody."""
+
+    OWNER = "command"
+
+
+OWNER: Final = Owner.OWNER
+Actor = User | Owner
+
+
 def permissions(user: User) -> frozenset[str]:
     """Everything the user may do to others; a super admin is an admin."""
     roles = {*user.roles, ADMIN} if user.super_admin else user.roles
     return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
 
 
-def require(user: User, permission: str) -> None:
+def require(user: Actor, permission: str) -> None:
     """Raises NotPermitted."""
-    if permission not in permissions(user):
+    if user is not OWNER and permission not in permissions(user):
         raise NotPermitted(f"This needs the permission {permission}.")
 
 
@@ -38,12 +50,28 @@ def is_admin(user: User) -> bool:
     return user.super_admin or ADMIN in user.roles
 
 
-def require_over(actor: User, subject: User) -> None:
+def require_over(actor: Actor, subject: User) -> None:
     """Returns when the one may change the other: no admin rises above himself by way of somebody
-    else (CVE-2024-41942), and nobody saws off the branch he sits on. Raises NotPermitted."""
+    else (CVE-2024-41942), and nobody saws off the branch he sits on. Every operation of the core
+    that acts on somebody asks this itself. Raises NotPermitted."""
+    if actor is OWNER:
+        return
     if not is_admin(actor):
         raise NotPermitted
     if subject.number == actor.number:
         raise NotPermitted(NOT_ONESELF)
     if is_admin(subject) and not actor.super_admin:
         raise NotPermitted(SUPER_ADMINS_ONLY)
+
+
+def require_rank(actor: Actor, before: User, after: User) -> None:
+    """Returns when the one may make such a change: only super admins make or unmake
+    administrators. Raises NotPermitted."""
+    if actor is OWNER or actor.super_admin:
+        return
+    if _rank(before) != _rank(after):
+        raise NotPermitted(SUPER_ADMINS_ONLY)
+
+
+def _rank(user: User) -> tuple[bool, bool]:
+    return user.super_admin, ADMIN in user.roles

@@ -18,6 +18,7 @@ from doorward.accounts import chance
 from doorward.accounts.audit import Event, Kind, event
 from doorward.accounts.keys import Keys
 from doorward.accounts.names import handle_of
+from doorward.accounts.permissions import Actor, require_over
 from doorward.accounts.refusals import LockedOut
 from doorward.accounts.turns import Turns
 from doorward.accounts.user import User
@@ -190,9 +191,10 @@ class Regulation:
         """Who has to wait now, the next to be free first."""
         return tuple(await self._store.locks(now))
 
-    async def unlock(self, user: User, now: float) -> int:
+    async def unlock(self, user: User, now: float, *, actor: Actor) -> int:
         """Lets the user try again from everywhere; returns how many locks ended. Networks that are
-        locked for all their users stay so."""
+        locked for all their users stay so. Raises NotPermitted."""
+        require_over(actor, user)
         lifted = event(Kind.UNLOCKED, now, subject=user, detail=USER)
         return await self._store.lift(user=user.number, network=None, event=lifted)
 

@@ -17,6 +17,7 @@ from doorward.accounts.audit import Kind, event
 from doorward.accounts.browsers import Browsers
 from doorward.accounts.challenge import Challenge
 from doorward.accounts.factors import EMAIL, PASSWORD, TOTP, CodeLock, FactorStore
+from doorward.accounts.permissions import Actor, require_over
 from doorward.accounts.refusals import (
     EnrolmentExpired,
     InvalidEmail,
@@ -322,9 +323,13 @@ class SecondFactors:
         removed = event(Kind.FACTOR_REMOVED, now, session=session, detail=TOTP)
         await self._store.turn_off_totp(user.number, now, removed)
 
-    async def reset_totp(self, user: User, now: float, *, email: bool = False) -> None:
+    async def reset_totp(
+        self, user: User, now: float, *, actor: Actor, email: bool = False
+    ) -> None:
         """Takes TOTP and recovery codes away, lifts a lock and ends the user's sessions. Codes by
-        e-mail go with `email` only. Raises TotpNotOn when the user has no factor at all."""
+        e-mail go with `email` only. Raises NotPermitted, and TotpNotOn when the user has no factor
+        at all."""
+        require_over(actor, user)
         removed = event(Kind.FACTOR_REMOVED, now, subject=user, detail="totp reset")
         fresh = self._vault.new_code_key(user)
         if not await self._store.reset(user.number, fresh, now, removed, email=email):
@@ -387,8 +392,9 @@ class SecondFactors:
         """Who gave too many wrong codes and has to wait."""
         return await self._store.locks(now)
 
-    async def unlock(self, user: User) -> None:
-        """Gives the whole budget of codes back."""
+    async def unlock(self, user: User, *, actor: Actor) -> None:
+        """Gives the whole budget of codes back. Raises NotPermitted."""
+        require_over(actor, user)
         await self._store.forgive(user.number)
 
     async def renew_secrets(self) -> None:

@@ -13,7 +13,15 @@ from doorward.accounts.audit import Event, Kind, event
 from doorward.accounts.devices import recognise
 from doorward.accounts.directory import Directories
 from doorward.accounts.names import kept
-from doorward.accounts.permissions import END_SESSIONS, END_USERS_SESSIONS, permissions, require
+from doorward.accounts.permissions import (
+    END_SESSIONS,
+    END_USERS_SESSIONS,
+    OWNER,
+    Actor,
+    permissions,
+    require,
+    require_over,
+)
 from doorward.accounts.refusals import InvalidCredentials, SessionNotFound
 from doorward.accounts.session import (
     FULL,
@@ -183,10 +191,11 @@ class Sessions:
 
     async def end(
         self, session: Session, now: float, by: str = "logout", actor: User | None = None
-    ) -> None:
-        """Ends it; once this returns no worker of this host lets it through. Ended ones stay so.
-        `actor` is who did it, when not its user."""
-        await self._store.end(session.number, now, by, _ending(session, now, by, actor))
+    ) -> bool:
+        """Ends it; once this returns no worker of this host lets it through. Whether it was this
+        call that ended it: of several at once it is one. `actor` is who did it, when not its
+        user."""
+        return await self._store.end(session.number, now, by, _ending(session, now, by, actor))
 
     async def end_all(
         self,
@@ -222,32 +231,38 @@ class Sessions:
         session.user = self._directories.complete(session.user)
         return session
 
-    async def revoke(self, id: str, *, actor: User, now: float) -> Session:
-        """Ends the session with this public id for `actor`: an own one, or with the permission
-        anybody's. Raises SessionNotFound, also for what is not the actor's to know of."""
+    async def revoke(self, id: str, *, actor: Actor, now: float) -> Session:
+        """Ends the session with this public id for `actor`: an own one, or with the permission that
+        of anybody over whom the actor is. One that has ended is left. Raises SessionNotFound, also
+        for what is not the actor's to know of, NotPermitted."""
         session = await self.get(id)
-        mine = session.user.number == actor.number
-        if not mine and END_SESSIONS not in permissions(actor):
-            raise SessionNotFound
-        await self.end(session, now, "revoked" if mine else actor.id, actor)
+        if actor is OWNER:
+            await self.end(session, now, actor.value)
+        elif session.user.number == actor.number:
+            await self.end(session, now, "revoked", actor)
+        else:
+            if END_SESSIONS not in permissions(actor):
+                raise SessionNotFound
+            require_over(actor, session.user)
+            await self.end(session, now, actor.id, actor)
         return session
 
-    async def revoke_all(
-        self, user: User, *, actor: User, now: float, but: Session | None = None
-    ) -> int:
-        """Ends every session of the user (`but` that one) for `actor`; returns how many.
-
-        Raises NotPermitted."""
+    async def revoke_all(self, user: User, *, actor: Actor, now: float) -> int:
+        """Ends every session of the user for `actor`; returns how many. Raises NotPermitted."""
+        if actor is OWNER:
+            return await self.end_all(user, now, by=actor.value)
         if user.number == actor.number:
-            return await self.end_all(user, now, but, "revoked", actor)
+            return await self.end_all(user, now, None, "revoked", actor)
         require(actor, END_USERS_SESSIONS)
-        return await self.end_all(user, now, but, actor.id, actor)
+        require_over(actor, user)
+        return await self.end_all(user, now, None, actor.id, actor)
 
-    async def end_many(self, sessions: Sequence[Session], now: float, by: str = "revoked") -> int:
-        """Ends them in one step; returns how many had not ended before."""
-        going = [session for session in sessions if session.ended_at is None]
-        events = [_ending(session, now, by) for session in going]
-        return await self._store.end_many([s.number for s in going], now, by, events)
+    async def end_own(self, user: User, sessions: Sequence[Session], now: float) -> int:
+        """Ends these of the user's own in one step; returns how many it was that ended them. Those
+        of others are passed over."""
+        going = [s for s in sessions if s.ended_at is None and s.user.number == user.number]
+        events = [_ending(session, now, "revoked") for session in going]
+        return await self._store.end_many([s.number for s in going], now, "revoked", events)
 
     async def purge(self, now: float) -> int:
         """Forgets sessions that are over for KEPT_S; call again while it returns PURGED_AT_ONCE."""

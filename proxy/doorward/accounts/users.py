@@ -6,7 +6,8 @@ It knows names, rules about them and what ends sessions; storage and the directo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from doorward.accounts import chance
 from doorward.accounts.audit import Event, Kind, event
@@ -20,7 +21,9 @@ from doorward.accounts.names import (
     shown,
 )
 from doorward.accounts.passwords import OURS, Passwords
+from doorward.accounts.permissions import Actor, require_over, require_rank
 from doorward.accounts.refusals import (
+    EnrolmentExpired,
     NameTaken,
     ReadOnlyUser,
     Refusal,
@@ -167,15 +170,37 @@ class Users:
             raise NameTaken
         return tuple(handles)
 
-    async def edit(self, name: str, edit: Edit, now: float) -> User:
-        """The user as changed; sessions go on, and show it at once. Raises UserNotFound,
-        ReadOnlyUser, InvalidName, InvalidEmail, InvalidGroup, NameTaken."""
-        user = await self._own(name)
+    async def edit(self, name: str, edit: Edit, now: float, *, actor: Actor) -> User:
+        """The user as changed; sessions go on, and show it at once. Raises NotPermitted,
+        UserNotFound, ReadOnlyUser, InvalidName, InvalidEmail, InvalidGroup, NameTaken."""
+        user = await self._subject(name, actor)
 
         def change(user: User) -> tuple[User, Sequence[str]]:
+            require_over(actor, user)  # as it is by now
             changed = edited(user, edit)
+            require_rank(actor, user, changed)
             return changed, self._free(handles_of(changed.username, changed.emails))
 
+        return await self._edited(user, change, now)
+
+    async def set_address(self, user: User, address: str, now: float) -> User:
+        """A user who has proved to have this address has it and no other, unless another change of
+        addresses came between. Raises UserNotFound, ReadOnlyUser, NameTaken, EnrolmentExpired."""
+        mine = await self._own(user.username)
+        if mine.number != user.number:
+            raise UserNotFound
+
+        def change(found: User) -> tuple[User, Sequence[str]]:
+            if found.emails != user.emails:
+                raise EnrolmentExpired
+            changed = replace(found, emails=(Email(address, True),))
+            return changed, self._free(handles_of(changed.username, changed.emails))
+
+        return await self._edited(mine, change, now)
+
+    async def _edited(
+        self, user: User, change: Callable[[User], tuple[User, Sequence[str]]], now: float
+    ) -> User:
         return await self._store.edit(
             user, change, now, event(Kind.USER_CHANGED, now, subject=user)
         )
@@ -207,23 +232,37 @@ class Users:
         return tuple(self._directories.complete(user) for user in await self._store.list())
 
     async def set_password(
+        self, name: str, password: str, *, now: float, actor: Actor, must_change: bool = False
+    ) -> User:
+        """Sets somebody's password; ends the user's sessions (CVE-2026-40934). Raises NotPermitted,
+        UserNotFound, ReadOnlyUser, WeakPassword."""
+        user = await self._subject(name, actor)
+        await self._set_password(user, password, now, must_change=must_change)
+        return user
+
+    async def change_password(
+        self, user: User, password: str, *, now: float, renewal: Renewal | None = None
+    ) -> User:
+        """Sets the password of a user who has proved to be this one; ends the user's sessions but
+        the renewed one. Returns the user as it was.
+
+        Raises UserNotFound, also when the user has changed since it was read, ReadOnlyUser,
+        WeakPassword, SessionNotFound."""
+        if (await self._own(user.username)).number != user.number:
+            raise UserNotFound
+        await self._set_password(user, password, now, renewal=renewal, version=user.version)
+        return user
+
+    async def _set_password(
         self,
-        name: str,
+        user: User,
         password: str,
-        *,
         now: float,
+        *,
         must_change: bool = False,
         renewal: Renewal | None = None,
-        expected: User | None = None,
-    ) -> User:
-        """Ends the user's sessions (CVE-2026-40934) but the one it was changed in, which is
-        renewed. Returns the user as it was.
-
-        Raises UserNotFound, also when it is not the `expected` one any more or has changed since,
-        ReadOnlyUser, WeakPassword, SessionNotFound."""
-        user = await self._own(name)
-        if expected is not None and user.number != expected.number:
-            raise UserNotFound
+        version: int | None = None,
+    ) -> None:
         new = await self._passwords.hash(password)
         session = None if renewal is None else renewal.session
         changed = event(Kind.PASSWORD_CHANGED, now, subject=user, session=session)
@@ -235,45 +274,57 @@ class Users:
             renewal=renewal,
             now=now,
             event=changed,
-            version=None if expected is None else expected.version,
+            version=version,
         )
-        return user
 
     async def rehash(self, credential: Credential, new: str) -> None:
         """Keeps a hash renewed at login."""
         await self._store.rehash(credential.user, credential.password_hash, new, OURS)
 
-    async def ban(self, name: str, now: float) -> User:
-        """Suspends the user and all sessions. Raises UserNotFound."""
+    async def ban(self, name: str, now: float, *, actor: Actor) -> User:
+        """Suspends the user and all sessions. Raises NotPermitted, UserNotFound."""
         user = await self.get(name)
+        require_over(actor, user)
         await self._store.set_banned(user, True, now, event(Kind.USER_BANNED, now, subject=user))
         return user
 
-    async def unban(self, name: str, now: float) -> User:
-        """Gives back the sessions that have not expired. Raises UserNotFound."""
+    async def unban(self, name: str, now: float, *, actor: Actor) -> User:
+        """Gives back the sessions that have not expired. Raises NotPermitted, UserNotFound."""
         user = await self.get(name)
+        require_over(actor, user)
         await self._store.set_banned(user, False, now, event(Kind.USER_UNBANNED, now, subject=user))
         return user
 
-    async def disable(self, name: str, now: float) -> User:
-        """Ends all sessions; logins fail as if wrong. Raises UserNotFound, ReadOnlyUser."""
-        user = await self._own(name)
+    async def disable(self, name: str, now: float, *, actor: Actor) -> User:
+        """Ends all sessions; logins fail as if wrong. Raises NotPermitted, UserNotFound,
+        ReadOnlyUser."""
+        user = await self._subject(name, actor)
         disabled = event(Kind.USER_DISABLED, now, subject=user)
         await self._store.set_active(user, False, now, disabled)
         return user
 
-    async def enable(self, name: str, now: float) -> User:
-        """Raises UserNotFound, ReadOnlyUser."""
-        user = await self._own(name)
+    async def enable(self, name: str, now: float, *, actor: Actor) -> User:
+        """Raises NotPermitted, UserNotFound, ReadOnlyUser."""
+        user = await self._subject(name, actor)
         await self._store.set_active(user, True, now, event(Kind.USER_ENABLED, now, subject=user))
         return user
 
-    async def delete(self, name: str, now: float) -> User:
-        """The user and its sessions are gone. Raises UserNotFound, ReadOnlyUser."""
+    async def delete(self, name: str, now: float, *, actor: Actor) -> User:
+        """The user and its sessions are gone. Raises NotPermitted, UserNotFound, ReadOnlyUser."""
         user = await self.get(name)
+        require_over(actor, user)
         if self._directories.entry(user) is not None:
             raise ReadOnlyUser(user.source)
         await self._store.delete(user, now, event(Kind.USER_DELETED, now, subject=user))
+        return user
+
+    async def _subject(self, name: str, actor: Actor) -> User:
+        """A user of the database whom the actor may change. Raises NotPermitted, UserNotFound,
+        ReadOnlyUser."""
+        user = await self.get(name)
+        require_over(actor, user)
+        if user.source != DATABASE:
+            raise ReadOnlyUser(user.source)
         return user
 
     async def _own(self, name: str) -> User:

@@ -17,6 +17,7 @@ from doorward.cli.options import print_faults, settings_or_exit
 if TYPE_CHECKING:
     from doorward.accounts.audit import Record
     from doorward.accounts.core import Accounts
+    from doorward.accounts.permissions import Owner
     from doorward.settings import Settings
 
 Result = TypeVar("Result")
@@ -93,6 +94,13 @@ def _faults() -> Iterator[None]:
         raise typer.Exit(WRONG_USAGE) from None
     except StorageFault as fault:
         leave(str(fault), WRONG_USAGE)
+
+
+def owner() -> Owner:
+    """Who acts in a command: whoever has the machine may do everything to everybody."""
+    from doorward.accounts.permissions import OWNER
+
+    return OWNER
 
 
 def confirm_or_leave(question: str, yes: bool) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, with_accounts
+from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, owner, with_accounts
 from doorward.cli.display import described
 from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import tell
@@ -104,7 +104,7 @@ async def _import(accounts: Accounts, entries: Sequence[Entry], now: float) -> S
         if (entry := guarded.get(user.username)) is not None:
             await accounts.second_factors.adopt_totp(user, entry.totp_secret or "", now)
             if entry.active:
-                await accounts.users.enable(user.username, now)
+                await accounts.users.enable(user.username, now, actor=owner())
     return [await accounts.users.get(user.username) for user in users]
 
 

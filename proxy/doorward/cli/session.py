@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import REFUSED, with_accounts
+from doorward.cli.accounts import REFUSED, owner, with_accounts
 from doorward.cli.options import ConfigOption, JsonOption, commands
 from doorward.cli.tables import print_json_list, print_table, tell
 
 if TYPE_CHECKING:
     from doorward.accounts.core import Accounts
     from doorward.accounts.session import Session
-
-BY = "command"
 
 app = commands("Sessions: list and end them.")
 
@@ -65,7 +63,8 @@ def revoke(
 
     async def job(accounts: Accounts) -> tuple[list[Session], list[str]]:
         found, unknown = await _found(accounts, ids)
-        await accounts.sessions.end_many(found, time.time(), BY)
+        for session in found:
+            await accounts.sessions.revoke(session.id, actor=owner(), now=time.time())
         return found, unknown
 
     ended, unknown = with_accounts(config, job)
@@ -88,7 +87,9 @@ def revoke_all(
 
     async def job(accounts: Accounts) -> tuple[str, int]:
         user = await accounts.users.get(name)
-        return user.username, await accounts.sessions.end_all(user, time.time(), by=BY)
+        return user.username, await accounts.sessions.revoke_all(
+            user, actor=owner(), now=time.time()
+        )
 
     username, ended = with_accounts(config, job)
     sentence = f"{ended} {'session' if ended == 1 else 'sessions'} of {username} ended"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import confirm_or_leave, with_accounts
+from doorward.cli.accounts import confirm_or_leave, owner, with_accounts
 from doorward.cli.display import described, described_with_factors, plain, print_users
 from doorward.cli.holders import naming_the_holder
 from doorward.cli.imports import import_users
@@ -23,6 +23,7 @@ from doorward.cli.tables import print_json_list, tell
 if TYPE_CHECKING:
     from doorward.accounts.core import Accounts
     from doorward.accounts.editing import Edit
+    from doorward.accounts.permissions import Owner
     from doorward.accounts.user import Email, User
 
 app = commands("Users: add, list, ban, delete …")
@@ -113,9 +114,9 @@ def passwd(
     """Set a password; ends the user's sessions."""
     password = new_password(password_stdin, generate)
 
-    async def job(accounts: Accounts) -> User:
+    async def job(accounts: Accounts, by: Owner) -> User:
         return await accounts.users.set_password(
-            name, password, now=time.time(), must_change=must_change
+            name, password, now=time.time(), actor=by, must_change=must_change
         )
 
     user = _changed(config, job)
@@ -163,7 +164,7 @@ def edit(
 
     async def job(accounts: Accounts) -> User:
         async with naming_the_holder(accounts, None, add_email or ()):
-            return await accounts.users.edit(name, wanted(), time.time())
+            return await accounts.users.edit(name, wanted(), time.time(), actor=owner())
 
     user = with_accounts(config, job)
     _tell(f"user {user.username} changed", user, json)
@@ -187,7 +188,7 @@ def reset_totp(
 
     async def job(accounts: Accounts) -> tuple[User, bool]:
         user, factors, now = await accounts.users.get(name), accounts.second_factors, time.time()
-        await factors.reset_totp(user, now, email=email)
+        await factors.reset_totp(user, now, actor=owner(), email=email)
         return user, bool(await factors.enabled(user))
 
     user, is_asked = with_accounts(config, job)
@@ -198,14 +199,14 @@ def reset_totp(
 @app.command()
 def ban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Ban a user; its sessions are suspended."""
-    user = _changed(config, lambda accounts: accounts.users.ban(name, time.time()))
+    user = _changed(config, lambda accounts, by: accounts.users.ban(name, time.time(), actor=by))
     _tell(f"user {user.username} banned", user, json)
 
 
 @app.command()
 def unban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Lift a ban; sessions that have not expired work again."""
-    user = _changed(config, lambda accounts: accounts.users.unban(name, time.time()))
+    user = _changed(config, lambda accounts, by: accounts.users.unban(name, time.time(), actor=by))
     _tell(f"user {user.username} no longer banned", user, json)
 
 
@@ -215,8 +216,8 @@ def unlock(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
 
     async def job(accounts: Accounts) -> User:
         user = await accounts.users.get(name)
-        await accounts.second_factors.unlock(user)
-        await accounts.regulation.unlock(user, time.time())
+        await accounts.second_factors.unlock(user, actor=owner())
+        await accounts.regulation.unlock(user, time.time(), actor=owner())
         return user
 
     user = with_accounts(config, job)
@@ -226,14 +227,16 @@ def unlock(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
 @app.command()
 def enable(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Let a disabled user log in again."""
-    user = _changed(config, lambda accounts: accounts.users.enable(name, time.time()))
+    user = _changed(config, lambda accounts, by: accounts.users.enable(name, time.time(), actor=by))
     _tell(f"user {user.username} enabled", user, json)
 
 
 @app.command()
 def disable(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Refuse a user's logins; ends its sessions."""
-    user = _changed(config, lambda accounts: accounts.users.disable(name, time.time()))
+    user = _changed(
+        config, lambda accounts, by: accounts.users.disable(name, time.time(), actor=by)
+    )
     _tell(f"user {user.username} disabled", user, json)
 
 
@@ -246,15 +249,17 @@ def delete(
 ) -> None:
     """Delete a user, with all that hangs on it."""
     confirm_or_leave(f"Delete user {name}?", yes)
-    user = with_accounts(config, lambda accounts: accounts.users.delete(name, time.time()))
+    user = with_accounts(
+        config, lambda accounts: accounts.users.delete(name, time.time(), actor=owner())
+    )
     _tell(f"user {user.username} deleted", user, json)
 
 
-def _changed(config: Path | None, change: Callable[[Accounts], Awaitable[User]]) -> User:
+def _changed(config: Path | None, change: Callable[[Accounts, Owner], Awaitable[User]]) -> User:
     """The user as it is after the change."""
 
     async def job(accounts: Accounts) -> User:
-        user = await change(accounts)
+        user = await change(accounts, owner())
         return await accounts.users.get(user.username)
 
     return with_accounts(config, job)

@@ -290,7 +290,8 @@ class Datepoll:
     async def delete(self, request: Request) -> Response:
         caller = await self._caller(request, {})
         session = await self._own(caller, request.path_params.get("id", ""))
-        await self.wire.entrance.end(session)
+        if not await self.wire.entrance.end(session):
+            raise refusals.SessionNotFound
         return draw(DatepollDone(msg="Successfully deleted session"))
 
     async def _own(self, caller: Session, id: str) -> Session:
@@ -311,7 +312,8 @@ class Datepoll:
         session = await self._by_secret(secret)
         if session is None or session.user.number != caller.user.number:
             raise refusals.SessionNotFound
-        await self.wire.entrance.end(session)
+        if not await self.wire.entrance.end(session):
+            raise refusals.SessionNotFound
         return draw(DatepollDone(msg="Successfully logged out and deleted session"))
 
     async def _by_secret(self, secret: str) -> Session | None:

@@ -157,8 +157,9 @@ class Entrance:
         could log in beside them. Otherwise none, as another tab may just have got a new one."""
         return self.expired_lines(request) if len(self._values(request)) > 1 else []
 
-    async def end(self, session: Session) -> None:
-        await self.accounts.sessions.end(session, self.clock())
+    async def end(self, session: Session) -> bool:
+        """Whether it was this call that ended it."""
+        return await self.accounts.sessions.end(session, self.clock())
 
     async def leave(self, request: Request) -> list[Header]:
         """Ends every session whose cookie this request carries; returns the lines that expire them.

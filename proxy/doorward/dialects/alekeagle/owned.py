@@ -79,7 +79,8 @@ class Owned:
         if found is None:
             raise refusals.SessionNotFound
         by = "logout" if found.number == caller.number else "revoked"
-        await self.wire.accounts.sessions.end(found, self.wire.clock(), by)
+        if not await self.wire.accounts.sessions.end(found, self.wire.clock(), by):
+            raise refusals.SessionNotFound
         response = draw(AlekeagleDone(code="GENERIC_SUCCESS", message="Session Deleted"))
         return self._without(request, response, is_over=by == "logout")
 
@@ -87,7 +88,7 @@ class Owned:
         caller = await self._changing(request)
         wanted = _ids(await fields_of(request, "sessions"))
         going = [each for each in await self._sessions(caller) if str(each.iat) in wanted]
-        count = await self.wire.accounts.sessions.end_many(going, self.wire.clock())
+        count = await self.wire.accounts.sessions.end_own(caller.user, going, self.wire.clock())
         is_over = any(each.number == caller.number for each in going)
         return self._without(request, draw_removed(count), is_over=is_over)
 

@@ -14,6 +14,7 @@ from doorward.accounts.passwords import Password, PasswordDigest
 from doorward.accounts.permissions import END_USERS_SESSIONS, require
 from doorward.accounts.refusals import InvalidCredentials, NotPermitted, UserNotFound
 from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.user import User
 from doorward.dialects.rocketchat.asking import (
     Asking,
     body_of,
@@ -116,18 +117,22 @@ class Login:
     async def logout_user(self, request: Request) -> Response:
         session = (await self.asking.changer(request)).session
         wanted = (await body_of(request, optional=["userId"])).get("userId") or session.user.id
-        user = session.user
-        if wanted != user.id:
-            try:
-                require(user, END_USERS_SESSIONS)
-            except NotPermitted:
-                return answered(failure("unauthorized"), 403)
-            if (other := await self.asking.user_with(wanted)) is None:
-                raise UserNotFound(NO_USER)
-            user = other
         wire = self.asking.wire
-        await wire.accounts.sessions.revoke_all(user, actor=session.user, now=wire.clock())
+        try:
+            user = await self._wanted(session.user, wanted)
+            await wire.accounts.sessions.revoke_all(user, actor=session.user, now=wire.clock())
+        except NotPermitted:
+            return answered(failure("unauthorized"), 403)
         return success(RocketchatMessage, message=f"User {wanted} has been logged out!")
+
+    async def _wanted(self, caller: User, id: str) -> User:
+        """Raises NotPermitted before anybody is looked for, UserNotFound."""
+        if id == caller.id:
+            return caller
+        require(caller, END_USERS_SESSIONS)
+        if (other := await self.asking.user_with(id)) is None:
+            raise UserNotFound(NO_USER)
+        return other
 
 
 def _logged_out() -> Response:
