@@ -755,7 +755,7 @@ async def test_a_token_ends_with_its_session(
         await users.set_password("alice", NEW, now=now, actor=OWNER)
     else:
         change = {"banned": users.ban, "disabled": users.disable, "deleted": users.delete}[how]
-        await change("alice", now)
+        await change("alice", now, actor=OWNER)
     answer = await client.get(SESSIONS, params={"token": tokens["token"]})
     assert is_error(answer, 401, "token_incorrect")
 

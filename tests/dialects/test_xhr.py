@@ -514,11 +514,15 @@ async def test_only_the_secret_last_generated_in_this_session_is_added(
     assert (await script.post(APP, json=body)).status_code == 204
 
 
-async def test_a_secret_is_good_for_ten_minutes(home: House, script: httpx.AsyncClient) -> None:
+async def test_a_secret_is_of_the_session_that_generated_it(
+    home: House, script: httpx.AsyncClient
+) -> None:
     await script.post("/xhr/login", json=RIGHT)
     secret = await generated(script)
     home.clock.now += 600
     body = {"secret": secret, "token": code_of(home, secret)}
+    assert is_error(await script.post(APP, json=body), 401, "proof_required")
+    await script.post("/xhr/login", json=RIGHT)
     assert is_error(await script.post(APP, json=body), 401, "enrolment_expired")
 
 

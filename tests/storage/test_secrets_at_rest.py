@@ -71,7 +71,13 @@ async def alice_of(accounts: Accounts) -> Alice:
         "alice", "correct horse", now=NOW, emails=[Email("alice@example.com", True)]
     )
     opened = await accounts.sessions.open(
-        user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW
+        user,
+        client=CLIENT,
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
+        now=NOW,
+        proved_at=NOW,
     )
     secret = (await factors.begin_totp(opened.session, NOW)).secret
     recovery = (await factors.confirm_totp(opened.session, secret, code(secret, NOW), NOW)).codes
@@ -79,7 +85,13 @@ async def alice_of(accounts: Accounts) -> Alice:
     await factors.prepare(user, "email", now=NOW)
     bob = await accounts.users.add("bob", "correct horse", now=NOW)
     other = await accounts.sessions.open(
-        bob, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW
+        bob,
+        client=CLIENT,
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
+        now=NOW,
+        proved_at=NOW,
     )
     begun = (await factors.begin_totp(other.session, NOW)).secret
     return Alice(user, opened, secret, begun, recovery)

@@ -85,13 +85,13 @@ XHR = {
     "POST /xhr/logout": Operation("Log out.", status=204, changes=True),
     "GET /xhr/session/totp/generate": Operation(
         "Get a new secret for an authenticator app.", xhr.XhrSecret, changes=True,
-        refuses=(core.SecondFactorRequired,),
+        refuses=(core.ProofRequired,),
     ),
     "POST /xhr/session/totp": Operation(
         "Turn TOTP on.", status=204, body=(xhr.XhrEnrolment,), changes=True,
         refuses=(
             *CODE, core.NotPermitted, core.TotpAlreadyOn, core.InvalidTotpSecret,
-            core.EnrolmentExpired, core.SecondFactorRequired,
+            core.EnrolmentExpired, core.ProofRequired,
         ),
     ),
     "DELETE /xhr/session/totp": Operation(
@@ -177,7 +177,7 @@ _END: Refusals = (core.NotPermitted, core.SessionNotFound, core.UserNotFound)
 _SORT = (Answer(400, "error-invalid-sort-keys"),)
 _INVALID_TOTP = (Answer(400, "invalid-totp"),)
 # A change of factors can want a fresh password or code first.
-_FRESH: Refusals = ASKED
+_FRESH: Refusals = (*ASKED, core.ProofRequired)
 _LOG_OUT = Operation(
     "Log out.", rocketchat.RocketchatLoggedOut, changes=True, refuses=(core.SessionNotFound,)
 )
