@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import replace
 
 import argon2
 import bcrypt
 import pytest
 from doorward.accounts import imported
 from doorward.accounts.passwords import (
+    FILE,
     HASHES_PER_FAILURE,
     OURS,
+    Password,
+    PasswordDigest,
     Passwords,
     Verdict,
     readings,
@@ -117,6 +121,51 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
     counting.close()
 
 
+@pytest.mark.parametrize("wrong", ["wrong", "w" * 1000, "wro\u0302ng", PasswordDigest("0" * 64)])
+async def test_a_decoy_is_given_the_password_that_was_presented(
+    wrong: Password, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SHA-crypt and apr1 take longer for a longer password: 4,096 bytes took a user of SHA-crypt
+    177 ms, and others, whose decoy was short, 81."""
+    work: list[tuple[str, int]] = []
+
+    def worked(stored: str, scheme: str, password: str) -> bool:
+        work.append((scheme, len(password)))
+        return False
+
+    monkeypatch.setattr(imported, "matches", worked)
+    counting = Counting()
+    counting.expect((scheme, one) for one, scheme in HASHES.items())
+    ours, spent = await counting.hash(PASSWORD), []
+    for stored, scheme in [*HASHES.items(), (ours, OURS), (ours, FILE), ("", "")]:
+        work.clear()
+        counting.count = 0
+        if scheme:
+            assert not (await counting.verify(stored, scheme, wrong)).ok
+        else:  # a name that nobody has
+            await counting.waste(wrong)
+        spent.append((counting.count, sorted(work)))
+    counting.close()
+    assert all(one == spent[0] for one in spent)
+
+
+def test_the_work_of_one_sha_crypt_hash_is_bounded_whatever_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = replace(imported.KINDS["sha512-crypt"], verify=lambda password, stored: True)
+    monkeypatch.setattr(imported, "KINDS", {**imported.KINDS, "sha512-crypt": slow})
+    for rounds, length, is_hashed in [
+        ("", 1024, True),
+        ("rounds=656000$", 152, True),
+        ("rounds=656000$", 153, False),
+        ("rounds=1000000$", 8, True),
+        ("rounds=1000001$", 8, False),
+        ("rounds=999999999$", 8, False),
+    ]:
+        stored = SHA512.replace("$6$", f"$6${rounds}")
+        assert imported.matches(stored, "sha512-crypt", "x" * length) == is_hashed, (rounds, length)
+
+
 async def test_bcrypt_reads_72_bytes_as_its_makers_did(passwords: Passwords) -> None:
     stored = bcrypt.hashpw(b"a" * 72, bcrypt.gensalt(4)).decode()
     scheme = imported.scheme_of(stored)
@@ -144,6 +193,7 @@ def test_what_is_no_hash_we_know_is_refused(stored: str) -> None:
         SHA512.replace("$6$", "$6$rounds=999999999$"),
         ARGON2.replace("m=64", "m=99999999"),
         ARGON2.replace("t=1", "t=9999"),
+        ARGON2.replace("m=64,t=1", "m=1048576,t=5"),
         scrypt().replace("ln=4", "ln=20"),
         pbkdf2("sha1", 1).replace("$1$", "$99999999$"),
     ],
@@ -151,6 +201,8 @@ def test_what_is_no_hash_we_know_is_refused(stored: str) -> None:
 def test_a_hash_that_would_stop_all_logins_is_refused(stored: str) -> None:
     with pytest.raises(InvalidHash, match="too much"):
         imported.scheme_of(stored)
+    name = next(name for name, kind in imported.KINDS.items() if kind.form.fullmatch(stored))
+    assert not imported.matches(stored, name, PASSWORD), "nor is one that got into the table"
 
 
 def test_a_damaged_hash_matches_nothing() -> None:

@@ -127,7 +127,7 @@ async def test_every_failure_costs_the_same(stored: str, scheme: str, typed: str
     counting.close()
 
 
-@pytest.mark.parametrize("password", ["", "7 chars", "a" * (PASSWORD_BYTES + 1), "é" * 2049])
+@pytest.mark.parametrize("password", ["", "7 chars", "a" * (PASSWORD_BYTES + 1), "é" * 513])
 async def test_a_password_of_a_bad_length_gets_no_hash(passwords: Passwords, password: str) -> None:
     with pytest.raises(WeakPassword):
         await passwords.hash(password)
@@ -135,7 +135,7 @@ async def test_a_password_of_a_bad_length_gets_no_hash(passwords: Passwords, pas
 
 async def test_an_absurdly_long_password_is_refused_unhashed() -> None:
     counting = Counting()
-    for password in ("a" * (PASSWORD_BYTES + 1), "é" * 2049):
+    for password in ("a" * (PASSWORD_BYTES + 1), "é" * 513):
         with pytest.raises(InvalidCredentials):
             await counting.verify("", OURS, password)
     assert counting.count == 0

@@ -195,7 +195,7 @@ def test_an_unknown_user_is_named(doorward: Command, words: tuple[str, ...]) -> 
         (("--password-stdin", "--generate"), "x", 2, "not both"),
         (("--password-stdin",), "", 2, "no password on standard input"),
         (("--password-stdin",), "short\n", 1, "8 characters"),
-        (("--password-stdin",), "a" * 9000, 1, "4096 bytes"),
+        (("--password-stdin",), "a" * 9000, 1, "1,024 bytes"),
         (("--generate", "--email", "nonsense"), "", 1, "not an e-mail address"),
         (("--generate", "--group", "a,b"), "", 1, "no comma"),
         (("--generate", "--name", "a\nb"), "", 1, "display name"),

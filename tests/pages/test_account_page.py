@@ -404,7 +404,7 @@ def test_the_sentences_say_what_the_core_demands() -> None:
         (PASSWORD, "short", 400, "at least 8 characters"),
         (PASSWORD, "password1", 400, "guess this at once"),
         (PASSWORD, PASSWORD, 400, "This is the password you have."),
-        (PASSWORD, "x" * 5000, 400, "at most 4096"),
+        (PASSWORD, "x" * 5000, 400, "at most 1,024"),
     ],
 )
 async def test_a_password_that_is_not_changed_says_why(

@@ -16,6 +16,11 @@ from doorward.accounts.refusals import InvalidHash
 # bcrypt reads no further, and the programs that made these hashes cut there without a word.
 BCRYPT_BYTES = 72
 SCRYPT_BYTES = 256 * 1024 * 1024
+# Both costs of argon2 together: libsodium's SENSITIVE, 1 GiB four times over. Some two seconds.
+ARGON2_KIB = 4 * 1024 * 1024
+# SHA-crypt hashes the password in each round: 656,000 rounds over 1,024 bytes take ten seconds. So
+# many bytes take two, and nobody types more than this leaves room for: at 656,000 rounds, 152.
+SHA_CRYPT_BYTES = 100_000_000
 MADE_HERE = "$argon2id$v=19$m=19456,t=2,p=1$"  # over the SHA-256 hex; others make such ones, too
 
 
@@ -54,6 +59,7 @@ def _argon2(password: bytes, stored: str) -> bool:
 _CRYPT = r"[./0-9A-Za-z]"
 _BASE64 = r"[./0-9A-Za-z+]"
 _ROUNDS = {"rounds": 1_000_000}  # of SHA-crypt; the custom is 5000 to 656,000
+CUSTOMARY_ROUNDS = 5000  # where a SHA-crypt hash names none
 
 # Scheme → what it looks like, who verifies it, what it may cost. OWASP's and Authelia's parameters
 # are all far below the bounds.
@@ -115,17 +121,27 @@ WEAK = frozenset({"sha1"})  # unsalted and fast: whoever reads the file has the 
 def scheme_of(stored: str) -> str:
     """The scheme of a hash with what it costs, as in `bcrypt 12`. Raises InvalidHash."""
     for name, kind in KINDS.items():
-        if (found := kind.form.fullmatch(stored)) is not None:
-            costs = {key: int(found[key]) for key in kind.most if found[key] is not None}
-            if any(value > kind.most[key] for key, value in costs.items()) or _huge(costs):
+        if (costs := _costs(kind, stored)) is not None:
+            if _huge(kind, costs):
                 raise InvalidHash("This password hash would take too much time or memory.")
             return " ".join([name, ",".join(f"{k}={v}" for k, v in costs.items())]).strip()
     raise InvalidHash
 
 
-def _huge(costs: Mapping[str, int]) -> bool:
-    """Whether scrypt would take more memory than is bearable: 128 * r * 2^ln (RFC 7914 2)."""
-    return "ln" in costs and 128 * costs["r"] * 2 ** costs["ln"] > SCRYPT_BYTES
+def _costs(kind: Kind, stored: str) -> Mapping[str, int] | None:
+    """What a hash of this kind says it costs, None when it is of another."""
+    if (found := kind.form.fullmatch(stored)) is None:
+        return None
+    return {key: int(found[key]) for key in kind.most if found[key] is not None}
+
+
+def _huge(kind: Kind, costs: Mapping[str, int]) -> bool:
+    """Whether one of the costs, or what they come to together, is more than is bearable."""
+    if any(value > kind.most[key] for key, value in costs.items()):
+        return True
+    if "ln" in costs:  # RFC 7914 2
+        return 128 * costs["r"] * 2 ** costs["ln"] > SCRYPT_BYTES
+    return costs.get("m", 0) * costs.get("t", 0) > ARGON2_KIB
 
 
 def is_weak(scheme: str) -> bool:
@@ -134,11 +150,16 @@ def is_weak(scheme: str) -> bool:
 
 
 def matches(stored: str, scheme: str, password: str) -> bool:
-    """Whether this is the password. What cannot be read matches nothing."""
+    """Whether this is the password. A hash that cannot be read, or that costs more than
+    `scheme_of` lets in, matches nothing: rows and files may hold what was never imported."""
     kind = KINDS.get(scheme.partition(" ")[0])
-    if kind is None:
+    costs = None if kind is None else _costs(kind, stored)
+    if kind is None or costs is None or _huge(kind, costs):
         return False
+    text = password.encode("utf-8", "surrogatepass")
+    if kind.most is _ROUNDS and costs.get("rounds", CUSTOMARY_ROUNDS) * len(text) > SHA_CRYPT_BYTES:
+        return False  # for every user alike, as it depends on what was typed
     try:
-        return kind.verify(password.encode("utf-8", "surrogatepass"), stored)
+        return kind.verify(text, stored)
     except (ValueError, TypeError):  # a hash damaged beyond its form; NUL in the password
         return False

@@ -36,7 +36,9 @@ FILE = "argon2id-file"
 # FILE hash takes two tries.
 HASHES_PER_FAILURE = 2
 
-PASSWORD_BYTES = 4096  # more is refused unhashed
+# More is refused unhashed. SHA-crypt and apr1 take time in proportion to the length.
+PASSWORD_BYTES = 1024
+DECOY = "0" * 64  # as long as the digests that are hashed otherwise
 LEAST_CHARACTERS = 8  # NIST SP 800-63B 5.1.1.2
 THREADS = 2
 QUEUE = 256  # waiting jobs: about five seconds of work; beyond it Overloaded
@@ -100,7 +102,7 @@ def check_strength(password: str) -> None:
     if len(password) < LEAST_CHARACTERS:
         raise WeakPassword(f"A password has at least {LEAST_CHARACTERS} characters.")
     if is_too_long(password) or is_too_long(readings(password)[-1]):
-        raise WeakPassword(f"A password has at most {PASSWORD_BYTES} bytes.")
+        raise WeakPassword(f"A password has at most {PASSWORD_BYTES:,} bytes.")
 
 
 class Passwords:
@@ -110,7 +112,6 @@ class Passwords:
         self._hasher = PasswordHasher(TIME_COST, MEMORY_KIB, LANES, type=Type.ID)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
         self._places = threading.Semaphore(threads + queue)
-        self._decoy = ""
         self._imported: dict[str, str] = {}  # scheme → a hash of it, while any user has one
 
     def expect(self, stored: Iterable[tuple[str, str]]) -> None:
@@ -215,18 +216,25 @@ class Passwords:
         return self._hasher.hash(digest)
 
     def _fail(self, password: Password, spent: Verdict) -> Verdict:
-        """Spends what is left of a failure; every reading of the password costs as much."""
-        tries = len(readings(password))
-        hashes = HASHES_PER_FAILURE * tries
+        """Spends what is left of a failure; every reading of the password costs as much.
+
+        What is hashed is what was presented: hashes of other programs take longer for a longer
+        password, and the difference would tell whose hash is of which kind."""
+        tried = readings(password)
+        hashes = HASHES_PER_FAILURE * len(tried)
         self._waste(hashes - spent.hashes)
         for scheme, stored in list(self._imported.items()):
-            for _ in range(tries - (spent.tries if scheme == spent.spent else 0)):
-                imported.matches(stored, scheme, self._decoy)
-        return Verdict(False, hashes=hashes, spent=spent.spent, tries=tries)
+            for reading in tried[spent.tries if scheme == spent.spent else 0 :]:
+                imported.matches(stored, scheme, _text(reading))
+        return Verdict(False, hashes=hashes, spent=spent.spent, tries=len(tried))
 
     def _waste(self, hashes: int) -> None:
         for _ in range(hashes):
-            self._hasher.hash(self._decoy)
+            self._hasher.hash(DECOY)
+
+
+def _text(password: Password) -> str:
+    return password.hex if isinstance(password, PasswordDigest) else password
 
 
 def _forms(scheme: str, password: Password) -> Iterable[str]:

@@ -43,7 +43,7 @@ HINTS = (
     noted("Strong."),
 )
 TOO_SHORT = noted("A password has at least 8 characters.")
-TOO_LONG = noted("A password has at most 4096 bytes.")
+TOO_LONG = noted("A password has at most 1,024 bytes.")
 SAME = noted("This is the password you have.")
 
 STATUSES: dict[type[Refusal], int] = {
