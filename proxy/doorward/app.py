@@ -14,7 +14,7 @@ import structlog
 from starlette.routing import Router
 from uvloop import new_event_loop
 
-from doorward.accounts import regulation
+from doorward.accounts import audit, regulation
 from doorward.accounts.core import Accounts
 from doorward.accounts.live import Live
 from doorward.accounts.refusals import Refusal
@@ -90,6 +90,8 @@ class Doorward:
         )
         accounts.logins.when_refused = tally.refused_login
         await renew_secrets(accounts)
+        with contextlib.suppress(Refusal):  # tried again with each purge
+            await accounts.sessions.correct(self._clock())
         pools = Pools()
         rates = Rates(self._settings.data_dir, accounts.keys)
         self._stack.callback(rates.close)
@@ -128,6 +130,9 @@ class Doorward:
                 with contextlib.suppress(Refusal):
                     if self._live is not None:
                         await self._live.flush()
+                with contextlib.suppress(Refusal):
+                    if self._accounts is not None:
+                        await self._accounts.regulation.flush(self._clock())
                 await self._stack.aclose()
 
     async def ready(self) -> str | None:
@@ -166,19 +171,28 @@ class Doorward:
 
     async def _purge(self) -> None:
         assert self._accounts is not None
+        accounts, keep = self._accounts, self._settings.audit.keep
         with contextlib.suppress(Refusal):
-            # A few batches at a time, requests in between: whatever is left waits for the next.
-            for _ in range(PURGE_BATCHES):
-                if await self._accounts.regulation.purge(self._clock()) < regulation.PURGED_AT_ONCE:
-                    break
-            for _ in range(PURGE_BATCHES):
-                if await self._accounts.sessions.purge(self._clock()) < PURGED_AT_ONCE:
-                    break
+            await accounts.sessions.correct(self._clock())
+            await _in_batches(
+                lambda: accounts.regulation.purge(self._clock()), regulation.PURGED_AT_ONCE
+            )
+            await _in_batches(lambda: accounts.sessions.purge(self._clock()), PURGED_AT_ONCE)
+            if keep is not None:
+                await _in_batches(
+                    lambda: accounts.trail.purge(
+                        self._clock() - keep.total_seconds(), audit.PURGED_AT_ONCE
+                    ),
+                    audit.PURGED_AT_ONCE,
+                )
 
     async def _flush(self) -> None:
         assert self._live is not None
         with contextlib.suppress(Refusal):  # kept, and written with the next batch
             await self._live.flush()
+        assert self._accounts is not None
+        with contextlib.suppress(Refusal):  # the same
+            await self._accounts.regulation.flush(self._clock())
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
@@ -199,6 +213,13 @@ class Doorward:
         await receive()
         await self.__aexit__()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _in_batches(purge: Callable[[], Awaitable[int]], batch: int) -> None:
+    """A few batches, requests in between; whatever is left waits for the next time."""
+    for _ in range(PURGE_BATCHES):
+        if await purge() < batch:
+            break
 
 
 async def _end(task: "asyncio.Future[None]") -> None:

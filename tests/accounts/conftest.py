@@ -67,7 +67,10 @@ class Core:
 
 @pytest.fixture
 def passwords() -> Iterator[Passwords]:
-    pool = Passwords()
+    async def sleep(wait_s: float) -> None:
+        """Nobody waits here."""
+
+    pool = Passwords(sleep=sleep)
     yield pool
     pool.close()
 

@@ -309,6 +309,11 @@ class MemorySessions:
         mine = [replace(s) for s in self.rows.values() if s.user.number == user]
         return [s for s in mine if s.ended_at is None and s.ends_at() > now]
 
+    async def correct(self, most: float, now: float) -> None:
+        for session in self.rows.values():
+            if session.last_used_at > most:
+                session.last_used_at = now
+
     async def touch(self, used: Sequence[tuple[int, float]]) -> None:
         for session in self.rows.values():
             session.last_used_at = max(session.last_used_at, dict(used).get(session.number, 0.0))
@@ -341,6 +346,11 @@ class MemoryTrail:
     async def latest(self, wanted: Wanted, limit: int) -> Sequence[Record]:
         return (await self.after(0, wanted))[-limit:]
 
+    async def purge(self, before: float, limit: int) -> int:
+        old = [event for event in self.events if event.at < before][:limit]
+        self.events = [event for event in self.events if event not in old]
+        return len(old)
+
     async def after(self, number: int, wanted: Wanted) -> Sequence[Record]:
         records = [Record(i, event) for i, event in enumerate(self.events, 1)]
         return [record for record in records if record.number > number]
@@ -353,23 +363,40 @@ class MemoryAttempts:
     trail: MemoryTrail
     rows: list[tuple[str, Budget, float]] = field(default_factory=list)
     ends: dict[str, tuple[float, str]] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
+
+    async def locked(self, budgets: Sequence[str], now: float) -> tuple[str, float] | None:
+        ends = ((key, self.ends.get(key, (0.0, ""))[0]) for key in budgets)
+        return next((one for one in ends if one[1] > now), None)
+
+    async def refused(self, counts: Mapping[str, int]) -> None:
+        for key, count in counts.items():
+            self.refusals[key] = self.refusals.get(key, 0) + count
+
+    async def settle(self, now: float, limit: int) -> int:
+        over = [key for key in self.refusals if self.ends.get(key, (0.0, ""))[0] <= now]
+        for key in over:
+            detail = f"{self.refusals.pop(key)} more refused"
+            self.trail.keep(Event(now, Kind.LOCK_ENDED, detail=detail))
+        return len(over)
 
     async def spend(
         self, attempt: str, wanted: Sequence[Budget], period: Period, now: float
     ) -> Spent:
         last = {budget.key: self.ends.get(budget.key, (0.0, ""))[0] for budget in wanted}
-        for key, until in last.items():
-            if until > now:
-                return Spent(locked=(key, until))
+        for budget in wanted:
+            if budget.shown and last[budget.key] > now:
+                return Spent(locked=(budget.key, last[budget.key]))
         emptied = []
         for budget in wanted:
             since = max(now - period.window_s, last[budget.key] - 1e-6)
             self.rows.append((attempt, budget, now))
             counted = [at for _, b, at in self.rows if b.key == budget.key and at > since]
-            if len(counted) >= budget.limit:
+            if len(counted) >= budget.limit and last[budget.key] <= now:
                 self.ends[budget.key] = (now + period.ban_s, attempt)
                 emptied.append(budget.key)
-        return Spent(exhausted=tuple(emptied))
+        is_refused = any(until > now for until in last.values())
+        return Spent(exhausted=tuple(emptied), is_refused=is_refused)
 
     async def give_back(self, attempt: str, cleared: Sequence[str] = ()) -> None:
         self.rows = [row for row in self.rows if row[0] != attempt and row[1].key not in cleared]
@@ -382,9 +409,9 @@ class MemoryAttempts:
     async def locks(self, now: float) -> Sequence[Lock]:
         return [Lock("user", key, None, end) for key, (end, _) in self.ends.items() if end > now]
 
-    async def lift(self, *, user: int | None, network: str | None, event: Event) -> int:
-        of = {b.key for _, b, _ in self.rows if (b.user == user and user) or b.key == network}
-        lifted = [key for key in of if self.ends.get(key, (0.0, ""))[0] > event.at]
+    async def lift(self, *, user: int | None, networks: Sequence[str], event: Event) -> int:
+        of = {b.key for _, b, _ in self.rows if (b.user == user and user) or b.key in networks}
+        lifted = {k.partition(" ")[0] for k in of if self.ends.get(k, (0.0, ""))[0] > event.at}
         await self.give_back("", list(of))
         self.trail.keep(event)
         return len(lifted)

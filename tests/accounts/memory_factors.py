@@ -53,6 +53,13 @@ class MemoryFactors:
         await self.forgive(user)
         return True
 
+    async def accepted_step(self, user: int) -> int | None:
+        return self.steps.get(user)
+
+    async def cap_lock(self, user: int, until: float) -> None:
+        if (self.rows[user].locked_until or 0.0) > until:
+            self.rows[user] = replace(self.rows[user], locked_until=until)
+
     async def accept_code(self, user: int, digest: bytes, now: float) -> bool:
         row = self.rows[user]
         if row.code_digest != digest or not row.has_live_code(now) or not row.email:

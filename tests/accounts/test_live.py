@@ -69,3 +69,29 @@ async def test_of_two_ways_to_a_session_one_may_be_forgotten(
     assert again.session is session
     await held(accounts, clock, (await opened(accounts, clock, "bob")).token)
     assert not session.stale
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+async def test_a_use_by_a_clock_that_was_ahead_prolongs_no_session(
+    is_cached: bool, accounts: Accounts, clock: FixedClock
+) -> None:
+    user = await accounts.users.add("alice", "correct horse", now=clock())
+    opened = await accounts.sessions.open(
+        user, client=ClientInfo("192.0.2.7", ""), kind="page", remember=False, now=clock(),
+        lifetimes=Lifetimes(7200.0, 86_400.0 * 365, 86_400.0 * 365, None),
+    )  # fmt: skip
+    right = clock.now
+    clock.now += 5000
+    session = await held(accounts, clock, opened.token)
+    clock.now += 86_400 * 30
+    await accounts.sessions.touch([(session.number, clock())])
+    session.last_used_at = clock()
+    clock.now = right + 5001
+    if not is_cached:
+        await accounts.sessions.correct(clock())
+    await accounts.live.catch_up(clock())
+    await held(accounts, clock, opened.token)  # a use, at the right time
+    await accounts.live.flush()
+    clock.now += 7201
+    found = await accounts.live.find(opened.token.encode(), opened.token, clock())
+    assert found.known and found.session is None

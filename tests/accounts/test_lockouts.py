@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from typing import Any
 
-import argon2
 import pytest
 from doorward.accounts.audit import Kind
-from doorward.accounts.passwords import HASHES_PER_FAILURE
+from doorward.accounts.passwords import Passwords, Verdict
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidCredentials,
@@ -17,12 +17,13 @@ from doorward.accounts.refusals import (
     PasswordChangeRequired,
     Refusal,
     UserBanned,
+    retry_after,
 )
 from doorward.accounts.sessions import ClientInfo
 from doorward.accounts.turns import Turns
 from doorward.accounts.user import Email
 
-from tests.accounts.conftest import PASSWORD, Core
+from tests.accounts.conftest import CLIENT, PASSWORD, Core
 from tests.accounts.memory import NOW
 
 ELSEWHERE = ClientInfo("198.51.100.7", "a browser")
@@ -57,34 +58,6 @@ async def test_right_wrong_and_unknown_are_locked_out_alike(
     assert core.trail.kinds().count(Kind.LOGIN) == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "password"), [("alice", PASSWORD), ("alice", "wrong"), ("nobody", "wrong")]
-)
-async def test_a_lock_out_costs_as_many_hashes_as_a_wrong_password(
-    core: Core, name: str, password: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """CVE-2026-77582: the time of the answer must not tell a right password from a wrong one."""
-    await core.add()
-    await lock_out(core, name)
-    count = 0
-    hash_, verify = argon2.PasswordHasher.hash, argon2.PasswordHasher.verify
-
-    def counted_hash(self: argon2.PasswordHasher, text: str) -> str:
-        nonlocal count
-        count += 1
-        return hash_(self, text)
-
-    def counted_verify(self: argon2.PasswordHasher, stored: str, text: str) -> bool:
-        nonlocal count
-        count += 1
-        return verify(self, stored, text)
-
-    monkeypatch.setattr(argon2.PasswordHasher, "hash", counted_hash)
-    monkeypatch.setattr(argon2.PasswordHasher, "verify", counted_verify)
-    assert isinstance(await refusal_of(core, name, password), LockedOut)
-    assert count == HASHES_PER_FAILURE
-
-
 async def test_an_attacker_elsewhere_keeps_nobody_out(core: Core) -> None:
     """CVE-2026-77561"""
     await core.add()
@@ -99,7 +72,87 @@ async def test_name_and_address_spend_one_budget(core: Core) -> None:
     await core.add(emails=[Email("a@example.com", True)])
     for name in ("alice", "a@example.com", "ALICE", "A@Example.com", "alice"):
         await refusal_of(core, name, "wrong")
-    assert isinstance(await refusal_of(core, "a@example.com", PASSWORD), LockedOut)
+    for name in ("alice", "a@example.com"):
+        refusal = await refusal_of(core, name, PASSWORD)
+        assert isinstance(refusal, InvalidCredentials) and refusal.reason == "locked_out"
+    assert core.trail.kinds().count(Kind.LOCKED_OUT) == 1
+    assert (await core.login("a@example.com", now=NOW + 300)).session.user.username == "alice"
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_name_and_an_address_of_one_user_are_refused_like_two_strangers(
+    seed: int, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the moment at which a lock is told nor the wait that it names tells that they are
+    one user's; nor does the number of hashes."""
+    hashes: list[Any] = []
+
+    async def wasted(self: Any, password: Any = "", spent: Any = None) -> None:
+        hashes.append(password)
+
+    async def wrong(self: Any, stored: str, scheme: str, password: Any, **_: Any) -> Verdict:
+        hashes.append(password)
+        return Verdict(False)
+
+    monkeypatch.setattr(Passwords, "waste", wasted)
+    user = await core.add(emails=[Email("a@example.com", True)])
+    monkeypatch.setattr(Passwords, "verify", wrong)
+    random, now = Random(seed), NOW  # noqa: S311 - the same each time
+    for _ in range(60):
+        now += random.choice([0, 1, 20, 90])
+        which, address = random.randrange(2), random.choice(["192.0.2.1", "2001:db8::1"])
+        told = []
+        for names in (("alice", "a@example.com"), ("nobody", "no@example.com")):
+            hashes.clear()
+            client = ClientInfo(address, "")
+            refusal = await refusal_of(core, names[which], "x", client=client, now=now)
+            told.append((type(refusal), str(refusal), retry_after(refusal), len(hashes)))
+        assert told[0] == told[1]
+    assert user
+
+
+async def test_whoever_is_logged_in_is_told_that_the_user_is_locked(core: Core) -> None:
+    user = await core.add(emails=[Email("a@example.com", True)])
+    for name in ("alice", "a@example.com", "alice", "a@example.com", "alice"):
+        await refusal_of(core, name, "wrong")
+    with pytest.raises(LockedOut):
+        await core.logins.confirm(user, PASSWORD, client=CLIENT, now=NOW)
+
+
+async def test_a_second_name_of_a_user_does_not_wait_for_the_first(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long it waited would tell that both are one user's."""
+    await core.add(emails=[Email("a@example.com", True)])
+    judged, go = [], asyncio.Event()
+
+    async def verify(self: Any, stored: str, scheme: str, password: Any, **_: Any) -> Verdict:
+        judged.append(password)
+        await go.wait()
+        return Verdict(False)
+
+    monkeypatch.setattr(Passwords, "verify", verify)
+    tasks = [
+        asyncio.create_task(refusal_of(core, name, name)) for name in ("alice", "a@example.com")
+    ]
+    while len(judged) < 2:
+        await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_what_a_lock_refused_is_one_record_once_it_is_over(core: Core) -> None:
+    await core.add()
+    await lock_out(core)
+    before = core.trail.kinds().count(Kind.LOGIN_FAILED)
+    for _ in range(30):
+        assert isinstance(await refusal_of(core, "alice", PASSWORD), LockedOut)
+    await core.regulation.flush(NOW + 10)
+    await core.regulation.flush(NOW + 300)
+    await core.regulation.flush(NOW + 303)
+    assert core.trail.kinds().count(Kind.LOGIN_FAILED) == before
+    ended = [one for one in core.trail.events if one.kind == Kind.LOCK_ENDED]
+    assert [one.detail for one in ended] == ["30 more refused"]
 
 
 async def test_a_success_gives_the_budget_back(core: Core) -> None:

@@ -673,3 +673,37 @@ async def test_whatever_is_typed_a_value_or_a_refusal_comes_back(
 def test_a_fingerprint_tells_agent_and_address_apart() -> None:
     clients = [ClientInfo("a", "bc"), ClientInfo("ab", "c"), ClientInfo("bc", "a")]
     assert len({fingerprint(client) for client in clients}) == 3
+
+
+# A clock that was put right
+
+
+async def test_a_record_says_that_a_code_came_after_a_later_one(core: Core) -> None:
+    """While the clock was ahead later codes were accepted; then all are refused until that time."""
+    session, secret, _ = await with_totp(core)
+    ahead = NOW + 3600
+    verify = core.second_factors.verify
+    await verify(session.user, code(secret, ahead), "totp", now=ahead)
+    await wrong(verify(session.user, code(secret), "totp", now=NOW))
+    await wrong(verify(session.user, code(secret, ahead), "totp", now=ahead))
+    await wrong(verify(session.user, "000000", "totp", now=NOW))
+    details = [one.detail for one in core.trail.events if one.kind == Kind.FACTOR_FAILED]
+    assert details == [
+        "totp: a later code was used before; check the clock",
+        "totp: this code was used before",
+        "totp",
+    ]
+
+
+async def test_a_lock_of_a_clock_that_was_ahead_lasts_no_longer_than_a_new_one(core: Core) -> None:
+    session, secret, _ = await with_totp(core)
+    verify, ahead = core.second_factors.verify, NOW + 86_400 * 365
+    for _ in range(4):
+        await wrong(verify(session.user, "000000", "totp", now=ahead))
+    await blocked(verify(session.user, "000000", "totp", now=ahead))
+    (lock,) = await core.second_factors.locks(NOW)
+    assert lock.until == NOW + 300
+    refusal = await blocked(verify(session.user, code(secret), "totp", now=NOW))
+    assert refusal.retry_after_s == 300
+    await blocked(core.second_factors.prepare(session.user, None, now=NOW + 299))
+    assert await verify(session.user, code(secret, NOW + 300), "totp", now=NOW + 300) == "totp"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from doorward.accounts import totp
 from doorward.accounts.permissions import OWNER
+from doorward.accounts.user import Email
 
 from tests.dialects.behaviour import SPEAKERS, Speaker
 from tests.entrances import PASSWORD, House, house
@@ -119,6 +120,26 @@ async def test_who_guesses_is_locked_out_and_the_right_password_too(
     assert not await home.sessions()
     home.clock.now += 301
     assert speaker.is_told(await speaker.login(), "opened")
+
+
+async def test_a_lock_out_does_not_tell_which_name_and_address_are_one_users(
+    home: House, speaker: Speaker
+) -> None:
+    """Both spend one budget (CVE-2025-24806), and no answer of this entrance shows it."""
+    for name in ("bob", "carol", "dave"):
+        await home.add(name, emails=[Email(f"{name}@example.com", True)])
+
+    async def answers(name: str, address: str) -> list[tuple[int, str, str | None]]:
+        tried = [name] * 6 + [address] * 6
+        told = [await speaker.login(tried_name, "wrong") for tried_name in tried]
+        return [
+            (one.status_code, one.text.replace(tried_name, ""), one.headers.get("retry-after"))
+            for one, tried_name in zip(told, tried, strict=True)
+        ]
+
+    assert await answers("bob", "bob@example.com") == await answers("carol", "dave@example.com")
+    assert speaker.is_told(await speaker.login("bob"), "locked")
+    assert not await home.sessions("bob")
 
 
 async def test_a_ban_is_told_after_the_right_password_only(home: House, speaker: Speaker) -> None:

@@ -148,11 +148,72 @@ async def test_an_unknown_name_has_one_budget_in_every_spelling(desk: Desk, spel
 
 
 async def test_a_user_has_one_budget_whatever_name_leads_there(desk: Desk) -> None:
-    """CVE-2025-24806: name and address counted apart double the guesses."""
+    """CVE-2025-24806: name and address counted apart double the guesses. That it is spent is told
+    for a name that was tried as often, and for no other."""
     for name in ("alice", "a@example.com", "ALICE", "A@example.com", "alice"):
-        await desk.regulation.begin(name, desk.user, HOME, NOW)
+        attempt = await desk.regulation.begin(name, desk.user, HOME, NOW)
+        assert attempt is not None and not attempt.is_refused
+    for name in ("alice", "a@example.com", "ALICE", "a@example.com", "a@example.com"):
+        attempt = await desk.regulation.begin(name, desk.user, HOME, NOW + 1)
+        assert attempt is not None and attempt.is_refused and not attempt.exhausted
+    for name in ("alice", "a@example.com"):
+        with pytest.raises(LockedOut) as caught:
+            await desk.regulation.begin(name, desk.user, HOME, NOW + 2)
+        assert caught.value.retry_after_s == 299, "counted from the name's own last attempt"
+    attempt = await desk.regulation.begin("another", desk.user, HOME, NOW + 300)
+    assert attempt is not None and not attempt.is_refused, "what was refused prolongs no lock"
+
+
+async def test_a_clock_that_was_put_right_locks_nobody_out_for_longer_than_a_ban(
+    desk: Desk,
+) -> None:
+    ahead = NOW + 86_400 * 365
+    for _ in range(6):
+        await desk.wrong(now=ahead)
+    await desk.regulation.check("alice", desk.user, HOME, NOW)
+    assert await desk.right(now=NOW) == "user"
+    assert [lock.until for lock in await desk.regulation.lockouts(NOW)] == [NOW + 300]
     with pytest.raises(LockedOut):
-        await desk.regulation.begin("a@example.com", desk.user, HOME, NOW)
+        await desk.regulation.check("alice", desk.user, HOME, NOW + 299)
+    assert [await desk.wrong(now=NOW + 300) for _ in range(6)] == ["judged"] * 5 + ["user"]
+
+
+async def test_a_look_at_a_lock_writes_nothing(
+    desk: Desk, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        await desk.wrong()
+
+    def writing(self: object) -> None:
+        raise AssertionError("a transaction for an attempt that is refused")
+
+    monkeypatch.setattr(type(store.engine), "writing", writing)
+    for _ in range(3):
+        with pytest.raises(LockedOut):
+            await desk.regulation.check("alice", desk.user, HOME, NOW)
+
+
+async def test_what_locks_refused_is_recorded_once_by_whichever_process(
+    desk: Desk, store: Database, opened: Open
+) -> None:
+    other = Desk(regulation(await opened()), desk.user)
+    for _ in range(5):
+        await desk.wrong()
+        await desk.wrong("nobody", "2001:db8::1")
+    for one in (desk, other, desk, other, other):
+        assert await one.wrong() == "user"
+        assert await one.wrong("nobody", "2001:db8::2", NOW + 1) == "user"
+    for one in (desk, other):
+        await one.regulation.flush(NOW + 299)
+    assert not await store.trail.latest(Wanted(kind=Kind.LOCK_ENDED), 9)
+    assert await desk.regulation.purge(NOW + 9999) == 5, "not what is still to be recorded"
+    await asyncio.gather(*(one.regulation.flush(NOW + 300) for one in (desk, other)))
+    await desk.regulation.flush(NOW + 303)
+    found = [one.event for one in await store.trail.latest(Wanted(kind=Kind.LOCK_ENDED), 9)]
+    assert sorted((one.subject, one.address, one.detail) for one in found) == [
+        ("", "2001:db8::/64", "user: 5 more refused"),
+        ("Alice", "192.0.2.1", "user: 5 more refused"),
+    ]
 
 
 async def test_attempts_count_within_the_window_only(desk: Desk) -> None:
@@ -334,9 +395,9 @@ async def test_what_no_longer_counts_is_forgotten(desk: Desk, store: Database) -
         await desk.wrong(f"somebody{number}")
     for _ in range(5):
         await desk.wrong(now=NOW + 400)
-    assert await desk.regulation.purge(NOW + 421) == 10
+    assert await desk.regulation.purge(NOW + 421) == 20  # each name, and what stands for its user
     assert await desk.wrong(now=NOW + 421) == "user"
-    assert await _rows(store) == (2, 10)  # the network's row and Alice's; five on each
+    assert await _rows(store) == (3, 15)  # of the network, the name and Alice; five on each
     await desk.regulation.purge(NOW + 2000)
     assert await _rows(store) == (0, 0)
 

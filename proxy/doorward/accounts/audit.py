@@ -28,6 +28,7 @@ class Kind(StrEnum):
     LOGIN_PENDING = "login_pending"  # the password was right, the second factor is due
     LOGIN_FAILED = "login_failed"
     LOCKED_OUT = "locked_out"
+    LOCK_ENDED = "lock_ended"  # its detail says how many attempts the lock refused
     UNLOCKED = "unlocked"
     SESSION_ENDED = "session_ended"
     SESSIONS_ENDED = "sessions_ended"
@@ -86,8 +87,13 @@ class Wanted:
     since: float | None = None
 
 
+PURGED_AT_ONCE = 500  # records in one transaction, so that no login waits long
+
+
 class Trail(Protocol):
-    """The append-only record. Every method raises StorageUnavailable.
+    """The append-only record: what is written stays as it is until it is old.
+
+    Every method raises StorageUnavailable.
 
     Stores whose method takes an `event` write it in the transaction of the act itself."""
 
@@ -99,6 +105,9 @@ class Trail(Protocol):
 
     async def after(self, number: int, wanted: Wanted) -> Sequence[Record]:
         """Those that are wanted with a number above this one, oldest first."""
+
+    async def purge(self, before: float, limit: int) -> int:
+        """Forgets the oldest records from before then, at most so many; returns how many."""
 
 
 @dataclass(frozen=True, slots=True)

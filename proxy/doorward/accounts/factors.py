@@ -104,6 +104,12 @@ class FactorStore(Protocol):
     async def accept_step(self, user: int, totp: bytes, step: int) -> bool:
         """Whether this secret is the one that is on, and no step as late was accepted before."""
 
+    async def accepted_step(self, user: int) -> int | None:
+        """The latest step of a TOTP code that was accepted."""
+
+    async def cap_lock(self, user: int, until: float) -> None:
+        """A lock that lasts longer ends then."""
+
     async def accept_code(self, user: int, digest: bytes, now: float) -> bool:
         """Whether this mailed code lived; now it does not."""
 

@@ -140,7 +140,7 @@ def _huge(kind: Kind, costs: Mapping[str, int]) -> bool:
     if any(value > kind.most[key] for key, value in costs.items()):
         return True
     if "ln" in costs:  # RFC 7914 2
-        return 128 * costs["r"] * 2 ** costs["ln"] > SCRYPT_BYTES
+        return bool(128 * costs["r"] * 2 ** costs["ln"] > SCRYPT_BYTES)
     return costs.get("m", 0) * costs.get("t", 0) > ARGON2_KIB
 
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from doorward.accounts.feed import Feed, News
+from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions import Found, Session, Sessions
 
 # About half a KiB each. The oldest goes when one more comes; it is read again when it is used.
@@ -78,7 +79,7 @@ class Live:
         self._unknown[credential] = now + UNKNOWN_S
 
     def _use(self, session: Session, now: float) -> None:
-        if now > session.last_used_at:
+        if now > session.last_used_at or now < session.last_used_at - CLOCKS_DIFFER_S:
             session.last_used_at = self._used[session.number] = now
 
     def last_used_at(self, session: Session) -> float:

@@ -104,38 +104,42 @@ class Logins:
         known = None if credential is None else credential.user
         try:
             user = await self._authenticated(name, credential, password, client, now)
-            _check_allowed(user, new_password)
-            factor, enabled = None, await self._second_factors.enabled(user)
-            if (
-                enabled
-                and not code
-                and await self._second_factors.knows_browser(user, browser, now)
-            ):
-                factor = BROWSER
-            elif enabled:
-                may_wait = pending and new_password is None
-                factor = await self._factor(user, name, code, method, may_wait, now)
-            if new_password is not None:
-                user = await self._changed(user, new_password, now)
-            return await self._sessions.open(
-                user,
-                client=client,
-                kind=kind,
-                lifetimes=lifetimes,
-                remember=remember,
-                now=now,
-                information=information,
-                replaces=replaces,
-                level=PENDING if enabled and factor is None else FULL,
-                method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
-                second_factor_at=None if factor in (None, BROWSER) else now,
-                proved_at=now,
-            )
+            try:
+                _check_allowed(user, new_password)
+                factor, enabled = None, await self._second_factors.enabled(user)
+                if (
+                    enabled
+                    and not code
+                    and await self._second_factors.knows_browser(user, browser, now)
+                ):
+                    factor = BROWSER
+                elif enabled:
+                    may_wait = pending and new_password is None
+                    factor = await self._factor(user, name, code, method, may_wait, now)
+                if new_password is not None:
+                    user = await self._changed(user, new_password, now)
+                return await self._sessions.open(
+                    user,
+                    client=client,
+                    kind=kind,
+                    lifetimes=lifetimes,
+                    remember=remember,
+                    now=now,
+                    information=information,
+                    replaces=replaces,
+                    level=PENDING if enabled and factor is None else FULL,
+                    method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
+                    second_factor_at=None if factor in (None, BROWSER) else now,
+                    proved_at=now,
+                )
+            except NOT_JUDGED:
+                raise
+            except Refusal as refusal:
+                await self._write_down(refusal, known, client, now)
+                raise
         except Refusal as refusal:
             if self.when_refused is not None:
                 self.when_refused(kind, refusal.code)
-            if not isinstance(refusal, NOT_JUDGED):
-                await self._write_down(refusal, known, client, now)
             raise
 
     async def prove(
@@ -165,13 +169,7 @@ class Logins:
         credential = await self._users.credential(user.username)
         if credential is not None and credential.user.number != user.number:
             credential = None  # somebody else has the name now
-        try:
-            await self._authenticated(user.username, credential, password, client, now)
-        except NOT_JUDGED:
-            raise
-        except Refusal as refusal:
-            await self._write_down(refusal, user, client, now)
-            raise
+        await self._authenticated(user.username, credential, password, client, now, conceals=False)
 
     async def _authenticated(
         self,
@@ -180,32 +178,50 @@ class Logins:
         password: Password,
         client: ClientInfo,
         now: float,
+        *,
+        conceals: bool = True,
     ) -> User:
-        """The user whose password this is, judged in their turn and on their budget. Raises
-        InvalidCredentials, LockedOut."""
+        """The user whose password this is, judged in their turn and on their budget. A lock
+        refuses in the time that a wrong password takes, and costs neither a hash nor a record.
+        `conceals` is False for whoever is known to be the user. Raises InvalidCredentials,
+        LockedOut."""
         known = None if credential is None else credential.user
-        async with self._regulation.turn(name, known, client.address):
-            attempt = await self._begin(name, known, password, client, now)
-            try:
-                user = await self._verified(credential, password)
-            except NOT_JUDGED:
-                await self._regulation.withdraw(attempt)
-                raise
-            except Refusal:
-                await self._write_down_locks(attempt, client, now)
-                raise
-            await self._regulation.passed(attempt)
-            return user
-
-    async def _begin(
-        self, name: str, user: User | None, password: Password, client: ClientInfo, now: float
-    ) -> Attempt | None:
-        """Raises LockedOut, after the time that a wrong password takes."""
         try:
-            return await self._regulation.begin(name, user, client.address, now)
+            await self._regulation.check(name, known, client.address, now)
+            async with self._regulation.turn(name, client.address):
+                attempt = await self._regulation.begin(
+                    name, known, client.address, now, conceals=conceals
+                )
+                return await self._judged(attempt, credential, password, client, now)
         except LockedOut:
-            await self._passwords.waste(password)
+            await self._passwords.pause()
             raise
+
+    async def _judged(
+        self,
+        attempt: Attempt | None,
+        credential: Credential | None,
+        password: Password,
+        client: ClientInfo,
+        now: float,
+    ) -> User:
+        """The user whose password this is. A failure is written down while it has its turn, so
+        that records take turns as well. Raises InvalidCredentials."""
+        try:
+            if attempt is not None and attempt.is_refused and not is_too_long(password):
+                await self._passwords.waste(password)
+                raise InvalidCredentials("locked_out")
+            user = await self._verified(credential, password)
+        except NOT_JUDGED:
+            await self._regulation.withdraw(attempt)
+            raise
+        except Refusal as refusal:
+            known = None if credential is None else credential.user
+            await self._write_down_locks(attempt, client, now)
+            await self._write_down(refusal, known, client, now)
+            raise
+        await self._regulation.passed(attempt)
+        return user
 
     async def _verified(self, credential: Credential | None, password: Password) -> User:
         """The user whose password this is. Raises InvalidCredentials.

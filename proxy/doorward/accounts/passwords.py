@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -43,7 +44,10 @@ LEAST_CHARACTERS = 8  # NIST SP 800-63B 5.1.1.2
 THREADS = 2
 QUEUE = 256  # waiting jobs: about five seconds of work; beyond it Overloaded
 
+UNMEASURED_S = 0.1  # what a failure may take until one was measured
+
 Result = TypeVar("Result")
+Sleep = Callable[[float], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,21 @@ def check_strength(password: str) -> None:
 class Passwords:
     """The pool. Every method raises Overloaded when too many jobs wait."""
 
-    def __init__(self, threads: int = THREADS, queue: int = QUEUE) -> None:
+    def __init__(
+        self,
+        threads: int = THREADS,
+        queue: int = QUEUE,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`sleep` and `timer` are for `pause`, in seconds."""
         self._hasher = PasswordHasher(TIME_COST, MEMORY_KIB, LANES, type=Type.ID)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
         self._places = threading.Semaphore(threads + queue)
+        self._sleep = sleep
+        self._timer = timer
+        self._failure_s = UNMEASURED_S
         self._imported: dict[str, str] = {}  # scheme → a hash of it, while any user has one
 
     def expect(self, stored: Iterable[tuple[str, str]]) -> None:
@@ -135,7 +150,9 @@ class Passwords:
         Raises InvalidCredentials when it is absurdly long."""
         if is_too_long(password):
             raise InvalidCredentials("too_long")
-        return await self._run(lambda: self._verify(stored, scheme, password, renew))
+        return await self._run(
+            lambda: self._timed(lambda: self._verify(stored, scheme, password, renew))
+        )
 
     @staticmethod
     def takes_digests(scheme: str) -> bool:
@@ -150,7 +167,14 @@ class Passwords:
 
     async def waste(self, password: Password = "", spent: Verdict | None = None) -> None:
         """Spends what a failure with this password costs, less what a verdict spent already."""
-        await self._run(lambda: self._fail(password, spent or Verdict(False)))
+        if spent is not None:
+            await self._run(lambda: self._fail(password, spent))
+        else:
+            await self._run(lambda: self._timed(lambda: self._fail(password, Verdict(False))))
+
+    async def pause(self) -> None:
+        """Waits as long as a failure takes and hashes nothing: for what a lock refuses."""
+        await self._sleep(self._failure_s)
 
     def close(self) -> None:
         """Lets running jobs finish and drops the waiting ones."""
@@ -171,6 +195,14 @@ class Passwords:
 
     def _give_back(self, _: Future[Result]) -> None:
         self._places.release()
+
+    def _timed(self, judge: Callable[[], Verdict]) -> Verdict:
+        """The verdict; how long failures take is remembered, recent ones more than others."""
+        begun = self._timer()
+        verdict = judge()
+        if not verdict.ok:
+            self._failure_s += (self._timer() - begun - self._failure_s) / 4
+        return verdict
 
     def _make(self, password: Password) -> str:
         return self._hasher.hash(digest_of(password))

@@ -38,7 +38,8 @@ class InvalidCredentials(Refusal):
 
     def __init__(self, reason: str = "unknown") -> None:
         super().__init__()
-        self.reason = reason  # for the log alone: unknown, password, disabled, changed, too_long
+        # For the log alone: unknown, password, disabled, changed, too_long, locked_out.
+        self.reason = reason
 
 
 class UserBanned(Refusal):

@@ -15,6 +15,7 @@ FULL = "full"
 PENDING = "pending"  # the second factor is due: it opens its own endpoint and logout
 PENDING_S = 300.0  # from the password to the code
 PROOF_S = 300.0  # for how long a password or code proves that the user is there
+CLOCKS_DIFFER_S = 60.0  # between hosts; a use further ahead was noted by a clock that was wrong
 
 
 def is_fresh(at: float | None, now: float, within_s: float = PROOF_S) -> bool:

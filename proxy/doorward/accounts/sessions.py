@@ -24,6 +24,7 @@ from doorward.accounts.permissions import (
 )
 from doorward.accounts.refusals import InvalidCredentials, SessionNotFound
 from doorward.accounts.session import (
+    CLOCKS_DIFFER_S,
     FULL,
     PENDING,
     PENDING_S,
@@ -141,6 +142,9 @@ class Sessions:
         if session is None:
             return Found(None, known=False)
         session.user = self._directories.complete(session.user)
+        if session.last_used_at > now + CLOCKS_DIFFER_S and session.is_live(now):
+            await self.correct(now)
+            session.last_used_at = now
         if session.is_live(now):
             return Found(session, known=True)
         return Found(None, known=True, banned=session.is_suspended(now))
@@ -263,6 +267,12 @@ class Sessions:
         going = [s for s in sessions if s.ended_at is None and s.user.number == user.number]
         events = [_ending(session, now, "revoked") for session in going]
         return await self._store.end_many([s.number for s in going], now, "revoked", events)
+
+    async def correct(self, now: float) -> None:
+        """Takes every last use that lies in the future as one of now: a clock was ahead, and has
+        been put right since. To be called at the start and now and then, or a session would idle
+        for as long as the clock was ahead."""
+        await self._store.correct(now + CLOCKS_DIFFER_S, now)
 
     async def purge(self, now: float) -> int:
         """Forgets sessions that are over for KEPT_S; call again while it returns PURGED_AT_ONCE."""

@@ -175,5 +175,9 @@ class SessionStore(Protocol):
     async def purge(self, before: float, limit: int) -> int:
         """Forgets at most so many that were over by then; returns how many."""
 
+    async def correct(self, most: float, now: float) -> None:
+        """Every session that was last used after `most` was last used now."""
+
     async def touch(self, used: Sequence[tuple[int, float]]) -> None:
-        """Session numbers and when they were last used; never lowers a stored time."""
+        """Session numbers and when they were last used; lowers a stored time only where it is more
+        than CLOCKS_DIFFER_S ahead."""

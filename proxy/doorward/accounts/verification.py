@@ -38,7 +38,10 @@ from doorward.accounts.vault import Vault
 from doorward.text import CODE_CHARACTERS
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
-LOCKED = "locked"  # detail of a record: not looked at
+# Details of records.
+LOCKED = "locked"  # not looked at
+USED = "totp: this code was used before"
+LATER = "totp: a later code was used before; check the clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,9 @@ class Verification:
         until = due.factors.locked_until
         if until is None or now >= until:
             return
+        if until > now + self._policy.lock_s:  # set by a clock that was ahead
+            until = now + self._policy.lock_s
+            await self._store.cap_lock(user.number, until)
         if answered:  # a code that nobody looks at is a failure, too
             await self._record(Kind.FACTOR_FAILED, user, LOCKED, now)
         raise TooManyCodes(due.challenge, until - now)
@@ -172,12 +178,27 @@ class Verification:
         if passed is not None:
             await self._trail.record(event(Kind.FACTOR_PASSED, now, subject=user, detail=passed))
             return passed
-        return await self._failed(user, due, spent, now)
+        why = await self._why_not(user, due, code, now)
+        return await self._failed(user, due, spent, why, now)
 
-    async def _failed(self, user: User, due: Due, spent: CodeAttempt, now: float) -> NoReturn:
-        asked, until = due.challenge.method or "", spent.locked_until
+    async def _why_not(self, user: User, due: Due, code: str, now: float) -> str:
+        """For the record alone: the method, and why a code of the app's was refused. While a clock
+        was ahead later codes were accepted, and once it is right all are refused until then."""
+        asked, sealed = due.challenge.method or "", due.factors.totp
+        if sealed is None or len(code) > CODE_CHARACTERS:
+            return asked
+        step = totp.matched_step(self._vault.secret(user, sealed), code, now)
+        latest = None if step is None else await self._store.accepted_step(user.number)
+        if step is None or latest is None or latest < step:
+            return asked
+        return USED if latest == step else LATER
+
+    async def _failed(
+        self, user: User, due: Due, spent: CodeAttempt, why: str, now: float
+    ) -> NoReturn:
+        until = spent.locked_until
         kind = Kind.FACTOR_FAILED if until is None else Kind.FACTOR_LOCKED
-        await self._record(kind, user, asked, now)
+        await self._record(kind, user, why, now)
         if until is None:
             raise SecondFactorInvalid(due.challenge)
         raise TooManyCodes(due.challenge, until - now, judged=True)

@@ -40,6 +40,7 @@ KINDS: Mapping[Kind, str] = {
     Kind.LOGIN_PENDING: noted("Login, code due"),
     Kind.LOGIN_FAILED: noted("Login failed"),
     Kind.LOCKED_OUT: noted("Locked out"),
+    Kind.LOCK_ENDED: noted("Lock-out over"),
     Kind.UNLOCKED: noted("Unlocked"),
     Kind.SESSION_ENDED: noted("Session ended"),
     Kind.SESSIONS_ENDED: noted("Sessions ended"),

@@ -109,6 +109,7 @@ class Audit(Section):
         "none",
         "Where records go beside the database, one JSON object a line: a file, stdout, or none.",
     )
+    keep: OptionalDuration = key("400d", "How long the database keeps records, or none: for ever.")
 
 
 class Email(Section):

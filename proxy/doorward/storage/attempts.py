@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts.audit import Event
-from doorward.accounts.regulation import Budget, Lock, Period, Spent
+from doorward.accounts.audit import REFUSED, Event, Kind
+from doorward.accounts.regulation import NOBODY, Budget, Lock, Period, Spent
 from doorward.storage.engine import Engine
 from doorward.storage.tables import attempts, budgets, users
 from doorward.storage.trail import TrailRows
@@ -25,24 +26,35 @@ class AttemptRows:
         self._engine = engine
         self._trail = trail
 
+    async def locked(self, budgets_: Sequence[str], now: float) -> tuple[str, float] | None:
+        c = budgets.c
+        query = select(c.budget, c.locked_until).where(c.budget.in_(budgets_), c.locked_until > now)
+        async with self._engine.reading() as connection:
+            found = {row.budget: row.locked_until for row in await connection.execute(query)}
+        return next(((key, found[key]) for key in budgets_ if key in found), None)
+
     async def spend(
         self, attempt: str, wanted: Sequence[Budget], period: Period, now: float
     ) -> Spent:
         async with self._engine.writing() as connection:
-            # Whoever holds the row of a budget counts it alone, until commit. The order is the
-            # caller's and always the same, so that two never wait for each other.
-            held = []
-            for budget in wanted:
+            # Whoever holds the row of a budget counts it alone, until commit.
+            held = {}
+            for budget in sorted(wanted, key=lambda one: one.key):
                 until = await self._hold(connection, budget, now)
-                if until > now:
-                    return Spent(locked=(budget.key, until))
-                held.append((budget, until))
+                if until > now + period.ban_s:  # set by a clock that was ahead
+                    until = now + period.ban_s
+                    await _lock(connection, budget.key, until)
+                held[budget.key] = until
+            for budget in wanted:
+                if budget.shown and held[budget.key] > now:
+                    return Spent(locked=(budget.key, held[budget.key]))
             emptied = [
                 budget.key
-                for budget, until in held
-                if await _spend(connection, attempt, budget, until, period, now)
+                for budget in wanted
+                if await _spend(connection, attempt, budget, held[budget.key], period, now)
             ]
-            return Spent(exhausted=tuple(emptied))
+            is_refused = any(until > now for until in held.values())
+            return Spent(exhausted=tuple(emptied), is_refused=is_refused)
 
     async def _hold(self, connection: AsyncConnection, budget: Budget, now: float) -> float:
         """Until when the budget was locked last; its row is made when missing, and held."""
@@ -53,18 +65,19 @@ class AttemptRows:
             "touched_at": now,
             "locked_until": NEVER,
             "locked_by": "",
+            "refused": 0,
         }
-        query = self._engine.insert_or_update(budgets, values, touched_at=now)
+        # A name may lead to another user than it did.
+        changed = {"touched_at": now, "user_number": budget.user}
+        query = self._engine.insert_or_update(budgets, values, **changed)
         return float(
             (await connection.execute(query.returning(budgets.c.locked_until))).scalar_one()
         )
 
     async def give_back(self, attempt: str, cleared: Sequence[str] = ()) -> None:
-        mine = attempts.c.attempt == attempt
+        mine, c = attempts.c.attempt == attempt, budgets.c
         async with self._engine.writing() as connection:
-            await _unlock(connection, budgets.c.locked_by == attempt)
-            if cleared:
-                await _unlock(connection, budgets.c.budget.in_(cleared))
+            await _unlock(connection, or_(c.locked_by == attempt, c.budget.in_(cleared)))
             await connection.execute(
                 delete(attempts).where(or_(mine, attempts.c.budget.in_(cleared)))
             )
@@ -72,23 +85,51 @@ class AttemptRows:
     async def locks(self, now: float) -> Sequence[Lock]:
         return await locks_at(self._engine, now)
 
-    async def lift(self, *, user: int | None, network: str | None, event: Event) -> int:
-        query = select(budgets.c.budget, budgets.c.locked_until)
-        chosen = budgets.c.user_number == user if user is not None else budgets.c.budget == network
+    async def refused(self, counts: Mapping[str, int]) -> None:
+        c = budgets.c
         async with self._engine.writing() as connection:
-            # In the order in which `spend` holds them: a network before its users.
-            found = await connection.execute(
-                query.where(chosen).order_by(budgets.c.budget).with_for_update()
+            for key in sorted(counts):
+                query = update(budgets).where(c.budget == key)
+                await connection.execute(query.values(refused=c.refused + counts[key]))
+
+    async def settle(self, now: float, limit: int) -> int:
+        c = budgets.c
+        over = (c.refused > 0) & (c.locked_until <= now)
+        query = select(c.budget).where(over).limit(limit)
+        async with self._engine.reading() as connection:  # mostly there is none
+            if not list(await connection.scalars(query)):
+                return 0
+        # Of several processes one finds a row: the others pass over it, or find nothing any more.
+        held = query.with_for_update(skip_locked=True)
+        async with self._engine.writing() as connection:
+            keys = list(await connection.scalars(held))
+            whose = select(c.budget, c.network, c.refused, users.c.username).outerjoin(
+                users, users.c.number == c.user_number
             )
-            locked = {row.budget: row.locked_until for row in found}
+            found = list(await connection.execute(whose.where(c.budget.in_(keys))))
+            await connection.execute(update(budgets).where(c.budget.in_(keys)).values(refused=0))
+            ended = [_ended(row, now) for row in found]
+            records = await self._trail.write(connection, ended)
+        self._trail.tell(records)
+        return len(records)
+
+    async def lift(self, *, user: int | None, networks: Sequence[str], event: Event) -> int:
+        c = budgets.c
+        chosen = c.user_number == user if user is not None else c.budget.in_(networks)
+        query = select(c.budget, c.network, c.locked_until).where(chosen)
+        async with self._engine.writing() as connection:
+            found = list(await connection.execute(query))
             await _unlock(connection, chosen)
-            await connection.execute(delete(attempts).where(attempts.c.budget.in_(list(locked))))
+            lifted = [row.budget for row in found]
+            await connection.execute(delete(attempts).where(attempts.c.budget.in_(lifted)))
             records = await self._trail.write(connection, [event])
         self._trail.tell(records)
-        return sum(until > event.at for until in locked.values())
+        # A user's name and the user itself are locked together.
+        return len({row.network for row in found if row.locked_until > event.at})
 
     async def purge(self, before: float, now: float, limit: int) -> int:
-        old = (budgets.c.touched_at < before) & (budgets.c.locked_until <= now)
+        c = budgets.c
+        old = (c.touched_at < before) & (c.locked_until <= now) & (c.refused == 0)
         # Rows that a login holds are left for the next time.
         stale = select(budgets.c.budget).where(old).with_for_update(skip_locked=True)
         async with self._engine.writing() as connection:
@@ -99,25 +140,38 @@ class AttemptRows:
 
 
 async def locks_at(engine: Engine, now: float, limit: int | None = None) -> Sequence[Lock]:
-    """Those that last, the next to end first."""
+    """Those that last, the next to end first; one of a user for each network."""
+    c = budgets.c
     query = (
-        select(budgets.c.network, budgets.c.user_number, budgets.c.budget,
-            budgets.c.locked_until, users.c.username)
-        .outerjoin(users, users.c.number == budgets.c.user_number)
-        .where(budgets.c.locked_until > now)
-        .order_by(budgets.c.locked_until, budgets.c.budget)
-        .limit(limit)
-    )  # fmt: skip
+        select(c.network, c.user_number, c.budget, c.locked_until, users.c.username)
+        .outerjoin(users, users.c.number == c.user_number)
+        # Locked together with the name that was typed.
+        .where(c.locked_until > now, ~c.budget.contains(f" {NOBODY} "))
+        .order_by(c.locked_until, c.budget)
+        .limit(None if limit is None else 2 * limit)
+    )
+    found: dict[tuple[str, object], Lock] = {}
     async with engine.reading() as connection:
-        return [
-            Lock(
-                scope="network" if row.budget == row.network else "user",
-                network=row.network,
-                user=row.username,
-                until=row.locked_until,
-            )
-            for row in await connection.execute(query)
-        ]
+        for row in await connection.execute(query):
+            scope = "network" if row.budget == row.network else "user"
+            known = row.user_number if scope == "user" else None
+            key = row.network, row.budget if known is None else known
+            found.pop(key, None)  # of a user and a name of theirs, the one that ends last
+            found[key] = Lock(scope, row.network, row.username, row.locked_until)
+    return list(found.values())[:limit]
+
+
+def _ended(row: Any, now: float) -> Event:
+    """Made by nobody's request."""
+    scope = "network" if row.budget == row.network else "user"
+    return Event(
+        at=now,
+        kind=Kind.LOCK_ENDED,
+        subject=row.username or "",
+        address=row.network.removesuffix("/32"),
+        outcome=REFUSED,
+        detail=f"{scope}: {row.refused} more refused",
+    )
 
 
 async def _spend(
@@ -129,20 +183,25 @@ async def _spend(
     now: float,
 ) -> bool:
     """Whether this attempt spent what was left: then the budget is locked."""
-    # What led to a lock that is over does not lead to the next one.
-    recent = (attempts.c.at > now - period.window_s) & (attempts.c.at >= last_lock)
+    # What led to a lock that is over does not lead to the next one, nor do attempts of a clock that
+    # was ahead; hosts whose clocks differ a little count together.
+    at = attempts.c.at
+    recent = (at > now - period.window_s) & (at >= last_lock) & (at < now + period.window_s)
     counted = select(func.count()).where(attempts.c.budget == budget.key, recent)
     spent = int(await connection.scalar(counted) or 0) + 1
     await connection.execute(insert(attempts).values(attempt=attempt, budget=budget.key, at=now))
-    if spent < budget.limit:
+    if spent < budget.limit or last_lock > now:  # what is refused does not prolong a lock
         return False
-    await connection.execute(
-        update(budgets)
-        .where(budgets.c.budget == budget.key)
-        .values(locked_until=now + period.ban_s, locked_by=attempt)
-    )
+    await _lock(connection, budget.key, now + period.ban_s, attempt)
     return True
 
 
+async def _lock(connection: AsyncConnection, key: str, until: float, by: str = "") -> None:
+    mine = update(budgets).where(budgets.c.budget == key)
+    await connection.execute(mine.values(locked_until=until, locked_by=by))
+
+
 async def _unlock(connection: AsyncConnection, which: ColumnElement[bool]) -> None:
-    await connection.execute(update(budgets).where(which).values(locked_until=NEVER, locked_by=""))
+    """In the order in which `spend` holds them, so that two never wait for each other."""
+    for key in sorted(await connection.scalars(select(budgets.c.budget).where(which))):
+        await _lock(connection, key, NEVER)

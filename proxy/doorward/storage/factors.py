@@ -84,6 +84,15 @@ class FactorRows:
         is_new = or_(c.totp_step.is_(None), c.totp_step < step)
         return await self._change(user, c.totp_secret == totp, is_new, totp_step=step, **FORGIVEN)
 
+    async def accepted_step(self, user: int) -> int | None:
+        query = select(factors.c.totp_step).where(factors.c.user_number == user)
+        async with self._engine.reading() as connection:
+            step: int | None = await connection.scalar(query)
+        return step
+
+    async def cap_lock(self, user: int, until: float) -> None:
+        await self._change(user, factors.c.locked_until > until, locked_until=until)
+
     async def accept_code(self, user: int, digest: bytes, now: float) -> bool:
         c = factors.c
         lives = (c.code_digest == digest, c.code_expires > now, c.email)

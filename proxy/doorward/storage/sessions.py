@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit import Event, Kind, counted
 from doorward.accounts.refusals import SessionNotFound
+from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions import FULL, Renewal, Session
 from doorward.storage import rows
 from doorward.storage.engine import Engine
@@ -200,6 +201,17 @@ class SessionRows:
             query = delete(sessions).where(c.number.in_(found), over)
             return (await connection.execute(query)).rowcount
 
+    async def correct(self, most: float, now: float) -> None:
+        c = sessions.c
+        ahead = (c.last_used_at > most) & c.ended_at.is_(None)
+        async with self._feed.changing(now) as change:
+            numbers = select(c.number).where(ahead).order_by(c.number).with_for_update()
+            found = list(await change.connection.scalars(numbers))
+            for chunk in chunks(found):
+                query = update(sessions).where(c.number.in_(chunk))
+                await change.connection.execute(query.values(last_used_at=now))
+            change.sessions.update(found)  # or memory keeps the old time
+
     async def touch(self, used: Sequence[tuple[int, float]]) -> None:
         if not used:
             return
@@ -208,7 +220,8 @@ class SessionRows:
         query = (
             update(sessions)
             .where(sessions.c.number == bindparam("session"))
-            .values(last_used_at=case((last < at, at), else_=last))
+            # One that lies far ahead was noted by a clock that has been put right since.
+            .values(last_used_at=case((last.between(at, at + CLOCKS_DIFFER_S), last), else_=at))
         )
         # In the order of numbers, as `_end` locks them: two that each wait for the other cannot be.
         values = [{"session": number, "at": time} for number, time in sorted(used)]

@@ -165,7 +165,8 @@ feed_counter = Table(
 )
 
 # What attempts at passwords are counted on: a network, or a user or name from a network. A lock
-# that is over leaves its end here, so that what led to it does not count again.
+# that is over leaves its end here, so that what led to it does not count again. `refused` attempts
+# came while it lasted; they are reported once it is over.
 budgets = Table(
     "budgets",
     metadata,
@@ -175,9 +176,11 @@ budgets = Table(
     Column("touched_at", Double, nullable=False),
     Column("locked_until", Double, nullable=False),
     Column("locked_by", String(17), nullable=False),
+    Column("refused", Integer, nullable=False, server_default="0"),
     Index(None, "user_number"),
     Index(None, "touched_at"),
     Index(None, "locked_until"),
+    Index(None, "refused"),
 )
 
 # An attempt has a row for each budget it is counted on.

@@ -1,4 +1,6 @@
-"""The audit trail: rows that are added and read, never changed. It knows no act behind an event."""
+"""The audit trail: rows that are added, read and, once they are old, deleted; never changed. It
+knows no act behind an event.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, or_, select
+from sqlalchemy import Row, Select, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit import Event, Kind, Record, Wanted
@@ -45,6 +47,16 @@ class TrailRows:
     async def after(self, number: int, wanted: Wanted) -> Sequence[Record]:
         later = _filtered(wanted).where(audit.c.number > number)
         return await self._read(later.order_by(audit.c.number))
+
+    async def purge(self, before: float, limit: int) -> int:
+        query = select(audit.c.number).where(audit.c.at < before).order_by(audit.c.at).limit(limit)
+        async with self._engine.reading() as connection:
+            old = list(await connection.scalars(query))
+        if not old:
+            return 0
+        async with self._engine.writing() as connection:
+            gone = await connection.execute(delete(audit).where(audit.c.number.in_(old)))
+            return gone.rowcount
 
     async def write(self, connection: AsyncConnection, events: Iterable[Event]) -> list[Record]:
         """Adds the events to a transaction; when it is through, `tell` has to be called."""

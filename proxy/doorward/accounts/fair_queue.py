@@ -1,0 +1,105 @@
+"""A few places and a queue for them in which networks take turns.
+
+It knows paths of keys, the widest network first; what is done in a place it must not know. At each
+width every network that waits gets one place before any gets its second, so a thousand connections
+from one network delay a login from another by one place and not by a thousand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from doorward.accounts.refusals import Overloaded
+
+Waiter = asyncio.Future[None]
+
+
+class FairQueue:
+    """`at_once` places; at most `waiting` wait for one. When more come, the newest of the longest
+    line is refused, so that a full queue is full for those who filled it."""
+
+    __slots__ = ("_free", "_most", "_waiting")
+
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._free = at_once
+        self._most = waiting
+        self._waiting = Line()
+
+    @asynccontextmanager
+    async def place(self, path: Sequence[str]) -> AsyncIterator[None]:
+        """Held for one login from these networks. Raises Overloaded."""
+        await self._enter(path)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    async def _enter(self, path: Sequence[str]) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        self._waiting.add(path, waiter)
+        if self._waiting.length > self._most:
+            surplus = self._waiting.drop()
+            if not surplus.done():
+                surplus.set_exception(Overloaded())
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._leave()  # the place came in the same moment
+            raise
+
+    def _leave(self) -> None:
+        """Hands the place to the next; those that went away meanwhile are passed over."""
+        while self._waiting.length:
+            waiter = self._waiting.take()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._free += 1
+
+
+class Line:
+    """Waiters in the order they came, or lines of narrower networks that take turns."""
+
+    __slots__ = ("_lines", "_waiters", "length")
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._lines: dict[str, Line] = {}  # the next to have its turn first
+        self._waiters: deque[Waiter] = deque()
+
+    def add(self, path: Sequence[str], waiter: Waiter) -> None:
+        self.length += 1
+        if path:
+            self._lines.setdefault(path[0], Line()).add(path[1:], waiter)
+        else:
+            self._waiters.append(waiter)
+
+    def take(self) -> Waiter:
+        """The next one; its line is the last to have a turn again."""
+        self.length -= 1
+        if self._waiters:
+            return self._waiters.popleft()
+        key = next(iter(self._lines))
+        line = self._lines.pop(key)
+        waiter = line.take()
+        if line.length:
+            self._lines[key] = line
+        return waiter
+
+    def drop(self) -> Waiter:
+        """The newest of the longest line, taken out."""
+        self.length -= 1
+        if self._waiters:
+            return self._waiters.pop()
+        key = max(self._lines, key=lambda one: self._lines[one].length)
+        waiter = self._lines[key].drop()
+        if not self._lines[key].length:
+            del self._lines[key]
+        return waiter
