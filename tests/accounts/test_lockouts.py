@@ -25,6 +25,7 @@ from doorward.accounts.user import Email
 
 from tests.accounts.conftest import CLIENT, PASSWORD, Core
 from tests.accounts.memory import NOW
+from tests.proven import proven
 
 ELSEWHERE = ClientInfo("198.51.100.7", "a browser")
 
@@ -116,7 +117,7 @@ async def test_whoever_is_logged_in_is_told_that_the_user_is_locked(core: Core) 
     for name in ("alice", "a@example.com", "alice", "a@example.com", "alice"):
         await refusal_of(core, name, "wrong")
     with pytest.raises(LockedOut):
-        await core.logins.confirm(user, PASSWORD, client=CLIENT, now=NOW)
+        await core.logins.prove(proven(user, NOW), PASSWORD, client=CLIENT, now=NOW)
 
 
 async def test_a_second_name_of_a_user_does_not_wait_for_the_first(

@@ -43,7 +43,7 @@ HARMLESS = {
     "read", "create", "spend", "accept_step", "accept_code", "accept_recovery", "forgive",
     "issue_code", "prolong_code", "drop_code", "enrolment", "sealed", "reseal", "locks", "insert",
     "insert_all", "by_handle", "by_name", "list", "taken", "imported", "claim", "rehash",
-    "set_banned", "set_active", "delete",
+    "set_banned", "set_active", "delete", "accepted_step", "cap_lock",
 }  # fmt: skip
 
 # Operations that reach such a write and take no session, with what stands in for the proof.
