@@ -42,7 +42,9 @@ def visiting(browser: Browser, live: Live, **options: Any) -> Iterator[Page]:
     page.on("request", lambda asked: live.host in asked.url or wrong.append(asked.url))
     yield page
     context.close()
-    assert not [text for text in wrong if "status of 4" not in text and "data:" not in text]
+    # Chromium's remark on a field that is focused already says nothing of the page.
+    harmless = ("status of 4", "data:", "Autofocus processing was blocked")
+    assert not [text for text in wrong if not any(part in text for part in harmless)]
 
 
 def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
