@@ -76,6 +76,7 @@ class Doorward:
         self._clock = clock
         self._stack = contextlib.AsyncExitStack()
         self._carrier: Carrier | None = None
+        self.prepare: Callable[[], None] = lambda: None
         self.lane: Lane | None = None  # for our own server, which asks it first
         self.observer: Observer | None = None  # and tells of what never was a request
         self.metrics: Metrics | None = None
@@ -97,6 +98,7 @@ class Doorward:
         self._stack.callback(rates.close)
         joined = join(self._settings, accounts, pools, rates, self._clock, tally)
         self._carrier, self.observer = joined.carrier, joined.observer
+        self.prepare = joined.prepare
         self.lane = joined.lane if self._settings.fast_lane else None
         self.metrics = Metrics(joined.routes, self._numbers, tally)
         pools.swept.append(self.metrics.fold)
@@ -236,6 +238,7 @@ class Joined:
     lane: Lane
     observer: Observer
     routes: tuple[str, ...]
+    prepare: Callable[[], None]  # what the first requests would wait for; for a thread
 
 
 def join(
@@ -316,7 +319,7 @@ def join(
         keep=pages.interrupted,
     )
     lane = Lane(accept, gate, forwarders, is_ours, answers, clock, observer)
-    return Joined(carrier, lane, observer, names)
+    return Joined(carrier, lane, observer, names, pages.prepare)
 
 
 def most_page_bytes(settings: Settings) -> int:
@@ -367,6 +370,7 @@ def serve_app(
     async def main() -> None:
         async with Doorward(settings, numbers=numbers) as app:
             _settle_memory()
+            preparing = asyncio.ensure_future(asyncio.to_thread(app.prepare))
             await run(
                 settings,
                 sockets,
@@ -378,6 +382,7 @@ def serve_app(
                 lifeline=lifeline,
                 on_listening=on_listening,
             )
+            await preparing
 
     with output().channel.running(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())

@@ -13,6 +13,7 @@ from doorward.accounts.core import Accounts
 from doorward.gate.cookies import Cookies
 from doorward.gate.identify import Identify
 from doorward.gate.ours import endpoint
+from doorward.pages import qr
 from doorward.pages.account import AccountPage
 from doorward.pages.admin import AdminPages
 from doorward.pages.admin_user import AdminUserPages
@@ -54,6 +55,11 @@ class Pages:
         self._login = LoginPage(*parts, self._second, keeping, FormToken(self._entrance))
         self.message = self._messages.message  # for the gate
         self.interrupted = self._login.interrupted  # likewise
+
+    def prepare(self) -> None:
+        """Do what the first requests would wait for; to be called in a thread."""
+        self._messages.drawing.prepare()
+        qr.svg("")
 
     def routes(self) -> list[Route]:
         """Every path under `/.doorward/`; names that nothing here has are 404."""

@@ -1,0 +1,99 @@
+"""No request takes the event loop from the others for long, the first of its kind included.
+
+CPU of the loop's own thread counts, as other programs on the machine take nothing of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doorward.pages import Pages
+
+from tests import entrances
+from tests.entrances import PASSWORD, House, house
+
+LIMIT_S = 0.02
+# What `effort` takes on the machine for which the limit was set; a slower one gets more.
+EFFORT_S = 0.011
+SESSIONS = 100  # as many as a user may have, each from another browser
+
+
+def effort() -> float:
+    """CPU seconds of a fixed piece of work, the least of some runs."""
+    least = float("inf")
+    for _ in range(5):
+        began = time.thread_time()
+        sum(len(str(number)) for number in range(100_000))
+        least = min(least, time.thread_time() - began)
+    return least
+
+
+@pytest.fixture
+def longest_s(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], float]]:
+    """Tells for how long one callback kept the loop since it was asked last."""
+    longest = 0.0
+    run = asyncio.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        nonlocal longest
+        began = time.thread_time()
+        run(handle)
+        longest = max(longest, time.thread_time() - began)
+
+    def ask() -> float:
+        nonlocal longest
+        found, longest = longest, 0.0
+        return found
+
+    monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    gc.disable()  # a server has it tuned, a process full of tests has not
+    yield ask
+    gc.enable()
+
+
+async def sessions_from_many_browsers(home: House, name: str) -> None:
+    for number in range(SESSIONS - 1):
+        agent = f"Mozilla/5.0 (X11; Linux x86_64; rv:{number}) Gecko/20100101 Firefox/{number}.0"
+        async with home.program(user_agent=agent) as program:
+            body = {"username": name, "password": PASSWORD}
+            assert (await program.post("/xhr/login", json=body)).status_code == 200
+        home.clock.now += 1
+
+
+class Prepared(Pages):
+    """As a running server has them."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.prepare()
+
+
+async def test_no_page_keeps_the_loop_from_other_requests(
+    tmp_path: Path, longest_s: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entrances, "Pages", Prepared)
+    slow = LIMIT_S * max(1.0, effort() / EFFORT_S)
+    took: dict[str, float] = {}
+    async with house(tmp_path, regulation={"enabled": False}) as home:
+        await home.add("alice", super_admin=True)
+        await sessions_from_many_browsers(home, "alice")
+        longest_s()
+        async with home.browser() as browser:
+
+            async def measured(name: str, path: str, **form: str) -> None:
+                asked = browser.post(path, data=form) if form else browser.get(path)
+                status = (await asked).status_code
+                took[f"{name} ({status})"] = longest_s()
+
+            await measured("login page", "/.doorward/login")
+            credentials = {"username": "alice", "password": PASSWORD}
+            await measured("login", "/.doorward/login", **credentials)
+            for page in ("account", "account/authenticator", "account/password", "admin", "logout"):
+                await measured(page, f"/.doorward/{page}")
+    assert {name: f"{took_s:.3f} s" for name, took_s in took.items() if took_s > slow} == {}
