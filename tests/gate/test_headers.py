@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from doorward.gate.answer_headers import answer_headers
+from doorward.gate.answer_headers import answer_headers, interim_headers
 from doorward.gate.headers import (
     FORWARDING_NAMES,
     FORWARDING_PREFIX,
@@ -16,6 +17,7 @@ from doorward.gate.headers import (
     BadHeaders,
     Fate,
     fate_of,
+    names_somebody,
     normal_form,
     scan,
 )
@@ -188,13 +190,30 @@ async def test_framing_that_is_refused_reaches_no_upstream(front: Front) -> None
     assert front.origin.heads == []
 
 
-async def test_method_overrides_end_here_where_a_rule_names_methods(fronts: Build) -> None:
+OVERRIDDEN = [
+    ([{"methods": ["GET"], "require": "public"}], "/", False),
+    ([{"path": "/x"}], "/", True),
+    ([{"path": "/x/*", "methods": ["DELETE"], "require": "deny"}], "/a", True),
+    # With DELETE the first rule would have decided, so the method had a say in the decision.
+    ([{"path": "/x/*", "methods": ["DELETE"], "require": "deny"}], "/x/a", False),
+    ([{"methods": ["DELETE"], "host": "other.test", "require": "deny"}], "/", True),
+    (
+        [{"path": "/x/*", "require": "public"}, {"methods": ["DELETE"], "require": "deny"}],
+        "/x",
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("rules", "target", "passes"), OVERRIDDEN)
+async def test_method_overrides_end_here_where_the_method_had_a_say(
+    fronts: Build, rules: list[Any], target: str, passes: bool
+) -> None:
     override = (b"x-http-method-override", b"DELETE")
     lookalike = (b"x_http_method", b"DELETE")
-    for number, rule in enumerate(({"methods": ["GET"], "require": "public"}, {"path": "/x"})):
-        front = await fronts(access={"default": "public", "rules": [rule]})
-        assert (await front.get("/", override, lookalike)).status == 200
-        assert (b"DELETE" in front.origin.heads[-1]) == bool(number)
+    front = await fronts(access={"default": "public", "rules": rules})
+    assert (await front.get(target, override, lookalike)).status == 200
+    assert (b"DELETE" in front.origin.heads[-1]) == passes
 
 
 def test_an_answers_hop_by_hop_headers_end_here() -> None:
@@ -210,6 +229,17 @@ def test_an_answers_hop_by_hop_headers_end_here() -> None:
     headers.append((b"DATE", b"now"))
     kept = answer_headers(headers, lambda line: line.startswith(b"doorward="))
     assert kept == [(b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2"), (b"DATE", b"now")]
+
+
+@pytest.mark.parametrize("name", corpus("identity_headers.txt"), ids=ascii)
+@pytest.mark.parametrize("spell", [bytes, bytes.upper, bytes.title])
+def test_no_answer_says_who_somebody_is(name: bytes, spell: Any) -> None:
+    """What a request may not say in any spelling, an answer may not either, 1xx included."""
+    if not names_somebody(name):
+        return  # how the request came, which answers say harmlessly
+    headers = [(spell(name), b"root"), (b"X-A", b"1"), (b"X-Request-Id", b"2")]
+    for kept in (answer_headers(headers, lambda line: False), interim_headers(headers)):
+        assert kept == headers[1:]
 
 
 def test_names_that_clients_invent_fill_no_memory() -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
+from doorward.gate.second_targets import READERS
+
 Header = tuple[bytes, bytes]
 
 # RFC 9110 7.6.1, and what older clients and proxies treat likewise. `proxy` is httpoxy.
@@ -78,6 +80,7 @@ class Fate(Enum):
     FORWARDED_PREFIX = auto()
     REQUEST_ID = auto()
     PAIR = auto()
+    TARGET = auto()
 
 
 # Names the gate reads, in the one spelling that it believes.
@@ -122,22 +125,29 @@ def fate_of(name: bytes) -> Fate:
         return _READ[name]
     if name in _PAIR:
         return Fate.PAIR
+    if name in READERS:
+        return Fate.TARGET
     if name in HOP_BY_HOP:
         return Fate.DROP
     normal = normal_form(name)
     if normal in _METHOD_OVERRIDES:
         return Fate.OVERRIDE
-    if normal != name and (normal in _READ or normal in _FRAMING_LOOKALIKES):
+    if normal != name and (normal in _READ or normal in _FRAMING_LOOKALIKES or normal in READERS):
         return Fate.DROP
     return Fate.DROP if _is_managed(normal) else Fate.PASS
 
 
+def names_somebody(name: bytes) -> bool:
+    """Whether a header of this name, in whatever spelling, says who somebody is."""
+    normal = normal_form(name)
+    return normal in IDENTITY_NAMES or normal.startswith(IDENTITY_PREFIXES)
+
+
 def _is_managed(normal: bytes) -> bool:
     return (
-        normal in IDENTITY_NAMES
+        names_somebody(normal)
         or normal in FORWARDING_NAMES
         or normal in HOP_BY_HOP
-        or normal.startswith(IDENTITY_PREFIXES)
         or normal.startswith(FORWARDING_PREFIX)
     )
 
@@ -175,6 +185,7 @@ class Scan:
     cookies: list[bytes] = field(default_factory=list)
     authorizations: list[bytes] = field(default_factory=list)
     pairs: list[Header] = field(default_factory=list)
+    targets: tuple[Header, ...] = ()  # that name another target; they pass, too
     forwarded: list[bytes] = field(default_factory=list)
     forwarded_for: list[bytes] = field(default_factory=list)
     forwarded_proto: tuple[bytes, ...] = ()
@@ -234,6 +245,9 @@ def scan(headers: Iterable[Header]) -> Scan:
             found.cookies.append(value)
         elif fate is Fate.HOST:
             found.hosts.append(value.strip(OWS))
+        elif fate is Fate.TARGET:
+            passing.append(line)
+            found.targets = (*found.targets[:2], line)  # of two of one name none is read
         elif fate is Fate.CONNECTION:
             named_by_connection += [token.strip().lower() for token in value.split(b",")]
         elif fate is not Fate.DROP:

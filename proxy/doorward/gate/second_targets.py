@@ -1,0 +1,106 @@
+"""Request headers that name another target than the request line does: found, and read.
+
+An application acts on these targets as well, so the rules are asked about each. Knows how the
+headers are written; must not know routes, rules or who asks.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Span = tuple[int, int]
+Header = tuple[bytes, bytes]
+
+
+class BadTarget(Exception):
+    """A header that cannot be read in one way only: 400."""
+
+
+class ForeignTarget(Exception):
+    """It names what is not on this server: 502 (RFC 4918 9.8.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondTarget:
+    """One URL in a header. `site` is its scheme and authority in lower case, None for one that is
+    only a path; `rest` is its path with its query."""
+
+    site: tuple[str, str] | None
+    rest: bytes
+
+    @property
+    def path(self) -> bytes:
+        return self.rest.partition(b"?")[0]
+
+
+# RFC 4918 8.3: an absolute URI or an absolute path. No user, as some take that for the host.
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#@\\\s]+)((?:/[^\s]*)?)", re.IGNORECASE)
+_PATH = re.compile(rb"/(?![/\\])[^\s]*")
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
+
+# RFC 4918 10.4.2: tags, which are URLs, stand before lists; URLs within a list are lock tokens.
+_LIST = rb"\((?:[^()<>\[\]\"]|<[^<>]*>|\[(?:W/)?\"[^\"]*\"\])*\)"
+_TAG_OR_LIST = re.compile(rb"[ \t]*(?:<([^<>]*)>|" + _LIST + rb")[ \t]*")
+
+
+# The rules are asked about each, several times. Clients name the source, the destination and their
+# parents.
+TARGETS_LIMIT = 16
+
+
+def _whole(value: bytes) -> list[Span]:
+    start = len(value) - len(value.lstrip(b" \t"))
+    return [(start, len(value.rstrip(b" \t")))]
+
+
+def _tags(value: bytes) -> list[Span]:
+    found, at = [], 0
+    while at < len(value):
+        match = _TAG_OR_LIST.match(value, at)
+        if match is None:
+            raise BadTarget("its If header is malformed")
+        if match[1] is not None:
+            found.append(match.span(1))
+            if len(found) > TARGETS_LIMIT:
+                raise BadTarget("its If header names too many targets")
+        at = match.end()
+    return found
+
+
+# Names in lower case, and where in a value URLs stand. One more such header is one more line.
+READERS: dict[bytes, Callable[[bytes], list[Span]]] = {
+    b"destination": _whole,  # RFC 4918 10.3
+    b"if": _tags,  # RFC 4918 10.4
+}
+
+
+def second_targets(lines: tuple[Header, ...]) -> list[SecondTarget]:
+    """The targets that these headers name. Raises BadTarget or ForeignTarget."""
+    if len({name for name, _ in lines}) < len(lines):
+        raise BadTarget("a header that names another target came twice")
+    return [_read(value[slice(*span)]) for name, value in lines for span in READERS[name](value)]
+
+
+def _read(url: bytes) -> SecondTarget:
+    if _PATH.fullmatch(url):
+        return SecondTarget(None, url)
+    match = _ABSOLUTE.fullmatch(url)
+    if match is not None:
+        site = match[1].lower().decode(), match[2].lower().decode("latin-1")
+        return SecondTarget(site, match[3] or b"/")
+    if _SCHEME.match(url):
+        raise ForeignTarget
+    raise BadTarget("a header names a target that is neither a URL nor a path")
+
+
+def rewritten(line: Header, origin: bytes, prefix: bytes) -> bytes:
+    """The value of such a header, as an application knows it that stands at `origin` and does not
+    know of `prefix`: each URL begins with that. A path stays one."""
+    name, value = line
+    for start, end in reversed(READERS[name](value)):
+        target = _read(value[start:end])
+        rest = target.rest[len(prefix) :]
+        rest = rest if rest.startswith(b"/") else b"/" + rest
+        url = rest if target.site is None else origin + rest
+        value = value[:start] + url + value[end:]
+    return value

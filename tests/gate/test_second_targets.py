@@ -1,0 +1,211 @@
+"""Headers that name another target: the rules are asked about it as about a write there."""
+
+from __future__ import annotations
+
+import pytest
+from doorward.gate.headers import Fate, fate_of, scan, trailers_of
+from doorward.gate.second_targets import (
+    READERS,
+    TARGETS_LIMIT,
+    BadTarget,
+    ForeignTarget,
+    SecondTarget,
+    rewritten,
+    second_targets,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes import Header, Origin, values_of
+from tests.gate.conftest import Build, Front
+
+RULES = [
+    {"path": "/dav/secret/*", "groups": ["admins"]},
+    {"path": "/dav/locked/*", "methods": ["PUT", "DELETE"], "groups": ["admins"]},
+    {"path": "/dav/twice/*", "require": "two_factor"},
+    {"path": "/dav/open/*", "require": "public"},
+]
+HERE = "http://app.test"
+
+
+@pytest.fixture
+async def dav(fronts: Build, origin: Origin) -> Front:
+    routes = [
+        {"path": "/dav", "upstream": origin.url},
+        {"path": "/other", "upstream": origin.url},
+        {"path": "/dav/sub", "upstream": origin.url},
+    ]
+    return await fronts(routes=routes, access={"rules": RULES})
+
+
+def naming(name: str, url: str) -> Header:
+    """A header of this name whose target is `url`; a new one has to say here how it is written."""
+    written = {"destination": url, "if": f'<{url}> (<opaquelocktoken:x> [W/"a)b"])'}
+    return name.encode(), written[name].encode("latin-1")
+
+
+every_header = pytest.mark.parametrize("name", [name.decode() for name in READERS])
+NAMED = [
+    ("/dav/b.txt", 200),
+    (HERE + "/dav/b.txt", 200),
+    ("HTTP://APP.TEST:80/dav/b.txt", 200),
+    ("https://app.test/dav/b.txt", 200),  # where the proxy before us does not tell the scheme
+    ("http://127.0.0.1:8080/dav/b.txt", 200),  # public_url
+    ("/dav/b%20c?d=e", 200),
+    ("/dav/secret/plan.txt", 403),
+    (HERE + "/dav/secret/plan.txt", 403),
+    ("/dav/locked/plan.txt", 403),  # what happens there is a write
+    ("/dav/twice/plan.txt", 401),
+    ("/dav/sub/x", 502),  # another route
+    ("/other/x", 502),
+    ("/elsewhere", 502),
+    ("/.doorward/login", 502),
+    ("/xhr/login", 502),
+    ("http://evil.test/dav/b.txt", 502),
+    ("http://app.test:81/dav/b.txt", 502),
+    ("http://app.test.evil.test/dav/b.txt", 502),
+    ("ftp://app.test/dav/b.txt", 502),
+    ("http://app.test@evil.test/dav/b.txt", 502),
+    ("http://evil.test\\@app.test/dav/b.txt", 502),
+    ("/dav/%73ecret/plan.txt", 400),
+    ("/dav//secret/plan.txt", 400),
+    ("/dav/secret%2Fplan.txt", 400),
+    ("/dav/x/../secret/plan.txt", 400),
+    ("/dav/b%2e%2e/x", 200),
+    ("/dav/%2e%2e/x", 400),
+    ("/dav\\secret\\x", 400),
+    ("/dav;/secret/x", 400),
+    ("/dav/b%00", 400),
+    ("/dav/b#c", 400),
+    ("/dav/\xe4", 400),
+    ("//evil.test/dav/b", 400),
+    ("dav/secret/plan.txt", 400),
+    ("", 400),
+]
+
+
+@every_header
+@pytest.mark.parametrize(("url", "status"), NAMED)
+async def test_a_second_target_is_judged_as_a_write_there(
+    dav: Front, name: str, url: str, status: int
+) -> None:
+    """CVE-2025-54576's kin: a place that decides what happens and that no rule ever saw."""
+    cookie = dav.cookie(await dav.opened())
+    line = naming(name, url)
+    answer = await dav.get("/dav/a.txt", cookie, line, method="COPY")
+    assert answer.status == status
+    assert len(dav.origin.heads) == (status == 200)
+    if status == 200:
+        assert values_of(dav.origin.heads[0], line[0]) == [line[1]], "byte for byte"
+
+
+@every_header
+async def test_administrators_may_and_nobody_is_asked_to_log_in(dav: Front, name: str) -> None:
+    line = naming(name, HERE + "/dav/secret/plan.txt")
+    admin = dav.cookie(await dav.opened("root", groups=["admins"]))
+    assert (await dav.get("/dav/a.txt", admin, line, method="COPY")).status == 200
+    assert (await dav.get("/dav/open/a.txt", line, method="COPY")).status == 401
+    open_line = naming(name, "/dav/open/b.txt")
+    assert (await dav.get("/dav/open/a.txt", open_line, method="COPY")).status == 200
+
+
+@every_header
+async def test_it_counts_whatever_the_method_and_whoever_repeats_it(dav: Front, name: str) -> None:
+    cookie = dav.cookie(await dav.opened())
+    secret, plain = naming(name, "/dav/secret/x"), naming(name, "/dav/x")
+    for method in ("GET", "POST", "MOVE", "COPY", "LOCK", "PUT", "BREW"):
+        assert (await dav.get("/dav/a", cookie, secret, method=method)).status == 403
+    for lines in ((plain, secret), (secret, plain), (plain, plain)):
+        assert (await dav.get("/dav/a", cookie, *lines, method="COPY")).status == 400
+    assert not dav.origin.heads
+
+
+async def test_lock_tokens_alone_name_no_target(dav: Front) -> None:
+    cookie = dav.cookie(await dav.opened())
+    for value in (b"(<urn:uuid:x>)", b'(Not <DAV:no-lock> ["e"]) (<http://evil.test/x>)'):
+        assert (await dav.get("/dav/a", cookie, (b"if", value), method="PUT")).status == 200
+    for value in (b"x", b"(<a>", b"<a", b'(["a)', b"</dav/a> x", b"(()"):
+        assert (await dav.get("/dav/a", cookie, (b"if", value), method="PUT")).status == 400
+
+
+async def test_nobody_has_the_rules_asked_about_thousands_of_targets(dav: Front) -> None:
+    cookie = dav.cookie(await dav.opened())
+    for count, status in ((TARGETS_LIMIT, 200), (TARGETS_LIMIT + 1, 400), (2000, 400)):
+        line = (b"if", b"</dav/a> (<t>) " * count)
+        assert (await dav.get("/dav/a", cookie, line, method="PUT")).status == status
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("host", ["keep", "old.internal"])
+async def test_a_stripped_path_is_stripped_from_second_targets_too(
+    fronts: Build, origin: Origin, host: str, answers: bool
+) -> None:
+    """WebDAV servers answer 502 when scheme, host or prefix are not their own."""
+    rewrite = {"strip_path": True, "host": host, "answers": answers}
+    front = await fronts(
+        routes=[{"path": "/dav", "upstream": origin.url, "rewrite": rewrite}],
+        access={"default": "public"},
+        trusted_proxies=["10.0.0.0/8"],
+    )
+    lines = [
+        (b"x-bait", b"destination: https://app.test/dav/b"),
+        (b"destination", b"https://app.test/dav/b/dav?c=/dav"),
+        (b"if", b"<https://app.test/dav/a> (<t>) </dav/b> (Not <https://app.test/dav/t>)"),
+        (b"x-forwarded-proto", b"https"),
+    ]
+    answer = await front.get("/dav/a", *lines, method="MOVE", peer="10.0.0.1")
+    assert answer.status == 200
+    head, sent = origin.heads[0], b"app.test" if host == "keep" else b"old.internal"
+    assert head.startswith(b"MOVE /a HTTP/1.1\r\nhost: %b\r\n" % sent)
+    assert values_of(head, b"destination") == [b"http://%b/b/dav?c=/dav" % sent]
+    assert values_of(head, b"if") == [
+        b"<http://%b/a> (<t>) </b> (Not <https://app.test/dav/t>)" % sent
+    ]
+    assert values_of(head, b"x-bait") == [b"destination: https://app.test/dav/b"]
+
+
+@pytest.mark.parametrize("url", ["/dav//evil.test/x", HERE + "/dav//x"])
+async def test_what_is_left_of_a_second_target_is_no_host(
+    fronts: Build, origin: Origin, url: str
+) -> None:
+    routes = [{"path": "/dav", "upstream": origin.url, "rewrite": {"strip_path": True}}]
+    front = await fronts(routes=routes, access={"default": "public"})
+    answer = await front.get("/dav/a", (b"destination", url.encode()), method="MOVE")
+    assert answer.status == 400 and not origin.heads
+
+
+@every_header
+def test_no_other_spelling_and_no_trailer_names_a_target(name: str) -> None:
+    """CGI, WSGI, Rack and PHP fold `_` and `-`; a trailer comes after the decision."""
+    line = (name.encode(), b"/a")
+    assert scan([line]).targets == (line,) and scan([line]).passing == [line]
+    assert fate_of(name.upper().encode()) is Fate.TARGET
+    if b"-" in line[0]:
+        assert fate_of(line[0].replace(b"-", b"_")) is Fate.DROP
+    assert trailers_of([line]) == []
+
+
+texts = st.text('<>()[]"/ab:. WNot', max_size=40).map(str.encode)
+
+
+@given(texts, st.sampled_from(sorted(READERS)))
+def test_whatever_is_said_is_read_or_refused_and_read_again_the_same(
+    value: bytes, name: bytes
+) -> None:
+    try:
+        found = second_targets(((name, value),))
+    except (BadTarget, ForeignTarget):
+        return
+    moved = rewritten((name, value), b"http://b.test", b"")
+    again = second_targets(((name, moved),))
+    assert [one.rest for one in again] == [one.rest for one in found]
+    assert all(one.site in (None, ("http", "b.test")) for one in again)
+
+
+def test_a_url_and_a_path_are_read() -> None:
+    assert second_targets(((b"destination", b" http://A.test:81/b?c "),)) == [
+        SecondTarget(("http", "a.test:81"), b"/b?c")
+    ]
+    assert second_targets(((b"destination", b"http://a.test"),)) == [
+        SecondTarget(("http", "a.test"), b"/")
+    ]
