@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import structlog
 from doorward.gate.accept import Accept, Accepted, Arrival
+from doorward.gate.answer_headers import answer_headers
 from doorward.gate.comforts import comforts_of
 from doorward.gate.relocation import relocation_of
 from doorward.settings import InvalidSettings, Route, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import Header, Origin, answering
+from tests.fakes import Header, Origin, answering, lines_of
 from tests.gate.conftest import Build, accepted, front_of
 
 PUBLIC = {"access": {"default": "public"}}
@@ -47,8 +48,7 @@ def put_right(line: Header, request: Accepted | None = None, **values: Any) -> b
 @pytest.mark.parametrize(
     ("target", "sent"),
     [
-        (b"/wiki", b"/"),
-        (b"/wiki?a=/wiki", b"/?a=/wiki"),
+        (b"/wiki/?a=/wiki", b"/?a=/wiki"),
         (b"/wiki/", b"/"),
         (b"/wiki/wiki/x", b"/wiki/x"),
         (b"/wiki/a%2Fb;c//d?e=%zz&&f", b"/a%2Fb;c//d?e=%zz&&f"),
@@ -63,6 +63,33 @@ async def test_the_routes_path_is_taken_off_byte_for_byte(
     assert (await front.get(target)).status == 200
     assert origin.heads[0].startswith(b"GET " + sent + b" HTTP/1.1\r\nhost: app.test\r\n")
     assert b"x-forwarded-prefix: /wiki\r\n" in origin.heads[0]
+
+
+@pytest.mark.parametrize("query", [b"", b"?a=/wiki&b=%2F"])
+async def test_the_routes_path_itself_leads_to_its_slash(
+    fronts: Build, origin: Origin, query: bytes
+) -> None:
+    """Relative links of the page would lead beside it."""
+    strip = {"upstream": origin.url, "rewrite": {"strip_path": True}}
+    routes = [{"path": "/wiki", **strip}, {"path": "/app", "upstream": origin.url}]
+    rules = [{"path": "/wiki/*", "require": "public"}, {"path": "/app/*", "require": "public"}]
+    front = await fronts(routes=routes, access={"rules": rules})
+    for method in ("GET", "HEAD"):
+        answer = await front.get(b"/wiki" + query, method=method)
+        assert (answer.status, answer.values(b"location")) == (308, [b"/wiki/" + query])
+        assert answer.values(b"cache-control") == [b"no-store"] and answer.body == b""
+    assert not origin.heads
+    for target, method in ((b"/wiki", "PROPFIND"), (b"/wiki", "POST"), (b"/app", "GET")):
+        assert (await front.get(target, method=method)).status == 200
+    assert origin.heads[0].startswith(b"PROPFIND / HTTP/1.1\r\n")
+
+
+async def test_who_may_not_open_the_page_is_not_led_to_it(fronts: Build, origin: Origin) -> None:
+    routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
+    front = await fronts(routes=routes)
+    assert (await front.get("/wiki")).status == 401
+    answer = await front.get("/wiki", (b"sec-fetch-mode", b"navigate"))
+    assert answer.values(b"location") == [b"/.doorward/login?rd=/wiki"]
 
 
 @pytest.mark.parametrize("target", [b"/wiki//evil.test/x", b"/wiki/\\evil.test/x", b"/wiki//"])
@@ -89,6 +116,17 @@ async def test_rules_are_matched_on_the_path_that_was_sent(fronts: Build, origin
         assert (await front.get(around)).status in (400, 403, 404), around
     assert (await front.get("/wiki%2Fadmin")).status in (400, 404)
     assert len(origin.heads) == 1
+
+
+async def test_the_way_to_the_slash_keeps_the_prefix_of_a_trusted_peer_only(
+    fronts: Build, origin: Origin
+) -> None:
+    routes = [{"path": "/wiki", "upstream": origin.url, "rewrite": {"strip_path": True}}]
+    front = await fronts(routes=routes, **PREFIXED)
+    said = (b"x-forwarded-prefix", b"/outer/")
+    for peer, location in (("10.0.0.9", b"/outer/wiki/?a"), ("192.0.2.1", b"/wiki/?a")):
+        answer = await front.get("/wiki?a", said, peer=peer)
+        assert (answer.status, answer.values(b"location")) == (308, [location])
 
 
 async def test_a_chain_of_prefixes_is_carried_on_for_trusted_peers_only(
@@ -353,28 +391,89 @@ async def test_a_cookie_of_our_name_is_dropped_and_told_without_its_value(tmp_pa
 # Caching
 
 
+CACHED = [
+    (b"", b"private"),
+    (b"Cache-Control: public, max-age=60", b"private, max-age=60"),
+    (b"Cache-Control: PUBLIC", b"private"),
+    (b"Cache-Control: max-age=60", b"private, max-age=60"),
+    (b"Cache-Control: s-maxage=600, max-age=60", b"private, max-age=60"),
+    (b'Cache-Control: s-maxage="600"', b"private"),
+    (b"Cache-Control: no-cache", b"private, no-cache"),
+    (b"Cache-Control: no-store", b"no-store"),
+    (b"Cache-Control: No-Store, no-cache", b"No-Store, no-cache"),
+    (b"Cache-Control: no-store, public", b"private, no-store"),
+    (b"Cache-Control: private, max-age=60", b"private, max-age=60"),
+    (b"Cache-Control: private\r\nCache-Control: public", b"private"),
+    (
+        b"Cache-Control: max-age=60\r\nCache-Control: public, immutable",
+        b"private, max-age=60, immutable",
+    ),
+    (b'Cache-Control: private="set-cookie, x", max-age=60', b"private, max-age=60"),
+    (b'Cache-Control: no-cache="set-cookie", max-age=60', b"private, no-cache, max-age=60"),
+    (b"Cache-Control: max-age=60; public", b"private"),
+    (b'Cache-Control: private="x, public', b"private"),
+    (b"Cache-Control: ,, ,", b"private"),
+    (b"Expires: Thu, 01 Jan 2099 00:00:00 GMT", b"private"),
+]
+
+
+@pytest.mark.parametrize(("said", "told"), CACHED, ids=ascii)
+def test_what_is_for_one_session_is_for_no_shared_cache(said: bytes, told: bytes) -> None:
+    """RFC 9111 3.5 and 5.2.2: each of these lets a shared cache keep an answer, or could."""
+    headers = lines_of(b"HTTP/1.1 200 OK\r\nX-A: 1\r\n" + said + b"\r\n\r\n")
+    kept = answer_headers(headers, lambda line: False, private=True)
+    assert b", ".join(value for name, value in kept if name == b"cache-control") == told
+    assert (b"x-a", b"1") in kept
+    assert answer_headers(headers, lambda line: False) == headers, "a public answer is as it came"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Surrogate-Control", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "X-Accel-Expires"],
+)
+def test_what_shared_caches_obey_before_cache_control_goes(name: str) -> None:
+    headers = [(name.encode(), b"max-age=60"), (b"ETag", b"x")]
+    assert answer_headers(headers, lambda line: False) == headers
+    kept = answer_headers(headers, lambda line: False, private=True)
+    assert kept == [(b"ETag", b"x"), (b"cache-control", b"private")]
+
+
+def test_expires_goes_where_max_age_says_the_same_and_stays_where_nothing_else_does() -> None:
+    past = (b"expires", b"0")
+    kept = answer_headers([past], lambda line: False, private=True)
+    assert kept == [past, (b"cache-control", b"private")]
+    lines = [past, (b"cache-control", b"max-age=60")]
+    kept = answer_headers(lines, lambda line: False, private=True)
+    assert kept == [(b"cache-control", b"private, max-age=60")]
+
+
 async def test_protected_answers_are_kept_by_no_shared_cache(tmp_path: Path) -> None:
-    plain = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    """The application does not know that it is protected."""
     said = b"HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length: 0\r\n\r\n"
-    with Origin((answering(plain, plain, plain, said, plain),)) as origin:
+    as_said, private = [b"public, max-age=60"], [b"private, max-age=60"]
+    with Origin((answering(said),)) as origin:
         values = {
             "routes": [
                 {"upstream": origin.url},
                 {"path": "/kept", "upstream": origin.url, "cache_control": "keep"},
+                {"path": "/open/untold", "upstream": origin.url, "identity_on_public": False},
+                {"path": "/open/none", "upstream": origin.url, "identity": "none"},
             ],
             "access": {"rules": [{"path": "/open/*", "require": "public"}]},
         }
         async with front_of(tmp_path, origin, **values) as front:
             cookie = front.cookie(await front.opened())
 
-            async def cached(target: str, *headers: Header) -> list[bytes]:
-                return (await front.get(target, *headers)).values(b"cache-control")
+            async def asked(target: str, *headers: Header) -> tuple[list[bytes], bool]:
+                answer = await front.get(target, *headers)
+                return answer.values(b"cache-control"), b"remote-user" in origin.heads[-1].lower()
 
-            assert await cached("/x", cookie) == [b"private"]
-            assert await cached("/open/x", cookie) == [], "a public rule says otherwise"
-            assert await cached("/open/x") == []
-            assert await cached("/x", cookie) == [b"public, max-age=60"], "so does the application"
-            assert await cached("/kept", cookie) == [], "so does the route"
+            assert await asked("/x", cookie) == (private, True)
+            assert await asked("/kept", cookie) == (as_said, True), "who asked for that gets it"
+            assert await asked("/open/x") == (as_said, False)
+            assert await asked("/open/x", cookie) == (private, True), "it says who asks"
+            assert await asked("/open/untold", cookie) == (as_said, False), "it does not"
+            assert await asked("/open/none", cookie) == (as_said, False)
 
 
 # Other sites

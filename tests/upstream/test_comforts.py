@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import Origin, answering
+from tests.fakes import OK, Origin, answering
 from tests.live import Live, config_user
 
 ANSWER = (
@@ -57,3 +57,32 @@ def test_a_route_changes_what_it_was_asked_to_on_every_request(
                 client.send(f"{request}Origin: http://evil.test\r\n\r\n".encode())
                 assert client.answer().status == 403
             assert len(origin.heads) == 5
+
+
+@pytest.mark.parametrize("fast_lane", [True, False])
+def test_second_targets_are_judged_whichever_way_a_request_takes(
+    tmp_path: Path, fast_lane: bool
+) -> None:
+    """A COPY has no body, so the fast lane takes it once its session is in memory."""
+    rewrite = {"strip_path": True}
+    with Origin((answering(OK),), path=tmp_path / "app.sock") as origin:
+        live = Live(
+            tmp_path / "live",
+            "",
+            routes=[{"path": "/dav", "upstream": origin.url, "rewrite": rewrite}],
+            access={"rules": [{"path": "/dav/secret/*", "groups": ["admins"]}]},
+            users=[config_user()],
+            fast_lane=fast_lane,
+        )
+        with live, live.client() as client:
+            cookie = live.login()
+            for _ in range(3):
+                for path, status in (("b", 200), ("secret/b", 403), ("secr%65t/b", 400)):
+                    line = f"Destination: http://{live.host}/dav/{path}"
+                    head = f"COPY /dav/a HTTP/1.1\r\nHost: {live.host}\r\n{cookie}\r\n{line}"
+                    with live.client() as other:
+                        assert other.ask(f"{head}\r\n\r\n".encode()).status == status
+                assert client.get("/dav?a", cookie, host=live.host).status == 308
+            assert len(origin.heads) == 3
+            sent = f"\r\ndestination: http://{live.host}/b\r\n".encode()
+            assert all(head.startswith(b"COPY /a ") and sent in head for head in origin.heads)

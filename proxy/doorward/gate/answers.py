@@ -14,6 +14,7 @@ from doorward.gate.accept import Accepted, Arrival, Client
 from doorward.gate.asking import Asker, asker
 from doorward.gate.cookies import Header
 from doorward.gate.decision import (
+    MOVED,
     UNAUTHENTICATED,
     Refuse,
     bad_request,
@@ -61,6 +62,10 @@ class Answers:
         self._page_bytes = page_bytes
 
     def to(self, refusal: Refuse, arrival: Arrival, client: Client) -> Response:
+        if refusal.status == MOVED:
+            response = Response(status_code=MOVED)
+            response.raw_headers.extend(refusal.headers)
+            return response
         who = _asker(arrival)
         login = refusal.login
         if login is not None and who is Asker.VISITOR:

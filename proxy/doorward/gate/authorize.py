@@ -5,7 +5,7 @@ The same walk decides and explains.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import lru_cache
 
@@ -27,10 +27,13 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a path leads: positions in the tables, which two readings of a path must share."""
+    """Where a path leads: positions in the tables, which two readings of a path must share.
+
+    `by_method`: with another method another rule could have decided."""
 
     route: int
     rule: int
+    by_method: bool = field(default=False, compare=False)
 
 
 NO_RULE = -1
@@ -79,9 +82,13 @@ class CompiledRule:
         self.networks = rule.networks
 
     def applies(self, method: bytes, host: str, path: bytes, address: Address | None) -> bool:
-        if self.path is not None and self.path.fullmatch(path) is None:
-            return False
         if self.methods and method not in self.methods:
+            return False
+        return self.covers(host, path, address)
+
+    def covers(self, host: str, path: bytes, address: Address | None) -> bool:
+        """Whether it applies for some method."""
+        if self.path is not None and self.path.fullmatch(path) is None:
             return False
         if self.hosts and not any(host_matches(pattern, host) for pattern in self.hosts):
             return False
@@ -106,9 +113,6 @@ class Authorize:
         self._prefixes = tuple((route.host, route.path.encode()) for route in self.routes)
         self._rules = tuple(CompiledRule(rule) for rule in access.rules)
         self._default = CompiledRule(Rule(require=access.default))
-        # An application that honours an override would turn one method into another after the
-        # rule was chosen by method, so these headers then reach no application.
-        self.names_methods = any(rule.methods for rule in self._rules)
         self._asks_address = any(rule.networks for rule in self._rules)
         # The tables do not change, so what a walk over many rules costs is paid once per path.
         self._remembered = lru_cache(maxsize=8192)(self._locate)
@@ -119,23 +123,33 @@ class Authorize:
 
     def locate(self, request: Accepted, path: bytes) -> Target | None:
         """Route and rule of this path in this request; None when no route's prefix covers it."""
+        return self.locate_at(request.method, request.host, path, request.address)
+
+    def locate_at(
+        self, method: bytes, host: str, path: bytes, address: Address | None
+    ) -> Target | None:
+        """The same of a path that is not the request's own."""
         find = self._remembered if len(path) <= REMEMBERED_BYTES else self._locate
-        address = request.address if self._asks_address else None
-        return find(request.method, request.host, path, address)
+        return find(method, host, path, address if self._asks_address else None)
 
     def _locate(
         self, method: bytes, host: str, path: bytes, address: Address | None
     ) -> Target | None:
         for at, (pattern, prefix) in enumerate(self._prefixes):
             if (pattern is None or host_matches(pattern, host)) and _covers(prefix, path):
-                return Target(at, self._rule_of(method, host, path, address))
+                return Target(at, *self._rule_of(method, host, path, address))
         return None
 
-    def _rule_of(self, method: bytes, host: str, path: bytes, address: Address | None) -> int:
+    def _rule_of(
+        self, method: bytes, host: str, path: bytes, address: Address | None
+    ) -> tuple[int, bool]:
+        """The first rule that applies, and whether the method had a say in that."""
+        by_method = False
         for at, rule in enumerate(self._rules):
             if rule.applies(method, host, path, address):
-                return at
-        return NO_RULE
+                return at, by_method or bool(rule.methods)
+            by_method = by_method or (bool(rule.methods) and rule.covers(host, path, address))
+        return NO_RULE, by_method
 
     def is_ambiguous(self, request: Accepted, target: Target | None) -> bool:
         """True when another reading of the path leads elsewhere than the raw one (promise 6)."""

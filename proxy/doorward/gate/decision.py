@@ -12,6 +12,7 @@ from doorward.gate.cookies import Header
 from doorward.observe.observer import NO_ROUTE
 
 UNAUTHENTICATED = "unauthenticated"
+MOVED = 308
 
 LOGIN_PATH = "/.doorward/login"
 SECOND_FACTOR_PATH = "/.doorward/second-factor"
@@ -22,13 +23,14 @@ class Forward:
     """Send `head` to the upstream of route number `route`; the request's body follows it.
 
     `session` is the one that it was decided with, None for nobody. `private`: its answer is for
-    that session alone.
+    that session alone. `binds`: it authenticates the connection that it goes over.
     """
 
     route: int
     head: bytes
     session: Session | None
     private: bool = False
+    binds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,17 @@ def last_hop(method: bytes) -> Refuse:
 
 def cross_origin() -> Refuse:
     return Refuse(403, "cross_origin", "Only pages of this site itself may open this.")
+
+
+def moved(target: bytes) -> Refuse:
+    """Elsewhere on this host, for good and with the same method (RFC 9110 15.4.9)."""
+    headers = ((b"location", target), (b"cache-control", b"no-store"))
+    return Refuse(MOVED, "moved", "This is at another address.", headers=headers)
+
+
+def other_server() -> Refuse:
+    """RFC 4918 9.8.5."""
+    return Refuse(502, "other_server", "This request names a resource of another server.")
 
 
 def too_many_tunnels() -> Refuse:
