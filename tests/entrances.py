@@ -20,7 +20,7 @@ from doorward.dialects import enabled, openapi
 from doorward.dialects.wire import Wire
 from doorward.gate.accept import Client
 from doorward.gate.access import AccessCarrier
-from doorward.gate.cookies import Cookies
+from doorward.gate.cookies import Cookies, cookies_of
 from doorward.gate.identify import Identify
 from doorward.pages import Pages
 from doorward.settings import Settings, settings_from
@@ -124,7 +124,7 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
     settings = settings_from(chosen | values, directory)
     clock = Clock()
     async with build_accounts(settings, clock) as accounts:
-        cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
+        cookies = cookies_of(settings)
         dialects = settings.dialects
         carrier = AccessCarrier(accounts.live, accounts.access)
         identify = Identify(

@@ -26,7 +26,7 @@ from doorward.gate.access import AccessCarrier
 from doorward.gate.answers import Answers
 from doorward.gate.asgi import Carrier
 from doorward.gate.authorize import Authorize
-from doorward.gate.cookies import Cookies
+from doorward.gate.cookies import cookies_of
 from doorward.gate.counted import count, names_of, observer_of
 from doorward.gate.forward import Forwarder, Receive, Scope, Send
 from doorward.gate.gate import Gate
@@ -245,7 +245,7 @@ def join(
     settings: Settings, accounts: Accounts, pools: Pools, rates: Rates, clock: Clock, tally: Tally
 ) -> Joined:
     """The gate, the pages and the dialects over one core, and the short way past them."""
-    cookies = Cookies(settings.secure_cookies, settings.sessions.cookie.same_site)
+    cookies = cookies_of(settings)
     datepoll = settings.dialects.datepoll
     access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
     identify = Identify(

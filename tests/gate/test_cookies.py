@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
-from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, cookie_of, of_our_form
+from doorward.gate.cookies import (
+    MAX_AGE_LIMIT_S,
+    Cookies,
+    Crumbs,
+    cookie_of,
+    cookies_of,
+    of_our_form,
+)
+from doorward.settings import InvalidSettings, Settings, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,10 +87,19 @@ async def test_our_cookie_twice_is_nobody_and_every_variant_is_ended(
     answer = await front.get("/", *cookies)
     assert answer.status == 401
     ended = [line.partition(b"=")[0] for line in answer.values(b"set-cookie")]
-    assert set(ended) == {b"doorward"}
+    assert set(ended) == {b"doorward", b"doorward-8080"}
     assert all(b"Max-Age=0" in line for line in answer.values(b"set-cookie"))
     assert any(b"Domain=app.test" in line for line in answer.values(b"set-cookie"))
     assert front.origin.heads == []
+
+
+async def test_our_own_cookie_twice_ends_no_other_instances(front: Front) -> None:
+    signed = front.signed(await front.opened())
+    line = b"doorward=%b; doorward-8080=%b; doorward-8080=x" % (TOKEN, signed)
+    answer = await front.get("/", (b"cookie", line))
+    assert answer.status == 401
+    ended = {line.partition(b"=")[0] for line in answer.values(b"set-cookie")}
+    assert ended == {b"doorward-8080"}
 
 
 async def test_a_public_path_takes_an_ambiguous_cookie_for_nobody(front: Front) -> None:
@@ -184,25 +204,125 @@ def test_lines_that_end_it_name_the_host_and_its_parents(host: str, domains: lis
     ] == domains
 
 
+# What an application may set
+
+BASES = [b"doorward", b"doorward-8443", b"doorward-browser", b"sid", b"sid-browser"]
+PREFIXES = [b"", b"__Host-", b"__Secure-", b"__Http-", b"__Host-Http-", b"__host-", b"__SECURE-"]
+SPELLINGS = [
+    b"%b=evil",
+    b"%b=evil; Path=/x; Domain=test",
+    b" %b =evil",
+    b"\t%b\t=evil",
+    b"%b",
+    b"%b; Path=/",
+    b"=%b=evil",
+    b"==%b=evil",
+    b" = %b=evil",
+    b"=%b",
+    b'"%b"=evil',
+    b'="%b"=evil',
+    b"\x00%b\x1f=evil",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("base", BASES)
+def test_an_application_cannot_set_a_cookie_of_any_doorward(base: bytes, spelling: bytes) -> None:
+    """Browsers store `=doorward=x` as a nameless cookie and send it as `doorward=x`, and keep
+    `Set-Cookie` of http for the https site of that host."""
+    cookies = [Cookies(secure, name="sid") for secure in (True, False)]
+    if not base.startswith(b"sid"):
+        cookies += [PLAIN, SECURE]
+    for each in cookies:
+        for prefix in PREFIXES:
+            for name in (prefix + base, (prefix + base).upper(), (prefix + base).title()):
+                assert each.sets_ours(spelling.replace(b"%b", name))
+
+
+def test_no_cookie_that_a_doorward_sets_is_one_that_an_application_may() -> None:
+    """Whatever is added to `Cookies`: its lines are reserved by their own rule, on every site."""
+    every = [
+        Cookies(secure, name=name, prefers_default=default)
+        for secure in (True, False)
+        for name in ("doorward", "doorward-8080", "sid")
+        for default in (True, False)
+    ]
+    for one in every:
+        set_lines = [one.set_line("v", 1, to_own=to_own) for to_own in (True, False)]
+        lines = [line for _, line in [*set_lines, *one.expire_lines("a.b.test")]]
+        lines.append(one.beside("browser").encode() + b"=x")
+        for other in (one, *every) if one.own.endswith(b"sid") is False else (one,):
+            assert all(other.sets_ours(line) for line in lines)
+
+
 @pytest.mark.parametrize(
     "line",
-    [
-        b"doorward=evil",
-        b"doorward=evil; Path=/x; Domain=test",
-        b" doorward =evil",
-        b"doorward",
-        b"doorward; Path=/",
-        b"=doorward=evil",
-        b"==doorward=evil",
-        b" = doorward=evil",
-        b"=doorward",
-    ],
+    [b"a=doorward=1", b"doorward2=1", b"mydoorward=1", b"a; doorward=1", b"", b"=", b"sid=1"],
 )
-def test_an_application_cannot_set_our_cookie(line: bytes) -> None:
-    """Browsers store `=doorward=x` as a nameless cookie and send it as `doorward=x`."""
-    assert PLAIN.sets_ours(line)
-
-
-@pytest.mark.parametrize("line", [b"a=doorward=1", b"doorward2=1", b"a; doorward=1", b"", b"="])
 def test_an_application_sets_its_own_cookies(line: bytes) -> None:
     assert not PLAIN.sets_ours(line)
+
+
+# Two instances on one host: browsers send cookies to every port
+
+
+def test_the_port_is_in_the_name_and_the_default_name_counts_without_it(tmp_path: Path) -> None:
+    for public_url, own, name in [
+        ("https://a.test", b"__Host-doorward", b"__Host-doorward"),
+        ("https://a.test:443", b"__Host-doorward", b"__Host-doorward"),
+        ("https://a.test:8443", b"__Host-doorward-8443", b"__Host-doorward-8443"),
+        ("http://a.test:8080", b"doorward-8080", b"doorward-8080"),
+        ("http://[2001:db8::1]", b"doorward", b"doorward"),
+        ("http://127.0.0.1:8080", b"doorward-8080", b"doorward"),
+        ("http://[::1]:8080", b"doorward-8080", b"doorward"),
+        ("https://localhost:8443", b"__Host-doorward-8443", b"__Host-doorward"),
+        ("http://localhost", b"doorward", b"doorward"),
+    ]:
+        cookies = cookies_of(settings_of(tmp_path, public_url=public_url))
+        assert (cookies.own, cookies.name) == (own, name)
+        assert cookies.set_line("v", None)[1].startswith(name + b"=v;")
+        assert cookies.set_line("v", None, to_own=True)[1].startswith(own + b"=v;")
+        default = own.partition(b"-8")[0]
+        other = b"B" * 43 + b"." + b"b" * 43
+        assert cookies.take([default + b"=" + TOKEN]).ours == (TOKEN,)
+        if own != default:
+            both = default + b"=" + other + b"; " + own + b"=" + TOKEN
+            assert cookies.take([both]).ours == (TOKEN,), "the other one is another instance's"
+            twice = own + b"=" + other + b"; " + own + b"=" + TOKEN
+            assert len(cookies.take([twice]).ours) == 2
+
+
+def test_another_instances_cookie_is_not_ended(tmp_path: Path) -> None:
+    cookies = cookies_of(settings_of(tmp_path, public_url="https://a.test:8443"))
+    for of_default, more in ((True, {b"__Host-doorward", b"doorward"}), (False, set())):
+        lines = cookies.expire_lines("a.test:8443", of_default=of_default)
+        names = {line.partition(b"=")[0] for _, line in lines}
+        assert names == {b"__Host-doorward-8443", b"doorward-8443"} | more
+
+
+def test_no_token_of_another_instance_passes() -> None:
+    for name in (b"doorward-8081", b"__Host-doorward-8443", b"__Secure-doorward", b"doorward"):
+        for cookies in (PLAIN, SECURE, Cookies(False, name="sid")):
+            assert cookies.take([b"a=1; " + name + b"=" + TOKEN]).rest == (b"a=1",)
+            assert cookies.take([name + b"=theirs"]).rest == (name + b"=theirs",)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "a;b", "__Host-x", "é", "a" * 65, "a\r\nb"])
+def test_a_name_that_is_no_token_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidSettings):
+        settings_of(tmp_path, sessions={"cookie": {"name": name}})
+
+
+def test_the_name_is_a_setting(tmp_path: Path) -> None:
+    cookies = cookies_of(
+        settings_of(
+            tmp_path, public_url="https://a.test:8443", sessions={"cookie": {"name": "sid"}}
+        )
+    )
+    assert cookies.name == cookies.own == b"__Host-sid"
+    assert cookies.take([b"__Host-sid=" + TOKEN + b"; a=1"]) == Crumbs((TOKEN,), (b"a=1",))
+    assert cookies.beside("browser") == "__Secure-sid-browser"
+
+
+def settings_of(folder: Path, **values: Any) -> Settings:
+    return settings_from({"routes": [{"upstream": "http://127.0.0.1:9"}]} | values, folder)

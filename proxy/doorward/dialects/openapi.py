@@ -18,6 +18,7 @@ from doorward.dialects import rocketchat
 from doorward.dialects.described import DIALECTS, Dialect, Operation
 from doorward.dialects.shapes import Shape
 from doorward.dialects.wire import RateLimited, Tongue
+from doorward.gate.cookies import cookies_of
 from doorward.gate.ours import Endpoint, endpoint
 from doorward.settings import Settings
 
@@ -82,7 +83,7 @@ def _schemas(used: Iterable[type[BaseModel]]) -> Json:
 
 
 def _cookie(settings: Settings) -> str:
-    return "__Host-doorward" if settings.secure_cookies else "doorward"
+    return cookies_of(settings).name.decode()
 
 
 def _operations(

@@ -6,7 +6,8 @@ Knows names; must not know what was asked for, or by whom.
 from collections.abc import Callable
 from enum import Enum, auto
 
-from doorward.gate.headers import HOP_BY_HOP, USUAL_OPTIONS, Header
+from doorward.gate.caching import is_targeted, private_control
+from doorward.gate.headers import HOP_BY_HOP, USUAL_OPTIONS, Header, names_somebody
 
 
 class AnswerFate(Enum):
@@ -17,6 +18,7 @@ class AnswerFate(Enum):
     CONNECTION = auto()
     SET_COOKIE = auto()
     CACHE_CONTROL = auto()
+    SHARED_CACHES = auto()
 
 
 _READ = {
@@ -33,8 +35,12 @@ _FATE_BYTES = 64
 def _remember_fate(name: bytes) -> AnswerFate:
     lowered = name.lower()
     fate = _READ.get(lowered, AnswerFate.PASS)
-    if fate is AnswerFate.PASS and lowered in HOP_BY_HOP and lowered != b"trailer":
+    if fate is not AnswerFate.PASS:
+        pass
+    elif (lowered in HOP_BY_HOP and lowered != b"trailer") or names_somebody(lowered):
         fate = AnswerFate.DROP
+    elif is_targeted(lowered):
+        fate = AnswerFate.SHARED_CACHES
     if len(name) > _FATE_BYTES:
         return fate
     if len(_FATES) >= _FATES_LIMIT:
@@ -55,24 +61,36 @@ def answer_headers(
 ) -> list[Header]:
     """An upstream's answer headers as a client gets them, lines and order kept.
 
-    Hop-by-hop ones end here, as does a Set-Cookie that would replace ours. To one that is `private`
-    and says nothing of caching is added that it is.
+    Hop-by-hop ones end here, as do a Set-Cookie that could replace ours and names that say who
+    somebody is: an application that trusts those must not get them from another by way of a client.
+    One that is `private` is for one session, whatever the application says to shared caches.
     """
     kept: list[Header] = []
     named: list[bytes] = []
+    control: bytes | None = None
     for line in headers:
         fate = _FATES.get(line[0]) or _remember_fate(line[0])
         if fate is AnswerFate.PASS:
             kept.append(line)
         elif fate is AnswerFate.CACHE_CONTROL:
-            private = False
-            kept.append(line)
+            if private:
+                control = line[1] if control is None else control + b"," + line[1]
+            else:
+                kept.append(line)
         elif fate is AnswerFate.SET_COOKIE:
             if not sets_ours(line[1]):
                 kept.append(line)
         elif fate is AnswerFate.CONNECTION:
             named += [token.strip().lower() for token in line[1].split(b",")]
-    if private:
-        kept.append((b"cache-control", b"private"))
+        elif fate is AnswerFate.SHARED_CACHES and not private:
+            kept.append(line)
     unusual = set(named) - USUAL_OPTIONS if named else None
-    return [line for line in kept if line[0].lower() not in unusual] if unusual else kept
+    if unusual:
+        kept = [line for line in kept if line[0].lower() not in unusual]
+        control = None if b"cache-control" in unusual else control
+    if private:
+        value, without_expires = private_control(control or b"")
+        if without_expires:
+            kept = [line for line in kept if len(line[0]) != 7 or line[0].lower() != b"expires"]
+        kept.append((b"cache-control", value))
+    return kept

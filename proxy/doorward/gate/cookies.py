@@ -1,6 +1,6 @@
 """The session cookie on the wire: its names, the lines that set and expire it, and taking it out.
 
-Must not know what a token means or whether it is valid.
+Must not know what a token means or whether it is valid. See docs/decisions/012-cookie-names.md.
 """
 
 import re
@@ -11,9 +11,13 @@ from functools import lru_cache
 
 import structlog
 
+from doorward.settings import Settings
+
 _log = structlog.get_logger("doorward.gate")
 
-COOKIE_NAMES = (b"__Host-doorward", b"doorward")
+DEFAULT_NAME = "doorward"
+# RFC 6265bis 4.1.3, and the prefixes of its later drafts; browsers ignore their case.
+_PREFIXES = rb"(?:__(?:host-http|host|secure|http)-)*"
 
 # "<43-character token>.<signature>": what a value of ours looks like, valid or not.
 _OUR_FORM = re.compile(rb"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{20,128}")
@@ -23,6 +27,9 @@ MAX_AGE_LIMIT_S = 400 * 24 * 3600
 
 # Longer Cookie lines are sorted each time, so that what is remembered stays within 4 MiB.
 REMEMBERED_BYTES = 1024
+
+# What readers of a cookie's name may leave out: controls, white space, quotes.
+_IGNORED = bytes((*range(0x21), 0x22, 0x7F))
 
 Header = tuple[bytes, bytes]
 
@@ -64,26 +71,65 @@ class Crumbs:
 _NONE = Crumbs((), ())
 
 
+@dataclass(slots=True)
+class Held:
+    """Values under the instance's own name, and under the default one where that is another."""
+
+    own: tuple[bytes, ...]
+    default: tuple[bytes, ...]
+
+
 class Cookies:
     """The cookie as this deployment sets it; `same_site` is `lax`, `strict` or `none`.
 
-    `name` is `__Host-doorward` where cookies are Secure, `doorward` on plain http.
+    `own` is its name, with `__Host-` before it where cookies are Secure. The default name counts
+    where a request has no cookie of that name. `name` is the one that is set: `own`, or with
+    `prefers_default` the default one as long as no other instance has that.
     """
 
-    __slots__ = ("_remembered", "name", "same_site", "secure")
+    __slots__ = (
+        "_default",
+        "_mark",
+        "_of_any",
+        "_remembered",
+        "_reserved",
+        "name",
+        "own",
+        "same_site",
+        "secure",
+    )
 
-    def __init__(self, secure: bool, same_site: str = "lax") -> None:
+    def __init__(
+        self,
+        secure: bool,
+        same_site: str = "lax",
+        name: str = DEFAULT_NAME,
+        *,
+        prefers_default: bool = False,
+    ) -> None:
         self.secure = secure
         self.same_site = same_site
-        self.name = COOKIE_NAMES[0] if secure else COOKIE_NAMES[1]
+        prefix = "__Host-" if secure else ""
+        self.own = (prefix + name).encode()
+        self._default = (prefix + DEFAULT_NAME).encode()
+        self.name = self._default if prefers_default else self.own
+        self._mark = name.encode()  # in every line that has a cookie of this name
+        plain = re.escape(self._mark)
+        # Cookies go to every port of a host: those of other instances are nobody else's either.
+        self._of_any = re.compile(
+            rb"(?:__Host-|__Secure-)?(?:doorward(?:-[0-9]{1,5})?|" + plain + rb")"
+        )
+        self._reserved = re.compile(
+            _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-browser)?)", re.IGNORECASE
+        )
         # A browser repeats its line on every request; sorting it again costs 4 microseconds.
         self._remembered = lru_cache(maxsize=4096)(lambda line: self._taken([line]))
 
     def take(self, lines: list[bytes]) -> Crumbs:
         """Our cookie's values in these Cookie lines, and the lines to forward.
 
-        Pairs of other names pass byte for byte. A pair that carries one of our names and a value
-        of our form never passes, even under the name that this deployment does not use.
+        Pairs of other names pass byte for byte. A pair that carries a name that any Doorward uses
+        and a value of our form never passes.
         """
         if not lines:
             return _NONE
@@ -92,54 +138,93 @@ class Cookies:
         return self._taken(lines)
 
     def _taken(self, lines: list[bytes]) -> Crumbs:
-        ours: list[bytes] = []
+        own: list[bytes] = []
+        default: list[bytes] = []
         rest: list[bytes] = []
         for line in lines:
-            if b"doorward" not in line:
+            if b"doorward" not in line and self._mark not in line:
                 rest.append(line)
-            elif kept := self._without_ours(line, ours):
+            elif kept := self._without_ours(line, own, default):
                 rest.append(kept)
-        return Crumbs(tuple(ours), tuple(rest))
+        return Crumbs(tuple(own or default), tuple(rest))
 
-    def _without_ours(self, line: bytes, ours: list[bytes]) -> bytes:
+    def _without_ours(self, line: bytes, own: list[bytes], default: list[bytes]) -> bytes:
         kept = []
         for pair, name, value in pairs_of(line):
-            if name == self.name:
-                ours.append(value)
-            if name not in COOKIE_NAMES or not of_our_form(value):
+            if name == self.own:
+                own.append(value)
+            elif name == self._default:
+                default.append(value)
+            if not (self._of_any.fullmatch(name) and of_our_form(value)):
                 kept.append(pair)
         return b";".join(kept).strip(b" \t")
 
-    def set_line(self, value: str, max_age_s: float | None) -> Header:
-        """The Set-Cookie line for a signed token; without an age it ends with the browser."""
-        age = "" if max_age_s is None else f"; Max-Age={min(int(max_age_s), MAX_AGE_LIMIT_S)}"
-        return b"set-cookie", self.name + f"={value}{age}".encode() + self._attributes(self.secure)
+    def held(self, lines: list[bytes]) -> Held:
+        """What a browser has under each of the two names."""
+        own: list[bytes] = []
+        default: list[bytes] = []
+        for line in lines:
+            self._without_ours(line, own, default)
+        return Held(tuple(own), tuple(default))
 
-    def expire_lines(self, host: str = "") -> list[Header]:
+    def set_line(self, value: str, max_age_s: float | None, *, to_own: bool = False) -> Header:
+        """The Set-Cookie line for a signed token; without an age it ends with the browser.
+
+        `to_own`: the browser has a cookie of the instance's own name, which goes before the default
+        one, or another instance's under that."""
+        age = "" if max_age_s is None else f"; Max-Age={min(int(max_age_s), MAX_AGE_LIMIT_S)}"
+        name = self.own if to_own else self.name
+        return b"set-cookie", name + f"={value}{age}".encode() + self._attributes(self.secure)
+
+    def expire_lines(self, host: str = "", *, of_default: bool = True) -> list[Header]:
         """Lines that end every variant a browser may hold, so that the next login is unambiguous.
 
         With `host`, also those that a sibling or an older set-up left on the domain or a parent
-        of it. Only the plain name can carry a Domain (RFC 6265bis 4.1.3.2).
+        of it. Only the plain name can carry a Domain (RFC 6265bis 4.1.3.2). Without `of_default`
+        the default name is left to the instance that it belongs to.
         """
-        lines = [b"__Host-doorward=; Max-Age=0" + self._attributes(True)] if self.secure else []
-        lines.append(b"doorward=; Max-Age=0" + self._attributes(self.secure))
-        for domain in _domains(host):
-            lines.append(
-                b"doorward=; Max-Age=0; Domain=" + domain.encode() + self._attributes(self.secure)
-            )
+        names = list(dict.fromkeys((self._default, self.own))) if of_default else [self.own]
+        lines = [name + b"=; Max-Age=0" + self._attributes(True) for name in names]
+        lines = lines if self.secure else []
+        for name in (name.removeprefix(b"__Host-") for name in names):
+            lines.append(name + b"=; Max-Age=0" + self._attributes(self.secure))
+            for domain in _domains(host):
+                ended = b"=; Max-Age=0; Domain=" + domain.encode() + self._attributes(self.secure)
+                lines.append(name + ended)
         return [(b"set-cookie", line) for line in lines]
+
+    def clearing_lines(self, lines: list[bytes], host: str) -> list[Header]:
+        """Lines that end what came more than once. The default name beside the own one may be
+        another instance's, and is left to it."""
+        return self.expire_lines(host, of_default=not self.held(lines).own)
+
+    def beside(self, what: str) -> str:
+        """The name of another cookie of ours, for our own paths alone: `doorward-browser`."""
+        name = self.own.decode().removeprefix("__Host-")
+        return f"{'__Secure-' if self.secure else ''}{name}-{what}"
 
     def _attributes(self, secure: bool) -> bytes:
         site = f"; Path=/; HttpOnly; SameSite={self.same_site.capitalize()}"
         return (site + ("; Secure" if secure else "")).encode()
 
     def sets_ours(self, line: bytes) -> bool:
-        """True for an upstream's Set-Cookie value that would replace our cookie.
+        """True for an upstream's Set-Cookie value that could replace a cookie of any Doorward's.
 
-        Browsers keep `=name=x` as a cookie without a name, and send it as `name=x`.
+        Browsers keep `=name=x` as a cookie without a name, and send it as `name=x`. Some servers
+        take off quotes, white space and case when they read it.
         """
-        pair = line.partition(b";")[0].lstrip(b" \t=")
-        return pair.partition(b"=")[0].rstrip(b" \t") == self.name
+        pair = line.partition(b";")[0].translate(None, _IGNORED).lstrip(b"=")
+        return self._reserved.fullmatch(pair.partition(b"=")[0]) is not None
+
+
+def cookies_of(settings: Settings) -> Cookies:
+    """The cookie as these settings want it."""
+    return Cookies(
+        settings.secure_cookies,
+        settings.sessions.cookie.same_site,
+        settings.cookie_name,
+        prefers_default=settings.prefers_default_cookie,
+    )
 
 
 # Whoever overwrites our cookie does so with every answer; one line a minute says it.

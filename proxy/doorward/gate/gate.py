@@ -6,6 +6,7 @@ pages or SQL. Any error on the way to a decision means nobody (promise 1).
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from itertools import product
 
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.sessions import Session
@@ -23,13 +24,18 @@ from doorward.gate.decision import (
     denied,
     forbidden,
     not_found,
+    other_server,
     second_factor_required,
     unauthenticated,
     unavailable,
 )
 from doorward.gate.identify import NOBODY, Carried, Identify, Person
 from doorward.gate.identity import identity_lines
+from doorward.gate.origins import bare, own_origins
 from doorward.gate.outgoing import before_id, upstream_head
+from doorward.gate.paths import BadPath, check_target, readings
+from doorward.gate.second_targets import BadTarget, ForeignTarget, second_targets
+from doorward.settings import Route
 
 
 @dataclass(slots=True)
@@ -41,6 +47,7 @@ class Plan:
     request: Accepted
     target: Target
     carried: Carried
+    others: tuple[Target, ...] = ()  # what else it names, to be allowed as well
     # Made when they are first wanted.
     before_id: bytes | None = None
     unauthenticated: Refuse | None = None
@@ -56,6 +63,27 @@ class Plan:
         if request_id == self.request.request_id:
             return self.request
         return replace(self.request, request_id=request_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What a route's application is told of a session, and whether its answers are that session's
+    alone: where it is told who asks, and wherever a rule is not public."""
+
+    presets: tuple[str, ...]
+    on_public: tuple[str, ...]
+    makes_private: bool
+
+    @classmethod
+    def on(cls, route: Route) -> "Telling":
+        on_public = route.identity if route.identity_on_public else ()
+        return cls(route.identity, on_public, route.cache_control == "private")
+
+    def of(self, session: Session, is_public: bool) -> tuple[bytes, bool]:
+        """The identity headers, and whether no cache in between may keep the answer."""
+        presets = self.on_public if is_public else self.presets
+        private = self.makes_private and (bool(presets) or not is_public)
+        return identity_lines(session, presets), private
 
 
 @dataclass(slots=True)
@@ -82,10 +110,10 @@ class Gate:
         public_origin: str = "",
     ) -> None:
         self._comforts = tuple(comforts_of(route, public_origin) for route in authorize.routes)
-        self._keeps_private = tuple(route.cache_control == "private" for route in authorize.routes)
+        self._tellings = tuple(Telling.on(route) for route in authorize.routes)
         self._can_be_asked = can_be_asked
         self._authorize = authorize
-        self._keeps_overrides = not authorize.names_methods
+        self._public_origin = public_origin
         self._identify = identify
         self._cookies = cookies
         self._is_ours = is_ours
@@ -95,8 +123,11 @@ class Gate:
         target = self._locate(request)
         if isinstance(target, Refuse):
             return target
+        others = self._locate_others(request, target) if request.scan.targets else ()
+        if isinstance(others, Refuse):
+            return others
         carried = self._identify.carried(request.scan, request.target)
-        return Plan(request, target, carried)
+        return Plan(request, target, carried, others)
 
     def settle(self, plan: Plan, request_id: str, now: float) -> Decision | None:
         """The decision on a request, or None when storage has to be asked who this is."""
@@ -159,6 +190,49 @@ class Gate:
             return bad_request("its path leads elsewhere when it is read another way")
         return target or not_found(self._authorize.can_start(request, None))
 
+    def _locate_others(self, request: Accepted, target: Target) -> tuple[Target, ...] | Refuse:
+        """Where the targets lead that headers name. What happens there may be a write, whatever
+        the method of the request is called: both are asked about."""
+        own = own_origins(request.scheme, request.authority, self._public_origin)
+        found: dict[Target, None] = {}
+        try:
+            for second in second_targets(request.scan.targets):
+                if second.site is not None and bare(*second.site) not in own:
+                    return other_server()
+                hosts = {request.host, request.host if second.site is None else _host(second.site)}
+                check_target(second.rest)
+                paths = (second.path, *readings(second.path))
+                if any(map(self._is_ours, paths)):
+                    return other_server()
+                for host, method in product(hosts, {request.method, b"PUT"}):
+                    leads = {
+                        self._authorize.locate_at(method, host, path, request.address)
+                        for path in paths
+                    }
+                    at = leads.pop()
+                    if leads:
+                        return bad_request("a header names a target with two readings")
+                    if at is None or at.route != target.route:
+                        return other_server()
+                    found[at] = None
+        except ForeignTarget:
+            return other_server()
+        except (BadTarget, BadPath) as fault:
+            return bad_request(str(fault))
+        return tuple(found)
+
+    def _verdict(self, targets: tuple[Target, ...], session: Session | None) -> Verdict:
+        """What the rules say of what a request names in its headers."""
+        verdicts = (self._authorize.judge(target, session) for target in targets)
+        return next((each for each in verdicts if each is not Verdict.ALLOWED), Verdict.ALLOWED)
+
+    def _keeps_overrides(self, request: Accepted) -> bool:
+        """Whether headers go on that ask for another method. Not where the rule could have been
+        another one then; however the path is read."""
+        paths = (request.path, *request.other_readings)
+        leads = [self._authorize.locate(request, path) for path in paths]
+        return not any(target is None or target.by_method for target in leads)
+
     def _judge(self, plan: Plan, request_id: str, person: Person) -> Decision | NeedsFactor:
         request, target, carried = plan.request, plan.target, plan.carried
         if person.conflict:
@@ -166,13 +240,18 @@ class Gate:
         session = person.session
         if session is not None and session.level != "full":
             session = None
-        match self._authorize.judge(target, session):
+        verdict = self._authorize.judge(target, session)
+        if plan.others and verdict is Verdict.ALLOWED:
+            verdict = self._verdict(plan.others, session)
+        match verdict:
             case Verdict.ALLOWED:
                 comforts = self._comforts[target.route]
                 if comforts is not None and (refusal := comforts.refusal(request)):
                     return refusal
-                presets = self._authorize.routes[target.route].identity
-                identity = b"" if session is None else identity_lines(session, presets)
+                identity, private = b"", False
+                if session is not None:
+                    is_public = self._authorize.rule(target).require == "public"
+                    identity, private = self._tellings[target.route].of(session, is_public)
                 before = plan.before_id
                 if person.foreign_bearer or person.foreign_pair:
                     before = self._before_id(plan, person)  # for an application's own users
@@ -181,11 +260,11 @@ class Gate:
                 head = upstream_head(before, request_id, identity)
                 if comforts is not None:
                     head = comforts.head(head, request)
-                return Forward(target.route, head, session, self._is_private(target, session))
+                return Forward(target.route, head, session, private, carried.binds)
             case Verdict.UNAUTHENTICATED:
                 if plan.unauthenticated is None:
                     way_back = carried.target or request.target
-                    refusal = unauthenticated(way_back, self._cleaning(request, carried))
+                    refusal = unauthenticated(way_back, self._cleaning(plan))
                     plan.unauthenticated = refusal.on(target.route)
                 return plan.unauthenticated
             case Verdict.SECOND_FACTOR_REQUIRED:
@@ -197,22 +276,24 @@ class Gate:
                 return self._forbidden(request, carried, session)
 
     def _before_id(self, plan: Plan, person: Person) -> bytes:
+        request = plan.request
         return before_id(
-            plan.request,
+            request,
             plan.carried,
-            keep_overrides=self._keeps_overrides,
+            keep_overrides=bool(request.scan.overrides) and self._keeps_overrides(request),
             keep_bearer=person.foreign_bearer,
             keep_pair=person.foreign_pair,
         )
 
-    def _is_private(self, target: Target, session: Session | None) -> bool:
-        """Whether what comes back is for this session, and for nobody in between to keep."""
-        return (
-            session is not None
-            and self._keeps_private[target.route]
-            and self._authorize.rule(target).require != "public"
-        )
-
-    def _cleaning(self, request: Accepted, carried: Carried) -> tuple[Header, ...]:
+    def _cleaning(self, plan: Plan) -> tuple[Header, ...]:
         """Two cookies of our name: end every variant, so that the next login works."""
-        return tuple(self._cookies.expire_lines(request.host)) if carried.ambiguous else ()
+        if not plan.carried.ambiguous:
+            return ()
+        scan = plan.request.scan
+        return tuple(self._cookies.clearing_lines(scan.cookies, plan.request.host))
+
+
+def _host(site: tuple[str, str]) -> str:
+    """The host of a scheme and authority, as rules name it."""
+    host, colon, port = site[1].rpartition(":")
+    return (host if colon and port.isdigit() else site[1]).rstrip(".")

@@ -5,18 +5,18 @@ It is sent to pages of ours alone, so that no application sees it; what it means
 
 from starlette.requests import Request
 
-from doorward.gate.cookies import MAX_AGE_LIMIT_S, Header, cookie_of
+from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, Header, cookie_of
 
-NAMES = {True: "__Secure-doorward-browser", False: "doorward-browser"}
+NAME = "browser"  # beside the session cookie's
 PATH = "/.doorward/"  # a __Host- cookie would go to every path
 
 
-def note_of(request: Request, secure: bool) -> str | None:
-    return cookie_of(request.headers.raw, NAMES[secure])
+def note_of(request: Request, cookies: Cookies) -> str | None:
+    return cookie_of(request.headers.raw, cookies.beside(NAME))
 
 
-def note_line(note: str, age_s: float, secure: bool) -> Header:
+def note_line(note: str, age_s: float, cookies: Cookies) -> Header:
     """The Set-Cookie line. Strict: it is wanted when our own form is posted, and nowhere else."""
-    line = f"{NAMES[secure]}={note}; Max-Age={min(int(age_s), MAX_AGE_LIMIT_S)}; Path={PATH}"
-    line += "; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+    line = f"{cookies.beside(NAME)}={note}; Max-Age={min(int(age_s), MAX_AGE_LIMIT_S)}; Path={PATH}"
+    line += "; HttpOnly; SameSite=Strict" + ("; Secure" if cookies.secure else "")
     return b"set-cookie", line.encode()

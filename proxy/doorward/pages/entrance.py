@@ -12,7 +12,7 @@ from starlette.requests import Request
 from doorward.accounts.core import Accounts
 from doorward.accounts.passwords import Password
 from doorward.accounts.sessions import FULL, ClientInfo, Lifetimes, Opened, Session
-from doorward.gate.cookies import Cookies, Header
+from doorward.gate.cookies import Cookies, Header, Held, of_our_form
 from doorward.gate.identify import Identify
 from doorward.gate.origins import Sender, sender_of
 from doorward.gate.ours import client_of
@@ -150,7 +150,10 @@ class Entrance:
         remembered = session.remember and session.level == FULL
         age = session.expires_at - self.clock() if remembered else None
         signed = self.accounts.tokens.sign(opened.token)
-        return [*self.clearing_lines(request), self.cookies.set_line(signed, age)]
+        held = self.cookies.held(_cookie_lines(request))
+        to_own = bool(held.own) or self._is_anothers(held)
+        line = self.cookies.set_line(signed, age, to_own=to_own)
+        return [*self.clearing_lines(request), line]
 
     def clearing_lines(self, request: Request) -> list[Header]:
         """Lines that end every variant when the request carries our cookie more than once: nobody
@@ -174,17 +177,30 @@ class Entrance:
 
     def expired_lines(self, request: Request) -> list[Header]:
         """Lines that end every variant of our cookie that this browser may hold."""
-        return self.cookies.expire_lines(client_of(request).host)
+        held = self.cookies.held(_cookie_lines(request))
+        of_default = not self._is_anothers(held)
+        return self.cookies.expire_lines(client_of(request).host, of_default=of_default)
+
+    def _is_anothers(self, held: Held) -> bool:
+        """Whether the default name holds a token that another instance on this host signed: ours
+        is under our own name then, and theirs is neither replaced nor ended."""
+        return any(
+            of_our_form(value) and self.accounts.tokens.unsign(value) is None
+            for value in held.default
+        )
 
     def _values(self, request: Request) -> tuple[bytes, ...]:
-        lines = [value for name, value in request.headers.raw if name == b"cookie"]
-        return self.cookies.take(lines).ours
+        return self.cookies.take(_cookie_lines(request)).ours
 
     async def _presented(self, request: Request, now: float) -> list[Session]:
         tokens = [self.accounts.tokens.unsign(value) for value in self._values(request)]
         unique = dict.fromkeys(token for token in tokens if token is not None)
         found = [await self.accounts.sessions.by_token(token, now) for token in unique]
         return [each.session for each in found if each.session is not None]
+
+
+def _cookie_lines(request: Request) -> list[bytes]:
+    return [value for name, value in request.headers.raw if name == b"cookie"]
 
 
 def info_of(request: Request) -> ClientInfo:

@@ -135,7 +135,7 @@ class LoginPage:
                 pending=True,
                 code=form.get("code") or None,
                 new_password=form.get("new") or None,
-                browser=note_of(request, self.entrance.settings.secure_cookies),
+                browser=note_of(request, self.entrance.cookies),
             )
         except PasswordChangeRequired:
             return self._draw(

@@ -123,7 +123,7 @@ class SecondFactorPage:
         life = settings.second_factor.remember_browser
         if note is None or life is None:
             return []
-        return [note_line(note, life.total_seconds(), settings.secure_cookies)]
+        return [note_line(note, life.total_seconds(), self.entrance.cookies)]
 
     async def _ask(
         self,
