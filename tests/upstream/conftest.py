@@ -89,8 +89,10 @@ def address_of(place: Place) -> Address:
 
 
 @asynccontextmanager
-async def pool_to(place: Place, connect_timeout_s: float = PATIENCE_S) -> AsyncIterator[Pool]:
-    pool = Pool(address_of(place), connect_timeout_s)
+async def pool_to(
+    place: Place, connect_timeout_s: float = PATIENCE_S, *, lenient: bool = False
+) -> AsyncIterator[Pool]:
+    pool = Pool(address_of(place), connect_timeout_s, lenient=lenient)
     try:
         yield pool
     finally:
@@ -119,8 +121,8 @@ async def exchanged(pool: Pool, head: bytes = GET) -> Reader:
     return reader
 
 
-async def answer_to(origin: Origin, head: bytes = GET) -> Reader:
-    async with pool_to(origin.place) as pool:
+async def answer_to(origin: Origin, head: bytes = GET, *, lenient: bool = False) -> Reader:
+    async with pool_to(origin.place, lenient=lenient) as pool:
         return await exchanged(pool, head)
 
 

@@ -166,6 +166,112 @@ async def test_a_broken_chunk_ends_the_answer_as_a_cut(body: bytes) -> None:
     assert isinstance(reader.failure, InvalidAnswer)
 
 
+# Old upstreams that end lines with a bare line feed
+
+BARE = [
+    (b"HTTP/1.1 200 OK\nContent-Length: 2\nX: y\n\nok", b"ok"),
+    (b"HTTP/1.0 200 OK\nX: y\n\nol\nd", b"ol\nd"),
+    (b"HTTP/1.0 200 OK\nX: y\r\nContent-Length: 1\n\nx", b"x"),
+]
+
+
+@pytest.mark.parametrize(("answer", "body"), BARE)
+@pytest.mark.parametrize("size", [1, 15, 16, 1000])
+async def test_bare_line_feeds_are_read_where_the_route_says_so(
+    answer: bytes, body: bytes, size: int
+) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        for at in range(0, len(answer), size):
+            wire.send(answer[at : at + size])
+
+    for lenient in (True, False):
+        with Origin((script,)) as origin:
+            reader = await answer_to(origin, lenient=lenient)
+        if lenient:
+            assert (reader.status, reader.body, reader.failure) == (200, body, None)
+            assert (b"X", b"y") in reader.headers
+        else:
+            assert isinstance(reader.failure, InvalidAnswer)
+
+
+async def test_nothing_is_read_behind_an_answer_with_bare_line_feeds() -> None:
+    """Where it ends is not for two to agree on: no next answer can be smuggled in."""
+    bare = b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok"
+    with Origin((answering(bare),)) as origin:
+        async with pool_to(origin.place, lenient=True) as pool:
+            for _ in range(3):
+                assert (await exchanged(pool)).body == b"ok"
+                assert pool.connections == (0, 0)
+    with Origin((answering(OK),)) as origin:
+        async with pool_to(origin.place, lenient=True) as pool:
+            for _ in range(3):
+                assert (await exchanged(pool)).body == b"ok"
+            assert len(origin.wires) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b=c\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\nX: a\rSet-Cookie: b=c\nContent-Length: 0\n\n",
+        b"HTTP/1.1 200 OK\nX: a\n folded\nContent-Length: 0\n\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\nContent-Length: 3\n\nok!",
+        b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nContent-Length: 2\n\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nok\n0\n\n",
+        *(one for one in corpus("broken_answers.txt") if b"\r\n" in one[: one.find(b"\n") + 1]),
+    ],
+    ids=ascii,
+)
+async def test_lenience_splits_no_header_and_no_answer(answer: bytes) -> None:
+    """A line feed in the value of an answer with CRLF was put there by somebody."""
+    with once(answer) as origin:
+        reader = await answer_to(origin, lenient=True)
+    assert isinstance(reader.failure, InvalidAnswer | ConnectionLost)
+    assert (b"Set-Cookie", b"b=c") not in reader.headers and not reader.body
+
+
+# Trailers
+
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"Content-Length: 5", b"content-length: 0", b"Set-Cookie: a=b", b"Transfer-Encoding: gzip"],
+)
+async def test_an_answer_is_whole_whatever_its_trailer_names(line: bytes) -> None:
+    answer = CHUNKS + line + b"\r\nX-Sum: 1\r\n\r\n"
+    with Origin((answering(answer, answer, OK),)) as origin:
+        async with pool_to(origin.place) as pool:
+            for body in (b"ok", b"ok", b"ok"):
+                reader = await exchanged(pool)
+                assert (reader.body, reader.failure) == (body, None)
+            assert len(origin.wires) == 1
+
+
+@pytest.mark.parametrize("value", [b"x", b"5x", b"", b"9" * 30, b"5\r\nContent-Length: 6"])
+async def test_an_answer_is_whole_whatever_length_its_trailer_says(value: bytes) -> None:
+    """llhttp gives up there; that connection is not used again."""
+    answer = CHUNKS + b"X-Sum: 1\r\nContent-Length: " + value + b"\r\n\r\n"
+    with Origin((answering(answer), answering(OK))) as origin:
+        async with pool_to(origin.place) as pool:
+            for _ in range(2):
+                reader = await exchanged(pool)
+                assert (reader.body, reader.failure) == (b"ok", None)
+            assert len(origin.wires) == 2
+
+
+async def test_a_head_with_both_framings_is_refused_behind_such_a_trailer_too() -> None:
+    both = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n"
+    first = CHUNKS + b"Content-Length: 5\r\n\r\n"
+    with Origin((answering(first, both + b"2\r\nok\r\n0\r\n\r\n"),)) as origin:
+        async with pool_to(origin.place) as pool:
+            assert (await exchanged(pool)).body == b"ok"
+            reader = await exchanged(pool)
+            assert isinstance(reader.failure, InvalidAnswer) and not reader.body
+
+
 async def test_a_head_without_end_is_refused_before_it_fills_memory() -> None:
     """CVE-2026-26998: an unbounded read of an answer."""
 

@@ -68,6 +68,17 @@ def test_headers_of_an_answer_come_in_their_order_and_bytes(stage: Stage) -> Non
         assert lines in act.ask().head
 
 
+def test_a_trailer_that_names_what_belongs_in_a_head_reaches_nobody(stage: Stage) -> None:
+    trailer = b"Content-Length: 5\r\nSet-Cookie: a=b\r\nX-Sum: 1\r\nRemote-User: root\r\n"
+    answer = CHUNKED + b"2\r\nok\r\n0\r\n" + trailer + b"\r\n"
+    with stage.playing(answering(answer)) as act, act.client() as client:
+        for _ in range(3):
+            got = client.ask(act.request("TE: trailers"))
+            assert (got.status, got.body, got.whole) == (200, b"ok", True)
+            assert got.trailers == [(b"x-sum", b"1")]
+        assert len(act.origin.wires) == 1
+
+
 @pytest.mark.parametrize("framing", ["Content-Length: 9", "Transfer-Encoding: chunked", "X: y"])
 def test_an_answer_to_head_has_no_body(stage: Stage, framing: str) -> None:
     head = f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode()

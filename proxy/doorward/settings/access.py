@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from doorward.settings.balance import Concurrency, Failover, HealthCheck, RouteBody
+from doorward.settings.balance import (
+    Concurrency,
+    Failover,
+    HealthCheck,
+    PoolSettings,
+    RouteBody,
+)
 from doorward.settings.comforts import CacheControl, Rewrite, RouteCookies
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import (
@@ -66,13 +72,16 @@ class Route(Section):
         ["remote-user"],
         "Header presets that name the user: remote-user, x-forwarded, x-remote.",
     )
+    identity_on_public: Switch = key(
+        True, "Whether public paths get these headers too; their answers are private then."
+    )
     tls: UpstreamTls = key({}, "How an https upstream is known, and we to it.")
     timeouts: Timeouts = key({}, "How long the upstream is waited for.")
     rewrite: Rewrite = key({}, "What is put right for an application that stands elsewhere.")
     cookies: RouteCookies = key({}, "What is added to the application's cookies.")
     cache_control: CacheControl = key(
         "private",
-        "What protected answers get that say nothing of caching: private; keep: nothing.",
+        "What becomes of answers for one session: private, or keep what the application says.",
     )
     same_origin: Switch = key(
         False, "Whether requests that change something must come from pages of this site."
@@ -81,6 +90,10 @@ class Route(Section):
         "auto", "Most bytes of a request's body: a size, none, or auto, which is limits.body_bytes."
     )
     concurrency: Concurrency = key({}, "How many requests an upstream gets at a time.")
+    pool: PoolSettings = key({}, "Connections to the upstream that are kept between requests.")
+    lenient: Switch = key(
+        False, "Whether answers of an old upstream may end lines with a bare line feed."
+    )
     failover: Failover = key({}, "When one of several upstreams is left out for a while.")
     health: Annotated[HealthCheck | None, Unless("off")] = key(
         "off", "How each upstream is asked whether it is well, or off."

@@ -160,6 +160,12 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{bracketed(host)}{shown}"
 
 
+def is_local_origin(origin: str) -> bool:
+    """Whether only this machine can open it."""
+    host = urlsplit(origin).hostname or ""
+    return host == "localhost" or _is_address(host, "is_loopback")
+
+
 def cors_origin(value: object) -> str:
     """Returns an origin as browsers send it (RFC 6454 6.2), or `*`."""
     found = text(value)

@@ -33,6 +33,12 @@ RouteBody = Annotated[
 ]
 
 
+class PoolSettings(Section):
+    idle: Duration = key(
+        "55s", "How long a connection without a request is kept; the upstream may ask for less."
+    )
+
+
 class Concurrency(Section):
     requests: Annotated[Annotated[int, whole(1)] | None, Unless("none")] = key(
         "none", "Most requests that one upstream gets at a time, in each process, or none."

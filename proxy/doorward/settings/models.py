@@ -3,6 +3,7 @@ It must not read files or the environment; load.py does."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,7 +39,7 @@ from doorward.settings.limits import Limits
 from doorward.settings.log import Log
 from doorward.settings.pages import PagesSettings
 from doorward.settings.tls import Tls
-from doorward.settings.values import boolean, choice, label
+from doorward.settings.values import boolean, choice, label, quoted, text
 
 OptionalDuration = Annotated[Duration | None, Unless("none")]
 
@@ -53,7 +54,20 @@ def _issuer(value: object) -> str:
     return found
 
 
+def _cookie_name(value: object) -> str:
+    found = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found):
+        raise Wrong(f"{quoted(found)} is not a cookie's name", "use letters, digits, . _ and -")
+    if found.startswith("__"):
+        raise Wrong("must not begin with __", "Doorward adds __Host- by itself where it is https")
+    return found
+
+
 class Cookie(Section):
+    name: Annotated[
+        str,
+        Parsed(_cookie_name, {"type": ["string", "integer"], "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
+    ] = key("auto", "Name of the session cookie; auto: doorward, with the port of public_url.")
     same_site: Annotated[
         Literal["lax", "strict", "none"],
         Parsed(choice("lax", "strict", "none"), {"enum": ["lax", "strict", "none"]}),
@@ -211,6 +225,21 @@ class Settings(Section):
         if route.body_bytes == "auto":
             return self.limits.body_bytes
         return None if route.body_bytes == "none" else route.body_bytes
+
+    @property
+    def cookie_name(self) -> str:
+        """Name of the session cookie without a prefix. Browsers send cookies to every port of a
+        host: where public_url has one that is not its scheme's own, it is in the name."""
+        if self.sessions.cookie.name != "auto":
+            return self.sessions.cookie.name
+        port = self.public_origin.rpartition(":")[2]
+        return f"doorward-{port}" if port.isdigit() else "doorward"
+
+    @property
+    def prefers_default_cookie(self) -> bool:
+        """Whether the name has no port as long as no other instance has that name in a browser:
+        where public_url is this very machine, programs and examples look for `doorward`."""
+        return self.sessions.cookie.name == "auto" and addresses.is_local_origin(self.public_origin)
 
     @property
     def secure_cookies(self) -> bool:

@@ -16,7 +16,7 @@ from doorward.upstream.failures import (
     UpstreamFailure,
 )
 from doorward.upstream.framing import Header as Header
-from doorward.upstream.framing import body_length
+from doorward.upstream.framing import body_length, terms_of
 from doorward.upstream.heads import BODILESS, Head, known, remember
 from doorward.upstream.sink import Sink as Sink
 
@@ -25,6 +25,8 @@ from doorward.upstream.sink import Sink as Sink
 HEAD_LIMIT_BYTES = 256 * 1024
 # Lines of a head, and of trailers. Browsers have no limit of their own below some thousands.
 LINES_LIMIT = 2048
+# An upstream's `Keep-Alive: timeout` counts from its side: a request must not meet the close.
+KEPT_LESS_S = 1
 
 
 class Keeper(Protocol):
@@ -37,20 +39,32 @@ class Keeper(Protocol):
 
 class Connection(asyncio.Protocol):
     """A pooled connection. `begin` starts an exchange; the keeper's `release` gets it back after.
+    `home` is the keeper that made it; another one may have it since.
 
     `reused` tells whether an earlier exchange went over it, so that its silent end before any
     byte of an answer may be a keep-alive race rather than a refusal (RFC 9112 9.3.1).
     """
 
-    def __init__(self, keeper: Keeper) -> None:
+    # What holds for most connections costs them nothing; with more than 30 attributes of its own
+    # an object loses CPython's shared keys, and an exchange took a microsecond more.
+    _lenient = False
+    _is_bare = False  # its answer ends lines with a bare line feed
+    _before = b""  # the last byte of a first line that is not whole yet
+    _trailer_may_tell_length = False
+
+    def __init__(self, keeper: Keeper, lenient: bool = False) -> None:
+        """`lenient`: an answer may end its lines with a bare line feed."""
+        if lenient:
+            self._lenient = True
         self.loop = asyncio.get_running_loop()
-        self.keeper = keeper
+        self.home = self.keeper = keeper
         self._sink: Sink | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self.transport: asyncio.Transport | None = None
         self.reused = False
         self.writable = True
         self.idle_since = 0.0
+        self._closes_at: float | None = None  # by its own account, while it is idle
         self._reading = True
 
     # An exchange, as its carrier drives it
@@ -134,8 +148,14 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def is_usable(self) -> bool:
-        """True while an exchange can begin."""
-        return self.transport is not None and not self.transport.is_closing()
+        """True while an exchange can begin, and the upstream will not close it at that moment."""
+        if self.transport is None or self.transport.is_closing():
+            return False
+        return self._closes_at is None or not self.is_due(self.loop.time())
+
+    def is_due(self, now: float) -> bool:
+        """Whether the upstream said that it closes the idle connection at about this time."""
+        return self._closes_at is not None and now >= self._closes_at
 
     def serves(self, sink: Sink) -> bool:
         """Whether the exchange under way is this one's."""
@@ -167,7 +187,7 @@ class Connection(asyncio.Protocol):
             self.close()  # bytes that nobody asked for answer no request
         elif self._raw:
             self._pass_raw(data)
-        elif self._head_bytes or not self._is_known(data):
+        elif self._head_bytes or self._upgrade or not self._is_known(data):
             self._parse(data)
         if self._complete and self._sink is not None:
             self._finish()
@@ -196,6 +216,8 @@ class Connection(asyncio.Protocol):
             self._early += data
             return
         begins = not self._head_bytes
+        if self._lenient and not self.answered:
+            self._look_for_bare(data)
         if not self.answered:
             self._head_bytes += len(data)
         try:
@@ -206,7 +228,9 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as fault:
             self._keep_alive = False
             self._parser = None
-            if not self._complete:
+            if self.answered and "Content-Length" in str(fault):
+                self._complete = True  # of a trailer, which nobody gets; the body is whole
+            elif not self._complete:
                 self._fail(InvalidAnswer(f"the upstream's answer is not valid HTTP/1: {fault}"))
             return
         if not self.answered and self._head_bytes > HEAD_LIMIT_BYTES:
@@ -218,8 +242,19 @@ class Connection(asyncio.Protocol):
             self._raw = head.length >= 0
             if not self._body_bytes and self._sink is not None:
                 self._sink.on_body(b"")  # a head on its own is news
-        if begins and head is not None:
+        if begins and head is not None and not self._upgrade:
             remember(data, head)
+
+    def _look_for_bare(self, data: bytes) -> None:
+        """Take bare line feeds when the first line ends with one (RFC 9112 2.2). In an answer whose
+        lines end with CRLF one is no end of a line, but what somebody put into a value."""
+        assert self._parser is not None
+        line, found, _ = data.partition(b"\n")
+        if not self._head_bytes or self._before:
+            self._is_bare = bool(found) and (self._before + line)[-1:] != b"\r"
+            self._before = b"" if found else data[-1:]
+            if self._is_bare:
+                self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
 
     def _switch(self, early: bytes) -> None:
         """The upstream said 101; it is not read from until somebody takes the connection over."""
@@ -275,6 +310,8 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._complete:
             raise InvalidAnswer("bytes after the end of the answer")
+        if self._trailer_may_tell_length:
+            self._let_trailer_tell_length(False)
         self._headers: list[Header] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -299,14 +336,32 @@ class Connection(asyncio.Protocol):
             return
         if self._parser.get_http_version() not in ("1.0", "1.1"):
             raise InvalidAnswer("a version that nobody asked for")
+        length, tells = body_length(self._headers)
         self._keep_alive = self._parser.should_keep_alive()
-        length = body_length(self._headers)
-        self._head = Head(status, self._headers, length, self._keep_alive)
+        if self._upgrade or self._is_bare:
+            # What asked to be a tunnel may be one at the other end, whatever was answered; where
+            # a bare answer ends is not for two to agree on.
+            self._keep_alive = False
+        self._head = head = Head(status, self._headers, length, self._keep_alive)
+        if tells:
+            head.binds, head.kept_s = terms_of(self._headers)
+            if head.kept_s is not None and head.kept_s <= KEPT_LESS_S:
+                self._keep_alive = head.keep_alive = False
+        if length < 0:
+            self._let_trailer_tell_length(True)
         self.answered = True
-        self._sink.on_head(self._head)
+        self._sink.on_head(head)
         if self._no_body:
             self._complete = True
             self._parser = None  # it would wait for a body that never comes
+
+    def _let_trailer_tell_length(self, may: bool) -> None:
+        """llhttp takes a Content-Length in a trailer for a second framing of the body. It is only a
+        field that does not belong there (RFC 9110 6.5.1), and nobody gets it. In a head it stays
+        refused: this is said once the head is read, and taken back before the next."""
+        assert self._parser is not None
+        self._trailer_may_tell_length = may
+        self._parser.set_dangerous_leniencies(lenient_chunked_length=may)
 
     def on_body(self, data: bytes) -> None:
         assert self._sink is not None
@@ -321,18 +376,25 @@ class Connection(asyncio.Protocol):
     # Ends
 
     def _finish(self) -> None:
+        if self._trailers:
+            self._parser = None  # they may have told it to expect nothing more
         self._release_sink().on_end(tuple(self._trailers))
 
     def _release_sink(self) -> Sink:
         """The exchange is over, and its connection the keeper's, before its reader is told."""
         sink, self._sink = self._sink, None
         assert sink is not None
-        alive = self._keep_alive and self._request_ended and self.is_usable()
-        if alive:
+        head, transport = self._head, self.transport
+        alive = self._keep_alive and self._request_ended
+        if alive and head is not None and transport is not None and not transport.is_closing():
             self.reused = True
             self.idle_since = self.loop.time()
-            self.resume_reading()
+            kept_s = head.kept_s
+            self._closes_at = None if kept_s is None else self.idle_since + kept_s - KEPT_LESS_S
+            if not self._reading:
+                self.resume_reading()
         else:
+            alive = False
             self.close()  # an answer before the request was whole: the rest is not sent
         self.keeper.release(self, alive)
         return sink

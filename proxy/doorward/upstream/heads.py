@@ -21,13 +21,16 @@ _NEVER_LENGTHS = frozenset(len(name) for name in _NEVER)
 
 @dataclass(slots=True)
 class Head:
-    """What the head of a final answer says. `length`: of its body in bytes, -1 when it does not
-    tell. `prepared` keeps what a carrier made of one that is remembered."""
+    """What the head of a final answer says; `length`: of its body in bytes, -1 when it does not
+    tell. `binds`, `kept_s`: see `terms_of`.
+    `prepared` keeps what a carrier made of one that is remembered."""
 
     status: int
     headers: list[Header]
     length: int
     keep_alive: bool
+    binds: bool = False
+    kept_s: int | None = None
     is_remembered: bool = False
     prepared: dict[bool, Any] | None = None
 
@@ -52,7 +55,7 @@ def remember(data: bytes, head: Head) -> None:
     """Keep `head`, which llhttp read out of the start of `data`, when that is the second time, and
     it is written in the one way that ends where `known` will look for its end."""
     text = data[: data.find(b"\r\n\r\n") + 4]
-    if len(text) > REMEMBERED_BYTES or not head.has_end or not _seen.before(text):
+    if len(text) > REMEMBERED_BYTES or not head.has_end or head.binds or not _seen.before(text):
         return
     if not text.startswith(b"HTTP/1.1 %d" % head.status):
         return  # an answer before the answer, or an empty line
