@@ -7,9 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from doorward.settings import settings_from
 from doorward.upstream.address import Address
+from doorward.upstream.balance import upstreams_of
 from doorward.upstream.failures import ConnectFailed, ConnectionLost, ConnectTimeout
-from doorward.upstream.pool import IDLE_S, Pools
+from doorward.upstream.pool import IDLE_S, Pool, Pools
 
 from tests.fakes import OK, Origin, answering
 from tests.live import free_port
@@ -45,6 +47,63 @@ async def test_idle_connections_age_and_go() -> None:
             pool.sweep(now + IDLE_S + 1)
             assert not pool._idle
             assert await asyncio.to_thread(origin.wire().rest) == b""
+
+
+@pytest.mark.parametrize("said", [b"timeout=5", b"max=99, Timeout=5", b"timeout=5, max=1"])
+async def test_a_connection_is_closed_a_second_before_the_upstream_would(said: bytes) -> None:
+    answer = OK.replace(b"OK\r\n", b"OK\r\nKeep-Alive: " + said + b"\r\n")
+    with Origin((answering(answer),)) as origin:
+        async with pool_to(origin.place) as pool:
+            for _ in range(3):  # the third time its head is remembered
+                await exchanged(pool)
+            now = asyncio.get_running_loop().time()
+            pool.sweep(now + 3.5)
+            assert pool.connections == (1, 0)
+            pool.sweep(now + 4.5)
+            assert pool.connections == (0, 0)
+            await exchanged(pool)
+            assert len(origin.wires) == 2
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+async def test_a_connection_that_is_about_to_close_is_not_kept(seconds: int) -> None:
+    answer = OK.replace(b"OK\r\n", b"OK\r\nKeep-Alive: timeout=%d\r\n" % seconds)
+    with Origin((answering(answer),)) as origin:
+        async with pool_to(origin.place) as pool:
+            for _ in range(2):
+                await exchanged(pool)
+                assert pool.connections == (0, 0)
+            assert len(origin.wires) == 2
+
+
+async def test_a_connection_that_is_due_is_not_taken_even_before_the_sweep() -> None:
+    answer = OK.replace(b"OK\r\n", b"OK\r\nKeep-Alive: timeout=5\r\n")
+    with Origin((answering(answer),)) as origin:
+        async with pool_to(origin.place) as pool:
+            await exchanged(pool)
+            later = Later(asyncio.get_running_loop(), 4.5)
+            (connection,) = pool._idle
+            connection.loop = later  # type: ignore[assignment]
+            assert pool.take() is None
+            await settled(lambda: pool.connections == (0, 0))
+
+
+class Later:
+    """A loop whose clock is ahead."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop, self._seconds = loop, seconds
+
+    def time(self) -> float:
+        return self._loop.time() + self._seconds
+
+
+def test_how_long_connections_are_kept_is_a_setting(tmp_path: Path) -> None:
+    settings = settings_from(
+        {"routes": [{"upstream": "http://a", "pool": {"idle": "3s"}}]}, tmp_path
+    )
+    pool = upstreams_of(settings.routes[0], Pools())
+    assert isinstance(pool, Pool) and pool.idle_s == 3.0
 
 
 async def test_a_pool_that_closes_closes_its_connections() -> None:

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from doorward.accounts.sessions import Session
 from doorward.gate.accept import Accepted
 from doorward.gate.answer_headers import answer_headers
 from doorward.gate.cookies import Cookies, logged
@@ -18,6 +19,7 @@ from doorward.gate.incoming import Answer, AnswerCut, ClientGone, Refused
 from doorward.gate.relocation import Relocate
 from doorward.gate.upgrade import SWITCHING, Upgrades
 from doorward.gate.watch import Watch
+from doorward.upstream.bound import Bound, Tether
 from doorward.upstream.connection import Connection, Sink
 from doorward.upstream.failures import ConnectFailed, ConnectionLost, Page, UpstreamFailure
 from doorward.upstream.heads import Head
@@ -77,13 +79,18 @@ class Forwarder:
         upstreams, stale = self._upstreams, False
         while True:
             try:
-                kept = None if stale else upstreams.take()
-                connection = kept or await self._connect(upstreams, exchange)
+                bound = None if stale or exchange is None else exchange.bound
+                kept = None if stale else self._take(upstreams, bound, decision.session)
+                connection = kept or await self._connect(
+                    upstreams, exchange, bound, decision.session
+                )
             except ClientGone:
                 return
             if kept is None or upstreams is not self._upstreams:  # which takes its time
                 decision = await self._confirmed(request, decision, connection)
-            answer = Answer(connection, exchange, request, decision.session, self.watch)
+            answer = Answer(connection, exchange, request, decision.session, self.watch, self.bind)
+            if decision.binds:
+                self.bind(connection, exchange, request, decision.session)
             connection.begin(
                 answer,
                 decision.head,
@@ -138,11 +145,26 @@ class Forwarder:
                 if task is not None:
                     await _stop(task)
 
-    async def _connect(self, upstreams: Upstreams, exchange: Any) -> Connection:
+    def _take(
+        self, upstreams: Upstreams, bound: Bound | None, session: Session | None
+    ) -> Connection | None:
+        """A connection that is kept: the client's own if it has one, else one that is free."""
+        own = None if bound is None else bound.take(self, _owner(session))
+        return own or upstreams.take()
+
+    async def _seek(
+        self, upstreams: Upstreams, bound: Bound | None, session: Session | None
+    ) -> Connection:
+        own = None if bound is None else await bound.claim(self, _owner(session))
+        return own or await upstreams.connect()
+
+    async def _connect(
+        self, upstreams: Upstreams, exchange: Any, bound: Bound | None, session: Session | None
+    ) -> Connection:
         """A connection, which may take its time; nobody waits for a client that left.
 
         Raises UpstreamFailure or ClientGone."""
-        waiting = asyncio.ensure_future(upstreams.connect())
+        waiting = asyncio.ensure_future(self._seek(upstreams, bound, session))
         if exchange is not None:
             exchange.when_gone(waiting.cancel)
         try:
@@ -212,15 +234,39 @@ class Forwarder:
         """Whether what failed over this connection can be tried elsewhere."""
         return self._upstreams.without(connection) is not None
 
-    def take(self) -> Connection | None:
-        """A connection that is kept, if one is free."""
-        return self._upstreams.take()
+    def take(self, exchange: Any, decision: Forward) -> Connection | None:
+        """A connection that is kept, if there is one for this request."""
+        bound = exchange.protocol.bound  # past the property, which every request would pay for
+        if bound is None:
+            return self._upstreams.take()
+        return self._take(self._upstreams, bound, decision.session)
 
-    def begin(self, connection: Connection, sink: Sink, request: Accepted, head: bytes) -> None:
+    def bind(
+        self, connection: Connection, exchange: Any, request: Accepted, session: Session | None
+    ) -> None:
+        """Have this connection, over which an exchange is under way, belong to this client alone.
+
+        Behind a trusted proxy, whose connections may be many people's, and under another server,
+        which does not tell connections apart, it is closed after the exchange."""
+        if exchange is None or request.trusted:
+            Tether(connection)
+        else:
+            exchange.own_upstreams().hold(self, _owner(session), connection)
+
+    def begin(
+        self,
+        connection: Connection,
+        sink: Sink,
+        request: Accepted,
+        exchange: Any,
+        decision: Forward,
+    ) -> None:
         """Send a decided request's head; the answer goes to `sink`."""
+        if decision.binds:
+            self.bind(connection, exchange, request, decision.session)
         connection.begin(
             sink,
-            head,
+            decision.head,
             no_body=request.method == b"HEAD",
             ended=not request.scan.has_body,
             upgrade=bool(request.upgrade),
@@ -287,6 +333,10 @@ async def _pump(
             connection.end_request()
         elif not connection.writable:
             await answer.writable()
+
+
+def _owner(session: Session | None) -> int | None:
+    return None if session is None else session.number
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -15,6 +15,7 @@ from doorward.accounts.tokens import Tokens, is_token
 from doorward.gate.access import AccessCarrier, credential_of
 from doorward.gate.cookies import Cookies
 from doorward.gate.headers import Header, Scan, scan
+from doorward.upstream.schemes import authenticates_connection
 
 # RFC 6750 2.1, with a token of our form; any other Authorization is somebody else's.
 _OUR_BEARER = re.compile(rb"bearer +([A-Za-z0-9_-]{43}) *", re.IGNORECASE)
@@ -40,6 +41,7 @@ class Carried:
     linked: AccessToken | None = None  # out of the query, where one there counts
     target: bytes | None = None  # the request's without tokens of ours, when it had one
     forged: bool = False  # the cookie was tried, and is not one that we signed
+    binds: bool = False  # a foreign Authorization authenticates the connection to the application
 
     @property
     def is_empty(self) -> bool:
@@ -130,6 +132,7 @@ class Identify:
             crumbs.rest,
             tuple(line for line, match in zip(lines, matches, strict=True) if not match),
             ours[0][0] if ours else None,
+            binds=authenticates_connection(lines),
         )
         if self._access is not None:
             _take_access(carried, self._access)

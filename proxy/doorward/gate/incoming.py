@@ -4,6 +4,7 @@ Knows connections and waiting; must not know what is sent to the client, or how.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from doorward.accounts.sessions import Session
@@ -23,6 +24,10 @@ HIGH_WATER_BYTES = 256 * 1024
 # many never do).
 CONTINUE_S = 1.0
 CONTINUE = 100
+
+
+# Has a connection, over which an exchange is under way, belong to one client from now on.
+Bind = Callable[[Connection, Any, Accepted, Session | None], None]
 
 
 class ClientGone(Exception):
@@ -49,6 +54,7 @@ class Answer:
     """
 
     __slots__ = (
+        "_bind",
         "_chunks",
         "_drained",
         "_may_continue",
@@ -75,12 +81,14 @@ class Answer:
         request: Accepted,
         session: Session | None,
         watch: Watch,
+        bind: Bind,
     ) -> None:
         self.connection = connection
         self.exchange = exchange
         self.request = request
         self.session = session
         self._watch = watch
+        self._bind = bind
         self.refusal: Refuse | None = None
         self.tunnel: Any = None  # when there is one: joins this client and this upstream
         self.head: Head | None = None
@@ -104,6 +112,8 @@ class Answer:
 
     def on_head(self, head: Head) -> None:
         self.head = head
+        if head.binds:
+            self._bind(self.connection, self.exchange, self.request, self.session)
         self._wake()
 
     def on_whole(self, head: Head, body: bytes) -> None:

@@ -130,11 +130,11 @@ class Lane:
         self, exchange: Any, plan: Plan, number: str, decision: Forward, started: float
     ) -> bool:
         forwarder = self._forwarders[decision.route]
-        connection = forwarder.take()
+        connection = forwarder.take(exchange, decision)
         if connection is None:
             return False
         relay = Relay(exchange, plan, number, started, self, decision, forwarder, connection)
-        forwarder.begin(connection, relay, plan.request, decision.head)
+        forwarder.begin(connection, relay, plan.request, exchange, decision)
         exchange.when_gone(relay.on_client_gone)
         return True
 
@@ -263,6 +263,8 @@ class Relay(Turn):
     def on_head(self, head: Head) -> None:
         self._status = head.status
         exchange = self.exchange
+        if head.binds:
+            self._forwarder.bind(self._connection, exchange, self.plan.request, self.session)
         exchange.start_with(
             self._forwarder.prepared(head, self.plan.request, self._decision, exchange.prepare)
         )

@@ -30,7 +30,8 @@ def before_id(
     lines = headers.lines
     if lines is None:
         lines = _lines(request, carried, keep_overrides, keep_bearer, keep_pair)
-        if headers.may_come_again and not (keep_bearer or keep_pair or request.upgrade):
+        alike = not (keep_bearer or keep_pair or request.upgrade or headers.overrides)
+        if headers.may_come_again and alike:
             headers.lines = lines
     return b"%b %b HTTP/1.1\r\n%b%b" % (
         request.method,

@@ -19,6 +19,7 @@ from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
 from doorward.server.dates import now_header
 from doorward.server.prepared import InvalidAnswer, Prepared, checked, status_line
 from doorward.server.tunnel import Lost, Tunnel, Waiting
+from doorward.upstream.bound import Bound
 
 # The key of a scope's extensions under which an Exchange stands.
 EXTENSION = "doorward.exchange"
@@ -137,6 +138,20 @@ class Exchange(RequestResponseCycle):
         """The connection's other end, and the scheme that it goes by."""
         protocol = self.protocol
         return protocol.client[0] if protocol.client else "", protocol.scheme
+
+    @property
+    def bound(self) -> Bound | None:
+        """The upstream connections that are this client's alone, if any are."""
+        bound: Bound | None = self.protocol.bound
+        return bound
+
+    def own_upstreams(self) -> Bound:
+        """The same, made when it is first wanted. They end with the client's connection."""
+        if self.protocol.bound is None:
+            self.protocol.bound = Bound()
+            self.protocol.bound.is_closed = self.disconnected
+        bound: Bound = self.protocol.bound
+        return bound
 
     async def run_asgi(self, app: Any) -> None:
         try:

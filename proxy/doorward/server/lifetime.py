@@ -22,6 +22,7 @@ from doorward.server.exchange import Exchange
 from doorward.server.limits import BodyClock, HalfClosed, Place, ReaderClock
 from doorward.server.plain import LINGER_S, plain_answer
 from doorward.settings import Limits
+from doorward.upstream.bound import Bound
 
 
 class Lifetime(HttpToolsProtocol):
@@ -35,6 +36,7 @@ class Lifetime(HttpToolsProtocol):
     _body_clock: BodyClock | None = None
     _reader_clock: ReaderClock | None = None
     _half_closed: HalfClosed | None = None
+    bound: Bound | None = None  # upstream connections that are this client's alone
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -236,6 +238,8 @@ class Lifetime(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
+        if self.bound is not None:
+            self.bound.close()
         for exchange in (self.cycle, self._running, *(cycle for cycle, _ in self.pipeline)):
             if isinstance(exchange, Exchange):
                 exchange.client_gone()

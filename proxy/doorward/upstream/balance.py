@@ -116,7 +116,7 @@ class Group:
         self, connection: Connection, tried: frozenset[Member] = frozenset()
     ) -> Upstreams | None:
         """Those where this exchange was not tried yet."""
-        tried |= {member for member in self.members if member.pool is connection.keeper}
+        tried |= {member for member in self.members if member.pool is connection.home}
         return Elsewhere(self, tried) if self._least_busy(tried) >= 0 else None
 
 
@@ -143,7 +143,13 @@ def upstreams_of(route: Route, pools: Pools) -> Pool | Group:
     """Where a route leads. Raises InvalidSettings for TLS files that cannot be used."""
     connect_s = route.timeouts.connect.total_seconds()
     found = tuple(
-        pools.of(Address.of(upstream, route.tls), connect_s, route.concurrency)
+        pools.of(
+            Address.of(upstream, route.tls),
+            connect_s,
+            route.concurrency,
+            route.pool.idle.total_seconds(),
+            route.lenient,
+        )
         for upstream in route.upstream
     )
     if len(found) == 1 and route.health is None:

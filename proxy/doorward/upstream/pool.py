@@ -13,7 +13,8 @@ from doorward.upstream.address import Address
 from doorward.upstream.connection import Connection
 from doorward.upstream.failures import ConnectFailed, ConnectionLost, Overloaded, UpstreamFailure
 
-# Applications commonly close idle connections after 2 to 75 s; nginx keeps its own for 60 s.
+# The default of `pool.idle`. Applications commonly close idle connections after 2 to 75 s; nginx
+# keeps its own for 60 s.
 IDLE_S = 55.0
 # More than this many idle connections to one upstream are closed at once.
 IDLE_LIMIT = 256
@@ -44,23 +45,35 @@ class Pool:
 
     retries = 0
 
-    def __init__(self, address: Address, connect_timeout_s: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        connect_timeout_s: float,
+        idle_s: float = IDLE_S,
+        lenient: bool = False,
+    ) -> None:
+        """`idle_s`: how long a connection is kept without a request. `lenient`: its answers may end
+        lines with a bare line feed."""
         self.address = address
+        self.idle_s = idle_s
+        self._lenient = lenient
         self.when_failed: list[Callable[[], None]] = []
         self._connect_timeout_s = connect_timeout_s
         self._connecting = 0
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
+        self._parked = 0  # idle, and kept for one client
 
     @property
     def busy(self) -> int:
         """How many exchanges are under way or about to be."""
-        return len(self._all) - len(self._idle) + self._connecting
+        return len(self._all) - len(self._idle) - self._parked + self._connecting
 
     @property
     def connections(self) -> tuple[int, int]:
         """How many are idle and how many busy."""
-        return len(self._idle), len(self._all) - len(self._idle)
+        idle = len(self._idle) + self._parked
+        return idle, len(self._all) - idle
 
     def take(self) -> Connection | None:
         """An idle connection that is still open, or None."""
@@ -68,13 +81,16 @@ class Pool:
             connection = self._idle.pop()
             if connection.is_usable():
                 return connection
+            connection.close()
         return None
 
     async def connect(self) -> Connection:
         """A fresh connection. Raises ConnectFailed or ConnectTimeout."""
         self._connecting += 1
         try:
-            connection = await self.address.open(lambda: Connection(self), self._connect_timeout_s)
+            connection = await self.address.open(
+                lambda: Connection(self, self._lenient), self._connect_timeout_s
+            )
             if not connection.is_usable():
                 raise ConnectFailed(f"{self.address} closed the connection at once")
         except ConnectFailed:
@@ -110,9 +126,32 @@ class Pool:
         """Fail exchanges past their deadline, close connections idle for too long."""
         for connection in tuple(self._all):
             connection.check_deadline(now)
-        while self._idle and now - self._idle[0].idle_since > IDLE_S:
-            self._idle[0].close()
-            self._all.discard(self._idle.pop(0))
+        for connection in tuple(self._idle):
+            if now - connection.idle_since > self.idle_s or connection.is_due(now):
+                self._idle.remove(connection)
+                self._all.discard(connection)
+                connection.close()
+
+    # Connections that one client has to itself, see `bound.py`
+
+    async def room(self) -> None:
+        """Wait until an exchange may begin. Raises Overloaded. `resume` at once, or `let_in`."""
+
+    def let_in(self) -> None:
+        """Have whoever waits take the room that is not needed after all."""
+
+    def park(self) -> None:
+        """A connection that is bound to one client waits for its next request."""
+        self._parked += 1
+
+    def resume(self) -> bool:
+        """Whether an exchange may begin over it now."""
+        self._parked -= 1
+        return True
+
+    def unpark(self) -> None:
+        """A connection that waited is closed."""
+        self._parked -= 1
 
     def close(self) -> None:
         for connection in tuple(self._all):
@@ -136,8 +175,15 @@ class BoundedPool(Pool):
     comes in between gets it.
     """
 
-    def __init__(self, address: Address, connect_timeout_s: float, bounds: Concurrency) -> None:
-        super().__init__(address, connect_timeout_s)
+    def __init__(
+        self,
+        address: Address,
+        connect_timeout_s: float,
+        bounds: Concurrency,
+        idle_s: float = IDLE_S,
+        lenient: bool = False,
+    ) -> None:
+        super().__init__(address, connect_timeout_s, idle_s, lenient)
         self._limit = bounds.requests or 0
         self._queue = bounds.queue
         self._wait_s = bounds.wait.total_seconds()
@@ -153,13 +199,23 @@ class BoundedPool(Pool):
 
     async def connect(self) -> Connection:
         """A connection, kept or fresh, when it is this exchange's turn. Raises Overloaded too."""
-        if self.busy >= self._limit:
-            await self._turn()
+        await self.room()
         try:
             return super().take() or await super().connect()
         except BaseException:
-            self._let_in()
+            self.let_in()
             raise
+
+    async def room(self) -> None:
+        if self.busy >= self._limit:
+            await self._turn()
+
+    def resume(self) -> bool:
+        return self.busy < self._limit and super().resume()
+
+    def park(self) -> None:
+        super().park()
+        self.let_in()
 
     async def _turn(self) -> None:
         """Wait in line; the place that was promised is given up to whoever called, at once."""
@@ -183,9 +239,9 @@ class BoundedPool(Pool):
             self._waiting.remove(place)
         elif place.done() and not place.cancelled():  # let in, and gone at the same moment
             self._promised -= 1
-            self._let_in()
+            self.let_in()
 
-    def _let_in(self) -> None:
+    def let_in(self) -> None:
         while self._waiting and super().busy + self._promised < self._limit:
             place = self._waiting.popleft()
             if not place.done():
@@ -196,30 +252,35 @@ class BoundedPool(Pool):
         self, connection: Connection, alive: bool, failure: UpstreamFailure | None = None
     ) -> None:
         super().release(connection, alive, failure)
-        self._let_in()
+        self.let_in()
 
 
 class Pools:
     """One pool for each upstream and its bounds, under one sweep."""
 
     def __init__(self) -> None:
-        self._pools: dict[tuple[Address, float, Concurrency | None], Pool] = {}
+        self._pools: dict[tuple[Address, float, Concurrency | None, float, bool], Pool] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.swept: list[Callable[[float], None]] = []  # called with the loop's time, often
         self.checks: list[Callable[[], Coroutine[Any, Any, None]]] = []  # to run all along
 
     def of(
-        self, address: Address, connect_timeout_s: float, bounds: Concurrency | None = None
+        self,
+        address: Address,
+        connect_timeout_s: float,
+        bounds: Concurrency | None = None,
+        idle_s: float = IDLE_S,
+        lenient: bool = False,
     ) -> Pool:
-        """The pool of this upstream, which is the same for every route to it with these bounds."""
+        """The pool of this upstream, the same for every route to it with these settings."""
         if bounds is None or bounds.requests is None:
             bounds = None
-        key = (address, connect_timeout_s, bounds)
+        key = (address, connect_timeout_s, bounds, idle_s, lenient)
         if key not in self._pools:
             self._pools[key] = (
-                Pool(address, connect_timeout_s)
+                Pool(address, connect_timeout_s, idle_s, lenient)
                 if bounds is None
-                else BoundedPool(address, connect_timeout_s, bounds)
+                else BoundedPool(address, connect_timeout_s, bounds, idle_s, lenient)
             )
             self.swept.append(self._pools[key].sweep)
         return self._pools[key]

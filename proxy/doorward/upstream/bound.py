@@ -1,0 +1,100 @@
+"""Upstream connections that one client connection has to itself, and that end with it.
+
+A connection that is authenticated answers every later request as that user, so it never goes back
+to its pool. Knows connections and pools; must not know schemes, users or requests.
+"""
+
+from typing import cast
+
+from doorward.upstream.connection import Connection
+from doorward.upstream.failures import UpstreamFailure
+from doorward.upstream.pool import Pool
+
+
+class Bound:
+    """What one client connection has: for each route one connection at most.
+
+    `owner` is the session that a request came with, None for nobody. A connection that began as
+    somebody else's is closed rather than used.
+    """
+
+    def __init__(self) -> None:
+        self._tethers: dict[object, Tether] = {}
+        self.is_closed = False
+
+    def take(self, route: object, owner: object) -> Connection | None:
+        """The connection of this route, when there is one and an exchange may begin over it."""
+        tether = self._tethers.get(route)
+        if tether is None:
+            return None
+        if tether.owner != owner or not tether.connection.is_usable():
+            self._drop(route)
+            return None
+        return tether.connection if tether.resume() else None
+
+    async def claim(self, route: object, owner: object) -> Connection | None:
+        """The same, once the upstream may have one request more. Raises Overloaded."""
+        tether = self._tethers.get(route)
+        if tether is None:
+            return None
+        await tether.pool.room()
+        connection = self.take(route, owner)
+        if connection is None:
+            tether.pool.let_in()
+        return connection
+
+    def hold(self, route: object, owner: object, connection: Connection) -> None:
+        """Keep a connection, over which an exchange is under way, for this client alone."""
+        known = self._tethers.get(route)
+        if known is None or known.connection is not connection:
+            self._drop(route)
+            self._tethers[route] = Tether(connection, self, owner)
+
+    def _drop(self, route: object) -> None:
+        tether = self._tethers.pop(route, None)
+        if tether is not None:
+            tether.drop()
+
+    def close(self) -> None:
+        """The client is gone."""
+        self.is_closed = True
+        for route in tuple(self._tethers):
+            self._drop(route)
+
+
+class Tether:
+    """The keeper of such a connection. Without `bound` it is closed after the exchange that is
+    under way, as there is nobody whose next request could be known."""
+
+    def __init__(self, connection: Connection, bound: Bound | None = None, owner: object = None):
+        self.connection = connection
+        self.owner = owner
+        self.pool = cast(Pool, connection.home)
+        self._bound = bound
+        self._is_parked = False
+        connection.keeper = self
+
+    def resume(self) -> bool:
+        """Whether it waited for a request, and an exchange may begin now."""
+        if not (self._is_parked and self.pool.resume()):
+            return False
+        self._is_parked = False
+        return True
+
+    def drop(self) -> None:
+        """Close it, at once or after the exchange that is under way."""
+        self._bound = None
+        if self._is_parked:
+            self.connection.close()
+
+    def release(
+        self, connection: Connection, alive: bool, failure: UpstreamFailure | None = None
+    ) -> None:
+        if self._is_parked:
+            self._is_parked = False
+            self.pool.unpark()
+        if alive and self._bound is not None and not self._bound.is_closed:
+            self._is_parked = True
+            self.pool.park()
+        else:
+            self.pool.release(connection, False, failure)
