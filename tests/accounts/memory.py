@@ -18,7 +18,7 @@ from doorward.accounts.refusals import (
 from doorward.accounts.regulation import Budget, Lock, Period, Spent
 from doorward.accounts.session import Renewal
 from doorward.accounts.sessions import FULL, Session
-from doorward.accounts.user import Credential, Email, NewUser, Seen, User
+from doorward.accounts.user import Credential, Email, NewPassword, NewUser, Seen, User
 
 NOW = 1_700_000_000.0
 
@@ -118,8 +118,7 @@ class MemoryUsers:
     async def set_password(
         self,
         user: User,
-        password_hash: str,
-        scheme: str,
+        new: NewPassword,
         *,
         must_change: bool,
         renewal: Renewal | None = None,
@@ -131,7 +130,7 @@ class MemoryUsers:
             raise UserNotFound
         self._change(user, must_change_password=must_change)
         row = self.rows[user.number]
-        self.rows[user.number] = replace(row, password_hash=password_hash, scheme=scheme)
+        self.rows[user.number] = replace(row, password_hash=new.hash, scheme=new.scheme)
         but = None if renewal is None else renewal.session.number
         await self.sessions.end_all(user.number, now, "password", but, renewal=renewal)
         self.sessions.trail.keep(event)

@@ -101,7 +101,7 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
     monkeypatch.setattr(imported, "matches", counted)
     counting = Counting()
     counting.expect([(scheme, one) for one, scheme in HASHES.items()] + [(OURS, "x")])
-    ours = await counting.hash(PASSWORD)
+    ours = (await counting.new(PASSWORD)).hash
     for wrong in ("wrong", "wro\u0302ng"):  # the second has another form in NFC
         every = sorted([*set(HASHES.values())] * len(readings(wrong)))
         spent = Verdict(True, None, 1, HASHES[stored], 1)
@@ -136,7 +136,7 @@ async def test_a_decoy_is_given_the_password_that_was_presented(
     monkeypatch.setattr(imported, "matches", worked)
     counting = Counting()
     counting.expect((scheme, one) for one, scheme in HASHES.items())
-    ours, spent = await counting.hash(PASSWORD), []
+    ours, spent = (await counting.new(PASSWORD)).hash, []
     for stored, scheme in [*HASHES.items(), (ours, OURS), (ours, FILE), ("", "")]:
         work.clear()
         counting.count = 0
@@ -214,7 +214,7 @@ def test_a_damaged_hash_matches_nothing() -> None:
 async def test_a_hash_that_was_made_here_for_a_file_is_good_after_an_import() -> None:
     pool = Passwords(threads=1)
     try:
-        stored = await pool.hash(PASSWORD)
+        stored = (await pool.new(PASSWORD)).hash
     finally:
         pool.close()
     assert stored.startswith(imported.MADE_HERE)

@@ -168,7 +168,7 @@ async def test_a_recovery_code_is_a_way_in_when_mail_is_gone(core: Core) -> None
 
 
 async def test_users_of_a_directory_have_factors_too(core: Core) -> None:
-    core.directory.keep("carol", await core.passwords.hash(PASSWORD), "carol@example.com")
+    core.directory.keep("carol", (await core.passwords.new(PASSWORD)).hash, "carol@example.com")
     await core.users.sync(NOW)
     session = (await core.login("carol")).session
     secret = (await core.second_factors.begin_totp(session, NOW)).secret

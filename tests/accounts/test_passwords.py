@@ -48,14 +48,14 @@ class Counting(Passwords):
 
 
 async def test_a_hash_is_argon2id_over_the_sha256_hex(passwords: Passwords) -> None:
-    stored = await passwords.hash("correct horse")
+    stored = (await passwords.new("correct horse")).hash
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     digest = hashlib.sha256(b"correct horse").hexdigest()
     assert argon2.PasswordHasher().verify(stored, digest)
 
 
 async def test_the_right_password_verifies_and_another_does_not(passwords: Passwords) -> None:
-    stored = await passwords.hash("pässword\U0001f511 ")
+    stored = (await passwords.new("pässword\U0001f511 ")).hash
     assert (await passwords.verify(stored, OURS, "pässword\U0001f511 ")).ok
     for wrong in ("pässword\U0001f511", "", "passwort", sha256_hex("pässword\U0001f511 "), stored):
         assert not (await passwords.verify(stored, OURS, wrong)).ok
@@ -70,7 +70,7 @@ async def test_a_password_is_the_same_from_every_keyboard(
     passwords: Passwords, chosen: str, typed: str
 ) -> None:
     """SP 800-63B 5.1.1.2: some keyboards compose an accented letter, others send its parts."""
-    stored = await passwords.hash(chosen)
+    stored = (await passwords.new(chosen)).hash
     assert (await passwords.verify(stored, OURS, typed)).ok
     assert (await passwords.verify(stored, OURS, PasswordDigest(sha256_hex(NFC)))).ok
     assert not (await passwords.verify(stored, OURS, PasswordDigest(sha256_hex(NFD)))).ok
@@ -130,7 +130,7 @@ async def test_every_failure_costs_the_same(stored: str, scheme: str, typed: str
 @pytest.mark.parametrize("password", ["", "7 chars", "a" * (PASSWORD_BYTES + 1), "é" * 513])
 async def test_a_password_of_a_bad_length_gets_no_hash(passwords: Passwords, password: str) -> None:
     with pytest.raises(WeakPassword):
-        await passwords.hash(password)
+        await passwords.new(password)
 
 
 async def test_an_absurdly_long_password_is_refused_unhashed() -> None:
@@ -143,7 +143,7 @@ async def test_an_absurdly_long_password_is_refused_unhashed() -> None:
 
 
 async def test_half_a_surrogate_pair_is_a_wrong_password(passwords: Passwords) -> None:
-    stored = await passwords.hash("correct horse")
+    stored = (await passwords.new("correct horse")).hash
     for scheme in (OURS, FILE):
         assert not (await passwords.verify(stored, scheme, "\ud800")).ok
 
@@ -197,7 +197,7 @@ def test_nothing_of_a_hash_is_shown() -> None:
 
 
 async def test_a_digest_is_good_for_a_hash_of_ours(passwords: Passwords) -> None:
-    stored = await passwords.hash("correct horse")
+    stored = (await passwords.new("correct horse")).hash
     right = PasswordDigest(sha256_hex("correct horse"))
     assert (await passwords.verify(stored, OURS, right)).ok
     wrong = PasswordDigest(sha256_hex("wrong"))

@@ -138,7 +138,8 @@ async def test_a_new_password_replaces_the_old_and_ends_all_but_one_session(core
     user = await core.add()
     kept, other = await core.login(), await core.login()
     renewal = core.sessions.renewal(kept.session)
-    await core.users.change_password(user, "another one", now=NOW, renewal=renewal)
+    new = await core.users.new_password(user, "another one")
+    await core.users.change_password(user, new, now=NOW, renewal=renewal)
     assert (await core.sessions.by_token(renewal.token, NOW)).session is not None
     assert (await core.sessions.by_token(kept.token, NOW)).session is None
     assert (await core.sessions.by_token(other.token, NOW)).session is None

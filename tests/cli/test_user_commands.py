@@ -196,6 +196,9 @@ def test_an_unknown_user_is_named(doorward: Command, words: tuple[str, ...]) -> 
         (("--password-stdin",), "", 2, "no password on standard input"),
         (("--password-stdin",), "short\n", 1, "8 characters"),
         (("--password-stdin",), "a" * 9000, 1, "1,024 bytes"),
+        (("--password-stdin", "--weak"), "short\n", 1, "8 characters"),
+        (("--password-stdin",), "password1\n", 1, "--weak"),
+        (("--password-stdin",), "alicealice\n", 1, "guess this at once"),
         (("--generate", "--email", "nonsense"), "", 1, "not an e-mail address"),
         (("--generate", "--group", "a,b"), "", 1, "no comma"),
         (("--generate", "--name", "a\nb"), "", 1, "display name"),
@@ -206,6 +209,17 @@ def test_what_cannot_be_is_refused_in_one_sentence(
 ) -> None:
     assert says in doorward("user", "add", "alice", *words, stdin=stdin, status=status)
     assert "alice" not in doorward.users()
+
+
+def test_a_guessable_password_needs_weak(doorward: Command) -> None:
+    doorward("user", "add", "alice", "--password-stdin", "--weak", stdin="password1\n")
+    passwd = ("user", "passwd", "alice", "--password-stdin")
+    said = doorward(*passwd, stdin="qwertyuiop\n", status=1)
+    assert "guess this at once" in said and "--weak" in said
+    doorward(*passwd, "--weak", stdin="qwertyuiop\n")
+    for weak in ([], ["--weak"]):
+        same = doorward(*passwd, *weak, stdin="correct horse\n", status=1 if weak else 0)
+    assert "the password you have" in same and "--weak" not in same
 
 
 def test_a_taken_or_impossible_name_is_refused(doorward: Command) -> None:
@@ -239,7 +253,10 @@ async def test_hash_password_prints_the_hash_alone() -> None:
     assert done.returncode == 0 and done.stderr == ""
     assert (await passwords.verify(done.stdout.removesuffix("\n"), OURS, "correct horse")).ok
     passwords.close()
-    for stdin, status in (("short\n", 1), ("", 2), ("caf\udce9 caf\udce9", 2)):
+    weak = [*command, "--weak"]
+    done = subprocess.run(weak, input="password1\n", capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("$argon2id$")
+    for stdin, status in (("short\n", 1), ("password1\n", 1), ("", 2), ("caf\udce9 caf\udce9", 2)):
         done = subprocess.run(
             command, input=stdin, capture_output=True, text=True, errors="surrogateescape"
         )

@@ -549,6 +549,24 @@ async def test_a_new_password_beyond_all_measure_is_told_by_its_field(
     assert answer.status_code == 422 and list(answer.json()) == ["new_password"]
 
 
+@pytest.mark.parametrize(
+    ("new", "sentence"),
+    [
+        (PASSWORD, "This is the password you have."),
+        ("password1", "Anybody who tries will guess this at once: take another."),
+        ("carolcarol", "Anybody who tries will guess this at once: take another."),
+    ],
+)
+async def test_a_forced_change_refuses_the_old_and_guessable_passwords(
+    home: House, client: httpx.AsyncClient, new: str, sentence: str
+) -> None:
+    await home.add("carol", must_change_password=True)
+    answer = await client.post(CHANGE, json=CHANGING | {"new_password": new})
+    assert answer.status_code == 422 and answer.json() == {"new_password": [sentence]}
+    assert (await home.accounts.users.get("carol")).must_change_password
+    assert not await home.sessions("carol")
+
+
 async def test_a_change_wants_the_second_factor_first(
     home: House, client: httpx.AsyncClient
 ) -> None:

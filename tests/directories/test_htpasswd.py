@@ -213,7 +213,7 @@ async def test_a_name_of_two_sources_stops_the_start(file: Path) -> None:
 async def _ours() -> str:
     passwords = Passwords()
     try:
-        return await passwords.hash("correct horse")
+        return (await passwords.new("correct horse")).hash
     finally:
         passwords.close()
 

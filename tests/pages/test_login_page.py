@@ -274,6 +274,23 @@ async def test_who_must_change_the_password_is_told_so(
 
 
 @pytest.mark.parametrize(
+    ("new", "sentence"),
+    [
+        (PASSWORD, "This is the password you have."),
+        ("password1", "Anybody who tries will guess this at once: take another."),
+        ("carolcarol", "Anybody who tries will guess this at once: take another."),
+    ],
+)
+async def test_a_forced_change_refuses_the_old_and_guessable_passwords(
+    home: House, browser: httpx.AsyncClient, new: str, sentence: str
+) -> None:
+    await home.add("carol", must_change_password=True)
+    page = await browser.post(LOGIN, data=RIGHT | {"username": "carol", "new": new})
+    assert page.status_code == 400 and sentence in text_of(page) and not set_cookies(page)
+    assert (await home.accounts.users.get("carol")).must_change_password
+
+
+@pytest.mark.parametrize(
     "form",
     [
         {},

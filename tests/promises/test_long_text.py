@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
 from doorward.directories.authelia import read_authelia
 from doorward.directories.formats import FormatFault
@@ -88,7 +89,7 @@ async def operations(home: House, client: httpx.AsyncClient, text: str) -> objec
     for call in (
         users.get(text),
         users.add(text, PASSWORD, now=now),
-        users.set_password(text, PASSWORD, now=now),
+        users.set_password(text, PASSWORD, now=now, actor=OWNER),
         users.credential(text),
     ):
         try:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from doorward.accounts.refusals import EnrolmentExpired, NameTaken, SessionNotFound, UserNotFound
 from doorward.accounts.session import Renewal, Session
-from doorward.accounts.user import Email, User
+from doorward.accounts.user import Email, NewPassword, User
 from doorward.storage import Database
 
 from tests.storage.conftest import Open
@@ -48,7 +48,7 @@ USES: dict[str, Use] = {
     ),
     "TOTP off": lambda s, u, x: s.factors.turn_off_totp(u.number, NOW),
     "a link for a password": lambda s, u, x: s.users.set_password(
-        u, "new", "s", must_change=False, now=NOW, version=u.version
+        u, NewPassword("new", "s"), must_change=False, now=NOW, version=u.version
     ),
     "a link for an address": set_address,
 }

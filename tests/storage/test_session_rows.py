@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import fields
 
 import pytest
+from doorward.accounts.user import NewPassword
 from doorward.storage import Database
 
 from tests.storage.conftest import Open
@@ -77,7 +78,7 @@ async def test_a_login_that_began_before_a_change_opens_nothing_after_it(
 ) -> None:
     user = await add(store)
     if change == "password":
-        await store.users.set_password(user, "h", "s", must_change=False, now=NOW)
+        await store.users.set_password(user, NewPassword("h", "s"), must_change=False, now=NOW)
     elif change == "ban":
         await store.users.set_banned(user, True, NOW)
     elif change == "disable":
@@ -94,7 +95,8 @@ async def test_no_session_survives_a_password_change_that_races_with_logins(open
     stores = [await opened(), await opened()]
     user = await add(stores[0])
     logins = [store.sessions.insert(draft(user), digest()) for store in stores for _ in range(10)]
-    change = stores[1].users.set_password(user, "new", "s", must_change=False, now=NOW + 1)
+    new = NewPassword("new", "s")
+    change = stores[1].users.set_password(user, new, must_change=False, now=NOW + 1)
     opened_sessions = (await asyncio.gather(*logins[:10], change, *logins[10:]))[:10]
     assert await stores[0].sessions.list(user.number, NOW + 1) == []
     ended = {session.number for session in opened_sessions if session is not None}

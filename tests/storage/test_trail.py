@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from doorward.accounts.audit import Event, Kind, Record, Wanted
 from doorward.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
+from doorward.accounts.user import NewPassword
 from doorward.storage import Database, trail
 from doorward.storage.database import SQLITE, open_storage
 
@@ -73,7 +74,9 @@ async def test_an_act_that_did_not_happen_leaves_no_record(store: Database) -> N
         lambda: store.users.set_banned(user, True, NOW, EVENT),
         lambda: store.users.set_active(user, False, NOW, EVENT),
         lambda: store.users.delete(user, NOW, EVENT),
-        lambda: store.users.set_password(user, "h", "s", must_change=False, now=NOW, event=EVENT),
+        lambda: store.users.set_password(
+            user, NewPassword("h", "s"), must_change=False, now=NOW, event=EVENT
+        ),
     ]
     for act in acts:
         with pytest.raises(UserNotFound):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from doorward.accounts.refusals import NameTaken, UserNotFound
 from doorward.accounts.session import Renewal
-from doorward.accounts.user import Email, Seen, User
+from doorward.accounts.user import Email, NewPassword, Seen, User
 from doorward.storage import Database
 
 from tests.storage.conftest import Open
@@ -169,8 +169,7 @@ async def test_a_new_password_ends_every_session_but_one(store: Database) -> Non
     before = await store.feed.head()
     await store.users.set_password(
         user,
-        "new",
-        "ours",
+        NewPassword("new", "ours"),
         must_change=True,
         renewal=Renewal(sessions[1], "", digest()),
         now=NOW + 1,
@@ -230,7 +229,7 @@ async def test_a_user_that_is_gone_is_not_found_and_nothing_is_told(
     users = store.users
     with pytest.raises(UserNotFound):
         if operation == "password":
-            await users.set_password(user, "h", "s", must_change=False, now=NOW)
+            await users.set_password(user, NewPassword("h", "s"), must_change=False, now=NOW)
         elif operation == "ban":
             await users.set_banned(user, True, NOW)
         elif operation == "disable":
@@ -242,7 +241,7 @@ async def test_a_user_that_is_gone_is_not_found_and_nothing_is_told(
 
 async def test_a_renewed_hash_does_not_undo_a_new_password(store: Database) -> None:
     user = await add(store)
-    await store.users.set_password(user, "new", "ours", must_change=False, now=NOW)
+    await store.users.set_password(user, NewPassword("new", "ours"), must_change=False, now=NOW)
     await store.users.rehash(user, "stored hash", "renewed", "ours")
     found = await store.users.by_handle("alice")
     assert found is not None and found.password_hash == "new"
@@ -258,7 +257,7 @@ async def test_a_password_that_is_set_for_a_version_is_set_once(opened: Open) ->
 
     async def set_password(number: int) -> None:
         await stores[number % 2].users.set_password(
-            user, f"new {number}", "ours", must_change=False, now=NOW, version=0
+            user, NewPassword(f"new {number}", "ours"), must_change=False, now=NOW, version=0
         )
 
     done = await asyncio.gather(*map(set_password, range(6)), return_exceptions=True)

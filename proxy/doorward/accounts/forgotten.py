@@ -18,7 +18,6 @@ from doorward.accounts.audit import Kind, Trail, event
 from doorward.accounts.factors import EMAIL
 from doorward.accounts.keys import Keys
 from doorward.accounts.mailer import Mailer
-from doorward.accounts.passwords import check_strength
 from doorward.accounts.refusals import EnrolmentExpired, Refusal, UserNotFound
 from doorward.accounts.regulation import network_of
 from doorward.accounts.sealing import Sealing, Unreadable
@@ -141,9 +140,9 @@ class Forgotten:
         Codes by e-mail are switched off: who reads the mail has both already. The app of the user
         stays, and is asked for. Raises EnrolmentExpired, WeakPassword, Overloaded."""
         user = await self.whose(link, now)
-        check_strength(password)
         try:
-            await self._users.change_password(user, password, now=now)
+            new = await self._users.new_password(user, password)
+            await self._users.change_password(user, new, now=now)
         except UserNotFound as refusal:
             raise EnrolmentExpired(VOID) from refusal
         if EMAIL in await self._factors.enabled(user):

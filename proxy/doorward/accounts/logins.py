@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from doorward.accounts.audit import REFUSED, Event, Kind, Trail, event
 from doorward.accounts.factors import BROWSER, PASSWORD
-from doorward.accounts.passwords import Password, Passwords, check_strength, is_too_long
+from doorward.accounts.passwords import Password, Passwords, is_too_long
 from doorward.accounts.refusals import (
     InvalidCredentials,
     LockedOut,
@@ -34,7 +34,7 @@ from doorward.accounts.sessions import (
     Session,
     Sessions,
 )
-from doorward.accounts.user import DATABASE, Credential, User
+from doorward.accounts.user import DATABASE, Credential, NewPassword, User
 from doorward.accounts.users import Users
 
 # The password was not looked at: neither a failure nor an attempt.
@@ -106,6 +106,9 @@ class Logins:
             user = await self._authenticated(name, credential, password, client, now)
             try:
                 _check_allowed(user, new_password)
+                new = None
+                if new_password is not None:  # before a code is spent on it
+                    new = await self._users.new_password(user, new_password)
                 factor, enabled = None, await self._second_factors.enabled(user)
                 if (
                     enabled
@@ -114,10 +117,10 @@ class Logins:
                 ):
                     factor = BROWSER
                 elif enabled:
-                    may_wait = pending and new_password is None
+                    may_wait = pending and new is None
                     factor = await self._factor(user, name, code, method, may_wait, now)
-                if new_password is not None:
-                    user = await self._changed(user, new_password, now)
+                if new is not None:
+                    user = await self._changed(user, new, now)
                 return await self._sessions.open(
                     user,
                     client=client,
@@ -162,7 +165,8 @@ class Logins:
         await self.prove(session, old, client=client, now=now)
         await self._second_factors.require_proof(session, now)
         renewal = self._sessions.renewal(session)
-        user = await self._users.change_password(session.user, new, now=now, renewal=renewal)
+        checked = await self._users.new_password(session.user, new)
+        user = await self._users.change_password(session.user, checked, now=now, renewal=renewal)
         return renewal.opened(user=replace(user, version=user.version + 1))
 
     async def _confirm(self, user: User, password: str, client: ClientInfo, now: float) -> None:
@@ -265,10 +269,10 @@ class Logins:
         challenge = await self._second_factors.prepare(user, method, name=name, now=now)
         raise SecondFactorRequired(challenge)
 
-    async def _changed(self, user: User, new_password: str, now: float) -> User:
+    async def _changed(self, user: User, new: NewPassword, now: float) -> User:
         """The user under the new password; whoever changes the user at the same time is noticed
         when the session is opened, for then the version is another."""
-        await self._users.change_password(user, new_password, now=now)
+        await self._users.change_password(user, new, now=now)
         return replace(user, must_change_password=False, version=user.version + 1)
 
     async def _write_down(
@@ -290,15 +294,13 @@ class Logins:
 
 
 def _check_allowed(user: User, new_password: str | None) -> None:
-    """Raises UserBanned, PasswordChangeRequired, PasswordChangeNotNeeded, WeakPassword."""
+    """Raises UserBanned, PasswordChangeRequired, PasswordChangeNotNeeded."""
     if user.banned:
         raise UserBanned
     if new_password is None and user.must_change_password:
         raise PasswordChangeRequired(user)
-    if new_password is not None:
-        if not user.must_change_password:
-            raise PasswordChangeNotNeeded
-        check_strength(new_password)  # before a code is spent on it
+    if new_password is not None and not user.must_change_password:
+        raise PasswordChangeNotNeeded
 
 
 def _refused(kind: Kind, now: float, user: User | None, client: ClientInfo, detail: str) -> Event:

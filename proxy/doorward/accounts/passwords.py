@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 import unicodedata
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -21,6 +21,8 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 
 from doorward.accounts import imported
 from doorward.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
+from doorward.accounts.strength import LEAST, score
+from doorward.accounts.user import NewPassword
 
 # OWASP's argon2id parameters at t=2. The library's own default, t=3, 64 MiB and four lanes, is made
 # for a machine that does nothing else.
@@ -41,6 +43,12 @@ HASHES_PER_FAILURE = 2
 PASSWORD_BYTES = 1024
 DECOY = "0" * 64  # as long as the digests that are hashed otherwise
 LEAST_CHARACTERS = 8  # NIST SP 800-63B 5.1.1.2
+
+TOO_SHORT = f"A password has at least {LEAST_CHARACTERS} characters."
+TOO_LONG = f"A password has at most {PASSWORD_BYTES:,} bytes."
+GUESSABLE = "Anybody who tries will guess this at once: take another."
+SAME = "This is the password you have."
+
 THREADS = 2
 QUEUE = 256  # waiting jobs: about five seconds of work; beyond it Overloaded
 
@@ -77,10 +85,9 @@ def readings(password: Password) -> tuple[Password, ...]:
 
     Keyboards differ in whether they compose an accented letter. An absurdly long one is read as
     it is: its normal form could take seconds."""
-    if isinstance(password, PasswordDigest) or is_too_long(password):
+    if isinstance(password, PasswordDigest):
         return (password,)
-    composed = unicodedata.normalize("NFC", password)
-    return (password,) if composed == password else (password, composed)
+    return tuple(dict.fromkeys((password, composed(password))))
 
 
 def sha256_hex(password: str) -> str:
@@ -101,12 +108,16 @@ def is_too_long(password: Password) -> bool:
     )
 
 
-def check_strength(password: str) -> None:
-    """Raises WeakPassword when this may not become a password."""
-    if len(password) < LEAST_CHARACTERS:
-        raise WeakPassword(f"A password has at least {LEAST_CHARACTERS} characters.")
-    if is_too_long(password) or is_too_long(readings(password)[-1]):
-        raise WeakPassword(f"A password has at most {PASSWORD_BYTES:,} bytes.")
+def composed(password: str) -> str:
+    """The password as it is stored: in NFC, unless it is absurdly long."""
+    return password if is_too_long(password) else unicodedata.normalize("NFC", password)
+
+
+def _check_length(password: str) -> None:
+    if is_too_long(password) or is_too_long(composed(password)):
+        raise WeakPassword(TOO_LONG)
+    if len(composed(password)) < LEAST_CHARACTERS:
+        raise WeakPassword(TOO_SHORT)
 
 
 class Passwords:
@@ -136,10 +147,19 @@ class Passwords:
             if scheme not in (OURS, FILE):
                 self._imported.setdefault(scheme, one)
 
-    async def hash(self, password: str) -> str:
-        """A hash of scheme OURS, over the password in NFC. Raises WeakPassword."""
-        check_strength(password)
-        return await self._run(lambda: self._make(readings(password)[-1]))
+    async def new(
+        self,
+        password: str,
+        words: Sequence[str] = (),
+        current: tuple[str, str] | None = None,
+        *,
+        allow_guessable: bool = False,
+    ) -> NewPassword:
+        """A hash of scheme OURS, over the password in NFC. `words` are what anybody would try for
+        this user, `current` the stored hash that it replaces, with its scheme. Raises WeakPassword:
+        too short or too long, guessed at once, or the current one."""
+        _check_length(password)
+        return await self._run(lambda: self._new(password, words, current, allow_guessable))
 
     async def verify(
         self, stored: str, scheme: str, password: Password, *, renew: bool = True
@@ -203,6 +223,28 @@ class Passwords:
         if not verdict.ok:
             self._failure_s += (self._timer() - begun - self._failure_s) / 4
         return verdict
+
+    def _new(
+        self,
+        password: str,
+        words: Sequence[str],
+        current: tuple[str, str] | None,
+        allow_guessable: bool,
+    ) -> NewPassword:
+        if not allow_guessable and score(composed(password), words) < LEAST:
+            raise WeakPassword(GUESSABLE)
+        # Last, as a link that was mailed outlives a refusal: its holder must not try a list of
+        # common passwords to learn which one is the current one.
+        if current is not None and self._is(password, *current):
+            raise WeakPassword(SAME)
+        return NewPassword(self._make(composed(password)), OURS)
+
+    def _is(self, password: str, stored: str, scheme: str) -> bool:
+        """Whether this is the stored password. Whoever may change it learns this: a mismatch is
+        no failed login and need not cost as much."""
+        if self.takes_digests(scheme):
+            return any(self._matches(stored, form) for form in _forms(scheme, password))
+        return any(imported.matches(stored, scheme, _text(one)) for one in readings(password))
 
     def _make(self, password: Password) -> str:
         return self._hasher.hash(digest_of(password))

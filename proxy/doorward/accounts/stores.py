@@ -11,7 +11,7 @@ from typing import Protocol
 
 from doorward.accounts.audit import Event
 from doorward.accounts.session import Renewal, Session
-from doorward.accounts.user import Credential, NewUser, Seen, User
+from doorward.accounts.user import Credential, NewPassword, NewUser, Seen, User
 
 
 class UserStore(Protocol):
@@ -69,8 +69,7 @@ class UserStore(Protocol):
     async def set_password(
         self,
         user: User,
-        password_hash: str,
-        scheme: str,
+        new: NewPassword,
         *,
         must_change: bool,
         renewal: Renewal | None = None,

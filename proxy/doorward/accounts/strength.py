@@ -6,19 +6,35 @@ It judges; it must not know whose password it is, beyond the words that anybody 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+import threading
+from collections.abc import Iterable, Sequence
 
 LOOKED_AT = 72  # characters: its work grows faster than their number
 LEAST = 1  # 0: among the first thousand guesses of anybody who tries
 
+# zxcvbn keeps the words of a call in its module: two threads would judge by each other's.
+_TURN = threading.Lock()
+
 
 async def strength(password: str, words: Sequence[str] = ()) -> int:
     """From 0 (guessed at once) to 4 (not in our time). `words` are the user's name and the like."""
-    return await asyncio.to_thread(_strength, password, list(words))
+    return await asyncio.to_thread(score, password, words)
 
 
-def _strength(password: str, words: list[str]) -> int:
+def score(password: str, words: Sequence[str] = ()) -> int:
+    """As `strength`, in the caller's thread."""
     import zxcvbn  # with its word lists, which only new passwords want
 
-    found: int = zxcvbn.zxcvbn(password[:LOOKED_AT], user_inputs=words)["score"]
+    with _TURN:
+        found: int = zxcvbn.zxcvbn(password[:LOOKED_AT], user_inputs=list(words))["score"]
     return found
+
+
+def words_of(username: str, name: str | None, addresses: Iterable[str]) -> tuple[str, ...]:
+    """What anybody would try first: each as it is, without its separators, and in its parts."""
+    found: list[str] = []
+    for text in (username, name or "", *addresses):
+        parts = re.split(r"[\W_]+", text)
+        found += [text, "".join(parts), *parts]
+    return tuple(dict.fromkeys(filter(None, found)))

@@ -68,6 +68,15 @@ class NewUser:
 
 
 @dataclass(frozen=True, slots=True)
+class NewPassword:
+    """The hash of a password that may become somebody's. `Passwords.new` alone makes one, so that
+    nothing is stored unchecked."""
+
+    hash: str = field(repr=False)
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What the database keeps of a directory's entry: `digest` tells when its password changed."""
 

@@ -32,7 +32,16 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.session import Renewal
 from doorward.accounts.stores import UserStore
-from doorward.accounts.user import DATABASE, Credential, Email, NewUser, Seen, User
+from doorward.accounts.strength import words_of
+from doorward.accounts.user import (
+    DATABASE,
+    Credential,
+    Email,
+    NewPassword,
+    NewUser,
+    Seen,
+    User,
+)
 from doorward.text import typed
 
 __all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "normalise"]
@@ -115,21 +124,25 @@ class Users:
         roles: Sequence[str] = (),
         super_admin: bool = False,
         must_change_password: bool = False,
+        allow_guessable: bool = False,
     ) -> User:
         """A new user of the database; white space around the name is left out. Raises InvalidName,
         InvalidEmail, InvalidGroup, NameTaken, WeakPassword."""
         username = typed(username)
         key = normalise(username)
         handles = self._free(handles_of(username, emails))
+        name = None if name is None else check_display_name(name)
+        words = words_of(username, name, (email.address for email in emails))
+        checked = await self._passwords.new(password, words, allow_guessable=allow_guessable)
         new = NewUser(
             id=chance.public_id(),
             source=DATABASE,
             username=username,
             key=key,
             handles=handles,
-            password_hash=await self._passwords.hash(password),
-            scheme=OURS,
-            name=None if name is None else check_display_name(name),
+            password_hash=checked.hash,
+            scheme=checked.scheme,
+            name=name,
             emails=tuple(emails),
             groups=tuple(check_group(group) for group in groups),
             roles=tuple(check_group(role) for role in roles),
@@ -232,44 +245,67 @@ class Users:
         return tuple(self._directories.complete(user) for user in await self._store.list())
 
     async def set_password(
-        self, name: str, password: str, *, now: float, actor: Actor, must_change: bool = False
+        self,
+        name: str,
+        password: str,
+        *,
+        now: float,
+        actor: Actor,
+        must_change: bool = False,
+        allow_guessable: bool = False,
     ) -> User:
         """Sets somebody's password; ends the user's sessions (CVE-2026-40934). Raises NotPermitted,
         UserNotFound, ReadOnlyUser, WeakPassword."""
         user = await self._subject(name, actor)
-        await self._set_password(user, password, now, must_change=must_change)
+        new = await self.new_password(user, password, allow_guessable=allow_guessable)
+        await self._set_password(user, new, now, must_change=must_change)
         return user
 
+    async def new_password(
+        self, user: User, password: str, *, allow_guessable: bool = False
+    ) -> NewPassword:
+        """What this user's password may become; nothing is changed yet. Raises UserNotFound,
+        ReadOnlyUser, WeakPassword."""
+        credential = await self.credential(user.username)
+        if credential is None or credential.user.number != user.number:
+            raise UserNotFound
+        if user.source != DATABASE:
+            raise ReadOnlyUser(user.source)
+        return await self._passwords.new(
+            password,
+            words_of(user.username, user.name, (email.address for email in user.emails)),
+            (credential.password_hash, credential.scheme),
+            allow_guessable=allow_guessable,
+        )
+
     async def change_password(
-        self, user: User, password: str, *, now: float, renewal: Renewal | None = None
+        self, user: User, new: NewPassword, *, now: float, renewal: Renewal | None = None
     ) -> User:
         """Sets the password of a user who has proved to be this one; ends the user's sessions but
         the renewed one. Returns the user as it was.
 
         Raises UserNotFound, also when the user has changed since it was read, ReadOnlyUser,
-        WeakPassword, SessionNotFound."""
+        SessionNotFound."""
         if (await self._own(user.username)).number != user.number:
             raise UserNotFound
-        await self._set_password(user, password, now, renewal=renewal, version=user.version)
+        await self._set_password(user, new, now, renewal=renewal, version=user.version)
         return user
 
     async def _set_password(
         self,
         user: User,
-        password: str,
+        new: NewPassword,
         now: float,
         *,
         must_change: bool = False,
         renewal: Renewal | None = None,
         version: int | None = None,
     ) -> None:
-        new = await self._passwords.hash(password)
         session = None if renewal is None else renewal.session
         changed = event(Kind.PASSWORD_CHANGED, now, subject=user, session=session)
         await self._store.set_password(
             user,
             new,
-            OURS,
             must_change=must_change,
             renewal=renewal,
             now=now,

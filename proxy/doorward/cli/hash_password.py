@@ -8,11 +8,11 @@ import sys
 import typer
 
 from doorward.cli.accounts import REFUSED, leave
-from doorward.cli.options import ConfigOption
-from doorward.cli.passwords import asked, line_of_stdin
+from doorward.cli.options import ConfigOption, WeakOption
+from doorward.cli.passwords import asked, line_of_stdin, naming_weak
 
 
-def hash_password(config: ConfigOption = None) -> None:
+def hash_password(config: ConfigOption = None, weak: WeakOption = False) -> None:
     """Print the argon2id hash of a password read from standard input or asked for.
 
     No setting changes a hash; `-c` is taken so that all commands can be called alike."""
@@ -20,16 +20,17 @@ def hash_password(config: ConfigOption = None) -> None:
 
     password = asked() if sys.stdin.isatty() else line_of_stdin()
     try:
-        typer.echo(asyncio.run(_hashed(password)))
+        typer.echo(asyncio.run(_hashed(password, weak)))
     except WeakPassword as refusal:
         leave(str(refusal), REFUSED)
 
 
-async def _hashed(password: str) -> str:
+async def _hashed(password: str, weak: bool) -> str:
     from doorward.accounts.passwords import Passwords
 
     passwords = Passwords(threads=1)
     try:
-        return await passwords.hash(password)
+        with naming_weak():
+            return (await passwords.new(password, allow_guessable=weak)).hash
     finally:
         passwords.close()

@@ -29,6 +29,9 @@ ConfigOption = Annotated[
         help="Else DOORWARD_CONFIG, ./doorward.yaml, /etc/doorward/doorward.yaml.",
     ),
 ]
+WeakOption = Annotated[
+    bool, typer.Option("--weak", help="Accept a password that is easily guessed.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

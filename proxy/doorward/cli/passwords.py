@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -24,6 +26,20 @@ def new_password(from_stdin: bool, generate: bool) -> str:
     if sys.stdin.isatty():
         return asked()
     leave("Say --password-stdin or --generate: there is no terminal to ask on.", WRONG_USAGE)
+
+
+@contextmanager
+def naming_weak() -> Iterator[None]:
+    """Says of a password that is refused as guessable how it is accepted."""
+    from doorward.accounts.passwords import GUESSABLE
+    from doorward.accounts.refusals import WeakPassword
+
+    try:
+        yield
+    except WeakPassword as refusal:
+        if str(refusal) != GUESSABLE:
+            raise
+        raise WeakPassword(f"{GUESSABLE} Or accept it with --weak.") from refusal
 
 
 def line_of_stdin() -> str:

@@ -16,8 +16,8 @@ from doorward.cli.accounts import confirm_or_leave, owner, with_accounts
 from doorward.cli.display import described, described_with_factors, plain, print_users
 from doorward.cli.holders import naming_the_holder
 from doorward.cli.imports import import_users
-from doorward.cli.options import ConfigOption, JsonOption, commands
-from doorward.cli.passwords import new_password
+from doorward.cli.options import ConfigOption, JsonOption, WeakOption, commands
+from doorward.cli.passwords import naming_weak, new_password
 from doorward.cli.tables import print_json_list, tell
 
 if TYPE_CHECKING:
@@ -52,24 +52,28 @@ def add(
     ] = False,
     password_stdin: StdinOption = False,
     generate: GenerateOption = False,
+    weak: WeakOption = False,
     json: JsonOption = False,
 ) -> None:
     """Add a user to the database."""
     password = new_password(password_stdin, generate)
 
     async def job(accounts: Accounts) -> User:
-        async with naming_the_holder(accounts, name, [] if email is None else [email]):
-            return await accounts.users.add(
-                name,
-                password,
-                now=time.time(),
-                emails=[] if email is None else [_verified(email)],
-                name=display_name,
-                groups=group or [],
-                roles=role or [],
-                super_admin=super_admin,
-                must_change_password=must_change_password,
-            )
+        addresses = [] if email is None else [email]
+        async with naming_the_holder(accounts, name, addresses):
+            with naming_weak():
+                return await accounts.users.add(
+                    name,
+                    password,
+                    now=time.time(),
+                    emails=[] if email is None else [_verified(email)],
+                    name=display_name,
+                    groups=group or [],
+                    roles=role or [],
+                    super_admin=super_admin,
+                    must_change_password=must_change_password,
+                    allow_guessable=weak,
+                )
 
     user = with_accounts(config, job)
     _tell(f"user {user.username} added", user, json, password if generate else None)
@@ -106,6 +110,7 @@ def passwd(
     config: ConfigOption = None,
     password_stdin: StdinOption = False,
     generate: GenerateOption = False,
+    weak: WeakOption = False,
     must_change: Annotated[
         bool, typer.Option("--must-change", help="Ask for another password at the next login.")
     ] = False,
@@ -115,9 +120,15 @@ def passwd(
     password = new_password(password_stdin, generate)
 
     async def job(accounts: Accounts, by: Owner) -> User:
-        return await accounts.users.set_password(
-            name, password, now=time.time(), actor=by, must_change=must_change
-        )
+        with naming_weak():
+            return await accounts.users.set_password(
+                name,
+                password,
+                now=time.time(),
+                actor=by,
+                must_change=must_change,
+                allow_guessable=weak,
+            )
 
     user = _changed(config, job)
     _tell(f"password of {user.username} changed", user, json, password if generate else None)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from doorward.accounts.passwords import LEAST_CHARACTERS, is_too_long
+from doorward.accounts.passwords import LEAST_CHARACTERS
 from doorward.accounts.refusals import (
     EnrolmentExpired,
     InvalidCredentials,
@@ -23,7 +23,7 @@ from doorward.accounts.refusals import (
     retry_after,
 )
 from doorward.accounts.sessions import Session
-from doorward.accounts.strength import LEAST, strength
+from doorward.accounts.strength import strength, words_of
 from doorward.accounts.user import DATABASE, User
 from doorward.pages import drawing
 from doorward.pages.bound import ACCOUNT, WRONG, Bound, Forms
@@ -35,17 +35,18 @@ PASSWORD = f"{ACCOUNT}/password"
 STRENGTH = f"{ACCOUNT}/password/strength"
 EMAIL = f"{ACCOUNT}/email"
 
+# Why the core refuses a new password, as it says it.
+TOO_SHORT = noted("A password has at least 8 characters.")
+TOO_LONG = noted("A password has at most 1,024 bytes.")
+GUESSABLE = noted("Anybody who tries will guess this at once: take another.")
+SAME = noted("This is the password you have.")
 HINTS = (
-    noted("Anybody who tries will guess this at once: take another."),
+    GUESSABLE,
     noted("Weak: it would not stand a determined guesser."),
     noted("Fair: another word or two would make it strong."),
     noted("Good."),
     noted("Strong."),
 )
-TOO_SHORT = noted("A password has at least 8 characters.")
-TOO_LONG = noted("A password has at most 1,024 bytes.")
-SAME = noted("This is the password you have.")
-
 STATUSES: dict[type[Refusal], int] = {
     LockedOut: 429,
     MailFailed: 503,
@@ -116,12 +117,9 @@ class CredentialPages:
             return drawing.moved(PASSWORD)
         session, old, new = bound.session, bound.form.get("current", ""), bound.form["new"]
         entrance = self.forms.entrance
-        accounts, now, user = entrance.accounts, entrance.clock(), bound.session.user
+        accounts, now = entrance.accounts, entrance.clock()
         if session.user.source != DATABASE:
             return self._password(request, session)
-        wrong = SAME if new and new == old else await wrong_with(new, user)
-        if wrong is not None:
-            return self._password(request, session, 400, wrong)
         try:
             opened = await accounts.logins.change_password(
                 session, old, new, client=info_of(request), now=now
@@ -201,15 +199,5 @@ class CredentialPages:
         return drawing.moved(f"{ACCOUNT}?done=email")
 
 
-async def wrong_with(new: str, user: User) -> str | None:
-    """Why this may not become the user's password."""
-    if len(new) < LEAST_CHARACTERS:
-        return TOO_SHORT
-    if is_too_long(new):
-        return TOO_LONG
-    return HINTS[0] if await strength(new, _words(user)) < LEAST else None
-
-
-def _words(user: User) -> list[str]:
-    """What anybody would try first."""
-    return [user.username, user.name or "", user.email or ""]
+def _words(user: User) -> tuple[str, ...]:
+    return words_of(user.username, user.name, (email.address for email in user.emails))

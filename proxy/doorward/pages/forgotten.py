@@ -16,7 +16,6 @@ from doorward.accounts.refusals import EnrolmentExpired, Overloaded, Refusal
 from doorward.accounts.user import User
 from doorward.gate.cookies import Header
 from doorward.gate.ours import client_of
-from doorward.pages.credentials import wrong_with
 from doorward.pages.entrance import Entrance
 from doorward.pages.languages import noted
 from doorward.pages.message import RETRY_LATER, Messages
@@ -101,8 +100,6 @@ class ForgottenPages:
         user = None
         try:
             user = await forgotten.whose(link, now)
-            if (wrong := await wrong_with(new, user)) is not None:
-                return self._reset(request, user, link, 400, wrong)
             await forgotten.use(link, new, now)
         except EnrolmentExpired:
             return self._reset(request, None, "", 400, VOID)

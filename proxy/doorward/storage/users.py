@@ -15,7 +15,7 @@ from doorward.accounts.audit import Event
 from doorward.accounts.names import shown
 from doorward.accounts.refusals import NameTaken, UserNotFound
 from doorward.accounts.session import Renewal
-from doorward.accounts.user import Credential, NewUser, Seen, User
+from doorward.accounts.user import Credential, NewPassword, NewUser, Seen, User
 from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
@@ -150,8 +150,7 @@ class UserRows:
     async def set_password(
         self,
         user: User,
-        password_hash: str,
-        scheme: str,
+        new: NewPassword,
         *,
         must_change: bool,
         renewal: Renewal | None = None,
@@ -164,8 +163,8 @@ class UserRows:
                 change,
                 user,
                 version,
-                password_hash=password_hash,
-                password_scheme=scheme,
+                password_hash=new.hash,
+                password_scheme=new.scheme,
                 must_change_password=must_change,
                 version=users.c.version + 1,
             )

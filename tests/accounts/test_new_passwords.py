@@ -1,0 +1,275 @@
+"""One check for every new password: each entrance refuses what any of them refuses, and no way to
+storage leads around it."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import bcrypt
+import doorward
+import pytest
+from doorward.accounts import passwords as passwords_module
+from doorward.accounts.forgotten import Forgotten
+from doorward.accounts.keys import Keys
+from doorward.accounts.passwords import (
+    FILE,
+    GUESSABLE,
+    OURS,
+    PASSWORD_BYTES,
+    SAME,
+    TOO_LONG,
+    TOO_SHORT,
+    Passwords,
+    sha256_hex,
+)
+from doorward.accounts.permissions import OWNER
+from doorward.accounts.refusals import SecondFactorRequired, WeakPassword
+from doorward.accounts.stores import UserStore
+from doorward.accounts.strength import score, words_of
+from doorward.accounts.user import Email, NewPassword, User
+from doorward.storage.users import UserRows as StoredUsers
+
+from tests.accounts.conftest import CLIENT, PASSWORD, Core
+from tests.accounts.memory import NOW
+from tests.accounts.test_passwords import CHEAP, NFC, NFD, Counting
+
+NEW = "violet tractor"
+WHO = {
+    "name": "Eleonora Zwetschgenbaum",
+    "emails": [Email("eleonora@example.com", True), Email("quittengelee@example.com", False)],
+}
+REFUSED = {
+    "too short": ("7 chars", TOO_SHORT),
+    "too long": ("x" * (PASSWORD_BYTES + 1), TOO_LONG),
+    "too long in bytes": ("é" * 513, TOO_LONG),
+    "a common one": ("password1", GUESSABLE),
+    "one key": ("aaaaaaaaaa", GUESSABLE),
+    "the user name": ("kastanienallee", GUESSABLE),
+    "the name without its space": ("EleonoraZwetschgenbaum", GUESSABLE),
+    "a part of the name": ("zwetschgenbaum", GUESSABLE),
+    "the address": ("eleonora@example.com", GUESSABLE),
+    "a part of an unproven address": ("quittengelee", GUESSABLE),
+    "the current one": (PASSWORD, SAME),
+}
+USERNAME = "kastanienallee"
+Change = Callable[[Core, User, str], Awaitable[object]]
+
+
+class Register:
+    """One user and no limits, and the mailbox of that user."""
+
+    def __init__(self, core: Core) -> None:
+        self.core, self.link = core, ""
+
+    async def user(self, public_id: str) -> User:
+        return await self.core.users.get(USERNAME)
+
+    def count(self, key: str, limit: int, window_s: float, now: float) -> SimpleNamespace:
+        return SimpleNamespace(is_exceeded=False)
+
+    async def send_reset(self, address: str, name: str, link: str, lifetime_s: float) -> None:
+        self.link = link
+
+
+async def forgot(core: Core, user: User, new: str) -> None:
+    around: object = Register(core)
+    assert isinstance(around, Register)
+    keys, factors = Keys((b"k" * 32,)), core.second_factors
+    forgotten = Forgotten(around, core.users, factors, around, core.trail, around, keys)  # type: ignore[arg-type]
+    assert forgotten.ask(USERNAME, "192.0.2.1", NOW) is None
+    await forgotten.settle()
+    await forgotten.use(around.link, new, NOW)
+
+
+async def forced(core: Core, user: User, new: str) -> None:
+    await core.login(USERNAME, new_password=new)
+
+
+async def changed(core: Core, user: User, new: str) -> None:
+    core.user_rows._change(user, must_change_password=False)
+    session = (await core.login(USERNAME)).session
+    await core.logins.change_password(session, PASSWORD, new, client=CLIENT, now=NOW)
+
+
+ENTRANCES: dict[str, Change] = {
+    "Users.set_password": lambda c, u, new: c.users.set_password(
+        USERNAME, new, now=NOW, actor=OWNER
+    ),
+    "Logins.login": forced,
+    "Logins.change_password": changed,
+    "Forgotten.use": forgot,
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+@pytest.mark.parametrize("entrance", ENTRANCES)
+async def test_every_entrance_refuses_the_old_and_guessable_passwords(
+    core: Core, entrance: str, refused: str
+) -> None:
+    user = await core.add(USERNAME, must_change_password=True, **WHO)
+    new, sentence = REFUSED[refused]
+    with pytest.raises(WeakPassword) as refusal:
+        await ENTRANCES[entrance](core, user, new)
+    assert str(refusal.value) == sentence
+    stored = await core.users.credential(USERNAME)
+    assert stored is not None
+    assert (await core.passwords.verify(stored.password_hash, OURS, PASSWORD)).ok
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+async def test_every_entrance_takes_another_password(core: Core, entrance: str) -> None:
+    user = await core.add(USERNAME, must_change_password=True, **WHO)
+    await ENTRANCES[entrance](core, user, NEW)
+    stored = await core.users.credential(USERNAME)
+    assert stored is not None and not stored.user.must_change_password
+    assert (await core.passwords.verify(stored.password_hash, OURS, NEW)).ok
+
+
+@pytest.mark.parametrize("refused", [one for one in REFUSED if one != "the current one"])
+async def test_a_new_user_gets_no_such_password(core: Core, refused: str) -> None:
+    new, sentence = REFUSED[refused]
+    with pytest.raises(WeakPassword) as refusal:
+        await core.users.add(USERNAME, new, now=NOW, **WHO)
+    assert str(refusal.value) == sentence and not core.user_rows.rows
+
+
+async def test_a_guessable_one_can_be_allowed_but_no_other(core: Core) -> None:
+    for refused in ("too short", "too long", "the current one"):
+        with pytest.raises(WeakPassword):
+            if refused == "the current one":
+                await core.users.set_password(
+                    USERNAME, "password1", now=NOW, actor=OWNER, allow_guessable=True
+                )
+            new = REFUSED[refused][0]
+            await core.users.add(USERNAME, new, now=NOW, allow_guessable=True)
+        if refused == "too long":
+            await core.users.add(USERNAME, "password1", now=NOW, allow_guessable=True)
+
+
+async def test_no_code_is_asked_for_a_password_that_is_refused(core: Core) -> None:
+    await core.add("alice", emails=[Email("alice@example.com", True)])
+    await core.second_factors.enable_email((await core.login()).session, NOW)
+    user = await core.users.get("alice")
+    core.user_rows._change(user, must_change_password=True)
+    for new in ("password1", PASSWORD):
+        with pytest.raises(WeakPassword):
+            await core.login(new_password=new)
+    assert not core.mailbox.sent
+    with pytest.raises(SecondFactorRequired):
+        await core.login(new_password=NEW)
+
+
+@pytest.mark.parametrize(
+    ("stored", "scheme"),
+    [
+        (CHEAP.hash(sha256_hex(NFC)), OURS),
+        (CHEAP.hash(NFC), FILE),
+        (bcrypt.hashpw(NFC.encode(), bcrypt.gensalt(4)).decode(), "bcrypt"),
+    ],
+)
+async def test_the_current_password_is_known_by_every_kind_of_hash(
+    passwords: Passwords, stored: str, scheme: str
+) -> None:
+    for typed in (NFC, NFD):
+        with pytest.raises(WeakPassword, match=SAME):
+            await passwords.new(typed, (), (stored, scheme))
+    await passwords.new("something else", (), (stored, scheme))
+
+
+async def test_a_change_costs_one_hash_more_than_it_makes() -> None:
+    """No failed login is concealed here."""
+    counting = Counting()
+    stored = (await counting.new(PASSWORD)).hash
+    assert counting.count == 1
+    await counting.new(NEW, (), (stored, OURS))
+    assert counting.count == 3
+    counting.close()
+
+
+async def test_a_guessable_password_is_refused_before_it_is_compared() -> None:
+    """Or a mailed link, which outlives a refusal, would tell which common password is in use."""
+    counting = Counting()
+    stored = (await counting.new("password1", allow_guessable=True)).hash
+    counting.count = 0
+    with pytest.raises(WeakPassword, match=GUESSABLE):
+        await counting.new("password1", (), (stored, OURS))
+    assert counting.count == 0
+    counting.close()
+
+
+async def test_passwords_are_judged_by_the_words_of_their_own_user() -> None:
+    """zxcvbn keeps the words of a call where other threads read them."""
+    mine = "kastanienallee"
+    judged = await asyncio.gather(
+        *(asyncio.to_thread(score, mine, [mine] if n % 2 else ["other"]) for n in range(60))
+    )
+    assert [found == 0 for found in judged] == [bool(n % 2) for n in range(60)]
+
+
+def test_the_words_are_names_and_addresses_whole_joined_and_in_parts() -> None:
+    assert words_of("a.b", None, ["c_d@e.f"]) == (
+        "a.b", "ab", "a", "b", "c_d@e.f", "cdef", "c", "d", "e", "f",
+    )  # fmt: skip
+    assert words_of("alice", "", []) == ("alice",)
+
+
+# The kind: by which ways a password gets into storage.
+
+
+def functions() -> Iterator[tuple[str, ast.AST]]:
+    """Every function of the package, as `Class.method` or `function`."""
+    for file in Path(next(iter(doorward.__path__))).rglob("*.py"):
+        for node in ast.parse(file.read_text()).body:
+            inner = node.body if isinstance(node, ast.ClassDef) else [node]
+            for one in inner:
+                if isinstance(one, ast.AsyncFunctionDef | ast.FunctionDef):
+                    owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+                    yield owner + one.name, one
+
+
+def that_call(*ends: str) -> set[str]:
+    """The functions that call something whose dotted name ends so."""
+    found = set()
+    for name, function in functions():
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call):
+                called = "." + ast.unparse(node.func)
+                if any(called.endswith(f".{end}") for end in ends):
+                    found.add(name)
+    return found
+
+
+def test_the_check_alone_makes_new_passwords() -> None:
+    assert that_call("NewPassword") == {"Passwords._new"}
+    inner = {name for name in that_call("_new") if name.startswith("Passwords.")}
+    assert inner == {"Passwords.new"} and not that_call("passwords._new", "_passwords._new")
+
+
+def test_storage_takes_a_password_only_as_the_check_makes_it() -> None:
+    for store in (UserStore, StoredUsers):
+        parameters = inspect.signature(store.set_password).parameters
+        assert list(parameters)[:3] == ["self", "user", "new"]
+        assert parameters["new"].annotation == NewPassword.__name__
+    # Users come with a password that was checked, with the hash of another program, or with none.
+    assert that_call("NewUser") == {"Users.add", "Users._newcomer", "_described"}
+    assert "Users.add" in that_call("_passwords.new")
+    # The same password again, when parameters of hashes have changed.
+    assert that_call("_store.rehash") == {"Users.rehash"}
+    assert that_call("_users.rehash") == {"Logins._verified"}
+
+
+def test_every_caller_of_the_check_is_in_the_table() -> None:
+    callers = that_call("passwords.new", "_passwords.new", "new_password")
+    asks = {"add", "passwd", "_sign_in"}  # of people; they hand on what was typed
+    assert callers - asks == set(ENTRANCES) | {"Users.add", "Users.new_password", "_hashed"}
+
+
+def test_a_password_becomes_a_hash_in_one_module() -> None:
+    for file in Path(next(iter(doorward.__path__))).rglob("*.py"):
+        if file.name != Path(passwords_module.__file__).name or file.parent.name != "accounts":
+            assert "PasswordHasher" not in file.read_text(), file
