@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 from doorward.accounts import totp
 from doorward.accounts.browsers import Browsers
+from doorward.accounts.editing import Edit
 from doorward.accounts.keys import Keys
 from doorward.accounts.permissions import OWNER
+from doorward.accounts.refusals import SecondFactorRequired
 from doorward.accounts.second_factor import SecondFactors
 from doorward.accounts.user import Email
 
@@ -43,6 +45,17 @@ async def test_a_login_with_the_note_needs_no_code_and_has_given_none(
     assert session.level == "full" and session.method == "password+browser"
     assert session.second_factor_at is None, "never good for a rule that wants one"
     assert (await core.login(pending=True)).session.level == "pending"
+
+
+async def test_the_note_is_no_code_for_a_new_password(core: Core, factors: SecondFactors) -> None:
+    """CVE-2026-54730: a password is changed with a code where a factor is on; this browser may be
+    a stolen one."""
+    note = await noted(core, factors)
+    await core.users.edit("alice", Edit(must_change_password=True), NOW, actor=OWNER)
+    new = "violet tractor under seven moons"
+    with pytest.raises(SecondFactorRequired):
+        await core.login(pending=True, browser=note, new_password=new)
+    assert (await core.users.get("alice")).must_change_password
 
 
 @pytest.mark.parametrize("change", [0, 4, 10, -1])

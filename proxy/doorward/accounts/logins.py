@@ -95,10 +95,10 @@ class Logins:
         `browser` is the note of one in which a code was given before: it does without.
 
         `new_password` is for those who have to change theirs: it is changed, once everything else
-        is right. Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired,
-        PasswordChangeNotNeeded, WeakPassword, SecondFactorRequired, SecondFactorInvalid,
-        TooManyCodes, MailFailed, Overloaded, StorageUnavailable, the last also when the record of
-        it could not be kept.
+        is right, and never without a code where a factor is on. Raises InvalidCredentials,
+        LockedOut, UserBanned, PasswordChangeRequired, PasswordChangeNotNeeded, WeakPassword,
+        SecondFactorRequired, SecondFactorInvalid, TooManyCodes, MailFailed, Overloaded,
+        StorageUnavailable, the last also when the record of it could not be kept.
         """
         credential = await self._users.credential(name)
         known = None if credential is None else credential.user
@@ -113,6 +113,7 @@ class Logins:
                 if (
                     enabled
                     and not code
+                    and new_password is None
                     and await self._second_factors.knows_browser(user, browser, now)
                 ):
                     factor = BROWSER
