@@ -229,6 +229,7 @@ class MemorySessions:
         self.rows[digest] = risen = replace(
             row,
             level=FULL,
+            renewals=row.renewals + 1,
             method=method,
             second_factor_at=now,
             proved_at=now,
@@ -243,17 +244,20 @@ class MemorySessions:
         until: float | None,
         fingerprint: str | None,
         now: float,
+        renewal: Renewal | None = None,
     ) -> bool:
         live = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
         for session in live:
             session.second_factor_at, session.proved_at = at, now
             session.trusted_until, session.trusted_fingerprint = until, fingerprint
+        self.renew(renewal)
         return bool(live)
 
-    async def prove(self, number: int, now: float) -> bool:
+    async def prove(self, number: int, now: float, renewal: Renewal | None = None) -> bool:
         live = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
         for session in live:
             session.proved_at = now
+        self.renew(renewal)
         return bool(live)
 
     def renew(self, renewal: Renewal | None, **values: float) -> None:

@@ -17,7 +17,7 @@ from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SecondFactorInvalid, TooManyCodes
 from doorward.accounts.user import Email, User
 
-from tests.entrances import House, house, text_of
+from tests.entrances import HOST, House, house, text_of
 from tests.live import CHEAP_HASH
 from tests.storage import crowd
 
@@ -48,8 +48,9 @@ async def desk(home: House, name: str = "boss", **headers: str) -> AsyncIterator
     if not await home.accounts.second_factors.enabled(user):
         await home.accounts.second_factors.adopt_totp(user, SECRET, home.clock())
     opened = await home.opened(name, second_factor_at=home.clock())
-    cookie = home.cookie(opened)
-    async with home.browser(cookie=cookie, sec_fetch_site="same-origin", **headers) as browser:
+    cookie, signed = home.cookies.name.decode(), home.accounts.tokens.sign(opened.token)
+    async with home.browser(sec_fetch_site="same-origin", **headers) as browser:
+        browser.cookies.set(cookie, signed, domain=HOST)  # which takes a new token as browsers do
         yield browser
 
 

@@ -147,15 +147,22 @@ class Logins:
             raise
 
     async def prove(
-        self, session: Session, password: str, *, client: ClientInfo, now: float
-    ) -> None:
+        self,
+        session: Session,
+        password: str,
+        *,
+        client: ClientInfo,
+        now: float,
+        renew: bool = False,
+    ) -> Opened | None:
         """Returns when this is the password of the session's user, who has proved to be there then:
-        asked of users who are logged in already, on the budget of logins. Raises
+        asked of users who are logged in already, on the budget of logins. With `renew` the session
+        gets a new token, or a copy of the old one would be proved as well. Raises
         InvalidCredentials, LockedOut, Overloaded, SessionNotFound."""
         if session.level != FULL:
             raise SessionNotFound
         await self._confirm(session.user, password, client, now)
-        await self._sessions.prove(session, now)
+        return await self._sessions.prove(session, now, renew=renew)
 
     async def change_password(
         self, session: Session, old: str, new: str, *, client: ClientInfo, now: float

@@ -152,8 +152,10 @@ class SecondFactors:
         *,
         honours_trust: bool,
         now: float,
-    ) -> None:
-        """Returns when this session may do what wants a second factor, now.
+        renew: bool = False,
+    ) -> Opened | None:
+        """Returns when this session may do what wants a second factor, now; with `renew` under a
+        new token once a code was given.
 
         The SHA-256 of the password stands in for users without a factor. Raises
         SecondFactorRequired, SecondFactorInvalid, TooManyCodes, MailFailed, Overloaded,
@@ -161,14 +163,14 @@ class SecondFactors:
         if session.level != FULL:  # CVE-2026-32246
             raise SessionNotFound
         if honours_trust and self._is_trusted(session, client, now):
-            return
+            return None
         user, verification = session.user, self._verification
         due = await verification.due(user, method, fallback=True, name=None, now=now)
         due = await verification.asked(user, due, now, answered=bool(code))
         if not code:
             raise SecondFactorRequired(due.challenge)
         passed = await verification.verify(user, code, method, due, now)
-        await self._note(session, client, passed, honours_trust, now)
+        return await self._note(session, client, passed, honours_trust, now, renew)
 
     def _is_trusted(self, session: Session, client: ClientInfo, now: float) -> bool:
         until, known = session.trusted_until, session.trusted_fingerprint
@@ -177,16 +179,22 @@ class SecondFactors:
         return hmac.compare_digest(known, fingerprint(client))
 
     async def _note(
-        self, session: Session, client: ClientInfo, passed: str, honours_trust: bool, now: float
-    ) -> None:
+        self,
+        session: Session,
+        client: ClientInfo,
+        passed: str,
+        honours_trust: bool,
+        now: float,
+        renew: bool,
+    ) -> Opened | None:
         """Trusts this browser in this session for a while, where that is honoured. A password is
         no second factor for rules that want one."""
         until, mark = session.trusted_until, session.trusted_fingerprint
         if honours_trust and self._policy.trust_period_s > 0:
             until, mark = now + self._policy.trust_period_s, fingerprint(client)
         factor_at = session.second_factor_at if passed == PASSWORD else now
-        await self._sessions.trust(
-            session, factor_at=factor_at, until=until, fingerprint=mark, now=now
+        return await self._sessions.trust(
+            session, factor_at=factor_at, until=until, fingerprint=mark, now=now, renew=renew
         )
 
     async def require_proof(self, session: Session, now: float, within_s: float = PROOF_S) -> None:
@@ -208,15 +216,18 @@ class SecondFactors:
             return False
         return True
 
-    async def _take(self, session: Session, code: str, method: str | None, now: float) -> None:
+    async def _take(
+        self, session: Session, code: str, method: str | None, now: float, *, renew: bool = False
+    ) -> Opened | None:
         """Consumes a code: its user is there, in this session. Raises as `verify` does."""
         await self.verify(_of(session), code, method, now=now)
-        await self._sessions.trust(
+        return await self._sessions.trust(
             session,
             factor_at=now,
             until=session.trusted_until,
             fingerprint=session.trusted_fingerprint,
             now=now,
+            renew=renew,
         )
 
     async def complete(
@@ -312,16 +323,19 @@ class SecondFactors:
             raise InvalidTotpSecret
         await self._turn_on(user, text, None, (), now)
 
-    async def remove_totp(self, session: Session, code: str, now: float) -> None:
-        """With a code of the app or a recovery code, which is the proof. Raises TotpNotOn,
-        SecondFactorInvalid, TooManyCodes, ProofRequired."""
+    async def remove_totp(
+        self, session: Session, code: str, now: float, *, renew: bool = False
+    ) -> Opened | None:
+        """With a code of the app or a recovery code, which is the proof; the renewed session.
+        Raises TotpNotOn, SecondFactorInvalid, TooManyCodes, ProofRequired."""
         user = _of(session)
         if TOTP not in await self.enabled(user):
             raise TotpNotOn
-        await self._take(session, code, TOTP, now)
-        await self.require_proof(session, now)
+        opened = await self._take(session, code, TOTP, now, renew=renew)
+        await self.require_proof(session if opened is None else opened.session, now)
         removed = event(Kind.FACTOR_REMOVED, now, session=session, detail=TOTP)
         await self._store.turn_off_totp(user.number, now, removed)
+        return opened
 
     async def reset_totp(
         self, user: User, now: float, *, actor: Actor, email: bool = False

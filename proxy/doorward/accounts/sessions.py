@@ -5,7 +5,7 @@ It knows no cookie and no cache (`live.py` has that); storage keeps what this fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from doorward.accounts import chance
@@ -151,8 +151,8 @@ class Sessions:
 
     async def rise(self, session: Session, method: str, client: ClientInfo, now: float) -> Opened:
         """The session, full and with a second factor as of now, under a new token; the old one is
-        dead once this returns. Raises SessionNotFound when it ended, changed its level or token
-        meanwhile, or its user changed."""
+        dead once this returns, with every access token and refresh secret beside it. Raises
+        SessionNotFound when it ended, changed its level or token meanwhile, or its user changed."""
         token = chance.session_token()
         login = None
         if session.level != FULL:  # only now it is one
@@ -171,22 +171,32 @@ class Sessions:
         until: float | None,
         fingerprint: str | None,
         now: float,
-    ) -> None:
+        renew: bool = False,
+    ) -> Opened | None:
         """Notes when a second factor was given, and until when that counts for whom; its user has
-        proved to be there now.
+        proved to be there now. With `renew` only who has the new token that this returns has.
 
-        Raises SessionNotFound when the session ended meanwhile."""
-        if not await self._store.trust(session.number, factor_at, until, fingerprint, now):
+        Raises SessionNotFound when the session ended meanwhile, or was renewed."""
+        renewal = self.renewal(session) if renew else None
+        number = session.number
+        if not await self._store.trust(number, factor_at, until, fingerprint, now, renewal):
             raise SessionNotFound
-        session.second_factor_at, session.proved_at = factor_at, now
-        session.trusted_until, session.trusted_fingerprint = until, fingerprint
+        noted = {
+            "second_factor_at": factor_at,
+            "proved_at": now,
+            "trusted_until": until,
+            "trusted_fingerprint": fingerprint,
+        }
+        return _noted(session, renewal, noted)
 
-    async def prove(self, session: Session, now: float) -> None:
-        """Notes that its user has proved to be there now. Raises SessionNotFound when the session
-        ended meanwhile."""
-        if not await self._store.prove(session.number, now):
+    async def prove(self, session: Session, now: float, *, renew: bool = False) -> Opened | None:
+        """Notes that its user has proved to be there now. With `renew` only who has the new token
+        that this returns has. Raises SessionNotFound when the session ended meanwhile, or was
+        renewed."""
+        renewal = self.renewal(session) if renew else None
+        if not await self._store.prove(session.number, now, renewal):
             raise SessionNotFound
-        session.proved_at = now
+        return _noted(session, renewal, {"proved_at": now})
 
     def renewal(self, session: Session) -> Renewal:
         """A new token for this session, to be written with the change that asks for one."""
@@ -289,6 +299,18 @@ class Sessions:
     async def touch(self, used: Sequence[tuple[int, float]]) -> None:
         """Notes when sessions (by number) were last used."""
         await self._store.touch(used)
+
+
+def _noted(
+    session: Session, renewal: Renewal | None, values: Mapping[str, object]
+) -> Opened | None:
+    """The session as it is now. One that was renewed is left: who came with the old token may be
+    looking at it."""
+    if renewal is not None:
+        return renewal.opened(**values)
+    for name, value in values.items():
+        setattr(session, name, value)
+    return None
 
 
 def _ending(session: Session, now: float, by: str, actor: User | None = None) -> Event:

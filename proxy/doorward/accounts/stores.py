@@ -131,8 +131,8 @@ class SessionStore(Protocol):
         most: int | None = None,
     ) -> Session | None:
         """The session full, with this token and a second factor as of now; the old token is known
-        and dead. None, and nothing changed, when it ended, is of another level than given, or
-        its user is gone, not usable or changed."""
+        and dead, the refresh secret and the access tokens are void. None, and nothing changed, when
+        it ended, is of another level than given, or its user is gone, not usable or changed."""
 
     async def trust(
         self,
@@ -141,12 +141,14 @@ class SessionStore(Protocol):
         until: float | None,
         fingerprint: str | None,
         now: float,
+        renewal: Renewal | None = None,
     ) -> bool:
-        """Writes second_factor_at and the trust window, and that the user proved to be there now;
-        False when the session has ended."""
+        """Writes second_factor_at and the trust window, that the user proved to be there now, and
+        the renewal; False when the session has ended. Raises SessionNotFound as renewals do."""
 
-    async def prove(self, number: int, now: float) -> bool:
-        """The user proved to be there now; False when the session has ended."""
+    async def prove(self, number: int, now: float, renewal: Renewal | None = None) -> bool:
+        """The user proved to be there now, in the renewed session; False when the session has
+        ended. Raises SessionNotFound as renewals do."""
 
     async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
         """Whether it had not ended before; only then the event is written down."""

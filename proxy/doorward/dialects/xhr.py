@@ -214,18 +214,22 @@ class Xhr:
         # A program that holds a token of its own cannot be told of another one here.
         renew = not by_header(request)
         confirmed = await factors.confirm_totp(session, secret, token, now, renew=renew)
+        return self._done(request, confirmed.opened)
+
+    def _done(self, request: Request, opened: Opened | None) -> Response:
+        """204, with the cookie of the session's new token where it got one."""
         response = done()
-        if confirmed.opened is not None:
-            lines = self.wire.entrance.cookie_lines(request, confirmed.opened)
-            response.raw_headers.extend(lines)
+        if opened is not None:
+            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
         return response
 
     async def delete(self, request: Request) -> Response:
         """With a code of the app or a recovery code. One client deletes without a body: refused."""
         session = await self._changing(request)
         token = text(await json_object(request), "token")
-        await self.wire.accounts.second_factors.remove_totp(session, token, self.wire.clock())
-        return done()
+        factors, now = self.wire.accounts.second_factors, self.wire.clock()
+        opened = await factors.remove_totp(session, token, now, renew=not by_header(request))
+        return self._done(request, opened)
 
 
 def routes(wire: Wire) -> list[Route]:

@@ -140,11 +140,9 @@ class AuthenticatorPage:
 
     def _confirmed(self, request: Request, session: Session, confirmed: Confirmed) -> Response:
         """The code that was just right is this session's second factor, under a new token."""
-        response = self._codes(request, session, confirmed.codes)
         if confirmed.opened is not None:
-            lines = self.forms.entrance.cookie_lines(request, confirmed.opened)
-            response.raw_headers.extend(lines)
-        return response
+            self.forms.tell(request, confirmed.opened)
+        return self._codes(request, session, confirmed.codes)
 
     def _codes(self, request: Request, session: Session, codes: tuple[str, ...]) -> Response:
         shown = [f"{code[:4]}-{code[4:]}" for code in codes]
@@ -163,14 +161,15 @@ class AuthenticatorPage:
         entrance = self.forms.entrance
         factors, now = entrance.accounts.second_factors, entrance.clock()
         try:
-            await factors.remove_totp(bound.session, bound.form.get("code", ""), now)
+            code = bound.form.get("code", "")
+            opened = await factors.remove_totp(bound.session, code, now, renew=True)
         except TotpNotOn:
             return drawing.moved(ACCOUNT)
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 401)
             clock = may_be_clock(refusal)
             return await self._overview(request, bound.session, status, str(refusal), clock)
-        return drawing.moved(f"{ACCOUNT}?done=removed")
+        return self.forms.moved(request, f"{ACCOUNT}?done=removed", opened)
 
     async def renew(self, request: Request) -> Response:
         """New recovery codes; the old ones are void."""

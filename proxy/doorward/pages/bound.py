@@ -28,7 +28,7 @@ from doorward.gate.returns import address
 from doorward.pages import drawing
 from doorward.pages.entrance import Entrance, info_of
 from doorward.pages.languages import noted
-from doorward.pages.message import Messages
+from doorward.pages.message import Messages, tell
 from doorward.pages.posted import posted
 from doorward.pages.second_factor import LOGIN, STATUSES, may_be_clock
 
@@ -38,9 +38,9 @@ GUARDED = noted("This changes what guards your account.")
 WRONG = noted("The password is not right.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bound:
-    """A form of a session of its user's, of level full."""
+    """A form of a session of its user's, of level full: the renewed one, once proof was given."""
 
     session: Session
     form: dict[str, str]
@@ -98,7 +98,8 @@ class Forms:
         why: str = GUARDED,
     ) -> Response | None:
         """None when it is the user who does this: a code or, for whoever has no factor, the
-        password was given just now or comes with the form. Otherwise the question for it."""
+        password was given just now or comes with the form, and then the session gets a new token:
+        a copy of the old one has proved nothing. Otherwise the question for it."""
         question = await self._doubt(request, bound, within_s)
         return None if question is None else self._question(request, bound, question, why)
 
@@ -111,9 +112,13 @@ class Forms:
                 return None
             if await factors.enabled(session.user):
                 code, method = form.get("code"), form.get("method")
-                await factors.demand(session, client, code, method, honours_trust=False, now=now)
+                opened = await factors.demand(
+                    session, client, code, method, honours_trust=False, now=now, renew=True
+                )
             elif password := form.get("current"):
-                await accounts.logins.prove(session, password, client=client, now=now)
+                opened = await accounts.logins.prove(
+                    session, password, client=client, now=now, renew=True
+                )
             else:
                 return _Question(200)
         except SecondFactorRequired as refusal:
@@ -125,6 +130,9 @@ class Forms:
             status = STATUSES.get(type(refusal), 401 if challenge else 429)
             wait_s, clock = retry_after(refusal), may_be_clock(refusal)
             return _Question(status, challenge, str(refusal), wait_s, clock)
+        if opened is not None:
+            bound.session = opened.session
+            self.tell(request, opened)
         return None
 
     def _question(
@@ -154,8 +162,13 @@ class Forms:
 
     def moved(self, request: Request, where: str, opened: Opened | None) -> Response:
         """On to another page of ours, under the session's new token where there is one."""
-        lines = [] if opened is None else self.entrance.cookie_lines(request, opened)
-        return drawing.moved(where, lines)
+        if opened is not None:
+            self.tell(request, opened)
+        return drawing.moved(where)
+
+    def tell(self, request: Request, opened: Opened) -> None:
+        """Has the answer, whatever it is, set the cookie of the session's new token."""
+        tell(request, self.entrance.cookie_lines(request, opened))
 
     def draw(
         self, request: Request, template: str, session: Session, status: int = 200, **values: object

@@ -87,7 +87,10 @@ class CredentialPages:
         if not await entrance.accounts.second_factors.enabled(session.user):
             return None
         asked = {name: text for name, text in bound.form.items() if name in ("code", "method")}
-        return await self.forms.unproven(request, Bound(session, asked))
+        proof = Bound(session, asked)
+        question = await self.forms.unproven(request, proof)
+        bound.session = proof.session
+        return question
 
     def _password(
         self,

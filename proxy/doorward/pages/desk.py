@@ -69,7 +69,8 @@ class Desk:
         if not asker_of(request).is_person:
             return self._without_factor(request, "")
         question = await self.forms.unproven(request, bound, fresh_s, WHY)
-        if question is not None or is_fresh(session.second_factor_at, entrance.clock(), fresh_s):
+        given_at = bound.session.second_factor_at
+        if question is not None or is_fresh(given_at, entrance.clock(), fresh_s):
             return question
         return self.forms.messages.answer(request, 403)  # the factor went meanwhile
 

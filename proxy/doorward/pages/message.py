@@ -125,6 +125,12 @@ def _links(
     return [link for link in (first, second) if link is not None]
 
 
+def tell(request: Request, lines: Iterable[Header]) -> None:
+    """Adds these lines, in place of any told before, to whatever answers this request: a browser
+    that a token is withheld from because something later failed would be logged out."""
+    request.state.lines = tuple(lines)
+
+
 @dataclass(frozen=True, slots=True)
 class Messages:
     drawing: Drawing
@@ -199,12 +205,14 @@ class Messages:
 
         async def answered(request: Request) -> Response:
             try:
-                return await handler(request)
+                response = await handler(request)
             except StorageUnavailable as refusal:
-                return self.answer(request, 503, str(refusal))
+                response = self.answer(request, 503, str(refusal))
             except Exception:
                 _log.exception("page_failed", path=request.url.path)
-                return self.answer(request, 500)
+                response = self.answer(request, 500)
+            response.raw_headers.extend(getattr(request.state, "lines", ()))
+            return response
 
         return answered
 

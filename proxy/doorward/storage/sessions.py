@@ -107,6 +107,8 @@ class SessionRows:
                     method=method,
                     previous_digest=c.token_digest,
                     token_digest=digest,
+                    refresh_digest=None,
+                    renewals=c.renewals + 1,
                     second_factor_at=now,
                     proved_at=now,
                     last_used_at=now,
@@ -116,7 +118,8 @@ class SessionRows:
                 return None
             change.sessions.add(session.number)
             change.record(event)
-            full = replace(session, level=FULL, method=method, derived={})
+            renewals = session.renewals + 1
+            full = replace(session, level=FULL, method=method, renewals=renewals, derived={})
             await _end_beyond(change, full, most, now, event)
         full.second_factor_at = full.proved_at = full.last_used_at = now
         return full
@@ -128,22 +131,26 @@ class SessionRows:
         until: float | None,
         fingerprint: str | None,
         now: float,
+        renewal: Renewal | None = None,
     ) -> bool:
         values = {
             "second_factor_at": at,
             "trusted_until": until,
             "trusted_fingerprint": fingerprint,
         }
-        return await self._note(number, now, proved_at=now, **values)
+        return await self._note(number, now, renewal, proved_at=now, **values)
 
-    async def prove(self, number: int, now: float) -> bool:
-        return await self._note(number, now, proved_at=now)
+    async def prove(self, number: int, now: float, renewal: Renewal | None = None) -> bool:
+        return await self._note(number, now, renewal, proved_at=now)
 
-    async def _note(self, number: int, now: float, **values: object) -> bool:
+    async def _note(
+        self, number: int, now: float, renewal: Renewal | None, **values: object
+    ) -> bool:
         query = update(sessions).where(sessions.c.number == number, sessions.c.ended_at.is_(None))
         async with self._feed.changing(now) as change:
             changed = (await change.connection.execute(query.values(**values))).rowcount > 0
             change.sessions.add(number)
+            await renew(change, renewal)
         return changed
 
     async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
