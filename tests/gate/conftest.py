@@ -60,7 +60,13 @@ class Front:
         )
         client = ClientInfo("192.0.2.7", "elsewhere")
         return await self.accounts.sessions.open(
-            user, client=client, kind="page", lifetimes=LIFETIMES, remember=False, now=self.clock()
+            user,
+            client=client,
+            kind="page",
+            lifetimes=LIFETIMES,
+            remember=False,
+            now=self.clock(),
+            proved_at=self.clock(),
         )
 
     def signed(self, opened: Opened) -> bytes:
