@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from doorward.gate.asgi import Carrier
+from doorward.observe.logs import output
 
 from tests.fakes import Origin, scope, silent
 from tests.gate.conftest import HOST, Build, Front
@@ -54,15 +55,16 @@ async def test_a_client_that_leaves_is_counted(fronts: Build) -> None:
 
 
 async def test_the_access_log_tells_of_them(
-    fronts: Build, capsys: pytest.CaptureFixture[str]
+    fronts: Build, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    output.cache_clear()  # of standard error as it was before this test
     front = await fronts(
         access={"default": "authenticated"}, log={"access": True, "format": "json"}
     )
     opened = await front.opened()
     await front.get("/a?b", front.cookie(opened))
     await front.get("/.doorward/login", front.cookie(opened))
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [(line["target"], line["decision"], line["bytes"] > 0) for line in lines] == [
         ("/a?b", "forwarded", True),
         ("/.doorward/login", "ours", lines[1]["bytes"] > 0),

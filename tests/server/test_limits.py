@@ -169,11 +169,23 @@ def test_pipelined_requests_beyond_the_last_one_are_not_answered(stage: Stage) -
 
 @contextmanager
 def held(live: Live, count: int) -> Iterator[list[Client]]:
-    """Connections that are known to the server."""
+    """Connections that are known to the server, which may not have seen yet that others ended."""
     with ExitStack() as stack:
-        clients = [stack.enter_context(live.client()) for _ in range(count)]
-        for client in clients:
-            assert client.ask(HEALTH).status == 200
+        until(lambda: is_let_in(live))
+        clients: list[Client] = []
+
+        def one_more() -> bool:
+            client = stack.enter_context(live.client())
+            try:
+                let_in = client.ask(HEALTH).status == 200
+            except OSError:  # refused, and reset as the request was not read
+                let_in = False
+            if let_in:
+                clients.append(client)
+            return let_in
+
+        for _ in range(count):
+            until(one_more)
         yield clients
 
 

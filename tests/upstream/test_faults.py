@@ -163,7 +163,7 @@ def test_a_client_that_leaves_while_connecting_leads_to_no_request(deploy: Start
         client = live.client()
         client.send(get("/left", host=live.host))
         time.sleep(0.2)  # for it to be taken and the connection to be asked for
-        client.close()
+        client.reset()
         time.sleep(0.2)
         listener.settimeout(2)
         seen = b""

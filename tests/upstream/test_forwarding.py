@@ -397,7 +397,9 @@ def test_an_origin_that_does_not_read_holds_its_client_back(stage: Stage) -> Non
 # Clients that leave
 
 
-def test_a_client_that_leaves_closes_its_upstream_connection_at_once(stage: Stage) -> None:
+def test_a_client_that_leaves_closes_its_upstream_connection(stage: Stage) -> None:
+    """Not at once: a close looks like the end of what the client says, until it is looked at."""
+
     def wait(wire: Wire) -> None:
         wire.head()
         wire.rest()

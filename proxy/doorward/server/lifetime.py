@@ -36,6 +36,7 @@ class Lifetime(HttpToolsProtocol):
     _body_clock: BodyClock | None = None
     _reader_clock: ReaderClock | None = None
     _half_closed: HalfClosed | None = None
+    _sent_before = -1  # of an answer's body, when a half-closed client was looked at last
     bound: Bound | None = None  # upstream connections that are this client's alone
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -221,12 +222,16 @@ class Lifetime(HttpToolsProtocol):
             self._half_closed = HalfClosed(self, self.transport)
         return True
 
-    def probe(self) -> None:
+    def probe(self) -> bool:
         running = self._running
-        if running is not None and not (
-            running.response_started or running.http_1_0 or self.flow.write_paused
-        ):
+        if running is None or self.flow.write_paused:
+            return True
+        if running.response_started:
+            before, self._sent_before = self._sent_before, running.sent_bytes
+            return before != running.sent_bytes
+        if not running.http_1_0:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()

@@ -254,7 +254,9 @@ class HalfClosed:
 
     On the wire a close looks like the end of what a client says, until something is sent to it. So
     an interim answer is sent now and then, which any client may ignore (RFC 9110 15.2.1): one that
-    has closed resets the connection. On a unix socket the kernel tells both apart.
+    has closed resets the connection. Within an answer there is no such thing: if its next bytes
+    take longer than from one look to the next, the client counts as gone. On a unix socket the
+    kernel tells both apart.
     """
 
     __slots__ = ("_connection", "_loop", "_poll", "_probe_at", "_timer", "_transport")
@@ -278,12 +280,15 @@ class HalfClosed:
         now = self._loop.time()
         if now >= self._probe_at:
             self._probe_at = now + PROBE_S[1]
-            self._connection.probe()
+            if not self._connection.probe():
+                self._transport.abort()
+                return
         self._timer = self._loop.call_later(GONE_S, self._look)
 
 
 class Probed(Protocol):
     """A client connection that waits for an answer."""
 
-    def probe(self) -> None:
-        """Send the client something that changes nothing, if that is possible now."""
+    def probe(self) -> bool:
+        """Send the client something that changes nothing, if that is possible now. False where
+        nothing can be sent, and nothing was since the last time: the client counts as gone."""
