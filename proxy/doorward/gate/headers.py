@@ -43,12 +43,20 @@ IDENTITY_PREFIXES = (
     b"x-amzn-oidc-",
     b"x-ms-client-principal",
     b"tailscale-user-",
+    # Client certificates (RFC 9440 and older names): no proxy before us is asked to verify one.
+    b"client-cert",
+    b"x-client-cert",
+    b"x-arr-clientcert",
+    b"x-ssl-client-",
+    b"ssl-client-",
 )
 # The way the request came: rebuilt by us, or dropped because an application might act on it.
+# Gunicorn takes what SCRIPT_NAME says off the path of a request from its own host.
 FORWARDING_NAMES = frozenset(
     b"forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip x-original-forwarded-for"
     b" x-original-url x-original-uri x-original-host x-original-method x-rewrite-url"
-    b" x-request-id x-http-host-override x-host x-url-scheme front-end-https".split()
+    b" x-request-id x-http-host-override x-host x-url-scheme x-scheme front-end-https"
+    b" client-ip script-name path-info x-script-name x-envoy-original-path".split()
 )
 FORWARDING_PREFIX = b"x-forwarded-"
 _METHOD_OVERRIDES = frozenset(b"x-http-method-override x-http-method x-method-override".split())
