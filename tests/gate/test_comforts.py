@@ -429,7 +429,14 @@ def test_what_is_for_one_session_is_for_no_shared_cache(said: bytes, told: bytes
 
 @pytest.mark.parametrize(
     "name",
-    ["Surrogate-Control", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "X-Accel-Expires"],
+    [
+        "Surrogate-Control",
+        "CDN-Cache-Control",
+        "Cloudflare-CDN-Cache-Control",
+        "Akamai-Cache-Control",
+        "X-LiteSpeed-Cache-Control",
+        "X-Accel-Expires",
+    ],
 )
 def test_what_shared_caches_obey_before_cache_control_goes(name: str) -> None:
     headers = [(name.encode(), b"max-age=60"), (b"ETag", b"x")]

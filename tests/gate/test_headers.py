@@ -242,6 +242,13 @@ def test_no_answer_says_who_somebody_is(name: bytes, spell: Any) -> None:
         assert kept == headers[1:]
 
 
+@pytest.mark.parametrize("name", [b"Content-Length", b"content-length"])
+def test_an_interim_answer_says_nothing_of_a_body(name: bytes) -> None:
+    """RFC 9110 8.6: it has none, and who read one would take the next answer for it."""
+    kept = interim_headers([(name, b"4"), (b"Link", b"</a>"), (b"Transfer-Encoding", b"chunked")])
+    assert kept == [(b"Link", b"</a>")]
+
+
 def test_names_that_clients_invent_fill_no_memory() -> None:
     """CVE-2023-30798's kin: what a client may repeat is bounded."""
     from doorward.gate import headers

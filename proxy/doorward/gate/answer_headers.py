@@ -50,8 +50,10 @@ def _remember_fate(name: bytes) -> AnswerFate:
 
 
 def interim_headers(headers: list[Header]) -> list[Header]:
-    """What of a 1xx answer's headers a client gets, such as the Link of early hints."""
-    return answer_headers(headers, lambda cookie: True)
+    """What of a 1xx answer's headers a client gets, such as the Link of early hints. It has no
+    body, and no length of one (RFC 9110 8.6)."""
+    kept = answer_headers(headers, lambda cookie: True)
+    return [line for line in kept if line[0].lower() != b"content-length"]
 
 
 def answer_headers(

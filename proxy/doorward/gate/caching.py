@@ -18,9 +18,10 @@ _SHARED = frozenset((b"public", b"s-maxage", b"proxy-revalidate"))
 _QUOTED = re.compile(rb'="[^"]*"')
 _DIRECTIVE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
 
-# Read by shared caches before Cache-Control (RFC 9213; Edge Architecture 1.0; nginx; Akamai).
+# Read by shared caches before Cache-Control (RFC 9213, whose names all end alike; Edge
+# Architecture 1.0; nginx; Akamai).
 _TARGETED = frozenset((b"surrogate-control", b"x-accel-expires", b"edge-control"))
-_TARGETED_END = b"cdn-cache-control"
+_TARGETED_END = b"-cache-control"
 
 
 def is_targeted(name: bytes) -> bool:
