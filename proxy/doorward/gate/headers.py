@@ -26,7 +26,8 @@ HOP_BY_HOP = frozenset(
 IDENTITY_NAMES = frozenset(
     b"x-forwarded-user x-forwarded-email x-forwarded-groups x-forwarded-preferred-username"
     b" x-forwarded-access-token"
-    b" x-auth-username x-auth-userid x-auth-email x-auth-groups x-auth-roles x-auth-subject".split()
+    b" x-auth-username x-auth-userid x-auth-email x-auth-groups x-auth-roles x-auth-subject"
+    b" x-userinfo sm-user iv-user".split()
 )
 IDENTITY_PREFIXES = (
     b"remote-",
@@ -43,6 +44,11 @@ IDENTITY_PREFIXES = (
     b"x-amzn-oidc-",
     b"x-ms-client-principal",
     b"tailscale-user-",
+    b"oidc-",
+    b"shib-",
+    b"mellon-",
+    b"x-consumer-",
+    b"x-authenticated-",
     # Client certificates (RFC 9440 and older names): no proxy before us is asked to verify one.
     b"client-cert",
     b"x-client-cert",
