@@ -79,6 +79,8 @@ def test_no_more_are_let_in_than_the_limit(settings: Make) -> None:
         ([b"WebSocket , foo/1.2"], b"WebSocket, foo/1.2"),
         ([b"a", b"b"], b"a, b"),
         ([b"h2c"], b""),
+        ([b"h2c-14"], b""),
+        ([b"echo, H2-17, h2c-16/1"], b"echo"),
         ([b"H2C, websocket"], b"websocket"),
         ([b"HTTP/2.0, TLS/1.3, h3, https"], b""),
         ([b"a b", b"a/b/c", b"/", b",,", b""], b""),

@@ -18,7 +18,8 @@ LINGER_S = 10.0
 HALF_CLOSED_S = 5.0
 
 _PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
-# Protocols whose bytes are requests again: of those, nobody would decide (smuggling by h2c).
+# Protocols whose bytes are requests again: of those, nobody would decide (smuggling by h2c). Some
+# servers know drafts of them, too, such as h2c-14.
 _CARRY_REQUESTS = frozenset(b"h2c h2 h3 http https tls".split())
 
 
@@ -30,7 +31,7 @@ def asked_protocols(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def _is_tunnelled(protocol: bytes) -> bool:
-    name = protocol.partition(b"/")[0].lower()
+    name = protocol.partition(b"/")[0].partition(b"-")[0].lower()
     return _PROTOCOL.fullmatch(protocol) is not None and name not in _CARRY_REQUESTS
 
 
