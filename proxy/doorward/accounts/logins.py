@@ -170,10 +170,14 @@ class Logins:
         """The session's user changes the password: the session goes on under a new token, all
         others end. Raises as `prove` does, ProofRequired, ReadOnlyUser, WeakPassword,
         UserNotFound."""
-        await self.prove(session, old, client=client, now=now)
+        if session.level != FULL:
+            raise SessionNotFound
+        await self._confirm(session.user, old, client, now)
+        # Before the proof is noted: a refused password must leave no copy of this session trusted.
+        checked = await self._users.new_password(session.user, new)
+        await self._sessions.prove(session, now)
         await self._second_factors.require_proof(session, now)
         renewal = self._sessions.renewal(session)
-        checked = await self._users.new_password(session.user, new)
         user = await self._users.change_password(session.user, checked, now=now, renewal=renewal)
         return renewal.opened(user=replace(user, version=user.version + 1))
 
