@@ -126,7 +126,7 @@ def test_an_answer_other_than_101_is_passed_on_and_the_connection_stays(stage: S
     refused = (
         b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 2\r\n\r\nno"
     )
-    with stage.playing(answering(refused, OK)) as act, act.client() as client:
+    with stage.playing(answering(refused), answering(OK, OK)) as act, act.client() as client:
         client.send(act.request(*ASKED) + act.request(path="/2"))
         got = client.answer()
         assert (got.status, got.body) == (426, b"no")

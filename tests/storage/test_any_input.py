@@ -35,7 +35,7 @@ from doorward.accounts.second_factor import SecondFactors
 from doorward.accounts.session import ClientInfo, Lifetimes, Renewal, Session
 from doorward.accounts.sessions import Sessions
 from doorward.accounts.tokens import Tokens
-from doorward.accounts.user import Credential, Email, User
+from doorward.accounts.user import Credential, Email, NewPassword, User
 from doorward.accounts.users import Users
 from doorward.settings import settings_from
 from doorward.storage import core as wiring
@@ -241,7 +241,9 @@ OURS_ALONE: dict[str, st.SearchStrategy[Any]] = {
     "spent": st.sampled_from([None, Verdict(True, hashes=1), Verdict(True, None, 1, "bcrypt", 1)]),
     "limit": st.integers(1, 3),
     "fingerprint": st.none() | st.just("0" * 64),
-    "users.new": st.just("a hash"),
+    "users.rehash.new": st.just("a hash"),
+    "users.new": st.just(NewPassword("a hash", OURS)),
+    "passwords.current": st.none() | st.just(("a hash", OURS)),
     "sessions.method": st.sampled_from(["password", "password+totp"]),
 }
 
@@ -251,7 +253,8 @@ def arguments(world: World, called: str) -> st.SearchStrategy[dict[str, Any]]:
     hints = get_type_hints(operation)
     given = {}
     for name in inspect.signature(operation).parameters:
-        ours = OURS_ALONE.get(f"{service}.{name}", OURS_ALONE.get(name))
+        keys = (f"{called}.{name}", f"{service}.{name}", name)
+        ours = next((OURS_ALONE[key] for key in keys if key in OURS_ALONE), None)
         given[name] = values(world, hints[name]) if ours is None else ours
     return st.fixed_dictionaries(given)
 

@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 
+_BETWEEN = re.compile(r"[\W_]+")  # what stands between the parts of a name or an address
 LOOKED_AT = 72  # characters: its work grows faster than their number
 LEAST = 1  # 0: among the first thousand guesses of anybody who tries
 
@@ -35,6 +36,6 @@ def words_of(username: str, name: str | None, addresses: Iterable[str]) -> tuple
     """What anybody would try first: each as it is, without its separators, and in its parts."""
     found: list[str] = []
     for text in (username, name or "", *addresses):
-        parts = re.split(r"[\W_]+", text)
+        parts = _BETWEEN.split(text)
         found += [text, "".join(parts), *parts]
     return tuple(dict.fromkeys(filter(None, found)))

@@ -312,8 +312,9 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
             codings = [coding.partition(b";")[0].strip().lower() for coding in value.split(b",")]
             found.trailers = found.trailers or b"trailers" in codings
         case Fate.TRAILER:
-            names = (name.strip(OWS).lower() for name in value.split(b","))
-            found.announced += [name for name in names if _may_trail(name)]
+            names = value.split(b",", TRAILER_NAMES)[:TRAILER_NAMES]
+            told = (name.strip(OWS).lower() for name in names)
+            found.announced += [name for name in told if name and _may_trail(name)]
         case Fate.MAX_FORWARDS:
             said = found.max_forwards
             found.max_forwards = value if said is None else said + b", " + value
@@ -321,6 +322,8 @@ def _read(found: Scan, fate: Fate, line: Header) -> None:
             raise AssertionError(fate)
 
 
+# More names than these are not passed on: looking each of them up costs a client nothing.
+TRAILER_NAMES = 64
 # What Connection says on nearly every message; none of it names a header that passes.
 USUAL_OPTIONS = frozenset((b"keep-alive", b"close", b"upgrade", b"te", b""))
 

@@ -30,6 +30,7 @@ from doorward.settings import Limits
 
 # Once the grace period is over: how long the last answers may take to leave.
 LAST_WORDS_S = 0.5
+LOOK_S = 0.1  # how often open connections are looked at, beside what announces their end
 
 
 class _Connections(set[Lifetime]):
@@ -126,9 +127,11 @@ class Serving:
 
     async def _ended(self) -> None:
         """Wait until no connection is open and no task answers."""
-        while self._state.connections:
+        while any(not one.transport.is_closing() for one in self._open()):
             self._empty.clear()
-            await self._empty.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._empty.wait()
         if self._state.tasks:
             await asyncio.wait(self._state.tasks)
 

@@ -136,12 +136,12 @@ class _Supervisor:
             self._kill_at = time.monotonic() + self._stop_within_s
             self._when_stopping()
         for process in self._started:
-            os.kill(process, signal.SIGTERM)
+            _signal(process, signal.SIGTERM)
 
     def _kill(self) -> None:
         for process in self._started:
             _log.error("worker_killed", process=process, reason="it did not stop in time")
-            os.kill(process, signal.SIGKILL)
+            _signal(process, signal.SIGKILL)
         self._kill_at = time.monotonic() + NEVER_S
         self._status = self._status or 1
 
@@ -165,3 +165,9 @@ class _Supervisor:
             _log.exception("worker_failed")
         finally:
             os._exit(status)
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    """A worker may have ended, and have been reaped, at this very moment."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
