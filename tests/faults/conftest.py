@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -35,17 +33,3 @@ def tell(record_property: Callable[[str, object], None]) -> Tell:
 def origin() -> Iterator[Origin]:
     with Origin((answering(OK),)) as origin:
         yield origin
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, which a test can fill."""
-    if os.geteuid() != 0:
-        pytest.skip("a file system to fill can be mounted by root alone: run as root, or in CI")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(disk)], check=True)
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -19,6 +19,7 @@ from tests.fakes import Origin, until
 from tests.faults.conftest import ROUNDS, Tell
 from tests.live import PASSWORD, Live, config_user
 from tests.storage import postgresql
+from tests.support.small_disk import SmallDisk
 
 AT_ONCE = 6
 UNREGULATED = {"enabled": False}
@@ -87,26 +88,19 @@ def test_what_was_acknowledged_before_the_process_is_killed_holds_after_a_restar
 
 
 def test_a_full_disk_refuses_what_it_cannot_keep_and_ends_nothing(
-    small_disk: Path, tmp_path: Path, origin: Origin, tell: Tell
+    small_disk: SmallDisk, tmp_path: Path, origin: Origin, tell: Tell
 ) -> None:
-    live = start(tmp_path, origin, data_dir=str(small_disk / "data"))
+    live = start(tmp_path, origin, data_dir=str(small_disk.path / "data"))
     try:
         cookie = live.login()
-        fill = small_disk / "fill"
-        with fill.open("wb", buffering=0) as file:
-            for size in (1 << 20, 1 << 12, 1):
-                try:
-                    while file.write(b"\0" * size):
-                        pass
-                except OSError:
-                    continue
+        small_disk.fill()
         refused = [status_of_login(live) for _ in range(3)]
         assert set(refused) == {503}
         assert live.get("/").status == 401, "an anonymous request is answered as always"
         assert live.get("/", cookie).status == 200
         assert live.get("/.doorward/login").status == 200
         until(lambda: live.admin("/readyz").status_code == 503, "for /readyz to say so")
-        fill.unlink()
+        small_disk.make_room()
         until(lambda: live.admin("/readyz").status_code == 200, "for the recovery")
         assert status_of_login(live) == 200
         assert live.get("/", cookie).status == 200
