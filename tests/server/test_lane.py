@@ -181,6 +181,7 @@ def test_both_ways_answer_alike(deploy: Start, origin: Origin) -> None:
     own = (*page, "Sec-Fetch-Site: same-origin")
     form = "Content-Type: application/x-www-form-urlencoded"
     frame = (*own, "Sec-Fetch-Dest: iframe")
+    varying = (b"date: ", b"content-length: ")  # a page that names its host is as long as its port
     for method, target, lines in [
         ("POST", "/x", (*own, form, "Content-Length: 0")),
         ("POST", "/x", (*page, "Origin: http://evil.test", form)),
@@ -206,7 +207,7 @@ def test_both_ways_answer_alike(deploy: Start, origin: Origin) -> None:
                 with live.client() as client:
                     answer = client.ask(request)
             head = _settled(answer.head).replace(str(live.port).encode(), b"PORT")
-            kept = [line for line in head.split(b"\r\n") if not line.startswith(b"date: ")]
+            kept = [line for line in head.split(b"\r\n") if not line.startswith(varying)]
             body = answer.body.partition(b'"request_id"')[0].partition(b"<code")[0]
             body = _settled(body).replace(str(live.port).encode(), b"PORT")
             answers.append((kept[0], sorted(kept[1:]), body))
