@@ -21,9 +21,9 @@ from pathlib import Path
 
 import uvloop
 from contestants import ALL, PASSWORD, USER, Contestant, application
-from doorward.accounts.chance import public_id, session_token
 from doorward.accounts.keys import Keys
-from doorward.accounts.tokens import Tokens
+from doorward.accounts.randomness import public_id, session_token
+from doorward.accounts.sessions.tokens import Tokens
 from doorward.settings import load_settings
 from doorward.settings.keys import read_keys
 from processes import usage

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from doorward.accounts.core import Accounts
 from doorward.settings import Settings, settings_from
-from doorward.storage import core as wiring
-from doorward.storage.core import build_accounts
+from doorward.wiring import accounts as wiring
+from doorward.wiring.accounts import build_accounts
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 

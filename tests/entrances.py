@@ -15,17 +15,17 @@ from typing import Any
 
 import httpx
 from doorward.accounts.core import Accounts
-from doorward.accounts.sessions import ClientInfo, Found, Lifetimes, Opened, Session
-from doorward.dialects import enabled, openapi
-from doorward.dialects.wire import Wire
+from doorward.accounts.sessions.sessions import ClientInfo, Found, Lifetimes, Opened, Session
+from doorward.dialects import openapi, registry
+from doorward.dialects.context import Wire
 from doorward.gate.accept import Client
-from doorward.gate.access import AccessCarrier
+from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.cookies import Cookies, cookies_of
 from doorward.gate.identify import Identify
 from doorward.pages import Pages
 from doorward.settings import Settings, settings_from
-from doorward.storage.core import build_accounts
 from doorward.storage.rates import Rates
+from doorward.wiring.accounts import build_accounts
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -137,7 +137,7 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
         pages = Pages(settings, accounts, identify, cookies, clock)
         with closing(Rates(directory, accounts.keys)) as rates:
             wire = Wire(settings, accounts, identify, cookies, clock, rates)
-            tables = enabled.tables(wire)
+            tables = registry.tables(wire)
             routes = [route for found in tables.values() for route in found]
             shown = pages.routes()
             router = Router([*shown, *routes], redirect_slashes=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doorward.accounts import chance
+from doorward.accounts import randomness
 from doorward.accounts.session import FULL, Session
 from doorward.accounts.user import User
 
@@ -11,7 +11,7 @@ def proven(user: User, now: float) -> Session:
     """By password and by code; storage does not have it."""
     return Session(
         number=0,
-        id=chance.public_id(),
+        id=randomness.public_id(),
         user=user,
         iat=int(now),
         created_at=now,

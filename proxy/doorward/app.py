@@ -1,4 +1,4 @@
-"""How every part is built and joined, at start and at stop. It knows no part's inside."""
+"""The application's life: start, housekeeping, stop. How its parts are joined, `wiring/` knows."""
 
 import asyncio
 import contextlib
@@ -7,52 +7,34 @@ import itertools
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from starlette.routing import Router
 from uvloop import new_event_loop
 
-from doorward.accounts import audit, regulation
+from doorward.accounts.audit import audit_log
 from doorward.accounts.core import Accounts
-from doorward.accounts.live import Live
+from doorward.accounts.passwords import regulation
 from doorward.accounts.refusals import Refusal
-from doorward.accounts.sessions import PURGED_AT_ONCE
-from doorward.dialects import enabled, openapi
-from doorward.dialects.wire import Wire
-from doorward.gate.accept import Accept
-from doorward.gate.access import AccessCarrier
-from doorward.gate.answers import Answers
-from doorward.gate.asgi import Carrier
-from doorward.gate.authorize import Authorize
-from doorward.gate.cookies import cookies_of
-from doorward.gate.counted import count, names_of, observer_of
-from doorward.gate.forward import Forwarder, Receive, Scope, Send
-from doorward.gate.gate import Gate
-from doorward.gate.identify import Identify
-from doorward.gate.lane import Lane
-from doorward.gate.maintenance import maintenance_pages
-from doorward.gate.ours import ours_of
-from doorward.gate.relocation import relocation_of
-from doorward.gate.returns import page_bytes
-from doorward.gate.upgrade import Upgrades
-from doorward.gate.watch import Watch
+from doorward.accounts.sessions.live import Live
+from doorward.accounts.sessions.sessions import PURGED_AT_ONCE
 from doorward.observe.audit import Tell, both, open_channel, telling
+from doorward.observe.counters import LOST, Tally
 from doorward.observe.logs import output
 from doorward.observe.metrics import Metrics
 from doorward.observe.observer import Observer
-from doorward.observe.shared import cleared
-from doorward.observe.tally import LOST, Tally
-from doorward.pages import Pages
+from doorward.observe.shared_counters import cleared
+from doorward.relay.asgi import Carrier
+from doorward.relay.forward import Receive, Scope, Send
+from doorward.relay.lane import Lane
 from doorward.server import Sockets, run
 from doorward.settings import Settings, load_settings
-from doorward.storage.core import Clock, renew_secrets
-from doorward.storage.core import build_accounts as build_accounts
 from doorward.storage.fault import StorageFault
 from doorward.storage.rates import Rates
-from doorward.upstream.balance import upstreams_of
 from doorward.upstream.pool import Pools
+from doorward.wiring.accounts import Clock, renew_secrets
+from doorward.wiring.accounts import build_accounts as build_accounts
+from doorward.wiring.gateway import join
 
 _log = structlog.get_logger("doorward")
 
@@ -60,7 +42,6 @@ POLL_S = 1.0
 PURGE_EVERY = 600  # polls: ten minutes
 PURGE_BATCHES = 20
 CLOSE_S = 1.0  # for the last words to storage
-OTHER_LINES_BYTES = 8 * 1024  # of a request's head beside its target, cookies above all
 FLUSH_EVERY = 3  # polls: at most this much of `last_used` is lost by kill -9
 
 
@@ -183,9 +164,9 @@ class Doorward:
             if keep is not None:
                 await _in_batches(
                     lambda: accounts.trail.purge(
-                        self._clock() - keep.total_seconds(), audit.PURGED_AT_ONCE
+                        self._clock() - keep.total_seconds(), audit_log.PURGED_AT_ONCE
                     ),
-                    audit.PURGED_AT_ONCE,
+                    audit_log.PURGED_AT_ONCE,
                 )
 
     async def _flush(self) -> None:
@@ -228,105 +209,6 @@ async def _end(task: "asyncio.Future[None]") -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """All that answers requests. `routes` are what routes are called, by their numbers."""
-
-    carrier: Carrier
-    lane: Lane
-    observer: Observer
-    routes: tuple[str, ...]
-    prepare: Callable[[], None]  # what the first requests would wait for; for a thread
-
-
-def join(
-    settings: Settings, accounts: Accounts, pools: Pools, rates: Rates, clock: Clock, tally: Tally
-) -> Joined:
-    """The gate, the pages and the dialects over one core, and the short way past them."""
-    cookies = cookies_of(settings)
-    datepoll = settings.dialects.datepoll
-    access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
-    identify = Identify(
-        accounts.live,
-        accounts.tokens,
-        cookies,
-        bare_tokens=settings.dialects.alekeagle is not None,
-        takes_pair=settings.dialects.rocketchat is not None,
-        access=access,
-        takes_linked=datepoll is not None and datepoll.token_on_upstream,
-    )
-    pages = Pages(settings, accounts, identify, cookies, clock)
-    wire = Wire(settings, accounts, identify, cookies, clock, rates)
-    tables = enabled.tables(wire)
-    dialects = [route for found in tables.values() for route in found]
-    if paths := enabled.shadows(dialects, [route.path for route in settings.routes]):
-        _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")
-    routes = [*dialects, openapi.route(settings, tables), *pages.routes()]
-    is_ours = ours_of(routes)
-    authorize = Authorize(settings.routes, settings.access)
-    gate = Gate(
-        authorize,
-        identify,
-        cookies,
-        is_ours,
-        accounts.second_factors.may_be_led,
-        settings.public_origin,
-    )
-    watch = Watch(accounts.live, gate.ask, clock)
-    upgrades = Upgrades(
-        settings.public_origin,
-        authorize.routes,
-        settings.limits.tunnels,
-        settings.limits.tunnel_idle_timeout.total_seconds(),
-    )
-    accept = Accept(
-        settings.trusted_proxies,
-        authorize.serves,
-        settings.public_origin,
-        settings.trusted_headers,
-    )
-    answers = Answers(pages.message, most_page_bytes(settings))
-    maintenance = maintenance_pages(settings)
-    forwarders = tuple(
-        Forwarder(
-            upstreams_of(route, pools),
-            route.timeouts.response.total_seconds(),
-            route.timeouts.idle.total_seconds(),
-            cookies,
-            watch,
-            upgrades,
-            settings.body_bytes(route),
-            maintenance.get(route.maintenance),
-            relocation_of(route),
-        )
-        for route in authorize.routes
-    )
-    count(tally, forwarders, pools, upgrades, accounts.live)
-    names = names_of(authorize.routes)
-    observer = observer_of(settings.log, tally, names, access)
-    carrier = Carrier(
-        accept=accept,
-        gate=gate,
-        forwarders=forwarders,
-        upgrades=upgrades,
-        ours=Router(routes=routes, redirect_slashes=False),
-        is_ours=is_ours,
-        answers=answers,
-        clock=clock,
-        observer=observer,
-        keep=pages.interrupted,
-    )
-    lane = Lane(accept, gate, forwarders, is_ours, answers, clock, observer)
-    return Joined(carrier, lane, observer, names, pages.prepare)
-
-
-def most_page_bytes(settings: Settings) -> int:
-    """Of the target of a page of ours: there has to be room for the other lines of its head."""
-    limits = settings.limits
-    room = max(limits.header_bytes - OTHER_LINES_BYTES, limits.header_bytes // 2)
-    return min(page_bytes(limits.target_bytes), room)
 
 
 def folder_for_numbers(settings: Settings) -> Path:

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 from doorward.accounts.core import Directories
+from doorward.accounts.factors.second_factor import Policy, SecondFactors
+from doorward.accounts.factors.vault import Vault
+from doorward.accounts.factors.verification import Verification
 from doorward.accounts.keys import Keys
 from doorward.accounts.logins import Logins
-from doorward.accounts.passwords import Passwords
-from doorward.accounts.regulation import Limits, Regulation
-from doorward.accounts.second_factor import Policy, SecondFactors
-from doorward.accounts.sessions import ClientInfo, Lifetimes, Opened, Sessions
-from doorward.accounts.tokens import Tokens
+from doorward.accounts.passwords.hashing import Passwords
+from doorward.accounts.passwords.regulation import Limits, Regulation
+from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Sessions
+from doorward.accounts.sessions.tokens import Tokens
 from doorward.accounts.user import User
-from doorward.accounts.users import Users
-from doorward.accounts.vault import Vault
-from doorward.accounts.verification import Verification
+from doorward.accounts.users.users import Users
 
 from tests.accounts.memory import (
     NOW,

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from doorward.accounts import chance
-from doorward.accounts.audit import Event, Kind, Record, Wanted, counted
-from doorward.accounts.directory import Entry
-from doorward.accounts.passwords import FILE
+from doorward.accounts import randomness
+from doorward.accounts.audit.audit_log import Event, Kind, Record, Wanted, counted
+from doorward.accounts.passwords.hashing import FILE
+from doorward.accounts.passwords.regulation import Budget, Lock, Period, Spent
 from doorward.accounts.refusals import (
     NameTaken,
     SessionNotFound,
     StorageUnavailable,
     UserNotFound,
 )
-from doorward.accounts.regulation import Budget, Lock, Period, Spent
 from doorward.accounts.session import Renewal
-from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import Credential, Email, NewPassword, NewUser, Seen, User
+from doorward.accounts.users.directory import Entry
 
 NOW = 1_700_000_000.0
 
@@ -460,7 +460,7 @@ class MemoryDirectory:
 
 
 def _described(source: str, key: str, username: str) -> NewUser:
-    return NewUser(chance.public_id(), source, username, key, (), None, None)
+    return NewUser(randomness.public_id(), source, username, key, (), None, None)
 
 
 def _user(number: int, new: NewUser, now: float) -> User:

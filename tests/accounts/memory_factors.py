@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from doorward.accounts.audit import Event
-from doorward.accounts.factors import NONE, CodeAttempt, CodeLock, Factors, Sealed
+from doorward.accounts.audit.audit_log import Event
+from doorward.accounts.factors.records import NONE, CodeAttempt, CodeLock, Factors, Sealed
 from doorward.accounts.refusals import MailFailed
 from doorward.accounts.session import Renewal
 

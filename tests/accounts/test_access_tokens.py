@@ -8,8 +8,8 @@ from typing import Any
 
 import jwt
 import pytest
-from doorward.accounts.access_tokens import AccessTokens
 from doorward.accounts.keys import Keys
+from doorward.accounts.sessions.access_tokens import AccessTokens
 
 from tests.accounts.conftest import Core
 from tests.accounts.memory import NOW

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.audit import COMMAND, Event, Kind, Origin, acting, event
+from doorward.accounts.audit.audit_log import COMMAND, Event, Kind, Origin, acting, event
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal, StorageUnavailable
-from doorward.accounts.sessions import ClientInfo
+from doorward.accounts.sessions.sessions import ClientInfo
 from doorward.accounts.user import Email
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.browsers import Browsers
-from doorward.accounts.editing import Edit
+from doorward.accounts.factors import totp
+from doorward.accounts.factors.browsers import Browsers
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.keys import Keys
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SecondFactorRequired
-from doorward.accounts.second_factor import SecondFactors
 from doorward.accounts.user import Email
+from doorward.accounts.users.editing import Edit
 
 from tests.accounts.conftest import PASSWORD, Core
 from tests.accounts.memory import NOW

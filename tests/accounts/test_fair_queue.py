@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from doorward.accounts.fair_queue import FairQueue
 from doorward.accounts.logins import Logins
-from doorward.accounts.passwords import Password, Passwords, Verdict
+from doorward.accounts.passwords.fair_queue import FairQueue
+from doorward.accounts.passwords.hashing import Password, Passwords, Verdict
+from doorward.accounts.passwords.regulation import PLACES, WIDER, networks_of
 from doorward.accounts.refusals import InvalidCredentials, LockedOut, Overloaded, Refusal
-from doorward.accounts.regulation import PLACES, WIDER, networks_of
-from doorward.accounts.sessions import ClientInfo
+from doorward.accounts.sessions.sessions import ClientInfo
 
 from tests.accounts.conftest import LIMITS, Core
 from tests.accounts.memory import NOW

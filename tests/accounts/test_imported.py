@@ -9,8 +9,8 @@ from dataclasses import replace
 import argon2
 import bcrypt
 import pytest
-from doorward.accounts import imported
-from doorward.accounts.passwords import (
+from doorward.accounts.passwords import imported
+from doorward.accounts.passwords.hashing import (
     FILE,
     HASHES_PER_FAILURE,
     OURS,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from doorward.accounts import live as live_module
 from doorward.accounts.core import Accounts
 from doorward.accounts.permissions import OWNER
-from doorward.accounts.sessions import ClientInfo, Lifetimes, Opened, Session
+from doorward.accounts.sessions import live as live_module
+from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Session
 
 from tests.fakes import FixedClock
 

@@ -7,8 +7,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from doorward.accounts.audit import Kind
-from doorward.accounts.passwords import Passwords, Verdict
+from doorward.accounts.audit.audit_log import Kind
+from doorward.accounts.passwords.hashing import Passwords, Verdict
+from doorward.accounts.passwords.login_queue import Turns
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidCredentials,
@@ -19,8 +20,7 @@ from doorward.accounts.refusals import (
     UserBanned,
     retry_after,
 )
-from doorward.accounts.sessions import ClientInfo
-from doorward.accounts.turns import Turns
+from doorward.accounts.sessions.sessions import ClientInfo
 from doorward.accounts.user import Email
 
 from tests.accounts.conftest import CLIENT, PASSWORD, Core
@@ -245,7 +245,7 @@ async def test_who_has_waited_for_their_turn_leaves_nothing_behind() -> None:
 
 
 async def test_too_many_who_wait_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doorward.accounts.turns.WAITING", 1)
+    monkeypatch.setattr("doorward.accounts.passwords.login_queue.WAITING", 1)
     turns = Turns()
     async with turns.turn("k", 1):
         second = asyncio.create_task(turns.turn("k", 1).__aenter__())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argon2
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.passwords import HASHES_PER_FAILURE, OURS, sha256_hex
+from doorward.accounts.factors import totp
+from doorward.accounts.passwords.hashing import HASHES_PER_FAILURE, OURS, sha256_hex
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidCredentials,
@@ -17,7 +17,7 @@ from doorward.accounts.refusals import (
     UserBanned,
     WeakPassword,
 )
-from doorward.accounts.sessions import Found
+from doorward.accounts.sessions.sessions import Found
 from doorward.accounts.user import Email
 
 from tests.accounts.conftest import PASSWORD, Core

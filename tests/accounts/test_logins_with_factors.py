@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from doorward.accounts.audit import Kind
+from doorward.accounts.audit.audit_log import Kind
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidCredentials,
@@ -14,7 +14,7 @@ from doorward.accounts.refusals import (
     SecondFactorRequired,
     SessionNotFound,
 )
-from doorward.accounts.sessions import ClientInfo, Opened
+from doorward.accounts.sessions.sessions import ClientInfo, Opened
 from doorward.accounts.user import Email
 
 from tests.accounts.conftest import CLIENT, LIFETIMES, PASSWORD, Core

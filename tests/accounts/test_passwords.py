@@ -9,8 +9,8 @@ import threading
 import argon2
 import bcrypt
 import pytest
-from doorward.accounts import passwords as passwords_module
-from doorward.accounts.passwords import (
+from doorward.accounts.passwords import hashing as passwords_module
+from doorward.accounts.passwords.hashing import (
     FILE,
     HASHES_PER_FAILURE,
     OURS,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from doorward import accounts
-from doorward.accounts import totp
 from doorward.accounts.addresses import Addresses
-from doorward.accounts.factors import FactorStore
+from doorward.accounts.factors import totp
+from doorward.accounts.factors.records import FactorStore
 from doorward.accounts.keys import Keys
 from doorward.accounts.refusals import (
     InvalidCredentials,
@@ -23,9 +23,9 @@ from doorward.accounts.refusals import (
     SessionNotFound,
 )
 from doorward.accounts.session import PROOF_S
-from doorward.accounts.sessions import PENDING, Session
-from doorward.accounts.stores import UserStore
+from doorward.accounts.sessions.sessions import PENDING, Session
 from doorward.accounts.user import Email
+from doorward.accounts.users.store import UserStore
 
 from tests.accounts.conftest import CLIENT, PASSWORD, Core
 from tests.accounts.memory import NOW
@@ -118,7 +118,7 @@ OPERATIONS = {
 def functions() -> dict[str, ast.AsyncFunctionDef | ast.FunctionDef]:
     """Every method of the core, as `Class.method`."""
     found = {}
-    for file in Path(next(iter(accounts.__path__))).glob("*.py"):
+    for file in Path(next(iter(accounts.__path__))).rglob("*.py"):
         for node in ast.parse(file.read_text()).body:
             if isinstance(node, ast.ClassDef) and not is_protocol(node):
                 for one in node.body:

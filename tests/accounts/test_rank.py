@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.editing import Edit
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import ADMIN, OWNER, Actor
 from doorward.accounts.refusals import NotPermitted, SessionNotFound
 from doorward.accounts.user import User
+from doorward.accounts.users.editing import Edit
 
 from tests.accounts.conftest import Core
 from tests.accounts.memory import NOW

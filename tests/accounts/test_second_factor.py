@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Awaitable
 
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.audit import Kind
+from doorward.accounts.audit.audit_log import Kind
 from doorward.accounts.challenge import Challenge
-from doorward.accounts.emailed import normalise
-from doorward.accounts.passwords import sha256_hex
+from doorward.accounts.factors import totp
+from doorward.accounts.factors.emailed import normalise
+from doorward.accounts.factors.second_factor import fingerprint
+from doorward.accounts.passwords.hashing import sha256_hex
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     EnrolmentExpired,
@@ -27,8 +28,7 @@ from doorward.accounts.refusals import (
     TotpAlreadyOn,
     TotpNotOn,
 )
-from doorward.accounts.second_factor import fingerprint
-from doorward.accounts.sessions import ClientInfo, Session
+from doorward.accounts.sessions.sessions import ClientInfo, Session
 from doorward.accounts.user import Email, User
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

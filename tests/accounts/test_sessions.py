@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import InvalidCredentials
-from doorward.accounts.sessions import USER_AGENT_CHARACTERS, ClientInfo, Found, Lifetimes
+from doorward.accounts.sessions.sessions import USER_AGENT_CHARACTERS, ClientInfo, Found, Lifetimes
 
 from tests.accounts.conftest import CLIENT, LIFETIMES, Core
 from tests.accounts.memory import NOW

@@ -5,9 +5,9 @@ from __future__ import annotations
 import string
 
 import pytest
-from doorward.accounts import chance
+from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
-from doorward.accounts.tokens import Tokens, is_token
+from doorward.accounts.sessions.tokens import Tokens, is_token
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,14 +16,14 @@ OLD, NEW = b"o" * 32, b"n" * 32
 
 def test_a_signed_token_comes_back() -> None:
     tokens = Tokens(Keys((NEW,)))
-    token = chance.session_token()
+    token = randomness.session_token()
     value = tokens.sign(token)
     assert value.startswith(f"{token}.") and value.isascii()
     assert tokens.unsign(value.encode()) == token
 
 
 def test_the_first_key_signs_and_all_verify() -> None:
-    token = chance.session_token()
+    token = randomness.session_token()
     before, during, after = (Tokens(Keys(secrets)) for secrets in ((OLD,), (NEW, OLD), (NEW,)))
     assert during.unsign(before.sign(token).encode()) == token
     assert after.unsign(during.sign(token).encode()) == token
@@ -68,17 +68,19 @@ def test_what_we_signed_but_is_no_token_is_nobodys(text: str) -> None:
 
 
 def test_chance_has_the_forms_the_documents_ask_for() -> None:
-    token = chance.session_token()
+    token = randomness.session_token()
     assert is_token(token.encode()) and len(token) == 43
-    assert len(chance.public_id()) == 17 and set(chance.public_id()) <= set(chance.ALPHABET)
-    assert set(chance.request_id()) <= set(string.hexdigits.lower())
-    assert len(chance.password()) >= 16
-    assert not set("01OIlUVu") & set(chance.ALPHABET) - set("u")
-    assert set(chance.ALPHABET) <= set(string.ascii_letters + string.digits)
+    assert len(randomness.public_id()) == 17 and set(randomness.public_id()) <= set(
+        randomness.ALPHABET
+    )
+    assert set(randomness.request_id()) <= set(string.hexdigits.lower())
+    assert len(randomness.password()) >= 16
+    assert not set("01OIlUVu") & set(randomness.ALPHABET) - set("u")
+    assert set(randomness.ALPHABET) <= set(string.ascii_letters + string.digits)
 
 
 def test_chance_does_not_repeat_itself() -> None:
     """CVE-2024-21495: predictable randomness."""
-    assert len({chance.session_token() for _ in range(1000)}) == 1000
-    assert len({chance.public_id() for _ in range(1000)}) == 1000
-    assert len({chance.request_id() for _ in range(1000)}) == 1000
+    assert len({randomness.session_token() for _ in range(1000)}) == 1000
+    assert len({randomness.public_id() for _ in range(1000)}) == 1000
+    assert len({randomness.request_id() for _ in range(1000)}) == 1000

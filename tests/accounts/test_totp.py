@@ -7,7 +7,7 @@ import re
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 
 RFC_SECRET = base64.b32encode(b"12345678901234567890").decode()
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from doorward.accounts.core import Directories
-from doorward.accounts.passwords import Passwords
+from doorward.accounts.passwords.hashing import Passwords
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidEmail,
@@ -19,7 +19,7 @@ from doorward.accounts.refusals import (
     WeakPassword,
 )
 from doorward.accounts.user import Email
-from doorward.accounts.users import Users
+from doorward.accounts.users.users import Users
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from doorward.accounts.refusals import Refusal
-from doorward.accounts.sessions import ClientInfo, Lifetimes
+from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes
 from doorward.cli.main import app
 from doorward.settings import load_settings
-from doorward.storage.core import build_accounts
+from doorward.wiring.accounts import build_accounts
 from typer.testing import CliRunner
 
 DOORWARD = (sys.executable, "-c", "from doorward.cli import main; main()")

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.passwords import OURS
+from doorward.accounts.factors import totp
+from doorward.accounts.passwords.hashing import OURS
 from doorward.accounts.refusals import InvalidCredentials, SecondFactorRequired
 from doorward.accounts.session import ClientInfo, Lifetimes
 from doorward.cli.main import app
 from doorward.settings import load_settings
-from doorward.storage.core import build_accounts
+from doorward.wiring.accounts import build_accounts
 from typer.testing import CliRunner
 
 from tests.cli.test_user_commands import Command, doorward

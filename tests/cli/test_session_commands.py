@@ -13,7 +13,7 @@ import pytest
 from doorward.accounts.session import ClientInfo, Lifetimes
 from doorward.cli.main import app
 from doorward.settings import load_settings
-from doorward.storage.core import build_accounts
+from doorward.wiring.accounts import build_accounts
 from typer.testing import CliRunner
 
 from tests.cli.test_user_commands import Command, doorward

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from doorward.accounts.passwords import OURS, Passwords
+from doorward.accounts.passwords.hashing import OURS, Passwords
 from doorward.cli.main import app
 from doorward.settings import load_settings
-from doorward.storage.core import build_accounts
+from doorward.wiring.accounts import build_accounts
 from typer.testing import CliRunner
 
 DOORWARD = (sys.executable, "-c", "from doorward.cli import main; main()")

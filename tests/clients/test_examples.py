@@ -12,7 +12,7 @@ from typing import Any
 
 import bcrypt
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 
 from tests.conftest import Start
 from tests.live import PASSWORD, Live

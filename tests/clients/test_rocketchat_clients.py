@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 from rocketchat_API.APIExceptions.RocketExceptions import (  # type: ignore[import-untyped]
     RocketApiException,
     RocketAuthenticationException,

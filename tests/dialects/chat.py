@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-from doorward.accounts import totp
-from doorward.accounts.sessions import Opened
+from doorward.accounts.factors import totp
+from doorward.accounts.sessions.sessions import Opened
 
 from tests.entrances import PASSWORD, House
 

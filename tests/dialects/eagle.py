@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import httpx
-from doorward.accounts.sessions import Opened
+from doorward.accounts.sessions.sessions import Opened
 
 from tests.entrances import PASSWORD
 

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
-from doorward.accounts.sessions import Opened
+from doorward.accounts.sessions.sessions import Opened
 from doorward.dialects import alekeagle
-from doorward.dialects.wire import Fault
+from doorward.dialects.context import Fault
 
 from tests.dialects.eagle import ALL, ON, RIGHT, SESSION, SESSIONS, bare, is_answer, is_error
 from tests.entrances import House, house, set_cookies

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from argon2 import PasswordHasher
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 

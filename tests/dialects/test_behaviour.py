@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 

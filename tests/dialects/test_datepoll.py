@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
 from doorward.dialects import datepoll
-from doorward.dialects.wire import Fault
+from doorward.dialects.context import Fault
 
 from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from doorward.app import Doorward
-from doorward.dialects import enabled
+from doorward.dialects import registry
 from doorward.settings import settings_from
 from starlette.routing import Route
 from structlog.testing import capture_logs
@@ -35,7 +35,7 @@ def test_a_path_is_taken_from_the_upstream_that_stands_above_it(
     prefixes: list[str], shadowed: tuple[str, ...]
 ) -> None:
     found = [Route(path, nobody) for path in PATHS]
-    assert enabled.shadows(found, prefixes) == sorted(shadowed)
+    assert registry.shadows(found, prefixes) == sorted(shadowed)
 
 
 @pytest.mark.parametrize(

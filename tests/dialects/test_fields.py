@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from doorward.dialects.context import Malformed, TooLarge
 from doorward.dialects.fields import FIELDS_LIMIT, any_fields
-from doorward.dialects.wire import Malformed, TooLarge
 from starlette.requests import Request
 from starlette.types import Message
 

@@ -12,7 +12,7 @@ import pytest
 from doorward import __version__
 from doorward.app import Doorward
 from doorward.dialects import openapi
-from doorward.dialects.described import DIALECTS
+from doorward.dialects.operations import DIALECTS
 from doorward.settings import settings_from
 from openapi_spec_validator import OpenAPIV31SpecValidator
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.passwords import sha256_hex
-from doorward.accounts.sessions import Opened
+from doorward.accounts.factors import totp
+from doorward.accounts.passwords.hashing import sha256_hex
+from doorward.accounts.sessions.sessions import Opened
 from doorward.accounts.user import Email
 
 from tests.accounts.memory_factors import Mailbox

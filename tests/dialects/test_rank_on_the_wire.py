@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import ADMIN
 from doorward.accounts.refusals import Refusal
-from doorward.accounts.sessions import Opened
+from doorward.accounts.sessions.sessions import Opened
 from doorward.pages.admin_user import acts
 
 from tests.dialects.chat import ON, api, pair

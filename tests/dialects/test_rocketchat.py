@@ -14,7 +14,7 @@ from doorward.accounts.permissions import ADMIN, OWNER
 from doorward.accounts.refusals import LockedOut, Refusal
 from doorward.accounts.user import Email
 from doorward.dialects import rocketchat
-from doorward.dialects.wire import Fault
+from doorward.dialects.context import Fault
 
 from tests.dialects.chat import (
     LOGGED_OUT,

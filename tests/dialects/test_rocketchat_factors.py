@@ -7,12 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import ADMIN
 from doorward.accounts.refusals import Refusal
-from doorward.accounts.sessions import Opened
+from doorward.accounts.sessions.sessions import Opened
 from doorward.accounts.user import Email
-from doorward.storage import core as wiring
+from doorward.wiring import accounts as wiring
 
 from tests.accounts.memory_factors import Mailbox
 from tests.dialects.chat import (

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from doorward.accounts.permissions import ADMIN
-from doorward.accounts.sessions import Opened
+from doorward.accounts.sessions.sessions import Opened
 
 from tests.dialects.chat import (
     LOGGED_OUT,

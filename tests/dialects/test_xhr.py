@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
-from doorward.accounts.sessions import Lifetimes
+from doorward.accounts.sessions.sessions import Lifetimes
 from doorward.accounts.user import Email
 from doorward.dialects import xhr
-from doorward.dialects.wire import Broken, Fault, parse_object
+from doorward.dialects.context import Broken, Fault, parse_object
 
 from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.live import CHEAP_HASH

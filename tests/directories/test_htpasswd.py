@@ -9,13 +9,13 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from doorward.accounts.audit import Kind, Wanted
+from doorward.accounts.audit.audit_log import Kind, Wanted
 from doorward.accounts.core import Accounts
-from doorward.accounts.directory import DirectoryFault
-from doorward.accounts.passwords import FILE, Passwords
+from doorward.accounts.passwords.hashing import FILE, Passwords
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import InvalidCredentials, ReadOnlyUser, StorageUnavailable
 from doorward.accounts.session import ClientInfo, Lifetimes, Opened
+from doorward.accounts.users.directory import DirectoryFault
 from doorward.directories import htpasswd
 from doorward.directories.authelia import read_authelia
 from doorward.directories.formats import FormatFault
@@ -23,8 +23,8 @@ from doorward.directories.htpasswd import HtpasswdDirectory, read_htpasswd
 from doorward.directories.tinyauth import read_tinyauth
 from doorward.settings import load_settings
 from doorward.storage import StorageFault
-from doorward.storage.core import build_accounts
 from doorward.storage.users import UserRows
+from doorward.wiring.accounts import build_accounts
 from hypothesis import given
 from hypothesis import strategies as st
 

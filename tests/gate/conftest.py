@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from doorward.accounts.core import Accounts
-from doorward.accounts.sessions import ClientInfo, Lifetimes, Opened
+from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened
 from doorward.app import Doorward, build_accounts
 from doorward.gate.accept import Accept, Accepted, Arrival
 from doorward.settings import settings_from

@@ -7,7 +7,7 @@ import json
 import jwt
 import pytest
 from doorward.accounts.permissions import OWNER
-from doorward.accounts.sessions import ClientInfo, Opened
+from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
 from tests.fakes import Answer, Header, values_of
 from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from doorward.gate.asking import Asker, asker
+from doorward.gate.asker import Asker, asker
 
 from tests.fakes import Header
 from tests.gate.conftest import Build, Front
@@ -284,5 +284,5 @@ def test_one_file_reads_who_asks() -> None:
         return sorted(p for p, text in texts.items() if any(f'"{name}"' in text for name in names))
 
     who = readers("sec-fetch-mode", "sec-fetch-dest", "x-requested-with", "accept")
-    assert who == ["gate/asking.py", "server/admin.py"]
-    assert readers("sec-fetch-site") == ["gate/origins.py"]
+    assert who == ["gate/asker.py", "server/admin.py"]
+    assert readers("sec-fetch-site") == ["gate/same_origin.py"]

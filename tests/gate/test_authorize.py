@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.authorize import Authorize, Verdict, host_matches, pattern_to_regex
 from doorward.settings import settings_from

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import structlog
 from doorward.gate.accept import Accept, Accepted, Arrival
-from doorward.gate.answer_headers import answer_headers
-from doorward.gate.comforts import comforts_of
-from doorward.gate.relocation import relocation_of
+from doorward.gate.route_rewriting import comforts_of
+from doorward.rewrite.answer_headers import answer_headers
+from doorward.rewrite.relocation import relocation_of
 from doorward.settings import InvalidSettings, Route, settings_from
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from doorward.accounts.live import CONFIRMATION_S
+from doorward.accounts.sessions.live import CONFIRMATION_S
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
 

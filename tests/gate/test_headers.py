@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.gate.answer_headers import answer_headers, interim_headers
-from doorward.gate.headers import (
+from doorward.http1.headers import (
     FORWARDING_NAMES,
     FORWARDING_PREFIX,
     IDENTITY_NAMES,
@@ -21,6 +20,7 @@ from doorward.gate.headers import (
     normal_form,
     scan,
 )
+from doorward.rewrite.answer_headers import answer_headers, interim_headers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -251,7 +251,7 @@ def test_an_interim_answer_says_nothing_of_a_body(name: bytes) -> None:
 
 def test_names_that_clients_invent_fill_no_memory() -> None:
     """CVE-2023-30798's kin: what a client may repeat is bounded."""
-    from doorward.gate import headers
+    from doorward.http1 import headers
 
     for number in range(10_000):
         scan([(b"x-%d" % number, b"")])
@@ -262,16 +262,16 @@ def test_names_that_clients_invent_fill_no_memory() -> None:
 
 async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: Origin) -> None:
     """CVE-2023-30798's kin: a trusted proxy passes on what it got, however long."""
-    from doorward.gate import addresses, outgoing
+    from doorward.gate import addresses, request_head
 
     public = {"access": {"default": "public"}}
     front = await fronts(trusted_proxies=["10.0.0.0/8"], **public)
-    before = outgoing._forwarding_lines.cache_info().currsize
+    before = request_head._forwarding_lines.cache_info().currsize
     known = addresses._parsed.cache_info().currsize
     chain = b"x" * 5000 + b", 192.0.2.9"
     assert (await front.get("/", (b"x-forwarded-for", chain), peer="10.0.0.1")).status == 200
     assert values_of(origin.heads[-1], b"x-forwarded-for") == [chain + b", 10.0.0.1"]
-    assert outgoing._forwarding_lines.cache_info().currsize == before
+    assert request_head._forwarding_lines.cache_info().currsize == before
     port = (b"x-forwarded-port", b"9" * 5000)
     assert (await front.get("/", port, peer="10.0.0.1")).status == 200
     assert values_of(origin.heads[-1], b"x-forwarded-port") == [b"80"]

@@ -6,11 +6,17 @@ import asyncio
 from typing import Any
 
 import pytest
-from doorward.accounts.feed import News
-from doorward.accounts.live import CONFIRMATION_S, SESSIONS_LIMIT, UNKNOWN_LIMIT, UNKNOWN_S, Live
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.accounts.sessions import ClientInfo, Found, Session
+from doorward.accounts.sessions.feed import News
+from doorward.accounts.sessions.live import (
+    CONFIRMATION_S,
+    SESSIONS_LIMIT,
+    UNKNOWN_LIMIT,
+    UNKNOWN_S,
+    Live,
+)
+from doorward.accounts.sessions.sessions import ClientInfo, Found, Session
 
 from tests.fakes import Header, corpus, values_of
 from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front

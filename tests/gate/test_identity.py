@@ -6,8 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 from doorward.accounts.permissions import OWNER
-from doorward.gate.headers import names_somebody
-from doorward.gate.identity import PRESETS, encode
+from doorward.gate.identity_headers import PRESETS, encode
+from doorward.http1.headers import names_somebody
 from hypothesis import given
 from hypothesis import strategies as st
 

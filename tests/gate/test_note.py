@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from doorward.gate.asgi import Carrier
 from doorward.observe.logs import output
+from doorward.relay.asgi import Carrier
 
 from tests.fakes import Origin, scope, silent
 from tests.gate.conftest import HOST, Build, Front

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from doorward.gate.accept import Accept, Client
 from doorward.gate.decision import Forward, Refuse
-from doorward.gate.origins import Sender, sender_of
-from doorward.gate.upgrade import Upgrades
+from doorward.gate.same_origin import Sender
+from doorward.relay.upgrade import Upgrades
+from doorward.web.endpoint import sender_of
 from starlette.requests import Request
 
 from tests.fakes import Header, Origin, scope

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doorward.gate.ours import (
+from doorward.web.endpoint import (
     BODY_LIMIT_BYTES,
     BodyTooLarge,
     body,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from doorward.accounts.sessions import ClientInfo, Opened
+from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
 from tests.fakes import Header, values_of
 from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front

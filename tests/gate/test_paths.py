@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 import pytest_asyncio
 from doorward.gate.authorize import Authorize
-from doorward.gate.paths import BadPath, check_target, readings
+from doorward.gate.path_readings import BadPath, check_target, readings
 from doorward.settings import settings_from
 from hypothesis import given
 from hypothesis import strategies as st

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from doorward.gate.headers import Fate, fate_of, scan, trailers_of
-from doorward.gate.second_targets import (
+from doorward.http1.headers import Fate, fate_of, scan, trailers_of
+from doorward.http1.second_targets import (
     READERS,
     TARGETS_LIMIT,
     BadTarget,

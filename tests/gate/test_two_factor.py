@@ -4,7 +4,7 @@ one up."""
 from __future__ import annotations
 
 import pyotp
-from doorward.accounts.sessions import ClientInfo, Opened
+from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
 from tests.fakes import Header
 from tests.gate.conftest import Build, Front

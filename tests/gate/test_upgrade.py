@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from doorward.gate.accept import Accept, Accepted, Arrival
 from doorward.gate.decision import Forward, Refuse
-from doorward.gate.upgrade import Upgrades
+from doorward.relay.upgrade import Upgrades
 from doorward.server.tunnel import asked_protocols
 from doorward.settings import Route
 

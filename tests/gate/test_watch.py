@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accept, Accepted, Arrival
 from doorward.gate.cookies import Cookies
 from doorward.gate.decision import Decision, Forward, Refuse, forbidden, unauthenticated
-from doorward.gate.forward import Forwarder
-from doorward.gate.incoming import Refused
-from doorward.gate.upgrade import Upgrades
-from doorward.gate.watch import SILENCE_S, Watch
+from doorward.relay.forward import Forwarder
+from doorward.relay.incoming import Refused
+from doorward.relay.upgrade import Upgrades
+from doorward.relay.watch import SILENCE_S, Watch
 from doorward.upstream.address import Address
 from doorward.upstream.connection import Connection
 from doorward.upstream.pool import Pool

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 
 from tests.conftest import Start
 from tests.fakes import PATIENCE_S, Origin, values_of

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 
 from tests.cli.test_import_commands import AUTHELIA, BCRYPT, PASSWORDS, SECRET
 from tests.fakes import OK, Answer, Origin, answering

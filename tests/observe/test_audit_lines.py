@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from doorward.accounts.audit import Event, Kind, Record
+from doorward.accounts.audit.audit_log import Event, Kind, Record
 from doorward.observe.audit import FileSink, line_of, open_channel, open_sink, telling
 from doorward.observe.channel import Channel
 from doorward.storage import StorageFault

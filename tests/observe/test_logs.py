@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import structlog
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.observe.access import TARGET_CHARACTERS, Log, lines_to
+from doorward.observe.counters import REQUESTS, Tally
 from doorward.observe.logs import Format, configure_logs
 from doorward.observe.observer import FORWARDED, NO_ROUTE, Short, Unread, now_s, refused
-from doorward.observe.tally import REQUESTS, Tally
 
 HOSTILE = "a\x1b[2J\r\nb\x85\u2028\u202ec\x7f"
 

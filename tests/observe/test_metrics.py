@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import structlog
-from doorward.accounts.audit import REFUSED, Event, Kind, Record
+from doorward.accounts.audit.audit_log import REFUSED, Event, Kind, Record
 from doorward.observe import metrics as module
+from doorward.observe.counters import FAILURES, LOCKOUTS, LOGINS, LOST, RETRIES, Tally
 from doorward.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS, Metrics
 from doorward.observe.observer import (
     FORWARDED,
@@ -25,8 +26,7 @@ from doorward.observe.observer import (
     now_s,
     refused,
 )
-from doorward.observe.shared import STARTS, Shared, cleared
-from doorward.observe.tally import FAILURES, LOCKOUTS, LOGINS, LOST, RETRIES, Tally
+from doorward.observe.shared_counters import STARTS, Shared, cleared
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import until
@@ -229,7 +229,7 @@ def test_a_file_that_was_being_written_tells_what_was_there_before(tmp_path: Pat
 
 OTHER = """
 import pathlib, signal, sys
-from doorward.observe.shared import Shared
+from doorward.observe.shared_counters import Shared
 shared = Shared(pathlib.Path(sys.argv[1]))
 shared.write({("retries", 0): 5}, {("tunnels",): 7})
 signal.pause()

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from doorward.accounts import passwords, totp
+from doorward.accounts.factors import totp
+from doorward.accounts.passwords import hashing as passwords
 from doorward.accounts.user import Email
 from doorward.pages import credentials
 

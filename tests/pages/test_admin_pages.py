@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.audit import Event, Kind, Wanted
-from doorward.accounts.editing import Edit
+from doorward.accounts.audit.audit_log import Event, Kind, Wanted
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SecondFactorInvalid, TooManyCodes
 from doorward.accounts.user import Email, User
+from doorward.accounts.users.editing import Edit
 
 from tests.entrances import HOST, House, house, text_of
 from tests.live import CHEAP_HASH

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.audit import Kind, Wanted
-from doorward.accounts.editing import Edit
+from doorward.accounts.audit.audit_log import Kind, Wanted
+from doorward.accounts.factors import totp
 from doorward.accounts.forgotten import ASKED, AT_ONCE, LIFETIME_S, MAILED
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
+from doorward.accounts.users.editing import Edit
 
 from tests.accounts.memory_factors import Mailbox
 from tests.entrances import PASSWORD, House, house, text_of

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 from doorward.app import Doorward, build_accounts
 from doorward.settings import settings_from
 

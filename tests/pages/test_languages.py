@@ -10,8 +10,8 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from doorward.accounts.refusals import Refusal
-from doorward.pages.drawing import Drawing
 from doorward.pages.languages import LOCALE, Languages, UnusableCatalogue
+from doorward.pages.rendering import Drawing
 from doorward.settings import InvalidSettings
 from doorward.settings.pages import PagesSettings
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from doorward.accounts import totp
+from doorward.accounts.factors import totp
 from doorward.pages import qr
 from playwright.sync_api import Browser, Page, Request, Route, expect
 

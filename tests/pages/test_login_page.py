@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from doorward.accounts.audit import Wanted
+from doorward.accounts.audit.audit_log import Wanted
 from doorward.accounts.permissions import OWNER
-from doorward.pages.drawing import GUARDS, POLICY
+from doorward.pages.rendering import GUARDS, POLICY
 
 from tests.entrances import HOST, ORIGIN, PASSWORD, House, house, set_cookies, text_of
 

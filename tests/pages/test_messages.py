@@ -7,10 +7,10 @@ import json
 import httpx
 import pytest
 from doorward.gate.accept import Client
-from doorward.gate.asking import Asker
+from doorward.gate.asker import Asker
 from doorward.pages import Pages
-from doorward.pages.drawing import GUARDS, Drawing
 from doorward.pages.message import WORDS, Messages
+from doorward.pages.rendering import GUARDS, Drawing
 from doorward.settings.pages import PagesSettings
 from starlette.applications import Starlette
 from starlette.responses import Response

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
-from doorward.gate.returns import safe_return
+from doorward.web.return_address import safe_return
 from hypothesis import given
 from hypothesis import strategies as st
 

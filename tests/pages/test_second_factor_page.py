@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.emailed import EmailedCodes
+from doorward.accounts.factors import totp
+from doorward.accounts.factors.emailed import EmailedCodes
 from doorward.accounts.user import Email
 
 from tests.accounts.memory_factors import Mailbox

@@ -23,29 +23,31 @@ from typing import Any
 import doorward
 import pytest
 from doorward import text
-from doorward.accounts import devices, emailed, passwords, recovery, totp
+from doorward.accounts import devices
+from doorward.accounts.factors import emailed, recovery, totp
 from doorward.accounts.names import handle_of
+from doorward.accounts.passwords import hashing
 from doorward.accounts.refusals import Refusal
-from doorward.dialects import fields, wire
+from doorward.dialects import context, fields
 from doorward.dialects.alekeagle.names import session_name
 from doorward.directories.formats import FormatFault
 from doorward.directories.htpasswd import read_htpasswd
 from doorward.directories.tinyauth import read_tinyauth
-from doorward.gate import headers as gate_headers
-from doorward.gate import returns
 from doorward.gate.accept import Accept
-from doorward.gate.answer_headers import answer_headers
-from doorward.gate.asking import asker
+from doorward.gate.asker import asker
 from doorward.gate.cookies import Cookies, cookie_of
 from doorward.gate.forwarded import BadForwarded, read_forwarded
-from doorward.gate.headers import BadHeaders, scan, trailers_of
-from doorward.gate.paths import BadPath, readings
-from doorward.gate.relocation import relocation_of
+from doorward.gate.path_readings import BadPath, readings
 from doorward.gate.targets import LastHop, Unfit, origin_form
-from doorward.pages import form, languages
+from doorward.http1 import headers as gate_headers
+from doorward.http1.headers import BadHeaders, scan, trailers_of
+from doorward.pages import languages
+from doorward.rewrite.answer_headers import answer_headers
+from doorward.rewrite.relocation import relocation_of
 from doorward.server.proxy_protocol import BadHeader, read_line
 from doorward.server.tunnel import asked_protocols
 from doorward.settings import settings_from
+from doorward.web import form, return_address
 from starlette.requests import Request
 
 from tests.gate.conftest import arrival
@@ -62,7 +64,7 @@ RUNS = (3, 15)
 
 REFUSALS = (
     Refusal, BadForwarded, BadHeaders, BadPath, BadHeader, Unfit, LastHop, FormatFault,
-    wire.Malformed, form.Malformed, form.NotAForm, text.Unfit, ValueError,
+    context.Malformed, form.Malformed, form.NotAForm, text.Unfit, ValueError,
 )  # fmt: skip
 
 # Pieces that are repeated; `a` and `b` stand around them in turn.
@@ -175,7 +177,7 @@ BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     "read_forwarded": (lambda value: read_forwarded([value]), HEAD),
     "path": (lambda value: readings(b"/" + value), 8192),
     "target": (lambda value: origin_form(value, b"GET"), 8192),
-    "parse_object": (wire.parse_object, BODY),
+    "parse_object": (context.parse_object, BODY),
     "form": (by_form("application/x-www-form-urlencoded"), BODY),
     "multipart": (by_form("multipart/form-data; boundary=a"), BODY),
     "read_line": (read_line, 107),
@@ -184,7 +186,7 @@ TEXTS: dict[str, tuple[Callable[[str], object], int]] = {
     "handle_of": (handle_of, BODY),
     "code": (text.code, BODY),
     "kept and shown": (lambda told: text.shown(text.kept(told)), BODY),
-    "password": (passwords.readings, BODY),
+    "password": (hashing.readings, BODY),
     "totp.normalise_secret": (totp.normalise_secret, BODY),
     "emailed.normalise": (emailed.normalise, BODY),
     "recovery.normalise": (recovery.normalise, BODY),
@@ -193,7 +195,7 @@ TEXTS: dict[str, tuple[Callable[[str], object], int]] = {
     "session_name": (session_name.__wrapped__, 512),
     "read_htpasswd": (read_htpasswd, BODY),
     "read_tinyauth": (read_tinyauth, BODY),
-    "safe_return": (returns.safe_return, HEAD),
+    "safe_return": (return_address.safe_return, HEAD),
     "accept-language": (languages.Languages().of, HEAD),
 }
 
@@ -224,7 +226,7 @@ def test_json_of_many_kinds_takes_time_in_proportion() -> None:
         lambda size: '{"a":' + "[" * 900 + "]" * 900 + " " * size + "}",
         lambda size: '{"a":[' + ",".join(["9" * 4000] * (size // 4001)) + "]}",
     ):
-        is_linear(wire.parse_object, lambda size, of=of: of(size).encode(), BODY)
+        is_linear(context.parse_object, lambda size, of=of: of(size).encode(), BODY)
 
 
 async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:
@@ -263,7 +265,7 @@ BOUNDED = {
     "doorward.accounts.devices": 512,
     "doorward.dialects.alekeagle.names": 512,
     "doorward.text._ADDRESS": 190,
-    "doorward.accounts.emailed._CODE": 128,
+    "doorward.accounts.factors.emailed._CODE": 128,
     "doorward.server.proxy_protocol._LINE": 107,
 }
 # What an administrator writes, at the start of a process, is bounded by the file's size alone.

@@ -10,10 +10,10 @@ import pytest
 from doorward.gate.accept import Accept, Arrival
 from doorward.gate.authorize import Target
 from doorward.gate.gate import Plan
-from doorward.gate.headers import Block
 from doorward.gate.identify import Carried
-from doorward.gate.lane import PLANS, Kept, Lane
-from doorward.observe.tally import Tally
+from doorward.http1.headers import Block
+from doorward.observe.counters import Tally
+from doorward.relay.lane import PLANS, Kept, Lane
 
 from tests.conftest import Start
 from tests.fakes import OK, Origin, Wire, answering, get, values_of

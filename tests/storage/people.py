@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from doorward.accounts import chance
+from doorward.accounts import randomness
 from doorward.accounts.names import normalise, normalise_address
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import DATABASE, Email, NewUser, User
 from doorward.storage import Database
 
@@ -18,7 +18,7 @@ def new_user(username: str = "Alice", *addresses: str, **more: Any) -> NewUser:
     """A user of the database; the addresses are verified."""
     key = normalise(username)
     new = NewUser(
-        id=chance.public_id(),
+        id=randomness.public_id(),
         source=DATABASE,
         username=username,
         key=key,
@@ -37,7 +37,7 @@ async def add(store: Database, username: str = "Alice", *addresses: str, **more:
 def draft(user: User, now: float = NOW, **more: Any) -> Session:
     session = Session(
         number=0,
-        id=chance.public_id(),
+        id=randomness.public_id(),
         user=user,
         iat=int(now),
         created_at=now,
@@ -56,7 +56,7 @@ def draft(user: User, now: float = NOW, **more: Any) -> Session:
 
 def digest() -> bytes:
     """Of a token nobody has."""
-    return chance.marker_bytes() * 2
+    return randomness.marker_bytes() * 2
 
 
 async def open_session(store: Database, user: User, now: float = NOW, **more: Any) -> Session:

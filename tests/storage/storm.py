@@ -16,7 +16,7 @@ from pathlib import Path
 from doorward.accounts.core import Accounts
 from doorward.accounts.session import ClientInfo, Lifetimes
 from doorward.settings import load_settings
-from doorward.storage.core import build_accounts
+from doorward.wiring.accounts import build_accounts
 
 PASSWORD = "correct horse"
 CLIENT = ClientInfo("192.0.2.1", "a browser")

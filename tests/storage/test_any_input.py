@@ -17,29 +17,29 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from doorward.accounts import totp
-from doorward.accounts.access import Access
-from doorward.accounts.access_tokens import AccessTokens
-from doorward.accounts.audit import Kind, Wanted
+from doorward.accounts.audit.audit_log import Kind, Wanted
 from doorward.accounts.core import Accounts
-from doorward.accounts.directory import Entry
-from doorward.accounts.editing import Edit
-from doorward.accounts.live import Live
+from doorward.accounts.factors import totp
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import Logins
 from doorward.accounts.names import handle_of
-from doorward.accounts.passwords import OURS, PasswordDigest, Passwords, Verdict
+from doorward.accounts.passwords.hashing import OURS, PasswordDigest, Passwords, Verdict
+from doorward.accounts.passwords.regulation import Regulation
 from doorward.accounts.permissions import OWNER, Owner
 from doorward.accounts.refusals import Refusal, StorageUnavailable
-from doorward.accounts.regulation import Regulation
-from doorward.accounts.second_factor import SecondFactors
 from doorward.accounts.session import ClientInfo, Lifetimes, Renewal, Session
-from doorward.accounts.sessions import Sessions
-from doorward.accounts.tokens import Tokens
+from doorward.accounts.sessions.access import Access
+from doorward.accounts.sessions.access_tokens import AccessTokens
+from doorward.accounts.sessions.live import Live
+from doorward.accounts.sessions.sessions import Sessions
+from doorward.accounts.sessions.tokens import Tokens
 from doorward.accounts.user import Credential, Email, NewPassword, User
-from doorward.accounts.users import Users
+from doorward.accounts.users.directory import Entry
+from doorward.accounts.users.editing import Edit
+from doorward.accounts.users.users import Users
 from doorward.settings import settings_from
-from doorward.storage import core as wiring
-from doorward.storage.trail import TrailRows
+from doorward.storage.audit_log import TrailRows
+from doorward.wiring import accounts as wiring
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -109,8 +109,8 @@ def world(
             socket = request.getfixturevalue("postgresql_socket")
             storage = runner.run(postgresql.fresh_database(socket, "anyinput"))
         patch.setattr(wiring, "mailer_of", lambda settings: Mailbox())
-        patch.setattr("doorward.accounts.passwords.TIME_COST", 1)
-        patch.setattr("doorward.accounts.passwords.MEMORY_KIB", 8)
+        patch.setattr("doorward.accounts.passwords.hashing.TIME_COST", 1)
+        patch.setattr("doorward.accounts.passwords.hashing.MEMORY_KIB", 8)
         manager = wiring.build_accounts(_settings(tmp_path_factory.mktemp("data"), storage))
         accounts = runner.run(manager.__aenter__())
         try:

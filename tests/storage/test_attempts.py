@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from doorward.accounts.audit import Kind, Wanted
+from doorward.accounts.audit.audit_log import Kind, Wanted
 from doorward.accounts.keys import Keys
+from doorward.accounts.passwords.regulation import Limits, Regulation, network_of
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import LockedOut
-from doorward.accounts.regulation import Limits, Regulation, network_of
 from doorward.accounts.user import User
 from doorward.storage import Database
 from doorward.storage.database import SQLITE, open_storage
@@ -308,7 +308,7 @@ GUESSER = """
 import asyncio, pathlib, sys
 from doorward.accounts.keys import Keys
 from doorward.accounts.refusals import LockedOut
-from doorward.accounts.regulation import Limits, Regulation
+from doorward.accounts.passwords.regulation import Limits, Regulation
 from doorward.storage.database import open_storage
 
 async def main():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from doorward.accounts.audit import Event, Kind
-from doorward.accounts.factors import NONE, Sealed
-from doorward.accounts.sessions import Session
+from doorward.accounts.audit.audit_log import Event, Kind
+from doorward.accounts.factors.records import NONE, Sealed
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.storage import Database
 from doorward.storage.tables import enrolments, factors, recovery_codes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from doorward.accounts.feed import News
 from doorward.accounts.refusals import UserNotFound
+from doorward.accounts.sessions.feed import News
 from doorward.storage import Database
 from doorward.storage.feed import KEPT_S
 

@@ -17,7 +17,7 @@ from doorward.app import Doorward
 from doorward.settings import settings_from
 from doorward.storage import Database
 from doorward.storage.database import open_storage
-from doorward.storage.notices import Notices
+from doorward.storage.postgres_notify import Notices
 
 from tests.storage.people import NOW, add, open_session
 

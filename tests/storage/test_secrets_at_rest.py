@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from doorward.accounts import totp
 from doorward.accounts.core import Accounts
+from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.accounts.sessions import ClientInfo, Lifetimes, Opened
+from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened
 from doorward.accounts.user import Email, User
 from doorward.settings import settings_from
 from doorward.storage import StorageFault
-from doorward.storage import core as wiring
+from doorward.wiring import accounts as wiring
 
 from tests.accounts.memory_factors import Mailbox
 from tests.proven import proven

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from doorward.accounts.core import Accounts
 from doorward.settings import load_settings
-from doorward.storage.core import build_accounts
+from doorward.wiring.accounts import build_accounts
 
 from tests.storage import storm
 

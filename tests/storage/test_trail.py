@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doorward.accounts.audit import Event, Kind, Record, Wanted
+from doorward.accounts.audit.audit_log import Event, Kind, Record, Wanted
 from doorward.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
 from doorward.accounts.user import NewPassword
-from doorward.storage import Database, trail
+from doorward.storage import Database, audit_log
 from doorward.storage.database import SQLITE, open_storage
 
 from tests.storage.conftest import Open
@@ -116,12 +116,12 @@ async def test_who_listens_hears_of_what_is_kept_once(tmp_path: Path) -> None:
 def test_records_are_never_changed() -> None:
     """Nothing in storage updates the table, and one statement deletes from it: that of old ones."""
     changed = []
-    for file in Path(trail.__file__).parent.glob("*.py"):
+    for file in Path(audit_log.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 if node.func.id in ("update", "delete") and node.args:
                     changed.append((file.name, node.func.id, ast.unparse(node.args[0])))
-    assert [one for one in changed if one[2] == "audit"] == [("trail.py", "delete", "audit")]
+    assert [one for one in changed if one[2] == "audit"] == [("audit_log.py", "delete", "audit")]
 
 
 async def test_an_act_that_cannot_be_recorded_does_not_happen(store: Database) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.upstream.schemes import CONNECTION_SCHEMES, authenticates_connection
+from doorward.http1.schemes import CONNECTION_SCHEMES, authenticates_connection
 
 from tests.conftest import Start
 from tests.fakes import Client, Origin, Wire, until, values_of

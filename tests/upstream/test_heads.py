@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from doorward.http1.repeats import SEEN, Seen
 from doorward.upstream import heads
 from doorward.upstream.connection import Connection
 from doorward.upstream.failures import UpstreamFailure
-from doorward.upstream.seen import SEEN, Seen
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -12,9 +12,11 @@ import hmac
 import json
 from dataclasses import replace
 
-from doorward.accounts import chance, recovery
+from doorward.accounts import randomness
 from doorward.accounts.challenge import Challenge
-from doorward.accounts.factors import EMAIL
+from doorward.accounts.factors import recovery
+from doorward.accounts.factors.records import EMAIL
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.keys import Keys
 from doorward.accounts.mailer import Mailer
 from doorward.accounts.names import normalise_address
@@ -25,10 +27,9 @@ from doorward.accounts.refusals import (
     SecondFactorInvalid,
 )
 from doorward.accounts.sealing import Sealing, Unreadable
-from doorward.accounts.second_factor import SecondFactors
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import DATABASE, Email, User
-from doorward.accounts.users import Users
+from doorward.accounts.users.users import Users
 
 PURPOSE = "address"
 LIFETIME_S = 1800.0
@@ -67,7 +68,7 @@ class Addresses:
             raise MailFailed
         self._count(user, now)
         # Not six digits: nobody counts who guesses, so it cannot be guessed.
-        code = chance.recovery_code()
+        code = randomness.recovery_code()
         await self._mailer.send_address_code(
             address, user.username, f"{code[:4]}-{code[4:]}", LIFETIME_S
         )

@@ -10,20 +10,20 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from doorward.accounts import chance
-from doorward.accounts.audit import Record, Wanted, on_behalf
+from doorward.accounts import randomness
+from doorward.accounts.audit.audit_log import Record, Wanted, on_behalf
 from doorward.accounts.devices import recognise
-from doorward.accounts.directory import Directories
-from doorward.accounts.editing import Edit
-from doorward.accounts.factors import CodeLock
+from doorward.accounts.factors.records import CodeLock
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.names import handle_of
+from doorward.accounts.passwords.regulation import Lock, Regulation
 from doorward.accounts.permissions import ADMIN, SUPER_ADMINS_ONLY, is_admin, require_over
 from doorward.accounts.refusals import NotPermitted, UserNotFound
-from doorward.accounts.regulation import Lock, Regulation
-from doorward.accounts.second_factor import SecondFactors
-from doorward.accounts.sessions import Session, Sessions
+from doorward.accounts.sessions.sessions import Session, Sessions
 from doorward.accounts.user import DATABASE, Email, User
-from doorward.accounts.users import Users
+from doorward.accounts.users.directory import Directories
+from doorward.accounts.users.editing import Edit
+from doorward.accounts.users.users import Users
 
 # Rows of one read of a list that is read whole: some milliseconds of work between two waits.
 PAGE = 200
@@ -149,7 +149,7 @@ class Administration:
         _require(actor)
         if admin:
             _require_super(actor)
-        password = chance.password()
+        password = randomness.password()
         with on_behalf(actor):
             user = await self._users.add(
                 username,
@@ -219,7 +219,7 @@ class Administration:
         """A generated password, to be changed at the next login; ends the user's sessions. Raises
         ReadOnlyUser."""
         user = await self._subject(actor, public_id)
-        password = chance.password()
+        password = randomness.password()
         with on_behalf(actor):
             await self._users.set_password(
                 user.username, password, now=now, actor=actor, must_change=True
@@ -308,7 +308,7 @@ class Administration:
 
     async def _user(self, actor: User, public_id: str) -> User:
         _require(actor)
-        user = await self._register.user(public_id) if chance.is_public_id(public_id) else None
+        user = await self._register.user(public_id) if randomness.is_public_id(public_id) else None
         if user is None:
             raise UserNotFound
         return self._directories.complete(user)

@@ -14,16 +14,16 @@ import json
 from typing import Protocol
 
 from doorward.accounts.administration import Register
-from doorward.accounts.audit import Kind, Trail, event
-from doorward.accounts.factors import EMAIL
+from doorward.accounts.audit.audit_log import Kind, Trail, event
+from doorward.accounts.factors.records import EMAIL
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.keys import Keys
 from doorward.accounts.mailer import Mailer
+from doorward.accounts.passwords.regulation import network_of
 from doorward.accounts.refusals import EnrolmentExpired, Refusal, UserNotFound
-from doorward.accounts.regulation import network_of
 from doorward.accounts.sealing import Sealing, Unreadable
-from doorward.accounts.second_factor import SecondFactors
 from doorward.accounts.user import DATABASE, User
-from doorward.accounts.users import Users
+from doorward.accounts.users.users import Users
 
 PURPOSE = "forgotten password"
 LIFETIME_S = 1800.0

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from doorward.accounts.audit import REFUSED, Event, Kind, Trail, event
-from doorward.accounts.factors import BROWSER, PASSWORD
-from doorward.accounts.passwords import Password, Passwords, is_too_long
+from doorward.accounts.audit.audit_log import REFUSED, Event, Kind, Trail, event
+from doorward.accounts.factors.records import BROWSER, PASSWORD
+from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.passwords.hashing import Password, Passwords, is_too_long
+from doorward.accounts.passwords.regulation import USER, Attempt, Regulation
 from doorward.accounts.refusals import (
     InvalidCredentials,
     LockedOut,
@@ -23,9 +25,7 @@ from doorward.accounts.refusals import (
     StorageUnavailable,
     UserBanned,
 )
-from doorward.accounts.regulation import USER, Attempt, Regulation
-from doorward.accounts.second_factor import SecondFactors
-from doorward.accounts.sessions import (
+from doorward.accounts.sessions.sessions import (
     FULL,
     PENDING,
     ClientInfo,
@@ -35,7 +35,7 @@ from doorward.accounts.sessions import (
     Sessions,
 )
 from doorward.accounts.user import DATABASE, Credential, NewPassword, User
-from doorward.accounts.users import Users
+from doorward.accounts.users.users import Users
 
 # The password was not looked at: neither a failure nor an attempt.
 NOT_JUDGED = (Overloaded, StorageUnavailable)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from doorward.accounts import chance
+from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
 
 
@@ -27,7 +27,7 @@ class Sealing:
     def seal(self, secret: bytes, owner: str) -> bytes:
         """Nonce and ciphertext, under the first key. The owner is authenticated along, so that a
         row copied to another user opens nothing."""
-        nonce = chance.nonce()
+        nonce = randomness.nonce()
         return nonce + self._ciphers[0].encrypt(nonce, secret, owner.encode())
 
     def open(self, sealed: bytes, owner: str) -> bytes:
@@ -40,7 +40,7 @@ class Sealing:
         return None if position == 0 else self.seal(secret, owner)
 
     def _open(self, sealed: bytes, owner: str) -> tuple[bytes, int]:
-        nonce, text = sealed[: chance.NONCE_BYTES], sealed[chance.NONCE_BYTES :]
+        nonce, text = sealed[: randomness.NONCE_BYTES], sealed[randomness.NONCE_BYTES :]
         for position, cipher in enumerate(self._ciphers):
             try:
                 return cipher.decrypt(nonce, text, owner.encode()), position

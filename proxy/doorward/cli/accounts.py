@@ -15,7 +15,7 @@ import typer
 from doorward.cli.options import print_faults, settings_or_exit
 
 if TYPE_CHECKING:
-    from doorward.accounts.audit import Record
+    from doorward.accounts.audit.audit_log import Record
     from doorward.accounts.core import Accounts
     from doorward.accounts.permissions import Owner
     from doorward.settings import Settings
@@ -58,9 +58,9 @@ def _no_log() -> Iterator[None]:
 
 async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
     # Storage is the slow import: a command that is used wrongly need not wait for it.
-    from doorward.accounts.audit import COMMAND, Origin, acting
+    from doorward.accounts.audit.audit_log import COMMAND, Origin, acting
     from doorward.accounts.refusals import Refusal
-    from doorward.storage.core import build_accounts
+    from doorward.wiring.accounts import build_accounts
 
     async with AsyncExitStack() as stack:
         with _faults():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.accounts.audit import Kind, Record, Wanted
+from doorward.accounts.audit.audit_log import Kind, Record, Wanted
 from doorward.cli.accounts import WRONG_USAGE, leave, with_accounts
 from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import print_table

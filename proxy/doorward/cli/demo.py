@@ -221,10 +221,10 @@ def has_terminal() -> bool:
 
 async def add_user(settings: Settings) -> str:
     """The new password of the demonstration's user, who may do everything."""
-    from doorward.accounts import chance
-    from doorward.storage.core import build_accounts
+    from doorward.accounts import randomness
+    from doorward.wiring.accounts import build_accounts
 
-    password = chance.password()
+    password = randomness.password()
     async with build_accounts(settings) as accounts:
         await accounts.users.add(USER, password, now=time.time(), super_admin=True)
     return password
@@ -232,16 +232,15 @@ async def add_user(settings: Settings) -> str:
 
 def tell(settings: Settings, password: str) -> None:
     """What to know, one line each, and what to try next."""
-    from doorward.pages.bound import ACCOUNT
-    from doorward.pages.desk import ADMIN
+    from doorward import paths
 
     url = settings.public_url
     told = {
         "address": url,
         "user": USER,
         "password": password,
-        "account": url + ACCOUNT,
-        "administration": url + ADMIN,
+        "account": url + paths.ACCOUNT,
+        "administration": url + paths.ADMIN,
     }
     print("\n".join(f"{key}: {value}" for key, value in told.items()), flush=True)
     more = TRY.format(

@@ -26,7 +26,7 @@ def hash_password(config: ConfigOption = None, weak: WeakOption = False) -> None
 
 
 async def _hashed(password: str, weak: bool) -> str:
-    from doorward.accounts.passwords import Passwords
+    from doorward.accounts.passwords.hashing import Passwords
 
     passwords = Passwords(threads=1)
     try:

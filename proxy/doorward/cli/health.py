@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from doorward import paths
 from doorward.cli.options import ConfigOption, settings_or_exit
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def health(config: ConfigOption = None) -> None:
         if settings.admin_listen is not None:
             reason = reason_of(ask(settings.admin_listen, "/readyz"))
         else:
-            reason = reason_of(ask(settings.listen, "/.doorward/healthz"))
+            reason = reason_of(ask(settings.listen, paths.HEALTH))
     except Silent as silent:
         reason = str(silent)
     if reason is not None:

@@ -21,8 +21,8 @@ from doorward.cli.tables import tell
 
 if TYPE_CHECKING:
     from doorward.accounts.core import Accounts
-    from doorward.accounts.directory import Entry
     from doorward.accounts.user import User
+    from doorward.accounts.users.directory import Entry
     from doorward.directories.formats import Row
 
 FORMATS: Mapping[str, str] = {
@@ -120,7 +120,7 @@ def _check_secret(accounts: Accounts, entry: Entry) -> None:
 
 
 def _warn_of_weak(entries: Sequence[Entry]) -> None:
-    from doorward.accounts.imported import is_weak
+    from doorward.accounts.passwords.imported import is_weak
 
     for entry in entries:
         if is_weak(entry.scheme):

@@ -17,7 +17,7 @@ from doorward.cli.tables import print_json, print_table, tell
 
 if TYPE_CHECKING:
     from doorward.accounts.core import Accounts
-    from doorward.accounts.regulation import Lock
+    from doorward.accounts.passwords.regulation import Lock
 
 CODES = "codes"  # of the second factor: a user has to wait wherever it asks from
 
@@ -43,7 +43,7 @@ def lockouts(
 
 async def _locks(accounts: Accounts) -> Sequence[Lock]:
     """Of passwords and of codes, the next to end first."""
-    from doorward.accounts.regulation import Lock
+    from doorward.accounts.passwords.regulation import Lock
 
     now = time.time()
     codes = [
@@ -54,7 +54,7 @@ async def _locks(accounts: Accounts) -> Sequence[Lock]:
 
 
 def _lift(config: ConfigOption, address: str, json: bool) -> None:
-    from doorward.accounts.regulation import NO_ADDRESS, network_of
+    from doorward.accounts.passwords.regulation import NO_ADDRESS, network_of
 
     address = address.partition("/")[0]  # as `lockouts` prints it
     network = network_of(address)

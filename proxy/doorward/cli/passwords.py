@@ -18,9 +18,9 @@ def new_password(from_stdin: bool, generate: bool) -> str:
     if from_stdin and generate:
         leave("Say --password-stdin or --generate, not both.", WRONG_USAGE)
     if generate:
-        from doorward.accounts import chance
+        from doorward.accounts import randomness
 
-        return chance.password()
+        return randomness.password()
     if from_stdin:
         return line_of_stdin()
     if sys.stdin.isatty():
@@ -31,7 +31,7 @@ def new_password(from_stdin: bool, generate: bool) -> str:
 @contextmanager
 def naming_weak() -> Iterator[None]:
     """Says of a password that is refused as guessable how it is accepted."""
-    from doorward.accounts.passwords import GUESSABLE
+    from doorward.accounts.passwords.hashing import GUESSABLE
     from doorward.accounts.refusals import WeakPassword
 
     try:

@@ -29,8 +29,8 @@ def check_files(settings: Settings) -> None:
 
 
 def _checks() -> tuple[Callable[[Settings], object], ...]:
-    from doorward.gate.maintenance import maintenance_pages
-    from doorward.pages.drawing import check_look
+    from doorward.pages.rendering import check_look
+    from doorward.relay.maintenance import maintenance_pages
     from doorward.settings.certificates import check_certificates
     from doorward.settings.keys import check_data_dir, check_keys
 
@@ -46,8 +46,8 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
 
 
 def _users(settings: Settings) -> None:
-    from doorward.accounts.directory import DirectoryFault
     from doorward.accounts.refusals import NameTaken
+    from doorward.accounts.users.directory import DirectoryFault
     from doorward.directories.opened import directories_of
     from doorward.settings import Fault, InvalidSettings
 

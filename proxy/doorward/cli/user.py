@@ -22,9 +22,9 @@ from doorward.cli.tables import print_json_list, tell
 
 if TYPE_CHECKING:
     from doorward.accounts.core import Accounts
-    from doorward.accounts.editing import Edit
     from doorward.accounts.permissions import Owner
     from doorward.accounts.user import Email, User
+    from doorward.accounts.users.editing import Edit
 
 app = commands("Users: add, list, ban, delete …")
 
@@ -159,7 +159,7 @@ def edit(
     """Change name, addresses, groups and roles; options may be repeated."""
 
     def wanted() -> Edit:
-        from doorward.accounts.editing import Edit
+        from doorward.accounts.users.editing import Edit
 
         return Edit(
             name=display_name,

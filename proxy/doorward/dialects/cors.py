@@ -6,9 +6,9 @@ It adds headers and decides about no session. Without origins in the settings it
 from starlette.requests import Request
 from starlette.responses import Response
 
-from doorward.gate.origins import Sender, sender_of
-from doorward.gate.ours import Handler
+from doorward.gate.same_origin import Sender
 from doorward.settings import Settings
+from doorward.web.endpoint import Handler, sender_of
 
 ANY = "*"
 MAX_AGE_S = 600  # browsers cut at 7200 (Chromium) and 86400 (Firefox)

@@ -22,10 +22,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from doorward.accounts import refusals
-from doorward.accounts.passwords import LEAST_CHARACTERS
-from doorward.accounts.sessions import Lifetimes, Session
-from doorward.accounts.tokens import is_token
-from doorward.dialects import wire as wires
+from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
+from doorward.accounts.sessions.sessions import Lifetimes, Session
+from doorward.accounts.sessions.tokens import is_token
+from doorward.dialects import context as wires
+from doorward.dialects.context import Answer, Tongue, Trouble, Wire
 from doorward.dialects.datepoll_shapes import (
     DatepollDone,
     DatepollError,
@@ -38,11 +39,10 @@ from doorward.dialects.datepoll_shapes import (
 )
 from doorward.dialects.fields import any_fields
 from doorward.dialects.validation import Validation
-from doorward.dialects.wire import Answer, Tongue, Trouble, Wire
-from doorward.gate.access import PARAMETER, AccessCarrier
-from doorward.pages.entrance import dialect_lifetimes
+from doorward.gate.access_tokens import PARAMETER, AccessCarrier
 from doorward.settings.dialects import DialectDatepoll
 from doorward.text import CHARACTERS
+from doorward.web.session_service import dialect_lifetimes
 
 SESSIONS = "/api/v1/user/myself/session"
 _ID = re.compile(r"[1-9][0-9]{0,17}")

@@ -7,10 +7,9 @@ import re
 
 from starlette.requests import Request
 
-from doorward.dialects.wire import Malformed, TooLarge, parse_object
-from doorward.gate import ours
-from doorward.gate.ours import BodyTooLarge
-from doorward.pages import form
+from doorward.dialects.context import Malformed, TooLarge, parse_object
+from doorward.web import endpoint, form
+from doorward.web.endpoint import BodyTooLarge
 
 JSON = "application/json"
 FIELDS_LIMIT = 1000  # more session ids than a user can have, less than what a body has room for
@@ -26,7 +25,7 @@ async def any_fields(request: Request) -> Fields:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == JSON:  # some clients say so of a DELETE without a body
-            content = await ours.body(request)
+            content = await endpoint.body(request)
             return parse_object(content) if content else {}
         return _nested(await form.pairs(request, FIELDS_LIMIT))
     except BodyTooLarge:

@@ -13,16 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from doorward import __version__
+from doorward import __version__, paths
 from doorward.dialects import rocketchat
-from doorward.dialects.described import DIALECTS, Dialect, Operation
+from doorward.dialects.context import RateLimited, Tongue
+from doorward.dialects.operations import DIALECTS, Dialect, Operation
 from doorward.dialects.shapes import Shape
-from doorward.dialects.wire import RateLimited, Tongue
 from doorward.gate.cookies import cookies_of
-from doorward.gate.ours import Endpoint, endpoint
 from doorward.settings import Settings
+from doorward.web.endpoint import Endpoint, endpoint
 
-PATH = "/.doorward/openapi.json"
 REFERENCE = "#/components/schemas/{model}"
 Json = dict[str, object]
 
@@ -44,7 +43,7 @@ def route(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Route:
         headers = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
         return Response(content, media_type="application/json", headers=headers)
 
-    return endpoint(PATH, get=show)
+    return endpoint(paths.OPENAPI, get=show)
 
 
 def describe(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Json:

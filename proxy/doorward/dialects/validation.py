@@ -5,7 +5,7 @@ It knows values and rules; must not know which endpoint asks, or what a field is
 
 from collections.abc import Mapping
 
-from doorward.dialects.wire import Malformed
+from doorward.dialects.context import Malformed
 
 
 class Validation:

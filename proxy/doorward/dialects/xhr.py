@@ -21,12 +21,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from doorward.accounts import refusals
-from doorward.accounts.factors import TOTP
-from doorward.accounts.sessions import FULL, PENDING, Opened, Session
+from doorward.accounts.factors.records import TOTP
+from doorward.accounts.sessions.sessions import FULL, PENDING, Opened, Session
 from doorward.accounts.user import DATABASE
-from doorward.dialects import wire as wires
+from doorward.dialects import context as wires
+from doorward.dialects.context import Answer, Tongue, Trouble, Wire, by_header, json_object, text
 from doorward.dialects.shapes import Shape
-from doorward.dialects.wire import Answer, Tongue, Trouble, Wire, by_header, json_object, text
 from doorward.dialects.xhr_shapes import (
     XhrError,
     XhrLife,
@@ -35,7 +35,7 @@ from doorward.dialects.xhr_shapes import (
     XhrSession,
     XhrUser,
 )
-from doorward.pages.entrance import lifetimes
+from doorward.web.session_service import lifetimes
 
 # Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
 

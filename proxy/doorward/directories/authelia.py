@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from doorward.accounts.directory import Entry
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.user import Email
+from doorward.accounts.users.directory import Entry
 from doorward.directories.formats import FormatFault, Row, imported_entry
 
 

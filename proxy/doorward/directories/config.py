@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from doorward.accounts.directory import Entry
 from doorward.accounts.names import normalise, normalise_address
-from doorward.accounts.passwords import FILE
+from doorward.accounts.passwords.hashing import FILE
 from doorward.accounts.refusals import NameTaken
 from doorward.accounts.user import Email
+from doorward.accounts.users.directory import Entry
 from doorward.settings import ConfigUser
 
 
 class ConfigDirectory:
-    """Fills `doorward.accounts.directory.Directory`. An address in the file counts as verified."""
+    """Fills `accounts.users.directory.Directory`. An address in the file counts as verified."""
 
     source = "config"
     warnings: Sequence[str] = ()

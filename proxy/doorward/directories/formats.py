@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doorward.accounts import imported
-from doorward.accounts.directory import Entry
 from doorward.accounts.names import normalise, shown
+from doorward.accounts.passwords import imported
+from doorward.accounts.users.directory import Entry
 
 
 class FormatFault(Exception):

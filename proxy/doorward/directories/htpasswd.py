@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from doorward.accounts import imported
-from doorward.accounts.directory import DirectoryFault, Entry
-from doorward.accounts.passwords import FILE
+from doorward.accounts.passwords import imported
+from doorward.accounts.passwords.hashing import FILE
 from doorward.accounts.refusals import InvalidHash, Refusal
+from doorward.accounts.users.directory import DirectoryFault, Entry
 from doorward.directories.formats import FormatFault, Row, imported_entry, name_before_colon
 
 FILE_BYTES = 16 * 1024 * 1024  # some 200,000 users
@@ -53,7 +53,7 @@ def _of_a_file(entry: Entry) -> Entry:
 
 
 class HtpasswdDirectory:
-    """Fills `doorward.accounts.directory.Directory`."""
+    """Fills `doorward.accounts.users.directory.Directory`."""
 
     source = "htpasswd"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from doorward.accounts.directory import Directories, Directory
+from doorward.accounts.users.directory import Directories, Directory
 from doorward.directories.config import ConfigDirectory
 from doorward.settings import Settings
 

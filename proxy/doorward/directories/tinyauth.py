@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from doorward.accounts.directory import Entry
 from doorward.accounts.refusals import InvalidHash, Refusal
+from doorward.accounts.users.directory import Entry
 from doorward.directories.formats import FormatFault, Row, imported_entry, name_before_colon
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from doorward.accounts.chance import request_id
+from doorward.accounts.randomness import request_id
 from doorward.gate.addresses import Address as Address
 from doorward.gate.addresses import parse_address as parse_address
-from doorward.gate.headers import Block, Header, Scan, scan, scan_block
 from doorward.gate.hop import Hop, Hops, Trusted
-from doorward.gate.paths import BadPath, check_target, readings
+from doorward.gate.path_readings import BadPath, check_target, readings
 from doorward.gate.targets import ASTERISK, Unfit, count_hop, origin_form
+from doorward.http1.headers import Block, Header, Scan, scan, scan_block
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from functools import lru_cache
 
 from doorward.accounts.names import normalise
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.accept import REMEMBERED_BYTES, Accepted, Address
 from doorward.settings import Access, Route, Rule

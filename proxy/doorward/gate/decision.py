@@ -6,16 +6,14 @@ Values only; whoever carries the request does what they say.
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from doorward import paths
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.gate.cookies import Header
 from doorward.observe.observer import NO_ROUTE
 
 UNAUTHENTICATED = "unauthenticated"
 MOVED = 308
-
-LOGIN_PATH = "/.doorward/login"
-SECOND_FACTOR_PATH = "/.doorward/second-factor"
 
 
 @dataclass(slots=True)  # made for every request: not frozen, which would cost a microsecond
@@ -134,7 +132,7 @@ def forbidden(target: bytes, home: bool) -> Refuse:
         403,
         "forbidden",
         "You are logged in, but you may not open this.",
-        switch=f"{LOGIN_PATH}?another=1&rd={_way_back(target)}",
+        switch=f"{paths.LOGIN}?another=1&rd={_way_back(target)}",
         home=home,
     )
 
@@ -150,7 +148,7 @@ def second_factor_required(target: bytes) -> Refuse:
         401,
         "second_factor_required",
         "This needs a second factor.",
-        login=f"{SECOND_FACTOR_PATH}?rd={_way_back(target)}",
+        login=f"{paths.SECOND_FACTOR}?rd={_way_back(target)}",
         headers=((b"www-authenticate", b'Bearer realm="doorward"'),),
     )
 
@@ -174,6 +172,6 @@ def unauthenticated(target: bytes, extra: tuple[Header, ...] = ()) -> Refuse:
         401,
         UNAUTHENTICATED,
         "You need to log in to open this.",
-        login=f"{LOGIN_PATH}?rd={_way_back(target)}",
+        login=f"{paths.LOGIN}?rd={_way_back(target)}",
         headers=((b"www-authenticate", b'Bearer realm="doorward"'), *extra),
     )

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accepted
 from doorward.gate.authorize import Authorize, Target, Verdict
-from doorward.gate.comforts import comforts_of
 from doorward.gate.cookies import Cookies, Header
 from doorward.gate.decision import (
     Decision,
@@ -30,11 +29,12 @@ from doorward.gate.decision import (
     unavailable,
 )
 from doorward.gate.identify import NOBODY, Carried, Identify, Person
-from doorward.gate.identity import identity_lines
-from doorward.gate.origins import bare, own_origins
-from doorward.gate.outgoing import before_id, upstream_head
-from doorward.gate.paths import BadPath, check_target, readings
-from doorward.gate.second_targets import BadTarget, ForeignTarget, second_targets
+from doorward.gate.identity_headers import identity_lines
+from doorward.gate.path_readings import BadPath, check_target, readings
+from doorward.gate.request_head import before_id, upstream_head
+from doorward.gate.route_rewriting import comforts_of
+from doorward.gate.same_origin import bare, own_origins
+from doorward.http1.second_targets import BadTarget, ForeignTarget, second_targets
 from doorward.settings import Route
 
 

@@ -14,8 +14,8 @@ from typing import Literal
 from doorward.gate.addresses import ADDRESS_CHARACTERS, Address, parse_address
 from doorward.gate.authority import BadAuthority, parse_authority, parse_port
 from doorward.gate.forwarded import BadForwarded, by_trusted, first_told, read_forwarded
-from doorward.gate.headers import OWS, Scan
 from doorward.gate.targets import Unfit
+from doorward.http1.headers import OWS, Scan
 
 Network = IPv4Network | IPv6Network
 Trusted = tuple[Network | Literal["unix"], ...]

@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from doorward.accounts.access_tokens import AccessToken
-from doorward.accounts.live import Live
-from doorward.accounts.sessions import Found, Session
-from doorward.accounts.tokens import Tokens, is_token
-from doorward.gate.access import AccessCarrier, credential_of
+from doorward.accounts.sessions.access_tokens import AccessToken
+from doorward.accounts.sessions.live import Live
+from doorward.accounts.sessions.sessions import Found, Session
+from doorward.accounts.sessions.tokens import Tokens, is_token
+from doorward.gate.access_tokens import AccessCarrier, credential_of
 from doorward.gate.cookies import Cookies
-from doorward.gate.headers import Header, Scan, scan
-from doorward.upstream.schemes import authenticates_connection
+from doorward.http1.headers import Header, Scan, scan
+from doorward.http1.schemes import authenticates_connection
 
 # RFC 6750 2.1, with a token of our form; any other Authorization is somebody else's.
 _OUR_BEARER = re.compile(rb"bearer +([A-Za-z0-9_-]{43}) *", re.IGNORECASE)

@@ -5,7 +5,7 @@ Knows what RFC 9112 3.2 and RFC 9110 7.6.2 say; must not know who asks.
 
 import re
 
-from doorward.gate.headers import Scan
+from doorward.http1.headers import Scan
 
 ASTERISK = b"*"  # RFC 9112 3.2.4: no path; what it says goes for "/"
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)

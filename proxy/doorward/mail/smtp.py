@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 import structlog
 
+from doorward import paths
 from doorward.accounts.refusals import MailFailed
 from doorward.mail.letters import address_mail, code_mail, reset_mail
 
@@ -24,7 +25,6 @@ _log = structlog.get_logger("doorward.mail")
 
 Letter = Callable[[str, str, str, str, str, float], EmailMessage]
 
-RESET = "/.doorward/reset?token="  # where the page is
 
 TIMEOUT_S = 20.0  # for the whole of it; somebody is looking at a page meanwhile
 
@@ -89,7 +89,7 @@ class SmtpMailer:
         await self._send(address_mail, address, username, code, lifetime_s)
 
     async def send_reset(self, address: str, username: str, link: str, lifetime_s: float) -> None:
-        whole = f"{self._origin}{RESET}{link}"
+        whole = f"{self._origin}{paths.RESET}?token={link}"
         await self._send(reset_mail, address, username, whole, lifetime_s)
 
     async def _send(

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from doorward.accounts.audit import Record
+from doorward.accounts.audit.audit_log import Record
 from doorward.observe.channel import Channel, Descriptor, Lines
 from doorward.storage.fault import StorageFault
 

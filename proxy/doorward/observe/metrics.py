@@ -21,9 +21,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from doorward import __version__
-from doorward.observe.observer import SWITCHED
-from doorward.observe.shared import Numbers, Shared
-from doorward.observe.tally import (
+from doorward.observe.counters import (
     BOUNDS_S,
     FAILURES,
     LOCKOUTS,
@@ -35,6 +33,8 @@ from doorward.observe.tally import (
     Tally,
     Values,
 )
+from doorward.observe.observer import SWITCHED
+from doorward.observe.shared_counters import Numbers, Shared
 
 _log = structlog.get_logger("doorward.metrics")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 
 now_s = time.perf_counter  # what `started` is read from
 

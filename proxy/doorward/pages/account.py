@@ -11,18 +11,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from doorward.accounts.factors import EMAIL, TOTP
+from doorward import paths
+from doorward.accounts.factors.records import EMAIL, TOTP
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import SessionNotFound
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import DATABASE
-from doorward.pages import drawing, login
-from doorward.pages.bound import ACCOUNT, Forms
-from doorward.pages.drawing import guarded
+from doorward.pages import rendering
 from doorward.pages.languages import noted
+from doorward.pages.rendering import guarded
+from doorward.pages.session_form import Forms
 
-SESSIONS = f"{ACCOUNT}/sessions"
-SESSION = "/.doorward/session"
+SESSIONS = f"{paths.ACCOUNT}/sessions"
 OTHERS = "others"
 EXPIRES_IN = "x-doorward-session-expires-in"
 
@@ -60,9 +60,9 @@ class AccountPage:
     def routes(self) -> list[Route]:
         endpoint = self.forms.messages.endpoint
         return [
-            endpoint(ACCOUNT, self.show),
+            endpoint(paths.ACCOUNT, self.show),
             endpoint(SESSIONS, self.back, self.end),
-            endpoint(SESSION, self.remaining),
+            endpoint(paths.SESSION, self.remaining),
         ]
 
     async def show(self, request: Request) -> Response:
@@ -98,7 +98,7 @@ class AccountPage:
         )
 
     async def back(self, request: Request) -> Response:
-        return drawing.moved(ACCOUNT)
+        return rendering.moved(paths.ACCOUNT)
 
     async def end(self, request: Request) -> Response:
         """Ends the session that the form names, or all others."""
@@ -110,7 +110,7 @@ class AccountPage:
         sessions, now, user = entrance.accounts.sessions, entrance.clock(), session.user
         if which == OTHERS:
             ended = await sessions.end_others(session, now, renew=True)
-            return self.forms.moved(request, f"{ACCOUNT}?done=others", ended.opened)
+            return self.forms.moved(request, f"{paths.ACCOUNT}?done=others", ended.opened)
         mine = {one.id for one in await sessions.list(user, now)}
         if which in mine:  # what ended meanwhile is ended
             try:
@@ -118,8 +118,8 @@ class AccountPage:
             except SessionNotFound:
                 pass
         if which == session.id:
-            return drawing.moved(login.PATH, entrance.expired_lines(request))
-        return drawing.moved(f"{ACCOUNT}?done=ended")
+            return rendering.moved(paths.LOGIN, entrance.expired_lines(request))
+        return rendering.moved(f"{paths.ACCOUNT}?done=ended")
 
     async def remaining(self, request: Request) -> Response:
         """For scripts: how long the session lives if nothing is done. Asking is no use of it, so a

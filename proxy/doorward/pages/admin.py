@@ -15,20 +15,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from doorward import paths
 from doorward.accounts.administration import Place
-from doorward.accounts.audit import Kind, Record, Wanted
+from doorward.accounts.audit.audit_log import Kind, Record, Wanted
+from doorward.accounts.passwords.regulation import NO_ADDRESS, network_of
 from doorward.accounts.refusals import Refusal
-from doorward.accounts.regulation import NO_ADDRESS, network_of
-from doorward.accounts.sessions import FULL, Session
-from doorward.pages import drawing
+from doorward.accounts.sessions.sessions import FULL, Session
+from doorward.pages import rendering
 from doorward.pages.account import shown
-from doorward.pages.desk import ADMIN, Desk
+from doorward.pages.admin_guard import Desk
 from doorward.pages.languages import noted
 
-BANNED = f"{ADMIN}/banned"
-SESSIONS = f"{ADMIN}/sessions"
-LOCKOUTS = f"{ADMIN}/lockouts"
-RECORDS = f"{ADMIN}/records"
+BANNED = f"{paths.ADMIN}/banned"
+SESSIONS = f"{paths.ADMIN}/sessions"
+LOCKOUTS = f"{paths.ADMIN}/lockouts"
+RECORDS = f"{paths.ADMIN}/records"
 
 PAGE = 50
 LOCKS = 200
@@ -70,7 +71,7 @@ class AdminPages:
     def routes(self) -> list[Route]:
         endpoint = self.desk.forms.messages.endpoint
         return [
-            endpoint(ADMIN, self.users, self.proven),
+            endpoint(paths.ADMIN, self.users, self.proven),
             endpoint(BANNED, self.banned, self.proven),
             endpoint(SESSIONS, self.sessions, self.proven),
             endpoint(LOCKOUTS, self.lockouts, self.lift),
@@ -80,7 +81,7 @@ class AdminPages:
     async def proven(self, request: Request) -> Response:
         """These pages have no form but the question for a code."""
         bound = await self.desk.posted(request)
-        return bound if isinstance(bound, Response) else drawing.moved(ADMIN)
+        return bound if isinstance(bound, Response) else rendering.moved(paths.ADMIN)
 
     async def users(self, request: Request) -> Response:
         return await self._users(request, banned=False)
@@ -97,7 +98,7 @@ class AdminPages:
         administration = self.desk.forms.entrance.accounts.administration
         found = await administration.users(session.user, text, banned, after, PAGE + 1)
         last = found[PAGE - 1][0] if len(found) > PAGE else None
-        path = BANNED if banned else ADMIN
+        path = BANNED if banned else paths.ADMIN
         return self.desk.forms.draw(
             request,
             "admin_users.html",
@@ -178,7 +179,7 @@ class AdminPages:
             if (answer := self.desk.refused(request, refusal)) is None:
                 raise
             return answer
-        return drawing.moved(f"{LOCKOUTS}?done=1")
+        return rendering.moved(f"{LOCKOUTS}?done=1")
 
     async def records(self, request: Request) -> Response:
         session = await self.desk.session(request)

@@ -12,19 +12,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from doorward import paths
 from doorward.accounts.administration import Added, Administration
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import NameTaken, ReadOnlyUser, Refusal, TotpNotOn
-from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
-from doorward.pages import drawing
+from doorward.pages import rendering
 from doorward.pages.account import shown
-from doorward.pages.bound import Bound
-from doorward.pages.desk import ADMIN, Desk
+from doorward.pages.admin_guard import Desk
 from doorward.pages.languages import noted
+from doorward.pages.session_form import Bound
 
-NEW = f"{ADMIN}/new-user"
-USER = f"{ADMIN}/users/{{id}}"
+NEW = f"{paths.ADMIN}/new-user"
+USER = f"{paths.ADMIN}/users/{{id}}"
 
 Act = Callable[[User, str, float], Awaitable[None]]
 
@@ -85,7 +86,7 @@ class AdminUserPages:
         fields = ("login", "display", "email", "groups", "admin")
         given = {name: form.get(name, "") for name in fields}
         return self.desk.forms.draw(
-            request, "admin_new.html", session, status, tab=ADMIN, given=given, error=error
+            request, "admin_new.html", session, status, tab=paths.ADMIN, given=given, error=error
         )
 
     async def add(self, request: Request) -> Response:
@@ -114,7 +115,7 @@ class AdminUserPages:
             request,
             "admin_password.html",
             session,
-            tab=ADMIN,
+            tab=paths.ADMIN,
             subject=added.user,
             password=added.password,
             page=_page(added.user.id),
@@ -139,7 +140,7 @@ class AdminUserPages:
             "admin_user.html",
             session,
             status,
-            tab=ADMIN,
+            tab=paths.ADMIN,
             about=about,
             subject=about.user,
             sessions=[
@@ -169,7 +170,7 @@ class AdminUserPages:
                 return answer
             status = STATUSES.get(type(refusal), 400)
             return await self._user(request, bound.session, status, str(refusal))
-        return drawing.moved(f"{_page(public_id)}?done={what}" if what in DONE else ADMIN)
+        return rendering.moved(f"{_page(public_id)}?done={what}" if what in DONE else paths.ADMIN)
 
     async def _do(self, bound: Bound, what: str, public_id: str) -> None:
         administration, actor = self._administration, bound.session.user

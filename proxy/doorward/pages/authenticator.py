@@ -11,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from doorward.accounts import totp
-from doorward.accounts.factors import TOTP
+from doorward import paths
+from doorward.accounts.factors import totp
+from doorward.accounts.factors.records import TOTP
+from doorward.accounts.factors.second_factor import Confirmed, Enrolment
 from doorward.accounts.refusals import (
     EnrolmentExpired,
     Refusal,
@@ -20,15 +22,14 @@ from doorward.accounts.refusals import (
     TotpAlreadyOn,
     TotpNotOn,
 )
-from doorward.accounts.second_factor import Confirmed, Enrolment
-from doorward.accounts.sessions import Session
-from doorward.pages import drawing, qr
-from doorward.pages.bound import ACCOUNT, Bound, Forms
-from doorward.pages.entrance import Entrance
-from doorward.pages.second_factor import ENROL, STATUSES, may_be_clock
+from doorward.accounts.sessions.sessions import Session
+from doorward.pages import qr, rendering
+from doorward.pages.second_factor import STATUSES, may_be_clock
+from doorward.pages.session_form import Bound, Forms
+from doorward.web.session_service import Entrance
 
-RECOVERY = f"{ACCOUNT}/recovery-codes"
-EMAILED = f"{ACCOUNT}/email-codes"
+RECOVERY = f"{paths.ACCOUNT}/recovery-codes"
+EMAILED = f"{paths.ACCOUNT}/email-codes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,13 @@ class AuthenticatorPage:
     def routes(self) -> list[Route]:
         endpoint = self.forms.messages.endpoint
         return [
-            endpoint(ENROL, self.show, self.submit),
+            endpoint(paths.AUTHENTICATOR, self.show, self.submit),
             endpoint(RECOVERY, self.back, self.renew),
             endpoint(EMAILED, self.back, self.switch),
         ]
 
     async def back(self, request: Request) -> Response:
-        return drawing.moved(ACCOUNT)
+        return rendering.moved(paths.ACCOUNT)
 
     async def show(self, request: Request) -> Response:
         session = await self.forms.session(request)
@@ -89,7 +90,7 @@ class AuthenticatorPage:
                 bound.session, entrance.clock()
             )
         except TotpAlreadyOn:
-            return drawing.moved(_onward(self.forms.entrance, request))
+            return rendering.moved(_onward(self.forms.entrance, request))
         return self._scan(request, bound.session, enrolment)
 
     def _scan(
@@ -128,7 +129,7 @@ class AuthenticatorPage:
             uri = totp.provisioning_uri(secret, session.user.username, issuer)
             return self._scan(request, session, Enrolment(secret, uri), 401, str(refusal))
         except TotpAlreadyOn:
-            return drawing.moved(_onward(self.forms.entrance, request))
+            return rendering.moved(_onward(self.forms.entrance, request))
         except EnrolmentExpired as refusal:
             return await self._overview(request, session, 400, str(refusal))
         return self._confirmed(request, session, confirmed)
@@ -164,12 +165,12 @@ class AuthenticatorPage:
             code = bound.form.get("code", "")
             opened = await factors.remove_totp(bound.session, code, now, renew=True)
         except TotpNotOn:
-            return drawing.moved(ACCOUNT)
+            return rendering.moved(paths.ACCOUNT)
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 401)
             clock = may_be_clock(refusal)
             return await self._overview(request, bound.session, status, str(refusal), clock)
-        return self.forms.moved(request, f"{ACCOUNT}?done=removed", opened)
+        return self.forms.moved(request, f"{paths.ACCOUNT}?done=removed", opened)
 
     async def renew(self, request: Request) -> Response:
         """New recovery codes; the old ones are void."""
@@ -184,7 +185,7 @@ class AuthenticatorPage:
                 bound.session, entrance.clock()
             )
         except TotpNotOn:
-            return drawing.moved(ACCOUNT)
+            return rendering.moved(paths.ACCOUNT)
         return self._codes(request, bound.session, codes)
 
     async def switch(self, request: Request) -> Response:
@@ -198,13 +199,13 @@ class AuthenticatorPage:
         factors, now = entrance.accounts.second_factors, entrance.clock()
         if bound.form.get("switch") == "off":
             await factors.disable_email(session, now)
-            return drawing.moved(f"{ACCOUNT}?done=off")
+            return rendering.moved(f"{paths.ACCOUNT}?done=off")
         try:
             opened = await factors.enable_email(session, now, renew=True)
         except Refusal as refusal:
             return self.forms.messages.answer(request, 409, str(refusal))
-        return self.forms.moved(request, f"{ACCOUNT}?done=on", opened)
+        return self.forms.moved(request, f"{paths.ACCOUNT}?done=on", opened)
 
 
 def _onward(entrance: Entrance, request: Request) -> str:
-    return ACCOUNT if "rd" not in request.query_params else entrance.onward(request)
+    return paths.ACCOUNT if "rd" not in request.query_params else entrance.onward(request)

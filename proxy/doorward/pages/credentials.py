@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from doorward.accounts.passwords import LEAST_CHARACTERS
+from doorward import paths
+from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
+from doorward.accounts.passwords.strength import strength, words_of
 from doorward.accounts.refusals import (
     EnrolmentExpired,
     InvalidCredentials,
@@ -22,18 +24,17 @@ from doorward.accounts.refusals import (
     SecondFactorInvalid,
     retry_after,
 )
-from doorward.accounts.sessions import Session
-from doorward.accounts.strength import strength, words_of
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import DATABASE, User
-from doorward.pages import drawing
-from doorward.pages.bound import ACCOUNT, WRONG, Bound, Forms
-from doorward.pages.drawing import guarded
-from doorward.pages.entrance import info_of
+from doorward.pages import rendering
 from doorward.pages.languages import noted
+from doorward.pages.rendering import guarded
+from doorward.pages.session_form import WRONG, Bound, Forms
+from doorward.web.session_service import info_of
 
-PASSWORD = f"{ACCOUNT}/password"
-STRENGTH = f"{ACCOUNT}/password/strength"
-EMAIL = f"{ACCOUNT}/email"
+PASSWORD = f"{paths.ACCOUNT}/password"
+STRENGTH = f"{paths.ACCOUNT}/password/strength"
+EMAIL = f"{paths.ACCOUNT}/email"
 
 # Why the core refuses a new password, as it says it.
 TOO_SHORT = noted("A password has at least 8 characters.")
@@ -70,7 +71,7 @@ class CredentialPages:
         ]
 
     async def back(self, request: Request) -> Response:
-        return drawing.moved(PASSWORD)
+        return rendering.moved(PASSWORD)
 
     async def show_password(self, request: Request) -> Response:
         session = await self.forms.session(request)
@@ -117,7 +118,7 @@ class CredentialPages:
         if (question := await self._unproven(request, bound)) is not None:
             return question
         if "new" not in bound.form:  # it answered that question
-            return drawing.moved(PASSWORD)
+            return rendering.moved(PASSWORD)
         session, old, new = bound.session, bound.form.get("current", ""), bound.form["new"]
         entrance = self.forms.entrance
         accounts, now = entrance.accounts, entrance.clock()
@@ -132,7 +133,7 @@ class CredentialPages:
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
             return self._password(request, session, status, str(refusal), refusal)
-        return self.forms.moved(request, f"{ACCOUNT}?done=password", opened)
+        return self.forms.moved(request, f"{paths.ACCOUNT}?done=password", opened)
 
     async def judge(self, request: Request) -> Response:
         """For the script that shows a hint while somebody types."""
@@ -199,7 +200,7 @@ class CredentialPages:
             return self._email(request, session, 400, str(refusal))
         except Refusal as refusal:
             return self._email(request, session, STATUSES.get(type(refusal), 400), str(refusal))
-        return drawing.moved(f"{ACCOUNT}?done=email")
+        return rendering.moved(f"{paths.ACCOUNT}?done=email")
 
 
 def _words(user: User) -> tuple[str, ...]:

@@ -11,18 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from doorward.accounts.passwords import LEAST_CHARACTERS
+from doorward import paths
+from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
 from doorward.accounts.refusals import EnrolmentExpired, Overloaded, Refusal
 from doorward.accounts.user import User
 from doorward.gate.cookies import Header
-from doorward.gate.ours import client_of
-from doorward.pages.entrance import Entrance
 from doorward.pages.languages import noted
 from doorward.pages.message import RETRY_LATER, Messages
 from doorward.pages.posted import posted
-
-FORGOTTEN = "/.doorward/forgotten"
-RESET = "/.doorward/reset"
+from doorward.web.endpoint import client_of
+from doorward.web.session_service import Entrance
 
 MISSING = noted("Enter your user name or your e-mail address.")
 TOO_OFTEN = noted("That was asked for too often; try again later.")
@@ -40,10 +38,10 @@ class ForgottenPages:
         """Where no mail can be sent, one page that says whom to ask."""
         endpoint = self.messages.endpoint
         if not self.entrance.accounts.forgotten.is_offered:
-            return [endpoint(FORGOTTEN, self.show)]
+            return [endpoint(paths.FORGOTTEN, self.show)]
         return [
-            endpoint(FORGOTTEN, self.show, self.ask),
-            endpoint(RESET, self.show_reset, self.reset),
+            endpoint(paths.FORGOTTEN, self.show, self.ask),
+            endpoint(paths.RESET, self.show_reset, self.reset),
         ]
 
     async def show(self, request: Request) -> Response:
@@ -76,7 +74,7 @@ class ForgottenPages:
             "forgotten.html",
             status,
             more or [],
-            action=FORGOTTEN,
+            action=paths.FORGOTTEN,
             error=error,
             sent=sent,
             can_mail=self.entrance.accounts.forgotten.is_offered,
@@ -125,7 +123,7 @@ class ForgottenPages:
             "reset.html",
             status,
             [RETRY_LATER] if status == 503 else [],
-            action=RESET,
+            action=paths.RESET,
             user=user,
             link=link,
             least=LEAST_CHARACTERS,

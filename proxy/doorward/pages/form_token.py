@@ -12,14 +12,14 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from doorward.accounts import chance
+from doorward import paths
+from doorward.accounts import randomness
 from doorward.gate.cookies import Header, cookie_of
-from doorward.gate.origins import Sender
-from doorward.pages.entrance import Entrance
+from doorward.gate.same_origin import Sender
+from doorward.web.session_service import Entrance
 
 FIELD = "form"  # as in the forms of the account
 NAMES = {True: "__Secure-doorward-form", False: "doorward-form"}
-PATH = "/.doorward/"  # no application sees it
 _VALUE = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -40,8 +40,8 @@ class FormToken:
             return "", []
         if (browser := self._browser(request)) is not None:
             return self._token(self._keys[0], browser), []
-        browser = chance.nonce().hex()
-        line = f"{self._name}={browser}; Path={PATH}; HttpOnly; SameSite=Lax"
+        browser = randomness.nonce().hex()
+        line = f"{self._name}={browser}; Path={paths.PREFIX}; HttpOnly; SameSite=Lax"
         line += "; Secure" if self._is_secure else ""
         return self._token(self._keys[0], browser), [(b"set-cookie", line.encode())]
 

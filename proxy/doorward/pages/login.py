@@ -10,7 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope
 
-from doorward.accounts.passwords import LEAST_CHARACTERS
+from doorward import paths
+from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
 from doorward.accounts.refusals import (
     InvalidCredentials,
     LockedOut,
@@ -25,23 +26,21 @@ from doorward.accounts.refusals import (
     WeakPassword,
     retry_after,
 )
-from doorward.accounts.sessions import PENDING
-from doorward.gate.asking import asker_of
+from doorward.accounts.sessions.sessions import PENDING
+from doorward.gate.asker import asker_of
 from doorward.gate.cookies import Header
-from doorward.gate.ours import client_of
-from doorward.gate.returns import address, referring_page
-from doorward.pages import drawing, second_factor
-from doorward.pages.bounce import bounced, causes
+from doorward.pages import rendering, second_factor
 from doorward.pages.browser import note_of
-from doorward.pages.entrance import Entrance, lifetimes
 from doorward.pages.form_token import FormToken
-from doorward.pages.kept import FIELD, Keeping, most_bytes
 from doorward.pages.languages import noted
+from doorward.pages.login_loop import bounced, causes
 from doorward.pages.message import RETRY_LATER, Messages
 from doorward.pages.posted import posted
+from doorward.pages.preserved_form import FIELD, Keeping, most_bytes
+from doorward.web.endpoint import client_of
+from doorward.web.return_address import address, referring_page
+from doorward.web.session_service import Entrance, lifetimes
 
-PATH = "/.doorward/login"
-FORGOTTEN = "/.doorward/forgotten"
 OFF = ("", "0", "false", "no", "off")
 
 # What the form asks for beside name and password, from whoever has to take a new one.
@@ -78,14 +77,14 @@ class LoginPage:
     token: FormToken
 
     def route(self) -> Route:
-        return self.messages.endpoint(PATH, get=self.show, post=self.submit)
+        return self.messages.endpoint(paths.LOGIN, get=self.show, post=self.submit)
 
     async def show(self, request: Request) -> Response:
         """The form, or straight on for who is logged in: a second tab. `?another=1` asks again."""
         session = await self.entrance.session(request)
         logged_in = session is not None and session.level == "full"
         if logged_in and "another" not in request.query_params:
-            return drawing.moved(self.entrance.onward(request))
+            return rendering.moved(self.entrance.onward(request))
         name = session.user.username if session is not None and logged_in else None
         if session is None and bounced(request):
             return self._explain(request)
@@ -93,7 +92,7 @@ class LoginPage:
 
     def _explain(self, request: Request) -> Response:
         """The second time somebody is led here in a row, instead of for ever."""
-        target = self.entrance.here(PATH, request)
+        target = self.entrance.here(paths.LOGIN, request)
         return self.messages.drawing.page(
             request,
             "bounce.html",
@@ -153,8 +152,8 @@ class LoginPage:
             return await self.second.carry_on(request, opened.session, kept, lines)
         onward = self.entrance.onward(request)
         if opened.session.level == PENDING:
-            onward = self.entrance.here(second_factor.PATH, request)
-        return drawing.moved(onward, lines)
+            onward = self.entrance.here(paths.SECOND_FACTOR, request)
+        return rendering.moved(onward, lines)
 
     async def interrupted(self, scope: Scope, receive: Receive) -> Response | None:
         """For the gate: the form of a person who is nobody any more, kept across the login."""
@@ -164,7 +163,7 @@ class LoginPage:
         request = Request(scope)
         sealed, line = self.keeping.seal(kept)
         target = referring_page(request.headers.raw, client_of(request).host)
-        action = address(PATH, target)
+        action = address(paths.LOGIN, target)
         response = self._draw(request, 401, kept=sealed, action=action, interrupted=True)
         response.raw_headers.append(line)
         return response
@@ -211,7 +210,7 @@ class LoginPage:
             status,
             [*_status_headers(status), *self.entrance.clearing_lines(request), *lines],
             token=token,
-            action=action or self.entrance.here(PATH, request),
+            action=action or self.entrance.here(paths.LOGIN, request),
             kept=kept,
             interrupted=interrupted,
             onward=self.entrance.onward(request),
@@ -220,7 +219,7 @@ class LoginPage:
             logged_in_as=logged_in_as,
             change=change,
             least=LEAST_CHARACTERS,
-            forgotten=FORGOTTEN,
+            forgotten=paths.FORGOTTEN,
             expired="expired" in request.query_params,
             clock=clock,
             lost=self.entrance.has_lost(request),

@@ -10,15 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from doorward import paths
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.gate.returns import safe_return
-from doorward.pages import drawing, login
-from doorward.pages.entrance import Entrance
+from doorward.pages import rendering
 from doorward.pages.languages import noted
 from doorward.pages.message import Messages
 from doorward.pages.posted import FOREIGN
+from doorward.web.return_address import safe_return
+from doorward.web.session_service import Entrance
 
-PATH = "/.doorward/logout"
 FAILED = noted(
     "You are still logged in: the logout could not be written down. Try again in a moment."
 )
@@ -32,13 +32,13 @@ class LogoutPage:
     messages: Messages
 
     def route(self) -> Route:
-        return self.messages.endpoint(PATH, get=self.show, post=self.submit)
+        return self.messages.endpoint(paths.LOGOUT, get=self.show, post=self.submit)
 
     async def show(self, request: Request) -> Response:
         session = await self.entrance.session(request)
         name = None if session is None else session.user.username
         return self.messages.drawing.page(
-            request, "logout.html", 200, action=_action(request), name=name, login=login.PATH
+            request, "logout.html", 200, action=_action(request), name=name, login=paths.LOGIN
         )
 
     async def submit(self, request: Request) -> Response:
@@ -50,16 +50,16 @@ class LogoutPage:
         except StorageUnavailable:
             return self.messages.answer(request, 503, FAILED)
         forget = [FORGET] if self.entrance.settings.pages.clear_site_data else []
-        return drawing.moved(_target(request), [*expired, *forget])
+        return rendering.moved(_target(request), [*expired, *forget])
 
 
 def _target(request: Request) -> str:
     """CVE-2021-29456: where a logout leads is checked like where a login does."""
     rd = request.query_params.get("rd")
     target = safe_return(rd)
-    return login.PATH if target == "/" and rd != "/" else target
+    return paths.LOGIN if target == "/" and rd != "/" else target
 
 
 def _action(request: Request) -> str:
     target = _target(request)
-    return PATH if target == login.PATH else f"{PATH}?rd={quote(target, safe='/')}"
+    return paths.LOGOUT if target == paths.LOGIN else f"{paths.LOGOUT}?rd={quote(target, safe='/')}"

@@ -12,13 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from doorward import paths
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.gate.accept import Client
-from doorward.gate.asking import Asker, asker_of
+from doorward.gate.asker import Asker, asker_of
 from doorward.gate.cookies import Header
-from doorward.gate.ours import Handler, endpoint, unchanged
-from doorward.pages.drawing import Drawing, guarded, in_frames
 from doorward.pages.languages import noted
+from doorward.pages.rendering import Drawing, guarded, in_frames
+from doorward.web.endpoint import Handler, endpoint, unchanged
 
 _log = structlog.get_logger("doorward.pages")
 
@@ -39,7 +40,7 @@ class Words:
 
 
 _HOME = ("/", noted("Go to the start page"))
-_ACCOUNT = ("/.doorward/account", noted("Your account"))
+_ACCOUNT = (paths.ACCOUNT, noted("Your account"))
 _AGAIN = ("", noted("Try again"))  # the empty reference is this very page (RFC 3986 4.4)
 
 _LOG_IN = noted("Log in")
@@ -56,7 +57,7 @@ WORDS: Mapping[int, Words] = {
         "unauthenticated",
         noted("Please log in"),
         noted("This page is for people who are logged in."),
-        ("/.doorward/login", _LOG_IN),
+        (paths.LOGIN, _LOG_IN),
     ),
     403: Words(
         "forbidden",

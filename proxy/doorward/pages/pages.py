@@ -9,31 +9,30 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from doorward import paths
 from doorward.accounts.core import Accounts
 from doorward.gate.cookies import Cookies
 from doorward.gate.identify import Identify
-from doorward.gate.ours import endpoint
 from doorward.pages import qr
 from doorward.pages.account import AccountPage
 from doorward.pages.admin import AdminPages
+from doorward.pages.admin_guard import Desk
 from doorward.pages.admin_user import AdminUserPages
 from doorward.pages.authenticator import AuthenticatorPage
-from doorward.pages.bound import Forms
 from doorward.pages.credentials import CredentialPages
-from doorward.pages.desk import Desk
-from doorward.pages.drawing import Drawing, guarded
-from doorward.pages.entrance import Entrance
 from doorward.pages.forgotten import ForgottenPages
 from doorward.pages.form_token import FormToken
-from doorward.pages.kept import Keeping
 from doorward.pages.login import LoginPage
 from doorward.pages.logout import LogoutPage
 from doorward.pages.message import Messages
+from doorward.pages.preserved_form import Keeping
+from doorward.pages.rendering import Drawing, guarded
 from doorward.pages.second_factor import SecondFactorPage
+from doorward.pages.session_form import Forms
 from doorward.pages.sites import known_hosts
 from doorward.settings import Settings
-
-HEALTH = "/.doorward/healthz"
+from doorward.web.endpoint import endpoint
+from doorward.web.session_service import Entrance
 
 
 class Pages:
@@ -75,7 +74,7 @@ class Pages:
             *ForgottenPages(*parts).routes(),
             *AdminPages(Desk(forms)).routes(),
             *AdminUserPages(Desk(forms)).routes(),
-            endpoint(HEALTH, not_allowed=self._messages.not_allowed, get=healthy),
+            endpoint(paths.HEALTH, not_allowed=self._messages.not_allowed, get=healthy),
             *self._messages.drawing.routes(),
             self._unknown_route(),
         ]
@@ -84,7 +83,7 @@ class Pages:
         async def unknown(request: Request) -> Response:
             return self._messages.answer(request, 404)
 
-        route = Route("/.doorward/{name:path}", unknown)
+        route = Route(paths.PREFIX + "{name:path}", unknown)
         route.methods = set()  # whatever the method, nothing of ours reaches an upstream
         return route
 

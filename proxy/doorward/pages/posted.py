@@ -6,11 +6,11 @@ Knows the answers to what is not; must not know any field.
 from starlette.requests import Request
 from starlette.responses import Response
 
-from doorward.gate.ours import BODY_LIMIT_BYTES, BodyTooLarge
-from doorward.pages.entrance import Entrance
-from doorward.pages.form import Malformed, NotAForm, fields
 from doorward.pages.languages import noted
 from doorward.pages.message import Messages
+from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyTooLarge
+from doorward.web.form import Malformed, NotAForm, fields
+from doorward.web.session_service import Entrance
 
 FOREIGN = noted("This form was sent from another site.")
 

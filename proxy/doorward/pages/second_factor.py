@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from doorward import paths
 from doorward.accounts.challenge import Challenge
-from doorward.accounts.factors import TOTP
+from doorward.accounts.factors.records import TOTP
 from doorward.accounts.refusals import (
     MailFailed,
     Overloaded,
@@ -22,19 +23,15 @@ from doorward.accounts.refusals import (
     TooManyCodes,
     retry_after,
 )
-from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.gate.cookies import Header
-from doorward.pages import drawing
+from doorward.pages import rendering
 from doorward.pages.browser import note_line
-from doorward.pages.entrance import Entrance
-from doorward.pages.kept import FIELD, Keeping, most_bytes
 from doorward.pages.languages import noted
 from doorward.pages.message import RETRY_LATER, Messages
 from doorward.pages.posted import posted
-
-PATH = "/.doorward/second-factor"
-LOGIN = "/.doorward/login"
-ENROL = "/.doorward/account/authenticator"
+from doorward.pages.preserved_form import FIELD, Keeping, most_bytes
+from doorward.web.session_service import Entrance
 
 MISSING = noted("Enter the code.")
 NO_FACTOR = noted("This page needs a second factor, and yours cannot be asked for at present.")
@@ -62,7 +59,7 @@ class SecondFactorPage:
     keeping: Keeping
 
     def route(self) -> Route:
-        return self.messages.endpoint(PATH, get=self.show, post=self.submit)
+        return self.messages.endpoint(paths.SECOND_FACTOR, get=self.show, post=self.submit)
 
     async def show(self, request: Request) -> Response:
         """The form for whoever owes a factor; others go where they wanted to, or to the login."""
@@ -70,10 +67,10 @@ class SecondFactorPage:
         if session is None:
             return self._to_login(request)
         if session.level == FULL and session.second_factor_at is not None:
-            return drawing.moved(self.entrance.onward(request))
+            return rendering.moved(self.entrance.onward(request))
         factors = self.entrance.accounts.second_factors
         if session.level == FULL and not await factors.enabled(session.user):
-            return drawing.moved(self.entrance.here(ENROL, request))
+            return rendering.moved(self.entrance.here(paths.AUTHENTICATOR, request))
         if not await factors.can_be_asked(session.user):
             return self.messages.answer(request, 403, NO_FACTOR)
         return await self._ask(request, session, None)
@@ -101,7 +98,7 @@ class SecondFactorPage:
             lines += await self._note_lines(opened.session)
         if kept and self.keeping.open(request, kept) is not None:
             return await self.carry_on(request, opened.session, kept, lines)
-        return drawing.moved(self.entrance.onward(request), lines)
+        return rendering.moved(self.entrance.onward(request), lines)
 
     async def carry_on(
         self, request: Request, session: Session, sealed: str, lines: list[Header]
@@ -165,8 +162,8 @@ class SecondFactorPage:
             "second_factor.html",
             status,
             [*_status_headers(status), *self.entrance.clearing_lines(request)],
-            action=self.entrance.here(PATH, request),
-            logout="/.doorward/logout",
+            action=self.entrance.here(paths.SECOND_FACTOR, request),
+            logout=paths.LOGOUT,
             method=challenge.method or "",
             others=[m for m in challenge.available if m != challenge.method],
             remembers=None if life is None else life.total_seconds(),
@@ -177,10 +174,10 @@ class SecondFactorPage:
         )
 
     def _to_login(self, request: Request) -> Response:
-        target = self.entrance.here(LOGIN, request)
+        target = self.entrance.here(paths.LOGIN, request)
         if self.entrance.carries_cookies(request):  # else the browser keeps none, and is told so
             target += ("&" if "?" in target else "?") + "expired=1"
-        return drawing.moved(target, self.entrance.clearing_lines(request))
+        return rendering.moved(target, self.entrance.clearing_lines(request))
 
 
 def _status_headers(status: int) -> list[Header]:

@@ -18,7 +18,7 @@ import structlog
 
 from doorward.gate.accept import parse_address
 from doorward.server.limits import Counts, Peers, Place
-from doorward.server.plain import plain_answer, tell
+from doorward.server.plain_answers import plain_answer, tell
 from doorward.server.proxy_protocol import BadHeader, Source, read_source
 
 _log = structlog.get_logger("doorward.server")

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from doorward.gate.addresses import parse_address
 from doorward.gate.authority import BadAuthority, parse_authority
-from doorward.gate.headers import OWS
+from doorward.http1.headers import OWS
 
 
 class Metrics(Protocol):

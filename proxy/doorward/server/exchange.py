@@ -14,12 +14,12 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from doorward.gate.accept import Arrival
-from doorward.gate.headers import Block, Header
+from doorward.http1.dates import now_header
+from doorward.http1.headers import Block, Header
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
-from doorward.server.dates import now_header
-from doorward.server.prepared import InvalidAnswer, Prepared, checked, status_line
+from doorward.server.response_head import InvalidAnswer, Prepared, checked, status_line
 from doorward.server.tunnel import Lost, Tunnel, Waiting
-from doorward.upstream.bound import Bound
+from doorward.upstream.own_connections import Bound
 
 # The key of a scope's extensions under which an Exchange stands.
 EXTENSION = "doorward.exchange"

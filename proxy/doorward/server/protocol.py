@@ -13,21 +13,22 @@ from urllib.parse import unquote
 
 import httptools
 
-from doorward.gate.headers import Block, Header
-from doorward.gate.ours import OUR_PREFIX
-from doorward.gate.returns import page_bytes
+from doorward import paths
+from doorward.http1.headers import Block, Header
+from doorward.http1.methods import KNOWN, METHOD, NEVER
+from doorward.http1.repeats import Seen, make_room
 from doorward.observe.observer import Observer
+from doorward.server.connection_timers import Lifetime
 from doorward.server.exchange import EXTENSION, NO_TRAILERS, Exchange
-from doorward.server.lifetime import Lifetime
-from doorward.server.methods import KNOWN, METHOD, NEVER
-from doorward.server.plain import LINGER_BYTES
+from doorward.server.plain_answers import LINGER_BYTES
 from doorward.server.tunnel import Waiting, asked_protocols
 from doorward.settings import Limits
-from doorward.upstream.seen import Seen, make_room
+from doorward.web.return_address import page_bytes
 
 # The fast lane: true when it took the request, false when the application is to.
 Lane = Callable[[Exchange], bool]
 
+_OWN_PAGES = paths.PREFIX.encode()
 FRAMING = (b"content-length", b"transfer-encoding")
 SPECIAL = frozenset((*FRAMING, b"expect", b"upgrade"))
 # A request line that means one thing, before headers that are known.
@@ -218,7 +219,7 @@ class Protocol(Lifetime):
 
     def _carries_another(self) -> bool:
         """Whether this is the target of a page of ours, which has the one to return to in it."""
-        return self.url.startswith(OUR_PREFIX) and len(self.url) <= self.page_bytes
+        return self.url.startswith(_OWN_PAGES) and len(self.url) <= self.page_bytes
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)

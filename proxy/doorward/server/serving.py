@@ -22,7 +22,7 @@ from doorward.observe.observer import (
     refused,
 )
 from doorward.server.acceptor import Acceptor, Entry
-from doorward.server.lifetime import Lifetime
+from doorward.server.connection_timers import Lifetime
 from doorward.server.limits import Counts, Peers, Place
 from doorward.server.protocol import Lane, protocol_with
 from doorward.server.proxy_protocol import Source, speaking_for

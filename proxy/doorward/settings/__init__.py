@@ -4,7 +4,6 @@ It must not know any other part of Doorward."""
 from doorward.settings.access import Access, ConfigUser, Route, Rule, Timeouts
 from doorward.settings.addresses import Listen, Network, Upstream
 from doorward.settings.balance import Concurrency, Failover, HealthCheck
-from doorward.settings.comforts import Rewrite, RouteCookies
 from doorward.settings.dialects import (
     DialectAlekeagle,
     DialectDatepoll,
@@ -14,12 +13,13 @@ from doorward.settings.dialects import (
     Rate,
 )
 from doorward.settings.faults import Fault, InvalidSettings
+from doorward.settings.gone import unbuilt_keys
 from doorward.settings.limits import Limits
 from doorward.settings.load import find_config_file, load_settings, settings_from
 from doorward.settings.log import Log
 from doorward.settings.models import Email, Regulation, SecondFactor, Sessions, Settings
+from doorward.settings.rewriting import Rewrite, RouteCookies
 from doorward.settings.tls import Tls, UpstreamTls
-from doorward.settings.unbuilt import unbuilt_keys
 
 __all__ = [
     "Access",

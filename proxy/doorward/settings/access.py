@@ -14,7 +14,6 @@ from doorward.settings.balance import (
     PoolSettings,
     RouteBody,
 )
-from doorward.settings.comforts import CacheControl, Rewrite, RouteCookies
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import (
     DisplayName,
@@ -38,6 +37,7 @@ from doorward.settings.fields import (
     one_of,
     required,
 )
+from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
 from doorward.settings.tls import UpstreamTls
 
 IDENTITY_PRESETS = ("remote-user", "x-forwarded", "x-remote")

@@ -6,10 +6,9 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
+from doorward import paths
 from doorward.settings.faults import Wrong
 from doorward.settings.values import quoted, text
-
-OURS = "/.doorward/"
 
 # The raw bytes a request target's path can hold: RFC 3986 3.3, and those that clients send anyway.
 _RAW = re.compile(r"(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]^`{|}\"<>]|%[0-9A-Fa-f]{2})+")
@@ -47,8 +46,8 @@ def _path(value: object) -> str:
         raise Wrong(f"{quoted(found)} is not a path as clients send it", _encoded(found))
     if any(unquote(part) in {".", ".."} for part in found.split("/")):
         raise Wrong(f"{quoted(found)} has a dot segment", "requests with such a path are refused")
-    if found.startswith(OURS):
-        raise Wrong(f"all of {OURS} is Doorward's own", "leave it out")
+    if found.startswith(paths.PREFIX):
+        raise Wrong(f"all of {paths.PREFIX} is Doorward's own", "leave it out")
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import FeedRows
@@ -21,7 +21,7 @@ c = sessions.c
 
 
 class AccessRows:
-    """Fills `doorward.accounts.access.AccessStore`."""
+    """Fills `doorward.accounts.sessions.access.AccessStore`."""
 
     __slots__ = ("_engine", "_feed")
 

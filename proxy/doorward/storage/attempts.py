@@ -8,17 +8,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts.audit import REFUSED, Event, Kind
-from doorward.accounts.regulation import NOBODY, Budget, Lock, Period, Spent
+from doorward.accounts.audit.audit_log import REFUSED, Event, Kind
+from doorward.accounts.passwords.regulation import NOBODY, Budget, Lock, Period, Spent
+from doorward.storage.audit_log import TrailRows
 from doorward.storage.engine import Engine
 from doorward.storage.tables import attempts, budgets, users
-from doorward.storage.trail import TrailRows
 
 NEVER = 0.0
 
 
 class AttemptRows:
-    """Fills `doorward.accounts.regulation.AttemptStore`."""
+    """Fills `doorward.accounts.passwords.regulation.AttemptStore`."""
 
     __slots__ = ("_engine", "_trail")
 

@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 from doorward.settings import Settings
 from doorward.storage.access import AccessRows
 from doorward.storage.attempts import AttemptRows
+from doorward.storage.audit_log import Tell, TrailRows
 from doorward.storage.engine import Engine, postgresql_engine, sqlite_engine
 from doorward.storage.factors import FactorRows
 from doorward.storage.fault import StorageFault
 from doorward.storage.feed import FeedRows
+from doorward.storage.listings import RegisterRows
 from doorward.storage.marker import Marker
-from doorward.storage.notices import Notices
-from doorward.storage.register import RegisterRows
+from doorward.storage.postgres_notify import Notices
 from doorward.storage.schema import migrate
 from doorward.storage.sessions import SessionRows
-from doorward.storage.trail import Tell, TrailRows
 from doorward.storage.users import UserRows
 
 SQLITE = "sqlite"

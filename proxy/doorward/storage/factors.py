@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, delete, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts.audit import Event
-from doorward.accounts.factors import NONE, CodeAttempt, CodeLock, Factors, Sealed
+from doorward.accounts.audit.audit_log import Event
+from doorward.accounts.factors.records import NONE, CodeAttempt, CodeLock, Factors, Sealed
 from doorward.accounts.session import Renewal
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
@@ -37,7 +37,7 @@ NO_CODE: dict[str, object] = {"code_digest": None, "code_expires": None}
 
 
 class FactorRows:
-    """Fills `doorward.accounts.factors.FactorStore`."""
+    """Fills `doorward.accounts.factors.records.FactorStore`."""
 
     __slots__ = ("_engine", "_feed")
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts.audit import Event
-from doorward.accounts.feed import News
+from doorward.accounts.audit.audit_log import Event
 from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.sessions.feed import News
+from doorward.storage.audit_log import TrailRows
 from doorward.storage.engine import Engine
 from doorward.storage.health import WRITE
 from doorward.storage.marker import Marker
-from doorward.storage.notices import Notices
+from doorward.storage.postgres_notify import Notices
 from doorward.storage.tables import feed, feed_counter
-from doorward.storage.trail import TrailRows
 
 KEPT_S = 3600.0  # far longer than any worker can be behind and still be believed (a second or so)
 
@@ -47,7 +47,7 @@ class Change:
 
 
 class FeedRows:
-    """Fills `doorward.accounts.feed.Feed`."""
+    """Fills `doorward.accounts.sessions.feed.Feed`."""
 
     __slots__ = ("_engine", "_marker", "_notices", "_trail", "heard", "marker")
 

@@ -16,7 +16,7 @@ import struct
 import time
 from pathlib import Path
 
-from doorward.accounts import chance
+from doorward.accounts import randomness
 
 MARK_BYTES = 16
 # After the mark: when the file was made, in seconds of the host's monotonic clock; 0 when nobody
@@ -62,7 +62,7 @@ class Marker:
         if self._identity is None or self._identity != self._found():
             if not self._open():
                 self._make(time.monotonic())
-        _write(self._file, chance.marker_bytes())
+        _write(self._file, randomness.marker_bytes())
         (made,) = MADE.unpack(self._map[MARK_BYTES:FILE_BYTES])
         age_s = time.monotonic() - made
         if made and 0 <= age_s < SETTLE_S:  # a monotonic time in the future is of another boot
@@ -98,11 +98,11 @@ class Marker:
 
     def _make(self, made: float) -> None:
         """Puts a whole file in place at once: nobody ever sees half of one."""
-        draft = self._path.with_name(f"{self._path.name}.{chance.public_id()}")
+        draft = self._path.with_name(f"{self._path.name}.{randomness.public_id()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(draft, flags, 0o600)
         try:
-            _write(descriptor, chance.marker_bytes() + MADE.pack(made))
+            _write(descriptor, randomness.marker_bytes() + MADE.pack(made))
         except BaseException:
             draft.unlink(missing_ok=True)
             raise

@@ -8,10 +8,10 @@ from dataclasses import replace
 from sqlalchemy import BindParameter, bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts.audit import Event, Kind, counted
+from doorward.accounts.audit.audit_log import Event, Kind, counted
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.session import CLOCKS_DIFFER_S
-from doorward.accounts.sessions import FULL, Renewal, Session
+from doorward.accounts.sessions.sessions import FULL, Renewal, Session
 from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
@@ -31,7 +31,7 @@ NEWEST_FIRST = (sessions.c.created_at.desc(), sessions.c.number.desc())
 
 
 class SessionRows:
-    """Fills `doorward.accounts.sessions.SessionStore`."""
+    """Fills `doorward.accounts.sessions.sessions.SessionStore`."""
 
     __slots__ = ("_engine", "_feed")
 

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts import chance
-from doorward.accounts.audit import Event
+from doorward.accounts import randomness
+from doorward.accounts.audit.audit_log import Event
 from doorward.accounts.names import shown
 from doorward.accounts.refusals import NameTaken, UserNotFound
 from doorward.accounts.session import Renewal
@@ -28,7 +28,7 @@ SAME_S = 5.0  # within which every worker has read a file that changed; it looks
 
 
 class UserRows:
-    """Fills `doorward.accounts.users.UserStore`."""
+    """Fills `doorward.accounts.users.users.UserStore`."""
 
     __slots__ = ("_engine", "_feed")
 
@@ -308,7 +308,7 @@ def _values(new: NewUser, now: float) -> dict[str, object]:
 def _described(source: str, key: str, username: str) -> NewUser:
     """The row of a user that its directory describes."""
     return NewUser(
-        id=chance.public_id(),
+        id=randomness.public_id(),
         source=source,
         username=username,
         key=key,

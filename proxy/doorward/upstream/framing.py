@@ -5,9 +5,9 @@ RFC 9112 6.3 and 9.3. Must not know the connection that it comes over.
 
 import re
 
+from doorward.http1.repeats import make_room
+from doorward.http1.schemes import authenticates_connection
 from doorward.upstream.failures import InvalidAnswer
-from doorward.upstream.schemes import authenticates_connection
-from doorward.upstream.seen import make_room
 
 Header = tuple[bytes, bytes]
 

@@ -6,8 +6,8 @@ Must not know the connection that it came over, or who reads the answer.
 from dataclasses import dataclass
 from typing import Any
 
+from doorward.http1.repeats import Seen, make_room
 from doorward.upstream.framing import Header
-from doorward.upstream.seen import Seen, make_room
 
 # Two MiB at most, with what was made of them.
 REMEMBERED = 512

@@ -23,12 +23,12 @@ from starlette.routing import Route
 
 from doorward.dialects.alekeagle.limits import Limits
 from doorward.dialects.alekeagle.login import Login
-from doorward.dialects.alekeagle.owned import Owned
+from doorward.dialects.alekeagle.own_sessions import Owned
 from doorward.dialects.alekeagle.table import TABLE as TABLE
 from doorward.dialects.alekeagle.table import TONGUE as TONGUE
-from doorward.dialects.wire import Wire
-from doorward.gate.ours import Handler
+from doorward.dialects.context import Wire
 from doorward.settings.dialects import DialectAlekeagle
+from doorward.web.endpoint import Handler
 
 
 def routes(wire: Wire, dialect: DialectAlekeagle) -> list[Route]:

@@ -5,8 +5,8 @@ It knows names and types; what a field is for it must not know.
 
 from starlette.requests import Request
 
+from doorward.dialects.context import Malformed
 from doorward.dialects.fields import Fields, any_fields
-from doorward.dialects.wire import Malformed
 
 
 async def fields_of(request: Request, *required: str) -> Fields:

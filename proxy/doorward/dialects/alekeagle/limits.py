@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from doorward.accounts.passwords.regulation import network_of
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.accounts.regulation import network_of
 from doorward.dialects.alekeagle.table import lines
-from doorward.dialects.wire import RateLimited, Wire
+from doorward.dialects.context import RateLimited, Wire
 from doorward.gate.cookies import Header
-from doorward.gate.ours import Handler, client_of
 from doorward.settings.dialects import DialectAlekeagle, Rate
 from doorward.storage.rates import Count
+from doorward.web.endpoint import Handler, client_of
 
 
 @dataclass(frozen=True, slots=True)

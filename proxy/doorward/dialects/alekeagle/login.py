@@ -10,18 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from doorward.accounts import refusals
-from doorward.accounts.factors import EMAIL, RECOVERY, TOTP
-from doorward.accounts.sessions import PENDING, PENDING_S, Opened, Session
-from doorward.accounts.tokens import is_token
+from doorward.accounts.factors.records import EMAIL, RECOVERY, TOTP
+from doorward.accounts.sessions.sessions import PENDING, PENDING_S, Opened, Session
+from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects.alekeagle.bodies import fields_of, texts
-from doorward.dialects.alekeagle.drawing import exp
 from doorward.dialects.alekeagle.limits import Limits
+from doorward.dialects.alekeagle.rendering import exp
 from doorward.dialects.alekeagle.shapes import AlekeagleChallenge, AlekeagleToken
 from doorward.dialects.alekeagle.table import CHALLENGE, MESSAGES, draw
-from doorward.dialects.wire import Malformed, Unauthenticated, Wire
-from doorward.pages.entrance import dialect_lifetimes
+from doorward.dialects.context import Malformed, Unauthenticated, Wire
 from doorward.settings.dialects import DialectAlekeagle
 from doorward.text import kept
+from doorward.web.session_service import dialect_lifetimes
 
 KIND = "alekeagle"
 METHODS = {"totp": TOTP, "email": EMAIL, "backup": RECOVERY}

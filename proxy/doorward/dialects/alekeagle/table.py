@@ -9,10 +9,10 @@ import math
 from starlette.responses import JSONResponse, Response
 
 from doorward.accounts import refusals
-from doorward.dialects import wire as wires
+from doorward.dialects import context as wires
 from doorward.dialects.alekeagle.shapes import AlekeagleError
+from doorward.dialects.context import Answer, Malformed, Tongue, Trouble
 from doorward.dialects.shapes import Shape
-from doorward.dialects.wire import Answer, Malformed, Tongue, Trouble
 from doorward.gate.cookies import Header
 from doorward.storage.rates import Count
 

@@ -32,16 +32,16 @@ in `login`, `devices` and `factors` over what they share in `asking`, and `route
 
 from starlette.routing import Route
 
-from doorward.dialects.rocketchat.asking import Asking
+from doorward.dialects.context import Wire
 from doorward.dialects.rocketchat.carriers import Limit
 from doorward.dialects.rocketchat.devices import Devices
 from doorward.dialects.rocketchat.factors import Factors
+from doorward.dialects.rocketchat.guard import Asking
 from doorward.dialects.rocketchat.login import Login
 from doorward.dialects.rocketchat.table import LOGIN_TABLE as LOGIN_TABLE
 from doorward.dialects.rocketchat.table import LOGIN_TONGUE, TONGUE
 from doorward.dialects.rocketchat.table import TABLE as TABLE
-from doorward.dialects.wire import Wire
-from doorward.gate.ours import Handler
+from doorward.web.endpoint import Handler
 
 PREFIX = "/api/v1/"
 OPEN = frozenset(("login", "users.2fa.sendEmailCode"))  # what nobody in particular may ask for

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from doorward.accounts.regulation import network_of
-from doorward.accounts.sessions import FULL, Session
-from doorward.accounts.tokens import is_token
-from doorward.dialects.wire import Unauthenticated, Wire
+from doorward.accounts.passwords.regulation import network_of
+from doorward.accounts.sessions.sessions import FULL, Session
+from doorward.accounts.sessions.tokens import is_token
+from doorward.dialects.context import Unauthenticated, Wire
 from doorward.gate.cookies import Header
-from doorward.gate.ours import client_of
 from doorward.storage.rates import Count
+from doorward.web.endpoint import client_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from starlette.responses import Response
 from doorward.accounts.devices import device
 from doorward.accounts.permissions import END_SESSIONS, VIEW_SESSIONS, require
 from doorward.accounts.refusals import SessionNotFound
-from doorward.accounts.sessions import FULL, Session
-from doorward.dialects.rocketchat.asking import Asking, body_of, json_of, number, query_of
-from doorward.dialects.rocketchat.drawing import (
+from doorward.accounts.sessions.sessions import FULL, Session
+from doorward.dialects.context import Malformed
+from doorward.dialects.rocketchat.guard import Asking, body_of, json_of, number, query_of
+from doorward.dialects.rocketchat.rendering import (
     answered,
     draw_anybodys,
     draw_record,
@@ -35,7 +36,6 @@ from doorward.dialects.rocketchat.shapes import (
 )
 from doorward.dialects.rocketchat.table import failure
 from doorward.dialects.shapes import Shape
-from doorward.dialects.wire import Malformed
 
 PAGE = 50
 MOST = 100

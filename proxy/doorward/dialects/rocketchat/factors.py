@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from doorward.accounts.refusals import InvalidEmail, Refusal, SecondFactorInvalid, TotpNotOn
-from doorward.accounts.sessions import Session
+from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
-from doorward.dialects.rocketchat.asking import Asking, body_of, fields_of, string
-from doorward.dialects.rocketchat.drawing import answered, success
+from doorward.dialects.rocketchat.guard import Asking, body_of, fields_of, string
+from doorward.dialects.rocketchat.rendering import answered, success
 from doorward.dialects.rocketchat.shapes import (
     RocketchatCodes,
     RocketchatDisabled,
@@ -23,7 +23,7 @@ from doorward.dialects.rocketchat.shapes import (
     RocketchatSecret,
 )
 from doorward.dialects.rocketchat.table import failure
-from doorward.gate.ours import client_of
+from doorward.web.endpoint import client_of
 
 _log = structlog.get_logger("doorward.dialects")
 

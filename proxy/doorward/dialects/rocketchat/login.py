@@ -10,19 +10,20 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from doorward.accounts.passwords import Password, PasswordDigest
+from doorward.accounts.passwords.hashing import Password, PasswordDigest
 from doorward.accounts.permissions import END_USERS_SESSIONS, require
 from doorward.accounts.refusals import InvalidCredentials, NotPermitted, UserNotFound
-from doorward.accounts.sessions import FULL, Session
+from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
-from doorward.dialects.rocketchat.asking import (
+from doorward.dialects.context import Malformed
+from doorward.dialects.rocketchat.guard import (
     Asking,
     body_of,
     code_of,
     fields_of,
     string,
 )
-from doorward.dialects.rocketchat.drawing import answered, draw_user, success
+from doorward.dialects.rocketchat.rendering import answered, draw_user, success
 from doorward.dialects.rocketchat.shapes import (
     RocketchatKept,
     RocketchatLoggedIn,
@@ -34,8 +35,7 @@ from doorward.dialects.rocketchat.shapes import (
     RocketchatUser,
 )
 from doorward.dialects.rocketchat.table import failure, iso
-from doorward.dialects.wire import Malformed
-from doorward.pages.entrance import dialect_lifetimes
+from doorward.web.session_service import dialect_lifetimes
 
 NO_USER = 'The required "userId" or "username" param provided does not match any users'
 

@@ -18,14 +18,14 @@ from doorward.accounts.refusals import (
     ProofRequired,
     SecondFactorRequired,
 )
-from doorward.dialects import wire as wires
+from doorward.dialects import context as wires
+from doorward.dialects.context import Answer, Tongue, Trouble
 from doorward.dialects.rocketchat.shapes import (
     RocketchatDetails,
     RocketchatFailure,
     RocketchatRefusal,
 )
 from doorward.dialects.shapes import Shape
-from doorward.dialects.wire import Answer, Tongue, Trouble
 
 TABLE: dict[type[Trouble], Answer] = {
     refusals.InvalidCredentials: Answer(401, "unauthorized"),

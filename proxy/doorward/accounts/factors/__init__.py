@@ -1,0 +1,1 @@
+"""Second factors: authenticator apps, mailed codes, recovery codes, remembered browsers."""

@@ -1,0 +1,36 @@
+"""Recovery codes: eight characters each, for whoever lost every factor. Made, read, digested.
+
+It must not know which were used; storage has the digests of those that were not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+
+from doorward import text
+from doorward.accounts import randomness
+
+COUNT = 12
+_CODE = re.compile(f"[{randomness.RECOVERY_ALPHABET}]{{{randomness.RECOVERY_LENGTH}}}")
+
+
+def new_codes() -> tuple[str, ...]:
+    """Twelve different ones."""
+    codes: set[str] = set()
+    while len(codes) < COUNT:
+        codes.add(randomness.recovery_code())
+    return tuple(codes)
+
+
+def normalise(code: str) -> str | None:
+    """The code as it was made, None when this has not the form of one. Case, spaces and dashes are
+    a matter of handwriting."""
+    plain = text.code(code).lower()
+    return plain if _CODE.fullmatch(plain) else None
+
+
+def digest(key: bytes, code: str) -> bytes:
+    """What storage keeps: without the key, 38 bits are too few to hide behind a hash."""
+    return hmac.digest(key, b"recovery " + code.encode("ascii"), hashlib.sha256)

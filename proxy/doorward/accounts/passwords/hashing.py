@@ -1,0 +1,319 @@
+"""Password hashes: made, verified, renewed in a few threads so that logins cannot starve the rest.
+
+It knows hash formats and nothing of users. Ours is argon2id over the lower-case SHA-256 hex of the
+password, because one documented API sends only that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
+from doorward.accounts.passwords import imported
+from doorward.accounts.passwords.strength import LEAST, score
+from doorward.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
+from doorward.accounts.user import NewPassword
+
+# OWASP's argon2id parameters at t=2. The library's own default, t=3, 64 MiB and four lanes, is made
+# for a machine that does nothing else.
+TIME_COST = 2
+MEMORY_KIB = 19 * 1024
+LANES = 1
+
+OURS = "argon2id-sha256"
+# A hash from a file may be ours or another tool's: tried over the SHA-256 hex, then the password.
+FILE = "argon2id-file"
+
+# Whatever goes wrong (unknown name, wrong password, disabled user) costs this many hashes for each
+# reading of the password, or the time of the answer would tell (CVE-2026-77582). Two, because a
+# FILE hash takes two tries.
+HASHES_PER_FAILURE = 2
+
+# More is refused unhashed. SHA-crypt and apr1 take time in proportion to the length.
+PASSWORD_BYTES = 1024
+DECOY = "0" * 64  # as long as the digests that are hashed otherwise
+LEAST_CHARACTERS = 8  # NIST SP 800-63B 5.1.1.2
+
+TOO_SHORT = f"A password has at least {LEAST_CHARACTERS} characters."
+TOO_LONG = f"A password has at most {PASSWORD_BYTES:,} bytes."
+GUESSABLE = "Anybody who tries will guess this at once: take another."
+SAME = "This is the password you have."
+
+THREADS = 2
+QUEUE = 256  # waiting jobs: about five seconds of work; beyond it Overloaded
+
+UNMEASURED_S = 0.1  # what a failure may take until one was measured
+
+Result = TypeVar("Result")
+Sleep = Callable[[float], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`rehash` replaces a stored hash that we would make otherwise now; `hashes` were spent, and
+    `tries` of the scheme `spent`, when it was imported."""
+
+    ok: bool
+    rehash: str | None = field(default=None, repr=False)
+    hashes: int = 0
+    spent: str | None = None
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordDigest:
+    """A password of which only the lower-case SHA-256 hex came: good for hashes of ours only."""
+
+    hex: str = field(repr=False)
+
+
+Password = str | PasswordDigest
+
+
+def readings(password: Password) -> tuple[Password, ...]:
+    """The password as typed and, where that differs, in NFC (SP 800-63B 5.1.1.2, RFC 8265 4.2).
+
+    Keyboards differ in whether they compose an accented letter. An absurdly long one is read as
+    it is: its normal form could take seconds."""
+    if isinstance(password, PasswordDigest):
+        return (password,)
+    return tuple(dict.fromkeys((password, composed(password))))
+
+
+def sha256_hex(password: str) -> str:
+    """The digest form of a password: of these very bytes, not normalised."""
+    # A lone surrogate can come out of JSON; it is a wrong password, not an error.
+    return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_of(password: Password) -> str:
+    return password.hex if isinstance(password, PasswordDigest) else sha256_hex(password)
+
+
+def is_too_long(password: Password) -> bool:
+    if isinstance(password, PasswordDigest):
+        password = password.hex
+    return len(password) > PASSWORD_BYTES or (
+        len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES
+    )
+
+
+def composed(password: str) -> str:
+    """The password as it is stored: in NFC, unless it is absurdly long."""
+    return password if is_too_long(password) else unicodedata.normalize("NFC", password)
+
+
+def _check_length(password: str) -> None:
+    if is_too_long(password) or is_too_long(composed(password)):
+        raise WeakPassword(TOO_LONG)
+    if len(composed(password)) < LEAST_CHARACTERS:
+        raise WeakPassword(TOO_SHORT)
+
+
+class Passwords:
+    """The pool. Every method raises Overloaded when too many jobs wait."""
+
+    def __init__(
+        self,
+        threads: int = THREADS,
+        queue: int = QUEUE,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`sleep` and `timer` are for `pause`, in seconds."""
+        self._hasher = PasswordHasher(TIME_COST, MEMORY_KIB, LANES, type=Type.ID)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
+        self._places = threading.Semaphore(threads + queue)
+        self._sleep = sleep
+        self._timer = timer
+        self._failure_s = UNMEASURED_S
+        self._imported: dict[str, str] = {}  # scheme → a hash of it, while any user has one
+
+    def expect(self, stored: Iterable[tuple[str, str]]) -> None:
+        """Schemes of imported hashes in use, each with a hash: failures cost one of each as well,
+        or the time of the answer would tell who was imported and has not logged in since."""
+        for scheme, one in stored:
+            if scheme not in (OURS, FILE):
+                self._imported.setdefault(scheme, one)
+
+    async def new(
+        self,
+        password: str,
+        words: Sequence[str] = (),
+        current: tuple[str, str] | None = None,
+        *,
+        allow_guessable: bool = False,
+    ) -> NewPassword:
+        """A hash of scheme OURS, over the password in NFC. `words` are what anybody would try for
+        this user, `current` the stored hash that it replaces, with its scheme. Raises WeakPassword:
+        too short or too long, guessed at once, or the current one."""
+        _check_length(password)
+        return await self._run(lambda: self._new(password, words, current, allow_guessable))
+
+    async def verify(
+        self, stored: str, scheme: str, password: Password, *, renew: bool = True
+    ) -> Verdict:
+        """Whether the password is the stored one, in any of its readings; without `renew` no other
+        hash is made of it.
+
+        Raises InvalidCredentials when it is absurdly long."""
+        if is_too_long(password):
+            raise InvalidCredentials("too_long")
+        return await self._run(
+            lambda: self._timed(lambda: self._verify(stored, scheme, password, renew))
+        )
+
+    @staticmethod
+    def takes_digests(scheme: str) -> bool:
+        """Whether the SHA-256 hex of a password is enough to verify it."""
+        return scheme in (OURS, FILE)
+
+    async def verify_digest(self, stored: str, scheme: str, digest: str) -> bool:
+        """Whether this is the lower-case SHA-256 hex of the stored password."""
+        if not self.takes_digests(scheme):
+            return False
+        return await self._run(lambda: self._matches(stored, digest))
+
+    async def waste(self, password: Password = "", spent: Verdict | None = None) -> None:
+        """Spends what a failure with this password costs, less what a verdict spent already."""
+        if spent is not None:
+            await self._run(lambda: self._fail(password, spent))
+        else:
+            await self._run(lambda: self._timed(lambda: self._fail(password, Verdict(False))))
+
+    async def pause(self) -> None:
+        """Waits as long as a failure takes and hashes nothing: for what a lock refuses."""
+        await self._sleep(self._failure_s)
+
+    def close(self) -> None:
+        """Lets running jobs finish and drops the waiting ones."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def _run(self, job: Callable[[], Result]) -> Result:
+        if not self._places.acquire(blocking=False):
+            raise Overloaded
+        try:
+            future = self._pool.submit(job)
+        except BaseException:
+            self._places.release()
+            raise
+        # The place is given back when the thread is done, or when the job of a cancelled request
+        # leaves the queue; not when the request goes away.
+        future.add_done_callback(self._give_back)
+        return await asyncio.wrap_future(future)
+
+    def _give_back(self, _: Future[Result]) -> None:
+        self._places.release()
+
+    def _timed(self, judge: Callable[[], Verdict]) -> Verdict:
+        """The verdict; how long failures take is remembered, recent ones more than others."""
+        begun = self._timer()
+        verdict = judge()
+        if not verdict.ok:
+            self._failure_s += (self._timer() - begun - self._failure_s) / 4
+        return verdict
+
+    def _new(
+        self,
+        password: str,
+        words: Sequence[str],
+        current: tuple[str, str] | None,
+        allow_guessable: bool,
+    ) -> NewPassword:
+        if not allow_guessable and score(composed(password), words) < LEAST:
+            raise WeakPassword(GUESSABLE)
+        # Last, as a link that was mailed outlives a refusal: its holder must not try a list of
+        # common passwords to learn which one is the current one.
+        if current is not None and self._is(password, *current):
+            raise WeakPassword(SAME)
+        return NewPassword(self._make(composed(password)), OURS)
+
+    def _is(self, password: str, stored: str, scheme: str) -> bool:
+        """Whether this is the stored password. Whoever may change it learns this: a mismatch is
+        no failed login and need not cost as much."""
+        if self.takes_digests(scheme):
+            return any(self._matches(stored, form) for form in _forms(scheme, password))
+        return any(imported.matches(stored, scheme, _text(one)) for one in readings(password))
+
+    def _make(self, password: Password) -> str:
+        return self._hasher.hash(digest_of(password))
+
+    def _verify(self, stored: str, scheme: str, password: Password, renew: bool) -> Verdict:
+        if not self.takes_digests(scheme):
+            return self._verify_imported(stored, scheme, password, renew)
+        hashes = 0
+        for form in _forms(scheme, password):
+            hashes += 1
+            if self._matches(stored, form):
+                rehash = self._renewed(stored, scheme, form) if renew else None
+                return Verdict(True, rehash, hashes + (rehash is not None))
+        return self._fail(password, Verdict(False, hashes=hashes))
+
+    def _verify_imported(
+        self, stored: str, scheme: str, password: Password, renew: bool
+    ) -> Verdict:
+        self.expect([(scheme, stored)])
+        tries = 0
+        for reading in readings(password):
+            if isinstance(reading, PasswordDigest):  # nothing of its kind was hashed
+                continue
+            tries += 1
+            if imported.matches(stored, scheme, reading):
+                rehash = self._make(readings(password)[-1]) if renew else None
+                return Verdict(True, rehash, int(renew), scheme, tries)
+        return self._fail(password, Verdict(False, spent=scheme, tries=tries))
+
+    def _matches(self, stored: str, form: str) -> bool:
+        try:
+            return self._hasher.verify(stored, form.encode("utf-8", "surrogatepass"))
+        except VerifyMismatchError:
+            return False
+        except (VerificationError, InvalidHashError, UnicodeError):
+            self._waste(1)  # it could not be read, so nothing was hashed
+            return False
+
+    def _renewed(self, stored: str, scheme: str, digest: str) -> str | None:
+        """A hash to replace the stored one; files are not ours to write."""
+        if scheme == FILE or not self._hasher.check_needs_rehash(stored):
+            return None
+        return self._hasher.hash(digest)
+
+    def _fail(self, password: Password, spent: Verdict) -> Verdict:
+        """Spends what is left of a failure; every reading of the password costs as much.
+
+        What is hashed is what was presented: hashes of other programs take longer for a longer
+        password, and the difference would tell whose hash is of which kind."""
+        tried = readings(password)
+        hashes = HASHES_PER_FAILURE * len(tried)
+        self._waste(hashes - spent.hashes)
+        for scheme, stored in list(self._imported.items()):
+            for reading in tried[spent.tries if scheme == spent.spent else 0 :]:
+                imported.matches(stored, scheme, _text(reading))
+        return Verdict(False, hashes=hashes, spent=spent.spent, tries=len(tried))
+
+    def _waste(self, hashes: int) -> None:
+        for _ in range(hashes):
+            self._hasher.hash(DECOY)
+
+
+def _text(password: Password) -> str:
+    return password.hex if isinstance(password, PasswordDigest) else password
+
+
+def _forms(scheme: str, password: Password) -> Iterable[str]:
+    """What a hash of this scheme may be over."""
+    for reading in readings(password):
+        yield digest_of(reading)
+        if scheme == FILE and isinstance(reading, str):
+            yield reading

@@ -1,0 +1,1 @@
+"""Sessions: logins that open them, tokens that name them, and what is live in memory."""

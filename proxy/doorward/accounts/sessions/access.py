@@ -1,0 +1,93 @@
+"""Sessions found by other ways than their token: by an access token's claim, by a refresh secret.
+
+It knows no carrier and no wire format; that a session has ended, it learns where all others do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+from doorward.accounts import randomness
+from doorward.accounts.keys import Keys
+from doorward.accounts.names import kept
+from doorward.accounts.refusals import SessionNotFound
+from doorward.accounts.sessions.access_tokens import AccessTokens
+from doorward.accounts.sessions.sessions import FULL, Found, Lifetimes, Session
+from doorward.accounts.users.directory import Directories
+
+# Longer ones are nobody's; shorter ones neither, but that storage may say.
+SECRET_CHARACTERS = 256
+
+
+class AccessStore(Protocol):
+    """Finds sessions with ended ones among them. Every method raises StorageUnavailable."""
+
+    async def by_id(self, public_id: str) -> Session | None: ...
+
+    async def by_secret(self, digest: bytes) -> Session | None: ...
+
+    async def keep_secret(self, number: int, digest: bytes, now: float) -> bool:
+        """False, and nothing changed, when the session has ended."""
+
+    async def renew(self, number: int, expires_at: float, information: str, now: float) -> bool:
+        """Used now, under another end and description; False when it has ended."""
+
+
+class Access:
+    """`tokens` names sessions for an hour; a refresh secret gets the next one of them."""
+
+    __slots__ = ("_directories", "_store", "tokens")
+
+    def __init__(self, store: AccessStore, directories: Directories, keys: Keys) -> None:
+        self._store = store
+        self._directories = directories
+        self.tokens = AccessTokens(keys)
+
+    async def by_id(self, public_id: str, now: float) -> Found:
+        """The live session with this public id. It proves nothing: only for ids that we signed."""
+        if not randomness.is_public_id(public_id):
+            return Found(None, known=False)
+        return self._found(await self._store.by_id(public_id), now)
+
+    async def by_secret(self, secret: str, now: float) -> Found:
+        """The live session with this refresh secret."""
+        if len(secret) > SECRET_CHARACTERS:
+            return Found(None, known=False)
+        return self._found(await self._store.by_secret(_digest(secret)), now)
+
+    def _found(self, session: Session | None, now: float) -> Found:
+        if session is None:
+            return Found(None, known=False)
+        session.user = self._directories.complete(session.user)
+        if session.is_live(now):
+            return Found(session, known=True)
+        return Found(None, known=True, banned=session.is_suspended(now))
+
+    async def make_secret(self, session: Session, now: float) -> str:
+        """A refresh secret for the session: the only time it is seen. An older one is void.
+
+        Raises SessionNotFound when the session has ended, or is not full."""
+        secret = randomness.refresh_secret()
+        if session.level != FULL or not await self._store.keep_secret(
+            session.number, _digest(secret), now
+        ):
+            raise SessionNotFound
+        return secret
+
+    async def renew(
+        self, session: Session, *, lifetimes: Lifetimes, information: str, now: float
+    ) -> None:
+        """The session's life begins anew, as long as `max_lifetime_s` from its opening allows.
+
+        Raises SessionNotFound when it has ended."""
+        end = now + lifetimes.whole_s(session.remember)
+        if lifetimes.max_lifetime_s is not None:
+            end = min(end, session.created_at + lifetimes.max_lifetime_s)
+        if not await self._store.renew(session.number, end, kept(information), now):
+            raise SessionNotFound
+
+
+def _digest(secret: str) -> bytes:
+    """What storage keeps: SHA-256, enough for 380 random bits."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

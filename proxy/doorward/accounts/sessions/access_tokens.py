@@ -1,0 +1,106 @@
+"""Access tokens: signed notes (JWT, RFC 7519) that name a session for a while. Only door to PyJWT.
+
+They say which session is meant. Whether it still lives, only a look at it tells, at each use.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from doorward.accounts.keys import Keys
+from doorward.accounts.sessions.sessions import Session
+
+PURPOSE = "access token"
+ALGORITHM = "HS256"
+ISSUER = "lumen-jwt"  # what the documented API has always said
+SESSION_CLAIM = "session"  # private (RFC 7519 4.3): the session's public id
+RENEWALS_CLAIM = "renewals"  # of the session, at the time; not there while it is 0
+
+# {"typ":"JWT","alg":"HS256"}: all of ours begin so, and what begins otherwise is never parsed, be
+# its algorithm `none` or another (RFC 8725 3.1).
+HEADER = b"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9"
+# About 180 characters of claims; an HMAC-SHA-256 has 43.
+FORM = re.compile(HEADER + rb"\.[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{43}")
+
+
+def has_form(value: bytes) -> bool:
+    """Whether this looks like a token of ours; not whether it is one."""
+    return FORM.fullmatch(value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What a token of ours says. Times are whole Unix seconds; `user` is a number."""
+
+    session: str
+    user: int
+    issued_at: int
+    expires_at: int
+    renewals: int = 0
+
+    def is_expired(self, now: float) -> bool:
+        return now >= self.expires_at
+
+    def is_due(self, now: float) -> bool:
+        """Whether it counts now: issued, and not expired (no leeway)."""
+        return self.issued_at <= now and not self.is_expired(now)
+
+
+class AccessTokens:
+    """The first key signs, all verify."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys.derive(PURPOSE)
+
+    def issue(self, session: Session, life_s: float, now: float) -> str:
+        """A token for this session; `life_s` is cut to whole seconds."""
+        claims = {
+            "iss": ISSUER,
+            "sub": session.user.number,
+            "iat": int(now),
+            "exp": int(now) + int(life_s),
+            SESSION_CLAIM: session.id,
+        }
+        if session.renewals:
+            claims[RENEWALS_CLAIM] = session.renewals
+        return jwt.encode(claims, self._keys[0], ALGORITHM, sort_headers=False)
+
+    def read(self, value: bytes) -> AccessToken | None:
+        """What this token says, expired or not; None when we did not issue it."""
+        if not has_form(value):
+            return None
+        claims = self._verified(value)
+        return None if claims is None else _read(claims)
+
+    def _verified(self, value: bytes) -> dict[str, Any] | None:
+        for key in self._keys:
+            try:
+                return jwt.decode(value, key, [ALGORITHM], options=_SIGNATURE_ONLY)
+            except jwt.InvalidTokenError:
+                continue
+        return None
+
+
+# Times are compared by who asks, with a clock of theirs; `sub` is a number as it was documented.
+_SIGNATURE_ONLY: Any = {
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_sub": False,
+    "verify_aud": False,
+}
+
+
+def _read(claims: dict[str, Any]) -> AccessToken | None:
+    session = claims.get(SESSION_CLAIM)
+    numbers = [claims.get(name) for name in ("sub", "iat", "exp")]
+    numbers.append(claims.get(RENEWALS_CLAIM, 0))
+    if not isinstance(session, str) or not all(type(number) is int for number in numbers):
+        return None
+    return AccessToken(session, *numbers)  # type: ignore[arg-type]

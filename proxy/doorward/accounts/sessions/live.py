@@ -1,0 +1,236 @@
+"""The sessions that requests present, kept in memory and kept true by the revocation feed.
+
+Knows neither cookies nor storage's tables. What it hands out was confirmed by storage, and no
+revocation that has been answered on this host came after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from doorward.accounts.session import CLOCKS_DIFFER_S
+from doorward.accounts.sessions.feed import Feed, News
+from doorward.accounts.sessions.sessions import Found, Session, Sessions
+
+# About half a KiB each. The oldest goes when one more comes; it is read again when it is used.
+SESSIONS_LIMIT = 20_000
+# Tokens of an application's own that look like ours; 43 bytes each.
+UNKNOWN_LIMIT = 4096
+# A token is random, so none that storage did not know is ever opened later; but a backup that is
+# restored may know it.
+UNKNOWN_S = 60.0
+# Without word from storage for this long, nothing in memory counts. The poll asks every second.
+CONFIRMATION_S = 3.0
+
+
+class Live:
+    """A bounded cache from credential (the bytes that a request carries) to session.
+
+    `peek` never waits. `find` asks storage, and brings the cache up to date first.
+    """
+
+    def __init__(self, sessions: Sessions, feed: Feed) -> None:
+        self._sessions = sessions
+        self._feed = feed
+        self._cached: dict[bytes, Session] = {}
+        # Tuples: nearly all hold one credential, and an empty set is four times as large.
+        self._of_session: dict[int, tuple[bytes, ...]] = {}
+        self._of_user: dict[int, tuple[bytes, ...]] = {}
+        self._unknown: dict[bytes, float] = {}  # until when storage need not be asked again
+        self._used: dict[int, float] = {}
+        self._number: int | None = None  # of the newest entry of the feed that was applied
+        self._marker = b""
+        self._confirmed_at = float("-inf")
+        self._epoch = 0  # grows whenever news were applied
+        self._reading: asyncio.Future[None] | None = None  # the news, for all who wait for them
+
+    @property
+    def count(self) -> int:
+        """How many sessions are in memory."""
+        return len(self._of_session)
+
+    def is_current(self, now: float) -> bool:
+        """False when this host revoked something since, or storage was silent for too long."""
+        marker = self._feed.marker()
+        return (
+            marker == self._marker
+            and marker != b""
+            and 0 <= now - self._confirmed_at < CONFIRMATION_S
+        )
+
+    def peek(self, credential: bytes, now: float) -> Session | None:
+        """The live session of a credential seen before, or None: then `find` knows."""
+        session = self._cached.get(credential)
+        if session is None or not self.is_current(now) or not session.is_live(now):
+            return None
+        self._use(session, now)
+        return session
+
+    def is_unknown(self, credential: bytes, now: float) -> bool:
+        """Whether storage has said lately that it never knew this token: it is somebody else's."""
+        until = self._unknown.get(credential)
+        return until is not None and 0 < until - now <= UNKNOWN_S and self.is_current(now)
+
+    def _note_unknown(self, credential: bytes, now: float) -> None:
+        self._unknown.pop(credential, None)
+        if len(self._unknown) >= UNKNOWN_LIMIT:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[credential] = now + UNKNOWN_S
+
+    def _use(self, session: Session, now: float) -> None:
+        if now > session.last_used_at or now < session.last_used_at - CLOCKS_DIFFER_S:
+            session.last_used_at = self._used[session.number] = now
+
+    def last_used_at(self, session: Session) -> float:
+        """When a session that storage listed was last used, with what is not written yet."""
+        return max(session.last_used_at, self._used.get(session.number, 0.0))
+
+    async def find(self, credential: bytes, token: str, now: float) -> Found:
+        """What storage says of a token. Raises StorageUnavailable: then nobody was found."""
+        found = await self.find_by(credential, lambda: self._sessions.by_token(token, now), now)
+        if not found.known:
+            self._note_unknown(credential, now)
+        return found
+
+    async def find_by(
+        self, credential: bytes, ask: Callable[[], Awaitable[Found]], now: float
+    ) -> Found:
+        """What storage says when it is asked so; `credential` stands for the question in memory.
+
+        When something was revoked while storage was asked, it is asked again.
+        """
+        while True:
+            await self.catch_up(now)
+            epoch, marker = self._epoch, self._feed.marker()
+            found = await ask()
+            if found.session is None:
+                return found
+            if self._epoch == epoch and self._feed.marker() == marker:
+                break  # otherwise a revocation may have been answered since the read
+        session = self._shared(found.session)
+        self._use(session, now)
+        if marker == self._marker:
+            self._keep(credential, session)
+        elif session.number not in self._of_session:
+            session.stale = True
+        return Found(session, known=True)
+
+    def _shared(self, session: Session) -> Session:
+        """The session as memory has it already through another credential, else as just read."""
+        for credential in self._of_session.get(session.number, ()):
+            return self._cached[credential]
+        session.last_used_at = self.last_used_at(session)
+        return session
+
+    def _keep(self, credential: bytes, session: Session) -> None:
+        if self._cached.get(credential) is session:
+            return
+        if len(self._cached) >= SESSIONS_LIMIT:
+            self._drop(next(iter(self._cached)))
+        self._drop(credential)
+        self._cached[credential] = session
+        for index, key in self._indexes(session):
+            index[key] = (*index.get(key, ()), credential)
+
+    def _indexes(self, session: Session) -> tuple[tuple[dict[int, tuple[bytes, ...]], int], ...]:
+        return (self._of_session, session.number), (self._of_user, session.user.number)
+
+    def _drop(self, credential: bytes) -> None:
+        session = self._cached.pop(credential, None)
+        if session is None:
+            return
+        for index, key in self._indexes(session):
+            index[key] = tuple(one for one in index[key] if one != credential)
+            if not index[key]:
+                del index[key]
+        session.stale = session.number not in self._of_session
+
+    async def catch_up(self, now: float) -> None:
+        """Read the news if there may be any. Raises StorageUnavailable."""
+        if self.is_current(now):
+            return
+        if self._reading is not None:  # begun before this call: it may miss the newest
+            if await self._read_news(now) == self._feed.marker():
+                return
+        await self._read_news(now)
+
+    def silence_s(self, now: float) -> float:
+        """For how long storage has confirmed nothing."""
+        return now - self._confirmed_at
+
+    async def _read_news(self, now: float) -> bytes:
+        """Apply the news, in one read for all who ask meanwhile: its failure is theirs, too, so
+        that nobody waits for one read after another. Returns the marker from before the read."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._apply_news(now))
+            self._reading.add_done_callback(self._read)
+        await asyncio.shield(self._reading)
+        return self._marker
+
+    def _read(self, reading: asyncio.Future[None]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # told to whoever waited, if anybody still did
+
+    async def _apply_news(self, now: float) -> None:
+        marker = self._feed.marker()
+        if self._number is None:
+            self._number = await self._feed.head()
+        self._apply(await self._feed.news(self._number))
+        self._marker = marker
+        self._confirmed_at = now
+
+    def _apply(self, news: News) -> None:
+        self._number = news.number
+        if news.everything:
+            gone = set(self._cached)
+            self._unknown.clear()
+        else:
+            gone = {c for number in news.sessions for c in self._of_session.get(number, ())}
+            gone |= {c for number in news.users for c in self._of_user.get(number, ())}
+        for credential in gone:
+            self._drop(credential)
+        if news.everything or news.sessions or news.users:
+            self._epoch += 1
+
+    async def poll(self, now: float) -> None:
+        """To be called once a second, whatever the marker says. Raises StorageUnavailable."""
+        self._feed.check_file()
+        if self._reading is not None:  # begun before what this poll is to see
+            await self._read_news(now)
+        await self._read_news(now)
+        if self._feed.write_fault() is not None:
+            await self._feed.try_writing()
+
+    def fault(self, now: float) -> str | None:
+        """Why storage cannot serve requests at the moment, or None."""
+        silence_s = self.silence_s(now)
+        if not silence_s < CONFIRMATION_S:
+            return f"storage has not answered for {silence_s:.0f} s"
+        cause = self._feed.write_fault()
+        return None if cause is None else f"storage cannot be written ({cause})"
+
+    async def close(self) -> None:
+        """Ends a read of the news that is under way; to be called before storage is closed."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait((self._reading,))
+
+    async def listen(self, clock: Callable[[], float]) -> None:
+        """Polls as soon as another host changed something; to be cancelled, or begun again when it
+        raises StorageUnavailable."""
+        while True:
+            await self._feed.heard()
+            await self.poll(clock())
+
+    async def flush(self) -> None:
+        """Write when sessions were last used, in one batch. Raises StorageUnavailable."""
+        used, self._used = self._used, {}
+        if not used:
+            return
+        try:
+            await self._sessions.touch(list(used.items()))
+        except BaseException:
+            self._used = used | self._used
+            raise

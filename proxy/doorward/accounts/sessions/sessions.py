@@ -1,0 +1,317 @@
+"""Sessions: opened, found by their token, listed and ended. It decides when one is over.
+
+It knows no cookie and no cache (`live.py` has that); storage keeps what this file hands it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from doorward.accounts import randomness
+from doorward.accounts.audit.audit_log import Event, Kind, event
+from doorward.accounts.devices import recognise
+from doorward.accounts.names import kept
+from doorward.accounts.permissions import (
+    END_SESSIONS,
+    END_USERS_SESSIONS,
+    OWNER,
+    Actor,
+    permissions,
+    require,
+    require_over,
+)
+from doorward.accounts.refusals import InvalidCredentials, SessionNotFound
+from doorward.accounts.session import (
+    CLOCKS_DIFFER_S,
+    FULL,
+    PENDING,
+    PENDING_S,
+    ClientInfo,
+    Found,
+    Lifetimes,
+    Opened,
+    Renewal,
+    Session,
+)
+from doorward.accounts.sessions.store import SessionStore
+from doorward.accounts.sessions.tokens import Tokens
+from doorward.accounts.user import User
+from doorward.accounts.users.directory import Directories
+
+__all__ = [
+    "FULL",
+    "PENDING",
+    "PENDING_S",
+    "ClientInfo",
+    "Found",
+    "Lifetimes",
+    "Opened",
+    "Renewal",
+    "Session",
+    "Sessions",
+]
+
+USER_AGENT_CHARACTERS = 512  # what is kept of it; browsers send about 120
+KEPT_S = 30 * 86_400.0  # how long a session that is over can still be looked up
+PURGED_AT_ONCE = 500  # rows in one transaction: some ten milliseconds of SQLite's only writer
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many sessions ended; `opened` is the one that goes on, where it got a new token."""
+
+    count: int
+    opened: Opened | None
+
+
+class Sessions:
+    """All sessions. Every method raises StorageUnavailable when storage does not answer."""
+
+    __slots__ = ("_directories", "_most", "_store", "_tokens")
+
+    def __init__(
+        self,
+        store: SessionStore,
+        directories: Directories,
+        tokens: Tokens,
+        most: int | None = None,
+    ) -> None:
+        """`most` is how many a user may have; one more ends the oldest."""
+        self._store = store
+        self._directories = directories
+        self._tokens = tokens
+        self._most = most
+
+    async def open(
+        self,
+        user: User,
+        *,
+        client: ClientInfo,
+        kind: str,
+        lifetimes: Lifetimes,
+        remember: bool,
+        now: float,
+        level: str = FULL,
+        method: str = "password",
+        second_factor_at: float | None = None,
+        proved_at: float | None = None,
+        information: str = "",
+        replaces: Session | None = None,
+    ) -> Opened:
+        """A new session with a new token; `replaces` ends in the same transaction.
+
+        Raises InvalidCredentials when the user was banned, disabled, deleted or given another
+        password since it was read."""
+        token = randomness.session_token()
+        draft = Session(
+            number=0,
+            id=randomness.public_id(),
+            user=user,
+            iat=int(now),
+            created_at=now,
+            last_used_at=now,
+            idle_timeout_s=lifetimes.idle_s(remember),
+            expires_at=now + lifetimes.whole_s(remember),
+            remember=remember,
+            address=client.address,
+            user_agent=kept(client.user_agent, USER_AGENT_CHARACTERS),
+            information=kept(information),
+            kind=kind,
+            level=level,
+            method=method,
+            second_factor_at=second_factor_at,
+            proved_at=proved_at,
+        )
+        step = Kind.LOGIN if level == FULL else Kind.LOGIN_PENDING
+        session = await self._store.insert(
+            draft,
+            self._tokens.digest(token),
+            replaces=None if replaces is None else replaces.number,
+            most=self._most,
+            event=event(step, now, session=draft, actor=user, client=client, detail=kind),
+            ending=None if replaces is None else _ending(replaces, now, "replaced"),
+        )
+        if session is None:
+            raise InvalidCredentials("changed")
+        return Opened(session, token)
+
+    async def by_token(self, token: str, now: float) -> Found:
+        """The live session with this bare token, of any level."""
+        session = await self._store.by_digest(self._tokens.digest(token))
+        if session is None:
+            return Found(None, known=False)
+        session.user = self._directories.complete(session.user)
+        if session.last_used_at > now + CLOCKS_DIFFER_S and session.is_live(now):
+            await self.correct(now)
+            session.last_used_at = now
+        if session.is_live(now):
+            return Found(session, known=True)
+        return Found(None, known=True, banned=session.is_suspended(now))
+
+    async def rise(self, session: Session, method: str, client: ClientInfo, now: float) -> Opened:
+        """The session, full and with a second factor as of now, under a new token; the old one is
+        dead once this returns, with every access token and refresh secret beside it. Raises
+        SessionNotFound when it ended, changed its level or token meanwhile, or its user changed."""
+        token = randomness.session_token()
+        login = None
+        if session.level != FULL:  # only now it is one
+            login = event(Kind.LOGIN, now, session=session, client=client, detail=session.kind)
+        digest = self._tokens.digest(token)
+        risen = await self._store.rise(session, digest, method, now, login, self._most)
+        if risen is None:
+            raise SessionNotFound
+        return Opened(risen, token)
+
+    async def trust(
+        self,
+        session: Session,
+        *,
+        factor_at: float | None,
+        until: float | None,
+        fingerprint: str | None,
+        now: float,
+        renew: bool = False,
+    ) -> Opened | None:
+        """Notes when a second factor was given, and until when that counts for whom; its user has
+        proved to be there now. With `renew` only who has the new token that this returns has.
+
+        Raises SessionNotFound when the session ended meanwhile, or was renewed."""
+        renewal = self.renewal(session) if renew else None
+        number = session.number
+        if not await self._store.trust(number, factor_at, until, fingerprint, now, renewal):
+            raise SessionNotFound
+        noted = {
+            "second_factor_at": factor_at,
+            "proved_at": now,
+            "trusted_until": until,
+            "trusted_fingerprint": fingerprint,
+        }
+        return _noted(session, renewal, noted)
+
+    async def prove(self, session: Session, now: float, *, renew: bool = False) -> Opened | None:
+        """Notes that its user has proved to be there now. With `renew` only who has the new token
+        that this returns has. Raises SessionNotFound when the session ended meanwhile, or was
+        renewed."""
+        renewal = self.renewal(session) if renew else None
+        if not await self._store.prove(session.number, now, renewal):
+            raise SessionNotFound
+        return _noted(session, renewal, {"proved_at": now})
+
+    def renewal(self, session: Session) -> Renewal:
+        """A new token for this session, to be written with the change that asks for one."""
+        token = randomness.session_token()
+        return Renewal(session, token, self._tokens.digest(token))
+
+    async def end(
+        self, session: Session, now: float, by: str = "logout", actor: User | None = None
+    ) -> bool:
+        """Ends it; once this returns no worker of this host lets it through. Whether it was this
+        call that ended it: of several at once it is one. `actor` is who did it, when not its
+        user."""
+        return await self._store.end(session.number, now, by, _ending(session, now, by, actor))
+
+    async def end_all(
+        self,
+        user: User,
+        now: float,
+        but: Session | None = None,
+        by: str = "logout",
+        actor: User | None = None,
+    ) -> int:
+        """Ends every session of the user (`but` that one); returns how many."""
+        kept = None if but is None else but.number
+        ending = event(Kind.SESSIONS_ENDED, now, subject=user, actor=actor, session=but, detail=by)
+        return await self._store.end_all(user.number, now, by, kept, ending)
+
+    async def end_others(self, session: Session, now: float, *, renew: bool) -> Ended:
+        """Ends every other session of its user, and with `renew` every copy of this one's token.
+
+        Raises SessionNotFound when this session ended or was renewed meanwhile."""
+        user, renewal = session.user, self.renewal(session) if renew else None
+        ending = event(
+            Kind.SESSIONS_ENDED, now, subject=user, actor=user, session=session, detail="revoked"
+        )
+        count = await self._store.end_all(
+            user.number, now, "revoked", session.number, ending, renewal
+        )
+        return Ended(count, None if renewal is None else renewal.opened())
+
+    async def get(self, id: str) -> Session:
+        """The session with this public id, over or not. Raises SessionNotFound."""
+        session = await self._store.by_id(id) if randomness.is_public_id(id) else None
+        if session is None:
+            raise SessionNotFound
+        session.user = self._directories.complete(session.user)
+        return session
+
+    async def revoke(self, id: str, *, actor: Actor, now: float) -> Session:
+        """Ends the session with this public id for `actor`: an own one, or with the permission that
+        of anybody over whom the actor is. One that has ended is left. Raises SessionNotFound, also
+        for what is not the actor's to know of, NotPermitted."""
+        session = await self.get(id)
+        if actor is OWNER:
+            await self.end(session, now, actor.value)
+        elif session.user.number == actor.number:
+            await self.end(session, now, "revoked", actor)
+        else:
+            if END_SESSIONS not in permissions(actor):
+                raise SessionNotFound
+            require_over(actor, session.user)
+            await self.end(session, now, actor.id, actor)
+        return session
+
+    async def revoke_all(self, user: User, *, actor: Actor, now: float) -> int:
+        """Ends every session of the user for `actor`; returns how many. Raises NotPermitted."""
+        if actor is OWNER:
+            return await self.end_all(user, now, by=actor.value)
+        if user.number == actor.number:
+            return await self.end_all(user, now, None, "revoked", actor)
+        require(actor, END_USERS_SESSIONS)
+        require_over(actor, user)
+        return await self.end_all(user, now, None, actor.id, actor)
+
+    async def end_own(self, user: User, sessions: Sequence[Session], now: float) -> int:
+        """Ends these of the user's own in one step; returns how many it was that ended them. Those
+        of others are passed over."""
+        going = [s for s in sessions if s.ended_at is None and s.user.number == user.number]
+        events = [_ending(session, now, "revoked") for session in going]
+        return await self._store.end_many([s.number for s in going], now, "revoked", events)
+
+    async def correct(self, now: float) -> None:
+        """Takes every last use that lies in the future as one of now: a clock was ahead, and has
+        been put right since. To be called at the start and now and then, or a session would idle
+        for as long as the clock was ahead."""
+        await self._store.correct(now + CLOCKS_DIFFER_S, now)
+
+    async def purge(self, now: float) -> int:
+        """Forgets sessions that are over for KEPT_S; call again while it returns PURGED_AT_ONCE."""
+        return await self._store.purge(now - KEPT_S, PURGED_AT_ONCE)
+
+    async def list(self, user: User, now: float) -> tuple[Session, ...]:
+        """The user's sessions that are not over, newest first."""
+        sessions = await self._store.list(user.number, now)
+        await recognise(session.user_agent for session in sessions)
+        for session in sessions:
+            session.user = user
+        return tuple(sessions)
+
+    async def touch(self, used: Sequence[tuple[int, float]]) -> None:
+        """Notes when sessions (by number) were last used."""
+        await self._store.touch(used)
+
+
+def _noted(
+    session: Session, renewal: Renewal | None, values: Mapping[str, object]
+) -> Opened | None:
+    """The session as it is now. One that was renewed is left: who came with the old token may be
+    looking at it."""
+    if renewal is not None:
+        return renewal.opened(**values)
+    for name, value in values.items():
+        setattr(session, name, value)
+    return None
+
+
+def _ending(session: Session, now: float, by: str, actor: User | None = None) -> Event:
+    return event(Kind.SESSION_ENDED, now, session=session, actor=actor, detail=by)

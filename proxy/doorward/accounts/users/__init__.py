@@ -1,0 +1,1 @@
+"""Users: who there is, under which name, and who may change whom."""

@@ -1,0 +1,387 @@
+"""Users of every source: found, made, changed, banned, deleted.
+
+It knows names, rules about them and what ends sessions; storage and the directories hold them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from doorward.accounts import randomness
+from doorward.accounts.audit.audit_log import Event, Kind, event
+from doorward.accounts.names import (
+    check_display_name,
+    check_group,
+    handle_of,
+    normalise,
+    shown,
+)
+from doorward.accounts.passwords.hashing import OURS, Passwords
+from doorward.accounts.passwords.strength import words_of
+from doorward.accounts.permissions import Actor, require_over, require_rank
+from doorward.accounts.refusals import (
+    EnrolmentExpired,
+    NameTaken,
+    ReadOnlyUser,
+    Refusal,
+    StorageUnavailable,
+    UserNotFound,
+)
+from doorward.accounts.session import Renewal
+from doorward.accounts.user import (
+    DATABASE,
+    Credential,
+    Email,
+    NewPassword,
+    NewUser,
+    Seen,
+    User,
+)
+from doorward.accounts.users.directory import Directories, Directory, DirectoryFault, Entry
+from doorward.accounts.users.editing import Edit, edited, handles_of
+from doorward.accounts.users.store import UserStore
+from doorward.text import typed
+
+__all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "normalise"]
+
+
+class Users:
+    """All users, named in any spelling. Every method raises StorageUnavailable."""
+
+    __slots__ = ("_directories", "_passwords", "_store", "_waiting")
+
+    def __init__(self, store: UserStore, directories: Directories, passwords: Passwords) -> None:
+        self._store = store
+        self._directories = directories
+        self._passwords = passwords
+        # Read and not taken in, as storage was silent: by source.
+        self._waiting: dict[str, Directory] = {}
+
+    async def sync(self, now: float) -> None:
+        """Gives every user of a directory its row. Raises NameTaken for users of the database."""
+        for directory in self._directories:
+            await self._claim(directory, (), now)
+        self._passwords.expect(await self._store.imported(OURS))
+
+    async def refresh(self, now: float) -> tuple[str, ...]:
+        """Takes in what changed in the directories' files; to be called once a second. Returns
+        what is wrong or odd about a change, a sentence each: a wrong one leaves all as it was."""
+        said: list[str] = []
+        for directory in self._directories:
+            try:
+                fresh = directory.fresh() or self._waiting.get(directory.source)
+                if fresh is not None:
+                    await self._take_in(directory, fresh, now)
+                    said += fresh.warnings
+            except (DirectoryFault, NameTaken) as fault:
+                said.append(str(fault))
+        return tuple(said)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the directories' files, a sentence each."""
+        return tuple(warning for directory in self._directories for warning in directory.warnings)
+
+    async def _take_in(self, old: Directory, fresh: Directory, now: float) -> None:
+        gone = {entry.key for entry in old.entries()} - {entry.key for entry in fresh.entries()}
+        # First what logins read, then what ends sessions: a login with the old password that is
+        # under way is refused for the user's new version, and none can begin after.
+        self._directories.put(fresh)
+        self._waiting.pop(fresh.source, None)
+        try:
+            await self._claim(fresh, gone, now, _reloaded(fresh, now))
+        except BaseException as failure:
+            self._directories.put(old)
+            if isinstance(failure, StorageUnavailable):
+                self._waiting[fresh.source] = fresh
+            raise
+
+    async def _claim(
+        self,
+        directory: Directory,
+        gone: Collection[str],
+        now: float,
+        reloaded: Event | None = None,
+    ) -> None:
+        if taken := await self._store.taken(directory.handles()):
+            raise NameTaken(_collision(directory.source, taken))
+        entries = list(directory.entries())
+        seen = {entry.key: Seen(entry.username, entry.digest) for entry in entries}
+        changed = event(Kind.PASSWORD_CHANGED, now, detail=directory.source)
+        await self._store.claim(directory.source, seen, gone, now, changed, reloaded)
+        self._passwords.expect((entry.scheme, entry.password_hash) for entry in entries)
+
+    async def add(
+        self,
+        username: str,
+        password: str,
+        *,
+        now: float,
+        emails: Sequence[Email] = (),
+        name: str | None = None,
+        groups: Sequence[str] = (),
+        roles: Sequence[str] = (),
+        super_admin: bool = False,
+        must_change_password: bool = False,
+        allow_guessable: bool = False,
+    ) -> User:
+        """A new user of the database; white space around the name is left out. Raises InvalidName,
+        InvalidEmail, InvalidGroup, NameTaken, WeakPassword."""
+        username = typed(username)
+        key = normalise(username)
+        handles = self._free(handles_of(username, emails))
+        name = None if name is None else check_display_name(name)
+        words = words_of(username, name, (email.address for email in emails))
+        checked = await self._passwords.new(password, words, allow_guessable=allow_guessable)
+        new = NewUser(
+            id=randomness.public_id(),
+            source=DATABASE,
+            username=username,
+            key=key,
+            handles=handles,
+            password_hash=checked.hash,
+            scheme=checked.scheme,
+            name=name,
+            emails=tuple(emails),
+            groups=tuple(check_group(group) for group in groups),
+            roles=tuple(check_group(role) for role in roles),
+            super_admin=super_admin,
+            must_change_password=must_change_password,
+        )
+        return await self._store.insert(new, now, event(Kind.USER_ADDED, now, subject=username))
+
+    async def add_imported(self, entries: Sequence[Entry], now: float) -> tuple[User, ...]:
+        """New users of the database with the hashes that another program made: all or none.
+
+        Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken, which name the user."""
+        new = [self._newcomer(entry) for entry in entries]
+        added = [event(Kind.USER_ADDED, now, subject=one.username, detail="import") for one in new]
+        return tuple(await self._store.insert_all(new, now, added))
+
+    def _newcomer(self, entry: Entry) -> NewUser:
+        try:
+            return NewUser(
+                id=randomness.public_id(),
+                source=DATABASE,
+                username=entry.username,
+                key=entry.key,
+                handles=self._free(handles_of(entry.username, entry.emails)),
+                password_hash=entry.password_hash,
+                scheme=entry.scheme,
+                name=None if entry.name is None else check_display_name(entry.name),
+                emails=entry.emails,
+                groups=tuple(check_group(group) for group in entry.groups),
+                active=entry.active,
+            )
+        except Refusal as refusal:
+            raise type(refusal)(f"user {shown(entry.username)}: {refusal}") from refusal
+
+    def _free(self, handles: Sequence[str]) -> tuple[str, ...]:
+        """The handles. Raises NameTaken when one leads to a user of a directory."""
+        if any(self._directories.by_handle(handle) for handle in handles):
+            raise NameTaken
+        return tuple(handles)
+
+    async def edit(self, name: str, edit: Edit, now: float, *, actor: Actor) -> User:
+        """The user as changed; sessions go on, and show it at once. Raises NotPermitted,
+        UserNotFound, ReadOnlyUser, InvalidName, InvalidEmail, InvalidGroup, NameTaken."""
+        user = await self._subject(name, actor)
+
+        def change(user: User) -> tuple[User, Sequence[str]]:
+            require_over(actor, user)  # as it is by now
+            changed = edited(user, edit)
+            require_rank(actor, user, changed)
+            return changed, self._free(handles_of(changed.username, changed.emails))
+
+        return await self._edited(user, change, now)
+
+    async def set_address(self, user: User, address: str, now: float) -> User:
+        """A user who has proved to have this address has it and no other, unless another change of
+        addresses came between. Raises UserNotFound, ReadOnlyUser, NameTaken, EnrolmentExpired."""
+        mine = await self._own(user.username)
+        if mine.number != user.number:
+            raise UserNotFound
+
+        def change(found: User) -> tuple[User, Sequence[str]]:
+            if found.emails != user.emails:
+                raise EnrolmentExpired
+            changed = replace(found, emails=(Email(address, True),))
+            return changed, self._free(handles_of(changed.username, changed.emails))
+
+        return await self._edited(mine, change, now)
+
+    async def _edited(
+        self, user: User, change: Callable[[User], tuple[User, Sequence[str]]], now: float
+    ) -> User:
+        return await self._store.edit(
+            user, change, now, event(Kind.USER_CHANGED, now, subject=user)
+        )
+
+    async def credential(self, handle: str) -> Credential | None:
+        """Who this name or verified address leads to, with the stored hash; None when nobody."""
+        key = handle_of(handle)
+        if key is None:
+            return None
+        if (found := self._directories.by_handle(key)) is None:
+            return await self._store.by_handle(key)
+        source, entry = found
+        user = await self._store.by_name(source, entry.key)
+        return None if user is None else self._directories.credential(user, entry)
+
+    async def get(self, name: str) -> User:
+        """The user with this name or verified address. Raises UserNotFound."""
+        if (credential := await self.credential(name)) is not None:
+            return credential.user
+        # A user gone from its directory still has a row, with bans, that can be seen and deleted.
+        for directory in self._directories:
+            key = handle_of(name) or ""
+            if (user := await self._store.by_name(directory.source, key)) is not None:
+                return self._directories.complete(user)
+        raise UserNotFound(f"There is no user named {shown(name)}.")
+
+    async def list(self) -> tuple[User, ...]:
+        """Every user of every source, by name."""
+        return tuple(self._directories.complete(user) for user in await self._store.list())
+
+    async def set_password(
+        self,
+        name: str,
+        password: str,
+        *,
+        now: float,
+        actor: Actor,
+        must_change: bool = False,
+        allow_guessable: bool = False,
+    ) -> User:
+        """Sets somebody's password; ends the user's sessions (CVE-2026-40934). Raises NotPermitted,
+        UserNotFound, ReadOnlyUser, WeakPassword."""
+        user = await self._subject(name, actor)
+        new = await self.new_password(user, password, allow_guessable=allow_guessable)
+        await self._set_password(user, new, now, must_change=must_change)
+        return user
+
+    async def new_password(
+        self, user: User, password: str, *, allow_guessable: bool = False
+    ) -> NewPassword:
+        """What this user's password may become; nothing is changed yet. Raises UserNotFound,
+        ReadOnlyUser, WeakPassword."""
+        credential = await self.credential(user.username)
+        if credential is None or credential.user.number != user.number:
+            raise UserNotFound
+        if user.source != DATABASE:
+            raise ReadOnlyUser(user.source)
+        return await self._passwords.new(
+            password,
+            words_of(user.username, user.name, (email.address for email in user.emails)),
+            (credential.password_hash, credential.scheme),
+            allow_guessable=allow_guessable,
+        )
+
+    async def change_password(
+        self, user: User, new: NewPassword, *, now: float, renewal: Renewal | None = None
+    ) -> User:
+        """Sets the password of a user who has proved to be this one; ends the user's sessions but
+        the renewed one. Returns the user as it was.
+
+        Raises UserNotFound, also when the user has changed since it was read, ReadOnlyUser,
+        SessionNotFound."""
+        if (await self._own(user.username)).number != user.number:
+            raise UserNotFound
+        await self._set_password(user, new, now, renewal=renewal, version=user.version)
+        return user
+
+    async def _set_password(
+        self,
+        user: User,
+        new: NewPassword,
+        now: float,
+        *,
+        must_change: bool = False,
+        renewal: Renewal | None = None,
+        version: int | None = None,
+    ) -> None:
+        session = None if renewal is None else renewal.session
+        changed = event(Kind.PASSWORD_CHANGED, now, subject=user, session=session)
+        await self._store.set_password(
+            user,
+            new,
+            must_change=must_change,
+            renewal=renewal,
+            now=now,
+            event=changed,
+            version=version,
+        )
+
+    async def rehash(self, credential: Credential, new: str) -> None:
+        """Keeps a hash renewed at login."""
+        await self._store.rehash(credential.user, credential.password_hash, new, OURS)
+
+    async def ban(self, name: str, now: float, *, actor: Actor) -> User:
+        """Suspends the user and all sessions. Raises NotPermitted, UserNotFound."""
+        user = await self.get(name)
+        require_over(actor, user)
+        await self._store.set_banned(user, True, now, event(Kind.USER_BANNED, now, subject=user))
+        return user
+
+    async def unban(self, name: str, now: float, *, actor: Actor) -> User:
+        """Gives back the sessions that have not expired. Raises NotPermitted, UserNotFound."""
+        user = await self.get(name)
+        require_over(actor, user)
+        await self._store.set_banned(user, False, now, event(Kind.USER_UNBANNED, now, subject=user))
+        return user
+
+    async def disable(self, name: str, now: float, *, actor: Actor) -> User:
+        """Ends all sessions; logins fail as if wrong. Raises NotPermitted, UserNotFound,
+        ReadOnlyUser."""
+        user = await self._subject(name, actor)
+        disabled = event(Kind.USER_DISABLED, now, subject=user)
+        await self._store.set_active(user, False, now, disabled)
+        return user
+
+    async def enable(self, name: str, now: float, *, actor: Actor) -> User:
+        """Raises NotPermitted, UserNotFound, ReadOnlyUser."""
+        user = await self._subject(name, actor)
+        await self._store.set_active(user, True, now, event(Kind.USER_ENABLED, now, subject=user))
+        return user
+
+    async def delete(self, name: str, now: float, *, actor: Actor) -> User:
+        """The user and its sessions are gone. Raises NotPermitted, UserNotFound, ReadOnlyUser."""
+        user = await self.get(name)
+        require_over(actor, user)
+        if self._directories.entry(user) is not None:
+            raise ReadOnlyUser(user.source)
+        await self._store.delete(user, now, event(Kind.USER_DELETED, now, subject=user))
+        return user
+
+    async def _subject(self, name: str, actor: Actor) -> User:
+        """A user of the database whom the actor may change. Raises NotPermitted, UserNotFound,
+        ReadOnlyUser."""
+        user = await self.get(name)
+        require_over(actor, user)
+        if user.source != DATABASE:
+            raise ReadOnlyUser(user.source)
+        return user
+
+    async def _own(self, name: str) -> User:
+        """A user of the database. Raises UserNotFound, ReadOnlyUser."""
+        user = await self.get(name)
+        if user.source != DATABASE:
+            raise ReadOnlyUser(user.source)
+        return user
+
+
+def _reloaded(directory: Directory, now: float) -> Event:
+    """The mark at its end is one for all processes that read the same."""
+    entries = sorted(entry.digest + entry.key.encode() for entry in directory.entries())
+    mark = hashlib.sha256(b"".join(entries)).hexdigest()[:8]
+    detail = f"{directory.source}: {len(entries)} users, {mark}"
+    return event(Kind.CONFIGURATION_RELOADED, now, detail=detail)
+
+
+def _collision(source: str, taken: Sequence[str]) -> str:
+    names = ", ".join(repr(handle) for handle in taken)
+    return (
+        f"{names}: a user of the {source} directory and a user of the database have this name or"
+        f" address, which belongs to one source. Delete the one or rename the other."
+    )

@@ -1,0 +1,146 @@
+"""The user's own sessions in the `alekeagle` dialect: read, listed and ended.
+
+It knows the endpoints' order of checks; how a session ends it must not know.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward.accounts import refusals
+from doorward.accounts.sessions.sessions import FULL, Session
+from doorward.dialects import context as wires
+from doorward.dialects.alekeagle.bodies import fields_of
+from doorward.dialects.alekeagle.rendering import draw_removed, draw_session
+from doorward.dialects.alekeagle.shapes import AlekeagleDone, AlekeagleSessions
+from doorward.dialects.alekeagle.table import NOT_READABLE, draw, draw_error
+from doorward.dialects.context import Malformed, Unauthenticated, Wire
+from doorward.dialects.fields import Fields
+
+PAGE = 50  # sessions in a list that is asked for in parts
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    wire: Wire
+
+    # Who asks, and what is theirs
+
+    async def _caller(self, request: Request) -> Session:
+        """Raises UserBanned; Unauthenticated also where a second factor is due
+        (CVE-2026-32246)."""
+        person = await self.wire.identify.person(request.headers.raw, self.wire.clock())
+        if person.banned:
+            raise refusals.UserBanned
+        if person.session is None or person.session.level != FULL:
+            raise Unauthenticated
+        return person.session
+
+    async def _changing(self, request: Request) -> Session:
+        """The same, for what changes something."""
+        self.wire.check_origin(request)
+        return await self._caller(request)
+
+    async def _sessions(self, caller: Session) -> list[Session]:
+        """The caller's, in the order of their logins."""
+        found = await self.wire.accounts.sessions.list(caller.user, self.wire.clock())
+        return sorted((s for s in found if s.level == FULL), key=lambda session: session.iat)
+
+    async def _found(self, request: Request, caller: Session) -> Session | None:
+        wanted = request.path_params["id"]
+        return next((s for s in await self._sessions(caller) if str(s.iat) == wanted), None)
+
+    # Reading
+
+    async def own(self, request: Request) -> Response:
+        return draw(draw_session(await self._caller(request)))
+
+    async def one(self, request: Request) -> Response:
+        found = await self._found(request, await self._caller(request))
+        if found is None:  # another word than the one for ending it
+            return draw_error(NOT_READABLE, refusals.SessionNotFound())
+        return draw(draw_session(found))
+
+    async def many(self, request: Request) -> Response:
+        sessions = await self._sessions(await self._caller(request))
+        shown = _part(request, sessions)
+        items = [draw_session(each) for each in shown]
+        return draw(AlekeagleSessions(count=len(sessions), items=items))
+
+    # Ending
+
+    async def end_one(self, request: Request) -> Response:
+        caller = await self._changing(request)
+        found = await self._found(request, caller)
+        if found is None:
+            raise refusals.SessionNotFound
+        by = "logout" if found.number == caller.number else "revoked"
+        if not await self.wire.accounts.sessions.end(found, self.wire.clock(), by):
+            raise refusals.SessionNotFound
+        response = draw(AlekeagleDone(code="GENERIC_SUCCESS", message="Session Deleted"))
+        return self._without(request, response, is_over=by == "logout")
+
+    async def end_many(self, request: Request) -> Response:
+        caller = await self._changing(request)
+        wanted = _ids(await fields_of(request, "sessions"))
+        going = [each for each in await self._sessions(caller) if str(each.iat) in wanted]
+        count = await self.wire.accounts.sessions.end_own(caller.user, going, self.wire.clock())
+        is_over = any(each.number == caller.number for each in going)
+        return self._without(request, draw_removed(count), is_over=is_over)
+
+    async def end_all(self, request: Request) -> Response:
+        caller = await self._changing(request)
+        sessions, now = self.wire.accounts.sessions, self.wire.clock()
+        if not _spares_caller(request):
+            count = await sessions.end_all(caller.user, now, by="revoked")
+            return self._without(request, draw_removed(count), is_over=True)
+        # A program that holds a token of its own cannot be told of another one here.
+        ended = await sessions.end_others(caller, now, renew=not wires.by_header(request))
+        response = draw_removed(ended.count)
+        if ended.opened is not None:
+            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, ended.opened))
+        return response
+
+    def _without(self, request: Request, response: Response, *, is_over: bool) -> Response:
+        """The answer; it takes the cookie away when the session behind that is over."""
+        if is_over and not wires.by_header(request):
+            response.raw_headers.extend(self.wire.entrance.expired_lines(request))
+        return response
+
+
+def _ids(fields: Fields) -> set[str]:
+    """The ids in the body, as texts; what is no id is passed over."""
+    found = fields.get("sessions")
+    if not isinstance(found, list):
+        raise Malformed(fields=("sessions",))
+    return {str(each) for each in found if type(each) in (str, int)}
+
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+def _part(request: Request, sessions: Sequence[Session]) -> Sequence[Session]:
+    """All, or the part that the query asks for; numbers that make no sense are its defaults."""
+    query = request.query_params
+    if "limit" not in query and "offset" not in query:
+        return sessions
+    limit = min(_number(query.get("limit")) or PAGE, PAGE)
+    offset = _number(query.get("offset"))
+    return sessions[offset : offset + limit]
+
+
+def _number(told: str | None) -> int:
+    return int(told) if told is not None and _NUMBER.fullmatch(told) else 0
+
+
+def _spares_caller(request: Request) -> bool:
+    """Whether `allButSelf`, in any case, is there without an `=` or says anything but no."""
+    for pair in request.url.query.split("&"):
+        name, equals, value = (unquote_plus(part) for part in pair.partition("="))
+        if name.lower() == "allbutself":
+            return not equals or value.lower() not in ("", "0", "false")
+    return False

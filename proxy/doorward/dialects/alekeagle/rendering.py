@@ -1,0 +1,27 @@
+"""How the `alekeagle` dialect draws a session, and how many are gone.
+
+It knows shapes; whose sessions these are it must not know. An id is an `iat`; times are Unix
+seconds.
+"""
+
+from starlette.responses import Response
+
+from doorward.accounts.sessions.sessions import Session
+from doorward.dialects.alekeagle.names import session_name
+from doorward.dialects.alekeagle.shapes import AlekeagleRemoved, AlekeagleSession
+from doorward.dialects.alekeagle.table import draw
+
+
+def draw_session(session: Session) -> AlekeagleSession:
+    """The client's own name for it goes before what its User-Agent comes to."""
+    name = session.information or session_name(session.user_agent)
+    return AlekeagleSession(iat=session.iat, exp=exp(session), name=name, sub=session.user.id)
+
+
+def exp(session: Session) -> int:
+    """Its whole life after `iat`, which moves on by seconds where two logins shared one."""
+    return int(session.expires_at) + max(0, session.iat - int(session.created_at))
+
+
+def draw_removed(count: int) -> Response:
+    return draw(AlekeagleRemoved(count=count, type="session"))

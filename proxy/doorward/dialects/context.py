@@ -1,0 +1,329 @@
+"""The steps that every dialect shares: bodies read, faults caught and handed to its own table.
+
+Knows HTTP and the core's doors; must not know how any dialect draws an answer.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NoReturn, Protocol
+
+import structlog
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from doorward.accounts.core import Accounts
+from doorward.accounts.refusals import Refusal
+from doorward.accounts.sessions.access_tokens import has_form
+from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.sessions.tokens import is_token
+from doorward.dialects.cors import Cors
+from doorward.gate.cookies import Cookies, Header
+from doorward.gate.identify import Identify
+from doorward.settings import Settings
+from doorward.settings.dialects import Dialect
+from doorward.storage.rates import Count, Rates
+from doorward.web import endpoint
+from doorward.web.endpoint import BodyTooLarge, Handler, NotAllowed
+from doorward.web.session_service import Entrance
+
+_log = structlog.get_logger("doorward.dialects")
+
+
+class Fault(Exception):
+    """What is wrong with a request before the core is asked: a closed tree like the refusals."""
+
+    code: ClassVar[str] = "fault"
+    message: ClassVar[str] = "This request cannot be answered."
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.message)
+
+
+class Malformed(Fault):
+    """`fields`: the names of what is missing or of a wrong type, where that can be told;
+    `sentences`: what is wrong with each, in a dialect that has words of its own for it."""
+
+    code = "bad_request"
+    message = "The body is not what this endpoint takes."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        fields: tuple[str, ...] = (),
+        sentences: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.fields = fields
+        self.sentences = sentences
+
+
+class TooLarge(Fault):
+    code = "body_too_large"
+    message = "The body is larger than 64 KiB."
+
+
+class ForeignOrigin(Fault):
+    code = "foreign_origin"
+    message = "A page of another site sent this request."
+
+
+class MethodNotAllowed(Fault):
+    code = "method_not_allowed"
+    message = "This path does not answer to this method."
+
+
+class Unauthenticated(Fault):
+    """The request carries no session that opens this endpoint. `reason`: missing, expired, wrong;
+    only of a token that its own dialect looked at is more known than that none counts."""
+
+    code = "unauthenticated"
+    message = "This needs a login."
+
+    def __init__(self, reason: str = "missing") -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class RateLimited(Fault):
+    """Counted, and over the limit."""
+
+    code = "rate_limited"
+    message = "Too many requests; wait a while."
+
+    def __init__(self, count: Count, retry_after_s: float) -> None:
+        super().__init__()
+        self.count = count
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(Fault):
+    """This way in is not set up here."""
+
+    code = "unavailable"
+    message = "This way to log in is not available here."
+
+
+class Broken(Fault):
+    """Something nobody foresaw; the log has it."""
+
+    code = "internal_error"
+    message = "Something broke; it is our fault."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A row of a dialect's table: the status and the code that an error goes out with."""
+
+    status: int
+    code: str
+
+
+Trouble = Refusal | Fault
+Draw = Callable[[Answer, Trouble], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Tongue:
+    """How a dialect says no: a table with a row for every leaf of both trees, and a drawing."""
+
+    table: Mapping[type[Trouble], Answer]
+    draw: Draw
+    shapes: tuple[type[BaseModel], ...]  # any of which an error may have
+
+    def say(self, trouble: Trouble) -> Response:
+        row = next((self.table[kind] for kind in type(trouble).__mro__ if kind in self.table), None)
+        response = self.draw(row or self.table[Broken], trouble)
+        response.headers["cache-control"] = "no-store"
+        return response
+
+
+class Limiter(Protocol):
+    """How a dialect counts requests, and the headers it tells of that with."""
+
+    async def count(self, request: Request, method: str) -> Count | None:
+        """None: this one is not counted. `method` is one that the endpoint has, whatever the
+        request names: otherwise every invented method would be counted afresh."""
+
+    def lines(self, count: Count) -> list[Header]: ...
+
+
+class Wire:
+    """What every dialect is given."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        accounts: Accounts,
+        identify: Identify,
+        cookies: Cookies,
+        clock: Callable[[], float],
+        rates: Rates,
+    ) -> None:
+        self.settings = settings
+        self.accounts = accounts
+        self.identify = identify
+        self.cookies = cookies
+        self.clock = clock
+        self.rates = rates
+        self.entrance = Entrance(settings, accounts, identify, cookies, clock)
+        self.cors = Cors()
+
+    def of(self, dialect: Dialect) -> "Wire":
+        """The same for one dialect, with who may call that from elsewhere."""
+        own = copy.copy(self)
+        own.cors = Cors(dialect.cors.origins)
+        return own
+
+    async def session(self, request: Request) -> Session:
+        """The live session of any level that this request carries. Raises Unauthenticated."""
+        session = await self.entrance.session(request)
+        if session is None:
+            raise Unauthenticated
+        return session
+
+    async def full_session(self, request: Request) -> Session:
+        """Raises Unauthenticated for a session whose second factor is due (CVE-2026-32246), too."""
+        session = await self.session(request)
+        if session.level != "full":
+            raise Unauthenticated
+        return session
+
+    def check_origin(self, request: Request) -> None:
+        """Raises ForeignOrigin when another site's page rides on the cookie of its visitor.
+
+        Where every site may call, none may so with a cookie."""
+        if by_header(request) or self.entrance.is_ours(request) or self.cors.names(request):
+            return
+        if not self.cors.is_open(request) or "cookie" in request.headers:
+            raise ForeignOrigin
+
+    def endpoint(
+        self, path: str, tongue: Tongue, limiter: Limiter | None = None, **handlers: Handler
+    ) -> Route:
+        """See `endpoint.endpoint`; whatever a handler raises is said in this tongue, and whoever is
+        over the limit is told so whatever the method."""
+
+        def around(answer: Handler) -> Handler:
+            if limiter is not None:
+                answer = self._limited(answer, tongue, limiter, tuple(caught))
+            return self.cors.around(answer, self.settings)
+
+        caught = {method: self.caught(handler, tongue) for method, handler in handlers.items()}
+        refuses = _refuses_methods(tongue)
+        route = endpoint.endpoint(path, not_allowed=refuses, around=around, **caught)
+        route.tongue = tongue
+        return route
+
+    def _limited(
+        self, answer: Handler, tongue: Tongue, limiter: Limiter, methods: tuple[str, ...]
+    ) -> Handler:
+        async def counted(request: Request) -> Response:
+            if request.method == "OPTIONS":  # a browser's question before a request that counts
+                return await answer(request)
+            try:
+                count = await limiter.count(request, _counted_as(request.method, methods))
+            except Refusal as refusal:
+                return tongue.say(refusal)
+            if count is None:
+                return await answer(request)
+            if count.is_exceeded:
+                response = tongue.say(RateLimited(count, count.resets_at - self.clock()))
+            else:
+                response = await answer(request)
+            told = {name for name, _ in response.raw_headers}  # by a narrower count of its own
+            lines = (line for line in limiter.lines(count) if line[0] not in told)
+            response.raw_headers.extend(lines)
+            return response
+
+        return counted
+
+    def caught(self, handler: Handler, tongue: Tongue) -> Handler:
+        """The handler; whatever it raises is said in this tongue."""
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except (Refusal, Fault) as trouble:
+                response = tongue.say(trouble)
+            except Exception:
+                _log.exception("endpoint_failed", path=request.url.path)
+                response = tongue.say(Broken())
+            response.raw_headers.extend(self.entrance.clearing_lines(request))
+            return response
+
+        return answered
+
+
+def by_header(request: Request) -> bool:
+    """True when a token of ours in `Authorization` speaks: no browser adds it by itself."""
+    told = request.headers.get("authorization", "").rstrip(" ")
+    scheme, _, rest = told.partition(" ")
+    value = (rest.lstrip(" ") if scheme.lower() == "bearer" else told).encode("latin-1")
+    return is_token(value) or has_form(value)
+
+
+def _counted_as(method: str, methods: tuple[str, ...]) -> str:
+    """The method of the endpoint that a request counts as: its own, GET for HEAD, and the first
+    one for any that the endpoint does not have."""
+    if method == "HEAD":
+        method = "GET"
+    named = method.lower()
+    return named.upper() if named in methods else methods[0].upper()
+
+
+def _refuses_methods(tongue: Tongue) -> NotAllowed:
+    def refuse(request: Request, allowed: tuple[str, ...]) -> Response:
+        return tongue.say(MethodNotAllowed())
+
+    return refuse
+
+
+async def json_object(request: Request) -> dict[str, object]:
+    """The body as a JSON object. Raises Malformed or TooLarge.
+
+    Only `application/json` is read: a page of another site can send forms and plain text.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Malformed("Send JSON, with Content-Type: application/json.")
+    try:
+        content = await endpoint.body(request)
+    except BodyTooLarge:
+        raise TooLarge from None
+    return parse_object(content)
+
+
+def parse_object(content: bytes) -> dict[str, object]:
+    """JSON that means one thing (RFC 8259 4 and 6): no name twice, no NaN. Raises Malformed."""
+    try:
+        found = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError):  # also: not UTF-8, a number of 5000 digits
+        raise Malformed("The body is not JSON.") from None
+    if not isinstance(found, dict):
+        raise Malformed("The body is not a JSON object.")
+    return found
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name twice")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def text(fields: Mapping[str, object], name: str) -> str:
+    """A field that has to be there as a string of real characters. Raises Malformed."""
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise Malformed(f"The field {name} has to be a string.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise Malformed(f"The field {name} holds half a character.")
+    return value

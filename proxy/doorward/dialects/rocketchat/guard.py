@@ -1,0 +1,148 @@
+"""What the handlers of the `rocketchat` dialect share: who asks, with which parameters and factor.
+
+It knows forms of requests and the order of the checks; what an endpoint does it must not know.
+"""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from doorward.accounts.permissions import require
+from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.user import User
+from doorward.dialects import context as wires
+from doorward.dialects.context import Malformed, TooLarge, Wire
+from doorward.dialects.rocketchat.carriers import Caller, caller
+from doorward.web import endpoint
+from doorward.web.session_service import info_of
+
+CHARACTERS = 4096  # no parameter of ours is longer; passwords are judged by the core
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    wire: Wire
+
+    async def reader(
+        self, request: Request, permission: str | None = None, *, pending: bool = False
+    ) -> Session:
+        """Who asks to see. Raises Unauthenticated, NotPermitted."""
+        session = (await caller(self.wire, request, pending=pending)).session
+        if permission is not None:
+            require(session.user, permission)
+        return session
+
+    async def changer(self, request: Request, *, pending: bool = False) -> Caller:
+        """Who asks for a change, if it was not another site's page. Raises Unauthenticated,
+        ForeignOrigin."""
+        found = await caller(self.wire, request, pending=pending)
+        if found.token is None:
+            self.wire.check_origin(request)
+        return found
+
+    async def demand(self, request: Request, session: Session, *, honours_trust: bool) -> None:
+        """Raises what `SecondFactors.demand` does."""
+        code, method = code_of(request)
+        await self.wire.accounts.second_factors.demand(
+            session,
+            info_of(request),
+            code,
+            method,
+            honours_trust=honours_trust,
+            now=self.wire.clock(),
+        )
+
+    async def demand_proof(self, request: Request, session: Session, *, always: bool) -> None:
+        """Proof that its user is there, taken from the request: with `always` the factor that is on
+        every time, else and for users without one where none was given lately."""
+        factors = self.wire.accounts.second_factors
+        is_asked = always and bool(await factors.enabled(session.user))
+        if is_asked or not await factors.is_proved(session, self.wire.clock()):
+            await self.demand(request, session, honours_trust=False)
+
+    async def user_with(self, id: str) -> User | None:
+        """By public id, for those who may end others' sessions only."""
+        return next((u for u in await self.wire.accounts.users.list() if u.id == id), None)
+
+
+def code_of(request: Request) -> tuple[str | None, str | None]:
+    """Code and method of the second factor's headers; an empty one counts as absent."""
+    headers = request.headers
+    return headers.get("x-2fa-code") or None, headers.get("x-2fa-method") or None
+
+
+async def fields_of(request: Request) -> dict[str, object]:
+    """The body's fields; none when it is empty. Raises Malformed, TooLarge."""
+    try:
+        content = await endpoint.body(request)
+    except endpoint.BodyTooLarge:
+        raise TooLarge from None
+    if not content:
+        return {}
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Malformed("Send JSON, with Content-Type: application/json.")
+    return wires.parse_object(content)
+
+
+async def body_of(
+    request: Request, *, required: Collection[str] = (), optional: Collection[str] = ()
+) -> dict[str, str]:
+    """A body of strings with these names and no other. Raises Malformed, TooLarge."""
+    return checked(await fields_of(request), required, optional)
+
+
+def checked(
+    fields: dict[str, object], required: Collection[str], optional: Collection[str] = ()
+) -> dict[str, str]:
+    """In the words of the schema validator that the documented API has."""
+    for name in required:
+        if name not in fields:
+            raise Malformed(f"must have required property '{name}'")
+    if not fields.keys() <= {*required, *optional}:
+        raise Malformed("must NOT have additional properties")
+    return {name: string(value) for name, value in fields.items()}
+
+
+def string(value: object) -> str:
+    if not isinstance(value, str):
+        raise Malformed("must be string")
+    if len(value) > CHARACTERS or any(_is_unfit(character) for character in value):
+        raise Malformed("must be text")
+    return value
+
+
+def _is_unfit(character: str) -> bool:
+    """NUL, which PostgreSQL takes in no text, and half of a character."""
+    return character == "\0" or "\ud800" <= character <= "\udfff"
+
+
+def query_of(
+    request: Request, *, required: Collection[str] = (), optional: Collection[str] = ()
+) -> dict[str, str]:
+    """A query of these names, each at most once. Raises Malformed."""
+    pairs = request.query_params.multi_items()
+    fields: dict[str, object] = dict(pairs)
+    if len(fields) != len(pairs):
+        raise Malformed("must be string")
+    return checked(fields, required, optional)
+
+
+def number(query: dict[str, str], name: str) -> int | None:
+    """A whole number in the query. Raises Malformed."""
+    text = query.get(name)
+    if text is None or text == "":
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise Malformed("must be number")
+    return int(text)
+
+
+def json_of(text: str) -> object:
+    """Raises Malformed."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Malformed("must be JSON") from None

@@ -1,0 +1,86 @@
+"""Access tokens as requests carry them: told from an application's own, and their session found.
+
+Knows bytes of a query and of a header value; must not know rules, routes or who may carry what.
+"""
+
+import re
+from urllib.parse import unquote_plus, unquote_to_bytes
+
+from doorward.accounts.sessions.access import Access
+from doorward.accounts.sessions.access_tokens import AccessToken
+from doorward.accounts.sessions.live import Live
+from doorward.accounts.sessions.sessions import FULL, Found
+
+PARAMETER = "token"
+# The parameter's name in every spelling that decodes to it.
+_NAMED = re.compile(rb"(?:t|%74)(?:o|%6[Ff])(?:k|%6[Bb])(?:e|%65)(?:n|%6[Ee])=")
+_OVER = Found(None, known=True)
+_BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
+
+
+def credential_of(token: AccessToken) -> bytes:
+    """What stands in memory for every access token of a session. A semicolon ends a cookie's value
+    and is in no token, so that nobody can send it: the id alone proves nothing."""
+    return b";access " + token.session.encode()
+
+
+class AccessCarrier:
+    """Where the dialect that issues access tokens is on. One that expired is still ours."""
+
+    __slots__ = ("_access", "_live")
+
+    def __init__(self, live: Live, access: Access) -> None:
+        self._live = live
+        self._access = access
+
+    def take(self, target: bytes) -> tuple[bytes, AccessToken | None]:
+        """A request target without the tokens of ours in its query, and the last of them.
+
+        A target that has none is returned as it is; other parameters stay byte for byte.
+        """
+        path, _, query = target.partition(b"?")
+        if _NAMED.search(query) is None:
+            return target, None
+        found, kept = None, []
+        for pair in query.split(b"&"):
+            token = self._in_pair(pair)
+            if token is None:
+                kept.append(pair)
+            else:
+                found = token
+        if found is None:
+            return target, None
+        rest = b"&".join(kept)
+        return (path + b"?" + rest if rest else path), found
+
+    def _in_pair(self, pair: bytes) -> AccessToken | None:
+        name, _, value = pair.partition(b"=")
+        if unquote_plus(name.decode("latin-1")) != PARAMETER:
+            return None
+        return self._access.tokens.read(unquote_to_bytes(value))
+
+    def in_bearer(self, line: bytes) -> AccessToken | None:
+        """The token of ours in an Authorization value, if it is one."""
+        found = _BEARER.fullmatch(line)
+        return None if found is None else self._access.tokens.read(found[1])
+
+    async def find(self, token: AccessToken, now: float) -> Found:
+        """The full and live session it stands for; none when that has ended, or the token has.
+
+        Raises StorageUnavailable."""
+        if not token.is_due(now):
+            return _OVER
+        credential = credential_of(token)
+        session = self._live.peek(credential, now)
+        if session is None:
+            found = await self._live.find_by(
+                credential, lambda: self._access.by_id(token.session, now), now
+            )
+            if found.session is None:
+                return found
+            session = found.session
+        if session.level != FULL or session.user.number != token.user:
+            return _OVER
+        if session.renewals != token.renewals:  # issued before a change to the account
+            return _OVER
+        return Found(session, known=True)

@@ -1,0 +1,368 @@
+"""Which request headers pass to an upstream, which are ours to set, and the head that is sent.
+
+Knows names and framing; must not know who may do what. One walk over the request's headers sorts
+them into what the gate asks about and what passes, so nothing is looked at in two spellings.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from doorward.http1.second_targets import READERS
+
+Header = tuple[bytes, bytes]
+
+# RFC 9110 7.6.1, and what older clients and proxies treat likewise. `proxy` is httpoxy.
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer"
+    b" transfer-encoding upgrade proxy http2-settings".split()
+)
+
+# Names that tell one application or another who is asking: never a client's to send. The ones of
+# other gateways are here because an application may have stood behind those before.
+# docs/headers.md lists them for deployers.
+IDENTITY_NAMES = frozenset(
+    b"x-forwarded-user x-forwarded-email x-forwarded-groups x-forwarded-preferred-username"
+    b" x-forwarded-access-token"
+    b" x-auth-username x-auth-userid x-auth-email x-auth-groups x-auth-roles x-auth-subject"
+    b" x-userinfo sm-user iv-user".split()
+)
+IDENTITY_PREFIXES = (
+    b"remote-",
+    b"x-remote-",
+    b"x-auth-request-",
+    b"x-webauth-",
+    b"x-doorward-",
+    b"x-authentik-",
+    b"x-token-",
+    b"x-vouch-",
+    b"x-pomerium-",
+    b"cf-access-",
+    b"x-goog-authenticated-user-",
+    b"x-amzn-oidc-",
+    b"x-ms-client-principal",
+    b"tailscale-user-",
+    b"oidc-",
+    b"shib-",
+    b"mellon-",
+    b"x-consumer-",
+    b"x-authenticated-",
+    # Client certificates (RFC 9440 and older names): no proxy before us is asked to verify one.
+    b"client-cert",
+    b"x-client-cert",
+    b"x-arr-clientcert",
+    b"x-ssl-client-",
+    b"ssl-client-",
+)
+# The way the request came: rebuilt by us, or dropped because an application might act on it.
+# Gunicorn takes what SCRIPT_NAME says off the path of a request from its own host.
+FORWARDING_NAMES = frozenset(
+    b"forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip x-original-forwarded-for"
+    b" x-original-url x-original-uri x-original-host x-original-method x-rewrite-url"
+    b" x-request-id x-http-host-override x-host x-url-scheme x-scheme front-end-https"
+    b" client-ip script-name path-info x-script-name x-envoy-original-path".split()
+)
+FORWARDING_PREFIX = b"x-forwarded-"
+_METHOD_OVERRIDES = frozenset(b"x-http-method-override x-http-method x-method-override".split())
+# Harmless as written, but an application that folds `_` to `-` would see a second one.
+_FRAMING_LOOKALIKES = frozenset(b"content-length content-type transfer-encoding".split())
+
+
+class Fate(Enum):
+    """What becomes of a request header of some name."""
+
+    PASS = auto()
+    DROP = auto()
+    OVERRIDE = auto()
+    HOST = auto()
+    COOKIE = auto()
+    AUTHORIZATION = auto()
+    CONNECTION = auto()
+    CONTENT_LENGTH = auto()
+    TRANSFER_ENCODING = auto()
+    EXPECT = auto()
+    TE = auto()
+    TRAILER = auto()
+    MAX_FORWARDS = auto()
+    FORWARDED = auto()
+    FORWARDED_FOR = auto()
+    FORWARDED_PROTO = auto()
+    FORWARDED_HOST = auto()
+    FORWARDED_PORT = auto()
+    FORWARDED_PREFIX = auto()
+    REQUEST_ID = auto()
+    PAIR = auto()
+    TARGET = auto()
+
+
+# Names the gate reads, in the one spelling that it believes.
+_READ = {
+    b"host": Fate.HOST,
+    b"cookie": Fate.COOKIE,
+    b"authorization": Fate.AUTHORIZATION,
+    b"connection": Fate.CONNECTION,
+    b"content-length": Fate.CONTENT_LENGTH,
+    b"transfer-encoding": Fate.TRANSFER_ENCODING,
+    b"expect": Fate.EXPECT,
+    b"te": Fate.TE,
+    b"trailer": Fate.TRAILER,
+    b"max-forwards": Fate.MAX_FORWARDS,
+    b"forwarded": Fate.FORWARDED,
+    b"x-forwarded-for": Fate.FORWARDED_FOR,
+    b"x-forwarded-proto": Fate.FORWARDED_PROTO,
+    b"x-forwarded-host": Fate.FORWARDED_HOST,
+    b"x-forwarded-port": Fate.FORWARDED_PORT,
+    b"x-forwarded-prefix": Fate.FORWARDED_PREFIX,
+    b"x-request-id": Fate.REQUEST_ID,
+}
+# A carrier of sessions where its dialect is on, and an application's own business where it is not.
+_PAIR = frozenset((b"x-user-id", b"x-auth-token"))
+
+_PUNCTUATION = re.compile(rb"[^a-z0-9]")
+# Space around a value is not of the value (RFC 9110 5.5).
+OWS = b" \t"
+# CGI, WSGI, Rack and PHP fold these spellings into one name (CVE-2025-64484, CVE-2026-39858).
+TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+def normal_form(name: bytes) -> bytes:
+    """The spelling under which names are compared: lower-case, every punctuation a hyphen."""
+    return _PUNCTUATION.sub(b"-", name.lower())
+
+
+def fate_of(name: bytes) -> Fate:
+    """What becomes of a header of this name, in whatever spelling it came."""
+    name = name.lower()
+    if name in _READ:
+        return _READ[name]
+    if name in _PAIR:
+        return Fate.PAIR
+    if name in READERS:
+        return Fate.TARGET
+    if name in HOP_BY_HOP:
+        return Fate.DROP
+    normal = normal_form(name)
+    if normal in _METHOD_OVERRIDES:
+        return Fate.OVERRIDE
+    if normal != name and (normal in _READ or normal in _FRAMING_LOOKALIKES or normal in READERS):
+        return Fate.DROP
+    return Fate.DROP if _is_managed(normal) else Fate.PASS
+
+
+def names_somebody(name: bytes) -> bool:
+    """Whether a header of this name, in whatever spelling, says who somebody is."""
+    normal = normal_form(name)
+    return normal in IDENTITY_NAMES or normal.startswith(IDENTITY_PREFIXES)
+
+
+def _is_managed(normal: bytes) -> bool:
+    return (
+        names_somebody(normal)
+        or normal in FORWARDING_NAMES
+        or normal in HOP_BY_HOP
+        or normal.startswith(FORWARDING_PREFIX)
+    )
+
+
+# Names repeat from request to request; bounds keep a client from filling memory with new ones.
+_FATES: dict[bytes, Fate] = {}
+_FATES_LIMIT = 2048
+_FATE_BYTES = 64
+
+
+def _remember_fate(name: bytes) -> Fate:
+    if len(name) > _FATE_BYTES:
+        return fate_of(name)
+    if len(_FATES) >= _FATES_LIMIT:
+        _FATES.clear()
+    fate = _FATES[name] = fate_of(name)
+    return fate
+
+
+class BadHeaders(Exception):
+    """The headers cannot be read in one way only: 400."""
+
+
+class UnknownExpectation(BadHeaders):
+    """An Expect other than 100-continue: 417."""
+
+
+@dataclass(slots=True)
+class Scan:
+    """One request's headers, sorted. Lists keep lines and order; `passing` is what may go on."""
+
+    passing: list[Header] = field(default_factory=list)
+    overrides: list[Header] = field(default_factory=list)
+    hosts: list[bytes] = field(default_factory=list)
+    cookies: list[bytes] = field(default_factory=list)
+    authorizations: list[bytes] = field(default_factory=list)
+    pairs: list[Header] = field(default_factory=list)
+    targets: tuple[Header, ...] = ()  # that name another target; they pass, too
+    forwarded: list[bytes] = field(default_factory=list)
+    forwarded_for: list[bytes] = field(default_factory=list)
+    forwarded_proto: tuple[bytes, ...] = ()
+    forwarded_host: tuple[bytes, ...] = ()
+    forwarded_port: tuple[bytes, ...] = ()
+    forwarded_prefix: tuple[bytes, ...] = ()
+    request_id: bytes | None = None
+    content_length: bytes | None = None
+    chunked: bool = False
+    expects: bool = False  # to be told whether to go on with the body
+    trailers: bool = False  # in the answer will be read (TE)
+    announced: list[bytes] = field(default_factory=list)  # names of the request's trailers
+    max_forwards: bytes | None = None
+    # What follows from these headers alone, kept where they may come again: see `Block`. `hop` is
+    # that of the peer that sent them last.
+    may_come_again: bool = False
+    hop: Any = None
+    carried: Any = None
+    lines: bytes | None = None
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or self.content_length not in (None, b"0")
+
+
+@dataclass(slots=True, eq=False)  # by identity
+class Block:
+    """The header lines of a request without a body, which clients repeat byte for byte: what was
+    read out of them is kept, while everything that depends on the moment is decided anew."""
+
+    headers: list[Header]
+    scan: Scan | None = None
+
+
+def scan_block(block: Block) -> Scan:
+    """As `scan`, once for a block."""
+    if block.scan is not None:
+        return block.scan
+    found = scan(block.headers)
+    if found.max_forwards is None:  # which is written into
+        found.may_come_again = True
+        block.scan = found
+    return found
+
+
+def scan(headers: Iterable[Header]) -> Scan:
+    """Sort request headers (names in lower case). Raises BadHeaders when framing is ambiguous."""
+    found = Scan()
+    passing, fates = found.passing, _FATES
+    named_by_connection: list[bytes] = []
+    for line in headers:
+        name, value = line
+        fate = fates.get(name) or _remember_fate(name)
+        if fate is Fate.PASS:
+            passing.append(line)
+        elif fate is Fate.COOKIE:
+            found.cookies.append(value)
+        elif fate is Fate.HOST:
+            found.hosts.append(value.strip(OWS))
+        elif fate is Fate.TARGET:
+            passing.append(line)
+            found.targets = (*found.targets[:2], line)  # of two of one name none is read
+        elif fate is Fate.CONNECTION:
+            named_by_connection += [token.strip().lower() for token in value.split(b",")]
+        elif fate is not Fate.DROP:
+            _read(found, fate, line)
+    if found.chunked and found.content_length is not None:
+        raise BadHeaders("both Content-Length and Transfer-Encoding")  # RFC 9112 6.1
+    if named_by_connection:
+        _drop_named(found, named_by_connection)
+    return found
+
+
+def _read(found: Scan, fate: Fate, line: Header) -> None:
+    value = line[1] if fate is Fate.CONTENT_LENGTH else line[1].strip(OWS)
+    match fate:
+        case Fate.AUTHORIZATION:
+            found.authorizations.append(value)
+        case Fate.PAIR:
+            found.pairs.append(line)
+        case Fate.CONTENT_LENGTH:
+            if not value.isdigit() or len(value) > 18 or found.content_length not in (None, value):
+                raise BadHeaders("conflicting or malformed Content-Length")  # RFC 9112 6.3
+            found.content_length = value
+        case Fate.TRANSFER_ENCODING:
+            if found.chunked or value.lower() != b"chunked":
+                raise BadHeaders("a transfer coding other than one final chunked")
+            found.chunked = True
+        case Fate.FORWARDED:
+            found.forwarded.append(value)
+        case Fate.FORWARDED_FOR:
+            found.forwarded_for.append(value)
+        case Fate.FORWARDED_PROTO:
+            found.forwarded_proto += (value,)
+        case Fate.FORWARDED_HOST:
+            found.forwarded_host += (value,)
+        case Fate.FORWARDED_PORT:
+            found.forwarded_port += (value,)
+        case Fate.FORWARDED_PREFIX:
+            found.forwarded_prefix += (value,)
+        case Fate.REQUEST_ID:
+            found.request_id = value
+        case Fate.OVERRIDE:
+            found.overrides.append(line)
+        case Fate.EXPECT:
+            if value.lower() != b"100-continue":  # the only one there is (RFC 9110 10.1.1)
+                raise UnknownExpectation("an expectation that nobody here can meet")
+            found.expects = True
+        case Fate.TE:
+            codings = [coding.partition(b";")[0].strip().lower() for coding in value.split(b",")]
+            found.trailers = found.trailers or b"trailers" in codings
+        case Fate.TRAILER:
+            names = value.split(b",", TRAILER_NAMES)[:TRAILER_NAMES]
+            told = (name.strip(OWS).lower() for name in names)
+            found.announced += [name for name in told if name and _may_trail(name)]
+        case Fate.MAX_FORWARDS:
+            said = found.max_forwards
+            found.max_forwards = value if said is None else said + b", " + value
+        case _:
+            raise AssertionError(fate)
+
+
+# More names than these are not passed on: looking each of them up costs a client nothing.
+TRAILER_NAMES = 64
+# What Connection says on nearly every message; none of it names a header that passes.
+USUAL_OPTIONS = frozenset((b"keep-alive", b"close", b"upgrade", b"te", b""))
+
+
+def _drop_named(found: Scan, named: list[bytes]) -> None:
+    """Take out what Connection names. Ours are set after this, so none of them can be named away
+    (CVE-2022-31813, CVE-2024-45410)."""
+    unusual = set(named) - USUAL_OPTIONS
+    if unusual:
+        found.passing[:] = [line for line in found.passing if line[0] not in unusual]
+        found.overrides[:] = [line for line in found.overrides if line[0] not in unusual]
+        if b"trailer" in unusual:
+            found.announced.clear()
+        if b"authorization" in unusual:
+            found.authorizations.clear()
+        if b"cookie" in unusual:
+            found.cookies.clear()
+        if b"max-forwards" in unusual:
+            found.max_forwards = None
+        found.pairs = [line for line in found.pairs if line[0] not in unusual]
+
+
+# Framing, routing, credentials and what describes content: not for the end of a message, whoever
+# reads it there (RFC 9110 6.5.1).
+_NO_TRAILER = re.compile(
+    rb"content-.*|.*cookie.*|.*auth.*|host|date|expires|age|vary|location|retry-after|warning"
+    rb"|cache-control|range|if-.*|pragma|expect|max-forwards|trailer"
+)
+
+
+def trailers_of(headers: Iterable[Header]) -> list[Header]:
+    """What of a message's trailers goes on, lines and order kept; either way."""
+    return [line for line in headers if _may_trail(line[0].lower())]
+
+
+def _may_trail(name: bytes) -> bool:
+    return fate_of(name) is Fate.PASS and not _NO_TRAILER.fullmatch(name)
+
+
+def trailer_lines(headers: Iterable[Header]) -> bytes:
+    """The same as they are sent."""
+    return b"".join([b"%b: %b\r\n" % line for line in trailers_of(headers)])

@@ -1,0 +1,161 @@
+"""What several processes counted, put together: each keeps its numbers in a file that all can read.
+
+Knows files and numbers; must not know what is counted. A process that died has no more of what
+comes and goes, but what it counted stays, so that no total ever falls.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from doorward.observe.counters import Values, summed
+
+FOLDER = "metrics"
+SUFFIX = ".numbers"
+LOCK = "lock"  # held by whoever takes files away, and shared by those who read them
+
+# A file: when its process last looked, then two slots that are written by turns. Whoever is killed
+# while it writes leaves the other one whole.
+_LOOKED = struct.Struct("<d")
+_SLOT = struct.Struct("<QII")  # turn, bytes, CRC-32
+SLOT_BYTES = 8 * 1024 * 1024  # of a sparse file; a hundred thousand values
+STARTS = (4096, 4096 + SLOT_BYTES)
+
+
+def cleared(data_dir: Path) -> Path:
+    """The folder for processes that are about to start, without what earlier ones left. Raises
+    OSError."""
+    folder = data_dir / FOLDER
+    for made in (data_dir, folder):  # `parents` would not make them this person's alone
+        made.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in folder.glob(f"*{SUFFIX}"):
+        path.unlink(missing_ok=True)
+    return folder
+
+
+@dataclass(slots=True)
+class Numbers:
+    """Of one process, or of all. `processes` is how many of them run."""
+
+    totals: Values = field(default_factory=dict)
+    moment: Values = field(default_factory=dict)
+    processes: int = 0
+
+
+class Shared:
+    """The file of this process among the others in `folder`. Raises OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / f"{os.getpid()}-{time.monotonic_ns()}{SUFFIX}"
+        self._turn = 0
+        self._written = b""
+        with _held(folder, fcntl.LOCK_EX):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # ends with the process, however that ends
+            self._bury()
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def write(self, totals: Values, moment: Values) -> None:
+        """Keep these numbers; the same ones again cost no more than a look."""
+        said = json.dumps([_listed(summed((self._inherited, totals))), _listed(moment)]).encode()
+        if said != self._written and len(said) + _SLOT.size <= SLOT_BYTES:
+            self._turn += 1
+            head = _SLOT.pack(self._turn, len(said), zlib.crc32(said))
+            os.pwrite(self._file, head + said, STARTS[self._turn % 2])
+            self._written = said
+        os.pwrite(self._file, _LOOKED.pack(time.monotonic()), 0)
+
+    def all_looked_since(self, at: float) -> bool:
+        """Whether what every process had counted by then (`time.monotonic`) is written."""
+        with _held(self._folder, fcntl.LOCK_SH):
+            return all(_looked(path) >= at for path in self._paths() if self._runs(path))
+
+    def read(self) -> Numbers:
+        """The numbers of all."""
+        with _held(self._folder, fcntl.LOCK_SH):
+            found = [(_read(path), self._runs(path)) for path in self._paths()]
+        return Numbers(
+            summed(totals for (totals, _), _ in found),
+            summed(moment for (_, moment), runs in found if runs),
+            sum(runs for _, runs in found),
+        )
+
+    def _bury(self) -> None:
+        """Take over what the dead counted, so that their files do not become many."""
+        dead = [path for path in self._paths() if not self._runs(path)]
+        self._inherited = summed(_read(path)[0] for path in dead)
+        self.write({}, {})
+        for path in dead:
+            path.unlink(missing_ok=True)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{SUFFIX}"))
+
+    def _runs(self, path: Path) -> bool:
+        """Whether the process of a file is alive: it holds its file as long."""
+        if path == self._path:
+            return True
+        with _opened(path) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
+def _held(folder: Path, how: int) -> Iterator[None]:
+    with _opened(folder / LOCK, os.O_RDWR | os.O_CREAT) as file:
+        fcntl.flock(file, how)
+        yield
+
+
+def _looked(path: Path) -> float:
+    with _opened(path) as file:
+        raw = os.pread(file, _LOOKED.size, 0)
+    return float(_LOOKED.unpack(raw)[0]) if len(raw) == _LOOKED.size else 0.0
+
+
+def _read(path: Path) -> tuple[Values, Values]:
+    """The newest whole slot of a file; nothing of one that has none."""
+    with _opened(path) as file:
+        turn, said = max(_slot(file, start) for start in STARTS)
+    totals, moment = json.loads(said) if turn else ([], [])
+    return _unlisted(totals), _unlisted(moment)
+
+
+def _slot(file: int, start: int) -> tuple[int, bytes]:
+    head = os.pread(file, _SLOT.size, start)
+    if len(head) < _SLOT.size:
+        return 0, b""
+    turn, size, check = _SLOT.unpack(head)
+    said = os.pread(file, size, start + _SLOT.size)
+    return (turn, said) if len(said) == size and zlib.crc32(said) == check else (0, b"")
+
+
+def _listed(values: Values) -> list[tuple[list[str | int], float]]:
+    return [([*key], value) for key, value in values.items()]
+
+
+def _unlisted(pairs: list[tuple[list[str | int], float]]) -> Values:
+    return {tuple(key): value for key, value in pairs}

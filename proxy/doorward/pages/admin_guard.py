@@ -1,0 +1,94 @@
+"""Who may sit at the desk of administration: an admin who has just given a second factor.
+
+It decides before anything is shown or done; what the pages behind it do it must not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward import paths
+from doorward.accounts.permissions import is_admin
+from doorward.accounts.refusals import NotPermitted, Refusal, UserNotFound
+from doorward.accounts.session import is_fresh
+from doorward.accounts.sessions.sessions import Session
+from doorward.gate.asker import asker_of
+from doorward.pages import rendering
+from doorward.pages.languages import noted
+from doorward.pages.session_form import Bound, Forms
+from doorward.web.return_address import address
+
+# Where no trust is wanted (trust_period 0), a page and the form on it still need one code only.
+LEAST_FRESH_S = 60.0
+WHY = noted("Administration asks for a code again after a while.")
+# What the core says in words that are not a refusal's own; the catalogues have it from here.
+FROM_THE_CORE = (
+    noted("You cannot do this to yourself."),
+    noted("Only a super admin may do this to an administrator."),
+    noted(
+        "A display name has 1 to 190 characters, no control characters and no space at its edges."
+    ),
+)
+STATUSES: dict[type[Refusal], int] = {NotPermitted: 403, UserNotFound: 404}
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    forms: Forms
+
+    async def session(self, request: Request) -> Session | Response:
+        """Whose page this is, or the answer to somebody else."""
+        session = await self.forms.session(request)
+        if isinstance(session, Response):
+            return session
+        return await self._kept_out(request, Bound(session, {})) or session
+
+    async def posted(self, request: Request) -> Bound | Response:
+        """A form that is to be obeyed; one that brought nothing but a code leads to its page."""
+        bound = await self.forms.posted(request)
+        if isinstance(bound, Response):
+            return bound
+        if (answer := await self._kept_out(request, bound)) is not None:
+            return answer
+        return bound if "do" in bound.form else rendering.moved(here(request))
+
+    async def _kept_out(self, request: Request, bound: Bound) -> Response | None:
+        entrance, session = self.forms.entrance, bound.session
+        if not is_admin(session.user):
+            return self.forms.messages.answer(request, 403)
+        if not await entrance.accounts.second_factors.enabled(session.user):
+            return self._without_factor(request, address(paths.AUTHENTICATOR, here(request)))
+        trust_s = entrance.settings.second_factor.trust_period.total_seconds()
+        fresh_s = max(trust_s, LEAST_FRESH_S)
+        if is_fresh(session.second_factor_at, entrance.clock(), fresh_s):
+            return None
+        if not asker_of(request).is_person:
+            return self._without_factor(request, "")
+        question = await self.forms.unproven(request, bound, fresh_s, WHY)
+        given_at = bound.session.second_factor_at
+        if question is not None or is_fresh(given_at, entrance.clock(), fresh_s):
+            return question
+        return self.forms.messages.answer(request, 403)  # the factor went meanwhile
+
+    def _without_factor(self, request: Request, onward: str) -> Response:
+        if onward and asker_of(request).is_person:
+            return rendering.moved(onward)
+        text = "This needs a second factor."
+        return self.forms.messages.answer(request, 401, text, "second_factor_required")
+
+    def refused(self, request: Request, refusal: Refusal) -> Response | None:
+        """The page for a refusal that is not about what was typed."""
+        status = STATUSES.get(type(refusal))
+        if status is None:
+            return None
+        text = str(refusal) if status == 403 and str(refusal) != NotPermitted.message else None
+        return self.forms.messages.answer(request, status, text)
+
+
+def here(request: Request) -> str:
+    """The page that was asked for."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return f"{request.url.path}{query}"

@@ -1,0 +1,100 @@
+"""A form that somebody posted to the application when the login was over: kept across a login.
+
+Knows how it is sealed into our own form, for one browser and ten minutes; nothing is stored, and
+nothing is sent again unless somebody clicks. What the form means it must not know.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.types import Receive, Scope
+
+from doorward import paths
+from doorward.accounts import randomness
+from doorward.accounts.sealing import Sealing, Unreadable
+from doorward.gate.cookies import Header, cookie_of
+from doorward.gate.same_origin import Sender
+from doorward.web import form
+from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyTooLarge
+from doorward.web.return_address import safe_return
+from doorward.web.session_service import Entrance
+
+LIFE_S = 600.0
+FIELDS = 1000
+FIELD = "kept"  # of our own forms while they carry one
+# A form of 64 KiB as JSON with every quote escaped, sealed, in base64, and posted with ours.
+CARRIED_BYTES = 256 * 1024
+COOKIE = "doorward-kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A form as it was posted: where to, and its names and values in order."""
+
+    target: str
+    encoding: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+def most_bytes(request: Request) -> int:
+    """Of a form of ours: more only from a browser for which one is kept."""
+    browser = cookie_of(request.headers.raw, COOKIE)
+    return BODY_LIMIT_BYTES if browser is None else CARRIED_BYTES
+
+
+class Keeping:
+    def __init__(self, entrance: Entrance) -> None:
+        self._entrance = entrance
+        self._sealing: Callable[[], Sealing] = lambda: Sealing(entrance.accounts.keys, "kept form")
+
+    async def read(self, scope: Scope, receive: Receive) -> Kept | None:
+        """The form of this request; None for what is not one, or too large, or of another site:
+        what that had posted would become this site's own by being sent again."""
+        request = Request(scope, receive)
+        if not self._is_own(request):
+            return None
+        query = scope["query_string"].decode("latin-1")
+        target = scope["path"] + (f"?{query}" if query else "")
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if safe_return(target) != target:
+            return None
+        try:
+            pairs = await form.pairs(request, FIELDS)
+        except (form.NotAForm, form.Malformed, BodyTooLarge):
+            return None
+        return Kept(target, kind, tuple(pairs))
+
+    def _is_own(self, request: Request) -> bool:
+        """Only where the browser says so: silence is not enough."""
+        return self._entrance.sender(request) is Sender.OWN
+
+    def seal(self, kept: Kept) -> tuple[str, Header]:
+        """What our form carries, and the cookie without which it is worth nothing."""
+        browser = randomness.nonce().hex()
+        text = json.dumps([kept.target, kept.encoding, kept.pairs, self._now() + LIFE_S])
+        sealed = self._sealing().seal(text.encode(), browser)
+        line = f"{COOKIE}={browser}; Max-Age={int(LIFE_S)}; Path={paths.PREFIX}"
+        line += "; HttpOnly; SameSite=Lax"
+        line += "; Secure" if self._entrance.settings.secure_cookies else ""
+        return base64.b64encode(sealed).decode(), (b"set-cookie", line.encode())
+
+    def open(self, request: Request, sealed: str) -> Kept | None:
+        """None when it is not this browser's, or too old."""
+        browser = cookie_of(request.headers.raw, COOKIE)
+        if not sealed or browser is None:
+            return None
+        try:
+            text = self._sealing().open(base64.b64decode(sealed, validate=True), browser)
+        except (Unreadable, binascii.Error, ValueError):
+            return None
+        target, encoding, pairs, until = json.loads(text)
+        if self._now() >= until:
+            return None
+        return Kept(target, encoding, tuple((name, value) for name, value in pairs))
+
+    def _now(self) -> float:
+        return self._entrance.clock()

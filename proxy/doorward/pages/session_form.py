@@ -1,0 +1,192 @@
+"""Forms of people who are logged in: each is bound to their session, and asks for proof where a
+stolen session must not be enough.
+
+Knows sessions, hidden fields and the question for proof; what a form is for it must not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorward import paths
+from doorward.accounts.challenge import Challenge
+from doorward.accounts.refusals import (
+    InvalidCredentials,
+    Refusal,
+    SecondFactorRequired,
+    retry_after,
+)
+from doorward.accounts.session import PROOF_S
+from doorward.accounts.sessions.sessions import FULL, Opened, Session
+from doorward.gate.asker import asker_of
+from doorward.pages import rendering
+from doorward.pages.languages import noted
+from doorward.pages.message import Messages, tell
+from doorward.pages.posted import posted
+from doorward.pages.second_factor import STATUSES, may_be_clock
+from doorward.web.return_address import address
+from doorward.web.session_service import Entrance, info_of
+
+TOKEN = "form"  # noqa: S105 - the name of the hidden field
+STALE = noted("This form is not of this session any more. Go back, reload the page and try again.")
+GUARDED = noted("This changes what guards your account.")
+WRONG = noted("The password is not right.")
+
+
+@dataclass(slots=True)
+class Bound:
+    """A form of a session of its user's, of level full: the renewed one, once proof was given."""
+
+    session: Session
+    form: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """How proof is asked for: a code, or the password where there is no challenge."""
+
+    status: int
+    challenge: Challenge | None = None
+    error: str | None = None
+    wait_s: int | None = None
+    clock: bool = False
+
+
+class Forms:
+    def __init__(self, entrance: Entrance, messages: Messages) -> None:
+        self.entrance = entrance
+        self.messages = messages
+        self._keys = entrance.accounts.keys.derive("form")
+
+    def token(self, session: Session) -> str:
+        return _token(self._keys[0], session)
+
+    async def session(self, request: Request) -> Session | Response:
+        """Who asks, or the way to the login. Raises StorageUnavailable."""
+        session = await self.entrance.session(request)
+        if session is not None and session.level == FULL:
+            return session
+        if not asker_of(request).is_person:
+            return self.messages.answer(request, 401)
+        query = f"?{request.url.query}" if request.url.query else ""
+        target = (
+            f"{request.url.path}{query}" if request.method in ("GET", "HEAD") else paths.ACCOUNT
+        )
+        return rendering.moved(address(paths.LOGIN, target), self.entrance.clearing_lines(request))
+
+    async def posted(self, request: Request) -> Bound | Response:
+        """The form, or the answer to one that is not of this session."""
+        form = await posted(self.entrance, self.messages, request)
+        if isinstance(form, Response):
+            return form
+        session = await self.session(request)
+        if isinstance(session, Response):
+            return session
+        given = form.pop(TOKEN, "").encode()
+        if not any([hmac.compare_digest(given, _token(k, session).encode()) for k in self._keys]):
+            return self.messages.answer(request, 403, STALE, "stale_form")
+        return Bound(session, form)
+
+    async def unproven(
+        self,
+        request: Request,
+        bound: Bound,
+        within_s: float = PROOF_S,
+        why: str = GUARDED,
+    ) -> Response | None:
+        """None when it is the user who does this: a code or, for whoever has no factor, the
+        password was given just now or comes with the form, and then the session gets a new token:
+        a copy of the old one has proved nothing. Otherwise the question for it."""
+        question = await self._doubt(request, bound, within_s)
+        return None if question is None else self._question(request, bound, question, why)
+
+    async def _doubt(self, request: Request, bound: Bound, within_s: float) -> _Question | None:
+        accounts, now = self.entrance.accounts, self.entrance.clock()
+        session, form = bound.session, bound.form
+        factors, client = accounts.second_factors, info_of(request)
+        try:
+            if await factors.is_proved(session, now, within_s):
+                return None
+            if await factors.enabled(session.user):
+                code, method = form.get("code"), form.get("method")
+                opened = await factors.demand(
+                    session, client, code, method, honours_trust=False, now=now, renew=True
+                )
+            elif password := form.get("current"):
+                opened = await accounts.logins.prove(
+                    session, password, client=client, now=now, renew=True
+                )
+            else:
+                return _Question(200)
+        except SecondFactorRequired as refusal:
+            return _Question(200, refusal.challenge)
+        except InvalidCredentials:
+            return _Question(401, None, WRONG)
+        except Refusal as refusal:
+            challenge = getattr(refusal, "challenge", None)
+            status = STATUSES.get(type(refusal), 401 if challenge else 429)
+            wait_s, clock = retry_after(refusal), may_be_clock(refusal)
+            return _Question(status, challenge, str(refusal), wait_s, clock)
+        if opened is not None:
+            bound.session = opened.session
+            self.tell(request, opened)
+        return None
+
+    def _question(
+        self,
+        request: Request,
+        bound: Bound,
+        question: _Question,
+        why: str,
+    ) -> Response:
+        challenge = question.challenge
+        asked = ("code", "method", "current", "username")
+        response = self.draw(
+            request,
+            "prove.html",
+            bound.session,
+            question.status,
+            why=why,
+            kept={name: value for name, value in bound.form.items() if name not in asked},
+            challenge=challenge,
+            others=[m for m in challenge.available if m != challenge.method] if challenge else [],
+            error=question.error,
+            clock=question.clock,
+        )
+        if question.wait_s is not None:
+            response.headers["retry-after"] = str(question.wait_s)
+        return response
+
+    def moved(self, request: Request, where: str, opened: Opened | None) -> Response:
+        """On to another page of ours, under the session's new token where there is one."""
+        if opened is not None:
+            self.tell(request, opened)
+        return rendering.moved(where)
+
+    def tell(self, request: Request, opened: Opened) -> None:
+        """Has the answer, whatever it is, set the cookie of the session's new token."""
+        tell(request, self.entrance.cookie_lines(request, opened))
+
+    def draw(
+        self, request: Request, template: str, session: Session, status: int = 200, **values: object
+    ) -> Response:
+        """A page of the account, posting its forms to its own address."""
+        query = f"?{request.url.query}" if request.url.query else ""
+        known: Mapping[str, object] = {
+            "action": request.url.path + query,
+            "token": self.token(session),
+            "user": session.user,
+            "error": None,
+            "clock": False,
+        }
+        return self.messages.drawing.page(request, template, status, (), **{**known, **values})
+
+
+def _token(key: bytes, session: Session) -> str:
+    return hmac.digest(key, session.id.encode(), hashlib.sha256).hex()

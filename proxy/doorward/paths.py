@@ -1,0 +1,21 @@
+"""Every path that Doorward answers itself, beside those of dialects: each is spelt here alone.
+
+It knows names; it must not know what stands behind them.
+"""
+
+PREFIX = "/.doorward/"
+
+LOGIN = PREFIX + "login"
+LOGOUT = PREFIX + "logout"
+SECOND_FACTOR = PREFIX + "second-factor"
+FORGOTTEN = PREFIX + "forgotten"
+RESET = PREFIX + "reset"  # `?token=` behind it sets somebody's password
+
+ACCOUNT = PREFIX + "account"
+AUTHENTICATOR = ACCOUNT + "/authenticator"
+SESSION = PREFIX + "session"
+ADMIN = PREFIX + "admin"
+
+HEALTH = PREFIX + "healthz"
+OPENAPI = PREFIX + "openapi.json"
+STATIC = PREFIX + "static/"

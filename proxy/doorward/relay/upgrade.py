@@ -1,0 +1,68 @@
+"""Upgrades: which pages may ask for one, how many tunnels are open, and what an answer must say.
+
+Knows origins and limits; must not know what is said through a tunnel.
+"""
+
+from doorward.gate.accept import Accepted
+from doorward.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
+from doorward.gate.same_origin import Sender, sender
+from doorward.http1.headers import Header
+from doorward.relay.incoming import Answer, Refused
+from doorward.settings import Route
+from doorward.upstream.failures import InvalidAnswer
+from doorward.upstream.heads import Head
+
+SWITCHING = 101
+
+
+class Upgrades:
+    """The tunnels of one process. `open` is their number."""
+
+    def __init__(
+        self, public_origin: str, routes: tuple[Route, ...], limit: int, idle_timeout_s: float
+    ) -> None:
+        self._public_origin = public_origin
+        self._hosts = tuple(route.host for route in routes)
+        self._limit = limit
+        self._idle_timeout_s = idle_timeout_s
+        self.open = 0
+
+    def judge(self, request: Accepted, decision: Forward) -> Forward | Refuse:
+        """What becomes of an upgrade that the rules let through.
+
+        A browser sends its cookies whatever page asks, and shows the answer to that page: so only
+        pages of this host may (RFC 6455 10.2). Programs send no Origin.
+        """
+        host = self._hosts[decision.route]
+        asked = (request.scheme, request.authority)
+        found = sender(request.scan.passing, *asked, self._public_origin, host)
+        if found is Sender.OTHER:
+            return cross_origin()
+        return decision if self.open < self._limit else too_many_tunnels()
+
+    async def carry(self, answer: Answer, head: Head, headers: list[Header]) -> None:
+        """Join client and upstream, which has switched, until both are gone.
+
+        Raises InvalidAnswer when it has to something else than was asked for.
+        """
+        switched = [value for name, value in head.headers if name.lower() == b"upgrade"]
+        if not _protocols(switched) <= _protocols([answer.request.upgrade]):
+            raise InvalidAnswer("the upstream switched to a protocol that was not asked for")
+        if self.open >= self._limit:
+            raise Refused(too_many_tunnels())
+        transport, early = answer.connection.hand_over()
+        lines = [*headers, (b"connection", b"Upgrade"), (b"upgrade", b", ".join(switched))]
+        tunnel = answer.exchange.switch(
+            lines, transport, early, answer.connection.handed_lost, self._idle_timeout_s
+        )
+        answer.tunnel = tunnel
+        self.open += 1
+        try:
+            await tunnel.over
+        finally:
+            self.open -= 1
+            tunnel.cut()
+
+
+def _protocols(lines: list[bytes]) -> set[bytes]:
+    return {one.strip().lower() for line in lines for one in line.split(b",")}

@@ -1,0 +1,114 @@
+"""What is still being carried when its session ends: looked at four times a second, and closed.
+
+Knows sessions and the gate's decision; must not know connections. A request that is over before
+the next look costs nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from doorward.accounts.refusals import Refusal
+from doorward.accounts.sessions.live import Live
+from doorward.accounts.sessions.sessions import Session
+from doorward.gate.accept import Accepted
+from doorward.gate.decision import Decision, Forward, Refuse, broken, unauthenticated, unavailable
+
+_log = structlog.get_logger("doorward.gate")
+
+# Requests are refused after three seconds without word from storage; what is open already stays
+# for a restart of the database, but not while this host is cut off from who revokes.
+SILENCE_S = 30.0
+
+Ask = Callable[[Accepted, float], Awaitable[Decision]]
+
+
+class Stream(Protocol):
+    """An exchange or a tunnel under way; `session` is the one it was let through with."""
+
+    session: Session | None
+
+    @property
+    def request(self) -> Accepted: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def end_for(self, refusal: Refuse) -> None:
+        """Its session is over, or may not do this any more: end it at once."""
+
+
+class Watch:
+    """Decides again on what is under way once its session may have ended or changed."""
+
+    def __init__(self, live: Live, ask: Ask, clock: Callable[[], float]) -> None:
+        self._live = live
+        self._ask = ask
+        self._clock = clock
+        self._waiting: dict[int, Stream] = {}  # by identity, to be decided on again
+        self._task: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    def look(self, stream: Stream) -> None:
+        """To be called now and then while `stream` is under way."""
+        session = stream.session
+        if session is None:
+            return
+        now = self._clock()
+        if not self._live.is_current(now) and self._reading is None:
+            self._reading = asyncio.ensure_future(self._read_news(now))
+        if session.stale or not session.is_live(now):
+            self._waiting[id(stream)] = stream
+            if self._task is None:
+                self._task = asyncio.ensure_future(self._decide_again())
+        elif self._live.silence_s(now) > SILENCE_S:
+            stream.end_for(unavailable())
+
+    async def confirm(self, request: Accepted, decision: Forward) -> Decision:
+        """A decision that had to wait before anybody was told of the request: as it is made now."""
+        session, now = decision.session, self._clock()
+        if session is None or (
+            self._live.is_current(now) and session.is_live(now) and not session.stale
+        ):
+            return decision
+        return await self._decision(request)
+
+    async def _read_news(self, now: float) -> None:
+        try:
+            await self._live.catch_up(now)
+        except Refusal:
+            pass  # storage is silent: housekeeping says so
+        finally:
+            self._reading = None
+
+    async def _decide_again(self) -> None:
+        """One after another, and once for all that go by a session which is over."""
+        ended: set[int] = set()
+        try:
+            while self._waiting:
+                _, stream = self._waiting.popitem()
+                assert stream.session is not None
+                number, request = stream.session.number, stream.request
+                nobody = unauthenticated(request.target)
+                decision = nobody if number in ended else await self._decision(request)
+                if isinstance(decision, Forward):
+                    if decision.session is not None and decision.session.number == number:
+                        stream.session = decision.session
+                        continue
+                    decision = nobody  # open to everybody, but it began as somebody's
+                if decision.code == nobody.code:
+                    ended.add(number)
+                if not stream.is_over:  # meanwhile
+                    _log.info("stream_closed", reason=decision.code, request=request.request_id)
+                    stream.end_for(decision)
+        finally:
+            self._task = None
+
+    async def _decision(self, request: Accepted) -> Decision:
+        try:
+            return await self._ask(request, self._clock())
+        except Exception:  # as for any request: nobody (promise 1)
+            _log.exception("decision_failed", request=request.request_id)
+            return broken()

@@ -1,0 +1,150 @@
+"""Where an application says that things are, put right: Location, Refresh, cookies.
+
+Knows where it stands and where it believes to be; must not know why a request was let through.
+What cannot be read in one way only is passed as it came.
+"""
+
+import re
+from collections.abc import Callable
+
+from doorward import paths
+from doorward.gate.accept import Accepted
+from doorward.gate.route_rewriting import authority_of, sent_host
+from doorward.gate.same_origin import bare
+from doorward.http1.headers import Header
+from doorward.settings import Route
+
+Relocate = Callable[[list[Header], Accepted], list[Header]]
+
+_ABSOLUTE = re.compile(rb"(?:(https?):)?//([^/?#\\\s@]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
+# A path that browsers do not take for another host's.
+_PATH = re.compile(rb"/(?![/\\])[\x21-\x7e\x80-\xff]*")
+_PATH_END = re.compile(rb"[?#]")
+# What stands before the URL of a Refresh; how it ends is found from the end.
+_REFRESH = re.compile(rb"[\s\d.]+[;,]\s*url\s*=\s*", re.IGNORECASE)
+
+_URLS = frozenset((b"location", b"content-location"))
+_OURS = paths.PREFIX.encode()
+
+
+def relocation_of(route: Route) -> Relocate | None:
+    """What a route changes of its answers, or None where it asks for nothing."""
+    if not route.rewrite.answers and not _added(route):
+        return None
+    return Relocation(route)
+
+
+def _added(route: Route) -> tuple[tuple[bytes, bytes], ...]:
+    """The attributes that are added to cookies: their names in lower case, and the text."""
+    cookies = route.cookies
+    found = []
+    if cookies.secure:
+        found.append((b"secure", b"; Secure"))
+    if cookies.http_only:
+        found.append((b"httponly", b"; HttpOnly"))
+    if cookies.same_site != "keep":
+        found.append((b"samesite", b"; SameSite=" + cookies.same_site.capitalize().encode()))
+    return tuple(found)
+
+
+class Relocation:
+    """Rewrites the headers of one route's answers."""
+
+    def __init__(self, route: Route) -> None:
+        self._rewrites = route.rewrite.answers
+        self._prefix = route.path.encode() if route.rewrite.strip_path else b""
+        self._added = _added(route)
+        self._origins = _origins_of(route)
+
+    def __call__(self, headers: list[Header], request: Accepted) -> list[Header]:
+        return [(name, self._value(name.lower(), value, request)) for name, value in headers]
+
+    def _value(self, name: bytes, value: bytes, request: Accepted) -> bytes:
+        if name == b"set-cookie":
+            return self._cookie(value, request)
+        if not self._rewrites:
+            return value
+        if name in _URLS:
+            return self._url(value, request)
+        return self._refresh(value, request) if name == b"refresh" else value
+
+    def _refresh(self, value: bytes, request: Accepted) -> bytes:
+        match = _REFRESH.match(value)
+        if match is None:
+            return value
+        url = value[match.end() :].rstrip()
+        quote = url[:1] if len(url) > 1 and url[:1] in (b'"', b"'") and url[:1] == url[-1:] else b""
+        if quote:
+            url = url[1:-1]
+        start = match.end() + len(quote)
+        return value[:start] + self._url(url, request) + value[start + len(url) :]
+
+    def _url(self, value: bytes, request: Accepted) -> bytes:
+        """A URL of the application's as a path on the host that was asked, whichever that is."""
+        match = _ABSOLUTE.fullmatch(value)
+        if match is None:
+            return self._placed(value) if _PATH.fullmatch(value) else value
+        if not self._is_own(match, request):
+            return value
+        rest = match[3] or b"/"
+        rest = rest if rest.startswith(b"/") else b"/" + rest
+        return self._placed(rest) if _PATH.fullmatch(rest) else value
+
+    def _is_own(self, match: re.Match[bytes], request: Accepted) -> bool:
+        scheme = (match[1] or request.scheme.encode()).lower().decode()
+        origin = bare(scheme, match[2].lower().decode("latin-1"))
+        if origin in self._origins:
+            return True
+        # From https to http of the host that was asked it never means to go, the other way it may.
+        is_asked = origin == bare(scheme, request.authority)
+        return is_asked and (scheme == request.scheme or request.scheme == "https")
+
+    def _placed(self, path: bytes) -> bytes:
+        """A path under the route's; one that is there already knows where it stands."""
+        if not self._prefix or path.startswith(_OURS):
+            return path
+        bare_path = _PATH_END.split(path, maxsplit=1)[0]
+        if bare_path == self._prefix or path.startswith(self._prefix + b"/"):
+            return path
+        return self._prefix + path
+
+    def _cookie(self, line: bytes, request: Accepted) -> bytes:
+        pair, *attributes = line.split(b";")
+        kept, names = [pair], set()
+        for attribute in attributes:
+            name, _, value = attribute.partition(b"=")
+            name = name.strip().lower()
+            names.add(name)
+            if not self._rewrites:
+                kept.append(attribute)
+            elif name == b"domain":
+                if _covers(value.strip().lower(), request.host):
+                    kept.append(attribute)
+            elif name == b"path" and not pair.lstrip().lower().startswith(b"__host-"):
+                kept.append(b" Path=" + self._cookie_path(value.strip()))
+            else:
+                kept.append(attribute)
+        added = [text for name, text in self._added if name not in names]
+        return b";".join(kept) + b"".join(added)
+
+    def _cookie_path(self, path: bytes) -> bytes:
+        if self._prefix and path == b"/":
+            return self._prefix  # with a slash at its end it would not match the path itself
+        return self._placed(path) if path.startswith(b"/") else path
+
+
+def _origins_of(route: Route) -> frozenset[str]:
+    """The origins that the application may take for its own, whoever asks."""
+    found = set(route.rewrite.elsewhere)
+    authorities = [authority_of(one) for one in route.upstream if one.scheme != "unix"]
+    if host := sent_host(route):
+        authorities.append(host.decode())
+    for scheme in ("http", "https"):
+        found.update(bare(scheme, authority) for authority in authorities)
+    return frozenset(found)
+
+
+def _covers(domain: bytes, host: str) -> bool:
+    """Whether browsers take a cookie for this domain from this host (RFC 6265 5.1.3)."""
+    domain = domain.removeprefix(b".")
+    return bool(domain) and (host.encode() == domain or host.encode().endswith(b"." + domain))

@@ -1,0 +1,68 @@
+"""The head of an answer as bytes: the status line and the headers that are passed on.
+
+Must not know the connection that it goes to, nor the body that follows.
+"""
+
+import http
+from collections.abc import Iterable
+
+from doorward.http1.headers import Header
+
+# Headers that are looked at have names of these lengths; others need not be lowered to see that.
+_LENGTHS = {len(name) for name in ("date", "connection", "content-length", "transfer-encoding")}
+
+
+def status_line(status: int) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+_STATUS_LINES = {status: status_line(status) for status in range(200, 600)}
+
+
+class InvalidAnswer(Exception):
+    """The application said something that is no answer; what was sent of it is cut."""
+
+
+class Prepared:
+    """The head of an answer as far as it is the same for every client, at any time. `length`: of
+    the body in bytes, -1 when no header tells; `closes`: the connection is to end with it."""
+
+    __slots__ = ("closes", "is_dated", "length", "status", "text")
+
+    def __init__(self, status: int, headers: Iterable[Header]) -> None:
+        """Raises InvalidAnswer."""
+        self.status = status
+        self.length = -1
+        self.closes = self.is_dated = False
+        lines = [_STATUS_LINES.get(status) or status_line(status)]
+        for name, value in headers:
+            if len(name) in _LENGTHS and self._is_left_out(name.lower(), value):
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        self.text = checked(lines)
+
+    @property
+    def is_event_stream(self) -> bool:
+        return b"\ncontent-type: text/event-stream" in self.text.lower()
+
+    def _is_left_out(self, name: bytes, value: bytes) -> bool:
+        """True for a header that is decided for each connection rather than passed on."""
+        self.is_dated = self.is_dated or name == b"date"
+        if name == b"content-length":
+            self.length = int(value)
+            return self.status == 204  # RFC 9110 8.6
+        if name == b"connection":
+            self.closes = self.closes or b"close" in value.lower()
+        return name in (b"connection", b"transfer-encoding")
+
+
+def checked(lines: list[bytes]) -> bytes:
+    """A head. Raises InvalidAnswer for a line break that is not the end of a line."""
+    head = b"".join(lines)
+    if not head.count(b"\n") == head.count(b"\r") == len(lines):
+        raise InvalidAnswer("a line break in a header")  # CVE-2020-7695
+    return head

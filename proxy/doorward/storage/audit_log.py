@@ -1,0 +1,96 @@
+"""The audit trail: rows that are added, read and, once they are old, deleted; never changed. It
+knows no act behind an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Row, Select, delete, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from doorward.accounts.audit.audit_log import Event, Kind, Record, Wanted
+from doorward.accounts.names import kept
+from doorward.storage.engine import Engine
+from doorward.storage.tables import audit
+
+Tell = Callable[[Record], None]
+
+FIELDS = tuple(field.name for field in fields(Event))
+RECORDS = select(audit.c.number, *(audit.c[name] for name in FIELDS))
+
+
+def _nobody(record: Record) -> None:
+    pass
+
+
+class TrailRows:
+    """Fills `accounts.audit.audit_log.Trail`. `tell` hears of every record, once it is kept."""
+
+    __slots__ = ("_engine", "_tell")
+
+    def __init__(self, engine: Engine, tell: Tell | None = None) -> None:
+        self._engine = engine
+        self._tell = tell or _nobody
+
+    async def record(self, event: Event) -> None:
+        async with self._engine.writing() as connection:
+            records = await self.write(connection, [event])
+        self.tell(records)
+
+    async def latest(self, wanted: Wanted, limit: int) -> Sequence[Record]:
+        newest = _filtered(wanted).order_by(audit.c.number.desc()).limit(limit)
+        return (await self._read(newest))[::-1]
+
+    async def after(self, number: int, wanted: Wanted) -> Sequence[Record]:
+        later = _filtered(wanted).where(audit.c.number > number)
+        return await self._read(later.order_by(audit.c.number))
+
+    async def purge(self, before: float, limit: int) -> int:
+        query = select(audit.c.number).where(audit.c.at < before).order_by(audit.c.at).limit(limit)
+        async with self._engine.reading() as connection:
+            old = list(await connection.scalars(query))
+        if not old:
+            return 0
+        async with self._engine.writing() as connection:
+            gone = await connection.execute(delete(audit).where(audit.c.number.in_(old)))
+            return gone.rowcount
+
+    async def write(self, connection: AsyncConnection, events: Iterable[Event]) -> list[Record]:
+        """Adds the events to a transaction; when it is through, `tell` has to be called."""
+        return [await _written(connection, event) for event in events]
+
+    def tell(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._tell(record)
+
+    async def _read(self, query: Select[Any]) -> list[Record]:
+        async with self._engine.reading() as connection:
+            return [record(row) for row in await connection.execute(query)]
+
+
+async def _written(connection: AsyncConnection, event: Event) -> Record:
+    values = {name: getattr(event, name) for name in FIELDS}
+    result = await connection.execute(insert(audit).values(values))
+    assert result.inserted_primary_key is not None
+    return Record(result.inserted_primary_key[0], event)
+
+
+def _filtered(wanted: Wanted) -> Select[Any]:
+    query = RECORDS
+    if wanted.user is not None:
+        user = kept(wanted.user)  # of a command line, which may hold any bytes
+        query = query.where(or_(audit.c.actor == user, audit.c.subject == user))
+    if wanted.kind is not None:
+        query = query.where(audit.c.kind == wanted.kind)
+    if wanted.since is not None:
+        query = query.where(audit.c.at >= wanted.since)
+    return query
+
+
+def record(row: Row[Any]) -> Record:
+    """From a row of RECORDS."""
+    values = {name: row._mapping[name] for name in FIELDS}
+    return Record(row.number, Event(**values | {"kind": Kind(row.kind)}))

@@ -1,0 +1,145 @@
+"""What a refusal is answered with: a page for people, JSON for programs, the login who lacks one.
+
+Knows refusals and who asks; how an answer is drawn, and over what it is sent, it must not know.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import structlog
+from starlette.responses import Response
+
+from doorward.accounts.randomness import request_id
+from doorward.gate.accept import Accepted, Arrival, Client
+from doorward.gate.asker import Asker, asker
+from doorward.gate.cookies import Header
+from doorward.gate.decision import (
+    MOVED,
+    UNAUTHENTICATED,
+    Refuse,
+    bad_request,
+    last_hop,
+    misdirected,
+    unknown_expectation,
+)
+from doorward.gate.targets import LastHop, Unfit
+from doorward.http1.headers import UnknownExpectation
+from doorward.upstream.failures import Page, UpstreamFailure
+from doorward.web.return_address import LOST, address, referring_page
+
+# When to ask again, told beside a page of maintenance.
+MAINTAINED_S = 30
+
+_log = structlog.get_logger("doorward.gate")
+
+
+class Draw(Protocol):
+    """Makes a refusal's answer: a page for people, JSON for programs."""
+
+    def __call__(
+        self,
+        status: int,
+        title: str | None,
+        text: str | None,
+        client: Client | None,
+        *,
+        asker: Asker,
+        code: str | None,
+        headers: Iterable[Header],
+        login: str | None,
+        switch: str | None,
+        home: bool,
+        languages: str,
+    ) -> Response: ...
+
+
+class Answers:
+    """Answers of the gate's own."""
+
+    def __init__(self, draw: Draw, page_bytes: int) -> None:
+        """`page_bytes` is the most that the target of a page of ours may have."""
+        self._draw = draw
+        self._page_bytes = page_bytes
+
+    def to(self, refusal: Refuse, arrival: Arrival, client: Client) -> Response:
+        if refusal.status == MOVED:
+            response = Response(status_code=MOVED)
+            response.raw_headers.extend(refusal.headers)
+            return response
+        who = _asker(arrival)
+        login = refusal.login
+        if login is not None and who is Asker.VISITOR:
+            if len(login) > self._page_bytes:
+                login = f"{login.partition('?')[0]}?{LOST}=1"
+            return _redirect(refusal, login)
+        if login is not None and who.is_person:
+            # The target of a form or a frame is no page to return to; what it stood on may be.
+            onward = referring_page(arrival.headers, client.host)
+            login = address(login.partition("?")[0], onward)
+        return self._draw(
+            refusal.status,
+            None,
+            refusal.message,
+            client,
+            asker=who,
+            code=refusal.code,
+            headers=refusal.headers,
+            login=login,
+            switch=refusal.switch,
+            home=refusal.home,
+            languages=_languages(arrival),
+        )
+
+    def failure(self, failure: UpstreamFailure, arrival: Arrival, request: Accepted) -> Response:
+        """To a request whose upstream gave none."""
+        _log.warning("upstream_failed", reason=str(failure), request=request.request_id)
+        if failure.page is not None:
+            return _maintenance(failure.page)
+        later = failure.retry_after_s
+        headers = () if later is None else ((b"retry-after", b"%d" % later),)
+        refusal = Refuse(failure.status, failure.code, failure.told, headers=headers)
+        return self.to(refusal, arrival, request.client)
+
+    def may_keep(self, refusal: Refuse, arrival: Arrival) -> bool:
+        """Whether this is a form of a person without a session, which the login page may keep and
+        offer to send again. Every carrier asks here."""
+        is_form = refusal.code == UNAUTHENTICATED and arrival.method == b"POST"
+        return is_form and _asker(arrival) is Asker.SENDER
+
+
+def _asker(arrival: Arrival) -> Asker:
+    return asker(arrival.method.decode("latin-1"), arrival.headers)
+
+
+def _maintenance(page: Page) -> Response:
+    headers = {"retry-after": str(MAINTAINED_S), "cache-control": "no-store"}
+    return Response(page.body, 503, headers, page.media_type)
+
+
+def _redirect(refusal: Refuse, to: str) -> Response:
+    response = Response(status_code=303, headers={"location": to})
+    lines = [line for line in refusal.headers if line[0] != b"www-authenticate"]
+    response.raw_headers.extend([*lines, (b"cache-control", b"no-store")])
+    return response
+
+
+def unfit(fault: Exception, arrival: Arrival) -> Refuse:
+    """Why a request was not accepted."""
+    if isinstance(fault, LastHop):
+        return last_hop(arrival.method)
+    if isinstance(fault, UnknownExpectation):
+        return unknown_expectation()
+    if isinstance(fault, Unfit) and fault.status == 421:
+        return misdirected()
+    return bad_request(str(fault))
+
+
+def stranger(arrival: Arrival) -> Client:
+    """The client of a request that was not accepted: its connection is all that is known."""
+    return Client(arrival.peer, arrival.scheme, "", request_id(), "")
+
+
+def _languages(arrival: Arrival) -> str:
+    """What the request says of languages that are understood (RFC 9110 12.5.4)."""
+    lines = (value for name, value in arrival.headers if name.lower() == b"accept-language")
+    return next(lines, b"").decode("latin-1")

@@ -1,0 +1,139 @@
+"""How a path of ours answers: exact paths, methods, bounded bodies.
+
+Shared by pages and dialects; must not know what any of them does.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import SplitResult, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from doorward import paths
+from doorward.accounts.audit.audit_log import Origin, acting
+from doorward.gate.accept import Client
+from doorward.gate.same_origin import Sender, sender
+
+BODY_LIMIT_BYTES = 64 * 1024
+
+Handler = Callable[[Request], Awaitable[Response]]
+NotAllowed = Callable[[Request, tuple[str, ...]], Response]
+
+
+class BodyTooLarge(Exception):
+    """A body of one of our own endpoints went over its bound: 413."""
+
+
+def client_of(request: Request) -> Client:
+    """Who asks, as `accept` saw it."""
+    client: Client = request.state.client
+    return client
+
+
+def sender_of(request: Request, public_origin: str) -> Sender:
+    """Whose page sent a request to a path of ours."""
+    client = client_of(request)
+    return sender(request.headers.raw, client.scheme, client.host, public_origin)
+
+
+def _origin(request: Request) -> Origin:
+    """What records say of where this comes from; the path that any Host may ask has no client."""
+    client = getattr(request.state, "client", None)
+    return Origin() if client is None else Origin("", client.address, client.request_id)
+
+
+def plain_not_allowed(request: Request, allowed: tuple[str, ...]) -> Response:
+    return PlainTextResponse("method not allowed\n", 405)
+
+
+def unchanged(answer: Handler) -> Handler:
+    return answer
+
+
+class Endpoint(Route):
+    """A route of ours; `answered` are the methods that it has handlers for, `tongue` is how its
+    dialect says no, if it is of one."""
+
+    answered: tuple[str, ...] = ()
+    tongue: object = None
+
+
+def endpoint(
+    path: str,
+    *,
+    not_allowed: NotAllowed = plain_not_allowed,
+    around: Callable[[Handler], Handler] = unchanged,
+    **handlers: Handler,
+) -> Endpoint:
+    """The route for `path`; keywords are lower-case methods. `around` wraps what answers them all.
+
+    HEAD answers where GET does, OPTIONS is 204, any other method goes to `not_allowed` and gets
+    `Allow` (RFC 9110 15.5.6). The path is ours whatever the method, so none reaches an upstream.
+    """
+    table = {method.upper(): handler for method, handler in handlers.items()}
+    if "GET" in table:
+        table.setdefault("HEAD", table["GET"])
+    allowed = (*table, "OPTIONS")
+
+    async def answer(request: Request) -> Response:
+        handler = table.get(request.method)
+        if handler is not None:
+            with acting(_origin(request)):
+                return await handler(request)
+        options = request.method == "OPTIONS"
+        response = Response(status_code=204) if options else not_allowed(request, allowed)
+        response.headers["allow"] = ", ".join(allowed)
+        return response
+
+    route = Endpoint(path, around(answer))
+    route.answered = tuple(table)
+    route.methods = set()  # every method is ours; `answer` sorts them
+    return route
+
+
+_PREFIX = paths.PREFIX.encode()
+
+
+def ours_of(routes: Iterable[Route]) -> Callable[[bytes], bool]:
+    """Tells raw paths that one of these routes answers from those that are an application's.
+
+    Asked for every proxied request, so it looks in a set first; only routes with parameters need
+    their pattern tried.
+    """
+    routes = tuple(routes)
+    plain = frozenset(route.path.encode() for route in routes if not route.param_convertors)
+    patterns = tuple(
+        re.compile(route.path_regex.pattern.encode())
+        for route in routes
+        if route.param_convertors and not route.path.encode().startswith(_PREFIX)
+    )
+
+    def is_ours(path: bytes) -> bool:
+        if path in plain or path.startswith(_PREFIX):
+            return True
+        return any(pattern.match(path) for pattern in patterns)
+
+    return is_ours
+
+
+async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:
+    """The whole body. Raises BodyTooLarge before more than `limit` bytes are kept."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
+        raise BodyTooLarge
+    kept = bytearray()
+    async for chunk in request.stream():
+        kept += chunk
+        if len(kept) > limit:
+            raise BodyTooLarge
+    return bytes(kept)
+
+
+def referer(request: Request) -> SplitResult:
+    """The page that led here, as the browser says; nothing for what is no URL."""
+    try:
+        return urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return urlsplit("")

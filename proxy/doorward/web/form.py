@@ -1,0 +1,70 @@
+"""A posted form of ours: few short fields, no file, each at most once.
+
+Knows the two encodings that HTML forms have; must not know what a field means.
+"""
+
+from collections.abc import Iterable
+from urllib.parse import parse_qsl
+
+from python_multipart.exceptions import FormParserError
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.types import Message
+
+from doorward.web.endpoint import BODY_LIMIT_BYTES, body
+
+FIELDS_LIMIT = 16  # ours have three
+URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+
+
+class NotAForm(Exception):
+    """The body's media type is not one of a form: 415."""
+
+
+class Malformed(Exception):
+    """The body says it is a form and cannot be read as one, or not in one way only: 400."""
+
+
+async def fields(request: Request, most: int = BODY_LIMIT_BYTES) -> dict[str, str]:
+    """The form's fields, of at most so many bytes. Raises BodyTooLarge, NotAForm or Malformed."""
+    return _unique(await pairs(request, most=most))
+
+
+async def pairs(
+    request: Request, limit: int = FIELDS_LIMIT, most: int = BODY_LIMIT_BYTES
+) -> list[tuple[str, str]]:
+    """The form's names and values as they came, at most `limit`. Raises as `fields` does."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (URLENCODED, MULTIPART):
+        raise NotAForm
+    content = await body(request, most)
+    try:
+        if kind == URLENCODED:
+            return parse_qsl(
+                content.decode(), keep_blank_values=True, errors="strict", max_num_fields=limit
+            )
+        return await _parts(request, content, limit)
+    except (MultiPartException, FormParserError, ValueError) as fault:
+        raise Malformed from fault
+
+
+async def _parts(request: Request, content: bytes, limit: int) -> list[tuple[str, str]]:
+    async def replay() -> Message:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    # A scope of its own: the parser raises its own exception, and reads what was bounded above.
+    again = Request({"type": "http", "headers": request.headers.raw}, replay)
+    form = await again.form(max_files=0, max_fields=limit, max_part_size=BODY_LIMIT_BYTES)
+    # With no file allowed every value is text; the parser's types do not know.
+    return [(name, str(value)) for name, value in form.multi_items()]
+
+
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """One value a name: of two user names, who knows which one the next reader takes."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise Malformed
+        found[name] = value
+    return found

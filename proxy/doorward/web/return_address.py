@@ -1,0 +1,58 @@
+"""Return addresses: where somebody goes after a login, and how a page of ours carries them there.
+
+Knows which addresses are on this very host and nowhere else; must not know who is led back.
+"""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
+
+from doorward import paths
+
+# A path of this host and nothing that any browser reads as another host: one slash first, no
+# backslash, no control byte or white space anywhere (CVE-2020-5233, CVE-2020-11053, CVE-2020-4037).
+_SAFE_RETURN = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
+# In the query of a page of ours, in place of an address that is too long to be carried.
+LOST = "lost"
+
+# What a second decoding, or a dot segment, could turn into `//host`.
+_MISREAD = re.compile(
+    r"/(?:%25)*%(?:25)*(?:2f|5c|0[09ad])|(?:[^?]*/)?(?:\.|%2e){1,2}(?:[/?]|$)", re.I
+)
+
+
+def safe_return(rd: str | None) -> str:
+    """Where to go after a login: `rd` when it is a path on this very host, otherwise `/`.
+
+    Its length is bounded where requests are read, see `page_bytes`."""
+    if rd is None or _SAFE_RETURN.fullmatch(rd) is None:
+        return "/"
+    if _MISREAD.match(rd) or rd.startswith((paths.LOGIN, paths.LOGOUT)):
+        return "/"
+    return rd
+
+
+def referring_page(headers: Iterable[tuple[bytes, bytes]], host: str) -> str:
+    """The page of this host that a form or frame stood on, by its Referer; otherwise `/`.
+
+    `host` is the authority that was asked, lower-case (CVE-2024-21496: never a link elsewhere).
+    """
+    referer = next((value for name, value in headers if name == b"referer"), b"")
+    try:
+        came_from = urlsplit(referer.decode("latin-1"))
+    except ValueError:
+        return "/"
+    if came_from.scheme not in ("http", "https") or came_from.netloc.lower() != host:
+        return "/"
+    return safe_return(came_from.path + (f"?{came_from.query}" if came_from.query else ""))
+
+
+def page_bytes(target_bytes: int) -> int:
+    """Most bytes of the target of a page of ours: it carries any target of an application's of at
+    most `target_bytes`, each byte of which may take three when it is quoted."""
+    return 3 * target_bytes + 64
+
+
+def address(page: str, target: str) -> str:
+    """A page of ours that leads on to `target`."""
+    return page if target == "/" else f"{page}?rd={quote(target, safe='/')}"

@@ -1,0 +1,208 @@
+"""What every entrance shares, page or API: who asks, opening a session, ending it, the cookie.
+
+Knows cookies and the core; must not know forms, bodies or anybody's wire format.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from starlette.requests import Request
+
+from doorward.accounts.core import Accounts
+from doorward.accounts.passwords.hashing import Password
+from doorward.accounts.sessions.sessions import FULL, ClientInfo, Lifetimes, Opened, Session
+from doorward.gate.cookies import Cookies, Header, Held, of_our_form
+from doorward.gate.identify import Identify
+from doorward.gate.same_origin import Sender
+from doorward.settings import Settings
+from doorward.settings.dialects import Dialect
+from doorward.web.endpoint import client_of, sender_of
+from doorward.web.return_address import LOST, address, safe_return
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
+
+
+def lifetimes(settings: Settings) -> Lifetimes:
+    """How long sessions live that are opened on the page or through `xhr`."""
+    sessions = settings.sessions
+    return Lifetimes(
+        idle_timeout_s=_seconds(sessions.idle_timeout),
+        lifetime_s=sessions.lifetime.total_seconds(),
+        remember_lifetime_s=sessions.remember_lifetime.total_seconds(),
+        max_lifetime_s=_seconds(sessions.max_lifetime),
+    )
+
+
+def dialect_lifetimes(settings: Settings, dialect: Dialect) -> Lifetimes:
+    """How long sessions live that are opened through a dialect with lifetimes of its own."""
+    lifetime, remembered = dialect.session_lifetimes()
+    if lifetime is None or remembered is None:
+        return lifetimes(settings)
+    return Lifetimes(
+        idle_timeout_s=_seconds(getattr(dialect, "idle_timeout", None)),
+        lifetime_s=lifetime.total_seconds(),
+        remember_lifetime_s=remembered.total_seconds(),
+        max_lifetime_s=_seconds(settings.sessions.max_lifetime),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """`clock` gives Unix seconds."""
+
+    settings: Settings
+    accounts: Accounts
+    identify: Identify
+    cookies: Cookies
+    clock: Callable[[], float]
+
+    def sender(self, request: Request) -> Sender:
+        """Whose page made the browser send this."""
+        return sender_of(request, self.settings.public_origin)
+
+    def is_ours(self, request: Request) -> bool:
+        """False when another site made the browser send this."""
+        return self.sender(request) is not Sender.OTHER
+
+    async def session(self, request: Request) -> Session | None:
+        """The live session this request carries, of any level. Raises StorageUnavailable."""
+        return await self.identify.session(request.headers.raw, self.clock())
+
+    async def untouched(self, request: Request, now: float) -> Session | None:
+        """The full session whose cookie this is, looked at in a way that is no use of it."""
+        found = await self._presented(request, now)
+        session = found[0] if len(found) == 1 and len(self._values(request)) == 1 else None
+        return session if session is not None and session.level == FULL else None
+
+    def onward(self, request: Request) -> str:
+        """Where this page leads on to: the address in its query, if it is one of this host."""
+        return "/" if self.has_lost(request) else safe_return(request.query_params.get("rd"))
+
+    def has_lost(self, request: Request) -> bool:
+        """Whether the address to return to was too long, which the page then says."""
+        rd = request.query_params.get("rd", "")
+        return LOST in request.query_params or len(rd) > self.settings.limits.target_bytes
+
+    def here(self, page: str, request: Request) -> str:
+        """The address of a page of ours that leads on to where this one does."""
+        if self.has_lost(request):
+            return f"{page}?{LOST}=1"
+        return address(page, self.onward(request))
+
+    def carries_cookies(self, request: Request) -> int:
+        """How many cookies of ours the request has, valid or not."""
+        return len(self._values(request))
+
+    async def open(
+        self,
+        request: Request,
+        name: str,
+        password: Password,
+        *,
+        kind: str,
+        lifetimes: Lifetimes,
+        remember: bool,
+        information: str = "",
+        code: str | None = None,
+        method: str | None = None,
+        pending: bool = False,
+        new_password: str | None = None,
+        browser: str | None = None,
+    ) -> Opened:
+        """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
+        now = self.clock()
+        old = await self._presented(request, now)
+        opened = await self.accounts.logins.login(
+            name,
+            password,
+            client=info_of(request),
+            kind=kind,
+            lifetimes=lifetimes,
+            remember=remember,
+            now=now,
+            replaces=old[0] if old else None,
+            information=information,
+            code=code,
+            method=method,
+            pending=pending,
+            new_password=new_password,
+            browser=browser,
+        )
+        for session in old[1:]:
+            await self.accounts.sessions.end(session, now)
+        return opened
+
+    async def complete(
+        self, request: Request, session: Session, code: str, method: str | None
+    ) -> Opened:
+        """Raises as `SecondFactors.complete` does."""
+        return await self.accounts.second_factors.complete(
+            session, code, method, client=info_of(request), now=self.clock()
+        )
+
+    def cookie_lines(self, request: Request, opened: Opened) -> list[Header]:
+        """What sets the cookie; with a Max-Age only for a session that is remembered, and not
+        while its second factor is due."""
+        session = opened.session
+        remembered = session.remember and session.level == FULL
+        age = session.expires_at - self.clock() if remembered else None
+        signed = self.accounts.tokens.sign(opened.token)
+        held = self.cookies.held(_cookie_lines(request))
+        to_own = bool(held.own) or self._is_anothers(held)
+        line = self.cookies.set_line(signed, age, to_own=to_own)
+        return [*self.clearing_lines(request), line]
+
+    def clearing_lines(self, request: Request) -> list[Header]:
+        """Lines that end every variant when the request carries our cookie more than once: nobody
+        could log in beside them. Otherwise none, as another tab may just have got a new one."""
+        return self.expired_lines(request) if len(self._values(request)) > 1 else []
+
+    async def end(self, session: Session) -> bool:
+        """Whether it was this call that ended it."""
+        return await self.accounts.sessions.end(session, self.clock())
+
+    async def leave(self, request: Request) -> list[Header]:
+        """Ends every session whose cookie this request carries; returns the lines that expire them.
+
+        Storage is asked, not the cache, and StorageUnavailable is raised: a logout that did not
+        happen must not look like one (CVE-2024-21492).
+        """
+        now = self.clock()
+        for session in await self._presented(request, now):
+            await self.accounts.sessions.end(session, now)
+        return self.expired_lines(request)
+
+    def expired_lines(self, request: Request) -> list[Header]:
+        """Lines that end every variant of our cookie that this browser may hold."""
+        held = self.cookies.held(_cookie_lines(request))
+        of_default = not self._is_anothers(held)
+        return self.cookies.expire_lines(client_of(request).host, of_default=of_default)
+
+    def _is_anothers(self, held: Held) -> bool:
+        """Whether the default name holds a token that another instance on this host signed: ours
+        is under our own name then, and theirs is neither replaced nor ended."""
+        return any(
+            of_our_form(value) and self.accounts.tokens.unsign(value) is None
+            for value in held.default
+        )
+
+    def _values(self, request: Request) -> tuple[bytes, ...]:
+        return self.cookies.take(_cookie_lines(request)).ours
+
+    async def _presented(self, request: Request, now: float) -> list[Session]:
+        tokens = [self.accounts.tokens.unsign(value) for value in self._values(request)]
+        unique = dict.fromkeys(token for token in tokens if token is not None)
+        found = [await self.accounts.sessions.by_token(token, now) for token in unique]
+        return [each.session for each in found if each.session is not None]
+
+
+def _cookie_lines(request: Request) -> list[bytes]:
+    return [value for name, value in request.headers.raw if name == b"cookie"]
+
+
+def info_of(request: Request) -> ClientInfo:
+    client = client_of(request)
+    return ClientInfo(client.address, client.user_agent)

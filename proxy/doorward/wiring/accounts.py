@@ -1,0 +1,158 @@
+"""The core over live storage, opened alike by a server and by a command.
+
+It joins what this row and those below it know. A command imports it without the gate and the pages,
+which `doorward.app` brings along: they are most of a command's second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+from doorward.accounts.addresses import Addresses
+from doorward.accounts.administration import Administration
+from doorward.accounts.core import Accounts
+from doorward.accounts.factors.browsers import Browsers
+from doorward.accounts.factors.second_factor import Policy, SecondFactors
+from doorward.accounts.factors.vault import Vault
+from doorward.accounts.factors.verification import Verification
+from doorward.accounts.forgotten import Forgotten
+from doorward.accounts.keys import Keys
+from doorward.accounts.logins import Logins
+from doorward.accounts.passwords.hashing import Passwords
+from doorward.accounts.passwords.regulation import Limits, Regulation
+from doorward.accounts.refusals import Refusal
+from doorward.accounts.sealing import Unreadable
+from doorward.accounts.sessions.access import Access
+from doorward.accounts.sessions.live import Live
+from doorward.accounts.sessions.sessions import Sessions
+from doorward.accounts.sessions.tokens import Tokens
+from doorward.accounts.users.directory import DirectoryFault
+from doorward.accounts.users.users import Users
+from doorward.directories.opened import directories_of
+from doorward.mail import mailer_of
+from doorward.settings import Settings
+from doorward.settings.keys import read_keys
+from doorward.storage.audit_log import Tell
+from doorward.storage.database import Database, open_database
+from doorward.storage.fault import StorageFault
+from doorward.storage.rates import Rates
+
+Clock = Callable[[], float]
+
+
+@contextlib.asynccontextmanager
+async def build_accounts(
+    settings: Settings, clock: Clock = time.time, tell: Tell | None = None
+) -> AsyncIterator[Accounts]:
+    """The account core; what was opened is closed. `tell` hears of every audit record that is
+    written through it. Raises InvalidSettings, StorageFault."""
+    keys = Keys(read_keys(settings))
+    database = await open_database(settings, clock(), tell)
+    passwords, rates = Passwords(), Rates(settings.data_dir, keys)
+    try:
+        accounts = await _joined(settings, database, passwords, rates, keys, clock())
+        try:
+            yield accounts
+        finally:
+            await accounts.forgotten.close()
+            await accounts.live.close()
+    finally:
+        rates.close()
+        passwords.close()
+        await database.close()
+
+
+async def _joined(
+    settings: Settings,
+    database: Database,
+    passwords: Passwords,
+    rates: Rates,
+    keys: Keys,
+    now: float,
+) -> Accounts:
+    try:
+        directories = directories_of(settings)
+        users = Users(database.users, directories, passwords)
+        await users.sync(now)
+    except DirectoryFault as fault:
+        raise StorageFault(str(fault)) from fault
+    except Refusal as refusal:  # a name of two sources, a database that fell silent
+        raise StorageFault(f"users: {refusal}") from refusal
+    tokens = Tokens(keys)
+    sessions = Sessions(database.sessions, directories, tokens, settings.sessions.max_per_user)
+    regulation = Regulation(database.attempts, _limits(settings), keys)
+    trail, policy, vault = database.trail, _policy(settings), Vault(keys)
+    mailer = mailer_of(settings)
+    verification = Verification(database.factors, users, passwords, mailer, vault, policy, trail)
+    browsers = Browsers(keys, _seconds(settings.second_factor.remember_browser))
+    factors = SecondFactors(database.factors, sessions, verification, vault, policy, browsers)
+    logins = Logins(users, sessions, passwords, regulation, trail, factors)
+    live = Live(sessions, database.feed)
+    access = Access(database.access, directories, keys)
+    addresses = Addresses(users, factors, mailer, keys)
+    administration = Administration(
+        database.register, directories, users, sessions, factors, regulation
+    )
+    forgotten = Forgotten(database.register, users, factors, mailer, trail, rates, keys)
+    return Accounts(
+        users,
+        sessions,
+        logins,
+        passwords,
+        tokens,
+        live,
+        regulation,
+        trail,
+        factors,
+        access,
+        keys,
+        addresses,
+        administration,
+        forgotten,
+    )
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
+
+
+async def renew_secrets(accounts: Accounts) -> None:
+    """Encrypts with the first key whatever an older one encrypted; to be done before a server
+    takes requests. Commands can do without, and may have to: somebody has to repair it.
+
+    Raises StorageFault with the name of a user whose secrets no key opens."""
+    try:
+        await accounts.second_factors.renew_secrets()
+    except Unreadable as fault:
+        raise StorageFault(
+            f"secret_files: no key opens the second factor of user {str(fault)!r}; name the key"
+            " file that was in use before as well, or remove the factor: doorward user reset-totp"
+        ) from fault
+    except Refusal as refusal:
+        raise StorageFault(f"storage: {refusal}") from refusal
+
+
+def _policy(settings: Settings) -> Policy:
+    chosen = settings.second_factor
+    return Policy(
+        issuer=chosen.issuer,
+        trust_period_s=chosen.trust_period.total_seconds(),
+        attempts=chosen.attempts,
+        lock_s=chosen.lock.total_seconds(),
+    )
+
+
+def _limits(settings: Settings) -> Limits | None:
+    """What the settings say of wrong passwords; None: they cost nothing."""
+    chosen = settings.regulation
+    if not chosen.enabled:
+        return None
+    return Limits(
+        attempts=chosen.attempts,
+        network_attempts=chosen.network_attempts,
+        window_s=chosen.window.total_seconds(),
+        ban_s=chosen.ban.total_seconds(),
+    )

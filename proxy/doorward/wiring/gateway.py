@@ -1,0 +1,141 @@
+"""The gate, the pages and the dialects over one core, joined as the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from starlette.routing import Router
+
+from doorward.accounts.core import Accounts
+from doorward.dialects import openapi, registry
+from doorward.dialects.context import Wire
+from doorward.gate.accept import Accept
+from doorward.gate.access_tokens import AccessCarrier
+from doorward.gate.authorize import Authorize
+from doorward.gate.cookies import cookies_of
+from doorward.gate.gate import Gate
+from doorward.gate.identify import Identify
+from doorward.observe.counters import Tally
+from doorward.observe.observer import Observer
+from doorward.pages import Pages
+from doorward.relay.asgi import Carrier
+from doorward.relay.forward import Forwarder
+from doorward.relay.lane import Lane
+from doorward.relay.maintenance import maintenance_pages
+from doorward.relay.upgrade import Upgrades
+from doorward.relay.watch import Watch
+from doorward.rewrite.relocation import relocation_of
+from doorward.settings import Settings
+from doorward.storage.rates import Rates
+from doorward.upstream.balance import upstreams_of
+from doorward.upstream.pool import Pools
+from doorward.web.answers import Answers
+from doorward.web.endpoint import ours_of
+from doorward.web.return_address import page_bytes
+from doorward.wiring.accounts import Clock
+from doorward.wiring.observation import count, names_of, observer_of
+
+_log = structlog.get_logger("doorward")
+
+OTHER_LINES_BYTES = 8 * 1024  # of a request's head beside its target, cookies above all
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """All that answers requests. `routes` are what routes are called, by their numbers."""
+
+    carrier: Carrier
+    lane: Lane
+    observer: Observer
+    routes: tuple[str, ...]
+    prepare: Callable[[], None]  # what the first requests would wait for; for a thread
+
+
+def join(
+    settings: Settings, accounts: Accounts, pools: Pools, rates: Rates, clock: Clock, tally: Tally
+) -> Joined:
+    """The gate, the pages and the dialects over one core, and the short way past them."""
+    cookies = cookies_of(settings)
+    datepoll = settings.dialects.datepoll
+    access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
+    identify = Identify(
+        accounts.live,
+        accounts.tokens,
+        cookies,
+        bare_tokens=settings.dialects.alekeagle is not None,
+        takes_pair=settings.dialects.rocketchat is not None,
+        access=access,
+        takes_linked=datepoll is not None and datepoll.token_on_upstream,
+    )
+    pages = Pages(settings, accounts, identify, cookies, clock)
+    wire = Wire(settings, accounts, identify, cookies, clock, rates)
+    tables = registry.tables(wire)
+    dialects = [route for found in tables.values() for route in found]
+    if paths := registry.shadows(dialects, [route.path for route in settings.routes]):
+        _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")
+    routes = [*dialects, openapi.route(settings, tables), *pages.routes()]
+    is_ours = ours_of(routes)
+    authorize = Authorize(settings.routes, settings.access)
+    gate = Gate(
+        authorize,
+        identify,
+        cookies,
+        is_ours,
+        accounts.second_factors.may_be_led,
+        settings.public_origin,
+    )
+    watch = Watch(accounts.live, gate.ask, clock)
+    upgrades = Upgrades(
+        settings.public_origin,
+        authorize.routes,
+        settings.limits.tunnels,
+        settings.limits.tunnel_idle_timeout.total_seconds(),
+    )
+    accept = Accept(
+        settings.trusted_proxies,
+        authorize.serves,
+        settings.public_origin,
+        settings.trusted_headers,
+    )
+    answers = Answers(pages.message, most_page_bytes(settings))
+    maintenance = maintenance_pages(settings)
+    forwarders = tuple(
+        Forwarder(
+            upstreams_of(route, pools),
+            route.timeouts.response.total_seconds(),
+            route.timeouts.idle.total_seconds(),
+            cookies,
+            watch,
+            upgrades,
+            settings.body_bytes(route),
+            maintenance.get(route.maintenance),
+            relocation_of(route),
+        )
+        for route in authorize.routes
+    )
+    count(tally, forwarders, pools, upgrades, accounts.live)
+    names = names_of(authorize.routes)
+    observer = observer_of(settings.log, tally, names, access)
+    carrier = Carrier(
+        accept=accept,
+        gate=gate,
+        forwarders=forwarders,
+        upgrades=upgrades,
+        ours=Router(routes=routes, redirect_slashes=False),
+        is_ours=is_ours,
+        answers=answers,
+        clock=clock,
+        observer=observer,
+        keep=pages.interrupted,
+    )
+    lane = Lane(accept, gate, forwarders, is_ours, answers, clock, observer)
+    return Joined(carrier, lane, observer, names, pages.prepare)
+
+
+def most_page_bytes(settings: Settings) -> int:
+    """Of the target of a page of ours: there has to be room for the other lines of its head."""
+    limits = settings.limits
+    room = max(limits.header_bytes - OTHER_LINES_BYTES, limits.header_bytes // 2)
+    return min(page_bytes(limits.target_bytes), room)

@@ -1,0 +1,78 @@
+"""What of the gate and of all that it stands on is counted, and who is told of exchanges.
+
+Knows where the numbers are; must not know how they are told.
+"""
+
+from collections.abc import Callable, Sequence
+
+from doorward import paths
+from doorward.accounts.sessions.live import Live
+from doorward.gate.access_tokens import AccessCarrier
+from doorward.observe import access
+from doorward.observe.counters import FAILURES, RETRIES, Tally, Values
+from doorward.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS
+from doorward.observe.observer import Observer
+from doorward.relay.forward import Forwarder
+from doorward.relay.upgrade import Upgrades
+from doorward.settings import Log, Route
+from doorward.upstream.pool import Pools
+
+RESET = f"{paths.RESET}?".encode()  # what comes after it sets somebody's password
+
+
+def names_of(routes: Sequence[Route]) -> tuple[str, ...]:
+    """What routes are called, by their numbers: where they are found."""
+    return tuple(f"{route.host or ''}{route.path}" for route in routes)
+
+
+def observer_of(
+    log: Log, tally: Tally, names: Sequence[str], tokens: AccessCarrier | None
+) -> Observer:
+    """Who counts and, where that is asked for, writes a line of each exchange; `tokens` finds
+    those that a target may hold."""
+    if not log.access:
+        return tally
+
+    def without_tokens(target: bytes) -> bytes:
+        before, reset, _ = target.partition(RESET)
+        if reset:
+            return before + reset
+        return target if tokens is None else tokens.take(target)[0]
+
+    return access.Log(tally, names, without_tokens, access.lines_to(format=log.format))
+
+
+def count(
+    tally: Tally, forwarders: Sequence[Forwarder], pools: Pools, upgrades: Upgrades, live: Live
+) -> None:
+    """Have the tally read what these count."""
+    tally.counters += [_retries(forwarders), _failures(forwarders)]
+    tally.gauges += [
+        _connections(pools),
+        lambda: {(TUNNELS,): upgrades.open},
+        lambda: {(SESSIONS,): live.count},
+    ]
+
+
+def _retries(forwarders: Sequence[Forwarder]) -> Callable[[], Values]:
+    return lambda: {(RETRIES, route): one.retried for route, one in enumerate(forwarders)}
+
+
+def _failures(forwarders: Sequence[Forwarder]) -> Callable[[], Values]:
+    return lambda: {
+        (FAILURES, route, word): number
+        for route, one in enumerate(forwarders)
+        for word, number in one.failures.items()
+    }
+
+
+def _connections(pools: Pools) -> Callable[[], Values]:
+    def read() -> Values:
+        found: Values = {}
+        for upstream, *numbers in pools.connections():
+            for state, number in zip(("idle", "busy"), numbers, strict=True):
+                key = (CONNECTIONS, upstream, state)
+                found[key] = found.get(key, 0) + number
+        return found
+
+    return read
