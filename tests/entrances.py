@@ -17,7 +17,7 @@ import httpx
 from doorward.accounts.core import Accounts
 from doorward.accounts.sessions.sessions import ClientInfo, Found, Lifetimes, Opened, Session
 from doorward.dialects import openapi, registry
-from doorward.dialects.context import Wire
+from doorward.dialects.context import Context
 from doorward.gate.accept import Client
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.cookies import Cookies, cookies_of
@@ -136,7 +136,7 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
         )
         pages = Pages(settings, accounts, identify, cookies, clock)
         with closing(Rates(directory, accounts.keys)) as rates:
-            wire = Wire(settings, accounts, identify, cookies, clock, rates)
+            wire = Context(settings, accounts, identify, cookies, clock, rates)
             tables = registry.tables(wire)
             routes = [route for found in tables.values() for route in found]
             shown = pages.routes()

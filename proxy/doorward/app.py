@@ -19,7 +19,7 @@ from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import PURGED_AT_ONCE
 from doorward.observe.audit import Tell, both, open_channel, telling
-from doorward.observe.counters import LOST, Tally
+from doorward.observe.counters import LOST, Counters
 from doorward.observe.logs import output
 from doorward.observe.metrics import Metrics
 from doorward.observe.observer import Observer
@@ -65,7 +65,7 @@ class Doorward:
         self._accounts: Accounts | None = None
 
     async def __aenter__(self) -> "Doorward":
-        tally = Tally()
+        tally = Counters()
         tell = both(tally.tell, self._audit(tally))
         accounts = await self._stack.enter_async_context(
             build_accounts(self._settings, self._clock, tell)
@@ -96,7 +96,7 @@ class Doorward:
             self._stack.push_async_callback(_end, asyncio.ensure_future(task))
         return self
 
-    def _audit(self, tally: Tally) -> Tell | None:
+    def _audit(self, tally: Counters) -> Tell | None:
         """Where records go beside the database; what is not written there or to the log counts."""
         tally.counters.append(lambda: {(LOST, "log"): output().channel.lost})
         channel = open_channel(self._settings.audit.file)
@@ -163,7 +163,7 @@ class Doorward:
             await _in_batches(lambda: accounts.sessions.purge(self._clock()), PURGED_AT_ONCE)
             if keep is not None:
                 await _in_batches(
-                    lambda: accounts.trail.purge(
+                    lambda: accounts.audit_log.purge(
                         self._clock() - keep.total_seconds(), audit_log.PURGED_AT_ONCE
                     ),
                     audit_log.PURGED_AT_ONCE,

@@ -46,7 +46,7 @@ class Core:
     sessions: Sessions
     logins: Logins
     regulation: Regulation
-    trail: MemoryTrail
+    audit_log: MemoryTrail
     factor_rows: MemoryFactors
     mailbox: Mailbox
     second_factors: SecondFactors
@@ -81,14 +81,14 @@ def core(passwords: Passwords) -> Core:
     user_rows = session_rows.users = MemoryUsers(session_rows)
     directories = Directories([directory])
     users = Users(user_rows, directories, passwords)
-    keys, trail = Keys((b"k" * 32,)), session_rows.trail
+    keys, audit_log = Keys((b"k" * 32,)), session_rows.audit_log
     sessions = Sessions(session_rows, directories, Tokens(keys))
-    regulation = Regulation(MemoryAttempts(trail), LIMITS, keys)
+    regulation = Regulation(MemoryAttempts(audit_log), LIMITS, keys)
     policy = Policy("Doorward", trust_period_s=300.0, attempts=5, lock_s=300.0)
     factor_rows, mailbox, vault = MemoryFactors(session_rows), Mailbox(), Vault(keys)
-    verification = Verification(factor_rows, users, passwords, mailbox, vault, policy, trail)
+    verification = Verification(factor_rows, users, passwords, mailbox, vault, policy, audit_log)
     factors = SecondFactors(factor_rows, sessions, verification, vault, policy)
-    logins = Logins(users, sessions, passwords, regulation, trail, factors)
+    logins = Logins(users, sessions, passwords, regulation, audit_log, factors)
     return Core(
         user_rows,
         directory,
@@ -97,7 +97,7 @@ def core(passwords: Passwords) -> Core:
         sessions,
         logins,
         regulation,
-        trail,
+        audit_log,
         factor_rows,
         mailbox,
         factors,

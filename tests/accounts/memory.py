@@ -41,7 +41,7 @@ class MemoryUsers:
         self.rows[user.number] = Credential(user, new.password_hash or "", new.scheme or "")
         self.handles |= dict.fromkeys(new.handles, user.number)
         self.names[new.source, new.key] = user.number
-        self.sessions.trail.keep(event)
+        self.sessions.audit_log.keep(event)
         return user
 
     async def insert_all(
@@ -70,7 +70,7 @@ class MemoryUsers:
         self.rows[user.number] = replace(row, user=changed)
         self.handles = {h: n for h, n in self.handles.items() if n != user.number}
         self.handles |= dict.fromkeys(led, user.number)
-        self.sessions.trail.keep(event)
+        self.sessions.audit_log.keep(event)
         return changed
 
     async def imported(self, ours: str) -> Sequence[tuple[str, str]]:
@@ -113,7 +113,7 @@ class MemoryUsers:
                 self._change(self.rows[number].user)
                 await self.sessions.end_all(number, now, "password", None, event)
             self.digests[source, key] = one.digest
-        self.sessions.trail.keep(reloaded)
+        self.sessions.audit_log.keep(reloaded)
 
     async def set_password(
         self,
@@ -133,7 +133,7 @@ class MemoryUsers:
         self.rows[user.number] = replace(row, password_hash=new.hash, scheme=new.scheme)
         but = None if renewal is None else renewal.session.number
         await self.sessions.end_all(user.number, now, "password", but, renewal=renewal)
-        self.sessions.trail.keep(event)
+        self.sessions.audit_log.keep(event)
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
         row = self.rows[user.number]
@@ -144,20 +144,20 @@ class MemoryUsers:
         self, user: User, banned: bool, now: float, event: Event | None = None
     ) -> None:
         self._change(user, banned=banned)
-        self.sessions.trail.keep(event)
+        self.sessions.audit_log.keep(event)
 
     async def set_active(
         self, user: User, active: bool, now: float, event: Event | None = None
     ) -> None:
         self._change(user, active=active)
-        self.sessions.trail.keep(event)
+        self.sessions.audit_log.keep(event)
         if not active:
             await self.sessions.end_all(user.number, now, "disabled", None)
 
     async def delete(self, user: User, now: float, event: Event | None = None) -> None:
         if self.rows.pop(user.number, None) is None:
             raise UserNotFound
-        self.sessions.trail.keep(event)
+        self.sessions.audit_log.keep(event)
         self.handles = {h: n for h, n in self.handles.items() if n != user.number}
         self.names = {k: n for k, n in self.names.items() if n != user.number}
 
@@ -175,7 +175,7 @@ class MemorySessions:
 
     users: MemoryUsers | None = None
     rows: dict[bytes, Session] = field(default_factory=dict)
-    trail: MemoryTrail = field(default_factory=lambda: MemoryTrail())
+    audit_log: MemoryTrail = field(default_factory=lambda: MemoryTrail())
 
     async def insert(
         self,
@@ -190,7 +190,7 @@ class MemorySessions:
         now = self._now(draft.user)
         if now is None or now.version != draft.user.version or not now.is_usable:
             return None
-        self.trail.keep(event)
+        self.audit_log.keep(event)
         if replaces is not None:
             await self.end(replaces, draft.created_at, "replaced", ending)
         self.rows[digest] = session = replace(draft, number=len(self.rows) + 1)
@@ -224,7 +224,7 @@ class MemorySessions:
             return None
         if row.ended_at is not None or row.level != session.level or not is_same:
             return None
-        self.trail.keep(event)
+        self.audit_log.keep(event)
         self.rows[old] = replace(row, ended_at=now)
         self.rows[digest] = risen = replace(
             row,
@@ -279,7 +279,7 @@ class MemorySessions:
         ended = [s for s in self.rows.values() if s.number == number and s.ended_at is None]
         for session in ended:
             session.ended_at, session.ended_by = now, by
-        self.trail.keep(event if ended else None)
+        self.audit_log.keep(event if ended else None)
         return bool(ended)
 
     async def end_all(
@@ -294,7 +294,7 @@ class MemorySessions:
         mine = [s for s in self.rows.values() if s.user.number == user and s.number != but]
         ended = sum([await self.end(session.number, now, by) for session in mine])
         self.renew(renewal)
-        self.trail.keep(None if event is None else counted(event, ended))
+        self.audit_log.keep(None if event is None else counted(event, ended))
         return ended
 
     async def end_many(
@@ -363,7 +363,7 @@ class MemoryTrail:
 class MemoryAttempts:
     """Fills AttemptStore."""
 
-    trail: MemoryTrail
+    audit_log: MemoryTrail
     rows: list[tuple[str, Budget, float]] = field(default_factory=list)
     ends: dict[str, tuple[float, str]] = field(default_factory=dict)
     refusals: dict[str, int] = field(default_factory=dict)
@@ -380,7 +380,7 @@ class MemoryAttempts:
         over = [key for key in self.refusals if self.ends.get(key, (0.0, ""))[0] <= now]
         for key in over:
             detail = f"{self.refusals.pop(key)} more refused"
-            self.trail.keep(Event(now, Kind.LOCK_ENDED, detail=detail))
+            self.audit_log.keep(Event(now, Kind.LOCK_ENDED, detail=detail))
         return len(over)
 
     async def spend(
@@ -416,7 +416,7 @@ class MemoryAttempts:
         of = {b.key for _, b, _ in self.rows if (b.user == user and user) or b.key in networks}
         lifted = {k.partition(" ")[0] for k in of if self.ends.get(k, (0.0, ""))[0] > event.at}
         await self.give_back("", list(of))
-        self.trail.keep(event)
+        self.audit_log.keep(event)
         return len(lifted)
 
     async def purge(self, before: float, now: float, limit: int) -> int:

@@ -194,7 +194,7 @@ class MemoryFactors:
             if session.user.number == user:
                 session.trusted_until = session.trusted_fingerprint = None
                 self.enrolments.pop(session.number, None)
-        self.sessions.trail.keep(event)
+        self.sessions.audit_log.keep(event)
 
 
 @dataclass

@@ -67,7 +67,7 @@ async def story(core: Core) -> list[str]:
 
 async def test_every_act_is_recorded_once_and_no_secret_ever(core: Core) -> None:
     secrets = await story(core)
-    kinds = core.trail.kinds()
+    kinds = core.audit_log.kinds()
     told = {kind: kinds.count(kind) for kind in set(kinds)}
     assert told == {
         Kind.USER_ADDED: 1,
@@ -88,7 +88,7 @@ async def test_every_act_is_recorded_once_and_no_secret_ever(core: Core) -> None
         Kind.USER_DELETED: 1,
     }
     assert told[Kind.LOGIN] == 4  # three by password alone, one when the pending one was full
-    text = text_of(core.trail.events)
+    text = text_of(core.audit_log.events)
     assert not [secret for secret in secrets if secret in text]
 
 
@@ -96,7 +96,7 @@ async def test_a_login_says_who_from_where_and_which_session(core: Core) -> None
     await core.add("Alice")
     with acting(Origin("", "203.0.113.9", "request-7")):
         opened = await core.login("ALICE", kind="xhr")
-    told = core.trail.events[-1]
+    told = core.audit_log.events[-1]
     assert told == Event(
         at=NOW,
         kind=Kind.LOGIN,
@@ -124,7 +124,7 @@ async def test_a_failure_says_why_and_names_only_users(
     await core.add("Alice")
     with pytest.raises(Refusal):
         await core.login(name, password)
-    told = core.trail.events[-1]
+    told = core.audit_log.events[-1]
     assert (told.kind, told.actor, told.subject) == (Kind.LOGIN_FAILED, "", subject)
     assert (told.address, told.outcome, told.detail) == (CLIENT.address, "refused", detail)
 
@@ -133,7 +133,7 @@ async def test_a_replaced_session_is_recorded_with_the_login(core: Core) -> None
     await core.add()
     old = await core.login()
     new = await core.login(replaces=old.session)
-    assert [(e.kind, e.session, e.detail) for e in core.trail.events[-2:]] == [
+    assert [(e.kind, e.session, e.detail) for e in core.audit_log.events[-2:]] == [
         (Kind.LOGIN, new.session.id, "page"),
         (Kind.SESSION_ENDED, old.session.id, "replaced"),
     ]
@@ -146,7 +146,7 @@ async def test_a_lock_out_of_a_network_names_nobody(core: Core) -> None:
         assert attempt is not None
     with pytest.raises(Refusal):
         await core.login(password="wrong")
-    locked, failed = core.trail.events[-2:]
+    locked, failed = core.audit_log.events[-2:]
     assert (failed.kind, failed.subject) == (Kind.LOGIN_FAILED, "alice")
     assert (locked.kind, locked.subject, locked.detail) == (Kind.LOCKED_OUT, "", "network")
 
@@ -164,7 +164,7 @@ async def test_who_acts_is_the_one_named_then_the_origin_then_the_sessions_user(
 
 async def test_a_failure_that_cannot_be_recorded_is_not_answered_as_one(core: Core) -> None:
     await core.add()
-    core.trail.silent = True
+    core.audit_log.silent = True
     with pytest.raises(StorageUnavailable):
         await core.login(password="wrong")
 
@@ -172,7 +172,7 @@ async def test_a_failure_that_cannot_be_recorded_is_not_answered_as_one(core: Co
 async def test_a_login_that_cannot_be_recorded_opens_no_session(core: Core) -> None:
     """Fails closed."""
     user = await core.add()
-    core.trail.silent = True
+    core.audit_log.silent = True
     with pytest.raises(StorageUnavailable):
         await core.login()
     assert not await core.sessions.list(user, NOW)
@@ -187,8 +187,8 @@ async def test_no_password_is_ever_in_a_record(
     core: Core, password: str, wrong: str, changed: str
 ) -> None:
     """Whatever it is, wherever somebody types it, and whatever becomes of it."""
-    name = f"user{len(core.user_rows.rows) + len(core.trail.events)}"
-    client = ClientInfo(f"2001:db8:{len(core.trail.events):x}::1", "a browser")
+    name = f"user{len(core.user_rows.rows) + len(core.audit_log.events)}"
+    client = ClientInfo(f"2001:db8:{len(core.audit_log.events):x}::1", "a browser")
     await core.users.add(name, password, now=NOW, allow_guessable=True)
     opened = await core.login(name, password, client=client)
     for who, what in ((name, wrong), (password, password), (wrong, name)):
@@ -201,5 +201,5 @@ async def test_no_password_is_ever_in_a_record(
     new = await core.users.new_password(user, changed + password, allow_guessable=True)
     await core.users.change_password(user, new, now=NOW, renewal=renewal)
     await core.users.delete(name, NOW, actor=OWNER)
-    text = text_of(core.trail.events)
+    text = text_of(core.audit_log.events)
     assert not [s for s in (password, wrong, changed, opened.token) if s in text]

@@ -126,7 +126,7 @@ class Scripted(Passwords):
 def scripted(core: Core) -> Scripted:
     passwords = Scripted()
     core.logins = Logins(
-        core.users, core.sessions, passwords, core.regulation, core.trail, core.second_factors
+        core.users, core.sessions, passwords, core.regulation, core.audit_log, core.second_factors
     )
     return passwords
 
@@ -192,11 +192,11 @@ async def test_a_spent_budget_costs_neither_a_hash_nor_a_record(
     await core.add()
     for _ in range(5):
         await tried(core, "alice", "wrong", "192.0.2.1")
-    hashes, records, rows = len(scripted.judged), len(core.trail.events), len(attempts(core))
+    hashes, records, rows = len(scripted.judged), len(core.audit_log.events), len(attempts(core))
     for password in ("wrong", "right") * 20:
         assert isinstance(await tried(core, "alice", password, "192.0.2.1"), LockedOut)
     assert len(scripted.judged) == hashes
-    assert len(core.trail.events) == records
+    assert len(core.audit_log.events) == records
     assert len(attempts(core)) == rows
     assert len(scripted.waits) == 40, "each is answered after the time of a hash"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from doorward.accounts.audit.audit_log import Kind
 from doorward.accounts.passwords.hashing import Passwords, Verdict
-from doorward.accounts.passwords.login_queue import Turns
+from doorward.accounts.passwords.login_queue import LoginQueue
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
     InvalidCredentials,
@@ -56,7 +56,7 @@ async def test_right_wrong_and_unknown_are_locked_out_alike(
         "user",
         LockedOut.message,
     )
-    assert core.trail.kinds().count(Kind.LOGIN) == 0
+    assert core.audit_log.kinds().count(Kind.LOGIN) == 0
 
 
 async def test_an_attacker_elsewhere_keeps_nobody_out(core: Core) -> None:
@@ -76,7 +76,7 @@ async def test_name_and_address_spend_one_budget(core: Core) -> None:
     for name in ("alice", "a@example.com"):
         refusal = await refusal_of(core, name, PASSWORD)
         assert isinstance(refusal, InvalidCredentials) and refusal.reason == "locked_out"
-    assert core.trail.kinds().count(Kind.LOCKED_OUT) == 1
+    assert core.audit_log.kinds().count(Kind.LOCKED_OUT) == 1
     assert (await core.login("a@example.com", now=NOW + 300)).session.user.username == "alice"
 
 
@@ -145,14 +145,14 @@ async def test_a_second_name_of_a_user_does_not_wait_for_the_first(
 async def test_what_a_lock_refused_is_one_record_once_it_is_over(core: Core) -> None:
     await core.add()
     await lock_out(core)
-    before = core.trail.kinds().count(Kind.LOGIN_FAILED)
+    before = core.audit_log.kinds().count(Kind.LOGIN_FAILED)
     for _ in range(30):
         assert isinstance(await refusal_of(core, "alice", PASSWORD), LockedOut)
     await core.regulation.flush(NOW + 10)
     await core.regulation.flush(NOW + 300)
     await core.regulation.flush(NOW + 303)
-    assert core.trail.kinds().count(Kind.LOGIN_FAILED) == before
-    ended = [one for one in core.trail.events if one.kind == Kind.LOCK_ENDED]
+    assert core.audit_log.kinds().count(Kind.LOGIN_FAILED) == before
+    ended = [one for one in core.audit_log.events if one.kind == Kind.LOCK_ENDED]
     assert [one.detail for one in ended] == ["30 more refused"]
 
 
@@ -229,7 +229,7 @@ async def test_of_wrong_passwords_at_once_no_more_are_judged_than_the_budget_has
 
 
 async def test_who_has_waited_for_their_turn_leaves_nothing_behind() -> None:
-    turns, order = Turns(), []
+    turns, order = LoginQueue(), []
 
     async def go(name: str, key: str) -> None:
         async with turns.turn(key, 1):
@@ -246,7 +246,7 @@ async def test_who_has_waited_for_their_turn_leaves_nothing_behind() -> None:
 
 async def test_too_many_who_wait_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("doorward.accounts.passwords.login_queue.WAITING", 1)
-    turns = Turns()
+    turns = LoginQueue()
     async with turns.turn("k", 1):
         second = asyncio.create_task(turns.turn("k", 1).__aenter__())
         await asyncio.sleep(0)

@@ -33,7 +33,7 @@ async def test_without_a_code_there_is_no_session(core: Core) -> None:
         await core.login()
     assert refused.value.challenge.method == "totp"
     assert [one.id for one in await core.sessions.list(session.user, NOW)] == [session.id]
-    assert core.trail.kinds()[-1] == Kind.LOGIN_PENDING
+    assert core.audit_log.kinds()[-1] == Kind.LOGIN_PENDING
 
 
 async def test_the_challenge_names_whom_was_asked_for_and_the_code_is_mailed(core: Core) -> None:

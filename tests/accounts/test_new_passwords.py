@@ -80,7 +80,7 @@ async def forgot(core: Core, user: User, new: str) -> None:
     around: object = Register(core)
     assert isinstance(around, Register)
     keys, factors = Keys((b"k" * 32,)), core.second_factors
-    forgotten = Forgotten(around, core.users, factors, around, core.trail, around, keys)  # type: ignore[arg-type]
+    forgotten = Forgotten(around, core.users, factors, around, core.audit_log, around, keys)  # type: ignore[arg-type]
     assert forgotten.ask(USERNAME, "192.0.2.1", NOW) is None
     await forgotten.settle()
     await forgotten.use(around.link, new, NOW)

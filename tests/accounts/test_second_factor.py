@@ -95,7 +95,7 @@ async def test_turning_totp_on_takes_a_secret_and_a_code_of_it(core: Core) -> No
     assert await core.second_factors.enabled(session.user) == ("totp",)
     assert len(set(codes)) == 12 and all(len(one) == 8 for one in codes)
     assert await core.second_factors.remaining_recovery(session.user) == 12
-    assert Kind.FACTOR_ADDED in core.trail.kinds()
+    assert Kind.FACTOR_ADDED in core.audit_log.kinds()
 
 
 async def test_the_code_that_turned_totp_on_is_used_up(core: Core) -> None:
@@ -375,7 +375,7 @@ async def test_the_last_wrong_code_locks_and_right_ones_are_refused_from_then_on
     assert last.retry_after_s == 300 and last.judged
     refused = await blocked(verify(session.user, code(secret), None, now=NOW + 100))
     assert not refused.judged
-    failures = [e.detail for e in core.trail.events if e.kind == Kind.FACTOR_FAILED]
+    failures = [e.detail for e in core.audit_log.events if e.kind == Kind.FACTOR_FAILED]
     assert failures == ["totp"] * 4 + ["locked"], "a failure that nobody looked at is one too"
     assert refused.retry_after_s == 200 and refused.challenge.method == "totp"
     later = NOW + 300
@@ -687,7 +687,7 @@ async def test_a_record_says_that_a_code_came_after_a_later_one(core: Core) -> N
     await wrong(verify(session.user, code(secret), "totp", now=NOW))
     await wrong(verify(session.user, code(secret, ahead), "totp", now=ahead))
     await wrong(verify(session.user, "000000", "totp", now=NOW))
-    details = [one.detail for one in core.trail.events if one.kind == Kind.FACTOR_FAILED]
+    details = [one.detail for one in core.audit_log.events if one.kind == Kind.FACTOR_FAILED]
     assert details == [
         "totp: a later code was used before; check the clock",
         "totp: this code was used before",

@@ -70,13 +70,13 @@ def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", sorted(set(alekeagle.TABLE) - {alekeagle.table.wires.RateLimited}, key=repr)
+    "kind", sorted(set(alekeagle.TABLE) - {alekeagle.table.contexts.RateLimited}, key=repr)
 )
 def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | Fault]) -> None:
-    trouble = kind.__new__(kind)
-    Exception.__init__(trouble, kind.message)
-    vars(trouble).update(fields=())
-    drawn = alekeagle.TONGUE.say(trouble)
+    error = kind.__new__(kind)
+    Exception.__init__(error, kind.message)
+    vars(error).update(fields=())
+    drawn = alekeagle.ERROR_FORMAT.say(error)
     said = json.loads(bytes(drawn.body))
     assert drawn.status_code == alekeagle.TABLE[kind].status
     assert list(said)[:2] == ["code", "message"] and said["message"]

@@ -114,7 +114,7 @@ def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
 
 
 TONGUES = (
-    datepoll.TONGUE,
+    datepoll.ERROR_FORMAT,
     datepoll.SIGN_IN,
     datepoll.REFRESH,
     datepoll.DELETE,
@@ -123,14 +123,14 @@ TONGUES = (
 
 
 @pytest.mark.parametrize("kind", datepoll.TABLE)
-@pytest.mark.parametrize("tongue", TONGUES)
-def test_every_row_is_drawn(tongue: Any, kind: type[Refusal | Fault]) -> None:
-    trouble = kind.__new__(kind)
-    Exception.__init__(trouble, kind.message)
+@pytest.mark.parametrize("error_format", TONGUES)
+def test_every_row_is_drawn(error_format: Any, kind: type[Refusal | Fault]) -> None:
+    error = kind.__new__(kind)
+    Exception.__init__(error, kind.message)
     if kind.__name__ == "Malformed":
-        trouble.sentences = None  # type: ignore[union-attr]
-    drawn = tongue.say(trouble)
-    assert drawn.status_code == tongue.table[kind].status
+        error.sentences = None  # type: ignore[union-attr]
+    drawn = error_format.say(error)
+    assert drawn.status_code == error_format.table[kind].status
     assert drawn.headers["cache-control"] == "no-store"
     assert ("www-authenticate" in drawn.headers) == (drawn.status_code == 401)
     assert all(json.loads(bytes(drawn.body)).values())

@@ -67,18 +67,18 @@ def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
 def trouble_of(kind: type[Refusal | Fault]) -> Refusal | Fault:
     if kind is LockedOut:
         return LockedOut(60.0, "user")
-    trouble = kind.__new__(kind)
-    Exception.__init__(trouble, kind.message)
+    error = kind.__new__(kind)
+    Exception.__init__(error, kind.message)
     for name, value in (("challenge", Challenge("totp", ("totp",))), ("reason", "password")):
         if name in kind.__init__.__code__.co_varnames:
-            setattr(trouble, name, value)
-    return trouble
+            setattr(error, name, value)
+    return error
 
 
 @pytest.mark.parametrize("kind", rocketchat.TABLE)
 def test_every_row_is_drawn_as_json_with_its_status(kind: type[Refusal | Fault]) -> None:
     row = rocketchat.TABLE[kind]
-    drawn = rocketchat.TONGUE.say(trouble_of(kind))
+    drawn = rocketchat.ERROR_FORMAT.say(trouble_of(kind))
     said = json.loads(bytes(drawn.body))
     assert drawn.status_code == row.status
     assert drawn.headers["content-type"] == "application/json"
@@ -89,7 +89,7 @@ def test_every_row_is_drawn_as_json_with_its_status(kind: type[Refusal | Fault])
 
 @pytest.mark.parametrize("kind", rocketchat.LOGIN_TABLE)
 def test_at_login_every_401_has_the_older_shape(kind: type[Refusal | Fault]) -> None:
-    drawn = rocketchat.LOGIN_TONGUE.say(trouble_of(kind))
+    drawn = rocketchat.LOGIN_ERROR_FORMAT.say(trouble_of(kind))
     said = json.loads(bytes(drawn.body))
     assert drawn.status_code == rocketchat.LOGIN_TABLE[kind].status
     if drawn.status_code == 401:

@@ -68,10 +68,10 @@ def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
 
 @pytest.mark.parametrize("kind", xhr.TABLE)
 def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | Fault]) -> None:
-    trouble = kind.__new__(kind)
-    Exception.__init__(trouble, kind.message)
+    error = kind.__new__(kind)
+    Exception.__init__(error, kind.message)
     row = xhr.TABLE[kind]
-    drawn = xhr.TONGUE.say(trouble)
+    drawn = xhr.ERROR_FORMAT.say(error)
     assert drawn.status_code == row.status
     said = json.loads(bytes(drawn.body))
     assert said["error"] == row.code and said["message"]
@@ -82,7 +82,7 @@ def test_a_refusal_that_nobody_drew_is_a_500_and_no_leak() -> None:
     class Unheard(Fault):
         message = "inner matter"
 
-    assert xhr.TONGUE.say(Unheard()).status_code == xhr.TABLE[Broken].status
+    assert xhr.ERROR_FORMAT.say(Unheard()).status_code == xhr.TABLE[Broken].status
 
 
 # Login

@@ -10,7 +10,7 @@ from doorward.web.endpoint import (
     BodyTooLarge,
     body,
     endpoint,
-    ours_of,
+    internal_paths,
 )
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -103,8 +103,8 @@ async def test_a_length_that_is_none_is_no_error(length: bytes) -> None:
 
 def test_a_raw_path_is_ours_exactly_as_the_router_would_say() -> None:
     routes = [endpoint("/a", get=told), endpoint("/u/{name}/x", get=told)]
-    is_ours = ours_of(routes)
+    is_internal = internal_paths(routes)
     for path in (b"/a", b"/u/alice/x", b"/.doorward/", b"/.doorward/whatever"):
-        assert is_ours(path)
+        assert is_internal(path)
     for path in (b"/", b"/a/", b"/A", b"/u/alice", b"/u//x", b"/u/a/b/x", b"/.doorward", b"/x/a"):
-        assert not is_ours(path)
+        assert not is_internal(path)

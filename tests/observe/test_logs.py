@@ -13,7 +13,7 @@ import structlog
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.observe.access import TARGET_CHARACTERS, Log, lines_to
-from doorward.observe.counters import REQUESTS, Tally
+from doorward.observe.counters import REQUESTS, Counters
 from doorward.observe.logs import Format, configure_logs
 from doorward.observe.observer import FORWARDED, NO_ROUTE, Short, Unread, now_s, refused
 
@@ -66,9 +66,9 @@ class Written(io.StringIO):
         return found
 
 
-def log_to(stream: io.StringIO, format: Format = "json", tally: Tally | None = None) -> Log:
+def log_to(stream: io.StringIO, format: Format = "json", tally: Counters | None = None) -> Log:
     return Log(
-        tally or Tally(),
+        tally or Counters(),
         ("/", "/wiki"),
         lambda target: target.replace(b"?token=secret", b""),
         lines_to(stream, format),
@@ -76,7 +76,7 @@ def log_to(stream: io.StringIO, format: Format = "json", tally: Tally | None = N
 
 
 def test_a_request_is_a_line_with_everything_in_it() -> None:
-    stream, tally = Written(), Tally()
+    stream, tally = Written(), Counters()
     request = Unread("192.0.2.1", b"GET", b"/wiki/a?token=secret", "wiki.example.com", "r-1")
     log_to(stream, tally=tally).ended(
         FORWARDED, 1, 200, now_s() - 0.5, Short(request, None, 7, False)

@@ -13,7 +13,7 @@ import pytest
 import structlog
 from doorward.accounts.audit.audit_log import REFUSED, Event, Kind, Record
 from doorward.observe import metrics as module
-from doorward.observe.counters import FAILURES, LOCKOUTS, LOGINS, LOST, RETRIES, Tally
+from doorward.observe.counters import FAILURES, LOCKOUTS, LOGINS, LOST, RETRIES, Counters
 from doorward.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS, Metrics
 from doorward.observe.observer import (
     FORWARDED,
@@ -117,7 +117,7 @@ async def test_logins_and_lockouts_are_counted() -> None:
 
 def test_counting_goes_by_words_that_are_the_same_objects() -> None:
     assert refused("forbidden") is refused("forbidden") is not failed("forbidden")
-    tally = Tally()
+    tally = Counters()
     for _ in range(3):
         tally.ended(refused("forbidden"), 0, 403, now_s(), TOLD)
     assert [count for key, count in tally.totals().items() if key[0] == "requests"] == [3]

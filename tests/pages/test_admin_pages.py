@@ -89,7 +89,7 @@ async def user(home: House, name: str = "alice") -> User:
 
 
 async def last(home: House) -> Event:
-    return (await home.accounts.trail.latest(Wanted(), 1))[-1].event
+    return (await home.accounts.audit_log.latest(Wanted(), 1))[-1].event
 
 
 # Who gets in

@@ -12,7 +12,7 @@ from doorward.gate.authorize import Target
 from doorward.gate.gate import Plan
 from doorward.gate.identify import Carried
 from doorward.http1.headers import Block
-from doorward.observe.counters import Tally
+from doorward.observe.counters import Counters
 from doorward.relay.lane import PLANS, Kept, Lane
 
 from tests.conftest import Start
@@ -135,7 +135,7 @@ def test_a_refusal_that_comes_again_is_drawn_for_each(live: Live, lines: tuple[s
 
 def test_what_is_kept_of_requests_is_bounded() -> None:
     """CVE-2023-30798's kin: whoever asks for ever new targets fills no memory."""
-    lane = Lane(None, None, (), None, None, None, Tally())  # type: ignore[arg-type]
+    lane = Lane(None, None, (), None, None, None, Counters())  # type: ignore[arg-type]
     block = Block([])
     for number in range(PLANS + 10):
         target = b"/%d" % number

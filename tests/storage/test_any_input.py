@@ -38,7 +38,7 @@ from doorward.accounts.users.directory import Entry
 from doorward.accounts.users.editing import Edit
 from doorward.accounts.users.users import Users
 from doorward.settings import settings_from
-from doorward.storage.audit_log import TrailRows
+from doorward.storage.audit_log import AuditLogRows
 from doorward.wiring import accounts as wiring
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -63,15 +63,17 @@ SERVICES: dict[str, type] = {
     "tokens": Tokens,
     "live": Live,
     "regulation": Regulation,
-    "trail": TrailRows,
+    "audit_log": AuditLogRows,
     "second_factors": SecondFactors,
     "access": Access,
     "access.tokens": AccessTokens,
 }
 # Nothing from outside gets there: parts of the start, of the stop and of other operations.
-INNER = {"passwords.close", "passwords.expect", "trail.record", "trail.write", "trail.tell",
-         "regulation.turn", "regulation.passed", "regulation.withdraw", "tokens.sign",
-         "live.find_by", "live.listen"}  # fmt: skip
+INNER = set(
+    "passwords.close passwords.expect audit_log.record audit_log.write audit_log.tell"
+    " regulation.turn regulation.passed regulation.withdraw tokens.sign"
+    " live.find_by live.listen".split()
+)
 OPERATIONS = sorted(
     f"{service}.{name}"
     for service, kind in SERVICES.items()

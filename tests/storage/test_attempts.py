@@ -205,11 +205,11 @@ async def test_what_locks_refused_is_recorded_once_by_whichever_process(
         assert await one.wrong("nobody", "2001:db8::2", NOW + 1) == "user"
     for one in (desk, other):
         await one.regulation.flush(NOW + 299)
-    assert not await store.trail.latest(Wanted(kind=Kind.LOCK_ENDED), 9)
+    assert not await store.audit_log.latest(Wanted(kind=Kind.LOCK_ENDED), 9)
     assert await desk.regulation.purge(NOW + 9999) == 5, "not what is still to be recorded"
     await asyncio.gather(*(one.regulation.flush(NOW + 300) for one in (desk, other)))
     await desk.regulation.flush(NOW + 303)
-    found = [one.event for one in await store.trail.latest(Wanted(kind=Kind.LOCK_ENDED), 9)]
+    found = [one.event for one in await store.audit_log.latest(Wanted(kind=Kind.LOCK_ENDED), 9)]
     assert sorted((one.subject, one.address, one.detail) for one in found) == [
         ("", "2001:db8::/64", "user: 5 more refused"),
         ("Alice", "192.0.2.1", "user: 5 more refused"),
@@ -368,7 +368,7 @@ async def test_unlocking_lets_a_user_try_again_from_everywhere(desk: Desk, store
     assert [await desk.wrong() for _ in range(6)] == ["judged"] * 5 + ["user"]
     assert await desk.right(address=AWAY) == "judged"
     assert await desk.regulation.unlock(desk.user, NOW + 400, actor=OWNER) == 0
-    (first, second) = await store.trail.latest(Wanted(kind=Kind.UNLOCKED), 9)
+    (first, second) = await store.audit_log.latest(Wanted(kind=Kind.UNLOCKED), 9)
     assert (first.event.subject, second.event.subject) == ("Alice", "Alice")
 
 

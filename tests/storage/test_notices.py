@@ -17,7 +17,7 @@ from doorward.app import Doorward
 from doorward.settings import settings_from
 from doorward.storage import Database
 from doorward.storage.database import open_storage
-from doorward.storage.postgres_notify import Notices
+from doorward.storage.postgres_notify import PostgresNotify
 
 from tests.storage.people import NOW, add, open_session
 
@@ -86,7 +86,7 @@ async def test_a_connection_that_is_cut_is_noticed_and_made_anew(
 
 async def test_a_server_that_is_not_there_is_a_refusal(postgresql_url: str, tmp_path: Path) -> None:
     async with host(postgresql_url, tmp_path) as store:
-        notices = Notices(store.engine)
+        notices = PostgresNotify(store.engine)
         name = urlsplit(postgresql_url).path.removeprefix("/")
         socket = postgresql_url.rpartition("host=")[2]
         other = await asyncpg.connect(host=socket, user="doorward", database="postgres")

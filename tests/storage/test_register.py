@@ -33,7 +33,7 @@ async def names(store: Database, begins: str = "", page: int = 2, **more: Any) -
     found: list[str] = []
     after: Place | None = None
     while True:
-        rows = await store.register.users(Chosen(begins, **more), after, page)
+        rows = await store.listings.users(Chosen(begins, **more), after, page)
         found += [user.username for _, user in rows]
         if len(rows) < page:
             return found
@@ -88,8 +88,8 @@ async def test_only_the_banned_can_be_chosen(store: Database) -> None:
 
 async def test_a_user_is_found_by_its_public_id(store: Database) -> None:
     user = await add(store)
-    assert await store.register.user(user.id) == user
-    assert await store.register.user("x" * 17) is None
+    assert await store.listings.user(user.id) == user
+    assert await store.listings.user("x" * 17) is None
 
 
 async def test_sessions_come_newest_first_and_none_that_is_over(store: Database) -> None:
@@ -98,9 +98,9 @@ async def test_sessions_come_newest_first_and_none_that_is_over(store: Database)
     await store.sessions.end(opened[4].number, NOW, "logout")
     await open_session(store, alice, NOW - 90_000)
     await open_session(store, bob, NOW - 8000)  # idle for too long
-    first = await store.register.sessions(NOW, None, 2)
+    first = await store.listings.sessions(NOW, None, 2)
     assert [one.number for one in first] == [opened[5].number, opened[3].number]
-    rest = await store.register.sessions(NOW, first[-1].number, 9)
+    rest = await store.listings.sessions(NOW, first[-1].number, 9)
     assert [one.number for one in rest] == [opened[i].number for i in (2, 1, 0)]
 
 
@@ -109,12 +109,12 @@ async def test_records_come_newest_first_by_whoever_did_it_or_had_it_done(store:
         actor, subject = [("Alice", "Bob"), ("Bob", "Bob"), ("Carol", "Alice")][second % 3]
         kind = Kind.USER_BANNED if second > 3 else Kind.LOGIN
         done = replace(EVENT, at=NOW + second, actor=actor, subject=subject, kind=kind)
-        await store.trail.record(done)
+        await store.audit_log.record(done)
 
     async def seconds(wanted: Wanted, page: int = 2) -> list[int]:
         found: list[int] = []
         before: int | None = None
-        while records := await store.register.records(wanted, before, page):
+        while records := await store.listings.records(wanted, before, page):
             found += [int(one.event.at - NOW) for one in records]
             before = records[-1].number
         return found
@@ -131,7 +131,7 @@ async def test_lock_outs_are_told_the_next_to_end_first(store: Database) -> None
     for i in range(4):
         budget = Budget(f"name {i}", "192.0.2.0/32", 1)
         await store.attempts.spend(f"attempt {i}", [budget], Period(60, 60 + i), NOW)
-    assert [lock.until for lock in await store.register.locks(NOW, 2)] == [NOW + 60, NOW + 61]
+    assert [lock.until for lock in await store.listings.locks(NOW, 2)] == [NOW + 60, NOW + 61]
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ async def test_a_page_of_100000_users_is_a_range_of_an_index(
     asked: tuple[Database, Plans], begins: str, banned: bool, after: Place | None
 ) -> None:
     store, plans = asked
-    rows = await store.register.users(Chosen(begins, banned), after, 50)
+    rows = await store.listings.users(Chosen(begins, banned), after, 50)
     assert len(rows) == (0 if begins == "nobody" else 50)
     said = plans()
     assert said and not [step for step in said if "TEMP B-TREE" in step], "nothing is sorted"
@@ -197,7 +197,7 @@ async def test_a_page_of_100000_records_is_a_range_of_an_index(
     asked: tuple[Database, Plans], wanted: Wanted
 ) -> None:
     store, plans = asked
-    records = await store.register.records(wanted, 90_000, 50)
+    records = await store.listings.records(wanted, 90_000, 50)
     assert records and records[0].number < 90_000
     said = plans()
     assert said and not [step for step in said if step.startswith("SCAN") or "TEMP" in step], said

@@ -179,13 +179,13 @@ async def test_sessions_are_found_by_id_and_listed_for_all(store: Database) -> N
     found = await store.sessions.by_id(one.id)
     assert found is not None and (found.number, found.user) == (one.number, alice)
     assert await store.sessions.by_id("nobody") is None
-    listed = await store.register.sessions(NOW + 1, None, 10)
+    listed = await store.listings.sessions(NOW + 1, None, 10)
     assert [(s.number, s.user.username) for s in listed] == [
         (other.number, "bob"), (one.number, "alice")
     ]  # fmt: skip
     assert await store.sessions.end_many([one.number, other.number, 4711], NOW + 2, "command") == 2
     assert await store.sessions.end_many([], NOW + 2, "command") == 0
-    assert await store.register.sessions(NOW + 2, None, 10) == []
+    assert await store.listings.sessions(NOW + 2, None, 10) == []
     assert (await store.feed.news(0)).sessions == {one.number, other.number, 4711}
 
 

@@ -22,22 +22,22 @@ ANY = Wanted()
 
 
 async def kinds(store: Database) -> list[Kind]:
-    return [record.event.kind for record in await store.trail.latest(ANY, 99)]
+    return [record.event.kind for record in await store.audit_log.latest(ANY, 99)]
 
 
 async def test_a_record_is_read_as_it_was_written(store: Database, opened: Open) -> None:
-    await store.trail.record(EVENT)
-    (record,) = await (await opened()).trail.latest(ANY, 9)
+    await store.audit_log.record(EVENT)
+    (record,) = await (await opened()).audit_log.latest(ANY, 9)
     assert record.event == EVENT
 
 
 async def test_the_newest_come_oldest_first(store: Database) -> None:
     for second in range(5):
-        await store.trail.record(replace(EVENT, at=NOW + second))
-    latest = await store.trail.latest(ANY, 3)
+        await store.audit_log.record(replace(EVENT, at=NOW + second))
+    latest = await store.audit_log.latest(ANY, 3)
     assert [record.event.at for record in latest] == [NOW + 2, NOW + 3, NOW + 4]
-    assert await store.trail.after(latest[0].number, ANY) == latest[1:]
-    assert not await store.trail.after(latest[-1].number, ANY)
+    assert await store.audit_log.after(latest[0].number, ANY) == latest[1:]
+    assert not await store.audit_log.after(latest[-1].number, ANY)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,11 @@ async def test_records_are_chosen_by_user_kind_and_time(
         replace(EVENT, at=NOW + 2, actor="Bob", subject="Bob"),
         replace(EVENT, at=NOW + 3, actor="Alice", subject="Bob", kind=Kind.USER_BANNED),
     ):
-        await store.trail.record(event)
-    for records in (await store.trail.latest(wanted, 9), await store.trail.after(0, wanted)):
+        await store.audit_log.record(event)
+    for records in (
+        await store.audit_log.latest(wanted, 9),
+        await store.audit_log.after(0, wanted),
+    ):
         assert {int(record.event.at - NOW) for record in records} == found
 
 
@@ -97,7 +100,7 @@ async def test_the_record_of_many_says_how_many(store: Database) -> None:
     for _ in range(3):
         session = await open_session(store, user)
     assert await store.sessions.end_all(user.number, NOW, "logout", session.number, EVENT) == 2
-    (record,) = await store.trail.latest(ANY, 9)
+    (record,) = await store.audit_log.latest(ANY, 9)
     assert record.event.detail == "page (2 ended)"
 
 
@@ -108,8 +111,8 @@ async def test_who_listens_hears_of_what_is_kept_once(tmp_path: Path) -> None:
     with pytest.raises(NameTaken):
         await store.users.insert(new_user("ALICE"), NOW, EVENT)
     await store.users.set_banned(user, True, NOW, EVENT)
-    await store.trail.record(EVENT)
-    assert heard == list(await store.trail.latest(ANY, 9)) and len(heard) == 3
+    await store.audit_log.record(EVENT)
+    assert heard == list(await store.audit_log.latest(ANY, 9)) and len(heard) == 3
     await store.close()
 
 
@@ -140,7 +143,7 @@ async def test_an_act_that_cannot_be_recorded_does_not_happen(store: Database) -
 
 async def test_old_records_are_forgotten_a_batch_at_a_time(store: Database) -> None:
     for second in range(7):
-        await store.trail.record(Event(NOW + second, Kind.LOGIN))
-    assert [await store.trail.purge(NOW + 5, 2) for _ in range(4)] == [2, 2, 1, 0]
-    left = await store.trail.latest(Wanted(), 9)
+        await store.audit_log.record(Event(NOW + second, Kind.LOGIN))
+    assert [await store.audit_log.purge(NOW + 5, 2) for _ in range(4)] == [2, 2, 1, 0]
+    left = await store.audit_log.latest(Wanted(), 9)
     assert [record.event.at for record in left] == [NOW + 5, NOW + 6]

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from doorward.http1.repeats import SEEN, Seen
+from doorward.http1.repeats import SEEN, Repeats
 from doorward.upstream import heads
 from doorward.upstream.connection import Connection
 from doorward.upstream.failures import UpstreamFailure
@@ -85,7 +85,7 @@ def outcome(pieces: list[bytes], *, no_body: bool = False) -> tuple[Any, ...]:
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heads, "_known", {})
-    monkeypatch.setattr(heads, "_seen", Seen())
+    monkeypatch.setattr(heads, "_seen", Repeats())
 
 
 STATUS = st.sampled_from(["200 OK", "200", "204 No", "206 Part", "304 Not", "404 \xff", "500 X"])
@@ -178,7 +178,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_what_was_seen_is_bounded() -> None:
-    seen = Seen()
+    seen = Repeats()
     assert not any(seen.before(b"%d" % number) for number in range(3 * SEEN))
     assert len(seen._hashes) <= SEEN
     assert seen.before(b"%d" % (3 * SEEN - 1))

@@ -46,7 +46,7 @@ class Chosen:
     banned: bool = False
 
 
-class Register(Protocol):
+class Listings(Protocol):
     """Lists of many, a page at a time by an index. Every method raises StorageUnavailable."""
 
     async def users(
@@ -94,18 +94,18 @@ class Administration:
     """`actor` is who asks, whose right the caller need not have looked at: methods raise
     NotPermitted, and those that take an id raise UserNotFound. All raise StorageUnavailable."""
 
-    __slots__ = ("_directories", "_factors", "_register", "_regulation", "_sessions", "_users")
+    __slots__ = ("_directories", "_factors", "_listings", "_regulation", "_sessions", "_users")
 
     def __init__(
         self,
-        register: Register,
+        register: Listings,
         directories: Directories,
         users: Users,
         sessions: Sessions,
         factors: SecondFactors,
         regulation: Regulation,
     ) -> None:
-        self._register = register
+        self._listings = register
         self._directories = directories
         self._users = users
         self._sessions = sessions
@@ -120,7 +120,7 @@ class Administration:
         begins = handle_of(text.strip()) if text.strip() else ""
         if begins is None:
             return []
-        found = await self._register.users(Chosen(begins, banned), after, limit)
+        found = await self._listings.users(Chosen(begins, banned), after, limit)
         return [(place, self._directories.complete(user)) for place, user in found]
 
     async def about(self, actor: User, public_id: str, now: float) -> About:
@@ -261,7 +261,7 @@ class Administration:
     ) -> Sequence[Session]:
         """Everybody's that are not over, the newest first."""
         _require(actor)
-        found = await self._register.sessions(now, before, limit)
+        found = await self._listings.sessions(now, before, limit)
         await recognise(session.user_agent for session in found)
         for session in found:
             session.user = self._directories.complete(session.user)
@@ -271,7 +271,7 @@ class Administration:
         """Everybody's that are not over, the newest first, read in pages: however many there are,
         neither storage nor anything else waits for long. The caller has checked who asks."""
         before = None
-        while found := await self._register.sessions(now, before, PAGE):
+        while found := await self._listings.sessions(now, before, PAGE):
             await recognise(session.user_agent for session in found)
             for session in found:
                 session.user = self._directories.complete(session.user)
@@ -281,7 +281,7 @@ class Administration:
     async def everyone(self) -> AsyncIterator[User]:
         """Every user of every source by name, read in pages. The caller has checked who asks."""
         after = None
-        while found := await self._register.users(Chosen(), after, PAGE):
+        while found := await self._listings.users(Chosen(), after, PAGE):
             for _, user in found:
                 yield self._directories.complete(user)
             after = found[-1][0]
@@ -291,7 +291,7 @@ class Administration:
     ) -> Sequence[Record]:
         """Records of the audit trail, the newest first."""
         _require(actor)
-        return await self._register.records(wanted, before, limit)
+        return await self._listings.records(wanted, before, limit)
 
     async def locks(
         self, actor: User, now: float, limit: int
@@ -299,7 +299,7 @@ class Administration:
         """Who has to wait with passwords, and who with codes."""
         _require(actor)
         codes = await self._factors.locks(now)
-        return await self._register.locks(now, limit), codes[:limit]
+        return await self._listings.locks(now, limit), codes[:limit]
 
     async def id_of(self, actor: User, name: str) -> str:
         """The public id of the user with this name or verified address."""
@@ -308,7 +308,7 @@ class Administration:
 
     async def _user(self, actor: User, public_id: str) -> User:
         _require(actor)
-        user = await self._register.user(public_id) if randomness.is_public_id(public_id) else None
+        user = await self._listings.user(public_id) if randomness.is_public_id(public_id) else None
         if user is None:
             raise UserNotFound
         return self._directories.complete(user)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from doorward.accounts.addresses import Addresses
-from doorward.accounts.administration import Administration, Register
-from doorward.accounts.audit.audit_log import Trail
+from doorward.accounts.administration import Administration
+from doorward.accounts.audit.audit_log import AuditLog
 from doorward.accounts.factors.records import FactorStore
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.forgotten import Forgotten
@@ -35,6 +35,7 @@ __all__ = [
     "AccessStore",
     "Accounts",
     "AttemptStore",
+    "AuditLog",
     "Directories",
     "Directory",
     "Entry",
@@ -42,9 +43,7 @@ __all__ = [
     "Feed",
     "Mailer",
     "News",
-    "Register",
     "SessionStore",
-    "Trail",
     "UserStore",
 ]
 
@@ -58,7 +57,7 @@ class Accounts:
     tokens: Tokens
     live: Live
     regulation: Regulation
-    trail: Trail
+    audit_log: AuditLog
     second_factors: SecondFactors
     access: Access
     keys: Keys

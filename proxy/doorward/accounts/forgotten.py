@@ -13,8 +13,8 @@ import contextlib
 import json
 from typing import Protocol
 
-from doorward.accounts.administration import Register
-from doorward.accounts.audit.audit_log import Kind, Trail, event
+from doorward.accounts.administration import Listings
+from doorward.accounts.audit.audit_log import AuditLog, Kind, event
 from doorward.accounts.factors.records import EMAIL
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.keys import Keys
@@ -60,31 +60,31 @@ class Forgotten:
     a reset of factors voids it, and so does its use (CVE-2023-26481)."""
 
     __slots__ = (
+        "_audit_log",
         "_counters",
         "_factors",
+        "_listings",
         "_mailer",
-        "_register",
         "_sealing",
         "_tasks",
-        "_trail",
         "_users",
     )
 
     def __init__(
         self,
-        register: Register,
+        register: Listings,
         users: Users,
         factors: SecondFactors,
         mailer: Mailer | None,
-        trail: Trail,
+        audit_log: AuditLog,
         counters: Counters,
         keys: Keys,
     ) -> None:
-        self._register = register
+        self._listings = register
         self._users = users
         self._factors = factors
         self._mailer = mailer
-        self._trail = trail
+        self._audit_log = audit_log
         self._counters = counters
         self._sealing = Sealing(keys, PURPOSE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,7 +127,7 @@ class Forgotten:
             public_id, version, address, until = json.loads(self._sealing.open(sealed, ""))
         except (Unreadable, binascii.Error, ValueError) as fault:
             raise EnrolmentExpired(VOID) from fault
-        user = await self._register.user(public_id)
+        user = await self._listings.user(public_id)
         if now >= until or user is None or (user.version, user.email) != (version, address):
             raise EnrolmentExpired(VOID)
         if not await self._may(user):
@@ -160,7 +160,7 @@ class Forgotten:
                 return
             link = self._link(user, now + LIFETIME_S)
             await self._mailer.send_reset(user.email, user.username, link, LIFETIME_S)
-            await self._trail.record(event(Kind.RESET_MAILED, now, subject=user))
+            await self._audit_log.record(event(Kind.RESET_MAILED, now, subject=user))
 
     async def _may(self, user: User) -> bool:
         """Whether a mail may stand in for this user's password: not where the mailbox would then

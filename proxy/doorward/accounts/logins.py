@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from doorward.accounts.audit.audit_log import REFUSED, Event, Kind, Trail, event
+from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Event, Kind, event
 from doorward.accounts.factors.records import BROWSER, PASSWORD
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.passwords.hashing import Password, Passwords, is_too_long
@@ -45,11 +45,11 @@ class Logins:
     """Nothing about one login is kept on this object (CVE-2026-33544)."""
 
     __slots__ = (
+        "_audit_log",
         "_passwords",
         "_regulation",
         "_second_factors",
         "_sessions",
-        "_trail",
         "_users",
         "when_refused",
     )
@@ -60,14 +60,14 @@ class Logins:
         sessions: Sessions,
         passwords: Passwords,
         regulation: Regulation,
-        trail: Trail,
+        audit_log: AuditLog,
         second_factors: SecondFactors,
     ) -> None:
         self._users = users
         self._sessions = sessions
         self._passwords = passwords
         self._regulation = regulation
-        self._trail = trail
+        self._audit_log = audit_log
         self._second_factors = second_factors
         # Called with the kind of each login that is refused, and the refusal's code.
         self.when_refused: Callable[[str, str], None] | None = None
@@ -294,7 +294,7 @@ class Logins:
         kind = Kind.LOGIN_FAILED
         if isinstance(refusal, SecondFactorRequired):
             kind = Kind.LOGIN_PENDING  # it goes on with a code
-        await self._trail.record(_refused(kind, now, user, client, reason))
+        await self._audit_log.record(_refused(kind, now, user, client, reason))
 
     async def _write_down_locks(
         self, attempt: Attempt | None, client: ClientInfo, now: float
@@ -302,7 +302,7 @@ class Logins:
         """One record of each budget that this failure emptied."""
         for scope in () if attempt is None else attempt.exhausted:
             whom = attempt.user if attempt is not None and scope == USER else None
-            await self._trail.record(_refused(Kind.LOCKED_OUT, now, whom, client, scope))
+            await self._audit_log.record(_refused(Kind.LOCKED_OUT, now, whom, client, scope))
 
 
 def _check_allowed(user: User, new_password: str | None) -> None:

@@ -46,7 +46,7 @@ def audit(
         if follow:
             await _follow(accounts, wanted, limit, json)
         else:
-            _print(await accounts.trail.latest(wanted, limit), json)
+            _print(await accounts.audit_log.latest(wanted, limit), json)
 
     try:
         with_accounts(config, job)
@@ -77,15 +77,15 @@ async def _username(accounts: Accounts, name: str | None) -> str | None:
 
 
 async def _follow(accounts: Accounts, wanted: Wanted, limit: int, json: bool) -> None:
-    seen = {record.number for record in await accounts.trail.latest(Wanted(), OVERLAP)}
-    fresh = await accounts.trail.latest(wanted, limit)
+    seen = {record.number for record in await accounts.audit_log.latest(Wanted(), OVERLAP)}
+    fresh = await accounts.audit_log.latest(wanted, limit)
     while True:
         for record in fresh:
             typer.echo(_line(record, json), nl=False)
         seen.update(record.number for record in fresh)
         seen = {number for number in seen if number > max(seen) - OVERLAP}
         await asyncio.sleep(FOLLOW_S)
-        later = await accounts.trail.after(max(seen, default=0) - OVERLAP, wanted)
+        later = await accounts.audit_log.after(max(seen, default=0) - OVERLAP, wanted)
         fresh = [record for record in later if record.number not in seen]
 
 

@@ -28,7 +28,7 @@ from doorward.settings.dialects import Dialect
 from doorward.storage.rates import Count, Rates
 from doorward.web import endpoint
 from doorward.web.endpoint import BodyTooLarge, Handler, NotAllowed
-from doorward.web.session_service import Entrance
+from doorward.web.session_service import SessionService
 
 _log = structlog.get_logger("doorward.dialects")
 
@@ -122,21 +122,21 @@ class Answer:
     code: str
 
 
-Trouble = Refusal | Fault
-Draw = Callable[[Answer, Trouble], Response]
+ApiError = Refusal | Fault
+Draw = Callable[[Answer, ApiError], Response]
 
 
 @dataclass(frozen=True, slots=True)
-class Tongue:
+class ErrorFormat:
     """How a dialect says no: a table with a row for every leaf of both trees, and a drawing."""
 
-    table: Mapping[type[Trouble], Answer]
+    table: Mapping[type[ApiError], Answer]
     draw: Draw
     shapes: tuple[type[BaseModel], ...]  # any of which an error may have
 
-    def say(self, trouble: Trouble) -> Response:
-        row = next((self.table[kind] for kind in type(trouble).__mro__ if kind in self.table), None)
-        response = self.draw(row or self.table[Broken], trouble)
+    def say(self, error: ApiError) -> Response:
+        row = next((self.table[kind] for kind in type(error).__mro__ if kind in self.table), None)
+        response = self.draw(row or self.table[Broken], error)
         response.headers["cache-control"] = "no-store"
         return response
 
@@ -151,7 +151,7 @@ class Limiter(Protocol):
     def lines(self, count: Count) -> list[Header]: ...
 
 
-class Wire:
+class Context:
     """What every dialect is given."""
 
     def __init__(
@@ -169,10 +169,10 @@ class Wire:
         self.cookies = cookies
         self.clock = clock
         self.rates = rates
-        self.entrance = Entrance(settings, accounts, identify, cookies, clock)
+        self.service = SessionService(settings, accounts, identify, cookies, clock)
         self.cors = Cors()
 
-    def of(self, dialect: Dialect) -> "Wire":
+    def of(self, dialect: Dialect) -> "Context":
         """The same for one dialect, with who may call that from elsewhere."""
         own = copy.copy(self)
         own.cors = Cors(dialect.cors.origins)
@@ -180,7 +180,7 @@ class Wire:
 
     async def session(self, request: Request) -> Session:
         """The live session of any level that this request carries. Raises Unauthenticated."""
-        session = await self.entrance.session(request)
+        session = await self.service.session(request)
         if session is None:
             raise Unauthenticated
         return session
@@ -196,30 +196,36 @@ class Wire:
         """Raises ForeignOrigin when another site's page rides on the cookie of its visitor.
 
         Where every site may call, none may so with a cookie."""
-        if by_header(request) or self.entrance.is_ours(request) or self.cors.names(request):
+        if by_header(request) or self.service.is_from_own_site(request) or self.cors.names(request):
             return
         if not self.cors.is_open(request) or "cookie" in request.headers:
             raise ForeignOrigin
 
     def endpoint(
-        self, path: str, tongue: Tongue, limiter: Limiter | None = None, **handlers: Handler
+        self,
+        path: str,
+        error_format: ErrorFormat,
+        limiter: Limiter | None = None,
+        **handlers: Handler,
     ) -> Route:
-        """See `endpoint.endpoint`; whatever a handler raises is said in this tongue, and whoever is
-        over the limit is told so whatever the method."""
+        """As `endpoint.endpoint`. What a handler raises is rendered in this error format; the limit
+        holds whatever the method."""
 
         def around(answer: Handler) -> Handler:
             if limiter is not None:
-                answer = self._limited(answer, tongue, limiter, tuple(caught))
+                answer = self._limited(answer, error_format, limiter, tuple(caught))
             return self.cors.around(answer, self.settings)
 
-        caught = {method: self.caught(handler, tongue) for method, handler in handlers.items()}
-        refuses = _refuses_methods(tongue)
+        caught = {
+            method: self.caught(handler, error_format) for method, handler in handlers.items()
+        }
+        refuses = _refuses_methods(error_format)
         route = endpoint.endpoint(path, not_allowed=refuses, around=around, **caught)
-        route.tongue = tongue
+        route.error_format = error_format
         return route
 
     def _limited(
-        self, answer: Handler, tongue: Tongue, limiter: Limiter, methods: tuple[str, ...]
+        self, answer: Handler, error_format: ErrorFormat, limiter: Limiter, methods: tuple[str, ...]
     ) -> Handler:
         async def counted(request: Request) -> Response:
             if request.method == "OPTIONS":  # a browser's question before a request that counts
@@ -227,11 +233,11 @@ class Wire:
             try:
                 count = await limiter.count(request, _counted_as(request.method, methods))
             except Refusal as refusal:
-                return tongue.say(refusal)
+                return error_format.say(refusal)
             if count is None:
                 return await answer(request)
             if count.is_exceeded:
-                response = tongue.say(RateLimited(count, count.resets_at - self.clock()))
+                response = error_format.say(RateLimited(count, count.resets_at - self.clock()))
             else:
                 response = await answer(request)
             told = {name for name, _ in response.raw_headers}  # by a narrower count of its own
@@ -241,18 +247,18 @@ class Wire:
 
         return counted
 
-    def caught(self, handler: Handler, tongue: Tongue) -> Handler:
-        """The handler; whatever it raises is said in this tongue."""
+    def caught(self, handler: Handler, error_format: ErrorFormat) -> Handler:
+        """The handler; whatever it raises is rendered in this error format."""
 
         async def answered(request: Request) -> Response:
             try:
                 return await handler(request)
-            except (Refusal, Fault) as trouble:
-                response = tongue.say(trouble)
+            except (Refusal, Fault) as error:
+                response = error_format.say(error)
             except Exception:
                 _log.exception("endpoint_failed", path=request.url.path)
-                response = tongue.say(Broken())
-            response.raw_headers.extend(self.entrance.clearing_lines(request))
+                response = error_format.say(Broken())
+            response.raw_headers.extend(self.service.clearing_lines(request))
             return response
 
         return answered
@@ -275,9 +281,9 @@ def _counted_as(method: str, methods: tuple[str, ...]) -> str:
     return named.upper() if named in methods else methods[0].upper()
 
 
-def _refuses_methods(tongue: Tongue) -> NotAllowed:
+def _refuses_methods(error_format: ErrorFormat) -> NotAllowed:
     def refuse(request: Request, allowed: tuple[str, ...]) -> Response:
-        return tongue.say(MethodNotAllowed())
+        return error_format.say(MethodNotAllowed())
 
     return refuse
 

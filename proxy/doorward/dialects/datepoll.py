@@ -25,8 +25,8 @@ from doorward.accounts import refusals
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
 from doorward.accounts.sessions.sessions import Lifetimes, Session
 from doorward.accounts.sessions.tokens import is_token
-from doorward.dialects import context as wires
-from doorward.dialects.context import Answer, Tongue, Trouble, Wire
+from doorward.dialects import context as contexts
+from doorward.dialects.context import Answer, ApiError, Context, ErrorFormat
 from doorward.dialects.datepoll_shapes import (
     DatepollDone,
     DatepollError,
@@ -60,7 +60,7 @@ def token_of(request: Request, body: Mapping[str, object]) -> str | None:
 
 # Refusal → status and code. Whoever is banned or locked out is told what a wrong password is told.
 _WRONG = Answer(400, "username_or_password_incorrect")
-TABLE: dict[type[Trouble], Answer] = {
+TABLE: dict[type[ApiError], Answer] = {
     refusals.InvalidCredentials: _WRONG,
     refusals.UserBanned: _WRONG,
     refusals.LockedOut: _WRONG,
@@ -87,14 +87,14 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.MailFailed: Answer(503, "mail_failed"),
     refusals.Overloaded: Answer(503, "overloaded"),
     refusals.StorageUnavailable: Answer(503, "storage_unavailable"),
-    wires.Unauthenticated: Answer(401, "token_not_provided"),
-    wires.Malformed: Answer(422, "bad_request"),
-    wires.TooLarge: Answer(413, "body_too_large"),
-    wires.ForeignOrigin: Answer(403, "foreign_origin"),
-    wires.MethodNotAllowed: Answer(405, "method_not_allowed"),
-    wires.RateLimited: Answer(429, "rate_limit_exceeded"),
-    wires.Unavailable: Answer(400, "unavailable"),
-    wires.Broken: Answer(500, "internal_error"),
+    contexts.Unauthenticated: Answer(401, "token_not_provided"),
+    contexts.Malformed: Answer(422, "bad_request"),
+    contexts.TooLarge: Answer(413, "body_too_large"),
+    contexts.ForeignOrigin: Answer(403, "foreign_origin"),
+    contexts.MethodNotAllowed: Answer(405, "method_not_allowed"),
+    contexts.RateLimited: Answer(429, "rate_limit_exceeded"),
+    contexts.Unavailable: Answer(400, "unavailable"),
+    contexts.Broken: Answer(500, "internal_error"),
 }
 
 # What an endpoint says otherwise; the first two have a sentence and no code in their document.
@@ -137,20 +137,20 @@ _BY_STATUS = {
 }
 
 
-def draw_error(answer: Answer, trouble: Trouble) -> Response:
-    answer = _REASONS.get(getattr(trouble, "reason", ""), answer)
-    if isinstance(trouble, wires.Malformed) and trouble.sentences:
-        sentences = {name: list(said) for name, said in trouble.sentences.items()}
+def render_error(answer: Answer, error: ApiError) -> Response:
+    answer = _REASONS.get(getattr(error, "reason", ""), answer)
+    if isinstance(error, contexts.Malformed) and error.sentences:
+        sentences = {name: list(said) for name, said in error.sentences.items()}
         return draw(DatepollFields(sentences), answer.status)
-    if isinstance(trouble, refusals.WeakPassword):
-        return draw(DatepollFields({"new_password": [str(trouble)]}), answer.status)
+    if isinstance(error, refusals.WeakPassword):
+        return draw(DatepollFields({"new_password": [str(error)]}), answer.status)
     code = answer.code
-    sentence = _BY_STATUS.get(answer) or _SENTENCES.get(code, str(trouble))
+    sentence = _BY_STATUS.get(answer) or _SENTENCES.get(code, str(error))
     coded = {} if answer in (_NOT_SAVED, _NOT_DELETED) else {"error_code": code}
     response = draw(DatepollError(msg=sentence, **coded), answer.status)
     if answer.status == 401:  # RFC 9110 15.5.2
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
-    wait = "5" if answer.status == 503 else refusals.retry_after(trouble)
+    wait = "5" if answer.status == 503 else refusals.retry_after(error)
     if wait is not None and answer is not _WRONG:  # of a lock-out nothing is told
         response.headers["retry-after"] = str(wait)
     return response
@@ -162,11 +162,11 @@ def draw(shape: BaseModel, status: int = 200) -> Response:
 
 
 ERRORS = (DatepollError, DatepollFields)
-TONGUE = Tongue(TABLE, draw_error, ERRORS)
-SIGN_IN = Tongue(SIGN_IN_TABLE, draw_error, ERRORS)
-REFRESH = Tongue(REFRESH_TABLE, draw_error, ERRORS)
-DELETE = Tongue(DELETE_TABLE, draw_error, ERRORS)
-LOG_OUT = Tongue(LOG_OUT_TABLE, draw_error, ERRORS)
+ERROR_FORMAT = ErrorFormat(TABLE, render_error, ERRORS)
+SIGN_IN = ErrorFormat(SIGN_IN_TABLE, render_error, ERRORS)
+REFRESH = ErrorFormat(REFRESH_TABLE, render_error, ERRORS)
+DELETE = ErrorFormat(DELETE_TABLE, render_error, ERRORS)
+LOG_OUT = ErrorFormat(LOG_OUT_TABLE, render_error, ERRORS)
 
 
 def draw_session(session: Session, last_used_at: float) -> DatepollSession:
@@ -183,7 +183,7 @@ def draw_session(session: Session, last_used_at: float) -> DatepollSession:
 
 @dataclass(frozen=True, slots=True)
 class Datepoll:
-    wire: Wire
+    context: Context
     settings: DialectDatepoll
     carrier: AccessCarrier
 
@@ -193,19 +193,19 @@ class Datepoll:
         if value is not None:
             return await self._by_token(value)
         if request.method not in ("GET", "HEAD"):
-            self.wire.check_origin(request)
-        return await self.wire.full_session(request)
+            self.context.check_origin(request)
+        return await self.context.full_session(request)
 
     async def _by_token(self, value: str) -> Session:
-        now = self.wire.clock()
-        token = self.wire.accounts.access.tokens.read(value.encode("utf-8", "surrogatepass"))
+        now = self.context.clock()
+        token = self.context.accounts.access.tokens.read(value.encode("utf-8", "surrogatepass"))
         if token is None or token.issued_at > now:
-            raise wires.Unauthenticated("wrong")
+            raise contexts.Unauthenticated("wrong")
         if token.is_expired(now):
-            raise wires.Unauthenticated("expired")
+            raise contexts.Unauthenticated("expired")
         session = (await self.carrier.find(token, now)).session
         if session is None:
-            raise wires.Unauthenticated("wrong")
+            raise contexts.Unauthenticated("wrong")
         return session
 
     # Logging in
@@ -231,8 +231,8 @@ class Datepoll:
         stays = given.flag("stay_logged_in") and description != ""
         code = given.optional("code")
         given.check()
-        self.wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
-        opened = await self.wire.entrance.open(
+        self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        opened = await self.context.service.open(
             request,
             name,
             password,
@@ -243,24 +243,24 @@ class Datepoll:
             code=code or None,
             new_password=new,
         )
-        access, now = self.wire.accounts.access, self.wire.clock()
+        access, now = self.context.accounts.access, self.context.clock()
         told = {"token": self._token(opened.session)}
         if stays:
             told["session_token"] = await access.make_secret(opened.session, now)
         response = draw(DatepollToken(**told))
         if self.settings.cookie:
-            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
+            response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
         return response
 
     def _lifetimes(self, stays: bool) -> Lifetimes:
         """Who does not stay has as long as the token has."""
-        found = dialect_lifetimes(self.wire.settings, self.settings)
+        found = dialect_lifetimes(self.context.settings, self.settings)
         once = self.settings.token_lifetime.total_seconds()
         return found if stays else replace(found, lifetime_s=once)
 
     def _token(self, session: Session) -> str:
-        tokens, life = self.wire.accounts.access.tokens, self.settings.token_lifetime
-        return tokens.issue(session, life.total_seconds(), self.wire.clock())
+        tokens, life = self.context.accounts.access.tokens, self.settings.token_lifetime
+        return tokens.issue(session, life.total_seconds(), self.context.clock())
 
     async def refresh(self, request: Request) -> Response:
         """The next token; the session's life begins anew, under a new description if one came."""
@@ -268,7 +268,7 @@ class Datepoll:
         secret = given.required("session_token")
         description = given.optional("session_information", most=CHARACTERS)
         given.check()
-        access, now = self.wire.accounts.access, self.wire.clock()
+        access, now = self.context.accounts.access, self.context.clock()
         session = (await access.by_secret(secret, now)).session
         if session is None:
             raise refusals.SessionNotFound
@@ -281,8 +281,8 @@ class Datepoll:
     async def list(self, request: Request) -> Response:
         """All of the caller's, the one used last at the end."""
         caller = await self._caller(request, {})
-        sessions = await self.wire.accounts.sessions.list(caller.user, self.wire.clock())
-        last_used_at = self.wire.accounts.live.last_used_at
+        sessions = await self.context.accounts.sessions.list(caller.user, self.context.clock())
+        last_used_at = self.context.accounts.live.last_used_at
         used = sorted((last_used_at(session), session.number, session) for session in sessions)
         drawn = [draw_session(session, at) for at, _, session in used]
         return draw(DatepollSessions(msg="List of all sessions", sessions=drawn))
@@ -290,14 +290,14 @@ class Datepoll:
     async def delete(self, request: Request) -> Response:
         caller = await self._caller(request, {})
         session = await self._own(caller, request.path_params.get("id", ""))
-        if not await self.wire.entrance.end(session):
+        if not await self.context.service.end(session):
             raise refusals.SessionNotFound
         return draw(DatepollDone(msg="Successfully deleted session"))
 
     async def _own(self, caller: Session, id: str) -> Session:
         """One of the caller's own. Raises SessionNotFound, whatever else the id leads to."""
         number = int(id) if _ID.fullmatch(id) else 0
-        mine = await self.wire.accounts.sessions.list(caller.user, self.wire.clock())
+        mine = await self.context.accounts.sessions.list(caller.user, self.context.clock())
         for session in mine:
             if session.number == number:
                 return session
@@ -312,13 +312,13 @@ class Datepoll:
         session = await self._by_secret(secret)
         if session is None or session.user.number != caller.user.number:
             raise refusals.SessionNotFound
-        if not await self.wire.entrance.end(session):
+        if not await self.context.service.end(session):
             raise refusals.SessionNotFound
         return draw(DatepollDone(msg="Successfully logged out and deleted session"))
 
     async def _by_secret(self, secret: str) -> Session | None:
         """By a refresh secret, or by the token of a session that has none."""
-        accounts, now = self.wire.accounts, self.wire.clock()
+        accounts, now = self.context.accounts, self.context.clock()
         if is_token(secret.encode()):
             return (await accounts.sessions.by_token(secret, now)).session
         return (await accounts.access.by_secret(secret, now)).session
@@ -330,22 +330,22 @@ async def body_of(request: Request) -> Mapping[str, object]:
     Raises TooLarge."""
     try:
         return await any_fields(request)
-    except wires.Malformed:
+    except contexts.Malformed:
         return {}
 
 
-def routes(wire: Wire, settings: DialectDatepoll) -> list[Route]:
-    carrier = AccessCarrier(wire.accounts.live, wire.accounts.access)
-    datepoll = Datepoll(wire, settings, carrier)
+def routes(context: Context, settings: DialectDatepoll) -> list[Route]:
+    carrier = AccessCarrier(context.accounts.live, context.accounts.access)
+    datepoll = Datepoll(context, settings, carrier)
     current = f"{SESSIONS}/logoutCurrentSession"
     change = "/api/auth/changePasswordAfterSignin"
     # `logoutCurrentSession` is an id like any other to DELETE, and none that anybody has.
-    no_such = wire.caught(datepoll.delete, DELETE)
+    no_such = context.caught(datepoll.delete, DELETE)
     return [
-        wire.endpoint("/api/auth/signin", SIGN_IN, post=datepoll.sign_in),
-        wire.endpoint("/api/auth/IamLoggedIn", REFRESH, post=datepoll.refresh),
-        wire.endpoint(change, SIGN_IN, post=datepoll.change_password),
-        wire.endpoint(SESSIONS, TONGUE, get=datepoll.list),
-        wire.endpoint(current, LOG_OUT, post=datepoll.log_out, delete=no_such),
-        wire.endpoint(SESSIONS + "/{id}", DELETE, delete=datepoll.delete),
+        context.endpoint("/api/auth/signin", SIGN_IN, post=datepoll.sign_in),
+        context.endpoint("/api/auth/IamLoggedIn", REFRESH, post=datepoll.refresh),
+        context.endpoint(change, SIGN_IN, post=datepoll.change_password),
+        context.endpoint(SESSIONS, ERROR_FORMAT, get=datepoll.list),
+        context.endpoint(current, LOG_OUT, post=datepoll.log_out, delete=no_such),
+        context.endpoint(SESSIONS + "/{id}", DELETE, delete=datepoll.delete),
     ]

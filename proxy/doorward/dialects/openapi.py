@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from doorward import __version__, paths
 from doorward.dialects import rocketchat
-from doorward.dialects.context import RateLimited, Tongue
+from doorward.dialects.context import ErrorFormat, RateLimited
 from doorward.dialects.operations import DIALECTS, Dialect, Operation
 from doorward.dialects.shapes import Shape
 from doorward.gate.cookies import cookies_of
@@ -88,14 +88,14 @@ def _cookie(settings: Settings) -> str:
 def _operations(
     name: str, settings: Settings, each: Route, used: set[type[BaseModel]]
 ) -> Iterator[tuple[str, Json]]:
-    if not isinstance(each, Endpoint) or not isinstance(each.tongue, Tongue):
+    if not isinstance(each, Endpoint) or not isinstance(each.error_format, ErrorFormat):
         return
     dialect = DIALECTS[name]
     for method in each.answered:
         if method != "HEAD":
             row = dialect.rows[f"{method} {_key(name, settings, each.path)}"]
-            used.update(row.body, row.errors, each.tongue.shapes, filter(None, [row.answer]))
-            drawn = _operation(dialect, each, each.tongue, row)
+            used.update(row.body, row.errors, each.error_format.shapes, filter(None, [row.answer]))
+            drawn = _operation(dialect, each, each.error_format, row)
             operation = re.sub(r"\W+", "_", f"{name}_{method.lower()}{each.path}").rstrip("_")
             yield method.lower(), {"operationId": operation, "tags": [name], **drawn}
 
@@ -109,10 +109,10 @@ def _key(dialect: str, settings: Settings, path: str) -> str:
     return path
 
 
-def _operation(dialect: Dialect, each: Route, tongue: Tongue, row: Operation) -> Json:
+def _operation(dialect: Dialect, each: Route, error_format: ErrorFormat, row: Operation) -> Json:
     drawn: Json = {
         "summary": row.summary,
-        "responses": {**_success(row), **_refusals(dialect, tongue, row)},
+        "responses": {**_success(row), **_refusals(dialect, error_format, row)},
         "security": [] if row.public else _carriers(dialect),
     }
     if row.body:
@@ -154,14 +154,14 @@ def _success(row: Operation) -> Json:
     return {str(row.status): said}
 
 
-def _refusals(dialect: Dialect, tongue: Tongue, row: Operation) -> Json:
+def _refusals(dialect: Dialect, error_format: ErrorFormat, row: Operation) -> Json:
     """Each status that the operation can refuse with, and the codes that it goes out with."""
     codes: dict[int, set[str]] = {}
     counted = (RateLimited,) if dialect.counted else ()
-    answers = [tongue.table[trouble] for trouble in (*row.troubles(), *counted)]
+    answers = [error_format.table[error] for error in (*row.troubles(), *counted)]
     for answer in (*answers, *row.more):
         codes.setdefault(answer.status, set()).add(answer.code)
-    schema = _any_of((*tongue.shapes, *row.errors))
+    schema = _any_of((*error_format.shapes, *row.errors))
     return {
         str(status): {
             "description": ", ".join(sorted(codes[status])),

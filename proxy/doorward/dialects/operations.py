@@ -12,11 +12,11 @@ from doorward.dialects import context
 from doorward.dialects import datepoll_shapes as datepoll
 from doorward.dialects import xhr_shapes as xhr
 from doorward.dialects.alekeagle import shapes as alekeagle
-from doorward.dialects.context import Answer, Trouble
+from doorward.dialects.context import Answer, ApiError
 from doorward.dialects.rocketchat import shapes as rocketchat
 from doorward.dialects.shapes import Shape
 
-Refusals = tuple[type[Trouble], ...]
+Refusals = tuple[type[ApiError], ...]
 Shapes = tuple[type[Shape], ...]
 
 

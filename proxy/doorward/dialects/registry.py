@@ -8,26 +8,26 @@ from collections.abc import Iterable
 from starlette.routing import Route
 
 from doorward.dialects import alekeagle, datepoll, rocketchat, xhr
-from doorward.dialects.context import Wire
+from doorward.dialects.context import Context
 
 
-def tables(wire: Wire) -> dict[str, list[Route]]:
+def tables(context: Context) -> dict[str, list[Route]]:
     """The routes of each dialect that is on, by its name."""
-    dialects = wire.settings.dialects
+    dialects = context.settings.dialects
     found: dict[str, list[Route]] = {}
     if dialects.xhr is not None:
-        found["xhr"] = xhr.routes(wire.of(dialects.xhr))
+        found["xhr"] = xhr.routes(context.of(dialects.xhr))
     if dialects.alekeagle is not None:
-        found["alekeagle"] = alekeagle.routes(wire.of(dialects.alekeagle), dialects.alekeagle)
+        found["alekeagle"] = alekeagle.routes(context.of(dialects.alekeagle), dialects.alekeagle)
     if dialects.datepoll is not None:
-        found["datepoll"] = datepoll.routes(wire.of(dialects.datepoll), dialects.datepoll)
+        found["datepoll"] = datepoll.routes(context.of(dialects.datepoll), dialects.datepoll)
     if dialects.rocketchat is not None:
-        found["rocketchat"] = rocketchat.routes(wire.of(dialects.rocketchat))
+        found["rocketchat"] = rocketchat.routes(context.of(dialects.rocketchat))
     return found
 
 
-def routes(wire: Wire) -> list[Route]:
-    return [route for found in tables(wire).values() for route in found]
+def routes(context: Context) -> list[Route]:
+    return [route for found in tables(context).values() for route in found]
 
 
 def shadows(found: Iterable[Route], prefixes: Iterable[str]) -> list[str]:

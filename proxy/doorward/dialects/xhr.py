@@ -24,8 +24,16 @@ from doorward.accounts import refusals
 from doorward.accounts.factors.records import TOTP
 from doorward.accounts.sessions.sessions import FULL, PENDING, Opened, Session
 from doorward.accounts.user import DATABASE
-from doorward.dialects import context as wires
-from doorward.dialects.context import Answer, Tongue, Trouble, Wire, by_header, json_object, text
+from doorward.dialects import context as contexts
+from doorward.dialects.context import (
+    Answer,
+    ApiError,
+    Context,
+    ErrorFormat,
+    by_header,
+    json_object,
+    text,
+)
 from doorward.dialects.shapes import Shape
 from doorward.dialects.xhr_shapes import (
     XhrError,
@@ -40,7 +48,7 @@ from doorward.web.session_service import lifetimes
 # Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
 
 # Refusal → status and code. Who is banned is told no more than who mistyped the password.
-TABLE: dict[type[Trouble], Answer] = {
+TABLE: dict[type[ApiError], Answer] = {
     refusals.InvalidCredentials: Answer(401, "invalid_credentials"),
     refusals.UserBanned: Answer(401, "invalid_credentials"),
     refusals.LockedOut: Answer(429, "locked_out"),
@@ -67,14 +75,14 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.MailFailed: Answer(503, "mail_failed"),
     refusals.Overloaded: Answer(503, "overloaded"),
     refusals.StorageUnavailable: Answer(503, "storage_unavailable"),
-    wires.Malformed: Answer(400, "bad_request"),
-    wires.TooLarge: Answer(413, "body_too_large"),
-    wires.ForeignOrigin: Answer(403, "foreign_origin"),
-    wires.MethodNotAllowed: Answer(405, "method_not_allowed"),
-    wires.RateLimited: Answer(429, "rate_limited"),
-    wires.Unauthenticated: Answer(401, "unauthenticated"),
-    wires.Unavailable: Answer(401, "unavailable"),
-    wires.Broken: Answer(500, "internal_error"),
+    contexts.Malformed: Answer(400, "bad_request"),
+    contexts.TooLarge: Answer(413, "body_too_large"),
+    contexts.ForeignOrigin: Answer(403, "foreign_origin"),
+    contexts.MethodNotAllowed: Answer(405, "method_not_allowed"),
+    contexts.RateLimited: Answer(429, "rate_limited"),
+    contexts.Unauthenticated: Answer(401, "unauthenticated"),
+    contexts.Unavailable: Answer(401, "unavailable"),
+    contexts.Broken: Answer(500, "internal_error"),
 }
 
 _DATABASE_ONLY = "An authenticator app can be added to users of the database only."
@@ -84,20 +92,20 @@ _SENTENCES = {
 }
 
 
-def draw_error(answer: Answer, trouble: Trouble) -> Response:
-    sentence = _SENTENCES.get(answer.code, str(trouble))
+def render_error(answer: Answer, error: ApiError) -> Response:
+    sentence = _SENTENCES.get(answer.code, str(error))
     content = XhrError(error=answer.code, message=sentence).content()
     response = JSONResponse(content, answer.status)
     if answer.status == 401:  # RFC 9110 15.5.2
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
-    if (wait := refusals.retry_after(trouble)) is not None:
+    if (wait := refusals.retry_after(error)) is not None:
         response.headers["retry-after"] = str(wait)
     if answer.status == 503:
         response.headers["retry-after"] = "5"
     return response
 
 
-TONGUE = Tongue(TABLE, draw_error, (XhrError,))
+ERROR_FORMAT = ErrorFormat(TABLE, render_error, (XhrError,))
 
 
 def draw_session(session: Session, now: float, *, totp: bool) -> XhrLife:
@@ -119,88 +127,88 @@ def done() -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Xhr:
-    wire: Wire
+    context: Context
 
     async def login(self, request: Request) -> Response:
         name, password = await self._credentials(request)
-        opened = await self.wire.entrance.open(
+        opened = await self.context.service.open(
             request,
             name,
             password,
             kind="xhr",
-            lifetimes=lifetimes(self.wire.settings),
+            lifetimes=lifetimes(self.context.settings),
             remember=False,
             pending=True,
         )
-        now, due = self.wire.clock(), opened.session.level == PENDING
+        now, due = self.context.clock(), opened.session.level == PENDING
         if due:  # a code is mailed where that is the factor
-            await self.wire.accounts.second_factors.prepare(opened.session.user, None, now=now)
+            await self.context.accounts.second_factors.prepare(opened.session.user, None, now=now)
         response = draw(XhrLogin(session=draw_session(opened.session, now, totp=due)))
         self._set_cookie(request, response, opened)
         return response
 
     def _set_cookie(self, request: Request, response: Response, opened: Opened) -> None:
-        dialect = self.wire.settings.dialects.xhr
+        dialect = self.context.settings.dialects.xhr
         if dialect is None or dialect.cookie:
-            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
+            response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
 
     async def totp(self, request: Request) -> Response:
         """The second step of a login: a code of the app, of a mail or a recovery code."""
-        self.wire.check_origin(request)
+        self.context.check_origin(request)
         token = text(await json_object(request), "token")
-        session = await self.wire.session(request)
+        session = await self.context.session(request)
         if session.level != PENDING:
             raise refusals.SessionNotFound
-        opened = await self.wire.entrance.complete(request, session, token, None)
+        opened = await self.context.service.complete(request, session, token, None)
         response = done()
         self._set_cookie(request, response, opened)
         return response
 
     async def login_ldap(self, request: Request) -> Response:
         await self._credentials(request)
-        raise wires.Unavailable
+        raise contexts.Unavailable
 
     async def _credentials(self, request: Request) -> tuple[str, str]:
-        self.wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
         fields = await json_object(request)
         return text(fields, "username"), text(fields, "password")
 
     async def session(self, request: Request) -> Response:
-        session = await self.wire.full_session(request)
+        session = await self.context.full_session(request)
         user = XhrUser(username=session.user.username, superAdmin=session.user.super_admin)
-        factors = await self.wire.accounts.second_factors.enabled(session.user)
-        inner = draw_session(session, self.wire.clock(), totp=TOTP in factors)
+        factors = await self.context.accounts.second_factors.enabled(session.user)
+        inner = draw_session(session, self.context.clock(), totp=TOTP in factors)
         return draw(XhrSession(user=user, session=inner))
 
     async def logout(self, request: Request) -> Response:
         """A session whose second factor is due may go, too."""
-        self.wire.check_origin(request)
-        session = await self.wire.session(request)
-        await self.wire.entrance.end(session)
+        self.context.check_origin(request)
+        session = await self.context.session(request)
+        await self.context.service.end(session)
         response = done()
         if not by_header(request):
-            response.raw_headers.extend(self.wire.entrance.expired_lines(request))
+            response.raw_headers.extend(self.context.service.expired_lines(request))
         return response
 
     async def peek_logout(self, request: Request) -> Response:
         """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
-        await self.wire.session(request)
+        await self.context.session(request)
         return done()
 
     async def _changing(self, request: Request) -> Session:
         """Whose factors are to change. Raises ForeignOrigin, Unauthenticated."""
-        self.wire.check_origin(request)
-        return await self.wire.full_session(request)
+        self.context.check_origin(request)
+        return await self.context.full_session(request)
 
     async def generate(self, request: Request) -> Response:
         """A secret for whoever is logged in; whether it may be added is told when it is."""
-        session, now = await self._changing(request), self.wire.clock()
-        factors = self.wire.accounts.second_factors
+        session, now = await self._changing(request), self.context.clock()
+        factors = self.context.accounts.second_factors
         enrolment = await factors.begin_totp(session, now, even_if_on=True)
         return draw(XhrSecret(secret=enrolment.secret))
 
     async def peek_generate(self, request: Request) -> Response:
-        await self.wire.full_session(request)
+        await self.context.full_session(request)
         return draw(None)
 
     async def add(self, request: Request) -> Response:
@@ -210,7 +218,7 @@ class Xhr:
         secret, token = text(fields, "secret"), text(fields, "token")
         if session.user.source != DATABASE:  # the document's own condition
             raise refusals.NotPermitted(_DATABASE_ONLY)
-        factors, now = self.wire.accounts.second_factors, self.wire.clock()
+        factors, now = self.context.accounts.second_factors, self.context.clock()
         # A program that holds a token of its own cannot be told of another one here.
         renew = not by_header(request)
         confirmed = await factors.confirm_totp(session, secret, token, now, renew=renew)
@@ -220,28 +228,30 @@ class Xhr:
         """204, with the cookie of the session's new token where it got one."""
         response = done()
         if opened is not None:
-            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
+            response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
         return response
 
     async def delete(self, request: Request) -> Response:
         """With a code of the app or a recovery code. One client deletes without a body: refused."""
         session = await self._changing(request)
         token = text(await json_object(request), "token")
-        factors, now = self.wire.accounts.second_factors, self.wire.clock()
+        factors, now = self.context.accounts.second_factors, self.context.clock()
         opened = await factors.remove_totp(session, token, now, renew=not by_header(request))
         return self._done(request, opened)
 
 
-def routes(wire: Wire) -> list[Route]:
-    xhr = Xhr(wire)
+def routes(context: Context) -> list[Route]:
+    xhr = Xhr(context)
     return [
-        wire.endpoint("/xhr/login", TONGUE, post=xhr.login),
-        wire.endpoint("/xhr/totp", TONGUE, post=xhr.totp),
-        wire.endpoint("/xhr/login/ldap", TONGUE, post=xhr.login_ldap),
-        wire.endpoint("/xhr/session", TONGUE, get=xhr.session),
-        wire.endpoint("/xhr/logout", TONGUE, get=xhr.logout, head=xhr.peek_logout, post=xhr.logout),
-        wire.endpoint(
-            "/xhr/session/totp/generate", TONGUE, get=xhr.generate, head=xhr.peek_generate
+        context.endpoint("/xhr/login", ERROR_FORMAT, post=xhr.login),
+        context.endpoint("/xhr/totp", ERROR_FORMAT, post=xhr.totp),
+        context.endpoint("/xhr/login/ldap", ERROR_FORMAT, post=xhr.login_ldap),
+        context.endpoint("/xhr/session", ERROR_FORMAT, get=xhr.session),
+        context.endpoint(
+            "/xhr/logout", ERROR_FORMAT, get=xhr.logout, head=xhr.peek_logout, post=xhr.logout
         ),
-        wire.endpoint("/xhr/session/totp", TONGUE, post=xhr.add, delete=xhr.delete),
+        context.endpoint(
+            "/xhr/session/totp/generate", ERROR_FORMAT, get=xhr.generate, head=xhr.peek_generate
+        ),
+        context.endpoint("/xhr/session/totp", ERROR_FORMAT, post=xhr.add, delete=xhr.delete),
     ]

@@ -105,7 +105,7 @@ class Gate:
         authorize: Authorize,
         identify: Identify,
         cookies: Cookies,
-        is_ours: Callable[[bytes], bool],
+        is_internal: Callable[[bytes], bool],
         can_be_asked: Callable[[User], Awaitable[bool]],
         public_origin: str = "",
     ) -> None:
@@ -116,7 +116,7 @@ class Gate:
         self._public_origin = public_origin
         self._identify = identify
         self._cookies = cookies
-        self._is_ours = is_ours
+        self._is_internal = is_internal
 
     def plan(self, request: Accepted) -> Plan | Refuse:
         """What can be said before anybody asks who this is."""
@@ -185,7 +185,7 @@ class Gate:
         target = self._authorize.locate(request, request.path)
         if request.other_readings and (
             self._authorize.is_ambiguous(request, target)
-            or any(map(self._is_ours, request.other_readings))
+            or any(map(self._is_internal, request.other_readings))
         ):
             return bad_request("its path leads elsewhere when it is read another way")
         return target or not_found(self._authorize.can_start(request, None))
@@ -202,7 +202,7 @@ class Gate:
                 hosts = {request.host, request.host if second.site is None else _host(second.site)}
                 check_target(second.rest)
                 paths = (second.path, *readings(second.path))
-                if any(map(self._is_ours, paths)):
+                if any(map(self._is_internal, paths)):
                     return other_server()
                 for host, method in product(hosts, {request.method, b"PUT"}):
                     leads = {

@@ -14,7 +14,7 @@ def make_room(kept: dict[Any, Any], limit: int) -> None:
         del kept[next(iter(kept))]
 
 
-class Seen:
+class Repeats:
     """Whether bytes came before, of the last few thousand; by their hashes, so that it now and then
     takes something for something else."""
 

@@ -23,7 +23,7 @@ Key = tuple[str | int, ...]
 Values = dict[Key, float]
 
 
-class Tally:
+class Counters:
     """An observer that counts. Half a microsecond for each exchange."""
 
     writes = False

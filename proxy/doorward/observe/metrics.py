@@ -30,7 +30,7 @@ from doorward.observe.counters import (
     REQUESTS,
     RETRIES,
     SECONDS,
-    Tally,
+    Counters,
     Values,
 )
 from doorward.observe.observer import SWITCHED
@@ -94,9 +94,9 @@ class Metrics:
     called, by their numbers."""
 
     def __init__(
-        self, routes: Sequence[str], folder: Path | None = None, tally: Tally | None = None
+        self, routes: Sequence[str], folder: Path | None = None, tally: Counters | None = None
     ) -> None:
-        self.tally = tally or Tally()
+        self.tally = tally or Counters()
         self._routes = tuple(routes)
         self._folder = folder
         self._shared: Shared | None = None

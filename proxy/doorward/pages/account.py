@@ -69,8 +69,8 @@ class AccountPage:
         session = await self.forms.session(request)
         if isinstance(session, Response):
             return session
-        entrance = self.forms.entrance
-        accounts, now = entrance.accounts, entrance.clock()
+        service = self.forms.service
+        accounts, now = service.accounts, service.clock()
         enabled = await accounts.second_factors.enabled(session.user)
         return self.forms.draw(
             request,
@@ -106,8 +106,8 @@ class AccountPage:
         if isinstance(bound, Response):
             return bound
         session, which = bound.session, bound.form.get("end", "")
-        entrance = self.forms.entrance
-        sessions, now, user = entrance.accounts.sessions, entrance.clock(), session.user
+        service = self.forms.service
+        sessions, now, user = service.accounts.sessions, service.clock(), session.user
         if which == OTHERS:
             ended = await sessions.end_others(session, now, renew=True)
             return self.forms.moved(request, f"{paths.ACCOUNT}?done=others", ended.opened)
@@ -118,15 +118,15 @@ class AccountPage:
             except SessionNotFound:
                 pass
         if which == session.id:
-            return rendering.moved(paths.LOGIN, entrance.expired_lines(request))
+            return rendering.moved(paths.LOGIN, service.expired_lines(request))
         return rendering.moved(f"{paths.ACCOUNT}?done=ended")
 
     async def remaining(self, request: Request) -> Response:
         """For scripts: how long the session lives if nothing is done. Asking is no use of it, so a
         script that asks every minute keeps nobody logged in."""
-        entrance = self.forms.entrance
-        now = entrance.clock()
-        found = await entrance.untouched(request, now)
+        service = self.forms.service
+        now = service.clock()
+        found = await service.untouched(request, now)
         if found is None:
             return self.forms.messages.answer(request, 401)
         left = str(max(0, int(found.ends_at() - now)))

@@ -23,7 +23,7 @@ from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.pages import rendering
 from doorward.pages.account import shown
-from doorward.pages.admin_guard import Desk
+from doorward.pages.admin_guard import AdminGuard
 from doorward.pages.languages import noted
 
 BANNED = f"{paths.ADMIN}/banned"
@@ -66,10 +66,10 @@ KINDS: Mapping[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class AdminPages:
-    desk: Desk
+    guard: AdminGuard
 
     def routes(self) -> list[Route]:
-        endpoint = self.desk.forms.messages.endpoint
+        endpoint = self.guard.forms.messages.endpoint
         return [
             endpoint(paths.ADMIN, self.users, self.proven),
             endpoint(BANNED, self.banned, self.proven),
@@ -80,7 +80,7 @@ class AdminPages:
 
     async def proven(self, request: Request) -> Response:
         """These pages have no form but the question for a code."""
-        bound = await self.desk.posted(request)
+        bound = await self.guard.posted(request)
         return bound if isinstance(bound, Response) else rendering.moved(paths.ADMIN)
 
     async def users(self, request: Request) -> Response:
@@ -90,16 +90,16 @@ class AdminPages:
         return await self._users(request, banned=True)
 
     async def _users(self, request: Request, banned: bool) -> Response:
-        session = await self.desk.session(request)
+        session = await self.guard.session(request)
         if isinstance(session, Response):
             return session
         text = request.query_params.get("q", "")
         after = _place(request.query_params.get("after", ""))
-        administration = self.desk.forms.entrance.accounts.administration
+        administration = self.guard.forms.service.accounts.administration
         found = await administration.users(session.user, text, banned, after, PAGE + 1)
         last = found[PAGE - 1][0] if len(found) > PAGE else None
         path = BANNED if banned else paths.ADMIN
-        return self.desk.forms.draw(
+        return self.guard.forms.draw(
             request,
             "admin_users.html",
             session,
@@ -112,14 +112,14 @@ class AdminPages:
         )
 
     async def sessions(self, request: Request) -> Response:
-        session = await self.desk.session(request)
+        session = await self.guard.session(request)
         if isinstance(session, Response):
             return session
-        entrance, before = self.desk.forms.entrance, _number(request, "before")
-        now = entrance.clock()
-        found = await entrance.accounts.administration.sessions(session.user, before, PAGE + 1, now)
+        service, before = self.guard.forms.service, _number(request, "before")
+        now = service.clock()
+        found = await service.accounts.administration.sessions(session.user, before, PAGE + 1, now)
         more = len(found) > PAGE
-        return self.desk.forms.draw(
+        return self.guard.forms.draw(
             request,
             "admin_sessions.html",
             session,
@@ -134,7 +134,7 @@ class AdminPages:
         )
 
     async def lockouts(self, request: Request) -> Response:
-        session = await self.desk.session(request)
+        session = await self.guard.session(request)
         if isinstance(session, Response):
             return session
         return await self._lockouts(request, session)
@@ -142,10 +142,10 @@ class AdminPages:
     async def _lockouts(
         self, request: Request, session: Session, status: int = 200, error: str | None = None
     ) -> Response:
-        entrance = self.desk.forms.entrance
-        now = entrance.clock()
-        locks, codes = await entrance.accounts.administration.locks(session.user, now, LOCKS)
-        return self.desk.forms.draw(
+        service = self.guard.forms.service
+        now = service.clock()
+        locks, codes = await service.accounts.administration.locks(session.user, now, LOCKS)
+        return self.guard.forms.draw(
             request,
             "admin_lockouts.html",
             session,
@@ -161,11 +161,11 @@ class AdminPages:
 
     async def lift(self, request: Request) -> Response:
         """Lets a user, or the network of an address, try again."""
-        bound = await self.desk.posted(request)
+        bound = await self.guard.posted(request)
         if isinstance(bound, Response):
             return bound
-        entrance, actor, form = self.desk.forms.entrance, bound.session.user, bound.form
-        administration, now = entrance.accounts.administration, entrance.clock()
+        service, actor, form = self.guard.forms.service, bound.session.user, bound.form
+        administration, now = service.accounts.administration, service.clock()
         try:
             if form["do"] == "user":
                 public_id = await administration.id_of(actor, form.get("user", ""))
@@ -176,13 +176,13 @@ class AdminPages:
                     return await self._lockouts(request, bound.session, 400, NO_SUCH_ADDRESS)
                 await administration.unlock_network(actor, address, now)
         except Refusal as refusal:
-            if (answer := self.desk.refused(request, refusal)) is None:
+            if (answer := self.guard.refused(request, refusal)) is None:
                 raise
             return answer
         return rendering.moved(f"{LOCKOUTS}?done=1")
 
     async def records(self, request: Request) -> Response:
-        session = await self.desk.session(request)
+        session = await self.guard.session(request)
         if isinstance(session, Response):
             return session
         query = request.query_params
@@ -193,12 +193,12 @@ class AdminPages:
             since=_day(query.get("since", "")),
         )
         before = _number(request, "before")
-        found = await self.desk.forms.entrance.accounts.administration.records(
+        found = await self.guard.forms.service.accounts.administration.records(
             session.user, wanted, before, PAGE + 1
         )
         chosen = {name: query.get(name, "") for name in ("user", "kind", "since")}
         more = len(found) > PAGE
-        return self.desk.forms.draw(
+        return self.guard.forms.draw(
             request,
             "admin_records.html",
             session,

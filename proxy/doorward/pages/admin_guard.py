@@ -18,7 +18,7 @@ from doorward.accounts.sessions.sessions import Session
 from doorward.gate.asker import asker_of
 from doorward.pages import rendering
 from doorward.pages.languages import noted
-from doorward.pages.session_form import Bound, Forms
+from doorward.pages.session_form import Forms, PostedForm
 from doorward.web.return_address import address
 
 # Where no trust is wanted (trust_period 0), a page and the form on it still need one code only.
@@ -36,7 +36,7 @@ STATUSES: dict[type[Refusal], int] = {NotPermitted: 403, UserNotFound: 404}
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class AdminGuard:
     forms: Forms
 
     async def session(self, request: Request) -> Session | Response:
@@ -44,9 +44,9 @@ class Desk:
         session = await self.forms.session(request)
         if isinstance(session, Response):
             return session
-        return await self._kept_out(request, Bound(session, {})) or session
+        return await self._kept_out(request, PostedForm(session, {})) or session
 
-    async def posted(self, request: Request) -> Bound | Response:
+    async def posted(self, request: Request) -> PostedForm | Response:
         """A form that is to be obeyed; one that brought nothing but a code leads to its page."""
         bound = await self.forms.posted(request)
         if isinstance(bound, Response):
@@ -55,21 +55,21 @@ class Desk:
             return answer
         return bound if "do" in bound.form else rendering.moved(here(request))
 
-    async def _kept_out(self, request: Request, bound: Bound) -> Response | None:
-        entrance, session = self.forms.entrance, bound.session
+    async def _kept_out(self, request: Request, bound: PostedForm) -> Response | None:
+        service, session = self.forms.service, bound.session
         if not is_admin(session.user):
             return self.forms.messages.answer(request, 403)
-        if not await entrance.accounts.second_factors.enabled(session.user):
+        if not await service.accounts.second_factors.enabled(session.user):
             return self._without_factor(request, address(paths.AUTHENTICATOR, here(request)))
-        trust_s = entrance.settings.second_factor.trust_period.total_seconds()
+        trust_s = service.settings.second_factor.trust_period.total_seconds()
         fresh_s = max(trust_s, LEAST_FRESH_S)
-        if is_fresh(session.second_factor_at, entrance.clock(), fresh_s):
+        if is_fresh(session.second_factor_at, service.clock(), fresh_s):
             return None
         if not asker_of(request).is_person:
             return self._without_factor(request, "")
         question = await self.forms.unproven(request, bound, fresh_s, WHY)
         given_at = bound.session.second_factor_at
-        if question is not None or is_fresh(given_at, entrance.clock(), fresh_s):
+        if question is not None or is_fresh(given_at, service.clock(), fresh_s):
             return question
         return self.forms.messages.answer(request, 403)  # the factor went meanwhile
 

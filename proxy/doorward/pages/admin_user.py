@@ -20,9 +20,9 @@ from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
 from doorward.pages import rendering
 from doorward.pages.account import shown
-from doorward.pages.admin_guard import Desk
+from doorward.pages.admin_guard import AdminGuard
 from doorward.pages.languages import noted
-from doorward.pages.session_form import Bound
+from doorward.pages.session_form import PostedForm
 
 NEW = f"{paths.ADMIN}/new-user"
 USER = f"{paths.ADMIN}/users/{{id}}"
@@ -61,18 +61,18 @@ def acts(administration: Administration) -> Mapping[str, Act]:
 
 @dataclass(frozen=True, slots=True)
 class AdminUserPages:
-    desk: Desk
+    guard: AdminGuard
 
     def routes(self) -> list[Route]:
-        endpoint = self.desk.forms.messages.endpoint
+        endpoint = self.guard.forms.messages.endpoint
         return [endpoint(NEW, self.show_new, self.add), endpoint(USER, self.show, self.change)]
 
     @property
     def _administration(self) -> Administration:
-        return self.desk.forms.entrance.accounts.administration
+        return self.guard.forms.service.accounts.administration
 
     async def show_new(self, request: Request) -> Response:
-        session = await self.desk.session(request)
+        session = await self.guard.session(request)
         return session if isinstance(session, Response) else self._new(request, session, {})
 
     def _new(
@@ -85,12 +85,12 @@ class AdminUserPages:
     ) -> Response:
         fields = ("login", "display", "email", "groups", "admin")
         given = {name: form.get(name, "") for name in fields}
-        return self.desk.forms.draw(
+        return self.guard.forms.draw(
             request, "admin_new.html", session, status, tab=paths.ADMIN, given=given, error=error
         )
 
     async def add(self, request: Request) -> Response:
-        bound = await self.desk.posted(request)
+        bound = await self.guard.posted(request)
         if isinstance(bound, Response):
             return bound
         form, actor = bound.form, bound.session.user
@@ -98,7 +98,7 @@ class AdminUserPages:
             added = await self._administration.add(
                 actor,
                 form.get("login", "").strip(),
-                now=self.desk.forms.entrance.clock(),
+                now=self.guard.forms.service.clock(),
                 name=form.get("display", "").strip(),
                 email=form.get("email", "").strip(),
                 groups=_groups(form),
@@ -106,12 +106,12 @@ class AdminUserPages:
             )
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
-            answer = self.desk.refused(request, refusal)
+            answer = self.guard.refused(request, refusal)
             return answer or self._new(request, bound.session, form, status, str(refusal))
         return self._password(request, bound.session, added)
 
     def _password(self, request: Request, session: Session, added: Added) -> Response:
-        return self.desk.forms.draw(
+        return self.guard.forms.draw(
             request,
             "admin_password.html",
             session,
@@ -122,7 +122,7 @@ class AdminUserPages:
         )
 
     async def show(self, request: Request) -> Response:
-        session = await self.desk.session(request)
+        session = await self.guard.session(request)
         if isinstance(session, Response):
             return session
         return await self._user(request, session)
@@ -130,12 +130,12 @@ class AdminUserPages:
     async def _user(
         self, request: Request, session: Session, status: int = 200, error: str | None = None
     ) -> Response:
-        now = self.desk.forms.entrance.clock()
+        now = self.guard.forms.service.clock()
         try:
             about = await self._administration.about(session.user, request.path_params["id"], now)
         except Refusal as refusal:
             return self._refused(request, refusal)
-        return self.desk.forms.draw(
+        return self.guard.forms.draw(
             request,
             "admin_user.html",
             session,
@@ -155,7 +155,7 @@ class AdminUserPages:
         )
 
     async def change(self, request: Request) -> Response:
-        bound = await self.desk.posted(request)
+        bound = await self.guard.posted(request)
         if isinstance(bound, Response):
             return bound
         what, public_id = bound.form["do"], request.path_params["id"]
@@ -166,15 +166,15 @@ class AdminUserPages:
         except TotpNotOn:
             return await self._user(request, bound.session, 409, NO_FACTOR)
         except Refusal as refusal:
-            if (answer := self.desk.refused(request, refusal)) is not None:
+            if (answer := self.guard.refused(request, refusal)) is not None:
                 return answer
             status = STATUSES.get(type(refusal), 400)
             return await self._user(request, bound.session, status, str(refusal))
         return rendering.moved(f"{_page(public_id)}?done={what}" if what in DONE else paths.ADMIN)
 
-    async def _do(self, bound: Bound, what: str, public_id: str) -> None:
+    async def _do(self, bound: PostedForm, what: str, public_id: str) -> None:
         administration, actor = self._administration, bound.session.user
-        form, now = bound.form, self.desk.forms.entrance.clock()
+        form, now = bound.form, self.guard.forms.service.clock()
         if what == "edit":
             await administration.edit(
                 actor,
@@ -189,13 +189,13 @@ class AdminUserPages:
         elif (act := acts(administration).get(what)) is not None:
             await act(actor, public_id, now)
 
-    async def _renewed(self, request: Request, bound: Bound, public_id: str) -> Response:
-        now = self.desk.forms.entrance.clock()
+    async def _renewed(self, request: Request, bound: PostedForm, public_id: str) -> Response:
+        now = self.guard.forms.service.clock()
         added = await self._administration.renew_password(bound.session.user, public_id, now)
         return self._password(request, bound.session, added)
 
     def _refused(self, request: Request, refusal: Refusal) -> Response:
-        if (answer := self.desk.refused(request, refusal)) is None:
+        if (answer := self.guard.refused(request, refusal)) is None:
             raise refusal
         return answer
 

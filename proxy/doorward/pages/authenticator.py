@@ -25,8 +25,8 @@ from doorward.accounts.refusals import (
 from doorward.accounts.sessions.sessions import Session
 from doorward.pages import qr, rendering
 from doorward.pages.second_factor import STATUSES, may_be_clock
-from doorward.pages.session_form import Bound, Forms
-from doorward.web.session_service import Entrance
+from doorward.pages.session_form import Forms, PostedForm
+from doorward.web.session_service import SessionService
 
 RECOVERY = f"{paths.ACCOUNT}/recovery-codes"
 EMAILED = f"{paths.ACCOUNT}/email-codes"
@@ -68,7 +68,7 @@ class AuthenticatorPage:
         error: str | None = None,
         clock: bool = False,
     ) -> Response:
-        enabled = await self.forms.entrance.accounts.second_factors.enabled(session.user)
+        enabled = await self.forms.service.accounts.second_factors.enabled(session.user)
         return self.forms.draw(
             request,
             "authenticator.html",
@@ -81,16 +81,16 @@ class AuthenticatorPage:
             clock=clock,
         )
 
-    async def _begin(self, request: Request, bound: Bound) -> Response:
+    async def _begin(self, request: Request, bound: PostedForm) -> Response:
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        entrance = self.forms.entrance
+        service = self.forms.service
         try:
-            enrolment = await entrance.accounts.second_factors.begin_totp(
-                bound.session, entrance.clock()
+            enrolment = await service.accounts.second_factors.begin_totp(
+                bound.session, service.clock()
             )
         except TotpAlreadyOn:
-            return rendering.moved(_onward(self.forms.entrance, request))
+            return rendering.moved(_onward(self.forms.service, request))
         return self._scan(request, bound.session, enrolment)
 
     def _scan(
@@ -116,28 +116,28 @@ class AuthenticatorPage:
             clock=error is not None,
         )
 
-    async def _confirm(self, request: Request, bound: Bound) -> Response:
+    async def _confirm(self, request: Request, bound: PostedForm) -> Response:
         if not await self._is_proved(bound):  # began too long ago, or elsewhere: once more
-            return await self._begin(request, Bound(bound.session, {"step": "begin"}))
-        entrance, session, form = self.forms.entrance, bound.session, bound.form
-        factors, now = entrance.accounts.second_factors, entrance.clock()
+            return await self._begin(request, PostedForm(bound.session, {"step": "begin"}))
+        service, session, form = self.forms.service, bound.session, bound.form
+        factors, now = service.accounts.second_factors, service.clock()
         secret, code = form.get("secret", ""), form.get("code", "")
         try:
             confirmed = await factors.confirm_totp(session, secret, code, now, renew=True)
         except SecondFactorInvalid as refusal:
-            issuer = entrance.settings.second_factor.issuer
+            issuer = service.settings.second_factor.issuer
             uri = totp.provisioning_uri(secret, session.user.username, issuer)
             return self._scan(request, session, Enrolment(secret, uri), 401, str(refusal))
         except TotpAlreadyOn:
-            return rendering.moved(_onward(self.forms.entrance, request))
+            return rendering.moved(_onward(self.forms.service, request))
         except EnrolmentExpired as refusal:
             return await self._overview(request, session, 400, str(refusal))
         return self._confirmed(request, session, confirmed)
 
-    async def _is_proved(self, bound: Bound) -> bool:
-        entrance = self.forms.entrance
-        factors = entrance.accounts.second_factors
-        return await factors.is_proved(bound.session, entrance.clock())
+    async def _is_proved(self, bound: PostedForm) -> bool:
+        service = self.forms.service
+        factors = service.accounts.second_factors
+        return await factors.is_proved(bound.session, service.clock())
 
     def _confirmed(self, request: Request, session: Session, confirmed: Confirmed) -> Response:
         """The code that was just right is this session's second factor, under a new token."""
@@ -155,12 +155,12 @@ class AuthenticatorPage:
             session,
             codes=shown,
             download=f"data:text/plain;charset=utf-8,{quote(text)}",
-            onward=_onward(self.forms.entrance, request),
+            onward=_onward(self.forms.service, request),
         )
 
-    async def _remove(self, request: Request, bound: Bound) -> Response:
-        entrance = self.forms.entrance
-        factors, now = entrance.accounts.second_factors, entrance.clock()
+    async def _remove(self, request: Request, bound: PostedForm) -> Response:
+        service = self.forms.service
+        factors, now = service.accounts.second_factors, service.clock()
         try:
             code = bound.form.get("code", "")
             opened = await factors.remove_totp(bound.session, code, now, renew=True)
@@ -179,10 +179,10 @@ class AuthenticatorPage:
             return bound
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        entrance = self.forms.entrance
+        service = self.forms.service
         try:
-            codes = await entrance.accounts.second_factors.regenerate_recovery(
-                bound.session, entrance.clock()
+            codes = await service.accounts.second_factors.regenerate_recovery(
+                bound.session, service.clock()
             )
         except TotpNotOn:
             return rendering.moved(paths.ACCOUNT)
@@ -195,8 +195,8 @@ class AuthenticatorPage:
             return bound
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        entrance, session = self.forms.entrance, bound.session
-        factors, now = entrance.accounts.second_factors, entrance.clock()
+        service, session = self.forms.service, bound.session
+        factors, now = service.accounts.second_factors, service.clock()
         if bound.form.get("switch") == "off":
             await factors.disable_email(session, now)
             return rendering.moved(f"{paths.ACCOUNT}?done=off")
@@ -207,5 +207,5 @@ class AuthenticatorPage:
         return self.forms.moved(request, f"{paths.ACCOUNT}?done=on", opened)
 
 
-def _onward(entrance: Entrance, request: Request) -> str:
-    return paths.ACCOUNT if "rd" not in request.query_params else entrance.onward(request)
+def _onward(service: SessionService, request: Request) -> str:
+    return paths.ACCOUNT if "rd" not in request.query_params else service.onward(request)

@@ -29,7 +29,7 @@ from doorward.accounts.user import DATABASE, User
 from doorward.pages import rendering
 from doorward.pages.languages import noted
 from doorward.pages.rendering import guarded
-from doorward.pages.session_form import WRONG, Bound, Forms
+from doorward.pages.session_form import WRONG, Forms, PostedForm
 from doorward.web.session_service import info_of
 
 PASSWORD = f"{paths.ACCOUNT}/password"
@@ -77,18 +77,20 @@ class CredentialPages:
         session = await self.forms.session(request)
         if isinstance(session, Response):
             return session
-        return await self._unproven(request, Bound(session, {})) or self._password(request, session)
+        return await self._unproven(request, PostedForm(session, {})) or self._password(
+            request, session
+        )
 
-    async def _unproven(self, request: Request, bound: Bound) -> Response | None:
+    async def _unproven(self, request: Request, bound: PostedForm) -> Response | None:
         """The question for a code, for users with a factor on. Of others the form itself asks the
         password; nothing that was typed is written into the question."""
-        entrance, session = self.forms.entrance, bound.session
+        service, session = self.forms.service, bound.session
         if session.user.source != DATABASE:
             return None
-        if not await entrance.accounts.second_factors.enabled(session.user):
+        if not await service.accounts.second_factors.enabled(session.user):
             return None
         asked = {name: text for name, text in bound.form.items() if name in ("code", "method")}
-        proof = Bound(session, asked)
+        proof = PostedForm(session, asked)
         question = await self.forms.unproven(request, proof)
         bound.session = proof.session
         return question
@@ -120,8 +122,8 @@ class CredentialPages:
         if "new" not in bound.form:  # it answered that question
             return rendering.moved(PASSWORD)
         session, old, new = bound.session, bound.form.get("current", ""), bound.form["new"]
-        entrance = self.forms.entrance
-        accounts, now = entrance.accounts, entrance.clock()
+        service = self.forms.service
+        accounts, now = service.accounts, service.clock()
         if session.user.source != DATABASE:
             return self._password(request, session)
         try:
@@ -163,7 +165,7 @@ class CredentialPages:
     ) -> Response:
         return self.forms.draw(
             request, "email.html", session, status, asked=asked, address=address, error=error,
-            can_change=self.forms.entrance.accounts.addresses.can_change(session.user),
+            can_change=self.forms.service.accounts.addresses.can_change(session.user),
         )  # fmt: skip
 
     async def change_email(self, request: Request) -> Response:
@@ -173,27 +175,25 @@ class CredentialPages:
         step = self._confirm_email if "asked" in bound.form else self._begin_email
         return await step(request, bound)
 
-    async def _begin_email(self, request: Request, bound: Bound) -> Response:
+    async def _begin_email(self, request: Request, bound: PostedForm) -> Response:
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        entrance, address = self.forms.entrance, bound.form.get("address", "").strip()
+        service, address = self.forms.service, bound.form.get("address", "").strip()
         try:
-            asked = await entrance.accounts.addresses.begin(
-                bound.session, address, entrance.clock()
-            )
+            asked = await service.accounts.addresses.begin(bound.session, address, service.clock())
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
             return self._email(request, bound.session, status, str(refusal), address=address)
         return self._email(request, bound.session, asked=asked, address=address)
 
-    async def _confirm_email(self, request: Request, bound: Bound) -> Response:
+    async def _confirm_email(self, request: Request, bound: PostedForm) -> Response:
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        entrance, session, asked = self.forms.entrance, bound.session, bound.form["asked"]
-        addresses = entrance.accounts.addresses
+        service, session, asked = self.forms.service, bound.session, bound.form["asked"]
+        addresses = service.accounts.addresses
         try:
             address = addresses.address(session, asked)
-            await addresses.confirm(session, asked, bound.form.get("mailed", ""), entrance.clock())
+            await addresses.confirm(session, asked, bound.form.get("mailed", ""), service.clock())
         except SecondFactorInvalid as refusal:
             return self._email(request, session, 401, str(refusal), asked, address)
         except EnrolmentExpired as refusal:

@@ -20,7 +20,7 @@ from doorward.pages.languages import noted
 from doorward.pages.message import RETRY_LATER, Messages
 from doorward.pages.posted import posted
 from doorward.web.endpoint import client_of
-from doorward.web.session_service import Entrance
+from doorward.web.session_service import SessionService
 
 MISSING = noted("Enter your user name or your e-mail address.")
 TOO_OFTEN = noted("That was asked for too often; try again later.")
@@ -31,13 +31,13 @@ QUIET = "origin"
 
 @dataclass(frozen=True, slots=True)
 class ForgottenPages:
-    entrance: Entrance
+    service: SessionService
     messages: Messages
 
     def routes(self) -> list[Route]:
         """Where no mail can be sent, one page that says whom to ask."""
         endpoint = self.messages.endpoint
-        if not self.entrance.accounts.forgotten.is_offered:
+        if not self.service.accounts.forgotten.is_offered:
             return [endpoint(paths.FORGOTTEN, self.show)]
         return [
             endpoint(paths.FORGOTTEN, self.show, self.ask),
@@ -49,13 +49,13 @@ class ForgottenPages:
 
     async def ask(self, request: Request) -> Response:
         """One answer for every name, given before anybody looks who it is."""
-        form = await posted(self.entrance, self.messages, request)
+        form = await posted(self.service, self.messages, request)
         if isinstance(form, Response):
             return form
         if not (name := form.get("username", "").strip()):
             return self._forgotten(request, 400, error=MISSING)
         address = client_of(request).address
-        wait_s = self.entrance.accounts.forgotten.ask(name, address, self.entrance.clock())
+        wait_s = self.service.accounts.forgotten.ask(name, address, self.service.clock())
         if wait_s is None:
             return self._forgotten(request, sent=True)
         wait = str(int(wait_s) + 1).encode()
@@ -77,24 +77,24 @@ class ForgottenPages:
             action=paths.FORGOTTEN,
             error=error,
             sent=sent,
-            can_mail=self.entrance.accounts.forgotten.is_offered,
+            can_mail=self.service.accounts.forgotten.is_offered,
         )
 
     async def show_reset(self, request: Request) -> Response:
         link = request.query_params.get("token", "")
-        forgotten = self.entrance.accounts.forgotten
+        forgotten = self.service.accounts.forgotten
         try:
-            user = await forgotten.whose(link, self.entrance.clock())
+            user = await forgotten.whose(link, self.service.clock())
         except EnrolmentExpired:
             return self._reset(request, None, "", 400, VOID)
         return self._reset(request, user, link)
 
     async def reset(self, request: Request) -> Response:
-        form = await posted(self.entrance, self.messages, request)
+        form = await posted(self.service, self.messages, request)
         if isinstance(form, Response):
             return form
         link, new = form.get("token", ""), form.get("new", "")
-        forgotten, now = self.entrance.accounts.forgotten, self.entrance.clock()
+        forgotten, now = self.service.accounts.forgotten, self.service.clock()
         user = None
         try:
             user = await forgotten.whose(link, now)

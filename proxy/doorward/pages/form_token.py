@@ -16,7 +16,7 @@ from doorward import paths
 from doorward.accounts import randomness
 from doorward.gate.cookies import Header, cookie_of
 from doorward.gate.same_origin import Sender
-from doorward.web.session_service import Entrance
+from doorward.web.session_service import SessionService
 
 FIELD = "form"  # as in the forms of the account
 NAMES = {True: "__Secure-doorward-form", False: "doorward-form"}
@@ -24,10 +24,10 @@ _VALUE = re.compile(r"[0-9a-f]{16,64}")
 
 
 class FormToken:
-    def __init__(self, entrance: Entrance) -> None:
-        self._entrance = entrance
-        self._keys = entrance.accounts.keys.derive("login form")
-        self._is_secure = entrance.settings.secure_cookies
+    def __init__(self, service: SessionService) -> None:
+        self._service = service
+        self._keys = service.accounts.keys.derive("login form")
+        self._is_secure = service.settings.secure_cookies
         self._name = NAMES[self._is_secure]
 
     def offer(self, request: Request) -> tuple[str, list[Header]]:
@@ -36,7 +36,7 @@ class FormToken:
 
         A cookie that the browser has is kept, so that the forms of all its tabs go on to work.
         """
-        if self._entrance.sender(request) is not Sender.UNSAID:
+        if self._service.sender(request) is not Sender.UNSAID:
             return "", []
         if (browser := self._browser(request)) is not None:
             return self._token(self._keys[0], browser), []
@@ -47,7 +47,7 @@ class FormToken:
 
     def is_due(self, request: Request, form: Mapping[str, str]) -> bool:
         """Whether this form should have had the token of its page, and has not."""
-        if self._entrance.sender(request) is not Sender.UNSAID:
+        if self._service.sender(request) is not Sender.UNSAID:
             return False
         given, browser = form.get(FIELD, "").encode(), self._browser(request)
         if browser is None:

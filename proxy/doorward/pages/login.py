@@ -39,7 +39,7 @@ from doorward.pages.posted import posted
 from doorward.pages.preserved_form import FIELD, Keeping, most_bytes
 from doorward.web.endpoint import client_of
 from doorward.web.return_address import address, referring_page
-from doorward.web.session_service import Entrance, lifetimes
+from doorward.web.session_service import SessionService, lifetimes
 
 OFF = ("", "0", "false", "no", "off")
 
@@ -70,7 +70,7 @@ STATUSES: dict[type[Refusal], int] = {
 
 @dataclass(frozen=True, slots=True)
 class LoginPage:
-    entrance: Entrance
+    service: SessionService
     messages: Messages
     second: second_factor.SecondFactorPage
     keeping: Keeping
@@ -81,10 +81,10 @@ class LoginPage:
 
     async def show(self, request: Request) -> Response:
         """The form, or straight on for who is logged in: a second tab. `?another=1` asks again."""
-        session = await self.entrance.session(request)
+        session = await self.service.session(request)
         logged_in = session is not None and session.level == "full"
         if logged_in and "another" not in request.query_params:
-            return rendering.moved(self.entrance.onward(request))
+            return rendering.moved(self.service.onward(request))
         name = session.user.username if session is not None and logged_in else None
         if session is None and bounced(request):
             return self._explain(request)
@@ -92,18 +92,18 @@ class LoginPage:
 
     def _explain(self, request: Request) -> Response:
         """The second time somebody is led here in a row, instead of for ever."""
-        target = self.entrance.here(paths.LOGIN, request)
+        target = self.service.here(paths.LOGIN, request)
         return self.messages.drawing.page(
             request,
             "bounce.html",
             409,
-            self.entrance.expired_lines(request),
-            causes=causes(self.entrance, request),
+            self.service.expired_lines(request),
+            causes=causes(self.service, request),
             again=target + ("&" if "?" in target else "?") + "again=1",
         )
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.entrance, self.messages, request, most_bytes(request))
+        form = await posted(self.service, self.messages, request, most_bytes(request))
         if isinstance(form, Response):
             return form
         if self.token.is_due(request, form):
@@ -124,17 +124,17 @@ class LoginPage:
         if not name or not password:
             return self._draw(request, 400, error=MISSING, username=name, kept=kept)
         try:
-            opened = await self.entrance.open(
+            opened = await self.service.open(
                 request,
                 name,
                 password,
                 kind="page",
-                lifetimes=lifetimes(self.entrance.settings),
+                lifetimes=lifetimes(self.service.settings),
                 remember=form.get("remember", "").lower() not in OFF,
                 pending=True,
                 code=form.get("code") or None,
                 new_password=form.get("new") or None,
-                browser=note_of(request, self.entrance.cookies),
+                browser=note_of(request, self.service.cookies),
             )
         except PasswordChangeRequired:
             return self._draw(
@@ -147,12 +147,12 @@ class LoginPage:
             )
         except Refusal as refusal:
             return self._refuse(request, refusal, name, kept, "new" in form)
-        lines = self.entrance.cookie_lines(request, opened)
+        lines = self.service.cookie_lines(request, opened)
         if kept and self.keeping.open(request, kept) is not None:
             return await self.second.carry_on(request, opened.session, kept, lines)
-        onward = self.entrance.onward(request)
+        onward = self.service.onward(request)
         if opened.session.level == PENDING:
-            onward = self.entrance.here(paths.SECOND_FACTOR, request)
+            onward = self.service.here(paths.SECOND_FACTOR, request)
         return rendering.moved(onward, lines)
 
     async def interrupted(self, scope: Scope, receive: Receive) -> Response | None:
@@ -208,12 +208,12 @@ class LoginPage:
             request,
             "login.html",
             status,
-            [*_status_headers(status), *self.entrance.clearing_lines(request), *lines],
+            [*_status_headers(status), *self.service.clearing_lines(request), *lines],
             token=token,
-            action=action or self.entrance.here(paths.LOGIN, request),
+            action=action or self.service.here(paths.LOGIN, request),
             kept=kept,
             interrupted=interrupted,
-            onward=self.entrance.onward(request),
+            onward=self.service.onward(request),
             error=error,
             username=username,
             logged_in_as=logged_in_as,
@@ -222,7 +222,7 @@ class LoginPage:
             forgotten=paths.FORGOTTEN,
             expired="expired" in request.query_params,
             clock=clock,
-            lost=self.entrance.has_lost(request),
+            lost=self.service.has_lost(request),
         )
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from doorward import paths
 from doorward.web.endpoint import client_of, referer
-from doorward.web.session_service import Entrance
+from doorward.web.session_service import SessionService
 
 # Set by ourselves when a half-done login ran out, or a form of the account found nobody.
 EXPLAINED = "expired"
@@ -39,12 +39,12 @@ def bounced(request: Request) -> bool:
     )
 
 
-def causes(entrance: Entrance, request: Request) -> Causes:
-    client, count = client_of(request), entrance.carries_cookies(request)
-    origin = entrance.settings.public_origin
+def causes(service: SessionService, request: Request) -> Causes:
+    client, count = client_of(request), service.carries_cookies(request)
+    origin = service.settings.public_origin
     return Causes(
         doubled=count > 1,
-        insecure=entrance.settings.secure_cookies and client.scheme != "https",
+        insecure=service.settings.secure_cookies and client.scheme != "https",
         public_url=None if origin.partition("://")[2] == client.host else origin,
         kept_none=count == 0,
         refused=count == 1,

@@ -17,7 +17,7 @@ from doorward.pages.languages import noted
 from doorward.pages.message import Messages
 from doorward.pages.posted import FOREIGN
 from doorward.web.return_address import safe_return
-from doorward.web.session_service import Entrance
+from doorward.web.session_service import SessionService
 
 FAILED = noted(
     "You are still logged in: the logout could not be written down. Try again in a moment."
@@ -28,14 +28,14 @@ FORGET = (b"clear-site-data", b'"cache", "storage"')
 
 @dataclass(frozen=True, slots=True)
 class LogoutPage:
-    entrance: Entrance
+    service: SessionService
     messages: Messages
 
     def route(self) -> Route:
         return self.messages.endpoint(paths.LOGOUT, get=self.show, post=self.submit)
 
     async def show(self, request: Request) -> Response:
-        session = await self.entrance.session(request)
+        session = await self.service.session(request)
         name = None if session is None else session.user.username
         return self.messages.drawing.page(
             request, "logout.html", 200, action=_action(request), name=name, login=paths.LOGIN
@@ -43,13 +43,13 @@ class LogoutPage:
 
     async def submit(self, request: Request) -> Response:
         """Ends the session, if there is one, and expires every variant of the cookie."""
-        if not self.entrance.is_ours(request):
+        if not self.service.is_from_own_site(request):
             return self.messages.answer(request, 403, FOREIGN, "foreign_origin")
         try:
-            expired = await self.entrance.leave(request)
+            expired = await self.service.leave(request)
         except StorageUnavailable:
             return self.messages.answer(request, 503, FAILED)
-        forget = [FORGET] if self.entrance.settings.pages.clear_site_data else []
+        forget = [FORGET] if self.service.settings.pages.clear_site_data else []
         return rendering.moved(_target(request), [*expired, *forget])
 
 

@@ -16,7 +16,7 @@ from doorward.gate.identify import Identify
 from doorward.pages import qr
 from doorward.pages.account import AccountPage
 from doorward.pages.admin import AdminPages
-from doorward.pages.admin_guard import Desk
+from doorward.pages.admin_guard import AdminGuard
 from doorward.pages.admin_user import AdminUserPages
 from doorward.pages.authenticator import AuthenticatorPage
 from doorward.pages.credentials import CredentialPages
@@ -32,7 +32,7 @@ from doorward.pages.session_form import Forms
 from doorward.pages.sites import known_hosts
 from doorward.settings import Settings
 from doorward.web.endpoint import endpoint
-from doorward.web.session_service import Entrance
+from doorward.web.session_service import SessionService
 
 
 class Pages:
@@ -46,12 +46,12 @@ class Pages:
         cookies: Cookies,
         clock: Callable[[], float],
     ) -> None:
-        self._entrance = Entrance(settings, accounts, identify, cookies, clock)
+        self._service = SessionService(settings, accounts, identify, cookies, clock)
         self._messages = Messages(Drawing(settings.pages, known_hosts(settings)))
-        keeping = Keeping(self._entrance)
-        parts = (self._entrance, self._messages)
+        keeping = Keeping(self._service)
+        parts = (self._service, self._messages)
         self._second = SecondFactorPage(*parts, keeping)
-        self._login = LoginPage(*parts, self._second, keeping, FormToken(self._entrance))
+        self._login = LoginPage(*parts, self._second, keeping, FormToken(self._service))
         self.message = self._messages.message  # for the gate
         self.interrupted = self._login.interrupted  # likewise
 
@@ -62,7 +62,7 @@ class Pages:
 
     def routes(self) -> list[Route]:
         """Every path under `/.doorward/`; names that nothing here has are 404."""
-        parts = (self._entrance, self._messages)
+        parts = (self._service, self._messages)
         forms = Forms(*parts)
         return [
             self._login.route(),
@@ -72,8 +72,8 @@ class Pages:
             *AuthenticatorPage(forms).routes(),
             *CredentialPages(forms).routes(),
             *ForgottenPages(*parts).routes(),
-            *AdminPages(Desk(forms)).routes(),
-            *AdminUserPages(Desk(forms)).routes(),
+            *AdminPages(AdminGuard(forms)).routes(),
+            *AdminUserPages(AdminGuard(forms)).routes(),
             endpoint(paths.HEALTH, not_allowed=self._messages.not_allowed, get=healthy),
             *self._messages.drawing.routes(),
             self._unknown_route(),

@@ -10,16 +10,16 @@ from doorward.pages.languages import noted
 from doorward.pages.message import Messages
 from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyTooLarge
 from doorward.web.form import Malformed, NotAForm, fields
-from doorward.web.session_service import Entrance
+from doorward.web.session_service import SessionService
 
 FOREIGN = noted("This form was sent from another site.")
 
 
 async def posted(
-    entrance: Entrance, messages: Messages, request: Request, most: int = BODY_LIMIT_BYTES
+    service: SessionService, messages: Messages, request: Request, most: int = BODY_LIMIT_BYTES
 ) -> dict[str, str] | Response:
     """The fields, or the answer to a request that has none for us."""
-    if not entrance.is_ours(request):  # CVE-2017-1000069: a login is bound to its form
+    if not service.is_from_own_site(request):  # CVE-2017-1000069: a login is bound to its form
         return messages.answer(request, 403, FOREIGN, "foreign_origin")
     try:
         return await fields(request, most)

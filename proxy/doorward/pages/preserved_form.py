@@ -21,7 +21,7 @@ from doorward.gate.same_origin import Sender
 from doorward.web import form
 from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyTooLarge
 from doorward.web.return_address import safe_return
-from doorward.web.session_service import Entrance
+from doorward.web.session_service import SessionService
 
 LIFE_S = 600.0
 FIELDS = 1000
@@ -32,7 +32,7 @@ COOKIE = "doorward-kept"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class PreservedForm:
     """A form as it was posted: where to, and its names and values in order."""
 
     target: str
@@ -47,11 +47,11 @@ def most_bytes(request: Request) -> int:
 
 
 class Keeping:
-    def __init__(self, entrance: Entrance) -> None:
-        self._entrance = entrance
-        self._sealing: Callable[[], Sealing] = lambda: Sealing(entrance.accounts.keys, "kept form")
+    def __init__(self, service: SessionService) -> None:
+        self._service = service
+        self._sealing: Callable[[], Sealing] = lambda: Sealing(service.accounts.keys, "kept form")
 
-    async def read(self, scope: Scope, receive: Receive) -> Kept | None:
+    async def read(self, scope: Scope, receive: Receive) -> PreservedForm | None:
         """The form of this request; None for what is not one, or too large, or of another site:
         what that had posted would become this site's own by being sent again."""
         request = Request(scope, receive)
@@ -66,23 +66,23 @@ class Keeping:
             pairs = await form.pairs(request, FIELDS)
         except (form.NotAForm, form.Malformed, BodyTooLarge):
             return None
-        return Kept(target, kind, tuple(pairs))
+        return PreservedForm(target, kind, tuple(pairs))
 
     def _is_own(self, request: Request) -> bool:
         """Only where the browser says so: silence is not enough."""
-        return self._entrance.sender(request) is Sender.OWN
+        return self._service.sender(request) is Sender.OWN
 
-    def seal(self, kept: Kept) -> tuple[str, Header]:
+    def seal(self, kept: PreservedForm) -> tuple[str, Header]:
         """What our form carries, and the cookie without which it is worth nothing."""
         browser = randomness.nonce().hex()
         text = json.dumps([kept.target, kept.encoding, kept.pairs, self._now() + LIFE_S])
         sealed = self._sealing().seal(text.encode(), browser)
         line = f"{COOKIE}={browser}; Max-Age={int(LIFE_S)}; Path={paths.PREFIX}"
         line += "; HttpOnly; SameSite=Lax"
-        line += "; Secure" if self._entrance.settings.secure_cookies else ""
+        line += "; Secure" if self._service.settings.secure_cookies else ""
         return base64.b64encode(sealed).decode(), (b"set-cookie", line.encode())
 
-    def open(self, request: Request, sealed: str) -> Kept | None:
+    def open(self, request: Request, sealed: str) -> PreservedForm | None:
         """None when it is not this browser's, or too old."""
         browser = cookie_of(request.headers.raw, COOKIE)
         if not sealed or browser is None:
@@ -94,7 +94,7 @@ class Keeping:
         target, encoding, pairs, until = json.loads(text)
         if self._now() >= until:
             return None
-        return Kept(target, encoding, tuple((name, value) for name, value in pairs))
+        return PreservedForm(target, encoding, tuple((name, value) for name, value in pairs))
 
     def _now(self) -> float:
-        return self._entrance.clock()
+        return self._service.clock()

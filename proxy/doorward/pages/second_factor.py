@@ -31,7 +31,7 @@ from doorward.pages.languages import noted
 from doorward.pages.message import RETRY_LATER, Messages
 from doorward.pages.posted import posted
 from doorward.pages.preserved_form import FIELD, Keeping, most_bytes
-from doorward.web.session_service import Entrance
+from doorward.web.session_service import SessionService
 
 MISSING = noted("Enter the code.")
 NO_FACTOR = noted("This page needs a second factor, and yours cannot be asked for at present.")
@@ -54,7 +54,7 @@ STATUSES: dict[type[Refusal], int] = {
 
 @dataclass(frozen=True, slots=True)
 class SecondFactorPage:
-    entrance: Entrance
+    service: SessionService
     messages: Messages
     keeping: Keeping
 
@@ -63,23 +63,23 @@ class SecondFactorPage:
 
     async def show(self, request: Request) -> Response:
         """The form for whoever owes a factor; others go where they wanted to, or to the login."""
-        session = await self.entrance.session(request)
+        session = await self.service.session(request)
         if session is None:
             return self._to_login(request)
         if session.level == FULL and session.second_factor_at is not None:
-            return rendering.moved(self.entrance.onward(request))
-        factors = self.entrance.accounts.second_factors
+            return rendering.moved(self.service.onward(request))
+        factors = self.service.accounts.second_factors
         if session.level == FULL and not await factors.enabled(session.user):
-            return rendering.moved(self.entrance.here(paths.AUTHENTICATOR, request))
+            return rendering.moved(self.service.here(paths.AUTHENTICATOR, request))
         if not await factors.can_be_asked(session.user):
             return self.messages.answer(request, 403, NO_FACTOR)
         return await self._ask(request, session, None)
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.entrance, self.messages, request, most_bytes(request))
+        form = await posted(self.service, self.messages, request, most_bytes(request))
         if isinstance(form, Response):
             return form
-        session = await self.entrance.session(request)
+        session = await self.service.session(request)
         if session is None:
             return self._to_login(request)
         code, method = form.get("code", "").strip(), form.get("method")
@@ -88,17 +88,17 @@ class SecondFactorPage:
             error = MISSING if "code" in form else None
             return await self._ask(request, session, method, error, kept)
         try:
-            opened = await self.entrance.complete(request, session, code, method)
+            opened = await self.service.complete(request, session, code, method)
         except SessionNotFound:
             return self._to_login(request)
         except Refusal as refusal:
             return self._refuse(request, refusal, kept)
-        lines = self.entrance.cookie_lines(request, opened)
+        lines = self.service.cookie_lines(request, opened)
         if form.get("browser"):
             lines += await self._note_lines(opened.session)
         if kept and self.keeping.open(request, kept) is not None:
             return await self.carry_on(request, opened.session, kept, lines)
-        return rendering.moved(self.entrance.onward(request), lines)
+        return rendering.moved(self.service.onward(request), lines)
 
     async def carry_on(
         self, request: Request, session: Session, sealed: str, lines: list[Header]
@@ -110,17 +110,17 @@ class SecondFactorPage:
             return response
         kept = self.keeping.open(request, sealed)
         return self.messages.drawing.page(
-            request, "resend.html", 200, lines, kept=kept, onward=self.entrance.onward(request)
+            request, "resend.html", 200, lines, kept=kept, onward=self.service.onward(request)
         )
 
     async def _note_lines(self, session: Session) -> list[Header]:
         """What lets this browser do without a code at later logins, where the settings allow it."""
-        settings, now = self.entrance.settings, self.entrance.clock()
-        note = await self.entrance.accounts.second_factors.remember_browser(session.user, now)
+        settings, now = self.service.settings, self.service.clock()
+        note = await self.service.accounts.second_factors.remember_browser(session.user, now)
         life = settings.second_factor.remember_browser
         if note is None or life is None:
             return []
-        return [note_line(note, life.total_seconds(), self.entrance.cookies)]
+        return [note_line(note, life.total_seconds(), self.service.cookies)]
 
     async def _ask(
         self,
@@ -131,7 +131,7 @@ class SecondFactorPage:
         kept: str = "",
     ) -> Response:
         """The form for this method, its mail sent where it is e-mail."""
-        factors, now = self.entrance.accounts.second_factors, self.entrance.clock()
+        factors, now = self.service.accounts.second_factors, self.service.clock()
         try:
             challenge = await factors.prepare(session.user, method, now=now)
         except Refusal as refusal:
@@ -156,28 +156,28 @@ class SecondFactorPage:
         kept: str = "",
         clock: bool = False,
     ) -> Response:
-        life = self.entrance.settings.second_factor.remember_browser
+        life = self.service.settings.second_factor.remember_browser
         return self.messages.drawing.page(
             request,
             "second_factor.html",
             status,
-            [*_status_headers(status), *self.entrance.clearing_lines(request)],
-            action=self.entrance.here(paths.SECOND_FACTOR, request),
+            [*_status_headers(status), *self.service.clearing_lines(request)],
+            action=self.service.here(paths.SECOND_FACTOR, request),
             logout=paths.LOGOUT,
             method=challenge.method or "",
             others=[m for m in challenge.available if m != challenge.method],
             remembers=None if life is None else life.total_seconds(),
             error=error,
             clock=clock,
-            lost=self.entrance.has_lost(request),
+            lost=self.service.has_lost(request),
             kept=kept,
         )
 
     def _to_login(self, request: Request) -> Response:
-        target = self.entrance.here(paths.LOGIN, request)
-        if self.entrance.carries_cookies(request):  # else the browser keeps none, and is told so
+        target = self.service.here(paths.LOGIN, request)
+        if self.service.carries_cookies(request):  # else the browser keeps none, and is told so
             target += ("&" if "?" in target else "?") + "expired=1"
-        return rendering.moved(target, self.entrance.clearing_lines(request))
+        return rendering.moved(target, self.service.clearing_lines(request))
 
 
 def _status_headers(status: int) -> list[Header]:

@@ -31,7 +31,7 @@ from doorward.pages.message import Messages, tell
 from doorward.pages.posted import posted
 from doorward.pages.second_factor import STATUSES, may_be_clock
 from doorward.web.return_address import address
-from doorward.web.session_service import Entrance, info_of
+from doorward.web.session_service import SessionService, info_of
 
 TOKEN = "form"  # noqa: S105 - the name of the hidden field
 STALE = noted("This form is not of this session any more. Go back, reload the page and try again.")
@@ -40,7 +40,7 @@ WRONG = noted("The password is not right.")
 
 
 @dataclass(slots=True)
-class Bound:
+class PostedForm:
     """A form of a session of its user's, of level full: the renewed one, once proof was given."""
 
     session: Session
@@ -59,17 +59,17 @@ class _Question:
 
 
 class Forms:
-    def __init__(self, entrance: Entrance, messages: Messages) -> None:
-        self.entrance = entrance
+    def __init__(self, service: SessionService, messages: Messages) -> None:
+        self.service = service
         self.messages = messages
-        self._keys = entrance.accounts.keys.derive("form")
+        self._keys = service.accounts.keys.derive("form")
 
     def token(self, session: Session) -> str:
         return _token(self._keys[0], session)
 
     async def session(self, request: Request) -> Session | Response:
         """Who asks, or the way to the login. Raises StorageUnavailable."""
-        session = await self.entrance.session(request)
+        session = await self.service.session(request)
         if session is not None and session.level == FULL:
             return session
         if not asker_of(request).is_person:
@@ -78,11 +78,11 @@ class Forms:
         target = (
             f"{request.url.path}{query}" if request.method in ("GET", "HEAD") else paths.ACCOUNT
         )
-        return rendering.moved(address(paths.LOGIN, target), self.entrance.clearing_lines(request))
+        return rendering.moved(address(paths.LOGIN, target), self.service.clearing_lines(request))
 
-    async def posted(self, request: Request) -> Bound | Response:
+    async def posted(self, request: Request) -> PostedForm | Response:
         """The form, or the answer to one that is not of this session."""
-        form = await posted(self.entrance, self.messages, request)
+        form = await posted(self.service, self.messages, request)
         if isinstance(form, Response):
             return form
         session = await self.session(request)
@@ -91,12 +91,12 @@ class Forms:
         given = form.pop(TOKEN, "").encode()
         if not any([hmac.compare_digest(given, _token(k, session).encode()) for k in self._keys]):
             return self.messages.answer(request, 403, STALE, "stale_form")
-        return Bound(session, form)
+        return PostedForm(session, form)
 
     async def unproven(
         self,
         request: Request,
-        bound: Bound,
+        bound: PostedForm,
         within_s: float = PROOF_S,
         why: str = GUARDED,
     ) -> Response | None:
@@ -106,8 +106,10 @@ class Forms:
         question = await self._doubt(request, bound, within_s)
         return None if question is None else self._question(request, bound, question, why)
 
-    async def _doubt(self, request: Request, bound: Bound, within_s: float) -> _Question | None:
-        accounts, now = self.entrance.accounts, self.entrance.clock()
+    async def _doubt(
+        self, request: Request, bound: PostedForm, within_s: float
+    ) -> _Question | None:
+        accounts, now = self.service.accounts, self.service.clock()
         session, form = bound.session, bound.form
         factors, client = accounts.second_factors, info_of(request)
         try:
@@ -141,7 +143,7 @@ class Forms:
     def _question(
         self,
         request: Request,
-        bound: Bound,
+        bound: PostedForm,
         question: _Question,
         why: str,
     ) -> Response:
@@ -171,7 +173,7 @@ class Forms:
 
     def tell(self, request: Request, opened: Opened) -> None:
         """Has the answer, whatever it is, set the cookie of the session's new token."""
-        tell(request, self.entrance.cookie_lines(request, opened))
+        tell(request, self.service.cookie_lines(request, opened))
 
     def draw(
         self, request: Request, template: str, session: Session, status: int = 200, **values: object

@@ -45,7 +45,7 @@ class Carrier:
         forwarders: tuple[Forwarder, ...],
         upgrades: Upgrades,
         ours: Any,
-        is_ours: Callable[[bytes], bool],
+        is_internal: Callable[[bytes], bool],
         answers: Answers,
         clock: Callable[[], float],
         observer: Observer,
@@ -58,7 +58,7 @@ class Carrier:
         self._forwarders = forwarders
         self._upgrades = upgrades
         self._ours = ours
-        self._is_ours = is_ours
+        self._is_internal = is_internal
         self._answers = answers
         self._clock = clock
 
@@ -94,7 +94,7 @@ class Carrier:
                 exchange.keep_alive = False  # what comes behind it may be anything
             await self._answers.to(refusal, arrival, client)(scope, receive, send)  # type: ignore[arg-type]
             return
-        if self._is_ours(request.path):
+        if self._is_internal(request.path):
             await self._ours(_scope_of_ours(scope, request), receive, send)
             return
         now = self._clock()

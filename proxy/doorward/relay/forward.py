@@ -22,7 +22,7 @@ from doorward.rewrite.relocation import Relocate
 from doorward.upstream.connection import Connection, Sink
 from doorward.upstream.failures import ConnectFailed, ConnectionLost, Page, UpstreamFailure
 from doorward.upstream.heads import Head
-from doorward.upstream.own_connections import Bound, Tether
+from doorward.upstream.own_connections import OwnConnections, Tether
 from doorward.upstream.pool import Upstreams
 
 Scope = dict[str, Any]
@@ -146,20 +146,24 @@ class Forwarder:
                     await _stop(task)
 
     def _take(
-        self, upstreams: Upstreams, bound: Bound | None, session: Session | None
+        self, upstreams: Upstreams, bound: OwnConnections | None, session: Session | None
     ) -> Connection | None:
         """A connection that is kept: the client's own if it has one, else one that is free."""
         own = None if bound is None else bound.take(self, _owner(session))
         return own or upstreams.take()
 
     async def _seek(
-        self, upstreams: Upstreams, bound: Bound | None, session: Session | None
+        self, upstreams: Upstreams, bound: OwnConnections | None, session: Session | None
     ) -> Connection:
         own = None if bound is None else await bound.claim(self, _owner(session))
         return own or await upstreams.connect()
 
     async def _connect(
-        self, upstreams: Upstreams, exchange: Any, bound: Bound | None, session: Session | None
+        self,
+        upstreams: Upstreams,
+        exchange: Any,
+        bound: OwnConnections | None,
+        session: Session | None,
     ) -> Connection:
         """A connection, which may take its time; nobody waits for a client that left.
 

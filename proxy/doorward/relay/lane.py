@@ -54,7 +54,7 @@ class Lane:
         "_clock",
         "_forwarders",
         "_gate",
-        "_is_ours",
+        "_is_internal",
         "_observer",
         "_plans",
         "ended",
@@ -65,7 +65,7 @@ class Lane:
         accept: Accept,
         gate: Gate,
         forwarders: tuple[Forwarder, ...],
-        is_ours: Callable[[bytes], bool],
+        is_internal: Callable[[bytes], bool],
         answers: Answers,
         clock: Callable[[], float],
         observer: Observer,
@@ -75,7 +75,7 @@ class Lane:
         self._accept = accept
         self._gate = gate
         self._forwarders = forwarders
-        self._is_ours = is_ours
+        self._is_internal = is_internal
         self._answers = answers
         self._clock = clock
         self._plans: dict[Key, Kept] = {}
@@ -108,7 +108,7 @@ class Lane:
         """A request that did not come before; None when the ASGI way is to say what it is."""
         try:
             request = self._accept(exchange.arrival)
-            if self._is_ours(request.path):
+            if self._is_internal(request.path):
                 return None
             plan = self._gate.plan(request)
         except Exception:  # refused there, or broken there again, in one place

@@ -22,10 +22,10 @@ from doorward.server.exchange import Exchange
 from doorward.server.limits import BodyClock, HalfClosed, Place, ReaderClock
 from doorward.server.plain_answers import LINGER_S, plain_answer
 from doorward.settings import Limits
-from doorward.upstream.own_connections import Bound
+from doorward.upstream.own_connections import OwnConnections
 
 
-class Lifetime(HttpToolsProtocol):
+class ConnectionTimers(HttpToolsProtocol):
     """`limits` bounds its patience; `place` is left when the connection is gone."""
 
     limits: Limits
@@ -37,7 +37,7 @@ class Lifetime(HttpToolsProtocol):
     _reader_clock: ReaderClock | None = None
     _half_closed: HalfClosed | None = None
     _sent_before = -1  # of an answer's body, when a half-closed client was looked at last
-    bound: Bound | None = None  # upstream connections that are this client's alone
+    bound: OwnConnections | None = None  # upstream connections that are this client's alone
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

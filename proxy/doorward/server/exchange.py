@@ -17,9 +17,9 @@ from doorward.gate.accept import Arrival
 from doorward.http1.dates import now_header
 from doorward.http1.headers import Block, Header
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
-from doorward.server.response_head import InvalidAnswer, Prepared, checked, status_line
-from doorward.server.tunnel import Lost, Tunnel, Waiting
-from doorward.upstream.own_connections import Bound
+from doorward.server.response_head import InvalidAnswer, ResponseHead, checked, status_line
+from doorward.server.tunnel import Lost, PendingUpgrade, Tunnel
+from doorward.upstream.own_connections import OwnConnections
 
 # The key of a scope's extensions under which an Exchange stands.
 EXTENSION = "doorward.exchange"
@@ -79,12 +79,12 @@ class Exchange(RequestResponseCycle):
     disconnected = response_started = response_complete = chunked_encoding = False
     block: Block | None = None
     upgrade = b""
-    waiting: Waiting | None = None
+    waiting: PendingUpgrade | None = None
     tunnel: Tunnel | None = None
     task: asyncio.Task[None] | None = None  # that the application answers in
     turned_away = 0  # the status, where it was answered instead of its carrier
     left_for = ""  # why the client left, where that was not its own choice
-    prepared: Prepared | None = None  # the head of the answer
+    prepared: ResponseHead | None = None  # the head of the answer
     trailers: list[Header] = NO_TRAILERS  # of the request, once its body is whole
     body: Any = b""
     on_response: Any = None  # whom to tell, where that is not the protocol
@@ -140,17 +140,17 @@ class Exchange(RequestResponseCycle):
         return protocol.client[0] if protocol.client else "", protocol.scheme
 
     @property
-    def bound(self) -> Bound | None:
+    def bound(self) -> OwnConnections | None:
         """The upstream connections that are this client's alone, if any are."""
-        bound: Bound | None = self.protocol.bound
+        bound: OwnConnections | None = self.protocol.bound
         return bound
 
-    def own_upstreams(self) -> Bound:
+    def own_upstreams(self) -> OwnConnections:
         """The same, made when it is first wanted. They end with the client's connection."""
         if self.protocol.bound is None:
-            self.protocol.bound = Bound()
+            self.protocol.bound = OwnConnections()
             self.protocol.bound.is_closed = self.disconnected
-        bound: Bound = self.protocol.bound
+        bound: OwnConnections = self.protocol.bound
         return bound
 
     async def run_asgi(self, app: Any) -> None:
@@ -227,13 +227,13 @@ class Exchange(RequestResponseCycle):
         lines = [status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.transport.write(checked(lines))
 
-    prepare = Prepared
+    prepare = ResponseHead
 
     def start(self, status: int, headers: Iterable[Header]) -> None:
         """The head; it leaves with the first piece of the body."""
-        self.start_with(Prepared(status, headers))
+        self.start_with(ResponseHead(status, headers))
 
-    def start_with(self, head: Prepared) -> None:
+    def start_with(self, head: ResponseHead) -> None:
         """The same, made ready before."""
         if self.response_started:
             raise InvalidAnswer("a second head")
@@ -288,7 +288,7 @@ class Exchange(RequestResponseCycle):
         upstream_lost: Lost,
         idle_timeout_s: float,
     ) -> Tunnel:
-        """Answer 101 with these headers, and join both connections (see `Waiting.join`)."""
+        """Answer 101 with these headers, and join both connections (see `PendingUpgrade.join`)."""
         assert self.waiting is not None
         lines = [status_line(101), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.response_started = True

@@ -16,12 +16,12 @@ import httptools
 from doorward import paths
 from doorward.http1.headers import Block, Header
 from doorward.http1.methods import KNOWN, METHOD, NEVER
-from doorward.http1.repeats import Seen, make_room
+from doorward.http1.repeats import Repeats, make_room
 from doorward.observe.observer import Observer
-from doorward.server.connection_timers import Lifetime
+from doorward.server.connection_timers import ConnectionTimers
 from doorward.server.exchange import EXTENSION, NO_TRAILERS, Exchange
 from doorward.server.plain_answers import LINGER_BYTES
-from doorward.server.tunnel import Waiting, asked_protocols
+from doorward.server.tunnel import PendingUpgrade, asked_protocols
 from doorward.settings import Limits
 from doorward.web.return_address import page_bytes
 
@@ -47,12 +47,12 @@ class TargetTooLong(Exception):
     """A request target over `limits.target_bytes` (RFC 9110 15.5.15)."""
 
 
-class Protocol(Lifetime):
+class Protocol(ConnectionTimers):
     """One client connection, whose heads `limits` bounds too."""
 
     lane: Lane | None = None
     blocks: dict[bytes, Block]  # by their bytes; of all connections
-    seen: Seen  # likewise
+    seen: Repeats  # likewise
     page_bytes: int  # the most of a target of our own pages
     short_bytes: int  # a request of fewer is within its limits, and may be kept
 
@@ -188,7 +188,7 @@ class Protocol(Lifetime):
         if not protocols:
             return rest
         exchange.upgrade = protocols
-        exchange.waiting = waiting = Waiting(self)
+        exchange.waiting = waiting = PendingUpgrade(self)
         exchange.on_response = waiting.stand_back
         if rest:
             waiting.data_received(rest)
@@ -357,7 +357,7 @@ def protocol_with(
         "observer": observer,
         "page_bytes": page_bytes(limits.target_bytes),
         "blocks": {},
-        "seen": Seen(),
+        "seen": Repeats(),
         "short_bytes": min(limits.header_bytes, limits.target_bytes, BLOCK_BYTES),
     }
     return type("LimitedProtocol", (Protocol,), fixed)

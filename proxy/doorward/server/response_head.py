@@ -27,7 +27,7 @@ class InvalidAnswer(Exception):
     """The application said something that is no answer; what was sent of it is cut."""
 
 
-class Prepared:
+class ResponseHead:
     """The head of an answer as far as it is the same for every client, at any time. `length`: of
     the body in bytes, -1 when no header tells; `closes`: the connection is to end with it."""
 

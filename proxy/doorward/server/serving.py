@@ -22,7 +22,7 @@ from doorward.observe.observer import (
     refused,
 )
 from doorward.server.acceptor import Acceptor, Entry
-from doorward.server.connection_timers import Lifetime
+from doorward.server.connection_timers import ConnectionTimers
 from doorward.server.limits import Counts, Peers, Place
 from doorward.server.protocol import Lane, protocol_with
 from doorward.server.proxy_protocol import Source, speaking_for
@@ -33,7 +33,7 @@ LAST_WORDS_S = 0.5
 LOOK_S = 0.1  # how often open connections are looked at, beside what announces their end
 
 
-class _Connections(set[Lifetime]):
+class _Connections(set[ConnectionTimers]):
     """Those that are open. uvicorn's protocol adds and discards them."""
 
     def __init__(self, when_empty: Callable[[], None]) -> None:
@@ -122,7 +122,7 @@ class Serving:
         await self._cancel_tasks()
         await self._acceptor.wait_closed()
 
-    def _open(self) -> tuple[Lifetime, ...]:
+    def _open(self) -> tuple[ConnectionTimers, ...]:
         return tuple(cast(Any, self._state.connections))
 
     async def _ended(self) -> None:

@@ -35,7 +35,7 @@ def _is_tunnelled(protocol: bytes) -> bool:
     return _PROTOCOL.fullmatch(protocol) is not None and name not in _CARRY_REQUESTS
 
 
-class Waiting(asyncio.Protocol):
+class PendingUpgrade(asyncio.Protocol):
     """Stands in for a client's HTTP protocol from an upgrade's head to the answer.
 
     What comes meanwhile is kept: it belongs to the tunnel, or is the next request when the answer

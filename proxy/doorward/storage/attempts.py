@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit.audit_log import REFUSED, Event, Kind
 from doorward.accounts.passwords.regulation import NOBODY, Budget, Lock, Period, Spent
-from doorward.storage.audit_log import TrailRows
+from doorward.storage.audit_log import AuditLogRows
 from doorward.storage.engine import Engine
 from doorward.storage.tables import attempts, budgets, users
 
@@ -20,11 +20,11 @@ NEVER = 0.0
 class AttemptRows:
     """Fills `doorward.accounts.passwords.regulation.AttemptStore`."""
 
-    __slots__ = ("_engine", "_trail")
+    __slots__ = ("_audit_log", "_engine")
 
-    def __init__(self, engine: Engine, trail: TrailRows) -> None:
+    def __init__(self, engine: Engine, audit_log: AuditLogRows) -> None:
         self._engine = engine
-        self._trail = trail
+        self._audit_log = audit_log
 
     async def locked(self, budgets_: Sequence[str], now: float) -> tuple[str, float] | None:
         c = budgets.c
@@ -109,8 +109,8 @@ class AttemptRows:
             found = list(await connection.execute(whose.where(c.budget.in_(keys))))
             await connection.execute(update(budgets).where(c.budget.in_(keys)).values(refused=0))
             ended = [_ended(row, now) for row in found]
-            records = await self._trail.write(connection, ended)
-        self._trail.tell(records)
+            records = await self._audit_log.write(connection, ended)
+        self._audit_log.tell(records)
         return len(records)
 
     async def lift(self, *, user: int | None, networks: Sequence[str], event: Event) -> int:
@@ -122,8 +122,8 @@ class AttemptRows:
             await _unlock(connection, chosen)
             lifted = [row.budget for row in found]
             await connection.execute(delete(attempts).where(attempts.c.budget.in_(lifted)))
-            records = await self._trail.write(connection, [event])
-        self._trail.tell(records)
+            records = await self._audit_log.write(connection, [event])
+        self._audit_log.tell(records)
         # A user's name and the user itself are locked together.
         return len({row.network for row in found if row.locked_until > event.at})
 

@@ -26,8 +26,8 @@ def _nobody(record: Record) -> None:
     pass
 
 
-class TrailRows:
-    """Fills `accounts.audit.audit_log.Trail`. `tell` hears of every record, once it is kept."""
+class AuditLogRows:
+    """Fills `accounts.audit.audit_log.AuditLog`. `tell` hears of every record, once it is kept."""
 
     __slots__ = ("_engine", "_tell")
 

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 from doorward.settings import Settings
 from doorward.storage.access import AccessRows
 from doorward.storage.attempts import AttemptRows
-from doorward.storage.audit_log import Tell, TrailRows
+from doorward.storage.audit_log import AuditLogRows, Tell
 from doorward.storage.engine import Engine, postgresql_engine, sqlite_engine
 from doorward.storage.factors import FactorRows
 from doorward.storage.fault import StorageFault
 from doorward.storage.feed import FeedRows
-from doorward.storage.listings import RegisterRows
+from doorward.storage.listings import ListingRows
 from doorward.storage.marker import Marker
-from doorward.storage.postgres_notify import Notices
+from doorward.storage.postgres_notify import PostgresNotify
 from doorward.storage.schema import migrate
 from doorward.storage.sessions import SessionRows
 from doorward.storage.users import UserRows
@@ -39,9 +39,9 @@ class Database:
     factors: FactorRows
     feed: FeedRows
     attempts: AttemptRows
-    trail: TrailRows
-    notices: Notices
-    register: RegisterRows
+    audit_log: AuditLogRows
+    notices: PostgresNotify
+    listings: ListingRows
 
     async def close(self) -> None:
         await self.notices.close()
@@ -69,9 +69,9 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
     except BaseException:
         await engine.close()
         raise
-    trail = TrailRows(engine, tell)
-    notices = Notices(engine)
-    feed = FeedRows(engine, marker, trail, notices)
+    audit_log = AuditLogRows(engine, tell)
+    notices = PostgresNotify(engine)
+    feed = FeedRows(engine, marker, audit_log, notices)
     return Database(
         engine,
         marker,
@@ -80,10 +80,10 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
         AccessRows(engine, feed),
         FactorRows(engine, feed),
         feed,
-        AttemptRows(engine, trail),
-        trail,
+        AttemptRows(engine, audit_log),
+        audit_log,
         notices,
-        RegisterRows(engine),
+        ListingRows(engine),
     )
 
 

@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from doorward.accounts.audit.audit_log import Event
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.sessions.feed import News
-from doorward.storage.audit_log import TrailRows
+from doorward.storage.audit_log import AuditLogRows
 from doorward.storage.engine import Engine
 from doorward.storage.health import WRITE
 from doorward.storage.marker import Marker
-from doorward.storage.postgres_notify import Notices
+from doorward.storage.postgres_notify import PostgresNotify
 from doorward.storage.tables import feed, feed_counter
 
 KEPT_S = 3600.0  # far longer than any worker can be behind and still be believed (a second or so)
@@ -49,13 +49,15 @@ class Change:
 class FeedRows:
     """Fills `doorward.accounts.sessions.feed.Feed`."""
 
-    __slots__ = ("_engine", "_marker", "_notices", "_trail", "heard", "marker")
+    __slots__ = ("_audit_log", "_engine", "_marker", "_notices", "heard", "marker")
 
-    def __init__(self, engine: Engine, marker: Marker, trail: TrailRows, notices: Notices) -> None:
+    def __init__(
+        self, engine: Engine, marker: Marker, audit_log: AuditLogRows, notices: PostgresNotify
+    ) -> None:
         self._engine = engine
         self._notices = notices
         self.heard = self._notices.heard
-        self._trail = trail
+        self._audit_log = audit_log
         self._marker = marker
         self.marker = marker.read  # bound here: it is called on every request
 
@@ -99,8 +101,8 @@ class FeedRows:
             if rows:
                 await _announce(connection, rows, now)
                 await self._notices.send(connection)
-            records = await self._trail.write(connection, change.events)
-        self._trail.tell(records)
+            records = await self._audit_log.write(connection, change.events)
+        self._audit_log.tell(records)
         if rows:
             await self._mark()
 

@@ -27,8 +27,8 @@ LAST = "\U0010ffff"  # no name goes on with this
 Found = list[tuple[Place, User]]
 
 
-class RegisterRows:
-    """Fills `doorward.accounts.administration.Register`."""
+class ListingRows:
+    """Fills `doorward.accounts.administration.Listings`."""
 
     __slots__ = ("_engine",)
 

@@ -20,7 +20,7 @@ CHANNEL = "doorward"
 CLOSE_S = 2.0
 
 
-class Notices:
+class PostgresNotify:
     """One connection that listens, beside the pool; none before somebody waits, none on SQLite."""
 
     __slots__ = ("_connection", "_engine", "_told")

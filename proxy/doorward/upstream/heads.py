@@ -6,7 +6,7 @@ Must not know the connection that it came over, or who reads the answer.
 from dataclasses import dataclass
 from typing import Any
 
-from doorward.http1.repeats import Seen, make_room
+from doorward.http1.repeats import Repeats, make_room
 from doorward.upstream.framing import Header
 
 # Two MiB at most, with what was made of them.
@@ -41,7 +41,7 @@ class Head:
 
 
 _known: dict[bytes, Head] = {}
-_seen = Seen()
+_seen = Repeats()
 
 
 def known(data: bytes) -> tuple[Head, int] | None:

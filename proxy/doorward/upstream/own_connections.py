@@ -11,7 +11,7 @@ from doorward.upstream.failures import UpstreamFailure
 from doorward.upstream.pool import Pool
 
 
-class Bound:
+class OwnConnections:
     """What one client connection has: for each route one connection at most.
 
     `owner` is the session that a request came with, None for nobody. A connection that began as
@@ -66,7 +66,9 @@ class Tether:
     """The keeper of such a connection. Without `bound` it is closed after the exchange that is
     under way, as there is nobody whose next request could be known."""
 
-    def __init__(self, connection: Connection, bound: Bound | None = None, owner: object = None):
+    def __init__(
+        self, connection: Connection, bound: OwnConnections | None = None, owner: object = None
+    ):
         self.connection = connection
         self.owner = owner
         self.pool = cast(Pool, connection.home)

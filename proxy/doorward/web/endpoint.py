@@ -53,11 +53,11 @@ def unchanged(answer: Handler) -> Handler:
 
 
 class Endpoint(Route):
-    """A route of ours; `answered` are the methods that it has handlers for, `tongue` is how its
-    dialect says no, if it is of one."""
+    """A route of Doorward's own; `answered` are the methods that it has handlers for,
+    `error_format` is that of its dialect, if it has one."""
 
     answered: tuple[str, ...] = ()
-    tongue: object = None
+    error_format: object = None
 
 
 def endpoint(
@@ -96,7 +96,7 @@ def endpoint(
 _PREFIX = paths.PREFIX.encode()
 
 
-def ours_of(routes: Iterable[Route]) -> Callable[[bytes], bool]:
+def internal_paths(routes: Iterable[Route]) -> Callable[[bytes], bool]:
     """Tells raw paths that one of these routes answers from those that are an application's.
 
     Asked for every proxied request, so it looks in a set first; only routes with parameters need
@@ -110,12 +110,12 @@ def ours_of(routes: Iterable[Route]) -> Callable[[bytes], bool]:
         if route.param_convertors and not route.path.encode().startswith(_PREFIX)
     )
 
-    def is_ours(path: bytes) -> bool:
+    def is_internal(path: bytes) -> bool:
         if path in plain or path.startswith(_PREFIX):
             return True
         return any(pattern.match(path) for pattern in patterns)
 
-    return is_ours
+    return is_internal
 
 
 async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:

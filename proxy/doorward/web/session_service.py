@@ -50,7 +50,7 @@ def dialect_lifetimes(settings: Settings, dialect: Dialect) -> Lifetimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
+class SessionService:
     """`clock` gives Unix seconds."""
 
     settings: Settings
@@ -63,7 +63,7 @@ class Entrance:
         """Whose page made the browser send this."""
         return sender_of(request, self.settings.public_origin)
 
-    def is_ours(self, request: Request) -> bool:
+    def is_from_own_site(self, request: Request) -> bool:
         """False when another site made the browser send this."""
         return self.sender(request) is not Sender.OTHER
 

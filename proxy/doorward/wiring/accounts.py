@@ -84,19 +84,21 @@ async def _joined(
     tokens = Tokens(keys)
     sessions = Sessions(database.sessions, directories, tokens, settings.sessions.max_per_user)
     regulation = Regulation(database.attempts, _limits(settings), keys)
-    trail, policy, vault = database.trail, _policy(settings), Vault(keys)
+    audit_log, policy, vault = database.audit_log, _policy(settings), Vault(keys)
     mailer = mailer_of(settings)
-    verification = Verification(database.factors, users, passwords, mailer, vault, policy, trail)
+    verification = Verification(
+        database.factors, users, passwords, mailer, vault, policy, audit_log
+    )
     browsers = Browsers(keys, _seconds(settings.second_factor.remember_browser))
     factors = SecondFactors(database.factors, sessions, verification, vault, policy, browsers)
-    logins = Logins(users, sessions, passwords, regulation, trail, factors)
+    logins = Logins(users, sessions, passwords, regulation, audit_log, factors)
     live = Live(sessions, database.feed)
     access = Access(database.access, directories, keys)
     addresses = Addresses(users, factors, mailer, keys)
     administration = Administration(
-        database.register, directories, users, sessions, factors, regulation
+        database.listings, directories, users, sessions, factors, regulation
     )
-    forgotten = Forgotten(database.register, users, factors, mailer, trail, rates, keys)
+    forgotten = Forgotten(database.listings, users, factors, mailer, audit_log, rates, keys)
     return Accounts(
         users,
         sessions,
@@ -105,7 +107,7 @@ async def _joined(
         tokens,
         live,
         regulation,
-        trail,
+        audit_log,
         factors,
         access,
         keys,

@@ -10,14 +10,14 @@ from starlette.routing import Router
 
 from doorward.accounts.core import Accounts
 from doorward.dialects import openapi, registry
-from doorward.dialects.context import Wire
+from doorward.dialects.context import Context
 from doorward.gate.accept import Accept
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.authorize import Authorize
 from doorward.gate.cookies import cookies_of
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
-from doorward.observe.counters import Tally
+from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
 from doorward.pages import Pages
 from doorward.relay.asgi import Carrier
@@ -32,7 +32,7 @@ from doorward.storage.rates import Rates
 from doorward.upstream.balance import upstreams_of
 from doorward.upstream.pool import Pools
 from doorward.web.answers import Answers
-from doorward.web.endpoint import ours_of
+from doorward.web.endpoint import internal_paths
 from doorward.web.return_address import page_bytes
 from doorward.wiring.accounts import Clock
 from doorward.wiring.observation import count, names_of, observer_of
@@ -54,7 +54,12 @@ class Joined:
 
 
 def join(
-    settings: Settings, accounts: Accounts, pools: Pools, rates: Rates, clock: Clock, tally: Tally
+    settings: Settings,
+    accounts: Accounts,
+    pools: Pools,
+    rates: Rates,
+    clock: Clock,
+    tally: Counters,
 ) -> Joined:
     """The gate, the pages and the dialects over one core, and the short way past them."""
     cookies = cookies_of(settings)
@@ -70,19 +75,19 @@ def join(
         takes_linked=datepoll is not None and datepoll.token_on_upstream,
     )
     pages = Pages(settings, accounts, identify, cookies, clock)
-    wire = Wire(settings, accounts, identify, cookies, clock, rates)
-    tables = registry.tables(wire)
+    context = Context(settings, accounts, identify, cookies, clock, rates)
+    tables = registry.tables(context)
     dialects = [route for found in tables.values() for route in found]
     if paths := registry.shadows(dialects, [route.path for route in settings.routes]):
         _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")
     routes = [*dialects, openapi.route(settings, tables), *pages.routes()]
-    is_ours = ours_of(routes)
+    is_internal = internal_paths(routes)
     authorize = Authorize(settings.routes, settings.access)
     gate = Gate(
         authorize,
         identify,
         cookies,
-        is_ours,
+        is_internal,
         accounts.second_factors.may_be_led,
         settings.public_origin,
     )
@@ -124,13 +129,13 @@ def join(
         forwarders=forwarders,
         upgrades=upgrades,
         ours=Router(routes=routes, redirect_slashes=False),
-        is_ours=is_ours,
+        is_internal=is_internal,
         answers=answers,
         clock=clock,
         observer=observer,
         keep=pages.interrupted,
     )
-    lane = Lane(accept, gate, forwarders, is_ours, answers, clock, observer)
+    lane = Lane(accept, gate, forwarders, is_internal, answers, clock, observer)
     return Joined(carrier, lane, observer, names, pages.prepare)
 
 

@@ -9,7 +9,7 @@ from doorward import paths
 from doorward.accounts.sessions.live import Live
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.observe import access
-from doorward.observe.counters import FAILURES, RETRIES, Tally, Values
+from doorward.observe.counters import FAILURES, RETRIES, Counters, Values
 from doorward.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS
 from doorward.observe.observer import Observer
 from doorward.relay.forward import Forwarder
@@ -26,7 +26,7 @@ def names_of(routes: Sequence[Route]) -> tuple[str, ...]:
 
 
 def observer_of(
-    log: Log, tally: Tally, names: Sequence[str], tokens: AccessCarrier | None
+    log: Log, tally: Counters, names: Sequence[str], tokens: AccessCarrier | None
 ) -> Observer:
     """Who counts and, where that is asked for, writes a line of each exchange; `tokens` finds
     those that a target may hold."""
@@ -43,7 +43,7 @@ def observer_of(
 
 
 def count(
-    tally: Tally, forwarders: Sequence[Forwarder], pools: Pools, upgrades: Upgrades, live: Live
+    tally: Counters, forwarders: Sequence[Forwarder], pools: Pools, upgrades: Upgrades, live: Live
 ) -> None:
     """Have the tally read what these count."""
     tally.counters += [_retries(forwarders), _failures(forwarders)]

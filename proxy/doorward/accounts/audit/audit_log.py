@@ -90,7 +90,7 @@ class Wanted:
 PURGED_AT_ONCE = 500  # records in one transaction, so that no login waits long
 
 
-class Trail(Protocol):
+class AuditLog(Protocol):
     """The append-only record: what is written stays as it is until it is old.
 
     Every method raises StorageUnavailable.

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from doorward.accounts.audit.audit_log import REFUSED, Kind, Trail, event
+from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Kind, event
 from doorward.accounts.challenge import Challenge
 from doorward.accounts.factors import emailed, recovery, totp
 from doorward.accounts.factors.emailed import EmailedCodes
@@ -64,7 +64,7 @@ class Due:
 
 
 class Verification:
-    __slots__ = ("_mailed", "_passwords", "_policy", "_store", "_trail", "_users", "_vault")
+    __slots__ = ("_audit_log", "_mailed", "_passwords", "_policy", "_store", "_users", "_vault")
 
     def __init__(
         self,
@@ -74,14 +74,14 @@ class Verification:
         mailer: Mailer | None,
         vault: Vault,
         policy: Policy,
-        trail: Trail,
+        audit_log: AuditLog,
     ) -> None:
         self._store = store
         self._users = users
         self._passwords = passwords
         self._mailed = EmailedCodes(store, mailer)
         self._policy = policy
-        self._trail = trail
+        self._audit_log = audit_log
         self._vault = vault
 
     def can_mail(self, user: User) -> bool:
@@ -156,7 +156,7 @@ class Verification:
         raise TooManyCodes(due.challenge, until - now)
 
     async def _record(self, kind: Kind, user: User, detail: str, now: float) -> None:
-        await self._trail.record(event(kind, now, subject=user, outcome=REFUSED, detail=detail))
+        await self._audit_log.record(event(kind, now, subject=user, outcome=REFUSED, detail=detail))
 
     async def verify(self, user: User, code: str, method: str | None, due: Due, now: float) -> str:
         """Consumes the code; returns which method it was of.
@@ -176,7 +176,9 @@ class Verification:
             raise TooManyCodes(due.challenge, policy.lock_s)
         passed = await self._passed(user, code, method, due, key, now)
         if passed is not None:
-            await self._trail.record(event(Kind.FACTOR_PASSED, now, subject=user, detail=passed))
+            await self._audit_log.record(
+                event(Kind.FACTOR_PASSED, now, subject=user, detail=passed)
+            )
             return passed
         why = await self._why_not(user, due, code, now)
         return await self._failed(user, due, spent, why, now)

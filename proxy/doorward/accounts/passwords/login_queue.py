@@ -18,7 +18,7 @@ from doorward.accounts.refusals import Overloaded
 WAITING = 512
 
 
-class Turns:
+class LoginQueue:
     """Semaphores by key, which are there only while somebody holds or awaits one."""
 
     __slots__ = ("_semaphores", "_users")

@@ -25,7 +25,7 @@ from doorward.accounts.audit.audit_log import Event, Kind, event
 from doorward.accounts.keys import Keys
 from doorward.accounts.names import handle_of
 from doorward.accounts.passwords.fair_queue import FairQueue
-from doorward.accounts.passwords.login_queue import Turns
+from doorward.accounts.passwords.login_queue import LoginQueue
 from doorward.accounts.permissions import Actor, require_over
 from doorward.accounts.refusals import LockedOut
 from doorward.accounts.user import User
@@ -179,7 +179,7 @@ class Regulation:
         self._store = store
         self._limits = limits
         self._key = keys.derive(PURPOSE)[0]
-        self._turns = Turns()
+        self._turns = LoginQueue()
         self._queue = FairQueue(PLACES, WAITING)
         self._refused: Counter[str] = Counter()  # attempts by the budget whose lock refused them
 

@@ -23,26 +23,29 @@ from starlette.routing import Route
 
 from doorward.dialects.alekeagle.limits import Limits
 from doorward.dialects.alekeagle.login import Login
-from doorward.dialects.alekeagle.own_sessions import Owned
+from doorward.dialects.alekeagle.own_sessions import OwnSessions
+from doorward.dialects.alekeagle.table import ERROR_FORMAT as ERROR_FORMAT
 from doorward.dialects.alekeagle.table import TABLE as TABLE
-from doorward.dialects.alekeagle.table import TONGUE as TONGUE
-from doorward.dialects.context import Wire
+from doorward.dialects.context import Context
 from doorward.settings.dialects import DialectAlekeagle
 from doorward.web.endpoint import Handler
 
 
-def routes(wire: Wire, dialect: DialectAlekeagle) -> list[Route]:
-    limits = Limits(wire, dialect)
-    login, owned = Login(wire, dialect, limits), Owned(wire)
+def routes(context: Context, dialect: DialectAlekeagle) -> list[Route]:
+    limits = Limits(context, dialect)
+    login, owned = Login(context, dialect, limits), OwnSessions(context)
     table: dict[str, dict[str, Handler]] = {
-        "/session": {"get": owned.own, "post": limits.telling(wire.caught(login.login, TONGUE))},
+        "/session": {
+            "get": owned.own,
+            "post": limits.telling(context.caught(login.login, ERROR_FORMAT)),
+        },
         "/session/{id}": {"get": owned.one, "delete": owned.end_one},
         "/sessions": {"get": owned.many, "delete": owned.end_many},
         "/sessions/all": {"delete": owned.end_all},
     }
     places = [f"{dialect.prefix}/user", *([dialect.prefix] if dialect.sample_paths else [])]
     return [
-        wire.endpoint(place + path, TONGUE, limits, **handlers)
+        context.endpoint(place + path, ERROR_FORMAT, limits, **handlers)
         for place in places
         for path, handlers in table.items()
     ]

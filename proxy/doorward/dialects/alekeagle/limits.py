@@ -11,7 +11,7 @@ from starlette.responses import Response
 from doorward.accounts.passwords.regulation import network_of
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.dialects.alekeagle.table import lines
-from doorward.dialects.context import RateLimited, Wire
+from doorward.dialects.context import Context, RateLimited
 from doorward.gate.cookies import Header
 from doorward.settings.dialects import DialectAlekeagle, Rate
 from doorward.storage.rates import Count
@@ -20,9 +20,10 @@ from doorward.web.endpoint import Handler, client_of
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Fills `wire.Limiter`. Who has a session is counted as its user, anybody else by network."""
+    """Fills `context.Limiter`. A request with a session counts for its user, others for their
+    network."""
 
-    wire: Wire
+    context: Context
     dialect: DialectAlekeagle
 
     async def count(self, request: Request, method: str) -> Count | None:
@@ -39,7 +40,7 @@ class Limits:
             return
         count = self._count("login", _network(request), rate)
         if count.is_exceeded:
-            raise RateLimited(count, count.resets_at - self.wire.clock())
+            raise RateLimited(count, count.resets_at - self.context.clock())
         request.state.login_count = count
 
     def telling(self, answer: Handler) -> Handler:
@@ -55,18 +56,18 @@ class Limits:
 
     def tries(self, challenge: str, most: int, window_s: float) -> Count:
         """One more code for this challenge, by the id of its session."""
-        now = self.wire.clock()
-        return self.wire.rates.count(f"alekeagle challenge {challenge}", most, window_s, now)
+        now = self.context.clock()
+        return self.context.rates.count(f"alekeagle challenge {challenge}", most, window_s, now)
 
     def _count(self, what: str, key: str, rate: Rate) -> Count:
         window_s = rate.per.total_seconds()
-        return self.wire.rates.count(
-            f"alekeagle {what} {key}", rate.requests, window_s, self.wire.clock()
+        return self.context.rates.count(
+            f"alekeagle {what} {key}", rate.requests, window_s, self.context.clock()
         )
 
     async def _key(self, request: Request) -> str:
         try:
-            session = await self.wire.entrance.session(request)
+            session = await self.context.service.session(request)
         except StorageUnavailable:  # counted nevertheless; the endpoint says what is broken
             session = None
         return _network(request) if session is None else f"user {session.user.number}"

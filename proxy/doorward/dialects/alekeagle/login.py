@@ -18,7 +18,7 @@ from doorward.dialects.alekeagle.limits import Limits
 from doorward.dialects.alekeagle.rendering import exp
 from doorward.dialects.alekeagle.shapes import AlekeagleChallenge, AlekeagleToken
 from doorward.dialects.alekeagle.table import CHALLENGE, MESSAGES, draw
-from doorward.dialects.context import Malformed, Unauthenticated, Wire
+from doorward.dialects.context import Context, Malformed, Unauthenticated
 from doorward.settings.dialects import DialectAlekeagle
 from doorward.text import kept
 from doorward.web.session_service import dialect_lifetimes
@@ -30,12 +30,12 @@ CHALLENGE_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    wire: Wire
+    context: Context
     dialect: DialectAlekeagle
     limits: Limits
 
     async def login(self, request: Request) -> Response:
-        self.wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
         fields = await fields_of(request, "user", "pass")
         if "2fa" in fields:
             return await self._second_step(request, fields["2fa"])
@@ -48,12 +48,12 @@ class Login:
 
     async def _opened(self, request: Request, name: str, password: str, remember: bool) -> Opened:
         try:
-            return await self.wire.entrance.open(
+            return await self.context.service.open(
                 request,
                 name,
                 password,
                 kind=KIND,
-                lifetimes=dialect_lifetimes(self.wire.settings, self.dialect),
+                lifetimes=dialect_lifetimes(self.context.settings, self.dialect),
                 remember=remember,
                 information=_given_name(request),
                 pending=True,
@@ -66,15 +66,15 @@ class Login:
     def _welcome(self, request: Request, opened: Opened) -> Response:
         response = draw(AlekeagleToken(token=opened.token, exp=exp(opened.session)), 201)
         if self.dialect.cookie:
-            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, opened))
+            response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
         return response
 
     async def _challenge(self, session: Session, token: str, method: str | None = None) -> Response:
         """What may be given, and the token to give it with; a code is mailed where that is due."""
-        user, factors = session.user, self.wire.accounts.second_factors
+        user, factors = session.user, self.context.accounts.second_factors
         backup = ["backup"] if await factors.remaining_recovery(user) else []
         try:
-            asked = await factors.prepare(user, method, now=self.wire.clock())
+            asked = await factors.prepare(user, method, now=self.context.clock())
             types = [*asked.available, *backup]
         except refusals.MailFailed:
             if not backup:
@@ -110,7 +110,7 @@ class Login:
         """The session behind a challenge of this dialect. Raises Unauthenticated, UserBanned."""
         if not is_token(token.encode()):
             raise Unauthenticated
-        found = await self.wire.accounts.sessions.by_token(token, self.wire.clock())
+        found = await self.context.accounts.sessions.by_token(token, self.context.clock())
         if found.banned:
             raise refusals.UserBanned
         if found.session is None or found.session.level != PENDING or found.session.kind != KIND:
@@ -124,7 +124,7 @@ class Login:
         if count.is_exceeded:
             raise Unauthenticated
         try:
-            return await self.wire.entrance.complete(request, session, code, method)
+            return await self.context.service.complete(request, session, code, method)
         except refusals.SessionNotFound:  # two at once
             raise Unauthenticated from None
         except refusals.SecondFactorInvalid:
@@ -138,7 +138,7 @@ class Login:
             raise
 
     async def _give_up(self, session: Session) -> None:
-        await self.wire.accounts.sessions.end(session, self.wire.clock(), "too many codes")
+        await self.context.accounts.sessions.end(session, self.context.clock(), "too many codes")
 
 
 def _is_true(value: object) -> bool:

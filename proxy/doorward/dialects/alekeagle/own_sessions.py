@@ -13,27 +13,27 @@ from starlette.responses import Response
 
 from doorward.accounts import refusals
 from doorward.accounts.sessions.sessions import FULL, Session
-from doorward.dialects import context as wires
+from doorward.dialects import context as contexts
 from doorward.dialects.alekeagle.bodies import fields_of
 from doorward.dialects.alekeagle.rendering import draw_removed, draw_session
 from doorward.dialects.alekeagle.shapes import AlekeagleDone, AlekeagleSessions
-from doorward.dialects.alekeagle.table import NOT_READABLE, draw, draw_error
-from doorward.dialects.context import Malformed, Unauthenticated, Wire
+from doorward.dialects.alekeagle.table import NOT_READABLE, draw, render_error
+from doorward.dialects.context import Context, Malformed, Unauthenticated
 from doorward.dialects.fields import Fields
 
 PAGE = 50  # sessions in a list that is asked for in parts
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
-    wire: Wire
+class OwnSessions:
+    context: Context
 
     # Who asks, and what is theirs
 
     async def _caller(self, request: Request) -> Session:
         """Raises UserBanned; Unauthenticated also where a second factor is due
         (CVE-2026-32246)."""
-        person = await self.wire.identify.person(request.headers.raw, self.wire.clock())
+        person = await self.context.identify.person(request.headers.raw, self.context.clock())
         if person.banned:
             raise refusals.UserBanned
         if person.session is None or person.session.level != FULL:
@@ -42,12 +42,12 @@ class Owned:
 
     async def _changing(self, request: Request) -> Session:
         """The same, for what changes something."""
-        self.wire.check_origin(request)
+        self.context.check_origin(request)
         return await self._caller(request)
 
     async def _sessions(self, caller: Session) -> list[Session]:
         """The caller's, in the order of their logins."""
-        found = await self.wire.accounts.sessions.list(caller.user, self.wire.clock())
+        found = await self.context.accounts.sessions.list(caller.user, self.context.clock())
         return sorted((s for s in found if s.level == FULL), key=lambda session: session.iat)
 
     async def _found(self, request: Request, caller: Session) -> Session | None:
@@ -62,7 +62,7 @@ class Owned:
     async def one(self, request: Request) -> Response:
         found = await self._found(request, await self._caller(request))
         if found is None:  # another word than the one for ending it
-            return draw_error(NOT_READABLE, refusals.SessionNotFound())
+            return render_error(NOT_READABLE, refusals.SessionNotFound())
         return draw(draw_session(found))
 
     async def many(self, request: Request) -> Response:
@@ -79,7 +79,7 @@ class Owned:
         if found is None:
             raise refusals.SessionNotFound
         by = "logout" if found.number == caller.number else "revoked"
-        if not await self.wire.accounts.sessions.end(found, self.wire.clock(), by):
+        if not await self.context.accounts.sessions.end(found, self.context.clock(), by):
             raise refusals.SessionNotFound
         response = draw(AlekeagleDone(code="GENERIC_SUCCESS", message="Session Deleted"))
         return self._without(request, response, is_over=by == "logout")
@@ -88,27 +88,29 @@ class Owned:
         caller = await self._changing(request)
         wanted = _ids(await fields_of(request, "sessions"))
         going = [each for each in await self._sessions(caller) if str(each.iat) in wanted]
-        count = await self.wire.accounts.sessions.end_own(caller.user, going, self.wire.clock())
+        count = await self.context.accounts.sessions.end_own(
+            caller.user, going, self.context.clock()
+        )
         is_over = any(each.number == caller.number for each in going)
         return self._without(request, draw_removed(count), is_over=is_over)
 
     async def end_all(self, request: Request) -> Response:
         caller = await self._changing(request)
-        sessions, now = self.wire.accounts.sessions, self.wire.clock()
+        sessions, now = self.context.accounts.sessions, self.context.clock()
         if not _spares_caller(request):
             count = await sessions.end_all(caller.user, now, by="revoked")
             return self._without(request, draw_removed(count), is_over=True)
         # A program that holds a token of its own cannot be told of another one here.
-        ended = await sessions.end_others(caller, now, renew=not wires.by_header(request))
+        ended = await sessions.end_others(caller, now, renew=not contexts.by_header(request))
         response = draw_removed(ended.count)
         if ended.opened is not None:
-            response.raw_headers.extend(self.wire.entrance.cookie_lines(request, ended.opened))
+            response.raw_headers.extend(self.context.service.cookie_lines(request, ended.opened))
         return response
 
     def _without(self, request: Request, response: Response, *, is_over: bool) -> Response:
         """The answer; it takes the cookie away when the session behind that is over."""
-        if is_over and not wires.by_header(request):
-            response.raw_headers.extend(self.wire.entrance.expired_lines(request))
+        if is_over and not contexts.by_header(request):
+            response.raw_headers.extend(self.context.service.expired_lines(request))
         return response
 
 

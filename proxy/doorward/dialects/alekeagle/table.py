@@ -9,9 +9,9 @@ import math
 from starlette.responses import JSONResponse, Response
 
 from doorward.accounts import refusals
-from doorward.dialects import context as wires
+from doorward.dialects import context as contexts
 from doorward.dialects.alekeagle.shapes import AlekeagleError
-from doorward.dialects.context import Answer, Malformed, Tongue, Trouble
+from doorward.dialects.context import Answer, ApiError, ErrorFormat, Malformed
 from doorward.dialects.shapes import Shape
 from doorward.gate.cookies import Header
 from doorward.storage.rates import Count
@@ -45,7 +45,7 @@ MESSAGES = {
     CHALLENGE: "Second Factor Challenge Required",
 }
 
-TABLE: dict[type[Trouble], Answer] = {
+TABLE: dict[type[ApiError], Answer] = {
     refusals.InvalidCredentials: Answer(401, INVALID_PASSWORD),
     refusals.UserBanned: Answer(403, BANNED),
     refusals.LockedOut: Answer(429, RATELIMITED),
@@ -72,14 +72,14 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.MailFailed: Answer(500, INTERNAL),
     refusals.Overloaded: Answer(500, INTERNAL),
     refusals.StorageUnavailable: Answer(500, INTERNAL),
-    wires.Malformed: Answer(400, MISSING_FIELDS),
-    wires.TooLarge: Answer(413, TOO_LARGE),
-    wires.ForeignOrigin: Answer(403, PERMISSIONS),
-    wires.MethodNotAllowed: Answer(404, INVALID_ENDPOINT),
-    wires.RateLimited: Answer(429, RATELIMITED),
-    wires.Unauthenticated: Answer(401, INVALID_SESSION),
-    wires.Unavailable: Answer(403, GENERIC),
-    wires.Broken: Answer(500, INTERNAL),
+    contexts.Malformed: Answer(400, MISSING_FIELDS),
+    contexts.TooLarge: Answer(413, TOO_LARGE),
+    contexts.ForeignOrigin: Answer(403, PERMISSIONS),
+    contexts.MethodNotAllowed: Answer(404, INVALID_ENDPOINT),
+    contexts.RateLimited: Answer(429, RATELIMITED),
+    contexts.Unauthenticated: Answer(401, INVALID_SESSION),
+    contexts.Unavailable: Answer(403, GENERIC),
+    contexts.Broken: Answer(500, INTERNAL),
 }
 PASSING = (refusals.MailFailed, refusals.Overloaded, refusals.StorageUnavailable)
 
@@ -101,24 +101,24 @@ def lines(count: Count) -> list[Header]:
     ]
 
 
-def draw_error(answer: Answer, trouble: Trouble) -> Response:
-    message = MESSAGES.get(answer.code, str(trouble))
-    fields = {"fields": list(trouble.fields)} if isinstance(trouble, Malformed) else {}
+def render_error(answer: Answer, error: ApiError) -> Response:
+    message = MESSAGES.get(answer.code, str(error))
+    fields = {"fields": list(error.fields)} if isinstance(error, Malformed) else {}
     said = AlekeagleError(code=answer.code, message=message, **fields)
     response = draw(said, answer.status)
     if answer.status == 401:  # RFC 9110 15.5.2
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
-    if isinstance(trouble, wires.RateLimited):
-        response.raw_headers.extend(lines(trouble.count))
+    if isinstance(error, contexts.RateLimited):
+        response.raw_headers.extend(lines(error.count))
         # The document's origin says the whole window here; its clients go by the reset above.
-        response.headers["retry-after"] = str(math.ceil(trouble.count.window_s))
-    elif (wait := refusals.retry_after(trouble)) is not None:
+        response.headers["retry-after"] = str(math.ceil(error.count.window_s))
+    elif (wait := refusals.retry_after(error)) is not None:
         response.headers["retry-after"] = str(wait)
-    elif isinstance(trouble, PASSING):
+    elif isinstance(error, PASSING):
         response.headers["retry-after"] = "5"
     return response
 
 
-TONGUE = Tongue(TABLE, draw_error, (AlekeagleError,))
+ERROR_FORMAT = ErrorFormat(TABLE, render_error, (AlekeagleError,))
 # Reading a session that is not there has another word than ending it.
 NOT_READABLE = Answer(404, INVALID_SESSION)

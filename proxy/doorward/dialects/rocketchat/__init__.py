@@ -32,14 +32,14 @@ in `login`, `devices` and `factors` over what they share in `asking`, and `route
 
 from starlette.routing import Route
 
-from doorward.dialects.context import Wire
+from doorward.dialects.context import Context
 from doorward.dialects.rocketchat.carriers import Limit
 from doorward.dialects.rocketchat.devices import Devices
 from doorward.dialects.rocketchat.factors import Factors
-from doorward.dialects.rocketchat.guard import Asking
+from doorward.dialects.rocketchat.guard import RequestGuard
 from doorward.dialects.rocketchat.login import Login
+from doorward.dialects.rocketchat.table import ERROR_FORMAT, LOGIN_ERROR_FORMAT
 from doorward.dialects.rocketchat.table import LOGIN_TABLE as LOGIN_TABLE
-from doorward.dialects.rocketchat.table import LOGIN_TONGUE, TONGUE
 from doorward.dialects.rocketchat.table import TABLE as TABLE
 from doorward.web.endpoint import Handler
 
@@ -47,9 +47,9 @@ PREFIX = "/api/v1/"
 OPEN = frozenset(("login", "users.2fa.sendEmailCode"))  # what nobody in particular may ask for
 
 
-def routes(wire: Wire) -> list[Route]:
-    asking = Asking(wire)
-    login, devices, factors = Login(asking), Devices(asking), Factors(asking)
+def routes(context: Context) -> list[Route]:
+    guard = RequestGuard(context)
+    login, devices, factors = Login(guard), Devices(guard), Factors(guard)
     table: dict[str, dict[str, Handler]] = {
         "login": {"post": login.login},
         "logout": {"get": login.logout, "head": login.peek_logout, "post": login.logout},
@@ -72,10 +72,10 @@ def routes(wire: Wire) -> list[Route]:
         "users.totp.codesRemaining": {"get": factors.remaining},
     }
     return [
-        wire.endpoint(
+        context.endpoint(
             PREFIX + name,
-            LOGIN_TONGUE if name == "login" else TONGUE,
-            Limit.of(wire, name, is_open=name in OPEN),
+            LOGIN_ERROR_FORMAT if name == "login" else ERROR_FORMAT,
+            Limit.of(context, name, is_open=name in OPEN),
             **handlers,
         )
         for name, handlers in table.items()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from doorward.accounts.passwords.regulation import network_of
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.sessions.tokens import is_token
-from doorward.dialects.context import Unauthenticated, Wire
+from doorward.dialects.context import Context, Unauthenticated
 from doorward.gate.cookies import Header
 from doorward.storage.rates import Count
 from doorward.web.endpoint import client_of
@@ -25,13 +25,13 @@ class Caller:
     token: str | None
 
 
-async def find(wire: Wire, request: Request) -> Session | None:
-    return await wire.identify.session(request.headers.raw, wire.clock(), pair=True)
+async def find(context: Context, request: Request) -> Session | None:
+    return await context.identify.session(request.headers.raw, context.clock(), pair=True)
 
 
-async def caller(wire: Wire, request: Request, *, pending: bool = False) -> Caller:
+async def caller(context: Context, request: Request, *, pending: bool = False) -> Caller:
     """Who asks; only with `pending` one whose second factor is due. Raises Unauthenticated."""
-    session = await find(wire, request)
+    session = await find(context, request)
     if session is None or (session.level != FULL and not pending):
         raise Unauthenticated
     return Caller(session, _presented(request))
@@ -50,26 +50,26 @@ class Limit:
     """Counts by address, route and method. Nobody is exempt; who has no session where one is
     needed is told so and not counted."""
 
-    wire: Wire
+    context: Context
     name: str
     is_open: bool
     requests: int
     per_s: float
 
     @classmethod
-    def of(cls, wire: Wire, name: str, *, is_open: bool) -> "Limit | None":
-        dialect = wire.settings.dialects.rocketchat
+    def of(cls, context: Context, name: str, *, is_open: bool) -> "Limit | None":
+        dialect = context.settings.dialects.rocketchat
         rate = None if dialect is None else dialect.rate_limit
         if rate is None:
             return None
-        return cls(wire, name, is_open, rate.requests, rate.per.total_seconds())
+        return cls(context, name, is_open, rate.requests, rate.per.total_seconds())
 
     async def count(self, request: Request, method: str) -> Count | None:
-        if not self.is_open and await find(self.wire, request) is None:
+        if not self.is_open and await find(self.context, request) is None:
             return None
         network = network_of(client_of(request).address)
         key = f"rocketchat {network} {method} {self.name}"
-        return self.wire.rates.count(key, self.requests, self.per_s, self.wire.clock())
+        return self.context.rates.count(key, self.requests, self.per_s, self.context.clock())
 
     def lines(self, count: Count) -> list[Header]:
         """Reset is in milliseconds since 1970."""

@@ -15,7 +15,7 @@ from doorward.accounts.permissions import END_SESSIONS, VIEW_SESSIONS, require
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.dialects.context import Malformed
-from doorward.dialects.rocketchat.guard import Asking, body_of, json_of, number, query_of
+from doorward.dialects.rocketchat.guard import RequestGuard, body_of, json_of, number, query_of
 from doorward.dialects.rocketchat.rendering import (
     answered,
     draw_anybodys,
@@ -120,20 +120,20 @@ def _wrong_sort() -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    asking: Asking
+    guard: RequestGuard
 
     @property
     def _url(self) -> str:
-        return self.asking.wire.settings.public_url
+        return self.guard.context.settings.public_url
 
     async def list_own(self, request: Request) -> Response:
-        session = await self.asking.reader(request)
+        session = await self.guard.reader(request)
         try:
             paging = Paging.of(request)
         except WrongSort:
             return _wrong_sort()
-        wire = self.asking.wire
-        found = await wire.accounts.sessions.list(session.user, wire.clock())
+        context = self.guard.context
+        found = await context.accounts.sessions.list(session.user, context.clock())
         return paging.page(
             RocketchatSessions,
             (each for each in found if each.level == FULL and paging.wants(each)),
@@ -141,14 +141,14 @@ class Devices:
         )
 
     async def list_all(self, request: Request) -> Response:
-        session = await self.asking.reader(request, VIEW_SESSIONS)
+        session = await self.guard.reader(request, VIEW_SESSIONS)
         try:
             paging = Paging.of(request)
         except WrongSort:
             return _wrong_sort()
-        await self.asking.demand(request, session, honours_trust=True)
-        wire = self.asking.wire
-        every = wire.accounts.administration.every_session(wire.clock())
+        await self.guard.demand(request, session, honours_trust=True)
+        context = self.guard.context
+        every = context.accounts.administration.every_session(context.clock())
         found = [each async for each in every if each.level == FULL]
         return await asyncio.to_thread(  # there may be very many
             paging.page,
@@ -158,7 +158,7 @@ class Devices:
         )
 
     async def info(self, request: Request) -> Response:
-        session = await self.asking.reader(request)
+        session = await self.guard.reader(request)
         wanted = query_of(request, required=["sessionId"])["sessionId"]
         found = await self._get(wanted)
         if found.user.number != session.user.number:
@@ -166,16 +166,16 @@ class Devices:
         return success(RocketchatRecord, **draw_record(found, self._url))
 
     async def info_admin(self, request: Request) -> Response:
-        session = await self.asking.reader(request, VIEW_SESSIONS)
+        session = await self.guard.reader(request, VIEW_SESSIONS)
         wanted = query_of(request, required=["sessionId"])["sessionId"]
-        await self.asking.demand(request, session, honours_trust=True)
+        await self.guard.demand(request, session, honours_trust=True)
         found = await self._get(wanted)
-        if not found.is_live(self.asking.wire.clock()):
+        if not found.is_live(self.guard.context.clock()):
             raise SessionNotFound
         return success(RocketchatSeenSession, **draw_anybodys(found, session, self._url))
 
     async def end_own(self, request: Request) -> Response:
-        caller = await self.asking.changer(request)
+        caller = await self.guard.changer(request)
         wanted = (await body_of(request, required=["sessionId"]))["sessionId"]
         found = await self._get(wanted)
         if found.user.number != caller.session.user.number:
@@ -184,20 +184,20 @@ class Devices:
 
     async def end_any(self, request: Request) -> Response:
         """Credentials, permission, parameters, second factor, look-up: in this order."""
-        session = (await self.asking.changer(request)).session
+        session = (await self.guard.changer(request)).session
         require(session.user, END_SESSIONS)
         wanted = (await body_of(request, required=["sessionId"]))["sessionId"]
-        await self.asking.demand(request, session, honours_trust=True)
+        await self.guard.demand(request, session, honours_trust=True)
         return await self._end(await self._get(wanted), session)
 
     async def _get(self, id: str) -> Session:
-        found = await self.asking.wire.accounts.sessions.get(id)
+        found = await self.guard.context.accounts.sessions.get(id)
         if found.level != FULL:
             raise SessionNotFound  # no login yet
         return found
 
     async def _end(self, found: Session, by: Session) -> Response:
         """Again is a success again."""
-        wire = self.asking.wire
-        await wire.accounts.sessions.revoke(found.id, actor=by.user, now=wire.clock())
+        context = self.guard.context
+        await context.accounts.sessions.revoke(found.id, actor=by.user, now=context.clock())
         return success(RocketchatEnded, sessionId=found.id)

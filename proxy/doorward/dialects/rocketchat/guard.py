@@ -12,8 +12,8 @@ from starlette.requests import Request
 from doorward.accounts.permissions import require
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
-from doorward.dialects import context as wires
-from doorward.dialects.context import Malformed, TooLarge, Wire
+from doorward.dialects import context as contexts
+from doorward.dialects.context import Context, Malformed, TooLarge
 from doorward.dialects.rocketchat.carriers import Caller, caller
 from doorward.web import endpoint
 from doorward.web.session_service import info_of
@@ -22,14 +22,14 @@ CHARACTERS = 4096  # no parameter of ours is longer; passwords are judged by the
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    wire: Wire
+class RequestGuard:
+    context: Context
 
     async def reader(
         self, request: Request, permission: str | None = None, *, pending: bool = False
     ) -> Session:
         """Who asks to see. Raises Unauthenticated, NotPermitted."""
-        session = (await caller(self.wire, request, pending=pending)).session
+        session = (await caller(self.context, request, pending=pending)).session
         if permission is not None:
             require(session.user, permission)
         return session
@@ -37,34 +37,34 @@ class Asking:
     async def changer(self, request: Request, *, pending: bool = False) -> Caller:
         """Who asks for a change, if it was not another site's page. Raises Unauthenticated,
         ForeignOrigin."""
-        found = await caller(self.wire, request, pending=pending)
+        found = await caller(self.context, request, pending=pending)
         if found.token is None:
-            self.wire.check_origin(request)
+            self.context.check_origin(request)
         return found
 
     async def demand(self, request: Request, session: Session, *, honours_trust: bool) -> None:
         """Raises what `SecondFactors.demand` does."""
         code, method = code_of(request)
-        await self.wire.accounts.second_factors.demand(
+        await self.context.accounts.second_factors.demand(
             session,
             info_of(request),
             code,
             method,
             honours_trust=honours_trust,
-            now=self.wire.clock(),
+            now=self.context.clock(),
         )
 
     async def demand_proof(self, request: Request, session: Session, *, always: bool) -> None:
         """Proof that its user is there, taken from the request: with `always` the factor that is on
         every time, else and for users without one where none was given lately."""
-        factors = self.wire.accounts.second_factors
+        factors = self.context.accounts.second_factors
         is_asked = always and bool(await factors.enabled(session.user))
-        if is_asked or not await factors.is_proved(session, self.wire.clock()):
+        if is_asked or not await factors.is_proved(session, self.context.clock()):
             await self.demand(request, session, honours_trust=False)
 
     async def user_with(self, id: str) -> User | None:
         """By public id, for those who may end others' sessions only."""
-        return next((u for u in await self.wire.accounts.users.list() if u.id == id), None)
+        return next((u for u in await self.context.accounts.users.list() if u.id == id), None)
 
 
 def code_of(request: Request) -> tuple[str | None, str | None]:
@@ -84,7 +84,7 @@ async def fields_of(request: Request) -> dict[str, object]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Malformed("Send JSON, with Content-Type: application/json.")
-    return wires.parse_object(content)
+    return contexts.parse_object(content)
 
 
 async def body_of(

@@ -17,7 +17,7 @@ from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
 from doorward.dialects.context import Malformed
 from doorward.dialects.rocketchat.guard import (
-    Asking,
+    RequestGuard,
     body_of,
     code_of,
     fields_of,
@@ -42,36 +42,36 @@ NO_USER = 'The required "userId" or "username" param provided does not match any
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    asking: Asking
+    guard: RequestGuard
 
     async def login(self, request: Request) -> Response:
-        wire = self.asking.wire
-        wire.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        context = self.guard.context
+        context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
         fields = await fields_of(request)
         if "resume" in fields:
             return await self._resume(string(fields["resume"]))
         name, password = _name(fields), _password(fields)
         code = string(fields["code"]) if fields.get("code") is not None else ""
-        dialect = wire.settings.dialects.rocketchat
+        dialect = context.settings.dialects.rocketchat
         assert dialect is not None
-        opened = await wire.entrance.open(
+        opened = await context.service.open(
             request,
             name,
             password,
             kind="rocketchat",
-            lifetimes=dialect_lifetimes(wire.settings, dialect),
+            lifetimes=dialect_lifetimes(context.settings, dialect),
             remember=False,
             code=code or code_of(request)[0],
         )
         response = await self._opened(opened.session, opened.token)
         if dialect.cookie:
-            response.raw_headers.extend(wire.entrance.cookie_lines(request, opened))
+            response.raw_headers.extend(context.service.cookie_lines(request, opened))
         return response
 
     async def _resume(self, token: str) -> Response:
         """The same session under the same token: whoever has it is in already."""
-        wire = self.asking.wire
-        found = (await wire.accounts.sessions.by_token(token, wire.clock())).session
+        context = self.guard.context
+        found = (await context.accounts.sessions.by_token(token, context.clock())).session
         if found is None or found.level != FULL:
             raise InvalidCredentials("resume")
         return await self._opened(found, token)
@@ -82,45 +82,47 @@ class Login:
         return answered(RocketchatLoggedIn(status="success", data=data))
 
     async def _drawn(self, session: Session) -> dict[str, Any]:
-        wire = self.asking.wire
-        factors = await wire.accounts.second_factors.enabled(session.user)
-        return draw_user(session.user, factors, wire.settings.public_url)
+        context = self.guard.context
+        factors = await context.accounts.second_factors.enabled(session.user)
+        return draw_user(session.user, factors, context.settings.public_url)
 
     async def me(self, request: Request) -> Response:
-        return success(RocketchatMe, **await self._drawn(await self.asking.reader(request)))
+        return success(RocketchatMe, **await self._drawn(await self.guard.reader(request)))
 
     async def logout(self, request: Request) -> Response:
         """A session whose second factor is due may go, too."""
-        caller = await self.asking.changer(request, pending=True)
-        entrance = self.asking.wire.entrance
-        await entrance.end(caller.session)
+        caller = await self.guard.changer(request, pending=True)
+        service = self.guard.context.service
+        await service.end(caller.session)
         response = _logged_out()
         if caller.token is None:
-            response.raw_headers.extend(entrance.expired_lines(request))
+            response.raw_headers.extend(service.expired_lines(request))
         return response
 
     async def peek_logout(self, request: Request) -> Response:
         """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
-        await self.asking.reader(request, pending=True)
+        await self.guard.reader(request, pending=True)
         return _logged_out()
 
     async def logout_others(self, request: Request) -> Response:
         """The token is told to who had it anyway, and not to a script that rides on a cookie which
         it cannot read."""
-        caller = await self.asking.changer(request)
-        wire, session = self.asking.wire, caller.session
+        caller = await self.guard.changer(request)
+        context, session = self.guard.context, caller.session
         # The documented answer repeats the token that was presented.
-        await wire.accounts.sessions.end_others(session, wire.clock(), renew=False)
+        await context.accounts.sessions.end_others(session, context.clock(), renew=False)
         token = {} if caller.token is None else {"token": caller.token}
         return success(RocketchatKept, **token, tokenExpires=iso(session.expires_at))
 
     async def logout_user(self, request: Request) -> Response:
-        session = (await self.asking.changer(request)).session
+        session = (await self.guard.changer(request)).session
         wanted = (await body_of(request, optional=["userId"])).get("userId") or session.user.id
-        wire = self.asking.wire
+        context = self.guard.context
         try:
             user = await self._wanted(session.user, wanted)
-            await wire.accounts.sessions.revoke_all(user, actor=session.user, now=wire.clock())
+            await context.accounts.sessions.revoke_all(
+                user, actor=session.user, now=context.clock()
+            )
         except NotPermitted:
             return answered(failure("unauthorized"), 403)
         return success(RocketchatMessage, message=f"User {wanted} has been logged out!")
@@ -130,7 +132,7 @@ class Login:
         if id == caller.id:
             return caller
         require(caller, END_USERS_SESSIONS)
-        if (other := await self.asking.user_with(id)) is None:
+        if (other := await self.guard.user_with(id)) is None:
             raise UserNotFound(NO_USER)
         return other
 

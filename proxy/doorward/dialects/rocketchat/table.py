@@ -18,8 +18,8 @@ from doorward.accounts.refusals import (
     ProofRequired,
     SecondFactorRequired,
 )
-from doorward.dialects import context as wires
-from doorward.dialects.context import Answer, Tongue, Trouble
+from doorward.dialects import context as contexts
+from doorward.dialects.context import Answer, ApiError, ErrorFormat
 from doorward.dialects.rocketchat.shapes import (
     RocketchatDetails,
     RocketchatFailure,
@@ -27,7 +27,7 @@ from doorward.dialects.rocketchat.shapes import (
 )
 from doorward.dialects.shapes import Shape
 
-TABLE: dict[type[Trouble], Answer] = {
+TABLE: dict[type[ApiError], Answer] = {
     refusals.InvalidCredentials: Answer(401, "unauthorized"),
     refusals.UserBanned: Answer(401, "unauthorized"),
     refusals.LockedOut: Answer(429, "error-too-many-requests"),
@@ -54,18 +54,18 @@ TABLE: dict[type[Trouble], Answer] = {
     refusals.MailFailed: Answer(503, "error-email-send-failed"),
     refusals.Overloaded: Answer(503, "error-overloaded"),
     refusals.StorageUnavailable: Answer(503, "error-storage-unavailable"),
-    wires.Malformed: Answer(400, "invalid-params"),
-    wires.TooLarge: Answer(413, "error-too-large"),
-    wires.ForeignOrigin: Answer(403, "error-foreign-origin"),
-    wires.MethodNotAllowed: Answer(405, "method-not-allowed"),
-    wires.Unauthenticated: Answer(401, "unauthenticated"),
-    wires.RateLimited: Answer(429, "error-too-many-requests"),
-    wires.Unavailable: Answer(400, "error-action-not-allowed"),
-    wires.Broken: Answer(500, "Internal server error"),
+    contexts.Malformed: Answer(400, "invalid-params"),
+    contexts.TooLarge: Answer(413, "error-too-large"),
+    contexts.ForeignOrigin: Answer(403, "error-foreign-origin"),
+    contexts.MethodNotAllowed: Answer(405, "method-not-allowed"),
+    contexts.Unauthenticated: Answer(401, "unauthenticated"),
+    contexts.RateLimited: Answer(429, "error-too-many-requests"),
+    contexts.Unavailable: Answer(400, "error-action-not-allowed"),
+    contexts.Broken: Answer(500, "Internal server error"),
 }
 
 # At login what is wrong with the person, not with the request, is a 401.
-LOGIN_TABLE: dict[type[Trouble], Answer] = TABLE | {
+LOGIN_TABLE: dict[type[ApiError], Answer] = TABLE | {
     refusals.InvalidCredentials: Answer(401, "Unauthorized"),
     refusals.UserBanned: Answer(401, "Unauthorized"),
     refusals.LockedOut: Answer(401, "error-login-blocked-for-user"),
@@ -89,17 +89,17 @@ WAIT = (
 )
 
 
-def draw_error(answer: Answer, trouble: Trouble) -> Response:
+def render_error(answer: Answer, error: ApiError) -> Response:
     if answer.code == "unauthenticated":
         said = "You must be logged in to do this."
-        return _answered(RocketchatRefusal(status="error", message=said), answer, trouble)
-    body = failure(answer.code, _reason(answer.code, trouble), **_details_of(trouble))
-    return _answered(body, answer, trouble)
+        return _answered(RocketchatRefusal(status="error", message=said), answer, error)
+    body = failure(answer.code, _reason(answer.code, error), **_details_of(error))
+    return _answered(body, answer, error)
 
 
-def _details_of(trouble: Trouble) -> dict[str, Any]:
-    if (challenge := getattr(trouble, "challenge", None)) is not None:
-        return {"details": details(challenge, asked=isinstance(trouble, ASKING))}
+def _details_of(error: ApiError) -> dict[str, Any]:
+    if (challenge := getattr(error, "challenge", None)) is not None:
+        return {"details": details(challenge, asked=isinstance(error, ASKING))}
     return {}
 
 
@@ -112,42 +112,42 @@ def failure(code: str, reason: str | None = None, **more: Any) -> RocketchatFail
     return RocketchatFailure(success=False, error=error, **typed, **more)
 
 
-def draw_login_error(answer: Answer, trouble: Trouble) -> Response:
-    if answer.status != 401 or isinstance(trouble, wires.Unauthenticated):
-        return draw_error(answer, trouble)
-    code, message = _at_login(answer.code, trouble)
-    more = _details_of(trouble)
-    if isinstance(trouble, LockedOut):
+def draw_login_error(answer: Answer, error: ApiError) -> Response:
+    if answer.status != 401 or isinstance(error, contexts.Unauthenticated):
+        return render_error(answer, error)
+    code, message = _at_login(answer.code, error)
+    more = _details_of(error)
+    if isinstance(error, LockedOut):
         more = {"details": RocketchatDetails(function="Accounts.validateLoginAttempt")}
     body = RocketchatRefusal(status="error", error=code, message=message, **more)
-    return _answered(body, answer, trouble)
+    return _answered(body, answer, error)
 
 
-def _at_login(code: str, trouble: Trouble) -> tuple[str, str]:
-    if isinstance(trouble, InvalidCredentials) and trouble.reason == "disabled":
+def _at_login(code: str, error: ApiError) -> tuple[str, str]:
+    if isinstance(error, InvalidCredentials) and error.reason == "disabled":
         return "error-user-is-not-activated", "User is not activated"
-    if isinstance(trouble, LockedOut):
-        whom, word = ("user", "User") if trouble.scope == "user" else ("ip", "IP")
+    if isinstance(error, LockedOut):
+        whom, word = ("user", "User") if error.scope == "user" else ("ip", "IP")
         blocked = f"Login has been temporarily blocked For {word}"
         return f"error-login-blocked-for-{whom}", blocked
     if code == "Unauthorized":
         return code, code
-    return code, _reason(code, trouble)
+    return code, _reason(code, error)
 
 
-def _reason(code: str, trouble: Trouble) -> str:
+def _reason(code: str, error: ApiError) -> str:
     if code == "error-too-many-requests":
-        return WAIT.format(refusals.retry_after(trouble) or 1)
+        return WAIT.format(refusals.retry_after(error) or 1)
     if code == "invalid-totp":
         return ""
-    return REASONS.get(code, str(trouble))
+    return REASONS.get(code, str(error))
 
 
-def _answered(body: Shape, answer: Answer, trouble: Trouble) -> Response:
+def _answered(body: Shape, answer: Answer, error: ApiError) -> Response:
     response = JSONResponse(body.content(), answer.status)
     if answer.status == 401:  # RFC 9110 15.5.2
         response.headers["www-authenticate"] = 'Bearer realm="doorward"'
-    wait = refusals.retry_after(trouble)
+    wait = refusals.retry_after(error)
     if wait is None and answer.status == 503:
         wait = 5
     if wait is not None:
@@ -178,5 +178,5 @@ def iso(at: float) -> str:
 
 
 ERRORS = (RocketchatFailure, RocketchatRefusal)
-TONGUE = Tongue(TABLE, draw_error, ERRORS)
-LOGIN_TONGUE = Tongue(LOGIN_TABLE, draw_login_error, ERRORS)
+ERROR_FORMAT = ErrorFormat(TABLE, render_error, ERRORS)
+LOGIN_ERROR_FORMAT = ErrorFormat(LOGIN_TABLE, draw_login_error, ERRORS)
