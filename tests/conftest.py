@@ -1,6 +1,6 @@
 """What more than one folder of tests stands on: a clock, settings, accounts, an origin, a server.
 
-Folders add their own beside these. What plays the far side is in `fakes.py` and `live.py`.
+Folders add their own beside these. What plays the far side is in `support/`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from doorward.wiring.accounts import build_accounts
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from tests.accounts.memory_factors import Mailbox
-from tests.fakes import OK, FixedClock, Origin, answering
-from tests.live import Live
+from tests.support.clock import FixedClock
+from tests.support.live import Live
+from tests.support.mailbox import Mailbox
+from tests.support.origin import OK, Origin, answering
 from tests.support.small_disk import SmallDisk, mounted
 
 # A run finds what the last one found, and a slow machine what a fast one does. To look further:

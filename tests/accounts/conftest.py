@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from doorward.accounts.core import Directories
@@ -15,54 +13,20 @@ from doorward.accounts.factors.verification import Verification
 from doorward.accounts.keys import Keys
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import Passwords
-from doorward.accounts.passwords.regulation import Limits, Regulation
-from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Sessions
+from doorward.accounts.passwords.regulation import Regulation
+from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
-from doorward.accounts.user import User
 from doorward.accounts.users.users import Users
 
-from tests.accounts.memory import (
-    NOW,
+from tests.support.core import LIMITS, Core
+from tests.support.mailbox import Mailbox
+from tests.support.memory import (
     MemoryAttempts,
     MemoryDirectory,
     MemorySessions,
-    MemoryTrail,
     MemoryUsers,
 )
-from tests.accounts.memory_factors import Mailbox, MemoryFactors
-
-PASSWORD = "correct horse"
-CLIENT = ClientInfo("192.0.2.1", "a browser")
-LIMITS = Limits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
-LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
-
-
-@dataclass
-class Core:
-    user_rows: MemoryUsers
-    directory: MemoryDirectory
-    passwords: Passwords
-    users: Users
-    sessions: Sessions
-    logins: Logins
-    regulation: Regulation
-    audit_log: MemoryTrail
-    factor_rows: MemoryFactors
-    mailbox: Mailbox
-    second_factors: SecondFactors
-
-    async def add(self, username: str = "alice", **more: Any) -> User:
-        return await self.users.add(username, PASSWORD, now=NOW, **more)
-
-    async def login(self, name: str = "alice", password: str = PASSWORD, **more: Any) -> Opened:
-        chosen: dict[str, Any] = {
-            "client": CLIENT,
-            "kind": "page",
-            "lifetimes": LIFETIMES,
-            "remember": False,
-            "now": NOW,
-        }
-        return await self.logins.login(name, password, **(chosen | more))
+from tests.support.memory_factors import MemoryFactors
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from doorward.accounts.keys import Keys
 from doorward.accounts.sessions.access_tokens import AccessTokens
 
-from tests.accounts.conftest import Core
-from tests.accounts.memory import NOW
+from tests.support.core import Core
+from tests.support.memory import NOW
 
 KEYS = Keys((b"k" * 32,))
 TOKENS = AccessTokens(KEYS)

@@ -17,8 +17,8 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.user import Email
 
-from tests.accounts.conftest import Core
-from tests.accounts.memory import NOW
+from tests.support.core import Core
+from tests.support.memory import NOW
 
 KEYS = Keys((b"k" * 32,))
 

@@ -14,8 +14,8 @@ from doorward.accounts.user import Email
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.accounts.conftest import CLIENT, PASSWORD, Core
-from tests.accounts.memory import NOW
+from tests.support.core import CLIENT, PASSWORD, Core
+from tests.support.memory import NOW
 
 NEXT = "another password"
 

@@ -14,9 +14,9 @@ from doorward.accounts.refusals import SecondFactorRequired
 from doorward.accounts.user import Email
 from doorward.accounts.users.editing import Edit
 
-from tests.accounts.conftest import PASSWORD, Core
-from tests.accounts.memory import NOW
-from tests.proven import proven
+from tests.support.core import PASSWORD, Core
+from tests.support.memory import NOW
+from tests.support.people import proven
 
 DAY_S = 86_400.0
 KEYS = Keys((b"k" * 32,))

@@ -13,8 +13,8 @@ from doorward.accounts.passwords.regulation import PLACES, WIDER, networks_of
 from doorward.accounts.refusals import InvalidCredentials, LockedOut, Overloaded, Refusal
 from doorward.accounts.sessions.sessions import ClientInfo
 
-from tests.accounts.conftest import LIMITS, Core
-from tests.accounts.memory import NOW
+from tests.support.core import LIMITS, Core
+from tests.support.memory import NOW
 
 
 async def rounds(count: int = 5) -> None:

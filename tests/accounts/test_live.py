@@ -8,7 +8,7 @@ from doorward.accounts.permissions import OWNER
 from doorward.accounts.sessions import live as live_module
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Session
 
-from tests.fakes import FixedClock
+from tests.support.clock import FixedClock
 
 LIFETIMES = Lifetimes(None, 86400.0, 86400.0, None)
 

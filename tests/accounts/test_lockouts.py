@@ -23,9 +23,9 @@ from doorward.accounts.refusals import (
 from doorward.accounts.sessions.sessions import ClientInfo
 from doorward.accounts.user import Email
 
-from tests.accounts.conftest import CLIENT, PASSWORD, Core
-from tests.accounts.memory import NOW
-from tests.proven import proven
+from tests.support.core import CLIENT, PASSWORD, Core
+from tests.support.memory import NOW
+from tests.support.people import proven
 
 ELSEWHERE = ClientInfo("198.51.100.7", "a browser")
 

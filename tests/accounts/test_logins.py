@@ -20,8 +20,8 @@ from doorward.accounts.refusals import (
 from doorward.accounts.sessions.sessions import Found
 from doorward.accounts.user import Email
 
-from tests.accounts.conftest import PASSWORD, Core
-from tests.accounts.memory import NOW
+from tests.support.core import PASSWORD, Core
+from tests.support.memory import NOW
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 

@@ -17,10 +17,10 @@ from doorward.accounts.refusals import (
 from doorward.accounts.sessions.sessions import ClientInfo, Opened
 from doorward.accounts.user import Email
 
-from tests.accounts.conftest import CLIENT, LIFETIMES, PASSWORD, Core
-from tests.accounts.memory import NOW
 from tests.accounts.test_second_factor import code, with_email, with_totp
-from tests.proven import proven
+from tests.support.core import CLIENT, LIFETIMES, PASSWORD, Core
+from tests.support.memory import NOW
+from tests.support.people import proven
 
 
 async def complete(core: Core, opened: Opened, typed: str, now: float = NOW) -> Opened:

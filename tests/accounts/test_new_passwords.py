@@ -34,9 +34,9 @@ from doorward.accounts.user import Email, NewPassword, User
 from doorward.accounts.users.store import UserStore
 from doorward.storage.users import UserRows as StoredUsers
 
-from tests.accounts.conftest import CLIENT, PASSWORD, Core
-from tests.accounts.memory import NOW
 from tests.accounts.test_passwords import CHEAP, NFC, NFD, Counting
+from tests.support.core import CLIENT, PASSWORD, Core
+from tests.support.memory import NOW
 
 NEW = "violet tractor"
 WHO = {

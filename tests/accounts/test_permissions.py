@@ -8,7 +8,7 @@ import pytest
 from doorward.accounts import permissions
 from doorward.accounts.refusals import NotPermitted
 
-from tests.accounts.conftest import Core
+from tests.support.core import Core
 
 ALL = {
     "logout-device-management",

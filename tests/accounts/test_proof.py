@@ -27,9 +27,9 @@ from doorward.accounts.sessions.sessions import PENDING, Session
 from doorward.accounts.user import Email
 from doorward.accounts.users.store import UserStore
 
-from tests.accounts.conftest import CLIENT, PASSWORD, Core
-from tests.accounts.memory import NOW
-from tests.proven import proven
+from tests.support.core import CLIENT, PASSWORD, Core
+from tests.support.memory import NOW
+from tests.support.people import proven
 
 KEYS = Keys((b"k" * 32,))
 Call = Callable[[Core, Session, float], Awaitable[object]]

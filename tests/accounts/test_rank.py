@@ -12,9 +12,9 @@ from doorward.accounts.refusals import NotPermitted, SessionNotFound
 from doorward.accounts.user import User
 from doorward.accounts.users.editing import Edit
 
-from tests.accounts.conftest import Core
-from tests.accounts.memory import NOW
 from tests.accounts.test_proof import calls, functions
+from tests.support.core import Core
+from tests.support.memory import NOW
 
 Act = Callable[[Core, User, Actor], Awaitable[object]]
 

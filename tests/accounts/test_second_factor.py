@@ -33,9 +33,9 @@ from doorward.accounts.user import Email, User
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.accounts.conftest import CLIENT, PASSWORD, Core
-from tests.accounts.memory import NOW
-from tests.proven import proven
+from tests.support.core import CLIENT, PASSWORD, Core
+from tests.support.memory import NOW
+from tests.support.people import proven
 
 ADDRESS = "alice@example.com"
 ELSEWHERE = ClientInfo("198.51.100.9", CLIENT.user_agent)

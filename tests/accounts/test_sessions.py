@@ -9,8 +9,8 @@ from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import InvalidCredentials
 from doorward.accounts.sessions.sessions import USER_AGENT_CHARACTERS, ClientInfo, Found, Lifetimes
 
-from tests.accounts.conftest import CLIENT, LIFETIMES, Core
-from tests.accounts.memory import NOW
+from tests.support.core import CLIENT, LIFETIMES, Core
+from tests.support.memory import NOW
 
 HOUR, DAY = 3600.0, 86_400.0
 

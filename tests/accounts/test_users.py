@@ -23,8 +23,8 @@ from doorward.accounts.users.users import Users
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.accounts.conftest import PASSWORD, Core
-from tests.accounts.memory import NOW, MemoryDirectory, MemorySessions, MemoryUsers
+from tests.support.core import PASSWORD, Core
+from tests.support.memory import NOW, MemoryDirectory, MemorySessions, MemoryUsers
 
 
 async def test_a_user_is_found_in_any_spelling_and_by_a_verified_address(core: Core) -> None:

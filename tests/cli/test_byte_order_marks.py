@@ -13,8 +13,7 @@ from doorward.settings import load_settings
 from doorward.settings.keys import read_keys
 
 from tests.accounts.test_imported import BCRYPT
-from tests.cli.test_user_commands import HASH, Command, fits
-from tests.cli.test_user_commands import doorward as doorward
+from tests.support.command import HASH, Command, fits
 
 MARK = codecs.BOM_UTF8.decode()
 USERS = {

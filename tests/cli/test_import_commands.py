@@ -17,10 +17,8 @@ from doorward.settings import load_settings
 from doorward.wiring.accounts import build_accounts
 from typer.testing import CliRunner
 
-from tests.cli.test_user_commands import Command, doorward
-from tests.proven import proven
-
-__all__ = ["doorward"]
+from tests.support.command import Command
+from tests.support.people import proven
 
 CLIENT = ClientInfo("192.0.2.1", "a browser")
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)

@@ -16,9 +16,7 @@ from doorward.settings import load_settings
 from doorward.wiring.accounts import build_accounts
 from typer.testing import CliRunner
 
-from tests.cli.test_user_commands import Command, doorward
-
-__all__ = ["doorward"]
+from tests.support.command import Command
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:69.0) Gecko/20100101 Firefox/69.0"
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)

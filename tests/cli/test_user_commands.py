@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -10,56 +9,15 @@ import pty
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from doorward.accounts.passwords.hashing import OURS, Passwords
-from doorward.cli.main import app
-from doorward.settings import load_settings
-from doorward.wiring.accounts import build_accounts
-from typer.testing import CliRunner
+
+from tests.support.command import Command, fits
 
 DOORWARD = (sys.executable, "-c", "from doorward.cli import main; main()")
 SERVER_LIBRARIES = {"starlette", "uvicorn", "uvloop", "alembic", "jinja2", "httpx", "asyncpg"}
-HASH = (
-    "$argon2id$v=19$m=19456,t=2,p=1$hwc62mxAPBW6Ed2TkJ0ttg"
-    "$xVLg4Z2ksXu0cCQkRPBUHYj28pPJ2UjVDPYD7+d6vco"
-)
-
-
-@dataclass
-class Command:
-    """`doorward` with a configuration of the test's own."""
-
-    config: Path
-
-    def __call__(self, *words: str, stdin: str = "", status: int = 0) -> str:
-        """Standard output. A refusal is one line on standard error, and the status is as said."""
-        done = CliRunner().invoke(app, [*words, "-c", str(self.config)], input=stdin)
-        assert done.exit_code == status, done.output
-        if status:
-            assert done.stdout == "" and done.stderr.count("\n") == 1, done.output
-            return done.stderr
-        assert done.stderr == ""
-        return done.stdout
-
-    def users(self) -> dict[str, dict[str, object]]:
-        return {user["username"]: user for user in json.loads(self("user", "list", "--json"))}
-
-
-@pytest.fixture
-def doorward(tmp_path: Path) -> Command:
-    config = tmp_path / "doorward.yaml"
-    config.write_text(
-        f"""
-data_dir: data
-routes: [{{upstream: "http://127.0.0.1:9"}}]
-users:
-  - {{username: Admin, password_hash: "{HASH}", groups: [admins], email: admin@example.com}}
-"""
-    )
-    return Command(config)
 
 
 def test_a_user_is_added_with_everything(doorward: Command) -> None:
@@ -114,16 +72,6 @@ def test_the_password_of_a_command_is_the_password(doorward: Command) -> None:
     printed = doorward("user", "passwd", "alice", "--generate", "--must-change")
     assert fits(doorward, printed.rpartition("password: ")[2].strip())
     assert doorward.users()["alice"]["must_change_password"] is True
-
-
-def fits(doorward: Command, password: str) -> bool:
-    async def ask() -> bool:
-        async with build_accounts(load_settings(doorward.config, {})) as accounts:
-            found = await accounts.users.credential("alice")
-            assert found is not None
-            return (await accounts.passwords.verify(found.password_hash, OURS, password)).ok
-
-    return asyncio.run(ask())
 
 
 def test_states_are_set_and_lifted(doorward: Command) -> None:

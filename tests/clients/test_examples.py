@@ -15,7 +15,7 @@ import pytest
 from doorward.accounts.factors import totp
 
 from tests.conftest import Start
-from tests.live import PASSWORD, Live
+from tests.support.live import PASSWORD, Live
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "clients"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()

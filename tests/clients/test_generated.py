@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.conftest import Start
-from tests.live import PASSWORD, Live
+from tests.support.live import PASSWORD, Live
 
 GENERATOR = Path(sys.executable).with_name("openapi-python-client")
 DIALECTS = {

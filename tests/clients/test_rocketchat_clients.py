@@ -21,7 +21,7 @@ from rocketchat_API.APIExceptions.RocketExceptions import (  # type: ignore[impo
 from rocketchat_API.rocketchat import RocketChat  # type: ignore[import-untyped]
 
 from tests.conftest import Start
-from tests.live import PASSWORD, Live
+from tests.support.live import PASSWORD, Live
 
 HERE = Path(__file__).parent
 INSTALLED = HERE / "node_modules" / "@rocket.chat" / "api-client"

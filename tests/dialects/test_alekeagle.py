@@ -16,8 +16,8 @@ from doorward.accounts.sessions.sessions import Opened
 from doorward.dialects import alekeagle
 from doorward.dialects.context import Fault
 
-from tests.dialects.eagle import ALL, ON, RIGHT, SESSION, SESSIONS, bare, is_answer, is_error
-from tests.entrances import House, house, set_cookies
+from tests.support.alekeagle import ALL, ON, RIGHT, SESSION, SESSIONS, bare, is_answer, is_error
+from tests.support.house import House, house, set_cookies
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:95.0) Gecko/20100101 Firefox/95.0"
 

@@ -14,8 +14,7 @@ from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 
-from tests.accounts.memory_factors import Mailbox
-from tests.dialects.eagle import (
+from tests.support.alekeagle import (
     MESSAGES,
     MONTH_S,
     ON,
@@ -27,8 +26,9 @@ from tests.dialects.eagle import (
     is_answer,
     is_error,
 )
-from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
-from tests.proven import proven
+from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
+from tests.support.mailbox import Mailbox
+from tests.support.people import proven
 
 FORM = "application/x-www-form-urlencoded"
 CHALLENGE = "SECOND_FACTOR_CHALLENGE_REQUIRED_ERROR"

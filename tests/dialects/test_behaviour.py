@@ -10,8 +10,8 @@ from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 
-from tests.dialects.behaviour import SPEAKERS, Speaker
-from tests.entrances import PASSWORD, House, house
+from tests.support.house import PASSWORD, House, house
+from tests.support.speakers import SPEAKERS, Speaker
 
 EVERY = {speaker.name: speaker.settings for speaker in SPEAKERS}
 OTHER_SITE = {"sec-fetch-site": "cross-site", "origin": "https://evil.test"}

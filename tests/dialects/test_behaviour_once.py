@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.entrances import House, house
+from tests.support.house import House, house
 
 DIALECTS = {"alekeagle": {"rate_limit": "off"}, "datepoll": {}}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
+from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 
 APP = "https://app.example.com"
 OTHER = "https://other.example.com"

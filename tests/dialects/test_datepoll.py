@@ -17,7 +17,7 @@ from doorward.accounts.refusals import Refusal
 from doorward.dialects import datepoll
 from doorward.dialects.context import Fault
 
-from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
+from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 
 DIALECTS = {"xhr": {}, "datepoll": {}}
 SESSIONS = "/api/v1/user/myself/session"

@@ -11,7 +11,7 @@ from doorward.settings import settings_from
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from tests.entrances import house
+from tests.support.house import house
 
 ALL = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}
 PATHS = ("/xhr/login", "/xhrs", "/api/v1/me", "/api/v1/session/{id}")

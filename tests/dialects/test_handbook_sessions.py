@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.conftest import Start
-from tests.live import PASSWORD
+from tests.support.live import PASSWORD
 
 CHAPTERS = sorted((Path(__file__).parents[2] / "docs" / "dialects").glob("*.md"))
 END = "\N{END OF TEXT}"

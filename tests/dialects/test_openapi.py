@@ -15,8 +15,9 @@ from doorward.dialects.operations import DIALECTS
 from doorward.settings import settings_from
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.described import Description
-from tests.fakes import Answer, ask, scope
+from tests.support.asgi import ask, scope
+from tests.support.description import Description
+from tests.support.wire import Answer
 
 ALL: dict[str, Any] = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}
 

@@ -14,9 +14,9 @@ from doorward.accounts.passwords.hashing import sha256_hex
 from doorward.accounts.sessions.sessions import Opened
 from doorward.accounts.user import Email
 
-from tests.accounts.memory_factors import Mailbox
-from tests.dialects.chat import api, pair
-from tests.entrances import PASSWORD, House, house, set_cookies, text_of
+from tests.support.house import PASSWORD, House, house, set_cookies, text_of
+from tests.support.mailbox import Mailbox
+from tests.support.rocketchat import api, pair
 
 ACCOUNT = "/.doorward/account"
 DIALECTS = {

@@ -14,8 +14,8 @@ from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.sessions import Opened
 from doorward.pages.admin_user import acts
 
-from tests.dialects.chat import ON, api, pair
-from tests.entrances import House, house
+from tests.support.house import House, house
+from tests.support.rocketchat import ON, api, pair
 
 DIALECTS = ON | {"xhr": {}, "alekeagle": {}, "datepoll": {}}
 PEOPLE = ("boss", "other", "alice")  # a super admin, another admin, a user

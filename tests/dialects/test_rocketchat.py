@@ -16,7 +16,8 @@ from doorward.accounts.user import Email
 from doorward.dialects import rocketchat
 from doorward.dialects.context import Fault
 
-from tests.dialects.chat import (
+from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
+from tests.support.rocketchat import (
     LOGGED_OUT,
     ON,
     RIGHT,
@@ -29,7 +30,6 @@ from tests.dialects.chat import (
     pair,
     turn_on_totp,
 )
-from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
 
 FORM = "application/x-www-form-urlencoded"
 JSON = {"content-type": "application/json"}

@@ -14,8 +14,10 @@ from doorward.accounts.sessions.sessions import Opened
 from doorward.accounts.user import Email
 from doorward.wiring import accounts as wiring
 
-from tests.accounts.memory_factors import Mailbox
-from tests.dialects.chat import (
+from tests.support.house import House, house
+from tests.support.mailbox import Mailbox
+from tests.support.people import proven
+from tests.support.rocketchat import (
     ON,
     RIGHT,
     SHA256,
@@ -27,8 +29,6 @@ from tests.dialects.chat import (
     pair,
     turn_on_totp,
 )
-from tests.entrances import House, house
-from tests.proven import proven
 
 ADDRESS = "root@example.com"
 DONE = {"success": True}

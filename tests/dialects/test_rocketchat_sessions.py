@@ -13,7 +13,8 @@ import pytest
 from doorward.accounts.permissions import ADMIN
 from doorward.accounts.sessions.sessions import Opened
 
-from tests.dialects.chat import (
+from tests.support.house import HOST, House, house
+from tests.support.rocketchat import (
     LOGGED_OUT,
     ON,
     RIGHT,
@@ -26,7 +27,6 @@ from tests.dialects.chat import (
     pair,
     turn_on_totp,
 )
-from tests.entrances import HOST, House, house
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 PHONE = (

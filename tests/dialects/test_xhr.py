@@ -18,10 +18,10 @@ from doorward.accounts.user import Email
 from doorward.dialects import xhr
 from doorward.dialects.context import Broken, Fault, parse_object
 
-from tests.entrances import ORIGIN, PASSWORD, House, house, set_cookies
-from tests.live import CHEAP_HASH
-from tests.live import PASSWORD as FILE_PASSWORD
-from tests.proven import proven
+from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
+from tests.support.live import CHEAP_HASH
+from tests.support.live import PASSWORD as FILE_PASSWORD
+from tests.support.people import proven
 
 RIGHT = {"username": "alice", "password": PASSWORD}
 JSON = {"content-type": "application/json"}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.fakes import OK, Origin, answering
+from tests.support.origin import OK, Origin, answering
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
 COLUMNS = ("fault", "acknowledged before", "found after", "users saw", "the log said")

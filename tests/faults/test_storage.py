@@ -15,11 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes import Origin, until
 from tests.faults.conftest import ROUNDS, Tell
-from tests.live import PASSWORD, Live, config_user
-from tests.storage import postgresql
+from tests.support import postgresql
+from tests.support.live import PASSWORD, Live, config_user
+from tests.support.origin import Origin
 from tests.support.small_disk import SmallDisk
+from tests.support.waiting import until
 
 AT_ONCE = 6
 UNREGULATED = {"enabled": False}

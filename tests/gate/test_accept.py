@@ -12,8 +12,9 @@ from doorward.http1.headers import _READ
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import Header, corpus
-from tests.gate.conftest import TRUSTED, accepted, arrival
+from tests.support.corpora import corpus
+from tests.support.front import TRUSTED, accepted, arrival
+from tests.support.wire import Header
 
 BEHIND_A_PROXY = Accept(tuple(ip_network(one) for one in TRUSTED), lambda host: True)
 

@@ -9,8 +9,8 @@ import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
-from tests.fakes import Answer, Header, values_of
-from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front
+from tests.support.front import ACCESS, LIFETIMES, Build, Front
+from tests.support.wire import Answer, Header, values_of
 
 FOREIGN = jwt.encode({"sub": 1, "session": "x", "iat": 1, "exp": 2**31}, "k" * 32, "HS256")
 

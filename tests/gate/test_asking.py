@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from doorward.gate.asker import Asker, asker
 
-from tests.fakes import Header
-from tests.gate.conftest import Build, Front
+from tests.support.front import Build, Front
+from tests.support.wire import Header
 
 VISITOR, SENDER, FRAME, PROGRAM = Asker.VISITOR, Asker.SENDER, Asker.FRAME, Asker.PROGRAM
 

@@ -10,7 +10,7 @@ from doorward.accounts.user import User
 from doorward.gate.authorize import Authorize, Verdict, host_matches, pattern_to_regex
 from doorward.settings import settings_from
 
-from tests.gate.conftest import Front, accepted
+from tests.support.front import Front, accepted
 
 ALLOWED, NOBODY, FACTOR, FORBIDDEN = (
     Verdict.ALLOWED,

@@ -15,8 +15,9 @@ from doorward.settings import InvalidSettings, Route, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import Header, Origin, answering, lines_of
-from tests.gate.conftest import Build, accepted, front_of
+from tests.support.front import Build, accepted, front_of
+from tests.support.origin import Origin, answering
+from tests.support.wire import Header, lines_of
 
 PUBLIC = {"access": {"default": "public"}}
 PREFIXED = PUBLIC | {"trusted_proxies": "10.0.0.0/8", "trusted_headers": "x-forwarded-prefix"}

@@ -18,8 +18,8 @@ from doorward.settings import InvalidSettings, Settings, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import values_of
-from tests.gate.conftest import Front
+from tests.support.front import Front
+from tests.support.wire import values_of
 
 PLAIN, SECURE = Cookies(secure=False), Cookies(secure=True)
 TOKEN = b"A" * 43 + b"." + b"b" * 43

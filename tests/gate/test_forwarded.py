@@ -13,8 +13,8 @@ from doorward.settings import InvalidSettings, Settings, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import Header
-from tests.gate.conftest import TRUSTED, Build, arrival
+from tests.support.front import TRUSTED, Build, arrival
+from tests.support.wire import Header
 
 NETWORKS = tuple(ip_network(one) for one in TRUSTED)
 BEHIND_A_PROXY = Accept(NETWORKS, lambda host: True)

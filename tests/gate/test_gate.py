@@ -13,8 +13,10 @@ from doorward.accounts.sessions.live import CONFIRMATION_S
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
 
-from tests.fakes import OK, Origin, answering, scope, values_of
-from tests.gate.conftest import Build, Front
+from tests.support.asgi import scope
+from tests.support.front import Build, Front
+from tests.support.origin import OK, Origin, answering
+from tests.support.wire import values_of
 
 
 def break_storage(front: Front, folder: Any) -> None:

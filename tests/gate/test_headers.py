@@ -24,8 +24,10 @@ from doorward.rewrite.answer_headers import answer_headers, interim_headers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import Header, Origin, corpus, values_of
-from tests.gate.conftest import Build, Front
+from tests.support.corpora import corpus
+from tests.support.front import Build, Front
+from tests.support.origin import Origin
+from tests.support.wire import Header, values_of
 
 MANAGED = corpus("identity_headers.txt")
 

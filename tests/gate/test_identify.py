@@ -18,8 +18,9 @@ from doorward.accounts.sessions.live import (
 )
 from doorward.accounts.sessions.sessions import ClientInfo, Found, Session
 
-from tests.fakes import Header, corpus, values_of
-from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front
+from tests.support.corpora import corpus
+from tests.support.front import ACCESS, LIFETIMES, Build, Front
+from tests.support.wire import Header, values_of
 
 
 def bearer(token: str) -> Header:

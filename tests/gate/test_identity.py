@@ -11,8 +11,8 @@ from doorward.http1.headers import names_somebody
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import lines_of
-from tests.gate.conftest import Build, Front
+from tests.support.front import Build, Front
+from tests.support.wire import lines_of
 
 ALICE = {"name": "Älice A.", "groups": ["staff", "wiki admins"]}
 

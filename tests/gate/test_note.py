@@ -9,8 +9,9 @@ import pytest
 from doorward.observe.logs import output
 from doorward.relay.asgi import Carrier
 
-from tests.fakes import Origin, scope, silent
-from tests.gate.conftest import HOST, Build, Front
+from tests.support.asgi import scope
+from tests.support.front import HOST, Build, Front
+from tests.support.origin import Origin, silent
 
 
 async def counted(front: Front) -> set[tuple[str, str, str]]:

@@ -12,8 +12,10 @@ from doorward.relay.upgrade import Upgrades
 from doorward.web.endpoint import sender_of
 from starlette.requests import Request
 
-from tests.fakes import Header, Origin, scope
-from tests.gate.conftest import HOST, Build, Front, arrival
+from tests.support.asgi import scope
+from tests.support.front import HOST, Build, Front, arrival
+from tests.support.origin import Origin
+from tests.support.wire import Header
 
 OWN, TYPED, OTHER, UNSAID = Sender
 SAYINGS: list[tuple[list[Header], Sender]] = [

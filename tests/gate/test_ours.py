@@ -16,8 +16,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Router
 
-from tests.fakes import Answer, ask, scope
-from tests.gate.conftest import Front
+from tests.support.asgi import ask, scope
+from tests.support.front import Front
+from tests.support.wire import Answer
 
 
 async def told(request: Request) -> Response:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
-from tests.fakes import Header, values_of
-from tests.gate.conftest import ACCESS, LIFETIMES, Build, Front
+from tests.support.front import ACCESS, LIFETIMES, Build, Front
+from tests.support.wire import Header, values_of
 
 NAMES = (b"x-user-id", b"x-auth-token")
 

@@ -15,8 +15,9 @@ from doorward.settings import settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import OK, Origin, answering, corpus
-from tests.gate.conftest import ACCESS, Front, accepted, front_of
+from tests.support.corpora import corpus
+from tests.support.front import ACCESS, Front, accepted, front_of
+from tests.support.origin import OK, Origin, answering
 
 ROUTES = [{"upstream": "http://127.0.0.1:9"}, {"path": "/app", "upstream": "http://127.0.0.1:10"}]
 RULES = [{"path": "/public/*", "require": "public"}, {"path": "/a/*/b", "require": "deny"}]

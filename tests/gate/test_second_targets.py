@@ -16,8 +16,9 @@ from doorward.http1.second_targets import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import Header, Origin, values_of
-from tests.gate.conftest import Build, Front
+from tests.support.front import Build, Front
+from tests.support.origin import Origin
+from tests.support.wire import Header, values_of
 
 RULES = [
     {"path": "/dav/secret/*", "groups": ["admins"]},

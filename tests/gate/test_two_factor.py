@@ -6,8 +6,8 @@ from __future__ import annotations
 import pyotp
 from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
-from tests.fakes import Header
-from tests.gate.conftest import Build, Front
+from tests.support.front import Build, Front
+from tests.support.wire import Header
 
 BROWSER: list[Header] = [(b"sec-fetch-mode", b"navigate"), (b"accept", b"text/html")]
 STRICT = {"rules": [{"path": "/strict/*", "require": "two_factor"}]}

@@ -12,8 +12,9 @@ from doorward.server.tunnel import asked_protocols
 from doorward.settings import Route
 
 from tests.conftest import Make
-from tests.fakes import ask, scope, values_of
-from tests.gate.conftest import Front
+from tests.support.asgi import ask, scope
+from tests.support.front import Front
+from tests.support.wire import values_of
 
 FORWARD = Forward(0, b"", None)
 

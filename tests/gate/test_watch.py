@@ -22,8 +22,10 @@ from doorward.upstream.connection import Connection
 from doorward.upstream.pool import Pool
 
 from tests.conftest import Make
-from tests.fakes import FixedClock, Origin
-from tests.upstream.conftest import GET, settled
+from tests.support.clock import FixedClock
+from tests.support.exchanges import GET
+from tests.support.origin import Origin
+from tests.support.waiting import settled
 
 ALICE = User(1, "a", "database", "alice", None, (), (), (), False, True, False, False, 0.0)
 

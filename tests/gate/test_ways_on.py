@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import Answer, Header
-from tests.gate.conftest import Build, Front
+from tests.support.front import Build, Front
+from tests.support.wire import Answer, Header
 
 BROWSER: list[Header] = [
     (b"sec-fetch-mode", b"navigate"),

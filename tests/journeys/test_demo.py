@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fakes import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S, until
 
 DOORWARD = [str(Path(sys.executable).with_name("doorward")), "demo"]
 BROWSER = {"accept": "text/html", "sec-fetch-mode": "navigate", "sec-fetch-site": "same-origin"}

@@ -10,8 +10,10 @@ import pytest
 from doorward.accounts.factors import totp
 
 from tests.conftest import Start
-from tests.fakes import PATIENCE_S, Origin, values_of
-from tests.live import PASSWORD, Live
+from tests.support.live import PASSWORD, Live
+from tests.support.origin import Origin
+from tests.support.waiting import PATIENCE_S
+from tests.support.wire import values_of
 
 ALL: dict[str, Any] = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}
 

@@ -26,21 +26,13 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Origin as PageOrigin
 
-from tests.certificates import Authority
 from tests.conftest import Start
-from tests.fakes import (
-    OK,
-    PATIENCE_S,
-    Answer,
-    Client,
-    Origin,
-    Wire,
-    corpus,
-    read_body,
-    until,
-    values_of,
-)
-from tests.live import PASSWORD, Live, config_user, free_port
+from tests.support.certificates import Authority
+from tests.support.corpora import corpus
+from tests.support.live import PASSWORD, Live, config_user, free_port
+from tests.support.origin import OK, Origin
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.wire import Answer, Client, Wire, read_body, values_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "front-proxies"
 HOST = "wiki.example.com"

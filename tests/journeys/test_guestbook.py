@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.fakes import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 COMMAND = [str(Path(sys.executable).with_name("doorward")), "health", "-c"]
 

@@ -22,8 +22,8 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from tests.conftest import Start
-from tests.fakes import PATIENCE_S
-from tests.live import PASSWORD, Live, config_user, free_port
+from tests.support.live import PASSWORD, Live, config_user, free_port
+from tests.support.waiting import PATIENCE_S
 
 READY_WITHIN_S = 90
 

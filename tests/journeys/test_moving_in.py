@@ -16,8 +16,9 @@ import pytest
 from doorward.accounts.factors import totp
 
 from tests.cli.test_import_commands import AUTHELIA, BCRYPT, PASSWORDS, SECRET
-from tests.fakes import OK, Answer, Origin, answering
-from tests.live import Live
+from tests.support.live import Live
+from tests.support.origin import OK, Origin, answering
+from tests.support.wire import Answer
 
 TINA = "bcrypt password"
 

@@ -20,8 +20,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.fakes import PATIENCE_S, until
-from tests.live import free_port
+from tests.support.live import free_port
+from tests.support.waiting import PATIENCE_S, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "radicale"
 DOORWARD = Path(sys.executable).with_name("doorward")

@@ -17,8 +17,8 @@ from websockets.typing import Origin as PageOrigin
 from websockets.typing import Subprotocol
 
 from tests.conftest import Start
-from tests.fakes import PATIENCE_S, until
-from tests.live import Live
+from tests.support.live import Live
+from tests.support.waiting import PATIENCE_S, until
 
 MIB = 1 << 20
 

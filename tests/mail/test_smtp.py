@@ -13,7 +13,7 @@ from doorward.accounts.refusals import MailFailed
 from doorward.mail import Server, SmtpMailer
 from doorward.mail.smtp import PLAIN, STARTTLS, TLS
 
-from tests.mail.conftest import Certificate, Serve, Sink
+from tests.support.mail_server import Certificate, Serve, Sink
 
 
 def mailer(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from doorward.observe.channel import Channel, Descriptor, Lines, to_nothing
 
-from tests.fakes import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S, until
 
 
 class Disk:

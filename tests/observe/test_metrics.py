@@ -29,7 +29,7 @@ from doorward.observe.observer import (
 from doorward.observe.shared_counters import STARTS, Shared, cleared
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.fakes import until
+from tests.support.waiting import until
 
 TOLD = Short(Unread())
 ROUTES = ("wiki.example.com/", "/")

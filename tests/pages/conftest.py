@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.entrances import House, house
-from tests.pages.stage import CHROMIUM
+from tests.support.browsing import CHROMIUM
+from tests.support.house import House, house
 
 
 @pytest.fixture

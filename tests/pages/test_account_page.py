@@ -14,9 +14,9 @@ from doorward.accounts.passwords import hashing as passwords
 from doorward.accounts.user import Email
 from doorward.pages import credentials
 
-from tests.accounts.memory_factors import Mailbox
-from tests.entrances import PASSWORD, House, house, set_cookies, text_of
-from tests.proven import proven
+from tests.support.house import PASSWORD, House, house, set_cookies, text_of
+from tests.support.mailbox import Mailbox
+from tests.support.people import proven
 
 ACCOUNT = "/.doorward/account"
 APP = f"{ACCOUNT}/authenticator"
@@ -426,8 +426,8 @@ async def test_the_hint_judges_a_password(browser: httpx.AsyncClient) -> None:
 
 
 async def test_users_of_the_file_change_their_password_there(tmp_path: Path) -> None:
-    from tests.live import CHEAP_HASH
-    from tests.live import PASSWORD as OF_THE_FILE
+    from tests.support.live import CHEAP_HASH
+    from tests.support.live import PASSWORD as OF_THE_FILE
 
     users = [{"username": "carol", "password_hash": CHEAP_HASH, "email": "c@example.com"}]
     async with house(tmp_path, users=users) as home, home.browser() as browser:

@@ -16,9 +16,9 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope
 from playwright.sync_api import Browser, Page, expect
 
-from tests.live import PASSWORD, Live, free_port
-from tests.pages.stage import CHROMIUM, PHONE, running
 from tests.pages.test_life_in_a_browser import EMOJI, NEW, code_of, enrol, log_in, visiting
+from tests.support.browsing import CHROMIUM, PHONE, running
+from tests.support.live import PASSWORD, Live, free_port
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no browser; apt-get install chromium brings one"

@@ -17,9 +17,9 @@ from doorward.accounts.refusals import SecondFactorInvalid, TooManyCodes
 from doorward.accounts.user import Email, User
 from doorward.accounts.users.editing import Edit
 
-from tests.entrances import HOST, House, house, text_of
-from tests.live import CHEAP_HASH
-from tests.storage import crowd
+from tests.support import crowd
+from tests.support.house import HOST, House, house, text_of
+from tests.support.live import CHEAP_HASH
 
 ADMIN = "/.doorward/admin"
 NEW = f"{ADMIN}/new-user"

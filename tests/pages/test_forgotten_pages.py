@@ -16,10 +16,10 @@ from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 from doorward.accounts.users.editing import Edit
 
-from tests.accounts.memory_factors import Mailbox
-from tests.entrances import PASSWORD, House, house, text_of
-from tests.live import CHEAP_HASH
-from tests.proven import proven
+from tests.support.house import PASSWORD, House, house, text_of
+from tests.support.live import CHEAP_HASH
+from tests.support.mailbox import Mailbox
+from tests.support.people import proven
 
 FORGOTTEN = "/.doorward/forgotten"
 RESET = "/.doorward/reset"

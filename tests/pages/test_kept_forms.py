@@ -15,8 +15,9 @@ from doorward.accounts.factors import totp
 from doorward.app import Doorward, build_accounts
 from doorward.settings import settings_from
 
-from tests.entrances import BROWSER, PASSWORD
-from tests.fakes import FixedClock, Origin
+from tests.support.clock import FixedClock
+from tests.support.house import BROWSER, PASSWORD
+from tests.support.origin import Origin
 
 SAVE = "/wiki/save?x=1"
 TEXT = 'a & b\r\n\r\n"<textarea></textarea>" 😀'

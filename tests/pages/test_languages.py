@@ -15,7 +15,7 @@ from doorward.pages.rendering import Drawing
 from doorward.settings import InvalidSettings
 from doorward.settings.pages import PagesSettings
 
-from tests.entrances import House, house, text_of
+from tests.support.house import House, house, text_of
 
 PAGES = Path(__file__).parents[2] / "proxy" / "doorward" / "pages"
 METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2.ext:babel_extract")]

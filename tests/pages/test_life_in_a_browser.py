@@ -14,8 +14,8 @@ from doorward.accounts.factors import totp
 from doorward.pages import qr
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.live import PASSWORD, Live
-from tests.pages.stage import CHROMIUM, DESK, PHONE, running
+from tests.support.browsing import CHROMIUM, DESK, PHONE, running
+from tests.support.live import PASSWORD, Live
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no browser; apt-get install chromium brings one"

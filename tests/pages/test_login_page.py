@@ -12,7 +12,7 @@ from doorward.accounts.audit.audit_log import Wanted
 from doorward.accounts.permissions import OWNER
 from doorward.pages.rendering import GUARDS, POLICY
 
-from tests.entrances import HOST, ORIGIN, PASSWORD, House, house, set_cookies, text_of
+from tests.support.house import HOST, ORIGIN, PASSWORD, House, house, set_cookies, text_of
 
 LOGIN = "/.doorward/login"
 RIGHT = {"username": "alice", "password": PASSWORD}

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.entrances import House, house, set_cookies, text_of
+from tests.support.house import House, house, set_cookies, text_of
 
 LOGOUT = "/.doorward/logout"
 

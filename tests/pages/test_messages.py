@@ -15,7 +15,7 @@ from doorward.settings.pages import PagesSettings
 from starlette.applications import Starlette
 from starlette.responses import Response
 
-from tests.entrances import House, text_of
+from tests.support.house import House, text_of
 
 message = Messages(Drawing(PagesSettings())).message
 CLIENT = Client("192.0.2.1", "http", "wiki.test", "req-42", "test")

@@ -12,10 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.conftest import Start
-from tests.entrances import PASSWORD, House, house, text_of
-from tests.fakes import OK, Origin, answering, get
-from tests.gate.conftest import front_of
-from tests.live import Live, config_user
+from tests.support.front import front_of
+from tests.support.house import PASSWORD, House, house, text_of
+from tests.support.live import Live, config_user
+from tests.support.origin import OK, Origin, answering
+from tests.support.wire import get
 
 LOGIN = "/.doorward/login"
 SECOND = "/.doorward/second-factor"

@@ -11,7 +11,7 @@ from doorward.web.return_address import safe_return
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.entrances import ORIGIN, PASSWORD, House
+from tests.support.house import ORIGIN, PASSWORD, House
 
 CORPUS = Path(__file__).parents[1] / "corpora" / "open_redirects.txt"
 _ESCAPE = re.compile(r"\\(u[0-9a-f]{4}|[tnr])")

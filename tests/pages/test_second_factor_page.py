@@ -12,9 +12,9 @@ from doorward.accounts.factors import totp
 from doorward.accounts.factors.emailed import EmailedCodes
 from doorward.accounts.user import Email
 
-from tests.accounts.memory_factors import Mailbox
-from tests.entrances import PASSWORD, House, house, set_cookies, text_of
-from tests.proven import proven
+from tests.support.house import PASSWORD, House, house, set_cookies, text_of
+from tests.support.mailbox import Mailbox
+from tests.support.people import proven
 
 RIGHT = {"username": "alice", "password": PASSWORD}
 LOGIN = "/.doorward/login?rd=/wiki/page%3Fx%3D1"

@@ -50,8 +50,8 @@ from doorward.settings import settings_from
 from doorward.web import form, return_address
 from starlette.requests import Request
 
-from tests.gate.conftest import arrival
-from tests.upstream.conftest import Reader
+from tests.support.exchanges import Reader
+from tests.support.front import arrival
 
 HEAD = 64 * 1024  # bytes; `limits.header_bytes` is less
 BODY = 64 * 1024

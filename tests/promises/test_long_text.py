@@ -23,10 +23,10 @@ from doorward.directories.htpasswd import read_htpasswd
 from doorward.directories.tinyauth import read_tinyauth
 from doorward.settings import InvalidSettings, settings_from
 
-from tests.accounts.memory_factors import Mailbox
-from tests.entrances import PASSWORD, House, house
-from tests.live import CHEAP_HASH
 from tests.pages.test_admin_pages import SECRET, desk, post
+from tests.support.house import PASSWORD, House, house
+from tests.support.live import CHEAP_HASH
+from tests.support.mailbox import Mailbox
 
 # Far above what an answer takes, with its hashes; far below what one fold of such a text takes.
 CPU_S = 1.5

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from doorward.pages import Pages
 
-from tests import entrances
-from tests.entrances import PASSWORD, House, house
+from tests.support.house import PASSWORD, House, house
 
 LIMIT_S = 0.02
 # What `effort` takes on the machine for which the limit was set; a slower one gets more.
@@ -77,7 +76,7 @@ class Prepared(Pages):
 async def test_no_page_keeps_the_loop_from_other_requests(
     tmp_path: Path, longest_s: Callable[[], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entrances, "Pages", Prepared)
+    monkeypatch.setattr("tests.support.house.Pages", Prepared)
     slow = LIMIT_S * max(1.0, effort() / EFFORT_S)
     took: dict[str, float] = {}
     async with house(tmp_path, regulation={"enabled": False}) as home:

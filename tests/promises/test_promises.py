@@ -16,19 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import (
-    OK,
-    PATIENCE_S,
-    Answer,
-    Origin,
-    Wire,
-    answering,
-    corpus,
-    get,
-    until,
-    values_of,
-)
-from tests.live import PASSWORD, Live, config_user
+from tests.support.corpora import corpus
+from tests.support.live import PASSWORD, Live, config_user
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.wire import Answer, Wire, get, values_of
 
 RULES = [
     {"path": "/public/*", "require": "public"},

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import Origin, get, until
-from tests.live import PASSWORD, Live, config_user
 from tests.server.test_metrics import script
+from tests.support.live import PASSWORD, Live, config_user
+from tests.support.origin import Origin
+from tests.support.waiting import until
+from tests.support.wire import get
 
 KEYS = {
     "bytes", "client", "cut", "decision", "duration_ms", "event", "host", "level", "logger",

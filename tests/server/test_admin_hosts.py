@@ -7,8 +7,9 @@ import pytest
 from doorward.server.admin import admin_app
 
 from tests.conftest import Start
-from tests.fakes import Client, Header, ask, get, scope
-from tests.live import Live
+from tests.support.asgi import ask, scope
+from tests.support.live import Live
+from tests.support.wire import Client, Header, get
 
 PATHS = ("/healthz", "/readyz", "/metrics", "/nothing")
 

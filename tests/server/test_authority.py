@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import Start
-from tests.fakes import OK, Client, Origin, answering, until, values_of
-from tests.live import Live, config_user
+from tests.support.live import Live, config_user
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import until
+from tests.support.wire import Client, values_of
 
 PROXY, STRANGER = "127.0.0.1", "127.0.0.2"
 PUBLIC_URL = "https://public.test:8443"

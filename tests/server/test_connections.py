@@ -15,10 +15,12 @@ import pytest
 from doorward.server.limits import OTHER_DESCRIPTORS, fitted
 from doorward.settings import settings_from
 
-from tests.certificates import Authority
-from tests.fakes import OK, Client, Origin, answering, get, until
-from tests.live import DOORWARD, Live
 from tests.server.test_proxy_protocol import LINE
+from tests.support.certificates import Authority
+from tests.support.live import DOORWARD, Live
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import until
+from tests.support.wire import Client, get
 
 HEALTH = get("/.doorward/healthz")
 LIMITS = {"connections": 20, "header_timeout": "2s"}

@@ -8,8 +8,10 @@ import socket
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Wire, answering, corpus, get, read_body, values_of
-from tests.stage import Act, Stage, staged
+from tests.support.corpora import corpus
+from tests.support.origin import OK, answering
+from tests.support.stage import Act, Stage, staged
+from tests.support.wire import Wire, get, read_body, values_of
 
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

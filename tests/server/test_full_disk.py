@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.fakes import Origin
-from tests.live import Live, config_user
+from tests.support.live import Live, config_user
+from tests.support.origin import Origin
 from tests.support.small_disk import SmallDisk
 
 # One of each dialect that counts requests, then what writes audit records and attempts.

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import OK, PATIENCE_S, Client, Origin, Wire, answering, get, until
-from tests.live import Live
 from tests.server.test_stopping import EVENTS
+from tests.support.live import Live
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.wire import Client, Wire, get
 
 HEALTH = get("/.doorward/healthz")
 

@@ -16,8 +16,9 @@ from doorward.observe.counters import Counters
 from doorward.relay.lane import PLANS, Kept, Lane
 
 from tests.conftest import Start
-from tests.fakes import OK, Origin, Wire, answering, get, values_of
-from tests.live import Live, config_user
+from tests.support.live import Live, config_user
+from tests.support.origin import OK, Origin, answering
+from tests.support.wire import Wire, get, values_of
 
 RULES = [
     {"path": "/public/*", "require": "public"},

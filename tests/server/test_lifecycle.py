@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, PATIENCE_S, Client, Origin, Wire, answering, get, until
-from tests.live import Live
+from tests.support.live import Live
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.wire import Client, Wire, get
 
 
 def serve(live: Live) -> str:

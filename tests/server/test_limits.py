@@ -11,9 +11,11 @@ import pytest
 from doorward.server.limits import Counts, Place
 
 from tests.conftest import Start
-from tests.fakes import OK, Client, Origin, Wire, answering, get, read_body, silent, until
-from tests.live import Live, config_user
-from tests.stage import Stage, staged
+from tests.support.live import Live, config_user
+from tests.support.origin import OK, Origin, answering, silent
+from tests.support.stage import Stage, staged
+from tests.support.waiting import until
+from tests.support.wire import Client, Wire, get, read_body
 
 HEALTH = get("/.doorward/healthz")
 

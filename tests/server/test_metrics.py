@@ -13,9 +13,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Start
-from tests.fakes import OK, Origin, Wire, answering, get, read_body, silent, until
-from tests.live import Live, config_user
 from tests.server.test_workers import children
+from tests.support.live import Live, config_user
+from tests.support.origin import OK, Origin, answering, silent
+from tests.support.waiting import until
+from tests.support.wire import Wire, get, read_body
 
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 SHORT = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab"

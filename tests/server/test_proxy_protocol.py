@@ -24,9 +24,10 @@ from doorward.settings import InvalidSettings, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.certificates import Authority
-from tests.fakes import OK, Client, Origin, answering, get, values_of
-from tests.live import Live
+from tests.support.certificates import Authority
+from tests.support.live import Live
+from tests.support.origin import OK, Origin, answering
+from tests.support.wire import Client, get, values_of
 
 
 def block(family: int, body: bytes, *, first: int = 0x21) -> bytes:

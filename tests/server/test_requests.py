@@ -7,8 +7,11 @@ import time
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Wire, answering, corpus, get, read_body, until, values_of
-from tests.stage import Stage, staged
+from tests.support.corpora import corpus
+from tests.support.origin import OK, answering
+from tests.support.stage import Stage, staged
+from tests.support.waiting import until
+from tests.support.wire import Wire, get, read_body, values_of
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,10 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Client, Origin, Wire, get, until
-from tests.live import Live, config_user
+from tests.support.live import Live, config_user
+from tests.support.origin import OK, Origin
+from tests.support.waiting import until
+from tests.support.wire import Client, Wire, get
 
 WITHIN_S = 15.0  # two, and what a busy machine adds; nothing else ends these in that time
 ASKED = ("Connection: Upgrade", "Upgrade: echo/1")

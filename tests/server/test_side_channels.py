@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import OK, Origin, answering, get, until
-from tests.live import DOORWARD, Live, config_user
+from tests.support.live import DOORWARD, Live, config_user
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import until
+from tests.support.wire import get
 
 CHATTY: dict[str, Any] = {"log": {"access": True, "level": "debug"}, "users": [config_user()]}
 

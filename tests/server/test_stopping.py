@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import OK, PATIENCE_S, Client, Origin, Wire, get, until
-from tests.live import DOORWARD, Live
 from tests.server.test_workers import children
+from tests.support.live import DOORWARD, Live
+from tests.support.origin import OK, Origin
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.wire import Client, Wire, get
 
 PUBLIC: dict[str, Any] = {"access": {"default": "public"}}
 LONG = {"grace": "1h"}

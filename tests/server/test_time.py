@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Wire, answering, get, until
-from tests.live import Live
-from tests.stage import Stage, staged
+from tests.support.live import Live
+from tests.support.origin import OK, answering
+from tests.support.stage import Stage, staged
+from tests.support.waiting import until
+from tests.support.wire import Wire, get
 
 SHORT = {
     "header_timeout": "300ms",

@@ -12,9 +12,11 @@ import pytest
 from doorward.server.certificate import Certificate
 from doorward.settings import InvalidSettings, Tls, settings_from
 
-from tests.certificates import Authority, Pair
-from tests.fakes import OK, Client, Origin, answering, until
-from tests.live import Live
+from tests.support.certificates import Authority, Pair
+from tests.support.live import Live
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import until
+from tests.support.wire import Client
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Origin, Wire, read_body, values_of
-from tests.live import PASSWORD, Live, config_user
+from tests.support.live import PASSWORD, Live, config_user
+from tests.support.origin import OK, Origin
+from tests.support.wire import Wire, read_body, values_of
 
 
 def log_in(browser: httpx.Client, live: Live) -> None:

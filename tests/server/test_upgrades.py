@@ -11,22 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Authority
 from tests.conftest import Start
-from tests.fakes import (
-    OK,
-    PATIENCE_S,
-    Client,
-    Origin,
-    Script,
-    Wire,
-    answering,
-    get,
-    until,
-    values_of,
-)
-from tests.live import Live
-from tests.stage import Act, Stage, staged
+from tests.support.certificates import Authority
+from tests.support.live import Live
+from tests.support.origin import OK, Origin, Script, answering
+from tests.support.stage import Act, Stage, staged
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.wire import Client, Wire, get, values_of
 
 ASKED = ("Connection: keep-alive, Upgrade", "Upgrade: echo/1")
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n"

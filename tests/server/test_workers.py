@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Client, Origin, answering, get, until, values_of
-from tests.live import Live, config_user
+from tests.support.live import Live, config_user
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import until
+from tests.support.wire import Client, get, values_of
 
 STEM = 16  # characters of a request id that tell one process from another
 

@@ -12,7 +12,7 @@ import pytest
 from doorward.storage import Database
 from doorward.storage.database import SQLITE, open_storage
 
-from tests.storage import postgresql
+from tests.support import postgresql
 
 Open = Callable[[], Awaitable[Database]]
 numbers = count()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doorward.storage import Database
 
-from tests.storage.people import NOW, add, digest, open_session
+from tests.support.people import NOW, add, digest, open_session
 
 
 async def test_a_session_is_found_by_its_public_id(store: Database) -> None:

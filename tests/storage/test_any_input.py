@@ -44,9 +44,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.accounts.memory_factors import Mailbox
-from tests.live import CHEAP_HASH
-from tests.proven import proven
+from tests.support.live import CHEAP_HASH
+from tests.support.mailbox import Mailbox
+from tests.support.people import proven
 
 NOW = 1_800_000_000.0
 PASSWORD = "correct horse"
@@ -106,7 +106,7 @@ def world(
     storage = "sqlite"
     with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as patch:
         if request.param == "postgresql":
-            from tests.storage import postgresql
+            from tests.support import postgresql
 
             socket = request.getfixturevalue("postgresql_socket")
             storage = runner.run(postgresql.fresh_database(socket, "anyinput"))

@@ -18,7 +18,7 @@ from doorward.storage import Database
 from doorward.storage.database import SQLITE, open_storage
 
 from tests.storage.conftest import Open
-from tests.storage.people import NOW, add
+from tests.support.people import NOW, add
 
 LIMITS = Limits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
 KEYS = Keys((b"k" * 32,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.storage.conftest import Open
-from tests.storage.people import add
+from tests.support.people import add
 
 NOW = 1_800_000_000.0
 

@@ -14,7 +14,7 @@ from doorward.storage.tables import enrolments, factors, recovery_codes
 from sqlalchemy import select
 
 from tests.storage.conftest import Open
-from tests.storage.people import NOW, add, digest, open_session
+from tests.support.people import NOW, add, digest, open_session
 
 SEALED = b"sealed secret"
 CODES = [bytes([n]) * 32 for n in range(12)]

@@ -11,7 +11,7 @@ from doorward.storage import Database
 from doorward.storage.feed import KEPT_S
 
 from tests.storage.conftest import Open
-from tests.storage.people import NOW, add, open_session
+from tests.support.people import NOW, add, open_session
 
 
 async def test_news_are_what_came_after_a_number(store: Database) -> None:

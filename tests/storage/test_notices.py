@@ -19,7 +19,7 @@ from doorward.storage import Database
 from doorward.storage.database import open_storage
 from doorward.storage.postgres_notify import PostgresNotify
 
-from tests.storage.people import NOW, add, open_session
+from tests.support.people import NOW, add, open_session
 
 SOON_S = 5.0
 

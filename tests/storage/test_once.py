@@ -13,7 +13,7 @@ from doorward.accounts.user import Email, NewPassword, User
 from doorward.storage import Database
 
 from tests.storage.conftest import Open
-from tests.storage.people import NOW, add, digest, open_session
+from tests.support.people import NOW, add, digest, open_session
 
 AT_ONCE = 8
 Use = Callable[[Database, User, Session], Awaitable[object]]

@@ -23,7 +23,7 @@ from doorward.storage.tables import metadata
 from sqlalchemy import Connection, create_engine, text
 
 from tests.storage.conftest import Open
-from tests.storage.people import add
+from tests.support.people import add
 
 MIGRATIONS = Path(schema.__file__).with_name("migrations")
 FILE = "doorward.db"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from doorward.storage.database import SQLITE, open_storage
 
-from tests.storage.people import NOW, add, open_session
+from tests.support.people import NOW, add, open_session
 
 WRITER = """
 import asyncio, pathlib, sys

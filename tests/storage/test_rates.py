@@ -16,7 +16,7 @@ from doorward.accounts.keys import Keys
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.storage.rates import RATES_FILE, SLOTS_PER_BUCKET, Count, Rates
 
-from tests.fakes import FixedClock
+from tests.support.clock import FixedClock
 from tests.support.small_disk import SmallDisk
 
 KEYS = Keys((b"k" * 32,))

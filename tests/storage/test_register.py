@@ -20,9 +20,9 @@ from doorward.storage import Database
 from doorward.storage.database import DATABASE_FILE, SQLITE, open_storage
 from sqlalchemy import event
 
-from tests.fakes import FixedClock
-from tests.storage.crowd import fill
-from tests.storage.people import NOW, add, new_user, open_session
+from tests.support.clock import FixedClock
+from tests.support.crowd import fill
+from tests.support.people import NOW, add, new_user, open_session
 
 LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
 EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "done", "page")

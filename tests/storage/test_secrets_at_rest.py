@@ -20,8 +20,8 @@ from doorward.settings import settings_from
 from doorward.storage import StorageFault
 from doorward.wiring import accounts as wiring
 
-from tests.accounts.memory_factors import Mailbox
-from tests.proven import proven
+from tests.support.mailbox import Mailbox
+from tests.support.people import proven
 
 NOW = 1_800_000_000.0
 CLIENT = ClientInfo("192.0.2.1", "a browser")

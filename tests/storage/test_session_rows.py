@@ -10,7 +10,7 @@ from doorward.accounts.user import NewPassword
 from doorward.storage import Database
 
 from tests.storage.conftest import Open
-from tests.storage.people import NOW, add, digest, draft, open_session
+from tests.support.people import NOW, add, digest, draft, open_session
 
 
 async def test_a_session_comes_back_as_it_was_kept(store: Database) -> None:

@@ -23,8 +23,8 @@ from doorward.storage.database import SQLITE, open_storage
 from doorward.storage.health import READ, WRITE
 from structlog.testing import capture_logs
 
-from tests.fakes import FixedClock
-from tests.storage.people import NOW, add, open_session
+from tests.support.clock import FixedClock
+from tests.support.people import NOW, add, open_session
 
 FILE = "doorward.db"
 

@@ -17,7 +17,7 @@ from doorward.accounts.core import Accounts
 from doorward.settings import load_settings
 from doorward.wiring.accounts import build_accounts
 
-from tests.storage import storm
+from tests.support import storm
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 20

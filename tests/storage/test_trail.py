@@ -15,7 +15,7 @@ from doorward.storage import Database, audit_log
 from doorward.storage.database import SQLITE, open_storage
 
 from tests.storage.conftest import Open
-from tests.storage.people import NOW, add, digest, draft, new_user, open_session
+from tests.support.people import NOW, add, digest, draft, new_user, open_session
 
 EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "done", "page")
 ANY = Wanted()

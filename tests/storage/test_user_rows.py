@@ -13,7 +13,7 @@ from doorward.accounts.user import Email, NewPassword, Seen, User
 from doorward.storage import Database
 
 from tests.storage.conftest import Open
-from tests.storage.people import NOW, add, digest, draft, new_user, open_session
+from tests.support.people import NOW, add, digest, draft, new_user, open_session
 
 
 async def test_a_user_comes_back_as_it_was_kept(store: Database) -> None:

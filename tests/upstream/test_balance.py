@@ -16,9 +16,11 @@ from doorward.upstream.failures import ConnectFailed, ConnectionLost, NoneUsable
 from doorward.upstream.health import watch
 from doorward.upstream.pool import BoundedPool, Pool, Pools
 
-from tests.fakes import OK, PATIENCE_S, Origin, Wire, answering
-from tests.live import free_port
-from tests.upstream.conftest import address_of, begin, exchanged, settled
+from tests.support.exchanges import address_of, begin, exchanged
+from tests.support.live import free_port
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import PATIENCE_S, settled
+from tests.support.wire import Wire
 
 FAILOVER = Failover.model_validate({"failures": 2, "within": "10s", "pause": "20s"})
 NOWHERE = ("127.0.0.1", 1)

@@ -11,8 +11,10 @@ import pytest
 from doorward.http1.schemes import CONNECTION_SCHEMES, authenticates_connection
 
 from tests.conftest import Start
-from tests.fakes import Client, Origin, Wire, until, values_of
-from tests.live import Live, config_user, free_port
+from tests.support.live import Live, config_user, free_port
+from tests.support.origin import Origin
+from tests.support.waiting import until
+from tests.support.wire import Client, Wire, values_of
 
 RULES = [{"path": "/public/*", "require": "public"}]
 
@@ -195,7 +197,7 @@ def test_where_connections_are_not_told_apart_none_is_kept(tmp_path: Path) -> No
     """Another ASGI server says nothing of its client connections."""
     import asyncio
 
-    from tests.gate.conftest import front_of
+    from tests.support.front import front_of
 
     async def story() -> None:
         with Origin((authenticating("NTLM"),)) as origin:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import OK, Origin, answering
-from tests.live import Live, config_user
+from tests.support.live import Live, config_user
+from tests.support.origin import OK, Origin, answering
 
 ANSWER = (
     b"HTTP/1.1 302 Found\r\nLocation: http://10.0.0.5/login\r\nSet-Cookie: a=1; Path=/\r\n"

@@ -8,16 +8,11 @@ import pytest
 from doorward.upstream.connection import HEAD_LIMIT_BYTES
 from doorward.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout
 
-from tests.fakes import OK, Origin, Wire, answering, corpus, silent
-from tests.upstream.conftest import (
-    FOREVER_S,
-    GET,
-    answer_to,
-    begin,
-    exchanged,
-    pool_to,
-    settled,
-)
+from tests.support.corpora import corpus
+from tests.support.exchanges import FOREVER_S, GET, answer_to, begin, exchanged, pool_to
+from tests.support.origin import OK, Origin, answering, silent
+from tests.support.waiting import settled
+from tests.support.wire import Wire
 
 HEAD = GET.replace(b"GET", b"HEAD")
 

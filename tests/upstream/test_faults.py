@@ -14,20 +14,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import (
-    OK,
-    PATIENCE_S,
-    Answer,
-    Origin,
-    Wire,
-    answering,
-    get,
-    read_body,
-    silent,
-    until,
-)
-from tests.live import Live, free_port
-from tests.stage import Stage, staged
+from tests.support.live import Live, free_port
+from tests.support.origin import OK, Origin, answering, silent
+from tests.support.stage import Stage, staged
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.wire import Answer, Wire, get, read_body
 
 SHORT = {"connect": "2s", "response": "2s", "idle": "2s"}
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

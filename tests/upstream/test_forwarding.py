@@ -7,8 +7,10 @@ import time
 import pytest
 
 from tests.conftest import Start
-from tests.fakes import OK, Wire, answering, read_body, silent, until, values_of
-from tests.stage import Stage, staged
+from tests.support.origin import OK, answering, silent
+from tests.support.stage import Stage, staged
+from tests.support.waiting import until
+from tests.support.wire import Wire, read_body, values_of
 
 MIB = 1 << 20
 # More than what two connections hold back, as most kernels are set up: 32 MiB to read, 4 to write.

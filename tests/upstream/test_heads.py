@@ -13,7 +13,7 @@ from doorward.upstream.failures import UpstreamFailure
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.upstream.conftest import FOREVER_S, GET, Reader
+from tests.support.exchanges import FOREVER_S, GET, Reader
 
 OK = b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 5\r\n\r\nhello"
 

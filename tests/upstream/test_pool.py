@@ -13,9 +13,10 @@ from doorward.upstream.balance import upstreams_of
 from doorward.upstream.failures import ConnectFailed, ConnectionLost, ConnectTimeout
 from doorward.upstream.pool import IDLE_S, Pool, Pools
 
-from tests.fakes import OK, Origin, answering
-from tests.live import free_port
-from tests.upstream.conftest import begin, exchanged, pool_to, settled
+from tests.support.exchanges import begin, exchanged, pool_to
+from tests.support.live import free_port
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import settled
 
 
 async def test_a_kept_connection_is_used_again() -> None:

@@ -16,10 +16,10 @@ from doorward.upstream.address import Address
 from doorward.upstream.failures import ConnectFailed
 from doorward.upstream.pool import Pool
 
-from tests.certificates import Authority
-from tests.fakes import PATIENCE_S
-from tests.live import Live
-from tests.upstream.conftest import exchanged
+from tests.support.certificates import Authority
+from tests.support.exchanges import exchanged
+from tests.support.live import Live
+from tests.support.waiting import PATIENCE_S
 
 
 class Secure(HTTPServer):

@@ -1,4 +1,4 @@
-"""The far side, played: a clock, an origin that follows a script, a client of raw bytes, ASGI.
+"""Connections of raw bytes, and a client that reads answers as they are framed.
 
 Nothing here parses more of HTTP than a test has to see, so nothing is put right on the way.
 Every wait is bounded.
@@ -10,41 +10,13 @@ import contextlib
 import socket
 import ssl
 import struct
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-PATIENCE_S = 45.0  # however busy the machine is: what takes longer than this never comes
-CORPORA = Path(__file__).parent / "corpora"
+from tests.support.waiting import PATIENCE_S
 
 Place = tuple[str, int] | Path
 Header = tuple[bytes, bytes]
-
-
-@dataclass
-class FixedClock:
-    now: float = 1_800_000_000.25
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def corpus(name: str) -> list[bytes]:
-    """The attacks in a file, one a line; `\\r \\n \\xHH` stand for bytes, `## ` opens a comment."""
-    lines = (CORPORA / name).read_text(encoding="ascii").splitlines()
-    attacks = [line for line in lines if line and not line.startswith("## ")]
-    return [line.encode().decode("unicode_escape").encode("latin-1") for line in attacks]
-
-
-def until(condition: Callable[[], Any], what: str = "") -> None:
-    """Wait for another thread or process to get there; fail when it does not."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain {what}"
-        time.sleep(0.005)
 
 
 class Wire:
@@ -229,168 +201,8 @@ def get(target: str = "/", *lines: str, host: str = "app.test") -> bytes:
     )
 
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-Script = Callable[[Wire], None]
-
-
-def answering(*answers: bytes) -> Script:
-    """Reads whole requests and gives these answers, the last one again and again."""
-
-    def script(wire: Wire) -> None:
-        for number in range(10_000):
-            head = wire.head()
-            if not head:
-                return
-            read_body(wire, head)
-            wire.send(answers[min(number, len(answers) - 1)])
-
-    return script
-
-
-def silent(wire: Wire) -> None:
-    """Takes a request and whatever follows, and never answers."""
-    wire.head()
-    wire.rest()
-
-
 def read_body(wire: Wire, head: bytes) -> bytes:
     """The body of a request with this head, still in chunks when it came so."""
     if values_of(head, b"transfer-encoding"):
         return wire.until(b"0\r\n\r\n")
     return wire.read(int((values_of(head, b"content-length") or [b"0"])[0]))
-
-
-@dataclass
-class Origin:
-    """An upstream: its nth connection plays the nth script, later ones the last.
-
-    `wires` are its connections, `heads` the request heads that scripts read, in their order.
-    """
-
-    scripts: tuple[Script, ...]
-    path: Path | None = None
-    port: int = 0  # any that is free
-    wires: list[Wire] = field(default_factory=list)
-    heads: list[bytes] = field(default_factory=list)
-    faults: list[BaseException] = field(default_factory=list)
-    _plays: list[threading.Thread] = field(default_factory=list)
-
-    def __enter__(self) -> Origin:
-        family = socket.AF_UNIX if self.path else socket.AF_INET
-        self._listener = socket.socket(family, socket.SOCK_STREAM)
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(str(self.path) if self.path else ("127.0.0.1", self.port))
-        self._listener.listen(64)
-        self._reception = threading.Thread(target=self._accept, daemon=True)
-        self._reception.start()
-        return self
-
-    def __exit__(self, kind: object, *failure: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._reception.join(PATIENCE_S)
-        self._listener.close()
-        faults = list(self.faults)  # whoever still reads is interrupted, and says nothing by that
-        for wire in self.wires:
-            wire.end()
-        for play in self._plays:
-            play.join(PATIENCE_S)
-        for wire in self.wires:
-            wire.close()
-        assert kind or not faults, faults
-
-    @property
-    def place(self) -> Place:
-        return self.path or self._listener.getsockname()
-
-    @property
-    def url(self) -> str:
-        place = self.place
-        return f"unix:{place}" if isinstance(place, Path) else f"http://{place[0]}:{place[1]}"
-
-    def wire(self, number: int = 0) -> Wire:
-        """The nth connection, once it is there."""
-        until(lambda: len(self.wires) > number, "for a connection")
-        return self.wires[number]
-
-    def is_done(self) -> bool:
-        """Whether every script has come to its end."""
-        return bool(self._plays) and all(play.ident and not play.is_alive() for play in self._plays)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                wire = Wire(self._listener.accept()[0])
-                wire.heads = self.heads
-                script = self.scripts[min(len(self.wires), len(self.scripts) - 1)]
-                self.wires.append(wire)
-                play = threading.Thread(target=self._play, args=(script, wire), daemon=True)
-                self._plays.append(play)
-                play.start()
-
-    def _play(self, script: Script, wire: Wire) -> None:
-        try:
-            script(wire)
-        except OSError:
-            pass  # the other side left, or the test is over
-        except BaseException as fault:
-            self.faults.append(fault)
-        finally:
-            with contextlib.suppress(OSError):
-                wire.sock.shutdown(socket.SHUT_WR)
-
-
-def scope(
-    target: bytes | str = "/",
-    headers: list[Header] | None = None,
-    method: str = "GET",
-    peer: str = "192.0.2.1",
-) -> dict[str, Any]:
-    """An ASGI scope with this very target in it, as another server than ours would make it."""
-    raw = target.encode("latin-1") if isinstance(target, str) else target
-    path, _, query = raw.partition(b"?")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path.decode("latin-1"),
-        "raw_path": path,
-        "query_string": query,
-        "root_path": "",
-        "headers": [(b"host", b"app.test")] if headers is None else headers,
-        "client": (peer, 50000) if peer else None,
-        "server": ("127.0.0.1", 80),
-    }
-
-
-async def ask(app: Any, scope: dict[str, Any], *pieces: bytes) -> Answer:
-    """What an ASGI application answers; `pieces` are the request's body."""
-    todo = [
-        {"type": "http.request", "body": piece, "more_body": at < len(pieces)}
-        for at, piece in enumerate(pieces or (b"",), 1)
-    ]
-    said: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        if todo:
-            return todo.pop(0)
-        await _forever()
-        raise AssertionError
-
-    async def send(message: dict[str, Any]) -> None:
-        said.append(message)
-
-    await app(scope, receive, send)
-    start, *bodies = said
-    lines = b"".join(b"%b: %b\r\n" % line for line in start["headers"])
-    head = b"HTTP/1.1 %d \r\n%b\r\n" % (start["status"], lines)
-    whole = bool(bodies) and not bodies[-1].get("more_body", False)
-    return Answer(head, b"".join(message.get("body", b"") for message in bodies), whole)
-
-
-async def _forever() -> None:
-    import asyncio
-
-    await asyncio.get_running_loop().create_future()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from doorward.storage.database import DATABASE_FILE, SQLITE, open_storage
 
-from tests.storage.people import NOW
+from tests.support.people import NOW
 
 MANY = 100_000
 

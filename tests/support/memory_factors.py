@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from doorward.accounts.audit.audit_log import Event
 from doorward.accounts.factors.records import NONE, CodeAttempt, CodeLock, Factors, Sealed
-from doorward.accounts.refusals import MailFailed
 from doorward.accounts.session import Renewal
 
-from tests.accounts.memory import MemorySessions
+from tests.support.memory import MemorySessions
 
 
 @dataclass
@@ -195,24 +194,3 @@ class MemoryFactors:
                 session.trusted_until = session.trusted_fingerprint = None
                 self.enrolments.pop(session.number, None)
         self.sessions.audit_log.keep(event)
-
-
-@dataclass
-class Mailbox:
-    """Fills Mailer: what was sent, or a server that fails."""
-
-    sent: list[tuple[str, str]] = field(default_factory=list)
-    broken: bool = False
-
-    async def send_code(self, address: str, username: str, code: str, lifetime_s: float) -> None:
-        if self.broken:
-            raise MailFailed
-        self.sent.append((address, code))
-
-    async def send_reset(self, address: str, username: str, link: str, lifetime_s: float) -> None:
-        await self.send_code(address, username, link, lifetime_s)
-
-    async def send_address_code(
-        self, address: str, username: str, code: str, lifetime_s: float
-    ) -> None:
-        await self.send_code(address, username, code, lifetime_s)

@@ -22,7 +22,8 @@ import httpx
 import yaml
 from argon2 import PasswordHasher
 
-from tests.fakes import PATIENCE_S, Answer, Client, Place, until
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.wire import Answer, Client, Place
 
 DOORWARD = Path(sys.executable).with_name("doorward")
 READY_WITHIN_S = 60.0

@@ -7,6 +7,7 @@ from typing import Any
 
 from doorward.accounts import randomness
 from doorward.accounts.names import normalise, normalise_address
+from doorward.accounts.session import FULL
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import DATABASE, Email, NewUser, User
 from doorward.storage import Database
@@ -63,3 +64,25 @@ async def open_session(store: Database, user: User, now: float = NOW, **more: An
     session = await store.sessions.insert(draft(user, now, **more), digest())
     assert session is not None
     return session
+
+
+def proven(user: User, now: float) -> Session:
+    """By password and by code; storage does not have it."""
+    return Session(
+        number=0,
+        id=randomness.public_id(),
+        user=user,
+        iat=int(now),
+        created_at=now,
+        last_used_at=now,
+        idle_timeout_s=None,
+        expires_at=now + 3600,
+        remember=False,
+        address="192.0.2.1",
+        user_agent="a browser",
+        information="",
+        kind="page",
+        level=FULL,
+        second_factor_at=now,
+        proved_at=now,
+    )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from tests.entrances import PASSWORD, House, set_cookies
+from tests.support.house import PASSWORD, House, set_cookies
 
 Headers = dict[str, str]
 

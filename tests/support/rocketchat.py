@@ -12,7 +12,7 @@ import httpx
 from doorward.accounts.factors import totp
 from doorward.accounts.sessions.sessions import Opened
 
-from tests.entrances import PASSWORD, House
+from tests.support.house import PASSWORD, House
 
 ON: dict[str, Any] = {"rocketchat": {"rate_limit": "off"}}
 RIGHT = {"user": "alice", "password": PASSWORD}

@@ -29,7 +29,8 @@ from doorward.wiring.accounts import build_accounts
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.described import Description
+from tests.support.clock import FixedClock
+from tests.support.description import Description
 
 HOST = "wiki.test"
 ORIGIN = f"http://{HOST}"
@@ -41,21 +42,13 @@ BROWSER = OLD_BROWSER | {"sec-fetch-mode": "navigate", "sec-fetch-site": "same-o
 
 
 @dataclass
-class Clock:
-    now: float = 1_800_000_000.25
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
 class House:
     """Everything behind the pages, and an application that has them and the `xhr` dialect."""
 
     settings: Settings
     accounts: Accounts
     cookies: Cookies
-    clock: Clock
+    clock: FixedClock
     app: ASGIApp
     description: Description  # which every answer has to fit
     paths: tuple[str, ...]  # of all pages
@@ -122,7 +115,7 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
         "dialects": {"xhr": {}},
     }
     settings = settings_from(chosen | values, directory)
-    clock = Clock()
+    clock = FixedClock()
     async with build_accounts(settings, clock) as accounts:
         cookies = cookies_of(settings)
         dialects = settings.dialects

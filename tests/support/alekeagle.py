@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from doorward.accounts.sessions.sessions import Opened
 
-from tests.entrances import PASSWORD
+from tests.support.house import PASSWORD
 
 # As few limits as there can be; those are tested on their own.
 ON: dict[str, Any] = {"alekeagle": {"rate_limit": "off"}}

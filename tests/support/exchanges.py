@@ -13,9 +13,12 @@ from doorward.upstream.failures import UpstreamFailure
 from doorward.upstream.heads import Head
 from doorward.upstream.pool import Pool
 
-from tests.fakes import PATIENCE_S, Origin, Place
+from tests.support.origin import Origin
+from tests.support.waiting import PATIENCE_S
+from tests.support.wire import Place
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+
 FOREVER_S = 1e6
 
 
@@ -124,11 +127,3 @@ async def exchanged(pool: Pool, head: bytes = GET) -> Reader:
 async def answer_to(origin: Origin, head: bytes = GET, *, lenient: bool = False) -> Reader:
     async with pool_to(origin.place, lenient=lenient) as pool:
         return await exchanged(pool, head)
-
-
-async def settled(condition: object) -> None:
-    """Let the loop run until a condition holds; nothing announces it."""
-    assert callable(condition)
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.001)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.conftest import Start
-from tests.fakes import Answer, Client, Origin, Script, get
-from tests.live import Live, free_port
+from tests.support.live import Live, free_port
+from tests.support.origin import Origin, Script
+from tests.support.wire import Answer, Client, get
 
 ROUTES = 60
 

@@ -1,0 +1,59 @@
+"""The core over storage in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.logins import Logins
+from doorward.accounts.passwords.hashing import Passwords
+from doorward.accounts.passwords.regulation import Limits, Regulation
+from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Sessions
+from doorward.accounts.user import User
+from doorward.accounts.users.users import Users
+
+from tests.support.mailbox import Mailbox
+from tests.support.memory import (
+    NOW,
+    MemoryDirectory,
+    MemoryTrail,
+    MemoryUsers,
+)
+from tests.support.memory_factors import MemoryFactors
+
+PASSWORD = "correct horse"
+
+CLIENT = ClientInfo("192.0.2.1", "a browser")
+
+LIMITS = Limits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
+
+LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
+
+
+@dataclass
+class Core:
+    user_rows: MemoryUsers
+    directory: MemoryDirectory
+    passwords: Passwords
+    users: Users
+    sessions: Sessions
+    logins: Logins
+    regulation: Regulation
+    audit_log: MemoryTrail
+    factor_rows: MemoryFactors
+    mailbox: Mailbox
+    second_factors: SecondFactors
+
+    async def add(self, username: str = "alice", **more: Any) -> User:
+        return await self.users.add(username, PASSWORD, now=NOW, **more)
+
+    async def login(self, name: str = "alice", password: str = PASSWORD, **more: Any) -> Opened:
+        chosen: dict[str, Any] = {
+            "client": CLIENT,
+            "kind": "page",
+            "lifetimes": LIFETIMES,
+            "remember": False,
+            "now": NOW,
+        }
+        return await self.logins.login(name, password, **(chosen | more))

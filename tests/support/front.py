@@ -1,0 +1,104 @@
+"""The whole application over raw ASGI scopes, before a recording upstream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from doorward.accounts.core import Accounts
+from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened
+from doorward.app import Doorward, build_accounts
+from doorward.gate.accept import Accept, Accepted, Arrival
+from doorward.settings import settings_from
+
+from tests.support.asgi import ask, scope
+from tests.support.clock import FixedClock
+from tests.support.origin import Origin
+from tests.support.wire import Answer, Header
+
+LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
+
+HOST: list[Header] = [(b"host", b"app.test")]
+
+TRUSTED = ("10.0.0.0/8", "::1/128")
+
+
+def arrival(
+    target: bytes = b"/",
+    headers: list[Header] | None = None,
+    *,
+    method: bytes = b"GET",
+    peer: str = "192.0.2.1",
+) -> Arrival:
+    return Arrival(method, target, HOST if headers is None else headers, peer, "http")
+
+
+def accepted(target: bytes = b"/", headers: list[Header] | None = None, **more: Any) -> Accepted:
+    """A request as it comes out of `accept` where every host is served and nobody is trusted."""
+    return Accept((), lambda host: True)(arrival(target, headers, **more))
+
+
+@dataclass
+class Front:
+    """Doorward before `origin`; `accounts` is the core as another process would open it."""
+
+    app: Doorward
+    accounts: Accounts
+    origin: Origin
+    clock: FixedClock
+
+    async def get(self, target: bytes | str = "/", *headers: Header, **more: Any) -> Answer:
+        """The answer to a GET with these headers beside its Host."""
+        return await ask(self.app, scope(target, [*HOST, *headers], **more))
+
+    async def opened(self, username: str = "alice", **more: Any) -> Opened:
+        """A new session of a user, who is made when there is none yet."""
+        users = self.accounts.users
+        known = {user.username: user for user in await users.list()}
+        user = known.get(username) or await users.add(
+            username, "correct horse", now=self.clock(), **more
+        )
+        client = ClientInfo("192.0.2.7", "elsewhere")
+        return await self.accounts.sessions.open(
+            user,
+            client=client,
+            kind="page",
+            lifetimes=LIFETIMES,
+            remember=False,
+            now=self.clock(),
+            proved_at=self.clock(),
+        )
+
+    def signed(self, opened: Opened) -> bytes:
+        return self.accounts.tokens.sign(opened.token).encode()
+
+    def cookie(self, opened: Opened) -> Header:
+        return b"cookie", b"doorward=" + self.signed(opened)
+
+
+Build = Callable[..., Awaitable[Front]]
+
+ACCESS = {
+    "rules": [
+        {"path": "/public/*", "require": "public"},
+        {"path": "/admin/*", "groups": ["admins"]},
+    ]
+}
+
+
+@asynccontextmanager
+async def front_of(folder: Path, origin: Origin, **values: Any) -> AsyncIterator[Front]:
+    """An application with these settings. Its clock stands still unless it is moved."""
+    clock = FixedClock(time.time())
+    chosen = {
+        "data_dir": str(folder),
+        "routes": [{"upstream": origin.url}],
+        "dialects": {"xhr": {}},
+    }
+    settings = settings_from(chosen | values, folder)
+    async with Doorward(settings, clock) as app, build_accounts(settings, clock) as accounts:
+        yield Front(app, accounts, origin, clock)
