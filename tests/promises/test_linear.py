@@ -52,6 +52,7 @@ from starlette.requests import Request
 
 from tests.support.exchanges import Reader
 from tests.support.front import arrival
+from tests.support.head_readers import Heads, both
 
 HEAD = 64 * 1024  # bytes; `limits.header_bytes` is less
 BODY = 64 * 1024
@@ -153,6 +154,46 @@ def by_answer_header(name: bytes) -> Callable[[bytes], object]:
     return read
 
 
+# Where in a head a client's or an upstream's bytes may stand.
+PLACES: dict[str, Callable[[bytes], bytes]] = {
+    "all": lambda value: value,
+    "target": lambda value: b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % value,
+    "name": lambda value: b"GET / HTTP/1.1\r\nHost: a\r\n%b: b\r\n\r\n" % value,
+    "value": lambda value: b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % value,
+    "behind": lambda value: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + value,
+    "unended": lambda value: b"GET / HTTP/1.1\r\nHost: " + value,
+    "reason": lambda value: b"HTTP/1.1 200 %b\r\n\r\n" % value,
+    "answer's value": lambda value: b"HTTP/1.1 200 OK\r\nX: %b\r\n\r\n" % value,
+    # As many lines, as many names that nobody knows, cookies that are collected one by one.
+    "lines": lambda value: b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (b"a:\r\n" * (len(value) // 4)),
+    "names": lambda value: b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % numbered(b"x-%d:\r\n", value),
+    "cookies": lambda value: (
+        b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % numbered(b"cookie:%d\r\n", value)
+    ),
+    "answer's lines": lambda value: (
+        b"HTTP/1.1 200 OK\r\n%b\r\n" % numbered(b"cache-control:%d\r\n", value)
+    ),
+}
+
+
+def numbered(line: bytes, value: bytes) -> bytes:
+    return b"".join(line % number for number in range(len(value) // (len(line) + 2)))
+
+
+def by_head(heads: Heads, place: str) -> Callable[[bytes], object]:
+    """The head readers at their limits, and what is read out of a head later."""
+
+    def read(value: bytes) -> object:
+        data = PLACES[place](value)
+        request = heads.read_request(data, 0, 1 << 30, 1 << 30, 1 << 30)
+        answer = heads.read_answer(data, 0, True, 1 << 30, 1 << 30)
+        if request is not None:
+            return request.headers, request.passing, request.user_agent
+        return None if answer is None else (answer.headers, answer.without_expires)
+
+    return read
+
+
 def by_form(kind: str) -> Callable[[bytes], object]:
     def read(content: bytes) -> object:
         async def receive() -> Any:
@@ -174,6 +215,11 @@ ANSWER_HEADERS = [
 BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     **{f"request {name.decode()}": (by_header(name), HEAD) for name in REQUEST_HEADERS},
     **{f"answer {name.decode()}": (by_answer_header(name), 4 * HEAD) for name in ANSWER_HEADERS},
+    **{
+        f"heads, {heads.runs}: {place}": (by_head(heads, place), HEAD)
+        for heads in both()
+        for place in PLACES
+    },
     "read_forwarded": (lambda value: read_forwarded([value]), HEAD),
     "path": (lambda value: readings(b"/" + value), 8192),
     "target": (lambda value: origin_form(value, b"GET"), 8192),
@@ -273,9 +319,12 @@ SKIPPED = ("doorward.settings", "doorward.cli", "doorward.dialects.openapi", "do
 
 
 def modules() -> Iterator[ModuleType]:
+    """All that are written in Python. What is compiled has its entry in BYTES."""
     for found in pkgutil.walk_packages(doorward.__path__, "doorward."):
         if not found.name.startswith(SKIPPED) and not found.name.endswith("__main__"):
-            yield importlib.import_module(found.name)
+            module = importlib.import_module(found.name)
+            if str(module.__file__).endswith(".py"):
+                yield module
 
 
 def patterns_in(value: object, depth: int = 3) -> Iterator[re.Pattern[Any]]:

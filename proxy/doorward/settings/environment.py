@@ -18,6 +18,8 @@ from doorward.settings.values import is_off
 
 PREFIX = "DOORWARD_"
 CONFIG = "DOORWARD_CONFIG"
+# No settings either: they are read before there are any (see `http1/heads.py`, setup.py).
+_OF_CODE = frozenset(("DOORWARD_PURE_PYTHON", "DOORWARD_EXTENSION"))
 LARGEST_BYTES = 1024 * 1024
 
 # What Kubernetes sets in every container once there is a service called `doorward`.
@@ -55,7 +57,7 @@ def read_environment(environ: Mapping[str, str]) -> Overrides:
     found = Overrides()
     ours = (name for name in environ if name.startswith(PREFIX) and environ[name])
     for name in sorted(ours, key=lambda name: (name.count("__"), name)):
-        if name != CONFIG and not _KUBERNETES.fullmatch(name):
+        if name != CONFIG and name not in _OF_CODE and not _KUBERNETES.fullmatch(name):
             _take(name, environ, found)
     return found
 

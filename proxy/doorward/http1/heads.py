@@ -1,0 +1,253 @@
+"""The one reader of plain message heads: of clients' requests and of upstreams' answers.
+
+It reads a whole head in one pass, and says in one object what the gate, `rewrite` and connections
+ask of it, with the lines that go on already joined. It is far stricter than llhttp: for a head that
+is not whole, not plainly valid, or says something unusual it returns None, and the caller has
+llhttp read it. So it never decides that a message is bad; what it takes, llhttp takes in the same
+way, to which tests hold both the compiled reader and its twin.
+
+`_heads.pyx` does it in compiled code and `_heads_py.py` without; `RUNS` says which of them serves.
+Must not know who may do what. Names of answers mean what the caller's function says they mean. See
+docs/decisions/013-two-head-readers.md.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doorward.http1 import head_tables as tables
+from doorward.http1.head_tables import Actions
+from doorward.http1.headers import OWS, Fate, Header, fate_of
+
+SOURCE = Path(__file__).with_name("_heads.pyx")
+PURE_PYTHON = "DOORWARD_PURE_PYTHON"
+
+
+def _compiled() -> tuple[Any, str]:
+    """The compiled module, or None and the reason. One that was made from another source than the
+    one beside it reads as another version did, and does not count."""
+    if os.environ.get(PURE_PYTHON, "") not in ("", "0"):
+        return None, f"as {PURE_PYTHON} asks"
+    try:
+        from doorward.http1 import _heads
+    except ImportError:
+        return None, "the extension is not installed"
+    if SOURCE.exists() and hashlib.sha256(SOURCE.read_bytes()).hexdigest() != _heads.DIGEST:
+        return None, "the extension is of another version; install Doorward again"
+    return _heads, ""
+
+
+if TYPE_CHECKING:
+    from doorward.http1 import _heads_py as reader
+
+    REASON = ""
+else:
+    reader, REASON = _compiled()
+    if reader is None:
+        from doorward.http1 import _heads_py as reader
+
+RUNS = "python" if REASON else "compiled"
+DESCRIPTION = f"{RUNS} ({REASON})" if REASON else RUNS
+
+
+def _lines(text: bytes) -> list[Header]:
+    found = [line.partition(b":") for line in text.split(b"\r\n") if line]
+    return [(name, value.strip(OWS)) for name, _, value in found]
+
+
+class RequestHead(reader.RequestFields):
+    """A client's request head. Has the fields of `Scan`, so that the gate takes it for one.
+
+    `text` is the head as it came. `passing_text` is what goes on of it: lines of lower-case names,
+    each with its end. Never has it what `Scan` keeps for requests that llhttp reads.
+    """
+
+    __slots__ = ()
+
+    overrides: tuple[Header, ...] = ()
+    targets: tuple[Header, ...] = ()
+    announced: tuple[bytes, ...] = ()
+    max_forwards: bytes | None = None
+    expects = False
+
+    @property
+    def headers(self) -> list[Header]:
+        """Every header with its name in lower case, made anew at each call."""
+        lines = _lines(self.text.partition(b"\r\n")[2])
+        return [(name.lower(), value) for name, value in lines]
+
+    @property
+    def passing(self) -> list[Header]:
+        """The headers that go on, made anew at each call."""
+        return _lines(self.passing_text)
+
+    @property
+    def hosts(self) -> tuple[bytes, ...]:
+        return (self.host,)
+
+    def value_of(self, begin: bytes) -> bytes | None:
+        """The value of a header that goes on. `begin` is an end of line, its name in lower case,
+        a colon and a space. For names in `SINGLE`, of which there is one line or none."""
+        text = self.passing_text
+        if text.startswith(begin[2:]):
+            return text[len(begin) - 2 : text.index(b"\r\n")]
+        at = text.find(begin)
+        if at < 0:
+            return None
+        at += len(begin)
+        return text[at : text.index(b"\r\n", at)]
+
+    @property
+    def user_agent(self) -> bytes | None:
+        return self.value_of(b"\r\nuser-agent: ")
+
+    @property
+    def origin(self) -> bytes | None:
+        return self.value_of(b"\r\norigin: ")
+
+    @property
+    def sec_fetch_site(self) -> bytes | None:
+        return self.value_of(b"\r\nsec-fetch-site: ")
+
+    @property
+    def sec_fetch_mode(self) -> bytes | None:
+        return self.value_of(b"\r\nsec-fetch-mode: ")
+
+    @property
+    def sec_fetch_dest(self) -> bytes | None:
+        return self.value_of(b"\r\nsec-fetch-dest: ")
+
+
+class AnswerHead(reader.AnswerFields):
+    """The head of an upstream's final answer.
+
+    `text` is the head as it came. `passing_text` is what a client gets of it: lines as they came,
+    Set-Cookie included, whose values `set_cookies` has too. `length` is -1 when no header tells;
+    `kept` is the value of Keep-Alive. Read as `private`, it is without what speaks to shared caches
+    alone and without Cache-Control, whose value `cache_control` has.
+    """
+
+    __slots__ = ()
+
+    @property
+    def headers(self) -> list[Header]:
+        """Every header as it came, made anew at each call."""
+        return _lines(self.text.partition(b"\r\n")[2])
+
+    @property
+    def without_expires(self) -> bytes:
+        """`passing_text` less its Expires."""
+        return self.passing_text[: self.expires_at] + self.passing_text[self.expires_end :]
+
+
+# Read by the gate, which would have to ask what two of them mean.
+SINGLE = (
+    b"user-agent",
+    b"origin",
+    b"referer",
+    b"sec-fetch-site",
+    b"sec-fetch-mode",
+    b"sec-fetch-dest",
+    b"content-type",
+    b"x-requested-with",
+)
+# Steer a connection, so that llhttp and its user have to see them.
+_STEERING = frozenset((b"upgrade", b"proxy-connection"))
+
+# What the gate treats specially beside these (method overrides, second targets, Expect, Trailer,
+# Max-Forwards) is unusual.
+_REQUEST_ACTIONS = {
+    Fate.PASS: tables.PASS,
+    Fate.DROP: tables.DROP,
+    Fate.HOST: tables.HOST,
+    Fate.COOKIE: tables.COOKIE,
+    Fate.AUTHORIZATION: tables.AUTHORIZATION,
+    Fate.CONNECTION: tables.CONNECTION,
+    Fate.CONTENT_LENGTH: tables.CONTENT_LENGTH,
+    Fate.TRANSFER_ENCODING: tables.TRANSFER_ENCODING,
+    Fate.TE: tables.TE,
+    Fate.FORWARDED: tables.FORWARDED,
+    Fate.FORWARDED_FOR: tables.FORWARDED_FOR,
+    Fate.FORWARDED_PROTO: tables.FORWARDED_PROTO,
+    Fate.FORWARDED_HOST: tables.FORWARDED_HOST,
+    Fate.FORWARDED_PORT: tables.FORWARDED_PORT,
+    Fate.FORWARDED_PREFIX: tables.FORWARDED_PREFIX,
+    Fate.REQUEST_ID: tables.REQUEST_ID,
+    Fate.PAIR: tables.PAIR,
+}
+
+
+def request_action(name: bytes) -> int:
+    """What the reader does with a request header of this lower-case name."""
+    if name in _STEERING:
+        return tables.UNUSUAL
+    action = _REQUEST_ACTIONS.get(fate_of(name), tables.UNUSUAL)
+    if action == tables.PASS and name in SINGLE:
+        return tables.ONCE + SINGLE.index(name)
+    return action
+
+
+# What of an answer's framing the reader takes for it, whatever becomes of the line; and what says
+# something of the connection that it does not (see `upstream/framing.py`).
+_ANSWER_FRAMING = {
+    b"content-length": tables.CONTENT_LENGTH,
+    b"transfer-encoding": tables.TRANSFER_ENCODING,
+    b"connection": tables.CONNECTION,
+    b"keep-alive": tables.KEEP_ALIVE,
+    b"date": tables.DATE,
+    b"expires": tables.EXPIRES,
+    b"upgrade": tables.UNUSUAL,
+    b"proxy-connection": tables.UNUSUAL,
+    b"www-authenticate": tables.UNUSUAL,
+    b"proxy-authenticate": tables.UNUSUAL,
+    b"persistent-auth": tables.UNUSUAL,
+}
+
+# Looked up once, at the start. Others are found a little later.
+USUAL_REQUEST_NAMES = (
+    b"accept accept-charset accept-encoding accept-language access-control-request-headers"
+    b" access-control-request-method authorization baggage cache-control connection content-"
+    b" encoding content-language content-length content-type cookie date dnt expect forwarded"
+    b" from host if-match if-modified-since if-none-match if-range if-unmodified-since keep-"
+    b" alive last-event-id origin pragma priority proxy-connection purpose range referer save-"
+    b" data sec-ch-ua sec-ch-ua-arch sec-ch-ua-mobile sec-ch-ua-model sec-ch-ua-platform sec-"
+    b" fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user sec-gpc sec-purpose te"
+    b" traceparent tracestate transfer-encoding upgrade upgrade-insecure-requests user-agent"
+    b" via x-auth-token x-csrf-token x-csrftoken x-forwarded-for x-forwarded-host x-forwarded-"
+    b" port x-forwarded-prefix x-forwarded-proto x-real-ip x-request-id x-requested-with"
+    b" x-user-id x-xsrf-token"
+).split()
+USUAL_ANSWER_NAMES = (
+    b"accept-ranges access-control-allow-credentials access-control-allow-headers access-"
+    b" control-allow-methods access-control-allow-origin access-control-expose-headers access-"
+    b" control-max-age age allow alt-svc cache-control connection content-disposition content-"
+    b" encoding content-language content-length content-location content-range content-"
+    b" security-policy content-type cross-origin-embedder-policy cross-origin-opener-policy"
+    b" cross-origin-resource-policy date etag expires keep-alive last-modified link location"
+    b" nel permissions-policy pragma referrer-policy report-to retry-after server server-timing"
+    b" set-cookie strict-transport-security surrogate-control trailer transfer-encoding vary"
+    b" via www-authenticate x-accel-buffering x-cache x-content-type-options x-frame-options"
+    b" x-powered-by x-request-id x-robots-tag x-runtime x-ua-compatible x-xss-protection"
+).split()
+
+# `read_request(data, start=0, head_bytes, target_bytes, lines)`: the request head that begins at
+# `start`, which is len(text) bytes long; None for any that llhttp is to read. Limits are in bytes
+# and lines, and narrower ones than the reader's own (see `head_tables`).
+read_request = reader.RequestReader(Actions(request_action, USUAL_REQUEST_NAMES), RequestHead).read
+
+
+def answer_reader(action_of: Callable[[bytes], int]) -> "reader.AnswerReader[AnswerHead]":
+    """A reader of answers' heads. `action_of` says of a lower-case name PASS, DROP, SET_COOKIE,
+    CACHE_CONTROL, SHARED_CACHES or UNUSUAL (see `head_tables`); names of framing are known here.
+
+    `read(data, start=0, private, head_bytes, lines)` returns the head that begins at `start`, or
+    None for any that llhttp is to read, 1xx and statuses above 599 among them.
+    """
+
+    def action(name: bytes) -> int:
+        framing = _ANSWER_FRAMING.get(name)
+        return action_of(name) if framing is None else framing
+
+    return reader.AnswerReader(Actions(action, USUAL_ANSWER_NAMES), AnswerHead)

@@ -1,0 +1,277 @@
+"""What the head reader takes, what it says of it, and what it leaves to llhttp."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from doorward.gate.path_readings import BadPath, check_target
+from doorward.http1 import head_tables, heads
+from doorward.settings.environment import read_environment
+
+from tests.support.corpora import corpus
+from tests.support.head_grammar import Given, compare_answers, compare_requests
+from tests.support.head_readers import Heads, both, sent_of
+
+READERS = list(both())
+each_reader = pytest.mark.parametrize("reader", READERS, ids=lambda each: each.runs)
+
+# As browsers and programs send them.
+FIREFOX = (
+    b"GET /wiki/Main_Page?action=edit HTTP/1.1\r\n"
+    b"Host: wiki.example.com\r\n"
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Language: de,en-US;q=0.7,en;q=0.3\r\n"
+    b"Accept-Encoding: gzip, deflate, br, zstd\r\n"
+    b"Connection: keep-alive\r\n"
+    b"Cookie: theme=dark; doorward=x.y; app=1\r\n"
+    b"Upgrade-Insecure-Requests: 1\r\n"
+    b"Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: same-origin\r\n"
+    b'Sec-Fetch-User: ?1\r\nIf-None-Match: W/"abc"\r\nPriority: u=0, i\r\nTE: trailers\r\n\r\n'
+)
+FETCH = (
+    b"POST /api/items HTTP/1.1\r\nHost: wiki.example.com\r\nConnection: keep-alive\r\n"
+    b'Content-Length: 17\r\nsec-ch-ua-platform: "Linux"\r\nUser-Agent: Chrome\r\n'
+    b"Content-Type: application/json\r\nsec-ch-ua-mobile: ?0\r\nAccept: */*\r\n"
+    b"Origin: https://wiki.example.com\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n"
+    b"Sec-Fetch-Dest: empty\r\nReferer: https://wiki.example.com/wiki/\r\n"
+    b"Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\nX-CSRF-Token: abc\r\n\r\n"
+)
+CURL = b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n"
+REQUESTS = (FIREFOX, FETCH, CURL)
+BY_NGINX = (
+    b"PUT /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-For: 192.0.2.7\r\n"
+    b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\nX-Forwarded-Port: 443\r\n"
+    b"X-Forwarded-Prefix: /x\r\nX-Request-ID: abc\r\nForwarded: for=192.0.2.7\r\n"
+    b"Remote-User: root\r\nAuthorization: Bearer a\r\nX-User-Id: b\r\nX-Auth-Token: c\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+PAGE = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 28 Nov 2026 12:00:00 GMT\r\n"
+    b"Content-Type: text/html\r\nContent-Length: 1024\r\nConnection: keep-alive\r\n"
+    b'Keep-Alive: timeout=5\r\nSet-Cookie: a=b; Path=/\r\nExpires: 0\r\nETag: "x"\r\n'
+    b"Cache-Control: public, max-age=60\r\nX-Expires: 0\r\nRemote-User: root\r\n\r\n"
+)
+CHUNKED = b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\nContent-Type: a\r\n\r\n"
+UNCHANGED = b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\nDate: a\r\n\r\n'
+ANSWERS = (PAGE, CHUNKED, UNCHANGED)
+
+
+@each_reader
+@pytest.mark.parametrize("text", [*REQUESTS, BY_NGINX], ids=lambda text: text[:20].decode())
+def test_what_browsers_programs_and_proxies_send_is_taken(reader: Heads, text: bytes) -> None:
+    assert compare_requests([reader], Given(text))
+
+
+@each_reader
+@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("text", ANSWERS, ids=lambda text: text[:12].decode())
+def test_what_applications_answer_is_taken(reader: Heads, text: bytes, private: bool) -> None:
+    assert compare_answers([reader], Given(text), private)
+
+
+@each_reader
+def test_a_request_head_says_what_the_gate_asks_without_another_look(reader: Heads) -> None:
+    head = reader.read_request(FIREFOX)
+    assert (head.method, head.target) == (b"GET", b"/wiki/Main_Page?action=edit")
+    assert (head.host, head.hosts) == (b"wiki.example.com", (b"wiki.example.com",))
+    assert head.cookies == (b"theme=dark; doorward=x.y; app=1",)
+    assert head.user_agent is not None and head.user_agent.startswith(b"Mozilla/5.0")
+    assert (head.origin, head.sec_fetch_site) == (None, b"same-origin")
+    assert (head.sec_fetch_mode, head.sec_fetch_dest) == (b"navigate", b"document")
+    assert head.keep_alive and head.trailers and not head.has_body
+    gone = (b"host", b"connection", b"cookie", b"te")
+    kept = [line for line in head.headers if line[0] not in gone]
+    assert head.passing == kept
+    assert head.passing_text == b"".join(b"%b: %b\r\n" % line for line in kept)
+    assert reader.read_request(FETCH).origin == b"https://wiki.example.com"
+    assert reader.read_request(FETCH).has_body
+
+
+@each_reader
+def test_a_private_answer_is_told_apart_from_one_for_everybody(reader: Heads) -> None:
+    public, private = reader.read_answer(PAGE), reader.read_answer(PAGE, 0, True)
+    assert b"\r\nCache-Control: public, max-age=60\r\n" in public.passing_text
+    assert public.cache_control is None
+    assert private.cache_control == b"public, max-age=60"
+    sent = sent_of(private, True)
+    assert sent.endswith(b"X-Expires: 0\r\ncache-control: private, max-age=60\r\n")
+    assert b"\r\nExpires:" not in sent and b"Remote-User" not in sent
+    assert (private.length, private.kept, private.is_dated) == (1024, b"timeout=5", True)
+    assert private.set_cookies == (b"a=b; Path=/",) and b"Set-Cookie: a=b" in sent
+
+
+@each_reader
+@pytest.mark.parametrize("text", [*REQUESTS, BY_NGINX, *ANSWERS], ids=lambda text: text[:20])
+def test_a_head_that_is_cut_anywhere_is_none(reader: Heads, text: bytes) -> None:
+    for size in range(len(text)):
+        assert reader.read_request(text[:size]) is None
+        assert reader.read_answer(text[:size]) is None
+    read = reader.read_answer if text.startswith(b"HTTP") else reader.read_request
+    for behind in (b"", b"\r\n", b"body", text):
+        for before in (b"", b"x", text):
+            assert read(before + text + behind, len(before)).text == text
+            assert read(bytearray(before + text + behind), len(before)).text == text
+
+
+# What of a request head is not plain, or is unusual where the gate treats it specially.
+ODD_LINES = [
+    b"X : a", b" X: a", b"X a: b", b"X", b": a", b"X\x00: a", b"X: a\x00b", b"X: a\rb", b"X: a\nb",
+    b"X: a\r\n b", b"X: a\x7f", b"X: a ", b"X: a\t", b"\xffX: a", b"X" * 65 + b": a",
+    b"Host: b", b"Connection: upgrade", b"Connection: close, x", b"Connection: cookie",
+    b"Connection:", b"Upgrade: websocket", b"Proxy-Connection: close", b"Expect: 100-continue",
+    b"TE: gzip", b"Trailer: X", b"Max-Forwards: 1", b"X-HTTP-Method-Override: PUT",
+    b"X_HTTP_Method: PUT", b"Destination: /a", b"If: (<a>)", b"Content-Length: 01",
+    b"Content-Length: +1", b"Content-Length: 1, 1", b"Content-Length:", b"Content-Length: 1 1",
+    b"Content-Length: " + b"9" * 19, b"Content-Length: 1\r\nContent-Length: 1",
+    b"Content-Length: 1\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", b"Transfer-Encoding:",
+    b"Origin: a\r\nOrigin: a", b"Sec-Fetch-Site: a\r\nSec-Fetch-Site: a",
+    b"User-Agent: a\r\nuser-agent: b", b"X-Request-Id: a\r\nX-Request-Id: b",
+]  # fmt: skip
+ODD_FIRST_LINES = [
+    b"GET * HTTP/1.1", b"GET http://a/ HTTP/1.1", b"GET  / HTTP/1.1", b"GET /  HTTP/1.1",
+    b"GET / HTTP/1.0", b"GET / HTTP/1.1 ", b"GET / http/1.1", b"GET / HTTP/2.0",
+    b"GET /a#b HTTP/1.1",
+    b"GET / a HTTP/1.1", b"get / HTTP/1.1", b"BREW / HTTP/1.1", b"CONNECT a:1 HTTP/1.1",
+    b"CONNECT / HTTP/1.1", b"PRI / HTTP/1.1", b"\r\nGET / HTTP/1.1", b" GET / HTTP/1.1",
+    b"GET /\x00 HTTP/1.1", b"GET /\xe4 HTTP/1.1", b"GET\t/ HTTP/1.1", b"GET / HTTP/1.1\nX: a",
+    b"GET /", b"", b"GET a HTTP/1.1",
+]  # fmt: skip
+
+
+@each_reader
+@pytest.mark.parametrize("line", ODD_LINES, ids=ascii)
+def test_a_request_with_an_odd_line_is_left_to_llhttp(reader: Heads, line: bytes) -> None:
+    assert reader.read_request(CURL) is not None
+    assert reader.read_request(CURL[:-2] + line + b"\r\n\r\n") is None
+
+
+@each_reader
+@pytest.mark.parametrize("line", ODD_FIRST_LINES, ids=ascii)
+def test_a_request_with_an_odd_first_line_is_left_to_llhttp(reader: Heads, line: bytes) -> None:
+    assert reader.read_request(line + CURL[CURL.index(b"\r\n") :]) is None
+
+
+ODD_ANSWERS = [
+    b"HTTP/1.0 200 OK", b"HTTP/1.1 200", b"HTTP/1.1  200 OK", b"HTTP/1.1 100 Continue",
+    b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 600 High",
+    b"http/1.1 200 OK", b"HTTP/1.1 2000 OK", b"HTTP/1.1 20 OK", b"HTTP/1.1 200 \x00",
+    b"HTTP/1.1 200 OK\nX: a", b"HTTP/1.1 204 No Content\r\nContent-Length: 0",
+    b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked",
+    *(b"HTTP/1.1 200 OK\r\n" + line for line in (
+        b"WWW-Authenticate: Negotiate", b"Persistent-Auth: true", b"Upgrade: h2c",
+        b"Connection: Upgrade", b"Connection: cache-control", b"Transfer-Encoding: gzip",
+        b"Expires: 0\r\nExpires: 0", b"Keep-Alive: a\r\nKeep-Alive: a", b"X: a ", b"X : a",
+        b"Content-Length: 1\r\nContent-Length: 1", b"Content-Length: -1", b"X: a\r\n folded",
+    )),
+]  # fmt: skip
+
+
+@each_reader
+@pytest.mark.parametrize("text", ODD_ANSWERS, ids=ascii)
+def test_an_odd_answer_is_left_to_llhttp(reader: Heads, text: bytes) -> None:
+    assert reader.read_answer(text + b"\r\n\r\n") is None
+
+
+@each_reader
+@pytest.mark.parametrize("text", corpus("requests_refused.txt"), ids=ascii)
+def test_no_request_that_is_refused_is_taken_for_another(reader: Heads, text: bytes) -> None:
+    """Some are refused by the gate, for what it reads of them; the rest by llhttp."""
+    if compare_requests([reader], Given(text)):
+        assert not re.search(rb"\x00|\r[^\n]|\n ", text)
+
+
+@each_reader
+@pytest.mark.parametrize("text", corpus("broken_answers.txt"), ids=ascii)
+def test_no_broken_answer_is_taken(reader: Heads, text: bytes) -> None:
+    assert not compare_answers([reader], Given(text), private=False)
+
+
+@each_reader
+@pytest.mark.parametrize("name", corpus("identity_headers.txt"), ids=ascii)
+def test_a_name_that_says_who_somebody_is_never_goes_on(reader: Heads, name: bytes) -> None:
+    for spelled in (name, name.lower(), name.upper()):
+        text = CURL[:-2] + spelled + b": root\r\n\r\n"
+        if compare_requests([reader], Given(text)):
+            assert b"root" not in reader.read_request(text).passing_text
+        else:
+            assert name == b"Proxy-Connection"
+
+
+def test_every_byte_means_the_same_to_all_readers_wherever_it_stands() -> None:
+    for byte in range(256):
+        for place in (b"/%b", b"GE%bT", b"a%b:", b": %b", b": a%bb", b"1.1%b", b"GET %b"):
+            put = place % bytes((byte,))
+            for text in (
+                CURL.replace(b"GET", put) if b"GE" in place else CURL,
+                CURL.replace(b"GET /", b"GET " + put) if place.startswith(b"/") else CURL,
+                CURL[:-2] + b"X" + put + b" b\r\n\r\n",
+                CURL.replace(b"1.1", put) if b"1" in place else CURL,
+            ):
+                compare_requests(READERS, Given(text))
+            for text in (b"HTTP/1.1 200 " + put, b"HTTP/1.1 20" + put, b"HTTP/" + put + b" 200 "):
+                compare_answers(READERS, Given(text + b"\r\nX" + put + b"\r\n\r\n"), private=False)
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_a_target_holds_the_bytes_that_the_gate_lets_pass(byte: int) -> None:
+    try:
+        check_target(b"/" + bytes((byte,)))
+    except BadPath:
+        assert byte not in head_tables.TARGET_BYTES
+    else:
+        assert byte in head_tables.TARGET_BYTES
+
+
+@each_reader
+def test_heads_within_the_limits_are_taken_and_others_are_not(reader: Heads) -> None:
+    read: Any = reader.read_request
+    target = CURL.index(b" HTTP") - 4
+    assert read(CURL, 0, len(CURL), target, 3) is not None
+    assert read(CURL, 0, len(CURL) - 1, target, 3) is None
+    assert read(CURL, 0, len(CURL), target - 1, 3) is None
+    assert read(CURL, 0, len(CURL), target, 2) is None
+    assert read(CURL, -1) is read(CURL, len(CURL)) is read(b"") is read(CURL, 0, -1) is None
+    lines = b"a: b\r\n" * (head_tables.LINES - 3)
+    for text, is_taken in ((lines, True), (lines + b"a: b\r\n", False)):
+        assert (
+            read(CURL[:-2] + text + b"\r\n", 0, 1 << 40, 1 << 40, 1 << 40) is not None
+        ) is is_taken
+    for size, is_taken in ((head_tables.HEAD_BYTES, True), (head_tables.HEAD_BYTES + 1, False)):
+        text = CURL[:-2] + b"X: " + b"a" * (size - len(CURL) - 5) + b"\r\n\r\n"
+        assert len(text) == size
+        assert (read(text, 0, 1 << 40) is not None) is is_taken
+
+
+def test_names_that_clients_make_up_fill_no_memory() -> None:
+    asked: list[bytes] = []
+    actions = head_tables.Actions(lambda name: asked.append(name) or head_tables.PASS, [b"usual"])
+    for number in range(3 * head_tables.LEARNT):
+        actions.find(b"x-%d" % number)
+        actions.find(b"x-%d" % number)
+    assert len(asked) == 3 * head_tables.LEARNT + 1
+    assert len(actions._learnt) <= head_tables.LEARNT
+    actions.find(b"usual")
+    assert asked[0] == b"usual" and asked.count(b"usual") == 1
+
+
+def test_every_name_that_the_gate_reads_is_taken_by_the_reader_or_unusual() -> None:
+    """A fate that nobody thought of here is left to llhttp and `scan`."""
+    for name in (*heads.USUAL_REQUEST_NAMES, b"x-a"):
+        assert heads.request_action(name) in range(head_tables.FORWARDED_PREFIX + 1)
+    assert len(heads.SINGLE) <= head_tables.ONCE_NAMES
+    for name in heads.SINGLE:
+        assert heads.request_action(name) == head_tables.ONCE + heads.SINGLE.index(name)
+
+
+def test_the_variables_that_choose_the_reader_are_known() -> None:
+    environ = {heads.PURE_PYTHON: "1", "DOORWARD_EXTENSION": "required"}
+    assert not read_environment(environ).warnings
+
+
+def test_the_reader_in_python_runs_where_it_is_asked_for() -> None:
+    assert READERS[0].module.DESCRIPTION == "python (as DOORWARD_PURE_PYTHON asks)"
+    assert READERS[0].module.RUNS == "python"

@@ -1,0 +1,202 @@
+"""Three readers of one message head: the compiled one, its twin, and llhttp with `scan`.
+
+The third is how every head was read before there was a reader of our own, and how whatever the
+other two do not take is read still. `Heads` has each of the first two as a whole module.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import httptools
+from doorward.http1 import head_tables, heads
+from doorward.http1.headers import BadHeaders, Header, Scan, scan
+from doorward.rewrite import answer_headers as answers
+from doorward.rewrite.answer_headers import AnswerFate, answer_headers
+from doorward.rewrite.caching import private_control
+from doorward.server.exchange import Exchange
+from doorward.upstream.failures import InvalidAnswer
+from doorward.upstream.framing import body_length, terms_of
+
+# Whose spaces at the end `server/protocol.py` takes off, as llhttp leaves them.
+SPECIAL = (b"content-length", b"transfer-encoding", b"expect", b"upgrade")
+
+_ANSWER_ACTIONS = {
+    AnswerFate.PASS: head_tables.PASS,
+    AnswerFate.DROP: head_tables.DROP,
+    AnswerFate.CONNECTION: head_tables.UNUSUAL,  # the reader knows it itself
+    AnswerFate.SET_COOKIE: head_tables.SET_COOKIE,
+    AnswerFate.CACHE_CONTROL: head_tables.CACHE_CONTROL,
+    AnswerFate.SHARED_CACHES: head_tables.SHARED_CACHES,
+}
+
+
+def answer_action(name: bytes) -> int:
+    """What `rewrite/answer_headers.py` does with an answer's header, in the reader's words."""
+    return _ANSWER_ACTIONS[answers._remember_fate(name)]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """`heads.py` with one of its readers."""
+
+    module: ModuleType
+    read_request: Any
+    read_answer: Any
+
+    @classmethod
+    def of(cls, runs: str) -> Heads:
+        """Load the module once more, so that it chooses this reader."""
+        before = os.environ.get(heads.PURE_PYTHON)
+        os.environ[heads.PURE_PYTHON] = "1" if runs == "python" else "0"
+        try:
+            spec = importlib.util.spec_from_file_location(f"heads_{runs}", heads.__file__)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        finally:
+            if before is None:
+                del os.environ[heads.PURE_PYTHON]
+            else:
+                os.environ[heads.PURE_PYTHON] = before
+        return cls(module, module.read_request, module.answer_reader(answer_action).read)
+
+    @property
+    def runs(self) -> str:
+        return str(self.module.RUNS)
+
+
+class _Noted:
+    """Callbacks of llhttp that keep what they are told. It forgets flags with the message's end."""
+
+    def __init__(self, kind: Any) -> None:
+        self.parser = kind(self)
+        self.keep_alive = self.upgrade = False
+        self.url = b""
+        self.headers: list[Header] = []
+        self.heads = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.heads += 1
+        self.keep_alive = self.parser.should_keep_alive()
+        self.upgrade = self.parser.should_upgrade()
+
+
+class _NotedRequest(_Noted):
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self.headers.append((name, value.rstrip(b" \t") if name in SPECIAL else value))
+
+
+def _fed(noted: _Noted, text: bytes) -> bool:
+    """Feed a head. Whether llhttp takes it, and sees its end with the last byte and no sooner."""
+    try:
+        noted.parser.feed_data(text[:-1])
+        if noted.heads:
+            return False
+        noted.parser.feed_data(text[-1:])
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return False
+    return noted.heads == 1 and noted.parser.get_http_version() == "1.1"
+
+
+def request_by_llhttp(text: bytes) -> dict[str, Any] | None:
+    """What llhttp and `scan` say of this head, by the names of `RequestHead`; None: refused."""
+    noted = _NotedRequest(httptools.HttpRequestParser)
+    if not _fed(noted, text) or noted.upgrade:
+        return None
+    try:
+        found: Scan = scan(noted.headers)
+    except BadHeaders:
+        return None
+    return {
+        "method": noted.parser.get_method(),
+        "target": noted.url,
+        "keep_alive": noted.keep_alive,
+        "text": text,
+        "headers": noted.headers,
+        "passing_text": b"".join(b"%b: %b\r\n" % line for line in found.passing),
+        **{name: _same(getattr(found, name)) for name in SCANNED},
+    }
+
+
+SCANNED = (
+    "passing", "overrides", "hosts", "cookies", "authorizations", "pairs", "targets", "forwarded",
+    "forwarded_for", "forwarded_proto", "forwarded_host", "forwarded_port", "forwarded_prefix",
+    "request_id", "content_length", "chunked", "expects", "trailers", "announced", "max_forwards",
+    "has_body",
+)  # fmt: skip
+REQUEST = ("method", "target", "keep_alive", "text", "headers", "passing_text", *SCANNED)
+
+
+def _same(value: Any) -> Any:
+    """Lists and tuples hold the same lines."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def said_of_request(head: Any) -> dict[str, Any]:
+    said = {name: getattr(head, name) for name in REQUEST}
+    return {**said, **{name: _same(said[name]) for name in SCANNED}}
+
+
+def answer_by_llhttp(text: bytes, private: bool) -> dict[str, Any] | None:
+    """What llhttp, `upstream` and `rewrite` make of this head; None: refused."""
+    noted = _Noted(httptools.HttpResponseParser)
+    if not _fed(noted, text):
+        return None
+    status = noted.parser.get_status_code()
+    try:
+        length, _ = body_length(noted.headers)
+    except InvalidAnswer:
+        return None
+    kept = answer_headers(noted.headers, lambda cookie: False, private)
+    prepared = Exchange.prepare(status, kept)
+    codings = [value for name, value in noted.headers if name.lower() == b"transfer-encoding"]
+    return {
+        "status": status,
+        "keep_alive": noted.keep_alive,
+        "length": length,
+        "chunked": bool(codings),
+        "text": text,
+        "headers": noted.headers,
+        "set_cookies": tuple(value for name, value in kept if name.lower() == b"set-cookie"),
+        "is_dated": prepared.is_dated,
+        "terms": terms_of(noted.headers),
+        "sent": prepared.text.partition(b"\r\n")[2],
+    }
+
+
+def said_of_answer(head: Any, private: bool) -> dict[str, Any]:
+    plain = ("status", "keep_alive", "length", "chunked", "text", "headers", "set_cookies")
+    kept = [] if head.kept is None else [(b"keep-alive", head.kept)]
+    return {
+        **{name: getattr(head, name) for name in (*plain, "is_dated")},
+        "terms": terms_of(kept),
+        "sent": sent_of(head, private),
+    }
+
+
+def sent_of(head: Any, private: bool) -> bytes:
+    """What a client gets of an answer's header lines, where none of its cookies is one of ours."""
+    if not private:
+        return bytes(head.passing_text)
+    control, without_expires = private_control(head.cache_control or b"")
+    text = head.without_expires if without_expires else head.passing_text
+    return b"%bcache-control: %b\r\n" % (text, control)
+
+
+def both() -> Iterator[Heads]:
+    """The readers there are: without a compiler there is the one in Python alone."""
+    found = [Heads.of("python"), Heads.of("compiled")]
+    return iter({one.runs: one for one in found}.values())
