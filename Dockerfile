@@ -3,11 +3,14 @@
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS wheels
+# The head reader is compiled. Whatever the distribution's newest compiler is will do.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE constraints.txt ./
+COPY pyproject.toml setup.py README.md LICENSE constraints.txt ./
 COPY config config
 COPY proxy proxy
-RUN pip wheel --no-cache-dir --constraint constraints.txt --wheel-dir /wheels '.[postgresql]'
+RUN DOORWARD_EXTENSION=required pip wheel --no-cache-dir --constraint constraints.txt --wheel-dir /wheels '.[postgresql]'
 
 FROM python:${PYTHON}-slim
 ARG REVISION=unknown

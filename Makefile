@@ -8,14 +8,15 @@ ARGS ?=
 
 PY := $(VENV)/bin/python
 DOORWARD := $(VENV)/bin/doorward
-# The stamps are newer than pyproject.toml as long as what is installed is what it asks for.
+# The stamps are newer than these as long as what is installed is what they ask for.
+INSTALLED := pyproject.toml setup.py proxy/doorward/http1/_heads.pyx
 RUN_STAMP := $(VENV)/.installed-to-run
 TEST_STAMP := $(VENV)/.installed-to-test
 CLIENTS := tests/clients/node_modules
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fault check format bench run constraints
+.PHONY: help demo test fault fuzz check format bench run constraints
 
 help: ## Say what there is.
 	@echo "Doorward. What you can make:"
@@ -33,6 +34,9 @@ test: $(TEST_STAMP) $(CLIENTS) ## Run every test and measure branch coverage; AR
 
 fault: $(TEST_STAMP) ## Plant each fault that Doorward has to survive, five times, and print what was found after.
 	FAULT_ROUNDS=5 $(PY) -m pytest tests/faults -p tests.plugins.faults $(ARGS)
+
+fuzz: $(TEST_STAMP) ## Compare the readers of message heads on a million heads; ARGS="--cases 5000 --seed 1".
+	$(PY) -m tests.fuzz $(ARGS)
 
 check: $(TEST_STAMP) ## Lint, look at the formatting and check the types, changing nothing.
 	$(PY) -m ruff check .
@@ -61,12 +65,12 @@ $(PY):
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV)/bin; \
 	  echo "No virtual environment could be made in $(VENV); on Debian and Ubuntu, install python3-venv." >&2; exit 2; }
 
-$(RUN_STAMP): pyproject.toml | $(PY)
+$(RUN_STAMP): $(INSTALLED) | $(PY)
 	$(PY) -m pip install --quiet --editable .
 	@touch $@
 
 # What the tests need contains what running needs.
-$(TEST_STAMP): pyproject.toml | $(PY)
+$(TEST_STAMP): $(INSTALLED) | $(PY)
 	$(PY) -m pip install --quiet --editable '.[test]'
 	@touch $(RUN_STAMP) $@
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -34,9 +35,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target.symlink_to((ROOT / name).readlink())
         else:
             target.write_bytes((ROOT / name).read_bytes())
-    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(made), str(source)]
-    subprocess.run(build, check=True, capture_output=True)
+    build(source, made, "--sdist", "--wheel", DOORWARD_EXTENSION="required")
     return made
+
+
+def build(source: Path, made: Path, *kinds: str, **environ: str) -> None:
+    command = [sys.executable, "-m", "build", "--no-isolation", *kinds, "--outdir", str(made)]
+    environment = {**os.environ, **environ}
+    done = subprocess.run([*command, str(source)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def unpack(wheel: Path, folder: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(folder)  # noqa: S202 - built here
 
 
 def known() -> list[str]:
@@ -60,10 +71,58 @@ def test_a_wheel_holds_the_package_alone_with_everything_it_reads(built: Path) -
     wheel = zipfile.ZipFile(archive)
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert {name.split("/")[0] for name in names} == {"doorward"}
-    package = (name.removeprefix("proxy/") for name in known() if name.startswith("proxy/"))
-    assert names == set(package)
+    package = {name.removeprefix("proxy/") for name in known() if name.startswith("proxy/")}
+    (extension,) = names - package
+    assert re.fullmatch(r"doorward/http1/_heads\.[\w.-]+\.(so|pyd)", extension)
+    assert names - {extension} == package
     example = wheel.read("doorward/settings/doorward.yaml")
     assert example == (ROOT / "config" / "doorward.yaml").read_bytes()
+
+
+def test_without_a_compiler_a_wheel_is_whole_but_for_the_extension(
+    built: Path, tmp_path: Path
+) -> None:
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    build(source, tmp_path, "--wheel", CC="false", DOORWARD_EXTENSION="")
+    (bare,), (compiled,) = tmp_path.glob("*.whl"), built.glob("*.whl")
+    missing = set(zipfile.ZipFile(compiled).namelist()) - set(zipfile.ZipFile(bare).namelist())
+    assert [Path(name).name.partition(".")[0] for name in missing] == ["_heads"]
+
+
+@pytest.mark.parametrize(
+    ("pure", "told"),
+    [("", "compiled"), ("1", "python (as DOORWARD_PURE_PYTHON asks)")],
+)
+def test_an_installed_wheel_says_which_head_reader_runs(
+    built: Path, tmp_path: Path, pure: str, told: str
+) -> None:
+    (archive,) = built.glob("*.whl")
+    unpack(archive, tmp_path)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from doorward.cli import main; "
+    code += "sys.argv = ['doorward', '--version']; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "DOORWARD_PURE_PYTHON": pure},
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"doorward {doorward.__version__}\nheads: {told}\n"
+
+
+def test_an_extension_of_another_source_does_not_count(built: Path, tmp_path: Path) -> None:
+    (archive,) = built.glob("*.whl")
+    unpack(archive, tmp_path)
+    (tmp_path / "doorward/http1/_heads.pyx").write_text("# changed since\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    code += "from doorward.http1 import heads; print(heads.__file__, heads.DESCRIPTION)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "DOORWARD_PURE_PYTHON": ""},
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    file, _, told = done.stdout.strip().partition(" ")
+    assert Path(file).is_relative_to(tmp_path)
+    assert told == "python (the extension is of another version; install Doorward again)"
 
 
 def needed(requirement: Requirement, seen: set[str]) -> Iterator[str]:

@@ -68,7 +68,9 @@ app = commands(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"doorward {__version__}")
+        from doorward.http1 import heads
+
+        typer.echo(f"doorward {__version__}\nheads: {heads.DESCRIPTION}")
         raise typer.Exit
 
 

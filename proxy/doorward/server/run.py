@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from doorward.http1 import heads
 from doorward.observe.observer import Observer
 from doorward.server.acceptor import Entry
 from doorward.server.admin import Metrics, admin_app
@@ -129,7 +130,7 @@ async def run(
             application = admin_app(ready, metrics, _admin_hosts(settings))
             servers.append(Serving(sockets.admin, application, settings.limits, plain))
         address = shown(sockets.main, tls=certificate is not None)
-        _log.info("listening", address=address, public_url=settings.public_url)
+        _log.info("listening", address=address, public_url=settings.public_url, heads=heads.RUNS)
         if on_listening is not None:
             asyncio.get_running_loop().call_soon(on_listening, address)
         async with _watching(certificate):
