@@ -16,12 +16,12 @@ CLIENTS := tests/clients/node_modules
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test fault fuzz check format bench run constraints
+.PHONY: help demo test quick coverage fault fuzz check format bench run constraints
 
 help: ## Say what there is.
 	@echo "Doorward. What you can make:"
 	@echo
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
 	@echo
 	@echo "The first run of each makes a virtual environment in $(VENV) (VENV=… puts it elsewhere)."
 
@@ -29,8 +29,15 @@ demo: $(RUN_STAMP) ## Start a temporary Doorward in front of a small guest book 
 	$(DOORWARD) demo $(ARGS)
 
 # Four at a time even on two cores: most of their time they wait for processes that they started.
-test: $(TEST_STAMP) $(CLIENTS) ## Run every test and measure branch coverage; ARGS="-k cookie" picks some.
-	$(PY) -m pytest -n 4 --dist loadfile -p tests.plugins.no_skips --cov --cov-report=term:skip-covered $(ARGS)
+test: $(TEST_STAMP) $(CLIENTS) ## Run every test; ARGS="-k cookie" picks some.
+	$(PY) -m pytest -n 4 --dist loadfile -p tests.plugins.no_skips $(ARGS)
+
+quick: $(TEST_STAMP) ## Run the tests that need no socket, browser, other process or database server.
+	$(PY) -m pytest -n 2 --dist worksteal -m "not outside" $(ARGS)
+
+# Counting branches takes as much CPU again as the tests do.
+coverage: $(TEST_STAMP) $(CLIENTS) ## Run every test and measure which branches of the code they take.
+	$(MAKE) test ARGS="--cov --cov-report=term:skip-covered $(ARGS)"
 
 fault: $(TEST_STAMP) ## Plant each fault that Doorward has to survive, five times, and print what was found after.
 	FAULT_ROUNDS=5 $(PY) -m pytest tests/faults -p tests.plugins.faults $(ARGS)

@@ -19,21 +19,48 @@ from doorward.wiring.accounts import build_accounts
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from tests.plugins.outside import (
+    pytest_collection_modifyitems,
+    pytest_ignore_collect,
+    pytest_runtest_protocol,
+    pytest_runtest_teardown,
+)
 from tests.support.clock import FixedClock
 from tests.support.live import Live
 from tests.support.mailbox import Mailbox
 from tests.support.origin import OK, Origin, answering
+from tests.support.savings import CHEAP, FULL_PRICE, migrated, set_price
 from tests.support.small_disk import SmallDisk, mounted
+
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_ignore_collect",
+    "pytest_runtest_protocol",
+    "pytest_runtest_teardown",
+]
 
 # A run finds what the last one found, and a slow machine what a fast one does. To look further:
 # HYPOTHESIS_PROFILE=explore make test
-SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+SLOW: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 hypothesis_settings.register_profile("same", derandomize=True, database=None, **SLOW)
 hypothesis_settings.register_profile("explore", **SLOW)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 Make = Callable[..., Settings]
 Start = Callable[..., Live]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        set_price(patch, CHEAP)
+        yield
+
+
+@pytest.fixture
+def full_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Password hashes and a disk as they are in a deployment."""
+    set_price(monkeypatch, FULL_PRICE)
 
 
 @pytest.fixture
@@ -53,8 +80,9 @@ def settings(tmp_path: Path) -> Make:
 
 
 @pytest.fixture
-async def accounts(settings: Make, clock: FixedClock) -> AsyncIterator[Accounts]:
+async def accounts(settings: Make, clock: FixedClock, tmp_path: Path) -> AsyncIterator[Accounts]:
     """The core on an SQLite file of the test's own."""
+    migrated(tmp_path)
     async with build_accounts(settings(), clock) as built:
         yield built
 

@@ -82,7 +82,7 @@ def signed(claims: Any = CLAIMS, key: Any = SECRET, algorithm: str = "HS256", **
         signed(key=Keys((b"k" * 32,)).derive("session cookie")[0]),
         signed(key=SECRET * 2, algorithm="HS512"),
         signed(headers={"kid": "1"}),
-        jwt.encode(CLAIMS, None, "none"),
+        jwt.encode(CLAIMS, "", "none"),
         part({"typ": "JWT", "alg": "none"}) + "." + part(CLAIMS) + ".",
         part({"typ": "JWT", "alg": "HS256"}) + "." + part(CLAIMS) + ".",
         part({"typ": "JWT", "alg": "HS256"}) + "." + part(CLAIMS) + "." + "A" * 43,

@@ -211,6 +211,7 @@ def test_a_damaged_hash_matches_nothing() -> None:
             assert not imported.matches(stored, scheme, PASSWORD)
 
 
+@pytest.mark.usefixtures("full_price")
 async def test_a_hash_that_was_made_here_for_a_file_is_good_after_an_import() -> None:
     pool = Passwords(threads=1)
     try:

@@ -134,6 +134,7 @@ async def test_a_user_of_the_configuration_file_logs_in_with_either_form(core: C
     assert (await refused(core, "broken", PASSWORD)).reason == "password"
 
 
+@pytest.mark.usefixtures("full_price")
 async def test_a_hash_of_other_parameters_is_renewed_by_a_login(core: Core) -> None:
     user = await core.add()
     row = core.user_rows.rows[user.number]

@@ -6,7 +6,6 @@ import unicodedata
 
 import pytest
 from doorward.accounts.names import (
-    NAME_CHARACTERS,
     check_display_name,
     check_group,
     handle_of,
@@ -15,6 +14,7 @@ from doorward.accounts.names import (
     shown,
 )
 from doorward.accounts.refusals import InvalidEmail, InvalidGroup, InvalidName
+from doorward.text import CHARACTERS as NAME_CHARACTERS
 from hypothesis import given
 from hypothesis import strategies as st
 

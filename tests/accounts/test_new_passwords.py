@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import bcrypt
 import doorward
@@ -39,7 +40,7 @@ from tests.support.core import CLIENT, PASSWORD, Core
 from tests.support.memory import NOW
 
 NEW = "violet tractor"
-WHO = {
+WHO: dict[str, Any] = {
     "name": "Eleonora Zwetschgenbaum",
     "emails": [Email("eleonora@example.com", True), Email("quittengelee@example.com", False)],
 }

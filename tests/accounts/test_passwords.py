@@ -47,6 +47,7 @@ class Counting(Passwords):
         self._hasher = Hasher()  # type: ignore[assignment]
 
 
+@pytest.mark.usefixtures("full_price")
 async def test_a_hash_is_argon2id_over_the_sha256_hex(passwords: Passwords) -> None:
     stored = (await passwords.new("correct horse")).hash
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -80,6 +81,7 @@ async def test_a_password_is_the_same_from_every_keyboard(
     assert (await passwords.verify(theirs, "bcrypt", typed)).ok
 
 
+@pytest.mark.usefixtures("full_price")
 async def test_a_password_kept_in_parts_is_found_as_it_was_typed(passwords: Passwords) -> None:
     """Hashes from before, and those of other programs, are over what was typed then."""
     verdict = await passwords.verify(CHEAP.hash(sha256_hex(NFD)), OURS, NFD)
@@ -105,6 +107,7 @@ async def test_a_plain_hash_is_not_one_of_ours(passwords: Passwords) -> None:
     assert not (await passwords.verify(CHEAP.hash("correct horse"), OURS, "correct horse")).ok
 
 
+@pytest.mark.usefixtures("full_price")
 async def test_a_hash_of_other_parameters_is_made_anew(passwords: Passwords) -> None:
     verdict = await passwords.verify(CHEAP.hash(sha256_hex("correct horse")), OURS, "correct horse")
     assert verdict.ok and verdict.rehash is not None
@@ -205,6 +208,7 @@ async def test_a_digest_is_good_for_a_hash_of_ours(passwords: Passwords) -> None
     assert right.hex not in repr(right)
 
 
+@pytest.mark.usefixtures("full_price")
 async def test_a_hash_of_other_parameters_is_renewed_from_a_digest_too(
     passwords: Passwords,
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import HASH, Command
+from tests.support.savings import migrated
 
 
 @pytest.fixture
@@ -18,4 +19,5 @@ users:
   - {{username: Admin, password_hash: "{HASH}", groups: [admins], email: admin@example.com}}
 """
     )
+    migrated(tmp_path / "data")
     return Command(config)

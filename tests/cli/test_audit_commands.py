@@ -120,6 +120,7 @@ def following(config: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.outside
 def test_follow_shows_what_comes_later_once(config: Path, following: subprocess.Popen[str]) -> None:
     assert following.stdout is not None
     for _ in range(2):

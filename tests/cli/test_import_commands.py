@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doorward.accounts.factors import totp
@@ -55,7 +56,7 @@ PASSWORDS = {"arthur": "argon2 password", "béa": "bcrypt password", "seth": "sh
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
-async def login(config: Path, name: str, password: str, **more: str) -> str:
+async def login(config: Path, name: str, password: str, **more: Any) -> str:
     """The scheme and the beginning of the stored hash after a login."""
     async with build_accounts(load_settings(config, os.environ)) as accounts:
         opened = await accounts.logins.login(
@@ -74,6 +75,7 @@ def imports(doorward: Command, format: str, text: str, status: int = 0) -> str:
     return doorward("user", "import", format, str(file), status=status)
 
 
+@pytest.mark.usefixtures("full_price")
 def test_users_of_authelia_log_in_and_have_hashes_of_ours_then(doorward: Command) -> None:
     printed = imports(doorward, "authelia", AUTHELIA)
     assert printed == "".join(f"user {n} imported\n" for n in ("arthur", "Béa", "seth", "gone"))

@@ -194,6 +194,7 @@ def test_a_missing_configuration_is_wrong_usage(tmp_path: Path) -> None:
     Command(tmp_path / "nothing.yaml")("user", "list", status=2)
 
 
+@pytest.mark.outside
 async def test_hash_password_prints_the_hash_alone() -> None:
     command = [*DOORWARD, "hash-password"]
     done = subprocess.run(command, input="correct horse\n", capture_output=True, text=True)
@@ -228,6 +229,7 @@ def on_a_terminal(*words: str, answers: list[tuple[bytes, bytes]]) -> tuple[int,
     return process.wait(30), shown.decode()
 
 
+@pytest.mark.outside
 def test_on_a_terminal_the_password_is_asked_twice_and_not_shown(doorward: Command) -> None:
     config = ("-c", str(doorward.config))
     passwords = [(b"Password: ", b"correct horse\n"), (b"confirmation: ", b"correct horse\n")]
@@ -235,6 +237,7 @@ def test_on_a_terminal_the_password_is_asked_twice_and_not_shown(doorward: Comma
     assert status == 0 and "user alice added" in shown and "horse" not in shown
 
 
+@pytest.mark.outside
 def test_on_a_terminal_what_is_lost_is_asked_for(doorward: Command) -> None:
     doorward("user", "add", "alice", "--generate")
     delete = ("user", "delete", "alice", "-c", str(doorward.config))
@@ -244,6 +247,7 @@ def test_on_a_terminal_what_is_lost_is_asked_for(doorward: Command) -> None:
     assert status == 0 and "alice" not in doorward.users()
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize(
     "words",
     [

@@ -27,10 +27,10 @@ def every_command() -> Iterator[tuple[tuple[str, ...], Any]]:
     top: Any = typer.main.get_command(app)
     for name in COMMANDS:
         command = top.get_command(typer.Context(top), name)
-        inner = getattr(command, "commands", None)
-        if inner is None:
+        inner: dict[str, Any] = getattr(command, "commands", {})
+        if not inner:
             yield (name,), command
-        for sub in inner or ():
+        for sub in inner:
             yield (name, sub), inner[sub]
 
 
@@ -56,6 +56,7 @@ def test_the_help_of_a_command_shows_flags_as_flags(words: tuple[str, ...]) -> N
     assert "<bool>" not in told.stdout and "--help  " in told.stdout
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["user", "--help"]], ids=str)
 def test_help_waits_for_no_library_that_it_does_not_need(words: list[str]) -> None:
     code = f"""
@@ -70,6 +71,7 @@ main()
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
@@ -94,6 +96,7 @@ def test_a_shell_completes_commands_and_options(typed: str, offered: list[str]) 
     assert done.stdout.split() == offered, done.stderr
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_no_command_ends_halfway_on_a_terminal_that_lacks_a_character(
     tmp_path: Path, encoding: str

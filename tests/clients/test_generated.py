@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.support.live import PASSWORD, Live
+from tests.support.waiting import PATIENCE_S
 
 GENERATOR = Path(sys.executable).with_name("openapi-python-client")
 DIALECTS = {
@@ -39,7 +40,7 @@ def generated(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("generated")
     description = folder / "openapi.json"
     url = f"http://{live.host}/.doorward/openapi.json"
-    told = httpx.get(url, trust_env=False).raise_for_status().json()
+    told = httpx.get(url, trust_env=False, timeout=PATIENCE_S).raise_for_status().json()
     description.write_text(json.dumps(with_one_type_a_body(told)))
     options = ("--meta", "none", "--fail-on-warning", "--output-path", folder / "made_client")
     made = subprocess.run(
@@ -111,7 +112,10 @@ def test_it_logs_in_and_lists_sessions_through_datepoll(made: Made) -> None:
     refresh = made.models.DatepollRefresh(session_token=token.session_token)
     again = made.call("datepoll_post_api_auth_iam_logged_in", made.nobody(), body=refresh)
     listed = httpx.get(
-        f"{made.base}/api/v1/user/myself/session", params={"token": again.token}, trust_env=False
+        f"{made.base}/api/v1/user/myself/session",
+        params={"token": again.token},
+        trust_env=False,
+        timeout=PATIENCE_S,
     )
     found = made.models.DatepollSessions.from_dict(listed.json())
     assert "a test" in [session.information for session in found.sessions]

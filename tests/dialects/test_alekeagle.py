@@ -14,6 +14,7 @@ from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.sessions import Opened
 from doorward.dialects import alekeagle
+from doorward.dialects import context as contexts
 from doorward.dialects.context import Fault
 
 from tests.support.alekeagle import ALL, ON, RIGHT, SESSION, SESSIONS, bare, is_answer, is_error
@@ -69,9 +70,7 @@ def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
     assert leaf in alekeagle.TABLE
 
 
-@pytest.mark.parametrize(
-    "kind", sorted(set(alekeagle.TABLE) - {alekeagle.table.contexts.RateLimited}, key=repr)
-)
+@pytest.mark.parametrize("kind", sorted(set(alekeagle.TABLE) - {contexts.RateLimited}, key=repr))
 def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | Fault]) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, kind.message)

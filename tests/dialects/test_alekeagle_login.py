@@ -28,7 +28,7 @@ from tests.support.alekeagle import (
 )
 from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.support.mailbox import Mailbox
-from tests.support.people import proven
+from tests.support.second_factors import next_code, recovery_codes, turn_on_email, turn_on_totp
 
 FORM = "application/x-www-form-urlencoded"
 CHALLENGE = "SECOND_FACTOR_CHALLENGE_REQUIRED_ERROR"
@@ -69,7 +69,7 @@ async def test_the_documents_login(tmp_path: Path, path: str) -> None:
 
 
 REMEMBERED = [True, "true", 1, "1"]
-NOT_REMEMBERED = [False, None, "false", 0, "0", "", "yes", 2, [], {}, ["true"], "TRUE"]
+NOT_REMEMBERED: list[Any] = [False, None, "false", 0, "0", "", "yes", 2, [], {}, ["true"], "TRUE"]
 
 
 async def test_a_month_or_ten_years(home: House, script: httpx.AsyncClient) -> None:
@@ -294,30 +294,6 @@ async def test_another_site_cannot_log_its_visitor_in(
 # The second step
 
 
-async def turn_on_totp(home: House) -> str:
-    user, secret = await home.accounts.users.get("alice"), totp.new_secret()
-    await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
-    return secret
-
-
-async def turn_on_email(home: House) -> None:
-    user = await home.accounts.users.get("alice")
-    await home.accounts.second_factors.enable_email(proven(user, home.clock()), home.clock())
-
-
-async def recovery_codes(home: House) -> tuple[str, ...]:
-    user = await home.accounts.users.get("alice")
-    return await home.accounts.second_factors.regenerate_recovery(
-        proven(user, home.clock()), home.clock()
-    )
-
-
-def code(home: House, secret: str) -> str:
-    """Of a step that was not used."""
-    home.clock.now += totp.STEP_S
-    return totp.code_at(secret, totp.step_at(home.clock()))
-
-
 async def challenged(script: httpx.AsyncClient, *types: str, **more: Any) -> str:
     """The token of a challenge that may be met in these ways."""
     answer = await script.post(SESSION, json=RIGHT | more)
@@ -347,7 +323,7 @@ async def test_with_an_app_the_login_is_repeated_with_its_code(
 ) -> None:
     secret = await turn_on_totp(home)
     token = await challenged(script, "totp")
-    answer = await answer_with(script, token, "totp", code(home, secret))
+    answer = await answer_with(script, token, "totp", next_code(home, secret))
     assert answer.status_code == 201 and list(answer.json()) == ["token", "exp"]
     assert answer.json()["token"] != token
     assert set_cookies(answer)
@@ -366,7 +342,7 @@ async def test_the_challenge_says_when_it_ends_and_dies_then(
     home.clock.now += 299.9 - totp.STEP_S
     assert (await answer_with(script, token, "totp", "000000")).status_code == 401
     home.clock.now += 0.2
-    late = await answer_with(script, token, "totp", code(home, secret))
+    late = await answer_with(script, token, "totp", next_code(home, secret))
     assert is_error(late, 401, "INVALID_SESSION_ERROR")
 
 
@@ -377,7 +353,9 @@ async def test_the_first_request_says_whether_to_remember(
     for first, second, life in [(True, False, TEN_YEARS_S), (False, True, MONTH_S)]:
         begun = int(home.clock.now)
         token = await challenged(script, "totp", rememberMe=first)
-        answer = await answer_with(script, token, "totp", code(home, secret), rememberMe=second)
+        answer = await answer_with(
+            script, token, "totp", next_code(home, secret), rememberMe=second
+        )
         assert answer.json()["exp"] == begun + life
 
 
@@ -389,7 +367,7 @@ async def test_five_wrong_codes_and_the_challenge_is_dead(
     for _ in range(5):
         wrong = await answer_with(script, token, "totp", "000000")
         assert is_error(wrong, 401, "INVALID_PASSWORD_ERROR")
-    dead = await answer_with(script, token, "totp", code(home, secret))
+    dead = await answer_with(script, token, "totp", next_code(home, secret))
     assert is_error(dead, 401, "INVALID_SESSION_ERROR")
     assert not await home.sessions()
     locked = await script.post(SESSION, json=RIGHT)
@@ -407,10 +385,10 @@ async def test_a_larger_budget_of_codes_does_not_keep_a_challenge_alive(tmp_path
             for _ in range(5):
                 wrong = await answer_with(script, token, "totp", "000000")
                 assert is_error(wrong, 401, "INVALID_PASSWORD_ERROR")
-            dead = await answer_with(script, token, "totp", code(home, secret))
+            dead = await answer_with(script, token, "totp", next_code(home, secret))
             assert is_error(dead, 401, "INVALID_SESSION_ERROR")
             token = await challenged(script, "totp")
-            right = await answer_with(script, token, "totp", code(home, secret))
+            right = await answer_with(script, token, "totp", next_code(home, secret))
             assert right.status_code == 201
 
 
@@ -422,17 +400,17 @@ async def test_a_locked_user_is_told_so_in_a_challenge_that_lived(
     one, two = await challenged(script, "totp"), await challenged(script, "totp")
     for _ in range(5):
         await answer_with(script, one, "totp", "000000")
-    answer = await answer_with(script, two, "totp", code(home, secret))
+    answer = await answer_with(script, two, "totp", next_code(home, secret))
     assert is_error(answer, 429, "RATELIMITED_ERROR")
-    again = await answer_with(script, two, "totp", code(home, secret))
+    again = await answer_with(script, two, "totp", next_code(home, secret))
     assert is_error(again, 401, "INVALID_SESSION_ERROR")
 
 
 async def test_a_challenge_is_good_once(home: House, script: httpx.AsyncClient) -> None:
     secret = await turn_on_totp(home)
     token = await challenged(script, "totp")
-    assert (await answer_with(script, token, "totp", code(home, secret))).status_code == 201
-    again = await answer_with(script, token, "totp", code(home, secret))
+    assert (await answer_with(script, token, "totp", next_code(home, secret))).status_code == 201
+    again = await answer_with(script, token, "totp", next_code(home, secret))
     assert is_error(again, 401, "INVALID_SESSION_ERROR")
 
 
@@ -456,7 +434,7 @@ async def test_what_is_no_challenge_of_this_dialect_is_no_token(
         "nobody's": "A" * 43,
         "no token at all": "ü\x00",
     }[kind]
-    answer = await answer_with(script, token, "totp", code(home, secret))
+    answer = await answer_with(script, token, "totp", next_code(home, secret))
     assert is_error(answer, 401, "INVALID_SESSION_ERROR")
 
 
@@ -466,7 +444,7 @@ async def test_a_challenge_of_who_was_banned_meanwhile_says_so(
     secret = await turn_on_totp(home)
     token = await challenged(script, "totp")
     await home.accounts.users.ban("alice", home.clock(), actor=OWNER)
-    answer = await answer_with(script, token, "totp", code(home, secret))
+    answer = await answer_with(script, token, "totp", next_code(home, secret))
     assert is_error(answer, 403, "BANNED_ERROR")
 
 
@@ -524,7 +502,7 @@ async def test_a_mail_that_cannot_be_sent_leaves_the_backup_codes(
 async def test_a_form_can_take_the_second_step(home: House, script: httpx.AsyncClient) -> None:
     secret = await turn_on_totp(home)
     token = await challenged(script, "totp")
-    form = {"2fa[token]": token, "2fa[type]": "totp", "2fa[code]": code(home, secret)}
+    form = {"2fa[token]": token, "2fa[type]": "totp", "2fa[code]": next_code(home, secret)}
     assert (await script.post(SESSION, data=form)).status_code == 201
 
 
@@ -547,16 +525,15 @@ async def test_every_answer_says_how_many_requests_are_left(tmp_path: Path) -> N
     async with limited(tmp_path) as home, home.program() as script:
         await home.add("alice")
         one = await home.opened()
-        for left, (method, path, more) in enumerate(
-            [
-                ("GET", SESSION, {}),
-                ("PUT", SESSION, {}),
-                ("GET", f"{SESSION}/1", {}),
-                ("DELETE", SESSIONS, {"json": {}}),
-                ("DELETE", SESSIONS, {"content": b"x" * 70_000}),
-                ("POST", SESSION, {"json": RIGHT}),
-            ]
-        ):
+        requests: list[tuple[str, str, dict[str, Any]]] = [
+            ("GET", SESSION, {}),
+            ("PUT", SESSION, {}),
+            ("GET", f"{SESSION}/1", {}),
+            ("DELETE", SESSIONS, {"json": {}}),
+            ("DELETE", SESSIONS, {"content": b"x" * 70_000}),
+            ("POST", SESSION, {"json": RIGHT}),
+        ]
+        for left, (method, path, more) in enumerate(requests):
             answer = await script.request(method, path, headers=bare(one), **more)
             assert counts(answer) == (100, 99 - left, 1_800_000_301)
         stranger = await script.get(SESSION, headers={"cookie": ""})
@@ -606,7 +583,7 @@ async def test_logins_have_a_limit_of_their_own_where_that_is_set(tmp_path: Path
             home.clock.now += 60
             secret = await turn_on_totp(home)
             token = await challenged(script, "totp")
-            answer = await answer_with(script, token, "totp", code(home, secret))
+            answer = await answer_with(script, token, "totp", next_code(home, secret))
             assert answer.status_code == 201  # the second step is no second login
 
 

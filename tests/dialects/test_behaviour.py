@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 
 from tests.support.house import PASSWORD, House, house
+from tests.support.second_factors import next_code, turn_on_totp
 from tests.support.speakers import SPEAKERS, Speaker
 
 EVERY = {speaker.name: speaker.settings for speaker in SPEAKERS}
@@ -36,18 +36,6 @@ async def opened(speaker: Speaker) -> dict[str, str]:
     assert speaker.is_told(login, "opened")
     speaker.client.cookies.clear()
     return speaker.carrier(login)
-
-
-async def turn_on_totp(home: House) -> str:
-    user, secret = await home.accounts.users.get("alice"), totp.new_secret()
-    await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
-    return secret
-
-
-def code(home: House, secret: str) -> str:
-    """Of a step that was not used."""
-    home.clock.now += totp.STEP_S
-    return totp.code_at(secret, totp.step_at(home.clock()))
 
 
 async def test_a_login_opens_a_session_that_can_be_used(home: House, speaker: Speaker) -> None:
@@ -172,7 +160,7 @@ async def test_a_login_with_a_second_factor_takes_two_steps(home: House, speaker
     assert speaker.is_told(login, "code due") and speaker.demands_code(login)
     speaker.client.cookies.clear()
     assert speaker.is_told(await speaker.code(login, "000000"), "code wrong")
-    done = await speaker.code(login, code(home, secret))
+    done = await speaker.code(login, next_code(home, secret))
     assert speaker.is_told(done, "code right")
     speaker.client.cookies.clear()
     assert speaker.is_told(await speaker.use(speaker.carrier(done)), "used")
@@ -190,7 +178,7 @@ async def test_a_login_with_half_its_factors_opens_nothing(home: House, speaker:
 
 async def test_a_code_used_once_is_refused_the_second_time(home: House, speaker: Speaker) -> None:
     secret = await turn_on_totp(home)
-    once = code(home, secret)
+    once = next_code(home, secret)
     for told in ("code right", "code wrong"):
         login = await speaker.login()
         speaker.client.cookies.clear()
@@ -207,7 +195,7 @@ async def test_wrong_codes_run_out(home: House, speaker: Speaker) -> None:
         await speaker.code(login, "000000")
     login = await speaker.login()
     if login.status_code < 400:  # the password's turn is not the place to tell
-        login = await speaker.code(login, code(home, secret))
+        login = await speaker.code(login, next_code(home, secret))
     assert login.status_code >= 400
     assert all(session.level == "pending" for session in await home.sessions())
 

@@ -11,15 +11,15 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
 from doorward.dialects import datepoll
 from doorward.dialects.context import Fault
 
 from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
+from tests.support.second_factors import code_of, turn_on_totp
 
-DIALECTS = {"xhr": {}, "datepoll": {}}
+DIALECTS: dict[str, dict[str, Any]] = {"xhr": {}, "datepoll": {}}
 SESSIONS = "/api/v1/user/myself/session"
 CURRENT = f"{SESSIONS}/logoutCurrentSession"
 SIGN_IN, REFRESH = "/api/auth/signin", "/api/auth/IamLoggedIn"
@@ -60,16 +60,6 @@ async def listed(client: httpx.AsyncClient, token: str) -> list[Json]:
     assert answer.status_code == 200, answer.text
     found: list[Json] = answer.json()["sessions"]
     return found
-
-
-async def with_totp(home: House, name: str = "alice") -> str:
-    user, secret = await home.accounts.users.get(name), totp.new_secret()
-    await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
-    return secret
-
-
-def code_of(home: House, secret: str) -> str:
-    return totp.code_at(secret, totp.step_at(home.clock()))
 
 
 def is_error(answer: httpx.Response, status: int, code: str, sentence: str | None = None) -> bool:
@@ -457,7 +447,7 @@ async def test_another_site_signs_nobody_in(
 ) -> None:
     """CVE-2017-1000069: no binding of the login to where it was asked for."""
     for body in ({"json": STAYING}, {"data": {k: str(v) for k, v in ALICE.items()}}):
-        answer = await client.post(SIGN_IN, headers=headers, **body)  # type: ignore[arg-type]
+        answer = await client.post(SIGN_IN, headers=headers, **body)
         assert is_error(answer, 403, "foreign_origin") and not set_cookies(answer)
 
 
@@ -467,7 +457,7 @@ async def test_another_site_signs_nobody_in(
 async def test_a_second_factor_is_asked_for_and_taken(
     home: House, client: httpx.AsyncClient
 ) -> None:
-    secret = await with_totp(home)
+    secret = await turn_on_totp(home)
     asked = await client.post(SIGN_IN, json=STAYING)
     assert is_error(asked, 400, "totp_required", "Two factor code required")
     assert not set_cookies(asked) and not await home.sessions()
@@ -484,14 +474,14 @@ async def test_a_second_factor_is_asked_for_and_taken(
 async def test_a_wrong_password_is_told_before_a_code_is_asked_for(
     home: House, client: httpx.AsyncClient
 ) -> None:
-    secret = await with_totp(home)
+    secret = await turn_on_totp(home)
     wrong = ALICE | {"password": "wrong", "code": code_of(home, secret)}
     assert is_wrong(await client.post(SIGN_IN, json=wrong))
     assert (await client.post(SIGN_IN, json=ALICE | {"code": wrong["code"]})).status_code == 200
 
 
 async def test_wrong_codes_are_counted(home: House, client: httpx.AsyncClient) -> None:
-    secret = await with_totp(home)
+    secret = await turn_on_totp(home)
     for tried in range(5):
         answer = await client.post(SIGN_IN, json=STAYING | {"code": "000000"})
         assert is_error(answer, 400, "totp_invalid" if tried < 4 else "totp_max_attempts")
@@ -571,7 +561,7 @@ async def test_a_change_wants_the_second_factor_first(
     home: House, client: httpx.AsyncClient
 ) -> None:
     await home.add("carol", must_change_password=True)
-    secret = await with_totp(home, "carol")
+    secret = await turn_on_totp(home, "carol")
     sentence = "Two factor code required"
     assert is_error(await client.post(CHANGE, json=CHANGING), 400, "totp_required", sentence)
     wrong = await client.post(CHANGE, json=CHANGING | {"code": "000000"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doorward.app import Doorward
@@ -13,7 +14,8 @@ from structlog.testing import capture_logs
 
 from tests.support.house import house
 
-ALL = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}
+Json = dict[str, Any]
+ALL: dict[str, Json] = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat": {}}
 PATHS = ("/xhr/login", "/xhrs", "/api/v1/me", "/api/v1/session/{id}")
 
 
@@ -83,7 +85,7 @@ async def test_no_two_dialects_take_the_same_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dialect", ALL)
 async def test_a_dialect_that_is_off_answers_nothing(tmp_path: Path, dialect: str) -> None:
-    off = {name: {} for name in ALL if name != dialect}
+    off: dict[str, Json] = {name: {} for name in ALL if name != dialect}
     async with house(tmp_path, dialects=off) as built, built.program() as client:
         path = {
             "xhr": "/xhr/session",

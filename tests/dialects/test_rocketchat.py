@@ -15,6 +15,7 @@ from doorward.accounts.refusals import LockedOut, Refusal
 from doorward.accounts.user import Email
 from doorward.dialects import rocketchat
 from doorward.dialects.context import Fault
+from doorward.dialects.rocketchat import table
 
 from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.support.rocketchat import (
@@ -24,12 +25,11 @@ from tests.support.rocketchat import (
     SHA256,
     UNAUTHORIZED,
     api,
-    code,
     is_answer,
     is_failure,
     pair,
-    turn_on_totp,
 )
+from tests.support.second_factors import next_code, turn_on_totp
 
 FORM = "application/x-www-form-urlencoded"
 JSON = {"content-type": "application/json"}
@@ -78,7 +78,7 @@ def trouble_of(kind: type[Refusal | Fault]) -> Refusal | Fault:
 @pytest.mark.parametrize("kind", rocketchat.TABLE)
 def test_every_row_is_drawn_as_json_with_its_status(kind: type[Refusal | Fault]) -> None:
     row = rocketchat.TABLE[kind]
-    drawn = rocketchat.ERROR_FORMAT.say(trouble_of(kind))
+    drawn = table.ERROR_FORMAT.say(trouble_of(kind))
     said = json.loads(bytes(drawn.body))
     assert drawn.status_code == row.status
     assert drawn.headers["content-type"] == "application/json"
@@ -89,7 +89,7 @@ def test_every_row_is_drawn_as_json_with_its_status(kind: type[Refusal | Fault])
 
 @pytest.mark.parametrize("kind", rocketchat.LOGIN_TABLE)
 def test_at_login_every_401_has_the_older_shape(kind: type[Refusal | Fault]) -> None:
-    drawn = rocketchat.LOGIN_ERROR_FORMAT.say(trouble_of(kind))
+    drawn = table.LOGIN_ERROR_FORMAT.say(trouble_of(kind))
     said = json.loads(bytes(drawn.body))
     assert drawn.status_code == rocketchat.LOGIN_TABLE[kind].status
     if drawn.status_code == 401:
@@ -271,7 +271,7 @@ async def test_too_many_wrong_codes_are_told_apart(home: House, client: httpx.As
     secret = await turn_on_totp(home)
     for _ in range(5):
         answer = await client.post(api("login"), json=RIGHT | {"code": "000000"})
-    refused = await client.post(api("login"), json=RIGHT | {"code": code(home, secret)})
+    refused = await client.post(api("login"), json=RIGHT | {"code": next_code(home, secret)})
     for each in (answer, refused):
         assert each.status_code == 401 and each.json()["error"] == "totp-max-attempts"
         assert each.json()["message"] == "TOTP Maximun Failed Attempts Reached"
@@ -281,7 +281,7 @@ async def test_too_many_wrong_codes_are_told_apart(home: House, client: httpx.As
 async def test_a_code_logs_in_from_the_body_or_the_header_and_once(
     home: House, client: httpx.AsyncClient, place: str
 ) -> None:
-    found = code(home, await turn_on_totp(home))
+    found = next_code(home, await turn_on_totp(home))
     body = RIGHT | {"code": found} if place == "body" else RIGHT
     headers = {"X-2FA-Code": found, "x-2fa-method": "email"} if place == "header" else {}
     assert (await client.post(api("login"), json=body, headers=headers)).status_code == 200

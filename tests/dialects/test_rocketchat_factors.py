@@ -22,13 +22,12 @@ from tests.support.rocketchat import (
     RIGHT,
     SHA256,
     api,
-    code,
     is_answer,
     is_failure,
     later,
     pair,
-    turn_on_totp,
 )
+from tests.support.second_factors import next_code, turn_on_totp
 
 ADDRESS = "root@example.com"
 DONE = {"success": True}
@@ -119,7 +118,7 @@ async def test_the_order_of_methods_is_totp_then_email(
         assert details["method"] == "totp", "the password is no way around a factor"
     details = (await end(client, pair(root, method="email"))).json()["details"]
     assert details["method"] == "email" and len(mailbox.sent) == 1
-    assert (await end(client, pair(root, code(home, secret), "totp"))).status_code == 404
+    assert (await end(client, pair(root, next_code(home, secret), "totp"))).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["email", "totp"])
@@ -292,7 +291,7 @@ async def test_one_factor_is_asked_for_before_another_comes_beside_it(
     secret = await turn_on_totp(home, "root")
     answer = await client.post(api("users.2fa.enableEmail"), headers=pair(root))
     assert is_failure(answer, 400, "totp-required")
-    headers = pair(root, code(home, secret))
+    headers = pair(root, next_code(home, secret))
     assert is_answer(await client.post(api("users.2fa.enableEmail"), headers=headers), 200, DONE)
 
 
@@ -335,7 +334,7 @@ async def test_totp_from_the_secret_to_the_last_code(
 
     path = api("users.totp.regenerateCodes")
     assert is_answer(await client.post(path, json={"code": now}, headers=pair(root)), 400, INVALID)
-    body = {"code": code(home, secret)}
+    body = {"code": next_code(home, secret)}
     fresh = await client.post(path, json=body, headers=pair(root))
     assert fresh.status_code == 200 and not set(fresh.json()["codes"]) & set(codes)
 
@@ -343,7 +342,7 @@ async def test_totp_from_the_secret_to_the_last_code(
     assert is_answer(
         await client.post(path, json={"code": codes[1]}, headers=pair(root)), 400, INVALID
     )
-    body = {"code": code(home, secret)}
+    body = {"code": next_code(home, secret)}
     answer = await client.post(path, json=body, headers=pair(root))
     assert is_answer(answer, 200, {"disabled": True, "success": True})
     assert is_failure(await end(client, pair(root)), 400, "totp-required"), "the password's turn"
@@ -381,7 +380,9 @@ async def test_totp_is_never_replaced_silently(
     secret = await turn_on_totp(home, "root")
     answer = await client.post(api("users.totp.enable"), headers=pair(root))
     assert is_failure(answer, 400, "totp-required")
-    answer = await client.post(api("users.totp.enable"), headers=pair(root, code(home, secret)))
+    answer = await client.post(
+        api("users.totp.enable"), headers=pair(root, next_code(home, secret))
+    )
     assert is_failure(answer, 400, "error-2fa-already-enabled")
 
 
@@ -395,6 +396,6 @@ async def test_codes_that_turn_totp_off_are_counted_too(
         )
         assert is_answer(answer, 400, INVALID)
     assert is_failure(await end(client, pair(root, "000000")), 400, "totp-max-attempts")
-    body = {"code": code(home, secret)}
+    body = {"code": next_code(home, secret)}
     answer = await client.post(api("users.totp.disable"), json=body, headers=pair(root))
     assert is_failure(answer, 400, "totp-max-attempts")

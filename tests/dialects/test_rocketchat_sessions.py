@@ -20,13 +20,12 @@ from tests.support.rocketchat import (
     RIGHT,
     SHA256,
     api,
-    code,
     is_answer,
     is_failure,
     later,
     pair,
-    turn_on_totp,
 )
+from tests.support.second_factors import next_code, turn_on_totp
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 PHONE = (
@@ -77,7 +76,7 @@ async def test_success(home: House, client: httpx.AsyncClient, root: Opened, ali
     """As in the documented call: the pair, a code, no method."""
     secret = await turn_on_totp(home, "root")
     content = '{\n    "sessionId":"' + alice.session.id + '"\n}'
-    headers = JSON | pair(root, code(home, secret))
+    headers = JSON | pair(root, next_code(home, secret))
     answer = await client.post(api("sessions/logout"), content=content, headers=headers)
     assert is_answer(answer, 200, {"sessionId": alice.session.id, "success": True})
     assert await home.found(alice) is None
@@ -247,7 +246,7 @@ async def test_a_code_is_good_for_five_minutes_in_this_session_only(
 ) -> None:
     other = await home.opened("root")
     secret = await turn_on_totp(home, "root")
-    assert (await end(client, "x", pair(root, code(home, secret)))).status_code == 404
+    assert (await end(client, "x", pair(root, next_code(home, secret)))).status_code == 404
     with later(home, 299):
         assert (await end(client, "x", pair(root))).status_code == 404
         assert (await client.get(api("sessions/list.all"), headers=pair(root))).status_code == 200
@@ -263,14 +262,14 @@ async def test_without_a_trust_period_every_request_is_asked(tmp_path: Path) -> 
         await home.add("root", super_admin=True)
         root, secret = await home.opened("root"), await turn_on_totp(home, "root")
         async with home.program() as client:
-            assert (await end(client, "x", pair(root, code(home, secret)))).status_code == 404
+            assert (await end(client, "x", pair(root, next_code(home, secret)))).status_code == 404
             assert is_failure(await end(client, "x", pair(root)), 400, "totp-required")
 
 
 async def test_a_step_is_accepted_once_over_all_entrances(
     home: House, client: httpx.AsyncClient, root: Opened
 ) -> None:
-    found = code(home, await turn_on_totp(home, "root"))
+    found = next_code(home, await turn_on_totp(home, "root"))
     login = await client.post(api("login"), json=RIGHT | {"user": "root", "code": found})
     assert login.status_code == 200
     client.cookies.clear()
@@ -288,10 +287,10 @@ async def test_wrong_codes_are_counted_and_then_right_ones_are_refused(
     assert is_failure(fifth, 400, "totp-max-attempts", reached)
     assert fifth.headers["retry-after"] == "300"
     assert fifth.json()["details"]["method"] == "totp"
-    right = await end(client, "x", pair(root, code(home, secret)))
+    right = await end(client, "x", pair(root, next_code(home, secret)))
     assert is_failure(right, 400, "totp-max-attempts", reached)
     home.clock.now += 300
-    assert (await end(client, "x", pair(root, code(home, secret)))).status_code == 404
+    assert (await end(client, "x", pair(root, next_code(home, secret)))).status_code == 404
 
 
 async def test_wrong_passwords_as_a_factor_are_counted_as_well(

@@ -22,6 +22,7 @@ from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.support.live import CHEAP_HASH
 from tests.support.live import PASSWORD as FILE_PASSWORD
 from tests.support.people import proven
+from tests.support.second_factors import code_of
 
 RIGHT = {"username": "alice", "password": PASSWORD}
 JSON = {"content-type": "application/json"}
@@ -412,10 +413,6 @@ async def test_head_tells_and_ends_nothing(home: House, script: httpx.AsyncClien
 # An authenticator app: generated, added, removed
 
 GENERATE, APP = "/xhr/session/totp/generate", "/xhr/session/totp"
-
-
-def code_of(home: House, secret: str, later: int = 0) -> str:
-    return totp.code_at(secret, totp.step_at(home.clock()) + later)
 
 
 async def generated(script: httpx.AsyncClient) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -70,13 +71,16 @@ def test_what_was_acknowledged_before_the_process_is_killed_holds_after_a_restar
             except (OSError, AssertionError):
                 return  # the server is gone, and this was not acknowledged
 
+    def have(number: int) -> bool:
+        return min(len(kept), len(ended)) >= number
+
     try:
         for round_ in range(1, ROUNDS + 1):
             stopping.clear()
             with ThreadPoolExecutor(4) as pool:
                 for number in range(4):
                     pool.submit(log_in_and_out, number % 2 == 0)
-                until(lambda r=round_: min(len(kept), len(ended)) >= 5 * r, "for logins")
+                until(partial(have, 5 * round_), "for logins")
                 live.kill()
                 stopping.set()
             live.start()

@@ -213,7 +213,7 @@ async def test_the_host_that_was_asked_is_kept_or_told(fronts: Build, origin: Or
 # Where an application says that things are
 
 
-UNDER = {
+UNDER: dict[str, Any] = {
     "path": "/wiki",
     "rewrite": {"strip_path": True, "answers": True, "elsewhere": ["http://intranet:8080"]},
 }

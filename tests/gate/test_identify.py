@@ -253,6 +253,7 @@ async def test_expiry_is_looked_at_on_every_use(front: Front) -> None:
     """CVE-2025-64708: expiry enforced by a periodic clean-up only; CVE-2018-17199: never."""
     session = front.cookie(await front.opened())
     assert (await front.get("/", session)).status == 200
+    assert LIFETIMES.idle_timeout_s is not None
     front.clock.now += LIFETIMES.idle_timeout_s - 1
     assert (await front.get("/", session)).status == 200, "used, so it idles no longer"
     front.clock.now += LIFETIMES.idle_timeout_s + 1

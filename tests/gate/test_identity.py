@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -17,7 +18,7 @@ from tests.support.wire import lines_of
 ALICE = {"name": "Älice A.", "groups": ["staff", "wiki admins"]}
 
 
-async def sent(front: Front, **user: object) -> list[tuple[bytes, bytes]]:
+async def sent(front: Front, **user: Any) -> list[tuple[bytes, bytes]]:
     """The identity lines that the application gets from a session of such a user."""
     session = front.cookie(await front.opened(**user))
     assert (await front.get("/", session)).status == 200

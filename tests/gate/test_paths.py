@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -79,7 +79,7 @@ async def test_a_query_changes_no_decision(front: Front, query: str) -> None:
 
 # Readers of all kinds: each does what some server does, in any order, decoding at most twice.
 DECODE = "decode"
-READERS = {
+READERS: dict[str, Callable[[bytes], bytes]] = {
     DECODE: unquote_to_bytes,
     "backslash": lambda path: path.replace(b"\\", b"/"),
     "parameters": lambda path: re.sub(rb";[^/]*", b"", path),

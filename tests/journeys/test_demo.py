@@ -40,7 +40,7 @@ class Demo:
         return self.told["address"]
 
     def client(self, **more: object) -> httpx.Client:
-        return httpx.Client(base_url=self.address, trust_env=False, **more)  # type: ignore[arg-type]
+        return httpx.Client(base_url=self.address, trust_env=False, timeout=PATIENCE_S, **more)  # type: ignore[arg-type]
 
     def login(self) -> dict[str, str]:
         return {"username": self.told["user"], "password": self.told["password"]}

@@ -20,7 +20,7 @@ def guestbook() -> Iterator[httpx.Client]:
     ) as process:
         assert process.stdout is not None and process.stdin is not None
         address = process.stdout.readline().removeprefix("listening on ").strip()
-        with httpx.Client(base_url=address, trust_env=False) as client:
+        with httpx.Client(base_url=address, trust_env=False, timeout=PATIENCE_S) as client:
             yield client
         process.stdin.close()
         assert process.wait(timeout=PATIENCE_S) == 0, (

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.sync.connection import Connection
 from websockets.typing import Origin
 
 from tests.conftest import Start
@@ -79,11 +80,13 @@ def live(deploy: Start, jupyter: str) -> Live:
 @pytest.fixture
 def alice(live: Live) -> Iterator[httpx.Client]:
     """A browser of hers that is logged in, with what Jupyter wants against forged requests."""
-    with httpx.Client(base_url=f"http://{live.host}", trust_env=False, timeout=30) as browser:
+    with httpx.Client(
+        base_url=f"http://{live.host}", trust_env=False, timeout=PATIENCE_S
+    ) as browser:
         login = {"username": "alice", "password": PASSWORD}
         assert browser.post("/xhr/login", json=login).status_code == 200
         browser.get("/tree")
-        browser.headers["X-XSRFToken"] = browser.cookies.get("_xsrf", "")
+        browser.headers["X-XSRFToken"] = browser.cookies["_xsrf"]
         yield browser
 
 
@@ -100,10 +103,17 @@ def channels(live: Live, browser: httpx.Client, kernel: str, **more: Any) -> Cli
     cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     address = f"ws://{live.host}/api/kernels/{kernel}/channels?session_id={uuid.uuid4().hex}"
     headers = {"Cookie": cookies}
-    return connect(address, additional_headers=headers, proxy=None, max_size=1 << 24, **more)
+    return connect(
+        address,
+        additional_headers=headers,
+        proxy=None,
+        max_size=1 << 24,
+        open_timeout=PATIENCE_S,
+        **more,
+    )
 
 
-def run(socket: ClientConnection, code: str) -> str:
+def run(socket: Connection, code: str) -> str:
     """What a cell prints."""
     number = uuid.uuid4().hex
     header = {
@@ -144,7 +154,9 @@ def test_who_is_not_logged_in_reaches_no_kernel(
     live: Live, alice: httpx.Client, kernel: str
 ) -> None:
     """CVE-2024-28179: the WebSocket's path had no check."""
-    with httpx.Client(base_url=f"http://{live.host}", trust_env=False) as stranger:
+    with httpx.Client(
+        base_url=f"http://{live.host}", trust_env=False, timeout=PATIENCE_S
+    ) as stranger:
         assert stranger.get("/api/kernels").status_code == 401
         with pytest.raises(InvalidStatus) as refused, channels(live, stranger, kernel):
             pass

@@ -75,7 +75,7 @@ def wait_until_answered(url: str, child: subprocess.Popen[bytes], log: Path) -> 
 
 
 @dataclass(frozen=True)
-class House:
+class Calendars:
     """Radicale and the Doorward in front of it."""
 
     public: str
@@ -83,7 +83,7 @@ class House:
     config: Path
 
     def visitor(self) -> httpx.Client:
-        return httpx.Client(base_url=self.public, trust_env=False, timeout=20)
+        return httpx.Client(base_url=self.public, trust_env=False, timeout=PATIENCE_S)
 
     @contextmanager
     def logged_in(self, name: str) -> Iterator[httpx.Client]:
@@ -117,7 +117,7 @@ def add_user(name: str, config: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calendars]:
     folder = tmp_path_factory.mktemp("radicale")
     radicale_port, public_port = free_port(), free_port()
     config = write_config(folder, public_port, radicale_port)
@@ -126,7 +126,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     radicale = [sys.executable, "-m", "radicale", "--config", os.fspath(EXAMPLE / "radicale.conf")]
     radicale += ["--server-hosts", f"127.0.0.1:{radicale_port}", "--auth-delay", "0"]
     doorward = [os.fspath(DOORWARD), "serve", "-c", os.fspath(config)]
-    house = House(f"http://127.0.0.1:{public_port}", f"http://127.0.0.1:{radicale_port}", config)
+    house = Calendars(
+        f"http://127.0.0.1:{public_port}", f"http://127.0.0.1:{radicale_port}", config
+    )
     with ExitStack() as stack:
         for name, command, url in (
             ("radicale", radicale, house.radicale),
@@ -148,7 +150,7 @@ def session_cookie(client: httpx.Client) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def diaries(house: House) -> House:
+def diaries(house: Calendars) -> Calendars:
     """Alice and Bob have a calendar each, made through the proxy."""
     for name in PASSWORDS:
         with house.logged_in(name) as user:
@@ -156,7 +158,7 @@ def diaries(house: House) -> House:
     return house
 
 
-def test_without_a_login_nothing_of_the_calendar_server_is_seen(house: House) -> None:
+def test_without_a_login_nothing_of_the_calendar_server_is_seen(house: Calendars) -> None:
     with house.visitor() as stranger:
         for method in ("GET", "PROPFIND", "OPTIONS", "MKCALENDAR", "PUT", "DELETE"):
             refused = stranger.request(method, "/alice/", headers={"X-Remote-User": "alice"})
@@ -165,7 +167,7 @@ def test_without_a_login_nothing_of_the_calendar_server_is_seen(house: House) ->
             assert refused.json()["login"].startswith("/.doorward/login")
 
 
-def test_alice_keeps_a_calendar_through_the_proxy(house: House) -> None:
+def test_alice_keeps_a_calendar_through_the_proxy(house: Calendars) -> None:
     with house.logged_in("alice") as alice:
         assert alice.request("MKCALENDAR", "/alice/plans/").status_code == 201
 
@@ -201,7 +203,7 @@ def test_alice_keeps_a_calendar_through_the_proxy(house: House) -> None:
         assert alice.get("/alice/plans/late%20tea.ics").status_code == 404
 
 
-def test_alice_cannot_read_what_is_bobs(diaries: House) -> None:
+def test_alice_cannot_read_what_is_bobs(diaries: Calendars) -> None:
     with diaries.logged_in("bob") as bob, diaries.logged_in("alice") as alice:
         assert propfind(bob, "/bob/diary/").status_code == 207
         assert propfind(alice, "/bob/").status_code == 403
@@ -226,7 +228,7 @@ FORGERIES = [
 
 
 @pytest.fixture(scope="module")
-def alice(diaries: House) -> Iterator[httpx.Client]:
+def alice(diaries: Calendars) -> Iterator[httpx.Client]:
     with diaries.logged_in("alice") as alice:
         yield alice
 
@@ -241,13 +243,13 @@ def test_a_header_of_the_client_makes_nobody_of_alice_but_alice(
 
 @pytest.mark.parametrize("forgery", FORGERIES, ids=str)
 def test_a_header_of_the_client_makes_nobody_somebody(
-    diaries: House, forgery: list[tuple[str, str]]
+    diaries: Calendars, forgery: list[tuple[str, str]]
 ) -> None:
     with diaries.visitor() as stranger:
         assert propfind(stranger, "/bob/diary/", *forgery).status_code == 401
 
 
-def test_logging_out_over_the_api_ends_it(diaries: House) -> None:
+def test_logging_out_over_the_api_ends_it(diaries: Calendars) -> None:
     with diaries.logged_in("alice") as alice:
         stolen = session_cookie(alice)
         assert propfind(alice, "/alice/diary/").status_code == 207
@@ -257,7 +259,7 @@ def test_logging_out_over_the_api_ends_it(diaries: House) -> None:
         assert propfind(thief, "/alice/diary/", *stolen.items()).status_code == 401
 
 
-def test_a_browser_logs_in_by_the_form_and_out_again(diaries: House) -> None:
+def test_a_browser_logs_in_by_the_form_and_out_again(diaries: Calendars) -> None:
     with diaries.visitor() as browser:
         browser.headers["Origin"] = diaries.public
         navigation = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}

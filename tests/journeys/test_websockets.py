@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -61,7 +62,12 @@ def chosen(connection: ServerConnection, asked: Sequence[Subprotocol]) -> Subpro
 def application() -> Iterator[Application]:
     application = Application()
     with serve(
-        application.serve, "127.0.0.1", 0, select_subprotocol=chosen, max_size=8 * MIB
+        application.serve,
+        "127.0.0.1",
+        0,
+        select_subprotocol=chosen,
+        max_size=8 * MIB,
+        open_timeout=PATIENCE_S,
     ) as server:
         host, port = server.socket.getsockname()
         application.url = f"http://{host}:{port}"
@@ -85,10 +91,11 @@ def cookie(live: Live) -> str:
     return live.login("alice").partition(": ")[2]
 
 
-def visit(live: Live, cookie: str | None, path: str = "/", **more: object) -> ClientConnection:
+def visit(live: Live, cookie: str | None, path: str = "/", **more: Any) -> ClientConnection:
     headers = {} if cookie is None else {"Cookie": cookie}
-    options = {"additional_headers": headers, "proxy": None, "max_size": 8 * MIB} | more
-    return connect(f"ws://{live.host}{path}", **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"additional_headers": headers, "proxy": None, "max_size": 8 * MIB}
+    options |= {"open_timeout": PATIENCE_S, "ping_timeout": PATIENCE_S} | more
+    return connect(f"ws://{live.host}{path}", **options)
 
 
 def test_messages_of_every_kind_and_size_come_back(live: Live, cookie: str) -> None:
@@ -115,7 +122,8 @@ def test_the_subprotocol_is_agreed_on_between_the_ends(
     live: Live, cookie: str, asked: list[str]
 ) -> None:
     with visit(live, cookie, subprotocols=[Subprotocol(name) for name in asked] or None) as socket:
-        assert socket.subprotocol == ("chat" if "chat" in asked else (asked or [None])[0])
+        first = asked[0] if asked else None
+        assert socket.subprotocol == ("chat" if "chat" in asked else first)
 
 
 def test_pings_and_pongs_pass_both_ways(live: Live, cookie: str) -> None:

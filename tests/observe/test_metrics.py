@@ -161,7 +161,7 @@ IDLE = "doorward_upstream_connections state=idle upstream=http://app"
 async def folding(metrics: Metrics) -> None:
     while True:
         metrics.fold()
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # as a worker does once a second
 
 
 async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:

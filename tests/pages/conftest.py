@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
-from tests.support.browsing import CHROMIUM
 from tests.support.house import House, house
 
 
@@ -17,22 +13,3 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
     """Pages and the `xhr` dialect, and nobody who could log in yet."""
     async with house(tmp_path) as built:
         yield built
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The script of axe-core, which finds what keeps people with a handicap out."""
-    if shutil.which("npm") is None:
-        pytest.skip("there is no npm to fetch axe-core with; apt-get install npm brings it")
-    folder = tmp_path_factory.mktemp("axe")
-    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
-    subprocess.run([*command, "axe-core@4"], check=True, timeout=100)
-    return Path(folder, "node_modules", "axe-core", "axe.min.js").read_text()

@@ -17,6 +17,7 @@ from doorward.pages import credentials
 from tests.support.house import PASSWORD, House, house, set_cookies, text_of
 from tests.support.mailbox import Mailbox
 from tests.support.people import proven
+from tests.support.second_factors import code_of
 
 ACCOUNT = "/.doorward/account"
 APP = f"{ACCOUNT}/authenticator"
@@ -57,16 +58,12 @@ def hidden(page: httpx.Response, name: str) -> str:
     return found[1]
 
 
-def code(home: House, secret: str) -> str:
-    return totp.code_at(secret, totp.step_at(home.clock()))
-
-
 async def set_up(home: House, browser: httpx.AsyncClient, path: str = APP) -> tuple[str, list[str]]:
     """The secret and the recovery codes of a new app."""
     shown = await browser.post(path, data={"form": await token(browser), "step": "begin"})
     secret = hidden(shown, "secret")
     form = {"form": hidden(shown, "form"), "step": "confirm", "secret": secret}
-    done = await browser.post(path, data=form | {"code": code(home, secret)})
+    done = await browser.post(path, data=form | {"code": code_of(home, secret)})
     assert done.status_code == 200, text_of(done)
     home.clock.now += 30  # a code works once
     return secret, re.findall(r"<code>([\w-]+)</code>", done.text)
@@ -224,13 +221,13 @@ async def test_an_app_is_set_up_and_the_session_has_its_factor(
     assert wrong.status_code == 401 and "The code is not right." in text_of(wrong)
     assert hidden(wrong, "secret") == secret, "the picture is still there"
     cookie = browser.cookies[home.cookies.name.decode()]
-    done = await browser.post(APP, data=form | {"code": code(home, secret)})
+    done = await browser.post(APP, data=form | {"code": code_of(home, secret)})
     assert len(re.findall(r"<code>\w{4}-\w{4}</code>", done.text)) == 12
     assert done.headers["cache-control"] == "no-store"
     assert browser.cookies[home.cookies.name.decode()] != cookie, "a new token at a new level"
     (session,) = await home.sessions()
     assert session.second_factor_at == home.clock() and session.method == "password+totp"
-    again = await browser.post(APP, data=form | {"code": code(home, secret)})
+    again = await browser.post(APP, data=form | {"code": code_of(home, secret)})
     assert again.headers["location"] == ACCOUNT
     assert "12 left" in text_of(await browser.get(ACCOUNT))
 
@@ -241,7 +238,7 @@ async def test_a_secret_that_was_not_shown_here_is_never_taken(
     shown = await post(browser, APP, step="begin")
     mine = totp.new_secret()
     form = {"form": hidden(shown, "form"), "step": "confirm", "secret": mine}
-    refused = await browser.post(APP, data=form | {"code": code(home, mine)})
+    refused = await browser.post(APP, data=form | {"code": code_of(home, mine)})
     assert refused.status_code == 400 and "begin again" in text_of(refused)
     user = await home.accounts.users.get("alice")
     assert await home.accounts.second_factors.enabled(user) == ()
@@ -302,7 +299,7 @@ async def test_the_app_is_removed_with_a_code(home: House, browser: httpx.AsyncC
     secret, _ = await set_up(home, browser)
     wrong = await post(browser, APP, step="remove", code="000000")
     assert wrong.status_code == 401 and "The code is not right." in text_of(wrong)
-    done = await post(browser, APP, step="remove", code=code(home, secret))
+    done = await post(browser, APP, step="remove", code=code_of(home, secret))
     assert done.headers["location"] == f"{ACCOUNT}?done=removed"
     assert "12 left" not in text_of(await browser.get(ACCOUNT))
 
@@ -315,7 +312,7 @@ async def test_new_recovery_codes_void_the_old_ones(
     asked = await post(browser, f"{ACCOUNT}/recovery-codes")
     assert "Enter a code of your authenticator app" in text_of(asked)
     renewed = await post(
-        browser, f"{ACCOUNT}/recovery-codes", method="totp", code=code(home, secret)
+        browser, f"{ACCOUNT}/recovery-codes", method="totp", code=code_of(home, secret)
     )
     new = re.findall(r"<code>([\w-]+)</code>", renewed.text)
     assert len(new) == 12 and not set(new) & set(old)
@@ -347,7 +344,7 @@ async def test_a_browser_is_remembered_for_logins_and_not_for_rules(
     assert login.headers["location"] == "/.doorward/second-factor?rd=/a"
     page = await browser.get("/.doorward/second-factor")
     assert "Ask for no code in this browser for 1 month" in text_of(page)
-    given = {"code": code(home, secret), "browser": "1"}
+    given = {"code": code_of(home, secret), "browser": "1"}
     done = await browser.post("/.doorward/second-factor", data=given)
     (line,) = [line for line in set_cookies(done) if "doorward-browser" in line]
     assert "Path=/.doorward/; HttpOnly; SameSite=Strict" in line
@@ -370,7 +367,7 @@ async def test_without_the_setting_no_browser_is_remembered(tmp_path: Path) -> N
         await browser.post("/.doorward/logout")
         await browser.post(LOGIN, data={"username": "alice", "password": PASSWORD})
         assert "Ask for no code" not in (await browser.get("/.doorward/second-factor")).text
-        given = {"code": code(home, secret), "browser": "1"}
+        given = {"code": code_of(home, secret), "browser": "1"}
         done = await browser.post("/.doorward/second-factor", data=given)
         assert not [line for line in set_cookies(done) if "doorward-browser" in line]
 

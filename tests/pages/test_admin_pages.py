@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from doorward.accounts.audit.audit_log import Event, Kind, Wanted
-from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SecondFactorInvalid, TooManyCodes
 from doorward.accounts.user import Email, User
@@ -20,6 +19,7 @@ from doorward.accounts.users.editing import Edit
 from tests.support import crowd
 from tests.support.house import HOST, House, house, text_of
 from tests.support.live import CHEAP_HASH
+from tests.support.second_factors import code_of
 
 ADMIN = "/.doorward/admin"
 NEW = f"{ADMIN}/new-user"
@@ -117,13 +117,9 @@ async def test_a_factor_that_is_not_fresh_is_asked_for_first(home: House, path: 
         assert found is not None
         wrong = await browser.post(path, data={"form": found[1], "code": "000000"})
         assert wrong.status_code == 401 and "The code is not right." in text_of(wrong)
-        right = await browser.post(path, data={"form": found[1], "code": code(home)})
+        right = await browser.post(path, data={"form": found[1], "code": code_of(home, SECRET)})
         assert right.status_code == 303 and right.headers["location"] == path
         assert (await browser.get(path)).status_code == 200
-
-
-def code(home: House) -> str:
-    return totp.code_at(SECRET, totp.step_at(home.clock()))
 
 
 async def test_a_form_that_was_sent_too_late_is_done_after_the_code(home: House) -> None:
@@ -134,7 +130,7 @@ async def test_a_form_that_was_sent_too_late_is_done_after_the_code(home: House)
         asked = await browser.post(path, data=form)
         assert 'name="do" value="ban"' in asked.text
         assert not (await user(home)).banned
-        await browser.post(path, data=form | {"code": code(home)})
+        await browser.post(path, data=form | {"code": code_of(home, SECRET)})
         assert (await user(home)).banned
 
 

@@ -70,7 +70,7 @@ def test_a_catalogue_of_ours_is_complete(path: Path) -> None:
     assert messages.keys() - sentences() == set(), "nobody says this"
     for sentence, message in messages.items():
         forms = [message.string] if isinstance(message.string, str) else message.string
-        assert all(forms) and not message.fuzzy, sentence
+        assert forms and all(forms) and not message.fuzzy, sentence
         named = set(re.findall(r"%\(\w+\)s", sentence))
         assert all(set(re.findall(r"%\(\w+\)s", form)) == named for form in forms), sentence
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from doorward.accounts.factors import totp
 from doorward.accounts.factors.emailed import EmailedCodes
 from doorward.accounts.user import Email
 
 from tests.support.house import PASSWORD, House, house, set_cookies, text_of
 from tests.support.mailbox import Mailbox
 from tests.support.people import proven
+from tests.support.second_factors import code_of, turn_on_email, turn_on_totp
 
 RIGHT = {"username": "alice", "password": PASSWORD}
 LOGIN = "/.doorward/login?rd=/wiki/page%3Fx%3D1"
@@ -34,21 +34,6 @@ async def browser(home: House) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def turn_on_totp(home: House) -> str:
-    user, secret = await home.accounts.users.get("alice"), totp.new_secret()
-    await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
-    return secret
-
-
-async def turn_on_email(home: House) -> None:
-    user = await home.accounts.users.get("alice")
-    await home.accounts.second_factors.enable_email(proven(user, home.clock()), home.clock())
-
-
-def code(home: House, secret: str) -> str:
-    return totp.code_at(secret, totp.step_at(home.clock()))
-
-
 async def post(browser: httpx.AsyncClient, **form: Any) -> httpx.Response:
     return await browser.post(PAGE, data=form)
 
@@ -63,7 +48,7 @@ async def test_a_login_with_an_app_goes_over_the_page_to_where_it_began(
     pending = browser.cookies[home.cookies.name.decode()]
     page = await browser.get(PAGE)
     assert page.status_code == 200 and "authenticator app" in text_of(page)
-    done = await post(browser, method="totp", code=f" {code(home, secret)} ")
+    done = await post(browser, method="totp", code=f" {code_of(home, secret)} ")
     assert done.status_code == 303 and done.headers["location"] == "/wiki/page?x=1"
     assert "Max-Age" in set_cookies(done)[0]
     assert browser.cookies[home.cookies.name.decode()] != pending
@@ -90,7 +75,7 @@ async def test_the_old_token_is_dead_at_once(home: House, browser: httpx.AsyncCl
     name = home.cookies.name.decode()
     pending = browser.cookies[name]
     await browser.get(PAGE)  # now memory knows it
-    await post(browser, code=code(home, secret))
+    await post(browser, code=code_of(home, secret))
     async with home.browser(cookie=f"{name}={pending}") as other:
         assert (await other.get(PAGE)).headers["location"].startswith("/.doorward/login")
 
@@ -106,7 +91,7 @@ async def test_a_wrong_code_is_told_and_the_fifth_locks(
         assert "check the clock of your phone" in text_of(wrong)
     locked = await post(browser, method="totp", code="000000")
     assert locked.status_code == 429 and locked.headers["retry-after"] == "300"
-    refused = await post(browser, method="totp", code=code(home, secret))
+    refused = await post(browser, method="totp", code=code_of(home, secret))
     assert refused.status_code == 429 and not set_cookies(refused)
     assert (await browser.get(PAGE)).status_code == 429
 
@@ -179,7 +164,7 @@ async def test_five_minutes_after_the_password_it_starts_again(
     secret = await turn_on_totp(home)
     await browser.post(LOGIN, data=RIGHT | {"remember": "1"})
     home.clock.now += 300
-    late = await post(browser, code=code(home, secret))
+    late = await post(browser, code=code_of(home, secret))
     assert late.status_code == 303 and late.headers["location"] == f"{LOGIN}&expired=1"
 
 
@@ -200,7 +185,7 @@ async def test_a_full_session_gives_a_factor_where_a_rule_wants_one(
     secret = await turn_on_totp(home)
     browser.headers["cookie"] = home.cookie(old)
     assert (await browser.get(PAGE)).status_code == 200
-    done = await post(browser, code=code(home, secret))
+    done = await post(browser, code=code_of(home, secret))
     assert done.status_code == 303 and done.headers["location"] == "/wiki/page?x=1"
     assert await home.found(old) is None
     (session,) = await home.sessions()
@@ -233,7 +218,7 @@ async def test_it_leads_to_no_other_host(
     secret = await turn_on_totp(home)
     await browser.post("/.doorward/login", data=RIGHT)
     done = await browser.post(
-        "/.doorward/second-factor", params={"rd": target}, data={"code": code(home, secret)}
+        "/.doorward/second-factor", params={"rd": target}, data={"code": code_of(home, secret)}
     )
     assert done.headers["location"] == "/"
 
@@ -250,10 +235,10 @@ async def test_xhr_asks_for_the_second_step_and_takes_it(
     assert (await browser.get("/xhr/session")).status_code == 401
     wrong = await browser.post("/xhr/totp", json={"token": "000000"})
     assert wrong.status_code == 401 and wrong.json()["error"] == "totp_invalid"
-    done = await browser.post("/xhr/totp", json={"token": code(home, secret)})
+    done = await browser.post("/xhr/totp", json={"token": code_of(home, secret)})
     assert done.status_code == 204 and set_cookies(done)
     assert (await browser.get("/xhr/session")).json()["session"]["totp"] is True
-    again = await browser.post("/xhr/totp", json={"token": code(home, secret)})
+    again = await browser.post("/xhr/totp", json={"token": code_of(home, secret)})
     assert again.status_code == 401, "it is for half-done logins"
 
 

@@ -16,6 +16,7 @@ import pkgutil
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from ipaddress import ip_network
 from types import ModuleType
 from typing import Any
@@ -106,10 +107,23 @@ def is_linear(run: Callable[[Any], object], shape: Callable[[int], Any], limit: 
 def shapes() -> Iterator[tuple[str, Callable[[int], str]]]:
     for before, after in AROUND:
         for piece in PIECES:
-            yield (
-                f"{before}{piece}…{after}",
-                lambda size, b=before, p=piece, a=after: b + p * (size // len(p)) + a,
-            )
+            yield f"{before}{piece}…{after}", repeated(before, piece, after)
+
+
+def encoded(of: Callable[[int], str], size: int) -> bytes:
+    return of(size).encode()
+
+
+def cut_text(of: Callable[[int], str], size: int) -> str:
+    return of(size)[:size]
+
+
+def cut_octets(of: Callable[[int], str], size: int) -> bytes:
+    return octets(of(size))[:size]
+
+
+def repeated(before: str, piece: str, after: str) -> Callable[[int], str]:
+    return lambda size: before + piece * (size // len(piece)) + after
 
 
 def octets(told: str) -> bytes:
@@ -251,7 +265,7 @@ def test_a_parser_of_bytes_takes_time_in_proportion(name: str) -> None:
     run, limit = BYTES[name]
     for shape, of in shapes():
         try:
-            is_linear(run, lambda size, of=of: octets(of(size))[:size], limit)
+            is_linear(run, partial(cut_octets, of), limit)
         except AssertionError as failure:
             pytest.fail(f"{shape!r}: {failure}")
 
@@ -261,7 +275,7 @@ def test_a_parser_of_text_takes_time_in_proportion(name: str) -> None:
     run, limit = TEXTS[name]
     for shape, of in shapes():
         try:
-            is_linear(run, lambda size, of=of: of(size)[:size], limit)
+            is_linear(run, partial(cut_text, of), limit)
         except AssertionError as failure:
             pytest.fail(f"{shape!r}: {failure}")
 
@@ -272,7 +286,7 @@ def test_json_of_many_kinds_takes_time_in_proportion() -> None:
         lambda size: '{"a":' + "[" * 900 + "]" * 900 + " " * size + "}",
         lambda size: '{"a":[' + ",".join(["9" * 4000] * (size // 4001)) + "]}",
     ):
-        is_linear(context.parse_object, lambda size, of=of: of(size).encode(), BODY)
+        is_linear(context.parse_object, partial(encoded, of), BODY)
 
 
 async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:
@@ -289,7 +303,7 @@ async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:
         def release(self, *_: Any) -> None: ...
 
     def answered(lines: int) -> Reader:
-        connection, reader = Connection(Keeper()), Reader()  # type: ignore[arg-type]
+        connection, reader = Connection(Keeper()), Reader()
         connection.transport = Transport()  # type: ignore[assignment]
         connection.begin(
             reader, b"", no_body=False, ended=True, response_timeout_s=9.0, idle_timeout_s=9.0
@@ -381,11 +395,7 @@ def test_a_pattern_takes_time_in_proportion(place: str) -> None:
     for piece in pieces_of(pattern):
         for before, after in (("", ""), ("", "\x01"), ("a=", "!"), ("/", "\x01")):
             try:
-                is_linear(
-                    run,
-                    lambda size, b=before, p=piece, a=after: b + p * (size // len(p)) + a,
-                    limit,
-                )
+                is_linear(run, repeated(before, piece, after), limit)
             except AssertionError as failure:
                 pytest.fail(f"{piece!r} between {before!r} and {after!r}: {failure}")
 

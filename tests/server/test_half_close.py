@@ -42,7 +42,7 @@ def live(started: Live) -> Live:
     return started
 
 
-def origin_of(live: Live, *scripts: Callable[[Wire], None]) -> Origin:
+def origin_of(live: Live, *scripts: Callable[[Wire], object]) -> Origin:
     return Origin(scripts, path=live.folder / "app.sock")
 
 

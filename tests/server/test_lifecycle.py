@@ -92,7 +92,10 @@ def test_the_admin_listener_cannot_be_posted_to_from_a_page(live: Live) -> None:
     import httpx
 
     url = f"http://127.0.0.1:{live.admin_port}/readyz"
-    assert httpx.post(url, headers={"Origin": "http://evil.test"}).status_code == 405
+    assert (
+        httpx.post(url, headers={"Origin": "http://evil.test"}, timeout=PATIENCE_S).status_code
+        == 405
+    )
 
 
 def test_health_is_asked_by_a_command(live: Live) -> None:

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from tests.support.certificates import Authority
 from tests.support.live import Live
 from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import PATIENCE_S
 from tests.support.wire import Client, get, values_of
 
 
@@ -135,7 +136,7 @@ async def taken(pieces: list[bytes]) -> tuple[Source | None, bytes]:
             for _ in range(3):
                 await asyncio.sleep(0)
         theirs.shutdown(socket.SHUT_WR)
-        source = await asyncio.wait_for(reading, 5)
+        source = await asyncio.wait_for(reading, PATIENCE_S)
         rest = b""
         while more := await asyncio.get_running_loop().sock_recv(ours, 4096):
             rest += more

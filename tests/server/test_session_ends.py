@@ -77,7 +77,7 @@ def upload(client: Client) -> None:
     try:
         while True:
             client.send(b"400\r\n" + bytes(1024) + b"\r\n")
-            time.sleep(0.001)
+            time.sleep(0.001)  # a slow upload, so that it is under way for long
     except OSError:
         pass
 

@@ -90,7 +90,7 @@ def test_a_request_within_the_idle_time_is_answered(patient: Stage) -> None:
 def test_a_slow_answer_is_not_idle(stage: Stage) -> None:
     def script(wire: Wire) -> None:
         wire.head()
-        time.sleep(0.9)
+        time.sleep(0.9)  # longer than a client may be idle
         wire.send(OK)
 
     with stage.playing(script) as act:

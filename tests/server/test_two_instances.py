@@ -7,7 +7,8 @@ import pytest
 
 from tests.conftest import Start
 from tests.support.live import PASSWORD, Live, config_user
-from tests.support.origin import OK, Origin
+from tests.support.origin import OK, Origin, answering
+from tests.support.waiting import PATIENCE_S
 from tests.support.wire import Wire, read_body, values_of
 
 
@@ -32,7 +33,7 @@ def test_a_login_at_one_instance_ends_no_session_at_the_other(deploy: Start, nam
             seen.extend(values_of(head, b"cookie"))
             wire.send(OK)
 
-    with Origin((script,)) as origin, httpx.Client(trust_env=False, timeout=30) as browser:
+    with Origin((script,)) as origin, httpx.Client(trust_env=False, timeout=PATIENCE_S) as browser:
         one, two = (
             deploy(
                 origin.url,
@@ -63,7 +64,7 @@ def test_a_login_at_one_instance_ends_no_session_at_the_other(deploy: Start, nam
 
 
 def test_a_session_from_before_the_port_was_in_the_name_goes_on(deploy: Start) -> None:
-    with Origin((lambda wire: [wire.head(), wire.send(OK)][-1],)) as origin:
+    with Origin((answering(OK),)) as origin:
         live = deploy(origin.url, users=[config_user()])
         cookie = live.login()
         assert cookie.startswith("Cookie: doorward=")

@@ -217,7 +217,8 @@ def test_a_request_with_a_body_is_no_upgrade_and_its_body_no_request(
 
 def test_who_reads_slowly_makes_the_other_side_wait(stage: Stage) -> None:
     """Both ways; and in the end everything has arrived."""
-    size, taken = 96 * MIB, []  # far more than the kernel keeps on both ways
+    size = 96 * MIB  # far more than the kernel keeps on both ways
+    taken: list[int] = []
 
     def slow(wire: Wire) -> None:
         gate.wait(PATIENCE_S)

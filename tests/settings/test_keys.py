@@ -104,6 +104,7 @@ def test_a_key_of_root_may_be_read_by_the_group_of_the_process(
     assert is_private(status(mode, user, group), ME) is private
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("user", [10001, 0, 500])
 def test_a_file_is_private_after_the_command_of_the_hint(tmp_path: Path, user: int) -> None:
     """The shell runs the hint; `chown` and `chgrp` only note their owner, as it takes root."""

@@ -322,7 +322,7 @@ def test_plain_data_makes_settings_too(tmp_path: Path) -> None:
 
 # What has no effect yet.
 
-UNBUILT = [
+UNBUILT: list[tuple[str, list[str]]] = [
     ("workers: 2", []),
     ("limits: {body_bytes: 1MiB}", []),
     ("limits: {body_bytes: none}", []),

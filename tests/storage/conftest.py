@@ -13,6 +13,7 @@ from doorward.storage import Database
 from doorward.storage.database import SQLITE, open_storage
 
 from tests.support import postgresql
+from tests.support.savings import migrated
 
 Open = Callable[[], Awaitable[Database]]
 numbers = count()
@@ -42,6 +43,8 @@ def storage(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def opened(storage: str, tmp_path: Path) -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack:
+        if storage == SQLITE:
+            migrated(tmp_path)
 
         async def once() -> Database:
             database = await open_storage(storage, tmp_path)

@@ -111,8 +111,6 @@ def world(
             socket = request.getfixturevalue("postgresql_socket")
             storage = runner.run(postgresql.fresh_database(socket, "anyinput"))
         patch.setattr(wiring, "mailer_of", lambda settings: Mailbox())
-        patch.setattr("doorward.accounts.passwords.hashing.TIME_COST", 1)
-        patch.setattr("doorward.accounts.passwords.hashing.MEMORY_KIB", 8)
         manager = wiring.build_accounts(_settings(tmp_path_factory.mktemp("data"), storage))
         accounts = runner.run(manager.__aenter__())
         try:

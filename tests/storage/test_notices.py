@@ -20,8 +20,7 @@ from doorward.storage.database import open_storage
 from doorward.storage.postgres_notify import PostgresNotify
 
 from tests.support.people import NOW, add, open_session
-
-SOON_S = 5.0
+from tests.support.waiting import PATIENCE_S
 
 
 @asynccontextmanager
@@ -46,7 +45,7 @@ async def test_another_host_hears_of_a_change_and_of_nothing_else(
             assert not hearing.done()
             before = there.feed.marker()
             await here.sessions.end(session.number, NOW, "logout")
-            await asyncio.wait_for(hearing, SOON_S)
+            await asyncio.wait_for(hearing, PATIENCE_S)
             assert (await there.feed.news(0)).sessions == {session.number}
             assert there.feed.marker() == before, "only the marker of that host has moved"
 
@@ -77,11 +76,11 @@ async def test_a_connection_that_is_cut_is_noticed_and_made_anew(
             " OR query LIKE 'LISTEN %doorward%'"
         )
         await other.close()
-        await asyncio.wait_for(hearing, SOON_S)
-        await asyncio.wait_for(store.feed.heard(), SOON_S)  # again, and nothing may be missed
+        await asyncio.wait_for(hearing, PATIENCE_S)
+        await asyncio.wait_for(store.feed.heard(), PATIENCE_S)  # again, and nothing may be missed
         hearing = asyncio.create_task(store.feed.heard())
         await store.users.set_banned(user, True, NOW)
-        await asyncio.wait_for(hearing, SOON_S)
+        await asyncio.wait_for(hearing, PATIENCE_S)
 
 
 async def test_a_server_that_is_not_there_is_a_refusal(postgresql_url: str, tmp_path: Path) -> None:
@@ -118,8 +117,8 @@ async def test_a_session_that_another_host_ends_is_nobodys_before_the_next_poll(
         async with Doorward(settings) as app:
             assert app._live is not None
             heard = app._live._epoch
-            async with asyncio.timeout(SOON_S):
+            async with asyncio.timeout(PATIENCE_S):
                 # Ended again until it listens: only then a notice reaches it.
                 while app._live._epoch == heard:
                     await there.sessions.end(session.number, time.time(), "logout")
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(0.02)  # for the notice to come, if it does

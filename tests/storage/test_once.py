@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from doorward.accounts.refusals import EnrolmentExpired, NameTaken, SessionNotFound, UserNotFound
@@ -31,7 +32,7 @@ async def set_address(store: Database, user: User, session: Session) -> object:
     return await store.users.edit(user, change, NOW)
 
 
-def fields(user: User) -> dict[str, object]:
+def fields(user: User) -> dict[str, Any]:
     return {name: getattr(user, name) for name in user.__slots__}
 
 

@@ -1,16 +1,23 @@
-"""A running Doorward for a browser: an application that says who asks, and some rules."""
+"""A running Doorward for a browser, an application behind it that says who asks, and what people do
+there."""
 
 from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-from tests.support.live import Live
+from doorward.accounts.factors import totp
+from doorward.pages import qr
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.live import PASSWORD, Live
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PHONE = {"width": 360, "height": 740}
@@ -58,3 +65,51 @@ def running(folder: Path, **values: Any) -> Iterator[Live]:
         ) as it:
             yield it
         server.shutdown()
+
+
+NEW = "violet tractor under seven moons"
+
+EMOJI = "😀" * 190
+
+
+@contextmanager
+def visiting(browser: Browser, live: Live, **options: Any) -> Iterator[Page]:
+    """A browser of its own. What it complains of, and what it asks of other hosts, fails."""
+    context = browser.new_context(**({"viewport": DESK, "locale": "en-GB"} | options))
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda said: wrong.append(said.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda asked: wrong.extend([asked.url] * (live.host not in asked.url)))
+    yield page
+    context.close()
+    # Chromium's remark on a field that is focused already says nothing of the page.
+    harmless = ("status of 4", "data:", "Autofocus processing was blocked")
+    assert not [text for text in wrong if not any(part in text for part in harmless)]
+
+
+def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Log in", exact=True).click()
+
+
+def code_now(secret: str, steps: int = 0) -> str:
+    return totp.code_at(secret, totp.step_at(time.time()) + steps)
+
+
+def enrol(page: Page) -> tuple[str, list[str]]:
+    """Sets up an app on the page that leads to it; the secret and the recovery codes."""
+    page.get_by_role("button", name="Set up app").click()
+    uri = page.locator("#uri").get_attribute("href") or ""
+    assert str(page.locator(".picture svg path").last.get_attribute("d")) in qr.svg(uri)
+    (secret,) = parse_qs(urlsplit(uri).query)["secret"]
+    assert page.locator("#secret").inner_text().replace(" ", "") == secret
+    page.get_by_role("textbox", name="Code").fill("000000")
+    page.get_by_role("button", name="Switch on").click()
+    expect(page.get_by_role("alert")).to_have_text("The code is not right.")
+    page.get_by_role("textbox", name="Code").fill(code_now(secret))
+    page.get_by_role("button", name="Switch on").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
+    codes = page.locator("#codes code").all_inner_texts()
+    return secret, codes

@@ -23,7 +23,7 @@ class Description:
         """None for what is not described: pages, HEAD, OPTIONS, methods that are refused."""
         paths: Json = self._told["paths"]
         named = path if path in paths else next((p for p in paths if _fits(p, path)), None)
-        found: Json | None = paths.get(named, {}).get(method.lower())
+        found: Json | None = paths.get(named or "", {}).get(method.lower())
         return found
 
     async def check(self, response: httpx.Response) -> None:

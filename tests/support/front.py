@@ -18,6 +18,7 @@ from doorward.settings import settings_from
 from tests.support.asgi import ask, scope
 from tests.support.clock import FixedClock
 from tests.support.origin import Origin
+from tests.support.savings import migrated
 from tests.support.wire import Answer, Header
 
 LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
@@ -95,7 +96,7 @@ async def front_of(folder: Path, origin: Origin, **values: Any) -> AsyncIterator
     """An application with these settings. Its clock stands still unless it is moved."""
     clock = FixedClock(time.time())
     chosen = {
-        "data_dir": str(folder),
+        "data_dir": str(migrated(folder)),
         "routes": [{"upstream": origin.url}],
         "dialects": {"xhr": {}},
     }

@@ -31,6 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.support.clock import FixedClock
 from tests.support.description import Description
+from tests.support.savings import migrated
 
 HOST = "wiki.test"
 ORIGIN = f"http://{HOST}"
@@ -110,7 +111,7 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
     """Settings are given as YAML would have them."""
     chosen = {
         "public_url": ORIGIN,
-        "data_dir": str(directory),
+        "data_dir": str(migrated(directory)),
         "routes": [{"upstream": "http://127.0.0.1:9"}],
         "dialects": {"xhr": {}},
     }

@@ -111,7 +111,7 @@ class Live:
     def _wait(self) -> int:
         assert self.process is not None
         try:
-            return self.process.wait(timeout=25)
+            return self.process.wait(timeout=PATIENCE_S)
         finally:
             if self.process.poll() is None:
                 self.process.kill()

@@ -29,6 +29,7 @@ class Sink:
     async def handle_DATA(self, server: SMTP, session: Any, envelope: Envelope) -> str:
         content = envelope.content
         assert isinstance(content, bytes)
+        assert server.transport is not None
         self.encrypted.append(server.transport.get_extra_info("ssl_object") is not None)
         self.recipients += envelope.rcpt_tos
         mail = BytesParser(policy=POLICY).parsebytes(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from doorward.accounts import randomness
 from doorward.accounts.audit.audit_log import Event, Kind, Record, Wanted, counted
@@ -161,11 +162,11 @@ class MemoryUsers:
         self.handles = {h: n for h, n in self.handles.items() if n != user.number}
         self.names = {k: n for k, n in self.names.items() if n != user.number}
 
-    def _change(self, user: User, **values: bool) -> None:
+    def _change(self, user: User, **values: Any) -> None:
         row = self.rows.get(user.number)
         if row is None:
             raise UserNotFound
-        changed = replace(row.user, version=row.user.version + 1, **values)  # type: ignore[arg-type]
+        changed = replace(row.user, version=row.user.version + 1, **values)
         self.rows[user.number] = replace(row, user=changed)
 
 
@@ -260,7 +261,7 @@ class MemorySessions:
         self.renew(renewal)
         return bool(live)
 
-    def renew(self, renewal: Renewal | None, **values: float) -> None:
+    def renew(self, renewal: Renewal | None, **values: Any) -> None:
         if renewal is None:
             return
         wanted = renewal.session

@@ -14,7 +14,7 @@ from tests.support.wire import Place, Wire, read_body
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-Script = Callable[[Wire], None]
+Script = Callable[[Wire], object]
 
 
 def answering(*answers: bytes) -> Script:

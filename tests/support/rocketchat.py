@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-from doorward.accounts.factors import totp
 from doorward.accounts.sessions.sessions import Opened
 
 from tests.support.house import PASSWORD, House
@@ -50,19 +49,6 @@ def is_failure(response: httpx.Response, status: int, code: str, reason: str = "
     assert said["success"] is False and said["errorType"] == code
     assert said["error"].endswith(f"[{code}]") and said["error"].startswith(reason)
     return True
-
-
-async def turn_on_totp(home: House, name: str = "alice") -> str:
-    """The secret."""
-    user, secret = await home.accounts.users.get(name), totp.new_secret()
-    await home.accounts.second_factors.adopt_totp(user, secret, home.clock())
-    return secret
-
-
-def code(home: House, secret: str) -> str:
-    """Of a step that was not used."""
-    home.clock.now += totp.STEP_S
-    return totp.code_at(secret, totp.step_at(home.clock()))
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def test_a_client_that_leaves_while_connecting_leads_to_no_request(deploy: Start
         client.send(get("/left", host=live.host))
         time.sleep(0.2)  # for it to be taken and the connection to be asked for
         client.reset()
-        time.sleep(0.2)
+        time.sleep(0.2)  # for the server to see that, before there is room for its connection
         listener.settimeout(2)
         seen = b""
         with contextlib.suppress(TimeoutError):
@@ -267,7 +267,7 @@ def test_requests_under_way_go_to_different_upstreams(deploy: Start) -> None:
 
     with several(deploy, script, script, script) as (live, origins), ExitStack() as stack:
         routes = live.settings["routes"]
-        assert len(routes[0]["upstream"]) == 3  # type: ignore[index]
+        assert len(routes[0]["upstream"]) == 3
         clients = [stack.enter_context(live.client()) for _ in range(3)]
         for client in clients:
             client.send(get("/", host=live.host))

@@ -16,8 +16,17 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope
 from playwright.sync_api import Browser, Page, expect
 
-from tests.pages.test_life_in_a_browser import EMOJI, NEW, code_of, enrol, log_in, visiting
-from tests.support.browsing import CHROMIUM, PHONE, running
+from tests.support.browsing import (
+    CHROMIUM,
+    EMOJI,
+    NEW,
+    PHONE,
+    code_now,
+    enrol,
+    log_in,
+    running,
+    visiting,
+)
 from tests.support.live import PASSWORD, Live, free_port
 
 pytestmark = pytest.mark.skipif(
@@ -171,7 +180,7 @@ def test_a_forgotten_password_is_set_anew_by_mail(
         expect(page.get_by_role("alert")).to_have_text("The name or the password is not right.")
         log_in(page, name, NEW)
         expect(page.get_by_role("heading", name="Enter a code")).to_be_visible()
-        page.get_by_role("textbox", name="Code").fill(code_of(secret, 1))
+        page.get_by_role("textbox", name="Code").fill(code_now(secret, 1))
         page.get_by_role("button", name="Go on").click()
         expect(page.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
 

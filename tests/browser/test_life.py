@@ -3,75 +3,34 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from doorward.accounts.factors import totp
-from doorward.pages import qr
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.support.browsing import CHROMIUM, DESK, PHONE, running
+from tests.support.browsing import (
+    CHROMIUM,
+    EMOJI,
+    NEW,
+    PHONE,
+    code_now,
+    enrol,
+    log_in,
+    running,
+    visiting,
+)
 from tests.support.live import PASSWORD, Live
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no browser; apt-get install chromium brings one"
 )
 
-NEW = "violet tractor under seven moons"
-EMOJI = "😀" * 190
-
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with running(tmp_path_factory.mktemp("life")) as live:
         yield live
-
-
-@contextmanager
-def visiting(browser: Browser, live: Live, **options: Any) -> Iterator[Page]:
-    """A browser of its own. What it complains of, and what it asks of other hosts, fails."""
-    context = browser.new_context(**({"viewport": DESK, "locale": "en-GB"} | options))
-    page = context.new_page()
-    wrong: list[str] = []
-    page.on("console", lambda said: wrong.append(said.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda asked: live.host in asked.url or wrong.append(asked.url))
-    yield page
-    context.close()
-    # Chromium's remark on a field that is focused already says nothing of the page.
-    harmless = ("status of 4", "data:", "Autofocus processing was blocked")
-    assert not [text for text in wrong if not any(part in text for part in harmless)]
-
-
-def log_in(page: Page, name: str, password: str = PASSWORD) -> None:
-    page.get_by_label("User name").fill(name)
-    page.get_by_label("Password", exact=True).fill(password)
-    page.get_by_role("button", name="Log in", exact=True).click()
-
-
-def code_of(secret: str, steps: int = 0) -> str:
-    return totp.code_at(secret, totp.step_at(time.time()) + steps)
-
-
-def enrol(page: Page) -> tuple[str, list[str]]:
-    """Sets up an app on the page that leads to it; the secret and the recovery codes."""
-    page.get_by_role("button", name="Set up app").click()
-    uri = page.locator("#uri").get_attribute("href") or ""
-    assert page.locator(".picture svg path").last.get_attribute("d") in qr.svg(uri)
-    (secret,) = parse_qs(urlsplit(uri).query)["secret"]
-    assert page.locator("#secret").inner_text().replace(" ", "") == secret
-    page.get_by_role("textbox", name="Code").fill("000000")
-    page.get_by_role("button", name="Switch on").click()
-    expect(page.get_by_role("alert")).to_have_text("The code is not right.")
-    page.get_by_role("textbox", name="Code").fill(code_of(secret))
-    page.get_by_role("button", name="Switch on").click()
-    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
-    codes = page.locator("#codes code").all_inner_texts()
-    return secret, codes
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
@@ -99,7 +58,7 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
         second.goto(strict)
         log_in(second, name)
         expect(second.get_by_role("textbox", name="Code")).to_be_focused()
-        second.keyboard.type(code_of(secret, 1))
+        second.keyboard.type(code_now(secret, 1))
         second.keyboard.press("Enter")
         expect(second).to_have_url(strict)
 
@@ -171,7 +130,7 @@ def test_what_stands_behind_the_hash_is_kept_across_every_step(
         page.get_by_role("button", name="Go on").click()
         expect(page.get_by_role("alert")).to_be_visible()
         expect(page.get_by_text("check the clock of your phone")).to_be_visible()
-        page.get_by_role("textbox", name="Code").fill(code_of(secret, 1))
+        page.get_by_role("textbox", name="Code").fill(code_now(secret, 1))
         page.get_by_role("button", name="Go on").click()
         expect(page).to_have_url(wanted)
         page.goto(f"http://{live.host}/.doorward/login?another=1&rd=/wiki{DEEP}")
@@ -292,7 +251,7 @@ def test_nobody_is_kept_out_by_a_page(browser: Browser, live: Live, axe: str, sc
         look(page)
         uri = page.locator("#uri").get_attribute("href") or ""
         (secret,) = parse_qs(urlsplit(uri).query)["secret"]
-        page.get_by_role("textbox", name="Code").fill(code_of(secret))
+        page.get_by_role("textbox", name="Code").fill(code_now(secret))
         page.get_by_role("button", name="Switch on").click()
         look(page)
         page.goto(f"{base}/account")

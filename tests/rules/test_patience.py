@@ -1,0 +1,90 @@
+"""How tests wait: for something to happen, with the same patience everywhere.
+
+Read from the syntax trees, so that a new test cannot escape.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+SOURCES = [path for path in sorted(TESTS.rglob("*.py")) if "node_modules" not in path.parts]
+HTTPX = {"Client", "get", "post", "put", "patch", "delete", "head", "options", "request", "stream"}
+# Waits by their kind; everybody else asks these.
+WAITING = TESTS / "support" / "waiting.py"
+
+
+@cache
+def tree(source: Path) -> ast.Module:
+    return ast.parse(source.read_text())
+
+
+def place(source: Path) -> str:
+    return source.relative_to(TESTS).as_posix()
+
+
+every_source = pytest.mark.parametrize("source", SOURCES, ids=place)
+
+
+def calls(source: Path) -> list[tuple[str, ast.Call]]:
+    return [
+        (ast.unparse(node.func), node)
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.Call)
+    ]
+
+
+@every_source
+def test_a_fixed_sleep_has_a_reason_beside_it(source: Path) -> None:
+    """What somebody else does is waited for with `until`; time itself may be what a test needs."""
+    lines = source.read_text().splitlines()
+    for name, call in calls(source):
+        if name in ("time.sleep", "asyncio.sleep") and source != WAITING:
+            is_turn = ast.unparse(call.args[0]) == "0"  # one turn of the loop is no time
+            assert is_turn or "# " in lines[call.lineno - 1], lines[call.lineno - 1]
+
+
+@every_source
+def test_an_http_client_has_the_patience_of_the_tests(source: Path) -> None:
+    """The library's own is five seconds, which a busy machine can need for a process to start."""
+    for name, call in calls(source):
+        if name.partition(".")[0] == "httpx" and name.partition(".")[2] in HTTPX:
+            named = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            assert "timeout" in named, f"{place(source)}:{call.lineno}"
+
+
+@every_source
+def test_a_websocket_has_the_patience_of_the_tests(source: Path) -> None:
+    imported = {
+        alias.name
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("websockets.")
+        for alias in node.names
+    }
+    for name, call in calls(source):
+        if name in imported & {"connect", "serve"}:
+            assert "open_timeout" in ast.unparse(source_of(source, call)), f"{place(source)}"
+
+
+def source_of(source: Path, call: ast.Call) -> ast.AST:
+    """The function around a call: options may be put together before it."""
+    functions = [
+        node
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.lineno <= call.lineno <= (node.end_lineno or 0)
+    ]
+    return functions[-1]
+
+
+@every_source
+def test_nothing_is_compared_with_itself(source: Path) -> None:
+    for node in ast.walk(tree(source)):
+        if isinstance(node, ast.Compare):
+            sides = [ast.dump(side) for side in (node.left, *node.comparators)]
+            made = any(isinstance(part, ast.Call | ast.Await) for part in ast.walk(node.left))
+            assert made or len(set(sides)) == len(sides), ast.unparse(node)

@@ -1,0 +1,52 @@
+"""What a test need not pay: the work of a password hash, migrations, waiting for the disk.
+
+Tests about one of these ask for the fixture `full_price`. Processes that tests start know nothing
+of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import pytest
+from doorward.accounts.passwords import hashing
+from doorward.storage import engine
+from doorward.storage.database import DATABASE_FILE, MARKER_FILE, SQLITE, open_storage
+
+FULL_PRICE = hashing.TIME_COST, hashing.MEMORY_KIB, engine.PRAGMAS
+# The cheapest hash there is, and a disk that nobody waits for.
+CHEAP = 1, 8, (*engine.PRAGMAS, "PRAGMA synchronous = OFF")
+
+
+def set_price(patch: pytest.MonkeyPatch, price: tuple[int, int, tuple[str, ...]]) -> None:
+    time_cost, memory_kib, pragmas = price
+    patch.setattr(hashing, "TIME_COST", time_cost)
+    patch.setattr(hashing, "MEMORY_KIB", memory_kib)
+    patch.setattr(engine, "PRAGMAS", pragmas)
+
+
+def migrated(folder: Path) -> Path:
+    """This folder with an empty database of the newest version in it, unless it has one."""
+    if not (folder / DATABASE_FILE).exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, content in _files().items():
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_bytes(content)
+    return folder
+
+
+@cache
+def _files() -> Mapping[str, bytes]:
+    """What the first start leaves behind. Whoever asks may have a loop running already."""
+
+    async def start() -> None:
+        await (await open_storage(SQLITE, Path(folder))).close()
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(start())).result()
+        return {name: Path(folder, name).read_bytes() for name in (DATABASE_FILE, MARKER_FILE)}
