@@ -30,7 +30,7 @@ demo: $(RUN_STAMP) ## Start a temporary Doorward in front of a small guest book 
 
 # Four at a time even on two cores: most of their time they wait for processes that they started.
 test: $(TEST_STAMP) $(CLIENTS) ## Run every test; ARGS="-k cookie" picks some.
-	$(PY) -m pytest -n 4 --dist loadfile -p tests.plugins.no_skips $(ARGS)
+	$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder -p tests.plugins.no_skips $(ARGS)
 
 quick: $(TEST_STAMP) ## Run the tests that need no socket, browser, other process or database server.
 	$(PY) -m pytest -n 2 --dist worksteal -m "not outside" $(ARGS)

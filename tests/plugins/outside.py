@@ -55,9 +55,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if is_outside(item):
-            item.add_marker("outside")
+    outside = {item for item in items if is_outside(item)}
+    for item in outside:
+        item.add_marker("outside")
+    # Files that wait for processes first: of what is left at the end, each takes a moment.
+    slow = {item.path for item in outside}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.hookimpl(wrapper=True)

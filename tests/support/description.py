@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import httpx
-from openapi_schema_validator import OAS31Validator
 
 Json = dict[str, Any]
 # Where each dialect says which refusal it is; the first that is there counts.
@@ -17,7 +16,7 @@ CODES = ("errorType", "error_code", "code", "error")
 class Description:
     def __init__(self, told: Json) -> None:
         self._told = json.loads(json.dumps(told))  # as a client reads it
-        self._validators: dict[str, OAS31Validator] = {}
+        self._validators: dict[str, Any] = {}
 
     def operation(self, method: str, path: str) -> Json | None:
         """None for what is not described: pages, HEAD, OPTIONS, methods that are refused."""
@@ -46,7 +45,9 @@ class Description:
         if response.status_code >= 400 and (code := _code(value)) is not None:
             assert code in said["description"].split(", "), f"code not described: {what}"
 
-    def _validator(self, schema: Json) -> OAS31Validator:
+    def _validator(self, schema: Json) -> Any:
+        from openapi_schema_validator import OAS31Validator  # takes seconds to import
+
         key = json.dumps(schema)
         if key not in self._validators:
             whole = {**schema, "components": self._told["components"]}

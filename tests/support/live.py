@@ -21,6 +21,8 @@ from typing import Any
 import httpx
 import yaml
 from argon2 import PasswordHasher
+from doorward.cli.main import app
+from typer.testing import CliRunner
 
 from tests.support.waiting import PATIENCE_S, until
 from tests.support.wire import Answer, Client, Place
@@ -160,8 +162,10 @@ class Live:
         return subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=60)
 
     def add_user(self, name: str = "alice", *words: str) -> None:
-        done = self.command("user", "add", name, "--password-stdin", *words, stdin=PASSWORD + "\n")
-        assert done.returncode == 0, done.stderr
+        """In this process, which costs an interpreter's start less, and the cheapest hash."""
+        add = ["user", "add", name, "--password-stdin", *words, "-c", os.fspath(self.config)]
+        done = CliRunner().invoke(app, add, input=PASSWORD + "\n")
+        assert done.exit_code == 0, done.output
 
     def admin(self, path: str) -> httpx.Response:
         return httpx.get(
