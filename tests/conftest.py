@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from tests.plugins.outside import (
     pytest_runtest_teardown,
 )
 from tests.support.clock import FixedClock
+from tests.support.front import ACCESS, Build, Front, front_of
+from tests.support.house import House, house
 from tests.support.live import Live
 from tests.support.mailbox import Mailbox
 from tests.support.origin import OK, Origin, answering
-from tests.support.savings import CHEAP, FULL_PRICE, migrated, set_price
+from tests.support.savings import CHEAP, FULL_PRICE, migrated, set_price, share_compiled
 from tests.support.small_disk import SmallDisk, mounted
 
 __all__ = [
@@ -54,6 +56,7 @@ Start = Callable[..., Live]
 def _cheap() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         set_price(patch, CHEAP)
+        share_compiled(patch)
         yield
 
 
@@ -100,6 +103,30 @@ def origin() -> Iterator[Origin]:
     """An upstream that keeps what it got and answers `ok`."""
     with Origin((answering(OK),)) as origin:
         yield origin
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[House]:
+    """Pages and the `xhr` dialect, and nobody who could log in yet."""
+    async with house(tmp_path) as built:
+        yield built
+
+
+@pytest.fixture
+async def fronts(tmp_path: Path, origin: Origin) -> AsyncIterator[Build]:
+    """Builds applications with the settings asked for."""
+    async with AsyncExitStack() as stack:
+
+        async def build(**values: Any) -> Front:
+            return await stack.enter_async_context(front_of(tmp_path, origin, **values))
+
+        yield build
+
+
+@pytest.fixture
+async def front(fronts: Build) -> Front:
+    """Everything needs a login, `/public/` does not, `/admin/` is for the group `admins`."""
+    return await fronts(access=ACCESS)
 
 
 @pytest.fixture

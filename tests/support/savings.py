@@ -10,13 +10,17 @@ import asyncio
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from copy import copy
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 from doorward.accounts.passwords import hashing
+from doorward.pages import languages, rendering
 from doorward.storage import engine
 from doorward.storage.database import DATABASE_FILE, MARKER_FILE, SQLITE, open_storage
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 
 FULL_PRICE = hashing.TIME_COST, hashing.MEMORY_KIB, engine.PRAGMAS
 # The cheapest hash there is, and a disk that nobody waits for.
@@ -28,6 +32,26 @@ def set_price(patch: pytest.MonkeyPatch, price: tuple[int, int, tuple[str, ...]]
     patch.setattr(hashing, "TIME_COST", time_cost)
     patch.setattr(hashing, "MEMORY_KIB", memory_kib)
     patch.setattr(engine, "PRAGMAS", pragmas)
+
+
+def share_compiled(patch: pytest.MonkeyPatch) -> None:
+    """Compile templates and catalogues once in a process, and not once a core."""
+    environment = partial(Environment, bytecode_cache=_Compiled())
+    patch.setattr(rendering, "Environment", environment)
+    compiled = cache(languages._compiled)
+    patch.setattr(languages, "_compiled", lambda path, code: copy(compiled(path, code)))
+
+
+class _Compiled(BytecodeCache):
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.kept:
+            bucket.bytecode_from_string(self.kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.kept[bucket.key] = bucket.bytecode_to_string()
 
 
 def migrated(folder: Path) -> Path:
