@@ -62,7 +62,7 @@ NOTICED_S = 0.01  # what takes less at its limit is not worth a ratio
 GROWTH = 3.4  # twice the input; four times would be quadratic
 # How often each is run, the least counting: other work on the machine only adds. What seems to
 # grow too fast is measured again, more often.
-RUNS = (3, 15)
+RUNS = (1, 3, 15)
 
 REFUSALS = (
     Refusal, BadForwarded, BadHeaders, BadPath, BadHeader, Unfit, LastHop, FormatFault,
@@ -93,11 +93,9 @@ def cost_s(run: Callable[[Any], object], given: Any, runs: int) -> float:
 def is_linear(run: Callable[[Any], object], shape: Callable[[int], Any], limit: int) -> None:
     whole = half = 0.0
     for runs in RUNS:
-        given = shape(limit)
-        whole = cost_s(run, given, 1)
+        whole = cost_s(run, shape(limit), runs)
         if whole < NOTICED_S:
             return
-        whole = min(whole, cost_s(run, given, runs))
         half = cost_s(run, shape(limit // 2), runs)
         if whole < SANE_S and whole < GROWTH * half + NOTICED_S:
             return

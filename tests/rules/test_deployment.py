@@ -122,6 +122,7 @@ def test_the_sidecar_s_upstream_is_the_service_that_publishes_nothing() -> None:
     assert str(upstream.port) == SERVICES["legacy"]["command"][-1]
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("script", [".ci/run", "examples/radicale/run.sh"])
 def test_a_shell_script_is_executable_strict_and_parses(script: str) -> None:
     path = ROOT / script
@@ -130,6 +131,7 @@ def test_a_shell_script_is_executable_strict_and_parses(script: str) -> None:
     subprocess.run(["bash", "-n", path], check=True)
 
 
+@pytest.mark.outside
 def test_make_without_a_target_tells_every_target_in_a_sentence() -> None:
     told = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -39,6 +39,7 @@ def run(test: str, folder: Path, may_not_skip: str) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize(
     ("test", "may_not_skip", "status"),
     [(SKIPPED, "1", 1), (SKIPPED, "", 0), (SKIPPED, "0", 0), (EXPECTED_TO_FAIL, "1", 0)],

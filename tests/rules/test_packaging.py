@@ -58,6 +58,7 @@ def known() -> list[str]:
     return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
 
 
+@pytest.mark.outside
 def test_a_source_distribution_holds_what_a_clone_holds(built: Path) -> None:
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
@@ -66,6 +67,7 @@ def test_a_source_distribution_holds_what_a_clone_holds(built: Path) -> None:
     assert not [name for name, member in held.items() if member.issym() or "__pycache__" in name]
 
 
+@pytest.mark.outside
 def test_a_wheel_holds_the_package_alone_with_everything_it_reads(built: Path) -> None:
     (archive,) = built.glob("*.whl")
     wheel = zipfile.ZipFile(archive)
