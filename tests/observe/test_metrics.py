@@ -236,6 +236,7 @@ signal.pause()
 """
 
 
+@pytest.mark.outside
 def test_a_killed_process_loses_nothing_that_it_wrote(tmp_path: Path) -> None:
     folder = cleared(tmp_path)
     shared = Shared(folder)

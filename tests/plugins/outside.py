@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-FOLDERS = frozenset(("browser", "clients", "faults", "journeys", "server"))
-FIXTURES = frozenset(("deploy", "origin", "postgresql_socket", "serve", "small_disk"))
+FOLDERS = frozenset(("browser", "clients", "faults", "journeys", "server", "upstream"))
+FIXTURES = frozenset(("deploy", "origin", "postgresql_socket", "serve", "small_disk", "wall"))
 POSTGRESQL = "postgresql"  # the parameter of a fixture that starts it
 
 # Audit events: https://docs.python.org/3/library/audit_events.html
@@ -75,7 +75,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None, None, None]:
-    """What was refused may have been caught on its way: the test fails all the same."""
+    """What was refused may have been caught on its way: the test fails all the same.
+
+    The end of the last test is that of what others had started, too."""
+    global _is_inside
+    _is_inside = False
     yield
     reached = list(_reached)
     _reached.clear()

@@ -358,6 +358,7 @@ def test_attributes_are_added_where_the_application_left_them_out(said: bytes, t
     assert put_right((b"set-cookie", said), cookies=cookies) == told
 
 
+@pytest.mark.outside
 async def test_an_answer_is_put_right_on_its_way(tmp_path: Path) -> None:
     lines = b"Location: /login\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX: /y\r\n"
     answer = b"HTTP/1.1 302 Found\r\n" + lines + b"Content-Length: 0\r\n\r\n"
@@ -378,6 +379,7 @@ async def test_an_answer_is_put_right_on_its_way(tmp_path: Path) -> None:
             assert lines in (await front.get("/plain/x")).head, "off by default"
 
 
+@pytest.mark.outside
 async def test_a_cookie_of_our_name_is_dropped_and_told_without_its_value(tmp_path: Path) -> None:
     answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: doorward=secret\r\nContent-Length: 0\r\n\r\n"
     with Origin((answering(answer),)) as origin:
@@ -455,6 +457,7 @@ def test_expires_goes_where_max_age_says_the_same_and_stays_where_nothing_else_d
     assert kept == [(b"cache-control", b"private, max-age=60")]
 
 
+@pytest.mark.outside
 async def test_protected_answers_are_kept_by_no_shared_cache(tmp_path: Path) -> None:
     """The application does not know that it is protected."""
     said = b"HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length: 0\r\n\r\n"

@@ -3,6 +3,7 @@ another process would."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from itertools import count
@@ -32,12 +33,37 @@ async def postgresql_url(postgresql_socket: str) -> str:
     return await postgresql.fresh_database(postgresql_socket, f"doorward{next(numbers)}")
 
 
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_socket: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database with the tables of the newest version, to make others of."""
+    name = "migrated"
+
+    async def make() -> None:
+        url = await postgresql.fresh_database(postgresql_socket, name)
+        await (await open_storage(url, tmp_path_factory.mktemp("template"))).close()
+
+    asyncio.run(make())
+    return name
+
+
+@pytest.fixture
+async def migrated_postgresql_url(postgresql_socket: str, postgresql_template: str) -> str:
+    name = f"doorward{next(numbers)}"
+    return await postgresql.fresh_database(postgresql_socket, name, postgresql_template)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def storage(request: pytest.FixtureRequest) -> str:
     """What the setting `storage` says; for PostgreSQL a database of the test's own."""
     if request.param == SQLITE:
         return SQLITE
-    return str(request.getfixturevalue("postgresql_url"))
+    return str(request.getfixturevalue("migrated_postgresql_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_storage(request: pytest.FixtureRequest) -> str:
+    """The same, before the first start."""
+    return SQLITE if request.param == SQLITE else str(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture

@@ -330,6 +330,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.outside
 async def test_two_processes_count_together(store: Database, storage: str, tmp_path: Path) -> None:
     guessers = [
         await asyncio.create_subprocess_exec(

@@ -87,11 +87,11 @@ async def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     assert data_dir.stat().st_mode & 0o777 == 0o700
 
 
-async def test_what_was_kept_is_there_after_a_restart(storage: str, tmp_path: Path) -> None:
-    first = await open_storage(storage, tmp_path)
+async def test_what_was_kept_is_there_after_a_restart(empty_storage: str, tmp_path: Path) -> None:
+    first = await open_storage(empty_storage, tmp_path)
     await add(first)
     await first.close()
-    second = await open_storage(storage, tmp_path)
+    second = await open_storage(empty_storage, tmp_path)
     users = await second.users.list()
     await second.close()
     assert [user.username for user in users] == ["Alice"]
@@ -108,8 +108,9 @@ asyncio.run(main())
 """
 
 
-def test_processes_that_start_together_do_not_collide(storage: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", OPEN, storage, str(tmp_path)]
+@pytest.mark.outside
+def test_processes_that_start_together_do_not_collide(empty_storage: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, empty_storage, str(tmp_path)]
     processes = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -200,6 +201,7 @@ async def test_a_marker_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "revocations") in await refused(SQLITE, tmp_path)
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize(
     "url",
     [
@@ -249,6 +251,8 @@ async def test_a_write_waits_for_another_process_and_then_gives_up(
         await store.close()
 
 
+@pytest.mark.outside
+@pytest.mark.usefixtures("full_price")
 async def test_revocations_are_on_the_disk_before_they_are_acknowledged(tmp_path: Path) -> None:
     store = await open_storage(SQLITE, tmp_path)
     async with store.engine.writing() as connection:

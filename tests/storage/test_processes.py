@@ -36,6 +36,7 @@ async def writer(data_dir: Path) -> asyncio.subprocess.Process:
     )  # fmt: skip
 
 
+@pytest.mark.outside
 async def test_the_mark_has_moved_when_another_process_acknowledges(tmp_path: Path) -> None:
     store = await open_storage(SQLITE, tmp_path)
     user = await add(store)
@@ -56,6 +57,7 @@ async def test_the_mark_has_moved_when_another_process_acknowledges(tmp_path: Pa
     await store.close()
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("round_", range(3))
 async def test_what_was_acknowledged_holds_after_kill_9(tmp_path: Path, round_: int) -> None:
     store = await open_storage(SQLITE, tmp_path)

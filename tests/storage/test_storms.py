@@ -75,6 +75,7 @@ async def live(accounts: Accounts, tokens: set[str]) -> set[str]:
     return {token for token, one in found.items() if one.session is not None}
 
 
+@pytest.mark.outside
 async def test_of_200_logins_and_revocations_at_once_none_is_lost_or_undone(config: Path) -> None:
     async with running(config) as accounts:
         user = await accounts.users.add("alice", storm.PASSWORD, now=time.time())
@@ -90,6 +91,7 @@ async def test_of_200_logins_and_revocations_at_once_none_is_lost_or_undone(conf
         assert len(listed) == 100 and len({session.iat for session in listed}) == 100
 
 
+@pytest.mark.outside
 async def test_what_was_acknowledged_holds_after_kill_9_in_a_storm(config: Path) -> None:
     opened: set[str] = set()
     ended: set[str] = set()

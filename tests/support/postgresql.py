@@ -49,11 +49,11 @@ def server(binaries: Path) -> Iterator[str]:
         shutil.rmtree(home)
 
 
-async def fresh_database(socket: str, name: str) -> str:
-    """The URL of a new, empty database."""
+async def fresh_database(socket: str, name: str, template: str = "template1") -> str:
+    """The URL of a new database: empty, or as its template is, which nobody may have open."""
     connection = await asyncpg.connect(host=socket, user="doorward", database="postgres")
     try:
-        await connection.execute(f'CREATE DATABASE "{name}"')
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     finally:
         await connection.close()
     return f"postgresql://doorward@/{name}?host={socket}"
