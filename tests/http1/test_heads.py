@@ -248,7 +248,12 @@ def test_heads_within_the_limits_are_taken_and_others_are_not(reader: Heads) -> 
 
 def test_names_that_clients_make_up_fill_no_memory() -> None:
     asked: list[bytes] = []
-    actions = head_tables.Actions(lambda name: asked.append(name) or head_tables.PASS, [b"usual"])
+
+    def action(name: bytes) -> int:
+        asked.append(name)
+        return head_tables.PASS
+
+    actions = head_tables.Actions(action, [b"usual"])
     for number in range(3 * head_tables.LEARNT):
         actions.find(b"x-%d" % number)
         actions.find(b"x-%d" % number)

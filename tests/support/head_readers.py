@@ -103,7 +103,7 @@ def _fed(noted: _Noted, text: bytes) -> bool:
     """Feed a head. Whether llhttp takes it, and sees its end with the last byte and no sooner."""
     try:
         noted.parser.feed_data(text[:-1])
-        if noted.heads:
+        if noted.heads > 0:
             return False
         noted.parser.feed_data(text[-1:])
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
