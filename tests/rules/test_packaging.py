@@ -81,6 +81,7 @@ def test_a_wheel_holds_the_package_alone_with_everything_it_reads(built: Path) -
     assert example == (ROOT / "config" / "doorward.yaml").read_bytes()
 
 
+@pytest.mark.outside
 def test_without_a_compiler_a_wheel_is_whole_but_for_the_extension(
     built: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_without_a_compiler_a_wheel_is_whole_but_for_the_extension(
     assert [Path(name).name.partition(".")[0] for name in missing] == ["_heads"]
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize(
     ("pure", "told"),
     [("", "compiled"), ("1", "python (as DOORWARD_PURE_PYTHON asks)")],
@@ -112,6 +114,7 @@ def test_an_installed_wheel_says_which_head_reader_runs(
     assert done.stdout == f"doorward {doorward.__version__}\nheads: {told}\n"
 
 
+@pytest.mark.outside
 def test_an_extension_of_another_source_does_not_count(built: Path, tmp_path: Path) -> None:
     (archive,) = built.glob("*.whl")
     unpack(archive, tmp_path)

@@ -87,6 +87,7 @@ for _ in range(500):
 """
 
 
+@pytest.mark.outside
 def test_processes_at_the_same_moment_lose_no_count(rates: Rates, tmp_path: Path) -> None:
     command = [sys.executable, "-c", ASK, str(tmp_path)]
     workers = [subprocess.Popen(command) for _ in range(3)]
