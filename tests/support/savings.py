@@ -1,4 +1,5 @@
-"""What a test need not pay: the work of a password hash, migrations, waiting for the disk.
+"""What a test need not pay: the work of a password hash, migrations, waiting for the disk, being
+refused because the machine is busy, and grammars that nobody asks for.
 
 Tests about one of these ask for the fixture `full_price`. Processes that tests start know nothing
 of it.
@@ -7,6 +8,7 @@ of it.
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,16 +24,30 @@ from doorward.storage.database import DATABASE_FILE, MARKER_FILE, SQLITE, open_s
 from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
 
-FULL_PRICE = hashing.TIME_COST, hashing.MEMORY_KIB, engine.PRAGMAS
-# The cheapest hash there is, and a disk that nobody waits for.
-CHEAP = 1, 8, (*engine.PRAGMAS, "PRAGMA synchronous = OFF")
+from tests.support.waiting import PATIENCE_S
+
+# jsonschema makes 38 grammars of it when it is imported, for formats that no schema here checks.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+Price = tuple[int, int, tuple[str, ...], float]
+FULL_PRICE: Price = (
+    hashing.TIME_COST,
+    hashing.MEMORY_KIB,
+    engine.PRAGMAS,
+    engine.DEADLINE_S,
+)
+# The cheapest hash there is, a disk that nobody waits for, and time for a machine that is busy.
+CHEAP: Price = 1, 8, (*engine.PRAGMAS, "PRAGMA synchronous = OFF"), PATIENCE_S
 
 
-def set_price(patch: pytest.MonkeyPatch, price: tuple[int, int, tuple[str, ...]]) -> None:
-    time_cost, memory_kib, pragmas = price
+def set_price(patch: pytest.MonkeyPatch, price: Price) -> None:
+    time_cost, memory_kib, pragmas, deadline_s = price
     patch.setattr(hashing, "TIME_COST", time_cost)
     patch.setattr(hashing, "MEMORY_KIB", memory_kib)
     patch.setattr(engine, "PRAGMAS", pragmas)
+    for access in (engine.Engine.reading, engine.Engine.writing):
+        function = getattr(access, "__wrapped__")  # noqa: B009
+        patch.setattr(function, "__defaults__", (deadline_s,))
 
 
 def share_compiled(patch: pytest.MonkeyPatch) -> None:
