@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,9 +22,8 @@ from websockets.typing import Origin
 
 from tests.conftest import Start
 from tests.support.live import PASSWORD, Live, config_user, free_port
+from tests.support.programs import running, wait_until_answered
 from tests.support.waiting import PATIENCE_S
-
-READY_WITHIN_S = 90
 
 
 @pytest.fixture(scope="module")
@@ -47,29 +44,9 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     environment = os.environ | {name: os.fspath(folder / name.lower()) for name in places}
     log = folder / "jupyter.log"
-    with log.open("wb") as out:
-        child = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=environment)
-    try:
+    with running(command, log, folder, environment) as child:
         wait_until_answered(f"http://127.0.0.1:{port}/api", child, log)
         yield f"http://127.0.0.1:{port}"
-    finally:
-        child.terminate()
-        try:
-            child.wait(timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-def wait_until_answered(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while child.poll() is None and time.monotonic() < deadline:
-        try:
-            httpx.get(url, timeout=5, trust_env=False)
-            return
-        except httpx.TransportError:
-            time.sleep(0.05)  # a process starts in its own time; no clock of ours moves it
-    pytest.fail(f"Jupyter did not start; its log says:\n{log.read_text()[-4000:]}")
 
 
 @pytest.fixture(scope="module")

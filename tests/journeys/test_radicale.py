@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,11 +20,11 @@ import pytest
 import yaml
 
 from tests.support.live import free_port
+from tests.support.programs import running, wait_until_answered
 from tests.support.waiting import PATIENCE_S, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "radicale"
 DOORWARD = Path(sys.executable).with_name("doorward")
-READY_WITHIN_S = 60
 PASSWORDS = {"alice": "correct horse battery staple", "bob": "a rather different password"}
 
 EVENT = """BEGIN:VCALENDAR
@@ -48,30 +47,6 @@ IN_JANUARY = """<?xml version="1.0"?>
 <C:time-range start="20260101T000000Z" end="20260201T000000Z"/>
 </C:comp-filter></C:comp-filter></C:filter>
 </C:calendar-query>"""
-
-
-@contextmanager
-def running(command: list[str], log: Path, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, cwd=cwd) as child:
-        try:
-            yield child
-        finally:
-            child.terminate()
-            try:
-                child.wait(timeout=PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-
-
-def wait_until_answered(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while child.poll() is None and time.monotonic() < deadline:
-        try:
-            httpx.get(url, timeout=5, trust_env=False)
-            return
-        except httpx.TransportError:
-            time.sleep(0.05)  # a process starts in its own time; no clock of ours moves it
-    pytest.fail(f"{url} was not served; the log says:\n{log.read_text()[-4000:]}")
 
 
 @dataclass(frozen=True)
