@@ -194,18 +194,18 @@ class Given:
     start: int = 0
 
 
-def variants(head: bytes, seed: int) -> Iterator[Given]:
-    """The head, cut, edited, and with bytes before and behind it."""
+def variants(head: bytes, seed: int, edits: int = 6) -> Iterator[Given]:
+    """The head, cut, with bytes before and behind it, and so many times edited."""
     chance = random.Random(seed)  # noqa: S311 - nothing is secret here
     yield Given(head)
     yield Given(head[: chance.randrange(len(head) + 1)])
     before, behind = chance.choice(_BEHIND), chance.choice(_BEHIND)
     yield Given(before + head + behind, len(before))
-    for number in range(6):
-        edited, edits = head, _HARMLESS if number % 2 else _EDITS
+    for number in range(edits):
+        edited, pieces = head, _HARMLESS if number % 2 else _EDITS
         for _ in range(chance.randrange(1, 3)):
             at = chance.randrange(len(edited) + 1)
-            edited = edited[:at] + chance.choice(edits) + edited[at + chance.randrange(2) :]
+            edited = edited[:at] + chance.choice(pieces) + edited[at + chance.randrange(2) :]
         yield Given(edited + chance.choice(_BEHIND))
 
 

@@ -77,38 +77,40 @@ _Line = tuple[int, bytes, bytes]
 
 
 class _Names:
-    """Actions by names as they are spelled, with the beginning of a line of that name."""
+    """Actions by names as they are spelled, with the beginning of a line of that name. `passing`
+    has the beginnings alone, of those that go on whatever else there is."""
 
     def __init__(self, actions: Actions, *, lowers: bool) -> None:
         self._actions = actions
         self._lowers = lowers
-        self._known: dict[bytes, tuple[int, bytes]] = {}
+        self.known: dict[bytes, tuple[int, bytes]] = {}
+        self.passing: dict[bytes, bytes] = {}
 
-    def read(self, lines: list[bytes]) -> list[_Line] | None:
-        """Read header lines; None if one of them is not plain."""
-        found, known = [], self._known
-        for line in lines:
-            name, colon, value = line.partition(b": ")
-            action = known.get(name)
-            # `strip` returns what it was given where nothing is to be taken off.
-            if action is None or not colon or value.strip(OWS) is not value:
-                name, colon, raw = line.partition(b":")
-                value = raw.strip(OWS)
-                action = known.get(name) or self._learn(name)
-                if action is None or not colon or not raw.endswith(value):
-                    return None
-            found.append((*action, value))
-        return found
+    def read(self, line: bytes) -> _Line | None:
+        """Read a header line; None if it is not plain."""
+        name, colon, raw = line.partition(b":")
+        value = raw.strip(OWS)
+        known = self.known.get(name) or self._learn(name)
+        if known is None or not colon or not raw.endswith(value):
+            return None
+        return (*known, value)
+
+    def is_single(self, begin: bytes) -> bool:
+        """Whether this is the beginning of a line of which there may be one."""
+        return _ONCE <= self._actions.find(begin[2:-2]) < _ONCE_END
 
     def _learn(self, name: bytes) -> tuple[int, bytes] | None:
         """None for what is no name, or too long a one."""
         if not 0 < len(name) <= tables.NAME_BYTES or name.translate(None, tables.TOKEN_BYTES):
             return None
-        if len(self._known) >= tables.LEARNT:
-            self._known.clear()
+        if len(self.known) >= tables.LEARNT:
+            self.known.clear()
+            self.passing.clear()
         lowered = name.lower()
-        known = self._actions.find(lowered), b"\r\n%b: " % (lowered if self._lowers else name)
-        self._known[name] = known
+        begin = b"\r\n%b: " % (lowered if self._lowers else name)
+        known = self.known[name] = self._actions.find(lowered), begin
+        if known[0] == _PASS or _ONCE <= known[0] < _ONCE_END:
+            self.passing[name] = begin
         return known
 
 
@@ -159,18 +161,29 @@ class RequestReader(Generic[_Request]):
             return None
         if target[:1] != b"/" or target.translate(None, tables.TARGET_BYTES):
             return None
-        found = self._names.read(rest)
         head = self._head()
         head.method, head.target, head.text = method, target, text
-        return None if found is None or not _sort_request(head, found) else head
+        return head if _sort_request(head, rest, self._names) else None
 
 
-def _sort_request(head: RequestFields, lines: list[_Line]) -> bool:
+def _sort_request(head: RequestFields, lines: list[bytes], names: _Names) -> bool:
     """Keep what the gate reads and join what goes on. False for what is unusual."""
     passing: list[bytes] = []
-    seen = 0
-    for action, begin, value in lines:
-        if action == _PASS:
+    seen, passes, others = 0, names.passing.get, names.known.get
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        begin = passes(name)
+        # `strip` returns what it was given where nothing is to be taken off.
+        is_plain = value and value.strip(OWS) is value
+        if begin is not None and is_plain:
+            passing += (begin, value)
+            continue
+        known = others(name) if is_plain else None
+        found = names.read(line) if known is None else (*known, value)
+        if found is None:
+            return False
+        action, begin, value = found
+        if action == _PASS or _ONCE <= action < _ONCE_END:
             passing += (begin, value)
         elif action == _COOKIE:
             head.cookies += (value,)
@@ -183,15 +196,21 @@ def _sort_request(head: RequestFields, lines: list[_Line]) -> bool:
             head.pairs += ((begin[2:-2], value),)
         elif seen >> action & 1 and action != _TE:
             return False
-        elif _ONCE <= action < _ONCE_END:
-            passing += (begin, value)
         elif not _keep_single(head, action, value):
             return False
         seen |= 1 << action
     if passing:
         head.passing_text = b"".join(passing)[2:] + b"\r\n"
+        begins = passing[::2]
+        if len(set(begins)) < len(begins) and _has_two(begins, names):
+            return False
     head.has_body = head.chunked or head.content_length not in (None, b"0")
     return bool(head.host) and not (head.chunked and head.content_length is not None)
+
+
+def _has_two(begins: list[bytes], names: _Names) -> bool:
+    """Whether there are two lines of a name of which there may be one."""
+    return any(begins.count(begin) > 1 and names.is_single(begin) for begin in set(begins))
 
 
 def _keep_single(head: RequestFields, action: int, value: bytes) -> bool:
@@ -237,17 +256,28 @@ class AnswerReader(Generic[_Answer]):
             return None
         head = self._head()
         head.text, head.status = text, int(digits)
-        found = self._names.read(rest) if 200 <= head.status < 600 else None
-        if found is None or not _sort_answer(head, found, private):
+        if not 200 <= head.status < 600:
             return None
-        return head if _find_end(head) else None
+        is_plain = _sort_answer(head, rest, self._names, private) and _find_end(head)
+        return head if is_plain else None
 
 
-def _sort_answer(head: AnswerFields, lines: list[_Line], private: bool) -> bool:
+def _sort_answer(head: AnswerFields, lines: list[bytes], names: _Names, private: bool) -> bool:
     """Keep what connections and the gate read, and join what goes on. False for what is unusual."""
     passing: list[bytes] = []
-    seen = 0
-    for action, begin, value in lines:
+    seen, passes, others = 0, names.passing.get, names.known.get
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        begin = passes(name)
+        is_plain = value and value.strip(OWS) is value
+        if begin is not None and is_plain:
+            passing += (begin, value)
+            continue
+        known = others(name) if is_plain else None
+        found = names.read(line) if known is None else (*known, value)
+        if found is None:
+            return False
+        action, begin, value = found
         if action != _PASS:
             if seen >> action & 1 and action in _SINGLE:
                 return False
