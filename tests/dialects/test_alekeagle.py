@@ -12,6 +12,7 @@ import httpx
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
+from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import Opened
 from doorward.dialects import alekeagle
 from doorward.dialects import context as contexts
@@ -236,7 +237,7 @@ async def test_a_session_whose_second_factor_is_due_opens_nothing(
 ) -> None:
     """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
     await several(home)
-    pending = await home.opened(level="pending")
+    pending = await home.opened(level=PENDING)
     for headers in (bare(pending), {"cookie": home.cookie(pending)}):
         answer = await script.request(method, path, headers=headers)
         assert is_error(answer, 401, "INVALID_SESSION_ERROR")

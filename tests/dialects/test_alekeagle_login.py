@@ -12,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
+from doorward.accounts.session import PENDING
 from doorward.accounts.user import Email
 
 from tests.support.alekeagle import (
@@ -430,7 +431,7 @@ async def test_what_is_no_challenge_of_this_dialect_is_no_token(
     secret = await turn_on_totp(home)
     token = {
         "full": (await home.opened(kind="alekeagle")).token,
-        "of another entrance": (await home.opened(level="pending")).token,
+        "of another entrance": (await home.opened(level=PENDING)).token,
         "nobody's": "A" * 43,
         "no token at all": "ü\x00",
     }[kind]

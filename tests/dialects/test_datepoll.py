@@ -13,6 +13,7 @@ import jwt
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
+from doorward.accounts.session import PENDING
 from doorward.dialects import datepoll
 from doorward.dialects.context import Fault
 
@@ -736,7 +737,7 @@ async def test_a_session_whose_factor_is_due_opens_nothing(
     home: House, client: httpx.AsyncClient, method: str
 ) -> None:
     """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
-    pending = await home.opened(level="pending")
+    pending = await home.opened(level=PENDING)
     path = {"GET": SESSIONS, "DELETE": f"{SESSIONS}/{pending.session.number}", "POST": CURRENT}
     for headers in (
         {"cookie": home.cookie(pending)},

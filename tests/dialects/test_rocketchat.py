@@ -12,6 +12,7 @@ import pytest
 from doorward.accounts.challenge import Challenge
 from doorward.accounts.permissions import ADMIN, OWNER
 from doorward.accounts.refusals import LockedOut, Refusal
+from doorward.accounts.session import FULL, PENDING
 from doorward.accounts.user import Email
 from doorward.dialects import rocketchat
 from doorward.dialects.context import Fault
@@ -194,7 +195,7 @@ async def test_resume_is_no_way_around_a_factor_that_is_due(
     home: House, client: httpx.AsyncClient
 ) -> None:
     """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
-    pending = await home.opened(level="pending")
+    pending = await home.opened(level=PENDING)
     answer = await client.post(api("login"), json={"resume": pending.token})
     assert is_answer(answer, 401, UNAUTHORIZED)
 
@@ -417,7 +418,7 @@ async def test_a_session_that_opens_nothing_is_a_401_everywhere(
     home: House, client: httpx.AsyncClient, end: str
 ) -> None:
     """CVE-2026-32246 among them."""
-    opened = await home.opened(level="pending" if end == "pending" else "full")
+    opened = await home.opened(level=PENDING if end == "pending" else FULL)
     if end == "expired":
         home.clock.now += 7200
     if end == "banned":
@@ -433,7 +434,7 @@ async def test_a_session_that_opens_nothing_is_a_401_everywhere(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("level", ["full", "pending"])
+@pytest.mark.parametrize("level", [FULL, PENDING])
 async def test_logout_ends_the_session_presented_and_no_other(
     home: House, client: httpx.AsyncClient, method: str, level: str
 ) -> None:

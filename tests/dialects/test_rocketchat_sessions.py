@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from doorward.accounts.permissions import ADMIN
+from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import Opened
 
 from tests.support.house import HOST, House, house
@@ -226,7 +227,7 @@ async def test_an_own_session_may_be_ended_and_the_one_in_use(
 async def test_a_login_that_is_half_done_is_no_session_yet(
     home: House, client: httpx.AsyncClient, root: Opened
 ) -> None:
-    pending = await home.opened(level="pending")
+    pending = await home.opened(level=PENDING)
     answer = await end(client, pending.session.id, pair(root, SHA256))
     assert is_answer(answer, 404, NOT_FOUND)
 
@@ -394,7 +395,7 @@ async def test_a_list_draws_each_session(home: House, client: httpx.AsyncClient)
 async def test_every_session_is_listed_whatever_opened_it_and_no_other(
     home: House, client: httpx.AsyncClient, root: Opened, alice: Opened
 ) -> None:
-    ended, gone = await home.opened(), await home.opened(level="pending")
+    ended, gone = await home.opened(), await home.opened(level=PENDING)
     await home.accounts.sessions.end(ended.session, home.clock())
     xhr = await home.opened(kind="xhr")
     answer = await client.get(api("sessions/list"), headers=pair(alice))

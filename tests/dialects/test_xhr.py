@@ -13,6 +13,7 @@ import pytest
 from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
+from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import Lifetimes
 from doorward.accounts.user import Email
 from doorward.dialects import xhr
@@ -326,7 +327,7 @@ async def test_a_pending_session_opens_logout_and_nothing_else(
     home: House, script: httpx.AsyncClient
 ) -> None:
     """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
-    pending = await home.opened(level="pending")
+    pending = await home.opened(level=PENDING)
     headers = {"cookie": home.cookie(pending)}
     assert is_error(await script.get("/xhr/session", headers=headers), 401, "unauthenticated")
     assert (await script.get("/xhr/logout", headers=headers)).status_code == 204
@@ -629,7 +630,7 @@ async def test_nobody_and_the_half_logged_in_change_no_factor(
     home: House, script: httpx.AsyncClient, method: str, path: str
 ) -> None:
     """CVE-2026-32246: a half-logged-in session accepted by another endpoint."""
-    pending = await home.opened(level="pending")
+    pending = await home.opened(level=PENDING)
     for headers in (
         {},
         {"cookie": home.cookie(pending)},

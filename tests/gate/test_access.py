@@ -7,6 +7,7 @@ import json
 import jwt
 import pytest
 from doorward.accounts.permissions import OWNER
+from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
 from tests.support.front import ACCESS, LIFETIMES, Build, Front
@@ -195,7 +196,7 @@ async def test_a_session_whose_factor_is_due_opens_nothing_by_it(linked: Front) 
         kind="page",
         lifetimes=LIFETIMES,
         remember=False,
-        level="pending",
+        level=PENDING,
         now=linked.clock(),
     )
     good = token(linked, pending)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from doorward.accounts.session import FULL
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.authorize import Authorize, Verdict, host_matches, pattern_to_regex
@@ -31,7 +32,7 @@ def session(name: str = "alice", factor: float | None = None, **more: Any) -> Se
         1, "u", "database", name, None, (), more.get("groups", ()), more.get("roles", ()),
         more.get("super_admin", False), True, False, False, 0.0,
     )  # fmt: skip
-    return Session(1, "s", user, 0, 0.0, 0.0, None, 1e12, False, "", "", "", "page", "full", factor)
+    return Session(1, "s", user, 0, 0.0, 0.0, None, 1e12, False, "", "", "", "page", FULL, factor)
 
 
 def verdict(authorize: Authorize, who: Session | None, path: bytes = b"/", **more: Any) -> Verdict:

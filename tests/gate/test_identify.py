@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.feed import News
 from doorward.accounts.sessions.live import (
     CONFIRMATION_S,
@@ -239,7 +240,7 @@ async def test_a_pending_session_opens_nothing_with_its_bare_token(front_for_bar
         lifetimes=LIFETIMES,
         remember=False,
         now=front.clock(),
-        level="pending",
+        level=PENDING,
     )
     assert (await front.get("/", bare(pending.token))).status == 401
 
@@ -271,7 +272,7 @@ async def test_a_pending_session_opens_nothing(front: Front) -> None:
         lifetimes=LIFETIMES,
         remember=False,
         now=front.clock(),
-        level="pending",
+        level=PENDING,
     )
     for carrier in (front.cookie(pending), bearer(pending.token)):
         assert (await front.get("/", carrier)).status == 401

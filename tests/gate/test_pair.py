@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
 from tests.support.front import ACCESS, LIFETIMES, Build, Front
@@ -101,6 +102,6 @@ async def test_a_pending_session_opens_nothing_with_its_pair(front: Front) -> No
         lifetimes=LIFETIMES,
         remember=False,
         now=front.clock(),
-        level="pending",
+        level=PENDING,
     )
     assert (await front.get("/", *pair(pending))).status == 401

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.session import FULL
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accept, Accepted, Arrival
@@ -46,7 +47,7 @@ def session(number: int = 7, idle_timeout_s: float | None = None) -> Session:
         "",
         "",
         "page",
-        "full",
+        FULL,
     )
 
 

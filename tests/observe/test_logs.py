@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from doorward.accounts.session import FULL
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.observe.access import TARGET_CHARACTERS, Log, lines_to
@@ -108,7 +109,7 @@ def test_a_request_is_a_line_with_everything_in_it() -> None:
 def test_of_a_session_it_tells_the_user_and_the_public_id() -> None:
     user = User(1, "id", "database", "alice", None, (), (), (), False, True, False, False, 0.0)
     session = Session(
-        1, "public-id", user, 0, 0.0, 0.0, None, 1e12, False, "", "", "", "page", "full"
+        1, "public-id", user, 0, 0.0, 0.0, None, 1e12, False, "", "", "", "page", FULL
     )
     stream = Written()
     log_to(stream).ended(FORWARDED, 0, 200, now_s(), Short(Unread(), session))

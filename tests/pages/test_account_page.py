@@ -11,6 +11,7 @@ import httpx
 import pytest
 from doorward.accounts.factors import totp
 from doorward.accounts.passwords import hashing as passwords
+from doorward.accounts.session import PENDING
 from doorward.accounts.user import Email
 from doorward.pages import credentials
 
@@ -83,7 +84,7 @@ async def test_nobody_is_led_to_the_login_and_back(home: House, path: str) -> No
 
 async def test_a_half_done_login_opens_nothing(home: House) -> None:
     """CVE-2026-32246: a half-done login was accepted by another endpoint."""
-    pending = await home.opened(level="pending")
+    pending = await home.opened(level=PENDING)
     async with home.browser(cookie=home.cookie(pending)) as browser:
         for path in ("", "/authenticator", "/password", "/email"):
             assert (await browser.get(f"{ACCOUNT}{path}")).status_code == 303

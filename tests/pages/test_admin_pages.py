@@ -13,6 +13,7 @@ import pytest
 from doorward.accounts.audit.audit_log import Event, Kind, Wanted
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SecondFactorInvalid, TooManyCodes
+from doorward.accounts.session import PENDING
 from doorward.accounts.user import Email, User
 from doorward.accounts.users.editing import Edit
 
@@ -147,7 +148,7 @@ async def test_whoever_has_no_factor_is_led_to_set_one_up(home: House) -> None:
 
 async def test_a_half_done_login_opens_nothing(home: House) -> None:
     """CVE-2026-32246."""
-    pending = await home.opened("root", level="pending", second_factor_at=home.clock())
+    pending = await home.opened("root", level=PENDING, second_factor_at=home.clock())
     async with home.browser(cookie=home.cookie(pending)) as browser:
         for path in PAGES:
             assert (await browser.get(path)).status_code == 303

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from doorward.accounts.audit.audit_log import Wanted
 from doorward.accounts.permissions import OWNER
+from doorward.accounts.session import FULL, PENDING
 from doorward.pages.rendering import GUARDS, POLICY
 
 from tests.support.house import HOST, ORIGIN, PASSWORD, House, house, set_cookies, text_of
@@ -116,7 +117,7 @@ async def test_a_login_leads_on_with_a_cookie_for_this_browser_session(
     assert line.startswith("doorward=") and line.endswith("; Path=/; HttpOnly; SameSite=Lax")
     assert "Max-Age" not in line
     (session,) = await home.sessions()
-    assert (session.kind, session.level, session.remember) == ("page", "full", False)
+    assert (session.kind, session.level, session.remember) == ("page", FULL, False)
     assert session.address == "192.0.2.1"
 
 
@@ -209,7 +210,7 @@ async def test_another_login_can_be_asked_for(home: House, browser: httpx.AsyncC
 async def test_a_session_that_counts_for_nothing_sees_the_form(
     home: House, browser: httpx.AsyncClient, state: str
 ) -> None:
-    opened = await home.opened(level="pending" if state == "pending" else "full")
+    opened = await home.opened(level=PENDING if state == "pending" else FULL)
     if state == "ended":
         await home.accounts.sessions.end(opened.session, home.clock())
     elif state == "banned":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from doorward.accounts.session import PENDING
 
 from tests.support.house import House, house, set_cookies, text_of
 
@@ -69,7 +70,7 @@ async def test_every_session_whose_cookie_came_is_ended(
 
 
 async def test_a_half_done_login_can_be_left(home: House, browser: httpx.AsyncClient) -> None:
-    pending = await home.opened(level="pending")
+    pending = await home.opened(level=PENDING)
     await browser.post(LOGOUT, headers={"cookie": home.cookie(pending)})
     assert await home.found(pending) is None
 

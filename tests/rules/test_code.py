@@ -243,3 +243,15 @@ def test_a_file_is_mapped_for_reading_only(source: Path) -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("mmap.mmap", "mmap"):
             asked = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             assert asked.get("access") == "mmap.ACCESS_READ", ast.unparse(node)
+
+
+@every_source
+def test_levels_are_compared_by_identity(source: Path) -> None:
+    """A text equal to a level is no level. Columns (`c.level`) hold texts."""
+    for node in ast.walk(tree(source)):
+        if isinstance(node, ast.Compare):
+            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+            if any(side.endswith(".level") and not side.startswith("c.") for side in sides):
+                by_column = any(side.startswith("c.") for side in sides)
+                by_identity = all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops)
+                assert by_column or by_identity, ast.unparse(node)

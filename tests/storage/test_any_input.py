@@ -27,7 +27,7 @@ from doorward.accounts.passwords.hashing import OURS, PasswordDigest, Passwords,
 from doorward.accounts.passwords.regulation import Regulation
 from doorward.accounts.permissions import OWNER, Owner
 from doorward.accounts.refusals import Refusal, StorageUnavailable
-from doorward.accounts.session import ClientInfo, Lifetimes, Renewal, Session
+from doorward.accounts.session import FULL, PENDING, ClientInfo, Lifetimes, Renewal, Session
 from doorward.accounts.sessions.access import Access
 from doorward.accounts.sessions.access_tokens import AccessTokens
 from doorward.accounts.sessions.live import Live
@@ -143,7 +143,7 @@ async def _people(accounts: Accounts) -> tuple[list[User], list[Session]]:
             await accounts.users.add(name, PASSWORD, now=NOW, emails=[address], roles=["admin"])
         user = await accounts.users.get(name)
         users.append(user)
-        for level in ("full", "full", "pending"):
+        for level in (FULL, FULL, PENDING):
             opened = await accounts.sessions.open(
                 user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW,
                 level=level, proved_at=NOW,
@@ -235,7 +235,7 @@ def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
 # Ours and never typed: what the name says is all that comes.
 OURS_ALONE: dict[str, st.SearchStrategy[Any]] = {
     "kind": st.sampled_from(["page", "xhr"]),
-    "level": st.sampled_from(["full", "pending"]),
+    "level": st.sampled_from([FULL, PENDING]),
     "by": st.just("logout"),
     "scheme": st.sampled_from([OURS, "bcrypt cost=10", "sha1", "argon2", "x"]),
     "spent": st.sampled_from([None, Verdict(True, hashes=1), Verdict(True, None, 1, "bcrypt", 1)]),

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from doorward.accounts.audit.audit_log import Event, Kind
 from doorward.accounts.factors.records import NONE, Sealed
+from doorward.accounts.session import FULL, PENDING
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.storage import Database
@@ -300,7 +301,7 @@ async def rise(store: Database, session: Session, token: bytes) -> Session | Non
 
 async def test_a_risen_session_is_found_by_its_new_token_alone(store: Database, user: User) -> None:
     old, new = digest(), digest()
-    session = await open_session(store, user, level="pending")
+    session = await open_session(store, user, level=PENDING)
     async with store.engine.writing() as connection:
         from doorward.storage.tables import sessions
         from sqlalchemy import update
@@ -316,7 +317,7 @@ async def test_a_risen_session_is_found_by_its_new_token_alone(store: Database, 
     assert dead is not None and not dead.is_live(NOW + 10), "known as ours, and dead"
 
 
-@pytest.mark.parametrize("level", ["pending", "full"])
+@pytest.mark.parametrize("level", [PENDING, FULL])
 async def test_a_session_rises_once(
     store: Database, other: Database, user: User, level: str
 ) -> None:
@@ -328,10 +329,10 @@ async def test_a_session_rises_once(
 async def test_a_session_that_ended_or_whose_user_changed_does_not_rise(
     store: Database, user: User
 ) -> None:
-    ended = await open_session(store, user, level="pending")
+    ended = await open_session(store, user, level=PENDING)
     await store.sessions.end(ended.number, NOW, "logout")
     assert await rise(store, ended, digest()) is None
-    changed = await open_session(store, user, level="pending")
+    changed = await open_session(store, user, level=PENDING)
     await store.users.set_banned(user, True, NOW)
     assert await rise(store, changed, digest()) is None
     await store.users.set_banned(user, False, NOW)

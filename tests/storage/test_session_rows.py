@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import fields
 
 import pytest
+from doorward.accounts.session import FULL, PENDING
 from doorward.accounts.user import NewPassword
 from doorward.storage import Database
 
@@ -24,7 +25,7 @@ async def test_a_session_comes_back_as_it_was_kept(store: Database) -> None:
         trusted_fingerprint="f",
         idle_timeout_s=None,
         remember=True,
-        level="pending",
+        level=PENDING,
     )
     kept = await store.sessions.insert(given, token)
     found = await store.sessions.by_digest(token)
@@ -32,6 +33,19 @@ async def test_a_session_comes_back_as_it_was_kept(store: Database) -> None:
     for field in fields(kept):
         assert getattr(found, field.name) == getattr(kept, field.name), field.name
     assert await store.sessions.by_digest(digest()) is None
+
+
+async def test_a_level_that_nobody_knows_opens_no_more_than_a_pending_one(
+    store: Database,
+) -> None:
+    """As a newer version may have written it."""
+    user, token = await add(store), digest()
+    await store.sessions.insert(draft(user), token)
+    found = await store.sessions.by_digest(token)
+    assert found is not None and found.level is FULL
+    await store.sessions.insert(draft(user, level="fuller"), other := digest())
+    found = await store.sessions.by_digest(other)
+    assert found is not None and found.level is PENDING
 
 
 async def test_an_ended_session_is_still_known(store: Database) -> None:
@@ -146,7 +160,7 @@ async def test_one_session_too_many_ends_the_oldest_of_its_level(store: Database
     user, other = await add(store, "alice"), await add(store, "bob")
     await open_session(store, other)
     old = [await open_session(store, user, NOW + i) for i in range(3)]
-    waiting = await open_session(store, user, NOW + 3, level="pending")
+    waiting = await open_session(store, user, NOW + 3, level=PENDING)
     over = await open_session(store, user, NOW + 4, idle_timeout_s=0.5)
     for second, left in ((5, {1, 2}), (6, {2})):
         new = await store.sessions.insert(draft(user, NOW + second), digest(), most=3)

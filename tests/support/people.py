@@ -50,7 +50,7 @@ def draft(user: User, now: float = NOW, **more: Any) -> Session:
         user_agent="a browser",
         information="at home",
         kind="page",
-        level="full",
+        level=FULL,
     )
     return replace(session, **more)
 

@@ -159,7 +159,7 @@ class Logins:
         asked of users who are logged in already, on the budget of logins. With `renew` the session
         gets a new token, or a copy of the old one would be proved as well. Raises
         InvalidCredentials, LockedOut, Overloaded, SessionNotFound."""
-        if session.level != FULL:
+        if session.level is not FULL:
             raise SessionNotFound
         await self._confirm(session.user, password, client, now)
         return await self._sessions.prove(session, now, renew=renew)
@@ -170,7 +170,7 @@ class Logins:
         """The session's user changes the password: the session goes on under a new token, all
         others end. Raises as `prove` does, ProofRequired, ReadOnlyUser, WeakPassword,
         UserNotFound."""
-        if session.level != FULL:
+        if session.level is not FULL:
             raise SessionNotFound
         await self._confirm(session.user, old, client, now)
         # Before the proof is noted: a refused password must leave no copy of this session trusted.

@@ -6,16 +6,32 @@ It knows no storage and no token but the one that a new session is handed out wi
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final, Literal
 
 from doorward.accounts import devices
 from doorward.accounts.user import User
 
-FULL = "full"
-PENDING = "pending"  # the second factor is due: it opens its own endpoint and logout
 PENDING_S = 300.0  # from the password to the code
 PROOF_S = 300.0  # for how long a password or code proves that the user is there
 CLOCKS_DIFFER_S = 60.0  # between hosts; a use further ahead was noted by a clock that was wrong
+
+
+class Level(StrEnum):
+    """How much a session opens. Storage and answers have the value; code compares by identity."""
+
+    FULL = "full"
+    PENDING = "pending"  # the second factor is due: it opens its own endpoint and logout
+
+    @classmethod
+    def _missing_(cls, value: object) -> Level:
+        """A level that this version does not know opens no more than the least one."""
+        return cls.PENDING
+
+
+# Globals for the hot path: an attribute of an Enum costs 0.1 µs more on Python 3.11.
+FULL: Final[Literal[Level.FULL]] = Level.FULL
+PENDING: Final[Literal[Level.PENDING]] = Level.PENDING
 
 
 def is_fresh(at: float | None, now: float, within_s: float = PROOF_S) -> bool:
@@ -71,7 +87,7 @@ class Session:
     user_agent: str
     information: str
     kind: str
-    level: str  # FULL or PENDING
+    level: Level
     second_factor_at: float | None = None
     method: str = "password"
     trusted_until: float | None = None
@@ -86,7 +102,7 @@ class Session:
     def ends_at(self) -> float:
         """When it is over unless it is used before. A pending one has the full one's end stored,
         which counts from the moment it is full."""
-        if self.level != FULL:
+        if self.level is not FULL:
             return min(self.expires_at, self.created_at + PENDING_S)
         if self.idle_timeout_s is None:
             return self.expires_at

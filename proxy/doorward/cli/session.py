@@ -145,9 +145,11 @@ def _printable(text: str) -> str:
 
 
 def _state(session: Session) -> str:
+    from doorward.accounts.session import FULL
+
     if not session.user.is_usable:
         return "suspended"
-    return "remembered" if session.remember else "" if session.level == "full" else session.level
+    return "remembered" if session.remember else "" if session.level is FULL else session.level
 
 
 HEADINGS = ("id", "user", "kind", "device", "address", "begun", "last used", "ends", "state")

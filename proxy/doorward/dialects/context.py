@@ -18,7 +18,7 @@ from starlette.routing import Route
 from doorward.accounts.core import Accounts
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.access_tokens import has_form
-from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects.cors import Cors
 from doorward.gate.cookies import Cookies, Header
@@ -188,7 +188,7 @@ class Context:
     async def full_session(self, request: Request) -> Session:
         """Raises Unauthenticated for a session whose second factor is due (CVE-2026-32246), too."""
         session = await self.session(request)
-        if session.level != "full":
+        if session.level is not FULL:
             raise Unauthenticated
         return session
 

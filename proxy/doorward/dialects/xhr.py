@@ -110,7 +110,7 @@ ERROR_FORMAT = ErrorFormat(TABLE, render_error, (XhrError,))
 
 def draw_session(session: Session, now: float, *, totp: bool) -> XhrLife:
     """`maxAge`: milliseconds to the earlier of both ends, the idle one as of this request."""
-    end = session.expires_at if session.level == FULL else session.ends_at()
+    end = session.expires_at if session.level is FULL else session.ends_at()
     if session.idle_timeout_s is not None:
         end = min(end, now + session.idle_timeout_s)
     return XhrLife(maxAge=max(0, int((end - now) * 1000)), totp=totp)
@@ -140,7 +140,7 @@ class Xhr:
             remember=False,
             pending=True,
         )
-        now, due = self.context.clock(), opened.session.level == PENDING
+        now, due = self.context.clock(), opened.session.level is PENDING
         if due:  # a code is mailed where that is the factor
             await self.context.accounts.second_factors.prepare(opened.session.user, None, now=now)
         response = draw(XhrLogin(session=draw_session(opened.session, now, totp=due)))
@@ -157,7 +157,7 @@ class Xhr:
         self.context.check_origin(request)
         token = text(await json_object(request), "token")
         session = await self.context.session(request)
-        if session.level != PENDING:
+        if session.level is not PENDING:
             raise refusals.SessionNotFound
         opened = await self.context.service.complete(request, session, token, None)
         response = done()

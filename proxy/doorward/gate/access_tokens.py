@@ -79,7 +79,7 @@ class AccessCarrier:
             if found.session is None:
                 return found
             session = found.session
-        if session.level != FULL or session.user.number != token.user:
+        if session.level is not FULL or session.user.number != token.user:
             return _OVER
         if session.renewals != token.renewals:  # issued before a change to the account
             return _OVER

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accepted
 from doorward.gate.authorize import Authorize, Target, Verdict
@@ -238,7 +238,7 @@ class Gate:
         if person.conflict:
             return conflicting()
         session = person.session
-        if session is not None and session.level != "full":
+        if session is not None and session.level is not FULL:
             session = None
         verdict = self._authorize.judge(target, session)
         if plan.others and verdict is Verdict.ALLOWED:

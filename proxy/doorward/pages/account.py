@@ -80,7 +80,7 @@ class AccountPage:
                 (
                     shown(one, now, one.number == session.number)
                     for one in await accounts.sessions.list(session.user, now)
-                    if one.level == session.level
+                    if one.level is session.level
                 ),
                 key=lambda one: not one.here,
             ),

@@ -127,7 +127,7 @@ class AdminPages:
             sessions=[
                 (one.user, shown(one, now, one.number == session.number))
                 for one in found[:PAGE]
-                if one.level == FULL
+                if one.level is FULL
             ],
             first=None if before is None else SESSIONS,
             onward=_link(SESSIONS, before=str(found[PAGE - 1].number)) if more else None,

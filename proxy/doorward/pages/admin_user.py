@@ -146,7 +146,7 @@ class AdminUserPages:
             sessions=[
                 shown(one, now, one.number == session.number)
                 for one in about.sessions
-                if one.level == FULL
+                if one.level is FULL
             ],
             administers=is_admin(about.user),
             action=request.url.path,

@@ -26,7 +26,7 @@ from doorward.accounts.refusals import (
     WeakPassword,
     retry_after,
 )
-from doorward.accounts.sessions.sessions import PENDING
+from doorward.accounts.sessions.sessions import FULL, PENDING
 from doorward.gate.asker import asker_of
 from doorward.gate.cookies import Header
 from doorward.pages import rendering, second_factor
@@ -82,7 +82,7 @@ class LoginPage:
     async def show(self, request: Request) -> Response:
         """The form, or straight on for who is logged in: a second tab. `?another=1` asks again."""
         session = await self.service.session(request)
-        logged_in = session is not None and session.level == "full"
+        logged_in = session is not None and session.level is FULL
         if logged_in and "another" not in request.query_params:
             return rendering.moved(self.service.onward(request))
         name = session.user.username if session is not None and logged_in else None
@@ -151,7 +151,7 @@ class LoginPage:
         if kept and self.keeping.open(request, kept) is not None:
             return await self.second.carry_on(request, opened.session, kept, lines)
         onward = self.service.onward(request)
-        if opened.session.level == PENDING:
+        if opened.session.level is PENDING:
             onward = self.service.here(paths.SECOND_FACTOR, request)
         return rendering.moved(onward, lines)
 

@@ -66,10 +66,10 @@ class SecondFactorPage:
         session = await self.service.session(request)
         if session is None:
             return self._to_login(request)
-        if session.level == FULL and session.second_factor_at is not None:
+        if session.level is FULL and session.second_factor_at is not None:
             return rendering.moved(self.service.onward(request))
         factors = self.service.accounts.second_factors
-        if session.level == FULL and not await factors.enabled(session.user):
+        if session.level is FULL and not await factors.enabled(session.user):
             return rendering.moved(self.service.here(paths.AUTHENTICATOR, request))
         if not await factors.can_be_asked(session.user):
             return self.messages.answer(request, 403, NO_FACTOR)
@@ -104,7 +104,7 @@ class SecondFactorPage:
         self, request: Request, session: Session, sealed: str, lines: list[Header]
     ) -> Response:
         """The next step of a login that carries a kept form: the code, or the form itself."""
-        if session.level != FULL:
+        if session.level is not FULL:
             response = await self._ask(request, session, None, None, sealed)
             response.raw_headers.extend(lines)
             return response

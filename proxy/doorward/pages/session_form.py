@@ -70,7 +70,7 @@ class Forms:
     async def session(self, request: Request) -> Session | Response:
         """Who asks, or the way to the login. Raises StorageUnavailable."""
         session = await self.service.session(request)
-        if session is not None and session.level == FULL:
+        if session is not None and session.level is FULL:
             return session
         if not asker_of(request).is_person:
             return self.messages.answer(request, 401)

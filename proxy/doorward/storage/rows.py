@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Row
 
-from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.sessions.sessions import Level, Session
 from doorward.accounts.user import Credential, Email, User
 from doorward.storage.tables import sessions, users
 
@@ -28,7 +28,7 @@ SESSION_FIELDS = (
     "trusted_until", "trusted_fingerprint", "proved_at", "renewals", "ended_at", "ended_by",
 )  # fmt: skip
 # What many sessions have in common; memory holds each once.
-ALIKE = ("address", "user_agent", "information", "kind", "level", "method")
+ALIKE = ("address", "user_agent", "information", "kind", "method")
 SESSION_COLUMNS = [sessions.c.number, *(sessions.c[name] for name in SESSION_FIELDS)]
 
 
@@ -67,6 +67,7 @@ def session(row: Row[Any]) -> Session:
     found = {name: fields[name] for name in SESSION_FIELDS}
     for name in ALIKE:
         found[name] = intern(found[name])
+    found["level"] = Level(found["level"])
     return Session(number=row.number, user=_once(user(row)), **found)
 
 

@@ -75,7 +75,7 @@ class SessionService:
         """The full session whose cookie this is, looked at in a way that is no use of it."""
         found = await self._presented(request, now)
         session = found[0] if len(found) == 1 and len(self._values(request)) == 1 else None
-        return session if session is not None and session.level == FULL else None
+        return session if session is not None and session.level is FULL else None
 
     def onward(self, request: Request) -> str:
         """Where this page leads on to: the address in its query, if it is one of this host."""
@@ -147,7 +147,7 @@ class SessionService:
         """What sets the cookie; with a Max-Age only for a session that is remembered, and not
         while its second factor is due."""
         session = opened.session
-        remembered = session.remember and session.level == FULL
+        remembered = session.remember and session.level is FULL
         age = session.expires_at - self.clock() if remembered else None
         signed = self.accounts.tokens.sign(opened.token)
         held = self.cookies.held(_cookie_lines(request))

@@ -160,7 +160,7 @@ class SecondFactors:
         The SHA-256 of the password stands in for users without a factor. Raises
         SecondFactorRequired, SecondFactorInvalid, TooManyCodes, MailFailed, Overloaded,
         SessionNotFound."""
-        if session.level != FULL:  # CVE-2026-32246
+        if session.level is not FULL:  # CVE-2026-32246
             raise SessionNotFound
         if honours_trust and self._is_trusted(session, client, now):
             return None
@@ -430,7 +430,7 @@ def fingerprint(client: ClientInfo) -> str:
 
 def _of(session: Session) -> User:
     """Whose session it is. Raises SessionNotFound for one whose factor is due (CVE-2026-32246)."""
-    if session.level != FULL:
+    if session.level is not FULL:
         raise SessionNotFound
     return session.user
 

@@ -69,7 +69,7 @@ class Access:
 
         Raises SessionNotFound when the session has ended, or is not full."""
         secret = randomness.refresh_secret()
-        if session.level != FULL or not await self._store.keep_secret(
+        if session.level is not FULL or not await self._store.keep_secret(
             session.number, _digest(secret), now
         ):
             raise SessionNotFound

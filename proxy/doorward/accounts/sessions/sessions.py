@@ -29,6 +29,7 @@ from doorward.accounts.session import (
     PENDING_S,
     ClientInfo,
     Found,
+    Level,
     Lifetimes,
     Opened,
     Renewal,
@@ -45,6 +46,7 @@ __all__ = [
     "PENDING_S",
     "ClientInfo",
     "Found",
+    "Level",
     "Lifetimes",
     "Opened",
     "Renewal",
@@ -92,7 +94,7 @@ class Sessions:
         lifetimes: Lifetimes,
         remember: bool,
         now: float,
-        level: str = FULL,
+        level: Level = FULL,
         method: str = "password",
         second_factor_at: float | None = None,
         proved_at: float | None = None,
@@ -123,7 +125,7 @@ class Sessions:
             second_factor_at=second_factor_at,
             proved_at=proved_at,
         )
-        step = Kind.LOGIN if level == FULL else Kind.LOGIN_PENDING
+        step = Kind.LOGIN if level is FULL else Kind.LOGIN_PENDING
         session = await self._store.insert(
             draft,
             self._tokens.digest(token),
@@ -155,7 +157,7 @@ class Sessions:
         SessionNotFound when it ended, changed its level or token meanwhile, or its user changed."""
         token = randomness.session_token()
         login = None
-        if session.level != FULL:  # only now it is one
+        if session.level is not FULL:  # only now it is one
             login = event(Kind.LOGIN, now, session=session, client=client, detail=session.kind)
         digest = self._tokens.digest(token)
         risen = await self._store.rise(session, digest, method, now, login, self._most)

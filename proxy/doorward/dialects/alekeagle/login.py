@@ -42,7 +42,7 @@ class Login:
         name, password = texts(fields, "user", "pass")
         self.limits.count_login(request)
         opened = await self._opened(request, name, password, _is_true(fields.get("rememberMe")))
-        if opened.session.level == PENDING:
+        if opened.session.level is PENDING:
             return await self._challenge(opened.session, opened.token)
         return self._welcome(request, opened)
 
@@ -113,9 +113,10 @@ class Login:
         found = await self.context.accounts.sessions.by_token(token, self.context.clock())
         if found.banned:
             raise refusals.UserBanned
-        if found.session is None or found.session.level != PENDING or found.session.kind != KIND:
+        session = found.session
+        if session is None or session.level is not PENDING or session.kind != KIND:
             raise Unauthenticated
-        return found.session
+        return session
 
     async def _judged(self, request: Request, session: Session, code: str, method: str) -> Opened:
         """Raises SecondFactorInvalid, TooManyCodes, and Unauthenticated once the challenge died:

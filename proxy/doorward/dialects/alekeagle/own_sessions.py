@@ -36,7 +36,7 @@ class OwnSessions:
         person = await self.context.identify.person(request.headers.raw, self.context.clock())
         if person.banned:
             raise refusals.UserBanned
-        if person.session is None or person.session.level != FULL:
+        if person.session is None or person.session.level is not FULL:
             raise Unauthenticated
         return person.session
 
@@ -48,7 +48,7 @@ class OwnSessions:
     async def _sessions(self, caller: Session) -> list[Session]:
         """The caller's, in the order of their logins."""
         found = await self.context.accounts.sessions.list(caller.user, self.context.clock())
-        return sorted((s for s in found if s.level == FULL), key=lambda session: session.iat)
+        return sorted((s for s in found if s.level is FULL), key=lambda session: session.iat)
 
     async def _found(self, request: Request, caller: Session) -> Session | None:
         wanted = request.path_params["id"]

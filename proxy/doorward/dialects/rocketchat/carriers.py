@@ -32,7 +32,7 @@ async def find(context: Context, request: Request) -> Session | None:
 async def caller(context: Context, request: Request, *, pending: bool = False) -> Caller:
     """Who asks; only with `pending` one whose second factor is due. Raises Unauthenticated."""
     session = await find(context, request)
-    if session is None or (session.level != FULL and not pending):
+    if session is None or (session.level is not FULL and not pending):
         raise Unauthenticated
     return Caller(session, _presented(request))
 

@@ -136,7 +136,7 @@ class Devices:
         found = await context.accounts.sessions.list(session.user, context.clock())
         return paging.page(
             RocketchatSessions,
-            (each for each in found if each.level == FULL and paging.wants(each)),
+            (each for each in found if each.level is FULL and paging.wants(each)),
             lambda each: RocketchatSession(**draw_session(each, session, self._url)),
         )
 
@@ -149,7 +149,7 @@ class Devices:
         await self.guard.demand(request, session, honours_trust=True)
         context = self.guard.context
         every = context.accounts.administration.every_session(context.clock())
-        found = [each async for each in every if each.level == FULL]
+        found = [each async for each in every if each.level is FULL]
         return await asyncio.to_thread(  # there may be very many
             paging.page,
             RocketchatOwnedSessions,
@@ -192,7 +192,7 @@ class Devices:
 
     async def _get(self, id: str) -> Session:
         found = await self.guard.context.accounts.sessions.get(id)
-        if found.level != FULL:
+        if found.level is not FULL:
             raise SessionNotFound  # no login yet
         return found
 

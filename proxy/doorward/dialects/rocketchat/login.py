@@ -72,7 +72,7 @@ class Login:
         """The same session under the same token: whoever has it is in already."""
         context = self.guard.context
         found = (await context.accounts.sessions.by_token(token, context.clock())).session
-        if found is None or found.level != FULL:
+        if found is None or found.level is not FULL:
             raise InvalidCredentials("resume")
         return await self._opened(found, token)
 
