@@ -9,6 +9,7 @@ from doorward.accounts.sessions import live as live_module
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Session
 
 from tests.support.clock import FixedClock
+from tests.support.sessions import open_session
 
 LIFETIMES = Lifetimes(None, 86400.0, 86400.0, None)
 
@@ -16,8 +17,14 @@ LIFETIMES = Lifetimes(None, 86400.0, 86400.0, None)
 async def opened(accounts: Accounts, clock: FixedClock, name: str) -> Opened:
     user = await accounts.users.add(name, "correct horse", now=clock())
     client = ClientInfo("192.0.2.7", "")
-    return await accounts.sessions.open(
-        user, client=client, kind="page", lifetimes=LIFETIMES, remember=False, now=clock()
+    return await open_session(
+        accounts.sessions,
+        user,
+        client=client,
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
+        now=clock(),
     )
 
 
@@ -76,10 +83,15 @@ async def test_a_use_by_a_clock_that_was_ahead_prolongs_no_session(
     is_cached: bool, accounts: Accounts, clock: FixedClock
 ) -> None:
     user = await accounts.users.add("alice", "correct horse", now=clock())
-    opened = await accounts.sessions.open(
-        user, client=ClientInfo("192.0.2.7", ""), kind="page", remember=False, now=clock(),
+    opened = await open_session(
+        accounts.sessions,
+        user,
+        client=ClientInfo("192.0.2.7", ""),
+        kind="page",
+        remember=False,
+        now=clock(),
         lifetimes=Lifetimes(7200.0, 86_400.0 * 365, 86_400.0 * 365, None),
-    )  # fmt: skip
+    )
     right = clock.now
     clock.now += 5000
     session = await held(accounts, clock, opened.token)

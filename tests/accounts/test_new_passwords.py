@@ -101,7 +101,7 @@ ENTRANCES: dict[str, Change] = {
     "Users.set_password": lambda c, u, new: c.users.set_password(
         USERNAME, new, now=NOW, actor=OWNER
     ),
-    "Logins.login": forced,
+    "Logins._login": forced,
     "Logins.change_password": changed,
     "Forgotten.use": forgot,
 }

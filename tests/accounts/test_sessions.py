@@ -11,14 +11,21 @@ from doorward.accounts.sessions.sessions import USER_AGENT_CHARACTERS, ClientInf
 
 from tests.support.core import CLIENT, LIFETIMES, Core
 from tests.support.memory import NOW
+from tests.support.sessions import open_session
 
 HOUR, DAY = 3600.0, 86_400.0
 
 
 async def test_a_session_is_found_by_its_token_alone(core: Core) -> None:
     user = await core.add()
-    opened = await core.sessions.open(
-        user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW
+    opened = await open_session(
+        core.sessions,
+        user,
+        client=CLIENT,
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
+        now=NOW,
     )
     found = await core.sessions.by_token(opened.token, NOW)
     assert found.known and found.session is not None
@@ -75,8 +82,14 @@ async def test_a_session_of_a_user_gone_from_its_file_is_nobodys(core: Core) -> 
     core.directory.keep("admin")
     await core.users.sync(NOW)
     user = await core.users.get("admin")
-    opened = await core.sessions.open(
-        user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW
+    opened = await open_session(
+        core.sessions,
+        user,
+        client=CLIENT,
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
+        now=NOW,
     )
     found = await core.sessions.by_token(opened.token, NOW)
     assert found.session is not None and found.session.user.groups == ("g",)
@@ -88,8 +101,14 @@ async def test_a_user_changed_since_it_was_read_gets_no_session(core: Core) -> N
     user = await core.add()
     await core.users.set_password("alice", "another one", now=NOW, actor=OWNER)
     with pytest.raises(InvalidCredentials) as caught:
-        await core.sessions.open(
-            user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW
+        await open_session(
+            core.sessions,
+            user,
+            client=CLIENT,
+            kind="page",
+            lifetimes=LIFETIMES,
+            remember=False,
+            now=NOW,
         )
     assert caught.value.reason == "changed"
 

@@ -18,6 +18,8 @@ from doorward.settings import load_settings
 from doorward.wiring.accounts import build_accounts
 from typer.testing import CliRunner
 
+from tests.support import sessions
+
 DOORWARD = (sys.executable, "-c", "from doorward.cli import main; main()")
 PASSWORD = "correct horse"
 CONFIG = """
@@ -52,7 +54,8 @@ def log_in(config: Path, name: str, password: str, times: int = 1) -> None:
         async with build_accounts(load_settings(config, {})) as accounts:
             for _ in range(times):
                 try:
-                    await accounts.logins.login(
+                    await sessions.log_in(
+                        accounts.logins,
                         name,
                         password,
                         client=ClientInfo("192.0.2.1", "a browser"),

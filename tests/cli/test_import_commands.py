@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from tests.support.command import Command
 from tests.support.people import proven
+from tests.support.sessions import log_in
 
 CLIENT = ClientInfo("192.0.2.1", "a browser")
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
@@ -59,10 +60,17 @@ SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 async def login(config: Path, name: str, password: str, **more: Any) -> str:
     """The scheme and the beginning of the stored hash after a login."""
     async with build_accounts(load_settings(config, os.environ)) as accounts:
-        opened = await accounts.logins.login(
-            name, password, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False,
-            now=time.time(), **more,
-        )  # fmt: skip
+        opened = await log_in(
+            accounts.logins,
+            name,
+            password,
+            client=CLIENT,
+            kind="page",
+            lifetimes=LIFETIMES,
+            remember=False,
+            now=time.time(),
+            **more,
+        )
         assert opened.session.level == "full"
         credential = await accounts.users.credential(name)
         assert credential is not None

@@ -17,6 +17,7 @@ from doorward.wiring.accounts import build_accounts
 from typer.testing import CliRunner
 
 from tests.support.command import Command
+from tests.support.sessions import open_session
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:69.0) Gecko/20100101 Firefox/69.0"
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
@@ -35,7 +36,8 @@ async def _opened(
     async with build_accounts(load_settings(config, os.environ)) as accounts:
         user = await accounts.users.get(name)
         new = [
-            await accounts.sessions.open(
+            await open_session(
+                accounts.sessions,
                 user,
                 client=ClientInfo("192.0.2.1", user_agent),
                 kind="page",

@@ -28,6 +28,8 @@ from doorward.wiring.accounts import build_accounts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.sessions import log_in
+
 NOW = 1_700_000_000.0
 CLIENT = ClientInfo("192.0.2.1", "a browser")
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
@@ -60,8 +62,15 @@ async def running(file: Path, more: str = "") -> AsyncIterator[Accounts]:
 
 
 async def login(accounts: Accounts, name: str, password: str) -> Opened:
-    return await accounts.logins.login(
-        name, password, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW
+    return await log_in(
+        accounts.logins,
+        name,
+        password,
+        client=CLIENT,
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
+        now=NOW,
     )
 
 

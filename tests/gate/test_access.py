@@ -11,6 +11,7 @@ from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
 from tests.support.front import ACCESS, LIFETIMES, Build, Front
+from tests.support.sessions import open_session
 from tests.support.wire import Answer, Header, values_of
 
 FOREIGN = jwt.encode({"sub": 1, "session": "x", "iat": 1, "exp": 2**31}, "k" * 32, "HS256")
@@ -190,7 +191,8 @@ async def test_two_authorizations_of_which_one_is_ours_are_nobody(front: Front) 
 async def test_a_session_whose_factor_is_due_opens_nothing_by_it(linked: Front) -> None:
     """CVE-2026-32246."""
     user = await linked.accounts.users.add("carol", "correct horse", now=linked.clock())
-    pending = await linked.accounts.sessions.open(
+    pending = await open_session(
+        linked.accounts.sessions,
         user,
         client=ClientInfo("192.0.2.7", "elsewhere"),
         kind="page",

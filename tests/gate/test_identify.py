@@ -21,6 +21,7 @@ from doorward.accounts.sessions.sessions import ClientInfo, Found, Session
 
 from tests.support.corpora import corpus
 from tests.support.front import ACCESS, LIFETIMES, Build, Front
+from tests.support.sessions import open_session
 from tests.support.wire import Header, values_of
 
 
@@ -233,7 +234,8 @@ async def test_a_pending_session_opens_nothing_with_its_bare_token(front_for_bar
     """CVE-2026-32246."""
     front = front_for_bare
     user = (await front.opened()).session.user
-    pending = await front.accounts.sessions.open(
+    pending = await open_session(
+        front.accounts.sessions,
         user,
         client=ClientInfo("192.0.2.7", ""),
         kind="alekeagle",
@@ -265,7 +267,8 @@ async def test_a_pending_session_opens_nothing(front: Front) -> None:
     """CVE-2026-32246, CVE-2026-54730: half logged in, accepted elsewhere."""
     opened = await front.opened()
     client = opened.session.address, opened.session.user_agent
-    pending = await front.accounts.sessions.open(
+    pending = await open_session(
+        front.accounts.sessions,
         opened.session.user,
         client=ClientInfo(*client),
         kind="page",

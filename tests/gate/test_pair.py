@@ -7,6 +7,7 @@ from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import ClientInfo, Opened
 
 from tests.support.front import ACCESS, LIFETIMES, Build, Front
+from tests.support.sessions import open_session
 from tests.support.wire import Header, values_of
 
 NAMES = (b"x-user-id", b"x-auth-token")
@@ -95,7 +96,8 @@ async def test_where_the_dialect_is_off_the_pair_is_the_applications(fronts: Bui
 async def test_a_pending_session_opens_nothing_with_its_pair(front: Front) -> None:
     """CVE-2026-32246."""
     user = (await front.opened()).session.user
-    pending = await front.accounts.sessions.open(
+    pending = await open_session(
+        front.accounts.sessions,
         user,
         client=ClientInfo("192.0.2.7", ""),
         kind="rocketchat",

@@ -21,13 +21,22 @@ from doorward.accounts.audit.audit_log import Kind, Wanted
 from doorward.accounts.core import Accounts
 from doorward.accounts.factors import totp
 from doorward.accounts.factors.second_factor import SecondFactors
-from doorward.accounts.logins import Logins
+from doorward.accounts.logins import LoginRequest, Logins
 from doorward.accounts.names import handle_of
 from doorward.accounts.passwords.hashing import OURS, PasswordDigest, Passwords, Verdict
 from doorward.accounts.passwords.regulation import Regulation
 from doorward.accounts.permissions import OWNER, Owner
 from doorward.accounts.refusals import Refusal, StorageUnavailable
-from doorward.accounts.session import FULL, PENDING, ClientInfo, Lifetimes, Renewal, Session
+from doorward.accounts.session import (
+    FULL,
+    PENDING,
+    Authentication,
+    ClientInfo,
+    Lifetimes,
+    NewSession,
+    Renewal,
+    Session,
+)
 from doorward.accounts.sessions.access import Access
 from doorward.accounts.sessions.access_tokens import AccessTokens
 from doorward.accounts.sessions.live import Live
@@ -47,6 +56,7 @@ from hypothesis import strategies as st
 from tests.support.live import CHEAP_HASH
 from tests.support.mailbox import Mailbox
 from tests.support.people import proven
+from tests.support.sessions import open_session
 
 NOW = 1_800_000_000.0
 PASSWORD = "correct horse"
@@ -144,10 +154,17 @@ async def _people(accounts: Accounts) -> tuple[list[User], list[Session]]:
         user = await accounts.users.get(name)
         users.append(user)
         for level in (FULL, FULL, PENDING):
-            opened = await accounts.sessions.open(
-                user, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False, now=NOW,
-                level=level, proved_at=NOW,
-            )  # fmt: skip
+            opened = await open_session(
+                accounts.sessions,
+                user,
+                client=CLIENT,
+                kind="page",
+                lifetimes=LIFETIMES,
+                remember=False,
+                now=NOW,
+                level=level,
+                proved_at=NOW,
+            )
             sessions.append(opened.session)
         await accounts.sessions.end(sessions[-2], NOW)
     factors = accounts.second_factors
@@ -184,8 +201,12 @@ def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
     """What an argument of this type may be. A type that is not here has no business in a public
     operation, or is to be added."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint == typing.get_type_hints(Logins.login)["password"]:
+    if hint == typing.get_type_hints(LoginRequest)["password"]:
         return PASSWORDS
+    if hint in (LoginRequest, NewSession, Authentication):
+        fields = typing.get_type_hints(hint)
+        names = {one: (f"{hint.__name__}.{one}", one) for one in fields}
+        return st.builds(hint, **{one: value(world, fields[one], *names[one]) for one in fields})
     if origin in (typing.Union, types.UnionType):
         return st.one_of([values(world, one) for one in inner])
     if origin in (Sequence, tuple):
@@ -244,8 +265,15 @@ OURS_ALONE: dict[str, st.SearchStrategy[Any]] = {
     "users.rehash.new": st.just("a hash"),
     "users.new": st.just(NewPassword("a hash", OURS)),
     "passwords.current": st.none() | st.just(("a hash", OURS)),
+    "Authentication.method": st.sampled_from(["password", "password+totp"]),
     "sessions.method": st.sampled_from(["password", "password+totp"]),
 }
+
+
+def value(world: World, hint: Any, *names: str) -> st.SearchStrategy[Any]:
+    """What an argument or a field may be; of its names the most exact one comes first."""
+    ours = next((OURS_ALONE[name] for name in names if name in OURS_ALONE), None)
+    return values(world, hint) if ours is None else ours
 
 
 def arguments(world: World, called: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -253,9 +281,7 @@ def arguments(world: World, called: str) -> st.SearchStrategy[dict[str, Any]]:
     hints = get_type_hints(operation)
     given = {}
     for name in inspect.signature(operation).parameters:
-        keys = (f"{called}.{name}", f"{service}.{name}", name)
-        ours = next((OURS_ALONE[key] for key in keys if key in OURS_ALONE), None)
-        given[name] = values(world, hints[name]) if ours is None else ours
+        given[name] = value(world, hints[name], f"{called}.{name}", f"{service}.{name}", name)
     return st.fixed_dictionaries(given)
 
 

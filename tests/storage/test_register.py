@@ -20,6 +20,7 @@ from doorward.storage import Database
 from doorward.storage.database import DATABASE_FILE, SQLITE, open_storage
 from sqlalchemy import event
 
+from tests.support import sessions as opening
 from tests.support.clock import FixedClock
 from tests.support.crowd import fill
 from tests.support.people import NOW, add, new_user, open_session
@@ -212,8 +213,14 @@ async def test_lists_that_are_read_whole_are_read_in_pages(
     opened = []
     for name in names:
         user = await accounts.users.add(name, "correct horse battery", now=clock())
-        session = await accounts.sessions.open(
-            user, client=client, kind="page", lifetimes=LIFETIMES, remember=False, now=clock()
+        session = await opening.open_session(
+            accounts.sessions,
+            user,
+            client=client,
+            kind="page",
+            lifetimes=LIFETIMES,
+            remember=False,
+            now=clock(),
         )
         opened.append(session.session)
     everyone = accounts.administration.everyone()
@@ -228,7 +235,8 @@ async def test_a_pending_session_that_is_over_does_not_end_a_page_early(
     monkeypatch.setattr(administration, "PAGE", 1)
     user = await accounts.users.add("alice", "correct horse battery", now=clock())
     for level in (FULL, PENDING):
-        await accounts.sessions.open(
+        await opening.open_session(
+            accounts.sessions,
             user,
             client=ClientInfo("192.0.2.7", ""),
             kind="page",

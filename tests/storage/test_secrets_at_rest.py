@@ -22,6 +22,7 @@ from doorward.wiring import accounts as wiring
 
 from tests.support.mailbox import Mailbox
 from tests.support.people import proven
+from tests.support.sessions import log_in, open_session
 
 NOW = 1_800_000_000.0
 CLIENT = ClientInfo("192.0.2.1", "a browser")
@@ -70,7 +71,8 @@ async def alice_of(accounts: Accounts) -> Alice:
     user = await accounts.users.add(
         "alice", "correct horse", now=NOW, emails=[Email("alice@example.com", True)]
     )
-    opened = await accounts.sessions.open(
+    opened = await open_session(
+        accounts.sessions,
         user,
         client=CLIENT,
         kind="page",
@@ -84,7 +86,8 @@ async def alice_of(accounts: Accounts) -> Alice:
     await factors.enable_email(proven(user, NOW), NOW)
     await factors.prepare(user, "email", now=NOW)
     bob = await accounts.users.add("bob", "correct horse", now=NOW)
-    other = await accounts.sessions.open(
+    other = await open_session(
+        accounts.sessions,
         bob,
         client=CLIENT,
         kind="page",
@@ -133,7 +136,8 @@ async def test_no_password_waits_between_the_steps_of_a_login(
     """CVE-2020-15105: what is kept of a login whose code is due is that it is due."""
     async with started(OLD) as accounts:
         await alice_of(accounts)
-        opened = await accounts.logins.login(
+        opened = await log_in(
+            accounts.logins,
             "alice",
             "correct horse",
             client=CLIENT,

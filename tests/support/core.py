@@ -21,6 +21,7 @@ from tests.support.memory import (
     MemoryUsers,
 )
 from tests.support.memory_factors import MemoryFactors
+from tests.support.sessions import log_in
 
 PASSWORD = "correct horse"
 
@@ -56,4 +57,4 @@ class Core:
             "remember": False,
             "now": NOW,
         }
-        return await self.logins.login(name, password, **(chosen | more))
+        return await log_in(self.logins, name, password, **(chosen | more))

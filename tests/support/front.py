@@ -19,6 +19,7 @@ from tests.support.asgi import ask, scope
 from tests.support.clock import FixedClock
 from tests.support.origin import Origin
 from tests.support.savings import migrated
+from tests.support.sessions import open_session
 from tests.support.wire import Answer, Header
 
 LIFETIMES = Lifetimes(7200.0, 86400.0, 30 * 86400.0, None)
@@ -64,7 +65,8 @@ class Front:
             username, "correct horse", now=self.clock(), **more
         )
         client = ClientInfo("192.0.2.7", "elsewhere")
-        return await self.accounts.sessions.open(
+        return await open_session(
+            self.accounts.sessions,
             user,
             client=client,
             kind="page",

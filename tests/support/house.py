@@ -32,6 +32,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.support.clock import FixedClock
 from tests.support.description import Description
 from tests.support.savings import migrated
+from tests.support.sessions import open_session
 
 HOST = "wiki.test"
 ORIGIN = f"http://{HOST}"
@@ -83,7 +84,7 @@ class House:
             "now": self.clock(),
             "proved_at": self.clock(),
         }
-        return await self.accounts.sessions.open(user, client=client, **(chosen | more))
+        return await open_session(self.accounts.sessions, user, client=client, **(chosen | more))
 
     def cookie(self, opened: Opened) -> str:
         return f"{self.cookies.name.decode()}={self.accounts.tokens.sign(opened.token)}"

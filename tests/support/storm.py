@@ -18,6 +18,8 @@ from doorward.accounts.session import ClientInfo, Lifetimes
 from doorward.settings import load_settings
 from doorward.wiring.accounts import build_accounts
 
+from tests.support.sessions import log_in
+
 PASSWORD = "correct horse"
 CLIENT = ClientInfo("192.0.2.1", "a browser")
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
@@ -28,10 +30,16 @@ def say(*words: str) -> None:
 
 
 async def login(accounts: Accounts) -> str:
-    opened = await accounts.logins.login(
-        "alice", PASSWORD, client=CLIENT, kind="page", lifetimes=LIFETIMES, remember=False,
+    opened = await log_in(
+        accounts.logins,
+        "alice",
+        PASSWORD,
+        client=CLIENT,
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
         now=time.time(),
-    )  # fmt: skip
+    )
     say("in", opened.token)
     return opened.token
 

@@ -6,7 +6,7 @@ It knows no form and no cookie. Whatever goes wrong on the way ends as a refusal
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Event, Kind, event
 from doorward.accounts.factors.records import BROWSER, PASSWORD
@@ -28,8 +28,9 @@ from doorward.accounts.refusals import (
 from doorward.accounts.sessions.sessions import (
     FULL,
     PENDING,
+    Authentication,
     ClientInfo,
-    Lifetimes,
+    NewSession,
     Opened,
     Session,
     Sessions,
@@ -39,6 +40,26 @@ from doorward.accounts.users.users import Users
 
 # The password was not looked at: neither a failure nor an attempt.
 NOT_JUDGED = (Overloaded, StorageUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRequest:
+    """What a client gives and asks for. The name may be a verified address.
+
+    `method` is that of the code. `pending`: a session whose code is still due will do. `browser` is
+    the note of one in which a code was given before: it does without. `new_password` is for users
+    who have to change theirs: it is changed once everything else is right, and never without a code
+    where a factor is on.
+    """
+
+    name: str
+    password: Password = field(repr=False)
+    session: NewSession
+    code: str | None = field(default=None, repr=False)
+    method: str | None = None
+    pending: bool = False
+    new_password: str | None = field(default=None, repr=False)
+    browser: str | None = field(default=None, repr=False)
 
 
 class Logins:
@@ -74,76 +95,59 @@ class Logins:
 
     async def login(
         self,
-        name: str,
-        password: Password,
+        request: LoginRequest,
         *,
         client: ClientInfo,
-        kind: str,
-        lifetimes: Lifetimes,
-        remember: bool,
         now: float,
         replaces: Session | None = None,
-        information: str = "",
-        code: str | None = None,
-        method: str | None = None,
-        pending: bool = False,
-        new_password: str | None = None,
-        browser: str | None = None,
     ) -> Opened:
-        """Opens a session with a new token and ends `replaces`. For whoever has a second factor on
-        and gave no code it is a pending one where `pending` allows that, else there is none.
-        `browser` is the note of one in which a code was given before: it does without.
+        """Opens a session with a new token and ends `replaces`. For a user who has a second factor
+        on and gave no code it is a pending one where the request allows that, else there is none.
 
-        `new_password` is for those who have to change theirs: it is changed, once everything else
-        is right, and never without a code where a factor is on. Raises InvalidCredentials,
-        LockedOut, UserBanned, PasswordChangeRequired, PasswordChangeNotNeeded, WeakPassword,
-        SecondFactorRequired, SecondFactorInvalid, TooManyCodes, MailFailed, Overloaded,
-        StorageUnavailable, the last also when the record of it could not be kept.
+        Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired,
+        PasswordChangeNotNeeded, WeakPassword, SecondFactorRequired, SecondFactorInvalid,
+        TooManyCodes, MailFailed, Overloaded, StorageUnavailable, the last also when the record of
+        it could not be kept.
         """
-        credential = await self._users.credential(name)
-        known = None if credential is None else credential.user
+        credential = await self._users.credential(request.name)
         try:
-            user = await self._authenticated(name, credential, password, client, now)
-            try:
-                _check_allowed(user, new_password)
-                new = None
-                if new_password is not None:  # before a code is spent on it
-                    new = await self._users.new_password(user, new_password)
-                factor, enabled = None, await self._second_factors.enabled(user)
-                if (
-                    enabled
-                    and not code
-                    and new_password is None
-                    and await self._second_factors.knows_browser(user, browser, now)
-                ):
-                    factor = BROWSER
-                elif enabled:
-                    may_wait = pending and new is None
-                    factor = await self._factor(user, name, code, method, may_wait, now)
-                if new is not None:
-                    user = await self._changed(user, new, now)
-                return await self._sessions.open(
-                    user,
-                    client=client,
-                    kind=kind,
-                    lifetimes=lifetimes,
-                    remember=remember,
-                    now=now,
-                    information=information,
-                    replaces=replaces,
-                    level=PENDING if enabled and factor is None else FULL,
-                    method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
-                    second_factor_at=None if factor in (None, BROWSER) else now,
-                    proved_at=now,
-                )
-            except NOT_JUDGED:
-                raise
-            except Refusal as refusal:
-                await self._write_down(refusal, known, client, now)
-                raise
+            return await self._login(request, credential, client, now, replaces)
         except Refusal as refusal:
             if self.when_refused is not None:
-                self.when_refused(kind, refusal.code)
+                self.when_refused(request.session.kind, refusal.code)
+            raise
+
+    async def _login(
+        self,
+        request: LoginRequest,
+        credential: Credential | None,
+        client: ClientInfo,
+        now: float,
+        replaces: Session | None,
+    ) -> Opened:
+        user = await self._authenticated(request.name, credential, request.password, client, now)
+        try:
+            _check_allowed(user, request.new_password)
+            new = None
+            if request.new_password is not None:  # before a code is spent on it
+                new = await self._users.new_password(user, request.new_password)
+            enabled = await self._second_factors.enabled(user)
+            factor = await self._factor(user, request, now) if enabled else None
+            if new is not None:
+                user = await self._changed(user, new, now)
+            authentication = Authentication(
+                level=PENDING if enabled and factor is None else FULL,
+                method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
+                second_factor_at=None if factor in (None, BROWSER) else now,
+                proved_at=now,
+            )
+            return await self._sessions.open(
+                user, request.session, authentication, client=client, now=now, replaces=replaces
+            )
+        except NOT_JUDGED:
+            raise
+        except Refusal as refusal:
+            await self._write_down(refusal, user, client, now)
             raise
 
     async def prove(
@@ -264,21 +268,18 @@ class Logins:
             await self._users.rehash(credential, verdict.rehash)
         return credential.user
 
-    async def _factor(
-        self,
-        user: User,
-        name: str,
-        code: str | None,
-        method: str | None,
-        pending: bool,
-        now: float,
-    ) -> str | None:
-        """Which factor the code was of; None when the session is to be pending."""
-        if code:
-            return await self._second_factors.verify(user, code, method, now=now)
-        if pending and await self._second_factors.can_be_asked(user):
+    async def _factor(self, user: User, request: LoginRequest, now: float) -> str | None:
+        """Which factor was shown; None when the session is to be pending."""
+        keeps_password = request.new_password is None
+        if request.code:
+            return await self._second_factors.verify(user, request.code, request.method, now=now)
+        if keeps_password and await self._second_factors.knows_browser(user, request.browser, now):
+            return BROWSER
+        if keeps_password and request.pending and await self._second_factors.can_be_asked(user):
             return None
-        challenge = await self._second_factors.prepare(user, method, name=name, now=now)
+        challenge = await self._second_factors.prepare(
+            user, request.method, name=request.name, now=now
+        )
         raise SecondFactorRequired(challenge)
 
     async def _changed(self, user: User, new: NewPassword, now: float) -> User:

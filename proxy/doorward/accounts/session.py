@@ -64,6 +64,27 @@ class Lifetimes:
         return life if self.max_lifetime_s is None else min(life, self.max_lifetime_s)
 
 
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """What a client asks for. `kind` names the page or the dialect; `information` is free text."""
+
+    kind: str
+    lifetimes: Lifetimes
+    remember: bool = False
+    information: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """What the user of a new session has shown, and the level that this is worth. Times are Unix
+    seconds; None is never."""
+
+    level: Level = FULL
+    method: str = "password"
+    second_factor_at: float | None = None
+    proved_at: float | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One login. Times are Unix seconds; `last_used_at` moves, hence not frozen.

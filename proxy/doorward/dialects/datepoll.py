@@ -22,8 +22,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from doorward.accounts import refusals
+from doorward.accounts.logins import LoginRequest
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
-from doorward.accounts.sessions.sessions import Lifetimes, Session
+from doorward.accounts.sessions.sessions import Lifetimes, NewSession, Session
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects import context as contexts
 from doorward.dialects.context import Answer, ApiError, Context, ErrorFormat
@@ -232,17 +233,9 @@ class Datepoll:
         code = given.optional("code")
         given.check()
         self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
-        opened = await self.context.service.open(
-            request,
-            name,
-            password,
-            kind="datepoll",
-            lifetimes=self._lifetimes(stays),
-            remember=stays,
-            information=description,
-            code=code or None,
-            new_password=new,
-        )
+        session = NewSession("datepoll", self._lifetimes(stays), stays, description)
+        login = LoginRequest(name, password, session, code=code or None, new_password=new)
+        opened = await self.context.service.open(request, login)
         access, now = self.context.accounts.access, self.context.clock()
         told = {"token": self._token(opened.session)}
         if stays:

@@ -22,7 +22,8 @@ from starlette.routing import Route
 
 from doorward.accounts import refusals
 from doorward.accounts.factors.records import TOTP
-from doorward.accounts.sessions.sessions import FULL, PENDING, Opened, Session
+from doorward.accounts.logins import LoginRequest
+from doorward.accounts.sessions.sessions import FULL, PENDING, NewSession, Opened, Session
 from doorward.accounts.user import DATABASE
 from doorward.dialects import context as contexts
 from doorward.dialects.context import (
@@ -131,14 +132,9 @@ class Xhr:
 
     async def login(self, request: Request) -> Response:
         name, password = await self._credentials(request)
+        session = NewSession("xhr", lifetimes(self.context.settings))
         opened = await self.context.service.open(
-            request,
-            name,
-            password,
-            kind="xhr",
-            lifetimes=lifetimes(self.context.settings),
-            remember=False,
-            pending=True,
+            request, LoginRequest(name, password, session, pending=True)
         )
         now, due = self.context.clock(), opened.session.level is PENDING
         if due:  # a code is mailed where that is the factor

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope
 
 from doorward import paths
+from doorward.accounts.logins import LoginRequest
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
 from doorward.accounts.refusals import (
     InvalidCredentials,
@@ -26,7 +27,7 @@ from doorward.accounts.refusals import (
     WeakPassword,
     retry_after,
 )
-from doorward.accounts.sessions.sessions import FULL, PENDING
+from doorward.accounts.sessions.sessions import FULL, PENDING, NewSession
 from doorward.gate.asker import asker_of
 from doorward.gate.cookies import Header
 from doorward.pages import rendering, second_factor
@@ -124,18 +125,7 @@ class LoginPage:
         if not name or not password:
             return self._draw(request, 400, error=MISSING, username=name, kept=kept)
         try:
-            opened = await self.service.open(
-                request,
-                name,
-                password,
-                kind="page",
-                lifetimes=lifetimes(self.service.settings),
-                remember=form.get("remember", "").lower() not in OFF,
-                pending=True,
-                code=form.get("code") or None,
-                new_password=form.get("new") or None,
-                browser=note_of(request, self.service.cookies),
-            )
+            opened = await self.service.open(request, self._login_request(request, form))
         except PasswordChangeRequired:
             return self._draw(
                 request,
@@ -154,6 +144,18 @@ class LoginPage:
         if opened.session.level is PENDING:
             onward = self.service.here(paths.SECOND_FACTOR, request)
         return rendering.moved(onward, lines)
+
+    def _login_request(self, request: Request, form: dict[str, str]) -> LoginRequest:
+        remember = form.get("remember", "").lower() not in OFF
+        return LoginRequest(
+            form["username"],
+            form["password"],
+            NewSession("page", lifetimes(self.service.settings), remember),
+            code=form.get("code") or None,
+            pending=True,
+            new_password=form.get("new") or None,
+            browser=note_of(request, self.service.cookies),
+        )
 
     async def interrupted(self, scope: Scope, receive: Receive) -> Response | None:
         """For the gate: the form of a person who is nobody any more, kept across the login."""

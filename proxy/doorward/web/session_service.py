@@ -10,7 +10,7 @@ from datetime import timedelta
 from starlette.requests import Request
 
 from doorward.accounts.core import Accounts
-from doorward.accounts.passwords.hashing import Password
+from doorward.accounts.logins import LoginRequest
 from doorward.accounts.sessions.sessions import FULL, ClientInfo, Lifetimes, Opened, Session
 from doorward.gate.cookies import Cookies, Header, Held, of_our_form
 from doorward.gate.identify import Identify
@@ -96,40 +96,12 @@ class SessionService:
         """How many cookies of ours the request has, valid or not."""
         return len(self._values(request))
 
-    async def open(
-        self,
-        request: Request,
-        name: str,
-        password: Password,
-        *,
-        kind: str,
-        lifetimes: Lifetimes,
-        remember: bool,
-        information: str = "",
-        code: str | None = None,
-        method: str | None = None,
-        pending: bool = False,
-        new_password: str | None = None,
-        browser: str | None = None,
-    ) -> Opened:
+    async def open(self, request: Request, login: LoginRequest) -> Opened:
         """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
         now = self.clock()
         old = await self._presented(request, now)
         opened = await self.accounts.logins.login(
-            name,
-            password,
-            client=info_of(request),
-            kind=kind,
-            lifetimes=lifetimes,
-            remember=remember,
-            now=now,
-            replaces=old[0] if old else None,
-            information=information,
-            code=code,
-            method=method,
-            pending=pending,
-            new_password=new_password,
-            browser=browser,
+            login, client=info_of(request), now=now, replaces=old[0] if old else None
         )
         for session in old[1:]:
             await self.accounts.sessions.end(session, now)

@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from doorward.accounts import refusals
 from doorward.accounts.factors.records import EMAIL, RECOVERY, TOTP
-from doorward.accounts.sessions.sessions import PENDING, PENDING_S, Opened, Session
+from doorward.accounts.logins import LoginRequest
+from doorward.accounts.sessions.sessions import PENDING, PENDING_S, NewSession, Opened, Session
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects.alekeagle.bodies import fields_of, texts
 from doorward.dialects.alekeagle.limits import Limits
@@ -48,15 +49,10 @@ class Login:
 
     async def _opened(self, request: Request, name: str, password: str, remember: bool) -> Opened:
         try:
+            lifetimes = dialect_lifetimes(self.context.settings, self.dialect)
+            session = NewSession(KIND, lifetimes, remember, _given_name(request))
             return await self.context.service.open(
-                request,
-                name,
-                password,
-                kind=KIND,
-                lifetimes=dialect_lifetimes(self.context.settings, self.dialect),
-                remember=remember,
-                information=_given_name(request),
-                pending=True,
+                request, LoginRequest(name, password, session, pending=True)
             )
         except refusals.InvalidCredentials as refusal:
             if refusal.reason == "unknown" and not self.dialect.conceal_unknown_users:

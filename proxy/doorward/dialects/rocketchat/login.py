@@ -10,10 +10,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from doorward.accounts.logins import LoginRequest
 from doorward.accounts.passwords.hashing import Password, PasswordDigest
 from doorward.accounts.permissions import END_USERS_SESSIONS, require
 from doorward.accounts.refusals import InvalidCredentials, NotPermitted, UserNotFound
-from doorward.accounts.sessions.sessions import FULL, Session
+from doorward.accounts.sessions.sessions import FULL, NewSession, Session
 from doorward.accounts.user import User
 from doorward.dialects.context import Malformed
 from doorward.dialects.rocketchat.guard import (
@@ -54,15 +55,9 @@ class Login:
         code = string(fields["code"]) if fields.get("code") is not None else ""
         dialect = context.settings.dialects.rocketchat
         assert dialect is not None
-        opened = await context.service.open(
-            request,
-            name,
-            password,
-            kind="rocketchat",
-            lifetimes=dialect_lifetimes(context.settings, dialect),
-            remember=False,
-            code=code or code_of(request)[0],
-        )
+        session = NewSession("rocketchat", dialect_lifetimes(context.settings, dialect))
+        login = LoginRequest(name, password, session, code=code or code_of(request)[0])
+        opened = await context.service.open(request, login)
         response = await self._opened(opened.session, opened.token)
         if dialect.cookie:
             response.raw_headers.extend(context.service.cookie_lines(request, opened))

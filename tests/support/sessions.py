@@ -1,0 +1,53 @@
+"""Sessions and logins from keywords, so that a test names only what it is about."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from doorward.accounts.logins import LoginRequest, Logins
+from doorward.accounts.passwords.hashing import Password
+from doorward.accounts.session import Authentication, ClientInfo, NewSession, Opened, Session
+from doorward.accounts.sessions.sessions import Sessions
+from doorward.accounts.user import User
+
+SESSION = {field.name for field in fields(NewSession)}
+
+
+async def open_session(
+    sessions: Sessions,
+    user: User,
+    *,
+    client: ClientInfo,
+    now: float,
+    replaces: Session | None = None,
+    **values: Any,
+) -> Opened:
+    """`values` are those of a NewSession and of an Authentication."""
+    chosen = {name: value for name, value in values.items() if name in SESSION}
+    shown = {name: value for name, value in values.items() if name not in SESSION}
+    return await sessions.open(
+        user,
+        NewSession(**chosen),
+        Authentication(**shown),
+        client=client,
+        now=now,
+        replaces=replaces,
+    )
+
+
+async def log_in(
+    logins: Logins,
+    name: str,
+    password: Password,
+    *,
+    client: ClientInfo,
+    now: float,
+    replaces: Session | None = None,
+    **values: Any,
+) -> Opened:
+    """`values` are those of a NewSession and of a LoginRequest."""
+    chosen = {name: value for name, value in values.items() if name in SESSION}
+    rest = {name: value for name, value in values.items() if name not in SESSION}
+    request = LoginRequest(name, password, NewSession(**chosen), **rest)
+    return await logins.login(request, client=client, now=now, replaces=replaces)
