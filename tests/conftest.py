@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.accounts.core import Accounts
 from doorward.settings import Settings, settings_from
 from doorward.wiring import accounts as wiring
-from doorward.wiring.accounts import build_accounts
+from doorward.wiring.accounts import Accounts, build_accounts
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 

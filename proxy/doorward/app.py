@@ -13,7 +13,6 @@ import structlog
 from uvloop import new_event_loop
 
 from doorward.accounts.audit import audit_log
-from doorward.accounts.core import Accounts
 from doorward.accounts.passwords import regulation
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.live import Live
@@ -32,7 +31,7 @@ from doorward.settings import Settings, load_settings
 from doorward.storage.fault import StorageFault
 from doorward.storage.rates import Rates
 from doorward.upstream.pool import Pools
-from doorward.wiring.accounts import Clock, renew_secrets
+from doorward.wiring.accounts import Accounts, Clock, renew_secrets
 from doorward.wiring.accounts import build_accounts as build_accounts
 from doorward.wiring.gateway import join
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from doorward.accounts.core import Directories
 from doorward.accounts.factors.second_factor import Policy, SecondFactors
 from doorward.accounts.factors.vault import Vault
 from doorward.accounts.factors.verification import Verification
@@ -16,6 +15,7 @@ from doorward.accounts.passwords.hashing import Passwords
 from doorward.accounts.passwords.regulation import Regulation
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
+from doorward.accounts.users.directory import Directories
 from doorward.accounts.users.users import Users
 
 from tests.support.core import LIMITS, Core

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from doorward.accounts.core import Accounts
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.sessions import live as live_module
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Session
+from doorward.wiring.accounts import Accounts
 
 from tests.support.clock import FixedClock
 from tests.support.sessions import open_session

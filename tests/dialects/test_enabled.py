@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from doorward.app import Doorward
-from doorward.dialects import registry
 from doorward.settings import settings_from
+from doorward.web.endpoint import shadowed_paths
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
@@ -37,7 +37,7 @@ def test_a_path_is_taken_from_the_upstream_that_stands_above_it(
     prefixes: list[str], shadowed: tuple[str, ...]
 ) -> None:
     found = [Route(path, nobody) for path in PATHS]
-    assert registry.shadows(found, prefixes) == sorted(shadowed)
+    assert shadowed_paths(found, prefixes) == sorted(shadowed)
 
 
 @pytest.mark.parametrize(

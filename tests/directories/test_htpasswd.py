@@ -10,7 +10,6 @@ from pathlib import Path
 import bcrypt
 import pytest
 from doorward.accounts.audit.audit_log import Kind, Wanted
-from doorward.accounts.core import Accounts
 from doorward.accounts.passwords.hashing import FILE, Passwords
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import InvalidCredentials, ReadOnlyUser, StorageUnavailable
@@ -24,7 +23,7 @@ from doorward.directories.tinyauth import read_tinyauth
 from doorward.settings import load_settings
 from doorward.storage import StorageFault
 from doorward.storage.users import UserRows
-from doorward.wiring.accounts import build_accounts
+from doorward.wiring.accounts import Accounts, build_accounts
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,6 +12,7 @@ from doorward.pages import Pages
 from doorward.pages.message import WORDS, Messages
 from doorward.pages.rendering import GUARDS, Drawing
 from doorward.settings.pages import PagesSettings
+from doorward.wiring.endpoints import build_pages, build_session_service
 from starlette.applications import Starlette
 from starlette.responses import Response
 
@@ -73,7 +74,7 @@ def test_a_status_without_words_still_gets_a_page() -> None:
 
 
 async def test_health_answers_without_anybody_having_looked_at_the_request(home: House) -> None:
-    routes = Pages.routes(_bare(home))
+    routes = _bare(home).routes()
     transport = httpx.ASGITransport(Starlette(routes=routes))
     async with httpx.AsyncClient(transport=transport, base_url="http://whatever") as bare:
         answer = await bare.get("/.doorward/healthz")
@@ -84,8 +85,14 @@ async def test_health_answers_without_anybody_having_looked_at_the_request(home:
 
 
 def _bare(home: House) -> Pages:
-    accounts, cookies = home.accounts, home.cookies
-    return Pages(home.settings, accounts, None, cookies, home.clock)  # type: ignore[arg-type]
+    service = build_session_service(
+        home.settings,
+        home.accounts,
+        None,  # type: ignore[arg-type]
+        home.cookies,
+        home.clock,
+    )
+    return build_pages(home.settings, home.accounts, service)
 
 
 UNKNOWN = [

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from doorward.pages import Pages
+from doorward.wiring.endpoints import build_pages
 
 from tests.support.house import PASSWORD, House, house
 
@@ -65,18 +66,17 @@ async def sessions_from_many_browsers(home: House, name: str) -> None:
         home.clock.now += 1
 
 
-class Prepared(Pages):
+def build_prepared(*parts: Any) -> Pages:
     """As a running server has them."""
-
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        self.prepare()
+    pages = build_pages(*parts)
+    pages.prepare()
+    return pages
 
 
 async def test_no_page_keeps_the_loop_from_other_requests(
     tmp_path: Path, longest_s: Callable[[], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.support.house.Pages", Prepared)
+    monkeypatch.setattr("tests.support.house.build_pages", build_prepared)
     slow = LIMIT_S * max(1.0, effort() / EFFORT_S)
     took: dict[str, float] = {}
     async with house(tmp_path, regulation={"enabled": False}) as home:

@@ -48,7 +48,7 @@ ROWS = (
     ("paths", "text"),
 )
 # Modules of accounts/ itself that stand above its five parts.
-ERRANDS = ("core", "logins", "administration", "addresses", "forgotten")
+ERRANDS = ("logins", "administration", "addresses", "forgotten")
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 
 # Library → the places that may import it; a name with a slash at its end is a folder.
@@ -243,6 +243,14 @@ def test_a_file_is_mapped_for_reading_only(source: Path) -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("mmap.mmap", "mmap"):
             asked = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             assert asked.get("access") == "mmap.ACCESS_READ", ast.unparse(node)
+
+
+@every_source
+def test_only_the_wiring_and_the_commands_hold_the_whole_core(source: Path) -> None:
+    """A page or a dialect that is given all of it could do anything, and says nothing of what it
+    needs."""
+    named = {node.id for node in ast.walk(tree(source)) if isinstance(node, ast.Name)}
+    assert "Accounts" not in named or inside(source, ("wiring/", "cli/", "app.py"))
 
 
 @every_source

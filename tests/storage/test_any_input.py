@@ -18,7 +18,6 @@ from typing import Any, get_type_hints
 
 import pytest
 from doorward.accounts.audit.audit_log import Kind, Wanted
-from doorward.accounts.core import Accounts
 from doorward.accounts.factors import totp
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import LoginRequest, Logins
@@ -49,6 +48,7 @@ from doorward.accounts.users.users import Users
 from doorward.settings import settings_from
 from doorward.storage.audit_log import AuditLogRows
 from doorward.wiring import accounts as wiring
+from doorward.wiring.accounts import Accounts
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st

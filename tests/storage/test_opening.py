@@ -23,7 +23,7 @@ from doorward.storage.tables import metadata
 from sqlalchemy import Connection, create_engine, text
 
 from tests.storage.conftest import Open
-from tests.support.people import add
+from tests.support.people import add, all_users
 
 MIGRATIONS = Path(schema.__file__).with_name("migrations")
 FILE = "doorward.db"
@@ -92,17 +92,18 @@ async def test_what_was_kept_is_there_after_a_restart(empty_storage: str, tmp_pa
     await add(first)
     await first.close()
     second = await open_storage(empty_storage, tmp_path)
-    users = await second.users.list()
+    users = await all_users(second)
     await second.close()
     assert [user.username for user in users] == ["Alice"]
 
 
 OPEN = """
 import asyncio, pathlib, sys
+from doorward.accounts.administration import Chosen
 from doorward.storage.database import open_storage
 async def main():
     store = await open_storage(sys.argv[1], pathlib.Path(sys.argv[2]))
-    print(len(await store.users.list()))
+    print(len(await store.listings.users(Chosen(), None, 9)))
     await store.close()
 asyncio.run(main())
 """
@@ -243,7 +244,7 @@ async def test_a_write_waits_for_another_process_and_then_gives_up(
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageUnavailable):
             await add(store)
-        assert await store.users.list() == [], "reading goes on"
+        assert await all_users(store) == [], "reading goes on"
         other.execute("ROLLBACK")
         await add(store)
     finally:

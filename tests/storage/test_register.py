@@ -13,11 +13,11 @@ import pytest
 from doorward.accounts import administration
 from doorward.accounts.administration import Chosen, Place
 from doorward.accounts.audit.audit_log import Event, Kind, Wanted
-from doorward.accounts.core import Accounts
 from doorward.accounts.passwords.regulation import Budget, Period
 from doorward.accounts.sessions.sessions import FULL, PENDING, PENDING_S, ClientInfo, Lifetimes
 from doorward.storage import Database
 from doorward.storage.database import DATABASE_FILE, SQLITE, open_storage
+from doorward.wiring.accounts import Accounts
 from sqlalchemy import event
 
 from tests.support import sessions as opening

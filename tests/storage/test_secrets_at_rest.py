@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from doorward.accounts.core import Accounts
 from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import StorageUnavailable
@@ -19,6 +18,7 @@ from doorward.accounts.user import Email, User
 from doorward.settings import settings_from
 from doorward.storage import StorageFault
 from doorward.wiring import accounts as wiring
+from doorward.wiring.accounts import Accounts
 
 from tests.support.mailbox import Mailbox
 from tests.support.people import proven

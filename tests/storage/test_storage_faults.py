@@ -14,13 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from doorward.accounts.core import Accounts
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.sessions.feed import News
 from doorward.accounts.sessions.live import CONFIRMATION_S, Live
 from doorward.storage import Database, engine
 from doorward.storage.database import SQLITE, open_storage
 from doorward.storage.health import READ, WRITE
+from doorward.wiring.accounts import Accounts
 from structlog.testing import capture_logs
 
 from tests.support.clock import FixedClock

@@ -13,9 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from doorward.accounts.core import Accounts
 from doorward.settings import load_settings
-from doorward.wiring.accounts import build_accounts
+from doorward.wiring.accounts import Accounts, build_accounts
 
 from tests.support import storm
 

@@ -15,7 +15,7 @@ from doorward.storage import Database, audit_log
 from doorward.storage.database import SQLITE, open_storage
 
 from tests.storage.conftest import Open
-from tests.support.people import NOW, add, digest, draft, new_user, open_session
+from tests.support.people import NOW, add, all_users, digest, draft, new_user, open_session
 
 EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "done", "page")
 ANY = Wanted()
@@ -137,7 +137,7 @@ async def test_an_act_that_cannot_be_recorded_does_not_happen(store: Database) -
     with pytest.raises(StorageUnavailable):
         await store.users.set_banned(user, True, NOW, EVENT)
     assert not await store.sessions.list(user.number, NOW)
-    (same,) = await store.users.list()
+    (same,) = await all_users(store)
     assert not same.banned
 
 

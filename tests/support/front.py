@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from doorward.accounts.core import Accounts
+from doorward.accounts.refusals import UserNotFound
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened
-from doorward.app import Doorward, build_accounts
+from doorward.app import Doorward
 from doorward.gate.accept import Accept, Accepted, Arrival
 from doorward.settings import settings_from
+from doorward.wiring.accounts import Accounts, build_accounts
 
 from tests.support.asgi import ask, scope
 from tests.support.clock import FixedClock
@@ -60,10 +61,10 @@ class Front:
     async def opened(self, username: str = "alice", **more: Any) -> Opened:
         """A new session of a user, who is made when there is none yet."""
         users = self.accounts.users
-        known = {user.username: user for user in await users.list()}
-        user = known.get(username) or await users.add(
-            username, "correct horse", now=self.clock(), **more
-        )
+        try:
+            user = await users.get(username)
+        except UserNotFound:
+            user = await users.add(username, "correct horse", now=self.clock(), **more)
         client = ClientInfo("192.0.2.7", "elsewhere")
         return await open_session(
             self.accounts.sessions,

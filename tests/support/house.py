@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from doorward.accounts.core import Accounts
 from doorward.accounts.sessions.sessions import ClientInfo, Found, Lifetimes, Opened, Session
-from doorward.dialects import openapi, registry
-from doorward.dialects.context import Context
+from doorward.dialects import openapi
 from doorward.gate.accept import Client
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.cookies import Cookies, cookies_of
 from doorward.gate.identify import Identify
-from doorward.pages import Pages
 from doorward.settings import Settings, settings_from
 from doorward.storage.rates import Rates
-from doorward.wiring.accounts import build_accounts
+from doorward.wiring.accounts import Accounts, build_accounts
+from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -129,10 +127,10 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
             bare_tokens=dialects.alekeagle is not None,
             access=None if dialects.datepoll is None else carrier,
         )
-        pages = Pages(settings, accounts, identify, cookies, clock)
+        service = build_session_service(settings, accounts, identify, cookies, clock)
+        pages = build_pages(settings, accounts, service)
         with closing(Rates(directory, accounts.keys)) as rates:
-            wire = Context(settings, accounts, identify, cookies, clock, rates)
-            tables = registry.tables(wire)
+            tables = build_dialects(settings, accounts, service, rates)
             routes = [route for found in tables.values() for route in found]
             shown = pages.routes()
             router = Router([*shown, *routes], redirect_slashes=False)

@@ -89,9 +89,6 @@ class MemoryUsers:
         number = self.names.get((source, key))
         return None if number is None else self.rows[number].user
 
-    async def list(self) -> Sequence[User]:
-        return [credential.user for credential in self.rows.values()]
-
     async def taken(self, handles: Iterable[str]) -> Sequence[str]:
         return sorted(set(handles) & self.handles.keys())
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from doorward.accounts import randomness
+from doorward.accounts.administration import Chosen
 from doorward.accounts.names import normalise, normalise_address
 from doorward.accounts.session import FULL
 from doorward.accounts.sessions.sessions import Session
@@ -33,6 +34,11 @@ def new_user(username: str = "Alice", *addresses: str, **more: Any) -> NewUser:
 
 async def add(store: Database, username: str = "Alice", *addresses: str, **more: Any) -> User:
     return await store.users.insert(new_user(username, *addresses, **more), NOW)
+
+
+async def all_users(store: Database) -> list[User]:
+    """Everybody, by name."""
+    return [user for _, user in await store.listings.users(Chosen(), None, 10_000)]
 
 
 def draft(user: User, now: float = NOW, **more: Any) -> Session:

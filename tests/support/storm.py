@@ -13,10 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from doorward.accounts.core import Accounts
 from doorward.accounts.session import ClientInfo, Lifetimes
 from doorward.settings import load_settings
-from doorward.wiring.accounts import build_accounts
+from doorward.wiring.accounts import Accounts, build_accounts
 
 from tests.support.sessions import log_in
 

@@ -286,6 +286,11 @@ class Administration:
                 yield self._directories.complete(user)
             after = found[-1][0]
 
+    async def find(self, public_id: str) -> User | None:
+        """The user with this public id, looked up by index. The caller has checked who asks."""
+        user = await self._listings.user(public_id) if randomness.is_public_id(public_id) else None
+        return None if user is None else self._directories.complete(user)
+
     async def records(
         self, actor: User, wanted: Wanted, before: int | None, limit: int
     ) -> Sequence[Record]:
@@ -308,10 +313,9 @@ class Administration:
 
     async def _user(self, actor: User, public_id: str) -> User:
         _require(actor)
-        user = await self._listings.user(public_id) if randomness.is_public_id(public_id) else None
-        if user is None:
+        if (user := await self.find(public_id)) is None:
             raise UserNotFound
-        return self._directories.complete(user)
+        return user
 
     async def _subject(self, actor: User, public_id: str) -> User:
         """Whom the actor may change here: the operations ask the same themselves, but for what one

@@ -16,9 +16,9 @@ from doorward.cli.options import print_faults, settings_or_exit
 
 if TYPE_CHECKING:
     from doorward.accounts.audit.audit_log import Record
-    from doorward.accounts.core import Accounts
     from doorward.accounts.permissions import Owner
     from doorward.settings import Settings
+    from doorward.wiring.accounts import Accounts
 
 Result = TypeVar("Result")
 

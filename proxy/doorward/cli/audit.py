@@ -18,7 +18,7 @@ from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from doorward.accounts.core import Accounts
+    from doorward.wiring.accounts import Accounts
 
 FOLLOW_S = 1.0
 # PostgreSQL hands out numbers before commit: a record may appear behind one that was shown.

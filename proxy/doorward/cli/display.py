@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from doorward.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from doorward.accounts.core import Accounts
     from doorward.accounts.user import User
+    from doorward.wiring.accounts import Accounts
 
 
 def described(user: User) -> dict[str, object]:

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from doorward.accounts.core import Accounts
     from doorward.accounts.user import User
+    from doorward.wiring.accounts import Accounts
 
 
 @asynccontextmanager

@@ -20,10 +20,10 @@ from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import tell
 
 if TYPE_CHECKING:
-    from doorward.accounts.core import Accounts
     from doorward.accounts.user import User
     from doorward.accounts.users.directory import Entry
     from doorward.directories.formats import Row
+    from doorward.wiring.accounts import Accounts
 
 FORMATS: Mapping[str, str] = {
     "htpasswd": "doorward.directories.htpasswd:read_htpasswd",

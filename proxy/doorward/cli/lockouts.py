@@ -16,8 +16,8 @@ from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import print_json, print_table, tell
 
 if TYPE_CHECKING:
-    from doorward.accounts.core import Accounts
     from doorward.accounts.passwords.regulation import Lock
+    from doorward.wiring.accounts import Accounts
 
 CODES = "codes"  # of the second factor: a user has to wait wherever it asks from
 

@@ -17,8 +17,8 @@ from doorward.cli.options import ConfigOption, JsonOption, commands
 from doorward.cli.tables import print_json_list, print_table, tell
 
 if TYPE_CHECKING:
-    from doorward.accounts.core import Accounts
     from doorward.accounts.session import Session
+    from doorward.wiring.accounts import Accounts
 
 app = commands("Sessions: list and end them.")
 

@@ -21,10 +21,10 @@ from doorward.cli.passwords import naming_weak, new_password
 from doorward.cli.tables import print_json_list, tell
 
 if TYPE_CHECKING:
-    from doorward.accounts.core import Accounts
     from doorward.accounts.permissions import Owner
     from doorward.accounts.user import Email, User
     from doorward.accounts.users.editing import Edit
+    from doorward.wiring.accounts import Accounts
 
 app = commands("Users: add, list, ban, delete …")
 

@@ -15,17 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from doorward.accounts.core import Accounts
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.access_tokens import has_form
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects.cors import Cors
-from doorward.gate.cookies import Cookies, Header
-from doorward.gate.identify import Identify
+from doorward.gate.cookies import Header
 from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
-from doorward.storage.rates import Count, Rates
+from doorward.storage.rates import Count
 from doorward.web import endpoint
 from doorward.web.endpoint import BodyTooLarge, Handler, NotAllowed
 from doorward.web.session_service import SessionService
@@ -154,22 +152,10 @@ class Limiter(Protocol):
 class Context:
     """What every dialect is given."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        accounts: Accounts,
-        identify: Identify,
-        cookies: Cookies,
-        clock: Callable[[], float],
-        rates: Rates,
-    ) -> None:
+    def __init__(self, settings: Settings, service: SessionService) -> None:
         self.settings = settings
-        self.accounts = accounts
-        self.identify = identify
-        self.cookies = cookies
-        self.clock = clock
-        self.rates = rates
-        self.service = SessionService(settings, accounts, identify, cookies, clock)
+        self.service = service
+        self.clock = service.clock
         self.cors = Cors()
 
     def of(self, dialect: Dialect) -> "Context":

@@ -12,7 +12,7 @@ It knows these; who may log in, and which sessions there are, it must not know. 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -24,7 +24,8 @@ from starlette.routing import Route
 from doorward.accounts import refusals
 from doorward.accounts.logins import LoginRequest
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
-from doorward.accounts.sessions.sessions import Lifetimes, NewSession, Session
+from doorward.accounts.sessions.access import Access
+from doorward.accounts.sessions.sessions import Lifetimes, NewSession, Session, Sessions
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects import context as contexts
 from doorward.dialects.context import Answer, ApiError, Context, ErrorFormat
@@ -187,6 +188,9 @@ class Datepoll:
     context: Context
     settings: DialectDatepoll
     carrier: AccessCarrier
+    access: Access
+    sessions: Sessions
+    last_used_at: Callable[[Session], float]
 
     async def _caller(self, request: Request, body: Mapping[str, object]) -> Session:
         """Who asks. Raises Unauthenticated, ForeignOrigin where a cookie alone tells who."""
@@ -199,7 +203,7 @@ class Datepoll:
 
     async def _by_token(self, value: str) -> Session:
         now = self.context.clock()
-        token = self.context.accounts.access.tokens.read(value.encode("utf-8", "surrogatepass"))
+        token = self.access.tokens.read(value.encode("utf-8", "surrogatepass"))
         if token is None or token.issued_at > now:
             raise contexts.Unauthenticated("wrong")
         if token.is_expired(now):
@@ -236,10 +240,11 @@ class Datepoll:
         session = NewSession("datepoll", self._lifetimes(stays), stays, description)
         login = LoginRequest(name, password, session, code=code or None, new_password=new)
         opened = await self.context.service.open(request, login)
-        access, now = self.context.accounts.access, self.context.clock()
         told = {"token": self._token(opened.session)}
         if stays:
-            told["session_token"] = await access.make_secret(opened.session, now)
+            told["session_token"] = await self.access.make_secret(
+                opened.session, self.context.clock()
+            )
         response = draw(DatepollToken(**told))
         if self.settings.cookie:
             response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
@@ -252,8 +257,8 @@ class Datepoll:
         return found if stays else replace(found, lifetime_s=once)
 
     def _token(self, session: Session) -> str:
-        tokens, life = self.context.accounts.access.tokens, self.settings.token_lifetime
-        return tokens.issue(session, life.total_seconds(), self.context.clock())
+        life_s = self.settings.token_lifetime.total_seconds()
+        return self.access.tokens.issue(session, life_s, self.context.clock())
 
     async def refresh(self, request: Request) -> Response:
         """The next token; the session's life begins anew, under a new description if one came."""
@@ -261,12 +266,12 @@ class Datepoll:
         secret = given.required("session_token")
         description = given.optional("session_information", most=CHARACTERS)
         given.check()
-        access, now = self.context.accounts.access, self.context.clock()
-        session = (await access.by_secret(secret, now)).session
+        now = self.context.clock()
+        session = (await self.access.by_secret(secret, now)).session
         if session is None:
             raise refusals.SessionNotFound
         lifetimes, description = self._lifetimes(True), description or session.information
-        await access.renew(session, lifetimes=lifetimes, information=description, now=now)
+        await self.access.renew(session, lifetimes=lifetimes, information=description, now=now)
         return draw(DatepollRefreshed(msg="Session token is good", token=self._token(session)), 202)
 
     # Sessions
@@ -274,9 +279,8 @@ class Datepoll:
     async def list(self, request: Request) -> Response:
         """All of the caller's, the one used last at the end."""
         caller = await self._caller(request, {})
-        sessions = await self.context.accounts.sessions.list(caller.user, self.context.clock())
-        last_used_at = self.context.accounts.live.last_used_at
-        used = sorted((last_used_at(session), session.number, session) for session in sessions)
+        sessions = await self.sessions.list(caller.user, self.context.clock())
+        used = sorted((self.last_used_at(session), session.number, session) for session in sessions)
         drawn = [draw_session(session, at) for at, _, session in used]
         return draw(DatepollSessions(msg="List of all sessions", sessions=drawn))
 
@@ -290,7 +294,7 @@ class Datepoll:
     async def _own(self, caller: Session, id: str) -> Session:
         """One of the caller's own. Raises SessionNotFound, whatever else the id leads to."""
         number = int(id) if _ID.fullmatch(id) else 0
-        mine = await self.context.accounts.sessions.list(caller.user, self.context.clock())
+        mine = await self.sessions.list(caller.user, self.context.clock())
         for session in mine:
             if session.number == number:
                 return session
@@ -311,10 +315,10 @@ class Datepoll:
 
     async def _by_secret(self, secret: str) -> Session | None:
         """By a refresh secret, or by the token of a session that has none."""
-        accounts, now = self.context.accounts, self.context.clock()
+        now = self.context.clock()
         if is_token(secret.encode()):
-            return (await accounts.sessions.by_token(secret, now)).session
-        return (await accounts.access.by_secret(secret, now)).session
+            return (await self.sessions.by_token(secret, now)).session
+        return (await self.access.by_secret(secret, now)).session
 
 
 async def body_of(request: Request) -> Mapping[str, object]:
@@ -327,9 +331,15 @@ async def body_of(request: Request) -> Mapping[str, object]:
         return {}
 
 
-def routes(context: Context, settings: DialectDatepoll) -> list[Route]:
-    carrier = AccessCarrier(context.accounts.live, context.accounts.access)
-    datepoll = Datepoll(context, settings, carrier)
+def routes(
+    context: Context,
+    settings: DialectDatepoll,
+    carrier: AccessCarrier,
+    access: Access,
+    sessions: Sessions,
+    last_used_at: Callable[[Session], float],
+) -> list[Route]:
+    datepoll = Datepoll(context, settings, carrier, access, sessions, last_used_at)
     current = f"{SESSIONS}/logoutCurrentSession"
     change = "/api/auth/changePasswordAfterSignin"
     # `logoutCurrentSession` is an id like any other to DELETE, and none that anybody has.

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from doorward.accounts import refusals
 from doorward.accounts.factors.records import TOTP
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import LoginRequest
 from doorward.accounts.sessions.sessions import FULL, PENDING, NewSession, Opened, Session
 from doorward.accounts.user import DATABASE
@@ -44,6 +45,7 @@ from doorward.dialects.xhr_shapes import (
     XhrSession,
     XhrUser,
 )
+from doorward.settings.dialects import DialectXhr
 from doorward.web.session_service import lifetimes
 
 # Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
@@ -129,6 +131,8 @@ def done() -> Response:
 @dataclass(frozen=True, slots=True)
 class Xhr:
     context: Context
+    settings: DialectXhr
+    factors: SecondFactors
 
     async def login(self, request: Request) -> Response:
         name, password = await self._credentials(request)
@@ -138,14 +142,13 @@ class Xhr:
         )
         now, due = self.context.clock(), opened.session.level is PENDING
         if due:  # a code is mailed where that is the factor
-            await self.context.accounts.second_factors.prepare(opened.session.user, None, now=now)
+            await self.factors.prepare(opened.session.user, None, now=now)
         response = draw(XhrLogin(session=draw_session(opened.session, now, totp=due)))
         self._set_cookie(request, response, opened)
         return response
 
     def _set_cookie(self, request: Request, response: Response, opened: Opened) -> None:
-        dialect = self.context.settings.dialects.xhr
-        if dialect is None or dialect.cookie:
+        if self.settings.cookie:
             response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
 
     async def totp(self, request: Request) -> Response:
@@ -172,7 +175,7 @@ class Xhr:
     async def session(self, request: Request) -> Response:
         session = await self.context.full_session(request)
         user = XhrUser(username=session.user.username, superAdmin=session.user.super_admin)
-        factors = await self.context.accounts.second_factors.enabled(session.user)
+        factors = await self.factors.enabled(session.user)
         inner = draw_session(session, self.context.clock(), totp=TOTP in factors)
         return draw(XhrSession(user=user, session=inner))
 
@@ -199,8 +202,7 @@ class Xhr:
     async def generate(self, request: Request) -> Response:
         """A secret for whoever is logged in; whether it may be added is told when it is."""
         session, now = await self._changing(request), self.context.clock()
-        factors = self.context.accounts.second_factors
-        enrolment = await factors.begin_totp(session, now, even_if_on=True)
+        enrolment = await self.factors.begin_totp(session, now, even_if_on=True)
         return draw(XhrSecret(secret=enrolment.secret))
 
     async def peek_generate(self, request: Request) -> Response:
@@ -214,10 +216,10 @@ class Xhr:
         secret, token = text(fields, "secret"), text(fields, "token")
         if session.user.source != DATABASE:  # the document's own condition
             raise refusals.NotPermitted(_DATABASE_ONLY)
-        factors, now = self.context.accounts.second_factors, self.context.clock()
+        now = self.context.clock()
         # A program that holds a token of its own cannot be told of another one here.
         renew = not by_header(request)
-        confirmed = await factors.confirm_totp(session, secret, token, now, renew=renew)
+        confirmed = await self.factors.confirm_totp(session, secret, token, now, renew=renew)
         return self._done(request, confirmed.opened)
 
     def _done(self, request: Request, opened: Opened | None) -> Response:
@@ -231,13 +233,13 @@ class Xhr:
         """With a code of the app or a recovery code. One client deletes without a body: refused."""
         session = await self._changing(request)
         token = text(await json_object(request), "token")
-        factors, now = self.context.accounts.second_factors, self.context.clock()
-        opened = await factors.remove_totp(session, token, now, renew=not by_header(request))
+        now = self.context.clock()
+        opened = await self.factors.remove_totp(session, token, now, renew=not by_header(request))
         return self._done(request, opened)
 
 
-def routes(context: Context) -> list[Route]:
-    xhr = Xhr(context)
+def routes(context: Context, settings: DialectXhr, factors: SecondFactors) -> list[Route]:
+    xhr = Xhr(context, settings, factors)
     return [
         context.endpoint("/xhr/login", ERROR_FORMAT, post=xhr.login),
         context.endpoint("/xhr/totp", ERROR_FORMAT, post=xhr.totp),

@@ -12,10 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from doorward import paths
+from doorward.accounts.addresses import Addresses
 from doorward.accounts.factors.records import EMAIL, TOTP
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import SessionNotFound
-from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.sessions.sessions import Session, Sessions
 from doorward.accounts.user import DATABASE
 from doorward.pages import rendering
 from doorward.pages.languages import noted
@@ -56,6 +58,9 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class AccountPage:
     forms: Forms
+    sessions: Sessions
+    factors: SecondFactors
+    addresses: Addresses
 
     def routes(self) -> list[Route]:
         endpoint = self.forms.messages.endpoint
@@ -69,9 +74,8 @@ class AccountPage:
         session = await self.forms.session(request)
         if isinstance(session, Response):
             return session
-        service = self.forms.service
-        accounts, now = service.accounts, service.clock()
-        enabled = await accounts.second_factors.enabled(session.user)
+        now = self.forms.service.clock()
+        enabled = await self.factors.enabled(session.user)
         return self.forms.draw(
             request,
             "account.html",
@@ -79,7 +83,7 @@ class AccountPage:
             sessions=sorted(
                 (
                     shown(one, now, one.number == session.number)
-                    for one in await accounts.sessions.list(session.user, now)
+                    for one in await self.sessions.list(session.user, now)
                     if one.level is session.level
                 ),
                 key=lambda one: not one.here,
@@ -88,9 +92,9 @@ class AccountPage:
             idles=session.idle_timeout_s is not None,
             totp=TOTP in enabled,
             emailed=EMAIL in enabled,
-            can_mail=accounts.second_factors.can_mail(session.user),
-            recovery=await accounts.second_factors.remaining_recovery(session.user),
-            can_change_address=accounts.addresses.can_change(session.user),
+            can_mail=self.factors.can_mail(session.user),
+            recovery=await self.factors.remaining_recovery(session.user),
+            can_change_address=self.addresses.can_change(session.user),
             own=session.user.source == DATABASE,
             others=OTHERS,
             administers=is_admin(session.user),
@@ -107,14 +111,14 @@ class AccountPage:
             return bound
         session, which = bound.session, bound.form.get("end", "")
         service = self.forms.service
-        sessions, now, user = service.accounts.sessions, service.clock(), session.user
+        now, user = service.clock(), session.user
         if which == OTHERS:
-            ended = await sessions.end_others(session, now, renew=True)
+            ended = await self.sessions.end_others(session, now, renew=True)
             return self.forms.moved(request, f"{paths.ACCOUNT}?done=others", ended.opened)
-        mine = {one.id for one in await sessions.list(user, now)}
+        mine = {one.id for one in await self.sessions.list(user, now)}
         if which in mine:  # what ended meanwhile is ended
             try:
-                await sessions.revoke(which, actor=user, now=now)
+                await self.sessions.revoke(which, actor=user, now=now)
             except SessionNotFound:
                 pass
         if which == session.id:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from doorward import paths
-from doorward.accounts.administration import Place
+from doorward.accounts.administration import Administration, Place
 from doorward.accounts.audit.audit_log import Kind, Record, Wanted
 from doorward.accounts.passwords.regulation import NO_ADDRESS, network_of
 from doorward.accounts.refusals import Refusal
@@ -67,6 +67,7 @@ KINDS: Mapping[Kind, str] = {
 @dataclass(frozen=True, slots=True)
 class AdminPages:
     guard: AdminGuard
+    administration: Administration
 
     def routes(self) -> list[Route]:
         endpoint = self.guard.forms.messages.endpoint
@@ -95,8 +96,7 @@ class AdminPages:
             return session
         text = request.query_params.get("q", "")
         after = _place(request.query_params.get("after", ""))
-        administration = self.guard.forms.service.accounts.administration
-        found = await administration.users(session.user, text, banned, after, PAGE + 1)
+        found = await self.administration.users(session.user, text, banned, after, PAGE + 1)
         last = found[PAGE - 1][0] if len(found) > PAGE else None
         path = BANNED if banned else paths.ADMIN
         return self.guard.forms.draw(
@@ -115,9 +115,8 @@ class AdminPages:
         session = await self.guard.session(request)
         if isinstance(session, Response):
             return session
-        service, before = self.guard.forms.service, _number(request, "before")
-        now = service.clock()
-        found = await service.accounts.administration.sessions(session.user, before, PAGE + 1, now)
+        now, before = self.guard.forms.service.clock(), _number(request, "before")
+        found = await self.administration.sessions(session.user, before, PAGE + 1, now)
         more = len(found) > PAGE
         return self.guard.forms.draw(
             request,
@@ -142,9 +141,8 @@ class AdminPages:
     async def _lockouts(
         self, request: Request, session: Session, status: int = 200, error: str | None = None
     ) -> Response:
-        service = self.guard.forms.service
-        now = service.clock()
-        locks, codes = await service.accounts.administration.locks(session.user, now, LOCKS)
+        now = self.guard.forms.service.clock()
+        locks, codes = await self.administration.locks(session.user, now, LOCKS)
         return self.guard.forms.draw(
             request,
             "admin_lockouts.html",
@@ -164,17 +162,16 @@ class AdminPages:
         bound = await self.guard.posted(request)
         if isinstance(bound, Response):
             return bound
-        service, actor, form = self.guard.forms.service, bound.session.user, bound.form
-        administration, now = service.accounts.administration, service.clock()
+        actor, form, now = bound.session.user, bound.form, self.guard.forms.service.clock()
         try:
             if form["do"] == "user":
-                public_id = await administration.id_of(actor, form.get("user", ""))
-                await administration.unlock(actor, public_id, now)
+                public_id = await self.administration.id_of(actor, form.get("user", ""))
+                await self.administration.unlock(actor, public_id, now)
             else:
                 address = form.get("network", "").strip().partition("/")[0]
                 if network_of(address) == NO_ADDRESS != address:
                     return await self._lockouts(request, bound.session, 400, NO_SUCH_ADDRESS)
-                await administration.unlock_network(actor, address, now)
+                await self.administration.unlock_network(actor, address, now)
         except Refusal as refusal:
             if (answer := self.guard.refused(request, refusal)) is None:
                 raise
@@ -193,9 +190,7 @@ class AdminPages:
             since=_day(query.get("since", "")),
         )
         before = _number(request, "before")
-        found = await self.guard.forms.service.accounts.administration.records(
-            session.user, wanted, before, PAGE + 1
-        )
+        found = await self.administration.records(session.user, wanted, before, PAGE + 1)
         chosen = {name: query.get(name, "") for name in ("user", "kind", "since")}
         more = len(found) > PAGE
         return self.guard.forms.draw(

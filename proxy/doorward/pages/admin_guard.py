@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from doorward import paths
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import NotPermitted, Refusal, UserNotFound
 from doorward.accounts.session import is_fresh
@@ -38,6 +39,7 @@ STATUSES: dict[type[Refusal], int] = {NotPermitted: 403, UserNotFound: 404}
 @dataclass(frozen=True, slots=True)
 class AdminGuard:
     forms: Forms
+    factors: SecondFactors
 
     async def session(self, request: Request) -> Session | Response:
         """Whose page this is, or the answer to somebody else."""
@@ -59,7 +61,7 @@ class AdminGuard:
         service, session = self.forms.service, bound.session
         if not is_admin(session.user):
             return self.forms.messages.answer(request, 403)
-        if not await service.accounts.second_factors.enabled(session.user):
+        if not await self.factors.enabled(session.user):
             return self._without_factor(request, address(paths.AUTHENTICATOR, here(request)))
         trust_s = service.settings.second_factor.trust_period.total_seconds()
         fresh_s = max(trust_s, LEAST_FRESH_S)

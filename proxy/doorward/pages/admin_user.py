@@ -62,14 +62,11 @@ def acts(administration: Administration) -> Mapping[str, Act]:
 @dataclass(frozen=True, slots=True)
 class AdminUserPages:
     guard: AdminGuard
+    administration: Administration
 
     def routes(self) -> list[Route]:
         endpoint = self.guard.forms.messages.endpoint
         return [endpoint(NEW, self.show_new, self.add), endpoint(USER, self.show, self.change)]
-
-    @property
-    def _administration(self) -> Administration:
-        return self.guard.forms.service.accounts.administration
 
     async def show_new(self, request: Request) -> Response:
         session = await self.guard.session(request)
@@ -95,7 +92,7 @@ class AdminUserPages:
             return bound
         form, actor = bound.form, bound.session.user
         try:
-            added = await self._administration.add(
+            added = await self.administration.add(
                 actor,
                 form.get("login", "").strip(),
                 now=self.guard.forms.service.clock(),
@@ -132,7 +129,7 @@ class AdminUserPages:
     ) -> Response:
         now = self.guard.forms.service.clock()
         try:
-            about = await self._administration.about(session.user, request.path_params["id"], now)
+            about = await self.administration.about(session.user, request.path_params["id"], now)
         except Refusal as refusal:
             return self._refused(request, refusal)
         return self.guard.forms.draw(
@@ -173,7 +170,7 @@ class AdminUserPages:
         return rendering.moved(f"{_page(public_id)}?done={what}" if what in DONE else paths.ADMIN)
 
     async def _do(self, bound: PostedForm, what: str, public_id: str) -> None:
-        administration, actor = self._administration, bound.session.user
+        administration, actor = self.administration, bound.session.user
         form, now = bound.form, self.guard.forms.service.clock()
         if what == "edit":
             await administration.edit(
@@ -191,7 +188,7 @@ class AdminUserPages:
 
     async def _renewed(self, request: Request, bound: PostedForm, public_id: str) -> Response:
         now = self.guard.forms.service.clock()
-        added = await self._administration.renew_password(bound.session.user, public_id, now)
+        added = await self.administration.renew_password(bound.session.user, public_id, now)
         return self._password(request, bound.session, added)
 
     def _refused(self, request: Request, refusal: Refusal) -> Response:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from doorward import paths
 from doorward.accounts.factors import totp
 from doorward.accounts.factors.records import TOTP
-from doorward.accounts.factors.second_factor import Confirmed, Enrolment
+from doorward.accounts.factors.second_factor import Confirmed, Enrolment, SecondFactors
 from doorward.accounts.refusals import (
     EnrolmentExpired,
     Refusal,
@@ -35,6 +35,7 @@ EMAILED = f"{paths.ACCOUNT}/email-codes"
 @dataclass(frozen=True, slots=True)
 class AuthenticatorPage:
     forms: Forms
+    factors: SecondFactors
 
     def routes(self) -> list[Route]:
         endpoint = self.forms.messages.endpoint
@@ -68,7 +69,7 @@ class AuthenticatorPage:
         error: str | None = None,
         clock: bool = False,
     ) -> Response:
-        enabled = await self.forms.service.accounts.second_factors.enabled(session.user)
+        enabled = await self.factors.enabled(session.user)
         return self.forms.draw(
             request,
             "authenticator.html",
@@ -84,11 +85,9 @@ class AuthenticatorPage:
     async def _begin(self, request: Request, bound: PostedForm) -> Response:
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        service = self.forms.service
         try:
-            enrolment = await service.accounts.second_factors.begin_totp(
-                bound.session, service.clock()
-            )
+            now = self.forms.service.clock()
+            enrolment = await self.factors.begin_totp(bound.session, now)
         except TotpAlreadyOn:
             return rendering.moved(_onward(self.forms.service, request))
         return self._scan(request, bound.session, enrolment)
@@ -120,10 +119,10 @@ class AuthenticatorPage:
         if not await self._is_proved(bound):  # began too long ago, or elsewhere: once more
             return await self._begin(request, PostedForm(bound.session, {"step": "begin"}))
         service, session, form = self.forms.service, bound.session, bound.form
-        factors, now = service.accounts.second_factors, service.clock()
+        now = service.clock()
         secret, code = form.get("secret", ""), form.get("code", "")
         try:
-            confirmed = await factors.confirm_totp(session, secret, code, now, renew=True)
+            confirmed = await self.factors.confirm_totp(session, secret, code, now, renew=True)
         except SecondFactorInvalid as refusal:
             issuer = service.settings.second_factor.issuer
             uri = totp.provisioning_uri(secret, session.user.username, issuer)
@@ -135,9 +134,7 @@ class AuthenticatorPage:
         return self._confirmed(request, session, confirmed)
 
     async def _is_proved(self, bound: PostedForm) -> bool:
-        service = self.forms.service
-        factors = service.accounts.second_factors
-        return await factors.is_proved(bound.session, service.clock())
+        return await self.factors.is_proved(bound.session, self.forms.service.clock())
 
     def _confirmed(self, request: Request, session: Session, confirmed: Confirmed) -> Response:
         """The code that was just right is this session's second factor, under a new token."""
@@ -159,11 +156,10 @@ class AuthenticatorPage:
         )
 
     async def _remove(self, request: Request, bound: PostedForm) -> Response:
-        service = self.forms.service
-        factors, now = service.accounts.second_factors, service.clock()
+        now = self.forms.service.clock()
         try:
             code = bound.form.get("code", "")
-            opened = await factors.remove_totp(bound.session, code, now, renew=True)
+            opened = await self.factors.remove_totp(bound.session, code, now, renew=True)
         except TotpNotOn:
             return rendering.moved(paths.ACCOUNT)
         except Refusal as refusal:
@@ -179,11 +175,9 @@ class AuthenticatorPage:
             return bound
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        service = self.forms.service
         try:
-            codes = await service.accounts.second_factors.regenerate_recovery(
-                bound.session, service.clock()
-            )
+            now = self.forms.service.clock()
+            codes = await self.factors.regenerate_recovery(bound.session, now)
         except TotpNotOn:
             return rendering.moved(paths.ACCOUNT)
         return self._codes(request, bound.session, codes)
@@ -195,13 +189,12 @@ class AuthenticatorPage:
             return bound
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        service, session = self.forms.service, bound.session
-        factors, now = service.accounts.second_factors, service.clock()
+        session, now = bound.session, self.forms.service.clock()
         if bound.form.get("switch") == "off":
-            await factors.disable_email(session, now)
+            await self.factors.disable_email(session, now)
             return rendering.moved(f"{paths.ACCOUNT}?done=off")
         try:
-            opened = await factors.enable_email(session, now, renew=True)
+            opened = await self.factors.enable_email(session, now, renew=True)
         except Refusal as refusal:
             return self.forms.messages.answer(request, 409, str(refusal))
         return self.forms.moved(request, f"{paths.ACCOUNT}?done=on", opened)

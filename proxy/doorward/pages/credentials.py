@@ -10,6 +10,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from doorward import paths
+from doorward.accounts.addresses import Addresses
+from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
 from doorward.accounts.passwords.strength import strength, words_of
 from doorward.accounts.refusals import (
@@ -61,6 +64,9 @@ STATUSES: dict[type[Refusal], int] = {
 @dataclass(frozen=True, slots=True)
 class CredentialPages:
     forms: Forms
+    logins: Logins
+    factors: SecondFactors
+    addresses: Addresses
 
     def routes(self) -> list[Route]:
         endpoint = self.forms.messages.endpoint
@@ -84,10 +90,10 @@ class CredentialPages:
     async def _unproven(self, request: Request, bound: PostedForm) -> Response | None:
         """The question for a code, for users with a factor on. Of others the form itself asks the
         password; nothing that was typed is written into the question."""
-        service, session = self.forms.service, bound.session
+        session = bound.session
         if session.user.source != DATABASE:
             return None
-        if not await service.accounts.second_factors.enabled(session.user):
+        if not await self.factors.enabled(session.user):
             return None
         asked = {name: text for name, text in bound.form.items() if name in ("code", "method")}
         proof = PostedForm(session, asked)
@@ -122,12 +128,11 @@ class CredentialPages:
         if "new" not in bound.form:  # it answered that question
             return rendering.moved(PASSWORD)
         session, old, new = bound.session, bound.form.get("current", ""), bound.form["new"]
-        service = self.forms.service
-        accounts, now = service.accounts, service.clock()
+        now = self.forms.service.clock()
         if session.user.source != DATABASE:
             return self._password(request, session)
         try:
-            opened = await accounts.logins.change_password(
+            opened = await self.logins.change_password(
                 session, old, new, client=info_of(request), now=now
             )
         except InvalidCredentials:
@@ -165,7 +170,7 @@ class CredentialPages:
     ) -> Response:
         return self.forms.draw(
             request, "email.html", session, status, asked=asked, address=address, error=error,
-            can_change=self.forms.service.accounts.addresses.can_change(session.user),
+            can_change=self.addresses.can_change(session.user),
         )  # fmt: skip
 
     async def change_email(self, request: Request) -> Response:
@@ -178,9 +183,9 @@ class CredentialPages:
     async def _begin_email(self, request: Request, bound: PostedForm) -> Response:
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        service, address = self.forms.service, bound.form.get("address", "").strip()
+        now, address = self.forms.service.clock(), bound.form.get("address", "").strip()
         try:
-            asked = await service.accounts.addresses.begin(bound.session, address, service.clock())
+            asked = await self.addresses.begin(bound.session, address, now)
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
             return self._email(request, bound.session, status, str(refusal), address=address)
@@ -189,11 +194,10 @@ class CredentialPages:
     async def _confirm_email(self, request: Request, bound: PostedForm) -> Response:
         if (question := await self.forms.unproven(request, bound)) is not None:
             return question
-        service, session, asked = self.forms.service, bound.session, bound.form["asked"]
-        addresses = service.accounts.addresses
+        session, asked, now = bound.session, bound.form["asked"], self.forms.service.clock()
         try:
-            address = addresses.address(session, asked)
-            await addresses.confirm(session, asked, bound.form.get("mailed", ""), service.clock())
+            address = self.addresses.address(session, asked)
+            await self.addresses.confirm(session, asked, bound.form.get("mailed", ""), now)
         except SecondFactorInvalid as refusal:
             return self._email(request, session, 401, str(refusal), asked, address)
         except EnrolmentExpired as refusal:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from doorward import paths
+from doorward.accounts.forgotten import Forgotten
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
 from doorward.accounts.refusals import EnrolmentExpired, Overloaded, Refusal
 from doorward.accounts.user import User
@@ -33,11 +34,12 @@ QUIET = "origin"
 class ForgottenPages:
     service: SessionService
     messages: Messages
+    forgotten: Forgotten
 
     def routes(self) -> list[Route]:
         """Where no mail can be sent, one page that says whom to ask."""
         endpoint = self.messages.endpoint
-        if not self.service.accounts.forgotten.is_offered:
+        if not self.forgotten.is_offered:
             return [endpoint(paths.FORGOTTEN, self.show)]
         return [
             endpoint(paths.FORGOTTEN, self.show, self.ask),
@@ -55,7 +57,7 @@ class ForgottenPages:
         if not (name := form.get("username", "").strip()):
             return self._forgotten(request, 400, error=MISSING)
         address = client_of(request).address
-        wait_s = self.service.accounts.forgotten.ask(name, address, self.service.clock())
+        wait_s = self.forgotten.ask(name, address, self.service.clock())
         if wait_s is None:
             return self._forgotten(request, sent=True)
         wait = str(int(wait_s) + 1).encode()
@@ -77,14 +79,13 @@ class ForgottenPages:
             action=paths.FORGOTTEN,
             error=error,
             sent=sent,
-            can_mail=self.service.accounts.forgotten.is_offered,
+            can_mail=self.forgotten.is_offered,
         )
 
     async def show_reset(self, request: Request) -> Response:
         link = request.query_params.get("token", "")
-        forgotten = self.service.accounts.forgotten
         try:
-            user = await forgotten.whose(link, self.service.clock())
+            user = await self.forgotten.whose(link, self.service.clock())
         except EnrolmentExpired:
             return self._reset(request, None, "", 400, VOID)
         return self._reset(request, user, link)
@@ -94,11 +95,10 @@ class ForgottenPages:
         if isinstance(form, Response):
             return form
         link, new = form.get("token", ""), form.get("new", "")
-        forgotten, now = self.service.accounts.forgotten, self.service.clock()
-        user = None
+        user, now = None, self.service.clock()
         try:
-            user = await forgotten.whose(link, now)
-            await forgotten.use(link, new, now)
+            user = await self.forgotten.whose(link, now)
+            await self.forgotten.use(link, new, now)
         except EnrolmentExpired:
             return self._reset(request, None, "", 400, VOID)
         except Overloaded as refusal:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from doorward import paths
 from doorward.accounts import randomness
+from doorward.accounts.keys import Keys
 from doorward.gate.cookies import Header, cookie_of
 from doorward.gate.same_origin import Sender
 from doorward.web.session_service import SessionService
@@ -24,9 +25,9 @@ _VALUE = re.compile(r"[0-9a-f]{16,64}")
 
 
 class FormToken:
-    def __init__(self, service: SessionService) -> None:
+    def __init__(self, service: SessionService, keys: Keys) -> None:
         self._service = service
-        self._keys = service.accounts.keys.derive("login form")
+        self._keys = keys.derive("login form")
         self._is_secure = service.settings.secure_cookies
         self._name = NAMES[self._is_secure]
 

@@ -77,8 +77,8 @@ class LoginPage:
     keeping: Keeping
     token: FormToken
 
-    def route(self) -> Route:
-        return self.messages.endpoint(paths.LOGIN, get=self.show, post=self.submit)
+    def routes(self) -> list[Route]:
+        return [self.messages.endpoint(paths.LOGIN, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
         """The form, or straight on for who is logged in: a second tab. `?another=1` asks again."""

@@ -31,8 +31,8 @@ class LogoutPage:
     service: SessionService
     messages: Messages
 
-    def route(self) -> Route:
-        return self.messages.endpoint(paths.LOGOUT, get=self.show, post=self.submit)
+    def routes(self) -> list[Route]:
+        return [self.messages.endpoint(paths.LOGOUT, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
         session = await self.service.session(request)

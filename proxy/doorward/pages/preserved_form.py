@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope
 
 from doorward import paths
 from doorward.accounts import randomness
+from doorward.accounts.keys import Keys
 from doorward.accounts.sealing import Sealing, Unreadable
 from doorward.gate.cookies import Header, cookie_of
 from doorward.gate.same_origin import Sender
@@ -47,9 +48,9 @@ def most_bytes(request: Request) -> int:
 
 
 class Keeping:
-    def __init__(self, service: SessionService) -> None:
+    def __init__(self, service: SessionService, keys: Keys) -> None:
         self._service = service
-        self._sealing: Callable[[], Sealing] = lambda: Sealing(service.accounts.keys, "kept form")
+        self._sealing: Callable[[], Sealing] = lambda: Sealing(keys, "kept form")
 
     async def read(self, scope: Scope, receive: Receive) -> PreservedForm | None:
         """The form of this request; None for what is not one, or too large, or of another site:

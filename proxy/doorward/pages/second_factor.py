@@ -13,6 +13,7 @@ from starlette.routing import Route
 from doorward import paths
 from doorward.accounts.challenge import Challenge
 from doorward.accounts.factors.records import TOTP
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.refusals import (
     MailFailed,
     Overloaded,
@@ -57,9 +58,10 @@ class SecondFactorPage:
     service: SessionService
     messages: Messages
     keeping: Keeping
+    factors: SecondFactors
 
-    def route(self) -> Route:
-        return self.messages.endpoint(paths.SECOND_FACTOR, get=self.show, post=self.submit)
+    def routes(self) -> list[Route]:
+        return [self.messages.endpoint(paths.SECOND_FACTOR, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
         """The form for whoever owes a factor; others go where they wanted to, or to the login."""
@@ -68,10 +70,9 @@ class SecondFactorPage:
             return self._to_login(request)
         if session.level is FULL and session.second_factor_at is not None:
             return rendering.moved(self.service.onward(request))
-        factors = self.service.accounts.second_factors
-        if session.level is FULL and not await factors.enabled(session.user):
+        if session.level is FULL and not await self.factors.enabled(session.user):
             return rendering.moved(self.service.here(paths.AUTHENTICATOR, request))
-        if not await factors.can_be_asked(session.user):
+        if not await self.factors.can_be_asked(session.user):
             return self.messages.answer(request, 403, NO_FACTOR)
         return await self._ask(request, session, None)
 
@@ -116,7 +117,7 @@ class SecondFactorPage:
     async def _note_lines(self, session: Session) -> list[Header]:
         """What lets this browser do without a code at later logins, where the settings allow it."""
         settings, now = self.service.settings, self.service.clock()
-        note = await self.service.accounts.second_factors.remember_browser(session.user, now)
+        note = await self.factors.remember_browser(session.user, now)
         life = settings.second_factor.remember_browser
         if note is None or life is None:
             return []
@@ -131,9 +132,9 @@ class SecondFactorPage:
         kept: str = "",
     ) -> Response:
         """The form for this method, its mail sent where it is e-mail."""
-        factors, now = self.service.accounts.second_factors, self.service.clock()
         try:
-            challenge = await factors.prepare(session.user, method, now=now)
+            now = self.service.clock()
+            challenge = await self.factors.prepare(session.user, method, now=now)
         except Refusal as refusal:
             return self._refuse(request, refusal, kept)
         return self._draw(request, 200 if error is None else 400, challenge, error, kept)

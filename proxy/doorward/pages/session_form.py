@@ -16,6 +16,9 @@ from starlette.responses import Response
 
 from doorward import paths
 from doorward.accounts.challenge import Challenge
+from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.keys import Keys
+from doorward.accounts.logins import Logins
 from doorward.accounts.refusals import (
     InvalidCredentials,
     Refusal,
@@ -59,10 +62,19 @@ class _Question:
 
 
 class Forms:
-    def __init__(self, service: SessionService, messages: Messages) -> None:
+    def __init__(
+        self,
+        service: SessionService,
+        messages: Messages,
+        logins: Logins,
+        factors: SecondFactors,
+        keys: Keys,
+    ) -> None:
         self.service = service
         self.messages = messages
-        self._keys = service.accounts.keys.derive("form")
+        self._logins = logins
+        self._factors = factors
+        self._keys = keys.derive("form")
 
     def token(self, session: Session) -> str:
         return _token(self._keys[0], session)
@@ -109,19 +121,18 @@ class Forms:
     async def _doubt(
         self, request: Request, bound: PostedForm, within_s: float
     ) -> _Question | None:
-        accounts, now = self.service.accounts, self.service.clock()
         session, form = bound.session, bound.form
-        factors, client = accounts.second_factors, info_of(request)
+        client, now = info_of(request), self.service.clock()
         try:
-            if await factors.is_proved(session, now, within_s):
+            if await self._factors.is_proved(session, now, within_s):
                 return None
-            if await factors.enabled(session.user):
+            if await self._factors.enabled(session.user):
                 code, method = form.get("code"), form.get("method")
-                opened = await factors.demand(
+                opened = await self._factors.demand(
                     session, client, code, method, honours_trust=False, now=now, renew=True
                 )
             elif password := form.get("current"):
-                opened = await accounts.logins.prove(
+                opened = await self._logins.prove(
                     session, password, client=client, now=now, renew=True
                 )
             else:

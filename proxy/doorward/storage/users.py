@@ -85,11 +85,6 @@ class UserRows:
         row = await self._row(query)
         return None if row is None else rows.user(row)
 
-    async def list(self) -> Sequence[User]:
-        async with self._engine.reading() as connection:
-            found = await connection.execute(USERS.order_by(users.c.username_key, users.c.number))
-            return [rows.user(row) for row in found]
-
     async def taken(self, wanted: Iterable[str]) -> Sequence[str]:
         found: list[str] = []
         for chunk in rows.chunks(sorted(wanted)):

@@ -118,6 +118,13 @@ def internal_paths(routes: Iterable[Route]) -> Callable[[bytes], bool]:
     return is_internal
 
 
+def shadowed_paths(routes: Iterable[Route], prefixes: Iterable[str]) -> list[str]:
+    """The paths of these routes that an upstream would get, were they not ours; `prefixes` are the
+    paths that upstreams stand under."""
+    slashed = tuple({prefix.rstrip("/") + "/" for prefix in prefixes})
+    return sorted(route.path for route in routes if (route.path + "/").startswith(slashed))
+
+
 async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:
     """The whole body. Raises BodyTooLarge before more than `limit` bytes are kept."""
     declared = request.headers.get("content-length", "0")

@@ -9,9 +9,17 @@ from datetime import timedelta
 
 from starlette.requests import Request
 
-from doorward.accounts.core import Accounts
-from doorward.accounts.logins import LoginRequest
-from doorward.accounts.sessions.sessions import FULL, ClientInfo, Lifetimes, Opened, Session
+from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.logins import LoginRequest, Logins
+from doorward.accounts.sessions.sessions import (
+    FULL,
+    ClientInfo,
+    Lifetimes,
+    Opened,
+    Session,
+    Sessions,
+)
+from doorward.accounts.sessions.tokens import Tokens
 from doorward.gate.cookies import Cookies, Header, Held, of_our_form
 from doorward.gate.identify import Identify
 from doorward.gate.same_origin import Sender
@@ -54,7 +62,10 @@ class SessionService:
     """`clock` gives Unix seconds."""
 
     settings: Settings
-    accounts: Accounts
+    logins: Logins
+    sessions: Sessions
+    second_factors: SecondFactors
+    tokens: Tokens
     identify: Identify
     cookies: Cookies
     clock: Callable[[], float]
@@ -100,18 +111,18 @@ class SessionService:
         """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
         now = self.clock()
         old = await self._presented(request, now)
-        opened = await self.accounts.logins.login(
+        opened = await self.logins.login(
             login, client=info_of(request), now=now, replaces=old[0] if old else None
         )
         for session in old[1:]:
-            await self.accounts.sessions.end(session, now)
+            await self.sessions.end(session, now)
         return opened
 
     async def complete(
         self, request: Request, session: Session, code: str, method: str | None
     ) -> Opened:
         """Raises as `SecondFactors.complete` does."""
-        return await self.accounts.second_factors.complete(
+        return await self.second_factors.complete(
             session, code, method, client=info_of(request), now=self.clock()
         )
 
@@ -121,7 +132,7 @@ class SessionService:
         session = opened.session
         remembered = session.remember and session.level is FULL
         age = session.expires_at - self.clock() if remembered else None
-        signed = self.accounts.tokens.sign(opened.token)
+        signed = self.tokens.sign(opened.token)
         held = self.cookies.held(_cookie_lines(request))
         to_own = bool(held.own) or self._is_anothers(held)
         line = self.cookies.set_line(signed, age, to_own=to_own)
@@ -134,7 +145,7 @@ class SessionService:
 
     async def end(self, session: Session) -> bool:
         """Whether it was this call that ended it."""
-        return await self.accounts.sessions.end(session, self.clock())
+        return await self.sessions.end(session, self.clock())
 
     async def leave(self, request: Request) -> list[Header]:
         """Ends every session whose cookie this request carries; returns the lines that expire them.
@@ -144,7 +155,7 @@ class SessionService:
         """
         now = self.clock()
         for session in await self._presented(request, now):
-            await self.accounts.sessions.end(session, now)
+            await self.sessions.end(session, now)
         return self.expired_lines(request)
 
     def expired_lines(self, request: Request) -> list[Header]:
@@ -157,17 +168,16 @@ class SessionService:
         """Whether the default name holds a token that another instance on this host signed: ours
         is under our own name then, and theirs is neither replaced nor ended."""
         return any(
-            of_our_form(value) and self.accounts.tokens.unsign(value) is None
-            for value in held.default
+            of_our_form(value) and self.tokens.unsign(value) is None for value in held.default
         )
 
     def _values(self, request: Request) -> tuple[bytes, ...]:
         return self.cookies.take(_cookie_lines(request)).ours
 
     async def _presented(self, request: Request, now: float) -> list[Session]:
-        tokens = [self.accounts.tokens.unsign(value) for value in self._values(request)]
+        tokens = [self.tokens.unsign(value) for value in self._values(request)]
         unique = dict.fromkeys(token for token in tokens if token is not None)
-        found = [await self.accounts.sessions.by_token(token, now) for token in unique]
+        found = [await self.sessions.by_token(token, now) for token in unique]
         return [each.session for each in found if each.session is not None]
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from doorward.accounts.addresses import Addresses
 from doorward.accounts.administration import Administration
-from doorward.accounts.core import Accounts
+from doorward.accounts.audit.audit_log import AuditLog
 from doorward.accounts.factors.browsers import Browsers
 from doorward.accounts.factors.second_factor import Policy, SecondFactors
 from doorward.accounts.factors.vault import Vault
@@ -41,6 +42,27 @@ from doorward.storage.fault import StorageFault
 from doorward.storage.rates import Rates
 
 Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The core in one value, for start-up and for commands. Nothing that answers requests is given
+    it: pages and dialects get the services that they use."""
+
+    users: Users
+    sessions: Sessions
+    logins: Logins
+    passwords: Passwords
+    tokens: Tokens
+    live: Live
+    regulation: Regulation
+    audit_log: AuditLog
+    second_factors: SecondFactors
+    access: Access
+    keys: Keys
+    addresses: Addresses
+    administration: Administration
+    forgotten: Forgotten
 
 
 @contextlib.asynccontextmanager

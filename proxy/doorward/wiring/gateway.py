@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import structlog
 from starlette.routing import Router
 
-from doorward.accounts.core import Accounts
-from doorward.dialects import openapi, registry
-from doorward.dialects.context import Context
+from doorward.dialects import openapi
 from doorward.gate.accept import Accept
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.authorize import Authorize
@@ -19,7 +17,6 @@ from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
 from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
-from doorward.pages import Pages
 from doorward.relay.asgi import Carrier
 from doorward.relay.forward import Forwarder
 from doorward.relay.lane import Lane
@@ -32,9 +29,10 @@ from doorward.storage.rates import Rates
 from doorward.upstream.balance import upstreams_of
 from doorward.upstream.pool import Pools
 from doorward.web.answers import Answers
-from doorward.web.endpoint import internal_paths
+from doorward.web.endpoint import internal_paths, shadowed_paths
 from doorward.web.return_address import page_bytes
-from doorward.wiring.accounts import Clock
+from doorward.wiring.accounts import Accounts, Clock
+from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
 from doorward.wiring.observation import count, names_of, observer_of
 
 _log = structlog.get_logger("doorward")
@@ -74,11 +72,11 @@ def join(
         access=access,
         takes_linked=datepoll is not None and datepoll.token_on_upstream,
     )
-    pages = Pages(settings, accounts, identify, cookies, clock)
-    context = Context(settings, accounts, identify, cookies, clock, rates)
-    tables = registry.tables(context)
+    service = build_session_service(settings, accounts, identify, cookies, clock)
+    pages = build_pages(settings, accounts, service)
+    tables = build_dialects(settings, accounts, service, rates)
     dialects = [route for found in tables.values() for route in found]
-    if paths := registry.shadows(dialects, [route.path for route in settings.routes]):
+    if paths := shadowed_paths(dialects, [route.path for route in settings.routes]):
         _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")
     routes = [*dialects, openapi.route(settings, tables), *pages.routes()]
     is_internal = internal_paths(routes)

@@ -44,9 +44,6 @@ class UserStore(Protocol):
     async def by_name(self, source: str, key: str) -> User | None:
         """The row of the user of this source with this normalised name."""
 
-    async def list(self) -> Sequence[User]:
-        """All rows of every source, by name."""
-
     async def taken(self, handles: Iterable[str]) -> Sequence[str]:
         """Those of the handles that lead to a user of the database."""
 

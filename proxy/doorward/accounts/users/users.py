@@ -240,10 +240,6 @@ class Users:
                 return self._directories.complete(user)
         raise UserNotFound(f"There is no user named {shown(name)}.")
 
-    async def list(self) -> tuple[User, ...]:
-        """Every user of every source, by name."""
-        return tuple(self._directories.complete(user) for user in await self._store.list())
-
     async def set_password(
         self,
         name: str,

@@ -21,6 +21,8 @@ handlers in `owned` and `login` over `bodies` and `limits`, and `routes` here.
 
 from starlette.routing import Route
 
+from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.sessions.sessions import Sessions
 from doorward.dialects.alekeagle.limits import Limits
 from doorward.dialects.alekeagle.login import Login
 from doorward.dialects.alekeagle.own_sessions import OwnSessions
@@ -28,20 +30,28 @@ from doorward.dialects.alekeagle.table import ERROR_FORMAT as ERROR_FORMAT
 from doorward.dialects.alekeagle.table import TABLE as TABLE
 from doorward.dialects.context import Context
 from doorward.settings.dialects import DialectAlekeagle
+from doorward.storage.rates import Rates
 from doorward.web.endpoint import Handler
 
 
-def routes(context: Context, dialect: DialectAlekeagle) -> list[Route]:
-    limits = Limits(context, dialect)
-    login, owned = Login(context, dialect, limits), OwnSessions(context)
+def routes(
+    context: Context,
+    dialect: DialectAlekeagle,
+    sessions: Sessions,
+    factors: SecondFactors,
+    rates: Rates,
+) -> list[Route]:
+    limits = Limits(context, dialect, rates)
+    login = Login(context, dialect, limits, sessions, factors)
+    own = OwnSessions(context, sessions)
     table: dict[str, dict[str, Handler]] = {
         "/session": {
-            "get": owned.own,
+            "get": own.show,
             "post": limits.telling(context.caught(login.login, ERROR_FORMAT)),
         },
-        "/session/{id}": {"get": owned.one, "delete": owned.end_one},
-        "/sessions": {"get": owned.many, "delete": owned.end_many},
-        "/sessions/all": {"delete": owned.end_all},
+        "/session/{id}": {"get": own.one, "delete": own.end_one},
+        "/sessions": {"get": own.many, "delete": own.end_many},
+        "/sessions/all": {"delete": own.end_all},
     }
     places = [f"{dialect.prefix}/user", *([dialect.prefix] if dialect.sample_paths else [])]
     return [

@@ -14,7 +14,7 @@ from doorward.dialects.alekeagle.table import lines
 from doorward.dialects.context import Context, RateLimited
 from doorward.gate.cookies import Header
 from doorward.settings.dialects import DialectAlekeagle, Rate
-from doorward.storage.rates import Count
+from doorward.storage.rates import Count, Rates
 from doorward.web.endpoint import Handler, client_of
 
 
@@ -25,6 +25,7 @@ class Limits:
 
     context: Context
     dialect: DialectAlekeagle
+    rates: Rates
 
     async def count(self, request: Request, method: str) -> Count | None:
         rate = self.dialect.rate_limit
@@ -57,11 +58,11 @@ class Limits:
     def tries(self, challenge: str, most: int, window_s: float) -> Count:
         """One more code for this challenge, by the id of its session."""
         now = self.context.clock()
-        return self.context.rates.count(f"alekeagle challenge {challenge}", most, window_s, now)
+        return self.rates.count(f"alekeagle challenge {challenge}", most, window_s, now)
 
     def _count(self, what: str, key: str, rate: Rate) -> Count:
         window_s = rate.per.total_seconds()
-        return self.context.rates.count(
+        return self.rates.count(
             f"alekeagle {what} {key}", rate.requests, window_s, self.context.clock()
         )
 

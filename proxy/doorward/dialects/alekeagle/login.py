@@ -11,8 +11,16 @@ from starlette.responses import Response
 
 from doorward.accounts import refusals
 from doorward.accounts.factors.records import EMAIL, RECOVERY, TOTP
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import LoginRequest
-from doorward.accounts.sessions.sessions import PENDING, PENDING_S, NewSession, Opened, Session
+from doorward.accounts.sessions.sessions import (
+    PENDING,
+    PENDING_S,
+    NewSession,
+    Opened,
+    Session,
+    Sessions,
+)
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects.alekeagle.bodies import fields_of, texts
 from doorward.dialects.alekeagle.limits import Limits
@@ -34,6 +42,8 @@ class Login:
     context: Context
     dialect: DialectAlekeagle
     limits: Limits
+    sessions: Sessions
+    factors: SecondFactors
 
     async def login(self, request: Request) -> Response:
         self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
@@ -67,10 +77,10 @@ class Login:
 
     async def _challenge(self, session: Session, token: str, method: str | None = None) -> Response:
         """What may be given, and the token to give it with; a code is mailed where that is due."""
-        user, factors = session.user, self.context.accounts.second_factors
-        backup = ["backup"] if await factors.remaining_recovery(user) else []
+        user = session.user
+        backup = ["backup"] if await self.factors.remaining_recovery(user) else []
         try:
-            asked = await factors.prepare(user, method, now=self.context.clock())
+            asked = await self.factors.prepare(user, method, now=self.context.clock())
             types = [*asked.available, *backup]
         except refusals.MailFailed:
             if not backup:
@@ -106,7 +116,7 @@ class Login:
         """The session behind a challenge of this dialect. Raises Unauthenticated, UserBanned."""
         if not is_token(token.encode()):
             raise Unauthenticated
-        found = await self.context.accounts.sessions.by_token(token, self.context.clock())
+        found = await self.sessions.by_token(token, self.context.clock())
         if found.banned:
             raise refusals.UserBanned
         session = found.session
@@ -135,7 +145,7 @@ class Login:
             raise
 
     async def _give_up(self, session: Session) -> None:
-        await self.context.accounts.sessions.end(session, self.context.clock(), "too many codes")
+        await self.sessions.end(session, self.context.clock(), "too many codes")
 
 
 def _is_true(value: object) -> bool:

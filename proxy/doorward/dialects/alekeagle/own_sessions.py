@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from doorward.accounts import refusals
-from doorward.accounts.sessions.sessions import FULL, Session
+from doorward.accounts.sessions.sessions import FULL, Session, Sessions
 from doorward.dialects import context as contexts
 from doorward.dialects.alekeagle.bodies import fields_of
 from doorward.dialects.alekeagle.rendering import draw_removed, draw_session
@@ -27,13 +27,16 @@ PAGE = 50  # sessions in a list that is asked for in parts
 @dataclass(frozen=True, slots=True)
 class OwnSessions:
     context: Context
+    sessions: Sessions
 
     # Who asks, and what is theirs
 
     async def _caller(self, request: Request) -> Session:
         """Raises UserBanned; Unauthenticated also where a second factor is due
         (CVE-2026-32246)."""
-        person = await self.context.identify.person(request.headers.raw, self.context.clock())
+        person = await self.context.service.identify.person(
+            request.headers.raw, self.context.clock()
+        )
         if person.banned:
             raise refusals.UserBanned
         if person.session is None or person.session.level is not FULL:
@@ -47,7 +50,7 @@ class OwnSessions:
 
     async def _sessions(self, caller: Session) -> list[Session]:
         """The caller's, in the order of their logins."""
-        found = await self.context.accounts.sessions.list(caller.user, self.context.clock())
+        found = await self.sessions.list(caller.user, self.context.clock())
         return sorted((s for s in found if s.level is FULL), key=lambda session: session.iat)
 
     async def _found(self, request: Request, caller: Session) -> Session | None:
@@ -56,7 +59,7 @@ class OwnSessions:
 
     # Reading
 
-    async def own(self, request: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         return draw(draw_session(await self._caller(request)))
 
     async def one(self, request: Request) -> Response:
@@ -79,7 +82,7 @@ class OwnSessions:
         if found is None:
             raise refusals.SessionNotFound
         by = "logout" if found.number == caller.number else "revoked"
-        if not await self.context.accounts.sessions.end(found, self.context.clock(), by):
+        if not await self.sessions.end(found, self.context.clock(), by):
             raise refusals.SessionNotFound
         response = draw(AlekeagleDone(code="GENERIC_SUCCESS", message="Session Deleted"))
         return self._without(request, response, is_over=by == "logout")
@@ -88,20 +91,18 @@ class OwnSessions:
         caller = await self._changing(request)
         wanted = _ids(await fields_of(request, "sessions"))
         going = [each for each in await self._sessions(caller) if str(each.iat) in wanted]
-        count = await self.context.accounts.sessions.end_own(
-            caller.user, going, self.context.clock()
-        )
+        count = await self.sessions.end_own(caller.user, going, self.context.clock())
         is_over = any(each.number == caller.number for each in going)
         return self._without(request, draw_removed(count), is_over=is_over)
 
     async def end_all(self, request: Request) -> Response:
         caller = await self._changing(request)
-        sessions, now = self.context.accounts.sessions, self.context.clock()
+        now = self.context.clock()
         if not _spares_caller(request):
-            count = await sessions.end_all(caller.user, now, by="revoked")
+            count = await self.sessions.end_all(caller.user, now, by="revoked")
             return self._without(request, draw_removed(count), is_over=True)
         # A program that holds a token of its own cannot be told of another one here.
-        ended = await sessions.end_others(caller, now, renew=not contexts.by_header(request))
+        ended = await self.sessions.end_others(caller, now, renew=not contexts.by_header(request))
         response = draw_removed(ended.count)
         if ended.opened is not None:
             response.raw_headers.extend(self.context.service.cookie_lines(request, ended.opened))

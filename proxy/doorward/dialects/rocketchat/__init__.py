@@ -32,24 +32,43 @@ in `login`, `devices` and `factors` over what they share in `asking`, and `route
 
 from starlette.routing import Route
 
+from doorward.accounts.administration import Administration
+from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.passwords.regulation import Regulation
+from doorward.accounts.sessions.sessions import Sessions
+from doorward.accounts.users.users import Users
 from doorward.dialects.context import Context
 from doorward.dialects.rocketchat.carriers import Limit
 from doorward.dialects.rocketchat.devices import Devices
-from doorward.dialects.rocketchat.factors import Factors
+from doorward.dialects.rocketchat.factors import OwnFactors
 from doorward.dialects.rocketchat.guard import RequestGuard
 from doorward.dialects.rocketchat.login import Login
 from doorward.dialects.rocketchat.table import ERROR_FORMAT, LOGIN_ERROR_FORMAT
 from doorward.dialects.rocketchat.table import LOGIN_TABLE as LOGIN_TABLE
 from doorward.dialects.rocketchat.table import TABLE as TABLE
+from doorward.settings.dialects import DialectRocketchat
+from doorward.storage.rates import Rates
 from doorward.web.endpoint import Handler
 
 PREFIX = "/api/v1/"
 OPEN = frozenset(("login", "users.2fa.sendEmailCode"))  # what nobody in particular may ask for
 
 
-def routes(context: Context) -> list[Route]:
-    guard = RequestGuard(context)
-    login, devices, factors = Login(guard), Devices(guard), Factors(guard)
+def routes(
+    context: Context,
+    dialect: DialectRocketchat,
+    *,
+    users: Users,
+    sessions: Sessions,
+    factors: SecondFactors,
+    administration: Administration,
+    regulation: Regulation,
+    rates: Rates,
+) -> list[Route]:
+    guard = RequestGuard(context, factors)
+    login = Login(guard, dialect, sessions, factors, administration)
+    devices = Devices(guard, sessions, administration)
+    own_factors = OwnFactors(guard, users, sessions, factors, regulation)
     table: dict[str, dict[str, Handler]] = {
         "login": {"post": login.login},
         "logout": {"get": login.logout, "head": login.peek_logout, "post": login.logout},
@@ -62,20 +81,21 @@ def routes(context: Context) -> list[Route]:
         "sessions/info.admin": {"get": devices.info_admin},
         "users.logoutOtherClients": {"post": login.logout_others},
         "users.logout": {"post": login.logout_user},
-        "users.2fa.sendEmailCode": {"post": factors.send_code},
-        "users.2fa.enableEmail": {"post": factors.enable_email},
-        "users.2fa.disableEmail": {"post": factors.disable_email},
-        "users.totp.enable": {"post": factors.begin_totp},
-        "users.totp.validate": {"post": factors.confirm_totp},
-        "users.totp.disable": {"post": factors.remove_totp},
-        "users.totp.regenerateCodes": {"post": factors.regenerate},
-        "users.totp.codesRemaining": {"get": factors.remaining},
+        "users.2fa.sendEmailCode": {"post": own_factors.send_code},
+        "users.2fa.enableEmail": {"post": own_factors.enable_email},
+        "users.2fa.disableEmail": {"post": own_factors.disable_email},
+        "users.totp.enable": {"post": own_factors.begin_totp},
+        "users.totp.validate": {"post": own_factors.confirm_totp},
+        "users.totp.disable": {"post": own_factors.remove_totp},
+        "users.totp.regenerateCodes": {"post": own_factors.regenerate},
+        "users.totp.codesRemaining": {"get": own_factors.remaining},
     }
+    rate = dialect.rate_limit
     return [
         context.endpoint(
             PREFIX + name,
             LOGIN_ERROR_FORMAT if name == "login" else ERROR_FORMAT,
-            Limit.of(context, name, is_open=name in OPEN),
+            None if rate is None else Limit(context, rates, rate, name, name in OPEN),
             **handlers,
         )
         for name, handlers in table.items()

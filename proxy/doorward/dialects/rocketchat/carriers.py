@@ -13,7 +13,8 @@ from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects.context import Context, Unauthenticated
 from doorward.gate.cookies import Header
-from doorward.storage.rates import Count
+from doorward.settings.dialects import Rate
+from doorward.storage.rates import Count, Rates
 from doorward.web.endpoint import client_of
 
 
@@ -26,7 +27,7 @@ class Caller:
 
 
 async def find(context: Context, request: Request) -> Session | None:
-    return await context.identify.session(request.headers.raw, context.clock(), pair=True)
+    return await context.service.identify.session(request.headers.raw, context.clock(), pair=True)
 
 
 async def caller(context: Context, request: Request, *, pending: bool = False) -> Caller:
@@ -51,25 +52,18 @@ class Limit:
     needed is told so and not counted."""
 
     context: Context
+    rates: Rates
+    rate: Rate
     name: str
     is_open: bool
-    requests: int
-    per_s: float
-
-    @classmethod
-    def of(cls, context: Context, name: str, *, is_open: bool) -> "Limit | None":
-        dialect = context.settings.dialects.rocketchat
-        rate = None if dialect is None else dialect.rate_limit
-        if rate is None:
-            return None
-        return cls(context, name, is_open, rate.requests, rate.per.total_seconds())
 
     async def count(self, request: Request, method: str) -> Count | None:
         if not self.is_open and await find(self.context, request) is None:
             return None
         network = network_of(client_of(request).address)
         key = f"rocketchat {network} {method} {self.name}"
-        return self.context.rates.count(key, self.requests, self.per_s, self.context.clock())
+        per_s = self.rate.per.total_seconds()
+        return self.rates.count(key, self.rate.requests, per_s, self.context.clock())
 
     def lines(self, count: Count) -> list[Header]:
         """Reset is in milliseconds since 1970."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
+from doorward.accounts.administration import Administration
 from doorward.accounts.devices import device
 from doorward.accounts.permissions import END_SESSIONS, VIEW_SESSIONS, require
 from doorward.accounts.refusals import SessionNotFound
-from doorward.accounts.sessions.sessions import FULL, Session
+from doorward.accounts.sessions.sessions import FULL, Session, Sessions
 from doorward.dialects.context import Malformed
 from doorward.dialects.rocketchat.guard import RequestGuard, body_of, json_of, number, query_of
 from doorward.dialects.rocketchat.rendering import (
@@ -121,6 +122,8 @@ def _wrong_sort() -> Response:
 @dataclass(frozen=True, slots=True)
 class Devices:
     guard: RequestGuard
+    sessions: Sessions
+    administration: Administration
 
     @property
     def _url(self) -> str:
@@ -132,8 +135,7 @@ class Devices:
             paging = Paging.of(request)
         except WrongSort:
             return _wrong_sort()
-        context = self.guard.context
-        found = await context.accounts.sessions.list(session.user, context.clock())
+        found = await self.sessions.list(session.user, self.guard.context.clock())
         return paging.page(
             RocketchatSessions,
             (each for each in found if each.level is FULL and paging.wants(each)),
@@ -147,8 +149,7 @@ class Devices:
         except WrongSort:
             return _wrong_sort()
         await self.guard.demand(request, session, honours_trust=True)
-        context = self.guard.context
-        every = context.accounts.administration.every_session(context.clock())
+        every = self.administration.every_session(self.guard.context.clock())
         found = [each async for each in every if each.level is FULL]
         return await asyncio.to_thread(  # there may be very many
             paging.page,
@@ -191,13 +192,13 @@ class Devices:
         return await self._end(await self._get(wanted), session)
 
     async def _get(self, id: str) -> Session:
-        found = await self.guard.context.accounts.sessions.get(id)
+        found = await self.sessions.get(id)
         if found.level is not FULL:
             raise SessionNotFound  # no login yet
         return found
 
     async def _end(self, found: Session, by: Session) -> Response:
         """Again is a success again."""
-        context = self.guard.context
-        await context.accounts.sessions.revoke(found.id, actor=by.user, now=context.clock())
+        now = self.guard.context.clock()
+        await self.sessions.revoke(found.id, actor=by.user, now=now)
         return success(RocketchatEnded, sessionId=found.id)

@@ -10,9 +10,12 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 
+from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.passwords.regulation import Regulation
 from doorward.accounts.refusals import InvalidEmail, Refusal, SecondFactorInvalid, TotpNotOn
-from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.sessions.sessions import Session, Sessions
 from doorward.accounts.user import User
+from doorward.accounts.users.users import Users
 from doorward.dialects.rocketchat.guard import RequestGuard, body_of, fields_of, string
 from doorward.dialects.rocketchat.rendering import answered, success
 from doorward.dialects.rocketchat.shapes import (
@@ -33,8 +36,12 @@ UNVERIFIED = "You need to verify your emails before setting up 2FA"
 
 
 @dataclass(frozen=True, slots=True)
-class Factors:
+class OwnFactors:
     guard: RequestGuard
+    users: Users
+    sessions: Sessions
+    factors: SecondFactors
+    regulation: Regulation
 
     async def send_code(self, request: Request) -> Response:
         """The same answer for everybody. The mail goes out after it, or its time would tell who
@@ -47,10 +54,10 @@ class Factors:
             return answered(required, 400)
         context = self.guard.context
         context.check_origin(request)
-        credential = await context.accounts.users.credential(name)
+        credential = await self.users.credential(name)
         user = None if credential is None else credential.user
         address = client_of(request).address
-        await context.accounts.regulation.begin(name, user, address, context.clock())
+        await self.regulation.begin(name, user, address, context.clock())
         response = success(RocketchatDone)
         if user is not None and user.is_usable:
             response.background = BackgroundTask(self._mail, user, name)
@@ -60,9 +67,7 @@ class Factors:
         """Where the e-mail factor is off nothing is sent."""
         context = self.guard.context
         try:
-            await context.accounts.second_factors.prepare(
-                user, EMAIL, name=name, now=context.clock()
-            )
+            await self.factors.prepare(user, EMAIL, name=name, now=context.clock())
         except Refusal as refusal:
             _log.warning("code_not_mailed", reason=refusal.code)
 
@@ -72,7 +77,7 @@ class Factors:
         await self.guard.demand_proof(request, session, always=True)
         context = self.guard.context
         try:
-            await context.accounts.second_factors.enable_email(session, context.clock())
+            await self.factors.enable_email(session, context.clock())
         except InvalidEmail:
             raise InvalidEmail(UNVERIFIED) from None
         await self._end_others(session)
@@ -83,7 +88,7 @@ class Factors:
         await body_of(request)
         await self.guard.demand(request, session, honours_trust=False)
         context = self.guard.context
-        await context.accounts.second_factors.disable_email(session, context.clock())
+        await self.factors.disable_email(session, context.clock())
         return success(RocketchatDone)
 
     async def begin_totp(self, request: Request) -> Response:
@@ -91,16 +96,15 @@ class Factors:
         await body_of(request)
         await self.guard.demand_proof(request, session, always=True)
         context = self.guard.context
-        begun = await context.accounts.second_factors.begin_totp(session, context.clock())
+        begun = await self.factors.begin_totp(session, context.clock())
         return success(RocketchatSecret, secret=begun.secret, url=begun.uri)
 
     async def confirm_totp(self, request: Request) -> Response:
         session, code = await self._with_code(request)
         await self.guard.demand_proof(request, session, always=False)
         context = self.guard.context
-        factors = context.accounts.second_factors
         try:
-            confirmed = await factors.confirm_totp(session, None, code, context.clock())
+            confirmed = await self.factors.confirm_totp(session, None, code, context.clock())
         except SecondFactorInvalid:
             return _invalid()
         await self._end_others(session)
@@ -110,7 +114,7 @@ class Factors:
         session, code = await self._with_code(request)
         context = self.guard.context
         try:
-            await context.accounts.second_factors.remove_totp(session, code, context.clock())
+            await self.factors.remove_totp(session, code, context.clock())
         except SecondFactorInvalid:
             return _invalid()
         return success(RocketchatDisabled, disabled=True)
@@ -118,21 +122,20 @@ class Factors:
     async def regenerate(self, request: Request) -> Response:
         session, code = await self._with_code(request)
         context, user = self.guard.context, session.user
-        factors, now = context.accounts.second_factors, context.clock()
-        if TOTP not in await factors.enabled(user):
+        now = context.clock()
+        if TOTP not in await self.factors.enabled(user):
             raise TotpNotOn
         try:
-            codes = await factors.regenerate_recovery(session, now, code)
+            codes = await self.factors.regenerate_recovery(session, now, code)
         except SecondFactorInvalid:
             return _invalid()
         return success(RocketchatCodes, codes=list(codes))
 
     async def remaining(self, request: Request) -> Response:
         session = await self.guard.reader(request)
-        factors = self.guard.context.accounts.second_factors
-        if TOTP not in await factors.enabled(session.user):
+        if TOTP not in await self.factors.enabled(session.user):
             raise TotpNotOn
-        count = await factors.remaining_recovery(session.user)
+        count = await self.factors.remaining_recovery(session.user)
         return success(RocketchatRemaining, remaining=count)
 
     async def _with_code(self, request: Request) -> tuple[Session, str]:
@@ -143,7 +146,7 @@ class Factors:
         """Sessions without the new factor end. The caller's token stays, as these answers have no
         place for another one."""
         context = self.guard.context
-        await context.accounts.sessions.end_others(session, context.clock(), renew=False)
+        await self.sessions.end_others(session, context.clock(), renew=False)
 
 
 def _invalid() -> Response:

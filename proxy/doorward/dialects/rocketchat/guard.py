@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.permissions import require
 from doorward.accounts.sessions.sessions import Session
-from doorward.accounts.user import User
 from doorward.dialects import context as contexts
 from doorward.dialects.context import Context, Malformed, TooLarge
 from doorward.dialects.rocketchat.carriers import Caller, caller
@@ -24,6 +24,7 @@ CHARACTERS = 4096  # no parameter of ours is longer; passwords are judged by the
 @dataclass(frozen=True, slots=True)
 class RequestGuard:
     context: Context
+    factors: SecondFactors
 
     async def reader(
         self, request: Request, permission: str | None = None, *, pending: bool = False
@@ -45,7 +46,7 @@ class RequestGuard:
     async def demand(self, request: Request, session: Session, *, honours_trust: bool) -> None:
         """Raises what `SecondFactors.demand` does."""
         code, method = code_of(request)
-        await self.context.accounts.second_factors.demand(
+        await self.factors.demand(
             session,
             info_of(request),
             code,
@@ -57,14 +58,9 @@ class RequestGuard:
     async def demand_proof(self, request: Request, session: Session, *, always: bool) -> None:
         """Proof that its user is there, taken from the request: with `always` the factor that is on
         every time, else and for users without one where none was given lately."""
-        factors = self.context.accounts.second_factors
-        is_asked = always and bool(await factors.enabled(session.user))
-        if is_asked or not await factors.is_proved(session, self.context.clock()):
+        is_asked = always and bool(await self.factors.enabled(session.user))
+        if is_asked or not await self.factors.is_proved(session, self.context.clock()):
             await self.demand(request, session, honours_trust=False)
-
-    async def user_with(self, id: str) -> User | None:
-        """By public id, for those who may end others' sessions only."""
-        return next((u for u in await self.context.accounts.users.list() if u.id == id), None)
 
 
 def code_of(request: Request) -> tuple[str | None, str | None]:

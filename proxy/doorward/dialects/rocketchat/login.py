@@ -10,11 +10,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from doorward.accounts.administration import Administration
+from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import LoginRequest
 from doorward.accounts.passwords.hashing import Password, PasswordDigest
 from doorward.accounts.permissions import END_USERS_SESSIONS, require
 from doorward.accounts.refusals import InvalidCredentials, NotPermitted, UserNotFound
-from doorward.accounts.sessions.sessions import FULL, NewSession, Session
+from doorward.accounts.sessions.sessions import FULL, NewSession, Session, Sessions
 from doorward.accounts.user import User
 from doorward.dialects.context import Malformed
 from doorward.dialects.rocketchat.guard import (
@@ -36,6 +38,7 @@ from doorward.dialects.rocketchat.shapes import (
     RocketchatUser,
 )
 from doorward.dialects.rocketchat.table import failure, iso
+from doorward.settings.dialects import DialectRocketchat
 from doorward.web.session_service import dialect_lifetimes
 
 NO_USER = 'The required "userId" or "username" param provided does not match any users'
@@ -44,6 +47,10 @@ NO_USER = 'The required "userId" or "username" param provided does not match any
 @dataclass(frozen=True, slots=True)
 class Login:
     guard: RequestGuard
+    dialect: DialectRocketchat
+    sessions: Sessions
+    factors: SecondFactors
+    administration: Administration
 
     async def login(self, request: Request) -> Response:
         context = self.guard.context
@@ -53,20 +60,18 @@ class Login:
             return await self._resume(string(fields["resume"]))
         name, password = _name(fields), _password(fields)
         code = string(fields["code"]) if fields.get("code") is not None else ""
-        dialect = context.settings.dialects.rocketchat
-        assert dialect is not None
-        session = NewSession("rocketchat", dialect_lifetimes(context.settings, dialect))
+        session = NewSession("rocketchat", dialect_lifetimes(context.settings, self.dialect))
         login = LoginRequest(name, password, session, code=code or code_of(request)[0])
         opened = await context.service.open(request, login)
         response = await self._opened(opened.session, opened.token)
-        if dialect.cookie:
+        if self.dialect.cookie:
             response.raw_headers.extend(context.service.cookie_lines(request, opened))
         return response
 
     async def _resume(self, token: str) -> Response:
         """The same session under the same token: whoever has it is in already."""
         context = self.guard.context
-        found = (await context.accounts.sessions.by_token(token, context.clock())).session
+        found = (await self.sessions.by_token(token, context.clock())).session
         if found is None or found.level is not FULL:
             raise InvalidCredentials("resume")
         return await self._opened(found, token)
@@ -78,7 +83,7 @@ class Login:
 
     async def _drawn(self, session: Session) -> dict[str, Any]:
         context = self.guard.context
-        factors = await context.accounts.second_factors.enabled(session.user)
+        factors = await self.factors.enabled(session.user)
         return draw_user(session.user, factors, context.settings.public_url)
 
     async def me(self, request: Request) -> Response:
@@ -105,19 +110,17 @@ class Login:
         caller = await self.guard.changer(request)
         context, session = self.guard.context, caller.session
         # The documented answer repeats the token that was presented.
-        await context.accounts.sessions.end_others(session, context.clock(), renew=False)
+        await self.sessions.end_others(session, context.clock(), renew=False)
         token = {} if caller.token is None else {"token": caller.token}
         return success(RocketchatKept, **token, tokenExpires=iso(session.expires_at))
 
     async def logout_user(self, request: Request) -> Response:
         session = (await self.guard.changer(request)).session
         wanted = (await body_of(request, optional=["userId"])).get("userId") or session.user.id
-        context = self.guard.context
         try:
             user = await self._wanted(session.user, wanted)
-            await context.accounts.sessions.revoke_all(
-                user, actor=session.user, now=context.clock()
-            )
+            now = self.guard.context.clock()
+            await self.sessions.revoke_all(user, actor=session.user, now=now)
         except NotPermitted:
             return answered(failure("unauthorized"), 403)
         return success(RocketchatMessage, message=f"User {wanted} has been logged out!")
@@ -127,7 +130,7 @@ class Login:
         if id == caller.id:
             return caller
         require(caller, END_USERS_SESSIONS)
-        if (other := await self.guard.user_with(id)) is None:
+        if (other := await self.administration.find(id)) is None:
             raise UserNotFound(NO_USER)
         return other
 

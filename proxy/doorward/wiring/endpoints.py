@@ -1,0 +1,109 @@
+"""Doorward's own endpoints: each page and each dialect with the services that it uses.
+
+Knows every page and dialect by its constructor; what any of them does it must not know.
+"""
+
+from starlette.routing import Route
+
+from doorward.dialects import alekeagle, datepoll, rocketchat, xhr
+from doorward.dialects.context import Context
+from doorward.gate.access_tokens import AccessCarrier
+from doorward.gate.cookies import Cookies
+from doorward.gate.identify import Identify
+from doorward.pages.account import AccountPage
+from doorward.pages.admin import AdminPages
+from doorward.pages.admin_guard import AdminGuard
+from doorward.pages.admin_user import AdminUserPages
+from doorward.pages.authenticator import AuthenticatorPage
+from doorward.pages.credentials import CredentialPages
+from doorward.pages.forgotten import ForgottenPages
+from doorward.pages.form_token import FormToken
+from doorward.pages.login import LoginPage
+from doorward.pages.logout import LogoutPage
+from doorward.pages.message import Messages
+from doorward.pages.pages import Pages
+from doorward.pages.preserved_form import Keeping
+from doorward.pages.rendering import Drawing
+from doorward.pages.second_factor import SecondFactorPage
+from doorward.pages.session_form import Forms
+from doorward.pages.sites import known_hosts
+from doorward.settings import Settings
+from doorward.storage.rates import Rates
+from doorward.web.session_service import SessionService
+from doorward.wiring.accounts import Accounts, Clock
+
+
+def build_session_service(
+    settings: Settings, accounts: Accounts, identify: Identify, cookies: Cookies, clock: Clock
+) -> SessionService:
+    return SessionService(
+        settings,
+        accounts.logins,
+        accounts.sessions,
+        accounts.second_factors,
+        accounts.tokens,
+        identify,
+        cookies,
+        clock,
+    )
+
+
+def build_pages(settings: Settings, accounts: Accounts, service: SessionService) -> Pages:
+    """Raises InvalidSettings for files of the owner's that cannot be used."""
+    factors, keys = accounts.second_factors, accounts.keys
+    messages = Messages(Drawing(settings.pages, known_hosts(settings)))
+    keeping = Keeping(service, keys)
+    second = SecondFactorPage(service, messages, keeping, factors)
+    forms = Forms(service, messages, accounts.logins, factors, keys)
+    guard = AdminGuard(forms, factors)
+    return Pages(
+        messages,
+        LoginPage(service, messages, second, keeping, FormToken(service, keys)),
+        (
+            LogoutPage(service, messages),
+            second,
+            AccountPage(forms, accounts.sessions, factors, accounts.addresses),
+            AuthenticatorPage(forms, factors),
+            CredentialPages(forms, accounts.logins, factors, accounts.addresses),
+            ForgottenPages(service, messages, accounts.forgotten),
+            AdminPages(guard, accounts.administration),
+            AdminUserPages(guard, accounts.administration),
+        ),
+    )
+
+
+def build_dialects(
+    settings: Settings, accounts: Accounts, service: SessionService, rates: Rates
+) -> dict[str, list[Route]]:
+    """The routes of each dialect that is on, by its name."""
+    on, context = settings.dialects, Context(settings, service)
+    sessions, factors = accounts.sessions, accounts.second_factors
+    found: dict[str, list[Route]] = {}
+    if on.xhr is not None:
+        found["xhr"] = xhr.routes(context.of(on.xhr), on.xhr, factors)
+    if on.alekeagle is not None:
+        found["alekeagle"] = alekeagle.routes(
+            context.of(on.alekeagle), on.alekeagle, sessions, factors, rates
+        )
+    if on.datepoll is not None:
+        carrier = AccessCarrier(accounts.live, accounts.access)
+        found["datepoll"] = datepoll.routes(
+            context.of(on.datepoll),
+            on.datepoll,
+            carrier,
+            accounts.access,
+            sessions,
+            accounts.live.last_used_at,
+        )
+    if on.rocketchat is not None:
+        found["rocketchat"] = rocketchat.routes(
+            context.of(on.rocketchat),
+            on.rocketchat,
+            users=accounts.users,
+            sessions=sessions,
+            factors=factors,
+            administration=accounts.administration,
+            regulation=accounts.regulation,
+            rates=rates,
+        )
+    return found
