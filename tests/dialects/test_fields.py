@@ -6,7 +6,7 @@ import json
 
 import pytest
 from doorward.dialects.context import Malformed, TooLarge
-from doorward.dialects.fields import FIELDS_LIMIT, any_fields
+from doorward.dialects.fields import FIELDS_LIMIT, read_fields
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -44,17 +44,17 @@ SAME = {"user": "Zoë", "pass": "a b", "rememberMe": "true"}
     ],
 )
 async def test_the_three_encodings_say_the_same(kind: str, body: bytes) -> None:
-    assert await any_fields(asked(body, kind)) == SAME
+    assert await read_fields(asked(body, kind)) == SAME
 
 
 @pytest.mark.parametrize("kind", [None, "", "text/plain", "application/xml", "application/jsonp"])
 async def test_a_body_of_another_type_has_no_fields(kind: str | None) -> None:
-    assert await any_fields(asked(b'{"user": "alice"}', kind)) == {}
+    assert await read_fields(asked(b'{"user": "alice"}', kind)) == {}
 
 
 @pytest.mark.parametrize("kind", ["application/json", FORM, None])
 async def test_an_empty_body_has_no_fields(kind: str | None) -> None:
-    assert await any_fields(asked(b"", kind)) == {}
+    assert await read_fields(asked(b"", kind)) == {}
 
 
 NESTED = [
@@ -74,7 +74,7 @@ NESTED = [
 async def test_forms_have_lists_and_one_level_of_nests(
     body: bytes, found: dict[str, object]
 ) -> None:
-    assert await any_fields(asked(body, FORM)) == found
+    assert await read_fields(asked(body, FORM)) == found
 
 
 UNREADABLE = {
@@ -100,10 +100,10 @@ UNREADABLE = {
 @pytest.mark.parametrize(("kind", "body"), UNREADABLE.values(), ids=UNREADABLE.keys())
 async def test_what_cannot_be_read_in_one_way_is_malformed(kind: str, body: bytes) -> None:
     with pytest.raises(Malformed):
-        await any_fields(asked(body, kind))
+        await read_fields(asked(body, kind))
 
 
 @pytest.mark.parametrize("kind", ["application/json", FORM, MULTIPART])
 async def test_a_body_over_its_bound_is_too_large(kind: str) -> None:
     with pytest.raises(TooLarge):
-        await any_fields(asked(b"x" * 65_537, kind))
+        await read_fields(asked(b"x" * 65_537, kind))

@@ -17,7 +17,8 @@ from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import Lifetimes
 from doorward.accounts.user import Email
 from doorward.dialects import xhr
-from doorward.dialects.context import Broken, Fault, parse_object
+from doorward.dialects.context import Broken, Fault
+from doorward.dialects.fields import parse_object
 
 from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.support.live import CHEAP_HASH

@@ -48,7 +48,7 @@ from doorward.rewrite.relocation import relocation_of
 from doorward.server.proxy_protocol import BadHeader, read_line
 from doorward.server.tunnel import asked_protocols
 from doorward.settings import settings_from
-from doorward.web import form, return_address
+from doorward.web import forms, return_address
 from starlette.requests import Request
 
 from tests.support.exchanges import Reader
@@ -66,7 +66,7 @@ RUNS = (1, 3, 15)
 
 REFUSALS = (
     Refusal, BadForwarded, BadHeaders, BadPath, BadHeader, Unfit, LastHop, FormatFault,
-    context.Malformed, form.Malformed, form.NotAForm, text.Unfit, ValueError,
+    context.Malformed, forms.UnreadableForm, forms.NotAForm, text.Unfit, ValueError,
 )  # fmt: skip
 
 # Pieces that are repeated; `a` and `b` stand around them in turn.
@@ -212,7 +212,7 @@ def by_form(kind: str) -> Callable[[bytes], object]:
             return {"type": "http.request", "body": content, "more_body": False}
 
         scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode())]}
-        return asyncio.run(fields.any_fields(Request(scope, receive)))
+        return asyncio.run(fields.read_fields(Request(scope, receive)))
 
     return read
 
@@ -235,7 +235,7 @@ BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     "read_forwarded": (lambda value: read_forwarded([value]), HEAD),
     "path": (lambda value: readings(b"/" + value), 8192),
     "target": (lambda value: origin_form(value, b"GET"), 8192),
-    "parse_object": (context.parse_object, BODY),
+    "parse_object": (fields.parse_object, BODY),
     "form": (by_form("application/x-www-form-urlencoded"), BODY),
     "multipart": (by_form("multipart/form-data; boundary=a"), BODY),
     "read_line": (read_line, 107),
@@ -284,7 +284,7 @@ def test_json_of_many_kinds_takes_time_in_proportion() -> None:
         lambda size: '{"a":' + "[" * 900 + "]" * 900 + " " * size + "}",
         lambda size: '{"a":[' + ",".join(["9" * 4000] * (size // 4001)) + "]}",
     ):
-        is_linear(context.parse_object, partial(encoded, of), BODY)
+        is_linear(fields.parse_object, partial(encoded, of), BODY)
 
 
 async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:

@@ -263,3 +263,20 @@ def test_levels_are_compared_by_identity(source: Path) -> None:
                 by_column = any(side.startswith("c.") for side in sides)
                 by_identity = all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops)
                 assert by_column or by_identity, ast.unparse(node)
+
+
+ONCE = {
+    "Bearer realm=": ("web/refusal_headers.py", "gate/decision.py"),
+    "; HttpOnly": ("web/session_cookie.py", "gate/cookies.py"),
+}
+
+
+@every_source
+@pytest.mark.parametrize("text", ONCE)
+def test_pages_and_dialects_share_one_place_for_what_both_send(source: Path, text: str) -> None:
+    written = [
+        node.value
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not any(text in value for value in written) or inside(source, ONCE[text])

@@ -4,10 +4,9 @@ Knows HTTP and the core's doors; must not know how any dialect draws an answer.
 """
 
 import copy
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NoReturn, Protocol
+from typing import ClassVar, Protocol
 
 import structlog
 from pydantic import BaseModel
@@ -25,7 +24,7 @@ from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
 from doorward.storage.rates import Count
 from doorward.web import endpoint
-from doorward.web.endpoint import BodyTooLarge, Handler, NotAllowed
+from doorward.web.endpoint import Handler, NotAllowed
 from doorward.web.session_service import SessionService
 
 _log = structlog.get_logger("doorward.dialects")
@@ -244,7 +243,7 @@ class Context:
             except Exception:
                 _log.exception("endpoint_failed", path=request.url.path)
                 response = error_format.say(Broken())
-            response.raw_headers.extend(self.service.clearing_lines(request))
+            response.raw_headers.extend(self.service.cookie.clearing_lines(request))
             return response
 
         return answered
@@ -272,50 +271,3 @@ def _refuses_methods(error_format: ErrorFormat) -> NotAllowed:
         return error_format.say(MethodNotAllowed())
 
     return refuse
-
-
-async def json_object(request: Request) -> dict[str, object]:
-    """The body as a JSON object. Raises Malformed or TooLarge.
-
-    Only `application/json` is read: a page of another site can send forms and plain text.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Malformed("Send JSON, with Content-Type: application/json.")
-    try:
-        content = await endpoint.body(request)
-    except BodyTooLarge:
-        raise TooLarge from None
-    return parse_object(content)
-
-
-def parse_object(content: bytes) -> dict[str, object]:
-    """JSON that means one thing (RFC 8259 4 and 6): no name twice, no NaN. Raises Malformed."""
-    try:
-        found = json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError):  # also: not UTF-8, a number of 5000 digits
-        raise Malformed("The body is not JSON.") from None
-    if not isinstance(found, dict):
-        raise Malformed("The body is not a JSON object.")
-    return found
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name twice")
-    return found
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-def text(fields: Mapping[str, object], name: str) -> str:
-    """A field that has to be there as a string of real characters. Raises Malformed."""
-    value = fields.get(name)
-    if not isinstance(value, str):
-        raise Malformed(f"The field {name} has to be a string.")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise Malformed(f"The field {name} holds half a character.")
-    return value

@@ -39,11 +39,12 @@ from doorward.dialects.datepoll_shapes import (
     DatepollSessions,
     DatepollToken,
 )
-from doorward.dialects.fields import any_fields
+from doorward.dialects.fields import read_fields
 from doorward.dialects.validation import Validation
 from doorward.gate.access_tokens import PARAMETER, AccessCarrier
 from doorward.settings.dialects import DialectDatepoll
 from doorward.text import CHARACTERS
+from doorward.web.refusal_headers import refusal_headers
 from doorward.web.session_service import dialect_lifetimes
 
 SESSIONS = "/api/v1/user/myself/session"
@@ -150,11 +151,8 @@ def render_error(answer: Answer, error: ApiError) -> Response:
     sentence = _BY_STATUS.get(answer) or _SENTENCES.get(code, str(error))
     coded = {} if answer in (_NOT_SAVED, _NOT_DELETED) else {"error_code": code}
     response = draw(DatepollError(msg=sentence, **coded), answer.status)
-    if answer.status == 401:  # RFC 9110 15.5.2
-        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
-    wait = "5" if answer.status == 503 else refusals.retry_after(error)
-    if wait is not None and answer is not _WRONG:  # of a lock-out nothing is told
-        response.headers["retry-after"] = str(wait)
+    wait_s = None if answer is _WRONG else refusals.retry_after(error)  # a lock-out stays hidden
+    response.raw_headers.extend(refusal_headers(answer.status, wait_s))
     return response
 
 
@@ -247,7 +245,7 @@ class Datepoll:
             )
         response = draw(DatepollToken(**told))
         if self.settings.cookie:
-            response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
+            self.context.service.cookie.set(response, request, opened)
         return response
 
     def _lifetimes(self, stays: bool) -> Lifetimes:
@@ -326,7 +324,7 @@ async def body_of(request: Request) -> Mapping[str, object]:
 
     Raises TooLarge."""
     try:
-        return await any_fields(request)
+        return await read_fields(request)
     except contexts.Malformed:
         return {}
 

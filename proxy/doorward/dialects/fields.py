@@ -1,15 +1,18 @@
 """Fields out of a body in any of three encodings: JSON, urlencoded and multipart.
 
-Knows how forms name lists and nested values; must not know what a field means.
+Knows how JSON and forms name lists and nested values; must not know what a field means.
 """
 
+import json
 import re
+from collections.abc import Mapping
+from typing import NoReturn
 
 from starlette.requests import Request
 
-from doorward.dialects.context import Malformed, TooLarge, parse_object
-from doorward.web import endpoint, form
-from doorward.web.endpoint import BodyTooLarge
+from doorward.dialects.context import Malformed, TooLarge
+from doorward.web import endpoint, forms
+from doorward.web.endpoint import BodyTooLarge, media_type
 
 JSON = "application/json"
 FIELDS_LIMIT = 1000  # more session ids than a user can have, less than what a body has room for
@@ -20,31 +23,103 @@ _NESTED = re.compile(r"([^\[\]]+)\[([^\[\]]*)\]")
 Fields = dict[str, object]
 
 
-async def any_fields(request: Request) -> Fields:
+async def read_fields(request: Request) -> Fields:
     """The body's fields; none where it is empty or of another type. Raises Malformed, TooLarge."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type(request) == JSON:  # some clients say so of a DELETE without a body
+        content = await _read_body(request)
+        return parse_object(content) if content else {}
     try:
-        if kind == JSON:  # some clients say so of a DELETE without a body
-            content = await endpoint.body(request)
-            return parse_object(content) if content else {}
-        return _nested(await form.pairs(request, FIELDS_LIMIT))
+        return _nest(await forms.read_pairs(request, FIELDS_LIMIT))
     except BodyTooLarge:
         raise TooLarge from None
-    except form.NotAForm:
+    except forms.NotAForm:
         return {}
-    except form.Malformed:
+    except forms.UnreadableForm:
         raise Malformed("The body is not a form.") from None
 
 
-def _nested(pairs: list[tuple[str, str]]) -> Fields:
+async def read_json(request: Request) -> Fields:
+    """The body as a JSON object. Raises Malformed or TooLarge.
+
+    Only `application/json` is read: a page of another site can send forms and plain text.
+    """
+    _require_json(request)
+    return parse_object(await _read_body(request))
+
+
+async def read_optional_json(request: Request) -> Fields:
+    """The same; no fields when the body is empty."""
+    content = await _read_body(request)
+    if not content:
+        return {}
+    _require_json(request)
+    return parse_object(content)
+
+
+async def _read_body(request: Request) -> bytes:
+    try:
+        return await endpoint.body(request)
+    except BodyTooLarge:
+        raise TooLarge from None
+
+
+def _require_json(request: Request) -> None:
+    if media_type(request) != JSON:
+        raise Malformed("Send JSON, with Content-Type: application/json.")
+
+
+def parse_object(content: bytes) -> Fields:
+    """JSON that means one thing (RFC 8259 4 and 6): no name twice, no NaN. Raises Malformed."""
+    try:
+        found = json.loads(content.decode(), object_pairs_hook=_unite, parse_constant=_refuse)
+    except (ValueError, RecursionError):  # also: not UTF-8, a number of 5000 digits
+        raise Malformed("The body is not JSON.") from None
+    if not isinstance(found, dict):
+        raise Malformed("The body is not a JSON object.")
+    return found
+
+
+def _unite(pairs: list[tuple[str, object]]) -> Fields:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name twice")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def get_text(fields: Mapping[str, object], name: str) -> str:
+    """A field that has to be there as a string of whole characters. Raises Malformed."""
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise Malformed(f"The field {name} has to be a string.")
+    if has_half_character(value):
+        raise Malformed(f"The field {name} holds half a character.")
+    return value
+
+
+def has_half_character(text: str) -> bool:
+    """Whether half of a surrogate pair is in it: JSON can say one, and UTF-8 cannot."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database keeps it: neither half of a character nor a NUL, which PostgreSQL
+    takes in no text."""
+    return "\0" not in text and not has_half_character(text)
+
+
+def _nest(pairs: list[tuple[str, str]]) -> Fields:
     """A name that comes more than once is a list; a part of a nested one may come once."""
     found: Fields = {}
     for name, value in pairs:
         nested = _NESTED.fullmatch(name)
         if nested is None:
-            found[name] = [*_listed(found[name]), value] if name in found else value
+            found[name] = [*_as_list(found[name]), value] if name in found else value
         elif not nested[2]:
-            found[nested[1]] = [*_listed(found.get(nested[1], [])), value]
+            found[nested[1]] = [*_as_list(found.get(nested[1], [])), value]
         else:
             inner = found.setdefault(nested[1], {})
             if not isinstance(inner, dict) or nested[2] in inner:
@@ -53,5 +128,5 @@ def _nested(pairs: list[tuple[str, str]]) -> Fields:
     return found
 
 
-def _listed(value: object) -> list[object]:
+def _as_list(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]

@@ -6,6 +6,7 @@ It knows values and rules; must not know which endpoint asks, or what a field is
 from collections.abc import Mapping
 
 from doorward.dialects.context import Malformed
+from doorward.dialects.fields import is_storable
 
 
 class Validation:
@@ -39,7 +40,7 @@ class Validation:
         value = self._values.get(name)
         if value is None:
             return ""
-        if not isinstance(value, str) or not _is_text(value):
+        if not isinstance(value, str) or not is_storable(value):
             return self._wrong(name, "The {} must be a string.")
         if not value.strip():
             return ""
@@ -58,8 +59,3 @@ class Validation:
             return value in (True, "1")
         self._wrong(name, "The {} field must be true or false.")
         return False
-
-
-def _is_text(value: str) -> bool:
-    """Neither half of a character, as JSON can say it, nor a NUL, which no database keeps."""
-    return not any("\ud800" <= character <= "\udfff" or character == "\0" for character in value)

@@ -33,9 +33,8 @@ from doorward.dialects.context import (
     Context,
     ErrorFormat,
     by_header,
-    json_object,
-    text,
 )
+from doorward.dialects.fields import get_text, read_json
 from doorward.dialects.shapes import Shape
 from doorward.dialects.xhr_shapes import (
     XhrError,
@@ -46,6 +45,7 @@ from doorward.dialects.xhr_shapes import (
     XhrUser,
 )
 from doorward.settings.dialects import DialectXhr
+from doorward.web.refusal_headers import refusal_headers
 from doorward.web.session_service import lifetimes
 
 # Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
@@ -99,12 +99,7 @@ def render_error(answer: Answer, error: ApiError) -> Response:
     sentence = _SENTENCES.get(answer.code, str(error))
     content = XhrError(error=answer.code, message=sentence).content()
     response = JSONResponse(content, answer.status)
-    if answer.status == 401:  # RFC 9110 15.5.2
-        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
-    if (wait := refusals.retry_after(error)) is not None:
-        response.headers["retry-after"] = str(wait)
-    if answer.status == 503:
-        response.headers["retry-after"] = "5"
+    response.raw_headers.extend(refusal_headers(answer.status, refusals.retry_after(error)))
     return response
 
 
@@ -149,12 +144,12 @@ class Xhr:
 
     def _set_cookie(self, request: Request, response: Response, opened: Opened) -> None:
         if self.settings.cookie:
-            response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
+            self.context.service.cookie.set(response, request, opened)
 
     async def totp(self, request: Request) -> Response:
         """The second step of a login: a code of the app, of a mail or a recovery code."""
         self.context.check_origin(request)
-        token = text(await json_object(request), "token")
+        token = get_text(await read_json(request), "token")
         session = await self.context.session(request)
         if session.level is not PENDING:
             raise refusals.SessionNotFound
@@ -169,8 +164,8 @@ class Xhr:
 
     async def _credentials(self, request: Request) -> tuple[str, str]:
         self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
-        fields = await json_object(request)
-        return text(fields, "username"), text(fields, "password")
+        fields = await read_json(request)
+        return get_text(fields, "username"), get_text(fields, "password")
 
     async def session(self, request: Request) -> Response:
         session = await self.context.full_session(request)
@@ -186,7 +181,7 @@ class Xhr:
         await self.context.service.end(session)
         response = done()
         if not by_header(request):
-            response.raw_headers.extend(self.context.service.expired_lines(request))
+            self.context.service.cookie.expire(response, request)
         return response
 
     async def peek_logout(self, request: Request) -> Response:
@@ -212,8 +207,8 @@ class Xhr:
     async def add(self, request: Request) -> Response:
         """The secret has to be the one last generated in this session."""
         session = await self._changing(request)
-        fields = await json_object(request)
-        secret, token = text(fields, "secret"), text(fields, "token")
+        fields = await read_json(request)
+        secret, token = get_text(fields, "secret"), get_text(fields, "token")
         if session.user.source != DATABASE:  # the document's own condition
             raise refusals.NotPermitted(_DATABASE_ONLY)
         now = self.context.clock()
@@ -226,13 +221,13 @@ class Xhr:
         """204, with the cookie of the session's new token where it got one."""
         response = done()
         if opened is not None:
-            response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
+            self.context.service.cookie.set(response, request, opened)
         return response
 
     async def delete(self, request: Request) -> Response:
         """With a code of the app or a recovery code. One client deletes without a body: refused."""
         session = await self._changing(request)
-        token = text(await json_object(request), "token")
+        token = get_text(await read_json(request), "token")
         now = self.context.clock()
         opened = await self.factors.remove_totp(session, token, now, renew=not by_header(request))
         return self._done(request, opened)

@@ -122,7 +122,7 @@ class AccountPage:
             except SessionNotFound:
                 pass
         if which == session.id:
-            return rendering.moved(paths.LOGIN, service.expired_lines(request))
+            return rendering.moved(paths.LOGIN, service.cookie.expire_lines(request))
         return rendering.moved(f"{paths.ACCOUNT}?done=ended")
 
     async def remaining(self, request: Request) -> Response:

@@ -5,8 +5,8 @@ It is sent to pages of ours alone, so that no application sees it; what it means
 
 from starlette.requests import Request
 
-from doorward import paths
-from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, Header, cookie_of
+from doorward.gate.cookies import Cookies, Header, cookie_of
+from doorward.web.session_cookie import page_cookie
 
 NAME = "browser"  # beside the session cookie's
 
@@ -17,7 +17,6 @@ def note_of(request: Request, cookies: Cookies) -> str | None:
 
 def note_line(note: str, age_s: float, cookies: Cookies) -> Header:
     """The Set-Cookie line. Strict: it is wanted when our own form is posted, and nowhere else."""
-    age = min(int(age_s), MAX_AGE_LIMIT_S)
-    line = f"{cookies.beside(NAME)}={note}; Max-Age={age}; Path={paths.PREFIX}"
-    line += "; HttpOnly; SameSite=Strict" + ("; Secure" if cookies.secure else "")
-    return b"set-cookie", line.encode()
+    return page_cookie(
+        cookies.beside(NAME), note, same_site="Strict", secure=cookies.secure, max_age_s=age_s
+    )

@@ -33,6 +33,7 @@ from doorward.pages import rendering
 from doorward.pages.languages import noted
 from doorward.pages.rendering import guarded
 from doorward.pages.session_form import WRONG, Forms, PostedForm
+from doorward.web.refusal_headers import set_retry_after
 from doorward.web.session_service import info_of
 
 PASSWORD = f"{paths.ACCOUNT}/password"
@@ -115,8 +116,7 @@ class CredentialPages:
             request, "password.html", session, status, least=LEAST_CHARACTERS, judge=STRENGTH,
             error=error,
         )  # fmt: skip
-        if refusal is not None and (wait := retry_after(refusal)) is not None:
-            response.headers["retry-after"] = str(wait)
+        set_retry_after(response, None if refusal is None else retry_after(refusal))
         return response
 
     async def change_password(self, request: Request) -> Response:

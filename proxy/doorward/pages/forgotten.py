@@ -17,10 +17,11 @@ from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
 from doorward.accounts.refusals import EnrolmentExpired, Overloaded, Refusal
 from doorward.accounts.user import User
 from doorward.gate.cookies import Header
+from doorward.pages.form import read_form
 from doorward.pages.languages import noted
-from doorward.pages.message import RETRY_LATER, Messages
-from doorward.pages.posted import posted
+from doorward.pages.message import Messages
 from doorward.web.endpoint import client_of
+from doorward.web.refusal_headers import refusal_headers
 from doorward.web.session_service import SessionService
 
 MISSING = noted("Enter your user name or your e-mail address.")
@@ -51,7 +52,7 @@ class ForgottenPages:
 
     async def ask(self, request: Request) -> Response:
         """One answer for every name, given before anybody looks who it is."""
-        form = await posted(self.service, self.messages, request)
+        form = await read_form(self.service, self.messages, request)
         if isinstance(form, Response):
             return form
         if not (name := form.get("username", "").strip()):
@@ -60,8 +61,8 @@ class ForgottenPages:
         wait_s = self.forgotten.ask(name, address, self.service.clock())
         if wait_s is None:
             return self._forgotten(request, sent=True)
-        wait = str(int(wait_s) + 1).encode()
-        return self._forgotten(request, 429, TOO_OFTEN, more=[(b"retry-after", wait)])
+        more = refusal_headers(429, int(wait_s) + 1)
+        return self._forgotten(request, 429, TOO_OFTEN, more=more)
 
     def _forgotten(
         self,
@@ -91,7 +92,7 @@ class ForgottenPages:
         return self._reset(request, user, link)
 
     async def reset(self, request: Request) -> Response:
-        form = await posted(self.service, self.messages, request)
+        form = await read_form(self.service, self.messages, request)
         if isinstance(form, Response):
             return form
         link, new = form.get("token", ""), form.get("new", "")
@@ -122,7 +123,7 @@ class ForgottenPages:
             request,
             "reset.html",
             status,
-            [RETRY_LATER] if status == 503 else [],
+            refusal_headers(status),
             action=paths.RESET,
             user=user,
             link=link,

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from doorward import paths
 from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
 from doorward.gate.cookies import Header, cookie_of
 from doorward.gate.same_origin import Sender
+from doorward.web.session_cookie import page_cookie
 from doorward.web.session_service import SessionService
 
 FIELD = "form"  # as in the forms of the account
@@ -42,9 +42,8 @@ class FormToken:
         if (browser := self._browser(request)) is not None:
             return self._token(self._keys[0], browser), []
         browser = randomness.nonce().hex()
-        line = f"{self._name}={browser}; Path={paths.PREFIX}; HttpOnly; SameSite=Lax"
-        line += "; Secure" if self._is_secure else ""
-        return self._token(self._keys[0], browser), [(b"set-cookie", line.encode())]
+        line = page_cookie(self._name, browser, same_site="Lax", secure=self._is_secure)
+        return self._token(self._keys[0], browser), [line]
 
     def is_due(self, request: Request, form: Mapping[str, str]) -> bool:
         """Whether this form should have had the token of its page, and has not."""

@@ -29,16 +29,16 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.sessions.sessions import FULL, PENDING, NewSession
 from doorward.gate.asker import asker_of
-from doorward.gate.cookies import Header
 from doorward.pages import rendering, second_factor
 from doorward.pages.browser import note_of
+from doorward.pages.form import read_form
 from doorward.pages.form_token import FormToken
 from doorward.pages.languages import noted
 from doorward.pages.login_loop import bounced, causes
-from doorward.pages.message import RETRY_LATER, Messages
-from doorward.pages.posted import posted
+from doorward.pages.message import Messages
 from doorward.pages.preserved_form import FIELD, Keeping, most_bytes
 from doorward.web.endpoint import client_of
+from doorward.web.refusal_headers import refusal_headers, set_retry_after
 from doorward.web.return_address import address, referring_page
 from doorward.web.session_service import SessionService, lifetimes
 
@@ -98,13 +98,13 @@ class LoginPage:
             request,
             "bounce.html",
             409,
-            self.service.expired_lines(request),
+            self.service.cookie.expire_lines(request),
             causes=causes(self.service, request),
             again=target + ("&" if "?" in target else "?") + "again=1",
         )
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.service, self.messages, request, most_bytes(request))
+        form = await read_form(self.service, self.messages, request, most_bytes(request))
         if isinstance(form, Response):
             return form
         if self.token.is_due(request, form):
@@ -137,7 +137,7 @@ class LoginPage:
             )
         except Refusal as refusal:
             return self._refuse(request, refusal, name, kept, "new" in form)
-        lines = self.service.cookie_lines(request, opened)
+        lines = self.service.cookie.set_lines(request, opened)
         if kept and self.keeping.open(request, kept) is not None:
             return await self.second.carry_on(request, opened.session, kept, lines)
         onward = self.service.onward(request)
@@ -154,7 +154,7 @@ class LoginPage:
             code=form.get("code") or None,
             pending=True,
             new_password=form.get("new") or None,
-            browser=note_of(request, self.service.cookies),
+            browser=note_of(request, self.service.cookie.cookies),
         )
 
     async def interrupted(self, scope: Scope, receive: Receive) -> Response | None:
@@ -187,8 +187,7 @@ class LoginPage:
             kept=kept,
             clock=second_factor.may_be_clock(refusal),
         )
-        if (wait := retry_after(refusal)) is not None:
-            response.headers["retry-after"] = str(wait)
+        set_retry_after(response, retry_after(refusal))
         return response
 
     def _draw(
@@ -210,7 +209,7 @@ class LoginPage:
             request,
             "login.html",
             status,
-            [*_status_headers(status), *self.service.clearing_lines(request), *lines],
+            [*refusal_headers(status), *self.service.cookie.clearing_lines(request), *lines],
             token=token,
             action=action or self.service.here(paths.LOGIN, request),
             kept=kept,
@@ -226,11 +225,3 @@ class LoginPage:
             clock=clock,
             lost=self.service.has_lost(request),
         )
-
-
-def _status_headers(status: int) -> list[Header]:
-    if status == 401:  # RFC 9110 15.5.2: a 401 names a scheme; this one opens no dialog
-        return [(b"www-authenticate", b'Bearer realm="doorward"')]
-    if status == 503:
-        return [RETRY_LATER]
-    return []

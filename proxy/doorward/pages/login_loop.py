@@ -40,7 +40,7 @@ def bounced(request: Request) -> bool:
 
 
 def causes(service: SessionService, request: Request) -> Causes:
-    client, count = client_of(request), service.carries_cookies(request)
+    client, count = client_of(request), service.cookie.count(request)
     origin = service.settings.public_origin
     return Causes(
         doubled=count > 1,

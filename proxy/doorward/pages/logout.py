@@ -13,9 +13,9 @@ from starlette.routing import Route
 from doorward import paths
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.pages import rendering
+from doorward.pages.form import FOREIGN
 from doorward.pages.languages import noted
 from doorward.pages.message import Messages
-from doorward.pages.posted import FOREIGN
 from doorward.web.return_address import safe_return
 from doorward.web.session_service import SessionService
 

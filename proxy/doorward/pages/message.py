@@ -20,13 +20,12 @@ from doorward.gate.cookies import Header
 from doorward.pages.languages import noted
 from doorward.pages.rendering import Drawing, guarded, in_frames
 from doorward.web.endpoint import Handler, endpoint, unchanged
+from doorward.web.refusal_headers import RETRY_LATER
 
 _log = structlog.get_logger("doorward.pages")
 
 # One encoder for all: strangers are refused often, and making one costs more than using it.
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-RETRY_LATER = (b"retry-after", b"5")  # seconds; a full queue of password hashes is through by then
 
 
 @dataclass(frozen=True, slots=True)

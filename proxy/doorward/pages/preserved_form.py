@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
-from doorward import paths
 from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
 from doorward.accounts.sealing import Sealing, Unreadable
 from doorward.gate.cookies import Header, cookie_of
 from doorward.gate.same_origin import Sender
-from doorward.web import form
-from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyTooLarge
+from doorward.web import forms
+from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyTooLarge, media_type
 from doorward.web.return_address import safe_return
+from doorward.web.session_cookie import page_cookie
 from doorward.web.session_service import SessionService
 
 LIFE_S = 600.0
@@ -60,12 +60,12 @@ class Keeping:
             return None
         query = scope["query_string"].decode("latin-1")
         target = scope["path"] + (f"?{query}" if query else "")
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = media_type(request)
         if safe_return(target) != target:
             return None
         try:
-            pairs = await form.pairs(request, FIELDS)
-        except (form.NotAForm, form.Malformed, BodyTooLarge):
+            pairs = await forms.read_pairs(request, FIELDS)
+        except (forms.NotAForm, forms.UnreadableForm, BodyTooLarge):
             return None
         return PreservedForm(target, kind, tuple(pairs))
 
@@ -78,10 +78,9 @@ class Keeping:
         browser = randomness.nonce().hex()
         text = json.dumps([kept.target, kept.encoding, kept.pairs, self._now() + LIFE_S])
         sealed = self._sealing().seal(text.encode(), browser)
-        line = f"{COOKIE}={browser}; Max-Age={int(LIFE_S)}; Path={paths.PREFIX}"
-        line += "; HttpOnly; SameSite=Lax"
-        line += "; Secure" if self._service.settings.secure_cookies else ""
-        return base64.b64encode(sealed).decode(), (b"set-cookie", line.encode())
+        secure = self._service.settings.secure_cookies
+        line = page_cookie(COOKIE, browser, same_site="Lax", secure=secure, max_age_s=LIFE_S)
+        return base64.b64encode(sealed).decode(), line
 
     def open(self, request: Request, sealed: str) -> PreservedForm | None:
         """None when it is not this browser's, or too old."""

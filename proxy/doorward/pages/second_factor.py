@@ -28,10 +28,11 @@ from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.gate.cookies import Header
 from doorward.pages import rendering
 from doorward.pages.browser import note_line
+from doorward.pages.form import read_form
 from doorward.pages.languages import noted
-from doorward.pages.message import RETRY_LATER, Messages
-from doorward.pages.posted import posted
+from doorward.pages.message import Messages
 from doorward.pages.preserved_form import FIELD, Keeping, most_bytes
+from doorward.web.refusal_headers import refusal_headers, set_retry_after
 from doorward.web.session_service import SessionService
 
 MISSING = noted("Enter the code.")
@@ -77,7 +78,7 @@ class SecondFactorPage:
         return await self._ask(request, session, None)
 
     async def submit(self, request: Request) -> Response:
-        form = await posted(self.service, self.messages, request, most_bytes(request))
+        form = await read_form(self.service, self.messages, request, most_bytes(request))
         if isinstance(form, Response):
             return form
         session = await self.service.session(request)
@@ -94,7 +95,7 @@ class SecondFactorPage:
             return self._to_login(request)
         except Refusal as refusal:
             return self._refuse(request, refusal, kept)
-        lines = self.service.cookie_lines(request, opened)
+        lines = self.service.cookie.set_lines(request, opened)
         if form.get("browser"):
             lines += await self._note_lines(opened.session)
         if kept and self.keeping.open(request, kept) is not None:
@@ -121,7 +122,7 @@ class SecondFactorPage:
         life = settings.second_factor.remember_browser
         if note is None or life is None:
             return []
-        return [note_line(note, life.total_seconds(), self.service.cookies)]
+        return [note_line(note, life.total_seconds(), self.service.cookie.cookies)]
 
     async def _ask(
         self,
@@ -144,8 +145,7 @@ class SecondFactorPage:
         status = STATUSES.get(type(refusal), 401)
         clock = may_be_clock(refusal)
         response = self._draw(request, status, challenge, str(refusal), kept, clock)
-        if (wait := retry_after(refusal)) is not None:
-            response.headers["retry-after"] = str(wait)
+        set_retry_after(response, retry_after(refusal))
         return response
 
     def _draw(
@@ -162,7 +162,7 @@ class SecondFactorPage:
             request,
             "second_factor.html",
             status,
-            [*_status_headers(status), *self.service.clearing_lines(request)],
+            [*refusal_headers(status), *self.service.cookie.clearing_lines(request)],
             action=self.service.here(paths.SECOND_FACTOR, request),
             logout=paths.LOGOUT,
             method=challenge.method or "",
@@ -176,12 +176,6 @@ class SecondFactorPage:
 
     def _to_login(self, request: Request) -> Response:
         target = self.service.here(paths.LOGIN, request)
-        if self.service.carries_cookies(request):  # else the browser keeps none, and is told so
+        if self.service.cookie.count(request):  # else the browser keeps none, and is told so
             target += ("&" if "?" in target else "?") + "expired=1"
-        return rendering.moved(target, self.service.clearing_lines(request))
-
-
-def _status_headers(status: int) -> list[Header]:
-    if status == 401:  # RFC 9110 15.5.2
-        return [(b"www-authenticate", b'Bearer realm="doorward"')]
-    return [RETRY_LATER] if status == 503 else []
+        return rendering.moved(target, self.service.cookie.clearing_lines(request))

@@ -29,10 +29,11 @@ from doorward.accounts.session import PROOF_S
 from doorward.accounts.sessions.sessions import FULL, Opened, Session
 from doorward.gate.asker import asker_of
 from doorward.pages import rendering
+from doorward.pages.form import read_form
 from doorward.pages.languages import noted
 from doorward.pages.message import Messages, tell
-from doorward.pages.posted import posted
 from doorward.pages.second_factor import STATUSES, may_be_clock
+from doorward.web.refusal_headers import set_retry_after
 from doorward.web.return_address import address
 from doorward.web.session_service import SessionService, info_of
 
@@ -90,11 +91,13 @@ class Forms:
         target = (
             f"{request.url.path}{query}" if request.method in ("GET", "HEAD") else paths.ACCOUNT
         )
-        return rendering.moved(address(paths.LOGIN, target), self.service.clearing_lines(request))
+        return rendering.moved(
+            address(paths.LOGIN, target), self.service.cookie.clearing_lines(request)
+        )
 
     async def posted(self, request: Request) -> PostedForm | Response:
         """The form, or the answer to one that is not of this session."""
-        form = await posted(self.service, self.messages, request)
+        form = await read_form(self.service, self.messages, request)
         if isinstance(form, Response):
             return form
         session = await self.session(request)
@@ -172,8 +175,7 @@ class Forms:
             error=question.error,
             clock=question.clock,
         )
-        if question.wait_s is not None:
-            response.headers["retry-after"] = str(question.wait_s)
+        set_retry_after(response, question.wait_s)
         return response
 
     def moved(self, request: Request, where: str, opened: Opened | None) -> Response:
@@ -184,7 +186,7 @@ class Forms:
 
     def tell(self, request: Request, opened: Opened) -> None:
         """Has the answer, whatever it is, set the cookie of the session's new token."""
-        tell(request, self.service.cookie_lines(request, opened))
+        tell(request, self.service.cookie.set_lines(request, opened))
 
     def draw(
         self, request: Request, template: str, session: Session, status: int = 200, **values: object

@@ -138,6 +138,11 @@ async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:
     return bytes(kept)
 
 
+def media_type(request: Request) -> str:
+    """What the body is said to be, without parameters, lower-case; empty when nothing is said."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def referer(request: Request) -> SplitResult:
     """The page that led here, as the browser says; nothing for what is no URL."""
     try:

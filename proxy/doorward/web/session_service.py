@@ -1,4 +1,4 @@
-"""What every entrance shares, page or API: who asks, opening a session, ending it, the cookie.
+"""What pages and dialects share: the session of a request, opening one and ending it.
 
 Knows cookies and the core; must not know forms, bodies or anybody's wire format.
 """
@@ -19,14 +19,14 @@ from doorward.accounts.sessions.sessions import (
     Session,
     Sessions,
 )
-from doorward.accounts.sessions.tokens import Tokens
-from doorward.gate.cookies import Cookies, Header, Held, of_our_form
+from doorward.gate.cookies import Header
 from doorward.gate.identify import Identify
 from doorward.gate.same_origin import Sender
 from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
 from doorward.web.endpoint import client_of, sender_of
 from doorward.web.return_address import LOST, address, safe_return
+from doorward.web.session_cookie import SessionCookie
 
 
 def _seconds(duration: timedelta | None) -> float | None:
@@ -65,9 +65,8 @@ class SessionService:
     logins: Logins
     sessions: Sessions
     second_factors: SecondFactors
-    tokens: Tokens
     identify: Identify
-    cookies: Cookies
+    cookie: SessionCookie
     clock: Callable[[], float]
 
     def sender(self, request: Request) -> Sender:
@@ -85,7 +84,7 @@ class SessionService:
     async def untouched(self, request: Request, now: float) -> Session | None:
         """The full session whose cookie this is, looked at in a way that is no use of it."""
         found = await self._presented(request, now)
-        session = found[0] if len(found) == 1 and len(self._values(request)) == 1 else None
+        session = found[0] if len(found) == 1 and self.cookie.count(request) == 1 else None
         return session if session is not None and session.level is FULL else None
 
     def onward(self, request: Request) -> str:
@@ -102,10 +101,6 @@ class SessionService:
         if self.has_lost(request):
             return f"{page}?{LOST}=1"
         return address(page, self.onward(request))
-
-    def carries_cookies(self, request: Request) -> int:
-        """How many cookies of ours the request has, valid or not."""
-        return len(self._values(request))
 
     async def open(self, request: Request, login: LoginRequest) -> Opened:
         """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
@@ -126,23 +121,6 @@ class SessionService:
             session, code, method, client=info_of(request), now=self.clock()
         )
 
-    def cookie_lines(self, request: Request, opened: Opened) -> list[Header]:
-        """What sets the cookie; with a Max-Age only for a session that is remembered, and not
-        while its second factor is due."""
-        session = opened.session
-        remembered = session.remember and session.level is FULL
-        age = session.expires_at - self.clock() if remembered else None
-        signed = self.tokens.sign(opened.token)
-        held = self.cookies.held(_cookie_lines(request))
-        to_own = bool(held.own) or self._is_anothers(held)
-        line = self.cookies.set_line(signed, age, to_own=to_own)
-        return [*self.clearing_lines(request), line]
-
-    def clearing_lines(self, request: Request) -> list[Header]:
-        """Lines that end every variant when the request carries our cookie more than once: nobody
-        could log in beside them. Otherwise none, as another tab may just have got a new one."""
-        return self.expired_lines(request) if len(self._values(request)) > 1 else []
-
     async def end(self, session: Session) -> bool:
         """Whether it was this call that ended it."""
         return await self.sessions.end(session, self.clock())
@@ -156,33 +134,12 @@ class SessionService:
         now = self.clock()
         for session in await self._presented(request, now):
             await self.sessions.end(session, now)
-        return self.expired_lines(request)
-
-    def expired_lines(self, request: Request) -> list[Header]:
-        """Lines that end every variant of our cookie that this browser may hold."""
-        held = self.cookies.held(_cookie_lines(request))
-        of_default = not self._is_anothers(held)
-        return self.cookies.expire_lines(client_of(request).host, of_default=of_default)
-
-    def _is_anothers(self, held: Held) -> bool:
-        """Whether the default name holds a token that another instance on this host signed: ours
-        is under our own name then, and theirs is neither replaced nor ended."""
-        return any(
-            of_our_form(value) and self.tokens.unsign(value) is None for value in held.default
-        )
-
-    def _values(self, request: Request) -> tuple[bytes, ...]:
-        return self.cookies.take(_cookie_lines(request)).ours
+        return self.cookie.expire_lines(request)
 
     async def _presented(self, request: Request, now: float) -> list[Session]:
-        tokens = [self.tokens.unsign(value) for value in self._values(request)]
-        unique = dict.fromkeys(token for token in tokens if token is not None)
-        found = [await self.sessions.by_token(token, now) for token in unique]
+        tokens = self.cookie.read_tokens(request)
+        found = [await self.sessions.by_token(token, now) for token in tokens]
         return [each.session for each in found if each.session is not None]
-
-
-def _cookie_lines(request: Request) -> list[bytes]:
-    return [value for name, value in request.headers.raw if name == b"cookie"]
 
 
 def info_of(request: Request) -> ClientInfo:

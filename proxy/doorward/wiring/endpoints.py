@@ -29,6 +29,7 @@ from doorward.pages.session_form import Forms
 from doorward.pages.sites import known_hosts
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
+from doorward.web.session_cookie import SessionCookie
 from doorward.web.session_service import SessionService
 from doorward.wiring.accounts import Accounts, Clock
 
@@ -41,9 +42,8 @@ def build_session_service(
         accounts.logins,
         accounts.sessions,
         accounts.second_factors,
-        accounts.tokens,
         identify,
-        cookies,
+        SessionCookie(cookies, accounts.tokens, clock),
         clock,
     )
 

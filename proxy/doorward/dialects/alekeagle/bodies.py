@@ -6,13 +6,13 @@ It knows names and types; what a field is for it must not know.
 from starlette.requests import Request
 
 from doorward.dialects.context import Malformed
-from doorward.dialects.fields import Fields, any_fields
+from doorward.dialects.fields import Fields, has_half_character, read_fields
 
 
 async def fields_of(request: Request, *required: str) -> Fields:
     """The body's fields. Of one that cannot be read all the required ones are missing."""
     try:
-        return await any_fields(request)
+        return await read_fields(request)
     except Malformed as fault:
         raise Malformed(str(fault), required) from None
 
@@ -27,4 +27,4 @@ def texts(fields: Fields, *names: str, within: str = "") -> list[str]:
 
 def _is_text(value: object) -> bool:
     """A string of whole characters: JSON can say half of one."""
-    return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
+    return isinstance(value, str) and not has_half_character(value)

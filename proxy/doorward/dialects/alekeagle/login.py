@@ -30,6 +30,7 @@ from doorward.dialects.alekeagle.table import CHALLENGE, MESSAGES, draw
 from doorward.dialects.context import Context, Malformed, Unauthenticated
 from doorward.settings.dialects import DialectAlekeagle
 from doorward.text import kept
+from doorward.web.refusal_headers import refusal_headers
 from doorward.web.session_service import dialect_lifetimes
 
 KIND = "alekeagle"
@@ -72,7 +73,7 @@ class Login:
     def _welcome(self, request: Request, opened: Opened) -> Response:
         response = draw(AlekeagleToken(token=opened.token, exp=exp(opened.session)), 201)
         if self.dialect.cookie:
-            response.raw_headers.extend(self.context.service.cookie_lines(request, opened))
+            self.context.service.cookie.set(response, request, opened)
         return response
 
     async def _challenge(self, session: Session, token: str, method: str | None = None) -> Response:
@@ -97,7 +98,7 @@ class Login:
             types=types,
         )
         response = draw(said, 401)
-        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
+        response.raw_headers.extend(refusal_headers(401))
         return response
 
     async def _second_step(self, request: Request, given: object) -> Response:

@@ -105,13 +105,13 @@ class OwnSessions:
         ended = await self.sessions.end_others(caller, now, renew=not contexts.by_header(request))
         response = draw_removed(ended.count)
         if ended.opened is not None:
-            response.raw_headers.extend(self.context.service.cookie_lines(request, ended.opened))
+            self.context.service.cookie.set(response, request, ended.opened)
         return response
 
     def _without(self, request: Request, response: Response, *, is_over: bool) -> Response:
         """The answer; it takes the cookie away when the session behind that is over."""
         if is_over and not contexts.by_header(request):
-            response.raw_headers.extend(self.context.service.expired_lines(request))
+            self.context.service.cookie.expire(response, request)
         return response
 
 

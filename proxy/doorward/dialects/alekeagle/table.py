@@ -15,6 +15,7 @@ from doorward.dialects.context import Answer, ApiError, ErrorFormat, Malformed
 from doorward.dialects.shapes import Shape
 from doorward.gate.cookies import Header
 from doorward.storage.rates import Count
+from doorward.web.refusal_headers import refusal_headers, set_retry_after
 
 INVALID_SESSION = "INVALID_SESSION_ERROR"
 SESSION_MISSING = "SESSION_NOT_FOUND_ERROR"
@@ -82,6 +83,7 @@ TABLE: dict[type[ApiError], Answer] = {
     contexts.Broken: Answer(500, INTERNAL),
 }
 PASSING = (refusals.MailFailed, refusals.Overloaded, refusals.StorageUnavailable)
+PASSING_S = 5  # after which one of these may be over
 
 
 class Json(JSONResponse):
@@ -106,17 +108,18 @@ def render_error(answer: Answer, error: ApiError) -> Response:
     fields = {"fields": list(error.fields)} if isinstance(error, Malformed) else {}
     said = AlekeagleError(code=answer.code, message=message, **fields)
     response = draw(said, answer.status)
-    if answer.status == 401:  # RFC 9110 15.5.2
-        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
+    response.raw_headers.extend(refusal_headers(answer.status))
     if isinstance(error, contexts.RateLimited):
         response.raw_headers.extend(lines(error.count))
-        # The document's origin says the whole window here; its clients go by the reset above.
-        response.headers["retry-after"] = str(math.ceil(error.count.window_s))
-    elif (wait := refusals.retry_after(error)) is not None:
-        response.headers["retry-after"] = str(wait)
-    elif isinstance(error, PASSING):
-        response.headers["retry-after"] = "5"
+    set_retry_after(response, _wait_s(error))
     return response
+
+
+def _wait_s(error: ApiError) -> int | None:
+    if isinstance(error, contexts.RateLimited):
+        # The document's origin says the whole window here; its clients go by the reset.
+        return math.ceil(error.count.window_s)
+    return PASSING_S if isinstance(error, PASSING) else refusals.retry_after(error)
 
 
 ERROR_FORMAT = ErrorFormat(TABLE, render_error, (AlekeagleError,))

@@ -16,7 +16,8 @@ from doorward.accounts.refusals import InvalidEmail, Refusal, SecondFactorInvali
 from doorward.accounts.sessions.sessions import Session, Sessions
 from doorward.accounts.user import User
 from doorward.accounts.users.users import Users
-from doorward.dialects.rocketchat.guard import RequestGuard, body_of, fields_of, string
+from doorward.dialects.fields import read_optional_json
+from doorward.dialects.rocketchat.guard import RequestGuard, body_of, string
 from doorward.dialects.rocketchat.rendering import answered, success
 from doorward.dialects.rocketchat.shapes import (
     RocketchatCodes,
@@ -47,7 +48,7 @@ class OwnFactors:
         """The same answer for everybody. The mail goes out after it, or its time would tell who
         there is; each request counts against the sender's budget of attempts, with unknown names
         as with known ones."""
-        fields = await fields_of(request)
+        fields = await read_optional_json(request)
         name = string(fields.get("emailOrUsername", ""))
         if not name:
             required = failure("error-parameter-required", "emailOrUsername is required")

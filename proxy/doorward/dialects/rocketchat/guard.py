@@ -12,10 +12,9 @@ from starlette.requests import Request
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.permissions import require
 from doorward.accounts.sessions.sessions import Session
-from doorward.dialects import context as contexts
-from doorward.dialects.context import Context, Malformed, TooLarge
+from doorward.dialects.context import Context, Malformed
+from doorward.dialects.fields import is_storable, read_optional_json
 from doorward.dialects.rocketchat.carriers import Caller, caller
-from doorward.web import endpoint
 from doorward.web.session_service import info_of
 
 CHARACTERS = 4096  # no parameter of ours is longer; passwords are judged by the core
@@ -69,25 +68,11 @@ def code_of(request: Request) -> tuple[str | None, str | None]:
     return headers.get("x-2fa-code") or None, headers.get("x-2fa-method") or None
 
 
-async def fields_of(request: Request) -> dict[str, object]:
-    """The body's fields; none when it is empty. Raises Malformed, TooLarge."""
-    try:
-        content = await endpoint.body(request)
-    except endpoint.BodyTooLarge:
-        raise TooLarge from None
-    if not content:
-        return {}
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Malformed("Send JSON, with Content-Type: application/json.")
-    return contexts.parse_object(content)
-
-
 async def body_of(
     request: Request, *, required: Collection[str] = (), optional: Collection[str] = ()
 ) -> dict[str, str]:
     """A body of strings with these names and no other. Raises Malformed, TooLarge."""
-    return checked(await fields_of(request), required, optional)
+    return checked(await read_optional_json(request), required, optional)
 
 
 def checked(
@@ -105,14 +90,9 @@ def checked(
 def string(value: object) -> str:
     if not isinstance(value, str):
         raise Malformed("must be string")
-    if len(value) > CHARACTERS or any(_is_unfit(character) for character in value):
+    if len(value) > CHARACTERS or not is_storable(value):
         raise Malformed("must be text")
     return value
-
-
-def _is_unfit(character: str) -> bool:
-    """NUL, which PostgreSQL takes in no text, and half of a character."""
-    return character == "\0" or "\ud800" <= character <= "\udfff"
 
 
 def query_of(

@@ -19,11 +19,11 @@ from doorward.accounts.refusals import InvalidCredentials, NotPermitted, UserNot
 from doorward.accounts.sessions.sessions import FULL, NewSession, Session, Sessions
 from doorward.accounts.user import User
 from doorward.dialects.context import Malformed
+from doorward.dialects.fields import read_optional_json
 from doorward.dialects.rocketchat.guard import (
     RequestGuard,
     body_of,
     code_of,
-    fields_of,
     string,
 )
 from doorward.dialects.rocketchat.rendering import answered, draw_user, success
@@ -55,7 +55,7 @@ class Login:
     async def login(self, request: Request) -> Response:
         context = self.guard.context
         context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
-        fields = await fields_of(request)
+        fields = await read_optional_json(request)
         if "resume" in fields:
             return await self._resume(string(fields["resume"]))
         name, password = _name(fields), _password(fields)
@@ -65,7 +65,7 @@ class Login:
         opened = await context.service.open(request, login)
         response = await self._opened(opened.session, opened.token)
         if self.dialect.cookie:
-            response.raw_headers.extend(context.service.cookie_lines(request, opened))
+            context.service.cookie.set(response, request, opened)
         return response
 
     async def _resume(self, token: str) -> Response:
@@ -96,7 +96,7 @@ class Login:
         await service.end(caller.session)
         response = _logged_out()
         if caller.token is None:
-            response.raw_headers.extend(service.expired_lines(request))
+            service.cookie.expire(response, request)
         return response
 
     async def peek_logout(self, request: Request) -> Response:

@@ -26,6 +26,7 @@ from doorward.dialects.rocketchat.shapes import (
     RocketchatRefusal,
 )
 from doorward.dialects.shapes import Shape
+from doorward.web.refusal_headers import refusal_headers
 
 TABLE: dict[type[ApiError], Answer] = {
     refusals.InvalidCredentials: Answer(401, "unauthorized"),
@@ -145,13 +146,7 @@ def _reason(code: str, error: ApiError) -> str:
 
 def _answered(body: Shape, answer: Answer, error: ApiError) -> Response:
     response = JSONResponse(body.content(), answer.status)
-    if answer.status == 401:  # RFC 9110 15.5.2
-        response.headers["www-authenticate"] = 'Bearer realm="doorward"'
-    wait = refusals.retry_after(error)
-    if wait is None and answer.status == 503:
-        wait = 5
-    if wait is not None:
-        response.headers["retry-after"] = str(wait)
+    response.raw_headers.extend(refusal_headers(answer.status, refusals.retry_after(error)))
     return response
 
 

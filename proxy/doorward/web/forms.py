@@ -1,4 +1,4 @@
-"""A posted form of ours: few short fields, no file, each at most once.
+"""Posted forms of ours: few short fields, no file, each at most once.
 
 Knows the two encodings that HTML forms have; must not know what a field means.
 """
@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message
 
-from doorward.web.endpoint import BODY_LIMIT_BYTES, body
+from doorward.web.endpoint import BODY_LIMIT_BYTES, body, media_type
 
 FIELDS_LIMIT = 16  # ours have three
 URLENCODED = "application/x-www-form-urlencoded"
@@ -22,20 +22,21 @@ class NotAForm(Exception):
     """The body's media type is not one of a form: 415."""
 
 
-class Malformed(Exception):
+class UnreadableForm(Exception):
     """The body says it is a form and cannot be read as one, or not in one way only: 400."""
 
 
-async def fields(request: Request, most: int = BODY_LIMIT_BYTES) -> dict[str, str]:
-    """The form's fields, of at most so many bytes. Raises BodyTooLarge, NotAForm or Malformed."""
-    return _unique(await pairs(request, most=most))
+async def read_fields(request: Request, most: int = BODY_LIMIT_BYTES) -> dict[str, str]:
+    """The form's fields, of at most so many bytes. Raises BodyTooLarge, NotAForm,
+    UnreadableForm."""
+    return _unite(await read_pairs(request, most=most))
 
 
-async def pairs(
+async def read_pairs(
     request: Request, limit: int = FIELDS_LIMIT, most: int = BODY_LIMIT_BYTES
 ) -> list[tuple[str, str]]:
-    """The form's names and values as they came, at most `limit`. Raises as `fields` does."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    """The form's names and values as they came, at most `limit`. Raises as `read_fields` does."""
+    kind = media_type(request)
     if kind not in (URLENCODED, MULTIPART):
         raise NotAForm
     content = await body(request, most)
@@ -46,7 +47,7 @@ async def pairs(
             )
         return await _parts(request, content, limit)
     except (MultiPartException, FormParserError, ValueError) as fault:
-        raise Malformed from fault
+        raise UnreadableForm from fault
 
 
 async def _parts(request: Request, content: bytes, limit: int) -> list[tuple[str, str]]:
@@ -60,11 +61,11 @@ async def _parts(request: Request, content: bytes, limit: int) -> list[tuple[str
     return [(name, str(value)) for name, value in form.multi_items()]
 
 
-def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _unite(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """One value a name: of two user names, who knows which one the next reader takes."""
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:
-            raise Malformed
+            raise UnreadableForm
         found[name] = value
     return found
