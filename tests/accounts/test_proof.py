@@ -42,7 +42,7 @@ GUARDING = {
 HARMLESS = {
     "read", "create", "spend", "accept_step", "accept_code", "accept_recovery", "forgive",
     "issue_code", "prolong_code", "drop_code", "enrolment", "sealed", "reseal", "locks", "insert",
-    "insert_all", "by_handle", "by_name", "list", "taken", "imported", "claim", "rehash",
+    "insert_all", "by_handle", "by_name", "taken", "imported", "claim", "rehash",
     "set_banned", "set_active", "delete", "accepted_step", "cap_lock",
 }  # fmt: skip
 

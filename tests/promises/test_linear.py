@@ -427,6 +427,11 @@ NOT_FOREIGN = {
     "read_source": "bounded by the header's own length; its line is `read_line`",
     "normalise": "of text.py, within `handle_of`",
     "normalise_address": "likewise",
+    "read_fields": "`form`, `multipart` and `parse_object`",
+    "read_pairs": "likewise",
+    "read_form": "likewise, of 16 fields",
+    "read_json": "`parse_object`",
+    "read_optional_json": "likewise",
 }
 
 
