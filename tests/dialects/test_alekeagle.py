@@ -16,7 +16,7 @@ from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import Opened
 from doorward.dialects import alekeagle
 from doorward.dialects import context as contexts
-from doorward.dialects.context import Fault
+from doorward.dialects.context import RequestFault
 
 from tests.support.alekeagle import ALL, ON, RIGHT, SESSION, SESSIONS, bare, is_answer, is_error
 from tests.support.house import House, house, set_cookies
@@ -66,22 +66,24 @@ def leaves(tree: type[Exception]) -> set[type[Exception]]:
 # The table
 
 
-@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(Fault), key=repr))
+@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(RequestFault), key=repr))
 def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
-    assert leaf in alekeagle.TABLE
+    assert leaf in alekeagle.ERROR_TABLE
 
 
-@pytest.mark.parametrize("kind", sorted(set(alekeagle.TABLE) - {contexts.RateLimited}, key=repr))
-def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | Fault]) -> None:
+@pytest.mark.parametrize(
+    "kind", sorted(set(alekeagle.ERROR_TABLE) - {contexts.RateLimited}, key=repr)
+)
+def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | RequestFault]) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, kind.message)
     vars(error).update(fields=())
-    drawn = alekeagle.ERROR_FORMAT.say(error)
-    said = json.loads(bytes(drawn.body))
-    assert drawn.status_code == alekeagle.TABLE[kind].status
+    rendered = alekeagle.ERROR_FORMAT.render(error)
+    said = json.loads(bytes(rendered.body))
+    assert rendered.status_code == alekeagle.ERROR_TABLE[kind].status
     assert list(said)[:2] == ["code", "message"] and said["message"]
     assert set(said) - {"fields"} == {"code", "message"}
-    assert drawn.headers["content-type"] == "application/json; charset=utf-8"
+    assert rendered.headers["content-type"] == "application/json; charset=utf-8"
 
 
 # The document's examples, by the names that its samples have for the paths, too

@@ -15,7 +15,7 @@ from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.session import PENDING
 from doorward.dialects import datepoll
-from doorward.dialects.context import Fault
+from doorward.dialects.context import RequestFault
 
 from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.support.second_factors import code_of, turn_on_totp
@@ -99,9 +99,9 @@ def leaves(tree: type[Exception]) -> set[type[Exception]]:
     return set().union(*map(leaves, below)) if below else {tree}
 
 
-@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(Fault), key=repr))
+@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(RequestFault), key=repr))
 def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
-    assert leaf in datepoll.TABLE
+    assert leaf in datepoll.ERROR_TABLE
 
 
 TONGUES = (
@@ -113,18 +113,18 @@ TONGUES = (
 )
 
 
-@pytest.mark.parametrize("kind", datepoll.TABLE)
+@pytest.mark.parametrize("kind", datepoll.ERROR_TABLE)
 @pytest.mark.parametrize("error_format", TONGUES)
-def test_every_row_is_drawn(error_format: Any, kind: type[Refusal | Fault]) -> None:
+def test_every_row_is_drawn(error_format: Any, kind: type[Refusal | RequestFault]) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, kind.message)
     if kind.__name__ == "Malformed":
         error.sentences = None  # type: ignore[union-attr]
-    drawn = error_format.say(error)
-    assert drawn.status_code == error_format.table[kind].status
-    assert drawn.headers["cache-control"] == "no-store"
-    assert ("www-authenticate" in drawn.headers) == (drawn.status_code == 401)
-    assert all(json.loads(bytes(drawn.body)).values())
+    rendered = error_format.render(error)
+    assert rendered.status_code == error_format.table[kind].status
+    assert rendered.headers["cache-control"] == "no-store"
+    assert ("www-authenticate" in rendered.headers) == (rendered.status_code == 401)
+    assert all(json.loads(bytes(rendered.body)).values())
 
 
 # The document, literally

@@ -15,8 +15,8 @@ from doorward.accounts.refusals import LockedOut, Refusal
 from doorward.accounts.session import FULL, PENDING
 from doorward.accounts.user import Email
 from doorward.dialects import rocketchat
-from doorward.dialects.context import Fault
-from doorward.dialects.rocketchat import table
+from doorward.dialects.context import RequestFault
+from doorward.dialects.rocketchat import error_table
 
 from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
 from tests.support.rocketchat import (
@@ -57,15 +57,17 @@ def leaves(tree: type[Exception]) -> set[type[Exception]]:
     return set().union(*map(leaves, below)) if below else {tree}
 
 
-every_leaf = pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(Fault), key=repr))
+every_leaf = pytest.mark.parametrize(
+    "leaf", sorted(leaves(Refusal) | leaves(RequestFault), key=repr)
+)
 
 
 @every_leaf
 def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
-    assert leaf in rocketchat.TABLE and leaf in rocketchat.LOGIN_TABLE
+    assert leaf in rocketchat.ERROR_TABLE and leaf in rocketchat.LOGIN_ERROR_TABLE
 
 
-def trouble_of(kind: type[Refusal | Fault]) -> Refusal | Fault:
+def trouble_of(kind: type[Refusal | RequestFault]) -> Refusal | RequestFault:
     if kind is LockedOut:
         return LockedOut(60.0, "user")
     error = kind.__new__(kind)
@@ -76,24 +78,24 @@ def trouble_of(kind: type[Refusal | Fault]) -> Refusal | Fault:
     return error
 
 
-@pytest.mark.parametrize("kind", rocketchat.TABLE)
-def test_every_row_is_drawn_as_json_with_its_status(kind: type[Refusal | Fault]) -> None:
-    row = rocketchat.TABLE[kind]
-    drawn = table.ERROR_FORMAT.say(trouble_of(kind))
-    said = json.loads(bytes(drawn.body))
-    assert drawn.status_code == row.status
-    assert drawn.headers["content-type"] == "application/json"
-    assert drawn.headers["cache-control"] == "no-store"
+@pytest.mark.parametrize("kind", rocketchat.ERROR_TABLE)
+def test_every_row_is_drawn_as_json_with_its_status(kind: type[Refusal | RequestFault]) -> None:
+    row = rocketchat.ERROR_TABLE[kind]
+    rendered = error_table.ERROR_FORMAT.render(trouble_of(kind))
+    said = json.loads(bytes(rendered.body))
+    assert rendered.status_code == row.status
+    assert rendered.headers["content-type"] == "application/json"
+    assert rendered.headers["cache-control"] == "no-store"
     assert said.get("success") is False or said == LOGGED_OUT
-    assert ("retry-after" in drawn.headers) == (row.status == 503 or kind is LockedOut)
+    assert ("retry-after" in rendered.headers) == (row.status == 503 or kind is LockedOut)
 
 
-@pytest.mark.parametrize("kind", rocketchat.LOGIN_TABLE)
-def test_at_login_every_401_has_the_older_shape(kind: type[Refusal | Fault]) -> None:
-    drawn = table.LOGIN_ERROR_FORMAT.say(trouble_of(kind))
-    said = json.loads(bytes(drawn.body))
-    assert drawn.status_code == rocketchat.LOGIN_TABLE[kind].status
-    if drawn.status_code == 401:
+@pytest.mark.parametrize("kind", rocketchat.LOGIN_ERROR_TABLE)
+def test_at_login_every_401_has_the_older_shape(kind: type[Refusal | RequestFault]) -> None:
+    rendered = error_table.LOGIN_ERROR_FORMAT.render(trouble_of(kind))
+    said = json.loads(bytes(rendered.body))
+    assert rendered.status_code == rocketchat.LOGIN_ERROR_TABLE[kind].status
+    if rendered.status_code == 401:
         assert said["status"] == "error" and said["message"] and "success" not in said
     else:
         assert said["success"] is False

@@ -17,7 +17,7 @@ from doorward.accounts.session import PENDING
 from doorward.accounts.sessions.sessions import Lifetimes
 from doorward.accounts.user import Email
 from doorward.dialects import xhr
-from doorward.dialects.context import Broken, Fault
+from doorward.dialects.context import Broken, RequestFault
 from doorward.dialects.fields import parse_object
 
 from tests.support.house import ORIGIN, PASSWORD, House, house, set_cookies
@@ -64,28 +64,28 @@ def is_error(response: httpx.Response, status: int, code: str) -> bool:
 # The table
 
 
-@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(Fault), key=repr))
+@pytest.mark.parametrize("leaf", sorted(leaves(Refusal) | leaves(RequestFault), key=repr))
 def test_every_refusal_and_fault_has_a_row(leaf: type[Exception]) -> None:
-    assert leaf in xhr.TABLE
+    assert leaf in xhr.ERROR_TABLE
 
 
-@pytest.mark.parametrize("kind", xhr.TABLE)
-def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | Fault]) -> None:
+@pytest.mark.parametrize("kind", xhr.ERROR_TABLE)
+def test_every_row_is_drawn_in_the_one_shape(kind: type[Refusal | RequestFault]) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, kind.message)
-    row = xhr.TABLE[kind]
-    drawn = xhr.ERROR_FORMAT.say(error)
-    assert drawn.status_code == row.status
-    said = json.loads(bytes(drawn.body))
+    row = xhr.ERROR_TABLE[kind]
+    rendered = xhr.ERROR_FORMAT.render(error)
+    assert rendered.status_code == row.status
+    said = json.loads(bytes(rendered.body))
     assert said["error"] == row.code and said["message"]
-    assert drawn.headers["cache-control"] == "no-store"
+    assert rendered.headers["cache-control"] == "no-store"
 
 
 def test_a_refusal_that_nobody_drew_is_a_500_and_no_leak() -> None:
-    class Unheard(Fault):
+    class Unheard(RequestFault):
         message = "inner matter"
 
-    assert xhr.ERROR_FORMAT.say(Unheard()).status_code == xhr.TABLE[Broken].status
+    assert xhr.ERROR_FORMAT.render(Unheard()).status_code == xhr.ERROR_TABLE[Broken].status
 
 
 # Login

@@ -9,7 +9,7 @@ from doorward.gate.accept import Accept, Client
 from doorward.gate.decision import Forward, Refuse
 from doorward.gate.same_origin import Sender
 from doorward.relay.upgrade import Upgrades
-from doorward.web.endpoint import sender_of
+from doorward.web.endpoint import get_sender
 from starlette.requests import Request
 
 from tests.support.asgi import scope
@@ -56,7 +56,7 @@ def test_what_another_site_sends_is_known_by_its_origin(
 ) -> None:
     """CVE-2017-1000069, CVE-2026-27589, CVE-2021-41247: no protection from cross-site posting;
     CVE-2026-40110: an origin matched with an unanchored pattern."""
-    assert sender_of(request(*headers), "https://public.test") is expected
+    assert get_sender(request(*headers), "https://public.test") is expected
 
 
 Refused = Callable[[Front, list[Header]], Awaitable[bool]]

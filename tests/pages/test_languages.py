@@ -11,7 +11,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from doorward.accounts.refusals import Refusal
 from doorward.pages.languages import LOCALE, Languages, UnusableCatalogue
-from doorward.pages.rendering import Drawing
+from doorward.pages.rendering import PageRenderer
 from doorward.settings import InvalidSettings
 from doorward.settings.pages import PagesSettings
 
@@ -49,7 +49,7 @@ def sentences() -> set[str]:
         PAGES,
         METHODS,
         OPTIONS,
-        keywords={"noted": None, "_": None, "gettext": None, "ngettext": (1, 2)},
+        keywords={"N_": None, "_": None, "gettext": None, "ngettext": (1, 2)},
     )
     said = {id if isinstance(id, str) else id[0] for _, _, id, _, _ in found}
     return said | ({refusal.message for refusal in refusals()} - ELSEWHERE)
@@ -118,7 +118,7 @@ def test_a_catalogue_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     with pytest.raises(UnusableCatalogue, match=r"fr\.po"):
         Languages("fr")
     with pytest.raises(InvalidSettings, match=r"pages\.language"):
-        Drawing(PagesSettings(language="xx"))
+        PageRenderer(PagesSettings(language="xx"))
     with pytest.raises(UnusableCatalogue, match="not a folder"):
         Languages(folder=tmp_path / "nowhere")
     (tmp_path / "nonsense.po").write_text("")
@@ -177,4 +177,4 @@ def test_a_logo_that_cannot_be_used_is_told(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InvalidSettings, match=reason):
-        Drawing(PagesSettings(logo=str(path)))  # type: ignore[arg-type]
+        PageRenderer(PagesSettings(logo=str(path)))  # type: ignore[arg-type]

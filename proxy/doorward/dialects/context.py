@@ -1,6 +1,6 @@
-"""The steps that every dialect shares: bodies read, faults caught and handed to its own table.
+"""The steps that every dialect shares: origins checked, requests counted, errors rendered.
 
-Knows HTTP and the core's doors; must not know how any dialect draws an answer.
+Knows HTTP, sessions and the errors of an API; must not know how any dialect renders an answer.
 """
 
 import copy
@@ -18,7 +18,7 @@ from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.access_tokens import has_form
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.sessions.tokens import is_token
-from doorward.dialects.cors import Cors
+from doorward.dialects.cors import CorsPolicy
 from doorward.gate.cookies import Header
 from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
@@ -30,7 +30,7 @@ from doorward.web.session_service import SessionService
 _log = structlog.get_logger("doorward.dialects")
 
 
-class Fault(Exception):
+class RequestFault(Exception):
     """What is wrong with a request before the core is asked: a closed tree like the refusals."""
 
     code: ClassVar[str] = "fault"
@@ -40,7 +40,7 @@ class Fault(Exception):
         super().__init__(message or self.message)
 
 
-class Malformed(Fault):
+class Malformed(RequestFault):
     """`fields`: the names of what is missing or of a wrong type, where that can be told;
     `sentences`: what is wrong with each, in a dialect that has words of its own for it."""
 
@@ -58,22 +58,22 @@ class Malformed(Fault):
         self.sentences = sentences
 
 
-class TooLarge(Fault):
+class TooLarge(RequestFault):
     code = "body_too_large"
     message = "The body is larger than 64 KiB."
 
 
-class ForeignOrigin(Fault):
+class ForeignOrigin(RequestFault):
     code = "foreign_origin"
     message = "A page of another site sent this request."
 
 
-class MethodNotAllowed(Fault):
+class MethodNotAllowed(RequestFault):
     code = "method_not_allowed"
     message = "This path does not answer to this method."
 
 
-class Unauthenticated(Fault):
+class Unauthenticated(RequestFault):
     """The request carries no session that opens this endpoint. `reason`: missing, expired, wrong;
     only of a token that its own dialect looked at is more known than that none counts."""
 
@@ -85,7 +85,7 @@ class Unauthenticated(Fault):
         self.reason = reason
 
 
-class RateLimited(Fault):
+class RateLimited(RequestFault):
     """Counted, and over the limit."""
 
     code = "rate_limited"
@@ -97,14 +97,14 @@ class RateLimited(Fault):
         self.retry_after_s = retry_after_s
 
 
-class Unavailable(Fault):
+class Unavailable(RequestFault):
     """This way in is not set up here."""
 
     code = "unavailable"
     message = "This way to log in is not available here."
 
 
-class Broken(Fault):
+class Broken(RequestFault):
     """Something nobody foresaw; the log has it."""
 
     code = "internal_error"
@@ -112,34 +112,35 @@ class Broken(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ErrorAnswer:
     """A row of a dialect's table: the status and the code that an error goes out with."""
 
     status: int
     code: str
 
 
-ApiError = Refusal | Fault
-Draw = Callable[[Answer, ApiError], Response]
+ApiError = Refusal | RequestFault
+RenderError = Callable[[ErrorAnswer, ApiError], Response]
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorFormat:
-    """How a dialect says no: a table with a row for every leaf of both trees, and a drawing."""
+    """A dialect's errors: a table with a row for every leaf of both trees, and how a row becomes a
+    response."""
 
-    table: Mapping[type[ApiError], Answer]
-    draw: Draw
+    table: Mapping[type[ApiError], ErrorAnswer]
+    render_row: RenderError
     shapes: tuple[type[BaseModel], ...]  # any of which an error may have
 
-    def say(self, error: ApiError) -> Response:
+    def render(self, error: ApiError) -> Response:
         row = next((self.table[kind] for kind in type(error).__mro__ if kind in self.table), None)
-        response = self.draw(row or self.table[Broken], error)
+        response = self.render_row(row or self.table[Broken], error)
         response.headers["cache-control"] = "no-store"
         return response
 
 
 class Limiter(Protocol):
-    """How a dialect counts requests, and the headers it tells of that with."""
+    """How a dialect counts requests, and the headers that report it."""
 
     async def count(self, request: Request, method: str) -> Count | None:
         """None: this one is not counted. `method` is one that the endpoint has, whatever the
@@ -149,18 +150,18 @@ class Limiter(Protocol):
 
 
 class Context:
-    """What every dialect is given."""
+    """What every dialect uses."""
 
     def __init__(self, settings: Settings, service: SessionService) -> None:
         self.settings = settings
         self.service = service
         self.clock = service.clock
-        self.cors = Cors()
+        self.cors = CorsPolicy()
 
     def of(self, dialect: Dialect) -> "Context":
-        """The same for one dialect, with who may call that from elsewhere."""
+        """The same for one dialect, with the origins that may call it."""
         own = copy.copy(self)
-        own.cors = Cors(dialect.cors.origins)
+        own.cors = CorsPolicy(dialect.cors.origins)
         return own
 
     async def session(self, request: Request) -> Session:
@@ -181,7 +182,11 @@ class Context:
         """Raises ForeignOrigin when another site's page rides on the cookie of its visitor.
 
         Where every site may call, none may so with a cookie."""
-        if by_header(request) or self.service.is_from_own_site(request) or self.cors.names(request):
+        if (
+            is_by_header(request)
+            or self.service.is_from_own_site(request)
+            or self.cors.names(request)
+        ):
             return
         if not self.cors.is_open(request) or "cookie" in request.headers:
             raise ForeignOrigin
@@ -198,31 +203,29 @@ class Context:
 
         def around(answer: Handler) -> Handler:
             if limiter is not None:
-                answer = self._limited(answer, error_format, limiter, tuple(caught))
+                answer = self._limit(answer, error_format, limiter, tuple(caught))
             return self.cors.around(answer, self.settings)
 
-        caught = {
-            method: self.caught(handler, error_format) for method, handler in handlers.items()
-        }
+        caught = {method: self.catch(handler, error_format) for method, handler in handlers.items()}
         refuses = _refuses_methods(error_format)
         route = endpoint.endpoint(path, not_allowed=refuses, around=around, **caught)
         route.error_format = error_format
         return route
 
-    def _limited(
+    def _limit(
         self, answer: Handler, error_format: ErrorFormat, limiter: Limiter, methods: tuple[str, ...]
     ) -> Handler:
         async def counted(request: Request) -> Response:
             if request.method == "OPTIONS":  # a browser's question before a request that counts
                 return await answer(request)
             try:
-                count = await limiter.count(request, _counted_as(request.method, methods))
+                count = await limiter.count(request, _get_counted_method(request.method, methods))
             except Refusal as refusal:
-                return error_format.say(refusal)
+                return error_format.render(refusal)
             if count is None:
                 return await answer(request)
             if count.is_exceeded:
-                response = error_format.say(RateLimited(count, count.resets_at - self.clock()))
+                response = error_format.render(RateLimited(count, count.resets_at - self.clock()))
             else:
                 response = await answer(request)
             told = {name for name, _ in response.raw_headers}  # by a narrower count of its own
@@ -232,32 +235,32 @@ class Context:
 
         return counted
 
-    def caught(self, handler: Handler, error_format: ErrorFormat) -> Handler:
+    def catch(self, handler: Handler, error_format: ErrorFormat) -> Handler:
         """The handler; whatever it raises is rendered in this error format."""
 
         async def answered(request: Request) -> Response:
             try:
                 return await handler(request)
-            except (Refusal, Fault) as error:
-                response = error_format.say(error)
+            except (Refusal, RequestFault) as error:
+                response = error_format.render(error)
             except Exception:
                 _log.exception("endpoint_failed", path=request.url.path)
-                response = error_format.say(Broken())
+                response = error_format.render(Broken())
             response.raw_headers.extend(self.service.cookie.clearing_lines(request))
             return response
 
         return answered
 
 
-def by_header(request: Request) -> bool:
-    """True when a token of ours in `Authorization` speaks: no browser adds it by itself."""
+def is_by_header(request: Request) -> bool:
+    """Whether a token in `Authorization` carries the session: no browser adds it by itself."""
     told = request.headers.get("authorization", "").rstrip(" ")
     scheme, _, rest = told.partition(" ")
     value = (rest.lstrip(" ") if scheme.lower() == "bearer" else told).encode("latin-1")
     return is_token(value) or has_form(value)
 
 
-def _counted_as(method: str, methods: tuple[str, ...]) -> str:
+def _get_counted_method(method: str, methods: tuple[str, ...]) -> str:
     """The method of the endpoint that a request counts as: its own, GET for HEAD, and the first
     one for any that the endpoint does not have."""
     if method == "HEAD":
@@ -268,6 +271,6 @@ def _counted_as(method: str, methods: tuple[str, ...]) -> str:
 
 def _refuses_methods(error_format: ErrorFormat) -> NotAllowed:
     def refuse(request: Request, allowed: tuple[str, ...]) -> Response:
-        return error_format.say(MethodNotAllowed())
+        return error_format.render(MethodNotAllowed())
 
     return refuse

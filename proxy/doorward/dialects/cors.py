@@ -1,4 +1,4 @@
-"""Which other sites' scripts may call a dialect, told as browsers want it (Fetch, CORS protocol).
+"""The CORS headers by which scripts of other sites may call a dialect (Fetch, CORS protocol).
 
 It adds headers and decides about no session. Without origins in the settings it does nothing.
 """
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from doorward.gate.same_origin import Sender
 from doorward.settings import Settings
-from doorward.web.endpoint import Handler, sender_of
+from doorward.web.endpoint import Handler, get_sender
 
 ANY = "*"
 MAX_AGE_S = 600  # browsers cut at 7200 (Chromium) and 86400 (Firefox)
@@ -24,7 +24,7 @@ EXPOSED_HEADERS = (
 )
 
 
-class Cors:
+class CorsPolicy:
     """One dialect's. `*` lets everybody in, and nobody with a cookie: nothing that a browser sends
     by itself counts then, and no cookie is set."""
 
@@ -50,7 +50,7 @@ class Cors:
         async def told(request: Request) -> Response:
             response = await answer(request)
             response.headers.add_vary_header("Origin")
-            if sender_of(request, own) is Sender.OTHER:
+            if get_sender(request, own) is Sender.OTHER:
                 self._tell(request, response)
             return response
 

@@ -28,7 +28,7 @@ from doorward.accounts.sessions.access import Access
 from doorward.accounts.sessions.sessions import Lifetimes, NewSession, Session, Sessions
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects import context as contexts
-from doorward.dialects.context import Answer, ApiError, Context, ErrorFormat
+from doorward.dialects.context import ApiError, Context, ErrorAnswer, ErrorFormat
 from doorward.dialects.datepoll_shapes import (
     DatepollDone,
     DatepollError,
@@ -53,7 +53,7 @@ _ID = re.compile(r"[1-9][0-9]{0,17}")
 
 # Where it looks for a token: the last `token` of the query, then the body's, as the original does;
 # an empty one and `0` are none. After these what counts everywhere: Bearer, then the cookie.
-def token_of(request: Request, body: Mapping[str, object]) -> str | None:
+def get_token(request: Request, body: Mapping[str, object]) -> str | None:
     given = request.query_params.getlist(PARAMETER)
     for token in (given[-1] if given else None, body.get(PARAMETER)):
         if isinstance(token, str) and token not in ("", "0"):
@@ -62,63 +62,63 @@ def token_of(request: Request, body: Mapping[str, object]) -> str | None:
 
 
 # Refusal → status and code. Whoever is banned or locked out is told what a wrong password is told.
-_WRONG = Answer(400, "username_or_password_incorrect")
-TABLE: dict[type[ApiError], Answer] = {
+_WRONG = ErrorAnswer(400, "username_or_password_incorrect")
+ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.InvalidCredentials: _WRONG,
     refusals.UserBanned: _WRONG,
     refusals.LockedOut: _WRONG,
-    refusals.PasswordChangeRequired: Answer(400, "change_password"),
-    refusals.PasswordChangeNotNeeded: Answer(400, "no_password_change_needed_for_user"),
-    refusals.WeakPassword: Answer(422, "weak_password"),
-    refusals.SecondFactorRequired: Answer(400, "totp_required"),
-    refusals.ProofRequired: Answer(400, "proof_required"),
-    refusals.SecondFactorInvalid: Answer(400, "totp_invalid"),
-    refusals.TooManyCodes: Answer(400, "totp_max_attempts"),
-    refusals.SessionNotFound: Answer(404, "session_token_not_found"),
+    refusals.PasswordChangeRequired: ErrorAnswer(400, "change_password"),
+    refusals.PasswordChangeNotNeeded: ErrorAnswer(400, "no_password_change_needed_for_user"),
+    refusals.WeakPassword: ErrorAnswer(422, "weak_password"),
+    refusals.SecondFactorRequired: ErrorAnswer(400, "totp_required"),
+    refusals.ProofRequired: ErrorAnswer(400, "proof_required"),
+    refusals.SecondFactorInvalid: ErrorAnswer(400, "totp_invalid"),
+    refusals.TooManyCodes: ErrorAnswer(400, "totp_max_attempts"),
+    refusals.SessionNotFound: ErrorAnswer(404, "session_token_not_found"),
     refusals.UserNotFound: _WRONG,
-    refusals.NotPermitted: Answer(403, "not_permitted"),
-    refusals.ReadOnlyUser: Answer(400, "read_only_user"),
-    refusals.NameTaken: Answer(400, "name_taken"),
-    refusals.InvalidName: Answer(400, "invalid_name"),
-    refusals.InvalidEmail: Answer(400, "invalid_email"),
-    refusals.InvalidGroup: Answer(400, "invalid_group"),
-    refusals.InvalidHash: Answer(400, "invalid_hash"),
-    refusals.TotpAlreadyOn: Answer(400, "totp_already_on"),
-    refusals.TotpNotOn: Answer(400, "totp_not_on"),
-    refusals.InvalidTotpSecret: Answer(400, "invalid_totp_secret"),
-    refusals.EnrolmentExpired: Answer(400, "enrolment_expired"),
-    refusals.MailFailed: Answer(503, "mail_failed"),
-    refusals.Overloaded: Answer(503, "overloaded"),
-    refusals.StorageUnavailable: Answer(503, "storage_unavailable"),
-    contexts.Unauthenticated: Answer(401, "token_not_provided"),
-    contexts.Malformed: Answer(422, "bad_request"),
-    contexts.TooLarge: Answer(413, "body_too_large"),
-    contexts.ForeignOrigin: Answer(403, "foreign_origin"),
-    contexts.MethodNotAllowed: Answer(405, "method_not_allowed"),
-    contexts.RateLimited: Answer(429, "rate_limit_exceeded"),
-    contexts.Unavailable: Answer(400, "unavailable"),
-    contexts.Broken: Answer(500, "internal_error"),
+    refusals.NotPermitted: ErrorAnswer(403, "not_permitted"),
+    refusals.ReadOnlyUser: ErrorAnswer(400, "read_only_user"),
+    refusals.NameTaken: ErrorAnswer(400, "name_taken"),
+    refusals.InvalidName: ErrorAnswer(400, "invalid_name"),
+    refusals.InvalidEmail: ErrorAnswer(400, "invalid_email"),
+    refusals.InvalidGroup: ErrorAnswer(400, "invalid_group"),
+    refusals.InvalidHash: ErrorAnswer(400, "invalid_hash"),
+    refusals.TotpAlreadyOn: ErrorAnswer(400, "totp_already_on"),
+    refusals.TotpNotOn: ErrorAnswer(400, "totp_not_on"),
+    refusals.InvalidTotpSecret: ErrorAnswer(400, "invalid_totp_secret"),
+    refusals.EnrolmentExpired: ErrorAnswer(400, "enrolment_expired"),
+    refusals.MailFailed: ErrorAnswer(503, "mail_failed"),
+    refusals.Overloaded: ErrorAnswer(503, "overloaded"),
+    refusals.StorageUnavailable: ErrorAnswer(503, "storage_unavailable"),
+    contexts.Unauthenticated: ErrorAnswer(401, "token_not_provided"),
+    contexts.Malformed: ErrorAnswer(422, "bad_request"),
+    contexts.TooLarge: ErrorAnswer(413, "body_too_large"),
+    contexts.ForeignOrigin: ErrorAnswer(403, "foreign_origin"),
+    contexts.MethodNotAllowed: ErrorAnswer(405, "method_not_allowed"),
+    contexts.RateLimited: ErrorAnswer(429, "rate_limit_exceeded"),
+    contexts.Unavailable: ErrorAnswer(400, "unavailable"),
+    contexts.Broken: ErrorAnswer(500, "internal_error"),
 }
 
 # What an endpoint says otherwise; the first two have a sentence and no code in their document.
-_NOT_SAVED = Answer(500, "not_saved")
-_NOT_DELETED = Answer(500, "not_deleted")
-_LOGGED_OUT = Answer(400, "session_token_incorrect")
-_NOT_MINE = Answer(404, "session_token_incorrect")
+_NOT_SAVED = ErrorAnswer(500, "not_saved")
+_NOT_DELETED = ErrorAnswer(500, "not_deleted")
+_LOGGED_OUT = ErrorAnswer(400, "session_token_incorrect")
+_NOT_MINE = ErrorAnswer(404, "session_token_incorrect")
 
-SIGN_IN_TABLE = TABLE | {
+SIGN_IN_ERROR_TABLE = ERROR_TABLE | {
     refusals.StorageUnavailable: _NOT_SAVED,
     refusals.SessionNotFound: _NOT_SAVED,  # it ended before it was answered
 }
-REFRESH_TABLE = TABLE | {refusals.SessionNotFound: _LOGGED_OUT}
-DELETE_TABLE = TABLE | {refusals.StorageUnavailable: _NOT_DELETED}
-LOG_OUT_TABLE = DELETE_TABLE | {refusals.SessionNotFound: _NOT_MINE}
+REFRESH_ERROR_TABLE = ERROR_TABLE | {refusals.SessionNotFound: _LOGGED_OUT}
+DELETE_ERROR_TABLE = ERROR_TABLE | {refusals.StorageUnavailable: _NOT_DELETED}
+LOG_OUT_ERROR_TABLE = DELETE_ERROR_TABLE | {refusals.SessionNotFound: _NOT_MINE}
 
 # What is told where more is known: a disabled user's right password, a token that was looked at.
 _REASONS = {
-    "disabled": Answer(400, "not_activated"),
-    "expired": Answer(401, "token_expired"),
-    "wrong": Answer(401, "token_incorrect"),
+    "disabled": ErrorAnswer(400, "not_activated"),
+    "expired": ErrorAnswer(401, "token_expired"),
+    "wrong": ErrorAnswer(401, "token_incorrect"),
 }
 _SENTENCES = {
     "username_or_password_incorrect": "Username or password is wrong",
@@ -140,36 +140,36 @@ _BY_STATUS = {
 }
 
 
-def render_error(answer: Answer, error: ApiError) -> Response:
+def render_error(answer: ErrorAnswer, error: ApiError) -> Response:
     answer = _REASONS.get(getattr(error, "reason", ""), answer)
     if isinstance(error, contexts.Malformed) and error.sentences:
         sentences = {name: list(said) for name, said in error.sentences.items()}
-        return draw(DatepollFields(sentences), answer.status)
+        return render(DatepollFields(sentences), answer.status)
     if isinstance(error, refusals.WeakPassword):
-        return draw(DatepollFields({"new_password": [str(error)]}), answer.status)
+        return render(DatepollFields({"new_password": [str(error)]}), answer.status)
     code = answer.code
     sentence = _BY_STATUS.get(answer) or _SENTENCES.get(code, str(error))
     coded = {} if answer in (_NOT_SAVED, _NOT_DELETED) else {"error_code": code}
-    response = draw(DatepollError(msg=sentence, **coded), answer.status)
+    response = render(DatepollError(msg=sentence, **coded), answer.status)
     wait_s = None if answer is _WRONG else refusals.retry_after(error)  # a lock-out stays hidden
     response.raw_headers.extend(refusal_headers(answer.status, wait_s))
     return response
 
 
-def draw(shape: BaseModel, status: int = 200) -> Response:
+def render(shape: BaseModel, status: int = 200) -> Response:
     content = shape.model_dump(exclude_unset=True)
     return JSONResponse(content, status, headers={"cache-control": "no-store"})
 
 
 ERRORS = (DatepollError, DatepollFields)
-ERROR_FORMAT = ErrorFormat(TABLE, render_error, ERRORS)
-SIGN_IN = ErrorFormat(SIGN_IN_TABLE, render_error, ERRORS)
-REFRESH = ErrorFormat(REFRESH_TABLE, render_error, ERRORS)
-DELETE = ErrorFormat(DELETE_TABLE, render_error, ERRORS)
-LOG_OUT = ErrorFormat(LOG_OUT_TABLE, render_error, ERRORS)
+ERROR_FORMAT = ErrorFormat(ERROR_TABLE, render_error, ERRORS)
+SIGN_IN = ErrorFormat(SIGN_IN_ERROR_TABLE, render_error, ERRORS)
+REFRESH = ErrorFormat(REFRESH_ERROR_TABLE, render_error, ERRORS)
+DELETE = ErrorFormat(DELETE_ERROR_TABLE, render_error, ERRORS)
+LOG_OUT = ErrorFormat(LOG_OUT_ERROR_TABLE, render_error, ERRORS)
 
 
-def draw_session(session: Session, last_used_at: float) -> DatepollSession:
+def render_session(session: Session, last_used_at: float) -> DatepollSession:
     """`last_used` has six digits behind the second; `information` is a text in any case."""
     used = datetime.fromtimestamp(last_used_at, UTC)
     path = f"{SESSIONS}/{session.number}".removeprefix("/")
@@ -190,16 +190,16 @@ class Datepoll:
     sessions: Sessions
     last_used_at: Callable[[Session], float]
 
-    async def _caller(self, request: Request, body: Mapping[str, object]) -> Session:
+    async def _require_caller(self, request: Request, body: Mapping[str, object]) -> Session:
         """Who asks. Raises Unauthenticated, ForeignOrigin where a cookie alone tells who."""
-        value = token_of(request, body)
+        value = get_token(request, body)
         if value is not None:
-            return await self._by_token(value)
+            return await self._find_by_token(value)
         if request.method not in ("GET", "HEAD"):
             self.context.check_origin(request)
         return await self.context.full_session(request)
 
-    async def _by_token(self, value: str) -> Session:
+    async def _find_by_token(self, value: str) -> Session:
         now = self.context.clock()
         token = self.access.tokens.read(value.encode("utf-8", "surrogatepass"))
         if token is None or token.issued_at > now:
@@ -214,12 +214,12 @@ class Datepoll:
     # Logging in
 
     async def sign_in(self, request: Request) -> Response:
-        given = Validation(await body_of(request))
+        given = Validation(await read_body(request))
         name = given.required("username", most=CHARACTERS)
         return await self._sign_in(request, given, name, given.required("password"))
 
     async def change_password(self, request: Request) -> Response:
-        given = Validation(await body_of(request))
+        given = Validation(await read_body(request))
         name = given.required("username", most=CHARACTERS)
         old = given.required("old_password")
         new = given.required("new_password", least=LEAST_CHARACTERS)
@@ -238,12 +238,12 @@ class Datepoll:
         session = NewSession("datepoll", self._lifetimes(stays), stays, description)
         login = LoginRequest(name, password, session, code=code or None, new_password=new)
         opened = await self.context.service.open(request, login)
-        told = {"token": self._token(opened.session)}
+        told = {"token": self._issue_token(opened.session)}
         if stays:
             told["session_token"] = await self.access.make_secret(
                 opened.session, self.context.clock()
             )
-        response = draw(DatepollToken(**told))
+        response = render(DatepollToken(**told))
         if self.settings.cookie:
             self.context.service.cookie.set(response, request, opened)
         return response
@@ -254,13 +254,13 @@ class Datepoll:
         once = self.settings.token_lifetime.total_seconds()
         return found if stays else replace(found, lifetime_s=once)
 
-    def _token(self, session: Session) -> str:
+    def _issue_token(self, session: Session) -> str:
         life_s = self.settings.token_lifetime.total_seconds()
         return self.access.tokens.issue(session, life_s, self.context.clock())
 
     async def refresh(self, request: Request) -> Response:
         """The next token; the session's life begins anew, under a new description if one came."""
-        given = Validation(await body_of(request))
+        given = Validation(await read_body(request))
         secret = given.required("session_token")
         description = given.optional("session_information", most=CHARACTERS)
         given.check()
@@ -270,26 +270,28 @@ class Datepoll:
             raise refusals.SessionNotFound
         lifetimes, description = self._lifetimes(True), description or session.information
         await self.access.renew(session, lifetimes=lifetimes, information=description, now=now)
-        return draw(DatepollRefreshed(msg="Session token is good", token=self._token(session)), 202)
+        return render(
+            DatepollRefreshed(msg="Session token is good", token=self._issue_token(session)), 202
+        )
 
     # Sessions
 
     async def list(self, request: Request) -> Response:
         """All of the caller's, the one used last at the end."""
-        caller = await self._caller(request, {})
+        caller = await self._require_caller(request, {})
         sessions = await self.sessions.list(caller.user, self.context.clock())
         used = sorted((self.last_used_at(session), session.number, session) for session in sessions)
-        drawn = [draw_session(session, at) for at, _, session in used]
-        return draw(DatepollSessions(msg="List of all sessions", sessions=drawn))
+        rendered = [render_session(session, at) for at, _, session in used]
+        return render(DatepollSessions(msg="List of all sessions", sessions=rendered))
 
     async def delete(self, request: Request) -> Response:
-        caller = await self._caller(request, {})
-        session = await self._own(caller, request.path_params.get("id", ""))
+        caller = await self._require_caller(request, {})
+        session = await self._find_own(caller, request.path_params.get("id", ""))
         if not await self.context.service.end(session):
             raise refusals.SessionNotFound
-        return draw(DatepollDone(msg="Successfully deleted session"))
+        return render(DatepollDone(msg="Successfully deleted session"))
 
-    async def _own(self, caller: Session, id: str) -> Session:
+    async def _find_own(self, caller: Session, id: str) -> Session:
         """One of the caller's own. Raises SessionNotFound, whatever else the id leads to."""
         number = int(id) if _ID.fullmatch(id) else 0
         mine = await self.sessions.list(caller.user, self.context.clock())
@@ -299,19 +301,19 @@ class Datepoll:
         raise refusals.SessionNotFound
 
     async def log_out(self, request: Request) -> Response:
-        body = await body_of(request)
-        caller = await self._caller(request, body)
+        body = await read_body(request)
+        caller = await self._require_caller(request, body)
         given = Validation(body)
         secret = given.required("session_token")
         given.check()
-        session = await self._by_secret(secret)
+        session = await self._find_by_secret(secret)
         if session is None or session.user.number != caller.user.number:
             raise refusals.SessionNotFound
         if not await self.context.service.end(session):
             raise refusals.SessionNotFound
-        return draw(DatepollDone(msg="Successfully logged out and deleted session"))
+        return render(DatepollDone(msg="Successfully logged out and deleted session"))
 
-    async def _by_secret(self, secret: str) -> Session | None:
+    async def _find_by_secret(self, secret: str) -> Session | None:
         """By a refresh secret, or by the token of a session that has none."""
         now = self.context.clock()
         if is_token(secret.encode()):
@@ -319,7 +321,7 @@ class Datepoll:
         return (await self.access.by_secret(secret, now)).session
 
 
-async def body_of(request: Request) -> Mapping[str, object]:
+async def read_body(request: Request) -> Mapping[str, object]:
     """The body's fields; none when it cannot be read, as a missing one is told by its name.
 
     Raises TooLarge."""
@@ -341,7 +343,7 @@ def routes(
     current = f"{SESSIONS}/logoutCurrentSession"
     change = "/api/auth/changePasswordAfterSignin"
     # `logoutCurrentSession` is an id like any other to DELETE, and none that anybody has.
-    no_such = context.caught(datepoll.delete, DELETE)
+    no_such = context.catch(datepoll.delete, DELETE)
     return [
         context.endpoint("/api/auth/signin", SIGN_IN, post=datepoll.sign_in),
         context.endpoint("/api/auth/IamLoggedIn", REFRESH, post=datepoll.refresh),

@@ -1,6 +1,6 @@
-"""The API description (OpenAPI 3.1): drawn once at start from the routes of the dialects in force.
+"""The API description (OpenAPI 3.1), built once at start from the routes of the dialects in force.
 
-It knows routes and the rows of `described`; how an endpoint works it must not know.
+It knows routes and the rows of `operations`; how an endpoint works it must not know.
 """
 
 import json
@@ -16,7 +16,7 @@ from starlette.routing import Route
 from doorward import __version__, paths
 from doorward.dialects import rocketchat
 from doorward.dialects.context import ErrorFormat, RateLimited
-from doorward.dialects.operations import DIALECTS, Dialect, Operation
+from doorward.dialects.operations import DIALECTS, DialectDescription, Operation
 from doorward.dialects.shapes import Shape
 from doorward.gate.cookies import cookies_of
 from doorward.settings import Settings
@@ -74,10 +74,10 @@ def _schemas(used: Iterable[type[BaseModel]]) -> Json:
     """The models and all that they are made of. What is sent and what is taken are read alike: a
     key with a default may be absent."""
     chosen = sorted(used, key=lambda model: model.__name__)
-    _, drawn = models_json_schema(
+    _, rendered = models_json_schema(
         [(model, "validation") for model in chosen], ref_template=REFERENCE
     )
-    found: Json = drawn.get("$defs", {})
+    found: Json = rendered.get("$defs", {})
     return found
 
 
@@ -95,9 +95,9 @@ def _operations(
         if method != "HEAD":
             row = dialect.rows[f"{method} {_key(name, settings, each.path)}"]
             used.update(row.body, row.errors, each.error_format.shapes, filter(None, [row.answer]))
-            drawn = _operation(dialect, each, each.error_format, row)
+            rendered = _operation(dialect, each, each.error_format, row)
             operation = re.sub(r"\W+", "_", f"{name}_{method.lower()}{each.path}").rstrip("_")
-            yield method.lower(), {"operationId": operation, "tags": [name], **drawn}
+            yield method.lower(), {"operationId": operation, "tags": [name], **rendered}
 
 
 def _key(dialect: str, settings: Settings, path: str) -> str:
@@ -109,8 +109,10 @@ def _key(dialect: str, settings: Settings, path: str) -> str:
     return path
 
 
-def _operation(dialect: Dialect, each: Route, error_format: ErrorFormat, row: Operation) -> Json:
-    drawn: Json = {
+def _operation(
+    dialect: DialectDescription, each: Route, error_format: ErrorFormat, row: Operation
+) -> Json:
+    rendered: Json = {
         "summary": row.summary,
         "responses": {**_success(row), **_refusals(dialect, error_format, row)},
         "security": [] if row.public else _carriers(dialect),
@@ -118,13 +120,13 @@ def _operation(dialect: Dialect, each: Route, error_format: ErrorFormat, row: Op
     if row.body:
         schema = _any_of(row.body)
         content = {kind: {"schema": schema} for kind in dialect.bodies}
-        drawn["requestBody"] = {"required": not row.optional_body, "content": content}
+        rendered["requestBody"] = {"required": not row.optional_body, "content": content}
     if parameters := [*_parameters(each.path, row)]:
-        drawn["parameters"] = parameters
-    return drawn
+        rendered["parameters"] = parameters
+    return rendered
 
 
-def _carriers(dialect: Dialect) -> list[Json]:
+def _carriers(dialect: DialectDescription) -> list[Json]:
     """Any of them will do; within one, all that it names."""
     ways = (dialect.carriers, ("bearer",), ("cookie",))
     return [{name: [] for name in either} for either in ways if either]
@@ -154,11 +156,11 @@ def _success(row: Operation) -> Json:
     return {str(row.status): said}
 
 
-def _refusals(dialect: Dialect, error_format: ErrorFormat, row: Operation) -> Json:
+def _refusals(dialect: DialectDescription, error_format: ErrorFormat, row: Operation) -> Json:
     """Each status that the operation can refuse with, and the codes that it goes out with."""
     codes: dict[int, set[str]] = {}
     counted = (RateLimited,) if dialect.counted else ()
-    answers = [error_format.table[error] for error in (*row.troubles(), *counted)]
+    answers = [error_format.table[error] for error in (*row.list_refusals(), *counted)]
     for answer in (*answers, *row.more):
         codes.setdefault(answer.status, set()).add(answer.code)
     schema = _any_of((*error_format.shapes, *row.errors))
@@ -172,5 +174,5 @@ def _refusals(dialect: Dialect, error_format: ErrorFormat, row: Operation) -> Js
 
 
 def _any_of(shapes: Iterable[type[BaseModel]]) -> Json:
-    drawn: list[Json] = [{"$ref": REFERENCE.format(model=shape.__name__)} for shape in shapes]
-    return drawn[0] if len(drawn) == 1 else {"anyOf": drawn}
+    rendered: list[Json] = [{"$ref": REFERENCE.format(model=shape.__name__)} for shape in shapes]
+    return rendered[0] if len(rendered) == 1 else {"anyOf": rendered}

@@ -1,7 +1,7 @@
 """What each endpoint of each dialect is for, takes and answers: the rows of the API description.
 
 It knows sentences, shapes and which refusals an operation can give; how an endpoint works it must
-not know. Which endpoints there are, and in which words they refuse, the routes tell.
+not know. The routes say which endpoints there are and in which words they refuse.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from doorward.dialects import context
 from doorward.dialects import datepoll_shapes as datepoll
 from doorward.dialects import xhr_shapes as xhr
 from doorward.dialects.alekeagle import shapes as alekeagle
-from doorward.dialects.context import Answer, ApiError
+from doorward.dialects.context import ApiError, ErrorAnswer
 from doorward.dialects.rocketchat import shapes as rocketchat
 from doorward.dialects.shapes import Shape
 
@@ -40,10 +40,10 @@ class Operation:
     changes: bool = False
     factor: bool = False
     refuses: Refusals = ()
-    more: tuple[Answer, ...] = ()
+    more: tuple[ErrorAnswer, ...] = ()
     errors: Shapes = ()
 
-    def troubles(self) -> Refusals:
+    def list_refusals(self) -> Refusals:
         """All that it can refuse with, whatever a dialect calls that."""
         body = (context.Malformed, context.TooLarge) if self.body else ()
         query = (context.Malformed,) if self.query else ()
@@ -109,7 +109,7 @@ ALEKEAGLE = {
         alekeagle.AlekeagleToken, 201, public=True, changes=True,
         body=(alekeagle.AlekeagleCredentials, alekeagle.AlekeagleSecondStep),
         refuses=(*LOGIN, core.UserNotFound, context.Unauthenticated, context.RateLimited),
-        more=(Answer(401, "SECOND_FACTOR_CHALLENGE_REQUIRED_ERROR"),),
+        more=(ErrorAnswer(401, "SECOND_FACTOR_CHALLENGE_REQUIRED_ERROR"),),
         errors=(alekeagle.AlekeagleChallenge,),
     ),
     "GET /session": Operation(
@@ -117,7 +117,7 @@ ALEKEAGLE = {
     ),
     "GET /session/{id}": Operation(
         "Get one of the user's sessions.", alekeagle.AlekeagleSession, refuses=_BANNED,
-        more=(Answer(404, "INVALID_SESSION_ERROR"),),
+        more=(ErrorAnswer(404, "INVALID_SESSION_ERROR"),),
     ),
     "DELETE /session/{id}": Operation(
         "End one of the user's sessions.", alekeagle.AlekeagleDone, changes=True,
@@ -138,8 +138,8 @@ ALEKEAGLE = {
 }  # fmt: skip
 
 _OWN = "/api/v1/user/myself/session"
-_TOKEN = (Answer(401, "token_expired"), Answer(401, "token_incorrect"))
-_NOT_ACTIVATED = (Answer(400, "not_activated"),)
+_TOKEN = (ErrorAnswer(401, "token_expired"), ErrorAnswer(401, "token_incorrect"))
+_NOT_ACTIVATED = (ErrorAnswer(400, "not_activated"),)
 DATEPOLL = {
     "POST /api/auth/signin": Operation(
         "Log in.", datepoll.DatepollToken, body=(datepoll.DatepollCredentials,), public=True,
@@ -167,15 +167,15 @@ DATEPOLL = {
     ),
     f"DELETE {_OWN}/logoutCurrentSession": Operation(
         "Refused with 404: no session has this id.", status=0, changes=True,
-        more=(*_TOKEN, Answer(404, "session_token_not_found")),
+        more=(*_TOKEN, ErrorAnswer(404, "session_token_not_found")),
     ),
 }  # fmt: skip
 
 # Under /api/v1/. Each of its endpoints is counted.
 _VIEW: Refusals = (core.NotPermitted,)
 _END: Refusals = (core.NotPermitted, core.SessionNotFound, core.UserNotFound)
-_SORT = (Answer(400, "error-invalid-sort-keys"),)
-_INVALID_TOTP = (Answer(400, "invalid-totp"),)
+_SORT = (ErrorAnswer(400, "error-invalid-sort-keys"),)
+_INVALID_TOTP = (ErrorAnswer(400, "invalid-totp"),)
 # A change of factors can want a fresh password or code first.
 _FRESH: Refusals = (*ASKED, core.ProofRequired)
 _LOG_OUT = Operation(
@@ -186,7 +186,8 @@ ROCKETCHAT = {
         "Log in, or present a token that is already valid.", rocketchat.RocketchatLoggedIn,
         body=(rocketchat.RocketchatCredentials,), public=True, changes=True, factor=True,
         refuses=LOGIN, more=(
-            Answer(401, "error-user-is-not-activated"), Answer(401, "error-login-blocked-for-ip"),
+            ErrorAnswer(401, "error-user-is-not-activated"),
+            ErrorAnswer(401, "error-login-blocked-for-ip"),
         ),
     ),
     "GET logout": _LOG_OUT,
@@ -222,12 +223,12 @@ ROCKETCHAT = {
     "POST users.logout": Operation(
         "End all sessions of a user.", rocketchat.RocketchatMessage, changes=True,
         body=(rocketchat.RocketchatUserId,), optional_body=True, refuses=_END,
-        more=(Answer(403, "unauthorized"),),
+        more=(ErrorAnswer(403, "unauthorized"),),
     ),
     "POST users.2fa.sendEmailCode": Operation(
         "Mail a code to a user who is logging in.", rocketchat.RocketchatDone, public=True,
         changes=True, body=(rocketchat.RocketchatAddressee,), refuses=(core.LockedOut,),
-        more=(Answer(400, "error-parameter-required"),),
+        more=(ErrorAnswer(400, "error-parameter-required"),),
     ),
     "POST users.2fa.enableEmail": Operation(
         "Turn codes by e-mail on.", rocketchat.RocketchatDone, factor=True, changes=True,
@@ -266,7 +267,7 @@ FORMS = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class DialectDescription:
     """A dialect's rows, the types of bodies it reads, where it looks for a token beside Bearer and
     the cookie, and whether each of its requests is counted."""
 
@@ -276,9 +277,9 @@ class Dialect:
     counted: bool = False
 
 
-DIALECTS: Mapping[str, Dialect] = {
-    "xhr": Dialect(XHR),
-    "alekeagle": Dialect(ALEKEAGLE, FORMS, ("authorization",), counted=True),
-    "datepoll": Dialect(DATEPOLL, FORMS, ("token",)),
-    "rocketchat": Dialect(ROCKETCHAT, (JSON,), ("userId", "authToken"), counted=True),
+DIALECTS: Mapping[str, DialectDescription] = {
+    "xhr": DialectDescription(XHR),
+    "alekeagle": DialectDescription(ALEKEAGLE, FORMS, ("authorization",), counted=True),
+    "datepoll": DialectDescription(DATEPOLL, FORMS, ("token",)),
+    "rocketchat": DialectDescription(ROCKETCHAT, (JSON,), ("userId", "authToken"), counted=True),
 }

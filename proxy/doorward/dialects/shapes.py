@@ -1,6 +1,6 @@
-"""What JSON of a dialect looks like: a model for each object that it sends or takes.
+"""The JSON objects of the dialects: a model for each that they send or take.
 
-Answers are drawn from these models and described by them, so that neither can say what the other
+Answers are rendered from these models and described by them, so that neither can say what the other
 does not. It knows pydantic and no dialect.
 """
 

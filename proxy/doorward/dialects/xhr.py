@@ -28,11 +28,11 @@ from doorward.accounts.sessions.sessions import FULL, PENDING, NewSession, Opene
 from doorward.accounts.user import DATABASE
 from doorward.dialects import context as contexts
 from doorward.dialects.context import (
-    Answer,
     ApiError,
     Context,
+    ErrorAnswer,
     ErrorFormat,
-    by_header,
+    is_by_header,
 )
 from doorward.dialects.fields import get_text, read_json
 from doorward.dialects.shapes import Shape
@@ -51,41 +51,41 @@ from doorward.web.session_service import lifetimes
 # Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
 
 # Refusal → status and code. Who is banned is told no more than who mistyped the password.
-TABLE: dict[type[ApiError], Answer] = {
-    refusals.InvalidCredentials: Answer(401, "invalid_credentials"),
-    refusals.UserBanned: Answer(401, "invalid_credentials"),
-    refusals.LockedOut: Answer(429, "locked_out"),
-    refusals.PasswordChangeRequired: Answer(401, "password_change_required"),
-    refusals.PasswordChangeNotNeeded: Answer(400, "password_change_not_needed"),
-    refusals.SessionNotFound: Answer(401, "unauthenticated"),
-    refusals.UserNotFound: Answer(401, "unauthenticated"),
-    refusals.ReadOnlyUser: Answer(401, "read_only_user"),
-    refusals.NameTaken: Answer(400, "name_taken"),
-    refusals.InvalidName: Answer(400, "invalid_name"),
-    refusals.InvalidEmail: Answer(400, "invalid_email"),
-    refusals.InvalidGroup: Answer(400, "invalid_group"),
-    refusals.WeakPassword: Answer(400, "weak_password"),
-    refusals.InvalidHash: Answer(400, "invalid_hash"),
-    refusals.NotPermitted: Answer(401, "not_permitted"),
-    refusals.SecondFactorRequired: Answer(401, "totp_required"),
-    refusals.ProofRequired: Answer(401, "proof_required"),
-    refusals.SecondFactorInvalid: Answer(401, "totp_invalid"),
-    refusals.TooManyCodes: Answer(429, "totp_max_attempts"),
-    refusals.TotpAlreadyOn: Answer(401, "totp_already_on"),
-    refusals.TotpNotOn: Answer(401, "totp_not_on"),
-    refusals.InvalidTotpSecret: Answer(400, "invalid_totp_secret"),
-    refusals.EnrolmentExpired: Answer(401, "enrolment_expired"),
-    refusals.MailFailed: Answer(503, "mail_failed"),
-    refusals.Overloaded: Answer(503, "overloaded"),
-    refusals.StorageUnavailable: Answer(503, "storage_unavailable"),
-    contexts.Malformed: Answer(400, "bad_request"),
-    contexts.TooLarge: Answer(413, "body_too_large"),
-    contexts.ForeignOrigin: Answer(403, "foreign_origin"),
-    contexts.MethodNotAllowed: Answer(405, "method_not_allowed"),
-    contexts.RateLimited: Answer(429, "rate_limited"),
-    contexts.Unauthenticated: Answer(401, "unauthenticated"),
-    contexts.Unavailable: Answer(401, "unavailable"),
-    contexts.Broken: Answer(500, "internal_error"),
+ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
+    refusals.InvalidCredentials: ErrorAnswer(401, "invalid_credentials"),
+    refusals.UserBanned: ErrorAnswer(401, "invalid_credentials"),
+    refusals.LockedOut: ErrorAnswer(429, "locked_out"),
+    refusals.PasswordChangeRequired: ErrorAnswer(401, "password_change_required"),
+    refusals.PasswordChangeNotNeeded: ErrorAnswer(400, "password_change_not_needed"),
+    refusals.SessionNotFound: ErrorAnswer(401, "unauthenticated"),
+    refusals.UserNotFound: ErrorAnswer(401, "unauthenticated"),
+    refusals.ReadOnlyUser: ErrorAnswer(401, "read_only_user"),
+    refusals.NameTaken: ErrorAnswer(400, "name_taken"),
+    refusals.InvalidName: ErrorAnswer(400, "invalid_name"),
+    refusals.InvalidEmail: ErrorAnswer(400, "invalid_email"),
+    refusals.InvalidGroup: ErrorAnswer(400, "invalid_group"),
+    refusals.WeakPassword: ErrorAnswer(400, "weak_password"),
+    refusals.InvalidHash: ErrorAnswer(400, "invalid_hash"),
+    refusals.NotPermitted: ErrorAnswer(401, "not_permitted"),
+    refusals.SecondFactorRequired: ErrorAnswer(401, "totp_required"),
+    refusals.ProofRequired: ErrorAnswer(401, "proof_required"),
+    refusals.SecondFactorInvalid: ErrorAnswer(401, "totp_invalid"),
+    refusals.TooManyCodes: ErrorAnswer(429, "totp_max_attempts"),
+    refusals.TotpAlreadyOn: ErrorAnswer(401, "totp_already_on"),
+    refusals.TotpNotOn: ErrorAnswer(401, "totp_not_on"),
+    refusals.InvalidTotpSecret: ErrorAnswer(400, "invalid_totp_secret"),
+    refusals.EnrolmentExpired: ErrorAnswer(401, "enrolment_expired"),
+    refusals.MailFailed: ErrorAnswer(503, "mail_failed"),
+    refusals.Overloaded: ErrorAnswer(503, "overloaded"),
+    refusals.StorageUnavailable: ErrorAnswer(503, "storage_unavailable"),
+    contexts.Malformed: ErrorAnswer(400, "bad_request"),
+    contexts.TooLarge: ErrorAnswer(413, "body_too_large"),
+    contexts.ForeignOrigin: ErrorAnswer(403, "foreign_origin"),
+    contexts.MethodNotAllowed: ErrorAnswer(405, "method_not_allowed"),
+    contexts.RateLimited: ErrorAnswer(429, "rate_limited"),
+    contexts.Unauthenticated: ErrorAnswer(401, "unauthenticated"),
+    contexts.Unavailable: ErrorAnswer(401, "unavailable"),
+    contexts.Broken: ErrorAnswer(500, "internal_error"),
 }
 
 _DATABASE_ONLY = "An authenticator app can be added to users of the database only."
@@ -95,7 +95,7 @@ _SENTENCES = {
 }
 
 
-def render_error(answer: Answer, error: ApiError) -> Response:
+def render_error(answer: ErrorAnswer, error: ApiError) -> Response:
     sentence = _SENTENCES.get(answer.code, str(error))
     content = XhrError(error=answer.code, message=sentence).content()
     response = JSONResponse(content, answer.status)
@@ -103,10 +103,10 @@ def render_error(answer: Answer, error: ApiError) -> Response:
     return response
 
 
-ERROR_FORMAT = ErrorFormat(TABLE, render_error, (XhrError,))
+ERROR_FORMAT = ErrorFormat(ERROR_TABLE, render_error, (XhrError,))
 
 
-def draw_session(session: Session, now: float, *, totp: bool) -> XhrLife:
+def render_session(session: Session, now: float, *, totp: bool) -> XhrLife:
     """`maxAge`: milliseconds to the earlier of both ends, the idle one as of this request."""
     end = session.expires_at if session.level is FULL else session.ends_at()
     if session.idle_timeout_s is not None:
@@ -114,12 +114,12 @@ def draw_session(session: Session, now: float, *, totp: bool) -> XhrLife:
     return XhrLife(maxAge=max(0, int((end - now) * 1000)), totp=totp)
 
 
-def draw(shape: Shape | None) -> Response:
+def render(shape: Shape | None) -> Response:
     content = None if shape is None else shape.content()
     return JSONResponse(content, headers={"cache-control": "no-store"})
 
 
-def done() -> Response:
+def respond_empty() -> Response:
     return Response(status_code=204, headers={"cache-control": "no-store"})
 
 
@@ -130,7 +130,7 @@ class Xhr:
     factors: SecondFactors
 
     async def login(self, request: Request) -> Response:
-        name, password = await self._credentials(request)
+        name, password = await self._read_credentials(request)
         session = NewSession("xhr", lifetimes(self.context.settings))
         opened = await self.context.service.open(
             request, LoginRequest(name, password, session, pending=True)
@@ -138,7 +138,7 @@ class Xhr:
         now, due = self.context.clock(), opened.session.level is PENDING
         if due:  # a code is mailed where that is the factor
             await self.factors.prepare(opened.session.user, None, now=now)
-        response = draw(XhrLogin(session=draw_session(opened.session, now, totp=due)))
+        response = render(XhrLogin(session=render_session(opened.session, now, totp=due)))
         self._set_cookie(request, response, opened)
         return response
 
@@ -154,15 +154,15 @@ class Xhr:
         if session.level is not PENDING:
             raise refusals.SessionNotFound
         opened = await self.context.service.complete(request, session, token, None)
-        response = done()
+        response = respond_empty()
         self._set_cookie(request, response, opened)
         return response
 
     async def login_ldap(self, request: Request) -> Response:
-        await self._credentials(request)
+        await self._read_credentials(request)
         raise contexts.Unavailable
 
-    async def _credentials(self, request: Request) -> tuple[str, str]:
+    async def _read_credentials(self, request: Request) -> tuple[str, str]:
         self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
         fields = await read_json(request)
         return get_text(fields, "username"), get_text(fields, "password")
@@ -171,66 +171,68 @@ class Xhr:
         session = await self.context.full_session(request)
         user = XhrUser(username=session.user.username, superAdmin=session.user.super_admin)
         factors = await self.factors.enabled(session.user)
-        inner = draw_session(session, self.context.clock(), totp=TOTP in factors)
-        return draw(XhrSession(user=user, session=inner))
+        inner = render_session(session, self.context.clock(), totp=TOTP in factors)
+        return render(XhrSession(user=user, session=inner))
 
     async def logout(self, request: Request) -> Response:
         """A session whose second factor is due may go, too."""
         self.context.check_origin(request)
         session = await self.context.session(request)
         await self.context.service.end(session)
-        response = done()
-        if not by_header(request):
+        response = respond_empty()
+        if not is_by_header(request):
             self.context.service.cookie.expire(response, request)
         return response
 
     async def peek_logout(self, request: Request) -> Response:
         """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
         await self.context.session(request)
-        return done()
+        return respond_empty()
 
-    async def _changing(self, request: Request) -> Session:
+    async def _require_change(self, request: Request) -> Session:
         """Whose factors are to change. Raises ForeignOrigin, Unauthenticated."""
         self.context.check_origin(request)
         return await self.context.full_session(request)
 
     async def generate(self, request: Request) -> Response:
         """A secret for whoever is logged in; whether it may be added is told when it is."""
-        session, now = await self._changing(request), self.context.clock()
+        session, now = await self._require_change(request), self.context.clock()
         enrolment = await self.factors.begin_totp(session, now, even_if_on=True)
-        return draw(XhrSecret(secret=enrolment.secret))
+        return render(XhrSecret(secret=enrolment.secret))
 
     async def peek_generate(self, request: Request) -> Response:
         await self.context.full_session(request)
-        return draw(None)
+        return render(None)
 
     async def add(self, request: Request) -> Response:
         """The secret has to be the one last generated in this session."""
-        session = await self._changing(request)
+        session = await self._require_change(request)
         fields = await read_json(request)
         secret, token = get_text(fields, "secret"), get_text(fields, "token")
         if session.user.source != DATABASE:  # the document's own condition
             raise refusals.NotPermitted(_DATABASE_ONLY)
         now = self.context.clock()
         # A program that holds a token of its own cannot be told of another one here.
-        renew = not by_header(request)
+        renew = not is_by_header(request)
         confirmed = await self.factors.confirm_totp(session, secret, token, now, renew=renew)
-        return self._done(request, confirmed.opened)
+        return self._respond(request, confirmed.opened)
 
-    def _done(self, request: Request, opened: Opened | None) -> Response:
+    def _respond(self, request: Request, opened: Opened | None) -> Response:
         """204, with the cookie of the session's new token where it got one."""
-        response = done()
+        response = respond_empty()
         if opened is not None:
             self.context.service.cookie.set(response, request, opened)
         return response
 
     async def delete(self, request: Request) -> Response:
         """With a code of the app or a recovery code. One client deletes without a body: refused."""
-        session = await self._changing(request)
+        session = await self._require_change(request)
         token = get_text(await read_json(request), "token")
         now = self.context.clock()
-        opened = await self.factors.remove_totp(session, token, now, renew=not by_header(request))
-        return self._done(request, opened)
+        opened = await self.factors.remove_totp(
+            session, token, now, renew=not is_by_header(request)
+        )
+        return self._respond(request, opened)
 
 
 def routes(context: Context, settings: DialectXhr, factors: SecondFactors) -> list[Route]:

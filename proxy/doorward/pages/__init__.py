@@ -1,4 +1,4 @@
-"""The pages people see: login, logout and messages, drawn with Jinja2 and one small stylesheet.
+"""The pages people see: login, logout and messages, rendered with Jinja2 and one small stylesheet.
 
 They know forms and words; they must not know SQL, rules or how a request is forwarded.
 """

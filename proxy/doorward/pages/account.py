@@ -20,8 +20,8 @@ from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.sessions.sessions import Session, Sessions
 from doorward.accounts.user import DATABASE
 from doorward.pages import rendering
-from doorward.pages.languages import noted
-from doorward.pages.rendering import guarded
+from doorward.pages.languages import N_
+from doorward.pages.rendering import add_page_headers
 from doorward.pages.session_form import Forms
 
 SESSIONS = f"{paths.ACCOUNT}/sessions"
@@ -29,18 +29,18 @@ OTHERS = "others"
 EXPIRES_IN = "x-doorward-session-expires-in"
 
 DONE = {
-    "ended": noted("The session is ended."),
-    "others": noted("All other sessions are ended."),
-    "password": noted("Your password is changed, and all other sessions are ended."),
-    "email": noted("Your e-mail address is changed."),
-    "removed": noted("The authenticator app is removed."),
-    "on": noted("Codes by e-mail are switched on."),
-    "off": noted("Codes by e-mail are switched off."),
+    "ended": N_("The session is ended."),
+    "others": N_("All other sessions are ended."),
+    "password": N_("Your password is changed, and all other sessions are ended."),
+    "email": N_("Your e-mail address is changed."),
+    "removed": N_("The authenticator app is removed."),
+    "on": N_("Codes by e-mail are switched on."),
+    "off": N_("Codes by e-mail are switched off."),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SessionRow:
     """A session as its row of the list says it; times are seconds from now."""
 
     id: str
@@ -76,13 +76,13 @@ class AccountPage:
             return session
         now = self.forms.service.clock()
         enabled = await self.factors.enabled(session.user)
-        return self.forms.draw(
+        return self.forms.render(
             request,
             "account.html",
             session,
             sessions=sorted(
                 (
-                    shown(one, now, one.number == session.number)
+                    describe_session(one, now, one.number == session.number)
                     for one in await self.sessions.list(session.user, now)
                     if one.level is session.level
                 ),
@@ -102,11 +102,11 @@ class AccountPage:
         )
 
     async def back(self, request: Request) -> Response:
-        return rendering.moved(paths.ACCOUNT)
+        return rendering.redirect(paths.ACCOUNT)
 
     async def end(self, request: Request) -> Response:
         """Ends the session that the form names, or all others."""
-        bound = await self.forms.posted(request)
+        bound = await self.forms.read_form(request)
         if isinstance(bound, Response):
             return bound
         session, which = bound.session, bound.form.get("end", "")
@@ -114,7 +114,7 @@ class AccountPage:
         now, user = service.clock(), session.user
         if which == OTHERS:
             ended = await self.sessions.end_others(session, now, renew=True)
-            return self.forms.moved(request, f"{paths.ACCOUNT}?done=others", ended.opened)
+            return self.forms.redirect(request, f"{paths.ACCOUNT}?done=others", ended.opened)
         mine = {one.id for one in await self.sessions.list(user, now)}
         if which in mine:  # what ended meanwhile is ended
             try:
@@ -122,33 +122,33 @@ class AccountPage:
             except SessionNotFound:
                 pass
         if which == session.id:
-            return rendering.moved(paths.LOGIN, service.cookie.expire_lines(request))
-        return rendering.moved(f"{paths.ACCOUNT}?done=ended")
+            return rendering.redirect(paths.LOGIN, service.cookie.expire_lines(request))
+        return rendering.redirect(f"{paths.ACCOUNT}?done=ended")
 
     async def remaining(self, request: Request) -> Response:
         """For scripts: how long the session lives if nothing is done. Asking is no use of it, so a
         script that asks every minute keeps nobody logged in."""
         service = self.forms.service
         now = service.clock()
-        found = await service.untouched(request, now)
+        found = await service.peek(request, now)
         if found is None:
             return self.forms.messages.answer(request, 401)
         left = str(max(0, int(found.ends_at() - now)))
-        response = guarded(JSONResponse({"expires_in": int(left)}))
+        response = add_page_headers(JSONResponse({"expires_in": int(left)}))
         response.headers[EXPIRES_IN] = left
         return response
 
 
-def shown(session: Session, now: float, here: bool) -> Shown:
+def describe_session(session: Session, now: float, here: bool) -> SessionRow:
     device = session.device
     system = f"{device.os_name} {device.os_version.partition('.')[0]}".strip()
     name = " · ".join(part for part in (device.name, system) if part)
     used = max(session.last_used_at, session.created_at)
-    return Shown(
+    return SessionRow(
         id=session.id,
         here=here,
         device=name or session.information[:80] or session.user_agent[:80],
-        place=place_of(session.address),
+        place=describe_place(session.address),
         address=session.address,
         opened=session.created_at,
         opened_s=now - session.created_at,
@@ -158,12 +158,12 @@ def shown(session: Session, now: float, here: bool) -> Shown:
     )
 
 
-def place_of(address: str) -> str:
+def describe_place(address: str) -> str:
     """What can be said of an address without asking anybody."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return ""
     if found.is_loopback:
-        return noted("this machine")
-    return noted("local network") if found.is_private else ""
+        return N_("this machine")
+    return N_("local network") if found.is_private else ""

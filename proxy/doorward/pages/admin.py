@@ -1,7 +1,7 @@
 """Administration's lists: users, sessions, lock-outs, records.
 
-Knows pages, filters and words for what happened; who may see them the desk decides, and one user
-has a page of its own.
+Knows pages, filters and words for what happened; the admin guard decides who may see them, and one
+user has a page of its own.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from doorward.accounts.passwords.regulation import NO_ADDRESS, network_of
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.pages import rendering
-from doorward.pages.account import shown
+from doorward.pages.account import describe_session
 from doorward.pages.admin_guard import AdminGuard
-from doorward.pages.languages import noted
+from doorward.pages.languages import N_
 
 BANNED = f"{paths.ADMIN}/banned"
 SESSIONS = f"{paths.ADMIN}/sessions"
@@ -33,34 +33,34 @@ RECORDS = f"{paths.ADMIN}/records"
 
 PAGE = 50
 LOCKS = 200
-NO_SUCH_ADDRESS = noted("This is not an address.")
-UNLOCKED = noted("It can be tried again now.")
+NO_SUCH_ADDRESS = N_("This is not an address.")
+UNLOCKED = N_("It can be tried again now.")
 
 KINDS: Mapping[Kind, str] = {
-    Kind.LOGIN: noted("Login"),
-    Kind.LOGIN_PENDING: noted("Login, code due"),
-    Kind.LOGIN_FAILED: noted("Login failed"),
-    Kind.LOCKED_OUT: noted("Locked out"),
-    Kind.LOCK_ENDED: noted("Lock-out over"),
-    Kind.UNLOCKED: noted("Unlocked"),
-    Kind.SESSION_ENDED: noted("Session ended"),
-    Kind.SESSIONS_ENDED: noted("Sessions ended"),
-    Kind.USER_ADDED: noted("User added"),
-    Kind.USER_CHANGED: noted("User changed"),
-    Kind.USER_DELETED: noted("User deleted"),
-    Kind.USER_BANNED: noted("User banned"),
-    Kind.USER_UNBANNED: noted("Ban lifted"),
-    Kind.USER_ENABLED: noted("User enabled"),
-    Kind.USER_DISABLED: noted("User disabled"),
-    Kind.PASSWORD_CHANGED: noted("Password changed"),
-    Kind.RESET_MAILED: noted("Link for another password mailed"),
-    Kind.FACTOR_ADDED: noted("Factor added"),
-    Kind.FACTOR_REMOVED: noted("Factor removed"),
-    Kind.FACTOR_PASSED: noted("Code right"),
-    Kind.FACTOR_FAILED: noted("Code wrong"),
-    Kind.FACTOR_LOCKED: noted("Codes locked"),
-    Kind.RECOVERY_CODES_MADE: noted("Recovery codes made"),
-    Kind.CONFIGURATION_RELOADED: noted("Configuration read again"),
+    Kind.LOGIN: N_("Login"),
+    Kind.LOGIN_PENDING: N_("Login, code due"),
+    Kind.LOGIN_FAILED: N_("Login failed"),
+    Kind.LOCKED_OUT: N_("Locked out"),
+    Kind.LOCK_ENDED: N_("Lock-out over"),
+    Kind.UNLOCKED: N_("Unlocked"),
+    Kind.SESSION_ENDED: N_("Session ended"),
+    Kind.SESSIONS_ENDED: N_("Sessions ended"),
+    Kind.USER_ADDED: N_("User added"),
+    Kind.USER_CHANGED: N_("User changed"),
+    Kind.USER_DELETED: N_("User deleted"),
+    Kind.USER_BANNED: N_("User banned"),
+    Kind.USER_UNBANNED: N_("Ban lifted"),
+    Kind.USER_ENABLED: N_("User enabled"),
+    Kind.USER_DISABLED: N_("User disabled"),
+    Kind.PASSWORD_CHANGED: N_("Password changed"),
+    Kind.RESET_MAILED: N_("Link for another password mailed"),
+    Kind.FACTOR_ADDED: N_("Factor added"),
+    Kind.FACTOR_REMOVED: N_("Factor removed"),
+    Kind.FACTOR_PASSED: N_("Code right"),
+    Kind.FACTOR_FAILED: N_("Code wrong"),
+    Kind.FACTOR_LOCKED: N_("Codes locked"),
+    Kind.RECOVERY_CODES_MADE: N_("Recovery codes made"),
+    Kind.CONFIGURATION_RELOADED: N_("Configuration read again"),
 }
 
 
@@ -81,8 +81,8 @@ class AdminPages:
 
     async def proven(self, request: Request) -> Response:
         """These pages have no form but the question for a code."""
-        bound = await self.guard.posted(request)
-        return bound if isinstance(bound, Response) else rendering.moved(paths.ADMIN)
+        bound = await self.guard.read_form(request)
+        return bound if isinstance(bound, Response) else rendering.redirect(paths.ADMIN)
 
     async def users(self, request: Request) -> Response:
         return await self._users(request, banned=False)
@@ -99,7 +99,7 @@ class AdminPages:
         found = await self.administration.users(session.user, text, banned, after, PAGE + 1)
         last = found[PAGE - 1][0] if len(found) > PAGE else None
         path = BANNED if banned else paths.ADMIN
-        return self.guard.forms.draw(
+        return self.guard.forms.render(
             request,
             "admin_users.html",
             session,
@@ -118,13 +118,13 @@ class AdminPages:
         now, before = self.guard.forms.service.clock(), _number(request, "before")
         found = await self.administration.sessions(session.user, before, PAGE + 1, now)
         more = len(found) > PAGE
-        return self.guard.forms.draw(
+        return self.guard.forms.render(
             request,
             "admin_sessions.html",
             session,
             tab=SESSIONS,
             sessions=[
-                (one.user, shown(one, now, one.number == session.number))
+                (one.user, describe_session(one, now, one.number == session.number))
                 for one in found[:PAGE]
                 if one.level is FULL
             ],
@@ -143,7 +143,7 @@ class AdminPages:
     ) -> Response:
         now = self.guard.forms.service.clock()
         locks, codes = await self.administration.locks(session.user, now, LOCKS)
-        return self.guard.forms.draw(
+        return self.guard.forms.render(
             request,
             "admin_lockouts.html",
             session,
@@ -159,7 +159,7 @@ class AdminPages:
 
     async def lift(self, request: Request) -> Response:
         """Lets a user, or the network of an address, try again."""
-        bound = await self.guard.posted(request)
+        bound = await self.guard.read_form(request)
         if isinstance(bound, Response):
             return bound
         actor, form, now = bound.session.user, bound.form, self.guard.forms.service.clock()
@@ -173,10 +173,10 @@ class AdminPages:
                     return await self._lockouts(request, bound.session, 400, NO_SUCH_ADDRESS)
                 await self.administration.unlock_network(actor, address, now)
         except Refusal as refusal:
-            if (answer := self.guard.refused(request, refusal)) is None:
+            if (answer := self.guard.render_refusal(request, refusal)) is None:
                 raise
             return answer
-        return rendering.moved(f"{LOCKOUTS}?done=1")
+        return rendering.redirect(f"{LOCKOUTS}?done=1")
 
     async def records(self, request: Request) -> Response:
         session = await self.guard.session(request)
@@ -193,12 +193,12 @@ class AdminPages:
         found = await self.administration.records(session.user, wanted, before, PAGE + 1)
         chosen = {name: query.get(name, "") for name in ("user", "kind", "since")}
         more = len(found) > PAGE
-        return self.guard.forms.draw(
+        return self.guard.forms.render(
             request,
             "admin_records.html",
             session,
             tab=RECORDS,
-            records=_told(found[:PAGE]),
+            records=_describe(found[:PAGE]),
             kinds=KINDS,
             chosen=chosen,
             first=None if before is None else _link(RECORDS, **chosen),
@@ -206,7 +206,7 @@ class AdminPages:
         )
 
 
-def _told(records: Sequence[Record]) -> list[dict[str, object]]:
+def _describe(records: Sequence[Record]) -> list[dict[str, object]]:
     return [
         {
             "what": KINDS[one.event.kind],

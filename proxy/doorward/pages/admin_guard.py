@@ -1,4 +1,4 @@
-"""Who may sit at the desk of administration: an admin who has just given a second factor.
+"""The guard of the administration pages: an admin who has just given a second factor.
 
 It decides before anything is shown or done; what the pages behind it do it must not know.
 """
@@ -18,20 +18,18 @@ from doorward.accounts.session import is_fresh
 from doorward.accounts.sessions.sessions import Session
 from doorward.gate.asker import asker_of
 from doorward.pages import rendering
-from doorward.pages.languages import noted
+from doorward.pages.languages import N_
 from doorward.pages.session_form import Forms, PostedForm
 from doorward.web.return_address import address
 
 # Where no trust is wanted (trust_period 0), a page and the form on it still need one code only.
 LEAST_FRESH_S = 60.0
-WHY = noted("Administration asks for a code again after a while.")
+WHY = N_("Administration asks for a code again after a while.")
 # What the core says in words that are not a refusal's own; the catalogues have it from here.
 FROM_THE_CORE = (
-    noted("You cannot do this to yourself."),
-    noted("Only a super admin may do this to an administrator."),
-    noted(
-        "A display name has 1 to 190 characters, no control characters and no space at its edges."
-    ),
+    N_("You cannot do this to yourself."),
+    N_("Only a super admin may do this to an administrator."),
+    N_("A display name has 1 to 190 characters, no control characters and no space at its edges."),
 )
 STATUSES: dict[type[Refusal], int] = {NotPermitted: 403, UserNotFound: 404}
 
@@ -46,18 +44,18 @@ class AdminGuard:
         session = await self.forms.session(request)
         if isinstance(session, Response):
             return session
-        return await self._kept_out(request, PostedForm(session, {})) or session
+        return await self._check_admin(request, PostedForm(session, {})) or session
 
-    async def posted(self, request: Request) -> PostedForm | Response:
+    async def read_form(self, request: Request) -> PostedForm | Response:
         """A form that is to be obeyed; one that brought nothing but a code leads to its page."""
-        bound = await self.forms.posted(request)
+        bound = await self.forms.read_form(request)
         if isinstance(bound, Response):
             return bound
-        if (answer := await self._kept_out(request, bound)) is not None:
+        if (answer := await self._check_admin(request, bound)) is not None:
             return answer
-        return bound if "do" in bound.form else rendering.moved(here(request))
+        return bound if "do" in bound.form else rendering.redirect(here(request))
 
-    async def _kept_out(self, request: Request, bound: PostedForm) -> Response | None:
+    async def _check_admin(self, request: Request, bound: PostedForm) -> Response | None:
         service, session = self.forms.service, bound.session
         if not is_admin(session.user):
             return self.forms.messages.answer(request, 403)
@@ -69,7 +67,7 @@ class AdminGuard:
             return None
         if not asker_of(request).is_person:
             return self._without_factor(request, "")
-        question = await self.forms.unproven(request, bound, fresh_s, WHY)
+        question = await self.forms.demand_proof(request, bound, fresh_s, WHY)
         given_at = bound.session.second_factor_at
         if question is not None or is_fresh(given_at, service.clock(), fresh_s):
             return question
@@ -77,11 +75,11 @@ class AdminGuard:
 
     def _without_factor(self, request: Request, onward: str) -> Response:
         if onward and asker_of(request).is_person:
-            return rendering.moved(onward)
+            return rendering.redirect(onward)
         text = "This needs a second factor."
         return self.forms.messages.answer(request, 401, text, "second_factor_required")
 
-    def refused(self, request: Request, refusal: Refusal) -> Response | None:
+    def render_refusal(self, request: Request, refusal: Refusal) -> Response | None:
         """The page for a refusal that is not about what was typed."""
         status = STATUSES.get(type(refusal))
         if status is None:

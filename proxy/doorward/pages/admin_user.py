@@ -19,9 +19,9 @@ from doorward.accounts.refusals import NameTaken, ReadOnlyUser, Refusal, TotpNot
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
 from doorward.pages import rendering
-from doorward.pages.account import shown
+from doorward.pages.account import describe_session
 from doorward.pages.admin_guard import AdminGuard
-from doorward.pages.languages import noted
+from doorward.pages.languages import N_
 from doorward.pages.session_form import PostedForm
 
 NEW = f"{paths.ADMIN}/new-user"
@@ -30,18 +30,18 @@ USER = f"{paths.ADMIN}/users/{{id}}"
 Act = Callable[[User, str, float], Awaitable[None]]
 
 DONE = {
-    "edit": noted("The changes are kept."),
-    "ban": noted("The user is banned; all sessions are suspended."),
-    "unban": noted("The ban is lifted; sessions that have not expired go on."),
-    "disable": noted("The user is disabled; all sessions are ended."),
-    "enable": noted("The user may log in again."),
-    "demand": noted("The next login will ask for a new password."),
-    "reset": noted("The second factor is taken away; all sessions are ended."),
-    "unlock": noted("Wrong passwords and codes are forgotten."),
-    "end": noted("The session is ended."),
-    "end-all": noted("All sessions of this user are ended."),
+    "edit": N_("The changes are kept."),
+    "ban": N_("The user is banned; all sessions are suspended."),
+    "unban": N_("The ban is lifted; sessions that have not expired go on."),
+    "disable": N_("The user is disabled; all sessions are ended."),
+    "enable": N_("The user may log in again."),
+    "demand": N_("The next login will ask for a new password."),
+    "reset": N_("The second factor is taken away; all sessions are ended."),
+    "unlock": N_("Wrong passwords and codes are forgotten."),
+    "end": N_("The session is ended."),
+    "end-all": N_("All sessions of this user are ended."),
 }
-NO_FACTOR = noted("This user has no second factor.")
+NO_FACTOR = N_("This user has no second factor.")
 STATUSES: dict[type[Refusal], int] = {NameTaken: 409, TotpNotOn: 409, ReadOnlyUser: 403}
 
 
@@ -82,12 +82,12 @@ class AdminUserPages:
     ) -> Response:
         fields = ("login", "display", "email", "groups", "admin")
         given = {name: form.get(name, "") for name in fields}
-        return self.guard.forms.draw(
+        return self.guard.forms.render(
             request, "admin_new.html", session, status, tab=paths.ADMIN, given=given, error=error
         )
 
     async def add(self, request: Request) -> Response:
-        bound = await self.guard.posted(request)
+        bound = await self.guard.read_form(request)
         if isinstance(bound, Response):
             return bound
         form, actor = bound.form, bound.session.user
@@ -103,12 +103,12 @@ class AdminUserPages:
             )
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
-            answer = self.guard.refused(request, refusal)
+            answer = self.guard.render_refusal(request, refusal)
             return answer or self._new(request, bound.session, form, status, str(refusal))
         return self._password(request, bound.session, added)
 
     def _password(self, request: Request, session: Session, added: Added) -> Response:
-        return self.guard.forms.draw(
+        return self.guard.forms.render(
             request,
             "admin_password.html",
             session,
@@ -131,8 +131,8 @@ class AdminUserPages:
         try:
             about = await self.administration.about(session.user, request.path_params["id"], now)
         except Refusal as refusal:
-            return self._refused(request, refusal)
-        return self.guard.forms.draw(
+            return self._render_refusal(request, refusal)
+        return self.guard.forms.render(
             request,
             "admin_user.html",
             session,
@@ -141,7 +141,7 @@ class AdminUserPages:
             about=about,
             subject=about.user,
             sessions=[
-                shown(one, now, one.number == session.number)
+                describe_session(one, now, one.number == session.number)
                 for one in about.sessions
                 if one.level is FULL
             ],
@@ -152,22 +152,24 @@ class AdminUserPages:
         )
 
     async def change(self, request: Request) -> Response:
-        bound = await self.guard.posted(request)
+        bound = await self.guard.read_form(request)
         if isinstance(bound, Response):
             return bound
         what, public_id = bound.form["do"], request.path_params["id"]
         try:
             if what == "password":
-                return await self._renewed(request, bound, public_id)
+                return await self._renew_password(request, bound, public_id)
             await self._do(bound, what, public_id)
         except TotpNotOn:
             return await self._user(request, bound.session, 409, NO_FACTOR)
         except Refusal as refusal:
-            if (answer := self.guard.refused(request, refusal)) is not None:
+            if (answer := self.guard.render_refusal(request, refusal)) is not None:
                 return answer
             status = STATUSES.get(type(refusal), 400)
             return await self._user(request, bound.session, status, str(refusal))
-        return rendering.moved(f"{_page(public_id)}?done={what}" if what in DONE else paths.ADMIN)
+        return rendering.redirect(
+            f"{_page(public_id)}?done={what}" if what in DONE else paths.ADMIN
+        )
 
     async def _do(self, bound: PostedForm, what: str, public_id: str) -> None:
         administration, actor = self.administration, bound.session.user
@@ -186,13 +188,15 @@ class AdminUserPages:
         elif (act := acts(administration).get(what)) is not None:
             await act(actor, public_id, now)
 
-    async def _renewed(self, request: Request, bound: PostedForm, public_id: str) -> Response:
+    async def _renew_password(
+        self, request: Request, bound: PostedForm, public_id: str
+    ) -> Response:
         now = self.guard.forms.service.clock()
         added = await self.administration.renew_password(bound.session.user, public_id, now)
         return self._password(request, bound.session, added)
 
-    def _refused(self, request: Request, refusal: Refusal) -> Response:
-        if (answer := self.guard.refused(request, refusal)) is None:
+    def _render_refusal(self, request: Request, refusal: Refusal) -> Response:
+        if (answer := self.guard.render_refusal(request, refusal)) is None:
             raise refusal
         return answer
 

@@ -46,7 +46,7 @@ class AuthenticatorPage:
         ]
 
     async def back(self, request: Request) -> Response:
-        return rendering.moved(paths.ACCOUNT)
+        return rendering.redirect(paths.ACCOUNT)
 
     async def show(self, request: Request) -> Response:
         session = await self.forms.session(request)
@@ -55,7 +55,7 @@ class AuthenticatorPage:
         return await self._overview(request, session)
 
     async def submit(self, request: Request) -> Response:
-        bound = await self.forms.posted(request)
+        bound = await self.forms.read_form(request)
         if isinstance(bound, Response):
             return bound
         step = {"begin": self._begin, "confirm": self._confirm, "remove": self._remove}
@@ -70,7 +70,7 @@ class AuthenticatorPage:
         clock: bool = False,
     ) -> Response:
         enabled = await self.factors.enabled(session.user)
-        return self.forms.draw(
+        return self.forms.render(
             request,
             "authenticator.html",
             session,
@@ -83,13 +83,13 @@ class AuthenticatorPage:
         )
 
     async def _begin(self, request: Request, bound: PostedForm) -> Response:
-        if (question := await self.forms.unproven(request, bound)) is not None:
+        if (question := await self.forms.demand_proof(request, bound)) is not None:
             return question
         try:
             now = self.forms.service.clock()
             enrolment = await self.factors.begin_totp(bound.session, now)
         except TotpAlreadyOn:
-            return rendering.moved(_onward(self.forms.service, request))
+            return rendering.redirect(_onward(self.forms.service, request))
         return self._scan(request, bound.session, enrolment)
 
     def _scan(
@@ -102,7 +102,7 @@ class AuthenticatorPage:
     ) -> Response:
         """The key to scan; an error is that of a code which does not fit it."""
         secret = enrolment.secret
-        return self.forms.draw(
+        return self.forms.render(
             request,
             "enrol.html",
             session,
@@ -128,7 +128,7 @@ class AuthenticatorPage:
             uri = totp.provisioning_uri(secret, session.user.username, issuer)
             return self._scan(request, session, Enrolment(secret, uri), 401, str(refusal))
         except TotpAlreadyOn:
-            return rendering.moved(_onward(self.forms.service, request))
+            return rendering.redirect(_onward(self.forms.service, request))
         except EnrolmentExpired as refusal:
             return await self._overview(request, session, 400, str(refusal))
         return self._confirmed(request, session, confirmed)
@@ -143,14 +143,14 @@ class AuthenticatorPage:
         return self._codes(request, session, confirmed.codes)
 
     def _codes(self, request: Request, session: Session, codes: tuple[str, ...]) -> Response:
-        shown = [f"{code[:4]}-{code[4:]}" for code in codes]
-        here, name = self.forms.messages.drawing.here(request), session.user.username
-        text = "\r\n".join([f"{here} · {name}" if here else name, "", *shown, ""])
-        return self.forms.draw(
+        grouped = [f"{code[:4]}-{code[4:]}" for code in codes]
+        here, name = self.forms.messages.renderer.here(request), session.user.username
+        text = "\r\n".join([f"{here} · {name}" if here else name, "", *grouped, ""])
+        return self.forms.render(
             request,
             "codes.html",
             session,
-            codes=shown,
+            codes=grouped,
             download=f"data:text/plain;charset=utf-8,{quote(text)}",
             onward=_onward(self.forms.service, request),
         )
@@ -161,43 +161,43 @@ class AuthenticatorPage:
             code = bound.form.get("code", "")
             opened = await self.factors.remove_totp(bound.session, code, now, renew=True)
         except TotpNotOn:
-            return rendering.moved(paths.ACCOUNT)
+            return rendering.redirect(paths.ACCOUNT)
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 401)
             clock = may_be_clock(refusal)
             return await self._overview(request, bound.session, status, str(refusal), clock)
-        return self.forms.moved(request, f"{paths.ACCOUNT}?done=removed", opened)
+        return self.forms.redirect(request, f"{paths.ACCOUNT}?done=removed", opened)
 
     async def renew(self, request: Request) -> Response:
         """New recovery codes; the old ones are void."""
-        bound = await self.forms.posted(request)
+        bound = await self.forms.read_form(request)
         if isinstance(bound, Response):
             return bound
-        if (question := await self.forms.unproven(request, bound)) is not None:
+        if (question := await self.forms.demand_proof(request, bound)) is not None:
             return question
         try:
             now = self.forms.service.clock()
             codes = await self.factors.regenerate_recovery(bound.session, now)
         except TotpNotOn:
-            return rendering.moved(paths.ACCOUNT)
+            return rendering.redirect(paths.ACCOUNT)
         return self._codes(request, bound.session, codes)
 
     async def switch(self, request: Request) -> Response:
         """Codes by e-mail, on or off."""
-        bound = await self.forms.posted(request)
+        bound = await self.forms.read_form(request)
         if isinstance(bound, Response):
             return bound
-        if (question := await self.forms.unproven(request, bound)) is not None:
+        if (question := await self.forms.demand_proof(request, bound)) is not None:
             return question
         session, now = bound.session, self.forms.service.clock()
         if bound.form.get("switch") == "off":
             await self.factors.disable_email(session, now)
-            return rendering.moved(f"{paths.ACCOUNT}?done=off")
+            return rendering.redirect(f"{paths.ACCOUNT}?done=off")
         try:
             opened = await self.factors.enable_email(session, now, renew=True)
         except Refusal as refusal:
             return self.forms.messages.answer(request, 409, str(refusal))
-        return self.forms.moved(request, f"{paths.ACCOUNT}?done=on", opened)
+        return self.forms.redirect(request, f"{paths.ACCOUNT}?done=on", opened)
 
 
 def _onward(service: SessionService, request: Request) -> str:

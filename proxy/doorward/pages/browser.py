@@ -11,7 +11,7 @@ from doorward.web.session_cookie import page_cookie
 NAME = "browser"  # beside the session cookie's
 
 
-def note_of(request: Request, cookies: Cookies) -> str | None:
+def get_note(request: Request, cookies: Cookies) -> str | None:
     return cookie_of(request.headers.raw, cookies.beside(NAME))
 
 

@@ -16,7 +16,7 @@ STEP = 0.04
 
 def stylesheet(accent: str) -> str:
     """What sets the accent in both schemes; `accent` is `#rrggbb`."""
-    colour = _parsed(accent)
+    colour = _parse(accent)
     light = _toward(colour, BLACK, LIGHT)
     dark = _toward(colour, LIGHT, DARK)
     return (
@@ -33,7 +33,7 @@ def contrast(one: Colour, other: Colour) -> float:
 def _set(accent: Colour, strong: Colour) -> str:
     on = max((LIGHT, BLACK), key=lambda text: contrast(accent, text))
     return (
-        f"--accent:{_written(accent)};--accent-strong:{_written(_mixed(accent, strong, 0.2))};"
+        f"--accent:{_written(accent)};--accent-strong:{_written(_mix(accent, strong, 0.2))};"
         f"--on-accent:{_written(on)}"
     )
 
@@ -43,11 +43,11 @@ def _toward(colour: Colour, end: Colour, paper: Colour) -> Colour:
     found, share = colour, 0.0
     while contrast(found, paper) < READABLE and share < 1:
         share += STEP
-        found = _mixed(colour, end, min(share, 1.0))
+        found = _mix(colour, end, min(share, 1.0))
     return found
 
 
-def _mixed(one: Colour, other: Colour, share: float) -> Colour:
+def _mix(one: Colour, other: Colour, share: float) -> Colour:
     red, green, blue = (a + (b - a) * share for a, b in zip(one, other, strict=True))
     return red, green, blue
 
@@ -57,7 +57,7 @@ def _luminance(colour: Colour) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def _parsed(text: str) -> Colour:
+def _parse(text: str) -> Colour:
     red, green, blue = (int(text[at : at + 2], 16) / 255 for at in (1, 3, 5))
     return red, green, blue
 

@@ -30,27 +30,27 @@ from doorward.accounts.refusals import (
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import DATABASE, User
 from doorward.pages import rendering
-from doorward.pages.languages import noted
-from doorward.pages.rendering import guarded
+from doorward.pages.languages import N_
+from doorward.pages.rendering import add_page_headers
 from doorward.pages.session_form import WRONG, Forms, PostedForm
 from doorward.web.refusal_headers import set_retry_after
-from doorward.web.session_service import info_of
+from doorward.web.session_service import get_client_info
 
 PASSWORD = f"{paths.ACCOUNT}/password"
 STRENGTH = f"{paths.ACCOUNT}/password/strength"
 EMAIL = f"{paths.ACCOUNT}/email"
 
 # Why the core refuses a new password, as it says it.
-TOO_SHORT = noted("A password has at least 8 characters.")
-TOO_LONG = noted("A password has at most 1,024 bytes.")
-GUESSABLE = noted("Anybody who tries will guess this at once: take another.")
-SAME = noted("This is the password you have.")
+TOO_SHORT = N_("A password has at least 8 characters.")
+TOO_LONG = N_("A password has at most 1,024 bytes.")
+GUESSABLE = N_("Anybody who tries will guess this at once: take another.")
+SAME = N_("This is the password you have.")
 HINTS = (
     GUESSABLE,
-    noted("Weak: it would not stand a determined guesser."),
-    noted("Fair: another word or two would make it strong."),
-    noted("Good."),
-    noted("Strong."),
+    N_("Weak: it would not stand a determined guesser."),
+    N_("Fair: another word or two would make it strong."),
+    N_("Good."),
+    N_("Strong."),
 )
 STATUSES: dict[type[Refusal], int] = {
     LockedOut: 429,
@@ -78,17 +78,17 @@ class CredentialPages:
         ]
 
     async def back(self, request: Request) -> Response:
-        return rendering.moved(PASSWORD)
+        return rendering.redirect(PASSWORD)
 
     async def show_password(self, request: Request) -> Response:
         session = await self.forms.session(request)
         if isinstance(session, Response):
             return session
-        return await self._unproven(request, PostedForm(session, {})) or self._password(
+        return await self._demand_proof(request, PostedForm(session, {})) or self._password(
             request, session
         )
 
-    async def _unproven(self, request: Request, bound: PostedForm) -> Response | None:
+    async def _demand_proof(self, request: Request, bound: PostedForm) -> Response | None:
         """The question for a code, for users with a factor on. Of others the form itself asks the
         password; nothing that was typed is written into the question."""
         session = bound.session
@@ -98,7 +98,7 @@ class CredentialPages:
             return None
         asked = {name: text for name, text in bound.form.items() if name in ("code", "method")}
         proof = PostedForm(session, asked)
-        question = await self.forms.unproven(request, proof)
+        question = await self.forms.demand_proof(request, proof)
         bound.session = proof.session
         return question
 
@@ -112,7 +112,7 @@ class CredentialPages:
     ) -> Response:
         if session.user.source != DATABASE:
             return self.forms.messages.answer(request, 403, str(ReadOnlyUser(session.user.source)))
-        response = self.forms.draw(
+        response = self.forms.render(
             request, "password.html", session, status, least=LEAST_CHARACTERS, judge=STRENGTH,
             error=error,
         )  # fmt: skip
@@ -120,31 +120,31 @@ class CredentialPages:
         return response
 
     async def change_password(self, request: Request) -> Response:
-        bound = await self.forms.posted(request)
+        bound = await self.forms.read_form(request)
         if isinstance(bound, Response):
             return bound
-        if (question := await self._unproven(request, bound)) is not None:
+        if (question := await self._demand_proof(request, bound)) is not None:
             return question
         if "new" not in bound.form:  # it answered that question
-            return rendering.moved(PASSWORD)
+            return rendering.redirect(PASSWORD)
         session, old, new = bound.session, bound.form.get("current", ""), bound.form["new"]
         now = self.forms.service.clock()
         if session.user.source != DATABASE:
             return self._password(request, session)
         try:
             opened = await self.logins.change_password(
-                session, old, new, client=info_of(request), now=now
+                session, old, new, client=get_client_info(request), now=now
             )
         except InvalidCredentials:
             return self._password(request, session, 401, WRONG)
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
             return self._password(request, session, status, str(refusal), refusal)
-        return self.forms.moved(request, f"{paths.ACCOUNT}?done=password", opened)
+        return self.forms.redirect(request, f"{paths.ACCOUNT}?done=password", opened)
 
     async def judge(self, request: Request) -> Response:
         """For the script that shows a hint while somebody types."""
-        bound = await self.forms.posted(request)
+        bound = await self.forms.read_form(request)
         if isinstance(bound, Response):
             return bound
         new = bound.form.get("new", "")
@@ -152,8 +152,8 @@ class CredentialPages:
             0 if len(new) < LEAST_CHARACTERS else await strength(new, _words(bound.session.user))
         )
         hint = TOO_SHORT if len(new) < LEAST_CHARACTERS else HINTS[score]
-        said = self.forms.messages.drawing.language(request).say(hint)
-        return guarded(JSONResponse({"score": score, "hint": said}))
+        said = self.forms.messages.renderer.language(request).say(hint)
+        return add_page_headers(JSONResponse({"score": score, "hint": said}))
 
     async def show_email(self, request: Request) -> Response:
         session = await self.forms.session(request)
@@ -168,20 +168,20 @@ class CredentialPages:
         asked: str = "",
         address: str = "",
     ) -> Response:
-        return self.forms.draw(
+        return self.forms.render(
             request, "email.html", session, status, asked=asked, address=address, error=error,
             can_change=self.addresses.can_change(session.user),
         )  # fmt: skip
 
     async def change_email(self, request: Request) -> Response:
-        bound = await self.forms.posted(request)
+        bound = await self.forms.read_form(request)
         if isinstance(bound, Response):
             return bound
         step = self._confirm_email if "asked" in bound.form else self._begin_email
         return await step(request, bound)
 
     async def _begin_email(self, request: Request, bound: PostedForm) -> Response:
-        if (question := await self.forms.unproven(request, bound)) is not None:
+        if (question := await self.forms.demand_proof(request, bound)) is not None:
             return question
         now, address = self.forms.service.clock(), bound.form.get("address", "").strip()
         try:
@@ -192,7 +192,7 @@ class CredentialPages:
         return self._email(request, bound.session, asked=asked, address=address)
 
     async def _confirm_email(self, request: Request, bound: PostedForm) -> Response:
-        if (question := await self.forms.unproven(request, bound)) is not None:
+        if (question := await self.forms.demand_proof(request, bound)) is not None:
             return question
         session, asked, now = bound.session, bound.form["asked"], self.forms.service.clock()
         try:
@@ -204,7 +204,7 @@ class CredentialPages:
             return self._email(request, session, 400, str(refusal))
         except Refusal as refusal:
             return self._email(request, session, STATUSES.get(type(refusal), 400), str(refusal))
-        return rendering.moved(f"{paths.ACCOUNT}?done=email")
+        return rendering.redirect(f"{paths.ACCOUNT}?done=email")
 
 
 def _words(user: User) -> tuple[str, ...]:

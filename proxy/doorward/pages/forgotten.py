@@ -18,15 +18,15 @@ from doorward.accounts.refusals import EnrolmentExpired, Overloaded, Refusal
 from doorward.accounts.user import User
 from doorward.gate.cookies import Header
 from doorward.pages.form import read_form
-from doorward.pages.languages import noted
+from doorward.pages.languages import N_
 from doorward.pages.message import Messages
-from doorward.web.endpoint import client_of
+from doorward.web.endpoint import get_client
 from doorward.web.refusal_headers import refusal_headers
 from doorward.web.session_service import SessionService
 
-MISSING = noted("Enter your user name or your e-mail address.")
-TOO_OFTEN = noted("That was asked for too often; try again later.")
-VOID = noted("This link is not valid any more; ask for another one.")  # as the core says it
+MISSING = N_("Enter your user name or your e-mail address.")
+TOO_OFTEN = N_("That was asked for too often; try again later.")
+VOID = N_("This link is not valid any more; ask for another one.")  # as the core says it
 # The address of the page is the key: whatever follows from here is told the host alone.
 QUIET = "origin"
 
@@ -57,7 +57,7 @@ class ForgottenPages:
             return form
         if not (name := form.get("username", "").strip()):
             return self._forgotten(request, 400, error=MISSING)
-        address = client_of(request).address
+        address = get_client(request).address
         wait_s = self.forgotten.ask(name, address, self.service.clock())
         if wait_s is None:
             return self._forgotten(request, sent=True)
@@ -72,7 +72,7 @@ class ForgottenPages:
         sent: bool = False,
         more: list[Header] | None = None,
     ) -> Response:
-        return self.messages.drawing.page(
+        return self.messages.renderer.render_page(
             request,
             "forgotten.html",
             status,
@@ -119,7 +119,7 @@ class ForgottenPages:
         error: str | None = None,
     ) -> Response:
         """The form for a link that is good; without one, what came of it."""
-        response = self.messages.drawing.page(
+        response = self.messages.renderer.render_page(
             request,
             "reset.html",
             status,

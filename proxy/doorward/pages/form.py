@@ -1,18 +1,18 @@
-"""What stands before every form of ours that is posted: it is of this site, short and readable.
+"""Posted forms of the pages: sent from this site, short and readable.
 
-Knows the answers to what is not; must not know any field.
+Knows the answers to those that are not; must not know any field.
 """
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from doorward.pages.languages import noted
+from doorward.pages.languages import N_
 from doorward.pages.message import Messages
 from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyTooLarge
 from doorward.web.forms import NotAForm, UnreadableForm, read_fields
 from doorward.web.session_service import SessionService
 
-FOREIGN = noted("This form was sent from another site.")
+FOREIGN = N_("This form was sent from another site.")
 
 
 async def read_form(

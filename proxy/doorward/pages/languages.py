@@ -27,7 +27,7 @@ class UnusableCatalogue(Exception):
     """A catalogue that cannot be read, or a language that none is in."""
 
 
-def noted(sentence: str) -> str:
+def N_(sentence: str) -> str:
     """Marks a sentence for the catalogues; it is translated where it is said."""
     return sentence
 
@@ -45,7 +45,7 @@ class Language:
             raise UnusableCatalogue(f"{code} is no language") from fault
         self.translations: gettext.NullTranslations = gettext.NullTranslations()
         for path in catalogues:
-            compiled = _compiled(path, code)
+            compiled = _compile(path, code)
             compiled.add_fallback(self.translations)
             self.translations = compiled
 
@@ -79,7 +79,7 @@ class Language:
         )
 
 
-def _compiled(path: Path, code: str) -> gettext.GNUTranslations:
+def _compile(path: Path, code: str) -> gettext.GNUTranslations:
     try:
         with path.open("rb") as file:
             catalogue = read_po(file, locale=code, abort_invalid=True)
@@ -115,7 +115,7 @@ class Languages:
         """The best for this Accept-Language (RFC 9110 12.5.4, RFC 4647 3.4: `de-AT` finds `de`)."""
         if self._only is not None:
             return self._only
-        for tag in _wanted((accept_language or "")[:HEADER_CHARACTERS]):
+        for tag in _parse_accepted((accept_language or "")[:HEADER_CHARACTERS]):
             parts = tag.split("-")
             for length in range(len(parts), 0, -1):
                 if one := self._by_tag.get("-".join(parts[:length])):
@@ -123,7 +123,7 @@ class Languages:
         return self._known[ENGLISH]
 
 
-def _wanted(header: str) -> list[str]:
+def _parse_accepted(header: str) -> list[str]:
     """The tags, those wanted most first; what cannot be read is not wanted."""
     wanted = []
     for item in header.lower().split(","):

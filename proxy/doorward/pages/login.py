@@ -30,14 +30,14 @@ from doorward.accounts.refusals import (
 from doorward.accounts.sessions.sessions import FULL, PENDING, NewSession
 from doorward.gate.asker import asker_of
 from doorward.pages import rendering, second_factor
-from doorward.pages.browser import note_of
+from doorward.pages.browser import get_note
 from doorward.pages.form import read_form
 from doorward.pages.form_token import FormToken
-from doorward.pages.languages import noted
-from doorward.pages.login_loop import bounced, causes
+from doorward.pages.languages import N_
+from doorward.pages.login_loop import find_causes, is_login_loop
 from doorward.pages.message import Messages
-from doorward.pages.preserved_form import FIELD, Keeping, most_bytes
-from doorward.web.endpoint import client_of
+from doorward.pages.preserved_form import FIELD, PreservedForms, most_bytes
+from doorward.web.endpoint import get_client
 from doorward.web.refusal_headers import refusal_headers, set_retry_after
 from doorward.web.return_address import address, referring_page
 from doorward.web.session_service import SessionService, lifetimes
@@ -48,13 +48,13 @@ OFF = ("", "0", "false", "no", "off")
 CHANGE = "password"
 CHANGE_WITH_CODE = "password and code"
 
-UNBOUND = noted("Please log in once more. If you see this again, allow cookies for this site.")
+UNBOUND = N_("Please log in once more. If you see this again, allow cookies for this site.")
 SEND = (
     "This form shows neither where it came from nor the token of its page. Send an Origin header"
     " with this site's origin, or get the login page first and send back its cookie and the value"
     " of its field `form`."
 )
-MISSING = noted("Enter your user name and your password.")
+MISSING = N_("Enter your user name and your password.")
 
 # Every other refusal reads like a wrong password: the page tells nobody which users there are.
 STATUSES: dict[type[Refusal], int] = {
@@ -74,7 +74,7 @@ class LoginPage:
     service: SessionService
     messages: Messages
     second: second_factor.SecondFactorPage
-    keeping: Keeping
+    preserved_forms: PreservedForms
     token: FormToken
 
     def routes(self) -> list[Route]:
@@ -85,21 +85,21 @@ class LoginPage:
         session = await self.service.session(request)
         logged_in = session is not None and session.level is FULL
         if logged_in and "another" not in request.query_params:
-            return rendering.moved(self.service.onward(request))
+            return rendering.redirect(self.service.onward(request))
         name = session.user.username if session is not None and logged_in else None
-        if session is None and bounced(request):
+        if session is None and is_login_loop(request):
             return self._explain(request)
-        return self._draw(request, 200, logged_in_as=name)
+        return self._render(request, 200, logged_in_as=name)
 
     def _explain(self, request: Request) -> Response:
         """The second time somebody is led here in a row, instead of for ever."""
         target = self.service.here(paths.LOGIN, request)
-        return self.messages.drawing.page(
+        return self.messages.renderer.render_page(
             request,
-            "bounce.html",
+            "login_loop.html",
             409,
             self.service.cookie.expire_lines(request),
-            causes=causes(self.service, request),
+            causes=find_causes(self.service, request),
             again=target + ("&" if "?" in target else "?") + "again=1",
         )
 
@@ -108,42 +108,42 @@ class LoginPage:
         if isinstance(form, Response):
             return form
         if self.token.is_due(request, form):
-            return self._unbound(request, form)
+            return self._refuse_unbound(request, form)
         return await self._log_in(request, form)
 
-    def _unbound(self, request: Request, form: dict[str, str]) -> Response:
+    def _refuse_unbound(self, request: Request, form: dict[str, str]) -> Response:
         """The answer to a form that may be another site's (CVE-2017-1000069): the same form again,
         with its token; a program is told what to send."""
         if not asker_of(request).is_person:
             return self.messages.answer(request, 403, SEND, "form_token_required")
-        name, kept = form.get("username", ""), form.get(FIELD, "")
-        return self._draw(request, 403, error=UNBOUND, username=name, kept=kept)
+        name, preserved = form.get("username", ""), form.get(FIELD, "")
+        return self._render(request, 403, error=UNBOUND, username=name, preserved=preserved)
 
     async def _log_in(self, request: Request, form: dict[str, str]) -> Response:
         name, password = form.get("username", ""), form.get("password", "")
-        kept = form.get(FIELD, "")
+        preserved = form.get(FIELD, "")
         if not name or not password:
-            return self._draw(request, 400, error=MISSING, username=name, kept=kept)
+            return self._render(request, 400, error=MISSING, username=name, preserved=preserved)
         try:
             opened = await self.service.open(request, self._login_request(request, form))
         except PasswordChangeRequired:
-            return self._draw(
+            return self._render(
                 request,
                 403,
                 error=PasswordChangeRequired.message,
                 username=name,
                 change=CHANGE,
-                kept=kept,
+                preserved=preserved,
             )
         except Refusal as refusal:
-            return self._refuse(request, refusal, name, kept, "new" in form)
+            return self._refuse(request, refusal, name, preserved, "new" in form)
         lines = self.service.cookie.set_lines(request, opened)
-        if kept and self.keeping.open(request, kept) is not None:
-            return await self.second.carry_on(request, opened.session, kept, lines)
+        if preserved and self.preserved_forms.open(request, preserved) is not None:
+            return await self.second.continue_login(request, opened.session, preserved, lines)
         onward = self.service.onward(request)
         if opened.session.level is PENDING:
             onward = self.service.here(paths.SECOND_FACTOR, request)
-        return rendering.moved(onward, lines)
+        return rendering.redirect(onward, lines)
 
     def _login_request(self, request: Request, form: dict[str, str]) -> LoginRequest:
         remember = form.get("remember", "").lower() not in OFF
@@ -154,43 +154,43 @@ class LoginPage:
             code=form.get("code") or None,
             pending=True,
             new_password=form.get("new") or None,
-            browser=note_of(request, self.service.cookie.cookies),
+            browser=get_note(request, self.service.cookie.cookies),
         )
 
-    async def interrupted(self, scope: Scope, receive: Receive) -> Response | None:
+    async def preserve(self, scope: Scope, receive: Receive) -> Response | None:
         """For the gate: the form of a person who is nobody any more, kept across the login."""
-        kept = await self.keeping.read(scope, receive)
-        if kept is None:
+        preserved = await self.preserved_forms.read(scope, receive)
+        if preserved is None:
             return None
         request = Request(scope)
-        sealed, line = self.keeping.seal(kept)
-        target = referring_page(request.headers.raw, client_of(request).host)
+        sealed, line = self.preserved_forms.seal(preserved)
+        target = referring_page(request.headers.raw, get_client(request).host)
         action = address(paths.LOGIN, target)
-        response = self._draw(request, 401, kept=sealed, action=action, interrupted=True)
+        response = self._render(request, 401, preserved=sealed, action=action, interrupted=True)
         response.raw_headers.append(line)
         return response
 
     def _refuse(
-        self, request: Request, refusal: Refusal, name: str, kept: str, changes: bool = False
+        self, request: Request, refusal: Refusal, name: str, preserved: str, changes: bool = False
     ) -> Response:
         status = STATUSES.get(type(refusal), 401)
         told = status != 401 or isinstance(refusal, SecondFactorInvalid)
         error = str(refusal) if told else InvalidCredentials.message
         wants_code = isinstance(refusal, SecondFactorRequired | SecondFactorInvalid | TooManyCodes)
         change = (CHANGE_WITH_CODE if wants_code else CHANGE) if changes else ""
-        response = self._draw(
+        response = self._render(
             request,
             status,
             error=error,
             username=name,
             change=change,
-            kept=kept,
+            preserved=preserved,
             clock=second_factor.may_be_clock(refusal),
         )
         set_retry_after(response, retry_after(refusal))
         return response
 
-    def _draw(
+    def _render(
         self,
         request: Request,
         status: int,
@@ -199,20 +199,20 @@ class LoginPage:
         username: str = "",
         logged_in_as: str | None = None,
         change: str = "",
-        kept: str = "",
+        preserved: str = "",
         clock: bool = False,
         action: str | None = None,
         interrupted: bool = False,
     ) -> Response:
         token, lines = self.token.offer(request)
-        return self.messages.drawing.page(
+        return self.messages.renderer.render_page(
             request,
             "login.html",
             status,
             [*refusal_headers(status), *self.service.cookie.clearing_lines(request), *lines],
             token=token,
             action=action or self.service.here(paths.LOGIN, request),
-            kept=kept,
+            preserved=preserved,
             interrupted=interrupted,
             onward=self.service.onward(request),
             error=error,

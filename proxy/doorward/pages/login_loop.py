@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from doorward import paths
-from doorward.web.endpoint import client_of, referer
+from doorward.web.endpoint import get_client, referer
 from doorward.web.session_service import SessionService
 
 # Set by ourselves when a half-done login ran out, or a form of the account found nobody.
@@ -27,20 +27,20 @@ class Causes:
     refused: bool  # one came, and no session is behind it
 
 
-def bounced(request: Request) -> bool:
+def is_login_loop(request: Request) -> bool:
     """Whether the login page was asked for straight after its own form was posted. Browsers keep
     the Referer of a form over the redirects that follow it (Fetch 4.4)."""
     if EXPLAINED in request.query_params or "again" in request.query_params:
         return False
     came_from = referer(request)
-    return came_from.netloc.lower() == client_of(request).host and came_from.path in (
+    return came_from.netloc.lower() == get_client(request).host and came_from.path in (
         paths.LOGIN,
         paths.SECOND_FACTOR,
     )
 
 
-def causes(service: SessionService, request: Request) -> Causes:
-    client, count = client_of(request), service.cookie.count(request)
+def find_causes(service: SessionService, request: Request) -> Causes:
+    client, count = get_client(request), service.cookie.count(request)
     origin = service.settings.public_origin
     return Causes(
         doubled=count > 1,

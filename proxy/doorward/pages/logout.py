@@ -14,14 +14,12 @@ from doorward import paths
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.pages import rendering
 from doorward.pages.form import FOREIGN
-from doorward.pages.languages import noted
+from doorward.pages.languages import N_
 from doorward.pages.message import Messages
 from doorward.web.return_address import safe_return
 from doorward.web.session_service import SessionService
 
-FAILED = noted(
-    "You are still logged in: the logout could not be written down. Try again in a moment."
-)
+FAILED = N_("You are still logged in: the logout could not be written down. Try again in a moment.")
 # W3C Clear Site Data 3.1. Not "cookies": those of the application may be of no concern to a login.
 FORGET = (b"clear-site-data", b'"cache", "storage"')
 
@@ -37,7 +35,7 @@ class LogoutPage:
     async def show(self, request: Request) -> Response:
         session = await self.service.session(request)
         name = None if session is None else session.user.username
-        return self.messages.drawing.page(
+        return self.messages.renderer.render_page(
             request, "logout.html", 200, action=_action(request), name=name, login=paths.LOGIN
         )
 
@@ -50,7 +48,7 @@ class LogoutPage:
         except StorageUnavailable:
             return self.messages.answer(request, 503, FAILED)
         forget = [FORGET] if self.service.settings.pages.clear_site_data else []
-        return rendering.moved(_target(request), [*expired, *forget])
+        return rendering.redirect(_target(request), [*expired, *forget])
 
 
 def _target(request: Request) -> str:

@@ -17,8 +17,8 @@ from doorward.accounts.refusals import StorageUnavailable
 from doorward.gate.accept import Client
 from doorward.gate.asker import Asker, asker_of
 from doorward.gate.cookies import Header
-from doorward.pages.languages import noted
-from doorward.pages.rendering import Drawing, guarded, in_frames
+from doorward.pages.languages import N_
+from doorward.pages.rendering import PageRenderer, add_page_headers, allow_frames
 from doorward.web.endpoint import Handler, endpoint, unchanged
 from doorward.web.refusal_headers import RETRY_LATER
 
@@ -38,64 +38,56 @@ class Words:
     link: tuple[str, str] | None = None
 
 
-_HOME = ("/", noted("Go to the start page"))
-_ACCOUNT = (paths.ACCOUNT, noted("Your account"))
-_AGAIN = ("", noted("Try again"))  # the empty reference is this very page (RFC 3986 4.4)
+_HOME = ("/", N_("Go to the start page"))
+_ACCOUNT = (paths.ACCOUNT, N_("Your account"))
+_AGAIN = ("", N_("Try again"))  # the empty reference is this very page (RFC 3986 4.4)
 
-_LOG_IN = noted("Log in")
+_LOG_IN = N_("Log in")
 # What a person can do about a refusal, by its code, where it is not to log in.
-_WAYS: Mapping[str | None, str] = {"second_factor_required": noted("Enter a code")}
+_WAYS: Mapping[str | None, str] = {"second_factor_required": N_("Enter a code")}
 
 WORDS: Mapping[int, Words] = {
     400: Words(
         "bad_request",
-        noted("That request makes no sense here"),
-        noted("It was malformed or ambiguous."),
+        N_("That request makes no sense here"),
+        N_("It was malformed or ambiguous."),
     ),
     401: Words(
         "unauthenticated",
-        noted("Please log in"),
-        noted("This page is for people who are logged in."),
+        N_("Please log in"),
+        N_("This page is for people who are logged in."),
         (paths.LOGIN, _LOG_IN),
     ),
     403: Words(
         "forbidden",
-        noted("You may not open this page"),
-        noted("Ask whoever runs this site."),
+        N_("You may not open this page"),
+        N_("Ask whoever runs this site."),
         _HOME,
     ),
-    404: Words(
-        "not_found", noted("There is nothing here"), noted("The address may be mistyped."), _HOME
-    ),
-    405: Words(
-        "method_not_allowed", noted("That does not work here"), noted("Use another method.")
-    ),
-    413: Words("body_too_large", noted("That was too much"), noted("What was sent is too large.")),
-    415: Words("unsupported_media_type", noted("That form is unknown here"), noted("Send a form.")),
+    404: Words("not_found", N_("There is nothing here"), N_("The address may be mistyped."), _HOME),
+    405: Words("method_not_allowed", N_("That does not work here"), N_("Use another method.")),
+    413: Words("body_too_large", N_("That was too much"), N_("What was sent is too large.")),
+    415: Words("unsupported_media_type", N_("That form is unknown here"), N_("Send a form.")),
     421: Words(
         "misdirected_request",
-        noted("Wrong address"),
-        noted("No site of this name is served here."),
+        N_("Wrong address"),
+        N_("No site of this name is served here."),
     ),
     429: Words(
-        "too_many_requests", noted("Too much at once"), noted("Wait a while and try again."), _AGAIN
+        "too_many_requests", N_("Too much at once"), N_("Wait a while and try again."), _AGAIN
     ),
-    500: Words(
-        "internal_error", noted("Something broke"), noted("It is our fault, not yours."), _AGAIN
-    ),
+    500: Words("internal_error", N_("Something broke"), N_("It is our fault, not yours."), _AGAIN),
     502: Words(
         "upstream_unreachable",
-        noted("The application does not answer"),
-        noted("It may be starting or stopped. Try again in a moment."),
+        N_("The application does not answer"),
+        N_("It may be starting or stopped. Try again in a moment."),
         _AGAIN,
     ),
-    503: Words(
-        "unavailable", noted("Not available right now"), noted("Try again in a moment."), _AGAIN
-    ),
+    503: Words("unavailable", N_("Not available right now"), N_("Try again in a moment."), _AGAIN),
     504: Words(
         "upstream_timeout",
-        noted("The application takes too long"),
-        noted("It was asked and did not answer in time. Try again in a moment."),
+        N_("The application takes too long"),
+        N_("It was asked and did not answer in time. Try again in a moment."),
         _AGAIN,
     ),
 }
@@ -103,14 +95,14 @@ WORDS: Mapping[int, Words] = {
 
 # What the gate says in words of its own; the catalogues have it from here.
 FROM_THE_GATE = (
-    noted("You need to log in to open this."),
-    noted("You are logged in, but you may not open this."),
-    noted("No one may open this."),
-    noted("This needs a second factor."),
-    noted("This request carries the credentials of two different users."),
-    noted("No application is served here under this host name."),
-    noted("No application is served under this address."),
-    noted("Something went wrong here; it was logged."),
+    N_("You need to log in to open this."),
+    N_("You are logged in, but you may not open this."),
+    N_("No one may open this."),
+    N_("This needs a second factor."),
+    N_("This request carries the credentials of two different users."),
+    N_("No application is served here under this host name."),
+    N_("No application is served under this address."),
+    N_("Something went wrong here; it was logged."),
 )
 
 
@@ -121,7 +113,7 @@ def _links(
     first = words.link if login is None else (login, _WAYS.get(code, _LOG_IN))
     if first is _HOME and not home:
         first = _ACCOUNT
-    second = None if switch is None else (switch, noted("Log in as someone else"))
+    second = None if switch is None else (switch, N_("Log in as someone else"))
     return [link for link in (first, second) if link is not None]
 
 
@@ -133,7 +125,7 @@ def tell(request: Request, lines: Iterable[Header]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    drawing: Drawing
+    renderer: PageRenderer
 
     def message(
         self,
@@ -165,9 +157,9 @@ class Messages:
             content = {"error": code or words.code, "message": text}
             content |= {} if login is None else {"login": login}
             body = _json({**content, "request_id": request_id})
-            return guarded(Response(body, status, media_type="application/json"), headers)
-        language = self.drawing.languages.of(languages)
-        page = self.drawing.plain(
+            return add_page_headers(Response(body, status, media_type="application/json"), headers)
+        language = self.renderer.languages.of(languages)
+        page = self.renderer.render_plain(
             language,
             "message.html",
             status,
@@ -179,7 +171,7 @@ class Messages:
             lost=login is not None and asker is Asker.SENDER,
             request_id=request_id,
         )
-        return in_frames(page) if asker is Asker.FRAME else page
+        return allow_frames(page) if asker is Asker.FRAME else page
 
     def answer(
         self, request: Request, status: int, text: str | None = None, code: str = ""

@@ -14,26 +14,26 @@ from doorward import paths
 from doorward.pages import qr
 from doorward.pages.login import LoginPage
 from doorward.pages.message import Messages
-from doorward.pages.rendering import guarded
+from doorward.pages.rendering import add_page_headers
 from doorward.web.endpoint import endpoint
 
 
-class Page(Protocol):
+class PageRoutes(Protocol):
     """One page, or a few that belong together."""
 
     def routes(self) -> list[Route]: ...
 
 
 class Pages:
-    def __init__(self, messages: Messages, login: LoginPage, others: Sequence[Page]) -> None:
+    def __init__(self, messages: Messages, login: LoginPage, others: Sequence[PageRoutes]) -> None:
         self._messages = messages
-        self._pages: tuple[Page, ...] = (login, *others)
+        self._pages: tuple[PageRoutes, ...] = (login, *others)
         self.message = messages.message  # for the gate
-        self.interrupted = login.interrupted  # likewise
+        self.preserve = login.preserve  # likewise
 
     def prepare(self) -> None:
         """Do what the first requests would wait for; to be called in a thread."""
-        self._messages.drawing.prepare()
+        self._messages.renderer.prepare()
         qr.svg("")
 
     def routes(self) -> list[Route]:
@@ -41,7 +41,7 @@ class Pages:
         return [
             *(route for page in self._pages for route in page.routes()),
             endpoint(paths.HEALTH, not_allowed=self._messages.not_allowed, get=healthy),
-            *self._messages.drawing.routes(),
+            *self._messages.renderer.routes(),
             self._unknown_route(),
         ]
 
@@ -56,4 +56,4 @@ class Pages:
 
 async def healthy(request: Request) -> Response:
     """This process answers. It needs no client, as it is asked under any Host."""
-    return guarded(JSONResponse({"status": "ok"}))
+    return add_page_headers(JSONResponse({"status": "ok"}))

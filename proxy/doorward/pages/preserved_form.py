@@ -28,7 +28,7 @@ LIFE_S = 600.0
 FIELDS = 1000
 FIELD = "kept"  # of our own forms while they carry one
 # A form of 64 KiB as JSON with every quote escaped, sealed, in base64, and posted with ours.
-CARRIED_BYTES = 256 * 1024
+PRESERVED_BYTES = 256 * 1024
 COOKIE = "doorward-kept"
 
 
@@ -44,10 +44,10 @@ class PreservedForm:
 def most_bytes(request: Request) -> int:
     """Of a form of ours: more only from a browser for which one is kept."""
     browser = cookie_of(request.headers.raw, COOKIE)
-    return BODY_LIMIT_BYTES if browser is None else CARRIED_BYTES
+    return BODY_LIMIT_BYTES if browser is None else PRESERVED_BYTES
 
 
-class Keeping:
+class PreservedForms:
     def __init__(self, service: SessionService, keys: Keys) -> None:
         self._service = service
         self._sealing: Callable[[], Sealing] = lambda: Sealing(keys, "kept form")
@@ -73,10 +73,10 @@ class Keeping:
         """Only where the browser says so: silence is not enough."""
         return self._service.sender(request) is Sender.OWN
 
-    def seal(self, kept: PreservedForm) -> tuple[str, Header]:
+    def seal(self, form: PreservedForm) -> tuple[str, Header]:
         """What our form carries, and the cookie without which it is worth nothing."""
         browser = randomness.nonce().hex()
-        text = json.dumps([kept.target, kept.encoding, kept.pairs, self._now() + LIFE_S])
+        text = json.dumps([form.target, form.encoding, form.pairs, self._now() + LIFE_S])
         sealed = self._sealing().seal(text.encode(), browser)
         secure = self._service.settings.secure_cookies
         line = page_cookie(COOKIE, browser, same_site="Lax", secure=secure, max_age_s=LIFE_S)

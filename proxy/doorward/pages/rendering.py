@@ -23,7 +23,7 @@ from doorward.pages import colours
 from doorward.pages.languages import Language, Languages, UnusableCatalogue
 from doorward.settings import Fault, InvalidSettings
 from doorward.settings.pages import PagesSettings
-from doorward.web.endpoint import client_of, endpoint
+from doorward.web.endpoint import endpoint, get_client
 
 # 'self' in form-action: a posted password goes nowhere but here. Script is allowed by a nonce, not
 # by 'self', and only where a page has some: what an application serves under the same origin
@@ -45,8 +45,8 @@ GUARDS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 
-_GUARD_LINES = tuple((name.encode(), value.encode()) for name, value in GUARDS.items())
-_GUARDED = frozenset(name for name, _ in _GUARD_LINES)
+_PAGE_LINES = tuple((name.encode(), value.encode()) for name, value in GUARDS.items())
+_PAGE_NAMES = frozenset(name for name, _ in _PAGE_LINES)
 
 YEAR_S = 365 * 24 * 3600  # names carry a hash of what they name, so they may be kept for good
 LOGO_BYTES = 64 * 1024
@@ -80,10 +80,10 @@ class Static:
         return f"{paths.STATIC}{stem}.{hashlib.sha256(self.content).hexdigest()[:12]}.{self.kind}"
 
     def route(self) -> Route:
-        return endpoint(self.address, get=_giver(self.content, _TYPES[self.kind]))
+        return endpoint(self.address, get=_give(self.content, _TYPES[self.kind]))
 
 
-def _ours(name: str, more: str = "") -> Static:
+def _own_file(name: str, more: str = "") -> Static:
     return Static(name, (files("doorward.pages") / "static" / name).read_bytes() + more.encode())
 
 
@@ -99,7 +99,7 @@ def check_look(look: PagesSettings) -> None:
         raise InvalidSettings(faults)
 
 
-class Drawing:
+class PageRenderer:
     """Draws pages as the settings dress them. Raises InvalidSettings for files it cannot use."""
 
     def __init__(
@@ -110,8 +110,8 @@ class Drawing:
         self._is_known = is_known
         self.languages = _languages(look)
         accent = "" if look.accent is None else colours.stylesheet(look.accent)
-        self._stylesheet = _ours("doorward.css", accent)
-        self._script = _ours("doorward.js")
+        self._stylesheet = _own_file("doorward.css", accent)
+        self._script = _own_file("doorward.js")
         self._icon = _icon(look)
         self._environments = {
             code: self._environment(language, look)
@@ -162,10 +162,10 @@ class Drawing:
     def here(self, request: Request) -> str:
         """What this site is called: its name in the settings or its host; empty for a host that the
         settings do not know."""
-        host = client_of(request).host
+        host = get_client(request).host
         return self._look.name or (host if self._is_known(host) else "")
 
-    def page(
+    def render_page(
         self,
         request: Request,
         template: str,
@@ -176,12 +176,12 @@ class Drawing:
         """A page as HTML; every value is escaped where it is written."""
         nonce = randomness.nonce().hex()
         known = {"nonce": nonce, "here": self.here(request)}
-        text = self._rendered(template, self.language(request), status, values | known)
-        response = guarded(Response(text, status, media_type="text/html"), more)
+        text = self._fill(template, self.language(request), status, values | known)
+        response = add_page_headers(Response(text, status, media_type="text/html"), more)
         response.headers["content-security-policy"] = f"{SCRIPTED}{nonce}'"
         return response
 
-    def plain(
+    def render_plain(
         self,
         language: Language,
         template: str,
@@ -191,10 +191,10 @@ class Drawing:
     ) -> Response:
         """The same without any script."""
         known = {"nonce": None, "here": self._look.name or ""}
-        text = self._rendered(template, language, status, values | known)
-        return guarded(Response(text, status, media_type="text/html"), more)
+        text = self._fill(template, language, status, values | known)
+        return add_page_headers(Response(text, status, media_type="text/html"), more)
 
-    def _rendered(
+    def _fill(
         self, template: str, language: Language, status: int, values: dict[str, object]
     ) -> str:
         environment = self._environments[language.code]
@@ -204,14 +204,14 @@ class Drawing:
         return [one.route() for one in (self._stylesheet, self._script, self._icon)]
 
 
-def guarded(response: Response, more: Iterable[Header] = ()) -> Response:
+def add_page_headers(response: Response, more: Iterable[Header] = ()) -> Response:
     """The response with the headers of every page of ours, and `more` of them."""
-    lines = [line for line in response.raw_headers if line[0] not in _GUARDED]
-    response.raw_headers = [*lines, *_GUARD_LINES, *more]
+    lines = [line for line in response.raw_headers if line[0] not in _PAGE_NAMES]
+    response.raw_headers = [*lines, *_PAGE_LINES, *more]
     return response
 
 
-def in_frames(response: Response) -> Response:
+def allow_frames(response: Response) -> Response:
     """The same, shown in frames of this very site's pages too; it holds nothing but links."""
     framed = POLICY.replace("frame-ancestors 'none'", "frame-ancestors 'self'")
     response.headers["content-security-policy"] = framed
@@ -219,9 +219,9 @@ def in_frames(response: Response) -> Response:
     return response
 
 
-def moved(target: str, more: Iterable[Header] = ()) -> Response:
+def redirect(target: str, more: Iterable[Header] = ()) -> Response:
     """303 to a path of this host; `target` comes from `safe_return` or from our own code."""
-    return guarded(Response(status_code=303, headers={"location": target}), more)
+    return add_page_headers(Response(status_code=303, headers={"location": target}), more)
 
 
 def _languages(look: PagesSettings) -> Languages:
@@ -241,7 +241,7 @@ _BEGINNINGS: Sequence[tuple[bytes, str]] = (
 
 
 def _icon(look: PagesSettings) -> Static:
-    return _ours("doorward.svg") if look.logo is None else _logo(look.logo)
+    return _own_file("doorward.svg") if look.logo is None else _logo(look.logo)
 
 
 def _logo(path: Path) -> Static:
@@ -260,7 +260,7 @@ def _logo(path: Path) -> Static:
     return Static(f"logo.{kind}", content)
 
 
-def _giver(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
+def _give(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
     headers = {
         "content-type": kind,
         "cache-control": f"public, max-age={YEAR_S}, immutable",

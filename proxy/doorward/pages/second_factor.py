@@ -29,14 +29,14 @@ from doorward.gate.cookies import Header
 from doorward.pages import rendering
 from doorward.pages.browser import note_line
 from doorward.pages.form import read_form
-from doorward.pages.languages import noted
+from doorward.pages.languages import N_
 from doorward.pages.message import Messages
-from doorward.pages.preserved_form import FIELD, Keeping, most_bytes
+from doorward.pages.preserved_form import FIELD, PreservedForms, most_bytes
 from doorward.web.refusal_headers import refusal_headers, set_retry_after
 from doorward.web.session_service import SessionService
 
-MISSING = noted("Enter the code.")
-NO_FACTOR = noted("This page needs a second factor, and yours cannot be asked for at present.")
+MISSING = N_("Enter the code.")
+NO_FACTOR = N_("This page needs a second factor, and yours cannot be asked for at present.")
 NOTHING = Challenge(None)
 
 
@@ -58,7 +58,7 @@ STATUSES: dict[type[Refusal], int] = {
 class SecondFactorPage:
     service: SessionService
     messages: Messages
-    keeping: Keeping
+    preserved_forms: PreservedForms
     factors: SecondFactors
 
     def routes(self) -> list[Route]:
@@ -70,9 +70,9 @@ class SecondFactorPage:
         if session is None:
             return self._to_login(request)
         if session.level is FULL and session.second_factor_at is not None:
-            return rendering.moved(self.service.onward(request))
+            return rendering.redirect(self.service.onward(request))
         if session.level is FULL and not await self.factors.enabled(session.user):
-            return rendering.moved(self.service.here(paths.AUTHENTICATOR, request))
+            return rendering.redirect(self.service.here(paths.AUTHENTICATOR, request))
         if not await self.factors.can_be_asked(session.user):
             return self.messages.answer(request, 403, NO_FACTOR)
         return await self._ask(request, session, None)
@@ -85,24 +85,24 @@ class SecondFactorPage:
         if session is None:
             return self._to_login(request)
         code, method = form.get("code", "").strip(), form.get("method")
-        kept = form.get(FIELD, "")
+        preserved = form.get(FIELD, "")
         if not code:
             error = MISSING if "code" in form else None
-            return await self._ask(request, session, method, error, kept)
+            return await self._ask(request, session, method, error, preserved)
         try:
             opened = await self.service.complete(request, session, code, method)
         except SessionNotFound:
             return self._to_login(request)
         except Refusal as refusal:
-            return self._refuse(request, refusal, kept)
+            return self._refuse(request, refusal, preserved)
         lines = self.service.cookie.set_lines(request, opened)
         if form.get("browser"):
             lines += await self._note_lines(opened.session)
-        if kept and self.keeping.open(request, kept) is not None:
-            return await self.carry_on(request, opened.session, kept, lines)
-        return rendering.moved(self.service.onward(request), lines)
+        if preserved and self.preserved_forms.open(request, preserved) is not None:
+            return await self.continue_login(request, opened.session, preserved, lines)
+        return rendering.redirect(self.service.onward(request), lines)
 
-    async def carry_on(
+    async def continue_login(
         self, request: Request, session: Session, sealed: str, lines: list[Header]
     ) -> Response:
         """The next step of a login that carries a kept form: the code, or the form itself."""
@@ -110,9 +110,9 @@ class SecondFactorPage:
             response = await self._ask(request, session, None, None, sealed)
             response.raw_headers.extend(lines)
             return response
-        kept = self.keeping.open(request, sealed)
-        return self.messages.drawing.page(
-            request, "resend.html", 200, lines, kept=kept, onward=self.service.onward(request)
+        form, onward = self.preserved_forms.open(request, sealed), self.service.onward(request)
+        return self.messages.renderer.render_page(
+            request, "resend.html", 200, lines, form=form, onward=onward
         )
 
     async def _note_lines(self, session: Session) -> list[Header]:
@@ -130,35 +130,35 @@ class SecondFactorPage:
         session: Session,
         method: str | None,
         error: str | None = None,
-        kept: str = "",
+        preserved: str = "",
     ) -> Response:
         """The form for this method, its mail sent where it is e-mail."""
         try:
             now = self.service.clock()
             challenge = await self.factors.prepare(session.user, method, now=now)
         except Refusal as refusal:
-            return self._refuse(request, refusal, kept)
-        return self._draw(request, 200 if error is None else 400, challenge, error, kept)
+            return self._refuse(request, refusal, preserved)
+        return self._render(request, 200 if error is None else 400, challenge, error, preserved)
 
-    def _refuse(self, request: Request, refusal: Refusal, kept: str = "") -> Response:
+    def _refuse(self, request: Request, refusal: Refusal, preserved: str = "") -> Response:
         challenge = getattr(refusal, "challenge", NOTHING)
         status = STATUSES.get(type(refusal), 401)
         clock = may_be_clock(refusal)
-        response = self._draw(request, status, challenge, str(refusal), kept, clock)
+        response = self._render(request, status, challenge, str(refusal), preserved, clock)
         set_retry_after(response, retry_after(refusal))
         return response
 
-    def _draw(
+    def _render(
         self,
         request: Request,
         status: int,
         challenge: Challenge,
         error: str | None,
-        kept: str = "",
+        preserved: str = "",
         clock: bool = False,
     ) -> Response:
         life = self.service.settings.second_factor.remember_browser
-        return self.messages.drawing.page(
+        return self.messages.renderer.render_page(
             request,
             "second_factor.html",
             status,
@@ -171,11 +171,11 @@ class SecondFactorPage:
             error=error,
             clock=clock,
             lost=self.service.has_lost(request),
-            kept=kept,
+            preserved=preserved,
         )
 
     def _to_login(self, request: Request) -> Response:
         target = self.service.here(paths.LOGIN, request)
         if self.service.cookie.count(request):  # else the browser keeps none, and is told so
             target += ("&" if "?" in target else "?") + "expired=1"
-        return rendering.moved(target, self.service.cookie.clearing_lines(request))
+        return rendering.redirect(target, self.service.cookie.clearing_lines(request))

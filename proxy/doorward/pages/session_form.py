@@ -30,17 +30,17 @@ from doorward.accounts.sessions.sessions import FULL, Opened, Session
 from doorward.gate.asker import asker_of
 from doorward.pages import rendering
 from doorward.pages.form import read_form
-from doorward.pages.languages import noted
+from doorward.pages.languages import N_
 from doorward.pages.message import Messages, tell
 from doorward.pages.second_factor import STATUSES, may_be_clock
 from doorward.web.refusal_headers import set_retry_after
 from doorward.web.return_address import address
-from doorward.web.session_service import SessionService, info_of
+from doorward.web.session_service import SessionService, get_client_info
 
 TOKEN = "form"  # noqa: S105 - the name of the hidden field
-STALE = noted("This form is not of this session any more. Go back, reload the page and try again.")
-GUARDED = noted("This changes what guards your account.")
-WRONG = noted("The password is not right.")
+STALE = N_("This form is not of this session any more. Go back, reload the page and try again.")
+GUARDED = N_("This changes what guards your account.")
+WRONG = N_("The password is not right.")
 
 
 @dataclass(slots=True)
@@ -91,11 +91,11 @@ class Forms:
         target = (
             f"{request.url.path}{query}" if request.method in ("GET", "HEAD") else paths.ACCOUNT
         )
-        return rendering.moved(
+        return rendering.redirect(
             address(paths.LOGIN, target), self.service.cookie.clearing_lines(request)
         )
 
-    async def posted(self, request: Request) -> PostedForm | Response:
+    async def read_form(self, request: Request) -> PostedForm | Response:
         """The form, or the answer to one that is not of this session."""
         form = await read_form(self.service, self.messages, request)
         if isinstance(form, Response):
@@ -108,7 +108,7 @@ class Forms:
             return self.messages.answer(request, 403, STALE, "stale_form")
         return PostedForm(session, form)
 
-    async def unproven(
+    async def demand_proof(
         self,
         request: Request,
         bound: PostedForm,
@@ -118,14 +118,14 @@ class Forms:
         """None when it is the user who does this: a code or, for whoever has no factor, the
         password was given just now or comes with the form, and then the session gets a new token:
         a copy of the old one has proved nothing. Otherwise the question for it."""
-        question = await self._doubt(request, bound, within_s)
+        question = await self._check_proof(request, bound, within_s)
         return None if question is None else self._question(request, bound, question, why)
 
-    async def _doubt(
+    async def _check_proof(
         self, request: Request, bound: PostedForm, within_s: float
     ) -> _Question | None:
         session, form = bound.session, bound.form
-        client, now = info_of(request), self.service.clock()
+        client, now = get_client_info(request), self.service.clock()
         try:
             if await self._factors.is_proved(session, now, within_s):
                 return None
@@ -163,7 +163,7 @@ class Forms:
     ) -> Response:
         challenge = question.challenge
         asked = ("code", "method", "current", "username")
-        response = self.draw(
+        response = self.render(
             request,
             "prove.html",
             bound.session,
@@ -178,17 +178,17 @@ class Forms:
         set_retry_after(response, question.wait_s)
         return response
 
-    def moved(self, request: Request, where: str, opened: Opened | None) -> Response:
+    def redirect(self, request: Request, where: str, opened: Opened | None) -> Response:
         """On to another page of ours, under the session's new token where there is one."""
         if opened is not None:
             self.tell(request, opened)
-        return rendering.moved(where)
+        return rendering.redirect(where)
 
     def tell(self, request: Request, opened: Opened) -> None:
         """Has the answer, whatever it is, set the cookie of the session's new token."""
         tell(request, self.service.cookie.set_lines(request, opened))
 
-    def draw(
+    def render(
         self, request: Request, template: str, session: Session, status: int = 200, **values: object
     ) -> Response:
         """A page of the account, posting its forms to its own address."""
@@ -200,7 +200,9 @@ class Forms:
             "error": None,
             "clock": False,
         }
-        return self.messages.drawing.page(request, template, status, (), **{**known, **values})
+        return self.messages.renderer.render_page(
+            request, template, status, (), **{**known, **values}
+        )
 
 
 def _token(key: bytes, session: Session) -> str:

@@ -1,6 +1,6 @@
-"""What a refusal is answered with: a page for people, JSON for programs, the login who lacks one.
+"""The answer to a refusal: a page for people, JSON for programs, the way to the login.
 
-Knows refusals and who asks; how an answer is drawn, and over what it is sent, it must not know.
+Knows refusals and kinds of clients; must not know how an answer is rendered or sent.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ MAINTAINED_S = 30
 _log = structlog.get_logger("doorward.gate")
 
 
-class Draw(Protocol):
+class RenderMessage(Protocol):
     """Makes a refusal's answer: a page for people, JSON for programs."""
 
     def __call__(
@@ -56,9 +56,9 @@ class Draw(Protocol):
 class Answers:
     """Answers of the gate's own."""
 
-    def __init__(self, draw: Draw, page_bytes: int) -> None:
+    def __init__(self, render: RenderMessage, page_bytes: int) -> None:
         """`page_bytes` is the most that the target of a page of ours may have."""
-        self._draw = draw
+        self._render = render
         self._page_bytes = page_bytes
 
     def to(self, refusal: Refuse, arrival: Arrival, client: Client) -> Response:
@@ -76,7 +76,7 @@ class Answers:
             # The target of a form or a frame is no page to return to; what it stood on may be.
             onward = referring_page(arrival.headers, client.host)
             login = address(login.partition("?")[0], onward)
-        return self._draw(
+        return self._render(
             refusal.status,
             None,
             refusal.message,

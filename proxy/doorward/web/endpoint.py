@@ -26,15 +26,15 @@ class BodyTooLarge(Exception):
     """A body of one of our own endpoints went over its bound: 413."""
 
 
-def client_of(request: Request) -> Client:
+def get_client(request: Request) -> Client:
     """Who asks, as `accept` saw it."""
     client: Client = request.state.client
     return client
 
 
-def sender_of(request: Request, public_origin: str) -> Sender:
+def get_sender(request: Request, public_origin: str) -> Sender:
     """Whose page sent a request to a path of ours."""
-    client = client_of(request)
+    client = get_client(request)
     return sender(request.headers.raw, client.scheme, client.host, public_origin)
 
 

@@ -13,7 +13,7 @@ from doorward import paths
 from doorward.accounts.sessions.sessions import FULL, Opened
 from doorward.accounts.sessions.tokens import Tokens
 from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, Header, Held, of_our_form
-from doorward.web.endpoint import client_of
+from doorward.web.endpoint import get_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class SessionCookie:
         """Lines that end every variant of our cookie that this browser may hold."""
         held = self.cookies.held(_cookie_lines(request))
         of_default = not self._is_anothers(held)
-        return self.cookies.expire_lines(client_of(request).host, of_default=of_default)
+        return self.cookies.expire_lines(get_client(request).host, of_default=of_default)
 
     def count(self, request: Request) -> int:
         """How many cookies of ours the request has, valid or not."""

@@ -24,7 +24,7 @@ from doorward.gate.identify import Identify
 from doorward.gate.same_origin import Sender
 from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
-from doorward.web.endpoint import client_of, sender_of
+from doorward.web.endpoint import get_client, get_sender
 from doorward.web.return_address import LOST, address, safe_return
 from doorward.web.session_cookie import SessionCookie
 
@@ -71,7 +71,7 @@ class SessionService:
 
     def sender(self, request: Request) -> Sender:
         """Whose page made the browser send this."""
-        return sender_of(request, self.settings.public_origin)
+        return get_sender(request, self.settings.public_origin)
 
     def is_from_own_site(self, request: Request) -> bool:
         """False when another site made the browser send this."""
@@ -81,9 +81,9 @@ class SessionService:
         """The live session this request carries, of any level. Raises StorageUnavailable."""
         return await self.identify.session(request.headers.raw, self.clock())
 
-    async def untouched(self, request: Request, now: float) -> Session | None:
+    async def peek(self, request: Request, now: float) -> Session | None:
         """The full session whose cookie this is, looked at in a way that is no use of it."""
-        found = await self._presented(request, now)
+        found = await self._find_presented(request, now)
         session = found[0] if len(found) == 1 and self.cookie.count(request) == 1 else None
         return session if session is not None and session.level is FULL else None
 
@@ -105,9 +105,9 @@ class SessionService:
     async def open(self, request: Request, login: LoginRequest) -> Opened:
         """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
         now = self.clock()
-        old = await self._presented(request, now)
+        old = await self._find_presented(request, now)
         opened = await self.logins.login(
-            login, client=info_of(request), now=now, replaces=old[0] if old else None
+            login, client=get_client_info(request), now=now, replaces=old[0] if old else None
         )
         for session in old[1:]:
             await self.sessions.end(session, now)
@@ -118,7 +118,7 @@ class SessionService:
     ) -> Opened:
         """Raises as `SecondFactors.complete` does."""
         return await self.second_factors.complete(
-            session, code, method, client=info_of(request), now=self.clock()
+            session, code, method, client=get_client_info(request), now=self.clock()
         )
 
     async def end(self, session: Session) -> bool:
@@ -132,16 +132,16 @@ class SessionService:
         happen must not look like one (CVE-2024-21492).
         """
         now = self.clock()
-        for session in await self._presented(request, now):
+        for session in await self._find_presented(request, now):
             await self.sessions.end(session, now)
         return self.cookie.expire_lines(request)
 
-    async def _presented(self, request: Request, now: float) -> list[Session]:
+    async def _find_presented(self, request: Request, now: float) -> list[Session]:
         tokens = self.cookie.read_tokens(request)
         found = [await self.sessions.by_token(token, now) for token in tokens]
         return [each.session for each in found if each.session is not None]
 
 
-def info_of(request: Request) -> ClientInfo:
-    client = client_of(request)
+def get_client_info(request: Request) -> ClientInfo:
+    client = get_client(request)
     return ClientInfo(client.address, client.user_agent)

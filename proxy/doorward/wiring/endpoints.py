@@ -22,8 +22,8 @@ from doorward.pages.login import LoginPage
 from doorward.pages.logout import LogoutPage
 from doorward.pages.message import Messages
 from doorward.pages.pages import Pages
-from doorward.pages.preserved_form import Keeping
-from doorward.pages.rendering import Drawing
+from doorward.pages.preserved_form import PreservedForms
+from doorward.pages.rendering import PageRenderer
 from doorward.pages.second_factor import SecondFactorPage
 from doorward.pages.session_form import Forms
 from doorward.pages.sites import known_hosts
@@ -51,14 +51,14 @@ def build_session_service(
 def build_pages(settings: Settings, accounts: Accounts, service: SessionService) -> Pages:
     """Raises InvalidSettings for files of the owner's that cannot be used."""
     factors, keys = accounts.second_factors, accounts.keys
-    messages = Messages(Drawing(settings.pages, known_hosts(settings)))
-    keeping = Keeping(service, keys)
-    second = SecondFactorPage(service, messages, keeping, factors)
+    messages = Messages(PageRenderer(settings.pages, known_hosts(settings)))
+    preserved_forms = PreservedForms(service, keys)
+    second = SecondFactorPage(service, messages, preserved_forms, factors)
     forms = Forms(service, messages, accounts.logins, factors, keys)
     guard = AdminGuard(forms, factors)
     return Pages(
         messages,
-        LoginPage(service, messages, second, keeping, FormToken(service, keys)),
+        LoginPage(service, messages, second, preserved_forms, FormToken(service, keys)),
         (
             LogoutPage(service, messages),
             second,

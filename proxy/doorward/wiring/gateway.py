@@ -131,7 +131,7 @@ def join(
         answers=answers,
         clock=clock,
         observer=observer,
-        keep=pages.interrupted,
+        keep=pages.preserve,
     )
     lane = Lane(accept, gate, forwarders, is_internal, answers, clock, observer)
     return Joined(carrier, lane, observer, names, pages.prepare)

@@ -13,21 +13,21 @@ P is the setting `prefix`; with `sample_paths` all of it answers without `/user`
 these shapes; who may log in, and which sessions there are, it must not know. A session's id is its
 `iat`, times are Unix seconds. Bodies may be JSON, urlencoded or multipart; every answer is JSON.
 
-Its parts stand in files, in the order that every dialect has. Where it looks for a token: in
-Authorization, with Bearer or with nothing before it, which `identify` does where this dialect is
-on; `table` (refusal → status and body); `drawing` with `names` (how it draws a session); then the
-handlers in `owned` and `login` over `bodies` and `limits`, and `routes` here.
+Its files follow the order that every dialect has. It looks for a token in Authorization, with
+Bearer or with nothing before it; `gate/identify.py` does so where this dialect is on. Then come
+`error_table` (refusal → status and body), `rendering` with `names` and `shapes` (sessions as JSON),
+the handlers in `own_sessions` and `login` over `bodies` and `limits`, and `routes` here.
 """
 
 from starlette.routing import Route
 
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.sessions.sessions import Sessions
-from doorward.dialects.alekeagle.limits import Limits
-from doorward.dialects.alekeagle.login import Login
+from doorward.dialects.alekeagle.error_table import ERROR_FORMAT as ERROR_FORMAT
+from doorward.dialects.alekeagle.error_table import ERROR_TABLE as ERROR_TABLE
+from doorward.dialects.alekeagle.limits import RateLimits
+from doorward.dialects.alekeagle.login import TokenLogin
 from doorward.dialects.alekeagle.own_sessions import OwnSessions
-from doorward.dialects.alekeagle.table import ERROR_FORMAT as ERROR_FORMAT
-from doorward.dialects.alekeagle.table import TABLE as TABLE
 from doorward.dialects.context import Context
 from doorward.settings.dialects import DialectAlekeagle
 from doorward.storage.rates import Rates
@@ -41,16 +41,16 @@ def routes(
     factors: SecondFactors,
     rates: Rates,
 ) -> list[Route]:
-    limits = Limits(context, dialect, rates)
-    login = Login(context, dialect, limits, sessions, factors)
+    limits = RateLimits(context, dialect, rates)
+    login = TokenLogin(context, dialect, limits, sessions, factors)
     own = OwnSessions(context, sessions)
     table: dict[str, dict[str, Handler]] = {
         "/session": {
             "get": own.show,
-            "post": limits.telling(context.caught(login.login, ERROR_FORMAT)),
+            "post": limits.report_logins(context.catch(login.login, ERROR_FORMAT)),
         },
-        "/session/{id}": {"get": own.one, "delete": own.end_one},
-        "/sessions": {"get": own.many, "delete": own.end_many},
+        "/session/{id}": {"get": own.show_other, "delete": own.end_one},
+        "/sessions": {"get": own.list_own, "delete": own.end_many},
         "/sessions/all": {"delete": own.end_all},
     }
     places = [f"{dialect.prefix}/user", *([dialect.prefix] if dialect.sample_paths else [])]

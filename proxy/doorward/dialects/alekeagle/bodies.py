@@ -9,7 +9,7 @@ from doorward.dialects.context import Malformed
 from doorward.dialects.fields import Fields, has_half_character, read_fields
 
 
-async def fields_of(request: Request, *required: str) -> Fields:
+async def read_required_fields(request: Request, *required: str) -> Fields:
     """The body's fields. Of one that cannot be read all the required ones are missing."""
     try:
         return await read_fields(request)
@@ -17,7 +17,7 @@ async def fields_of(request: Request, *required: str) -> Fields:
         raise Malformed(str(fault), required) from None
 
 
-def texts(fields: Fields, *names: str, within: str = "") -> list[str]:
+def get_texts(fields: Fields, *names: str, within: str = "") -> list[str]:
     """Raises Malformed with the names of all that are missing or no text."""
     missing = tuple(name for name in names if not _is_text(fields.get(name)))
     if missing:

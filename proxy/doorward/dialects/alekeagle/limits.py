@@ -10,16 +10,16 @@ from starlette.responses import Response
 
 from doorward.accounts.passwords.regulation import network_of
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.dialects.alekeagle.table import lines
+from doorward.dialects.alekeagle.error_table import lines
 from doorward.dialects.context import Context, RateLimited
 from doorward.gate.cookies import Header
 from doorward.settings.dialects import DialectAlekeagle, Rate
 from doorward.storage.rates import Count, Rates
-from doorward.web.endpoint import Handler, client_of
+from doorward.web.endpoint import Handler, get_client
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """Fills `context.Limiter`. A request with a session counts for its user, others for their
     network."""
 
@@ -44,7 +44,7 @@ class Limits:
             raise RateLimited(count, count.resets_at - self.context.clock())
         request.state.login_count = count
 
-    def telling(self, answer: Handler) -> Handler:
+    def report_logins(self, answer: Handler) -> Handler:
         """The handler, its answers with the count of logins in place of that of all requests."""
 
         async def told(request: Request) -> Response:
@@ -55,7 +55,7 @@ class Limits:
 
         return told
 
-    def tries(self, challenge: str, most: int, window_s: float) -> Count:
+    def count_code(self, challenge: str, most: int, window_s: float) -> Count:
         """One more code for this challenge, by the id of its session."""
         now = self.context.clock()
         return self.rates.count(f"alekeagle challenge {challenge}", most, window_s, now)
@@ -75,4 +75,4 @@ class Limits:
 
 
 def _network(request: Request) -> str:
-    return f"network {network_of(client_of(request).address)}"
+    return f"network {network_of(get_client(request).address)}"

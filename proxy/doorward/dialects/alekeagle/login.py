@@ -22,11 +22,11 @@ from doorward.accounts.sessions.sessions import (
     Sessions,
 )
 from doorward.accounts.sessions.tokens import is_token
-from doorward.dialects.alekeagle.bodies import fields_of, texts
-from doorward.dialects.alekeagle.limits import Limits
+from doorward.dialects.alekeagle.bodies import get_texts, read_required_fields
+from doorward.dialects.alekeagle.error_table import CHALLENGE, MESSAGES, render
+from doorward.dialects.alekeagle.limits import RateLimits
 from doorward.dialects.alekeagle.rendering import exp
 from doorward.dialects.alekeagle.shapes import AlekeagleChallenge, AlekeagleToken
-from doorward.dialects.alekeagle.table import CHALLENGE, MESSAGES, draw
 from doorward.dialects.context import Context, Malformed, Unauthenticated
 from doorward.settings.dialects import DialectAlekeagle
 from doorward.text import kept
@@ -39,29 +39,29 @@ CHALLENGE_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class TokenLogin:
     context: Context
     dialect: DialectAlekeagle
-    limits: Limits
+    limits: RateLimits
     sessions: Sessions
     factors: SecondFactors
 
     async def login(self, request: Request) -> Response:
         self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
-        fields = await fields_of(request, "user", "pass")
+        fields = await read_required_fields(request, "user", "pass")
         if "2fa" in fields:
             return await self._second_step(request, fields["2fa"])
-        name, password = texts(fields, "user", "pass")
+        name, password = get_texts(fields, "user", "pass")
         self.limits.count_login(request)
-        opened = await self._opened(request, name, password, _is_true(fields.get("rememberMe")))
+        opened = await self._open(request, name, password, _is_true(fields.get("rememberMe")))
         if opened.session.level is PENDING:
-            return await self._challenge(opened.session, opened.token)
-        return self._welcome(request, opened)
+            return await self._render_challenge(opened.session, opened.token)
+        return self._render_login(request, opened)
 
-    async def _opened(self, request: Request, name: str, password: str, remember: bool) -> Opened:
+    async def _open(self, request: Request, name: str, password: str, remember: bool) -> Opened:
         try:
             lifetimes = dialect_lifetimes(self.context.settings, self.dialect)
-            session = NewSession(KIND, lifetimes, remember, _given_name(request))
+            session = NewSession(KIND, lifetimes, remember, _get_session_name(request))
             return await self.context.service.open(
                 request, LoginRequest(name, password, session, pending=True)
             )
@@ -70,13 +70,15 @@ class Login:
                 raise refusals.UserNotFound from None
             raise
 
-    def _welcome(self, request: Request, opened: Opened) -> Response:
-        response = draw(AlekeagleToken(token=opened.token, exp=exp(opened.session)), 201)
+    def _render_login(self, request: Request, opened: Opened) -> Response:
+        response = render(AlekeagleToken(token=opened.token, exp=exp(opened.session)), 201)
         if self.dialect.cookie:
             self.context.service.cookie.set(response, request, opened)
         return response
 
-    async def _challenge(self, session: Session, token: str, method: str | None = None) -> Response:
+    async def _render_challenge(
+        self, session: Session, token: str, method: str | None = None
+    ) -> Response:
         """What may be given, and the token to give it with; a code is mailed where that is due."""
         user = session.user
         backup = ["backup"] if await self.factors.remaining_recovery(user) else []
@@ -97,23 +99,25 @@ class Login:
             exp=int(session.ends_at()),
             types=types,
         )
-        response = draw(said, 401)
+        response = render(said, 401)
         response.raw_headers.extend(refusal_headers(401))
         return response
 
     async def _second_step(self, request: Request, given: object) -> Response:
         if not isinstance(given, dict):
             raise Malformed(fields=("2fa",))
-        token, kind = texts(given, "token", "type", within="2fa")
+        token, kind = get_texts(given, "token", "type", within="2fa")
         if kind not in METHODS:
             raise Malformed(fields=("2fa.type",))
-        session = await self._pending(token)
+        session = await self._find_challenge(token)
         if kind == "email" and "code" not in given:  # asks for the mail
-            return await self._challenge(session, token, EMAIL)
-        (code,) = texts(given, "code", within="2fa")
-        return self._welcome(request, await self._judged(request, session, code, METHODS[kind]))
+            return await self._render_challenge(session, token, EMAIL)
+        (code,) = get_texts(given, "code", within="2fa")
+        return self._render_login(
+            request, await self._complete(request, session, code, METHODS[kind])
+        )
 
-    async def _pending(self, token: str) -> Session:
+    async def _find_challenge(self, token: str) -> Session:
         """The session behind a challenge of this dialect. Raises Unauthenticated, UserBanned."""
         if not is_token(token.encode()):
             raise Unauthenticated
@@ -125,10 +129,10 @@ class Login:
             raise Unauthenticated
         return session
 
-    async def _judged(self, request: Request, session: Session, code: str, method: str) -> Opened:
+    async def _complete(self, request: Request, session: Session, code: str, method: str) -> Opened:
         """Raises SecondFactorInvalid, TooManyCodes, and Unauthenticated once the challenge died:
         counted before anybody looks, so that a hundred at once are no more than five."""
-        count = self.limits.tries(session.id, CHALLENGE_TRIES, PENDING_S)
+        count = self.limits.count_code(session.id, CHALLENGE_TRIES, PENDING_S)
         if count.is_exceeded:
             raise Unauthenticated
         try:
@@ -153,7 +157,7 @@ def _is_true(value: object) -> bool:
     return value is True or value in ("true", "1") or (type(value) is int and value == 1)
 
 
-def _given_name(request: Request) -> str:
+def _get_session_name(request: Request) -> str:
     """The name that a client has for its session; nothing is the rule."""
     told = request.headers.get("x-token-name", "").encode("latin-1").decode(errors="replace")
     return kept(told)

@@ -14,10 +14,10 @@ from starlette.responses import Response
 from doorward.accounts import refusals
 from doorward.accounts.sessions.sessions import FULL, Session, Sessions
 from doorward.dialects import context as contexts
-from doorward.dialects.alekeagle.bodies import fields_of
-from doorward.dialects.alekeagle.rendering import draw_removed, draw_session
+from doorward.dialects.alekeagle.bodies import read_required_fields
+from doorward.dialects.alekeagle.error_table import NOT_READABLE, render, render_error
+from doorward.dialects.alekeagle.rendering import render_removed, render_session
 from doorward.dialects.alekeagle.shapes import AlekeagleDone, AlekeagleSessions
-from doorward.dialects.alekeagle.table import NOT_READABLE, draw, render_error
 from doorward.dialects.context import Context, Malformed, Unauthenticated
 from doorward.dialects.fields import Fields
 
@@ -29,9 +29,9 @@ class OwnSessions:
     context: Context
     sessions: Sessions
 
-    # Who asks, and what is theirs
+    # The caller and the caller's sessions
 
-    async def _caller(self, request: Request) -> Session:
+    async def _require_caller(self, request: Request) -> Session:
         """Raises UserBanned; Unauthenticated also where a second factor is due
         (CVE-2026-32246)."""
         person = await self.context.service.identify.person(
@@ -43,79 +43,81 @@ class OwnSessions:
             raise Unauthenticated
         return person.session
 
-    async def _changing(self, request: Request) -> Session:
+    async def _require_change(self, request: Request) -> Session:
         """The same, for what changes something."""
         self.context.check_origin(request)
-        return await self._caller(request)
+        return await self._require_caller(request)
 
     async def _sessions(self, caller: Session) -> list[Session]:
         """The caller's, in the order of their logins."""
         found = await self.sessions.list(caller.user, self.context.clock())
         return sorted((s for s in found if s.level is FULL), key=lambda session: session.iat)
 
-    async def _found(self, request: Request, caller: Session) -> Session | None:
+    async def _find(self, request: Request, caller: Session) -> Session | None:
         wanted = request.path_params["id"]
         return next((s for s in await self._sessions(caller) if str(s.iat) == wanted), None)
 
     # Reading
 
     async def show(self, request: Request) -> Response:
-        return draw(draw_session(await self._caller(request)))
+        return render(render_session(await self._require_caller(request)))
 
-    async def one(self, request: Request) -> Response:
-        found = await self._found(request, await self._caller(request))
+    async def show_other(self, request: Request) -> Response:
+        found = await self._find(request, await self._require_caller(request))
         if found is None:  # another word than the one for ending it
             return render_error(NOT_READABLE, refusals.SessionNotFound())
-        return draw(draw_session(found))
+        return render(render_session(found))
 
-    async def many(self, request: Request) -> Response:
-        sessions = await self._sessions(await self._caller(request))
-        shown = _part(request, sessions)
-        items = [draw_session(each) for each in shown]
-        return draw(AlekeagleSessions(count=len(sessions), items=items))
+    async def list_own(self, request: Request) -> Response:
+        sessions = await self._sessions(await self._require_caller(request))
+        shown = _slice(request, sessions)
+        items = [render_session(each) for each in shown]
+        return render(AlekeagleSessions(count=len(sessions), items=items))
 
     # Ending
 
     async def end_one(self, request: Request) -> Response:
-        caller = await self._changing(request)
-        found = await self._found(request, caller)
+        caller = await self._require_change(request)
+        found = await self._find(request, caller)
         if found is None:
             raise refusals.SessionNotFound
         by = "logout" if found.number == caller.number else "revoked"
         if not await self.sessions.end(found, self.context.clock(), by):
             raise refusals.SessionNotFound
-        response = draw(AlekeagleDone(code="GENERIC_SUCCESS", message="Session Deleted"))
-        return self._without(request, response, is_over=by == "logout")
+        response = render(AlekeagleDone(code="GENERIC_SUCCESS", message="Session Deleted"))
+        return self._expire_cookie(request, response, is_over=by == "logout")
 
     async def end_many(self, request: Request) -> Response:
-        caller = await self._changing(request)
-        wanted = _ids(await fields_of(request, "sessions"))
+        caller = await self._require_change(request)
+        wanted = _parse_ids(await read_required_fields(request, "sessions"))
         going = [each for each in await self._sessions(caller) if str(each.iat) in wanted]
         count = await self.sessions.end_own(caller.user, going, self.context.clock())
         is_over = any(each.number == caller.number for each in going)
-        return self._without(request, draw_removed(count), is_over=is_over)
+        return self._expire_cookie(request, render_removed(count), is_over=is_over)
 
     async def end_all(self, request: Request) -> Response:
-        caller = await self._changing(request)
+        caller = await self._require_change(request)
         now = self.context.clock()
         if not _spares_caller(request):
             count = await self.sessions.end_all(caller.user, now, by="revoked")
-            return self._without(request, draw_removed(count), is_over=True)
+            return self._expire_cookie(request, render_removed(count), is_over=True)
         # A program that holds a token of its own cannot be told of another one here.
-        ended = await self.sessions.end_others(caller, now, renew=not contexts.by_header(request))
-        response = draw_removed(ended.count)
+        ended = await self.sessions.end_others(
+            caller, now, renew=not contexts.is_by_header(request)
+        )
+        response = render_removed(ended.count)
         if ended.opened is not None:
             self.context.service.cookie.set(response, request, ended.opened)
         return response
 
-    def _without(self, request: Request, response: Response, *, is_over: bool) -> Response:
+    def _expire_cookie(self, request: Request, response: Response, *, is_over: bool) -> Response:
         """The answer; it takes the cookie away when the session behind that is over."""
-        if is_over and not contexts.by_header(request):
+        if is_over and not contexts.is_by_header(request):
             self.context.service.cookie.expire(response, request)
         return response
 
 
-def _ids(fields: Fields) -> set[str]:
+def _parse_ids(fields: Fields) -> set[str]:
     """The ids in the body, as texts; what is no id is passed over."""
     found = fields.get("sessions")
     if not isinstance(found, list):
@@ -126,17 +128,17 @@ def _ids(fields: Fields) -> set[str]:
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
-def _part(request: Request, sessions: Sequence[Session]) -> Sequence[Session]:
+def _slice(request: Request, sessions: Sequence[Session]) -> Sequence[Session]:
     """All, or the part that the query asks for; numbers that make no sense are its defaults."""
     query = request.query_params
     if "limit" not in query and "offset" not in query:
         return sessions
-    limit = min(_number(query.get("limit")) or PAGE, PAGE)
-    offset = _number(query.get("offset"))
+    limit = min(_parse_number(query.get("limit")) or PAGE, PAGE)
+    offset = _parse_number(query.get("offset"))
     return sessions[offset : offset + limit]
 
 
-def _number(told: str | None) -> int:
+def _parse_number(told: str | None) -> int:
     return int(told) if told is not None and _NUMBER.fullmatch(told) else 0
 
 

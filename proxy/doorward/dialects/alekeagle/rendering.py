@@ -1,4 +1,4 @@
-"""How the `alekeagle` dialect draws a session, and how many are gone.
+"""Sessions as JSON of the `alekeagle` dialect, and the number of those that were ended.
 
 It knows shapes; whose sessions these are it must not know. An id is an `iat`; times are Unix
 seconds.
@@ -7,12 +7,12 @@ seconds.
 from starlette.responses import Response
 
 from doorward.accounts.sessions.sessions import Session
+from doorward.dialects.alekeagle.error_table import render
 from doorward.dialects.alekeagle.names import session_name
 from doorward.dialects.alekeagle.shapes import AlekeagleRemoved, AlekeagleSession
-from doorward.dialects.alekeagle.table import draw
 
 
-def draw_session(session: Session) -> AlekeagleSession:
+def render_session(session: Session) -> AlekeagleSession:
     """The client's own name for it goes before what its User-Agent comes to."""
     name = session.information or session_name(session.user_agent)
     return AlekeagleSession(iat=session.iat, exp=exp(session), name=name, sub=session.user.id)
@@ -23,5 +23,5 @@ def exp(session: Session) -> int:
     return int(session.expires_at) + max(0, session.iat - int(session.created_at))
 
 
-def draw_removed(count: int) -> Response:
-    return draw(AlekeagleRemoved(count=count, type="session"))
+def render_removed(count: int) -> Response:
+    return render(AlekeagleRemoved(count=count, type="session"))

@@ -4,7 +4,7 @@ All under `/api/v1/`; a success says `"success": true` last, but for login and l
 
     POST       login                          {"user", "password", "code"?} → {"status", "data"}
     GET, POST  logout                         the session presented is over; HEAD changes nothing
-    GET        me                             who asks
+    GET        me                             the caller
     GET        sessions/list                  own sessions; offset, count, sort, filter
     GET        sessions/info                  ?sessionId= an own one, over or not
     POST       sessions/logout.me             {"sessionId"} ends an own one
@@ -25,9 +25,9 @@ All under `/api/v1/`; a success says `"success": true` last, but for login and l
 *: a permission, then parameters, then a second factor, of which a trusted session is not asked
 again; +: a second factor every time. It knows these shapes; who may do what it must not know.
 
-Its parts stand in files, in the order that every dialect has: `carriers` (where it looks for a
-token), `table` (refusal → status and body), `drawing` (how it draws a session), then the handlers
-in `login`, `devices` and `factors` over what they share in `asking`, and `routes` here.
+Its files follow the order that every dialect has: `carriers` (where it looks for a token),
+`error_table` (refusal → status and body), `rendering` with `shapes` (sessions as JSON), the
+handlers in `login`, `devices` and `factors` over what they share in `guard`, and `routes` here.
 """
 
 from starlette.routing import Route
@@ -40,18 +40,18 @@ from doorward.accounts.users.users import Users
 from doorward.dialects.context import Context
 from doorward.dialects.rocketchat.carriers import Limit
 from doorward.dialects.rocketchat.devices import Devices
+from doorward.dialects.rocketchat.error_table import ERROR_FORMAT, LOGIN_ERROR_FORMAT
+from doorward.dialects.rocketchat.error_table import ERROR_TABLE as ERROR_TABLE
+from doorward.dialects.rocketchat.error_table import LOGIN_ERROR_TABLE as LOGIN_ERROR_TABLE
 from doorward.dialects.rocketchat.factors import OwnFactors
 from doorward.dialects.rocketchat.guard import RequestGuard
-from doorward.dialects.rocketchat.login import Login
-from doorward.dialects.rocketchat.table import ERROR_FORMAT, LOGIN_ERROR_FORMAT
-from doorward.dialects.rocketchat.table import LOGIN_TABLE as LOGIN_TABLE
-from doorward.dialects.rocketchat.table import TABLE as TABLE
+from doorward.dialects.rocketchat.login import LoginAndLogout
 from doorward.settings.dialects import DialectRocketchat
 from doorward.storage.rates import Rates
 from doorward.web.endpoint import Handler
 
 PREFIX = "/api/v1/"
-OPEN = frozenset(("login", "users.2fa.sendEmailCode"))  # what nobody in particular may ask for
+OPEN = frozenset(("login", "users.2fa.sendEmailCode"))  # for clients without a session
 
 
 def routes(
@@ -66,7 +66,7 @@ def routes(
     rates: Rates,
 ) -> list[Route]:
     guard = RequestGuard(context, factors)
-    login = Login(guard, dialect, sessions, factors, administration)
+    login = LoginAndLogout(guard, dialect, sessions, factors, administration)
     devices = Devices(guard, sessions, administration)
     own_factors = OwnFactors(guard, users, sessions, factors, regulation)
     table: dict[str, dict[str, Handler]] = {

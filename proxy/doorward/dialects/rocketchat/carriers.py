@@ -15,7 +15,7 @@ from doorward.dialects.context import Context, Unauthenticated
 from doorward.gate.cookies import Header
 from doorward.settings.dialects import Rate
 from doorward.storage.rates import Count, Rates
-from doorward.web.endpoint import client_of
+from doorward.web.endpoint import get_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,19 @@ class Caller:
     token: str | None
 
 
-async def find(context: Context, request: Request) -> Session | None:
+async def find_session(context: Context, request: Request) -> Session | None:
     return await context.service.identify.session(request.headers.raw, context.clock(), pair=True)
 
 
-async def caller(context: Context, request: Request, *, pending: bool = False) -> Caller:
+async def find_caller(context: Context, request: Request, *, pending: bool = False) -> Caller:
     """Who asks; only with `pending` one whose second factor is due. Raises Unauthenticated."""
-    session = await find(context, request)
+    session = await find_session(context, request)
     if session is None or (session.level is not FULL and not pending):
         raise Unauthenticated
-    return Caller(session, _presented(request))
+    return Caller(session, _get_token(request))
 
 
-def _presented(request: Request) -> str | None:
+def _get_token(request: Request) -> str | None:
     token = request.headers.get("x-auth-token", "")
     if is_token(token.encode("latin-1")):
         return token
@@ -58,9 +58,9 @@ class Limit:
     is_open: bool
 
     async def count(self, request: Request, method: str) -> Count | None:
-        if not self.is_open and await find(self.context, request) is None:
+        if not self.is_open and await find_session(self.context, request) is None:
             return None
-        network = network_of(client_of(request).address)
+        network = network_of(get_client(request).address)
         key = f"rocketchat {network} {method} {self.name}"
         per_s = self.rate.per.total_seconds()
         return self.rates.count(key, self.rate.requests, per_s, self.context.clock())

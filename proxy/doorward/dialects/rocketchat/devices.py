@@ -16,15 +16,22 @@ from doorward.accounts.permissions import END_SESSIONS, VIEW_SESSIONS, require
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.sessions.sessions import FULL, Session, Sessions
 from doorward.dialects.context import Malformed
-from doorward.dialects.rocketchat.guard import RequestGuard, body_of, json_of, number, query_of
+from doorward.dialects.rocketchat.error_table import build_failure
+from doorward.dialects.rocketchat.guard import (
+    RequestGuard,
+    parse_json,
+    parse_number,
+    read_body,
+    read_query,
+)
 from doorward.dialects.rocketchat.rendering import (
-    answered,
-    draw_anybodys,
-    draw_record,
-    draw_session,
+    get_display_name,
+    render_any_session,
+    render_record,
+    render_session,
+    render_shape,
+    render_success,
     search_term,
-    shown,
-    success,
 )
 from doorward.dialects.rocketchat.shapes import (
     RocketchatEnded,
@@ -35,7 +42,6 @@ from doorward.dialects.rocketchat.shapes import (
     RocketchatSession,
     RocketchatSessions,
 )
-from doorward.dialects.rocketchat.table import failure
 from doorward.dialects.shapes import Shape
 
 PAGE = 50
@@ -46,7 +52,7 @@ SORTS: dict[str, Callable[[Session], object]] = {
     "device.name": lambda session: device(session.user_agent).name.lower(),
     "device.os.name": lambda session: device(session.user_agent).os_name.lower(),
     "device.os.version": lambda session: device(session.user_agent).os_version,
-    "_user.name": lambda session: shown(session.user).lower(),
+    "_user.name": lambda session: get_display_name(session.user).lower(),
     "_user.username": lambda session: session.user.username.lower(),
 }
 
@@ -65,29 +71,29 @@ class Paging:
     @classmethod
     def of(cls, request: Request) -> "Paging":
         """Raises Malformed, WrongSort."""
-        query = query_of(request, optional=PAGING)
-        asked = number(query, "count")
+        query = read_query(request, optional=PAGING)
+        asked = parse_number(query, "count")
         return cls(
-            number(query, "offset") or 0,
+            parse_number(query, "offset") or 0,
             min(asked or PAGE, MOST),
             query.get("filter", "").lower(),
-            _order(query.get("sort", "")),
+            _parse_order(query.get("sort", "")),
         )
 
     def page(
         self,
         kind: type[Shape],
         sessions: Iterable[Session],
-        draw: Callable[[Session], Shape],
+        render: Callable[[Session], Shape],
     ) -> Response:
         """`count` is the size asked for, however many there are."""
         found = list(sessions)
         for key, down in reversed(self.order):
             found.sort(key=SORTS[key], reverse=down)  # type: ignore[arg-type]  # one type a key
-        shown = found[self.offset : self.offset + self.count]
-        return success(
+        page = found[self.offset : self.offset + self.count]
+        return render_success(
             kind,
-            sessions=[draw(session) for session in shown],
+            sessions=[render(session) for session in page],
             total=len(found),
             count=self.count,
             offset=self.offset,
@@ -96,16 +102,16 @@ class Paging:
     def wants(self, session: Session) -> bool:
         return not self.wanted or self.wanted in search_term(session).lower()
 
-    def wants_of(self, session: Session) -> bool:
+    def wants_any(self, session: Session) -> bool:
         """In lists of everybody's, names of users count as well."""
         names = f"{session.user.username}\n{session.user.name or ''}".lower()
         return self.wants(session) or self.wanted in names
 
 
-def _order(text: str) -> tuple[tuple[str, bool], ...]:
+def _parse_order(text: str) -> tuple[tuple[str, bool], ...]:
     if not text:
         return (("loginAt", True),)
-    asked = json_of(text)
+    asked = parse_json(text)
     if not isinstance(asked, dict):
         raise Malformed("must be object")
     if not asked.keys() <= SORTS.keys():
@@ -115,8 +121,8 @@ def _order(text: str) -> tuple[tuple[str, bool], ...]:
     return tuple((key, way == -1) for key, way in asked.items())
 
 
-def _wrong_sort() -> Response:
-    return answered(failure("error-invalid-sort-keys"), 400)
+def _refuse_sort() -> Response:
+    return render_shape(build_failure("error-invalid-sort-keys"), 400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,54 +136,56 @@ class Devices:
         return self.guard.context.settings.public_url
 
     async def list_own(self, request: Request) -> Response:
-        session = await self.guard.reader(request)
+        session = await self.guard.require_reader(request)
         try:
             paging = Paging.of(request)
         except WrongSort:
-            return _wrong_sort()
+            return _refuse_sort()
         found = await self.sessions.list(session.user, self.guard.context.clock())
         return paging.page(
             RocketchatSessions,
             (each for each in found if each.level is FULL and paging.wants(each)),
-            lambda each: RocketchatSession(**draw_session(each, session, self._url)),
+            lambda each: RocketchatSession(**render_session(each, session, self._url)),
         )
 
     async def list_all(self, request: Request) -> Response:
-        session = await self.guard.reader(request, VIEW_SESSIONS)
+        session = await self.guard.require_reader(request, VIEW_SESSIONS)
         try:
             paging = Paging.of(request)
         except WrongSort:
-            return _wrong_sort()
+            return _refuse_sort()
         await self.guard.demand(request, session, honours_trust=True)
         every = self.administration.every_session(self.guard.context.clock())
         found = [each async for each in every if each.level is FULL]
         return await asyncio.to_thread(  # there may be very many
             paging.page,
             RocketchatOwnedSessions,
-            filter(paging.wants_of, found),
-            lambda each: RocketchatOwnedSession(**draw_anybodys(each, session, self._url)),
+            filter(paging.wants_any, found),
+            lambda each: RocketchatOwnedSession(**render_any_session(each, session, self._url)),
         )
 
     async def info(self, request: Request) -> Response:
-        session = await self.guard.reader(request)
-        wanted = query_of(request, required=["sessionId"])["sessionId"]
+        session = await self.guard.require_reader(request)
+        wanted = read_query(request, required=["sessionId"])["sessionId"]
         found = await self._get(wanted)
         if found.user.number != session.user.number:
             raise SessionNotFound
-        return success(RocketchatRecord, **draw_record(found, self._url))
+        return render_success(RocketchatRecord, **render_record(found, self._url))
 
     async def info_admin(self, request: Request) -> Response:
-        session = await self.guard.reader(request, VIEW_SESSIONS)
-        wanted = query_of(request, required=["sessionId"])["sessionId"]
+        session = await self.guard.require_reader(request, VIEW_SESSIONS)
+        wanted = read_query(request, required=["sessionId"])["sessionId"]
         await self.guard.demand(request, session, honours_trust=True)
         found = await self._get(wanted)
         if not found.is_live(self.guard.context.clock()):
             raise SessionNotFound
-        return success(RocketchatSeenSession, **draw_anybodys(found, session, self._url))
+        return render_success(
+            RocketchatSeenSession, **render_any_session(found, session, self._url)
+        )
 
     async def end_own(self, request: Request) -> Response:
-        caller = await self.guard.changer(request)
-        wanted = (await body_of(request, required=["sessionId"]))["sessionId"]
+        caller = await self.guard.require_changer(request)
+        wanted = (await read_body(request, required=["sessionId"]))["sessionId"]
         found = await self._get(wanted)
         if found.user.number != caller.session.user.number:
             raise SessionNotFound
@@ -185,9 +193,9 @@ class Devices:
 
     async def end_any(self, request: Request) -> Response:
         """Credentials, permission, parameters, second factor, look-up: in this order."""
-        session = (await self.guard.changer(request)).session
+        session = (await self.guard.require_changer(request)).session
         require(session.user, END_SESSIONS)
-        wanted = (await body_of(request, required=["sessionId"]))["sessionId"]
+        wanted = (await read_body(request, required=["sessionId"]))["sessionId"]
         await self.guard.demand(request, session, honours_trust=True)
         return await self._end(await self._get(wanted), session)
 
@@ -201,4 +209,4 @@ class Devices:
         """Again is a success again."""
         now = self.guard.context.clock()
         await self.sessions.revoke(found.id, actor=by.user, now=now)
-        return success(RocketchatEnded, sessionId=found.id)
+        return render_success(RocketchatEnded, sessionId=found.id)

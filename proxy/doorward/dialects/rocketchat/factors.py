@@ -17,8 +17,9 @@ from doorward.accounts.sessions.sessions import Session, Sessions
 from doorward.accounts.user import User
 from doorward.accounts.users.users import Users
 from doorward.dialects.fields import read_optional_json
-from doorward.dialects.rocketchat.guard import RequestGuard, body_of, string
-from doorward.dialects.rocketchat.rendering import answered, success
+from doorward.dialects.rocketchat.error_table import build_failure
+from doorward.dialects.rocketchat.guard import RequestGuard, read_body, require_text
+from doorward.dialects.rocketchat.rendering import render_shape, render_success
 from doorward.dialects.rocketchat.shapes import (
     RocketchatCodes,
     RocketchatDisabled,
@@ -26,8 +27,7 @@ from doorward.dialects.rocketchat.shapes import (
     RocketchatRemaining,
     RocketchatSecret,
 )
-from doorward.dialects.rocketchat.table import failure
-from doorward.web.endpoint import client_of
+from doorward.web.endpoint import get_client
 
 _log = structlog.get_logger("doorward.dialects")
 
@@ -49,17 +49,17 @@ class OwnFactors:
         there is; each request counts against the sender's budget of attempts, with unknown names
         as with known ones."""
         fields = await read_optional_json(request)
-        name = string(fields.get("emailOrUsername", ""))
+        name = require_text(fields.get("emailOrUsername", ""))
         if not name:
-            required = failure("error-parameter-required", "emailOrUsername is required")
-            return answered(required, 400)
+            required = build_failure("error-parameter-required", "emailOrUsername is required")
+            return render_shape(required, 400)
         context = self.guard.context
         context.check_origin(request)
         credential = await self.users.credential(name)
         user = None if credential is None else credential.user
-        address = client_of(request).address
+        address = get_client(request).address
         await self.regulation.begin(name, user, address, context.clock())
-        response = success(RocketchatDone)
+        response = render_success(RocketchatDone)
         if user is not None and user.is_usable:
             response.background = BackgroundTask(self._mail, user, name)
         return response
@@ -73,8 +73,8 @@ class OwnFactors:
             _log.warning("code_not_mailed", reason=refusal.code)
 
     async def enable_email(self, request: Request) -> Response:
-        session = (await self.guard.changer(request)).session
-        await body_of(request)
+        session = (await self.guard.require_changer(request)).session
+        await read_body(request)
         await self.guard.demand_proof(request, session, always=True)
         context = self.guard.context
         try:
@@ -82,23 +82,23 @@ class OwnFactors:
         except InvalidEmail:
             raise InvalidEmail(UNVERIFIED) from None
         await self._end_others(session)
-        return success(RocketchatDone)
+        return render_success(RocketchatDone)
 
     async def disable_email(self, request: Request) -> Response:
-        session = (await self.guard.changer(request)).session
-        await body_of(request)
+        session = (await self.guard.require_changer(request)).session
+        await read_body(request)
         await self.guard.demand(request, session, honours_trust=False)
         context = self.guard.context
         await self.factors.disable_email(session, context.clock())
-        return success(RocketchatDone)
+        return render_success(RocketchatDone)
 
     async def begin_totp(self, request: Request) -> Response:
-        session = (await self.guard.changer(request)).session
-        await body_of(request)
+        session = (await self.guard.require_changer(request)).session
+        await read_body(request)
         await self.guard.demand_proof(request, session, always=True)
         context = self.guard.context
         begun = await self.factors.begin_totp(session, context.clock())
-        return success(RocketchatSecret, secret=begun.secret, url=begun.uri)
+        return render_success(RocketchatSecret, secret=begun.secret, url=begun.uri)
 
     async def confirm_totp(self, request: Request) -> Response:
         session, code = await self._with_code(request)
@@ -109,7 +109,7 @@ class OwnFactors:
         except SecondFactorInvalid:
             return _invalid()
         await self._end_others(session)
-        return success(RocketchatCodes, codes=list(confirmed.codes))
+        return render_success(RocketchatCodes, codes=list(confirmed.codes))
 
     async def remove_totp(self, request: Request) -> Response:
         session, code = await self._with_code(request)
@@ -118,7 +118,7 @@ class OwnFactors:
             await self.factors.remove_totp(session, code, context.clock())
         except SecondFactorInvalid:
             return _invalid()
-        return success(RocketchatDisabled, disabled=True)
+        return render_success(RocketchatDisabled, disabled=True)
 
     async def regenerate(self, request: Request) -> Response:
         session, code = await self._with_code(request)
@@ -130,18 +130,18 @@ class OwnFactors:
             codes = await self.factors.regenerate_recovery(session, now, code)
         except SecondFactorInvalid:
             return _invalid()
-        return success(RocketchatCodes, codes=list(codes))
+        return render_success(RocketchatCodes, codes=list(codes))
 
     async def remaining(self, request: Request) -> Response:
-        session = await self.guard.reader(request)
+        session = await self.guard.require_reader(request)
         if TOTP not in await self.factors.enabled(session.user):
             raise TotpNotOn
         count = await self.factors.remaining_recovery(session.user)
-        return success(RocketchatRemaining, remaining=count)
+        return render_success(RocketchatRemaining, remaining=count)
 
     async def _with_code(self, request: Request) -> tuple[Session, str]:
-        session = (await self.guard.changer(request)).session
-        return session, (await body_of(request, required=["code"]))["code"]
+        session = (await self.guard.require_changer(request)).session
+        return session, (await read_body(request, required=["code"]))["code"]
 
     async def _end_others(self, session: Session) -> None:
         """Sessions without the new factor end. The caller's token stays, as these answers have no
@@ -151,4 +151,4 @@ class OwnFactors:
 
 
 def _invalid() -> Response:
-    return answered(failure("invalid-totp", ""), 400)
+    return render_shape(build_failure("invalid-totp", ""), 400)

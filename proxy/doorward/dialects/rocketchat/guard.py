@@ -1,4 +1,4 @@
-"""What the handlers of the `rocketchat` dialect share: who asks, with which parameters and factor.
+"""What the handlers of the `rocketchat` dialect share: the caller, parameters, the second factor.
 
 It knows forms of requests and the order of the checks; what an endpoint does it must not know.
 """
@@ -14,8 +14,8 @@ from doorward.accounts.permissions import require
 from doorward.accounts.sessions.sessions import Session
 from doorward.dialects.context import Context, Malformed
 from doorward.dialects.fields import is_storable, read_optional_json
-from doorward.dialects.rocketchat.carriers import Caller, caller
-from doorward.web.session_service import info_of
+from doorward.dialects.rocketchat.carriers import Caller, find_caller
+from doorward.web.session_service import get_client_info
 
 CHARACTERS = 4096  # no parameter of ours is longer; passwords are judged by the core
 
@@ -25,29 +25,29 @@ class RequestGuard:
     context: Context
     factors: SecondFactors
 
-    async def reader(
+    async def require_reader(
         self, request: Request, permission: str | None = None, *, pending: bool = False
     ) -> Session:
-        """Who asks to see. Raises Unauthenticated, NotPermitted."""
-        session = (await caller(self.context, request, pending=pending)).session
+        """The session that reads. Raises Unauthenticated, NotPermitted."""
+        session = (await find_caller(self.context, request, pending=pending)).session
         if permission is not None:
             require(session.user, permission)
         return session
 
-    async def changer(self, request: Request, *, pending: bool = False) -> Caller:
-        """Who asks for a change, if it was not another site's page. Raises Unauthenticated,
-        ForeignOrigin."""
-        found = await caller(self.context, request, pending=pending)
+    async def require_changer(self, request: Request, *, pending: bool = False) -> Caller:
+        """The caller that changes something, unless another site's page sent it. Raises
+        Unauthenticated, ForeignOrigin."""
+        found = await find_caller(self.context, request, pending=pending)
         if found.token is None:
             self.context.check_origin(request)
         return found
 
     async def demand(self, request: Request, session: Session, *, honours_trust: bool) -> None:
         """Raises what `SecondFactors.demand` does."""
-        code, method = code_of(request)
+        code, method = get_code(request)
         await self.factors.demand(
             session,
-            info_of(request),
+            get_client_info(request),
             code,
             method,
             honours_trust=honours_trust,
@@ -62,20 +62,20 @@ class RequestGuard:
             await self.demand(request, session, honours_trust=False)
 
 
-def code_of(request: Request) -> tuple[str | None, str | None]:
+def get_code(request: Request) -> tuple[str | None, str | None]:
     """Code and method of the second factor's headers; an empty one counts as absent."""
     headers = request.headers
     return headers.get("x-2fa-code") or None, headers.get("x-2fa-method") or None
 
 
-async def body_of(
+async def read_body(
     request: Request, *, required: Collection[str] = (), optional: Collection[str] = ()
 ) -> dict[str, str]:
     """A body of strings with these names and no other. Raises Malformed, TooLarge."""
-    return checked(await read_optional_json(request), required, optional)
+    return check_names(await read_optional_json(request), required, optional)
 
 
-def checked(
+def check_names(
     fields: dict[str, object], required: Collection[str], optional: Collection[str] = ()
 ) -> dict[str, str]:
     """In the words of the schema validator that the documented API has."""
@@ -84,10 +84,10 @@ def checked(
             raise Malformed(f"must have required property '{name}'")
     if not fields.keys() <= {*required, *optional}:
         raise Malformed("must NOT have additional properties")
-    return {name: string(value) for name, value in fields.items()}
+    return {name: require_text(value) for name, value in fields.items()}
 
 
-def string(value: object) -> str:
+def require_text(value: object) -> str:
     if not isinstance(value, str):
         raise Malformed("must be string")
     if len(value) > CHARACTERS or not is_storable(value):
@@ -95,7 +95,7 @@ def string(value: object) -> str:
     return value
 
 
-def query_of(
+def read_query(
     request: Request, *, required: Collection[str] = (), optional: Collection[str] = ()
 ) -> dict[str, str]:
     """A query of these names, each at most once. Raises Malformed."""
@@ -103,10 +103,10 @@ def query_of(
     fields: dict[str, object] = dict(pairs)
     if len(fields) != len(pairs):
         raise Malformed("must be string")
-    return checked(fields, required, optional)
+    return check_names(fields, required, optional)
 
 
-def number(query: dict[str, str], name: str) -> int | None:
+def parse_number(query: dict[str, str], name: str) -> int | None:
     """A whole number in the query. Raises Malformed."""
     text = query.get(name)
     if text is None or text == "":
@@ -116,7 +116,7 @@ def number(query: dict[str, str], name: str) -> int | None:
     return int(text)
 
 
-def json_of(text: str) -> object:
+def parse_json(text: str) -> object:
     """Raises Malformed."""
     try:
         return json.loads(text)

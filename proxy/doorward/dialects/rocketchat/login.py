@@ -1,4 +1,4 @@
-"""Login, logout and who asks, in the `rocketchat` dialect.
+"""Login, logout and the own user, in the `rocketchat` dialect.
 
 It knows the forms a login comes in; whether it succeeds it must not know.
 """
@@ -20,13 +20,14 @@ from doorward.accounts.sessions.sessions import FULL, NewSession, Session, Sessi
 from doorward.accounts.user import User
 from doorward.dialects.context import Malformed
 from doorward.dialects.fields import read_optional_json
+from doorward.dialects.rocketchat.error_table import build_failure, format_time
 from doorward.dialects.rocketchat.guard import (
     RequestGuard,
-    body_of,
-    code_of,
-    string,
+    get_code,
+    read_body,
+    require_text,
 )
-from doorward.dialects.rocketchat.rendering import answered, draw_user, success
+from doorward.dialects.rocketchat.rendering import render_shape, render_success, render_user
 from doorward.dialects.rocketchat.shapes import (
     RocketchatKept,
     RocketchatLoggedIn,
@@ -37,7 +38,6 @@ from doorward.dialects.rocketchat.shapes import (
     RocketchatText,
     RocketchatUser,
 )
-from doorward.dialects.rocketchat.table import failure, iso
 from doorward.settings.dialects import DialectRocketchat
 from doorward.web.session_service import dialect_lifetimes
 
@@ -45,7 +45,7 @@ NO_USER = 'The required "userId" or "username" param provided does not match any
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class LoginAndLogout:
     guard: RequestGuard
     dialect: DialectRocketchat
     sessions: Sessions
@@ -57,13 +57,13 @@ class Login:
         context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
         fields = await read_optional_json(request)
         if "resume" in fields:
-            return await self._resume(string(fields["resume"]))
-        name, password = _name(fields), _password(fields)
-        code = string(fields["code"]) if fields.get("code") is not None else ""
+            return await self._resume(require_text(fields["resume"]))
+        name, password = _get_name(fields), _get_password(fields)
+        code = require_text(fields["code"]) if fields.get("code") is not None else ""
         session = NewSession("rocketchat", dialect_lifetimes(context.settings, self.dialect))
-        login = LoginRequest(name, password, session, code=code or code_of(request)[0])
+        login = LoginRequest(name, password, session, code=code or get_code(request)[0])
         opened = await context.service.open(request, login)
-        response = await self._opened(opened.session, opened.token)
+        response = await self._render_login(opened.session, opened.token)
         if self.dialect.cookie:
             context.service.cookie.set(response, request, opened)
         return response
@@ -74,58 +74,60 @@ class Login:
         found = (await self.sessions.by_token(token, context.clock())).session
         if found is None or found.level is not FULL:
             raise InvalidCredentials("resume")
-        return await self._opened(found, token)
+        return await self._render_login(found, token)
 
-    async def _opened(self, session: Session, token: str) -> Response:
-        me = await self._drawn(session)
+    async def _render_login(self, session: Session, token: str) -> Response:
+        me = await self._render_user(session)
         data = RocketchatLogin(authToken=token, userId=session.user.id, me=RocketchatUser(**me))
-        return answered(RocketchatLoggedIn(status="success", data=data))
+        return render_shape(RocketchatLoggedIn(status="success", data=data))
 
-    async def _drawn(self, session: Session) -> dict[str, Any]:
+    async def _render_user(self, session: Session) -> dict[str, Any]:
         context = self.guard.context
         factors = await self.factors.enabled(session.user)
-        return draw_user(session.user, factors, context.settings.public_url)
+        return render_user(session.user, factors, context.settings.public_url)
 
     async def me(self, request: Request) -> Response:
-        return success(RocketchatMe, **await self._drawn(await self.guard.reader(request)))
+        return render_success(
+            RocketchatMe, **await self._render_user(await self.guard.require_reader(request))
+        )
 
     async def logout(self, request: Request) -> Response:
         """A session whose second factor is due may go, too."""
-        caller = await self.guard.changer(request, pending=True)
+        caller = await self.guard.require_changer(request, pending=True)
         service = self.guard.context.service
         await service.end(caller.session)
-        response = _logged_out()
+        response = _render_logout()
         if caller.token is None:
             service.cookie.expire(response, request)
         return response
 
     async def peek_logout(self, request: Request) -> Response:
         """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
-        await self.guard.reader(request, pending=True)
-        return _logged_out()
+        await self.guard.require_reader(request, pending=True)
+        return _render_logout()
 
     async def logout_others(self, request: Request) -> Response:
         """The token is told to who had it anyway, and not to a script that rides on a cookie which
         it cannot read."""
-        caller = await self.guard.changer(request)
+        caller = await self.guard.require_changer(request)
         context, session = self.guard.context, caller.session
         # The documented answer repeats the token that was presented.
         await self.sessions.end_others(session, context.clock(), renew=False)
         token = {} if caller.token is None else {"token": caller.token}
-        return success(RocketchatKept, **token, tokenExpires=iso(session.expires_at))
+        return render_success(RocketchatKept, **token, tokenExpires=format_time(session.expires_at))
 
     async def logout_user(self, request: Request) -> Response:
-        session = (await self.guard.changer(request)).session
-        wanted = (await body_of(request, optional=["userId"])).get("userId") or session.user.id
+        session = (await self.guard.require_changer(request)).session
+        wanted = (await read_body(request, optional=["userId"])).get("userId") or session.user.id
         try:
-            user = await self._wanted(session.user, wanted)
+            user = await self._find_user(session.user, wanted)
             now = self.guard.context.clock()
             await self.sessions.revoke_all(user, actor=session.user, now=now)
         except NotPermitted:
-            return answered(failure("unauthorized"), 403)
-        return success(RocketchatMessage, message=f"User {wanted} has been logged out!")
+            return render_shape(build_failure("unauthorized"), 403)
+        return render_success(RocketchatMessage, message=f"User {wanted} has been logged out!")
 
-    async def _wanted(self, caller: User, id: str) -> User:
+    async def _find_user(self, caller: User, id: str) -> User:
         """Raises NotPermitted before anybody is looked for, UserNotFound."""
         if id == caller.id:
             return caller
@@ -135,32 +137,32 @@ class Login:
         return other
 
 
-def _logged_out() -> Response:
+def _render_logout() -> Response:
     data = RocketchatText(message="You've been logged out!")
-    return answered(RocketchatLoggedOut(status="success", data=data))
+    return render_shape(RocketchatLoggedOut(status="success", data=data))
 
 
-def _name(fields: Mapping[str, object]) -> str:
+def _get_name(fields: Mapping[str, object]) -> str:
     """`user`, as a text or an object, else `username` or `email`. Raises Malformed."""
     user = fields.get("user")
     if isinstance(user, dict):
         fields = user
     elif user is not None:
-        return string(user)
+        return require_text(user)
     for key in ("username", "email"):
         if fields.get(key) is not None:
-            return string(fields[key])
+            return require_text(fields[key])
     raise Malformed("must have required property 'user'")
 
 
-def _password(fields: Mapping[str, object]) -> Password:
+def _get_password(fields: Mapping[str, object]) -> Password:
     """As typed, or as its SHA-256. Raises Malformed."""
     password = fields.get("password")
     if password is None:
         raise Malformed("must have required property 'password'")
     if not isinstance(password, dict):
-        return string(password)
-    digest = string(password.get("digest"))
+        return require_text(password)
+    digest = require_text(password.get("digest"))
     if password.get("algorithm") != "sha-256":
         raise Malformed("must be equal to constant")
     return PasswordDigest(digest.lower())

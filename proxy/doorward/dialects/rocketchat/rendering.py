@@ -1,4 +1,4 @@
-"""How the `rocketchat` dialect draws a session and a user.
+"""Sessions and users as JSON of the `rocketchat` dialect.
 
 It knows shapes; whom they may be shown to it must not know.
 """
@@ -15,6 +15,7 @@ from doorward.accounts import permissions
 from doorward.accounts.devices import Device, device
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
+from doorward.dialects.rocketchat.error_table import format_time
 from doorward.dialects.rocketchat.shapes import (
     RocketchatDevice,
     RocketchatEmail,
@@ -25,7 +26,6 @@ from doorward.dialects.rocketchat.shapes import (
     RocketchatServices,
     RocketchatSystem,
 )
-from doorward.dialects.rocketchat.table import iso
 from doorward.dialects.shapes import Shape
 
 ID_CHARACTERS = 17
@@ -34,16 +34,16 @@ ID_CHARACTERS = 17
 SUCCESS: dict[str, Any] = {"success": True}
 
 
-def success(kind: type[Shape], **data: Any) -> Response:
+def render_success(kind: type[Shape], **data: Any) -> Response:
     """The data, and `success` after it."""
-    return answered(kind(**data, **SUCCESS))
+    return render_shape(kind(**data, **SUCCESS))
 
 
-def answered(shape: Shape, status: int = 200) -> Response:
+def render_shape(shape: Shape, status: int = 200) -> Response:
     return JSONResponse(shape.content(), status, headers={"cache-control": "no-store"})
 
 
-def draw_device(found: Device) -> RocketchatDevice:
+def render_device(found: Device) -> RocketchatDevice:
     return RocketchatDevice(
         type=found.type,
         name=found.name,
@@ -53,57 +53,57 @@ def draw_device(found: Device) -> RocketchatDevice:
     )
 
 
-def draw_session(session: Session, current: Session, public_url: str) -> dict[str, Any]:
+def render_session(session: Session, current: Session, public_url: str) -> dict[str, Any]:
     """The keys of a RocketchatSession."""
     return {
         "sessionId": session.id,
         "userId": session.user.id,
-        "device": draw_device(device(session.user_agent)),
-        "host": host(public_url),
+        "device": render_device(device(session.user_agent)),
+        "host": get_host(public_url),
         "ip": session.address,
-        "loginAt": iso(session.created_at),
+        "loginAt": format_time(session.created_at),
         "_id": session.id,
         "current": session.number == current.number,
     }
 
 
-def draw_anybodys(session: Session, current: Session, public_url: str) -> dict[str, Any]:
+def render_any_session(session: Session, current: Session, public_url: str) -> dict[str, Any]:
     """The keys of a RocketchatOwnedSession."""
     user = session.user
-    owner = RocketchatOwner(_id=user.id, username=user.username, name=shown(user))
-    return draw_session(session, current, public_url) | {"_user": owner}
+    owner = RocketchatOwner(_id=user.id, username=user.username, name=get_display_name(user))
+    return render_session(session, current, public_url) | {"_user": owner}
 
 
-def draw_record(session: Session, public_url: str) -> dict[str, Any]:
+def render_record(session: Session, public_url: str) -> dict[str, Any]:
     """The keys of a RocketchatRecord, the raw record. `loginToken` stands for the login as the hash
     of its token did: what we store of a token is not told (CVE-2026-40166)."""
     user, begun = session.user, datetime.fromtimestamp(session.created_at, UTC)
-    held = roles(user)
+    held = list_roles(user)
     record: dict[str, Any] = {
         "_id": session.id,
         "type": "session",
         "sessionId": session.id,
-        "instanceId": host(public_url),
-        "loginToken": _mark(session),
+        "instanceId": get_host(public_url),
+        "loginToken": _build_login_token(session),
         "ip": session.address,
-        "host": host(public_url),
-        "device": draw_device(device(session.user_agent)),
+        "host": get_host(public_url),
+        "device": render_device(device(session.user_agent)),
         "userId": user.id,
         "roles": held,
         "mostImportantRole": "admin" if "admin" in held else held[0],
-        "loginAt": iso(session.created_at),
+        "loginAt": format_time(session.created_at),
         "day": begun.day,
         "month": begun.month,
         "year": begun.year,
         "searchTerm": search_term(session),
-        "createdAt": iso(session.created_at),
-        "_updatedAt": iso(session.last_used_at),
-        "closedAt": iso(session.ended_at or session.last_used_at),
-        "lastActivityAt": iso(session.last_used_at),
+        "createdAt": format_time(session.created_at),
+        "_updatedAt": format_time(session.last_used_at),
+        "closedAt": format_time(session.ended_at or session.last_used_at),
+        "lastActivityAt": format_time(session.last_used_at),
     }
     if session.ended_at is not None:
         by = session.ended_by or ""
-        record["logoutAt"] = iso(session.ended_at)
+        record["logoutAt"] = format_time(session.ended_at)
         record["logoutBy"] = by if len(by) == ID_CHARACTERS else user.id
     return record
 
@@ -113,18 +113,18 @@ def search_term(session: Session) -> str:
     return f"{found.name}{found.type}{found.os_name}{session.id}{session.user.id}"
 
 
-def draw_user(user: User, factors: tuple[str, ...], public_url: str) -> dict[str, Any]:
+def render_user(user: User, factors: tuple[str, ...], public_url: str) -> dict[str, Any]:
     """The keys of a RocketchatUser."""
     return {
         "_id": user.id,
-        "name": shown(user),
+        "name": get_display_name(user),
         "emails": [RocketchatEmail(address=e.address, verified=e.verified) for e in user.emails],
         "status": "online",
         "statusConnection": "online",
         "username": user.username,
         "utcOffset": 0,
         "active": user.active,
-        "roles": roles(user),
+        "roles": list_roles(user),
         "settings": RocketchatPreferences(preferences={}),
         "avatarUrl": f"{public_url}/avatar/{quote(user.username, safe='')}",
         "email": user.email or "",
@@ -137,19 +137,19 @@ def draw_user(user: User, factors: tuple[str, ...], public_url: str) -> dict[str
     }
 
 
-def roles(user: User) -> list[str]:
+def list_roles(user: User) -> list[str]:
     admin = [permissions.ADMIN] if user.super_admin else []
     return list(dict.fromkeys(["user", *user.roles, *admin]))
 
 
-def shown(user: User) -> str:
+def get_display_name(user: User) -> str:
     return user.name or user.username
 
 
-def host(public_url: str) -> str:
+def get_host(public_url: str) -> str:
     return urlsplit(public_url).netloc
 
 
-def _mark(session: Session) -> str:
+def _build_login_token(session: Session) -> str:
     digest = hashlib.sha256(b"login of session " + session.id.encode()).digest()
     return base64.b64encode(digest).decode()

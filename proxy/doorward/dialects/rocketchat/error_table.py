@@ -1,4 +1,4 @@
-"""How the `rocketchat` dialect says no: refusal → status and code, and the bodies around the code.
+"""The errors of the `rocketchat` dialect: refusal → status and code, and the bodies with the code.
 
 The words are its document's, slips included. Who is banned is told no more than who mistyped the
 password; whoever is disabled is told so after the right one, as documented.
@@ -19,7 +19,7 @@ from doorward.accounts.refusals import (
     SecondFactorRequired,
 )
 from doorward.dialects import context as contexts
-from doorward.dialects.context import Answer, ApiError, ErrorFormat
+from doorward.dialects.context import ApiError, ErrorAnswer, ErrorFormat
 from doorward.dialects.rocketchat.shapes import (
     RocketchatDetails,
     RocketchatFailure,
@@ -28,51 +28,51 @@ from doorward.dialects.rocketchat.shapes import (
 from doorward.dialects.shapes import Shape
 from doorward.web.refusal_headers import refusal_headers
 
-TABLE: dict[type[ApiError], Answer] = {
-    refusals.InvalidCredentials: Answer(401, "unauthorized"),
-    refusals.UserBanned: Answer(401, "unauthorized"),
-    refusals.LockedOut: Answer(429, "error-too-many-requests"),
-    refusals.PasswordChangeRequired: Answer(401, "error-password-change-required"),
-    refusals.PasswordChangeNotNeeded: Answer(400, "error-action-not-allowed"),
-    refusals.SessionNotFound: Answer(404, "Session not found"),
-    refusals.UserNotFound: Answer(400, "error-invalid-user"),
-    refusals.ReadOnlyUser: Answer(400, "error-action-not-allowed"),
-    refusals.NameTaken: Answer(400, "error-field-unavailable"),
-    refusals.InvalidName: Answer(400, "error-invalid-name"),
-    refusals.InvalidEmail: Answer(400, "error-invalid-user"),
-    refusals.InvalidGroup: Answer(400, "error-invalid-role"),
-    refusals.WeakPassword: Answer(400, "error-password-policy-not-met"),
-    refusals.InvalidHash: Answer(400, "error-invalid-password"),
-    refusals.NotPermitted: Answer(403, "error-unauthorized"),
-    refusals.SecondFactorRequired: Answer(400, "totp-required"),
-    refusals.ProofRequired: Answer(400, "totp-required"),
-    refusals.SecondFactorInvalid: Answer(400, "totp-invalid"),
-    refusals.TooManyCodes: Answer(400, "totp-max-attempts"),
-    refusals.TotpAlreadyOn: Answer(400, "error-2fa-already-enabled"),
-    refusals.TotpNotOn: Answer(400, "invalid-totp"),
-    refusals.InvalidTotpSecret: Answer(400, "invalid-totp"),
-    refusals.EnrolmentExpired: Answer(400, "invalid-totp"),
-    refusals.MailFailed: Answer(503, "error-email-send-failed"),
-    refusals.Overloaded: Answer(503, "error-overloaded"),
-    refusals.StorageUnavailable: Answer(503, "error-storage-unavailable"),
-    contexts.Malformed: Answer(400, "invalid-params"),
-    contexts.TooLarge: Answer(413, "error-too-large"),
-    contexts.ForeignOrigin: Answer(403, "error-foreign-origin"),
-    contexts.MethodNotAllowed: Answer(405, "method-not-allowed"),
-    contexts.Unauthenticated: Answer(401, "unauthenticated"),
-    contexts.RateLimited: Answer(429, "error-too-many-requests"),
-    contexts.Unavailable: Answer(400, "error-action-not-allowed"),
-    contexts.Broken: Answer(500, "Internal server error"),
+ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
+    refusals.InvalidCredentials: ErrorAnswer(401, "unauthorized"),
+    refusals.UserBanned: ErrorAnswer(401, "unauthorized"),
+    refusals.LockedOut: ErrorAnswer(429, "error-too-many-requests"),
+    refusals.PasswordChangeRequired: ErrorAnswer(401, "error-password-change-required"),
+    refusals.PasswordChangeNotNeeded: ErrorAnswer(400, "error-action-not-allowed"),
+    refusals.SessionNotFound: ErrorAnswer(404, "Session not found"),
+    refusals.UserNotFound: ErrorAnswer(400, "error-invalid-user"),
+    refusals.ReadOnlyUser: ErrorAnswer(400, "error-action-not-allowed"),
+    refusals.NameTaken: ErrorAnswer(400, "error-field-unavailable"),
+    refusals.InvalidName: ErrorAnswer(400, "error-invalid-name"),
+    refusals.InvalidEmail: ErrorAnswer(400, "error-invalid-user"),
+    refusals.InvalidGroup: ErrorAnswer(400, "error-invalid-role"),
+    refusals.WeakPassword: ErrorAnswer(400, "error-password-policy-not-met"),
+    refusals.InvalidHash: ErrorAnswer(400, "error-invalid-password"),
+    refusals.NotPermitted: ErrorAnswer(403, "error-unauthorized"),
+    refusals.SecondFactorRequired: ErrorAnswer(400, "totp-required"),
+    refusals.ProofRequired: ErrorAnswer(400, "totp-required"),
+    refusals.SecondFactorInvalid: ErrorAnswer(400, "totp-invalid"),
+    refusals.TooManyCodes: ErrorAnswer(400, "totp-max-attempts"),
+    refusals.TotpAlreadyOn: ErrorAnswer(400, "error-2fa-already-enabled"),
+    refusals.TotpNotOn: ErrorAnswer(400, "invalid-totp"),
+    refusals.InvalidTotpSecret: ErrorAnswer(400, "invalid-totp"),
+    refusals.EnrolmentExpired: ErrorAnswer(400, "invalid-totp"),
+    refusals.MailFailed: ErrorAnswer(503, "error-email-send-failed"),
+    refusals.Overloaded: ErrorAnswer(503, "error-overloaded"),
+    refusals.StorageUnavailable: ErrorAnswer(503, "error-storage-unavailable"),
+    contexts.Malformed: ErrorAnswer(400, "invalid-params"),
+    contexts.TooLarge: ErrorAnswer(413, "error-too-large"),
+    contexts.ForeignOrigin: ErrorAnswer(403, "error-foreign-origin"),
+    contexts.MethodNotAllowed: ErrorAnswer(405, "method-not-allowed"),
+    contexts.Unauthenticated: ErrorAnswer(401, "unauthenticated"),
+    contexts.RateLimited: ErrorAnswer(429, "error-too-many-requests"),
+    contexts.Unavailable: ErrorAnswer(400, "error-action-not-allowed"),
+    contexts.Broken: ErrorAnswer(500, "Internal server error"),
 }
 
 # At login what is wrong with the person, not with the request, is a 401.
-LOGIN_TABLE: dict[type[ApiError], Answer] = TABLE | {
-    refusals.InvalidCredentials: Answer(401, "Unauthorized"),
-    refusals.UserBanned: Answer(401, "Unauthorized"),
-    refusals.LockedOut: Answer(401, "error-login-blocked-for-user"),
-    refusals.SecondFactorRequired: Answer(401, "totp-required"),
-    refusals.SecondFactorInvalid: Answer(401, "totp-invalid"),
-    refusals.TooManyCodes: Answer(401, "totp-max-attempts"),
+LOGIN_ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = ERROR_TABLE | {
+    refusals.InvalidCredentials: ErrorAnswer(401, "Unauthorized"),
+    refusals.UserBanned: ErrorAnswer(401, "Unauthorized"),
+    refusals.LockedOut: ErrorAnswer(401, "error-login-blocked-for-user"),
+    refusals.SecondFactorRequired: ErrorAnswer(401, "totp-required"),
+    refusals.SecondFactorInvalid: ErrorAnswer(401, "totp-invalid"),
+    refusals.TooManyCodes: ErrorAnswer(401, "totp-max-attempts"),
 }
 
 REASONS = {
@@ -90,21 +90,21 @@ WAIT = (
 )
 
 
-def render_error(answer: Answer, error: ApiError) -> Response:
+def render_error(answer: ErrorAnswer, error: ApiError) -> Response:
     if answer.code == "unauthenticated":
         said = "You must be logged in to do this."
-        return _answered(RocketchatRefusal(status="error", message=said), answer, error)
-    body = failure(answer.code, _reason(answer.code, error), **_details_of(error))
-    return _answered(body, answer, error)
+        return _respond(RocketchatRefusal(status="error", message=said), answer, error)
+    body = build_failure(answer.code, _reason(answer.code, error), **_build_details(error))
+    return _respond(body, answer, error)
 
 
-def _details_of(error: ApiError) -> dict[str, Any]:
+def _build_details(error: ApiError) -> dict[str, Any]:
     if (challenge := getattr(error, "challenge", None)) is not None:
-        return {"details": details(challenge, asked=isinstance(error, ASKING))}
+        return {"details": build_details(challenge, asked=isinstance(error, ASKING))}
     return {}
 
 
-def failure(code: str, reason: str | None = None, **more: Any) -> RocketchatFailure:
+def build_failure(code: str, reason: str | None = None, **more: Any) -> RocketchatFailure:
     """`reason [code]`, or only a text where there is no code."""
     if code in BARE or reason is None:
         return RocketchatFailure(success=False, error=code, **more)
@@ -113,15 +113,15 @@ def failure(code: str, reason: str | None = None, **more: Any) -> RocketchatFail
     return RocketchatFailure(success=False, error=error, **typed, **more)
 
 
-def draw_login_error(answer: Answer, error: ApiError) -> Response:
+def render_login_error(answer: ErrorAnswer, error: ApiError) -> Response:
     if answer.status != 401 or isinstance(error, contexts.Unauthenticated):
         return render_error(answer, error)
     code, message = _at_login(answer.code, error)
-    more = _details_of(error)
+    more = _build_details(error)
     if isinstance(error, LockedOut):
         more = {"details": RocketchatDetails(function="Accounts.validateLoginAttempt")}
     body = RocketchatRefusal(status="error", error=code, message=message, **more)
-    return _answered(body, answer, error)
+    return _respond(body, answer, error)
 
 
 def _at_login(code: str, error: ApiError) -> tuple[str, str]:
@@ -144,13 +144,13 @@ def _reason(code: str, error: ApiError) -> str:
     return REASONS.get(code, str(error))
 
 
-def _answered(body: Shape, answer: Answer, error: ApiError) -> Response:
+def _respond(body: Shape, answer: ErrorAnswer, error: ApiError) -> Response:
     response = JSONResponse(body.content(), answer.status)
     response.raw_headers.extend(refusal_headers(answer.status, refusals.retry_after(error)))
     return response
 
 
-def details(challenge: Challenge, *, asked: bool) -> RocketchatDetails:
+def build_details(challenge: Challenge, *, asked: bool) -> RocketchatDetails:
     """What a client is told to ask for; `availableMethods` only where a code was missing."""
     told: dict[str, Any] = {
         "method": challenge.method,
@@ -160,18 +160,18 @@ def details(challenge: Challenge, *, asked: bool) -> RocketchatDetails:
         told["emailOrUsername"] = challenge.email_or_username
         if not challenge.code_generated and challenge.code_expires is not None:
             told["codeCount"] = 1
-            told["codeExpires"] = [iso(challenge.code_expires)]
+            told["codeExpires"] = [format_time(challenge.code_expires)]
     if asked:
         told["availableMethods"] = list(challenge.available)
     return RocketchatDetails(**told)
 
 
-def iso(at: float) -> str:
+def format_time(at: float) -> str:
     """UTC with milliseconds and `Z`."""
     moment = datetime.fromtimestamp(math.floor(at * 1000) / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 ERRORS = (RocketchatFailure, RocketchatRefusal)
-ERROR_FORMAT = ErrorFormat(TABLE, render_error, ERRORS)
-LOGIN_ERROR_FORMAT = ErrorFormat(LOGIN_TABLE, draw_login_error, ERRORS)
+ERROR_FORMAT = ErrorFormat(ERROR_TABLE, render_error, ERRORS)
+LOGIN_ERROR_FORMAT = ErrorFormat(LOGIN_ERROR_TABLE, render_login_error, ERRORS)

@@ -1,4 +1,4 @@
-"""Refusal → status and body, as the `alekeagle` dialect says no: `{"code", "message"}`.
+"""The errors of the `alekeagle` dialect, refusal → status and body: `{"code", "message"}`.
 
 It knows the document's words; when something is refused it must not know. What the document has no
 word for is GENERIC_ERROR with our sentence.
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from doorward.accounts import refusals
 from doorward.dialects import context as contexts
 from doorward.dialects.alekeagle.shapes import AlekeagleError
-from doorward.dialects.context import Answer, ApiError, ErrorFormat, Malformed
+from doorward.dialects.context import ApiError, ErrorAnswer, ErrorFormat, Malformed
 from doorward.dialects.shapes import Shape
 from doorward.gate.cookies import Header
 from doorward.storage.rates import Count
@@ -46,41 +46,41 @@ MESSAGES = {
     CHALLENGE: "Second Factor Challenge Required",
 }
 
-TABLE: dict[type[ApiError], Answer] = {
-    refusals.InvalidCredentials: Answer(401, INVALID_PASSWORD),
-    refusals.UserBanned: Answer(403, BANNED),
-    refusals.LockedOut: Answer(429, RATELIMITED),
-    refusals.PasswordChangeRequired: Answer(403, GENERIC),
-    refusals.PasswordChangeNotNeeded: Answer(400, GENERIC),
-    refusals.SessionNotFound: Answer(404, SESSION_MISSING),
-    refusals.UserNotFound: Answer(404, INVALID_USER),
-    refusals.ReadOnlyUser: Answer(403, GENERIC),
-    refusals.NameTaken: Answer(400, GENERIC),
-    refusals.InvalidName: Answer(400, GENERIC),
-    refusals.InvalidEmail: Answer(400, GENERIC),
-    refusals.InvalidGroup: Answer(400, GENERIC),
-    refusals.WeakPassword: Answer(400, GENERIC),
-    refusals.InvalidHash: Answer(400, GENERIC),
-    refusals.NotPermitted: Answer(403, PERMISSIONS),
-    refusals.SecondFactorRequired: Answer(403, GENERIC),  # and no way to ask for one
-    refusals.ProofRequired: Answer(403, GENERIC),
-    refusals.SecondFactorInvalid: Answer(401, INVALID_PASSWORD),
-    refusals.TooManyCodes: Answer(429, RATELIMITED),
-    refusals.TotpAlreadyOn: Answer(400, GENERIC),
-    refusals.TotpNotOn: Answer(400, GENERIC),
-    refusals.InvalidTotpSecret: Answer(400, GENERIC),
-    refusals.EnrolmentExpired: Answer(400, GENERIC),
-    refusals.MailFailed: Answer(500, INTERNAL),
-    refusals.Overloaded: Answer(500, INTERNAL),
-    refusals.StorageUnavailable: Answer(500, INTERNAL),
-    contexts.Malformed: Answer(400, MISSING_FIELDS),
-    contexts.TooLarge: Answer(413, TOO_LARGE),
-    contexts.ForeignOrigin: Answer(403, PERMISSIONS),
-    contexts.MethodNotAllowed: Answer(404, INVALID_ENDPOINT),
-    contexts.RateLimited: Answer(429, RATELIMITED),
-    contexts.Unauthenticated: Answer(401, INVALID_SESSION),
-    contexts.Unavailable: Answer(403, GENERIC),
-    contexts.Broken: Answer(500, INTERNAL),
+ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
+    refusals.InvalidCredentials: ErrorAnswer(401, INVALID_PASSWORD),
+    refusals.UserBanned: ErrorAnswer(403, BANNED),
+    refusals.LockedOut: ErrorAnswer(429, RATELIMITED),
+    refusals.PasswordChangeRequired: ErrorAnswer(403, GENERIC),
+    refusals.PasswordChangeNotNeeded: ErrorAnswer(400, GENERIC),
+    refusals.SessionNotFound: ErrorAnswer(404, SESSION_MISSING),
+    refusals.UserNotFound: ErrorAnswer(404, INVALID_USER),
+    refusals.ReadOnlyUser: ErrorAnswer(403, GENERIC),
+    refusals.NameTaken: ErrorAnswer(400, GENERIC),
+    refusals.InvalidName: ErrorAnswer(400, GENERIC),
+    refusals.InvalidEmail: ErrorAnswer(400, GENERIC),
+    refusals.InvalidGroup: ErrorAnswer(400, GENERIC),
+    refusals.WeakPassword: ErrorAnswer(400, GENERIC),
+    refusals.InvalidHash: ErrorAnswer(400, GENERIC),
+    refusals.NotPermitted: ErrorAnswer(403, PERMISSIONS),
+    refusals.SecondFactorRequired: ErrorAnswer(403, GENERIC),  # and no way to ask for one
+    refusals.ProofRequired: ErrorAnswer(403, GENERIC),
+    refusals.SecondFactorInvalid: ErrorAnswer(401, INVALID_PASSWORD),
+    refusals.TooManyCodes: ErrorAnswer(429, RATELIMITED),
+    refusals.TotpAlreadyOn: ErrorAnswer(400, GENERIC),
+    refusals.TotpNotOn: ErrorAnswer(400, GENERIC),
+    refusals.InvalidTotpSecret: ErrorAnswer(400, GENERIC),
+    refusals.EnrolmentExpired: ErrorAnswer(400, GENERIC),
+    refusals.MailFailed: ErrorAnswer(500, INTERNAL),
+    refusals.Overloaded: ErrorAnswer(500, INTERNAL),
+    refusals.StorageUnavailable: ErrorAnswer(500, INTERNAL),
+    contexts.Malformed: ErrorAnswer(400, MISSING_FIELDS),
+    contexts.TooLarge: ErrorAnswer(413, TOO_LARGE),
+    contexts.ForeignOrigin: ErrorAnswer(403, PERMISSIONS),
+    contexts.MethodNotAllowed: ErrorAnswer(404, INVALID_ENDPOINT),
+    contexts.RateLimited: ErrorAnswer(429, RATELIMITED),
+    contexts.Unauthenticated: ErrorAnswer(401, INVALID_SESSION),
+    contexts.Unavailable: ErrorAnswer(403, GENERIC),
+    contexts.Broken: ErrorAnswer(500, INTERNAL),
 }
 PASSING = (refusals.MailFailed, refusals.Overloaded, refusals.StorageUnavailable)
 PASSING_S = 5  # after which one of these may be over
@@ -90,7 +90,7 @@ class Json(JSONResponse):
     media_type = "application/json; charset=utf-8"
 
 
-def draw(shape: Shape, status: int = 200) -> Response:
+def render(shape: Shape, status: int = 200) -> Response:
     return Json(shape.content(), status, headers={"cache-control": "no-store"})
 
 
@@ -103,11 +103,11 @@ def lines(count: Count) -> list[Header]:
     ]
 
 
-def render_error(answer: Answer, error: ApiError) -> Response:
+def render_error(answer: ErrorAnswer, error: ApiError) -> Response:
     message = MESSAGES.get(answer.code, str(error))
     fields = {"fields": list(error.fields)} if isinstance(error, Malformed) else {}
     said = AlekeagleError(code=answer.code, message=message, **fields)
-    response = draw(said, answer.status)
+    response = render(said, answer.status)
     response.raw_headers.extend(refusal_headers(answer.status))
     if isinstance(error, contexts.RateLimited):
         response.raw_headers.extend(lines(error.count))
@@ -122,6 +122,6 @@ def _wait_s(error: ApiError) -> int | None:
     return PASSING_S if isinstance(error, PASSING) else refusals.retry_after(error)
 
 
-ERROR_FORMAT = ErrorFormat(TABLE, render_error, (AlekeagleError,))
+ERROR_FORMAT = ErrorFormat(ERROR_TABLE, render_error, (AlekeagleError,))
 # Reading a session that is not there has another word than ending it.
-NOT_READABLE = Answer(404, INVALID_SESSION)
+NOT_READABLE = ErrorAnswer(404, INVALID_SESSION)
