@@ -64,23 +64,23 @@ class Doorward:
         self._accounts: Accounts | None = None
 
     async def __aenter__(self) -> "Doorward":
-        tally = Counters()
-        tell = both(tally.tell, self._audit(tally))
+        counters = Counters()
+        tell = both(counters.tell, self._audit(counters))
         accounts = await self._stack.enter_async_context(
             build_accounts(self._settings, self._clock, tell)
         )
-        accounts.logins.when_refused = tally.refused_login
+        accounts.logins.when_refused = counters.refused_login
         await renew_secrets(accounts)
         with contextlib.suppress(Refusal):  # tried again with each purge
             await accounts.sessions.correct(self._clock())
         pools = Pools()
         rates = Rates(self._settings.data_dir, accounts.keys)
         self._stack.callback(rates.close)
-        joined = join(self._settings, accounts, pools, rates, self._clock, tally)
+        joined = join(self._settings, accounts, pools, rates, self._clock, counters)
         self._carrier, self.observer = joined.carrier, joined.observer
         self.prepare = joined.prepare
         self.lane = joined.lane if self._settings.fast_lane else None
-        self.metrics = Metrics(joined.routes, self._numbers, tally)
+        self.metrics = Metrics(joined.routes, self._numbers, counters)
         pools.swept.append(self.metrics.fold)
         self._stack.callback(self.metrics.close)
         self._live = accounts.live
@@ -95,13 +95,13 @@ class Doorward:
             self._stack.push_async_callback(_end, asyncio.ensure_future(task))
         return self
 
-    def _audit(self, tally: Counters) -> Tell | None:
+    def _audit(self, counters: Counters) -> Tell | None:
         """Where records go beside the database; what is not written there or to the log counts."""
-        tally.counters.append(lambda: {(LOST, "log"): output().channel.lost})
+        counters.sources.append(lambda: {(LOST, "log"): output().channel.lost})
         channel = open_channel(self._settings.audit.file)
         if channel is None:
             return None
-        tally.counters.append(lambda: {(LOST, "audit"): channel.lost})
+        counters.sources.append(lambda: {(LOST, "audit"): channel.lost})
         self._stack.enter_context(channel.running())
         return telling(channel)
 

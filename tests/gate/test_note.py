@@ -16,7 +16,7 @@ from tests.support.origin import Origin, silent
 
 async def counted(front: Front) -> set[tuple[str, str, int]]:
     assert front.app.metrics is not None
-    totals = front.app.metrics.tally.totals()
+    totals = front.app.metrics.counters.totals()
     return {(key[1], key[2], key[4]) for key in totals if key[0] == "requests"}  # type: ignore[misc]
 
 

@@ -67,9 +67,9 @@ class Written(io.StringIO):
         return found
 
 
-def log_to(stream: io.StringIO, format: Format = "json", tally: Counters | None = None) -> Log:
+def log_to(stream: io.StringIO, format: Format = "json", counters: Counters | None = None) -> Log:
     return Log(
-        tally or Counters(),
+        counters or Counters(),
         ("/", "/wiki"),
         lambda target: target.replace(b"?token=secret", b""),
         lines_to(stream, format),
@@ -77,9 +77,9 @@ def log_to(stream: io.StringIO, format: Format = "json", tally: Counters | None 
 
 
 def test_a_request_is_a_line_with_everything_in_it() -> None:
-    stream, tally = Written(), Counters()
+    stream, counters = Written(), Counters()
     request = Unread("192.0.2.1", b"GET", b"/wiki/a?token=secret", "wiki.example.com", "r-1")
-    log_to(stream, tally=tally).ended(
+    log_to(stream, counters=counters).ended(
         FORWARDED, 1, 200, now_s() - 0.5, Short(request, None, 7, False)
     )
     line = stream.line()
@@ -103,7 +103,7 @@ def test_a_request_is_a_line_with_everything_in_it() -> None:
         "session": "",
         "cut": True,
     }
-    assert [key[0] for key in tally.totals()].count(REQUESTS) == 1
+    assert [key[0] for key in counters.totals()].count(REQUESTS) == 1
 
 
 def test_of_a_session_it_tells_the_user_and_the_public_id() -> None:

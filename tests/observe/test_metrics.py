@@ -56,7 +56,7 @@ async def test_requests_are_counted_by_route_status_decision_and_reason() -> Non
         (refused("misdirected_request"), NO_ROUTE, 421),
         (OURS, NO_ROUTE, 200),
     ]:
-        metrics.tally.ended(decided, route, status, now_s(), TOLD)
+        metrics.counters.ended(decided, route, status, now_s(), TOLD)
     found = await samples(metrics)
     name = "doorward_requests_total decision={} reason={} route={} status={}".format
     assert found[name("forwarded", "", "/", 200)] == 2
@@ -71,9 +71,9 @@ async def test_requests_are_counted_by_route_status_decision_and_reason() -> Non
 
 async def test_durations_are_a_histogram_without_tunnels() -> None:
     metrics = Metrics(ROUTES)
-    metrics.tally.ended(FORWARDED, 1, 200, now_s() - 0.02, TOLD)
-    metrics.tally.ended(FORWARDED, 1, 404, now_s() - 3600, TOLD)
-    metrics.tally.ended(FORWARDED, 1, SWITCHED, now_s() - 3600, TOLD)
+    metrics.counters.ended(FORWARDED, 1, 200, now_s() - 0.02, TOLD)
+    metrics.counters.ended(FORWARDED, 1, 404, now_s() - 3600, TOLD)
+    metrics.counters.ended(FORWARDED, 1, SWITCHED, now_s() - 3600, TOLD)
     found = await samples(metrics)
     name = "doorward_request_duration_seconds_{} decision=forwarded{} route=/".format
     assert found[name("bucket", " le=0.01")] == 0
@@ -101,9 +101,9 @@ async def test_logins_and_lockouts_are_counted() -> None:
         event(Kind.FACTOR_LOCKED, "totp", REFUSED),
         event(Kind.USER_ADDED, ""),
     ]:
-        metrics.tally.tell(record)
+        metrics.counters.tell(record)
     for code in ("second_factor_required", "invalid_credentials", "invalid_credentials"):
-        metrics.tally.refused_login("xhr", code)
+        metrics.counters.refused_login("xhr", code)
     found = await samples(metrics)
     assert {key: value for key, value in found.items() if "logins" in key or "lockouts" in key} == {
         "doorward_logins_total dialect=page outcome=done": 1,
@@ -117,10 +117,10 @@ async def test_logins_and_lockouts_are_counted() -> None:
 
 def test_counting_goes_by_words_that_are_the_same_objects() -> None:
     assert refused("forbidden") is refused("forbidden") is not failed("forbidden")
-    tally = Counters()
+    counters = Counters()
     for _ in range(3):
-        tally.ended(refused("forbidden"), 0, 403, now_s(), TOLD)
-    assert [count for key, count in tally.totals().items() if key[0] == "requests"] == [3]
+        counters.ended(refused("forbidden"), 0, 403, now_s(), TOLD)
+    assert [count for key, count in counters.totals().items() if key[0] == "requests"] == [3]
 
 
 async def test_the_handbook_names_every_metric_and_its_labels() -> None:
@@ -128,11 +128,11 @@ async def test_the_handbook_names_every_metric_and_its_labels() -> None:
     rows = re.findall(r"^\| `(doorward_\w+)` \|(.*?)\|", handbook, re.M)
     told = {name: {*re.findall(r"`(\w+)`", labels)} for name, labels in rows}
     metrics = Metrics(ROUTES)
-    metrics.tally.ended(FORWARDED, 0, 200, now_s(), TOLD)
+    metrics.counters.ended(FORWARDED, 0, 200, now_s(), TOLD)
     counters = ((RETRIES, 0), (FAILURES, 0, "x"), (LOGINS, "x", "x"), (LOCKOUTS, "x"), (LOST, "x"))
     for key in counters:
-        metrics.tally.note(*key)
-    metrics.tally.gauges.append(
+        metrics.counters.note(*key)
+    metrics.counters.gauges.append(
         lambda: {(CONNECTIONS, "x", "idle"): 1, (TUNNELS,): 1, (SESSIONS,): 1}
     )
     text, _ = await metrics.answer("")
@@ -149,8 +149,8 @@ async def test_the_handbook_names_every_metric_and_its_labels() -> None:
 
 def counted(metrics: Metrics, requests: int, idle: int) -> None:
     for _ in range(requests):
-        metrics.tally.ended(FORWARDED, 0, 200, now_s(), TOLD)
-    metrics.tally.gauges.append(lambda: {(CONNECTIONS, "http://app", "idle"): idle})
+        metrics.counters.ended(FORWARDED, 0, 200, now_s(), TOLD)
+    metrics.counters.gauges.append(lambda: {(CONNECTIONS, "http://app", "idle"): idle})
     metrics.fold()
 
 
@@ -169,7 +169,7 @@ async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
     counted(one, 3, 1)
     counted(two, 4, 2)
-    two.tally.ended(FORWARDED, 0, 200, now_s(), TOLD)  # not written yet: it is waited for
+    two.counters.ended(FORWARDED, 0, 200, now_s(), TOLD)  # not written yet: it is waited for
     sweep = asyncio.ensure_future(folding(two))
     for asked in (one, two):
         found = await samples(asked)
@@ -266,7 +266,7 @@ async def test_numbers_that_cannot_be_written_are_told_once_and_kept(tmp_path: P
     folder.rmdir()
     with structlog.testing.capture_logs() as logged:
         metrics = Metrics(ROUTES, folder)
-        metrics.tally.ended(OURS, NO_ROUTE, 200, now_s(), TOLD)
+        metrics.counters.ended(OURS, NO_ROUTE, 200, now_s(), TOLD)
         metrics.fold()
         with pytest.raises(OSError, match="cannot be put together"):
             await metrics.answer("")

@@ -297,11 +297,11 @@ async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:
         def is_closing(self) -> bool:
             return False
 
-    class Keeper:
+    class ConnectionOwner:
         def release(self, *_: Any) -> None: ...
 
     def answered(lines: int) -> Reader:
-        connection, reader = Connection(Keeper()), Reader()
+        connection, reader = Connection(ConnectionOwner()), Reader()
         connection.transport = Transport()  # type: ignore[assignment]
         connection.begin(
             reader, b"", no_body=False, ended=True, response_timeout_s=9.0, idle_timeout_s=9.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from doorward.settings import Concurrency, Failover, HealthCheck, Settings, settings_from
-from doorward.upstream.balance import Group, upstreams_of
+from doorward.upstream.balance import Group, build_upstreams
 from doorward.upstream.connection import Connection
 from doorward.upstream.failures import ConnectFailed, ConnectionLost, NoneUsable, Overloaded
 from doorward.upstream.health import watch
@@ -69,7 +69,7 @@ async def test_the_least_busy_gets_the_next_one() -> None:
             for _ in range(3):
                 begin(await connection_of(group))
             assert group.members[1].pool.busy == 3
-            both = {(await connection_of(group)).keeper for _ in range(2)}
+            both = {(await connection_of(group)).owner for _ in range(2)}
             assert len(both) == 2, "equal again"
 
 
@@ -184,7 +184,7 @@ async def test_a_failed_exchange_goes_elsewhere_until_nobody_is_left() -> None:
                 reader = begin(connection)
                 await reader.until("over")
                 assert isinstance(reader.failure, ConnectionLost)
-                kept.append(connection.keeper)
+                kept.append(connection.owner)
                 upstreams = upstreams.without(connection)
             assert len(kept) == len(set(kept)) == 2
 
@@ -273,20 +273,20 @@ def checking(**more: Any) -> HealthCheck:
     return HealthCheck.model_validate({"interval": "10ms", "timeout": "30s"} | more)
 
 
-class Patient:
+class HealthListener:
     def __init__(self) -> None:
         self.said: list[bool] = []
 
-    def judge(self, is_ill: bool) -> None:
-        self.said.append(is_ill)
+    def judge(self, is_unhealthy: bool) -> None:
+        self.said.append(is_unhealthy)
 
 
 @asynccontextmanager
-async def watched(origin: Origin, check: HealthCheck) -> AsyncIterator[Patient]:
-    patient = Patient()
-    task = asyncio.ensure_future(watch(patient, address_of(origin.place), check, "wiki.test"))
+async def watched(origin: Origin, check: HealthCheck) -> AsyncIterator[HealthListener]:
+    listener = HealthListener()
+    task = asyncio.ensure_future(watch(listener, address_of(origin.place), check, "wiki.test"))
     try:
-        yield patient
+        yield listener
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -304,38 +304,38 @@ async def test_an_upstream_is_ill_after_bad_answers_in_a_row_and_well_after_one(
             wire.send(status(next(said, 200)))
 
     with Origin((script,)) as origin:
-        async with watched(origin, checking(path="/up?x=1")) as patient:
-            await settled(lambda: len(patient.said) >= 5)
-        assert patient.said[:5] == [False, False, True, True, False]
+        async with watched(origin, checking(path="/up?x=1")) as listener:
+            await settled(lambda: len(listener.said) >= 5)
+        assert listener.said[:5] == [False, False, True, True, False]
         assert origin.heads[0].startswith(b"GET /up?x=1 HTTP/1.1\r\n")
         assert b"host: wiki.test\r\n" in origin.heads[0].lower()
 
 
 async def test_silence_is_a_bad_answer() -> None:
     with Origin((lambda wire: wire.head() and wire.rest() and None,)) as origin:
-        async with watched(origin, checking(timeout="50ms", failures=1)) as patient:
-            await settled(lambda: patient.said == [True])
+        async with watched(origin, checking(timeout="50ms", failures=1)) as listener:
+            await settled(lambda: listener.said == [True])
 
 
 async def test_a_unix_socket_is_asked_too(tmp_path: Path) -> None:
     with Origin((answering(status(200)),), path=tmp_path / "app.sock") as origin:
-        async with watched(origin, checking()) as patient:
-            await settled(lambda: patient.said)
-        assert patient.said[0] is False
+        async with watched(origin, checking()) as listener:
+            await settled(lambda: listener.said)
+        assert listener.said[0] is False
 
 
 async def test_who_is_ill_gets_nothing_and_nobody_well_is_503() -> None:
     with Origin((answering(OK),)) as origin:
         async with group_of(origin.place, NOWHERE) as group:
-            group.members[1].judge(is_ill=True)
+            group.members[1].judge(is_unhealthy=True)
             for _ in range(3):
                 await exchanged(group)  # type: ignore[arg-type]
-            group.members[0].judge(is_ill=True)
+            group.members[0].judge(is_unhealthy=True)
             assert group.take() is None
             with pytest.raises(NoneUsable) as caught:
                 await group.connect()
             assert caught.value.status == 503 and caught.value.retry_after_s
-            group.members[0].judge(is_ill=False)
+            group.members[0].judge(is_unhealthy=False)
             assert (await exchanged(group)).body == b"ok"  # type: ignore[arg-type]
 
 
@@ -349,7 +349,7 @@ def settings(tmp_path: Path, **route: Any) -> Settings:
 def test_a_route_with_one_upstream_has_a_plain_pool(tmp_path: Path) -> None:
     pools = Pools()
     (route,) = settings(tmp_path, upstream="http://a").routes
-    assert type(upstreams_of(route, pools)) is Pool
+    assert type(build_upstreams(route, pools)) is Pool
     assert not pools.checks
 
 
@@ -357,7 +357,7 @@ def test_a_list_is_a_group_and_health_makes_one(tmp_path: Path) -> None:
     pools = Pools()
     for upstream, members in (("http://a", 1), (["http://a", "unix:/b"], 2)):
         (route,) = settings(tmp_path, upstream=upstream, health={}).routes
-        group = upstreams_of(route, pools)
+        group = build_upstreams(route, pools)
         assert isinstance(group, Group) and len(group.members) == members
     assert len(pools.checks) == 3
 
@@ -367,5 +367,5 @@ def test_routes_share_the_pool_of_an_upstream_with_the_same_bounds(tmp_path: Pat
     routes = [{"host": f"{n}.test", "upstream": "http://a"} for n in range(3)]
     routes[2]["concurrency"] = {"requests": 3}  # type: ignore[assignment]
     made = settings_from({"routes": routes, "data_dir": str(tmp_path)}, tmp_path).routes
-    one, two, three = (upstreams_of(route, pools) for route in made)
+    one, two, three = (build_upstreams(route, pools) for route in made)
     assert one is two and isinstance(three, BoundedPool)

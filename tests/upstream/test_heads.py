@@ -41,7 +41,7 @@ class Transport(asyncio.Transport):
         pass
 
 
-class Keeper:
+class ConnectionOwner:
     def __init__(self) -> None:
         self.alive: bool | None = None
 
@@ -55,8 +55,8 @@ def outcome(pieces: list[bytes], *, no_body: bool = False) -> tuple[Any, ...]:
     """What becomes of an answer that comes in these pieces and ends with its connection."""
 
     async def played() -> tuple[Any, ...]:
-        keeper, reader = Keeper(), Reader()
-        connection = Connection(keeper)
+        owner, reader = ConnectionOwner(), Reader()
+        connection = Connection(owner)
         connection.connection_made(Transport())
         connection.begin(
             reader,
@@ -69,7 +69,7 @@ def outcome(pieces: list[bytes], *, no_body: bool = False) -> tuple[Any, ...]:
         for piece in pieces:
             if connection.serves(reader):
                 connection.data_received(piece)
-        alive = keeper.alive
+        alive = owner.alive
         if connection.serves(reader):
             connection.connection_lost(None)
         failure = type(reader.failure)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from doorward.settings import settings_from
 from doorward.upstream.address import Address
-from doorward.upstream.balance import upstreams_of
+from doorward.upstream.balance import build_upstreams
 from doorward.upstream.failures import ConnectFailed, ConnectionLost, ConnectTimeout
 from doorward.upstream.pool import IDLE_S, Pool, Pools
 
@@ -103,7 +103,7 @@ def test_how_long_connections_are_kept_is_a_setting(tmp_path: Path) -> None:
     settings = settings_from(
         {"routes": [{"upstream": "http://a", "pool": {"idle": "3s"}}]}, tmp_path
     )
-    pool = upstreams_of(settings.routes[0], Pools())
+    pool = build_upstreams(settings.routes[0], Pools())
     assert isinstance(pool, Pool) and pool.idle_s == 3.0
 
 

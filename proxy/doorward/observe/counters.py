@@ -31,7 +31,7 @@ class Counters:
     def __init__(self) -> None:
         self._rows: dict[tuple[Decided, int, int, int], list[float]] = {}
         self._events: Values = {}
-        self.counters: list[Callable[[], Values]] = []  # what others count
+        self.sources: list[Callable[[], Values]] = []  # what others count
         self.gauges: list[Callable[[], Values]] = []  # what is so at the moment
 
     def ended(self, decided: Decided, route: int, status: int, started: float, told: Told) -> None:
@@ -71,7 +71,7 @@ class Counters:
             if status != SWITCHED:  # a tunnel's hours say nothing of how quick answers are
                 took = (SECONDS, decided.word, route)
                 found[took] = found.get(took, 0.0) + seconds
-        return summed((found, *(read() for read in self.counters)))
+        return summed((found, *(read() for read in self.sources)))
 
     def moment(self) -> Values:
         """Everything that comes and goes."""

@@ -94,9 +94,9 @@ class Metrics:
     called, by their numbers."""
 
     def __init__(
-        self, routes: Sequence[str], folder: Path | None = None, tally: Counters | None = None
+        self, routes: Sequence[str], folder: Path | None = None, counters: Counters | None = None
     ) -> None:
-        self.tally = tally or Counters()
+        self.counters = counters or Counters()
         self._routes = tuple(routes)
         self._folder = folder
         self._shared: Shared | None = None
@@ -116,12 +116,12 @@ class Metrics:
         try:
             if self._shared is None:
                 self._shared = Shared(self._folder)
-            self._shared.write(self.tally.totals(), self.tally.moment())
+            self._shared.write(self.counters.totals(), self.counters.moment())
         except OSError as fault:
             if not self._failed:
                 _log.error("metrics_not_written", reason=str(fault))
             self._failed = True
-            self.tally.note(LOST, "metrics")
+            self.counters.note(LOST, "metrics")
         else:
             if self._failed:
                 _log.info("metrics_written_again")
@@ -138,7 +138,7 @@ class Metrics:
 
     async def _numbers(self) -> Numbers:
         if self._folder is None:
-            return Numbers(self.tally.totals(), self.tally.moment(), 1)
+            return Numbers(self.counters.totals(), self.counters.moment(), 1)
         asked_at = time.monotonic()
         self.fold()  # first, so that no later answer of another process tells less
         if self._shared is None or self._failed:

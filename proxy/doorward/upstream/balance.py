@@ -1,4 +1,4 @@
-"""Several upstreams behind one face: the least busy gets the next exchange, who fails gets none.
+"""Several upstreams of one route: the least busy gets the next exchange, one that fails gets none.
 
 Must not know requests, nor how an upstream is asked whether it is well; `health.py` does.
 """
@@ -20,52 +20,54 @@ _log = structlog.get_logger("doorward.upstream")
 
 
 class Member:
-    """One of several upstreams. It is out for a while after failures, and as long as it is ill."""
+    """One of several upstreams. Failures eject it for a while, a health check
+    for as long as it is unhealthy."""
 
     def __init__(self, pool: Pool, failover: Failover, when_changed: Callable[[], None]) -> None:
         self.pool = pool
-        self.is_ill = False
-        self.out_until = 0.0
+        self.is_unhealthy = False
+        self.ejected_until = 0.0
         self._failover = failover
         self._failures: list[float] = []
         self._when_changed = when_changed
 
     @property
     def is_usable(self) -> bool:
-        return not self.is_ill and not self.out_until
+        return not self.is_unhealthy and not self.ejected_until
 
     def failed(self) -> None:
         """Something went wrong there just now."""
         now = asyncio.get_running_loop().time()
         since = now - self._failover.within.total_seconds()
         self._failures = [*(at for at in self._failures if at > since), now]
-        if len(self._failures) >= self._failover.failures and not self.out_until:
-            self.out_until = now + self._failover.pause.total_seconds()
+        if len(self._failures) >= self._failover.failures and not self.ejected_until:
+            self.ejected_until = now + self._failover.pause.total_seconds()
             _log.warning("upstream_out", upstream=str(self.pool.address))
             self._when_changed()
 
     def sweep(self, now: float) -> None:
         """Let it back in after its time; one more failure soon after takes it out again."""
-        if self.out_until and now >= self.out_until:
-            self.out_until = 0.0
+        if self.ejected_until and now >= self.ejected_until:
+            self.ejected_until = 0.0
             self._failures = [now] * (self._failover.failures - 1)
             _log.info("upstream_back", upstream=str(self.pool.address))
             self._when_changed()
 
-    def judge(self, is_ill: bool) -> None:
+    def judge(self, is_unhealthy: bool) -> None:
         """What a health check found."""
-        if is_ill != self.is_ill:
-            self.is_ill = is_ill
-            what, said = ("upstream_ill", _log.warning) if is_ill else ("upstream_well", _log.info)
-            said(what, upstream=str(self.pool.address))
+        if is_unhealthy != self.is_unhealthy:
+            self.is_unhealthy = is_unhealthy
+            event = "upstream_ill" if is_unhealthy else "upstream_well"
+            log = _log.warning if is_unhealthy else _log.info
+            log(event, upstream=str(self.pool.address))
             self._when_changed()
 
 
 class Group:
-    """The upstreams of a route. One that is alone is never out but for its health."""
+    """The upstreams of a route. Failures never eject a single one, only its health does."""
 
     def __init__(self, pools: tuple[Pool, ...], failover: Failover) -> None:
-        self.members = tuple(Member(pool, failover, self._changed) for pool in pools)
+        self.members = tuple(Member(pool, failover, self._update_usable) for pool in pools)
         if len(pools) > 1:
             for member in self.members:
                 member.pool.when_failed.append(member.failed)
@@ -73,9 +75,9 @@ class Group:
         self.retries = 0
         self._served = 0  # where in `_usable` the last exchange went: equals take turns
 
-    def _changed(self) -> None:
-        """When all are out by their failures, none is: rather a try than a sure refusal."""
-        well = tuple(member for member in self.members if not member.is_ill)
+    def _update_usable(self) -> None:
+        """If failures have ejected all, none is: a try is better than a certain refusal."""
+        well = tuple(member for member in self.members if not member.is_unhealthy)
         self._usable = tuple(member for member in well if member.is_usable) or well
 
     def sweep(self, now: float) -> None:
@@ -117,11 +119,11 @@ class Group:
     ) -> Upstreams | None:
         """Those where this exchange was not tried yet."""
         tried |= {member for member in self.members if member.pool is connection.home}
-        return Elsewhere(self, tried) if self._least_busy(tried) >= 0 else None
+        return Remaining(self, tried) if self._least_busy(tried) >= 0 else None
 
 
-class Elsewhere:
-    """A group, less those where an exchange failed."""
+class Remaining:
+    """The upstreams of a group that an exchange has not failed at yet."""
 
     retries = 0  # the group counts
 
@@ -139,7 +141,7 @@ class Elsewhere:
         return self._group.without(connection, self._tried)
 
 
-def upstreams_of(route: Route, pools: Pools) -> Pool | Group:
+def build_upstreams(route: Route, pools: Pools) -> Pool | Group:
     """Where a route leads. Raises InvalidSettings for TLS files that cannot be used."""
     connect_s = route.timeouts.connect.total_seconds()
     found = tuple(

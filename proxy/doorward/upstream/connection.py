@@ -29,7 +29,7 @@ LINES_LIMIT = 2048
 KEPT_LESS_S = 1
 
 
-class Keeper(Protocol):
+class ConnectionOwner(Protocol):
     """Where a connection belongs, and goes after an exchange; `failure` says how that ended."""
 
     def release(
@@ -38,8 +38,8 @@ class Keeper(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """A pooled connection. `begin` starts an exchange; the keeper's `release` gets it back after.
-    `home` is the keeper that made it; another one may have it since.
+    """A pooled connection. `begin` starts an exchange; the owner's `release` takes it back.
+    `home` is the owner that made it; another one may have it since.
 
     `reused` tells whether an earlier exchange went over it, so that its silent end before any
     byte of an answer may be a keep-alive race rather than a refusal (RFC 9112 9.3.1).
@@ -52,12 +52,12 @@ class Connection(asyncio.Protocol):
     _before = b""  # the last byte of a first line that is not whole yet
     _trailer_may_tell_length = False
 
-    def __init__(self, keeper: Keeper, lenient: bool = False) -> None:
+    def __init__(self, owner: ConnectionOwner, lenient: bool = False) -> None:
         """`lenient`: an answer may end its lines with a bare line feed."""
         if lenient:
             self._lenient = True
         self.loop = asyncio.get_running_loop()
-        self.home = self.keeper = keeper
+        self.home = self.owner = owner
         self._sink: Sink | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self.transport: asyncio.Transport | None = None
@@ -282,7 +282,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         if self._sink is None:
-            self.keeper.release(self, False)
+            self.owner.release(self, False)
         elif self.answered and exc is None and self._ends_with_close():
             self._keep_alive = False
             self._finish()
@@ -381,7 +381,7 @@ class Connection(asyncio.Protocol):
         self._release_sink().on_end(tuple(self._trailers))
 
     def _release_sink(self) -> Sink:
-        """The exchange is over, and its connection the keeper's, before its reader is told."""
+        """The exchange is over. The owner has the connection again before the reader hears it."""
         sink, self._sink = self._sink, None
         assert sink is not None
         head, transport = self._head, self.transport
@@ -396,13 +396,13 @@ class Connection(asyncio.Protocol):
         else:
             alive = False
             self.close()  # an answer before the request was whole: the rest is not sent
-        self.keeper.release(self, alive)
+        self.owner.release(self, alive)
         return sink
 
     def _fail(self, failure: UpstreamFailure) -> None:
         sink, self._sink = self._sink, None
         self.close()
-        self.keeper.release(self, False, failure)
+        self.owner.release(self, False, failure)
         if sink is not None:
             sink.on_failure(failure)
 

@@ -14,20 +14,22 @@ if TYPE_CHECKING:
     import httpx
 
 
-class Patient(Protocol):
-    """Who is told whether it is ill."""
+class HealthListener(Protocol):
+    """Hears whether an upstream is unhealthy."""
 
-    def judge(self, is_ill: bool) -> None: ...
+    def judge(self, is_unhealthy: bool) -> None: ...
 
 
-async def watch(patient: Patient, address: Address, check: HealthCheck, host: str | None) -> None:
+async def watch(
+    listener: HealthListener, address: Address, check: HealthCheck, host: str | None
+) -> None:
     """Ask for ever. `host` is the name to ask for; None: the upstream's own."""
     bad = 0
     async with _client(address, check) as client:
         while True:
             bad = 0 if await _is_well(client, address, check, host) else bad + 1
             if not bad or bad >= check.failures:
-                patient.judge(bool(bad))
+                listener.judge(bool(bad))
             await asyncio.sleep(check.interval.total_seconds())
 
 

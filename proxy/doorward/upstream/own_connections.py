@@ -14,41 +14,41 @@ from doorward.upstream.pool import Pool
 class OwnConnections:
     """What one client connection has: for each route one connection at most.
 
-    `owner` is the session that a request came with, None for nobody. A connection that began as
-    somebody else's is closed rather than used.
+    `session` is the one that a request came with, None for nobody. A connection that began under
+    another session is closed rather than used.
     """
 
     def __init__(self) -> None:
         self._tethers: dict[object, Tether] = {}
         self.is_closed = False
 
-    def take(self, route: object, owner: object) -> Connection | None:
+    def take(self, route: object, session: object) -> Connection | None:
         """The connection of this route, when there is one and an exchange may begin over it."""
         tether = self._tethers.get(route)
         if tether is None:
             return None
-        if tether.owner != owner or not tether.connection.is_usable():
+        if tether.session != session or not tether.connection.is_usable():
             self._drop(route)
             return None
         return tether.connection if tether.resume() else None
 
-    async def claim(self, route: object, owner: object) -> Connection | None:
+    async def claim(self, route: object, session: object) -> Connection | None:
         """The same, once the upstream may have one request more. Raises Overloaded."""
         tether = self._tethers.get(route)
         if tether is None:
             return None
         await tether.pool.room()
-        connection = self.take(route, owner)
+        connection = self.take(route, session)
         if connection is None:
             tether.pool.let_in()
         return connection
 
-    def hold(self, route: object, owner: object, connection: Connection) -> None:
+    def hold(self, route: object, session: object, connection: Connection) -> None:
         """Keep a connection, over which an exchange is under way, for this client alone."""
         known = self._tethers.get(route)
         if known is None or known.connection is not connection:
             self._drop(route)
-            self._tethers[route] = Tether(connection, self, owner)
+            self._tethers[route] = Tether(connection, self, session)
 
     def _drop(self, route: object) -> None:
         tether = self._tethers.pop(route, None)
@@ -63,18 +63,18 @@ class OwnConnections:
 
 
 class Tether:
-    """The keeper of such a connection. Without `bound` it is closed after the exchange that is
-    under way, as there is nobody whose next request could be known."""
+    """The owner of such a connection. Without `bound` it is closed after the exchange that is
+    under way, as no later request can be known to be the same client's."""
 
     def __init__(
-        self, connection: Connection, bound: OwnConnections | None = None, owner: object = None
+        self, connection: Connection, bound: OwnConnections | None = None, session: object = None
     ):
         self.connection = connection
-        self.owner = owner
+        self.session = session
         self.pool = cast(Pool, connection.home)
         self._bound = bound
         self._is_parked = False
-        connection.keeper = self
+        connection.owner = self
 
     def resume(self) -> bool:
         """Whether it waited for a request, and an exchange may begin now."""

@@ -26,7 +26,7 @@ from doorward.relay.watch import Watch
 from doorward.rewrite.relocation import relocation_of
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
-from doorward.upstream.balance import upstreams_of
+from doorward.upstream.balance import build_upstreams
 from doorward.upstream.pool import Pools
 from doorward.web.answers import Answers
 from doorward.web.endpoint import internal_paths, shadowed_paths
@@ -57,7 +57,7 @@ def join(
     pools: Pools,
     rates: Rates,
     clock: Clock,
-    tally: Counters,
+    counters: Counters,
 ) -> Joined:
     """The gate, the pages and the dialects over one core, and the short way past them."""
     cookies = cookies_of(settings)
@@ -106,7 +106,7 @@ def join(
     maintenance = maintenance_pages(settings)
     forwarders = tuple(
         Forwarder(
-            upstreams_of(route, pools),
+            build_upstreams(route, pools),
             route.timeouts.response.total_seconds(),
             route.timeouts.idle.total_seconds(),
             cookies,
@@ -118,9 +118,9 @@ def join(
         )
         for route in authorize.routes
     )
-    count(tally, forwarders, pools, upgrades, accounts.live)
+    count(counters, forwarders, pools, upgrades, accounts.live)
     names = names_of(authorize.routes)
-    observer = observer_of(settings.log, tally, names, access)
+    observer = observer_of(settings.log, counters, names, access)
     carrier = Carrier(
         accept=accept,
         gate=gate,

@@ -26,12 +26,12 @@ def names_of(routes: Sequence[Route]) -> tuple[str, ...]:
 
 
 def observer_of(
-    log: Log, tally: Counters, names: Sequence[str], tokens: AccessCarrier | None
+    log: Log, counters: Counters, names: Sequence[str], tokens: AccessCarrier | None
 ) -> Observer:
     """Who counts and, where that is asked for, writes a line of each exchange; `tokens` finds
     those that a target may hold."""
     if not log.access:
-        return tally
+        return counters
 
     def without_tokens(target: bytes) -> bytes:
         before, reset, _ = target.partition(RESET)
@@ -39,15 +39,19 @@ def observer_of(
             return before + reset
         return target if tokens is None else tokens.take(target)[0]
 
-    return access.Log(tally, names, without_tokens, access.lines_to(format=log.format))
+    return access.Log(counters, names, without_tokens, access.lines_to(format=log.format))
 
 
 def count(
-    tally: Counters, forwarders: Sequence[Forwarder], pools: Pools, upgrades: Upgrades, live: Live
+    counters: Counters,
+    forwarders: Sequence[Forwarder],
+    pools: Pools,
+    upgrades: Upgrades,
+    live: Live,
 ) -> None:
-    """Have the tally read what these count."""
-    tally.counters += [_retries(forwarders), _failures(forwarders)]
-    tally.gauges += [
+    """Have the counters read what these count."""
+    counters.sources += [_retries(forwarders), _failures(forwarders)]
+    counters.gauges += [
         _connections(pools),
         lambda: {(TUNNELS,): upgrades.open},
         lambda: {(SESSIONS,): live.count},
