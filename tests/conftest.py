@@ -93,7 +93,7 @@ async def accounts(settings: Make, clock: FixedClock, tmp_path: Path) -> AsyncIt
 def mailbox(monkeypatch: pytest.MonkeyPatch) -> Mailbox:
     """Takes the mails of a core that is built after it."""
     mailbox = Mailbox()
-    monkeypatch.setattr(wiring, "mailer_of", lambda settings: mailbox)
+    monkeypatch.setattr(wiring, "build_mailer", lambda settings: mailbox)
     return mailbox
 
 

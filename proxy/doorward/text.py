@@ -23,7 +23,7 @@ _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 _ADDRESS = re.compile(r"""[^\s@<>(),;:"\\\[\]]+@[^\s@<>(),;:"\\\[\]]+""")
 
 
-class Unfit(ValueError):
+class UnfitText(ValueError):
     """The text is too long or holds what a name cannot hold."""
 
 
@@ -31,11 +31,11 @@ def folded(text: str) -> str:
     """The form in which names are compared: NFKC and casefold, repeated until it stays, as one can
     undo the other for a few letters. Raises Unfit when the text or its form is too long."""
     if len(text) > CHARACTERS:
-        raise Unfit
+        raise UnfitText
     while (form := unicodedata.normalize("NFKC", text).casefold()) != text:
         text = form
     if len(text) > CHARACTERS:
-        raise Unfit
+        raise UnfitText
     return text
 
 
@@ -67,7 +67,7 @@ def key_of_address(address: str) -> str:
 
 def _key(text: str, is_fit: Callable[[str], bool]) -> str:
     if not is_fit(text) or not is_fit(form := folded(text)):
-        raise Unfit
+        raise UnfitText
     return form
 
 

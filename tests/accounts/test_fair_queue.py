@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.fair_queue import FairQueue
-from doorward.accounts.passwords.hashing import Password, Passwords, Verdict
-from doorward.accounts.passwords.regulation import PLACES, WIDER, networks_of
+from doorward.accounts.passwords.hashing import Password, Passwords, PasswordVerdict
+from doorward.accounts.passwords.regulation import PLACES, WIDER, get_networks
 from doorward.accounts.refusals import InvalidCredentials, LockedOut, Overloaded, Refusal
 from doorward.accounts.sessions.sessions import ClientInfo
 
@@ -113,11 +113,11 @@ class Scripted(Passwords):
 
     async def verify(
         self, stored: str, scheme: str, password: Password, *, renew: bool = True
-    ) -> Verdict:
+    ) -> PasswordVerdict:
         await self.waste(password)
-        return Verdict(password == "right")
+        return PasswordVerdict(password == "right")
 
-    async def waste(self, password: Password = "", spent: Verdict | None = None) -> None:
+    async def waste(self, password: Password = "", spent: PasswordVerdict | None = None) -> None:
         self.judged.append(str(password))
         await rounds()
 
@@ -183,7 +183,7 @@ async def test_an_ipv6_48_has_four_times_the_attempts_of_one_of_its_64(
     ],
 )
 def test_the_networks_around_an_address(address: str, networks: tuple[str, ...]) -> None:
-    assert networks_of(address) == networks
+    assert get_networks(address) == networks
 
 
 async def test_a_spent_budget_costs_neither_a_hash_nor_a_record(
@@ -210,9 +210,9 @@ def test_how_long_a_failure_takes_is_measured() -> None:
     now = [0.0]
     passwords = Passwords(threads=1, timer=lambda: now[0])
 
-    def judge() -> Verdict:
+    def judge() -> PasswordVerdict:
         now[0] += 0.5
-        return Verdict(False)
+        return PasswordVerdict(False)
 
     for _ in range(40):
         passwords._timed(judge)

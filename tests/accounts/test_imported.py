@@ -17,7 +17,7 @@ from doorward.accounts.passwords.hashing import (
     Password,
     PasswordDigest,
     Passwords,
-    Verdict,
+    PasswordVerdict,
     readings,
 )
 from doorward.accounts.refusals import InvalidHash
@@ -75,7 +75,7 @@ HASHES = {
 async def test_an_imported_hash_verifies_once_and_is_ours_then(
     passwords: Passwords, stored: str, scheme: str
 ) -> None:
-    assert imported.scheme_of(stored) == scheme
+    assert imported.get_scheme(stored) == scheme
     assert len(scheme) <= 32, "the column's width"
     assert imported.is_weak(scheme) == (scheme == "sha1")
     verdict = await passwords.verify(stored, scheme, PASSWORD)
@@ -104,7 +104,7 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
     ours = (await counting.new(PASSWORD)).hash
     for wrong in ("wrong", "wro\u0302ng"):  # the second has another form in NFC
         every = sorted([*set(HASHES.values())] * len(readings(wrong)))
-        spent = Verdict(True, None, 1, HASHES[stored], 1)
+        spent = PasswordVerdict(True, None, 1, HASHES[stored], 1)
         for failure in (
             counting.verify(stored, HASHES[stored], wrong),
             counting.verify(ours, OURS, wrong),
@@ -168,7 +168,7 @@ def test_the_work_of_one_sha_crypt_hash_is_bounded_whatever_it_says(
 
 async def test_bcrypt_reads_72_bytes_as_its_makers_did(passwords: Passwords) -> None:
     stored = bcrypt.hashpw(b"a" * 72, bcrypt.gensalt(4)).decode()
-    scheme = imported.scheme_of(stored)
+    scheme = imported.get_scheme(stored)
     assert (await passwords.verify(stored, scheme, "a" * 72 + "and more")).ok
     assert not (await passwords.verify(stored, scheme, "a" * 71)).ok
 
@@ -183,7 +183,7 @@ async def test_bcrypt_reads_72_bytes_as_its_makers_did(passwords: Passwords) -> 
 )  # fmt: skip
 def test_what_is_no_hash_we_know_is_refused(stored: str) -> None:
     with pytest.raises(InvalidHash, match="no kind"):
-        imported.scheme_of(stored)
+        imported.get_scheme(stored)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_what_is_no_hash_we_know_is_refused(stored: str) -> None:
 )
 def test_a_hash_that_would_stop_all_logins_is_refused(stored: str) -> None:
     with pytest.raises(InvalidHash, match="too much"):
-        imported.scheme_of(stored)
+        imported.get_scheme(stored)
     name = next(name for name, kind in imported.KINDS.items() if kind.form.fullmatch(stored))
     assert not imported.matches(stored, name, PASSWORD), "nor is one that got into the table"
 
@@ -219,6 +219,6 @@ async def test_a_hash_that_was_made_here_for_a_file_is_good_after_an_import() ->
     finally:
         pool.close()
     assert stored.startswith(imported.MADE_HERE)
-    scheme = imported.scheme_of(stored)
+    scheme = imported.get_scheme(stored)
     assert imported.matches(stored, scheme, PASSWORD)
     assert not imported.matches(stored, scheme, f"{PASSWORD}.")

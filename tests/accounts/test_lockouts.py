@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from doorward.accounts.audit.audit_log import Kind
-from doorward.accounts.passwords.hashing import Passwords, Verdict
+from doorward.accounts.passwords.hashing import Passwords, PasswordVerdict
 from doorward.accounts.passwords.login_queue import LoginQueue
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import (
@@ -91,9 +91,11 @@ async def test_a_name_and_an_address_of_one_user_are_refused_like_two_strangers(
     async def wasted(self: Any, password: Any = "", spent: Any = None) -> None:
         hashes.append(password)
 
-    async def wrong(self: Any, stored: str, scheme: str, password: Any, **_: Any) -> Verdict:
+    async def wrong(
+        self: Any, stored: str, scheme: str, password: Any, **_: Any
+    ) -> PasswordVerdict:
         hashes.append(password)
-        return Verdict(False)
+        return PasswordVerdict(False)
 
     monkeypatch.setattr(Passwords, "waste", wasted)
     user = await core.add(emails=[Email("a@example.com", True)])
@@ -127,10 +129,12 @@ async def test_a_second_name_of_a_user_does_not_wait_for_the_first(
     await core.add(emails=[Email("a@example.com", True)])
     judged, go = [], asyncio.Event()
 
-    async def verify(self: Any, stored: str, scheme: str, password: Any, **_: Any) -> Verdict:
+    async def verify(
+        self: Any, stored: str, scheme: str, password: Any, **_: Any
+    ) -> PasswordVerdict:
         judged.append(password)
         await go.wait()
-        return Verdict(False)
+        return PasswordVerdict(False)
 
     monkeypatch.setattr(Passwords, "verify", verify)
     tasks = [

@@ -8,9 +8,9 @@ import pytest
 from doorward.accounts.names import (
     check_display_name,
     check_group,
-    handle_of,
     normalise,
     normalise_address,
+    parse_handle,
     shown,
 )
 from doorward.accounts.refusals import InvalidEmail, InvalidGroup, InvalidName
@@ -63,12 +63,12 @@ def test_what_cannot_be_a_name_is_refused(name: str) -> None:
     "typed", ["Alice", "alice ", " alice", "\u00a0alice\n", "alice" + " " * 9999]
 )
 def test_white_space_around_a_typed_name_is_the_keyboards(typed: str) -> None:
-    assert handle_of(typed) == "alice"
+    assert parse_handle(typed) == "alice"
 
 
 @pytest.mark.parametrize("typed", ["", " ", "al ice\u200b", "alice\0", "a" * 191, "a@b " * 50])
 def test_what_can_be_neither_name_nor_address_leads_nowhere(typed: str) -> None:
-    assert handle_of(typed) is None
+    assert parse_handle(typed) is None
 
 
 @pytest.mark.parametrize("text", [*"aé\0\u200b\ud800", "\ufdfa" * 1000, "x" * 100_000])

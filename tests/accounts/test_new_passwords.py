@@ -28,7 +28,7 @@ from doorward.accounts.passwords.hashing import (
     Passwords,
     sha256_hex,
 )
-from doorward.accounts.passwords.strength import score, words_of
+from doorward.accounts.passwords.strength import list_words, score
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SecondFactorRequired, WeakPassword
 from doorward.accounts.user import Email, NewPassword, User
@@ -213,10 +213,10 @@ async def test_passwords_are_judged_by_the_words_of_their_own_user() -> None:
 
 
 def test_the_words_are_names_and_addresses_whole_joined_and_in_parts() -> None:
-    assert words_of("a.b", None, ["c_d@e.f"]) == (
+    assert list_words("a.b", None, ["c_d@e.f"]) == (
         "a.b", "ab", "a", "b", "c_d@e.f", "cdef", "c", "d", "e", "f",
     )  # fmt: skip
-    assert words_of("alice", "", []) == ("alice",)
+    assert list_words("alice", "", []) == ("alice",)
 
 
 # The kind: by which ways a password gets into storage.

@@ -125,7 +125,7 @@ async def test_every_failure_costs_the_same(stored: str, scheme: str, typed: str
     assert not verdict.ok and counting.count == verdict.hashes == cost
     await counting.waste(typed)
     assert counting.count == 2 * cost
-    await counting.waste(typed, passwords_module.Verdict(True, hashes=1))
+    await counting.waste(typed, passwords_module.PasswordVerdict(True, hashes=1))
     assert counting.count == 3 * cost - 1
     counting.close()
 
@@ -193,7 +193,7 @@ async def test_requests_that_go_away_give_their_places_back() -> None:
 
 
 def test_nothing_of_a_hash_is_shown() -> None:
-    assert "secret" not in repr(passwords_module.Verdict(True, "secret"))
+    assert "secret" not in repr(passwords_module.PasswordVerdict(True, "secret"))
 
 
 # A password of which only the SHA-256 came

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from doorward.accounts.keys import Keys
-from doorward.accounts.sealing import Sealing, Unreadable
+from doorward.accounts.sealing import Sealing, UnreadableSecret
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -25,14 +25,14 @@ def test_the_same_secret_never_looks_the_same() -> None:
 
 def test_a_ciphertext_moved_to_another_user_opens_nothing() -> None:
     sealed = sealing(OLD).seal(b"the secret", "user 1")
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableSecret):
         sealing(OLD).open(sealed, "user 2")
 
 
 def test_a_ciphertext_of_one_purpose_is_nothing_in_another() -> None:
     """CVE-2024-47616: a value made for one use was accepted in another."""
     sealed = sealing(OLD).seal(b"the secret", "user 1")
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableSecret):
         sealing(OLD, purpose="other").open(sealed, "user 1")
 
 
@@ -40,7 +40,7 @@ def test_every_changed_or_cut_byte_is_noticed() -> None:
     sealed = sealing(OLD).seal(b"the secret", "user 1")
     broken = [sealed[:i] + bytes([sealed[i] ^ 1]) + sealed[i + 1 :] for i in range(len(sealed))]
     for text in [*broken, *(sealed[:i] for i in range(len(sealed)))]:
-        with pytest.raises(Unreadable):
+        with pytest.raises(UnreadableSecret):
             sealing(OLD).open(text, "user 1")
 
 
@@ -48,13 +48,13 @@ def test_after_a_new_key_came_first_the_old_one_opens_until_it_is_renewed() -> N
     sealed = sealing(OLD).seal(b"the secret", "user 1")
     both = sealing(NEW, OLD)
     assert both.open(sealed, "user 1") == b"the secret"
-    renewed = both.renewed(sealed, "user 1")
-    assert renewed is not None
-    assert sealing(NEW).open(renewed, "user 1") == b"the secret"
-    assert both.renewed(renewed, "user 1") is None
+    renew = both.renew(sealed, "user 1")
+    assert renew is not None
+    assert sealing(NEW).open(renew, "user 1") == b"the secret"
+    assert both.renew(renew, "user 1") is None
 
 
 def test_a_key_that_is_gone_leaves_nothing_readable() -> None:
     sealed = sealing(OLD).seal(b"the secret", "user 1")
-    with pytest.raises(Unreadable):
-        sealing(NEW).renewed(sealed, "user 1")
+    with pytest.raises(UnreadableSecret):
+        sealing(NEW).renew(sealed, "user 1")

@@ -137,11 +137,11 @@ async def test_without_any_usable_method_there_is_a_refusal_and_no_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CVE-2026-54730: a stage counts as passed without the proof."""
-    monkeypatch.setattr(wiring, "mailer_of", lambda settings: Mailbox())
+    monkeypatch.setattr(wiring, "build_mailer", lambda settings: Mailbox())
     async with house(tmp_path, dialects=ON) as home:
         await home.add("root", roles=[ADMIN], emails=[Email(ADDRESS, True)])
         await turn_on_email(home)
-    monkeypatch.setattr(wiring, "mailer_of", lambda settings: None)
+    monkeypatch.setattr(wiring, "build_mailer", lambda settings: None)
     async with house(tmp_path, dialects=ON) as home, home.program() as client:
         root = await home.opened("root")
         for headers in (pair(root), pair(root, method="password"), pair(root, method="email")):

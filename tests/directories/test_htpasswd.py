@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from doorward.accounts.audit.audit_log import Kind, Wanted
+from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.passwords.hashing import FILE, Passwords
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import InvalidCredentials, ReadOnlyUser, StorageUnavailable
@@ -126,7 +126,7 @@ async def test_a_change_is_recorded_by_one_of_the_processes_that_read_it(file: P
             file.write_text(lines_of)
             for accounts in (one, other) * 3:
                 await accounts.users.refresh(NOW)
-        told = await one.audit_log.latest(Wanted(kind=Kind.CONFIGURATION_RELOADED), 9)
+        told = await one.audit_log.latest(RecordFilter(kind=Kind.CONFIGURATION_RELOADED), 9)
         details = [record.event.detail for record in told]
         assert [detail[:17] for detail in details] == ["htpasswd: 1 users"] * 2
         assert details[0] != details[1] and "$" not in "".join(details)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from doorward.accounts.refusals import MailFailed
-from doorward.mail import Server, SmtpMailer
+from doorward.mail import SmtpMailer, SmtpServer
 from doorward.mail.smtp import PLAIN, STARTTLS, TLS
 
 from tests.support.mail_server import Certificate, Serve, Sink
@@ -19,7 +19,7 @@ from tests.support.mail_server import Certificate, Serve, Sink
 def mailer(
     sink: Sink, security: str = PLAIN, tls: ssl.SSLContext | None = None, **more: Any
 ) -> SmtpMailer:
-    server = replace(Server("127.0.0.1", sink.port, security), **more)
+    server = replace(SmtpServer("127.0.0.1", sink.port, security), **more)
     return SmtpMailer(server, "door@example.com", "https://wiki.example.com", tls)
 
 
@@ -146,25 +146,25 @@ async def test_no_server_is_a_refusal(serve: Serve) -> None:
 
 
 URLS = [
-    ("smtp://mail.example.com", Server("mail.example.com", None, STARTTLS)),
-    ("smtp://mail.example.com:25", Server("mail.example.com", 25, STARTTLS)),
-    ("smtp://127.0.0.1:2525", Server("127.0.0.1", 2525, PLAIN)),
-    ("smtp://127.9.9.9", Server("127.9.9.9", None, PLAIN)),
-    ("smtp://[::1]:2525", Server("::1", 2525, PLAIN)),
-    ("smtp://localhost", Server("localhost", None, PLAIN)),
-    ("smtp://localhost.example.com", Server("localhost.example.com", None, STARTTLS)),
-    ("smtp://10.0.0.1", Server("10.0.0.1", None, STARTTLS)),
-    ("smtp+plain://relay:25", Server("relay", 25, PLAIN)),
-    ("smtps://mail.example.com", Server("mail.example.com", None, TLS)),
-    ("smtps://127.0.0.1", Server("127.0.0.1", None, TLS)),
-    ("smtp://u%40x:p%3A%2F@h:587", Server("h", 587, STARTTLS, "u@x", "p:/")),
+    ("smtp://mail.example.com", SmtpServer("mail.example.com", None, STARTTLS)),
+    ("smtp://mail.example.com:25", SmtpServer("mail.example.com", 25, STARTTLS)),
+    ("smtp://127.0.0.1:2525", SmtpServer("127.0.0.1", 2525, PLAIN)),
+    ("smtp://127.9.9.9", SmtpServer("127.9.9.9", None, PLAIN)),
+    ("smtp://[::1]:2525", SmtpServer("::1", 2525, PLAIN)),
+    ("smtp://localhost", SmtpServer("localhost", None, PLAIN)),
+    ("smtp://localhost.example.com", SmtpServer("localhost.example.com", None, STARTTLS)),
+    ("smtp://10.0.0.1", SmtpServer("10.0.0.1", None, STARTTLS)),
+    ("smtp+plain://relay:25", SmtpServer("relay", 25, PLAIN)),
+    ("smtps://mail.example.com", SmtpServer("mail.example.com", None, TLS)),
+    ("smtps://127.0.0.1", SmtpServer("127.0.0.1", None, TLS)),
+    ("smtp://u%40x:p%3A%2F@h:587", SmtpServer("h", 587, STARTTLS, "u@x", "p:/")),
 ]
 
 
 @pytest.mark.parametrize(("url", "server"), URLS)
-def test_what_a_url_says_of_encryption(url: str, server: Server) -> None:
-    assert Server.of(url) == server
+def test_what_a_url_says_of_encryption(url: str, server: SmtpServer) -> None:
+    assert SmtpServer.of(url) == server
 
 
 def test_a_server_does_not_show_its_password() -> None:
-    assert "secret" not in repr(Server.of("smtp://u:secret@h"))
+    assert "secret" not in repr(SmtpServer.of("smtp://u:secret@h"))

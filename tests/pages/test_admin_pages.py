@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from doorward.accounts.audit.audit_log import Event, Kind, Wanted
+from doorward.accounts.audit.audit_log import Event, Kind, RecordFilter
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SecondFactorInvalid, TooManyCodes
 from doorward.accounts.session import PENDING
@@ -90,7 +90,7 @@ async def user(home: House, name: str = "alice") -> User:
 
 
 async def last(home: House) -> Event:
-    return (await home.accounts.audit_log.latest(Wanted(), 1))[-1].event
+    return (await home.accounts.audit_log.latest(RecordFilter(), 1))[-1].event
 
 
 # Who gets in

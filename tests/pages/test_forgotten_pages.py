@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from doorward.accounts.audit.audit_log import Kind, Wanted
+from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.factors import totp
 from doorward.accounts.forgotten import ASKED, AT_ONCE, LIFETIME_S, MAILED
 from doorward.accounts.permissions import OWNER
@@ -84,7 +84,7 @@ async def test_a_link_sets_another_password_once_and_ends_every_session(
     again = await use(browser, token, "another password entirely")
     assert again.status_code == 400 and "not valid any more" in text_of(again)
     assert (await browser.get(RESET, params={"token": token})).status_code == 400
-    records = await home.accounts.audit_log.latest(Wanted(user="alice"), 20)
+    records = await home.accounts.audit_log.latest(RecordFilter(user="alice"), 20)
     assert {Kind.RESET_MAILED, Kind.PASSWORD_CHANGED} <= {one.event.kind for one in records}
 
 

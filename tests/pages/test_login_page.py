@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from doorward.accounts.audit.audit_log import Wanted
+from doorward.accounts.audit.audit_log import RecordFilter
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.session import FULL, PENDING
 from doorward.pages.rendering import GUARDS, POLICY
@@ -602,7 +602,7 @@ async def test_a_record_says_from_where_and_in_which_request(
 ) -> None:
     await browser.post(LOGIN, data=RIGHT)
     await browser.post("/.doorward/logout")
-    login, end = await home.accounts.audit_log.latest(Wanted(user="alice"), 2)
+    login, end = await home.accounts.audit_log.latest(RecordFilter(user="alice"), 2)
     for kind, record in (("login", login), ("session_ended", end)):
         event = record.event
         assert (event.kind, event.actor, event.subject) == (kind, "alice", "alice")

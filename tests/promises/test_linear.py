@@ -26,7 +26,7 @@ import pytest
 from doorward import text
 from doorward.accounts import devices
 from doorward.accounts.factors import emailed, recovery, totp
-from doorward.accounts.names import handle_of
+from doorward.accounts.names import parse_handle
 from doorward.accounts.passwords import hashing
 from doorward.accounts.refusals import Refusal
 from doorward.dialects import context, fields
@@ -39,7 +39,7 @@ from doorward.gate.asker import asker
 from doorward.gate.cookies import Cookies, cookie_of
 from doorward.gate.forwarded import BadForwarded, read_forwarded
 from doorward.gate.path_readings import BadPath, readings
-from doorward.gate.targets import LastHop, Unfit, origin_form
+from doorward.gate.targets import LastHop, UnfitText, origin_form
 from doorward.http1 import headers as gate_headers
 from doorward.http1.headers import BadHeaders, scan, trailers_of
 from doorward.pages import languages
@@ -65,8 +65,8 @@ GROWTH = 3.4  # twice the input; four times would be quadratic
 RUNS = (1, 3, 15)
 
 REFUSALS = (
-    Refusal, BadForwarded, BadHeaders, BadPath, BadHeader, Unfit, LastHop, FormatFault,
-    context.Malformed, forms.UnreadableForm, forms.NotAForm, text.Unfit, ValueError,
+    Refusal, BadForwarded, BadHeaders, BadPath, BadHeader, UnfitText, LastHop, FormatFault,
+    context.Malformed, forms.UnreadableForm, forms.NotAForm, text.UnfitText, ValueError,
 )  # fmt: skip
 
 # Pieces that are repeated; `a` and `b` stand around them in turn.
@@ -241,7 +241,7 @@ BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     "read_line": (read_line, 107),
 }
 TEXTS: dict[str, tuple[Callable[[str], object], int]] = {
-    "handle_of": (handle_of, BODY),
+    "parse_handle": (parse_handle, BODY),
     "code": (text.code, BODY),
     "kept and shown": (lambda told: text.shown(text.kept(told)), BODY),
     "password": (hashing.readings, BODY),
@@ -425,7 +425,7 @@ NOT_FOREIGN = {
     "parse_authority": "read of each `request host` and of what names one",
     "parse_port": "five digits of an authority",
     "read_source": "bounded by the header's own length; its line is `read_line`",
-    "normalise": "of text.py, within `handle_of`",
+    "normalise": "of text.py, within `parse_handle`",
     "normalise_address": "likewise",
     "read_fields": "`form`, `multipart` and `parse_object`",
     "read_pairs": "likewise",

@@ -280,3 +280,20 @@ def test_pages_and_dialects_share_one_place_for_what_both_send(source: Path, tex
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     assert not any(text in value for value in written) or inside(source, ONCE[text])
+
+
+# Each names two classes still: settings are called like the parts that they are for.
+NAMED_TWICE = frozenset(
+    "Access Email Hop InvalidAnswer Limits Log Metrics Overloaded Regulation Server Sessions Stream"
+    " Entry _Unusable".split()
+)
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    names = [
+        node.name
+        for source in SOURCES
+        for node in tree(source).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert {name for name in names if names.count(name) > 1} <= NAMED_TWICE

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from doorward.accounts.audit.audit_log import Kind, Wanted
+from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.factors import totp
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import LoginRequest, Logins
-from doorward.accounts.names import handle_of
-from doorward.accounts.passwords.hashing import OURS, PasswordDigest, Passwords, Verdict
+from doorward.accounts.names import parse_handle
+from doorward.accounts.passwords.hashing import OURS, PasswordDigest, Passwords, PasswordVerdict
 from doorward.accounts.passwords.regulation import Regulation
 from doorward.accounts.permissions import OWNER, Owner
 from doorward.accounts.refusals import Refusal, StorageUnavailable
@@ -42,7 +42,7 @@ from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
 from doorward.accounts.user import Credential, Email, NewPassword, User
-from doorward.accounts.users.directory import Entry
+from doorward.accounts.users.directory import DirectoryEntry
 from doorward.accounts.users.editing import Edit
 from doorward.accounts.users.users import Users
 from doorward.settings import settings_from
@@ -120,7 +120,7 @@ def world(
 
             socket = request.getfixturevalue("postgresql_socket")
             storage = runner.run(postgresql.fresh_database(socket, "anyinput"))
-        patch.setattr(wiring, "mailer_of", lambda settings: Mailbox())
+        patch.setattr(wiring, "build_mailer", lambda settings: Mailbox())
         manager = wiring.build_accounts(_settings(tmp_path_factory.mktemp("data"), storage))
         accounts = runner.run(manager.__aenter__())
         try:
@@ -191,10 +191,14 @@ EMAILS = st.builds(Email, TEXTS, st.booleans())
 SEVERAL = st.lists(TEXTS, max_size=2)
 
 
-def imported(name: str, display: str | None, emails: list[Email], groups: list[str]) -> Entry:
+def imported(
+    name: str, display: str | None, emails: list[Email], groups: list[str]
+) -> DirectoryEntry:
     """As the files of other programs are read."""
-    key = handle_of(name) or "nobody"
-    return Entry(key, name, "a hash", "bcrypt cost=10", display, tuple(emails), tuple(groups))
+    key = parse_handle(name) or "nobody"
+    return DirectoryEntry(
+        key, name, "a hash", "bcrypt cost=10", display, tuple(emails), tuple(groups)
+    )
 
 
 def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
@@ -233,7 +237,7 @@ def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
         Email: EMAILS,
         PasswordDigest: PASSWORDS,
         Kind: st.sampled_from(Kind),
-        Wanted: st.builds(Wanted, st.none() | TEXTS, st.none(), st.none()),
+        RecordFilter: st.builds(RecordFilter, st.none() | TEXTS, st.none(), st.none()),
         Credential: st.builds(
             Credential, st.sampled_from(world.users), st.just("a hash"), st.just(OURS)
         ),
@@ -246,7 +250,7 @@ def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
             remove_roles=SEVERAL.map(tuple),
             super_admin=st.none() | st.booleans(),
         ),
-        Entry: st.builds(
+        DirectoryEntry: st.builds(
             imported, TEXTS, st.none() | TEXTS, st.lists(EMAILS, max_size=2), SEVERAL
         ),
     }  # fmt: skip
@@ -259,7 +263,9 @@ OURS_ALONE: dict[str, st.SearchStrategy[Any]] = {
     "level": st.sampled_from([FULL, PENDING]),
     "by": st.just("logout"),
     "scheme": st.sampled_from([OURS, "bcrypt cost=10", "sha1", "argon2", "x"]),
-    "spent": st.sampled_from([None, Verdict(True, hashes=1), Verdict(True, None, 1, "bcrypt", 1)]),
+    "spent": st.sampled_from(
+        [None, PasswordVerdict(True, hashes=1), PasswordVerdict(True, None, 1, "bcrypt", 1)]
+    ),
     "limit": st.integers(1, 3),
     "fingerprint": st.none() | st.just("0" * 64),
     "users.rehash.new": st.just("a hash"),

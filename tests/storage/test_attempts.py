@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from doorward.accounts.audit.audit_log import Kind, Wanted
+from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.keys import Keys
-from doorward.accounts.passwords.regulation import Limits, Regulation, network_of
+from doorward.accounts.passwords.regulation import AttemptLimits, Regulation, get_network
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import LockedOut
 from doorward.accounts.user import User
@@ -20,7 +20,7 @@ from doorward.storage.database import SQLITE, open_storage
 from tests.storage.conftest import Open
 from tests.support.people import NOW, add
 
-LIMITS = Limits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
+LIMITS = AttemptLimits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
 KEYS = Keys((b"k" * 32,))
 HOME, AWAY = "192.0.2.1", "198.51.100.7"
 
@@ -52,7 +52,7 @@ class Desk:
 
 def regulation(store: Database, **limits: float) -> Regulation:
     chosen = {name: limits.get(name, getattr(LIMITS, name)) for name in LIMITS.__slots__}
-    return Regulation(store.attempts, Limits(**chosen), KEYS)
+    return Regulation(store.attempts, AttemptLimits(**chosen), KEYS)
 
 
 @pytest.fixture
@@ -205,11 +205,13 @@ async def test_what_locks_refused_is_recorded_once_by_whichever_process(
         assert await one.wrong("nobody", "2001:db8::2", NOW + 1) == "user"
     for one in (desk, other):
         await one.regulation.flush(NOW + 299)
-    assert not await store.audit_log.latest(Wanted(kind=Kind.LOCK_ENDED), 9)
+    assert not await store.audit_log.latest(RecordFilter(kind=Kind.LOCK_ENDED), 9)
     assert await desk.regulation.purge(NOW + 9999) == 5, "not what is still to be recorded"
     await asyncio.gather(*(one.regulation.flush(NOW + 300) for one in (desk, other)))
     await desk.regulation.flush(NOW + 303)
-    found = [one.event for one in await store.audit_log.latest(Wanted(kind=Kind.LOCK_ENDED), 9)]
+    found = [
+        one.event for one in await store.audit_log.latest(RecordFilter(kind=Kind.LOCK_ENDED), 9)
+    ]
     assert sorted((one.subject, one.address, one.detail) for one in found) == [
         ("", "2001:db8::/64", "user: 5 more refused"),
         ("Alice", "192.0.2.1", "user: 5 more refused"),
@@ -273,7 +275,7 @@ async def test_switched_off_nobody_ever_waits(store: Database) -> None:
     ],
 )
 def test_addresses_count_by_network(address: str, network: str) -> None:
-    assert network_of(address) == network
+    assert get_network(address) == network
 
 
 async def test_an_ipv6_network_counts_as_one(desk: Desk) -> None:
@@ -369,7 +371,7 @@ async def test_unlocking_lets_a_user_try_again_from_everywhere(desk: Desk, store
     assert [await desk.wrong() for _ in range(6)] == ["judged"] * 5 + ["user"]
     assert await desk.right(address=AWAY) == "judged"
     assert await desk.regulation.unlock(desk.user, NOW + 400, actor=OWNER) == 0
-    (first, second) = await store.audit_log.latest(Wanted(kind=Kind.UNLOCKED), 9)
+    (first, second) = await store.audit_log.latest(RecordFilter(kind=Kind.UNLOCKED), 9)
     assert (first.event.subject, second.event.subject) == ("Alice", "Alice")
 
 

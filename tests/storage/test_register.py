@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from doorward.accounts import administration
-from doorward.accounts.administration import Chosen, Place
-from doorward.accounts.audit.audit_log import Event, Kind, Wanted
+from doorward.accounts.administration import Cursor, UserFilter
+from doorward.accounts.audit.audit_log import Event, Kind, RecordFilter
 from doorward.accounts.passwords.regulation import Budget, Period
 from doorward.accounts.sessions.sessions import FULL, PENDING, PENDING_S, ClientInfo, Lifetimes
 from doorward.storage import Database
@@ -32,9 +32,9 @@ EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "
 async def names(store: Database, begins: str = "", page: int = 2, **more: Any) -> list[str]:
     """All that are chosen, read a page at a time."""
     found: list[str] = []
-    after: Place | None = None
+    after: Cursor | None = None
     while True:
-        rows = await store.listings.users(Chosen(begins, **more), after, page)
+        rows = await store.listings.users(UserFilter(begins, **more), after, page)
         found += [user.username for _, user in rows]
         if len(rows) < page:
             return found
@@ -112,7 +112,7 @@ async def test_records_come_newest_first_by_whoever_did_it_or_had_it_done(store:
         done = replace(EVENT, at=NOW + second, actor=actor, subject=subject, kind=kind)
         await store.audit_log.record(done)
 
-    async def seconds(wanted: Wanted, page: int = 2) -> list[int]:
+    async def seconds(wanted: RecordFilter, page: int = 2) -> list[int]:
         found: list[int] = []
         before: int | None = None
         while records := await store.listings.records(wanted, before, page):
@@ -120,12 +120,12 @@ async def test_records_come_newest_first_by_whoever_did_it_or_had_it_done(store:
             before = records[-1].number
         return found
 
-    assert await seconds(Wanted()) == [5, 4, 3, 2, 1, 0]
-    assert await seconds(Wanted(user="Bob")) == [4, 3, 1, 0]
-    assert await seconds(Wanted(user="Alice"), page=1) == [5, 3, 2, 0]
-    assert await seconds(Wanted(user="Alice", kind=Kind.USER_BANNED)) == [5]
-    assert await seconds(Wanted(since=NOW + 2)) == [5, 4, 3, 2]
-    assert await seconds(Wanted(user="\ud800")) == []
+    assert await seconds(RecordFilter()) == [5, 4, 3, 2, 1, 0]
+    assert await seconds(RecordFilter(user="Bob")) == [4, 3, 1, 0]
+    assert await seconds(RecordFilter(user="Alice"), page=1) == [5, 3, 2, 0]
+    assert await seconds(RecordFilter(user="Alice", kind=Kind.USER_BANNED)) == [5]
+    assert await seconds(RecordFilter(since=NOW + 2)) == [5, 4, 3, 2]
+    assert await seconds(RecordFilter(user="\ud800")) == []
 
 
 async def test_lock_outs_are_told_the_next_to_end_first(store: Database) -> None:
@@ -169,20 +169,20 @@ async def asked(crowd: Path) -> AsyncIterator[tuple[Database, Plans]]:
     ("begins", "banned", "after"),
     [
         ("", False, None),
-        ("", False, Place("user099000", 99000)),
-        ("", True, Place("user050000", 50000)),
-        ("user", False, Place("user099000", 99000)),
+        ("", False, Cursor("user099000", 99000)),
+        ("", True, Cursor("user050000", 50000)),
+        ("user", False, Cursor("user099000", 99000)),
         ("user0990", False, None),
         ("mail0990", False, None),
-        ("mail", False, Place("mail099000@example.com", 99000)),
+        ("mail", False, Cursor("mail099000@example.com", 99000)),
         ("nobody", False, None),
     ],
 )
 async def test_a_page_of_100000_users_is_a_range_of_an_index(
-    asked: tuple[Database, Plans], begins: str, banned: bool, after: Place | None
+    asked: tuple[Database, Plans], begins: str, banned: bool, after: Cursor | None
 ) -> None:
     store, plans = asked
-    rows = await store.listings.users(Chosen(begins, banned), after, 50)
+    rows = await store.listings.users(UserFilter(begins, banned), after, 50)
     assert len(rows) == (0 if begins == "nobody" else 50)
     said = plans()
     assert said and not [step for step in said if "TEMP B-TREE" in step], "nothing is sorted"
@@ -192,10 +192,15 @@ async def test_a_page_of_100000_users_is_a_range_of_an_index(
 
 @pytest.mark.parametrize(
     "wanted",
-    [Wanted(), Wanted(user="User010001"), Wanted(kind=Kind.LOGIN), Wanted(user="User014711")],
+    [
+        RecordFilter(),
+        RecordFilter(user="User010001"),
+        RecordFilter(kind=Kind.LOGIN),
+        RecordFilter(user="User014711"),
+    ],
 )
 async def test_a_page_of_100000_records_is_a_range_of_an_index(
-    asked: tuple[Database, Plans], wanted: Wanted
+    asked: tuple[Database, Plans], wanted: RecordFilter
 ) -> None:
     store, plans = asked
     records = await store.listings.records(wanted, 90_000, 50)

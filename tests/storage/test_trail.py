@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doorward.accounts.audit.audit_log import Event, Kind, Record, Wanted
+from doorward.accounts.audit.audit_log import Event, Kind, Record, RecordFilter
 from doorward.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
 from doorward.accounts.user import NewPassword
 from doorward.storage import Database, audit_log
@@ -18,7 +18,7 @@ from tests.storage.conftest import Open
 from tests.support.people import NOW, add, all_users, digest, draft, new_user, open_session
 
 EVENT = Event(NOW, Kind.LOGIN, "Alice", "Alice", "192.0.2.1", "s" * 17, "r-1", "done", "page")
-ANY = Wanted()
+ANY = RecordFilter()
 
 
 async def kinds(store: Database) -> list[Kind]:
@@ -43,17 +43,17 @@ async def test_the_newest_come_oldest_first(store: Database) -> None:
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
-        (Wanted(), {1, 2, 3}),
-        (Wanted(user="Alice"), {1, 3}),
-        (Wanted(user="Carol"), set()),
-        (Wanted(kind=Kind.USER_BANNED), {3}),
-        (Wanted(since=NOW + 2), {2, 3}),
-        (Wanted("Alice", Kind.LOGIN, NOW), {1}),
-        (Wanted("Alice", Kind.LOGIN, NOW + 2), set()),
+        (RecordFilter(), {1, 2, 3}),
+        (RecordFilter(user="Alice"), {1, 3}),
+        (RecordFilter(user="Carol"), set()),
+        (RecordFilter(kind=Kind.USER_BANNED), {3}),
+        (RecordFilter(since=NOW + 2), {2, 3}),
+        (RecordFilter("Alice", Kind.LOGIN, NOW), {1}),
+        (RecordFilter("Alice", Kind.LOGIN, NOW + 2), set()),
     ],
 )
 async def test_records_are_chosen_by_user_kind_and_time(
-    store: Database, wanted: Wanted, found: set[int]
+    store: Database, wanted: RecordFilter, found: set[int]
 ) -> None:
     for event in (
         replace(EVENT, at=NOW + 1),
@@ -145,5 +145,5 @@ async def test_old_records_are_forgotten_a_batch_at_a_time(store: Database) -> N
     for second in range(7):
         await store.audit_log.record(Event(NOW + second, Kind.LOGIN))
     assert [await store.audit_log.purge(NOW + 5, 2) for _ in range(4)] == [2, 2, 1, 0]
-    left = await store.audit_log.latest(Wanted(), 9)
+    left = await store.audit_log.latest(RecordFilter(), 9)
     assert [record.event.at for record in left] == [NOW + 5, NOW + 6]

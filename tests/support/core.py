@@ -8,7 +8,7 @@ from typing import Any
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import Passwords
-from doorward.accounts.passwords.regulation import Limits, Regulation
+from doorward.accounts.passwords.regulation import AttemptLimits, Regulation
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Sessions
 from doorward.accounts.user import User
 from doorward.accounts.users.users import Users
@@ -27,7 +27,7 @@ PASSWORD = "correct horse"
 
 CLIENT = ClientInfo("192.0.2.1", "a browser")
 
-LIMITS = Limits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
+LIMITS = AttemptLimits(attempts=5, network_attempts=50, window_s=120.0, ban_s=300.0)
 
 LIFETIMES = Lifetimes(7200.0, 86_400.0, 30 * 86_400.0, None)
 

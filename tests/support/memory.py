@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from doorward.accounts import randomness
-from doorward.accounts.audit.audit_log import Event, Kind, Record, Wanted, counted
+from doorward.accounts.audit.audit_log import Event, Kind, Record, RecordFilter, add_count
 from doorward.accounts.passwords.hashing import FILE
 from doorward.accounts.passwords.regulation import Budget, Lock, Period, Spent
 from doorward.accounts.refusals import (
@@ -19,7 +19,7 @@ from doorward.accounts.refusals import (
 from doorward.accounts.session import Renewal
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import Credential, Email, NewPassword, NewUser, Seen, User
-from doorward.accounts.users.directory import Entry
+from doorward.accounts.users.directory import DirectoryEntry
 
 NOW = 1_700_000_000.0
 
@@ -292,7 +292,7 @@ class MemorySessions:
         mine = [s for s in self.rows.values() if s.user.number == user and s.number != but]
         ended = sum([await self.end(session.number, now, by) for session in mine])
         self.renew(renewal)
-        self.audit_log.keep(None if event is None else counted(event, ended))
+        self.audit_log.keep(None if event is None else add_count(event, ended))
         return ended
 
     async def end_many(
@@ -344,7 +344,7 @@ class MemoryTrail:
     async def record(self, event: Event) -> None:
         self.keep(event)
 
-    async def latest(self, wanted: Wanted, limit: int) -> Sequence[Record]:
+    async def latest(self, wanted: RecordFilter, limit: int) -> Sequence[Record]:
         return (await self.after(0, wanted))[-limit:]
 
     async def purge(self, before: float, limit: int) -> int:
@@ -352,7 +352,7 @@ class MemoryTrail:
         self.events = [event for event in self.events if event not in old]
         return len(old)
 
-    async def after(self, number: int, wanted: Wanted) -> Sequence[Record]:
+    async def after(self, number: int, wanted: RecordFilter) -> Sequence[Record]:
         records = [Record(i, event) for i, event in enumerate(self.events, 1)]
         return [record for record in records if record.number > number]
 
@@ -392,8 +392,8 @@ class MemoryAttempts:
         for budget in wanted:
             since = max(now - period.window_s, last[budget.key] - 1e-6)
             self.rows.append((attempt, budget, now))
-            counted = [at for _, b, at in self.rows if b.key == budget.key and at > since]
-            if len(counted) >= budget.limit and last[budget.key] <= now:
+            add_count = [at for _, b, at in self.rows if b.key == budget.key and at > since]
+            if len(add_count) >= budget.limit and last[budget.key] <= now:
                 self.ends[budget.key] = (now + period.ban_s, attempt)
                 emptied.append(budget.key)
         is_refused = any(until > now for until in last.values())
@@ -430,12 +430,14 @@ class MemoryDirectory:
     source: str = "config"
     warnings: Sequence[str] = ()
     coming: MemoryDirectory | Exception | None = None
-    kept: dict[str, Entry] = field(default_factory=dict)
+    kept: dict[str, DirectoryEntry] = field(default_factory=dict)
 
     def keep(self, username: str, password_hash: str = "", email: str | None = None) -> None:
         emails = () if email is None else (Email(email, True),)
         key = username.casefold()
-        self.kept[key] = Entry(key, username, password_hash, FILE, emails=emails, groups=("g",))
+        self.kept[key] = DirectoryEntry(
+            key, username, password_hash, FILE, emails=emails, groups=("g",)
+        )
 
     def fresh(self) -> MemoryDirectory | None:
         coming, self.coming = self.coming, None
@@ -443,14 +445,14 @@ class MemoryDirectory:
             raise coming
         return coming
 
-    def by_name(self, key: str) -> Entry | None:
+    def by_name(self, key: str) -> DirectoryEntry | None:
         return self.kept.get(key)
 
-    def by_handle(self, key: str) -> Entry | None:
+    def by_handle(self, key: str) -> DirectoryEntry | None:
         by_address = (e for e in self.kept.values() if any(m.address == key for m in e.emails))
         return self.kept.get(key) or next(by_address, None)
 
-    def entries(self) -> Iterable[Entry]:
+    def entries(self) -> Iterable[DirectoryEntry]:
         return self.kept.values()
 
     def handles(self) -> Iterable[str]:

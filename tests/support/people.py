@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from doorward.accounts import randomness
-from doorward.accounts.administration import Chosen
+from doorward.accounts.administration import UserFilter
 from doorward.accounts.names import normalise, normalise_address
 from doorward.accounts.session import FULL
 from doorward.accounts.sessions.sessions import Session
@@ -38,7 +38,7 @@ async def add(store: Database, username: str = "Alice", *addresses: str, **more:
 
 async def all_users(store: Database) -> list[User]:
     """Everybody, by name."""
-    return [user for _, user in await store.listings.users(Chosen(), None, 10_000)]
+    return [user for _, user in await store.listings.users(UserFilter(), None, 10_000)]
 
 
 def draft(user: User, now: float = NOW, **more: Any) -> Session:

@@ -26,7 +26,7 @@ from doorward.accounts.refusals import (
     ReadOnlyUser,
     SecondFactorInvalid,
 )
-from doorward.accounts.sealing import Sealing, Unreadable
+from doorward.accounts.sealing import Sealing, UnreadableSecret
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import DATABASE, Email, User
 from doorward.accounts.users.users import Users
@@ -93,7 +93,7 @@ class Addresses:
         are as they were when it was asked for. Raises ProofRequired, EnrolmentExpired,
         SecondFactorInvalid, NameTaken, ReadOnlyUser, UserNotFound."""
         await self._factors.require_proof(session, now)
-        address, right, until, before = self._opened(session, asked)
+        address, right, until, before = self._open(session, asked)
         if now >= until:
             raise EnrolmentExpired
         given = recovery.normalise(code)
@@ -104,15 +104,13 @@ class Addresses:
 
     def address(self, session: Session, asked: str) -> str:
         """Where the code went. Raises EnrolmentExpired."""
-        return self._opened(session, asked)[0]
+        return self._open(session, asked)[0]
 
-    def _opened(
-        self, session: Session, asked: str
-    ) -> tuple[str, str, float, list[tuple[str, bool]]]:
+    def _open(self, session: Session, asked: str) -> tuple[str, str, float, list[tuple[str, bool]]]:
         try:
             sealed = base64.urlsafe_b64decode(asked.encode())
             address, code, until, before = json.loads(self._sealing.open(sealed, _owner(session)))
-        except (Unreadable, binascii.Error, ValueError) as fault:
+        except (UnreadableSecret, binascii.Error, ValueError) as fault:
             raise EnrolmentExpired from fault
         return address, code, until, before
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from doorward.accounts import randomness
-from doorward.accounts.audit.audit_log import Record, Wanted, on_behalf
+from doorward.accounts.audit.audit_log import Record, RecordFilter, on_behalf
 from doorward.accounts.devices import recognise
 from doorward.accounts.factors.records import CodeLock
 from doorward.accounts.factors.second_factor import SecondFactors
-from doorward.accounts.names import handle_of
+from doorward.accounts.names import parse_handle
 from doorward.accounts.passwords.regulation import Lock, Regulation
 from doorward.accounts.permissions import ADMIN, SUPER_ADMINS_ONLY, is_admin, require_over
 from doorward.accounts.refusals import NotPermitted, UserNotFound
@@ -30,16 +30,16 @@ PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a user stands in a list: the key it is found under and its number. Lists go on after
-    one (a key set), so that the last page costs no more than the first."""
+class Cursor:
+    """Where a page of users ended: the key of its last user and its number. The next page begins
+    after it (a key set), so that the last page costs no more than the first."""
 
     key: str
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class UserFilter:
     """Which users. `begins`: how the normalised name or a verified address begins."""
 
     begins: str = ""
@@ -50,8 +50,8 @@ class Listings(Protocol):
     """Lists of many, a page at a time by an index. Every method raises StorageUnavailable."""
 
     async def users(
-        self, chosen: Chosen, after: Place | None, limit: int
-    ) -> Sequence[tuple[Place, User]]:
+        self, chosen: UserFilter, after: Cursor | None, limit: int
+    ) -> Sequence[tuple[Cursor, User]]:
         """At most so many, in the order of their places; each user once."""
 
     async def user(self, public_id: str) -> User | None:
@@ -60,7 +60,9 @@ class Listings(Protocol):
     async def sessions(self, now: float, before: int | None, limit: int) -> Sequence[Session]:
         """Those that are not over, of everybody, the newest first: numbers below `before`."""
 
-    async def records(self, wanted: Wanted, before: int | None, limit: int) -> Sequence[Record]:
+    async def records(
+        self, wanted: RecordFilter, before: int | None, limit: int
+    ) -> Sequence[Record]:
         """Those that are wanted, the newest first: numbers below `before`."""
 
     async def locks(self, now: float, limit: int) -> Sequence[Lock]:
@@ -76,7 +78,7 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class UserDetails:
     """A user as an administrator sees one. `refused` is why the actor may change nothing."""
 
     user: User
@@ -113,17 +115,17 @@ class Administration:
         self._regulation = regulation
 
     async def users(
-        self, actor: User, text: str, banned: bool, after: Place | None, limit: int
-    ) -> Sequence[tuple[Place, User]]:
+        self, actor: User, text: str, banned: bool, after: Cursor | None, limit: int
+    ) -> Sequence[tuple[Cursor, User]]:
         """Users whose name or verified address begins with the text; all with none."""
         _require(actor)
-        begins = handle_of(text.strip()) if text.strip() else ""
+        begins = parse_handle(text.strip()) if text.strip() else ""
         if begins is None:
             return []
-        found = await self._listings.users(Chosen(begins, banned), after, limit)
+        found = await self._listings.users(UserFilter(begins, banned), after, limit)
         return [(place, self._directories.complete(user)) for place, user in found]
 
-    async def about(self, actor: User, public_id: str, now: float) -> About:
+    async def about(self, actor: User, public_id: str, now: float) -> UserDetails:
         user = await self._user(actor, public_id)
         refused = None
         try:
@@ -131,7 +133,7 @@ class Administration:
         except NotPermitted as refusal:
             refused = str(refusal)
         factors = await self._factors.enabled(user)
-        return About(user, factors, await self._sessions.list(user, now), refused)
+        return UserDetails(user, factors, await self._sessions.list(user, now), refused)
 
     async def add(
         self,
@@ -281,7 +283,7 @@ class Administration:
     async def everyone(self) -> AsyncIterator[User]:
         """Every user of every source by name, read in pages. The caller has checked who asks."""
         after = None
-        while found := await self._listings.users(Chosen(), after, PAGE):
+        while found := await self._listings.users(UserFilter(), after, PAGE):
             for _, user in found:
                 yield self._directories.complete(user)
             after = found[-1][0]
@@ -292,7 +294,7 @@ class Administration:
         return None if user is None else self._directories.complete(user)
 
     async def records(
-        self, actor: User, wanted: Wanted, before: int | None, limit: int
+        self, actor: User, wanted: RecordFilter, before: int | None, limit: int
     ) -> Sequence[Record]:
         """Records of the audit trail, the newest first."""
         _require(actor)
@@ -306,7 +308,7 @@ class Administration:
         codes = await self._factors.locks(now)
         return await self._listings.locks(now, limit), codes[:limit]
 
-    async def id_of(self, actor: User, name: str) -> str:
+    async def get_id(self, actor: User, name: str) -> str:
         """The public id of the user with this name or verified address."""
         _require(actor)
         return (await self._users.get(name)).id

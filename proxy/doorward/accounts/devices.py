@@ -47,9 +47,9 @@ def device(user_agent: str) -> Device:
     return Device(
         type=_type(user_agent, known=agent is not None),
         name="" if agent is None else agent.family,
-        long_version="" if agent is None else _dotted(agent.major, agent.minor, agent.patch),
+        long_version="" if agent is None else _join(agent.major, agent.minor, agent.patch),
         os_name="" if system is None else system.family,
-        os_version="" if system is None else _dotted(system.major, system.minor, system.patch),
+        os_version="" if system is None else _join(system.major, system.minor, system.patch),
     )
 
 
@@ -72,7 +72,7 @@ def _parse(user_agents: set[str]) -> None:
     _recognised.update(user_agents)
 
 
-def _dotted(*parts: str | None) -> str:
+def _join(*parts: str | None) -> str:
     return ".".join(part for part in parts if part)
 
 

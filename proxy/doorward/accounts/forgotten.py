@@ -19,9 +19,9 @@ from doorward.accounts.factors.records import EMAIL
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.keys import Keys
 from doorward.accounts.mailer import Mailer
-from doorward.accounts.passwords.regulation import network_of
+from doorward.accounts.passwords.regulation import get_network
 from doorward.accounts.refusals import EnrolmentExpired, Refusal, UserNotFound
-from doorward.accounts.sealing import Sealing, Unreadable
+from doorward.accounts.sealing import Sealing, UnreadableSecret
 from doorward.accounts.user import DATABASE, User
 from doorward.accounts.users.users import Users
 
@@ -36,7 +36,7 @@ CLOSING_S = 3.0
 VOID = "This link is not valid any more; ask for another one."
 
 
-class Used(Protocol):
+class Usage(Protocol):
     """How often something was used."""
 
     @property
@@ -46,10 +46,10 @@ class Used(Protocol):
     def resets_at(self) -> float: ...
 
 
-class Counters(Protocol):
+class RateCounters(Protocol):
     """Filled by `doorward.storage.rates`."""
 
-    def count(self, key: str, limit: int, window_s: float, now: float) -> Used:
+    def count(self, key: str, limit: int, window_s: float, now: float) -> Usage:
         """Counts one use of `key`. Raises StorageUnavailable."""
 
 
@@ -77,7 +77,7 @@ class Forgotten:
         factors: SecondFactors,
         mailer: Mailer | None,
         audit_log: AuditLog,
-        counters: Counters,
+        counters: RateCounters,
         keys: Keys,
     ) -> None:
         self._listings = register
@@ -97,7 +97,7 @@ class Forgotten:
         """Sees to a mail for the user with this name or address, if there is one who may have it,
         after this has returned: neither the answer nor its time tells (CVE-2023-39522). None, or
         in how many seconds to ask again. Raises StorageUnavailable."""
-        asked = self._counters.count(f"forgotten {network_of(address)}", ASKED, PER_S, now)
+        asked = self._counters.count(f"forgotten {get_network(address)}", ASKED, PER_S, now)
         if asked.is_exceeded:
             return asked.resets_at - now
         if len(self._tasks) >= AT_ONCE:
@@ -125,7 +125,7 @@ class Forgotten:
         try:
             sealed = base64.urlsafe_b64decode(link.encode())
             public_id, version, address, until = json.loads(self._sealing.open(sealed, ""))
-        except (Unreadable, binascii.Error, ValueError) as fault:
+        except (UnreadableSecret, binascii.Error, ValueError) as fault:
             raise EnrolmentExpired(VOID) from fault
         user = await self._listings.user(public_id)
         if now >= until or user is None or (user.version, user.email) != (version, address):

@@ -125,7 +125,7 @@ class Logins:
         now: float,
         replaces: Session | None,
     ) -> Opened:
-        user = await self._authenticated(request.name, credential, request.password, client, now)
+        user = await self._authenticate(request.name, credential, request.password, client, now)
         try:
             _check_allowed(user, request.new_password)
             new = None
@@ -134,7 +134,7 @@ class Logins:
             enabled = await self._second_factors.enabled(user)
             factor = await self._factor(user, request, now) if enabled else None
             if new is not None:
-                user = await self._changed(user, new, now)
+                user = await self._change_password(user, new, now)
             authentication = Authentication(
                 level=PENDING if enabled and factor is None else FULL,
                 method=PASSWORD if factor is None else f"{PASSWORD}+{factor}",
@@ -189,9 +189,9 @@ class Logins:
         credential = await self._users.credential(user.username)
         if credential is not None and credential.user.number != user.number:
             credential = None  # somebody else has the name now
-        await self._authenticated(user.username, credential, password, client, now, conceals=False)
+        await self._authenticate(user.username, credential, password, client, now, conceals=False)
 
-    async def _authenticated(
+    async def _authenticate(
         self,
         name: str,
         credential: Credential | None,
@@ -212,12 +212,12 @@ class Logins:
                 attempt = await self._regulation.begin(
                     name, known, client.address, now, conceals=conceals
                 )
-                return await self._judged(attempt, credential, password, client, now)
+                return await self._judge(attempt, credential, password, client, now)
         except LockedOut:
             await self._passwords.pause()
             raise
 
-    async def _judged(
+    async def _judge(
         self,
         attempt: Attempt | None,
         credential: Credential | None,
@@ -231,7 +231,7 @@ class Logins:
             if attempt is not None and attempt.is_refused and not is_too_long(password):
                 await self._passwords.waste(password)
                 raise InvalidCredentials("locked_out")
-            user = await self._verified(credential, password)
+            user = await self._verify(credential, password)
         except NOT_JUDGED:
             await self._regulation.withdraw(attempt)
             raise
@@ -243,7 +243,7 @@ class Logins:
         await self._regulation.passed(attempt)
         return user
 
-    async def _verified(self, credential: Credential | None, password: Password) -> User:
+    async def _verify(self, credential: Credential | None, password: Password) -> User:
         """The user whose password this is. Raises InvalidCredentials.
 
         Every failure costs the same number of hashes, whichever it is; absurdly long passwords
@@ -282,7 +282,7 @@ class Logins:
         )
         raise SecondFactorRequired(challenge)
 
-    async def _changed(self, user: User, new: NewPassword, now: float) -> User:
+    async def _change_password(self, user: User, new: NewPassword, now: float) -> User:
         """The user under the new password; whoever changes the user at the same time is noticed
         when the session is opened, for then the version is another."""
         await self._users.change_password(user, new, now=now)
@@ -295,7 +295,7 @@ class Logins:
         kind = Kind.LOGIN_FAILED
         if isinstance(refusal, SecondFactorRequired):
             kind = Kind.LOGIN_PENDING  # it goes on with a code
-        await self._audit_log.record(_refused(kind, now, user, client, reason))
+        await self._audit_log.record(_build_event(kind, now, user, client, reason))
 
     async def _write_down_locks(
         self, attempt: Attempt | None, client: ClientInfo, now: float
@@ -303,7 +303,7 @@ class Logins:
         """One record of each budget that this failure emptied."""
         for scope in () if attempt is None else attempt.exhausted:
             whom = attempt.user if attempt is not None and scope == USER else None
-            await self._audit_log.record(_refused(Kind.LOCKED_OUT, now, whom, client, scope))
+            await self._audit_log.record(_build_event(Kind.LOCKED_OUT, now, whom, client, scope))
 
 
 def _check_allowed(user: User, new_password: str | None) -> None:
@@ -316,5 +316,7 @@ def _check_allowed(user: User, new_password: str | None) -> None:
         raise PasswordChangeNotNeeded
 
 
-def _refused(kind: Kind, now: float, user: User | None, client: ClientInfo, detail: str) -> Event:
+def _build_event(
+    kind: Kind, now: float, user: User | None, client: ClientInfo, detail: str
+) -> Event:
     return event(kind, now, subject=user, client=client, outcome=REFUSED, detail=detail)

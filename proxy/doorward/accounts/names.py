@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from doorward.accounts.refusals import InvalidEmail, InvalidGroup, InvalidName
 from doorward.text import CHARACTERS as NAME_CHARACTERS
-from doorward.text import Unfit, is_clean, key_of_address, key_of_name, typed
+from doorward.text import UnfitText, is_clean, key_of_address, key_of_name, typed
 from doorward.text import kept as kept
 from doorward.text import shown as shown
 
@@ -18,7 +18,7 @@ def normalise(name: str) -> str:
     """The form in which user names are compared (NFKC, casefold). Raises InvalidName."""
     try:
         return key_of_name(name)
-    except Unfit:
+    except UnfitText:
         raise InvalidName from None
 
 
@@ -26,11 +26,11 @@ def normalise_address(address: str) -> str:
     """The form in which e-mail addresses are compared. Raises InvalidEmail."""
     try:
         return key_of_address(address)
-    except Unfit:
+    except UnfitText:
         raise InvalidEmail from None
 
 
-def handle_of(name: str) -> str | None:
+def parse_handle(name: str) -> str | None:
     """The normalised name or address that somebody typed, None for what can be neither.
 
     White space around it is of the keyboard that put it there, not of the name."""
@@ -38,7 +38,7 @@ def handle_of(name: str) -> str | None:
     for key in (key_of_name, key_of_address):
         try:
             return key(text)
-        except Unfit:
+        except UnfitText:
             continue
     return None
 

@@ -12,7 +12,7 @@ from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
 
 
-class Unreadable(Exception):
+class UnreadableSecret(Exception):
     """No key of this instance opens it, or it was another owner's."""
 
 
@@ -31,11 +31,12 @@ class Sealing:
         return nonce + self._ciphers[0].encrypt(nonce, secret, owner.encode())
 
     def open(self, sealed: bytes, owner: str) -> bytes:
-        """The secret, whichever key it is under. Raises Unreadable."""
+        """The secret, whichever key it is under. Raises UnreadableSecret."""
         return self._open(sealed, owner)[0]
 
-    def renewed(self, sealed: bytes, owner: str) -> bytes | None:
-        """The same secret under the first key, None when it is that already. Raises Unreadable."""
+    def renew(self, sealed: bytes, owner: str) -> bytes | None:
+        """The same secret under the first key, None when it is that already. Raises
+        UnreadableSecret."""
         secret, position = self._open(sealed, owner)
         return None if position == 0 else self.seal(secret, owner)
 
@@ -46,4 +47,4 @@ class Sealing:
                 return cipher.decrypt(nonce, text, owner.encode()), position
             except (InvalidTag, ValueError):  # ValueError: shorter than a nonce
                 continue
-        raise Unreadable
+        raise UnreadableSecret

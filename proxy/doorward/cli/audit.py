@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.accounts.audit.audit_log import Kind, Record, Wanted
+from doorward.accounts.audit.audit_log import Kind, Record, RecordFilter
 from doorward.cli.accounts import WRONG_USAGE, leave, with_accounts
 from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import print_table
@@ -42,7 +42,7 @@ def audit(
     oldest = None if since is None else time.time() - _seconds(since)
 
     async def job(accounts: Accounts) -> None:
-        wanted = Wanted(await _username(accounts, user), kind, oldest)
+        wanted = RecordFilter(await _username(accounts, user), kind, oldest)
         if follow:
             await _follow(accounts, wanted, limit, json)
         else:
@@ -76,8 +76,8 @@ async def _username(accounts: Accounts, name: str | None) -> str | None:
         return name
 
 
-async def _follow(accounts: Accounts, wanted: Wanted, limit: int, json: bool) -> None:
-    seen = {record.number for record in await accounts.audit_log.latest(Wanted(), OVERLAP)}
+async def _follow(accounts: Accounts, wanted: RecordFilter, limit: int, json: bool) -> None:
+    seen = {record.number for record in await accounts.audit_log.latest(RecordFilter(), OVERLAP)}
     fresh = await accounts.audit_log.latest(wanted, limit)
     while True:
         for record in fresh:

@@ -33,11 +33,11 @@ async def naming_the_holder(
 
 
 def _sentence(handle: str, user: User, *, is_name: bool) -> str:
-    from doorward.accounts.names import handle_of, shown
+    from doorward.accounts.names import parse_handle, shown
     from doorward.accounts.user import DATABASE
 
     name = shown(user.username)
-    if not is_name or handle_of(handle) != handle_of(user.username):
+    if not is_name or parse_handle(handle) != parse_handle(user.username):
         return f"{shown(handle)} already belongs to user {name}"
     if user.source == DATABASE:
         return f"user {name} already exists, use `doorward user passwd {shlex.quote(name)}`"

@@ -21,7 +21,7 @@ from doorward.cli.tables import tell
 
 if TYPE_CHECKING:
     from doorward.accounts.user import User
-    from doorward.accounts.users.directory import Entry
+    from doorward.accounts.users.directory import DirectoryEntry
     from doorward.directories.formats import Row
     from doorward.wiring.accounts import Accounts
 
@@ -93,7 +93,9 @@ def _text(file: Path) -> str:
         leave(f"{file} is not UTF-8 text.", REFUSED)
 
 
-async def _import(accounts: Accounts, entries: Sequence[Entry], now: float) -> Sequence[User]:
+async def _import(
+    accounts: Accounts, entries: Sequence[DirectoryEntry], now: float
+) -> Sequence[User]:
     """Who has a second factor there logs in only once it is here too, whatever stops this."""
     guarded = {entry.username: entry for entry in entries if entry.totp_secret is not None}
     for guard in guarded.values():
@@ -108,7 +110,7 @@ async def _import(accounts: Accounts, entries: Sequence[Entry], now: float) -> S
     return [await accounts.users.get(user.username) for user in users]
 
 
-def _check_secret(accounts: Accounts, entry: Entry) -> None:
+def _check_secret(accounts: Accounts, entry: DirectoryEntry) -> None:
     """Raises InvalidTotpSecret, which names the user."""
     from doorward.accounts.names import shown
     from doorward.accounts.refusals import InvalidTotpSecret
@@ -119,7 +121,7 @@ def _check_secret(accounts: Accounts, entry: Entry) -> None:
         raise InvalidTotpSecret(f"user {shown(entry.username)}: {refusal}") from refusal
 
 
-def _warn_of_weak(entries: Sequence[Entry]) -> None:
+def _warn_of_weak(entries: Sequence[DirectoryEntry]) -> None:
     from doorward.accounts.passwords.imported import is_weak
 
     for entry in entries:

@@ -54,10 +54,10 @@ async def _locks(accounts: Accounts) -> Sequence[Lock]:
 
 
 def _lift(config: ConfigOption, address: str, json: bool) -> None:
-    from doorward.accounts.passwords.regulation import NO_ADDRESS, network_of
+    from doorward.accounts.passwords.regulation import NO_ADDRESS, get_network
 
     address = address.partition("/")[0]  # as `lockouts` prints it
-    network = network_of(address)
+    network = get_network(address)
     if network == NO_ADDRESS != address:
         leave(f"{address!r} is not an address.", WRONG_USAGE)
     lifted = with_accounts(

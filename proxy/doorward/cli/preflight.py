@@ -48,11 +48,11 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
 def _users(settings: Settings) -> None:
     from doorward.accounts.refusals import NameTaken
     from doorward.accounts.users.directory import DirectoryFault
-    from doorward.directories.opened import directories_of
+    from doorward.directories.opened import open_directories
     from doorward.settings import Fault, InvalidSettings
 
     try:
-        directories_of(settings)
+        open_directories(settings)
     except DirectoryFault as fault:
         key, _, message = str(fault).partition(": ")
         raise InvalidSettings([Fault(key, None, message)]) from fault

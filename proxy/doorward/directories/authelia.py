@@ -8,7 +8,7 @@ from typing import Any
 
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.user import Email
-from doorward.accounts.users.directory import Entry
+from doorward.accounts.users.directory import DirectoryEntry
 from doorward.directories.formats import FormatFault, Row, imported_entry
 
 
@@ -57,7 +57,7 @@ def _row(line: int, name: str, described: object) -> Row:
         raise FormatFault(line, str(refusal), name) from refusal
 
 
-def _entry(name: str, described: Mapping[str, Any], groups: Iterable[object]) -> Entry:
+def _entry(name: str, described: Mapping[str, Any], groups: Iterable[object]) -> DirectoryEntry:
     email = described.get("email")
     display_name = described.get("displayname")
     return replace(

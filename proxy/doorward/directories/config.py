@@ -8,7 +8,7 @@ from doorward.accounts.names import normalise, normalise_address
 from doorward.accounts.passwords.hashing import FILE
 from doorward.accounts.refusals import NameTaken
 from doorward.accounts.user import Email
-from doorward.accounts.users.directory import Entry
+from doorward.accounts.users.directory import DirectoryEntry
 from doorward.settings import ConfigUser
 
 
@@ -20,27 +20,27 @@ class ConfigDirectory:
 
     def __init__(self, users: Sequence[ConfigUser]) -> None:
         """Raises InvalidName, InvalidEmail, NameTaken when two users share a name or address."""
-        self._by_name: dict[str, Entry] = {}
-        self._by_handle: dict[str, Entry] = {}
+        self._by_name: dict[str, DirectoryEntry] = {}
+        self._by_handle: dict[str, DirectoryEntry] = {}
         for user in users:
             self._keep(_entry(user))
 
     def fresh(self) -> None:
         """Settings are read at the start."""
 
-    def by_handle(self, key: str) -> Entry | None:
+    def by_handle(self, key: str) -> DirectoryEntry | None:
         return self._by_handle.get(key)
 
-    def by_name(self, key: str) -> Entry | None:
+    def by_name(self, key: str) -> DirectoryEntry | None:
         return self._by_name.get(key)
 
-    def entries(self) -> Iterable[Entry]:
+    def entries(self) -> Iterable[DirectoryEntry]:
         return self._by_name.values()
 
     def handles(self) -> Iterable[str]:
         return self._by_handle.keys()
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: DirectoryEntry) -> None:
         self._by_name[entry.key] = entry
         for handle in {entry.key, *(normalise_address(e.address) for e in entry.emails)}:
             if handle in self._by_handle:
@@ -48,8 +48,8 @@ class ConfigDirectory:
             self._by_handle[handle] = entry
 
 
-def _entry(user: ConfigUser) -> Entry:
-    return Entry(
+def _entry(user: ConfigUser) -> DirectoryEntry:
+    return DirectoryEntry(
         key=normalise(user.username),
         username=user.username,
         password_hash=user.password_hash.get_secret_value(),

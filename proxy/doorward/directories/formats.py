@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from doorward.accounts.names import normalise, shown
 from doorward.accounts.passwords import imported
-from doorward.accounts.users.directory import Entry
+from doorward.accounts.users.directory import DirectoryEntry
 
 
 class FormatFault(Exception):
@@ -27,7 +27,7 @@ class Row:
     """A user of the file, and the line where it is described."""
 
     line: int
-    entry: Entry
+    entry: DirectoryEntry
 
 
 def name_before_colon(line: str) -> str:
@@ -36,7 +36,7 @@ def name_before_colon(line: str) -> str:
     return name if colon else ""
 
 
-def imported_entry(name: str, password_hash: str) -> Entry:
+def imported_entry(name: str, password_hash: str) -> DirectoryEntry:
     """A user of another program. Raises InvalidName, InvalidHash."""
-    scheme = imported.scheme_of(password_hash)
-    return Entry(normalise(name), name, password_hash, scheme)
+    scheme = imported.get_scheme(password_hash)
+    return DirectoryEntry(normalise(name), name, password_hash, scheme)

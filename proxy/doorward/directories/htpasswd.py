@@ -13,7 +13,7 @@ from pathlib import Path
 from doorward.accounts.passwords import imported
 from doorward.accounts.passwords.hashing import FILE
 from doorward.accounts.refusals import InvalidHash, Refusal
-from doorward.accounts.users.directory import DirectoryFault, Entry
+from doorward.accounts.users.directory import DirectoryEntry, DirectoryFault
 from doorward.directories.formats import FormatFault, Row, imported_entry, name_before_colon
 
 FILE_BYTES = 16 * 1024 * 1024  # some 200,000 users
@@ -38,7 +38,7 @@ def read_htpasswd(text: str) -> list[Row]:
     return list(rows.values())
 
 
-def _entry(line: str) -> Entry:
+def _entry(line: str) -> DirectoryEntry:
     name, colon, rest = line.partition(":")
     if not colon:
         raise InvalidHash("This is not name:hash.")
@@ -46,7 +46,7 @@ def _entry(line: str) -> Entry:
     return imported_entry(name, rest.partition(":")[0])
 
 
-def _of_a_file(entry: Entry) -> Entry:
+def _of_a_file(entry: DirectoryEntry) -> DirectoryEntry:
     """As it counts in a file, where an argon2id hash may be one of `doorward hash-password`."""
     is_argon2id = entry.password_hash.startswith("$argon2id$")
     return replace(entry, scheme=FILE) if is_argon2id else entry
@@ -62,7 +62,7 @@ class HtpasswdDirectory:
         self._path = path
         self._read: Signature | None = None  # the file as it was read, or found faulty
         self._seen: Signature | None = None  # as it was at the last look, when different
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, DirectoryEntry] = {}
         try:
             text, self._read = _content(path)
             self._entries = {row.entry.key: _of_a_file(row.entry) for row in read_htpasswd(text)}
@@ -95,13 +95,13 @@ class HtpasswdDirectory:
         self._read = now
         return HtpasswdDirectory(self._path)
 
-    def by_handle(self, key: str) -> Entry | None:
+    def by_handle(self, key: str) -> DirectoryEntry | None:
         return self._entries.get(key)
 
-    def by_name(self, key: str) -> Entry | None:
+    def by_name(self, key: str) -> DirectoryEntry | None:
         return self._entries.get(key)
 
-    def entries(self) -> Iterable[Entry]:
+    def entries(self) -> Iterable[DirectoryEntry]:
         return self._entries.values()
 
     def handles(self) -> Iterable[str]:

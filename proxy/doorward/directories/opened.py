@@ -9,7 +9,7 @@ from doorward.directories.config import ConfigDirectory
 from doorward.settings import Settings
 
 
-def directories_of(settings: Settings) -> Directories:
+def open_directories(settings: Settings) -> Directories:
     """Raises DirectoryFault, NameTaken when two share a user."""
     return Directories(_each(settings))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from doorward.accounts.refusals import InvalidHash, Refusal
-from doorward.accounts.users.directory import Entry
+from doorward.accounts.users.directory import DirectoryEntry
 from doorward.directories.formats import FormatFault, Row, imported_entry, name_before_colon
 
 
@@ -24,7 +24,7 @@ def read_tinyauth(text: str) -> list[Row]:
     return rows
 
 
-def _entry(text: str) -> Entry:
+def _entry(text: str) -> DirectoryEntry:
     # Compose files spell each $ twice, and tinyauth reads both spellings.
     name, *rest = text.replace("$$", "$").split(":")
     if not 1 <= len(rest) <= 2:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from doorward.mail.smtp import Server, SmtpMailer
+from doorward.mail.smtp import SmtpMailer, SmtpServer
 from doorward.settings import Settings
 
-__all__ = ["Server", "SmtpMailer", "mailer_of"]
+__all__ = ["SmtpMailer", "SmtpServer", "build_mailer"]
 
 
-def mailer_of(settings: Settings) -> SmtpMailer | None:
+def build_mailer(settings: Settings) -> SmtpMailer | None:
     """The mailer of these settings, None when they name no mail server."""
     if settings.email is None:
         return None
-    server = Server.of(settings.email.smtp.get_secret_value())
+    server = SmtpServer.of(settings.email.smtp.get_secret_value())
     return SmtpMailer(server, settings.email.from_, settings.public_origin)

@@ -34,7 +34,7 @@ TLS = "tls"
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class SmtpServer:
     """`security` is PLAIN, STARTTLS (which the server has to offer) or TLS from the first byte."""
 
     host: str
@@ -44,7 +44,7 @@ class Server:
     password: str | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, url: str) -> Server:
+    def of(cls, url: str) -> SmtpServer:
         """What `smtp://`, `smtps://` or `smtp+plain://` says. Nothing is sent in the clear to
         another machine unless the URL says so in so many letters (RFC 8314 3)."""
         parts = urlsplit(url)
@@ -72,7 +72,7 @@ class SmtpMailer:
     __slots__ = ("_origin", "_sender", "_server", "_site", "_tls")
 
     def __init__(
-        self, server: Server, sender: str, origin: str, tls: ssl.SSLContext | None = None
+        self, server: SmtpServer, sender: str, origin: str, tls: ssl.SSLContext | None = None
     ) -> None:
         self._server = server
         self._sender = sender

@@ -16,9 +16,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from doorward import paths
-from doorward.accounts.administration import Administration, Place
-from doorward.accounts.audit.audit_log import Kind, Record, Wanted
-from doorward.accounts.passwords.regulation import NO_ADDRESS, network_of
+from doorward.accounts.administration import Administration, Cursor
+from doorward.accounts.audit.audit_log import Kind, Record, RecordFilter
+from doorward.accounts.passwords.regulation import NO_ADDRESS, get_network
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.pages import rendering
@@ -165,11 +165,11 @@ class AdminPages:
         actor, form, now = bound.session.user, bound.form, self.guard.forms.service.clock()
         try:
             if form["do"] == "user":
-                public_id = await self.administration.id_of(actor, form.get("user", ""))
+                public_id = await self.administration.get_id(actor, form.get("user", ""))
                 await self.administration.unlock(actor, public_id, now)
             else:
                 address = form.get("network", "").strip().partition("/")[0]
-                if network_of(address) == NO_ADDRESS != address:
+                if get_network(address) == NO_ADDRESS != address:
                     return await self._lockouts(request, bound.session, 400, NO_SUCH_ADDRESS)
                 await self.administration.unlock_network(actor, address, now)
         except Refusal as refusal:
@@ -184,7 +184,7 @@ class AdminPages:
             return session
         query = request.query_params
         kind = query.get("kind", "")
-        wanted = Wanted(
+        wanted = RecordFilter(
             user=query.get("user", "").strip() or None,
             kind=Kind(kind) if kind in set(Kind) else None,
             since=_day(query.get("since", "")),
@@ -222,10 +222,10 @@ def _link(path: str, **query: str) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def _place(text: str) -> Place | None:
+def _place(text: str) -> Cursor | None:
     """Where the last page ended, as its link says it."""
     number, _, key = text.partition(".")
-    return Place(key, int(number)) if _is_number(number) else None
+    return Cursor(key, int(number)) if _is_number(number) else None
 
 
 def _number(request: Request, name: str) -> int | None:

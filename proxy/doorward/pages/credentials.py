@@ -14,7 +14,7 @@ from doorward.accounts.addresses import Addresses
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
-from doorward.accounts.passwords.strength import strength, words_of
+from doorward.accounts.passwords.strength import list_words, strength
 from doorward.accounts.refusals import (
     EnrolmentExpired,
     InvalidCredentials,
@@ -208,4 +208,4 @@ class CredentialPages:
 
 
 def _words(user: User) -> tuple[str, ...]:
-    return words_of(user.username, user.name, (email.address for email in user.emails))
+    return list_words(user.username, user.name, (email.address for email in user.emails))

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope
 
 from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
-from doorward.accounts.sealing import Sealing, Unreadable
+from doorward.accounts.sealing import Sealing, UnreadableSecret
 from doorward.gate.cookies import Header, cookie_of
 from doorward.gate.same_origin import Sender
 from doorward.web import forms
@@ -89,7 +89,7 @@ class PreservedForms:
             return None
         try:
             text = self._sealing().open(base64.b64decode(sealed, validate=True), browser)
-        except (Unreadable, binascii.Error, ValueError):
+        except (UnreadableSecret, binascii.Error, ValueError):
             return None
         target, encoding, pairs, until = json.loads(text)
         if self._now() >= until:

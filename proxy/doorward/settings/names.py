@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from doorward.settings.faults import Wrong
 from doorward.settings.values import quoted, text
-from doorward.text import CHARACTERS, Unfit, has_hidden, is_clean, key_of_address, key_of_name
+from doorward.text import CHARACTERS, UnfitText, has_hidden, is_clean, key_of_address, key_of_name
 
 _ARGON2ID = re.compile(
     r"\$argon2id\$v=19\$m=[0-9]{1,8},t=[0-9]{1,4},p=[0-9]{1,3}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"
@@ -27,7 +27,7 @@ def display_name(value: object) -> str:
 def _name(found: str, what: str) -> str:
     try:
         key_of_name(found)
-    except Unfit:
+    except UnfitText:
         raise Wrong(
             f"{what} has 1 to {CHARACTERS} characters, no control characters and no white space"
             " at its edges"
@@ -40,7 +40,7 @@ def email(value: object) -> str:
     found = text(value)
     try:
         key_of_address(found)
-    except Unfit:
+    except UnfitText:
         hint = f"write it as name@example.com, in at most {CHARACTERS} characters"
         raise Wrong(f"{quoted(found)} is not an e-mail address", hint) from None
     return found

@@ -108,7 +108,7 @@ class AttemptRows:
             )
             found = list(await connection.execute(whose.where(c.budget.in_(keys))))
             await connection.execute(update(budgets).where(c.budget.in_(keys)).values(refused=0))
-            ended = [_ended(row, now) for row in found]
+            ended = [_build_lock_end(row, now) for row in found]
             records = await self._audit_log.write(connection, ended)
         self._audit_log.tell(records)
         return len(records)
@@ -161,7 +161,7 @@ async def locks_at(engine: Engine, now: float, limit: int | None = None) -> Sequ
     return list(found.values())[:limit]
 
 
-def _ended(row: Any, now: float) -> Event:
+def _build_lock_end(row: Any, now: float) -> Event:
     """Made by nobody's request."""
     scope = "network" if row.budget == row.network else "user"
     return Event(
@@ -187,8 +187,8 @@ async def _spend(
     # was ahead; hosts whose clocks differ a little count together.
     at = attempts.c.at
     recent = (at > now - period.window_s) & (at >= last_lock) & (at < now + period.window_s)
-    counted = select(func.count()).where(attempts.c.budget == budget.key, recent)
-    spent = int(await connection.scalar(counted) or 0) + 1
+    add_count = select(func.count()).where(attempts.c.budget == budget.key, recent)
+    spent = int(await connection.scalar(add_count) or 0) + 1
     await connection.execute(insert(attempts).values(attempt=attempt, budget=budget.key, at=now))
     if spent < budget.limit or last_lock > now:  # what is refused does not prolong a lock
         return False

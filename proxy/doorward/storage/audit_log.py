@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Row, Select, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts.audit.audit_log import Event, Kind, Record, Wanted
+from doorward.accounts.audit.audit_log import Event, Kind, Record, RecordFilter
 from doorward.accounts.names import kept
 from doorward.storage.engine import Engine
 from doorward.storage.tables import audit
@@ -40,12 +40,12 @@ class AuditLogRows:
             records = await self.write(connection, [event])
         self.tell(records)
 
-    async def latest(self, wanted: Wanted, limit: int) -> Sequence[Record]:
-        newest = _filtered(wanted).order_by(audit.c.number.desc()).limit(limit)
+    async def latest(self, wanted: RecordFilter, limit: int) -> Sequence[Record]:
+        newest = _filter(wanted).order_by(audit.c.number.desc()).limit(limit)
         return (await self._read(newest))[::-1]
 
-    async def after(self, number: int, wanted: Wanted) -> Sequence[Record]:
-        later = _filtered(wanted).where(audit.c.number > number)
+    async def after(self, number: int, wanted: RecordFilter) -> Sequence[Record]:
+        later = _filter(wanted).where(audit.c.number > number)
         return await self._read(later.order_by(audit.c.number))
 
     async def purge(self, before: float, limit: int) -> int:
@@ -78,7 +78,7 @@ async def _written(connection: AsyncConnection, event: Event) -> Record:
     return Record(result.inserted_primary_key[0], event)
 
 
-def _filtered(wanted: Wanted) -> Select[Any]:
+def _filter(wanted: RecordFilter) -> Select[Any]:
     query = RECORDS
     if wanted.user is not None:
         user = kept(wanted.user)  # of a command line, which may hold any bytes

@@ -116,8 +116,8 @@ class FeedRows:
 async def _announce(
     connection: AsyncConnection, rows: list[dict[str, float | None]], now: float
 ) -> None:
-    counted = update(feed_counter).values(number=feed_counter.c.number + len(rows))
-    last = (await connection.execute(counted.returning(feed_counter.c.number))).scalar_one()
+    add_count = update(feed_counter).values(number=feed_counter.c.number + len(rows))
+    last = (await connection.execute(add_count.returning(feed_counter.c.number))).scalar_one()
     numbered = [{**row, "number": last - i} for i, row in enumerate(reversed(rows))]
     await connection.execute(insert(feed), numbered)
     await _purge(connection, now - KEPT_S)

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, not_, or_, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts.administration import Chosen, Place
-from doorward.accounts.audit.audit_log import Record, Wanted
+from doorward.accounts.administration import Cursor, UserFilter
+from doorward.accounts.audit.audit_log import Record, RecordFilter
 from doorward.accounts.names import kept
 from doorward.accounts.passwords.regulation import Lock
 from doorward.accounts.sessions.sessions import FULL, PENDING_S, Session
@@ -24,7 +24,7 @@ from doorward.storage.sessions import JOINED
 from doorward.storage.tables import audit, handles, sessions, users
 
 LAST = "\U0010ffff"  # no name goes on with this
-Found = list[tuple[Place, User]]
+Found = list[tuple[Cursor, User]]
 
 
 class ListingRows:
@@ -35,15 +35,15 @@ class ListingRows:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def users(self, chosen: Chosen, after: Place | None, limit: int) -> Found:
+    async def users(self, chosen: UserFilter, after: Cursor | None, limit: int) -> Found:
         """By name; those that only an address leads to stand where the address would."""
         async with self._engine.reading() as connection:
-            named = await _named(connection, chosen, after, limit)
+            named = await _find_by_name(connection, chosen, after, limit)
             if not chosen.begins:
                 return named
             # Beyond the last name of a full page nothing is looked at.
             until = named[-1][0].key if len(named) == limit else chosen.begins + LAST
-            addressed = await _addressed(connection, chosen, after, until, limit)
+            addressed = await _find_by_address(connection, chosen, after, until, limit)
         both = sorted([*named, *addressed], key=lambda one: (one[0].key, one[0].number))
         return both[:limit]
 
@@ -71,11 +71,13 @@ class ListingRows:
             found = await connection.execute(query.order_by(c.number.desc()).limit(limit))
             return [rows.session(row) for row in found]
 
-    async def records(self, wanted: Wanted, before: int | None, limit: int) -> Sequence[Record]:
+    async def records(
+        self, wanted: RecordFilter, before: int | None, limit: int
+    ) -> Sequence[Record]:
         async with self._engine.reading() as connection:
             found: dict[int, Record] = {}
-            for whose in _whose(wanted):
-                query = RECORDS.where(*whose, *_narrowed(wanted, before))
+            for whose in _list_columns(wanted):
+                query = RECORDS.where(*whose, *_narrow(wanted, before))
                 page = query.order_by(audit.c.number.desc()).limit(limit)
                 found |= {row.number: record(row) for row in await connection.execute(page)}
         return [found[number] for number in sorted(found, reverse=True)][:limit]
@@ -84,8 +86,8 @@ class ListingRows:
         return await locks_at(self._engine, now, limit)
 
 
-async def _named(
-    connection: AsyncConnection, chosen: Chosen, after: Place | None, limit: int
+async def _find_by_name(
+    connection: AsyncConnection, chosen: UserFilter, after: Cursor | None, limit: int
 ) -> Found:
     c = users.c
     query = select(c.username_key, *rows.USER_COLUMNS)
@@ -96,11 +98,11 @@ async def _named(
     if after is not None:
         query = query.where(tuple_(c.username_key, c.number) > (after.key, after.number))
     page = query.order_by(c.username_key, c.number).limit(limit)
-    return [_placed(row) for row in await connection.execute(page)]
+    return [_build_cursor(row) for row in await connection.execute(page)]
 
 
-async def _addressed(
-    connection: AsyncConnection, chosen: Chosen, after: Place | None, until: str, limit: int
+async def _find_by_address(
+    connection: AsyncConnection, chosen: UserFilter, after: Cursor | None, until: str, limit: int
 ) -> Found:
     """Users with an address that begins so and a name that does not, at the first such."""
     c, other = handles.c, handles.alias()
@@ -120,18 +122,18 @@ async def _addressed(
     if after is not None:
         query = query.where(tuple_(c.handle, c.user_number) > (after.key, after.number))
     page = query.order_by(c.handle, c.user_number).limit(limit)
-    return [_placed(row) for row in await connection.execute(page)]
+    return [_build_cursor(row) for row in await connection.execute(page)]
 
 
 def _begins(column: ColumnElement[str], text: str) -> tuple[ColumnElement[bool], ...]:
     return column >= text, column < text + LAST
 
 
-def _placed(row: Any) -> tuple[Place, User]:
-    return Place(row[0], row.user_number), rows.user(row)
+def _build_cursor(row: Any) -> tuple[Cursor, User]:
+    return Cursor(row[0], row.user_number), rows.user(row)
 
 
-def _whose(wanted: Wanted) -> list[tuple[ColumnElement[bool], ...]]:
+def _list_columns(wanted: RecordFilter) -> list[tuple[ColumnElement[bool], ...]]:
     """A query for each of the two columns that a user may stand in: each has an index, both
     together have none."""
     if wanted.user is None:
@@ -140,7 +142,7 @@ def _whose(wanted: Wanted) -> list[tuple[ColumnElement[bool], ...]]:
     return [(audit.c.actor == user,), (audit.c.subject == user,)]
 
 
-def _narrowed(wanted: Wanted, before: int | None) -> list[ColumnElement[bool]]:
+def _narrow(wanted: RecordFilter, before: int | None) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.kind is not None:
         conditions.append(audit.c.kind == wanted.kind)

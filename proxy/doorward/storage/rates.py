@@ -81,7 +81,7 @@ class Rates:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             bucket = os.pread(file, BUCKET_BYTES, start).ljust(BUCKET_BYTES, b"\0")
-            at = _slot_of(bucket, digest)
+            at = _find_slot(bucket, digest)
             kept, ends_at, used = SLOT.unpack_from(bucket, at)
             # Over, or the clock was set back.
             if kept != digest or not now < ends_at <= now + window_s:
@@ -106,7 +106,7 @@ class Rates:
         return self._descriptor
 
 
-def _slot_of(bucket: bytes, digest: bytes) -> int:
+def _find_slot(bucket: bytes, digest: bytes) -> int:
     """The offset of this key's slot, else of the one whose window ends first; empty slots ended
     long ago."""
     first, first_ends = 0, float("inf")

@@ -82,13 +82,13 @@ async def _alone(engine: Engine, path: Path) -> AsyncIterator[None]:
         return
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        await _locked(descriptor, path)
+        await _lock(descriptor, path)
         yield
     finally:
         os.close(descriptor)  # gives the lock back
 
 
-async def _locked(descriptor: int, path: Path) -> None:
+async def _lock(descriptor: int, path: Path) -> None:
     for _ in range(int(LOCK_WAIT_S * 20)):
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

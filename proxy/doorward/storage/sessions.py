@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import BindParameter, bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from doorward.accounts.audit.audit_log import Event, Kind, counted
+from doorward.accounts.audit.audit_log import Event, Kind, add_count
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.sessions import FULL, Renewal, Session
@@ -179,7 +179,7 @@ class SessionRows:
             await forget_browsers(change, user)
             ended = await end_sessions(change, user, now, by, but)
             await renew(change, renewal)
-            change.record(None if event is None else counted(event, ended))
+            change.record(None if event is None else add_count(event, ended))
             return ended
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
@@ -316,7 +316,7 @@ async def _end_beyond(
         ended = await _end(change, sorted(numbers), now, "limit")
         if event is not None:
             limited = replace(event, kind=Kind.SESSIONS_ENDED, session="", detail="limit")
-            change.record(counted(limited, ended))
+            change.record(add_count(limited, ended))
 
 
 async def _hold_user(connection: AsyncConnection, draft: Session) -> bool:

@@ -133,7 +133,7 @@ class UserRows:
 
     async def _make(self, source: str, missing: Mapping[str, Seen], now: float) -> None:
         new = [
-            _values(_described(source, key, missing[key].username), now)
+            _values(_build_row(source, key, missing[key].username), now)
             | {"entry_digest": missing[key].digest}
             for key in sorted(missing)
         ]
@@ -300,7 +300,7 @@ def _values(new: NewUser, now: float) -> dict[str, object]:
     }
 
 
-def _described(source: str, key: str, username: str) -> NewUser:
+def _build_row(source: str, key: str, username: str) -> NewUser:
     """The row of a user that its directory describes."""
     return NewUser(
         id=randomness.public_id(),

@@ -23,17 +23,17 @@ from doorward.accounts.forgotten import Forgotten
 from doorward.accounts.keys import Keys
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import Passwords
-from doorward.accounts.passwords.regulation import Limits, Regulation
+from doorward.accounts.passwords.regulation import AttemptLimits, Regulation
 from doorward.accounts.refusals import Refusal
-from doorward.accounts.sealing import Unreadable
+from doorward.accounts.sealing import UnreadableSecret
 from doorward.accounts.sessions.access import Access
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
 from doorward.accounts.users.directory import DirectoryFault
 from doorward.accounts.users.users import Users
-from doorward.directories.opened import directories_of
-from doorward.mail import mailer_of
+from doorward.directories.opened import open_directories
+from doorward.mail import build_mailer
 from doorward.settings import Settings
 from doorward.settings.keys import read_keys
 from doorward.storage.audit_log import Tell
@@ -75,7 +75,7 @@ async def build_accounts(
     database = await open_database(settings, clock(), tell)
     passwords, rates = Passwords(), Rates(settings.data_dir, keys)
     try:
-        accounts = await _joined(settings, database, passwords, rates, keys, clock())
+        accounts = await _join(settings, database, passwords, rates, keys, clock())
         try:
             yield accounts
         finally:
@@ -87,7 +87,7 @@ async def build_accounts(
         await database.close()
 
 
-async def _joined(
+async def _join(
     settings: Settings,
     database: Database,
     passwords: Passwords,
@@ -96,7 +96,7 @@ async def _joined(
     now: float,
 ) -> Accounts:
     try:
-        directories = directories_of(settings)
+        directories = open_directories(settings)
         users = Users(database.users, directories, passwords)
         await users.sync(now)
     except DirectoryFault as fault:
@@ -107,7 +107,7 @@ async def _joined(
     sessions = Sessions(database.sessions, directories, tokens, settings.sessions.max_per_user)
     regulation = Regulation(database.attempts, _limits(settings), keys)
     audit_log, policy, vault = database.audit_log, _policy(settings), Vault(keys)
-    mailer = mailer_of(settings)
+    mailer = build_mailer(settings)
     verification = Verification(
         database.factors, users, passwords, mailer, vault, policy, audit_log
     )
@@ -150,7 +150,7 @@ async def renew_secrets(accounts: Accounts) -> None:
     Raises StorageFault with the name of a user whose secrets no key opens."""
     try:
         await accounts.second_factors.renew_secrets()
-    except Unreadable as fault:
+    except UnreadableSecret as fault:
         raise StorageFault(
             f"secret_files: no key opens the second factor of user {str(fault)!r}; name the key"
             " file that was in use before as well, or remove the factor: doorward user reset-totp"
@@ -169,12 +169,12 @@ def _policy(settings: Settings) -> Policy:
     )
 
 
-def _limits(settings: Settings) -> Limits | None:
+def _limits(settings: Settings) -> AttemptLimits | None:
     """What the settings say of wrong passwords; None: they cost nothing."""
     chosen = settings.regulation
     if not chosen.enabled:
         return None
-    return Limits(
+    return AttemptLimits(
         attempts=chosen.attempts,
         network_attempts=chosen.network_attempts,
         window_s=chosen.window.total_seconds(),

@@ -33,7 +33,7 @@ from doorward.web.endpoint import internal_paths, shadowed_paths
 from doorward.web.return_address import page_bytes
 from doorward.wiring.accounts import Accounts, Clock
 from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
-from doorward.wiring.observation import count, names_of, observer_of
+from doorward.wiring.observation import build_observer, count, name_routes
 
 _log = structlog.get_logger("doorward")
 
@@ -119,8 +119,8 @@ def join(
         for route in authorize.routes
     )
     count(counters, forwarders, pools, upgrades, accounts.live)
-    names = names_of(authorize.routes)
-    observer = observer_of(settings.log, counters, names, access)
+    names = name_routes(authorize.routes)
+    observer = build_observer(settings.log, counters, names, access)
     carrier = Carrier(
         accept=accept,
         gate=gate,

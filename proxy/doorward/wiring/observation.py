@@ -20,12 +20,12 @@ from doorward.upstream.pool import Pools
 RESET = f"{paths.RESET}?".encode()  # what comes after it sets somebody's password
 
 
-def names_of(routes: Sequence[Route]) -> tuple[str, ...]:
+def name_routes(routes: Sequence[Route]) -> tuple[str, ...]:
     """What routes are called, by their numbers: where they are found."""
     return tuple(f"{route.host or ''}{route.path}" for route in routes)
 
 
-def observer_of(
+def build_observer(
     log: Log, counters: Counters, names: Sequence[str], tokens: AccessCarrier | None
 ) -> Observer:
     """Who counts and, where that is asked for, writes a line of each exchange; `tokens` finds

@@ -79,7 +79,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RecordFilter:
     """Which records to read; None is any. `user` is actor or subject, `since` Unix seconds."""
 
     user: str | None = None
@@ -100,10 +100,10 @@ class AuditLog(Protocol):
     async def record(self, event: Event) -> None:
         """Writes it down; once this returns it is kept."""
 
-    async def latest(self, wanted: Wanted, limit: int) -> Sequence[Record]:
+    async def latest(self, wanted: RecordFilter, limit: int) -> Sequence[Record]:
         """The newest that are wanted, oldest first."""
 
-    async def after(self, number: int, wanted: Wanted) -> Sequence[Record]:
+    async def after(self, number: int, wanted: RecordFilter) -> Sequence[Record]:
         """Those that are wanted with a number above this one, oldest first."""
 
     async def purge(self, before: float, limit: int) -> int:
@@ -133,7 +133,7 @@ class Asking(Protocol):
     def address(self) -> str: ...
 
 
-class Held(Protocol):
+class AuditedSession(Protocol):
     """What is told of a `Session`."""
 
     @property
@@ -163,7 +163,7 @@ def event(
     *,
     subject: User | str | None = None,
     actor: User | None = None,
-    session: Held | None = None,
+    session: AuditedSession | None = None,
     client: Asking | None = None,
     outcome: str = DONE,
     detail: str = "",
@@ -192,6 +192,6 @@ def event(
     )
 
 
-def counted(event: Event, ended: int) -> Event:
+def add_count(event: Event, ended: int) -> Event:
     """The event, its detail saying how many sessions ended."""
     return replace(event, detail=f"{event.detail} ({ended} ended)".lstrip())

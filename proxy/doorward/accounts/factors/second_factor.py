@@ -414,10 +414,10 @@ class SecondFactors:
         await self._store.forgive(user.number)
 
     async def renew_secrets(self) -> None:
-        """Encrypts with the first key what an older one encrypted. Raises Unreadable with the name
-        of a user whose secrets no key opens."""
+        """Encrypts with the first key what an older one encrypted. Raises UnreadableSecret with the
+        name of a user whose secrets no key opens."""
         for old in await self._store.sealed():
-            new = self._vault.renewed(old)
+            new = self._vault.renew(old)
             if new != old:
                 await self._store.reseal(old, new)
 

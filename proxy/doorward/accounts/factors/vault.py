@@ -11,7 +11,7 @@ from doorward.accounts import randomness
 from doorward.accounts.factors.records import Sealed
 from doorward.accounts.keys import Keys
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.accounts.sealing import Sealing, Unreadable
+from doorward.accounts.sealing import Sealing, UnreadableSecret
 from doorward.accounts.user import User
 
 
@@ -30,27 +30,27 @@ class Vault:
 
     def secret(self, user: User, sealed: bytes) -> str:
         """The TOTP secret, in base32."""
-        return _opened(self._secrets, user, sealed).decode("ascii")
+        return _open(self._secrets, user, sealed).decode("ascii")
 
     def new_code_key(self, user: User) -> bytes:
         """Sealed."""
         return self._code_keys.seal(randomness.key(), _owner(user.number))
 
     def code_key(self, user: User, sealed: bytes) -> bytes:
-        return _opened(self._code_keys, user, sealed)
+        return _open(self._code_keys, user, sealed)
 
-    def renewed(self, old: Sealed) -> Sealed:
-        """The same secrets, all under the first key. Raises Unreadable with the user's name."""
+    def renew(self, old: Sealed) -> Sealed:
+        """The same secrets under the first key. Raises UnreadableSecret with the user's name."""
         try:
-            return self._renewed(old, _owner(old.user))
-        except Unreadable as error:
+            return self._renew(old, _owner(old.user))
+        except UnreadableSecret as error:
             if old.is_used:
-                raise Unreadable(old.username) from error
+                raise UnreadableSecret(old.username) from error
             return replace(old, code_key=self._code_keys.seal(randomness.key(), _owner(old.user)))
 
-    def _renewed(self, old: Sealed, owner: str) -> Sealed:
-        totp = None if old.totp is None else self._secrets.renewed(old.totp, owner)
-        code_key = self._code_keys.renewed(old.code_key, owner)
+    def _renew(self, old: Sealed, owner: str) -> Sealed:
+        totp = None if old.totp is None else self._secrets.renew(old.totp, owner)
+        code_key = self._code_keys.renew(old.code_key, owner)
         return replace(old, totp=totp or old.totp, code_key=code_key or old.code_key)
 
 
@@ -58,8 +58,8 @@ def _owner(user: int) -> str:
     return f"user {user}"
 
 
-def _opened(sealing: Sealing, user: User, sealed: bytes) -> bytes:
+def _open(sealing: Sealing, user: User, sealed: bytes) -> bytes:
     try:
         return sealing.open(sealed, _owner(user.number))
-    except Unreadable as error:
+    except UnreadableSecret as error:
         raise StorageUnavailable from error

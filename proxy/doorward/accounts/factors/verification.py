@@ -174,14 +174,14 @@ class Verification:
         if spent is None:
             await self._record(Kind.FACTOR_FAILED, user, LOCKED, now)
             raise TooManyCodes(due.challenge, policy.lock_s)
-        passed = await self._passed(user, code, method, due, key, now)
+        passed = await self._match(user, code, method, due, key, now)
         if passed is not None:
             await self._audit_log.record(
                 event(Kind.FACTOR_PASSED, now, subject=user, detail=passed)
             )
             return passed
         why = await self._why_not(user, due, code, now)
-        return await self._failed(user, due, spent, why, now)
+        return await self._refuse(user, due, spent, why, now)
 
     async def _why_not(self, user: User, due: Due, code: str, now: float) -> str:
         """For the record alone: the method, and why a code of the app's was refused. While a clock
@@ -195,7 +195,7 @@ class Verification:
             return asked
         return USED if latest == step else LATER
 
-    async def _failed(
+    async def _refuse(
         self, user: User, due: Due, spent: CodeAttempt, why: str, now: float
     ) -> NoReturn:
         until = spent.locked_until
@@ -205,7 +205,7 @@ class Verification:
             raise SecondFactorInvalid(due.challenge)
         raise TooManyCodes(due.challenge, until - now, judged=True)
 
-    async def _passed(
+    async def _match(
         self, user: User, code: str, method: str | None, due: Due, key: bytes, now: float
     ) -> str | None:
         if len(code) > CODE_CHARACTERS:

@@ -26,7 +26,7 @@ class FairQueue:
     def __init__(self, at_once: int, waiting: int) -> None:
         self._free = at_once
         self._most = waiting
-        self._waiting = Line()
+        self._waiting = NestedQueue()
 
     @asynccontextmanager
     async def place(self, path: Sequence[str]) -> AsyncIterator[None]:
@@ -64,20 +64,20 @@ class FairQueue:
         self._free += 1
 
 
-class Line:
+class NestedQueue:
     """Waiters in the order they came, or lines of narrower networks that take turns."""
 
-    __slots__ = ("_lines", "_waiters", "length")
+    __slots__ = ("_queues", "_waiters", "length")
 
     def __init__(self) -> None:
         self.length = 0
-        self._lines: dict[str, Line] = {}  # the next to have its turn first
+        self._queues: dict[str, NestedQueue] = {}  # the next to have its turn first
         self._waiters: deque[Waiter] = deque()
 
     def add(self, path: Sequence[str], waiter: Waiter) -> None:
         self.length += 1
         if path:
-            self._lines.setdefault(path[0], Line()).add(path[1:], waiter)
+            self._queues.setdefault(path[0], NestedQueue()).add(path[1:], waiter)
         else:
             self._waiters.append(waiter)
 
@@ -86,11 +86,11 @@ class Line:
         self.length -= 1
         if self._waiters:
             return self._waiters.popleft()
-        key = next(iter(self._lines))
-        line = self._lines.pop(key)
+        key = next(iter(self._queues))
+        line = self._queues.pop(key)
         waiter = line.take()
         if line.length:
-            self._lines[key] = line
+            self._queues[key] = line
         return waiter
 
     def drop(self) -> Waiter:
@@ -98,8 +98,8 @@ class Line:
         self.length -= 1
         if self._waiters:
             return self._waiters.pop()
-        key = max(self._lines, key=lambda one: self._lines[one].length)
-        waiter = self._lines[key].drop()
-        if not self._lines[key].length:
-            del self._lines[key]
+        key = max(self._queues, key=lambda one: self._queues[one].length)
+        waiter = self._queues[key].drop()
+        if not self._queues[key].length:
+            del self._queues[key]
         return waiter

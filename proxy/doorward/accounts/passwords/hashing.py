@@ -59,7 +59,7 @@ Sleep = Callable[[float], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PasswordVerdict:
     """`rehash` replaces a stored hash that we would make otherwise now; `hashes` were spent, and
     `tries` of the scheme `spent`, when it was imported."""
 
@@ -87,7 +87,7 @@ def readings(password: Password) -> tuple[Password, ...]:
     it is: its normal form could take seconds."""
     if isinstance(password, PasswordDigest):
         return (password,)
-    return tuple(dict.fromkeys((password, composed(password))))
+    return tuple(dict.fromkeys((password, compose(password))))
 
 
 def sha256_hex(password: str) -> str:
@@ -96,7 +96,7 @@ def sha256_hex(password: str) -> str:
     return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def digest_of(password: Password) -> str:
+def compute_digest(password: Password) -> str:
     return password.hex if isinstance(password, PasswordDigest) else sha256_hex(password)
 
 
@@ -108,15 +108,15 @@ def is_too_long(password: Password) -> bool:
     )
 
 
-def composed(password: str) -> str:
+def compose(password: str) -> str:
     """The password as it is stored: in NFC, unless it is absurdly long."""
     return password if is_too_long(password) else unicodedata.normalize("NFC", password)
 
 
 def _check_length(password: str) -> None:
-    if is_too_long(password) or is_too_long(composed(password)):
+    if is_too_long(password) or is_too_long(compose(password)):
         raise WeakPassword(TOO_LONG)
-    if len(composed(password)) < LEAST_CHARACTERS:
+    if len(compose(password)) < LEAST_CHARACTERS:
         raise WeakPassword(TOO_SHORT)
 
 
@@ -163,7 +163,7 @@ class Passwords:
 
     async def verify(
         self, stored: str, scheme: str, password: Password, *, renew: bool = True
-    ) -> Verdict:
+    ) -> PasswordVerdict:
         """Whether the password is the stored one, in any of its readings; without `renew` no other
         hash is made of it.
 
@@ -171,7 +171,7 @@ class Passwords:
         if is_too_long(password):
             raise InvalidCredentials("too_long")
         return await self._run(
-            lambda: self._timed(lambda: self._verify(stored, scheme, password, renew))
+            lambda: self._time(lambda: self._verify(stored, scheme, password, renew))
         )
 
     @staticmethod
@@ -185,12 +185,14 @@ class Passwords:
             return False
         return await self._run(lambda: self._matches(stored, digest))
 
-    async def waste(self, password: Password = "", spent: Verdict | None = None) -> None:
+    async def waste(self, password: Password = "", spent: PasswordVerdict | None = None) -> None:
         """Spends what a failure with this password costs, less what a verdict spent already."""
         if spent is not None:
             await self._run(lambda: self._fail(password, spent))
         else:
-            await self._run(lambda: self._timed(lambda: self._fail(password, Verdict(False))))
+            await self._run(
+                lambda: self._time(lambda: self._fail(password, PasswordVerdict(False)))
+            )
 
     async def pause(self) -> None:
         """Waits as long as a failure takes and hashes nothing: for what a lock refuses."""
@@ -216,7 +218,7 @@ class Passwords:
     def _give_back(self, _: Future[Result]) -> None:
         self._places.release()
 
-    def _timed(self, judge: Callable[[], Verdict]) -> Verdict:
+    def _time(self, judge: Callable[[], PasswordVerdict]) -> PasswordVerdict:
         """The verdict; how long failures take is remembered, recent ones more than others."""
         begun = self._timer()
         verdict = judge()
@@ -231,13 +233,13 @@ class Passwords:
         current: tuple[str, str] | None,
         allow_guessable: bool,
     ) -> NewPassword:
-        if not allow_guessable and score(composed(password), words) < LEAST:
+        if not allow_guessable and score(compose(password), words) < LEAST:
             raise WeakPassword(GUESSABLE)
         # Last, as a link that was mailed outlives a refusal: its holder must not try a list of
         # common passwords to learn which one is the current one.
         if current is not None and self._is(password, *current):
             raise WeakPassword(SAME)
-        return NewPassword(self._make(composed(password)), OURS)
+        return NewPassword(self._make(compose(password)), OURS)
 
     def _is(self, password: str, stored: str, scheme: str) -> bool:
         """Whether this is the stored password. Whoever may change it learns this: a mismatch is
@@ -247,22 +249,22 @@ class Passwords:
         return any(imported.matches(stored, scheme, _text(one)) for one in readings(password))
 
     def _make(self, password: Password) -> str:
-        return self._hasher.hash(digest_of(password))
+        return self._hasher.hash(compute_digest(password))
 
-    def _verify(self, stored: str, scheme: str, password: Password, renew: bool) -> Verdict:
+    def _verify(self, stored: str, scheme: str, password: Password, renew: bool) -> PasswordVerdict:
         if not self.takes_digests(scheme):
             return self._verify_imported(stored, scheme, password, renew)
         hashes = 0
         for form in _forms(scheme, password):
             hashes += 1
             if self._matches(stored, form):
-                rehash = self._renewed(stored, scheme, form) if renew else None
-                return Verdict(True, rehash, hashes + (rehash is not None))
-        return self._fail(password, Verdict(False, hashes=hashes))
+                rehash = self._renew(stored, scheme, form) if renew else None
+                return PasswordVerdict(True, rehash, hashes + (rehash is not None))
+        return self._fail(password, PasswordVerdict(False, hashes=hashes))
 
     def _verify_imported(
         self, stored: str, scheme: str, password: Password, renew: bool
-    ) -> Verdict:
+    ) -> PasswordVerdict:
         self.expect([(scheme, stored)])
         tries = 0
         for reading in readings(password):
@@ -271,8 +273,8 @@ class Passwords:
             tries += 1
             if imported.matches(stored, scheme, reading):
                 rehash = self._make(readings(password)[-1]) if renew else None
-                return Verdict(True, rehash, int(renew), scheme, tries)
-        return self._fail(password, Verdict(False, spent=scheme, tries=tries))
+                return PasswordVerdict(True, rehash, int(renew), scheme, tries)
+        return self._fail(password, PasswordVerdict(False, spent=scheme, tries=tries))
 
     def _matches(self, stored: str, form: str) -> bool:
         try:
@@ -283,13 +285,13 @@ class Passwords:
             self._waste(1)  # it could not be read, so nothing was hashed
             return False
 
-    def _renewed(self, stored: str, scheme: str, digest: str) -> str | None:
+    def _renew(self, stored: str, scheme: str, digest: str) -> str | None:
         """A hash to replace the stored one; files are not ours to write."""
         if scheme == FILE or not self._hasher.check_needs_rehash(stored):
             return None
         return self._hasher.hash(digest)
 
-    def _fail(self, password: Password, spent: Verdict) -> Verdict:
+    def _fail(self, password: Password, spent: PasswordVerdict) -> PasswordVerdict:
         """Spends what is left of a failure; every reading of the password costs as much.
 
         What is hashed is what was presented: hashes of other programs take longer for a longer
@@ -300,7 +302,7 @@ class Passwords:
         for scheme, stored in list(self._imported.items()):
             for reading in tried[spent.tries if scheme == spent.spent else 0 :]:
                 imported.matches(stored, scheme, _text(reading))
-        return Verdict(False, hashes=hashes, spent=spent.spent, tries=len(tried))
+        return PasswordVerdict(False, hashes=hashes, spent=spent.spent, tries=len(tried))
 
     def _waste(self, hashes: int) -> None:
         for _ in range(hashes):
@@ -314,6 +316,6 @@ def _text(password: Password) -> str:
 def _forms(scheme: str, password: Password) -> Iterable[str]:
     """What a hash of this scheme may be over."""
     for reading in readings(password):
-        yield digest_of(reading)
+        yield compute_digest(reading)
         if scheme == FILE and isinstance(reading, str):
             yield reading

@@ -25,7 +25,7 @@ MADE_HERE = "$argon2id$v=19$m=19456,t=2,p=1$"  # over the SHA-256 hex; others ma
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class HashKind:
     """`most` bounds what the hash itself may ask of us: a file must not stop the logins of all."""
 
     form: re.Pattern[str]
@@ -63,27 +63,27 @@ CUSTOMARY_ROUNDS = 5000  # where a SHA-crypt hash names none
 
 # Scheme → what it looks like, who verifies it, what it may cost. OWASP's and Authelia's parameters
 # are all far below the bounds.
-KINDS: Mapping[str, Kind] = {
-    "bcrypt": Kind(  # the last character of the salt has two bits
+KINDS: Mapping[str, HashKind] = {
+    "bcrypt": HashKind(  # the last character of the salt has two bits
         re.compile(rf"\$2[aby]\$(?P<cost>\d\d)\${_CRYPT}{{21}}[.Oeu]{_CRYPT}{{31}}"),
         _bcrypt,
         {"cost": 15},
     ),
-    "sha512-crypt": Kind(
+    "sha512-crypt": HashKind(
         re.compile(rf"\$6\$(rounds=(?P<rounds>[1-9]\d{{3,8}})\$)?{_CRYPT}{{0,16}}\${_CRYPT}{{86}}"),
         _libpass("sha512_crypt"),
         _ROUNDS,
     ),
-    "sha256-crypt": Kind(
+    "sha256-crypt": HashKind(
         re.compile(rf"\$5\$(rounds=(?P<rounds>[1-9]\d{{3,8}})\$)?{_CRYPT}{{0,16}}\${_CRYPT}{{43}}"),
         _libpass("sha256_crypt"),
         _ROUNDS,
     ),
-    "apr1": Kind(
+    "apr1": HashKind(
         re.compile(rf"\$apr1\${_CRYPT}{{0,8}}\${_CRYPT}{{22}}"), _libpass("apr_md5_crypt"), {}
     ),
-    "sha1": Kind(re.compile(r"\{SHA\}[0-9A-Za-z+/]{27}="), _libpass("ldap_sha1"), {}),
-    "argon2": Kind(
+    "sha1": HashKind(re.compile(r"\{SHA\}[0-9A-Za-z+/]{27}="), _libpass("ldap_sha1"), {}),
+    "argon2": HashKind(
         re.compile(
             r"\$argon2(id|i|d)\$v=19\$m=(?P<m>[1-9]\d{0,8}),t=(?P<t>[1-9]\d{0,3}),p=(?P<p>[1-9]\d?)"
             rf"\${_BASE64}{{11,86}}\${_BASE64}{{16,172}}"
@@ -91,22 +91,22 @@ KINDS: Mapping[str, Kind] = {
         _argon2,
         {"m": 1024 * 1024, "t": 32, "p": 64},
     ),
-    "pbkdf2": Kind(
+    "pbkdf2": HashKind(
         re.compile(rf"\$pbkdf2\$(?P<rounds>[1-9]\d{{0,8}})\${_BASE64}+\${_BASE64}{{27}}"),
         _libpass("pbkdf2_sha1"),
         {"rounds": 5_000_000},
     ),
-    "pbkdf2-sha256": Kind(
+    "pbkdf2-sha256": HashKind(
         re.compile(rf"\$pbkdf2-sha256\$(?P<rounds>[1-9]\d{{0,8}})\${_BASE64}+\${_BASE64}{{43}}"),
         _libpass("pbkdf2_sha256"),
         {"rounds": 5_000_000},
     ),
-    "pbkdf2-sha512": Kind(
+    "pbkdf2-sha512": HashKind(
         re.compile(rf"\$pbkdf2-sha512\$(?P<rounds>[1-9]\d{{0,8}})\${_BASE64}+\${_BASE64}{{86}}"),
         _libpass("pbkdf2_sha512"),
         {"rounds": 5_000_000},
     ),
-    "scrypt": Kind(
+    "scrypt": HashKind(
         re.compile(
             r"\$scrypt\$ln=(?P<ln>[1-9]\d?),r=(?P<r>[1-9]\d?),p=(?P<p>[1-9]\d?)"
             rf"\${_BASE64}+\${_BASE64}{{43}}"
@@ -118,7 +118,7 @@ KINDS: Mapping[str, Kind] = {
 WEAK = frozenset({"sha1"})  # unsalted and fast: whoever reads the file has the passwords in a day
 
 
-def scheme_of(stored: str) -> str:
+def get_scheme(stored: str) -> str:
     """The scheme of a hash with what it costs, as in `bcrypt 12`. Raises InvalidHash."""
     for name, kind in KINDS.items():
         if (costs := _costs(kind, stored)) is not None:
@@ -128,14 +128,14 @@ def scheme_of(stored: str) -> str:
     raise InvalidHash
 
 
-def _costs(kind: Kind, stored: str) -> Mapping[str, int] | None:
+def _costs(kind: HashKind, stored: str) -> Mapping[str, int] | None:
     """What a hash of this kind says it costs, None when it is of another."""
     if (found := kind.form.fullmatch(stored)) is None:
         return None
     return {key: int(found[key]) for key in kind.most if found[key] is not None}
 
 
-def _huge(kind: Kind, costs: Mapping[str, int]) -> bool:
+def _huge(kind: HashKind, costs: Mapping[str, int]) -> bool:
     """Whether one of the costs, or what they come to together, is more than is bearable."""
     if any(value > kind.most[key] for key, value in costs.items()):
         return True

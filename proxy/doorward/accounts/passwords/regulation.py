@@ -23,7 +23,7 @@ from typing import Protocol
 from doorward.accounts import randomness
 from doorward.accounts.audit.audit_log import Event, Kind, event
 from doorward.accounts.keys import Keys
-from doorward.accounts.names import handle_of
+from doorward.accounts.names import parse_handle
 from doorward.accounts.passwords.fair_queue import FairQueue
 from doorward.accounts.passwords.login_queue import LoginQueue
 from doorward.accounts.permissions import Actor, require_over
@@ -53,7 +53,7 @@ WAITING = 1024  # for a place; about twenty seconds of hashing
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AttemptLimits:
     """`attempts` for a user from one network, `network_attempts` for all users from one."""
 
     attempts: int
@@ -150,12 +150,12 @@ class Attempt:
     is_refused: bool = False
 
 
-def network_of(address: str) -> str:
+def get_network(address: str) -> str:
     """The network whose attempts count together: IPv4 /32, IPv6 /64, mapped ones as IPv4."""
-    return networks_of(address)[-1]
+    return get_networks(address)[-1]
 
 
-def networks_of(address: str) -> tuple[str, ...]:
+def get_networks(address: str) -> tuple[str, ...]:
     """The networks around an address, the widest first."""
     try:
         found = ip_address(address.partition("%")[0])
@@ -175,7 +175,7 @@ class Regulation:
 
     __slots__ = ("_key", "_limits", "_queue", "_refused", "_store", "_turns")
 
-    def __init__(self, store: AttemptStore, limits: Limits | None, keys: Keys) -> None:
+    def __init__(self, store: AttemptStore, limits: AttemptLimits | None, keys: Keys) -> None:
         self._store = store
         self._limits = limits
         self._key = keys.derive(PURPOSE)[0]
@@ -191,7 +191,7 @@ class Regulation:
         to wait for the first would tell that they are one user's.
 
         Raises Overloaded."""
-        networks = networks_of(address)
+        networks = get_networks(address)
         if self._limits is None:
             async with self._queue.place(networks):
                 yield
@@ -265,8 +265,8 @@ class Regulation:
 
     async def unlock_network(self, address: str, now: float) -> int:
         """Lets the networks around this address try again; returns how many locks ended."""
-        lifted = event(Kind.UNLOCKED, now, detail=f"{NETWORK} {network_of(address)}")
-        return await self._store.lift(user=None, networks=networks_of(address), event=lifted)
+        lifted = event(Kind.UNLOCKED, now, detail=f"{NETWORK} {get_network(address)}")
+        return await self._store.lift(user=None, networks=get_networks(address), event=lifted)
 
     async def flush(self, now: float) -> None:
         """Keeps how many attempts were refused, in one batch, and writes one record of each lock
@@ -295,7 +295,7 @@ class Regulation:
     ) -> tuple[Budget, ...]:
         """Always as many for one address, whoever the name leads to."""
         assert self._limits is not None
-        *wider, network = networks_of(address)
+        *wider, network = get_networks(address)
         budgets = [Budget(network, network, self._limits.network_attempts)]
         if wider:
             wide = wider[0]
@@ -318,7 +318,7 @@ class Regulation:
     def _hash(self, name: str) -> str:
         """The name in any spelling (GHSA-hjj4-hfjm-fmrj), as a keyed hash, for people type
         passwords there."""
-        text = (handle_of(name) or name).encode("utf-8", "surrogatepass")
+        text = (parse_handle(name) or name).encode("utf-8", "surrogatepass")
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()
 
 

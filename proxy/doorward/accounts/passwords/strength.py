@@ -32,7 +32,7 @@ def score(password: str, words: Sequence[str] = ()) -> int:
     return found
 
 
-def words_of(username: str, name: str | None, addresses: Iterable[str]) -> tuple[str, ...]:
+def list_words(username: str, name: str | None, addresses: Iterable[str]) -> tuple[str, ...]:
     """What anybody would try first: each as it is, without its separators, and in its parts."""
     found: list[str] = []
     for text in (username, name or "", *addresses):

@@ -75,10 +75,10 @@ class AccessTokens:
         """What this token says, expired or not; None when we did not issue it."""
         if not has_form(value):
             return None
-        claims = self._verified(value)
+        claims = self._verify(value)
         return None if claims is None else _read(claims)
 
-    def _verified(self, value: bytes) -> dict[str, Any] | None:
+    def _verify(self, value: bytes) -> dict[str, Any] | None:
         for key in self._keys:
             try:
                 return jwt.decode(value, key, [ALGORITHM], options=_SIGNATURE_ONLY)

@@ -108,7 +108,7 @@ class Live:
                 return found
             if self._epoch == epoch and self._feed.marker() == marker:
                 break  # otherwise a revocation may have been answered since the read
-        session = self._shared(found.session)
+        session = self._share(found.session)
         self._use(session, now)
         if marker == self._marker:
             self._keep(credential, session)
@@ -116,7 +116,7 @@ class Live:
             session.stale = True
         return Found(session, known=True)
 
-    def _shared(self, session: Session) -> Session:
+    def _share(self, session: Session) -> Session:
         """The session as memory has it already through another credential, else as just read."""
         for credential in self._of_session.get(session.number, ()):
             return self._cached[credential]

@@ -130,7 +130,7 @@ class Sessions:
             replaces=None if replaces is None else replaces.number,
             most=self._most,
             event=event(step, now, session=draft, actor=user, client=client, detail=new.kind),
-            ending=None if replaces is None else _ending(replaces, now, "replaced"),
+            ending=None if replaces is None else _build_ending(replaces, now, "replaced"),
         )
         if session is None:
             raise InvalidCredentials("changed")
@@ -181,13 +181,13 @@ class Sessions:
         number = session.number
         if not await self._store.trust(number, factor_at, until, fingerprint, now, renewal):
             raise SessionNotFound
-        noted = {
+        values = {
             "second_factor_at": factor_at,
             "proved_at": now,
             "trusted_until": until,
             "trusted_fingerprint": fingerprint,
         }
-        return _noted(session, renewal, noted)
+        return _apply(session, renewal, values)
 
     async def prove(self, session: Session, now: float, *, renew: bool = False) -> Opened | None:
         """Notes that its user has proved to be there now. With `renew` only who has the new token
@@ -196,7 +196,7 @@ class Sessions:
         renewal = self.renewal(session) if renew else None
         if not await self._store.prove(session.number, now, renewal):
             raise SessionNotFound
-        return _noted(session, renewal, {"proved_at": now})
+        return _apply(session, renewal, {"proved_at": now})
 
     def renewal(self, session: Session) -> Renewal:
         """A new token for this session, to be written with the change that asks for one."""
@@ -209,7 +209,9 @@ class Sessions:
         """Ends it; once this returns no worker of this host lets it through. Whether it was this
         call that ended it: of several at once it is one. `actor` is who did it, when not its
         user."""
-        return await self._store.end(session.number, now, by, _ending(session, now, by, actor))
+        return await self._store.end(
+            session.number, now, by, _build_ending(session, now, by, actor)
+        )
 
     async def end_all(
         self,
@@ -275,7 +277,7 @@ class Sessions:
         """Ends these of the user's own in one step; returns how many it was that ended them. Those
         of others are passed over."""
         going = [s for s in sessions if s.ended_at is None and s.user.number == user.number]
-        events = [_ending(session, now, "revoked") for session in going]
+        events = [_build_ending(session, now, "revoked") for session in going]
         return await self._store.end_many([s.number for s in going], now, "revoked", events)
 
     async def correct(self, now: float) -> None:
@@ -301,7 +303,7 @@ class Sessions:
         await self._store.touch(used)
 
 
-def _noted(
+def _apply(
     session: Session, renewal: Renewal | None, values: Mapping[str, object]
 ) -> Opened | None:
     """The session as it is now. One that was renewed is left: who came with the old token may be
@@ -313,5 +315,5 @@ def _noted(
     return None
 
 
-def _ending(session: Session, now: float, by: str, actor: User | None = None) -> Event:
+def _build_ending(session: Session, now: float, by: str, actor: User | None = None) -> Event:
     return event(Kind.SESSION_ENDED, now, session=session, actor=actor, detail=by)

@@ -17,7 +17,7 @@ from doorward.accounts.user import DATABASE, Credential, Email, User
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DirectoryEntry:
     """A user as its directory or another program describes it. `key` is the normalised name.
 
     The last two only come from other programs: no directory knows them."""
@@ -59,20 +59,20 @@ class Directory(Protocol):
     def source(self) -> str:
         """The word stored with its users, such as `config`."""
 
-    def by_handle(self, key: str) -> Entry | None:
+    def by_handle(self, key: str) -> DirectoryEntry | None:
         """The entry with this normalised name or else this normalised verified address."""
 
-    def by_name(self, key: str) -> Entry | None:
+    def by_name(self, key: str) -> DirectoryEntry | None:
         """The entry with this normalised name."""
 
-    def entries(self) -> Iterable[Entry]:
+    def entries(self) -> Iterable[DirectoryEntry]:
         """Every entry."""
 
     def handles(self) -> Iterable[str]:
         """Every normalised name and verified address."""
 
 
-def described(user: User, entry: Entry) -> User:
+def describe(user: User, entry: DirectoryEntry) -> User:
     """The row's user with what its directory says of it."""
     return replace(
         user,
@@ -110,14 +110,14 @@ class Directories:
     def __iter__(self) -> Iterator[Directory]:
         return iter(list(self._by_source.values()))
 
-    def by_handle(self, key: str) -> tuple[str, Entry] | None:
+    def by_handle(self, key: str) -> tuple[str, DirectoryEntry] | None:
         """Source and entry that this normalised name or address leads to."""
         for directory in self:
             if (entry := directory.by_handle(key)) is not None:
                 return directory.source, entry
         return None
 
-    def entry(self, user: User) -> Entry | None:
+    def entry(self, user: User) -> DirectoryEntry | None:
         """What the user's directory says of it; None when it is gone from there."""
         directory = self._by_source.get(user.source)
         return None if directory is None else directory.by_name(normalise(user.username))
@@ -127,8 +127,8 @@ class Directories:
         if user.source == DATABASE:
             return user
         entry = self.entry(user)
-        return replace(user, active=False) if entry is None else described(user, entry)
+        return replace(user, active=False) if entry is None else describe(user, entry)
 
     @staticmethod
-    def credential(user: User, entry: Entry) -> Credential:
-        return Credential(described(user, entry), entry.password_hash, entry.scheme)
+    def credential(user: User, entry: DirectoryEntry) -> Credential:
+        return Credential(describe(user, entry), entry.password_hash, entry.scheme)

@@ -34,7 +34,7 @@ class Edit:
     must_change_password: bool | None = None
 
 
-def handles_of(username: str, emails: Iterable[Email]) -> tuple[str, ...]:
+def list_handles(username: str, emails: Iterable[Email]) -> tuple[str, ...]:
     """The normalised name and verified addresses that lead to a user. Raises InvalidName,
     InvalidEmail, for addresses that are not verified too."""
     addresses = [(normalise_address(email.address), email.verified) for email in emails]
@@ -42,7 +42,7 @@ def handles_of(username: str, emails: Iterable[Email]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([normalise(username), *verified]))
 
 
-def edited(user: User, edit: Edit) -> User:
+def apply_edit(user: User, edit: Edit) -> User:
     """The user as it is then. Raises InvalidName, InvalidEmail, InvalidGroup."""
     return replace(
         user,

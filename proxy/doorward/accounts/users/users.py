@@ -14,12 +14,12 @@ from doorward.accounts.audit.audit_log import Event, Kind, event
 from doorward.accounts.names import (
     check_display_name,
     check_group,
-    handle_of,
     normalise,
+    parse_handle,
     shown,
 )
 from doorward.accounts.passwords.hashing import OURS, Passwords
-from doorward.accounts.passwords.strength import words_of
+from doorward.accounts.passwords.strength import list_words
 from doorward.accounts.permissions import Actor, require_over, require_rank
 from doorward.accounts.refusals import (
     EnrolmentExpired,
@@ -39,8 +39,8 @@ from doorward.accounts.user import (
     Seen,
     User,
 )
-from doorward.accounts.users.directory import Directories, Directory, DirectoryFault, Entry
-from doorward.accounts.users.editing import Edit, edited, handles_of
+from doorward.accounts.users.directory import Directories, Directory, DirectoryEntry, DirectoryFault
+from doorward.accounts.users.editing import Edit, apply_edit, list_handles
 from doorward.accounts.users.store import UserStore
 from doorward.text import typed
 
@@ -90,7 +90,7 @@ class Users:
         self._directories.put(fresh)
         self._waiting.pop(fresh.source, None)
         try:
-            await self._claim(fresh, gone, now, _reloaded(fresh, now))
+            await self._claim(fresh, gone, now, _build_reload(fresh, now))
         except BaseException as failure:
             self._directories.put(old)
             if isinstance(failure, StorageUnavailable):
@@ -130,9 +130,9 @@ class Users:
         InvalidEmail, InvalidGroup, NameTaken, WeakPassword."""
         username = typed(username)
         key = normalise(username)
-        handles = self._free(handles_of(username, emails))
+        handles = self._free(list_handles(username, emails))
         name = None if name is None else check_display_name(name)
-        words = words_of(username, name, (email.address for email in emails))
+        words = list_words(username, name, (email.address for email in emails))
         checked = await self._passwords.new(password, words, allow_guessable=allow_guessable)
         new = NewUser(
             id=randomness.public_id(),
@@ -151,7 +151,7 @@ class Users:
         )
         return await self._store.insert(new, now, event(Kind.USER_ADDED, now, subject=username))
 
-    async def add_imported(self, entries: Sequence[Entry], now: float) -> tuple[User, ...]:
+    async def add_imported(self, entries: Sequence[DirectoryEntry], now: float) -> tuple[User, ...]:
         """New users of the database with the hashes that another program made: all or none.
 
         Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken, which name the user."""
@@ -159,14 +159,14 @@ class Users:
         added = [event(Kind.USER_ADDED, now, subject=one.username, detail="import") for one in new]
         return tuple(await self._store.insert_all(new, now, added))
 
-    def _newcomer(self, entry: Entry) -> NewUser:
+    def _newcomer(self, entry: DirectoryEntry) -> NewUser:
         try:
             return NewUser(
                 id=randomness.public_id(),
                 source=DATABASE,
                 username=entry.username,
                 key=entry.key,
-                handles=self._free(handles_of(entry.username, entry.emails)),
+                handles=self._free(list_handles(entry.username, entry.emails)),
                 password_hash=entry.password_hash,
                 scheme=entry.scheme,
                 name=None if entry.name is None else check_display_name(entry.name),
@@ -190,11 +190,11 @@ class Users:
 
         def change(user: User) -> tuple[User, Sequence[str]]:
             require_over(actor, user)  # as it is by now
-            changed = edited(user, edit)
+            changed = apply_edit(user, edit)
             require_rank(actor, user, changed)
-            return changed, self._free(handles_of(changed.username, changed.emails))
+            return changed, self._free(list_handles(changed.username, changed.emails))
 
-        return await self._edited(user, change, now)
+        return await self._edit(user, change, now)
 
     async def set_address(self, user: User, address: str, now: float) -> User:
         """A user who has proved to have this address has it and no other, unless another change of
@@ -207,11 +207,11 @@ class Users:
             if found.emails != user.emails:
                 raise EnrolmentExpired
             changed = replace(found, emails=(Email(address, True),))
-            return changed, self._free(handles_of(changed.username, changed.emails))
+            return changed, self._free(list_handles(changed.username, changed.emails))
 
-        return await self._edited(mine, change, now)
+        return await self._edit(mine, change, now)
 
-    async def _edited(
+    async def _edit(
         self, user: User, change: Callable[[User], tuple[User, Sequence[str]]], now: float
     ) -> User:
         return await self._store.edit(
@@ -220,7 +220,7 @@ class Users:
 
     async def credential(self, handle: str) -> Credential | None:
         """Who this name or verified address leads to, with the stored hash; None when nobody."""
-        key = handle_of(handle)
+        key = parse_handle(handle)
         if key is None:
             return None
         if (found := self._directories.by_handle(key)) is None:
@@ -235,7 +235,7 @@ class Users:
             return credential.user
         # A user gone from its directory still has a row, with bans, that can be seen and deleted.
         for directory in self._directories:
-            key = handle_of(name) or ""
+            key = parse_handle(name) or ""
             if (user := await self._store.by_name(directory.source, key)) is not None:
                 return self._directories.complete(user)
         raise UserNotFound(f"There is no user named {shown(name)}.")
@@ -269,7 +269,7 @@ class Users:
             raise ReadOnlyUser(user.source)
         return await self._passwords.new(
             password,
-            words_of(user.username, user.name, (email.address for email in user.emails)),
+            list_words(user.username, user.name, (email.address for email in user.emails)),
             (credential.password_hash, credential.scheme),
             allow_guessable=allow_guessable,
         )
@@ -367,7 +367,7 @@ class Users:
         return user
 
 
-def _reloaded(directory: Directory, now: float) -> Event:
+def _build_reload(directory: Directory, now: float) -> Event:
     """The mark at its end is one for all processes that read the same."""
     entries = sorted(entry.digest + entry.key.encode() for entry in directory.entries())
     mark = hashlib.sha256(b"".join(entries)).hexdigest()[:8]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from doorward.accounts.passwords.regulation import network_of
+from doorward.accounts.passwords.regulation import get_network
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.dialects.alekeagle.error_table import lines
 from doorward.dialects.context import Context, RateLimited
@@ -75,4 +75,4 @@ class RateLimits:
 
 
 def _network(request: Request) -> str:
-    return f"network {network_of(get_client(request).address)}"
+    return f"network {get_network(get_client(request).address)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from doorward.accounts.passwords.regulation import network_of
+from doorward.accounts.passwords.regulation import get_network
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects.context import Context, Unauthenticated
@@ -60,7 +60,7 @@ class Limit:
     async def count(self, request: Request, method: str) -> Count | None:
         if not self.is_open and await find_session(self.context, request) is None:
             return None
-        network = network_of(get_client(request).address)
+        network = get_network(get_client(request).address)
         key = f"rocketchat {network} {method} {self.name}"
         per_s = self.rate.per.total_seconds()
         return self.rates.count(key, self.rate.requests, per_s, self.context.clock())
