@@ -297,3 +297,17 @@ def test_a_class_has_a_name_of_its_own() -> None:
         if isinstance(node, ast.ClassDef)
     ]
     assert {name for name in names if names.count(name) > 1} <= NAMED_TWICE
+
+
+MOST_PARAMETERS = 8
+ROOMS_OF_FEW = ("accounts/", "pages/", "dialects/", "web/", "storage/", "upstream/", "wiring/")
+OF_MANY = {"accounts/users/users.py add"}  # what a new user may have
+
+
+@every_source
+def test_a_function_takes_a_value_rather_than_many_parameters(source: Path) -> None:
+    for node in ast.walk(tree(source)) if inside(source, ROOMS_OF_FEW) else ():
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            count = len([one for one in given if one.arg not in ("self", "cls")])
+            assert count <= MOST_PARAMETERS or f"{place(source)} {node.name}" in OF_MANY, node.name

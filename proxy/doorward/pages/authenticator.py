@@ -139,7 +139,7 @@ class AuthenticatorPage:
     def _confirmed(self, request: Request, session: Session, confirmed: Confirmed) -> Response:
         """The code that was just right is this session's second factor, under a new token."""
         if confirmed.opened is not None:
-            self.forms.tell(request, confirmed.opened)
+            self.forms.set_cookie(request, confirmed.opened)
         return self._codes(request, session, confirmed.codes)
 
     def _codes(self, request: Request, session: Session, codes: tuple[str, ...]) -> Response:

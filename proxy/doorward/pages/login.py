@@ -70,6 +70,22 @@ STATUSES: dict[type[Refusal], int] = {
 
 
 @dataclass(frozen=True, slots=True)
+class LoginForm:
+    """What the form shows. `change`: the new password that it asks for; `preserved`: the sealed
+    form that it carries; `interrupted`: that one has just been; `clock`: whether a phone's clock
+    may be wrong; `action`: where it is posted if not to the page that shows it."""
+
+    error: str | None = None
+    username: str = ""
+    logged_in_as: str | None = None
+    change: str = ""
+    preserved: str = ""
+    interrupted: bool = False
+    clock: bool = False
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LoginPage:
     service: SessionService
     messages: Messages
@@ -89,7 +105,7 @@ class LoginPage:
         name = session.user.username if session is not None and logged_in else None
         if session is None and is_login_loop(request):
             return self._explain(request)
-        return self._render(request, 200, logged_in_as=name)
+        return self._render(request, 200, LoginForm(logged_in_as=name))
 
     def _explain(self, request: Request) -> Response:
         """The second time somebody is led here in a row, instead of for ever."""
@@ -117,23 +133,29 @@ class LoginPage:
         if not asker_of(request).is_person:
             return self.messages.answer(request, 403, SEND, "form_token_required")
         name, preserved = form.get("username", ""), form.get(FIELD, "")
-        return self._render(request, 403, error=UNBOUND, username=name, preserved=preserved)
+        return self._render(
+            request, 403, LoginForm(error=UNBOUND, username=name, preserved=preserved)
+        )
 
     async def _log_in(self, request: Request, form: dict[str, str]) -> Response:
         name, password = form.get("username", ""), form.get("password", "")
         preserved = form.get(FIELD, "")
         if not name or not password:
-            return self._render(request, 400, error=MISSING, username=name, preserved=preserved)
+            return self._render(
+                request, 400, LoginForm(error=MISSING, username=name, preserved=preserved)
+            )
         try:
             opened = await self.service.open(request, self._login_request(request, form))
         except PasswordChangeRequired:
             return self._render(
                 request,
                 403,
-                error=PasswordChangeRequired.message,
-                username=name,
-                change=CHANGE,
-                preserved=preserved,
+                LoginForm(
+                    error=PasswordChangeRequired.message,
+                    username=name,
+                    change=CHANGE,
+                    preserved=preserved,
+                ),
             )
         except Refusal as refusal:
             return self._refuse(request, refusal, name, preserved, "new" in form)
@@ -166,7 +188,9 @@ class LoginPage:
         sealed, line = self.preserved_forms.seal(preserved)
         target = referring_page(request.headers.raw, get_client(request).host)
         action = address(paths.LOGIN, target)
-        response = self._render(request, 401, preserved=sealed, action=action, interrupted=True)
+        response = self._render(
+            request, 401, LoginForm(preserved=sealed, action=action, interrupted=True)
+        )
         response.raw_headers.append(line)
         return response
 
@@ -181,29 +205,18 @@ class LoginPage:
         response = self._render(
             request,
             status,
-            error=error,
-            username=name,
-            change=change,
-            preserved=preserved,
-            clock=second_factor.may_be_clock(refusal),
+            LoginForm(
+                error=error,
+                username=name,
+                change=change,
+                preserved=preserved,
+                clock=second_factor.may_be_clock(refusal),
+            ),
         )
         set_retry_after(response, retry_after(refusal))
         return response
 
-    def _render(
-        self,
-        request: Request,
-        status: int,
-        *,
-        error: str | None = None,
-        username: str = "",
-        logged_in_as: str | None = None,
-        change: str = "",
-        preserved: str = "",
-        clock: bool = False,
-        action: str | None = None,
-        interrupted: bool = False,
-    ) -> Response:
+    def _render(self, request: Request, status: int, form: LoginForm) -> Response:
         token, lines = self.token.offer(request)
         return self.messages.renderer.render_page(
             request,
@@ -211,17 +224,17 @@ class LoginPage:
             status,
             [*refusal_headers(status), *self.service.cookie.clearing_lines(request), *lines],
             token=token,
-            action=action or self.service.here(paths.LOGIN, request),
-            preserved=preserved,
-            interrupted=interrupted,
+            action=form.action or self.service.here(paths.LOGIN, request),
+            preserved=form.preserved,
+            interrupted=form.interrupted,
             onward=self.service.onward(request),
-            error=error,
-            username=username,
-            logged_in_as=logged_in_as,
-            change=change,
+            error=form.error,
+            username=form.username,
+            logged_in_as=form.logged_in_as,
+            change=form.change,
             least=LEAST_CHARACTERS,
             forgotten=paths.FORGOTTEN,
             expired="expired" in request.query_params,
-            clock=clock,
+            clock=form.clock,
             lost=self.service.has_lost(request),
         )

@@ -17,6 +17,7 @@ from doorward.accounts.refusals import StorageUnavailable
 from doorward.gate.accept import Client
 from doorward.gate.asker import Asker, asker_of
 from doorward.gate.cookies import Header
+from doorward.gate.decision import Refuse
 from doorward.pages.languages import N_
 from doorward.pages.rendering import PageRenderer, add_page_headers, allow_frames
 from doorward.web.endpoint import Handler, endpoint, unchanged
@@ -44,7 +45,7 @@ _AGAIN = ("", N_("Try again"))  # the empty reference is this very page (RFC 398
 
 _LOG_IN = N_("Log in")
 # What a person can do about a refusal, by its code, where it is not to log in.
-_WAYS: Mapping[str | None, str] = {"second_factor_required": N_("Enter a code")}
+_WAYS: Mapping[str, str] = {"second_factor_required": N_("Enter a code")}
 
 WORDS: Mapping[int, Words] = {
     400: Words(
@@ -106,18 +107,17 @@ FROM_THE_GATE = (
 )
 
 
-def _links(
-    words: Words, code: str | None, login: str | None, switch: str | None, home: bool
-) -> list[tuple[str, str]]:
+def _links(words: Words, refusal: Refuse) -> list[tuple[str, str]]:
     """The ways on from a page that says no, the one that most people want first."""
-    first = words.link if login is None else (login, _WAYS.get(code, _LOG_IN))
-    if first is _HOME and not home:
+    login, switch = refusal.login, refusal.switch
+    first = words.link if login is None else (login, _WAYS.get(refusal.code, _LOG_IN))
+    if first is _HOME and not refusal.home:
         first = _ACCOUNT
     second = None if switch is None else (switch, N_("Log in as someone else"))
     return [link for link in (first, second) if link is not None]
 
 
-def tell(request: Request, lines: Iterable[Header]) -> None:
+def replace_lines(request: Request, lines: Iterable[Header]) -> None:
     """Adds these lines, in place of any told before, to whatever answers this request: a browser
     that a token is withheld from because something later failed would be logged out."""
     request.state.lines = tuple(lines)
@@ -128,33 +128,21 @@ class Messages:
     renderer: PageRenderer
 
     def message(
-        self,
-        status: int,
-        title: str | None,
-        text: str | None,
-        client: Client | None,
-        *,
-        asker: Asker,
-        code: str | None = None,
-        headers: Iterable[Header] = (),
-        login: str | None = None,
-        switch: str | None = None,
-        home: bool = False,
-        languages: str = "",
+        self, refusal: Refuse, client: Client | None, *, asker: Asker, languages: str
     ) -> Response:
-        """The answer to a request that goes no further; None takes the words of the status.
+        """The answer to a request that goes no further. An empty code or message takes the words of
+        the status; headers are added as they are; `languages` is the request's Accept-Language.
 
         For a program it is `{"error", "message", "request_id"}` and `login`, if there is one, in
-        English. `login` is where a person can help themselves, `switch` where another user can,
-        `home` whether the start page can be opened; `headers` are added as they are; `languages` is
-        the request's Accept-Language.
+        English.
         """
+        status, login = refusal.status, refusal.login
         words = WORDS.get(status, WORDS[500])
-        text = text or words.text
-        headers = [*headers, RETRY_LATER] if status == 503 else headers
+        code, text = refusal.code or words.code, refusal.message or words.text
+        headers = [*refusal.headers, RETRY_LATER] if status == 503 else refusal.headers
         request_id = "" if client is None else client.request_id
         if not asker.is_person:
-            content = {"error": code or words.code, "message": text}
+            content = {"error": code, "message": text}
             content |= {} if login is None else {"login": login}
             body = _json({**content, "request_id": request_id})
             return add_page_headers(Response(body, status, media_type="application/json"), headers)
@@ -164,9 +152,9 @@ class Messages:
             "message.html",
             status,
             headers,
-            title=language.say(title or words.title),
+            title=language.say(words.title),
             text=language.say(text),
-            links=_links(words, code, login, switch, home),
+            links=_links(words, refusal),
             is_framed=asker is Asker.FRAME,
             lost=login is not None and asker is Asker.SENDER,
             request_id=request_id,
@@ -178,15 +166,9 @@ class Messages:
     ) -> Response:
         """The message in the form that this request can use."""
         client = getattr(request.state, "client", None)  # none on the one path any Host may ask
-        return self.message(
-            status,
-            None,
-            text,
-            client,
-            asker=asker_of(request),
-            code=code or None,
-            languages=request.headers.get("accept-language", ""),
-        )
+        languages = request.headers.get("accept-language", "")
+        refusal = Refuse(status, code, text or "")
+        return self.message(refusal, client, asker=asker_of(request), languages=languages)
 
     def not_allowed(self, request: Request, allowed: tuple[str, ...]) -> Response:
         return self.answer(request, 405)

@@ -31,7 +31,7 @@ from doorward.gate.asker import asker_of
 from doorward.pages import rendering
 from doorward.pages.form import read_form
 from doorward.pages.languages import N_
-from doorward.pages.message import Messages, tell
+from doorward.pages.message import Messages, replace_lines
 from doorward.pages.second_factor import STATUSES, may_be_clock
 from doorward.web.refusal_headers import set_retry_after
 from doorward.web.return_address import address
@@ -151,7 +151,7 @@ class Forms:
             return _Question(status, challenge, str(refusal), wait_s, clock)
         if opened is not None:
             bound.session = opened.session
-            self.tell(request, opened)
+            self.set_cookie(request, opened)
         return None
 
     def _question(
@@ -181,12 +181,12 @@ class Forms:
     def redirect(self, request: Request, where: str, opened: Opened | None) -> Response:
         """On to another page of ours, under the session's new token where there is one."""
         if opened is not None:
-            self.tell(request, opened)
+            self.set_cookie(request, opened)
         return rendering.redirect(where)
 
-    def tell(self, request: Request, opened: Opened) -> None:
+    def set_cookie(self, request: Request, opened: Opened) -> None:
         """Has the answer, whatever it is, set the cookie of the session's new token."""
-        tell(request, self.service.cookie.set_lines(request, opened))
+        replace_lines(request, self.service.cookie.set_lines(request, opened))
 
     def render(
         self, request: Request, template: str, session: Session, status: int = 200, **values: object

@@ -3,7 +3,7 @@
 Knows refusals and kinds of clients; must not know how an answer is rendered or sent.
 """
 
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -12,7 +12,6 @@ from starlette.responses import Response
 from doorward.accounts.randomness import request_id
 from doorward.gate.accept import Accepted, Arrival, Client
 from doorward.gate.asker import Asker, asker
-from doorward.gate.cookies import Header
 from doorward.gate.decision import (
     MOVED,
     UNAUTHENTICATED,
@@ -37,19 +36,7 @@ class RenderMessage(Protocol):
     """Makes a refusal's answer: a page for people, JSON for programs."""
 
     def __call__(
-        self,
-        status: int,
-        title: str | None,
-        text: str | None,
-        client: Client | None,
-        *,
-        asker: Asker,
-        code: str | None,
-        headers: Iterable[Header],
-        login: str | None,
-        switch: str | None,
-        home: bool,
-        languages: str,
+        self, refusal: Refuse, client: Client | None, *, asker: Asker, languages: str
     ) -> Response: ...
 
 
@@ -75,20 +62,8 @@ class Answers:
         if login is not None and who.is_person:
             # The target of a form or a frame is no page to return to; what it stood on may be.
             onward = referring_page(arrival.headers, client.host)
-            login = address(login.partition("?")[0], onward)
-        return self._render(
-            refusal.status,
-            None,
-            refusal.message,
-            client,
-            asker=who,
-            code=refusal.code,
-            headers=refusal.headers,
-            login=login,
-            switch=refusal.switch,
-            home=refusal.home,
-            languages=_languages(arrival),
-        )
+            refusal = replace(refusal, login=address(login.partition("?")[0], onward))
+        return self._render(refusal, client, asker=who, languages=_languages(arrival))
 
     def failure(self, failure: UpstreamFailure, arrival: Arrival, request: Accepted) -> Response:
         """To a request whose upstream gave none."""
