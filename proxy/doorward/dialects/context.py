@@ -105,7 +105,7 @@ class Unavailable(RequestFault):
 
 
 class Broken(RequestFault):
-    """Something nobody foresaw; the log has it."""
+    """Something unforeseen; the log has it."""
 
     code = "internal_error"
     message = "Something broke; it is our fault."

@@ -61,7 +61,7 @@ def get_token(request: Request, body: Mapping[str, object]) -> str | None:
     return None
 
 
-# Refusal → status and code. Whoever is banned or locked out is told what a wrong password is told.
+# Refusal → status and code. A ban and a lock-out are answered like a wrong password.
 _WRONG = ErrorAnswer(400, "username_or_password_incorrect")
 ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.InvalidCredentials: _WRONG,
@@ -191,7 +191,7 @@ class Datepoll:
     last_used_at: Callable[[Session], float]
 
     async def _require_caller(self, request: Request, body: Mapping[str, object]) -> Session:
-        """Who asks. Raises Unauthenticated, ForeignOrigin where a cookie alone tells who."""
+        """The caller. Raises Unauthenticated; ForeignOrigin where a cookie carries the session."""
         value = get_token(request, body)
         if value is not None:
             return await self._find_by_token(value)
@@ -249,7 +249,7 @@ class Datepoll:
         return response
 
     def _lifetimes(self, stays: bool) -> Lifetimes:
-        """Who does not stay has as long as the token has."""
+        """Without `stay_logged_in` a session lives as long as its token."""
         found = dialect_lifetimes(self.context.settings, self.settings)
         once = self.settings.token_lifetime.total_seconds()
         return found if stays else replace(found, lifetime_s=once)

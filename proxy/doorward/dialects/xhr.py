@@ -50,7 +50,7 @@ from doorward.web.session_service import lifetimes
 
 # Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
 
-# Refusal → status and code. Who is banned is told no more than who mistyped the password.
+# Refusal → status and code. A ban is answered like a wrong password.
 ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.InvalidCredentials: ErrorAnswer(401, "invalid_credentials"),
     refusals.UserBanned: ErrorAnswer(401, "invalid_credentials"),
@@ -195,7 +195,7 @@ class Xhr:
         return await self.context.full_session(request)
 
     async def generate(self, request: Request) -> Response:
-        """A secret for whoever is logged in; whether it may be added is told when it is."""
+        """A secret for the session; whether it may be added is decided when it is."""
         session, now = await self._require_change(request), self.context.clock()
         enrolment = await self.factors.begin_totp(session, now, even_if_on=True)
         return render(XhrSecret(secret=enrolment.secret))

@@ -1,4 +1,4 @@
-"""The account page: who somebody is here, where they are logged in, what guards the account.
+"""The account page: the user, the sessions and what protects the account.
 
 Knows what is shown and which sessions end; changes of factors, password and address have pages of
 their own.
@@ -127,7 +127,7 @@ class AccountPage:
 
     async def remaining(self, request: Request) -> Response:
         """For scripts: how long the session lives if nothing is done. Asking is no use of it, so a
-        script that asks every minute keeps nobody logged in."""
+        script that asks every minute does not keep its user logged in."""
         service = self.forms.service
         now = service.clock()
         found = await service.peek(request, now)

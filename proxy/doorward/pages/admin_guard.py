@@ -40,7 +40,7 @@ class AdminGuard:
     factors: SecondFactors
 
     async def session(self, request: Request) -> Session | Response:
-        """Whose page this is, or the answer to somebody else."""
+        """The administrator's session, or the answer to anybody else."""
         session = await self.forms.session(request)
         if isinstance(session, Response):
             return session

@@ -1,6 +1,6 @@
 """One user as administrators see it, and making a new one.
 
-Knows the forms and what is said after each; what may be done to whom the core decides.
+Knows the forms and their messages; the core decides what an administrator may do to a user.
 """
 
 from __future__ import annotations

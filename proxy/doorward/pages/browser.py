@@ -1,6 +1,6 @@
 """The cookie by which a browser is known at later logins. It holds the core's note as it is.
 
-It is sent to pages of ours alone, so that no application sees it; what it means the core knows.
+It is sent to the pages alone, so that no application sees it; the core knows what it means.
 """
 
 from starlette.requests import Request

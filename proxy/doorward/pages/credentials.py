@@ -143,7 +143,7 @@ class CredentialPages:
         return self.forms.redirect(request, f"{paths.ACCOUNT}?done=password", opened)
 
     async def judge(self, request: Request) -> Response:
-        """For the script that shows a hint while somebody types."""
+        """For the script that shows a hint while the user types."""
         bound = await self.forms.read_form(request)
         if isinstance(bound, Response):
             return bound

@@ -1,6 +1,6 @@
 """Forgotten passwords: asking for a link, and setting another password by it.
 
-Knows two forms and their sentences; who gets a mail, and what a link is good for, the core decides.
+Knows two forms and their sentences; the core decides who gets a mail and what a link allows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ForgottenPages:
     forgotten: Forgotten
 
     def routes(self) -> list[Route]:
-        """Where no mail can be sent, one page that says whom to ask."""
+        """Where no mail can be sent, one page that says who can help."""
         endpoint = self.messages.endpoint
         if not self.forgotten.is_offered:
             return [endpoint(paths.FORGOTTEN, self.show)]
@@ -51,7 +51,7 @@ class ForgottenPages:
         return self._forgotten(request)
 
     async def ask(self, request: Request) -> Response:
-        """One answer for every name, given before anybody looks who it is."""
+        """One answer for every name, given before the name is looked up."""
         form = await read_form(self.service, self.messages, request)
         if isinstance(form, Response):
             return form

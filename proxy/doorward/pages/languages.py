@@ -1,7 +1,7 @@
 """The languages that pages speak: catalogues of Babel's, chosen by what a browser asks for.
 
-The only door to Babel. It knows sentences and their translations, not who says which. English is
-what the source says; a catalogue is a file of this folder or of the owner's, `de.po` and so on.
+The only door to Babel. It knows sentences and their translations, not where they are used. The
+source is English; a catalogue is a file of this folder or of the owner's, `de.po` and so on.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ from doorward.web.session_service import SessionService, lifetimes
 
 OFF = ("", "0", "false", "no", "off")
 
-# What the form asks for beside name and password, from whoever has to take a new one.
+# What the form asks for beside name and password, of users who have to change theirs.
 CHANGE = "password"
 CHANGE_WITH_CODE = "password and code"
 
@@ -56,7 +56,7 @@ SEND = (
 )
 MISSING = N_("Enter your user name and your password.")
 
-# Every other refusal reads like a wrong password: the page tells nobody which users there are.
+# Every other refusal reads like a wrong password: the page does not reveal which users exist.
 STATUSES: dict[type[Refusal], int] = {
     LockedOut: 429,
     TooManyCodes: 429,
@@ -97,7 +97,7 @@ class LoginPage:
         return [self.messages.endpoint(paths.LOGIN, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
-        """The form, or straight on for who is logged in: a second tab. `?another=1` asks again."""
+        """The form. A user who is logged in goes on (a second tab), except with `?another=1`."""
         session = await self.service.session(request)
         logged_in = session is not None and session.level is FULL
         if logged_in and "another" not in request.query_params:
@@ -108,7 +108,7 @@ class LoginPage:
         return self._render(request, 200, LoginForm(logged_in_as=name))
 
     def _explain(self, request: Request) -> Response:
-        """The second time somebody is led here in a row, instead of for ever."""
+        """Instead of a login loop: the page that explains it, the second time in a row."""
         target = self.service.here(paths.LOGIN, request)
         return self.messages.renderer.render_page(
             request,
@@ -180,7 +180,7 @@ class LoginPage:
         )
 
     async def preserve(self, scope: Scope, receive: Receive) -> Response | None:
-        """For the gate: the form of a person who is nobody any more, kept across the login."""
+        """For the gate: the form of a person whose session is over, preserved across the login."""
         preserved = await self.preserved_forms.read(scope, receive)
         if preserved is None:
             return None

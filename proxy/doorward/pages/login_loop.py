@@ -12,7 +12,7 @@ from doorward import paths
 from doorward.web.endpoint import get_client, referer
 from doorward.web.session_service import SessionService
 
-# Set by ourselves when a half-done login ran out, or a form of the account found nobody.
+# Set when a half-done login ran out, or a form of the account found no session.
 EXPLAINED = "expired"
 
 
@@ -23,7 +23,7 @@ class Causes:
     doubled: bool  # several cookies of our name
     insecure: bool  # a Secure cookie, and the page was asked for over http
     public_url: str | None  # where people should be, when they are elsewhere
-    kept_none: bool  # no cookie of ours came along
+    kept_none: bool  # no session cookie came along
     refused: bool  # one came, and no session is behind it
 
 

@@ -1,4 +1,4 @@
-"""What a refused or failed request is told: one page for people, one JSON object for programs.
+"""The answer to a refused or failed request: one page for people, one JSON object for programs.
 
 Knows words for statuses; must not know why the gate decided as it did.
 """
@@ -108,7 +108,7 @@ FROM_THE_GATE = (
 
 
 def _links(words: Words, refusal: Refuse) -> list[tuple[str, str]]:
-    """The ways on from a page that says no, the one that most people want first."""
+    """The links of a refusal's page, the one that most people want first."""
     login, switch = refusal.login, refusal.switch
     first = words.link if login is None else (login, _WAYS.get(refusal.code, _LOG_IN))
     if first is _HOME and not refusal.home:
@@ -118,7 +118,7 @@ def _links(words: Words, refusal: Refuse) -> list[tuple[str, str]]:
 
 
 def replace_lines(request: Request, lines: Iterable[Header]) -> None:
-    """Adds these lines, in place of any told before, to whatever answers this request: a browser
+    """Adds these lines, in place of any set before, to whatever answers this request: a browser
     that a token is withheld from because something later failed would be logged out."""
     request.state.lines = tuple(lines)
 
@@ -174,8 +174,8 @@ class Messages:
         return self.answer(request, 405)
 
     def safely(self, handler: Handler) -> Handler:
-        """The handler, with an answer where it raises: 503 for storage, 500 for what nobody
-        foresaw."""
+        """The handler, with an answer where it raises: 503 for storage, 500 for what was
+        not foreseen."""
 
         async def answered(request: Request) -> Response:
             try:

@@ -1,4 +1,4 @@
-"""All pages of ours, joined: their routes under `/.doorward/` and the message of the gate.
+"""All pages, joined: their routes under `/.doorward/` and the message of the gate.
 
 Knows that each page has routes; what a page does is in its own file.
 """
@@ -50,7 +50,7 @@ class Pages:
             return self._messages.answer(request, 404)
 
         route = Route(paths.PREFIX + "{name:path}", unknown)
-        route.methods = set()  # whatever the method, nothing of ours reaches an upstream
+        route.methods = set()  # whatever the method, none of these paths reaches an upstream
         return route
 
 

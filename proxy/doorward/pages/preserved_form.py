@@ -1,7 +1,7 @@
-"""A form that somebody posted to the application when the login was over: kept across a login.
+"""A form that was posted to the application after the session had ended, kept across a login.
 
 Knows how it is sealed into our own form, for one browser and ten minutes; nothing is stored, and
-nothing is sent again unless somebody clicks. What the form means it must not know.
+nothing is sent again without a click. It must not know what the form means.
 """
 
 import base64
@@ -42,7 +42,7 @@ class PreservedForm:
 
 
 def most_bytes(request: Request) -> int:
-    """Of a form of ours: more only from a browser for which one is kept."""
+    """Most bytes of a page's form: more only from a browser for which one is preserved."""
     browser = cookie_of(request.headers.raw, COOKIE)
     return BODY_LIMIT_BYTES if browser is None else PRESERVED_BYTES
 

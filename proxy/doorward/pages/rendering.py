@@ -1,4 +1,4 @@
-"""How a page of ours is drawn: templates, the stylesheet and the headers that guard them.
+"""Pages as HTML: templates, the stylesheet and the headers that guard them.
 
 Knows nothing of what a page says. Works without script; nothing is loaded from anywhere else.
 """
@@ -205,7 +205,7 @@ class PageRenderer:
 
 
 def add_page_headers(response: Response, more: Iterable[Header] = ()) -> Response:
-    """The response with the headers of every page of ours, and `more` of them."""
+    """The response with the headers of every page, and `more` of them."""
     lines = [line for line in response.raw_headers if line[0] not in _PAGE_NAMES]
     response.raw_headers = [*lines, *_PAGE_LINES, *more]
     return response

@@ -65,7 +65,7 @@ class SecondFactorPage:
         return [self.messages.endpoint(paths.SECOND_FACTOR, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
-        """The form for whoever owes a factor; others go where they wanted to, or to the login."""
+        """The form for a session whose factor is due; others go on to their target or the login."""
         session = await self.service.session(request)
         if session is None:
             return self._to_login(request)
@@ -176,6 +176,6 @@ class SecondFactorPage:
 
     def _to_login(self, request: Request) -> Response:
         target = self.service.here(paths.LOGIN, request)
-        if self.service.cookie.count(request):  # else the browser keeps none, and is told so
+        if self.service.cookie.count(request):  # else the browser keeps none, and the page says so
             target += ("&" if "?" in target else "?") + "expired=1"
         return rendering.redirect(target, self.service.cookie.clearing_lines(request))

@@ -81,7 +81,7 @@ class Forms:
         return _token(self._keys[0], session)
 
     async def session(self, request: Request) -> Session | Response:
-        """Who asks, or the way to the login. Raises StorageUnavailable."""
+        """The full session of the request, or the way to the login. Raises StorageUnavailable."""
         session = await self.service.session(request)
         if session is not None and session.level is FULL:
             return session
@@ -179,7 +179,7 @@ class Forms:
         return response
 
     def redirect(self, request: Request, where: str, opened: Opened | None) -> Response:
-        """On to another page of ours, under the session's new token where there is one."""
+        """On to another page, under the session's new token where there is one."""
         if opened is not None:
             self.set_cookie(request, opened)
         return rendering.redirect(where)

@@ -1,4 +1,4 @@
 """Connections to the applications behind Doorward: one exchange at a time, streamed both ways.
 
-Must not know users, rules or who carries the answer to the client.
+Must not know users, rules or how the answer reaches the client.
 """

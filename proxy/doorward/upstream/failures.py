@@ -1,6 +1,6 @@
 """What can go wrong between Doorward and an upstream, and which status says so.
 
-Must not know how the answer is drawn.
+Must not know how the answer is rendered.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Page:
 
 
 class UpstreamFailure(Exception):
-    """An exchange that got no answer; `status` is what the client is told (RFC 9110 15.6)."""
+    """An exchange that got no answer; `status` is the answer's (RFC 9110 15.6)."""
 
     status = 502
     code = "bad_gateway"

@@ -1,6 +1,6 @@
 """Heads of answers as llhttp read them. One that comes again, byte for byte, is not read again.
 
-Must not know the connection that it came over, or who reads the answer.
+Must not know the connection that it came over, or the reader of the answer.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Who reads an answer, as a connection sees it.
+"""The reader of an answer, as a connection sees it.
 
 Must not know how it comes.
 """
@@ -11,8 +11,8 @@ from doorward.upstream.heads import Head
 
 
 class Sink(Protocol):
-    """Who reads an answer. Order: any `on_interim` (1xx), `on_head`, any `on_body`, then `on_end`,
-    or `on_whole` instead of these three; or `on_failure`, once, at any point. After these three
+    """The reader of an answer: any `on_interim` (1xx), `on_head`, any `on_body`, then `on_end`, or
+    `on_whole` instead of these three; or `on_failure`, once, at any point. After these three
     nothing more is called. `on_sweep` comes now and then for as long as the exchange lasts, with
     the loop's time."""
 

@@ -26,7 +26,7 @@ from doorward.http1.headers import UnknownExpectation
 from doorward.upstream.failures import Page, UpstreamFailure
 from doorward.web.return_address import LOST, address, referring_page
 
-# When to ask again, told beside a page of maintenance.
+# When to retry, sent with a maintenance page.
 MAINTAINED_S = 30
 
 _log = structlog.get_logger("doorward.gate")
@@ -44,7 +44,7 @@ class Answers:
     """Answers of the gate's own."""
 
     def __init__(self, render: RenderMessage, page_bytes: int) -> None:
-        """`page_bytes` is the most that the target of a page of ours may have."""
+        """`page_bytes` is the longest target that an internal page may have."""
         self._render = render
         self._page_bytes = page_bytes
 

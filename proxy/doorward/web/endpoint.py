@@ -1,4 +1,4 @@
-"""How a path of ours answers: exact paths, methods, bounded bodies.
+"""Internal endpoints: exact paths, methods, bounded bodies.
 
 Shared by pages and dialects; must not know what any of them does.
 """
@@ -27,13 +27,13 @@ class BodyTooLarge(Exception):
 
 
 def get_client(request: Request) -> Client:
-    """Who asks, as `accept` saw it."""
+    """The client, as `accept` saw it."""
     client: Client = request.state.client
     return client
 
 
 def get_sender(request: Request, public_origin: str) -> Sender:
-    """Whose page sent a request to a path of ours."""
+    """Whose page sent a request to an internal endpoint."""
     client = get_client(request)
     return sender(request.headers.raw, client.scheme, client.host, public_origin)
 

@@ -1,4 +1,4 @@
-"""Posted forms of ours: few short fields, no file, each at most once.
+"""Posted forms of the pages: few short fields, no file, each at most once.
 
 Knows the two encodings that HTML forms have; must not know what a field means.
 """
@@ -62,7 +62,7 @@ async def _parts(request: Request, content: bytes, limit: int) -> list[tuple[str
 
 
 def _unite(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """One value a name: of two user names, who knows which one the next reader takes."""
+    """One value a name: of two user names, another reader may take the other one."""
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:

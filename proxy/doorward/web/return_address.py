@@ -1,6 +1,6 @@
-"""Return addresses: where somebody goes after a login, and how a page of ours carries them there.
+"""Return addresses: where a user goes after a login, and how the pages carry that address.
 
-Knows which addresses are on this very host and nowhere else; must not know who is led back.
+Knows which addresses are on this very host and nowhere else; must not know users.
 """
 
 import re
@@ -12,7 +12,7 @@ from doorward import paths
 # A path of this host and nothing that any browser reads as another host: one slash first, no
 # backslash, no control byte or white space anywhere (CVE-2020-5233, CVE-2020-11053, CVE-2020-4037).
 _SAFE_RETURN = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
-# In the query of a page of ours, in place of an address that is too long to be carried.
+# In the query of an internal page, in place of an address that is too long to be carried.
 LOST = "lost"
 
 # What a second decoding, or a dot segment, could turn into `//host`.
@@ -48,11 +48,11 @@ def referring_page(headers: Iterable[tuple[bytes, bytes]], host: str) -> str:
 
 
 def page_bytes(target_bytes: int) -> int:
-    """Most bytes of the target of a page of ours: it carries any target of an application's of at
+    """Most bytes of the target of an internal page: it carries any target of an application's of at
     most `target_bytes`, each byte of which may take three when it is quoted."""
     return 3 * target_bytes + 64
 
 
 def address(page: str, target: str) -> str:
-    """A page of ours that leads on to `target`."""
+    """The address of a page that leads on to `target`."""
     return page if target == "/" else f"{page}?rd={quote(target, safe='/')}"

@@ -43,8 +43,8 @@ class SessionCookie:
         return [*self.clearing_lines(request), line]
 
     def clearing_lines(self, request: Request) -> list[Header]:
-        """Lines that end every variant when the request carries our cookie more than once: nobody
-        could log in beside them. Otherwise none, as another tab may just have got a new one."""
+        """Lines that end every variant when the request carries our cookie more than once: no
+        login would work beside them. Otherwise none, as another tab may just have got a new one."""
         return self.expire_lines(request) if self.count(request) > 1 else []
 
     def expire_lines(self, request: Request) -> list[Header]:
@@ -54,11 +54,11 @@ class SessionCookie:
         return self.cookies.expire_lines(get_client(request).host, of_default=of_default)
 
     def count(self, request: Request) -> int:
-        """How many cookies of ours the request has, valid or not."""
+        """How many session cookies the request has, valid or not."""
         return len(self._values(request))
 
     def read_tokens(self, request: Request) -> list[str]:
-        """The tokens in the request's cookies of ours that are signed right, each once."""
+        """The tokens in the request's session cookies that are signed right, each once."""
         tokens = [self.tokens.unsign(value) for value in self._values(request)]
         return list(dict.fromkeys(token for token in tokens if token is not None))
 
@@ -76,8 +76,8 @@ class SessionCookie:
 def page_cookie(
     name: str, value: str, *, same_site: str, secure: bool, max_age_s: float | None = None
 ) -> Header:
-    """The Set-Cookie line of a cookie that is sent to pages of ours alone, so that no application
-    sees it. Without an age it ends with the browser."""
+    """The Set-Cookie line of a cookie that is sent to the pages alone, so that no application sees
+    it. Without an age it ends with the browser."""
     age = "" if max_age_s is None else f"; Max-Age={min(int(max_age_s), MAX_AGE_LIMIT_S)}"
     line = f"{name}={value}{age}; Path={paths.PREFIX}; HttpOnly; SameSite={same_site}"
     return b"set-cookie", (line + ("; Secure" if secure else "")).encode()

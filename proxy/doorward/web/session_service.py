@@ -97,7 +97,7 @@ class SessionService:
         return LOST in request.query_params or len(rd) > self.settings.limits.target_bytes
 
     def here(self, page: str, request: Request) -> str:
-        """The address of a page of ours that leads on to where this one does."""
+        """The address of a page that leads on to where this one does."""
         if self.has_lost(request):
             return f"{page}?{LOST}=1"
         return address(page, self.onward(request))

@@ -138,7 +138,7 @@ def join(
 
 
 def most_page_bytes(settings: Settings) -> int:
-    """Of the target of a page of ours: there has to be room for the other lines of its head."""
+    """Of the target of an internal page: there has to be room for the other lines of its head."""
     limits = settings.limits
     room = max(limits.header_bytes - OTHER_LINES_BYTES, limits.header_bytes // 2)
     return min(page_bytes(limits.target_bytes), room)

@@ -1,6 +1,6 @@
-"""What of the gate and of all that it stands on is counted, and who is told of exchanges.
+"""The numbers of the gate and the parts below it, joined with the observers of exchanges.
 
-Knows where the numbers are; must not know how they are told.
+Knows where the numbers are; must not know how they are exported.
 """
 
 from collections.abc import Callable, Sequence

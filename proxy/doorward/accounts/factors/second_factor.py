@@ -1,7 +1,7 @@
 """The second factor: which one is due, whether a code is right, who is trusted for a while.
 
-It decides for every entrance alike and knows neither form nor wire format. The passwords of logins
-are not its business.
+It decides for every page and dialect alike and knows neither form nor wire format. It must not know
+the passwords of logins.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether a code is right: which methods a user has, which one is asked, the budget of attempts.
 
 It consumes codes; sessions, trust and logins it must not know. One budget holds for every method,
-address and entrance (CVE-2024-21500).
+address and dialect (CVE-2024-21500).
 """
 
 from __future__ import annotations

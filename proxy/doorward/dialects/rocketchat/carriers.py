@@ -1,4 +1,4 @@
-"""Where the `rocketchat` dialect looks for a token, and how often whoever presents it may ask.
+"""Where the `rocketchat` dialect looks for a token, and its rate limit.
 
 X-User-Id with X-Auth-Token goes before Bearer before the cookie. It knows headers and counters;
 what a session may do it must not know.
@@ -20,7 +20,7 @@ from doorward.web.endpoint import get_client
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`token` is None when a cookie spoke, which browsers send whoever made them ask."""
+    """`token` is None when the cookie carries the session: browsers send it for any site's page."""
 
     session: Session
     token: str | None
@@ -31,7 +31,7 @@ async def find_session(context: Context, request: Request) -> Session | None:
 
 
 async def find_caller(context: Context, request: Request, *, pending: bool = False) -> Caller:
-    """Who asks; only with `pending` one whose second factor is due. Raises Unauthenticated."""
+    """The caller; only with `pending` one whose second factor is due. Raises Unauthenticated."""
     session = await find_session(context, request)
     if session is None or (session.level is not FULL and not pending):
         raise Unauthenticated
@@ -48,8 +48,8 @@ def _get_token(request: Request) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Counts by address, route and method. Nobody is exempt; who has no session where one is
-    needed is told so and not counted."""
+    """Counts by address, route and method. Nobody is exempt; a request without a session where
+    one is needed is refused and not counted."""
 
     context: Context
     rates: Rates

@@ -1,7 +1,7 @@
 """The errors of the `rocketchat` dialect: refusal → status and code, and the bodies with the code.
 
-The words are its document's, slips included. Who is banned is told no more than who mistyped the
-password; whoever is disabled is told so after the right one, as documented.
+The words are its document's, slips included. A ban is answered like a wrong password; a
+disabled user is told so after the right one, as documented.
 """
 
 import math
@@ -151,7 +151,7 @@ def _respond(body: Shape, answer: ErrorAnswer, error: ApiError) -> Response:
 
 
 def build_details(challenge: Challenge, *, asked: bool) -> RocketchatDetails:
-    """What a client is told to ask for; `availableMethods` only where a code was missing."""
+    """The challenge for a client; `availableMethods` only where a code was missing."""
     told: dict[str, Any] = {
         "method": challenge.method,
         "codeGenerated": challenge.code_generated,

@@ -69,7 +69,7 @@ class LoginAndLogout:
         return response
 
     async def _resume(self, token: str) -> Response:
-        """The same session under the same token: whoever has it is in already."""
+        """The same session under the same token: its bearer is logged in already."""
         context = self.guard.context
         found = (await self.sessions.by_token(token, context.clock())).session
         if found is None or found.level is not FULL:
