@@ -215,6 +215,6 @@ def test_how_long_a_failure_takes_is_measured() -> None:
         return PasswordVerdict(False)
 
     for _ in range(40):
-        passwords._timed(judge)
+        passwords._time(judge)
     assert passwords._failure_s == pytest.approx(0.5, rel=1e-3)
     passwords.close()

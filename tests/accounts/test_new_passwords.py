@@ -257,11 +257,11 @@ def test_storage_takes_a_password_only_as_the_check_makes_it() -> None:
         assert list(parameters)[:3] == ["self", "user", "new"]
         assert parameters["new"].annotation == NewPassword.__name__
     # Users come with a password that was checked, with the hash of another program, or with none.
-    assert that_call("NewUser") == {"Users.add", "Users._newcomer", "_described"}
+    assert that_call("NewUser") == {"Users.add", "Users._newcomer", "_build_row"}
     assert "Users.add" in that_call("_passwords.new")
     # The same password again, when parameters of hashes have changed.
     assert that_call("_store.rehash") == {"Users.rehash"}
-    assert that_call("_users.rehash") == {"Logins._verified"}
+    assert that_call("_users.rehash") == {"Logins._verify"}
 
 
 def test_every_caller_of_the_check_is_in_the_table() -> None:

@@ -619,6 +619,6 @@ async def test_scripts_of_a_named_origin_may_call_it(tmp_path: Path) -> None:
 
 
 def test_the_words_are_those_of_the_document() -> None:
-    from doorward.dialects.alekeagle import table
+    from doorward.dialects.alekeagle import error_table
 
-    assert MESSAGES.items() <= table.MESSAGES.items()
+    assert MESSAGES.items() <= error_table.MESSAGES.items()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
 from doorward.gate.accept import Client
 from doorward.gate.asker import Asker
+from doorward.gate.decision import Refuse
 from doorward.pages import Pages
 from doorward.pages.message import WORDS, Messages
-from doorward.pages.rendering import GUARDS, Drawing
+from doorward.pages.rendering import GUARDS, PageRenderer
 from doorward.settings.pages import PagesSettings
 from doorward.wiring.endpoints import build_pages, build_session_service
 from starlette.applications import Starlette
@@ -18,12 +20,14 @@ from starlette.responses import Response
 
 from tests.support.house import House, text_of
 
-message = Messages(Drawing(PagesSettings())).message
+message = Messages(PageRenderer(PagesSettings())).message
 CLIENT = Client("192.0.2.1", "http", "wiki.test", "req-42", "test")
 
 
-def drawn(status: int, **more: object) -> Response:
-    return message(status, None, None, CLIENT, **({"asker": Asker.VISITOR} | more))  # type: ignore[arg-type]
+def render(
+    status: int, code: str = "", text: str = "", *, asker: Asker = Asker.VISITOR, **more: Any
+) -> Response:
+    return message(Refuse(status, code, text, **more), CLIENT, asker=asker, languages="")
 
 
 def text(response: Response) -> str:
@@ -32,7 +36,7 @@ def text(response: Response) -> str:
 
 @pytest.mark.parametrize("status", WORDS)
 def test_every_status_has_a_page_with_its_request_id(status: int) -> None:
-    page = drawn(status)
+    page = render(status)
     assert page.status_code == status
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert WORDS[status].title in text(page) and "req-42" in text(page)
@@ -41,7 +45,7 @@ def test_every_status_has_a_page_with_its_request_id(status: int) -> None:
 
 @pytest.mark.parametrize("status", WORDS)
 def test_every_status_has_a_json_object_for_programs(status: int) -> None:
-    answer = drawn(status, asker=Asker.PROGRAM)
+    answer = render(status, asker=Asker.PROGRAM)
     assert answer.status_code == status and answer.headers["content-type"] == "application/json"
     said = json.loads(text(answer))
     assert set(said) == {"error", "message", "request_id"}
@@ -52,7 +56,7 @@ def test_every_status_has_a_json_object_for_programs(status: int) -> None:
 def test_the_caller_may_add_a_code_fields_and_headers() -> None:
     login = "/.doorward/login?rd=/a"
     lines = [(b"www-authenticate", b"Bearer"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
-    answer = drawn(401, asker=Asker.PROGRAM, code="expired", headers=lines, login=login)
+    answer = render(401, asker=Asker.PROGRAM, code="expired", headers=tuple(lines), login=login)
     assert json.loads(text(answer))["error"] == "expired"
     assert json.loads(text(answer))["login"] == login
     assert answer.headers.getlist("set-cookie") == ["a=1", "b=2"]
@@ -60,17 +64,17 @@ def test_the_caller_may_add_a_code_fields_and_headers() -> None:
 
 
 def test_a_503_says_when_to_come_back() -> None:
-    assert drawn(503).headers["retry-after"] == "5"
+    assert render(503).headers["retry-after"] == "5"
 
 
 def test_a_hostile_message_is_harmless() -> None:
     hostile = "<script>alert(1)</script>" + "😀" * 200
-    page = text(message(400, hostile, hostile, CLIENT, asker=Asker.VISITOR))
+    page = text(render(400, hostile, hostile))
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
 def test_a_status_without_words_still_gets_a_page() -> None:
-    assert drawn(418).status_code == 418
+    assert render(418).status_code == 418
 
 
 async def test_health_answers_without_anybody_having_looked_at_the_request(home: House) -> None:

@@ -39,7 +39,7 @@ from doorward.gate.asker import asker
 from doorward.gate.cookies import Cookies, cookie_of
 from doorward.gate.forwarded import BadForwarded, read_forwarded
 from doorward.gate.path_readings import BadPath, readings
-from doorward.gate.targets import LastHop, UnfitText, origin_form
+from doorward.gate.targets import LastHop, Unfit, origin_form
 from doorward.http1 import headers as gate_headers
 from doorward.http1.headers import BadHeaders, scan, trailers_of
 from doorward.pages import languages
@@ -65,7 +65,7 @@ GROWTH = 3.4  # twice the input; four times would be quadratic
 RUNS = (1, 3, 15)
 
 REFUSALS = (
-    Refusal, BadForwarded, BadHeaders, BadPath, BadHeader, UnfitText, LastHop, FormatFault,
+    Refusal, BadForwarded, BadHeaders, BadPath, BadHeader, Unfit, LastHop, FormatFault,
     context.Malformed, forms.UnreadableForm, forms.NotAForm, text.UnfitText, ValueError,
 )  # fmt: skip
 
@@ -428,10 +428,15 @@ NOT_FOREIGN = {
     "normalise": "of text.py, within `parse_handle`",
     "normalise_address": "likewise",
     "read_fields": "`form`, `multipart` and `parse_object`",
+    "read_required_fields": "likewise",
     "read_pairs": "likewise",
     "read_form": "likewise, of 16 fields",
+    "read_body": "likewise, of a dialect",
     "read_json": "`parse_object`",
     "read_optional_json": "likewise",
+    "read_query": "the library's, of a target that is bounded",
+    "parse_json": "likewise, of a query",
+    "parse_number": "nine digits of a query",
 }
 
 

@@ -310,13 +310,13 @@ GUESSER = """
 import asyncio, pathlib, sys
 from doorward.accounts.keys import Keys
 from doorward.accounts.refusals import LockedOut
-from doorward.accounts.passwords.regulation import Limits, Regulation
+from doorward.accounts.passwords.regulation import AttemptLimits, Regulation
 from doorward.storage.database import open_storage
 
 async def main():
     store = await open_storage(sys.argv[1], pathlib.Path(sys.argv[2]))
     regulation = Regulation(
-        store.attempts, Limits(5, 50, 120.0, 300.0), Keys((b"k" * 32,))
+        store.attempts, AttemptLimits(5, 50, 120.0, 300.0), Keys((b"k" * 32,))
     )
     async def guess():
         try:

@@ -99,11 +99,11 @@ async def test_what_was_kept_is_there_after_a_restart(empty_storage: str, tmp_pa
 
 OPEN = """
 import asyncio, pathlib, sys
-from doorward.accounts.administration import Chosen
+from doorward.accounts.administration import UserFilter
 from doorward.storage.database import open_storage
 async def main():
     store = await open_storage(sys.argv[1], pathlib.Path(sys.argv[2]))
-    print(len(await store.listings.users(Chosen(), None, 9)))
+    print(len(await store.listings.users(UserFilter(), None, 9)))
     await store.close()
 asyncio.run(main())
 """

@@ -54,8 +54,8 @@ def share_compiled(patch: pytest.MonkeyPatch) -> None:
     """Compile templates and catalogues once in a process, and not once a core."""
     environment = partial(Environment, bytecode_cache=_Compiled())
     patch.setattr(rendering, "Environment", environment)
-    compiled = cache(languages._compiled)
-    patch.setattr(languages, "_compiled", lambda path, code: copy(compiled(path, code)))
+    compiled = cache(languages._compile)
+    patch.setattr(languages, "_compile", lambda path, code: copy(compiled(path, code)))
 
 
 class _Compiled(BytecodeCache):
