@@ -23,9 +23,8 @@ from doorward.observe.logs import output
 from doorward.observe.metrics import Metrics
 from doorward.observe.observer import Observer
 from doorward.observe.shared_counters import cleared
-from doorward.relay.asgi import Carrier
-from doorward.relay.forward import Receive, Scope, Send
-from doorward.relay.lane import Lane
+from doorward.relay.asgi import answer
+from doorward.relay.gateway import Gateway, Receive, Scope, Send
 from doorward.server import Sockets, run
 from doorward.settings import Settings, load_settings
 from doorward.storage.fault import StorageFault
@@ -55,9 +54,8 @@ class Doorward:
         self._numbers = numbers
         self._clock = clock
         self._stack = contextlib.AsyncExitStack()
-        self._carrier: Carrier | None = None
+        self.gateway: Gateway | None = None  # which our own server asks itself
         self.prepare: Callable[[], None] = lambda: None
-        self.lane: Lane | None = None  # for our own server, which asks it first
         self.observer: Observer | None = None  # and tells of what never was a request
         self.metrics: Metrics | None = None
         self._live: Live | None = None
@@ -77,9 +75,8 @@ class Doorward:
         rates = Rates(self._settings.data_dir, accounts.keys)
         self._stack.callback(rates.close)
         joined = join(self._settings, accounts, pools, rates, self._clock, counters)
-        self._carrier, self.observer = joined.carrier, joined.observer
+        self.gateway, self.observer = joined.gateway, joined.observer
         self.prepare = joined.prepare
-        self.lane = joined.lane if self._settings.fast_lane else None
         self.metrics = Metrics(joined.routes, self._numbers, counters)
         pools.swept.append(self.metrics.fold)
         self._stack.callback(self.metrics.close)
@@ -106,7 +103,7 @@ class Doorward:
         return telling(channel)
 
     async def __aexit__(self, *failure: object) -> None:
-        self._carrier = None
+        self.gateway = None
         with contextlib.suppress(TimeoutError):  # storage that hangs does not hold up a stop
             async with asyncio.timeout(CLOSE_S):
                 with contextlib.suppress(Refusal):
@@ -178,8 +175,8 @@ class Doorward:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
-            assert self._carrier is not None, "the application was not started"
-            return self._carrier(scope, receive, send)
+            assert self.gateway is not None, "the application was not started"
+            return answer(self.gateway, scope, receive, send)
         if scope["type"] == "lifespan":
             return self._lifespan(receive, send)
         return send({"type": "websocket.close", "code": 1008})
@@ -258,7 +255,7 @@ def serve_app(
                 app,
                 app.ready,
                 metrics=app.metrics,
-                lane=app.lane,
+                gateway=app.gateway,
                 observer=app.observer,
                 lifeline=lifeline,
                 on_listening=on_listening,

@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 import pytest
 from doorward.accounts.permissions import OWNER
-from doorward.gate.identity_headers import PRESETS, encode
 from doorward.http1.headers import names_somebody
+from doorward.rewrite.identity_headers import PRESETS, encode
 from hypothesis import given
 from hypothesis import strategies as st
 

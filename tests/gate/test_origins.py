@@ -1,4 +1,4 @@
-"""Whose page sent a request: one answer for pages, dialects, routes and upgrades."""
+"""Whose page sent a request: one answer for pages, dialects, routes and tunnels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from doorward.gate.accept import Accept, Client
 from doorward.gate.decision import Forward, Refuse
 from doorward.gate.same_origin import Sender
-from doorward.relay.upgrade import Upgrades
+from doorward.relay.tunnels import Tunnels
 from doorward.web.endpoint import get_sender
 from starlette.requests import Request
 
@@ -77,8 +77,8 @@ async def by_dialect(front: Front, headers: list[Header]) -> bool:
 
 async def by_upgrade(front: Front, headers: list[Header]) -> bool:
     asked = Accept((), lambda host: True)(arrival(b"/", [*HOST, *headers]))
-    upgrades = Upgrades("https://public.test", front.app._settings.routes, 10, 60.0)
-    return isinstance(upgrades.judge(asked, Forward(0, b"", None)), Refuse)
+    tunnels = Tunnels("https://public.test", front.app._settings.routes, 10, 60.0)
+    return isinstance(tunnels.judge(asked, Forward(0, None)), Refuse)
 
 
 @pytest.mark.parametrize("refused", [by_route, by_page, by_dialect, by_upgrade])

@@ -1,4 +1,4 @@
-"""Which upgrades may pass, by origin and number; and what becomes of them under another server."""
+"""Which tunnels may pass, by origin and number; and what becomes of them under another server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from doorward.gate.accept import Accept, Accepted, Arrival
 from doorward.gate.decision import Forward, Refuse
-from doorward.relay.upgrade import Upgrades
+from doorward.relay.tunnels import Tunnels
 from doorward.server.tunnel import asked_protocols
 from doorward.settings import Route
 
@@ -16,7 +16,7 @@ from tests.support.asgi import ask, scope
 from tests.support.front import Front
 from tests.support.wire import values_of
 
-FORWARD = Forward(0, b"", None)
+FORWARD = Forward(0, None)
 
 
 def routes(settings: Make, *hosts: str | None) -> tuple[Route, ...]:
@@ -35,8 +35,8 @@ def request(origin: str | None, host: str = "a.test", scheme: str = "http") -> A
     return Accept((), lambda _: True)(arrival)
 
 
-def judged(upgrades: Upgrades, *asked: Any, **more: Any) -> str:
-    decision = upgrades.judge(request(*asked, **more), FORWARD)
+def judged(tunnels: Tunnels, *asked: Any, **more: Any) -> str:
+    decision = tunnels.judge(request(*asked, **more), FORWARD)
     return decision.code if isinstance(decision, Refuse) else "forward"
 
 
@@ -61,15 +61,15 @@ def test_beside_a_host_of_a_wildcard_no_other_of_it_may(
     """CVE-2024-28233: what one subdomain shows must not act for another. And a page that came
     without TLS, which anybody on the way may have changed, must not act for one that is asked
     with it."""
-    upgrades = Upgrades("https://public.test", routes(settings, "*.a.test"), 10, 60.0)
-    assert judged(upgrades, origin, "x.a.test", scheme=scheme) == code
+    tunnels = Tunnels("https://public.test", routes(settings, "*.a.test"), 10, 60.0)
+    assert judged(tunnels, origin, "x.a.test", scheme=scheme) == code
 
 
 def test_no_more_are_let_in_than_the_limit(settings: Make) -> None:
-    upgrades = Upgrades("http://a.test", routes(settings, None), 1, 60.0)
-    assert judged(upgrades, None) == "forward"
-    upgrades.open = 1
-    assert judged(upgrades, None) == "too_many_tunnels"
+    tunnels = Tunnels("http://a.test", routes(settings, None), 1, 60.0)
+    assert judged(tunnels, None) == "forward"
+    tunnels.open = 1
+    assert judged(tunnels, None) == "too_many_tunnels"
 
 
 @pytest.mark.parametrize(

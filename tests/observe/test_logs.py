@@ -16,7 +16,14 @@ from doorward.accounts.user import User
 from doorward.observe.access import TARGET_CHARACTERS, Log, lines_to
 from doorward.observe.counters import REQUESTS, Counters
 from doorward.observe.logs import Format, configure_logs
-from doorward.observe.observer import FORWARDED, NO_ROUTE, Short, Unread, now_s, refused
+from doorward.observe.observer import (
+    FORWARDED,
+    NO_ROUTE,
+    BriefRecord,
+    UnreadRequest,
+    now_s,
+    refused,
+)
 
 HOSTILE = "a\x1b[2J\r\nb\x85\u2028\u202ec\x7f"
 
@@ -78,9 +85,9 @@ def log_to(stream: io.StringIO, format: Format = "json", counters: Counters | No
 
 def test_a_request_is_a_line_with_everything_in_it() -> None:
     stream, counters = Written(), Counters()
-    request = Unread("192.0.2.1", b"GET", b"/wiki/a?token=secret", "wiki.example.com", "r-1")
+    request = UnreadRequest("192.0.2.1", b"GET", b"/wiki/a?token=secret", "wiki.example.com", "r-1")
     log_to(stream, counters=counters).ended(
-        FORWARDED, 1, 200, now_s() - 0.5, Short(request, None, 7, False)
+        FORWARDED, 1, 200, now_s() - 0.5, BriefRecord(request, None, 7, False)
     )
     line = stream.line()
     assert 500 <= line.pop("duration_ms") < 50_000
@@ -112,7 +119,7 @@ def test_of_a_session_it_tells_the_user_and_the_public_id() -> None:
         1, "public-id", user, 0, 0.0, 0.0, None, 1e12, False, "", "", "", "page", FULL
     )
     stream = Written()
-    log_to(stream).ended(FORWARDED, 0, 200, now_s(), Short(Unread(), session))
+    log_to(stream).ended(FORWARDED, 0, 200, now_s(), BriefRecord(UnreadRequest(), session))
     line = stream.line()
     assert (line["user"], line["session"]) == ("alice", "public-id")
 
@@ -121,8 +128,10 @@ def test_of_a_session_it_tells_the_user_and_the_public_id() -> None:
 def test_hostile_characters_do_nothing(format: Format) -> None:
     stream = Written()
     raw = HOSTILE.encode()
-    request = Unread("", raw, b"/" + raw, HOSTILE, HOSTILE)
-    log_to(stream, format).ended(refused("bad_request"), NO_ROUTE, 400, now_s(), Short(request))
+    request = UnreadRequest("", raw, b"/" + raw, HOSTILE, HOSTILE)
+    log_to(stream, format).ended(
+        refused("bad_request"), NO_ROUTE, 400, now_s(), BriefRecord(request)
+    )
     written = stream.getvalue()
     assert len(written.splitlines()) == 1 and written.endswith("\n")
     assert written[:-1].isprintable()
@@ -137,5 +146,5 @@ def test_a_target_is_told_up_to_a_length_and_without_login_data() -> None:
         (b"/a@b//c@d", "/a@b//c@d"),
         (b"*", "*"),
     ]:
-        log.ended(FORWARDED, 0, 200, now_s(), Short(Unread(target=target)))
+        log.ended(FORWARDED, 0, 200, now_s(), BriefRecord(UnreadRequest(target=target)))
         assert stream.line()["target"] == shown

@@ -20,8 +20,8 @@ from doorward.observe.observer import (
     NO_ROUTE,
     OURS,
     SWITCHED,
-    Short,
-    Unread,
+    BriefRecord,
+    UnreadRequest,
     failed,
     now_s,
     refused,
@@ -31,7 +31,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.waiting import until
 
-TOLD = Short(Unread())
+TOLD = BriefRecord(UnreadRequest())
 ROUTES = ("wiki.example.com/", "/")
 
 

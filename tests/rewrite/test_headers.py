@@ -264,7 +264,8 @@ def test_names_that_clients_invent_fill_no_memory() -> None:
 
 async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: Origin) -> None:
     """CVE-2023-30798's kin: a trusted proxy passes on what it got, however long."""
-    from doorward.gate import addresses, request_head
+    from doorward.gate import addresses
+    from doorward.rewrite import request_head
 
     public = {"access": {"default": "public"}}
     front = await fronts(trusted_proxies=["10.0.0.0/8"], **public)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import structlog
 from doorward.gate.accept import Accept, Accepted, Arrival
-from doorward.gate.route_rewriting import comforts_of
+from doorward.gate.route_demands import demands_of
 from doorward.rewrite.answer_headers import answer_headers
 from doorward.rewrite.relocation import relocation_of
+from doorward.rewrite.route_rewriting import rewriting_of
 from doorward.settings import InvalidSettings, Route, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,11 +166,11 @@ raw = st.text("ab/%2Fc;.&=?~", max_size=30).map(str.encode)
 
 @given(raw)
 def test_what_is_sent_is_what_was_asked_without_its_beginning(rest: bytes) -> None:
-    comforts = comforts_of(route(path="/wiki", rewrite={"strip_path": True}), "")
-    assert comforts is not None
+    rewriting = rewriting_of(route(path="/wiki", rewrite={"strip_path": True}))
+    assert rewriting is not None
     target = b"/wiki" + rest
     head = b"GET %b HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n" % target
-    line, host, told, more = comforts.head(head, asked()).split(b"\r\n", 3)
+    line, host, told, more = rewriting.head(head, asked()).split(b"\r\n", 3)
     sent = line.split(b" ")[1]
     assert sent == rest or (sent == b"/" + rest and not rest.startswith(b"/"))
     assert (host, told, more) == (b"host: a", b"x-forwarded-prefix: /wiki", b"x: y\r\n\r\n")
@@ -191,9 +192,9 @@ def test_what_is_sent_is_what_was_asked_without_its_beginning(rest: bytes) -> No
     ],
 )
 def test_another_host_is_sent(host: str, upstream: str, sent: bytes) -> None:
-    comforts = comforts_of(route(upstream=upstream, rewrite={"host": host}), "")
-    assert comforts is not None
-    head = comforts.head(b"GET / HTTP/1.1\r\nhost: wiki.test\r\nhost-x: y\r\n\r\n", asked())
+    rewriting = rewriting_of(route(upstream=upstream, rewrite={"host": host}))
+    assert rewriting is not None
+    head = rewriting.head(b"GET / HTTP/1.1\r\nhost: wiki.test\r\nhost-x: y\r\n\r\n", asked())
     assert head == b"GET / HTTP/1.1\r\nhost: %b\r\nhost-x: y\r\n\r\n" % sent
 
 
@@ -538,7 +539,8 @@ async def test_the_check_for_other_sites_is_off_by_default(fronts: Build) -> Non
 
 
 def test_a_route_that_asks_for_nothing_costs_nothing() -> None:
-    assert comforts_of(route(), "https://wiki.test") is None
+    assert demands_of(route(), "https://wiki.test") is None
+    assert rewriting_of(route()) is None
     assert relocation_of(route()) is None
     assert accepted().scan.forwarded == []
 

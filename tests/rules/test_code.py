@@ -311,3 +311,12 @@ def test_a_function_takes_a_value_rather_than_many_parameters(source: Path) -> N
             given = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
             count = len([one for one in given if one.arg not in ("self", "cls")])
             assert count <= MOST_PARAMETERS or f"{place(source)} {node.name}" in OF_MANY, node.name
+
+
+def test_the_drawing_of_the_architecture_shows_the_import_order() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    drawing = text.partition("```text\n")[2].partition("```")[0]
+    drawn = tuple(line[:20].split("  ")[0].rstrip() for line in drawing.splitlines())
+    names = {part for row in ROWS for part in row}
+    found = [tuple(word for word in row.split() if word in names) for row in drawn]
+    assert found == list(ROWS)

@@ -14,7 +14,8 @@ from doorward.gate.addresses import parse_address as parse_address
 from doorward.gate.hop import Hop, Hops, Trusted
 from doorward.gate.path_readings import BadPath, check_target, readings
 from doorward.gate.targets import ASTERISK, Unfit, count_hop, origin_form
-from doorward.http1.headers import Block, Header, Scan, scan, scan_block
+from doorward.http1.arrival import Arrival
+from doorward.http1.headers import Scan, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +32,7 @@ class Client:
     user_agent: str
 
 
-# Values that are made for every request are not frozen: that would cost a microsecond each.
-
-
-@dataclass(slots=True)
-class Arrival:
-    """A request as the server took it: bytes only, nothing believed yet.
-
-    `target` is the request target as received (RFC 9112 3.2); `peer` the connection's other end.
-    """
-
-    method: bytes
-    target: bytes
-    headers: list[Header]
-    peer: str
-    scheme: str
-    upgrade: bytes = b""  # the protocols asked for, where our server can make a tunnel
-    block: Block | None = None  # the headers, where they may come again
-    is_http_1_0: bool = False
-
-
+# Made for every request: not frozen, which would cost a microsecond.
 @dataclass(slots=True)
 class Accepted:
     """A request that means one thing: what every later step decides on and what is forwarded."""
@@ -106,20 +88,11 @@ class Accept:
         self._read = lru_cache(maxsize=4096)(_read_target)
 
     def __call__(self, arrival: Arrival) -> Accepted:
-        headers = scan(arrival.headers) if arrival.block is None else scan_block(arrival.block)
-        target, named, hop = arrival.target, None, headers.hop
+        headers = scan(arrival.headers)
+        target, named = arrival.target, None
         if not target.startswith(b"/"):
             target, named = origin_form(target, arrival.method)
-        if (
-            hop is None
-            or hop.peer != arrival.peer
-            or hop.came_by != arrival.scheme
-            or named is not None
-        ):
-            hop = self._hop(arrival.peer, arrival.scheme, headers, named, arrival.is_http_1_0)
-            # The same headers may come with another target, which names another authority.
-            if headers.may_come_again and named is None:
-                headers.hop = hop
+        hop = self._hop(arrival.peer, arrival.scheme, headers, named, arrival.is_http_1_0)
         if arrival.method not in USUAL_METHODS and not _METHOD.fullmatch(arrival.method):
             raise Unfit(400, "the method is not a token")
         if headers.max_forwards is not None:

@@ -1,6 +1,6 @@
-"""What the gate decides: forward this head to that route, or refuse with that answer.
+"""What the gate decides: forward the request to a route, or refuse it with an answer.
 
-Values only; whoever carries the request does what they say.
+Values only; `rewrite` makes the bytes that follow from them, and `relay` carries these.
 """
 
 from dataclasses import dataclass
@@ -18,17 +18,30 @@ MOVED = 308
 
 @dataclass(slots=True)  # made for every request: not frozen, which would cost a microsecond
 class Forward:
-    """Send `head` to the upstream of route number `route`; the request's body follows it.
+    """Send the request to the upstream of route number `route`.
 
-    `session` is the one that it was decided with, None for nobody. `private`: its answer is for
-    that session alone. `binds`: it authenticates the connection that it goes over.
+    `session` is the one that it was decided with, None for nobody; `identity` are the presets by
+    which the application is told of it. `private`: the answer is for that session alone. `binds`:
+    the request authenticates the connection that it goes over. `keeps`: what goes on as well,
+    because it turned out not to be ours.
     """
 
     route: int
-    head: bytes
     session: Session | None
+    identity: tuple[str, ...] = ()
     private: bool = False
     binds: bool = False
+    keeps: "Keeps | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keeps:
+    """What of a request's headers an application gets that is Doorward's as a rule: a Bearer, the
+    pair X-User-Id and X-Auth-Token, and headers that ask for another method."""
+
+    bearer: bool
+    pair: bool
+    overrides: bool
 
 
 @dataclass(frozen=True, slots=True)

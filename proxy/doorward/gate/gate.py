@@ -1,4 +1,4 @@
-"""The gate: identify, authorize, forward, in this order.
+"""The gate: identify, authorize, decide, in this order.
 
 Deciding is pure and needs no waiting when memory knows the session; it must not know dialects,
 pages or SQL. Any error on the way to a decision means nobody (promise 1).
@@ -17,6 +17,7 @@ from doorward.gate.cookies import Cookies, Header
 from doorward.gate.decision import (
     Decision,
     Forward,
+    Keeps,
     Refuse,
     bad_request,
     conflicting,
@@ -29,37 +30,33 @@ from doorward.gate.decision import (
     unavailable,
 )
 from doorward.gate.identify import NOBODY, Carried, Identify, Person
-from doorward.gate.identity_headers import identity_lines
 from doorward.gate.path_readings import BadPath, check_target, readings
-from doorward.gate.request_head import before_id, upstream_head
-from doorward.gate.route_rewriting import comforts_of
+from doorward.gate.route_demands import demands_of
 from doorward.gate.same_origin import bare, own_origins
 from doorward.http1.second_targets import BadTarget, ForeignTarget, second_targets
 from doorward.settings import Route
 
 
 @dataclass(slots=True)
-class Plan:
-    """What of a decision follows from a request's bytes alone: where it leads, what it carries, and
-    its head up to the id. Where the same bytes come again over the same way, it holds for them too;
-    who asks is asked anew."""
+class RequestFacts:
+    """What follows from a request's bytes alone, where it came by the same link: where it leads and
+    what it carries. It holds for the same bytes when they come again; who asks is asked anew."""
 
     request: Accepted
     target: Target
     carried: Carried
     others: tuple[Target, ...] = ()  # what else it names, to be allowed as well
-    # Made when they are first wanted.
+    # Of the same bytes, made when they are first wanted.
     before_id: bytes | None = None
     unauthenticated: Refuse | None = None
 
     @property
-    def may_come_again(self) -> bool:
-        scan = self.request.scan
-        told_id = self.request.trusted and scan.request_id is not None
-        return scan.may_come_again and scan.carried is self.carried and not told_id
+    def has_own_id(self) -> bool:
+        """Whether a trusted proxy gave the request its id, which then is no fact of its bytes."""
+        return self.request.trusted and self.request.scan.request_id is not None
 
     def request_as(self, request_id: str) -> Accepted:
-        """The request that it is planned for, under an id of its own."""
+        """The request that they are the facts of, under an id of its own."""
         if request_id == self.request.request_id:
             return self.request
         return replace(self.request, request_id=request_id)
@@ -79,11 +76,10 @@ class Telling:
         on_public = route.identity if route.identity_on_public else ()
         return cls(route.identity, on_public, route.cache_control == "private")
 
-    def of(self, session: Session, is_public: bool) -> tuple[bytes, bool]:
-        """The identity headers, and whether no cache in between may keep the answer."""
+    def of(self, is_public: bool) -> tuple[tuple[str, ...], bool]:
+        """The presets of identity headers, and whether no shared cache may keep the answer."""
         presets = self.on_public if is_public else self.presets
-        private = self.makes_private and (bool(presets) or not is_public)
-        return identity_lines(session, presets), private
+        return presets, self.makes_private and (bool(presets) or not is_public)
 
 
 @dataclass(slots=True)
@@ -109,7 +105,7 @@ class Gate:
         can_be_asked: Callable[[User], Awaitable[bool]],
         public_origin: str = "",
     ) -> None:
-        self._comforts = tuple(comforts_of(route, public_origin) for route in authorize.routes)
+        self._demands = tuple(demands_of(route, public_origin) for route in authorize.routes)
         self._tellings = tuple(Telling.on(route) for route in authorize.routes)
         self._can_be_asked = can_be_asked
         self._authorize = authorize
@@ -118,7 +114,7 @@ class Gate:
         self._cookies = cookies
         self._is_internal = is_internal
 
-    def plan(self, request: Accepted) -> Plan | Refuse:
+    def facts(self, request: Accepted) -> RequestFacts | Refuse:
         """What can be said before anybody asks who this is."""
         target = self._locate(request)
         if isinstance(target, Refuse):
@@ -127,55 +123,47 @@ class Gate:
         if isinstance(others, Refuse):
             return others
         carried = self._identify.carried(request.scan, request.target)
-        return Plan(request, target, carried, others)
+        return RequestFacts(request, target, carried, others)
 
-    def settle(self, plan: Plan, request_id: str, now: float) -> Decision | None:
-        """The decision on a request, or None when storage has to be asked who this is."""
-        person = self._identify.peek(plan.carried, now)
+    def decide(self, facts: RequestFacts, now: float) -> Decision | None:
+        """The decision on a request, or None when storage has to be asked: see `ask`."""
+        person = self._identify.peek(facts.carried, now)
         if person is None:
             return None
-        decision = self._judge(plan, request_id, person)
+        decision = self._judge(facts, person)
         if isinstance(decision, Forward):
             return decision
-        return None if isinstance(decision, NeedsFactor) else decision.on(plan.target.route)
+        return None if isinstance(decision, NeedsFactor) else decision.on(facts.target.route)
 
-    def decide(self, request: Accepted, now: float) -> Decision | None:
-        """Both at once."""
-        plan = self.plan(request)
-        return plan if isinstance(plan, Refuse) else self.settle(plan, request.request_id, now)
-
-    async def ask(self, request: Accepted, now: float) -> Decision:
+    async def ask(self, facts: RequestFacts, now: float) -> Decision:
         """The decision, with storage's help."""
-        plan = self.plan(request)
-        if isinstance(plan, Refuse):
-            return plan
         try:
-            person = await self._identify.ask(plan.carried, now)
+            person = await self._identify.ask(facts.carried, now)
         except StorageUnavailable:
-            return self._unidentified(plan)
-        decision = self._judge(plan, request.request_id, person)
+            return self._unidentified(facts)
+        decision = self._judge(facts, person)
         if isinstance(decision, NeedsFactor):
-            decision = await self._lacking(decision.session, request, plan.carried)
-        return decision if isinstance(decision, Forward) else decision.on(plan.target.route)
+            decision = await self._lacking(decision.session, facts)
+        return decision if isinstance(decision, Forward) else decision.on(facts.target.route)
 
-    def _unidentified(self, plan: Plan) -> Decision:
+    def _unidentified(self, facts: RequestFacts) -> Decision:
         """Storage cannot say whose session it is: what is open to everybody stays open, and only
         what is known to be nobody's is called that."""
-        decision = self._judge(plan, plan.request.request_id, NOBODY)
-        return decision if isinstance(decision, Forward) else unavailable().on(plan.target.route)
+        decision = self._judge(facts, NOBODY)
+        return decision if isinstance(decision, Forward) else unavailable().on(facts.target.route)
 
     def known(self, request: Accepted, now: float) -> Session | None:
         """For records: whose session a request carried, as far as memory tells."""
         return self._identify.known(self._identify.carried(request.scan, request.target), now)
 
-    async def _lacking(self, session: Session, request: Accepted, carried: Carried) -> Refuse:
+    async def _lacking(self, session: Session, facts: RequestFacts) -> Refuse:
         """A session without its second factor: a way to give one, or a plain no."""
         try:
             if await self._can_be_asked(session.user):
-                return second_factor_required(carried.target or request.target)
+                return second_factor_required(facts.carried.target or facts.request.target)
         except StorageUnavailable:
             return unavailable()
-        return self._forbidden(request, carried, session)
+        return self._forbidden(facts.request, facts.carried, session)
 
     def _forbidden(self, request: Accepted, carried: Carried, session: Session) -> Refuse:
         home = self._authorize.can_start(request, session)
@@ -233,64 +221,49 @@ class Gate:
         leads = [self._authorize.locate(request, path) for path in paths]
         return not any(target is None or target.by_method for target in leads)
 
-    def _judge(self, plan: Plan, request_id: str, person: Person) -> Decision | NeedsFactor:
-        request, target, carried = plan.request, plan.target, plan.carried
+    def _judge(self, facts: RequestFacts, person: Person) -> Decision | NeedsFactor:
+        request, target, carried = facts.request, facts.target, facts.carried
         if person.conflict:
             return conflicting()
         session = person.session
         if session is not None and session.level is not FULL:
             session = None
         verdict = self._authorize.judge(target, session)
-        if plan.others and verdict is Verdict.ALLOWED:
-            verdict = self._verdict(plan.others, session)
-        match verdict:
-            case Verdict.ALLOWED:
-                comforts = self._comforts[target.route]
-                if comforts is not None and (refusal := comforts.refusal(request)):
-                    return refusal
-                identity, private = b"", False
-                if session is not None:
-                    is_public = self._authorize.rule(target).require == "public"
-                    identity, private = self._tellings[target.route].of(session, is_public)
-                before = plan.before_id
-                if person.foreign_bearer or person.foreign_pair:
-                    before = self._before_id(plan, person)  # for an application's own users
-                elif before is None:
-                    before = plan.before_id = self._before_id(plan, person)
-                head = upstream_head(before, request_id, identity)
-                if comforts is not None:
-                    head = comforts.head(head, request)
-                return Forward(target.route, head, session, private, carried.binds)
-            case Verdict.UNAUTHENTICATED:
-                if plan.unauthenticated is None:
-                    way_back = carried.target or request.target
-                    refusal = unauthenticated(way_back, self._cleaning(plan))
-                    plan.unauthenticated = refusal.on(target.route)
-                return plan.unauthenticated
-            case Verdict.SECOND_FACTOR_REQUIRED:
-                assert session is not None
-                return NeedsFactor(session)
-            case _ if session is None or self._authorize.rule(target).require == "deny":
-                return denied(self._authorize.can_start(request, session))
-            case _:
-                return self._forbidden(request, carried, session)
+        if facts.others and verdict is Verdict.ALLOWED:
+            verdict = self._verdict(facts.others, session)
+        if verdict is Verdict.ALLOWED:
+            demands = self._demands[target.route]
+            if demands is not None and (refusal := demands.refusal(request)):
+                return refusal
+            identity: tuple[str, ...] = ()
+            private = False
+            if session is not None:
+                is_public = self._authorize.rule(target).require == "public"
+                identity, private = self._tellings[target.route].of(is_public)
+            forward = Forward(target.route, session, identity, private, carried.binds)
+            if person.foreign_bearer or person.foreign_pair or request.scan.overrides:
+                overrides = bool(request.scan.overrides) and self._keeps_overrides(request)
+                forward.keeps = Keeps(person.foreign_bearer, person.foreign_pair, overrides)
+            return forward
+        if verdict is Verdict.UNAUTHENTICATED:
+            if facts.unauthenticated is None:
+                way_back = carried.target or request.target
+                refusal = unauthenticated(way_back, self._cleaning(facts))
+                facts.unauthenticated = refusal.on(target.route)
+            return facts.unauthenticated
+        if verdict is Verdict.SECOND_FACTOR_REQUIRED:
+            assert session is not None
+            return NeedsFactor(session)
+        if session is None or self._authorize.rule(target).require == "deny":
+            return denied(self._authorize.can_start(request, session))
+        return self._forbidden(request, carried, session)
 
-    def _before_id(self, plan: Plan, person: Person) -> bytes:
-        request = plan.request
-        return before_id(
-            request,
-            plan.carried,
-            keep_overrides=bool(request.scan.overrides) and self._keeps_overrides(request),
-            keep_bearer=person.foreign_bearer,
-            keep_pair=person.foreign_pair,
-        )
-
-    def _cleaning(self, plan: Plan) -> tuple[Header, ...]:
+    def _cleaning(self, facts: RequestFacts) -> tuple[Header, ...]:
         """Two cookies of our name: end every variant, so that the next login works."""
-        if not plan.carried.ambiguous:
+        if not facts.carried.ambiguous:
             return ()
-        scan = plan.request.scan
-        return tuple(self._cookies.clearing_lines(scan.cookies, plan.request.host))
+        scan = facts.request.scan
+        return tuple(self._cookies.clearing_lines(scan.cookies, facts.request.host))
 
 
 def _host(site: tuple[str, str]) -> str:

@@ -103,9 +103,6 @@ class Identify:
 
     def carried(self, headers: Scan, target: bytes = b"") -> Carried:
         """Sort the carriers of a request for an application into ours and foreign."""
-        if headers.carried is not None:
-            found: Carried = headers.carried
-            return found
         carried = self._lines(headers)
         if self._access is not None:
             self._take_linked(carried, self._access, target)
@@ -113,8 +110,6 @@ class Identify:
             carried.pairs = headers.pairs
             if self._takes_pair:
                 _take_pair(carried)
-        if headers.may_come_again and self._access is None:
-            headers.carried = carried
         return carried
 
     def _lines(self, headers: Scan) -> Carried:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
 
 from doorward.http1.second_targets import READERS
 
@@ -213,12 +212,6 @@ class Scan:
     trailers: bool = False  # in the answer will be read (TE)
     announced: list[bytes] = field(default_factory=list)  # names of the request's trailers
     max_forwards: bytes | None = None
-    # What follows from these headers alone, kept where they may come again: see `Block`. `hop` is
-    # that of the peer that sent them last.
-    may_come_again: bool = False
-    hop: Any = None
-    carried: Any = None
-    lines: bytes | None = None
 
     @property
     def has_body(self) -> bool:
@@ -227,22 +220,9 @@ class Scan:
 
 @dataclass(slots=True, eq=False)  # by identity
 class Block:
-    """The header lines of a request without a body, which clients repeat byte for byte: what was
-    read out of them is kept, while everything that depends on the moment is decided anew."""
+    """The header lines of a request without a body, which clients repeat byte for byte."""
 
     headers: list[Header]
-    scan: Scan | None = None
-
-
-def scan_block(block: Block) -> Scan:
-    """As `scan`, once for a block."""
-    if block.scan is not None:
-        return block.scan
-    found = scan(block.headers)
-    if found.max_forwards is None:  # which is written into
-        found.may_come_again = True
-        block.scan = found
-    return found
 
 
 def scan(headers: Iterable[Header]) -> Scan:

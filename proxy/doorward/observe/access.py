@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import structlog
 
 from doorward.observe.logs import Format, Stream, drawing, output
-from doorward.observe.observer import Decided, Observer, Told, now_s
+from doorward.observe.observer import ExchangeRecord, Observer, Outcome, now_s
 
 _log = structlog.get_logger("doorward.log")
 
@@ -43,15 +43,19 @@ class Log:
         self._without_tokens = without_tokens
         self._line = line
 
-    def ended(self, decided: Decided, route: int, status: int, started: float, told: Told) -> None:
-        self._further.ended(decided, route, status, started, told)
+    def ended(
+        self, outcome: Outcome, route: int, status: int, started: float, record: ExchangeRecord
+    ) -> None:
+        self._further.ended(outcome, route, status, started, record)
         try:
-            self._write(decided, route, status, started, told)
+            self._write(outcome, route, status, started, record)
         except Exception:  # a line is never a reason to take an answer away
             _log.exception("access_line_lost")
 
-    def _write(self, decided: Decided, route: int, status: int, started: float, told: Told) -> None:
-        session, request = told.session, told.request
+    def _write(
+        self, outcome: Outcome, route: int, status: int, started: float, record: ExchangeRecord
+    ) -> None:
+        session, request = record.session, record.request
         self._line(
             "request",
             request_id=request.request_id,
@@ -60,14 +64,14 @@ class Log:
             target=self._target(request.target),
             host=request.authority,
             status=status,
-            bytes=told.sent_bytes,
+            bytes=record.sent_bytes,
             duration_ms=round((now_s() - started) * 1000, 3),
             route=self._routes[route] if route >= 0 else "",
-            decision=decided.word,
-            reason=decided.reason,
+            decision=outcome.word,
+            reason=outcome.reason,
             user="" if session is None else session.user.username,
             session="" if session is None else session.id,
-            cut=not told.is_whole,
+            cut=not record.is_whole,
         )
 
     def _target(self, target: bytes) -> str:

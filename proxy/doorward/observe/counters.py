@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 
 from doorward.accounts.audit.audit_log import DONE, Kind, Record
-from doorward.observe.observer import SWITCHED, Decided, Told
+from doorward.observe.observer import SWITCHED, ExchangeRecord, Outcome
 
 # Upper bounds in seconds of the classes that durations are counted in; the last has none.
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -29,14 +29,16 @@ class Counters:
     writes = False
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[Decided, int, int, int], list[float]] = {}
+        self._rows: dict[tuple[Outcome, int, int, int], list[float]] = {}
         self._events: Values = {}
         self.sources: list[Callable[[], Values]] = []  # what others count
         self.gauges: list[Callable[[], Values]] = []  # what is so at the moment
 
-    def ended(self, decided: Decided, route: int, status: int, started: float, told: Told) -> None:
+    def ended(
+        self, outcome: Outcome, route: int, status: int, started: float, record: ExchangeRecord
+    ) -> None:
         took = perf_counter() - started
-        key = (decided, route, status, bisect_left(BOUNDS_S, took))
+        key = (outcome, route, status, bisect_left(BOUNDS_S, took))
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = [0, 0.0]
@@ -66,10 +68,10 @@ class Counters:
     def totals(self) -> Values:
         """Everything that only grows."""
         found = dict(self._events)
-        for (decided, route, status, bucket), (count, seconds) in self._rows.items():
-            found[REQUESTS, decided.word, decided.reason, route, status, bucket] = count
+        for (outcome, route, status, bucket), (count, seconds) in self._rows.items():
+            found[REQUESTS, outcome.word, outcome.reason, route, status, bucket] = count
             if status != SWITCHED:  # a tunnel's hours say nothing of how quick answers are
-                took = (SECONDS, decided.word, route)
+                took = (SECONDS, outcome.word, route)
                 found[took] = found.get(took, 0.0) + seconds
         return summed((found, *(read() for read in self.sources)))
 

@@ -29,7 +29,7 @@ TURNED_AWAY = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: a third of what hashing words takes
-class Decided:
+class Outcome:
     """What was decided on a request: `forwarded`, `refused` or `ours`. `reason` is a word of ours
     for why it was refused, or why it was not answered in full. There is one object of each."""
 
@@ -37,22 +37,22 @@ class Decided:
     reason: str = ""
 
 
-FORWARDED = Decided("forwarded")
-OURS = Decided("ours")
+FORWARDED = Outcome("forwarded")
+OURS = Outcome("ours")
 
 
 @cache
-def refused(code: str) -> Decided:
-    return Decided("refused", code)
+def refused(code: str) -> Outcome:
+    return Outcome("refused", code)
 
 
 @cache
-def failed(code: str) -> Decided:
+def failed(code: str) -> Outcome:
     """It was let through, but the answer was not the upstream's, or not all of it."""
-    return Decided("forwarded", code)
+    return Outcome("forwarded", code)
 
 
-class Asked(Protocol):
+class LoggedRequest(Protocol):
     """A request, as far as a log tells of it. `target` may hold what no log may."""
 
     @property
@@ -68,7 +68,7 @@ class Asked(Protocol):
 
 
 @dataclass(slots=True)
-class Unread:
+class UnreadRequest:
     """A request that nobody could accept: what is known of it."""
 
     address_text: str = ""
@@ -78,11 +78,11 @@ class Unread:
     request_id: str = ""
 
 
-class Told(Protocol):
+class ExchangeRecord(Protocol):
     """What an access log asks of a carrier. `sent_bytes` is of the answer's body."""
 
     @property
-    def request(self) -> Asked: ...
+    def request(self) -> LoggedRequest: ...
     @property
     def session(self) -> Session | None: ...
     @property
@@ -92,10 +92,10 @@ class Told(Protocol):
 
 
 @dataclass(slots=True)
-class Short:
+class BriefRecord:
     """Told of an exchange that is over at once."""
 
-    request: Asked
+    request: LoggedRequest
     session: Session | None = None
     sent_bytes: int = 0
     is_whole: bool = True
@@ -106,5 +106,7 @@ class Observer(Protocol):
 
     writes: bool  # whether it asks what it is told of: else nothing of that is made ready
 
-    def ended(self, decided: Decided, route: int, status: int, started: float, told: Told) -> None:
+    def ended(
+        self, outcome: Outcome, route: int, status: int, started: float, record: ExchangeRecord
+    ) -> None:
         """`route` is a route's number or NO_ROUTE; `started` is of `now_s`."""

@@ -1,166 +1,230 @@
-"""The whole way of a request over ASGI: accept, ours or the gate's, decide, forward or refuse.
+"""The gateway as an ASGI application, for any server but our own.
 
-Knows the order; every step is in its own file. It must not know what a page or an API does.
+`AsgiExchange` fills `ClientExchange` with ASGI's messages: what is written waits in a queue, which
+the server's pace empties, and a client that leaves is noticed by whoever receives. ASGI knows no
+trailers, no answers before the answer and no tunnels; a cut is an exception, on which every server
+closes the connection.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-import structlog
-from starlette.responses import Response
+from doorward.http1.arrival import Arrival
+from doorward.http1.client_exchange import ClientTunnel, Closable
+from doorward.http1.headers import Block, Header
+from doorward.http1.response_head import ResponseHead
+from doorward.observe.observer import LEFT
+from doorward.relay.gateway import Gateway, Receive, Scope, Send
 
-from doorward import paths
-from doorward.gate.accept import Accept, Accepted, Arrival
-from doorward.gate.decision import Forward, Refuse, broken
-from doorward.gate.gate import Gate
-from doorward.gate.targets import LastHop, Unfit
-from doorward.http1.headers import BadHeaders
-from doorward.observe.observer import ANSWER_CUT, Observer, failed
-from doorward.relay.forward import EXTENSION, Forwarder, Receive, Scope, Send
-from doorward.relay.incoming import AnswerCut, Refused
-from doorward.relay.note import Note
-from doorward.relay.upgrade import Upgrades
-from doorward.upstream.failures import UpstreamFailure
-from doorward.web.answers import Answers, stranger, unfit
-
-_log = structlog.get_logger("doorward.gate")
-
-# The answer to a form of nobody's that is kept until the login is done; None for other requests.
-Keep = Callable[[Scope, Receive], Awaitable[Response | None]]
-
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-BAD_REQUEST = 400
-
-HEALTH_PATH = paths.HEALTH.encode()  # answered under any Host: who asks knows only an address
+# What may wait for a slow client before its upstream is made to wait.
+HIGH_WATER_BYTES = 256 * 1024
 
 
-class Carrier:
-    """One ASGI application over the gate; `ours` answers the paths that are ours."""
+class AnswerCut(Exception):
+    """An answer that ends in the middle: the client must see a cut, not an end."""
 
-    def __init__(
-        self,
-        accept: Accept,
-        gate: Gate,
-        forwarders: tuple[Forwarder, ...],
-        upgrades: Upgrades,
-        ours: Any,
-        is_internal: Callable[[bytes], bool],
-        answers: Answers,
-        clock: Callable[[], float],
-        observer: Observer,
-        keep: Keep | None = None,
-    ) -> None:
-        self._observer = observer
-        self._keep = keep
-        self._accept = accept
-        self._gate = gate
-        self._forwarders = forwarders
-        self._upgrades = upgrades
-        self._ours = ours
-        self._is_internal = is_internal
-        self._answers = answers
-        self._clock = clock
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = scope.get("extensions", {}).get(EXTENSION)
-        arrival = arrival_of(scope) if exchange is None else exchange.arrival
-        note = Note(arrival, exchange, send)
-        crashed = True
+async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request. Raises AnswerCut."""
+    await AsgiExchange(scope, receive, send).run(gateway)
+
+
+class AsgiExchange:
+    """One request of an ASGI server and its answer."""
+
+    block: Block | None = None
+    attached: Closable | None = None
+    keep_alive = True  # which is the server's to decide
+    turned_away = 0
+    gone_for = LEFT
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.arrival = arrival = _arrival(scope)
+        self.method, self.target = arrival.method, arrival.target
+        self.link = arrival.peer, arrival.scheme
+        self.trailers: list[Header] = []
+        self.disconnected = self.response_started = self.response_complete = False
+        self.status = self.sent_bytes = 0
+        self._receive = receive
+        self._send = send
+        self._body_left = True
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Task[None] | None = None
+        self._gone: Callable[[], object] | None = None
+        self._drained: Callable[[], None] | None = None
+        self._queue: deque[dict[str, Any]] = deque()
+        self._queued_bytes = 0
+        self._news = asyncio.Event()
+        self._is_cut = False
+        self._fault: BaseException | None = None
+
+    async def run(self, gateway: Gateway) -> None:
+        """Answer by `gateway`, and return once the server has all of it."""
         try:
-            await self._carry(
-                arrival, note, scope, receive, note.send if exchange is None else send
-            )
-            crashed = False
+            waiting = gateway.begin(self)
+            if waiting is not None:
+                self.spawn(waiting)
+            await self._send_queue()
         finally:
-            note.close(crashed)
-            if self._observer.writes and note.session is None and note.accepted is not None:
-                note.session = self._gate.known(note.accepted, self._clock())
-            self._observer.ended(note.decided, note.route, note.status, note.started, note)
+            for task in (*self._tasks, *filter(None, [self._listening])):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            if not self.response_complete:
+                self._client_gone()
 
-    async def _carry(
-        self, arrival: Arrival, note: Note, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        if arrival.target.partition(b"?")[0] == HEALTH_PATH:
-            await self._ours(scope, receive, send)
-            return
-        try:
-            note.accepted = request = self._accept(arrival)
-        except (Unfit, BadHeaders, LastHop) as fault:
-            refusal, client = unfit(fault, arrival), stranger(arrival)
-            note.refused(refusal, client.request_id)
-            exchange = scope.get("extensions", {}).get(EXTENSION)
-            if refusal.status == BAD_REQUEST and exchange is not None:
-                exchange.keep_alive = False  # what comes behind it may be anything
-            await self._answers.to(refusal, arrival, client)(scope, receive, send)  # type: ignore[arg-type]
-            return
-        if self._is_internal(request.path):
-            await self._ours(_scope_of_ours(scope, request), receive, send)
-            return
-        now = self._clock()
-        try:
-            decision = self._gate.decide(request, now) or await self._gate.ask(request, now)
-        except Exception:  # whatever breaks on the way lets nobody through (promise 1)
-            _log.exception("decision_failed", request=request.request_id)
-            decision = broken()
-        if isinstance(decision, Forward):
-            note.let_through(decision)
-            if request.upgrade:
-                decision = self._upgrades.judge(request, decision)
-        if isinstance(decision, Refuse):
-            note.refused(decision)
-            response = await self._kept(decision, arrival, request, scope, receive)
-            response = response or self._answers.to(decision, arrival, request.client)
-            await response(scope, receive, send)  # type: ignore[arg-type]
+    async def _send_queue(self) -> None:
+        while True:
+            while self._queue and not self._is_cut:
+                message = self._queue.popleft()
+                self._queued_bytes -= len(message.get("body", b""))
+                await self._send(message)
+                if not self.is_slow and self._drained is not None and not self.response_complete:
+                    self._drained()
+            if self._fault is not None:
+                raise self._fault
+            if self._is_cut:
+                raise AnswerCut
+            if not self._queue and (self.response_complete or self.disconnected):
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def attach(self, attached: Closable) -> bool:
+        return False  # the server's connections are not known
+
+    def spawn(self, waiting: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(waiting)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = fault
+            self._news.set()
+
+    # The client
+
+    async def receive(self) -> dict[str, Any]:
+        """What the server receives; only one coroutine may ask at a time."""
+        if self._listening is not None and not self._listening.done():
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._client_gone()
+        elif not message.get("more_body", False):
+            self._body_left = False
+            self._listen()
+        return message
+
+    def when_gone(self, callback: Callable[[], object]) -> None:
+        self._gone = callback
+        if self.disconnected:
+            self._client_gone()
+        elif not self._has_body():
+            self._listen()
+
+    def _has_body(self) -> bool:
+        """Whether somebody else may still receive the body; who does hears of the client, too."""
+        names = {name for name, value in self.arrival.headers if value != b"0"}
+        return self._body_left and not names.isdisjoint((b"content-length", b"transfer-encoding"))
+
+    def _listen(self) -> None:
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.ensure_future(self._hear())
+
+    async def _hear(self) -> None:
+        """Wait for the client to go away."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._client_gone()
+
+    def _client_gone(self) -> None:
+        callback, self._gone = self._gone, None
+        self.disconnected = self.disconnected or not self.response_complete
+        self._news.set()
+        if callback is not None and not self.response_complete:
+            callback()
+
+    @property
+    def is_slow(self) -> bool:
+        return self._queued_bytes > HIGH_WATER_BYTES
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        self._drained = callback
+
+    # The answer
+
+    def interim(self, status: int, headers: list[Header]) -> None:
+        pass
+
+    def start_with(self, head: ResponseHead) -> None:
+        self.response_started = True
+        self.status = head.status
+        headers = list(head.headers)
+        self._put({"type": "http.response.start", "status": head.status, "headers": headers})
+
+    def write(self, data: bytes) -> None:
+        self._put_body(data, more=True)
+
+    def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
+        self._put_body(data, more=False)
+        self.response_complete = True
+        self._gone = self._drained = None
+
+    def _put_body(self, data: bytes, *, more: bool) -> None:
+        if self.method != b"HEAD":
+            self.sent_bytes += len(data)
+        self._put({"type": "http.response.body", "body": data, "more_body": more})
+
+    def _put(self, message: dict[str, Any]) -> None:
+        if not self.disconnected:
+            self._queue.append(message)
+            self._queued_bytes += len(message.get("body", b""))
+            self._news.set()
+
+    def cut(self, *, at_once: bool = False) -> None:
+        self.disconnected = self._is_cut = True
+        self._news.set()
+
+    def switch(
+        self,
+        headers: Iterable[Header],
+        upstream: asyncio.Transport,
+        early: bytes,
+        upstream_lost: Callable[[Exception | None], None],
+        idle_timeout_s: float,
+    ) -> ClientTunnel:
+        raise AssertionError("no upgrade is asked for over ASGI's http scopes")
+
+    # The same in ASGI's words
+
+    async def send(self, message: Any) -> None:
+        """Pass an application's message on, in order with what is written."""
+        if message["type"] == "http.response.start":
+            self.response_started, self.status = True, message["status"]
+            self._put(message)
         else:
-            await self._forward(decision, request, arrival, note, scope, receive, send)
-
-    async def _kept(
-        self,
-        refusal: Refuse,
-        arrival: Arrival,
-        request: Accepted,
-        scope: Scope,
-        receive: Receive,
-    ) -> Response | None:
-        """The login page with the form of somebody who is nobody any more, if this is one."""
-        if self._keep is None or not self._answers.may_keep(refusal, arrival):
-            return None
-        return await self._keep(_scope_of_ours(scope, request), receive)
-
-    async def _forward(
-        self,
-        decision: Forward,
-        request: Accepted,
-        arrival: Arrival,
-        note: Note,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        try:
-            await self._forwarders[decision.route](request, decision, scope, receive, send)
-        except Refused as over:
-            if (exchange := scope.get("extensions", {}).get(EXTENSION)) is not None:
-                exchange.keep_alive = False  # the rest of the request, if any, is not waited for
-            note.refused(over.refusal)
-            response = self._answers.to(over.refusal, arrival, request.client)
-            await response(scope, receive, send)  # type: ignore[arg-type]
-        except UpstreamFailure as failure:
-            note.decided = failed(failure.code)
-            response = self._answers.failure(failure, arrival, request)
-            await response(scope, receive, send)  # type: ignore[arg-type]
-        except AnswerCut as cut:
-            _log.warning("answer_cut", reason=str(cut.__cause__), request=request.request_id)
-            ended = isinstance(cut.__cause__, Refused)
-            note.decided = failed(str(cut.__cause__) if ended else ANSWER_CUT)
-            exchange = scope.get("extensions", {}).get(EXTENSION)
-            if exchange is None:
-                raise  # any ASGI server closes the connection of an application that raised
-            exchange.cut()
+            more = message.get("more_body", False)
+            self._put_body(message.get("body", b""), more=more)
+            self.response_complete = not more
+        while self.is_slow and not self.disconnected:
+            drained = asyncio.Event()
+            self._drained = drained.set
+            await drained.wait()
 
 
-def arrival_of(scope: Scope) -> Arrival:
+def _arrival(scope: Scope) -> Arrival:
     """An ASGI scope as bytes. The target is put together again."""
     raw_path = scope.get("raw_path") or scope["path"].encode()
     query = scope["query_string"]
@@ -173,18 +237,3 @@ def arrival_of(scope: Scope) -> Arrival:
         scheme=scope["scheme"],
         is_http_1_0=scope.get("http_version") == "1.0",
     )
-
-
-def _scope_of_ours(scope: Scope, request: Accepted) -> Scope:
-    """The scope for paths of ours, with who asks; matched on the raw path, as the gate matches.
-    Its scheme and Host are those that were decided on."""
-    headers = [line for line in scope["headers"] if line[0] != b"host"]
-    return {
-        **scope,
-        "scheme": request.scheme,
-        "path": request.path.decode("ascii"),
-        "root_path": "",
-        "query_string": request.target.partition(b"?")[2],
-        "headers": [(b"host", request.authority.encode()), *headers],
-        "state": {**scope.get("state", {}), "client": request.client},
-    }

@@ -13,8 +13,8 @@ import structlog
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Session
-from doorward.gate.accept import Accepted
 from doorward.gate.decision import Decision, Forward, Refuse, broken, unauthenticated, unavailable
+from doorward.gate.gate import RequestFacts
 
 _log = structlog.get_logger("doorward.gate")
 
@@ -22,16 +22,15 @@ _log = structlog.get_logger("doorward.gate")
 # for a restart of the database, but not while this host is cut off from who revokes.
 SILENCE_S = 30.0
 
-Ask = Callable[[Accepted, float], Awaitable[Decision]]
+Ask = Callable[[RequestFacts, float], Awaitable[Decision]]
 
 
 class Stream(Protocol):
     """An exchange or a tunnel under way; `session` is the one it was let through with."""
 
+    facts: RequestFacts
+    request_id: str
     session: Session | None
-
-    @property
-    def request(self) -> Accepted: ...
 
     @property
     def is_over(self) -> bool: ...
@@ -66,14 +65,14 @@ class Watch:
         elif self._live.silence_s(now) > SILENCE_S:
             stream.end_for(unavailable())
 
-    async def confirm(self, request: Accepted, decision: Forward) -> Decision:
+    async def confirm(self, facts: RequestFacts, decision: Forward) -> Decision:
         """A decision that had to wait before anybody was told of the request: as it is made now."""
         session, now = decision.session, self._clock()
         if session is None or (
             self._live.is_current(now) and session.is_live(now) and not session.stale
         ):
             return decision
-        return await self._decision(request)
+        return await self._decide(facts)
 
     async def _read_news(self, now: float) -> None:
         try:
@@ -90,9 +89,9 @@ class Watch:
             while self._waiting:
                 _, stream = self._waiting.popitem()
                 assert stream.session is not None
-                number, request = stream.session.number, stream.request
-                nobody = unauthenticated(request.target)
-                decision = nobody if number in ended else await self._decision(request)
+                number, facts = stream.session.number, stream.facts
+                nobody = unauthenticated(facts.request.target)
+                decision = nobody if number in ended else await self._decide(facts)
                 if isinstance(decision, Forward):
                     if decision.session is not None and decision.session.number == number:
                         stream.session = decision.session
@@ -101,14 +100,14 @@ class Watch:
                 if decision.code == nobody.code:
                     ended.add(number)
                 if not stream.is_over:  # meanwhile
-                    _log.info("stream_closed", reason=decision.code, request=request.request_id)
+                    _log.info("stream_closed", reason=decision.code, request=stream.request_id)
                     stream.end_for(decision)
         finally:
             self._task = None
 
-    async def _decision(self, request: Accepted) -> Decision:
+    async def _decide(self, facts: RequestFacts) -> Decision:
         try:
-            return await self._ask(request, self._clock())
+            return await self._ask(facts, self._clock())
         except Exception:  # as for any request: nobody (promise 1)
-            _log.exception("decision_failed", request=request.request_id)
+            _log.exception("decision_failed", request=facts.request.request_id)
             return broken()

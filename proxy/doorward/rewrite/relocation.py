@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from doorward import paths
 from doorward.gate.accept import Accepted
-from doorward.gate.route_rewriting import authority_of, sent_host
 from doorward.gate.same_origin import bare
 from doorward.http1.headers import Header
+from doorward.rewrite.route_rewriting import authority_of, sent_host
 from doorward.settings import Route
 
 Relocate = Callable[[list[Header], Accepted], list[Header]]

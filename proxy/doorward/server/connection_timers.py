@@ -4,44 +4,61 @@ Knows clocks and what was left unsaid; how bytes are read it must not know, the 
 """
 
 import asyncio
-from typing import Any, cast
+from collections import deque
+from typing import Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from doorward.http1.client_exchange import Closable
 from doorward.observe.observer import (
     NO_ROUTE,
     STOPPING,
     TURNED_AWAY,
+    BriefRecord,
     Observer,
-    Short,
-    Unread,
+    UnreadRequest,
     now_s,
     refused,
 )
 from doorward.server.exchange import Exchange
+from doorward.server.flow import Flow, other_end, own_end
 from doorward.server.limits import BodyClock, HalfClosed, Place, ReaderClock
 from doorward.server.plain_answers import LINGER_S, plain_answer
 from doorward.settings import Limits
-from doorward.upstream.own_connections import OwnConnections
 
 
-class ConnectionTimers(HttpToolsProtocol):
+class Connections(Protocol):
+    """Those that are open, and the tasks that answer on them."""
+
+    tasks: set[asyncio.Task[None]]
+
+    def add(self, connection: "ConnectionTimers") -> None: ...
+    def discard(self, connection: object) -> None: ...
+
+
+class ConnectionTimers(asyncio.Protocol):
     """`limits` bounds its patience; `place` is left when the connection is gone."""
 
     limits: Limits
     place: Place | None = None
     observer: Observer | None = None
+    transport: asyncio.Transport
+    flow: Flow
+    attached: Closable | None = None  # upstream connections that are this client's alone
     _refused: tuple[int, str] | None = None  # what the bytes behind the last request are told
     _requests_left = -1  # which is never none
     _body_clock: BodyClock | None = None
     _reader_clock: ReaderClock | None = None
     _half_closed: HalfClosed | None = None
     _sent_before = -1  # of an answer's body, when a half-closed client was looked at last
-    bound: OwnConnections | None = None  # upstream connections that are this client's alone
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.access_log = False
+    def __init__(self, connections: Connections) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.tasks = connections.tasks
+        self._connections = connections
+        self.server: tuple[str, int | None] | None = None
+        self.client: tuple[str, int] | None = None
+        self.scheme = "http"
+        self.cycle: Exchange | None = None  # of the last request whose head came
+        self.pipeline: deque[Exchange] = deque()  # those behind the one that is answered
         self._in_head = self._in_message = self._lingering = False
         self._held = b""  # the start of a request, as long as its first line is not whole
         self._unread = 0  # bytes since the last head or piece of body
@@ -57,7 +74,13 @@ class ConnectionTimers(HttpToolsProtocol):
     # A head: a timer while one is unfinished
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, transport))
+        self._connections.add(self)
+        self.transport = cast(asyncio.Transport, transport)
+        self.flow = Flow(self.transport)
+        self.server = own_end(transport)
+        self.client = other_end(transport)
+        if transport.get_extra_info("sslcontext"):
+            self.scheme = "https"
         self._requests_left = self.limits.requests_per_connection or -1
         self._await_head()
 
@@ -86,8 +109,7 @@ class ConnectionTimers(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            waiting, _ = self.pipeline.pop()
-            self._run(cast(Exchange, waiting))
+            self._run(self.pipeline.pop())
             return
         if self._refused is not None:
             self._turn_away(*self._refused)
@@ -118,7 +140,7 @@ class ConnectionTimers(HttpToolsProtocol):
         """Answer bytes that are no request and close. The answer to what they belong to is cut if
         it is sent already; requests before that have theirs first."""
         self._head_done()
-        running, last = self._running, cast(Exchange | None, self.cycle)
+        running, last = self._running, self.cycle
         is_of_last = last is not None and last.more_body
         if running is not None and not (
             running.response_complete or (is_of_last and running is last)
@@ -147,8 +169,8 @@ class ConnectionTimers(HttpToolsProtocol):
         """Answer what no carrier gets to see."""
         self.transport.write(plain_answer(status, reason))
         if self.observer is not None:
-            unread = Unread(self.client[0] if self.client else "")
-            told = Short(unread, sent_bytes=len(reason) + 1)
+            unread = UnreadRequest(self.client[0] if self.client else "")
+            told = BriefRecord(unread, sent_bytes=len(reason) + 1)
             self.observer.ended(refused(TURNED_AWAY[status]), NO_ROUTE, status, now_s(), told)
 
     def linger(self) -> None:
@@ -182,7 +204,9 @@ class ConnectionTimers(HttpToolsProtocol):
 
     @property
     def is_held_back(self) -> bool:
-        return self.flow.read_paused or self.cycle.waiting_for_100_continue
+        return self.flow.read_paused or (
+            self.cycle is not None and self.cycle.waiting_for_100_continue
+        )
 
     def body_late(self) -> None:
         if self._is_idle():
@@ -203,12 +227,12 @@ class ConnectionTimers(HttpToolsProtocol):
         return self.flow.write_paused and self.transport.get_protocol() is self
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.flow.pause_writing()
         self._await_reader()
 
     # A client that has said its last word
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:
         """Go on if the client waits for answers to whole requests, and close after them. One that
         ends within a request or an event stream, or waits for nothing, has left. Over TLS a last
         word cannot be told from a close."""
@@ -217,6 +241,7 @@ class ConnectionTimers(HttpToolsProtocol):
             return False
         if self._running is not None and self._running.is_event_stream:
             return False
+        assert self.cycle is not None
         self.cycle.keep_alive = False
         if self._half_closed is None:
             self._half_closed = HalfClosed(self, self.transport)
@@ -242,11 +267,13 @@ class ConnectionTimers(HttpToolsProtocol):
                 clock.stop()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        super().connection_lost(exc)
-        if self.bound is not None:
-            self.bound.close()
-        for exchange in (self.cycle, self._running, *(cycle for cycle, _ in self.pipeline)):
-            if isinstance(exchange, Exchange):
+        self._connections.discard(self)
+        if self.flow.write_paused:
+            self.flow.resume_writing()
+        if self.attached is not None:
+            self.attached.close()
+        for exchange in (self.cycle, self._running, *self.pipeline):
+            if exchange is not None:
                 exchange.client_gone()
 
     # A stop
@@ -262,7 +289,9 @@ class ConnectionTimers(HttpToolsProtocol):
         elif running.is_event_stream:
             running.finish()
         else:
-            super().shutdown()
+            running.keep_alive = False
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
 
     def end_now(self) -> None:
         """The grace period is over: 503 where nothing was sent, else the client sees a cut."""
@@ -281,7 +310,7 @@ class ConnectionTimers(HttpToolsProtocol):
             self.linger()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self.flow.resume_writing()
         if self._reader_clock is not None:
             self._reader_clock.moved()
         if self._running is not None:

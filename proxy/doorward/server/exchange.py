@@ -1,37 +1,43 @@
-"""One request and its answer on a client connection: what the application says becomes bytes.
+"""One request and its answer on a client connection: what is said of an answer becomes bytes.
 
-Knows HTTP/1 framing of answers; must not know what is answered. It is uvicorn's request cycle with
-a writer of its own: head and first piece of body leave in one write, and what plain ASGI cannot
-say (the target as received, word of a client that went away, a cut) is here.
+Knows HTTP/1 framing of answers; must not know what is answered. Head and first piece of body leave
+in one write. It fills `ClientExchange`, and answers in ASGI's words, too.
 """
 
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
-from doorward.gate.accept import Arrival
+from doorward.http1.arrival import Arrival
+from doorward.http1.client_exchange import ClientExchange, Closable
 from doorward.http1.dates import now_header
 from doorward.http1.headers import Block, Header
+from doorward.http1.response_head import InvalidAnswer, ResponseHead, checked, status_line
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
-from doorward.server.response_head import InvalidAnswer, ResponseHead, checked, status_line
 from doorward.server.tunnel import Lost, PendingUpgrade, Tunnel
-from doorward.upstream.own_connections import OwnConnections
-
-# The key of a scope's extensions under which an Exchange stands.
-EXTENSION = "doorward.exchange"
 
 # Shared by all that have none, so that most requests cost no list.
 NO_TRAILERS: list[Header] = []
 
 START, BODY = "http.response.start", "http.response.body"
+FAILED_HEAD = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"content-length", b"21"),
+    (b"connection", b"close"),
+]
+
+
+class Gateway(Protocol):
+    """Answers requests, or returns what has to be waited for."""
+
+    def begin(self, exchange: ClientExchange) -> Coroutine[Any, Any, None] | None: ...
 
 
 class Flag:
-    """What uvicorn asks of an `asyncio.Event`, at a fraction of the cost of making one."""
+    """What is needed of an `asyncio.Event`, at a fraction of the cost of making one."""
 
     __slots__ = ("_set", "_waiter")
 
@@ -64,32 +70,30 @@ class _NoFlag:
 _NOBODY_WAITS = _NoFlag()
 
 
-class Exchange(RequestResponseCycle):
+class Exchange:
     """One request and its answer.
 
-    `start`, `write` and `end` are how an answer is given; `send` says the same in ASGI's words.
-    `upgrade` are the protocols that a tunnel is asked for, and `switch` makes it.
+    `start_with`, `write` and `end` are how an answer is given; `send` says the same in ASGI's
+    words. `upgrade` are the protocols that a tunnel is asked for, and `switch` makes it.
     """
 
     # What holds for most requests costs them nothing.
-    access_log = False
-    default_headers = ()  # type: ignore[assignment]
     http_1_0 = waiting_for_100_continue = False
     keep_alive = more_body = True
     disconnected = response_started = response_complete = chunked_encoding = False
     block: Block | None = None
+    attached: Closable | None = None  # ends with the client's connection
     upgrade = b""
     waiting: PendingUpgrade | None = None
     tunnel: Tunnel | None = None
-    task: asyncio.Task[None] | None = None  # that the application answers in
     turned_away = 0  # the status, where it was answered instead of its carrier
     left_for = ""  # why the client left, where that was not its own choice
-    prepared: ResponseHead | None = None  # the head of the answer
+    head: ResponseHead | None = None  # of the answer
     trailers: list[Header] = NO_TRAILERS  # of the request, once its body is whole
     body: Any = b""
     on_response: Any = None  # whom to tell, where that is not the protocol
     message_event: Any = _NOBODY_WAITS
-    _gone: Callable[[], None] | None = None
+    _gone: Callable[[], object] | None = None
     _drained: Callable[[], None] | None = None
     _head = b""  # made, and waiting for the first piece of the body
     _left = -1  # of a body of known length
@@ -98,7 +102,7 @@ class Exchange(RequestResponseCycle):
     def __init__(
         self, protocol: Any, method: bytes, target: bytes, headers: list[Header], plain: bool
     ) -> None:
-        """`plain`: no body follows, and nothing else that only the ASGI way knows."""
+        """`plain`: no body follows, nor anything else that has to be waited for."""
         self.protocol = protocol
         self.method = method
         self.target = target
@@ -109,14 +113,6 @@ class Exchange(RequestResponseCycle):
         self._bodiless = method == b"HEAD"
         if not plain:
             self.body = bytearray()
-
-    def prepare_for_app(self, scope: Any) -> None:
-        """What uvicorn's cycle needs beside."""
-        self.scope = scope
-        self.logger = self.protocol.logger
-        self.message_event = Flag()
-        if self.body or not self.more_body:  # it came before anybody waited
-            self.message_event.set()
 
     @property
     def arrival(self) -> Arrival:
@@ -139,43 +135,70 @@ class Exchange(RequestResponseCycle):
         protocol = self.protocol
         return protocol.client[0] if protocol.client else "", protocol.scheme
 
-    @property
-    def bound(self) -> OwnConnections | None:
-        """The upstream connections that are this client's alone, if any are."""
-        bound: OwnConnections | None = self.protocol.bound
-        return bound
+    def attach(self, attached: Closable) -> bool:
+        """Have it end with the client's connection."""
+        attached.is_closed = self.disconnected
+        self.attached = self.protocol.attached = attached
+        return True
 
-    def own_upstreams(self) -> OwnConnections:
-        """The same, made when it is first wanted. They end with the client's connection."""
-        if self.protocol.bound is None:
-            self.protocol.bound = OwnConnections()
-            self.protocol.bound.is_closed = self.disconnected
-        bound: OwnConnections = self.protocol.bound
-        return bound
+    # Whoever answers
 
-    async def run_asgi(self, app: Any) -> None:
+    def begin(self, gateway: Gateway) -> None:
+        """Have `gateway` answer, without a task as long as nothing has to be waited for."""
         try:
-            await app(self.scope, self.receive, self.send)
+            waiting = gateway.begin(self)
+        except Exception as fault:
+            self._fail(fault)
+        else:
+            if waiting is not None:
+                self.spawn(waiting)
+
+    async def answer(self, gateway: Gateway) -> None:
+        """The same within a task."""
+        waiting = gateway.begin(self)
+        if waiting is not None:
+            await waiting
+
+    def spawn(self, waiting: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Go on in a task. The server's stop ends it."""
+        if self.message_event is _NOBODY_WAITS:
+            self.message_event = Flag()
+            if self.body or not self.more_body:  # it came before anybody waited
+                self.message_event.set()
+        task: asyncio.Task[None] = self.protocol.loop.create_task(self._run(waiting))
+        self.protocol.tasks.add(task)
+        return task
+
+    async def _run(self, waiting: Coroutine[Any, Any, None]) -> None:
+        try:
+            await waiting
         except asyncio.CancelledError:
             pass  # the server stops, and the client has its answer or sees a cut
         except Exception as fault:
-            await self._failed("Exception in ASGI application", fault)
-        else:
-            if not (self.response_complete or self.disconnected):
-                await self._failed("ASGI application returned without a complete answer")
+            self._fail(fault)
         finally:
-            self.protocol.tasks.discard(self.task)  # cheaper than a callback on its end
+            self.protocol.tasks.discard(asyncio.current_task())  # cheaper than a callback
 
-    async def _failed(self, message: str, fault: Exception | None = None) -> None:
-        self.logger.error(message, exc_info=fault)
+    async def run_asgi(self, app: Any) -> None:
+        """Have an ASGI application answer."""
+        await app(self.scope, self.receive, self.send)
+        if not (self.response_complete or self.disconnected):
+            raise InvalidAnswer("the application returned without a complete answer")
+
+    def _fail(self, fault: Exception) -> None:
+        """What is left to do for an answer that nobody will give."""
+        self.protocol.logger.error("Exception while answering", exc_info=fault)
+        if self.response_complete or self.disconnected:
+            return
         if self.response_started:
             self.transport.close()
         else:
-            await self.send_500_response()
+            self.start_with(ResponseHead(500, FAILED_HEAD))
+            self.end(b"Internal Server Error")
 
     # The connection's news
 
-    def when_gone(self, callback: Callable[[], None]) -> None:
+    def when_gone(self, callback: Callable[[], object]) -> None:
         """Call `callback` once if the client goes away before the answer is complete."""
         if self.disconnected:
             callback()
@@ -213,11 +236,6 @@ class Exchange(RequestResponseCycle):
         if self._drained is not None and not self.response_complete:
             self._drained()
 
-    def fall_back(self) -> None:
-        """Hand a request that the fast lane took, and has not answered, to the application."""
-        self._gone = self._drained = None
-        self.protocol.start_app(self)
-
     # The answer
 
     def interim(self, status: int, headers: list[Header]) -> None:
@@ -227,14 +245,8 @@ class Exchange(RequestResponseCycle):
         lines = [status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.transport.write(checked(lines))
 
-    prepare = ResponseHead
-
-    def start(self, status: int, headers: Iterable[Header]) -> None:
-        """The head; it leaves with the first piece of the body."""
-        self.start_with(ResponseHead(status, headers))
-
     def start_with(self, head: ResponseHead) -> None:
-        """The same, made ready before."""
+        """The head; it leaves with the first piece of the body."""
         if self.response_started:
             raise InvalidAnswer("a second head")
         if self.waiting_for_100_continue:
@@ -242,7 +254,7 @@ class Exchange(RequestResponseCycle):
             self.keep_alive = self.waiting_for_100_continue = False
         if head.closes:
             self.keep_alive = False
-        self.status, self._left, self.prepared = head.status, head.length, head
+        self.status, self._left, self.head = head.status, head.length, head
         end = b"\r\n"
         if head.status in (204, 304):
             self._bodiless = True
@@ -300,8 +312,8 @@ class Exchange(RequestResponseCycle):
     @property
     def is_event_stream(self) -> bool:
         """Whether the answer is one without an end: the client reconnects when it is cut off."""
-        prepared = self.prepared
-        return prepared is not None and prepared.is_event_stream and not self.response_complete
+        head = self.head
+        return head is not None and head.is_event_stream and not self.response_complete
 
     def finish(self) -> None:
         """End an answer without an end, because the server stops."""
@@ -352,6 +364,42 @@ class Exchange(RequestResponseCycle):
 
     # The same in ASGI's words
 
+    @property
+    def scope(self) -> dict[str, Any]:
+        protocol = self.protocol
+        raw_path, _, query = self.target.partition(b"?")
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.0" if self.http_1_0 else "1.1",
+            "server": protocol.server,
+            "client": protocol.client,
+            "scheme": protocol.scheme,
+            "method": self.method.decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": {},
+        }
+
+    async def receive(self) -> dict[str, Any]:
+        """What came of the request's body, or word that the client left. Only one coroutine may
+        ask. A client that asked whether to go on is told to."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not (self.disconnected or self.response_complete):
+            self.flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
     async def send(self, message: Any) -> None:
         """Take the application's next message; waits while the client is slow."""
         await self.drained()
@@ -359,7 +407,7 @@ class Exchange(RequestResponseCycle):
             return
         if not self.response_started:
             self._expect(message, START)
-            self.start(message["status"], message.get("headers", ()))
+            self.start_with(ResponseHead(message["status"], tuple(message.get("headers", ()))))
         elif self.response_complete:
             raise InvalidAnswer("a message after the end of the answer")
         else:

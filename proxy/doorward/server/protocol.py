@@ -1,15 +1,10 @@
-"""uvicorn's HTTP protocol, hardened: what a client may send, and what becomes of it.
+"""HTTP/1 from a client: what it may send, and what becomes of it.
 
 Knows the bytes of one client connection; must not know users, rules or upstreams.
-
-Each request's scope carries the extension `doorward.exchange` (see `exchange.py`). An application
-under another server finds no such key and does without.
 """
 
 import re
-from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
 
@@ -18,15 +13,13 @@ from doorward.http1.headers import Block, Header
 from doorward.http1.methods import KNOWN, METHOD, NEVER
 from doorward.http1.repeats import Repeats, make_room
 from doorward.observe.observer import Observer
-from doorward.server.connection_timers import ConnectionTimers
-from doorward.server.exchange import EXTENSION, NO_TRAILERS, Exchange
+from doorward.server.connection_timers import Connections, ConnectionTimers
+from doorward.server.exchange import NO_TRAILERS, Exchange, Gateway
+from doorward.server.flow import HIGH_WATER_BYTES
 from doorward.server.plain_answers import LINGER_BYTES
 from doorward.server.tunnel import PendingUpgrade, asked_protocols
 from doorward.settings import Limits
 from doorward.web.return_address import page_bytes
-
-# The fast lane: true when it took the request, false when the application is to.
-Lane = Callable[[Exchange], bool]
 
 _OWN_PAGES = paths.PREFIX.encode()
 FRAMING = (b"content-length", b"transfer-encoding")
@@ -50,14 +43,22 @@ class TargetTooLong(Exception):
 class Protocol(ConnectionTimers):
     """One client connection, whose heads `limits` bounds too."""
 
-    lane: Lane | None = None
+    gateway: Gateway | None = None  # answers, where there is no ASGI application
+    at_once = True  # whether it may without a task
     blocks: dict[bytes, Block]  # by their bytes; of all connections
     seen: Repeats  # likewise
     page_bytes: int  # the most of a target of our own pages
     short_bytes: int  # a request of fewer is within its limits, and may be kept
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    app: Any = None  # the ASGI application that answers where there is no gateway
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self.parser = httptools.HttpRequestParser(self)
+        # One request that says that it is the last may have others behind it, which are ignored.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.url = b""
+        self.headers: list[Header] = []
         self._head_bytes = 0  # of the head that is being read
         self._begun = 0  # messages, in what came last
         self._expects = self._has_body = self._plain = False
@@ -260,7 +261,13 @@ class Protocol(ConnectionTimers):
     def on_body(self, body: bytes) -> None:
         self._unread = 0
         self._body_left = max(self._body_left - len(body), 0)
-        super().on_body(body)
+        exchange = cast(Exchange, self.cycle)
+        if exchange.response_complete:
+            return
+        exchange.body += body
+        if len(exchange.body) > HIGH_WATER_BYTES:
+            self.flow.pause_reading()
+        exchange.message_event.set()
 
     def on_message_complete(self) -> None:
         if self._has_body and self.parser.should_upgrade():
@@ -292,14 +299,14 @@ class Protocol(ConnectionTimers):
         if version == "1.0" and self._expects:  # RFC 9110 10.1.1
             self._expects = False
             self.headers = [line for line in self.headers if line[0] != b"expect"]
-        previous = cast(Exchange | None, self.cycle)
+        previous = self.cycle
         self.cycle = exchange = Exchange(self, method, self.url, self.headers, self._plain)
         exchange.http_1_0 = version == "1.0"
         exchange.keep_alive = version == "1.1" and self.parser.should_keep_alive()
         exchange.waiting_for_100_continue = self._expects
         if previous is not None and not previous.response_complete:
             self.flow.pause_reading()
-            self.pipeline.appendleft((exchange, self.app))
+            self.pipeline.appendleft(exchange)
         elif not exchange.plain:  # others run once their message is whole, which is at once
             self._run(exchange)
 
@@ -309,35 +316,13 @@ class Protocol(ConnectionTimers):
         self._requests_left -= 1
         if not self._requests_left:
             exchange.keep_alive = False
-        lane = self.lane
-        if lane is None or not exchange.plain or not lane(exchange):
-            self.start_app(exchange)
-
-    def start_app(self, exchange: Exchange) -> None:
-        """Have the application answer, as any ASGI server would."""
-        exchange.prepare_for_app(self._scope(exchange))
-        exchange.task = self.loop.create_task(exchange.run_asgi(self.app))
-        self.tasks.add(exchange.task)
-
-    def _scope(self, exchange: Exchange) -> Any:
-        raw_path, _, query = exchange.target.partition(b"?")
-        path = raw_path.decode("ascii")
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.0" if exchange.http_1_0 else "1.1",
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "method": exchange.method.decode("ascii"),
-            "root_path": "",
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": exchange.headers,
-            "state": {},
-            "extensions": {EXTENSION: exchange},
-        }
+        gateway, exchange.attached = self.gateway, self.attached
+        if gateway is None:
+            exchange.spawn(exchange.run_asgi(self.app))
+        elif exchange.plain and self.at_once:
+            exchange.begin(gateway)
+        else:
+            exchange.spawn(exchange.answer(gateway))
 
 
 def _refuse_codings(headers: list[Header]) -> None:
@@ -347,13 +332,20 @@ def _refuse_codings(headers: list[Header]) -> None:
 
 
 def protocol_with(
-    limits: Limits, lane: Lane | None = None, observer: Observer | None = None
+    limits: Limits,
+    app: Any,
+    gateway: Gateway | None = None,
+    observer: Observer | None = None,
+    *,
+    at_once: bool = True,
 ) -> type[Protocol]:
-    """The protocol class for a server with these limits; `lane` is asked before the application,
-    `observer` told of what reaches neither."""
+    """The protocol class for a server with these limits. `gateway` answers in the application's
+    place, `at_once` without a task where it can; `observer` is told of what does not reach it."""
     fixed: dict[str, Any] = {
         "limits": limits,
-        "lane": lane,
+        "app": staticmethod(app),
+        "gateway": gateway,
+        "at_once": at_once,
         "observer": observer,
         "page_bytes": page_bytes(limits.target_bytes),
         "blocks": {},

@@ -16,8 +16,8 @@ from doorward.observe.observer import Observer
 from doorward.server.acceptor import Entry
 from doorward.server.admin import Metrics, admin_app
 from doorward.server.certificate import LOOK_S, Certificate
+from doorward.server.exchange import Gateway
 from doorward.server.listeners import Sockets, shown
-from doorward.server.protocol import Lane
 from doorward.server.serving import Serving
 from doorward.server.workers import HANG_UP, ignored, reap
 from doorward.settings import Settings
@@ -109,7 +109,7 @@ async def run(
     ready: Ready,
     *,
     metrics: Metrics | None = None,
-    lane: Lane | None = None,
+    gateway: Gateway | None = None,
     observer: Observer | None = None,
     lifeline: int | None = None,
     on_listening: Callable[[str], None] | None = None,
@@ -124,7 +124,18 @@ async def run(
     with _signals(stop, sockets, lifeline):
         trusted = settings.trusted_proxies
         entry = _entry(settings, certificate)
-        servers = [Serving(sockets.main, app, settings.limits, entry, trusted, lane, observer)]
+        servers = [
+            Serving(
+                sockets.main,
+                app,
+                settings.limits,
+                entry,
+                trusted,
+                gateway,
+                observer,
+                at_once=settings.fast_lane,
+            )
+        ]
         if sockets.admin is not None:
             plain = Entry(entry.timeout_s)
             application = admin_app(ready, metrics, _admin_hosts(settings))

@@ -9,22 +9,20 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
-import uvicorn
-from uvicorn.server import ServerState
-
 from doorward.observe.observer import (
     NO_ROUTE,
     TURNED_AWAY,
+    BriefRecord,
     Observer,
-    Short,
-    Unread,
+    UnreadRequest,
     now_s,
     refused,
 )
 from doorward.server.acceptor import Acceptor, Entry
 from doorward.server.connection_timers import ConnectionTimers
+from doorward.server.exchange import Gateway
 from doorward.server.limits import Counts, Peers, Place
-from doorward.server.protocol import Lane, protocol_with
+from doorward.server.protocol import protocol_with
 from doorward.server.proxy_protocol import Source, speaking_for
 from doorward.settings import Limits
 
@@ -34,10 +32,11 @@ LOOK_S = 0.1  # how often open connections are looked at, beside what announces 
 
 
 class _Connections(set[ConnectionTimers]):
-    """Those that are open. uvicorn's protocol adds and discards them."""
+    """Those that are open, which add and discard themselves."""
 
     def __init__(self, when_empty: Callable[[], None]) -> None:
         super().__init__()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._when_empty = when_empty
 
     def discard(self, connection: object) -> None:
@@ -47,7 +46,8 @@ class _Connections(set[ConnectionTimers]):
 
 
 class Serving:
-    """Serves `app` on `sock` from the moment it is made; `end` ends it.
+    """Serves `app`, or `gateway` where there is one, on `sock` from the moment it is made; `end`
+    ends it. `at_once`: the gateway is asked without a task where it can be.
 
     `entry` is what connections go through before HTTP, `trusted` are not counted by address.
     """
@@ -59,40 +59,21 @@ class Serving:
         limits: Limits,
         entry: Entry,
         trusted: Peers = (),
-        lane: Lane | None = None,
+        gateway: Gateway | None = None,
         observer: Observer | None = None,
+        *,
+        at_once: bool = True,
     ) -> None:
         self._empty = asyncio.Event()
-        self._state = ServerState()
-        self._state.connections = cast(Any, _Connections(self._empty.set))
+        self._connections = _Connections(self._empty.set)
         self._observer = observer
-        protocol: type[Any] = protocol_with(limits, lane, observer)
-        if entry.proxies:
-            protocol = speaking_for(protocol)
-        self._config = uvicorn.Config(
-            app,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-        )
-        self._config.load()
+        protocol = protocol_with(limits, app, gateway, observer, at_once=at_once)
+        self._protocol: Any = speaking_for(protocol) if entry.proxies else protocol
         counts = Counts(limits.connections, limits.connections_per_address, trusted)
         self._acceptor = Acceptor(sock, self._make, counts, entry, self._turned_away)
 
     def _make(self, source: Source | None, place: Place) -> asyncio.Protocol:
-        make: Any = self._config.http_protocol_class
-        made: Any = make(
-            config=self._config,
-            server_state=self._state,
-            app_state={},
-            _loop=asyncio.get_running_loop(),
-        )
+        made: Any = self._protocol(self._connections)
         made.place = place
         if source is not None:
             made.source = source
@@ -100,7 +81,7 @@ class Serving:
 
     def _turned_away(self, address: str, reason: str) -> None:
         if self._observer is not None:
-            told = Short(Unread(address), sent_bytes=len(reason) + 1)
+            told = BriefRecord(UnreadRequest(address), sent_bytes=len(reason) + 1)
             self._observer.ended(refused(TURNED_AWAY[503]), NO_ROUTE, 503, now_s(), told)
 
     async def end(self, grace_s: float, forced: asyncio.Event) -> None:
@@ -123,7 +104,7 @@ class Serving:
         await self._acceptor.wait_closed()
 
     def _open(self) -> tuple[ConnectionTimers, ...]:
-        return tuple(cast(Any, self._state.connections))
+        return tuple(self._connections)
 
     async def _ended(self) -> None:
         """Wait until no connection is open and no task answers."""
@@ -132,11 +113,11 @@ class Serving:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._empty.wait()
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks)
+        if self._connections.tasks:
+            await asyncio.wait(self._connections.tasks)
 
     async def _cancel_tasks(self) -> None:
-        tasks = tuple(self._state.tasks)
+        tasks = tuple(self._connections.tasks)
         for task in tasks:
             task.cancel()
         if tasks:

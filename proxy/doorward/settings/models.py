@@ -176,7 +176,9 @@ class Settings(Section):
         [], "What is protected: the longest host, then the longest path decides."
     )
     limits: Limits = key({}, "What a client may send, hold and keep waiting.")
-    fast_lane: Switch = key(True, "Whether simple requests take the short way; false: none does.")
+    fast_lane: Switch = key(
+        True, "Whether requests that wait for nothing are answered without a task each."
+    )
     access: Access = key({}, "Who may pass.")
     users: Annotated[tuple[ConfigUser, ...], Listed(single=False)] = key(
         [], "Users of this file, read-only at run time."

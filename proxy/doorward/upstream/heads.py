@@ -4,9 +4,9 @@ Must not know the connection that it came over, or the reader of the answer.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from doorward.http1.repeats import Repeats, make_room
+from doorward.http1.response_head import ResponseHead
 from doorward.upstream.framing import Header
 
 # Two MiB at most, with what was made of them.
@@ -32,7 +32,7 @@ class Head:
     binds: bool = False
     kept_s: int | None = None
     is_remembered: bool = False
-    prepared: dict[bool, Any] | None = None
+    prepared: dict[bool, ResponseHead] | None = None
 
     @property
     def has_end(self) -> bool:

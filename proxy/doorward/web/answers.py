@@ -10,7 +10,7 @@ import structlog
 from starlette.responses import Response
 
 from doorward.accounts.randomness import request_id
-from doorward.gate.accept import Accepted, Arrival, Client
+from doorward.gate.accept import Accepted, Client
 from doorward.gate.asker import Asker, asker
 from doorward.gate.decision import (
     MOVED,
@@ -22,6 +22,7 @@ from doorward.gate.decision import (
     unknown_expectation,
 )
 from doorward.gate.targets import LastHop, Unfit
+from doorward.http1.arrival import Arrival
 from doorward.http1.headers import UnknownExpectation
 from doorward.upstream.failures import Page, UpstreamFailure
 from doorward.web.return_address import LOST, address, referring_page

@@ -17,13 +17,13 @@ from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
 from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
-from doorward.relay.asgi import Carrier
-from doorward.relay.forward import Forwarder
-from doorward.relay.lane import Lane
+from doorward.relay.forwarder import Forwarder
+from doorward.relay.gateway import Gateway
 from doorward.relay.maintenance import maintenance_pages
-from doorward.relay.upgrade import Upgrades
+from doorward.relay.tunnels import Tunnels
 from doorward.relay.watch import Watch
 from doorward.rewrite.relocation import relocation_of
+from doorward.rewrite.request_head import RequestHeads
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
 from doorward.upstream.balance import build_upstreams
@@ -44,8 +44,7 @@ OTHER_LINES_BYTES = 8 * 1024  # of a request's head beside its target, cookies a
 class Joined:
     """All that answers requests. `routes` are what routes are called, by their numbers."""
 
-    carrier: Carrier
-    lane: Lane
+    gateway: Gateway
     observer: Observer
     routes: tuple[str, ...]
     prepare: Callable[[], None]  # what the first requests would wait for; for a thread
@@ -59,7 +58,7 @@ def join(
     clock: Clock,
     counters: Counters,
 ) -> Joined:
-    """The gate, the pages and the dialects over one core, and the short way past them."""
+    """The gate, the pages and the dialects over one core."""
     cookies = cookies_of(settings)
     datepoll = settings.dialects.datepoll
     access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
@@ -90,7 +89,7 @@ def join(
         settings.public_origin,
     )
     watch = Watch(accounts.live, gate.ask, clock)
-    upgrades = Upgrades(
+    tunnels = Tunnels(
         settings.public_origin,
         authorize.routes,
         settings.limits.tunnels,
@@ -104,37 +103,37 @@ def join(
     )
     answers = Answers(pages.message, most_page_bytes(settings))
     maintenance = maintenance_pages(settings)
+    heads = RequestHeads(authorize.routes)
     forwarders = tuple(
         Forwarder(
             build_upstreams(route, pools),
             route.timeouts.response.total_seconds(),
             route.timeouts.idle.total_seconds(),
             cookies,
-            watch,
-            upgrades,
+            heads,
             settings.body_bytes(route),
             maintenance.get(route.maintenance),
             relocation_of(route),
         )
         for route in authorize.routes
     )
-    count(counters, forwarders, pools, upgrades, accounts.live)
+    count(counters, forwarders, pools, tunnels, accounts.live)
     names = name_routes(authorize.routes)
     observer = build_observer(settings.log, counters, names, access)
-    carrier = Carrier(
+    gateway = Gateway(
         accept=accept,
         gate=gate,
         forwarders=forwarders,
-        upgrades=upgrades,
-        ours=Router(routes=routes, redirect_slashes=False),
+        tunnels=tunnels,
+        watch=watch,
+        internal=Router(routes=routes, redirect_slashes=False),
         is_internal=is_internal,
         answers=answers,
         clock=clock,
         observer=observer,
         keep=pages.preserve,
     )
-    lane = Lane(accept, gate, forwarders, is_internal, answers, clock, observer)
-    return Joined(carrier, lane, observer, names, pages.prepare)
+    return Joined(gateway, observer, names, pages.prepare)
 
 
 def most_page_bytes(settings: Settings) -> int:

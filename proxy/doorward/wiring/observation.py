@@ -12,8 +12,8 @@ from doorward.observe import access
 from doorward.observe.counters import FAILURES, RETRIES, Counters, Values
 from doorward.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS
 from doorward.observe.observer import Observer
-from doorward.relay.forward import Forwarder
-from doorward.relay.upgrade import Upgrades
+from doorward.relay.forwarder import Forwarder
+from doorward.relay.tunnels import Tunnels
 from doorward.settings import Log, Route
 from doorward.upstream.pool import Pools
 
@@ -46,14 +46,14 @@ def count(
     counters: Counters,
     forwarders: Sequence[Forwarder],
     pools: Pools,
-    upgrades: Upgrades,
+    tunnels: Tunnels,
     live: Live,
 ) -> None:
     """Have the counters read what these count."""
     counters.sources += [_retries(forwarders), _failures(forwarders)]
     counters.gauges += [
         _connections(pools),
-        lambda: {(TUNNELS,): upgrades.open},
+        lambda: {(TUNNELS,): tunnels.open},
         lambda: {(SESSIONS,): live.count},
     ]
 

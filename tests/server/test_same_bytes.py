@@ -1,5 +1,5 @@
-"""The fast lane: what it takes is answered as the ASGI way does, and nothing is remembered of a
-request but its bytes."""
+"""Requests that come again byte for byte: nothing is remembered of a request but its bytes. And a
+start without a task answers as one within a task does."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from doorward.gate.accept import Accept, Arrival
-from doorward.gate.authorize import Target
-from doorward.gate.gate import Plan
-from doorward.gate.identify import Carried
-from doorward.http1.headers import Block
-from doorward.observe.counters import Counters
-from doorward.relay.lane import PLANS, Kept, Lane
 
 from tests.conftest import Start
 from tests.support.live import Live, config_user
@@ -134,25 +127,6 @@ def test_a_refusal_that_comes_again_is_drawn_for_each(live: Live, lines: tuple[s
     assert {got.status for got in asked} == {303 if lines else 401}
 
 
-def test_what_is_kept_of_requests_is_bounded() -> None:
-    """CVE-2023-30798's kin: whoever asks for ever new targets fills no memory."""
-    lane = Lane(None, None, (), None, None, None, Counters())  # type: ignore[arg-type]
-    block = Block([])
-    for number in range(PLANS + 10):
-        target = b"/%d" % number
-        lane._keep((b"GET", target, block), Kept(("", "http"), planned(target)))
-    assert len(lane._plans) == PLANS
-    long = b"/x" * 500
-    lane._keep((b"GET", long, block), Kept(("", "http"), planned(long)))
-    assert len(lane._plans) == PLANS and (b"GET", long, block) not in lane._plans
-
-
-def planned(target: bytes) -> Plan:
-    arrival = Arrival(b"GET", target, [(b"host", b"a")], "192.0.2.1", "http")
-    request = Accept((), lambda host: True)(arrival)
-    return Plan(request, Target(0, 0), Carried(None, None, False, (), ()))
-
-
 def test_a_change_of_groups_counts_for_the_very_same_bytes(deploy: Start, origin: Origin) -> None:
     """CVE-2021-41230: who had a group once."""
     live = deploy(origin.url, access={"rules": RULES})
@@ -171,13 +145,13 @@ def _settled(text: bytes) -> bytes:
 
 
 def test_both_ways_answer_alike(deploy: Start, origin: Origin) -> None:
-    """Status, headers and body of everything that the lane may answer."""
+    """Status, headers and body of what may be answered without a task."""
     both = [
         deploy(origin.url, access={"rules": RULES}, users=[config_user()], fast_lane=on)
         for on in (True, False)
     ]
     for live in both:
-        live.get("/public/")  # a kept connection for the lane
+        live.get("/public/")  # a kept connection
     page = ("Sec-Fetch-Mode: navigate", "Accept: text/html")
     own = (*page, "Sec-Fetch-Site: same-origin")
     form = "Content-Type: application/x-www-form-urlencoded"

@@ -3,58 +3,63 @@
 Knows forwarding headers and framing; must not decide anything.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from doorward.gate.accept import REMEMBERED_BYTES, Accepted
+from doorward.gate.decision import Forward, Keeps
+from doorward.gate.gate import RequestFacts
 from doorward.gate.hop import Hop
 from doorward.gate.identify import Carried
+from doorward.rewrite.identity_headers import identity_lines
+from doorward.rewrite.route_rewriting import rewriting_of
+from doorward.settings import Route
+
+_NOTHING = Keeps(bearer=False, pair=False, overrides=False)
 
 
-def upstream_head(before: bytes, request_id: str, identity: bytes) -> bytes:
-    """Request line and headers up to the empty line: what `before_id` made, and what is another for
-    each request. `identity` is complete; no client header of those names is among the rest."""
-    return b"%bx-request-id: %b\r\n%b\r\n" % (before, request_id.encode(), identity)
+class RequestHeads:
+    """Makes the heads of requests to the upstreams of these routes, by their numbers."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._rewritings = tuple(rewriting_of(route) for route in routes)
+
+    def make(self, facts: RequestFacts, decision: Forward, request_id: str) -> bytes:
+        """Request line and headers up to the empty line. Identity headers come from the session
+        alone; no client header of those names is among the rest."""
+        before, session = facts.before_id, decision.session
+        if decision.keeps is not None:
+            before = _before_id(facts.request, facts.carried, decision.keeps)
+        elif before is None:
+            before = facts.before_id = _before_id(facts.request, facts.carried, _NOTHING)
+        identity = b"" if session is None else identity_lines(session, decision.identity)
+        head = b"%bx-request-id: %b\r\n%b\r\n" % (before, request_id.encode(), identity)
+        rewriting = self._rewritings[decision.route]
+        return head if rewriting is None else rewriting.head(head, facts.request)
 
 
-def before_id(
-    request: Accepted,
-    carried: Carried,
-    *,
-    keep_overrides: bool,
-    keep_bearer: bool = False,
-    keep_pair: bool = False,
-) -> bytes:
+def _before_id(request: Accepted, carried: Carried, keeps: Keeps) -> bytes:
     """The request line and the client's own headers. The target goes out as it came in, tokens of
     ours taken out of its query."""
-    headers = request.scan
-    lines = headers.lines
-    if lines is None:
-        lines = _lines(request, carried, keep_overrides, keep_bearer, keep_pair)
-        alike = not (keep_bearer or keep_pair or request.upgrade or headers.overrides)
-        if headers.may_come_again and alike:
-            headers.lines = lines
     return b"%b %b HTTP/1.1\r\n%b%b" % (
         request.method,
         carried.target or request.target,
         _forwarding(request.hop),
-        lines,
+        _lines(request, carried, keeps),
     )
 
 
-def _lines(
-    request: Accepted, carried: Carried, keep_overrides: bool, keep_bearer: bool, keep_pair: bool
-) -> bytes:
-    """What goes on of the client's own headers. Nothing of it depends on the hop, as the same
-    headers may come from another peer."""
+def _lines(request: Accepted, carried: Carried, keeps: Keeps) -> bytes:
+    """What goes on of the client's own headers."""
     headers = request.scan
     lines = [b"%b: %b\r\n" % line for line in headers.passing]
-    if keep_overrides:
+    if keeps.overrides:
         lines += [b"%b: %b\r\n" % line for line in headers.overrides]
     lines += [b"cookie: %b\r\n" % line for line in carried.cookies]
     lines += [b"authorization: %b\r\n" % line for line in carried.authorizations]
-    if keep_bearer and carried.bearer_line is not None:
+    if keeps.bearer and carried.bearer_line is not None:
         lines.append(b"authorization: %b\r\n" % carried.bearer_line)
-    if carried.pairs and (carried.pair is None or keep_pair):
+    if carried.pairs and (carried.pair is None or keeps.pair):
         lines += [b"%b: %b\r\n" % line for line in carried.pairs]
     if headers.content_length is not None:
         lines.append(b"content-length: %b\r\n" % headers.content_length)

@@ -4,7 +4,7 @@ Must not know the connection that it goes to, nor the body that follows.
 """
 
 import http
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from doorward.http1.headers import Header
 
@@ -29,13 +29,15 @@ class InvalidAnswer(Exception):
 
 class ResponseHead:
     """The head of an answer as far as it is the same for every client, at any time. `length`: of
-    the body in bytes, -1 when no header tells; `closes`: the connection is to end with it."""
+    the body in bytes, -1 when no header tells; `closes`: the connection is to end with it;
+    `headers` is what it was made of."""
 
-    __slots__ = ("closes", "is_dated", "length", "status", "text")
+    __slots__ = ("closes", "headers", "is_dated", "length", "status", "text")
 
-    def __init__(self, status: int, headers: Iterable[Header]) -> None:
+    def __init__(self, status: int, headers: Collection[Header]) -> None:
         """Raises InvalidAnswer."""
         self.status = status
+        self.headers = headers
         self.length = -1
         self.closes = self.is_dated = False
         lines = [_STATUS_LINES.get(status) or status_line(status)]

@@ -1,5 +1,5 @@
-"""What a route changes of its requests: its path taken off, another Host, pages of other sites
-refused. Nothing of it happens on a route that does not ask for it.
+"""What a route changes of its requests: its path taken off, another Host. Nothing of it happens on
+a route that does not ask for it.
 
 Knows what was decided; must not decide who may pass. See docs/decisions/005-rewriting.md.
 """
@@ -7,51 +7,21 @@ Knows what was decided; must not decide who may pass. See docs/decisions/005-rew
 from dataclasses import dataclass
 
 from doorward.gate.accept import Accepted
-from doorward.gate.decision import Refuse, bad_request, cross_origin, moved
-from doorward.gate.same_origin import Sender, sender
 from doorward.http1.headers import Header
-from doorward.http1.second_targets import rewritten, second_targets
+from doorward.http1.second_targets import rewritten
 from doorward.settings import Route, Upstream
-
-# RFC 9110 9.2.1: they change nothing.
-_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
-_PAGES = frozenset((b"GET", b"HEAD"))
 
 
 @dataclass(frozen=True, slots=True)
-class Comforts:
+class RouteRewriting:
     """`prefix` is taken off the target, `host` sent in place of the one that was asked for.
 
     `scheme`, where something is rewritten, is that of the upstream.
-    `public_origin` is set where a request that changes something must come from a page of ours.
     """
 
     prefix: bytes = b""
     host: bytes | None = None
-    public_origin: str | None = None
-    route_host: str | None = None
     scheme: bytes = b""
-
-    def refusal(self, request: Accepted) -> Refuse | None:
-        """Why a request that may pass is not sent on all the same, or None."""
-        if self.public_origin is not None and not self._is_own(request, self.public_origin):
-            return cross_origin()
-        if not self.prefix:
-            return None
-        if request.path == self.prefix and _is_page(request):
-            # Links of a page that is shown at `/wiki` and not at `/wiki/` lead beside it.
-            rest = request.target[len(self.prefix) :]
-            return moved(b"%b%b/%b" % (request.hop.prefix.encode(), self.prefix, rest))
-        if self._reads_as_host(request.path) or (
-            request.scan.targets
-            and any(self._reads_as_host(one.path) for one in second_targets(request.scan.targets))
-        ):
-            return bad_request("what is left of its path can be read as a host")
-        return None
-
-    def _reads_as_host(self, path: bytes) -> bool:
-        """What is left would be `//host/…`, which some read as another host's root."""
-        return path[len(self.prefix) :][:2] in (b"//", b"/\\")
 
     def head(self, head: bytes, request: Accepted) -> bytes:
         """A request's head as this route wants it. The route was chosen by the very bytes that are
@@ -84,34 +54,15 @@ class Comforts:
         old, new = (b"\r\n%b: %b\r\n" % (line[0], each) for each in (line[1], value))
         return (b"\r\n" + rest).replace(old, new, 1)[2:]
 
-    def _is_own(self, request: Accepted, public_origin: str) -> bool:
-        """False when a browser says that another site's page makes it change something.
 
-        Programs send neither header and pass: they hold no cookie that somebody could ride on.
-        """
-        headers = request.scan
-        if request.method in _SAFE and not headers.overrides:
-            return True
-        asked = (request.scheme, request.authority)
-        found = sender(headers.passing, *asked, public_origin, self.route_host)
-        return found is not Sender.OTHER
-
-
-def _is_page(request: Accepted) -> bool:
-    """Programs do not all follow a redirect, and resolve no links."""
-    return request.method in _PAGES and not request.upgrade
-
-
-def comforts_of(route: Route, public_origin: str) -> Comforts | None:
+def rewriting_of(route: Route) -> RouteRewriting | None:
     """What this route asks for, or None."""
-    found = Comforts(
+    found = RouteRewriting(
         route.path.encode() if route.rewrite.strip_path else b"",
         sent_host(route),
-        public_origin if route.same_origin else None,
-        route.host if route.same_origin else None,
         _scheme_of(route),
     )
-    return None if found == Comforts() else found
+    return None if found == RouteRewriting() else found
 
 
 def _scheme_of(route: Route) -> bytes:

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.session import FULL
+from doorward.accounts.sessions.live import CONFIRMATION_S
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
-from doorward.gate.accept import Accept, Accepted, Arrival
-from doorward.gate.cookies import Cookies
+from doorward.gate.accept import Accept
+from doorward.gate.authorize import Target
 from doorward.gate.decision import Decision, Forward, Refuse, forbidden, unauthenticated
-from doorward.relay.forward import Forwarder
-from doorward.relay.incoming import Refused
-from doorward.relay.upgrade import Upgrades
+from doorward.gate.gate import RequestFacts
+from doorward.gate.identify import Carried
+from doorward.http1.arrival import Arrival
 from doorward.relay.watch import SILENCE_S, Watch
-from doorward.upstream.address import Address
 from doorward.upstream.connection import Connection
 from doorward.upstream.pool import Pool
 
-from tests.conftest import Make
 from tests.support.clock import FixedClock
-from tests.support.exchanges import GET
+from tests.support.front import Build
 from tests.support.origin import Origin
-from tests.support.waiting import settled
 
 ALICE = User(1, "a", "database", "alice", None, (), (), (), False, True, False, False, 0.0)
 
@@ -51,15 +48,16 @@ def session(number: int = 7, idle_timeout_s: float | None = None) -> Session:
     )
 
 
-def request() -> Accepted:
-    return Accept((), lambda host: True)(
-        Arrival(b"GET", b"/x", [(b"host", b"app.test")], "192.0.2.1", "http")
-    )
+def facts() -> RequestFacts:
+    arrival = Arrival(b"GET", b"/x", [(b"host", b"app.test")], "192.0.2.1", "http")
+    request = Accept((), lambda host: True)(arrival)
+    return RequestFacts(request, Target(0, 0), Carried(None, None, False, (), ()))
 
 
 class Stream:
     def __init__(self, session: Session | None) -> None:
-        self.request = request()
+        self.facts = facts()
+        self.request_id = "1"
         self.session = session
         self.is_over = False
         self.refusals: list[Refuse] = []
@@ -97,7 +95,7 @@ class House:
         live: Any = self.memory
         self.watch = Watch(live, self.ask, self.clock)
 
-    async def ask(self, request: Accepted, now: float) -> Decision:
+    async def ask(self, facts: RequestFacts, now: float) -> Decision:
         self.asked += 1
         await asyncio.sleep(0)
         decision = self.decisions.pop(0)
@@ -112,7 +110,7 @@ async def settle() -> None:
 
 
 def forward(session: Session | None) -> Forward:
-    return Forward(0, b"", session)
+    return Forward(0, session)
 
 
 async def test_a_live_session_costs_a_look() -> None:
@@ -213,58 +211,31 @@ async def test_while_storage_is_silent_what_is_open_stays_for_a_while() -> None:
 async def test_a_decision_that_had_to_wait_is_made_again_where_it_may_have_changed() -> None:
     house = House(unauthenticated(b"/x"), forbidden(b"/x", home=True))
     nobodys, alices = forward(None), forward(session())
-    assert await house.watch.confirm(request(), nobodys) is nobodys
-    assert await house.watch.confirm(request(), alices) is alices
+    assert await house.watch.confirm(facts(), nobodys) is nobodys
+    assert await house.watch.confirm(facts(), alices) is alices
     assert house.asked == 0
     house.memory.current = False
-    assert await house.watch.confirm(request(), alices) == unauthenticated(b"/x")
+    assert await house.watch.confirm(facts(), alices) == unauthenticated(b"/x")
     house.memory.current = True
     assert alices.session is not None
     alices.session.stale = True
-    assert await house.watch.confirm(request(), alices) == forbidden(b"/x", home=True)
+    assert await house.watch.confirm(facts(), alices) == forbidden(b"/x", home=True)
 
 
-class Slow:
-    """An upstream that takes its time to be reached; `meanwhile` is what happens then."""
-
-    def __init__(self, pool: Pool, meanwhile: Callable[[], None]) -> None:
-        self._pool = pool
-        self._meanwhile = meanwhile
-
-    def take(self) -> None:
-        return None
-
-    async def connect(self) -> Connection:
-        connection = await self._pool.connect()
-        self._meanwhile()
-        return connection
-
-    def without(self, connection: Connection) -> None:
-        return None
-
-
-async def test_who_was_revoked_while_a_connection_was_waited_for_is_not_forwarded(
-    settings: Make, origin: Origin
+async def test_nothing_is_sent_for_a_session_revoked_while_a_connection_was_waited_for(
+    fronts: Build, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise 3."""
-    mine = session()
-    house = House(unauthenticated(b"/x"))
-    cookies = Cookies(secure=False, same_site="lax")
-    upgrades = Upgrades("http://app.test", settings().routes, 10, 60.0)
-    pool = Pool(Address(host="127.0.0.1", port=int(origin.url.rpartition(":")[2])), 5.0)
+    front = await fronts()
+    opened = await front.opened()
+    connect = Pool.connect
 
-    def revoke() -> None:
-        mine.stale = True
+    async def slowly(pool: Pool) -> Connection:
+        connection = await connect(pool)
+        await front.accounts.sessions.end(opened.session, front.clock())
+        front.clock.now += CONFIRMATION_S
+        return connection
 
-    upstreams: Any = Slow(pool, revoke)
-    forwarder = Forwarder(upstreams, 5.0, 5.0, cookies, house.watch, upgrades)
-    with pytest.raises(Refused) as refused:
-        await forwarder(request(), Forward(0, GET, mine), {}, never, never)
-    assert refused.value.refusal.code == "unauthenticated"
-    await settled(lambda: pool.busy == 0)
-    await settled(origin.is_done)
+    monkeypatch.setattr(Pool, "connect", slowly)
+    assert (await front.get("/x", front.cookie(opened))).status == 401
     assert origin.heads == []
-
-
-async def never(*_: object) -> Any:
-    raise AssertionError

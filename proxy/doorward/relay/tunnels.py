@@ -3,19 +3,23 @@
 Knows origins and limits; must not know what is said through a tunnel.
 """
 
+import asyncio
+
 from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
 from doorward.gate.same_origin import Sender, sender
+from doorward.http1.client_exchange import ClientExchange, ClientTunnel
 from doorward.http1.headers import Header
-from doorward.relay.incoming import Answer, Refused
+from doorward.relay.request_body import Refused
 from doorward.settings import Route
+from doorward.upstream.connection import Connection
 from doorward.upstream.failures import InvalidAnswer
 from doorward.upstream.heads import Head
 
 SWITCHING = 101
 
 
-class Upgrades:
+class Tunnels:
     """The tunnels of one process. `open` is their number."""
 
     def __init__(
@@ -40,28 +44,34 @@ class Upgrades:
             return cross_origin()
         return decision if self.open < self._limit else too_many_tunnels()
 
-    async def carry(self, answer: Answer, head: Head, headers: list[Header]) -> None:
-        """Join client and upstream, which has switched, until both are gone.
+    def join(
+        self,
+        exchange: ClientExchange,
+        request: Accepted,
+        connection: Connection,
+        head: Head,
+        headers: list[Header],
+    ) -> ClientTunnel:
+        """Join client and upstream, which has switched.
 
-        Raises InvalidAnswer when it has to something else than was asked for.
-        """
+        Raises InvalidAnswer when it has to something else than was asked for, ConnectionLost when
+        it has left, Refused when there are too many."""
         switched = [value for name, value in head.headers if name.lower() == b"upgrade"]
-        if not _protocols(switched) <= _protocols([answer.request.upgrade]):
+        if not _protocols(switched) <= _protocols([request.upgrade]):
             raise InvalidAnswer("the upstream switched to a protocol that was not asked for")
         if self.open >= self._limit:
             raise Refused(too_many_tunnels())
-        transport, early = answer.connection.hand_over()
+        transport, early = connection.hand_over()
         lines = [*headers, (b"connection", b"Upgrade"), (b"upgrade", b", ".join(switched))]
-        tunnel = answer.exchange.switch(
-            lines, transport, early, answer.connection.handed_lost, self._idle_timeout_s
+        tunnel = exchange.switch(
+            lines, transport, early, connection.handed_lost, self._idle_timeout_s
         )
-        answer.tunnel = tunnel
         self.open += 1
-        try:
-            await tunnel.over
-        finally:
-            self.open -= 1
-            tunnel.cut()
+        tunnel.over.add_done_callback(self._closed)
+        return tunnel
+
+    def _closed(self, over: asyncio.Future[None]) -> None:
+        self.open -= 1
 
 
 def _protocols(lines: list[bytes]) -> set[bytes]:

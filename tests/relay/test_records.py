@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from doorward.observe.logs import output
-from doorward.relay.asgi import Carrier
 
 from tests.support.asgi import scope
 from tests.support.front import HOST, Build, Front
@@ -36,9 +35,9 @@ async def test_an_application_that_raises_is_counted_as_500(
     async def broken(*parts: Any) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Carrier, "_carry", broken)
+    monkeypatch.setattr(front.app.gateway, "_internal_app", broken)
     with pytest.raises(RuntimeError):
-        await front.get("/public/a")
+        await front.get("/.doorward/login")
     assert await counted(front) == {("ours", "", 500)}
 
 

@@ -1,0 +1,166 @@
+"""One route's way to its upstreams: which connection a request goes over, and what its answer's
+head becomes.
+
+Knows connections and what the route asks for; must not know what happens to an exchange.
+"""
+
+from doorward.accounts.sessions.sessions import Session
+from doorward.gate.accept import Accepted
+from doorward.gate.cookies import Cookies, logged
+from doorward.gate.decision import Forward
+from doorward.gate.gate import RequestFacts
+from doorward.http1.client_exchange import ClientExchange
+from doorward.http1.headers import Header
+from doorward.http1.response_head import ResponseHead
+from doorward.rewrite.answer_headers import answer_headers
+from doorward.rewrite.relocation import Relocate
+from doorward.rewrite.request_head import RequestHeads
+from doorward.upstream.connection import Connection, Sink
+from doorward.upstream.failures import ConnectFailed, Page, UpstreamFailure
+from doorward.upstream.heads import Head
+from doorward.upstream.own_connections import OwnConnections, Tether
+from doorward.upstream.pool import Upstreams
+
+
+class Forwarder:
+    """`body_bytes` bounds a request's body; None is no bound."""
+
+    def __init__(
+        self,
+        upstreams: Upstreams,
+        response_timeout_s: float,
+        idle_timeout_s: float,
+        cookies: Cookies,
+        heads: RequestHeads,
+        body_bytes: int | None = None,
+        maintenance: Page | None = None,
+        relocate: Relocate | None = None,
+    ) -> None:
+        """`maintenance`: what is served when no upstream can be reached; `relocate`: what the route
+        changes of its answers' headers."""
+        self.upstreams = upstreams
+        self.body_bytes = body_bytes
+        self.retries = 0
+        self.failures: dict[str, int] = {}  # by their words, those that were retried included
+        self._heads = heads
+        self._relocate = relocate
+        self._maintenance = maintenance
+        self._response_timeout_s = response_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._sets_ours = logged(cookies.sets_ours)
+
+    # Counts
+
+    @property
+    def retried(self) -> int:
+        """How often a request was sent, or a connection for it sought, once more."""
+        return self.retries + self.upstreams.retries
+
+    def count(self, failure: UpstreamFailure) -> None:
+        """An exchange failed, whatever follows from that."""
+        self.failures[failure.word] = self.failures.get(failure.word, 0) + 1
+
+    # A connection
+
+    def take(
+        self, exchange: ClientExchange, session: Session | None, upstreams: Upstreams
+    ) -> Connection | None:
+        """A connection that is kept: the client's own if it has one, else one that is free."""
+        attached = exchange.attached
+        if attached is None:
+            return upstreams.take()
+        own = _own(attached).take(self, _owner(session))
+        return own or upstreams.take()
+
+    async def connect(
+        self,
+        exchange: ClientExchange,
+        session: Session | None,
+        upstreams: Upstreams,
+        *,
+        fresh: bool = False,
+    ) -> Connection:
+        """A connection, which may take its time; `fresh`: not one that is kept.
+
+        Raises UpstreamFailure; nothing was sent then."""
+        try:
+            attached = exchange.attached
+            if attached is not None and not fresh:
+                own = await _own(attached).claim(self, _owner(session))
+                if own is not None:
+                    return own
+            return await upstreams.connect()
+        except UpstreamFailure as failure:
+            self.count(failure)
+            if isinstance(failure, ConnectFailed):
+                failure.page = self._maintenance
+            raise
+
+    def bind(
+        self,
+        connection: Connection,
+        exchange: ClientExchange,
+        request: Accepted,
+        session: Session | None,
+    ) -> None:
+        """Have this connection, over which an exchange is under way, belong to this client alone.
+
+        Behind a trusted proxy, whose connections may be many people's, and where a server does not
+        tell connections apart, it is closed after the exchange."""
+        attached = exchange.attached or OwnConnections()
+        if request.trusted or not exchange.attach(attached):
+            Tether(connection)
+        else:
+            _own(attached).hold(self, _owner(session), connection)
+
+    # Heads
+
+    def begin(
+        self,
+        connection: Connection,
+        sink: Sink,
+        facts: RequestFacts,
+        request_id: str,
+        decision: Forward,
+        *,
+        has_body: bool,
+    ) -> None:
+        """Send a decided request's head; the answer goes to `sink`."""
+        request = facts.request
+        connection.begin(
+            sink,
+            self._heads.make(facts, decision, request_id),
+            no_body=request.method == b"HEAD",
+            ended=not has_body,
+            upgrade=bool(request.upgrade),
+            response_timeout_s=self._response_timeout_s,
+            idle_timeout_s=self._idle_timeout_s,
+        )
+
+    def answer_headers(
+        self, headers: list[Header], request: Accepted, decision: Forward
+    ) -> list[Header]:
+        """An answer's headers as the client gets them."""
+        kept = answer_headers(headers, self._sets_ours, decision.private)
+        return kept if self._relocate is None else self._relocate(kept, request)
+
+    def response_head(self, head: Head, request: Accepted, decision: Forward) -> ResponseHead:
+        """An answer's head as the client gets it; made once for one that comes again, where nothing
+        but the head has a say in it."""
+        if head.prepared is not None and self._relocate is None:
+            found = head.prepared.get(decision.private)
+            if found is not None:
+                return found
+        made = ResponseHead(head.status, self.answer_headers(head.headers, request, decision))
+        if head.is_remembered and self._relocate is None:
+            head.prepared = {**(head.prepared or {}), decision.private: made}
+        return made
+
+
+def _own(attached: object) -> OwnConnections:
+    assert isinstance(attached, OwnConnections)
+    return attached
+
+
+def _owner(session: Session | None) -> int | None:
+    return None if session is None else session.number

@@ -1,0 +1,298 @@
+"""The way of every request: accepted, then answered by a page of ours, refused, or relayed.
+
+Knows the order; every step is in its own file. Nothing waits as long as memory knows the session
+and a connection is free; what has to wait goes on in a task.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from doorward import paths
+from doorward.accounts.randomness import request_id as new_request_id
+from doorward.gate.accept import Accept, Accepted, Client
+from doorward.gate.decision import Decision, Forward, Refuse, broken
+from doorward.gate.gate import Gate, RequestFacts
+from doorward.gate.targets import LastHop, Unfit
+from doorward.http1.arrival import Arrival
+from doorward.http1.client_exchange import ClientExchange
+from doorward.http1.headers import BadHeaders
+from doorward.http1.response_head import ResponseHead
+from doorward.observe.observer import (
+    CLIENT_GONE,
+    NO_ROUTE,
+    OURS,
+    BriefRecord,
+    LoggedRequest,
+    Observer,
+    Outcome,
+    UnreadRequest,
+    failed,
+    now_s,
+    refused,
+)
+from doorward.relay.forwarder import Forwarder
+from doorward.relay.memo import Memo
+from doorward.relay.relay import Pending, Relay, Services, Waiting
+from doorward.relay.tunnels import Tunnels
+from doorward.relay.watch import Watch
+from doorward.upstream.failures import UpstreamFailure
+from doorward.web.answers import Answers, stranger, unfit
+
+_log = structlog.get_logger("doorward.gate")
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+# The answer to a form of nobody's that is kept until the login is done; None for other requests.
+Keep = Callable[[Scope, Receive], Awaitable[Response | None]]
+
+BAD_REQUEST = 400
+CRASHED = 500  # what any server answers for an application that raised
+
+HEALTH_PATH = paths.HEALTH.encode()  # answered under any Host: who asks knows only an address
+
+
+class Gateway:
+    """Answers the requests of one process. `internal` answers the paths that are Doorward's own."""
+
+    def __init__(
+        self,
+        accept: Accept,
+        gate: Gate,
+        forwarders: tuple[Forwarder, ...],
+        tunnels: Tunnels,
+        watch: Watch,
+        internal: ASGIApp,
+        is_internal: Callable[[bytes], bool],
+        answers: Answers,
+        clock: Callable[[], float],
+        observer: Observer,
+        keep: Keep | None = None,
+    ) -> None:
+        self._accept = accept
+        self._gate = gate
+        self._forwarders = forwarders
+        self._tunnels = tunnels
+        self._internal_app = internal
+        self._is_internal = is_internal
+        self._answers = answers
+        self._clock = clock
+        self._observer = observer
+        self._keep = keep
+        self._services = Services(self, tunnels, watch, observer)
+        self._memo = Memo()
+
+    def begin(self, exchange: ClientExchange) -> Waiting | None:
+        """Answer a request, or return what has to be waited for; see `ClientExchange.spawn`."""
+        started = now_s()
+        facts = self._memo.find(exchange)
+        if facts is not None:
+            return self._decide(exchange, facts, new_request_id(), started)
+        arrival = exchange.arrival
+        if arrival.target.partition(b"?")[0] == HEALTH_PATH:
+            return self._answer_internally(exchange, arrival, None, started)
+        try:
+            request = self._accept(arrival)
+        except (Unfit, BadHeaders, LastHop) as fault:
+            self._refuse_unfit(exchange, arrival, unfit(fault, arrival), started)
+            return None
+        except Exception:  # whatever breaks on the way lets nobody through (promise 1)
+            _log.exception("decision_failed")
+            self._refuse_unfit(exchange, arrival, broken(), started)
+            return None
+        if self._is_internal(request.path):
+            return self._answer_internally(exchange, arrival, request, started)
+        try:
+            found = self._gate.facts(request)
+        except Exception:  # likewise
+            _log.exception("decision_failed", request=request.request_id)
+            found = broken()
+        if isinstance(found, Refuse):
+            self._give_refusal(exchange, found, NO_ROUTE, started, request)
+            return None
+        self._memo.keep(exchange, found)
+        return self._decide(exchange, found, request.request_id, started)
+
+    # Deciding
+
+    def _decide(
+        self, exchange: ClientExchange, facts: RequestFacts, request_id: str, started: float
+    ) -> Waiting | None:
+        try:
+            decision = self._gate.decide(facts, self._clock())
+        except Exception:  # likewise
+            _log.exception("decision_failed", request=request_id)
+            decision = broken()
+        if isinstance(decision, Forward) and not facts.request.upgrade:
+            forwarder = self._forwarders[decision.route]
+            return Relay(
+                exchange, facts, request_id, started, self._services, decision, forwarder
+            ).start()
+        pending = Pending(exchange, facts, request_id, started)
+        return self._ask(pending) if decision is None else self._follow(pending, decision)
+
+    async def _ask(self, pending: Pending) -> None:
+        """Decide with storage's help."""
+        try:
+            decision = await self._gate.ask(pending.facts, self._clock())
+        except Exception:  # likewise
+            _log.exception("decision_failed", request=pending.request_id)
+            decision = broken()
+        waiting = self._follow(pending, decision)
+        if waiting is not None:
+            await waiting
+
+    def _follow(self, pending: Pending, decision: Decision) -> Waiting | None:
+        facts = pending.facts
+        if isinstance(decision, Forward):
+            judged: Decision = decision
+            if facts.request.upgrade:
+                judged = self._tunnels.judge(facts.request, decision)
+            if isinstance(judged, Forward):
+                return Relay(
+                    pending.exchange,
+                    facts,
+                    pending.request_id,
+                    pending.started,
+                    self._services,
+                    decision,
+                    self._forwarders[decision.route],
+                ).start()
+            self.refuse(pending, judged, decision.route)
+            return None
+        if self._keep is not None and self._answers.may_keep(decision, pending.exchange.arrival):
+            return self._offer_login(pending, decision, self._keep)
+        self.refuse(pending, decision, decision.route)
+        return None
+
+    # Answers of our own
+
+    async def _answer_internally(
+        self, exchange: ClientExchange, arrival: Arrival, request: Accepted | None, started: float
+    ) -> None:
+        scope = exchange.scope if request is None else _internal_scope(exchange.scope, request)
+        crashed = True
+        try:
+            await self._internal_app(scope, exchange.receive, exchange.send)
+            crashed = False
+        finally:
+            asked: LoggedRequest = request or _unread(arrival)
+            self._record(exchange, OURS, NO_ROUTE, started, asked, request, crashed=crashed)
+
+    async def _offer_login(self, pending: Pending, refusal: Refuse, keep: Keep) -> None:
+        """The login page with the form of somebody who is nobody any more, if this is one."""
+        exchange, request = pending.exchange, pending.request
+        scope = _internal_scope(exchange.scope, request)
+        response = await keep(scope, exchange.receive)
+        if response is None:
+            self.refuse(pending, refusal, refusal.route)
+            return
+        crashed = True
+        try:
+            await response(scope, exchange.receive, exchange.send)
+            crashed = False
+        finally:
+            outcome, route = refused(refusal.code), refusal.route
+            args = exchange, outcome, route, pending.started, request, request
+            self._record(*args, crashed=crashed)
+
+    def refuse(self, pending: Pending, refusal: Refuse, route: int) -> None:
+        self._give_refusal(pending.exchange, refusal, route, pending.started, pending.request)
+
+    def fail(self, pending: Pending, failure: UpstreamFailure, route: int) -> None:
+        """Tell that the upstream gave no answer."""
+        exchange, request = pending.exchange, pending.request
+        response = self._answers.failure(failure, exchange.arrival, request)
+        outcome = failed(failure.code)
+        self._give(exchange, response, outcome, route, pending.started, request, request)
+
+    def _refuse_unfit(
+        self, exchange: ClientExchange, arrival: Arrival, refusal: Refuse, started: float
+    ) -> None:
+        """Refuse what was not accepted. What comes behind it may be anything."""
+        client = stranger(arrival)
+        if refusal.status == BAD_REQUEST:
+            exchange.keep_alive = False
+        response = self._answers.to(refusal, arrival, client)
+        asked = _unread(arrival, client)
+        self._give(exchange, response, refused(refusal.code), NO_ROUTE, started, asked, None)
+
+    def _give_refusal(
+        self,
+        exchange: ClientExchange,
+        refusal: Refuse,
+        route: int,
+        started: float,
+        request: Accepted,
+    ) -> None:
+        response = self._answers.to(refusal, exchange.arrival, request.client)
+        self._give(exchange, response, refused(refusal.code), route, started, request, request)
+
+    def _give(
+        self,
+        exchange: ClientExchange,
+        response: Response,
+        outcome: Outcome,
+        route: int,
+        started: float,
+        asked: LoggedRequest,
+        request: Accepted | None,
+    ) -> None:
+        """Send a whole answer, and record it."""
+        head, body = ResponseHead(response.status_code, response.raw_headers), bytes(response.body)
+        session = self._known_session(request)
+        size = 0 if exchange.method == b"HEAD" else len(body)
+        record = BriefRecord(asked, session, size)
+        self._observer.ended(outcome, route, head.status, started, record)
+        exchange.start_with(head)
+        exchange.end(body)
+
+    def _record(
+        self,
+        exchange: ClientExchange,
+        outcome: Outcome,
+        route: int,
+        started: float,
+        asked: LoggedRequest,
+        request: Accepted | None,
+        *,
+        crashed: bool,
+    ) -> None:
+        """Record an exchange that an application over ASGI answered, or did not."""
+        status = exchange.status
+        if not status:
+            status = CRASHED if crashed else exchange.turned_away or CLIENT_GONE
+        session = self._known_session(request)
+        is_whole = exchange.response_complete
+        record = BriefRecord(asked, session, exchange.sent_bytes, is_whole=is_whole)
+        self._observer.ended(outcome, route, status, started, record)
+
+    def _known_session(self, request: Accepted | None) -> Any:
+        if request is None or not self._observer.writes:
+            return None
+        return self._gate.known(request, self._clock())
+
+
+def _unread(arrival: Arrival, client: Client | None = None) -> UnreadRequest:
+    request_id = "" if client is None else client.request_id
+    return UnreadRequest(arrival.peer, arrival.method, arrival.target, request_id=request_id)
+
+
+def _internal_scope(scope: Scope, request: Accepted) -> Scope:
+    """The scope for paths of ours, with who asks; matched on the raw path, as the gate matches.
+    Its scheme and Host are those that were decided on."""
+    headers = [line for line in scope["headers"] if line[0] != b"host"]
+    return {
+        **scope,
+        "scheme": request.scheme,
+        "path": request.path.decode("ascii"),
+        "root_path": "",
+        "query_string": request.target.partition(b"?")[2],
+        "headers": [(b"host", request.authority.encode()), *headers],
+        "state": {**scope.get("state", {}), "client": request.client},
+    }

@@ -1,0 +1,65 @@
+"""What follows when an upstream gives no answer, as a table."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from doorward.relay.retry import IDEMPOTENT, Attempt, Next, next_step
+from doorward.upstream.failures import (
+    ConnectFailed,
+    ConnectionLost,
+    ConnectTimeout,
+    InvalidAnswer,
+    NoneUsable,
+    Overloaded,
+    ResponseTimeout,
+    UpstreamFailure,
+)
+
+FRESH, OTHER, GIVE_UP = Next.SAME_UPSTREAM_FRESH, Next.OTHER_UPSTREAM, Next.GIVE_UP
+LOST, TIMEOUT, INVALID = ConnectionLost("lost"), ResponseTimeout("late"), InvalidAnswer("odd")
+
+
+@pytest.mark.parametrize(
+    ("failure", "over_kept", "has_other", "was_stale", "expected"),
+    [
+        (LOST, True, False, False, FRESH),  # a kept connection lost a race
+        (LOST, True, True, False, FRESH),
+        (LOST, False, False, False, GIVE_UP),  # a fresh one refused the request
+        (LOST, False, True, False, OTHER),
+        (LOST, False, False, True, GIVE_UP),  # nor did the fresh one answer
+        (LOST, False, True, True, OTHER),
+        (LOST, True, True, True, OTHER),
+        (LOST, True, False, True, GIVE_UP),
+        (TIMEOUT, True, False, False, GIVE_UP),
+        (TIMEOUT, True, True, False, OTHER),
+        (INVALID, True, False, False, GIVE_UP),
+        (INVALID, False, True, True, OTHER),
+    ],
+)
+def test_the_table(
+    failure: UpstreamFailure, over_kept: bool, has_other: bool, was_stale: bool, expected: Next
+) -> None:
+    for method in IDEMPOTENT:
+        assert next_step(Attempt(method, False, over_kept, has_other, was_stale), failure) is (
+            expected
+        )
+
+
+@pytest.mark.parametrize("failure", [LOST, TIMEOUT, INVALID], ids=lambda one: one.word)
+def test_what_changes_something_is_never_sent_twice(failure: UpstreamFailure) -> None:
+    for kept, other, stale in product((True, False), repeat=3):
+        assert next_step(Attempt(b"POST", False, kept, other, stale), failure) is GIVE_UP
+        assert next_step(Attempt(b"PATCH", True, kept, other, stale), failure) is GIVE_UP
+        assert next_step(Attempt(b"PUT", True, kept, other, stale), failure) is GIVE_UP
+
+
+@pytest.mark.parametrize("kind", [ConnectFailed, ConnectTimeout, NoneUsable])
+def test_where_no_connection_could_be_made_all_were_tried(kind: type[UpstreamFailure]) -> None:
+    for kept, other, stale in product((True, False), repeat=3):
+        assert next_step(Attempt(b"GET", False, kept, other, stale), kind("")) is GIVE_UP
+
+
+def test_an_upstream_that_is_too_busy_is_left_for_another() -> None:
+    assert next_step(Attempt(b"GET", False, False, True), Overloaded("busy")) is OTHER
