@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.conftest import Start
 from tests.support.corpora import corpus
 from tests.support.origin import OK, answering
 from tests.support.stage import Act, Stage, staged
+from tests.support.waiting import PATIENCE_S
 from tests.support.wire import Wire, get, read_body, values_of
 
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\n"
@@ -77,6 +79,26 @@ def test_an_upstream_that_does_not_want_the_body_does_not_get_it(stage: Stage) -
         refused = client.answer()
         assert (refused.status, refused.body) == (413, b"no")
         assert client.is_closed(), "or the body that may come would be taken for a request"
+
+
+def test_a_body_that_was_not_asked_for_is_not_awaited_once_an_answer_begins(stage: Stage) -> None:
+    """A 100 in mid-answer would be a part of its body."""
+    seen = threading.Event()
+    rest = b"3\r\n, I\r\n0\r\n\r\n"
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        wire.send(b"HTTP/1.1 413 Content Too Large\r\nTransfer-Encoding: chunked\r\n\r\n")
+        wire.send(b"2\r\nno\r\n")
+        assert seen.wait(PATIENCE_S)
+        wire.send(rest)
+        assert wire.rest() == b""
+
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request(*TOLD, method="POST"))
+        assert client.until(b"no\r\n").startswith(b"HTTP/1.1 413 ")
+        seen.set()
+        assert client.until(b"0\r\n\r\n") == rest
 
 
 def test_an_unasked_continue_goes_no_further(stage: Stage) -> None:

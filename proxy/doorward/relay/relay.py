@@ -209,7 +209,7 @@ class Relay(Pending):
         self._status = head.status
         exchange.start_with(forwarder.response_head(head, self.facts.request, self._decision))
         if self._body is not None:
-            self._body.go_on()
+            self._body.on_answer()
 
     def on_whole(self, head: Head, body: bytes) -> None:
         self.on_head(head)

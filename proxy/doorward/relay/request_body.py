@@ -46,8 +46,7 @@ class RequestBody:
         self._headers = headers
         self._most = most
         self._news: asyncio.Future[None] | None = None
-        self._may_go_on = False
-        self._is_over = False
+        self._may_go_on = self._is_answered = self._is_over = False
 
     async def send(self) -> None:
         """Send it all. Raises Refused for more than may be, BadBody for another length than the
@@ -82,6 +81,11 @@ class RequestBody:
         self._may_go_on = True
         self._wake()
 
+    def on_answer(self) -> None:
+        """It has answered: a body that it did not ask for is not sent any more."""
+        self._is_answered = True
+        self._wake()
+
     def on_writable(self) -> None:
         self._wake()
 
@@ -97,11 +101,11 @@ class RequestBody:
         """Whether the upstream says so, or nothing for a while; not when it answered instead."""
         timer = self._connection.loop.call_later(CONTINUE_S, self.go_on)
         try:
-            while not (self._may_go_on or self._is_over):
+            while not (self._may_go_on or self._is_answered or self._is_over):
                 await self._wait()
         finally:
             timer.cancel()
-        return not self._is_over
+        return self._may_go_on and not self._is_over
 
     async def _writable(self) -> None:
         while not (self._connection.writable or self._is_over):
