@@ -21,9 +21,9 @@ from typing import Any
 import httptools
 from doorward.http1 import head_tables, heads
 from doorward.http1.headers import Header, scan
+from doorward.http1.response_head import ResponseHead
 from doorward.rewrite.answer_headers import answer_headers
 from doorward.rewrite.caching import is_targeted, private_control
-from doorward.server.exchange import Exchange
 from doorward.upstream.framing import body_length, terms_of
 
 RUN = 500  # heads
@@ -140,7 +140,7 @@ def answer_by_llhttp(text: bytes) -> Callable[[], object]:
         if tells:
             terms_of(noted.headers)
         kept = answer_headers(noted.headers, lambda cookie: False, True)
-        return Exchange.prepare(noted.answer.get_status_code(), kept)
+        return ResponseHead(noted.answer.get_status_code(), kept)
 
     return read
 

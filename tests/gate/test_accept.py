@@ -6,8 +6,9 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
-from doorward.gate.accept import Accept, Accepted, Arrival, parse_address
+from doorward.gate.accept import Accept, Accepted, parse_address
 from doorward.gate.targets import Unfit
+from doorward.http1.arrival import Arrival
 from doorward.http1.headers import _READ
 from hypothesis import given
 from hypothesis import strategies as st

@@ -326,3 +326,28 @@ def test_the_name_is_a_setting(tmp_path: Path) -> None:
 
 def settings_of(folder: Path, **values: Any) -> Settings:
     return settings_from({"routes": [{"upstream": "http://127.0.0.1:9"}]} | values, folder)
+
+
+PAIR_NAMES = st.sampled_from(
+    "doorward __Host-doorward doorward-8080 wiki __Host-wiki theme x-doorward".split()
+)
+PAIR_VALUES = st.sampled_from(["a", "doorward", TOKEN.decode(), f'"{TOKEN.decode()}"', "", "a=b"])
+
+
+@given(
+    st.sampled_from(["doorward", "doorward-8080", "wiki"]),
+    st.lists(st.tuples(PAIR_NAMES, PAIR_VALUES), max_size=4),
+    st.sampled_from([";", "; ", " ;\t"]),
+)
+def test_one_pair_alone_is_taken_out_as_one_of_several_is(
+    name: str, pairs: list[tuple[str, str]], between: str
+) -> None:
+    """A line in which one pair alone can be ours is not split into all its pairs."""
+    cookies = Cookies(secure=False, name=name)
+    line = between.join(f"{key}={value}" for key, value in pairs).encode()
+    own: list[bytes] = []
+    default: list[bytes] = []
+    expected = cookies._without_ours(line, own, default)
+    found = cookies.take([line])
+    assert found.ours == tuple(own or default)
+    assert [each.strip(b" \t") for each in found.rest] == ([expected] if expected else [])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doorward.gate.accept import Accept, Accepted, Arrival
+from doorward.gate.accept import Accept, Accepted
 from doorward.gate.decision import Forward, Refuse
+from doorward.http1.arrival import Arrival
 from doorward.relay.tunnels import Tunnels
 from doorward.server.tunnel import asked_protocols
 from doorward.settings import Route

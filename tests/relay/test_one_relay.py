@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.support.origin import OK, Origin, Script, answering
+from tests.support.waiting import until
 from tests.support.wire import Wire, get, values_of
 
 
@@ -65,8 +66,13 @@ def test_a_request_that_goes_to_another_upstream_keeps_its_id_and_its_start(
         assert len(silent.heads) == 1
         id = values_of(silent.heads[0], b"x-request-id")[0]
         assert id in {values_of(head, b"x-request-id")[0] for head in well.heads}
-        told = (json.loads(line) for line in live.lines())
-        (line,) = [line for line in told if line.get("request_id") == id.decode()]
+
+        def lines() -> list[dict[str, Any]]:
+            told = (json.loads(line) for line in live.lines())
+            return [line for line in told if line.get("request_id") == id.decode()]
+
+        until(lines, "for the line of the access log")
+        (line,) = lines()
         assert line["duration_ms"] >= waited_ms
         assert (line["status"], line["cut"]) == (200, False)
 

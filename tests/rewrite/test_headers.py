@@ -265,16 +265,13 @@ def test_names_that_clients_invent_fill_no_memory() -> None:
 async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: Origin) -> None:
     """CVE-2023-30798's kin: a trusted proxy passes on what it got, however long."""
     from doorward.gate import addresses
-    from doorward.rewrite import request_head
 
     public = {"access": {"default": "public"}}
     front = await fronts(trusted_proxies=["10.0.0.0/8"], **public)
-    before = request_head._forwarding_lines.cache_info().currsize
     known = addresses._parsed.cache_info().currsize
     chain = b"x" * 5000 + b", 192.0.2.9"
     assert (await front.get("/", (b"x-forwarded-for", chain), peer="10.0.0.1")).status == 200
     assert values_of(origin.heads[-1], b"x-forwarded-for") == [chain + b", 10.0.0.1"]
-    assert request_head._forwarding_lines.cache_info().currsize == before
     port = (b"x-forwarded-port", b"9" * 5000)
     assert (await front.get("/", port, peer="10.0.0.1")).status == 200
     assert values_of(origin.heads[-1], b"x-forwarded-port") == [b"80"]

@@ -38,7 +38,8 @@ class Reader:
 
     def on_head(self, head: Head) -> None:
         assert not self.status, "one answer has one head"
-        self.status, self.headers = head.status, head.headers
+        self.status = head.status
+        self.headers = head.headers if head.plain is None else head.plain.headers
         self._news.set()
 
     def on_body(self, data: bytes) -> None:

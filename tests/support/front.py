@@ -12,7 +12,8 @@ from typing import Any
 from doorward.accounts.refusals import UserNotFound
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened
 from doorward.app import Doorward
-from doorward.gate.accept import Accept, Accepted, Arrival
+from doorward.gate.accept import Accept, Accepted
+from doorward.http1.arrival import Arrival
 from doorward.settings import settings_from
 from doorward.wiring.accounts import Accounts, build_accounts
 

@@ -16,10 +16,10 @@ from typing import Any
 import httptools
 from doorward.http1 import head_tables, heads
 from doorward.http1.headers import BadHeaders, Header, Scan, scan
+from doorward.http1.response_head import ResponseHead
 from doorward.rewrite import answer_headers as answers
 from doorward.rewrite.answer_headers import AnswerFate, answer_headers
 from doorward.rewrite.caching import private_control
-from doorward.server.exchange import Exchange
 from doorward.upstream.failures import InvalidAnswer
 from doorward.upstream.framing import body_length, terms_of
 
@@ -161,7 +161,7 @@ def answer_by_llhttp(text: bytes, private: bool) -> dict[str, Any] | None:
     except InvalidAnswer:
         return None
     kept = answer_headers(noted.headers, lambda cookie: False, private)
-    prepared = Exchange.prepare(status, kept)
+    prepared = ResponseHead(status, kept)
     codings = [value for name, value in noted.headers if name.lower() == b"transfer-encoding"]
     return {
         "status": status,

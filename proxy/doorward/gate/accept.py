@@ -14,8 +14,8 @@ from doorward.gate.addresses import parse_address as parse_address
 from doorward.gate.hop import Hop, Hops, Trusted
 from doorward.gate.path_readings import BadPath, check_target, readings
 from doorward.gate.targets import ASTERISK, Unfit, count_hop, origin_form
-from doorward.http1.arrival import Arrival
-from doorward.http1.headers import Scan, scan
+from doorward.http1.arrival import Received
+from doorward.http1.headers import RequestHeaders, Scan, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Accepted:
     scheme: str
     request_id: str
     trusted: bool  # the peer is one of `trusted_proxies`
-    scan: Scan
+    scan: RequestHeaders
     peer: str
     hop: Hop
     upgrade: bytes = b""
@@ -87,8 +87,8 @@ class Accept:
         self._hop = Hops(trusted, serves, public_origin, believed).read
         self._read = lru_cache(maxsize=4096)(_read_target)
 
-    def __call__(self, arrival: Arrival) -> Accepted:
-        headers = scan(arrival.headers)
+    def __call__(self, arrival: Received) -> Accepted:
+        headers = arrival.parsed or scan(arrival.headers)
         target, named = arrival.target, None
         if not target.startswith(b"/"):
             target, named = origin_form(target, arrival.method)
@@ -96,6 +96,7 @@ class Accept:
         if arrival.method not in USUAL_METHODS and not _METHOD.fullmatch(arrival.method):
             raise Unfit(400, "the method is not a token")
         if headers.max_forwards is not None:
+            assert isinstance(headers, Scan)  # the head reader leaves these to `scan`
             count_hop(headers, arrival.method)
         read = self._read if len(target) <= REMEMBERED_BYTES else _read_target
         path, others = read(target)
@@ -132,15 +133,12 @@ def _read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:
         raise Unfit(400, str(fault)) from None
 
 
-def _told_id(headers: Scan) -> str:
+def _told_id(headers: RequestHeaders) -> str:
     said = headers.request_id
     if said is not None and _REQUEST_ID.fullmatch(said):
         return said.decode()
     return request_id()
 
 
-def _user_agent(headers: Scan) -> str:
-    for name, value in headers.passing:
-        if name == b"user-agent":
-            return value.decode("utf-8", "replace")[:1024]
-    return ""
+def _user_agent(headers: RequestHeaders) -> str:
+    return (headers.user_agent or b"").decode("utf-8", "replace")[:1024]

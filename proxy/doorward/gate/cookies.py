@@ -5,9 +5,8 @@ Must not know what a token means or whether it is valid. See docs/decisions/012-
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import structlog
 
@@ -16,6 +15,7 @@ from doorward.settings import Settings
 _log = structlog.get_logger("doorward.gate")
 
 DEFAULT_NAME = "doorward"
+_ANY = DEFAULT_NAME.encode()  # in the name of every instance's cookie that has no other name
 # RFC 6265bis 4.1.3, and the prefixes of its later drafts; browsers ignore their case.
 _PREFIXES = rb"(?:__(?:host-http|host|secure|http)-)*"
 
@@ -24,9 +24,6 @@ _OUR_FORM = re.compile(rb"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{20,128}")
 
 # RFC 6265bis 5.6: user agents cut longer lives to 400 days.
 MAX_AGE_LIMIT_S = 400 * 24 * 3600
-
-# Longer Cookie lines are sorted each time, so that what is remembered stays within 4 MiB.
-REMEMBERED_BYTES = 1024
 
 # What readers of a cookie's name may leave out: controls, white space, quotes.
 _IGNORED = bytes((*range(0x21), 0x22, 0x7F))
@@ -89,9 +86,9 @@ class Cookies:
 
     __slots__ = (
         "_default",
+        "_has_any_mark",
         "_mark",
         "_of_any",
-        "_remembered",
         "_reserved",
         "name",
         "own",
@@ -114,6 +111,7 @@ class Cookies:
         self._default = (prefix + DEFAULT_NAME).encode()
         self.name = self._default if prefers_default else self.own
         self._mark = name.encode()  # in every line that has a cookie of this name
+        self._has_any_mark = _ANY in self._mark
         plain = re.escape(self._mark)
         # Cookies go to every port of a host: those of other instances are nobody else's either.
         self._of_any = re.compile(
@@ -122,10 +120,8 @@ class Cookies:
         self._reserved = re.compile(
             _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-browser)?)", re.IGNORECASE
         )
-        # A browser repeats its line on every request; sorting it again costs 4 microseconds.
-        self._remembered = lru_cache(maxsize=4096)(lambda line: self._taken([line]))
 
-    def take(self, lines: list[bytes]) -> Crumbs:
+    def take(self, lines: Sequence[bytes]) -> Crumbs:
         """Our cookie's values in these Cookie lines, and the lines to forward.
 
         Pairs of other names pass byte for byte. A pair that carries a name that any Doorward uses
@@ -133,19 +129,19 @@ class Cookies:
         """
         if not lines:
             return _NONE
-        if len(lines) == 1 and len(lines[0]) <= REMEMBERED_BYTES:
-            return self._remembered(lines[0])
-        return self._taken(lines)
-
-    def _taken(self, lines: list[bytes]) -> Crumbs:
         own: list[bytes] = []
         default: list[bytes] = []
         rest: list[bytes] = []
         for line in lines:
-            if b"doorward" not in line and self._mark not in line:
+            marks = line.count(_ANY)
+            if not self._has_any_mark:
+                marks += line.count(self._mark)
+            if marks > 1:
+                line = self._without_ours(line, own, default)
+            elif marks:
+                line = self._without_one(line, own, default)
+            if line:
                 rest.append(line)
-            elif kept := self._without_ours(line, own, default):
-                rest.append(kept)
         return Crumbs(tuple(own or default), tuple(rest))
 
     def _without_ours(self, line: bytes, own: list[bytes], default: list[bytes]) -> bytes:
@@ -159,7 +155,18 @@ class Cookies:
                 kept.append(pair)
         return b";".join(kept).strip(b" \t")
 
-    def held(self, lines: list[bytes]) -> Held:
+    def _without_one(self, line: bytes, own: list[bytes], default: list[bytes]) -> bytes:
+        """As `_without_ours`, for a line in which one pair can be ours. No other is read."""
+        at = line.find(_ANY)
+        at = line.index(self._mark) if at < 0 else at
+        start, end = line.rfind(b";", 0, at) + 1, line.find(b";", at)
+        pair = line[start:] if end < 0 else line[start:end]
+        if self._without_ours(pair, own, default):
+            return line.strip(b" \t")
+        before, after = line[: max(start - 1, 0)], b"" if end < 0 else line[end + 1 :]
+        return (before + b";" + after if start and end >= 0 else before + after).strip(b" \t")
+
+    def held(self, lines: Sequence[bytes]) -> Held:
         """What a browser has under each of the two names."""
         own: list[bytes] = []
         default: list[bytes] = []
@@ -193,7 +200,7 @@ class Cookies:
                 lines.append(name + ended)
         return [(b"set-cookie", line) for line in lines]
 
-    def clearing_lines(self, lines: list[bytes], host: str) -> list[Header]:
+    def clearing_lines(self, lines: Sequence[bytes], host: str) -> list[Header]:
         """Lines that end what came more than once. The default name beside the own one may be
         another instance's, and is left to it."""
         return self.expire_lines(host, of_default=not self.held(lines).own)

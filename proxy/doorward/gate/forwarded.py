@@ -4,7 +4,7 @@ Knows its syntax and how a chain is walked; must not know who is trusted, or wha
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 # RFC 7239 4. Bare addresses with a port or brackets, which should be quoted, are common.
@@ -32,7 +32,7 @@ class Hop:
     host: bytes | None = None
 
 
-def read_forwarded(lines: list[bytes]) -> list[Hop]:
+def read_forwarded(lines: Sequence[bytes]) -> list[Hop]:
     """The hops in the order of the way. Raises BadForwarded, for more than HOPS too."""
     hops: list[Hop] = []
     for line in lines:

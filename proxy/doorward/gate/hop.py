@@ -5,7 +5,7 @@ or targets. Each fact is decided here once; every later step uses the value of `
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
@@ -15,7 +15,7 @@ from doorward.gate.addresses import ADDRESS_CHARACTERS, Address, parse_address
 from doorward.gate.authority import BadAuthority, parse_authority, parse_port
 from doorward.gate.forwarded import BadForwarded, by_trusted, first_told, read_forwarded
 from doorward.gate.targets import Unfit
-from doorward.http1.headers import OWS, Scan
+from doorward.http1.headers import OWS, RequestHeaders
 
 Network = IPv4Network | IPv6Network
 Trusted = tuple[Network | Literal["unix"], ...]
@@ -30,6 +30,8 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 # RFC 3986 3.3 without percent-encoding, and without `,`, which separates what several proxies say.
 _PREFIX = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9\-._~!$&'()*+;=:@]+)+/?")
 PREFIX_BYTES = 256
+# Longer names of hosts are read each time, so that what is remembered stays small.
+REMEMBERED_BYTES = 256
 
 
 @dataclass(slots=True)
@@ -53,10 +55,11 @@ class Hop:
     trusted: bool
     prefix: str
     is_served: bool  # whether any route answers for this host
+    lines: bytes | None = None  # what an upstream is told of it, made when it is first wanted
 
 
 # What proxies wrote in one family of headers: the chain of addresses, scheme and host.
-_Told = tuple[list[bytes], bytes | None, bytes | None]
+_Told = tuple[Sequence[bytes], bytes | None, bytes | None]
 # An address, the same as text (both empty when it is unknown), and whether it is trusted.
 _Peer = tuple[Address | None, str, bool]
 
@@ -95,36 +98,27 @@ class Hops:
         self._takes_prefix = FORWARDED_PREFIX in believed
         self._peer = lru_cache(maxsize=8192)(self._known_peer)
         self._asked = lru_cache(maxsize=4096)(self._read_authority)
+        self._direct = lru_cache(maxsize=4096)(self._read_direct)
 
     def read(
-        self, peer: str, came_by: str, headers: Scan, named: bytes | None, is_http_1_0: bool
+        self,
+        peer: str,
+        came_by: str,
+        headers: RequestHeaders,
+        named: bytes | None,
+        is_http_1_0: bool,
     ) -> Hop:
         """`named`: the authority of an absolute target, which goes before Host (RFC 9112 3.2.2)."""
         hosts = headers.hosts
         value = hosts[0] if len(hosts) == 1 else self._without_host(hosts, is_http_1_0)
         value = value if named is None else named
-        address, text, trusted = self._peer(peer)
-        if not trusted:
-            asked = self._asked(value, came_by)
-            return Hop(
-                peer,
-                came_by,
-                asked.text,
-                asked.host,
-                asked.port,
-                came_by,
-                address,
-                text,
-                text,
-                False,
-                "",
-                asked.is_served,
-            )
+        if not self._peer(peer)[2]:
+            read = self._direct if len(value) <= REMEMBERED_BYTES else self._read_direct
+            return read(peer, came_by, value)
         chain, proto, host = self._told(peer, came_by, headers, value)
         scheme = came_by if proto is None else _scheme(proto)
         asked = self._asked(value if host is None else host, scheme)
-        if chain:
-            address, text, _ = self._walk(peer, chain)
+        address, text, _ = self._walk(peer, chain) if chain else self._peer(peer)
         return Hop(
             peer,
             came_by,
@@ -140,9 +134,28 @@ class Hops:
             asked.is_served,
         )
 
+    def _read_direct(self, peer: str, came_by: str, value: bytes) -> Hop:
+        """That of a client which is no trusted proxy: nothing that it tells is believed."""
+        address, text, _ = self._peer(peer)
+        asked = self._asked(value, came_by)
+        return Hop(
+            peer,
+            came_by,
+            asked.text,
+            asked.host,
+            asked.port,
+            came_by,
+            address,
+            text,
+            text,
+            False,
+            "",
+            asked.is_served,
+        )
+
     # The authority
 
-    def _without_host(self, hosts: list[bytes], is_http_1_0: bool) -> bytes:
+    def _without_host(self, hosts: Sequence[bytes], is_http_1_0: bool) -> bytes:
         """What is asked for without Host: the configured name stands in (RFC 9112 3.3)."""
         if hosts or not is_http_1_0 or not self._public:
             raise Unfit(400, "a request has exactly one Host header")
@@ -177,7 +190,7 @@ class Hops:
 
     # What proxies tell
 
-    def _told(self, peer: str, came_by: str, headers: Scan, asked: bytes) -> _Told:
+    def _told(self, peer: str, came_by: str, headers: RequestHeaders, asked: bytes) -> _Told:
         """What is believed of X-Forwarded-* and Forwarded.
 
         Most proxies set one of the two and pass the other on as the client wrote it. When both
@@ -200,7 +213,7 @@ class Hops:
             raise Unfit(400, "Forwarded and X-Forwarded-* differ")
         return chain, proto, host
 
-    def _read_forwarded(self, lines: list[bytes]) -> _Told:
+    def _read_forwarded(self, lines: Sequence[bytes]) -> _Told:
         try:
             hops = by_trusted(read_forwarded(lines), self._is_trusted_text)
         except BadForwarded as fault:
@@ -223,7 +236,7 @@ class Hops:
     def _in_trusted(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
 
-    def _walk(self, peer: str, lines: list[bytes]) -> _Peer:
+    def _walk(self, peer: str, lines: Sequence[bytes]) -> _Peer:
         """The first address from the right that is not a trusted proxy (RFC 7239 5.2).
 
         A link that is no address ends the walk at the hop that passed it on.
@@ -272,7 +285,7 @@ def _told_prefix(lines: tuple[bytes, ...]) -> str:
     return told.decode().rstrip("/")
 
 
-def _chain(told: list[bytes], peer: str) -> str:
+def _chain(told: Sequence[bytes], peer: str) -> str:
     """The chain to pass on. The peer of a unix socket has no address to add."""
     links = (*told, peer.encode()) if peer else told
     return b", ".join(links).decode("latin-1")

@@ -5,7 +5,7 @@ to a session means nobody.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from doorward.accounts.sessions.access_tokens import AccessToken
@@ -14,7 +14,7 @@ from doorward.accounts.sessions.sessions import Found, Session
 from doorward.accounts.sessions.tokens import Tokens, is_token
 from doorward.gate.access_tokens import AccessCarrier, credential_of
 from doorward.gate.cookies import Cookies
-from doorward.http1.headers import Header, Scan, scan
+from doorward.http1.headers import Header, RequestHeaders, scan
 from doorward.http1.schemes import authenticates_connection
 
 # RFC 6750 2.1, with a token of our form; any other Authorization is somebody else's.
@@ -35,7 +35,7 @@ class Carried:
     cookies: tuple[bytes, ...]
     authorizations: tuple[bytes, ...]
     bearer_line: bytes | None = None
-    pairs: list[Header] | tuple[Header, ...] = ()  # X-User-Id and X-Auth-Token as they came
+    pairs: Sequence[Header] = ()  # X-User-Id and X-Auth-Token as they came
     pair: tuple[bytes, bytes] | None = None  # their values, when the token is of our form
     access: AccessToken | None = None  # out of an Authorization
     linked: AccessToken | None = None  # out of the query, where one there counts
@@ -101,7 +101,7 @@ class Identify:
         self._cookies = cookies
         self._our_form = _OUR_BEARER_OR_BARE if bare_tokens else _OUR_BEARER
 
-    def carried(self, headers: Scan, target: bytes = b"") -> Carried:
+    def carried(self, headers: RequestHeaders, target: bytes = b"") -> Carried:
         """Sort the carriers of a request for an application into ours and foreign."""
         carried = self._lines(headers)
         if self._access is not None:
@@ -112,7 +112,7 @@ class Identify:
                 _take_pair(carried)
         return carried
 
-    def _lines(self, headers: Scan) -> Carried:
+    def _lines(self, headers: RequestHeaders) -> Carried:
         crumbs = self._cookies.take(headers.cookies)
         cookie = crumbs.ours[0] if crumbs.ours else None
         if not headers.authorizations:

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
-from doorward.http1.arrival import Arrival
-from doorward.http1.headers import Block, Header
+from doorward.http1.arrival import Received
+from doorward.http1.headers import Header
+from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import ResponseHead
 
 
@@ -34,7 +35,7 @@ class Closable(Protocol):
 
 
 class ClientExchange(Protocol):
-    """`method`, `target`, `block` and `link` tell one request from another; `arrival` is all of it.
+    """`arrival` is the request; `known` is what was made of the same bytes before, if they came.
 
     `turned_away` is the status of an answer that the server itself gave meanwhile, or 0;
     `gone_for` says in a word why the client did not get all of its answer. `keep_alive` may be set
@@ -42,8 +43,7 @@ class ClientExchange(Protocol):
     """
 
     method: bytes
-    target: bytes
-    block: Block | None
+    known: KnownRequest | None
     keep_alive: bool
     disconnected: bool
     response_started: bool
@@ -57,7 +57,7 @@ class ClientExchange(Protocol):
         """The connection's other end, and the scheme that it goes by."""
 
     @property
-    def arrival(self) -> Arrival: ...
+    def arrival(self) -> Received: ...
 
     @property
     def gone_for(self) -> str: ...

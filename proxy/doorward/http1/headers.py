@@ -5,9 +5,10 @@ them into what the gate asks about and what passes, so nothing is looked at in t
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Protocol
 
 from doorward.http1.second_targets import READERS
 
@@ -188,6 +189,58 @@ class UnknownExpectation(BadHeaders):
     """An Expect other than 100-continue: 417."""
 
 
+class RequestHeaders(Protocol):
+    """What the headers of a request say, as the gate asks: filled by `Scan`, and by the head reader
+    for plain heads (see `heads.py`). Lines and order are kept; `passing` is what may go on."""
+
+    @property
+    def passing(self) -> Sequence[Header]: ...
+    @property
+    def passing_text(self) -> bytes: ...
+    @property
+    def overrides(self) -> Sequence[Header]: ...
+    @property
+    def hosts(self) -> Sequence[bytes]: ...
+    @property
+    def cookies(self) -> Sequence[bytes]: ...
+    @property
+    def authorizations(self) -> Sequence[bytes]: ...
+    @property
+    def pairs(self) -> Sequence[Header]: ...
+    @property
+    def targets(self) -> tuple[Header, ...]: ...
+    @property
+    def forwarded(self) -> Sequence[bytes]: ...
+    @property
+    def forwarded_for(self) -> Sequence[bytes]: ...
+    @property
+    def forwarded_proto(self) -> tuple[bytes, ...]: ...
+    @property
+    def forwarded_host(self) -> tuple[bytes, ...]: ...
+    @property
+    def forwarded_port(self) -> tuple[bytes, ...]: ...
+    @property
+    def forwarded_prefix(self) -> tuple[bytes, ...]: ...
+    @property
+    def request_id(self) -> bytes | None: ...
+    @property
+    def content_length(self) -> bytes | None: ...
+    @property
+    def chunked(self) -> bool: ...
+    @property
+    def has_body(self) -> bool: ...
+    @property
+    def expects(self) -> bool: ...
+    @property
+    def trailers(self) -> bool: ...
+    @property
+    def announced(self) -> Sequence[bytes]: ...
+    @property
+    def max_forwards(self) -> bytes | None: ...
+    @property
+    def user_agent(self) -> bytes | None: ...
+
+
 @dataclass(slots=True)
 class Scan:
     """One request's headers, sorted. Lists keep lines and order; `passing` is what may go on."""
@@ -217,12 +270,14 @@ class Scan:
     def has_body(self) -> bool:
         return self.chunked or self.content_length not in (None, b"0")
 
+    @property
+    def passing_text(self) -> bytes:
+        """What may go on, as lines."""
+        return b"".join([b"%b: %b\r\n" % line for line in self.passing])
 
-@dataclass(slots=True, eq=False)  # by identity
-class Block:
-    """The header lines of a request without a body, which clients repeat byte for byte."""
-
-    headers: list[Header]
+    @property
+    def user_agent(self) -> bytes | None:
+        return next((value for name, value in self.passing if name == b"user-agent"), None)
 
 
 def scan(headers: Iterable[Header]) -> Scan:

@@ -29,15 +29,13 @@ class InvalidAnswer(Exception):
 
 class ResponseHead:
     """The head of an answer as far as it is the same for every client, at any time. `length`: of
-    the body in bytes, -1 when no header tells; `closes`: the connection is to end with it;
-    `headers` is what it was made of."""
+    the body in bytes, -1 when no header tells; `closes`: the connection is to end with it."""
 
-    __slots__ = ("closes", "headers", "is_dated", "length", "status", "text")
+    __slots__ = ("closes", "is_dated", "length", "status", "text")
 
     def __init__(self, status: int, headers: Collection[Header]) -> None:
         """Raises InvalidAnswer."""
         self.status = status
-        self.headers = headers
         self.length = -1
         self.closes = self.is_dated = False
         lines = [_STATUS_LINES.get(status) or status_line(status)]
@@ -46,6 +44,20 @@ class ResponseHead:
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
         self.text = checked(lines)
+
+    @classmethod
+    def of_lines(cls, status: int, lines: bytes, length: int, *, is_dated: bool) -> "ResponseHead":
+        """One whose header lines are ready: none of them steers a connection."""
+        made = cls.__new__(cls)
+        made.status, made.length, made.is_dated, made.closes = status, length, is_dated, False
+        made.text = (_STATUS_LINES.get(status) or status_line(status)) + lines
+        return made
+
+    @property
+    def headers(self) -> list[Header]:
+        """Names, in lower case, and values."""
+        lines = (line.partition(b": ") for line in self.text.split(b"\r\n")[1:-1])
+        return [(name.lower(), value) for name, _, value in lines]
 
     @property
     def is_event_stream(self) -> bool:

@@ -14,7 +14,8 @@ from typing import Any
 
 from doorward.http1.arrival import Arrival
 from doorward.http1.client_exchange import ClientTunnel, Closable
-from doorward.http1.headers import Block, Header
+from doorward.http1.headers import Header
+from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import ResponseHead
 from doorward.observe.observer import LEFT
 from doorward.relay.gateway import Gateway, Receive, Scope, Send
@@ -35,7 +36,7 @@ async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -
 class AsgiExchange:
     """One request of an ASGI server and its answer."""
 
-    block: Block | None = None
+    known: KnownRequest | None = None
     attached: Closable | None = None
     keep_alive = True  # which is the server's to decide
     turned_away = 0
@@ -44,7 +45,7 @@ class AsgiExchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.arrival = arrival = _arrival(scope)
-        self.method, self.target = arrival.method, arrival.target
+        self.method = arrival.method
         self.link = arrival.peer, arrival.scheme
         self.trailers: list[Header] = []
         self.disconnected = self.response_started = self.response_complete = False

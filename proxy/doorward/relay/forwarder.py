@@ -12,7 +12,12 @@ from doorward.gate.gate import RequestFacts
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import Header
 from doorward.http1.response_head import ResponseHead
-from doorward.rewrite.answer_headers import answer_headers
+from doorward.rewrite.answer_headers import (
+    answer_headers,
+    plain_response_head,
+    read_private,
+    read_shared,
+)
 from doorward.rewrite.relocation import Relocate
 from doorward.rewrite.request_head import RequestHeads
 from doorward.upstream.connection import Connection, Sink
@@ -133,6 +138,7 @@ class Forwarder:
             no_body=request.method == b"HEAD",
             ended=not has_body,
             upgrade=bool(request.upgrade),
+            read_plain=read_private if decision.private else read_shared,
             response_timeout_s=self._response_timeout_s,
             idle_timeout_s=self._idle_timeout_s,
         )
@@ -145,16 +151,17 @@ class Forwarder:
         return kept if self._relocate is None else self._relocate(kept, request)
 
     def response_head(self, head: Head, request: Accepted, decision: Forward) -> ResponseHead:
-        """An answer's head as the client gets it; made once for one that comes again, where nothing
-        but the head has a say in it."""
-        if head.prepared is not None and self._relocate is None:
-            found = head.prepared.get(decision.private)
-            if found is not None:
-                return found
-        made = ResponseHead(head.status, self.answer_headers(head.headers, request, decision))
-        if head.is_remembered and self._relocate is None:
-            head.prepared = {**(head.prepared or {}), decision.private: made}
-        return made
+        """An answer's head as the client gets it."""
+        plain, private = head.plain, decision.private
+        if plain is None:
+            headers = head.headers
+        else:
+            if self._relocate is None:
+                made = plain_response_head(plain, self._sets_ours, private)
+                if made is not None:
+                    return made
+            headers = plain.headers
+        return ResponseHead(head.status, self.answer_headers(headers, request, decision))
 
 
 def _own(attached: object) -> OwnConnections:

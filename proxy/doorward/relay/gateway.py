@@ -17,7 +17,7 @@ from doorward.gate.accept import Accept, Accepted, Client
 from doorward.gate.decision import Decision, Forward, Refuse, broken
 from doorward.gate.gate import Gate, RequestFacts
 from doorward.gate.targets import LastHop, Unfit
-from doorward.http1.arrival import Arrival
+from doorward.http1.arrival import Received
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import BadHeaders
 from doorward.http1.response_head import ResponseHead
@@ -35,7 +35,6 @@ from doorward.observe.observer import (
     refused,
 )
 from doorward.relay.forwarder import Forwarder
-from doorward.relay.memo import Memo
 from doorward.relay.relay import Pending, Relay, Services, Waiting
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.watch import Watch
@@ -85,14 +84,13 @@ class Gateway:
         self._observer = observer
         self._keep = keep
         self._services = Services(self, tunnels, watch, observer)
-        self._memo = Memo()
 
     def begin(self, exchange: ClientExchange) -> Waiting | None:
         """Answer a request, or return what has to be waited for; see `ClientExchange.spawn`."""
         started = now_s()
-        facts = self._memo.find(exchange)
-        if facts is not None:
-            return self._decide(exchange, facts, new_request_id(), started)
+        known = exchange.known
+        if known is not None and known.link == exchange.link:
+            return self._decide(exchange, known.facts, new_request_id(), started)
         arrival = exchange.arrival
         if arrival.target.partition(b"?")[0] == HEALTH_PATH:
             return self._answer_internally(exchange, arrival, None, started)
@@ -115,7 +113,8 @@ class Gateway:
         if isinstance(found, Refuse):
             self._give_refusal(exchange, found, NO_ROUTE, started, request)
             return None
-        self._memo.keep(exchange, found)
+        if known is not None and not found.has_own_id:
+            known.link, known.facts = exchange.link, found
         return self._decide(exchange, found, request.request_id, started)
 
     # Deciding
@@ -173,7 +172,7 @@ class Gateway:
     # Answers of our own
 
     async def _answer_internally(
-        self, exchange: ClientExchange, arrival: Arrival, request: Accepted | None, started: float
+        self, exchange: ClientExchange, arrival: Received, request: Accepted | None, started: float
     ) -> None:
         scope = exchange.scope if request is None else _internal_scope(exchange.scope, request)
         crashed = True
@@ -212,7 +211,7 @@ class Gateway:
         self._give(exchange, response, outcome, route, pending.started, request, request)
 
     def _refuse_unfit(
-        self, exchange: ClientExchange, arrival: Arrival, refusal: Refuse, started: float
+        self, exchange: ClientExchange, arrival: Received, refusal: Refuse, started: float
     ) -> None:
         """Refuse what was not accepted. What comes behind it may be anything."""
         client = stranger(arrival)
@@ -278,7 +277,7 @@ class Gateway:
         return self._gate.known(request, self._clock())
 
 
-def _unread(arrival: Arrival, client: Client | None = None) -> UnreadRequest:
+def _unread(arrival: Received, client: Client | None = None) -> UnreadRequest:
     request_id = "" if client is None else client.request_id
     return UnreadRequest(arrival.peer, arrival.method, arrival.target, request_id=request_id)
 

@@ -7,7 +7,7 @@ import asyncio
 
 from doorward.gate.decision import Refuse, too_large
 from doorward.http1.client_exchange import ClientExchange
-from doorward.http1.headers import Scan, trailer_lines
+from doorward.http1.headers import RequestHeaders, trailer_lines
 from doorward.upstream.connection import Connection
 
 # How long a client that asked whether to go on waits for the upstream to say so (RFC 9110 10.1.1:
@@ -27,7 +27,7 @@ class BadBody(Exception):
     """A server handed on another length than its head said."""
 
 
-def declared_bytes(headers: Scan) -> int:
+def declared_bytes(headers: RequestHeaders) -> int:
     """The length of a body that the head tells, 0 where it tells none."""
     return int(headers.content_length or 0)
 
@@ -39,7 +39,11 @@ class RequestBody:
     whoever sends when the exchange is over, or answered."""
 
     def __init__(
-        self, exchange: ClientExchange, connection: Connection, headers: Scan, most: int | None
+        self,
+        exchange: ClientExchange,
+        connection: Connection,
+        headers: RequestHeaders,
+        most: int | None,
     ) -> None:
         self._exchange = exchange
         self._connection = connection

@@ -6,8 +6,12 @@ Knows names; must not know what was asked for, or by whom.
 from collections.abc import Callable
 from enum import Enum, auto
 
+from doorward.http1 import head_tables
 from doorward.http1.headers import HOP_BY_HOP, USUAL_OPTIONS, Header, names_somebody
+from doorward.http1.heads import AnswerHead, answer_reader
+from doorward.http1.response_head import ResponseHead
 from doorward.rewrite.caching import is_targeted, private_control
+from doorward.upstream.heads import ReadPlain
 
 
 class AnswerFate(Enum):
@@ -32,15 +36,51 @@ _FATES_LIMIT = 2048
 _FATE_BYTES = 64
 
 
-def _remember_fate(name: bytes) -> AnswerFate:
-    lowered = name.lower()
+def fate_of(lowered: bytes) -> AnswerFate:
+    """What becomes of an answer header of this lower-case name."""
     fate = _READ.get(lowered, AnswerFate.PASS)
     if fate is not AnswerFate.PASS:
-        pass
-    elif (lowered in HOP_BY_HOP and lowered != b"trailer") or names_somebody(lowered):
-        fate = AnswerFate.DROP
-    elif is_targeted(lowered):
-        fate = AnswerFate.SHARED_CACHES
+        return fate
+    if (lowered in HOP_BY_HOP and lowered != b"trailer") or names_somebody(lowered):
+        return AnswerFate.DROP
+    return AnswerFate.SHARED_CACHES if is_targeted(lowered) else fate
+
+
+_ACTIONS = {
+    AnswerFate.PASS: head_tables.PASS,
+    AnswerFate.DROP: head_tables.DROP,
+    AnswerFate.CONNECTION: head_tables.CONNECTION,
+    AnswerFate.SET_COOKIE: head_tables.SET_COOKIE,
+    AnswerFate.CACHE_CONTROL: head_tables.CACHE_CONTROL,
+    AnswerFate.SHARED_CACHES: head_tables.SHARED_CACHES,
+}
+# The same in one pass; see `http1/heads.py`. `read_private` is for answers to one session.
+_read = answer_reader(lambda name: _ACTIONS[fate_of(name)]).read
+read_shared: ReadPlain = _read
+
+
+def read_private(data: bytes) -> AnswerHead | None:
+    return _read(data, 0, True)
+
+
+def plain_response_head(
+    plain: AnswerHead, sets_ours: Callable[[bytes], bool], private: bool
+) -> ResponseHead | None:
+    """The head as a client gets it, of one that was read in one pass; None where a cookie has to be
+    taken out of it."""
+    for cookie in plain.set_cookies:
+        if sets_ours(cookie):
+            return None
+    text = plain.passing_text
+    if private:
+        value, without_expires = private_control(plain.cache_control or b"")
+        text = plain.without_expires if without_expires else text
+        text += b"cache-control: %b\r\n" % value
+    return ResponseHead.of_lines(plain.status, text, plain.length, is_dated=plain.is_dated)
+
+
+def _remember_fate(name: bytes) -> AnswerFate:
+    fate = fate_of(name.lower())
     if len(name) > _FATE_BYTES:
         return fate
     if len(_FATES) >= _FATES_LIMIT:

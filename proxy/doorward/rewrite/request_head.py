@@ -4,13 +4,13 @@ Knows forwarding headers and framing; must not decide anything.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 
-from doorward.gate.accept import REMEMBERED_BYTES, Accepted
+from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Keeps
 from doorward.gate.gate import RequestFacts
 from doorward.gate.hop import Hop
 from doorward.gate.identify import Carried
+from doorward.http1.headers import RequestHeaders
 from doorward.rewrite.identity_headers import identity_lines
 from doorward.rewrite.route_rewriting import rewriting_of
 from doorward.settings import Route
@@ -52,52 +52,50 @@ def _before_id(request: Accepted, carried: Carried, keeps: Keeps) -> bytes:
 def _lines(request: Accepted, carried: Carried, keeps: Keeps) -> bytes:
     """What goes on of the client's own headers."""
     headers = request.scan
-    lines = [b"%b: %b\r\n" % line for line in headers.passing]
-    if keeps.overrides:
-        lines += [b"%b: %b\r\n" % line for line in headers.overrides]
-    lines += [b"cookie: %b\r\n" % line for line in carried.cookies]
-    lines += [b"authorization: %b\r\n" % line for line in carried.authorizations]
-    if keeps.bearer and carried.bearer_line is not None:
-        lines.append(b"authorization: %b\r\n" % carried.bearer_line)
-    if carried.pairs and (carried.pair is None or keeps.pair):
-        lines += [b"%b: %b\r\n" % line for line in carried.pairs]
-    if headers.content_length is not None:
-        lines.append(b"content-length: %b\r\n" % headers.content_length)
-    elif headers.chunked:
-        lines.append(b"transfer-encoding: chunked\r\n")
-        if headers.announced:
-            lines.append(b"trailer: %b\r\n" % b", ".join(headers.announced))
-    if headers.expects and headers.has_body:
-        lines.append(b"expect: 100-continue\r\n")
-    if request.upgrade:
-        lines.append(b"connection: Upgrade\r\nupgrade: %b\r\n" % request.upgrade)
+    text = headers.passing_text
+    for line in carried.cookies:
+        text += b"cookie: %b\r\n" % line
+    for line in carried.authorizations:
+        text += b"authorization: %b\r\n" % line
+    if headers.has_body or headers.content_length is not None:
+        text += _framing(headers)
     if headers.trailers:
-        lines.append(b"te: trailers\r\n")
-    return b"".join(lines)
+        text += b"te: trailers\r\n"
+    if request.upgrade:
+        text += b"connection: Upgrade\r\nupgrade: %b\r\n" % request.upgrade
+    if carried.pairs and (carried.pair is None or keeps.pair):
+        text += b"".join([b"%b: %b\r\n" % line for line in carried.pairs])
+    if keeps.bearer and carried.bearer_line is not None:
+        text += b"authorization: %b\r\n" % carried.bearer_line
+    if keeps.overrides:
+        text += b"".join([b"%b: %b\r\n" % line for line in headers.overrides])
+    return text
+
+
+def _framing(headers: RequestHeaders) -> bytes:
+    if headers.content_length is not None:
+        text = b"content-length: %b\r\n" % headers.content_length
+    else:
+        text = b"transfer-encoding: chunked\r\n"
+        if headers.announced:
+            text += b"trailer: %b\r\n" % b", ".join(headers.announced)
+    if headers.expects and headers.has_body:
+        text += b"expect: 100-continue\r\n"
+    return text
 
 
 def _forwarding(hop: Hop) -> bytes:
     """Host and X-Forwarded-* as they were decided; a trusted peer's chain is carried on."""
-    chain = hop.forwarded_for
-    lines_of = _forwarding_lines if len(chain) <= REMEMBERED_BYTES else _made_lines
-    return lines_of(chain, hop.address_text, hop.scheme, hop.authority, hop.port, hop.prefix)
-
-
-def _made_lines(
-    chain: str, address: str, scheme: str, authority: str, port: str, prefix: str
-) -> bytes:
-    values = {
-        "host": authority,  # first, as RFC 9110 7.2 asks
-        "x-forwarded-for": chain,
-        "x-real-ip": address,
-        "x-forwarded-proto": scheme,
-        "x-forwarded-host": authority,
-        "x-forwarded-port": port,
-        "x-forwarded-prefix": prefix,
-    }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in values.items() if value)
-    return lines.encode("latin-1")
-
-
-# A client may begin the chain as long as it likes: memory is not to be filled with that.
-_forwarding_lines = lru_cache(maxsize=4096)(_made_lines)
+    if hop.lines is None:
+        values = {
+            "host": hop.authority,  # first, as RFC 9110 7.2 asks
+            "x-forwarded-for": hop.forwarded_for,
+            "x-real-ip": hop.address_text,
+            "x-forwarded-proto": hop.scheme,
+            "x-forwarded-host": hop.authority,
+            "x-forwarded-port": hop.port,
+            "x-forwarded-prefix": hop.prefix,
+        }
+        lines = "".join(f"{name}: {value}\r\n" for name, value in values.items() if value)
+        hop.lines = lines.encode("latin-1")
+    return hop.lines

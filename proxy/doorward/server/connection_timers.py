@@ -57,6 +57,7 @@ class ConnectionTimers(asyncio.Protocol):
         self.server: tuple[str, int | None] | None = None
         self.client: tuple[str, int] | None = None
         self.scheme = "http"
+        self.link = "", "http"  # the client's address, and the scheme that it came by
         self.cycle: Exchange | None = None  # of the last request whose head came
         self.pipeline: deque[Exchange] = deque()  # those behind the one that is answered
         self._in_head = self._in_message = self._lingering = False
@@ -81,6 +82,7 @@ class ConnectionTimers(asyncio.Protocol):
         self.client = other_end(transport)
         if transport.get_extra_info("sslcontext"):
             self.scheme = "https"
+        self.link = self.client[0] if self.client else "", self.scheme
         self._requests_left = self.limits.requests_per_connection or -1
         self._await_head()
 
@@ -254,7 +256,7 @@ class ConnectionTimers(asyncio.Protocol):
         if running.response_started:
             before, self._sent_before = self._sent_before, running.sent_bytes
             return before != running.sent_bytes
-        if not running.http_1_0:
+        if not running.is_http_1_0:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return True
 

@@ -11,10 +11,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from doorward.http1.arrival import Arrival
+from doorward.http1.arrival import Received
 from doorward.http1.client_exchange import ClientExchange, Closable
 from doorward.http1.dates import now_header
-from doorward.http1.headers import Block, Header
+from doorward.http1.headers import Header
+from doorward.http1.heads import RequestHead
+from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import InvalidAnswer, ResponseHead, checked, status_line
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
 from doorward.server.tunnel import Lost, PendingUpgrade, Tunnel
@@ -78,10 +80,13 @@ class Exchange:
     """
 
     # What holds for most requests costs them nothing.
-    http_1_0 = waiting_for_100_continue = False
+    is_http_1_0 = waiting_for_100_continue = False
     keep_alive = more_body = True
     disconnected = response_started = response_complete = chunked_encoding = False
-    block: Block | None = None
+    known: KnownRequest | None = None
+    parsed: RequestHead | None = None
+    plain = True
+    _headers: list[Header] | None = None
     attached: Closable | None = None  # ends with the client's connection
     upgrade = b""
     waiting: PendingUpgrade | None = None
@@ -100,40 +105,57 @@ class Exchange:
     status = sent_bytes = 0  # of the answer, and of its body
 
     def __init__(
-        self, protocol: Any, method: bytes, target: bytes, headers: list[Header], plain: bool
+        self,
+        protocol: Any,
+        method: bytes,
+        target: bytes,
+        headers: list[Header] | None,
+        plain: bool,
+        parsed: RequestHead | None = None,
     ) -> None:
-        """`plain`: no body follows, nor anything else that has to be waited for."""
+        """`plain`: no body follows, nor anything else that has to be waited for. `parsed` stands in
+        for `headers`."""
         self.protocol = protocol
         self.method = method
         self.target = target
-        self.headers = headers
-        self.plain = plain
+        if parsed is not None:
+            self.parsed = parsed
+        else:
+            self._headers, self.plain = headers, plain
         self.transport = protocol.transport
         self.flow = protocol.flow
         self._bodiless = method == b"HEAD"
         if not plain:
             self.body = bytearray()
 
+    # The request, of which it fills `Received`
+
     @property
-    def arrival(self) -> Arrival:
-        """The request as the gate takes it."""
-        peer, scheme = self.link
-        return Arrival(
-            self.method,
-            self.target,
-            self.headers,
-            peer,
-            scheme,
-            self.upgrade,
-            self.block,
-            self.http_1_0,
-        )
+    def arrival(self) -> Received:
+        return self
+
+    @property
+    def headers(self) -> list[Header]:
+        if self._headers is None:
+            assert self.parsed is not None
+            self._headers = self.parsed.headers
+        return self._headers
+
+    @property
+    def peer(self) -> str:
+        peer: str = self.protocol.link[0]
+        return peer
+
+    @property
+    def scheme(self) -> str:
+        scheme: str = self.protocol.link[1]
+        return scheme
 
     @property
     def link(self) -> tuple[str, str]:
         """The connection's other end, and the scheme that it goes by."""
-        protocol = self.protocol
-        return protocol.client[0] if protocol.client else "", protocol.scheme
+        link: tuple[str, str] = self.protocol.link
+        return link
 
     def attach(self, attached: Closable) -> bool:
         """Have it end with the client's connection."""
@@ -240,7 +262,7 @@ class Exchange:
 
     def interim(self, status: int, headers: list[Header]) -> None:
         """Pass on an answer before the answer (RFC 9110 15.2): 1xx, less 100 and 101."""
-        if self.disconnected or self.response_started or self.http_1_0:
+        if self.disconnected or self.response_started or self.is_http_1_0:
             return
         lines = [status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.transport.write(checked(lines))
@@ -269,7 +291,7 @@ class Exchange:
 
     def _chunked(self) -> bytes:
         """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""
-        if self.http_1_0:
+        if self.is_http_1_0:
             self.keep_alive = False
             return b"\r\n"
         self.chunked_encoding = True
@@ -372,7 +394,7 @@ class Exchange:
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.0" if self.http_1_0 else "1.1",
+            "http_version": "1.0" if self.is_http_1_0 else "1.1",
             "server": protocol.server,
             "client": protocol.client,
             "scheme": protocol.scheme,

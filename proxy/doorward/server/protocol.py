@@ -3,15 +3,15 @@
 Knows the bytes of one client connection; must not know users, rules or upstreams.
 """
 
-import re
 from typing import Any, cast
 
 import httptools
 
 from doorward import paths
-from doorward.http1.headers import Block, Header
+from doorward.http1.headers import Header
+from doorward.http1.heads import read_request
+from doorward.http1.known_requests import KnownRequests
 from doorward.http1.methods import KNOWN, METHOD, NEVER
-from doorward.http1.repeats import Repeats, make_room
 from doorward.observe.observer import Observer
 from doorward.server.connection_timers import Connections, ConnectionTimers
 from doorward.server.exchange import NO_TRAILERS, Exchange, Gateway
@@ -24,11 +24,6 @@ from doorward.web.return_address import page_bytes
 _OWN_PAGES = paths.PREFIX.encode()
 FRAMING = (b"content-length", b"transfer-encoding")
 SPECIAL = frozenset((*FRAMING, b"expect", b"upgrade"))
-# A request line that means one thing, before headers that are known.
-_REQUEST_LINE = re.compile(rb"(GET|HEAD|OPTIONS|DELETE) (/[!-~]*) HTTP/1\.1")
-# Four MiB at most, with what was made of them; browsers send up to a KiB, programs less.
-BLOCKS = 512
-BLOCK_BYTES = 4096
 INVALID = "this is not a valid HTTP request"
 
 
@@ -45,10 +40,8 @@ class Protocol(ConnectionTimers):
 
     gateway: Gateway | None = None  # answers, where there is no ASGI application
     at_once = True  # whether it may without a task
-    blocks: dict[bytes, Block]  # by their bytes; of all connections
-    seen: Repeats  # likewise
+    known: KnownRequests  # of all connections
     page_bytes: int  # the most of a target of our own pages
-    short_bytes: int  # a request of fewer is within its limits, and may be kept
 
     app: Any = None  # the ASGI application that answers where there is no gateway
 
@@ -60,7 +53,6 @@ class Protocol(ConnectionTimers):
         self.url = b""
         self.headers: list[Header] = []
         self._head_bytes = 0  # of the head that is being read
-        self._begun = 0  # messages, in what came last
         self._expects = self._has_body = self._plain = False
         self._tail, self._body_left = b"", 0  # of the head and of the body that is being read
         self._rereading = False
@@ -72,13 +64,9 @@ class Protocol(ConnectionTimers):
             if self._unread > LINGER_BYTES:
                 self.transport.abort()
             return
-        line = lines = b""
-        if not self._in_message and len(data) <= self.short_bytes:
-            line, _, lines = data.partition(b"\r\n")
-            if self._is_repeated(line, lines):
-                return
+        if not (self._in_message or self._held) and self._is_plain(data):
+            return
         self._unread += len(data)
-        begins, self._begun = not (self._in_message or self._held), 0
         rest = data
         while rest and not self.transport.is_closing():
             rest = self._go_on(rest) if self._in_message else self._begin(rest)
@@ -91,37 +79,32 @@ class Protocol(ConnectionTimers):
             # llhttp's binding keeps a line of a head or a trailer until its end has come, and
             # copies it with every piece; what is not body must not go on and on (CVE-2024-22019).
             self._refuse(431, "the request head is too large")
-        elif lines and begins and self._begun == 1 and not self._in_message:
-            self._remember(line, lines)
 
-    def _is_repeated(self, line: bytes, lines: bytes) -> bool:
-        """True when this was a request whose headers came before, byte for byte, and was taken for
-        it: what llhttp and the gate made of them then holds still."""
-        block = self.blocks.get(lines)
-        if block is None or self._held or self._lingering or not self._is_idle():
+    def _is_plain(self, data: bytes) -> bool:
+        """True when this was one request without a body, and nothing else, whose head the reader
+        takes, and it was taken for it. Others are for llhttp."""
+        if not self._is_idle():
             return False
-        request = _REQUEST_LINE.fullmatch(line)
-        if request is None:
-            return False
+        known = self.known.find(data)
+        if known is None:
+            limits = self.limits
+            head = read_request(
+                data, 0, limits.header_bytes, limits.target_bytes, limits.header_count
+            )
+            if head is None or head.has_body or len(head.text) != len(data):
+                return False
+            self.known.note(head)
+        else:
+            head = known.head
         self._head_done()
-        self.cycle = exchange = Exchange(self, request[1], request[2], block.headers, plain=True)
+        self.cycle = exchange = Exchange(self, head.method, head.target, None, True, head)
         exchange.more_body = False
-        exchange.block = block
+        if not head.keep_alive:
+            exchange.keep_alive = False
+        if known is not None:
+            exchange.known = known
         self._run(exchange)
         return True
-
-    def _remember(self, line: bytes, lines: bytes) -> None:
-        """Keep the headers of a request that was all that came, once they came before."""
-        exchange = cast(Exchange, self.cycle)
-        if (
-            self.seen.before(lines)
-            and _REQUEST_LINE.fullmatch(line)  # which an empty line may have come before
-            and exchange.plain
-            and exchange.keep_alive
-            and lines.endswith(b"\r\n\r\n")
-        ):
-            make_room(self.blocks, BLOCKS)
-            self.blocks[lines] = Block(exchange.headers)
 
     def _begin(self, data: bytes) -> bytes:
         """Feed the parser what of a head is there, once its first line is, and return what came
@@ -205,7 +188,6 @@ class Protocol(ConnectionTimers):
     # llhttp's callbacks
 
     def on_message_begin(self) -> None:
-        self._begun += 1
         self.url = b""
         self.headers = []
         self._expects = self._has_body = False
@@ -301,7 +283,7 @@ class Protocol(ConnectionTimers):
             self.headers = [line for line in self.headers if line[0] != b"expect"]
         previous = self.cycle
         self.cycle = exchange = Exchange(self, method, self.url, self.headers, self._plain)
-        exchange.http_1_0 = version == "1.0"
+        exchange.is_http_1_0 = version == "1.0"
         exchange.keep_alive = version == "1.1" and self.parser.should_keep_alive()
         exchange.waiting_for_100_continue = self._expects
         if previous is not None and not previous.response_complete:
@@ -316,7 +298,9 @@ class Protocol(ConnectionTimers):
         self._requests_left -= 1
         if not self._requests_left:
             exchange.keep_alive = False
-        gateway, exchange.attached = self.gateway, self.attached
+        gateway = self.gateway
+        if self.attached is not None:
+            exchange.attached = self.attached
         if gateway is None:
             exchange.spawn(exchange.run_asgi(self.app))
         elif exchange.plain and self.at_once:
@@ -348,8 +332,6 @@ def protocol_with(
         "at_once": at_once,
         "observer": observer,
         "page_bytes": page_bytes(limits.target_bytes),
-        "blocks": {},
-        "seen": Repeats(),
-        "short_bytes": min(limits.header_bytes, limits.target_bytes, BLOCK_BYTES),
+        "known": KnownRequests(),
     }
     return type("LimitedProtocol", (Protocol,), fixed)

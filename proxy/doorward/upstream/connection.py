@@ -16,8 +16,8 @@ from doorward.upstream.failures import (
     UpstreamFailure,
 )
 from doorward.upstream.framing import Header as Header
-from doorward.upstream.framing import body_length, terms_of
-from doorward.upstream.heads import BODILESS, Head, known, remember
+from doorward.upstream.framing import body_length, kept_for, terms_of
+from doorward.upstream.heads import BODILESS, Head, ReadPlain
 from doorward.upstream.sink import Sink as Sink
 
 # llhttp has no bound of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to
@@ -27,6 +27,8 @@ HEAD_LIMIT_BYTES = 256 * 1024
 LINES_LIMIT = 2048
 # An upstream's `Keep-Alive: timeout` counts from its side: a request must not meet the close.
 KEPT_LESS_S = 1
+# Of heads that were read in one pass: whoever wants their lines asks `Head.plain`.
+_NO_LINES: list[Header] = []
 
 
 class ConnectionOwner(Protocol):
@@ -79,8 +81,10 @@ class Connection(asyncio.Protocol):
         response_timeout_s: float,
         idle_timeout_s: float,
         upgrade: bool = False,
+        read_plain: ReadPlain | None = None,
     ) -> None:
-        """Send a request head. `no_body`: the answer has none whatever it says (HEAD).
+        """Send a request head. `no_body`: the answer has none whatever it says (HEAD). `read_plain`
+        is asked to read the answer's head before llhttp is.
 
         `ended`: no request body follows. `upgrade`: the answer may be 101; `hand_over` follows.
         """
@@ -88,6 +92,7 @@ class Connection(asyncio.Protocol):
         self._sink = sink
         self._no_body = no_body
         self._upgrade = upgrade
+        self._read_plain = None if upgrade else read_plain
         self._request_ended = ended
         self._response_timeout_s = response_timeout_s
         self._idle_timeout_s = idle_timeout_s
@@ -187,22 +192,29 @@ class Connection(asyncio.Protocol):
             self.close()  # bytes that nobody asked for answer no request
         elif self._raw:
             self._pass_raw(data)
-        elif self._head_bytes or self._upgrade or not self._is_known(data):
+        elif self._head_bytes or self._read_plain is None or not self._is_plain(data):
             self._parse(data)
         if self._complete and self._sink is not None:
             self._finish()
 
-    def _is_known(self, data: bytes) -> bool:
-        """True when an answer begins here whose head came before: its body is passed on."""
-        found = known(data)
-        if found is None or self._sink is None:
+    def _is_plain(self, data: bytes) -> bool:
+        """True when an answer begins here whose plain head says where it ends: its body is passed
+        on. Others are for llhttp."""
+        assert self._read_plain is not None and self._sink is not None
+        plain = self._read_plain(data)
+        if plain is None:
             return False
-        head, end = found
-        size = 0 if self._no_body or head.status in BODILESS else head.length
-        self._head, self._keep_alive = head, head.keep_alive
+        size = 0 if self._no_body or plain.status in BODILESS else plain.length
+        if size < 0:
+            return False
+        kept_s = None if plain.kept is None else kept_for(plain.kept)
+        alive = plain.keep_alive and (kept_s is None or kept_s > KEPT_LESS_S)
+        head = Head(plain.status, _NO_LINES, plain.length, alive, False, kept_s, plain)
+        self._head, self._keep_alive = head, alive
         self.answered = True
+        end = len(plain.text)
         if len(data) - end >= size:
-            self._keep_alive = self._keep_alive and len(data) - end == size
+            self._keep_alive = alive and len(data) - end == size
             self._release_sink().on_whole(head, data[end : end + size])
             return True
         self._sink.on_head(head)
@@ -215,7 +227,6 @@ class Connection(asyncio.Protocol):
         if self._parser is None:
             self._early += data
             return
-        begins = not self._head_bytes
         if self._lenient and not self.answered:
             self._look_for_bare(data)
         if not self.answered:
@@ -242,8 +253,6 @@ class Connection(asyncio.Protocol):
             self._raw = head.length >= 0
             if not self._body_bytes and self._sink is not None:
                 self._sink.on_body(b"")  # a head on its own is news
-        if begins and head is not None and not self._upgrade:
-            remember(data, head)
 
     def _look_for_bare(self, data: bytes) -> None:
         """Take bare line feeds when the first line ends with one (RFC 9112 2.2). In an answer whose

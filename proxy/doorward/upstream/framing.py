@@ -62,6 +62,12 @@ def body_length(headers: list[Header]) -> tuple[int, bool]:
     return length, tells
 
 
+def kept_for(value: bytes) -> int | None:
+    """The seconds that a Keep-Alive tells, if it tells some."""
+    match = _TIMEOUT.search(value)
+    return None if match is None else int(match[1])
+
+
 def terms_of(headers: list[Header]) -> tuple[bool, int | None]:
     """Whether the connection is one client's from now on, and for how many seconds the upstream
     keeps it idle, None when it does not say."""
@@ -69,8 +75,7 @@ def terms_of(headers: list[Header]) -> tuple[bool, int | None]:
     for name, value in headers:
         lowered = name.lower()
         if lowered == b"keep-alive":
-            if match := _TIMEOUT.search(value):
-                kept_s = int(match[1])
+            kept_s = kept_for(value) or kept_s
         elif lowered == b"persistent-auth":
             binds = True
         elif lowered in _TELLING:

@@ -22,7 +22,7 @@ from doorward.gate.decision import (
     unknown_expectation,
 )
 from doorward.gate.targets import LastHop, Unfit
-from doorward.http1.arrival import Arrival
+from doorward.http1.arrival import Received
 from doorward.http1.headers import UnknownExpectation
 from doorward.upstream.failures import Page, UpstreamFailure
 from doorward.web.return_address import LOST, address, referring_page
@@ -49,7 +49,7 @@ class Answers:
         self._render = render
         self._page_bytes = page_bytes
 
-    def to(self, refusal: Refuse, arrival: Arrival, client: Client) -> Response:
+    def to(self, refusal: Refuse, arrival: Received, client: Client) -> Response:
         if refusal.status == MOVED:
             response = Response(status_code=MOVED)
             response.raw_headers.extend(refusal.headers)
@@ -66,7 +66,7 @@ class Answers:
             refusal = replace(refusal, login=address(login.partition("?")[0], onward))
         return self._render(refusal, client, asker=who, languages=_languages(arrival))
 
-    def failure(self, failure: UpstreamFailure, arrival: Arrival, request: Accepted) -> Response:
+    def failure(self, failure: UpstreamFailure, arrival: Received, request: Accepted) -> Response:
         """To a request whose upstream gave none."""
         _log.warning("upstream_failed", reason=str(failure), request=request.request_id)
         if failure.page is not None:
@@ -76,14 +76,14 @@ class Answers:
         refusal = Refuse(failure.status, failure.code, failure.told, headers=headers)
         return self.to(refusal, arrival, request.client)
 
-    def may_keep(self, refusal: Refuse, arrival: Arrival) -> bool:
+    def may_keep(self, refusal: Refuse, arrival: Received) -> bool:
         """Whether this is a form of a person without a session, which the login page may keep and
         offer to send again. Every carrier asks here."""
         is_form = refusal.code == UNAUTHENTICATED and arrival.method == b"POST"
         return is_form and _asker(arrival) is Asker.SENDER
 
 
-def _asker(arrival: Arrival) -> Asker:
+def _asker(arrival: Received) -> Asker:
     return asker(arrival.method.decode("latin-1"), arrival.headers)
 
 
@@ -99,7 +99,7 @@ def _redirect(refusal: Refuse, to: str) -> Response:
     return response
 
 
-def unfit(fault: Exception, arrival: Arrival) -> Refuse:
+def unfit(fault: Exception, arrival: Received) -> Refuse:
     """Why a request was not accepted."""
     if isinstance(fault, LastHop):
         return last_hop(arrival.method)
@@ -110,12 +110,12 @@ def unfit(fault: Exception, arrival: Arrival) -> Refuse:
     return bad_request(str(fault))
 
 
-def stranger(arrival: Arrival) -> Client:
+def stranger(arrival: Received) -> Client:
     """The client of a request that was not accepted: its connection is all that is known."""
     return Client(arrival.peer, arrival.scheme, "", request_id(), "")
 
 
-def _languages(arrival: Arrival) -> str:
+def _languages(arrival: Received) -> str:
     """What the request says of languages that are understood (RFC 9110 12.5.4)."""
     lines = (value for name, value in arrival.headers if name.lower() == b"accept-language")
     return next(lines, b"").decode("latin-1")

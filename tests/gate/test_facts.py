@@ -1,8 +1,8 @@
-"""What is kept of requests that may come again: facts, which are a function of their bytes."""
+"""The facts of a request are a function of its bytes: they are kept for bytes that come again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,27 +12,12 @@ from doorward.gate.cookies import Cookies
 from doorward.gate.gate import Gate, RequestFacts
 from doorward.gate.identify import Identify
 from doorward.http1.arrival import Arrival
-from doorward.http1.headers import Block, Header
-from doorward.relay.memo import LIMIT, Memo
+from doorward.http1.headers import Header
 from doorward.settings import Access, Settings, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import Make
-
-
-@dataclass
-class Came:
-    """As much of an exchange as the memo looks at."""
-
-    method: bytes
-    target: bytes
-    block: Block | None
-    link: tuple[str, str] = ("192.0.2.1", "http")
-
-
-def came(*asked: Any) -> Any:
-    return Came(*asked)
 
 
 def gate(settings: Settings) -> tuple[Accept, Gate]:
@@ -51,43 +36,11 @@ def facts_of(parts: tuple[Accept, Gate], arrival: Arrival) -> RequestFacts:
     return found
 
 
-def test_what_is_kept_is_bounded(settings: Make) -> None:
-    """CVE-2023-30798's kin: endless new targets fill no memory."""
-    memo, block, parts = Memo(), Block([]), gate(settings())
-
-    def facts(target: bytes) -> RequestFacts:
-        return facts_of(parts, Arrival(b"GET", target, [(b"host", b"a")], "192.0.2.1", "http"))
-
-    for number in range(LIMIT + 10):
-        target = b"/%d" % number
-        memo.keep(came(b"GET", target, block), facts(target))
-    assert len(memo._kept) == LIMIT
-    long = b"/x" * 500
-    memo.keep(came(b"GET", long, block), facts(long))
-    assert memo.find(came(b"GET", long, block)) is None
-    memo.clear()
-    assert memo.find(came(b"GET", b"/%d" % (LIMIT + 9), block)) is None
-
-
-def test_another_link_or_block_is_another_request(settings: Make) -> None:
-    memo, block, parts = Memo(), Block([]), gate(settings())
-    arrival = Arrival(b"GET", b"/", [(b"host", b"a")], "192.0.2.1", "http")
-    found = facts_of(parts, arrival)
-    memo.keep(came(b"GET", b"/", block), found)
-    assert memo.find(came(b"GET", b"/", block)) is found
-    assert memo.find(came(b"GET", b"/", Block([]))) is None
-    assert memo.find(came(b"GET", b"/", None)) is None
-    assert memo.find(came(b"HEAD", b"/", block)) is None
-    assert memo.find(came(b"GET", b"/", block, ("192.0.2.2", "http"))) is None
-    assert memo.find(came(b"GET", b"/", block, ("192.0.2.1", "https"))) is None
-
-
-def test_an_id_that_a_trusted_proxy_gave_is_not_kept(settings: Make) -> None:
-    memo, block, parts = Memo(), Block([]), gate(settings(trusted_proxies=["192.0.2.0/24"]))
+def test_an_id_that_a_trusted_proxy_gave_is_no_fact(settings: Make) -> None:
+    parts = gate(settings(trusted_proxies=["192.0.2.0/24"]))
     lines = [(b"host", b"a"), (b"x-request-id", b"abc")]
-    found = facts_of(parts, Arrival(b"GET", b"/", lines, "192.0.2.1", "http"))
-    memo.keep(came(b"GET", b"/", block), found)
-    assert memo.find(came(b"GET", b"/", block)) is None
+    assert facts_of(parts, Arrival(b"GET", b"/", lines, "192.0.2.1", "http")).has_own_id
+    assert not facts_of(parts, Arrival(b"GET", b"/", lines, "198.51.100.1", "http")).has_own_id
 
 
 NAMES = st.sampled_from(
