@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from doorward.relay.retry import IDEMPOTENT, Attempt, Next, next_step
+from doorward.relay.retry import IDEMPOTENT, Next, SentRequest, next_step
 from doorward.upstream.failures import (
     ConnectFailed,
     ConnectionLost,
@@ -42,7 +42,7 @@ def test_the_table(
     failure: UpstreamFailure, over_kept: bool, has_other: bool, was_stale: bool, expected: Next
 ) -> None:
     for method in IDEMPOTENT:
-        assert next_step(Attempt(method, False, over_kept, has_other, was_stale), failure) is (
+        assert next_step(SentRequest(method, False, over_kept, has_other, was_stale), failure) is (
             expected
         )
 
@@ -50,16 +50,16 @@ def test_the_table(
 @pytest.mark.parametrize("failure", [LOST, TIMEOUT, INVALID], ids=lambda one: one.word)
 def test_what_changes_something_is_never_sent_twice(failure: UpstreamFailure) -> None:
     for kept, other, stale in product((True, False), repeat=3):
-        assert next_step(Attempt(b"POST", False, kept, other, stale), failure) is GIVE_UP
-        assert next_step(Attempt(b"PATCH", True, kept, other, stale), failure) is GIVE_UP
-        assert next_step(Attempt(b"PUT", True, kept, other, stale), failure) is GIVE_UP
+        assert next_step(SentRequest(b"POST", False, kept, other, stale), failure) is GIVE_UP
+        assert next_step(SentRequest(b"PATCH", True, kept, other, stale), failure) is GIVE_UP
+        assert next_step(SentRequest(b"PUT", True, kept, other, stale), failure) is GIVE_UP
 
 
 @pytest.mark.parametrize("kind", [ConnectFailed, ConnectTimeout, NoneUsable])
 def test_where_no_connection_could_be_made_all_were_tried(kind: type[UpstreamFailure]) -> None:
     for kept, other, stale in product((True, False), repeat=3):
-        assert next_step(Attempt(b"GET", False, kept, other, stale), kind("")) is GIVE_UP
+        assert next_step(SentRequest(b"GET", False, kept, other, stale), kind("")) is GIVE_UP
 
 
 def test_an_upstream_that_is_too_busy_is_left_for_another() -> None:
-    assert next_step(Attempt(b"GET", False, False, True), Overloaded("busy")) is OTHER
+    assert next_step(SentRequest(b"GET", False, False, True), Overloaded("busy")) is OTHER

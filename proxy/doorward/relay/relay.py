@@ -30,7 +30,7 @@ from doorward.observe.observer import (
 )
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.request_body import BadBody, Refused, RequestBody, declared_bytes
-from doorward.relay.retry import Attempt, Next, next_step
+from doorward.relay.retry import Next, SentRequest, next_step
 from doorward.relay.tunnels import SWITCHING, Tunnels
 from doorward.relay.watch import Watch
 from doorward.rewrite.answer_headers import interim_headers
@@ -254,7 +254,7 @@ class Relay(Pending):
             return
         elsewhere = self._upstreams.without(connection)
         request = self.facts.request
-        attempt = Attempt(
+        attempt = SentRequest(
             request.method,
             request.scan.has_body,
             connection.reused,

@@ -19,7 +19,7 @@ class Next(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class SentRequest:
     """One try at an answer, of which nothing has reached the client."""
 
     method: bytes
@@ -29,7 +29,7 @@ class Attempt:
     was_stale: bool = False  # a kept connection was closed once already
 
 
-def next_step(attempt: Attempt, failure: UpstreamFailure) -> Next:
+def next_step(attempt: SentRequest, failure: UpstreamFailure) -> Next:
     """A kept connection that closes unanswered lost a race, and says nothing of the request (RFC
     9112 9.3.1): once more, where it was sent. A fresh one that does has refused it."""
     if isinstance(failure, ConnectFailed):

@@ -32,7 +32,7 @@ FAILED_HEAD = [
 ]
 
 
-class Gateway(Protocol):
+class RequestHandler(Protocol):
     """Answers requests, or returns what has to be waited for."""
 
     def begin(self, exchange: ClientExchange) -> Coroutine[Any, Any, None] | None: ...
@@ -165,7 +165,7 @@ class Exchange:
 
     # Whoever answers
 
-    def begin(self, gateway: Gateway) -> None:
+    def begin(self, gateway: RequestHandler) -> None:
         """Have `gateway` answer, without a task as long as nothing has to be waited for."""
         try:
             waiting = gateway.begin(self)
@@ -175,7 +175,7 @@ class Exchange:
             if waiting is not None:
                 self.spawn(waiting)
 
-    async def answer(self, gateway: Gateway) -> None:
+    async def answer(self, gateway: RequestHandler) -> None:
         """The same within a task."""
         waiting = gateway.begin(self)
         if waiting is not None:

@@ -14,7 +14,7 @@ from doorward.http1.known_requests import KnownRequests
 from doorward.http1.methods import KNOWN, METHOD, NEVER
 from doorward.observe.observer import Observer
 from doorward.server.connection_timers import Connections, ConnectionTimers
-from doorward.server.exchange import NO_TRAILERS, Exchange, Gateway
+from doorward.server.exchange import NO_TRAILERS, Exchange, RequestHandler
 from doorward.server.flow import HIGH_WATER_BYTES
 from doorward.server.plain_answers import LINGER_BYTES
 from doorward.server.tunnel import PendingUpgrade, asked_protocols
@@ -38,7 +38,7 @@ class TargetTooLong(Exception):
 class Protocol(ConnectionTimers):
     """One client connection, whose heads `limits` bounds too."""
 
-    gateway: Gateway | None = None  # answers, where there is no ASGI application
+    gateway: RequestHandler | None = None  # answers, where there is no ASGI application
     at_once = True  # whether it may without a task
     known: KnownRequests  # of all connections
     page_bytes: int  # the most of a target of our own pages
@@ -318,7 +318,7 @@ def _refuse_codings(headers: list[Header]) -> None:
 def protocol_with(
     limits: Limits,
     app: Any,
-    gateway: Gateway | None = None,
+    gateway: RequestHandler | None = None,
     observer: Observer | None = None,
     *,
     at_once: bool = True,

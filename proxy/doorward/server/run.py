@@ -16,7 +16,7 @@ from doorward.observe.observer import Observer
 from doorward.server.acceptor import Entry
 from doorward.server.admin import Metrics, admin_app
 from doorward.server.certificate import LOOK_S, Certificate
-from doorward.server.exchange import Gateway
+from doorward.server.exchange import RequestHandler
 from doorward.server.listeners import Sockets, shown
 from doorward.server.serving import Serving
 from doorward.server.workers import HANG_UP, ignored, reap
@@ -109,7 +109,7 @@ async def run(
     ready: Ready,
     *,
     metrics: Metrics | None = None,
-    gateway: Gateway | None = None,
+    gateway: RequestHandler | None = None,
     observer: Observer | None = None,
     lifeline: int | None = None,
     on_listening: Callable[[str], None] | None = None,

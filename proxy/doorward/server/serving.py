@@ -20,7 +20,7 @@ from doorward.observe.observer import (
 )
 from doorward.server.acceptor import Acceptor, Entry
 from doorward.server.connection_timers import ConnectionTimers
-from doorward.server.exchange import Gateway
+from doorward.server.exchange import RequestHandler
 from doorward.server.limits import Counts, Peers, Place
 from doorward.server.protocol import protocol_with
 from doorward.server.proxy_protocol import Source, speaking_for
@@ -59,7 +59,7 @@ class Serving:
         limits: Limits,
         entry: Entry,
         trusted: Peers = (),
-        gateway: Gateway | None = None,
+        gateway: RequestHandler | None = None,
         observer: Observer | None = None,
         *,
         at_once: bool = True,
