@@ -31,6 +31,7 @@ from tests.support.live import Live
 from tests.support.mailbox import Mailbox
 from tests.support.origin import OK, Origin, answering
 from tests.support.savings import CHEAP, FULL_PRICE, migrated, set_price, share_compiled
+from tests.support.servers import FOREIGN
 from tests.support.small_disk import SmallDisk, mounted
 
 __all__ = [
@@ -49,6 +50,7 @@ hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 Make = Callable[..., Settings]
 Start = Callable[..., Live]
+Carrier = dict[str, Any]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -140,6 +142,20 @@ def fast_lane(request: pytest.FixtureRequest) -> bool:
     """For what has to be the same on both carriers."""
     on: bool = request.param
     return on
+
+
+# Ways to carry a request, as options of a deployment.
+CARRIERS: dict[str, Carrier] = {
+    "lane": {},
+    "task": {"fast_lane": False},
+    **{server: {"server": server} for server in FOREIGN},
+}
+
+
+@pytest.fixture(scope="module", params=CARRIERS)
+def carrier(request: pytest.FixtureRequest) -> Carrier:
+    """For what has to be the same under every server: `deploy(upstream, **carrier)`."""
+    return CARRIERS[str(request.param)]
 
 
 @pytest.fixture(scope="module")

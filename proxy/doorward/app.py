@@ -19,7 +19,7 @@ from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import PURGED_AT_ONCE
 from doorward.observe.audit import Tell, both, open_channel, telling
 from doorward.observe.counters import LOST, Counters
-from doorward.observe.logs import output
+from doorward.observe.logs import configure_logs, output
 from doorward.observe.metrics import Metrics
 from doorward.observe.observer import Observer
 from doorward.observe.shared_counters import cleared
@@ -62,6 +62,14 @@ class Doorward:
         self._accounts: Accounts | None = None
 
     async def __aenter__(self) -> "Doorward":
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _start(self) -> None:
         counters = Counters()
         tell = both(counters.tell, self._audit(counters))
         accounts = await self._stack.enter_async_context(
@@ -90,7 +98,6 @@ class Doorward:
         checks = (check() for check in pools.checks)
         for task in (self._housekeeping(), self._listening(), *checks):
             self._stack.push_async_callback(_end, asyncio.ensure_future(task))
-        return self
 
     def _audit(self, counters: Counters) -> Tell | None:
         """Where records go beside the database; what is not written there or to the log counts."""
@@ -173,19 +180,22 @@ class Doorward:
         with contextlib.suppress(Refusal):  # the same
             await self._accounts.regulation.flush(self._clock())
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    # A coroutine function, by which servers tell that it speaks ASGI 3.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             assert self.gateway is not None, "the application was not started"
-            return answer(self.gateway, scope, receive, send)
-        if scope["type"] == "lifespan":
-            return self._lifespan(receive, send)
-        return send({"type": "websocket.close", "code": 1008})
+            await answer(self.gateway, scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
             await self.__aenter__()
         except Exception as fault:
+            _log.error("start_failed", reason=str(fault))
             await send({"type": "lifespan.startup.failed", "message": str(fault)})
             return
         await send({"type": "lifespan.startup.complete"})
@@ -216,8 +226,11 @@ def folder_for_numbers(settings: Settings) -> Path:
 
 
 def create_app(settings: Settings | None = None) -> Doorward:
-    """The application for any ASGI server with lifespan. Raises InvalidSettings."""
-    return Doorward(settings or load_settings(None, os.environ))
+    """The application for any ASGI server with lifespan; without `settings`, as the environment
+    and the file that it names say. Logs as `doorward serve` does. Raises InvalidSettings."""
+    settings = settings or load_settings(None, os.environ)
+    configure_logs(level=settings.log.level, format=settings.log.format)
+    return Doorward(settings)
 
 
 def _settle_memory() -> None:

@@ -1,6 +1,13 @@
 """The promises of the README, each held by the real thing: processes, sockets, commands, files.
 
-The tenth is measured by `make bench`.
+All hold under our own server, with and without the synchronous start, and under uvicorn, hypercorn
+and granian. Other servers read requests before Doorward does, which shows in two places: they
+refuse some targets that ours forwards, and ASGI does not tell `/?` from `/` (promise 6); and bytes
+of an upgrade other than a WebSocket never reach an application (promise 3). Limits on heads and
+connections, half-closed connections, trailers and answers before the answer are the server's own
+affair, and tested in tests/server and tests/upstream under ours alone.
+
+The tenth promise is measured by `make bench`.
 """
 
 from __future__ import annotations
@@ -11,14 +18,17 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Start
+from tests.conftest import Carrier, Start
 from tests.support.corpora import corpus
 from tests.support.live import PASSWORD, Live, config_user
 from tests.support.origin import OK, Origin, answering
+from tests.support.servers import OWN
 from tests.support.waiting import PATIENCE_S, until
 from tests.support.wire import Answer, Wire, get, values_of
 
@@ -36,9 +46,9 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture(scope="module")
-def live(deploy: Start, origin: Origin, fast_lane: bool) -> Live:
+def live(deploy: Start, origin: Origin, carrier: Carrier) -> Live:
     users = [config_user("alice"), config_user("root", groups=["admins"], email="root@app.test")]
-    return deploy(origin.url, access={"rules": RULES}, users=users, fast_lane=fast_lane)
+    return deploy(origin.url, access={"rules": RULES}, users=users, **carrier)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +95,8 @@ def test_2_identity_headers_are_ours_alone(live: Live, origin: Origin, alice: st
     forged = [f"{name.decode()}: forged" for name in corpus("identity_headers.txt")]
     connection = "Connection: keep-alive, Remote-User, X-Forwarded-For"
     chunked = b"0\r\nRemote-User: forged\r\n\r\n"
-    for lines in ([alice], []):
-        every = [*lines, *forged, connection, "Transfer-Encoding: chunked"]
+    for lines, some in product(([alice], []), batched(forged, LINES_OF_A_HEAD)):
+        every = [*lines, *some, connection, "Transfer-Encoding: chunked"]
         request = get("/public/", *every, host=live.host).replace(b"GET", b"POST", 1)
         with live.client() as client:
             assert client.ask(request + chunked).status == 200
@@ -94,6 +104,14 @@ def test_2_identity_headers_are_ours_alone(live: Live, origin: Origin, alice: st
         assert b"forged" not in head
         assert values_of(head, b"remote-user") == ([b"alice"] if lines else [])
         assert values_of(head, b"x-forwarded-for") == [b"127.0.0.1"]
+
+
+# What every server takes; granian, at most 100.
+LINES_OF_A_HEAD = 50
+
+
+def batched(lines: list[str], size: int) -> list[list[str]]:
+    return [lines[at : at + size] for at in range(0, len(lines), size)]
 
 
 ENDINGS = {
@@ -121,8 +139,8 @@ class Hammer(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def database_users(deploy: Start, origin: Origin, fast_lane: bool) -> Live:
-    live = deploy(origin.url, fast_lane=fast_lane)
+def database_users(deploy: Start, origin: Origin, carrier: Carrier) -> Live:
+    live = deploy(origin.url, **carrier)
     for name in ENDINGS:
         live.add_user(name)
     return live
@@ -159,7 +177,7 @@ def test_3_a_logout_over_the_api_has_ended_it_when_it_answers(live: Live) -> Non
     assert live.get("/", cookie).status == 401
 
 
-def test_3_what_is_open_is_closed_with_its_session(deploy: Start) -> None:
+def test_3_what_is_open_is_closed_with_its_session(deploy: Start, carrier: Carrier) -> None:
     """Each kind of it, each way that a session ends, and two processes are in
     tests/server/test_session_ends.py and tests/journeys/test_websockets.py."""
 
@@ -171,22 +189,24 @@ def test_3_what_is_open_is_closed_with_its_session(deploy: Start) -> None:
         wire.rest()
 
     with Origin((script,)) as origin:
-        live = deploy(origin.url)
+        live = deploy(origin.url, **carrier)
         live.add_user("alice")
         cookie = live.login()
-        with live.client() as tunnel, live.client() as events:
-            tunnel.send(get("/", cookie, "Connection: Upgrade", "Upgrade: x", host=live.host))
-            events.send(get("/", cookie, host=live.host))
-            for client in (tunnel, events):
+        tunnel = ["Connection: Upgrade", "Upgrade: x"]
+        kinds = [[], tunnel] if live.server == OWN else [[]]
+        with ExitStack() as stack:
+            clients = [stack.enter_context(live.client()) for _ in kinds]
+            for client, lines in zip(clients, kinds, strict=True):
+                client.send(get("/", cookie, *lines, host=live.host))
                 assert client.until(b"hello").endswith(b"hello")
             assert live.command("session", "revoke-all", "alice").returncode == 0
-            assert tunnel.rest() == b""
-            assert b"0\r\n" not in events.rest(), "it looks cut"
+            for client in clients:
+                assert b"0\r\n" not in client.rest(), "it looks cut"
 
 
-def test_4_a_restart_logs_nobody_out(deploy: Start, origin: Origin) -> None:
+def test_4_a_restart_logs_nobody_out(deploy: Start, origin: Origin, carrier: Carrier) -> None:
     """`kill -9` at that: nothing is written at the last moment."""
-    live = deploy(origin.url)
+    live = deploy(origin.url, **carrier)
     for name in ("alice", "banned"):
         live.add_user(name)
     cookie, banned = live.login("alice"), live.login("banned")
@@ -201,8 +221,10 @@ def test_4_a_restart_logs_nobody_out(deploy: Start, origin: Origin) -> None:
     assert live.get("/", cookie).status == 200
 
 
-def test_5_a_stolen_database_backup_is_not_a_stolen_login(deploy: Start, origin: Origin) -> None:
-    live = deploy(origin.url)
+def test_5_a_stolen_database_backup_is_not_a_stolen_login(
+    deploy: Start, origin: Origin, carrier: Carrier
+) -> None:
+    live = deploy(origin.url, **carrier)
     live.add_user("alice")
     cookie = live.login("alice")
     assert live.get("/", cookie).status == 200
@@ -233,8 +255,16 @@ def test_5_a_stolen_database_backup_is_not_a_stolen_login(deploy: Start, origin:
 def test_6_the_bytes_decided_on_are_the_bytes_forwarded(
     live: Live, origin: Origin, alice: str, target: bytes
 ) -> None:
-    assert raw(live, target, alice).status == 200
-    assert origin.heads[-1].startswith(b"GET %b HTTP/1.1\r\n" % target)
+    before = forwarded(origin)
+    status = raw(live, target, alice).status
+    if live.server == OWN:
+        assert status == 200
+    elif status == 400:
+        assert forwarded(origin) == before
+        return
+    else:
+        target = target.removesuffix(b"?")
+    assert origin.heads[before].startswith(b"GET %b HTTP/1.1\r\n" % target)
 
 
 def test_6_a_path_that_leads_elsewhere_when_read_otherwise_is_refused(
@@ -247,7 +277,7 @@ def test_6_a_path_that_leads_elsewhere_when_read_otherwise_is_refused(
     assert forwarded(origin) == before
 
 
-def test_8_nothing_is_buffered(deploy: Start) -> None:
+def test_8_nothing_is_buffered(deploy: Start, carrier: Carrier) -> None:
     """The first byte of a body is at the origin before the second is sent, and back again; sizes
     and memory are in tests/upstream/test_forwarding.py."""
 
@@ -258,7 +288,7 @@ def test_8_nothing_is_buffered(deploy: Start) -> None:
             wire.send(wire.read(1))
 
     with Origin((echo,)) as origin:
-        live = deploy(origin.url, users=[config_user()])
+        live = deploy(origin.url, users=[config_user()], **carrier)
         head = get("/", live.login(), "Content-Length: 3", host=live.host)
         with live.client() as client:
             client.send(head.replace(b"GET", b"POST", 1))

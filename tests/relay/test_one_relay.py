@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Start
+from tests.conftest import Carrier, Start
 from tests.support.origin import OK, Origin, Script, answering
-from tests.support.waiting import until
 from tests.support.wire import Wire, get, values_of
 
 
@@ -26,9 +25,9 @@ def never_answers(wire: Wire) -> None:
         pass
 
 
-@pytest.fixture(params=[True, False], ids=["at once", "in a task"])
-def public(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"access": {"default": "public"}, "fast_lane": request.param}
+@pytest.fixture
+def public(carrier: Carrier) -> dict[str, Any]:
+    return {"access": {"default": "public"}, **carrier}
 
 
 def ids(*origins: Origin) -> set[bytes]:
@@ -66,13 +65,9 @@ def test_a_request_that_goes_to_another_upstream_keeps_its_id_and_its_start(
         assert len(silent.heads) == 1
         id = values_of(silent.heads[0], b"x-request-id")[0]
         assert id in {values_of(head, b"x-request-id")[0] for head in well.heads}
-
-        def lines() -> list[dict[str, Any]]:
-            told = (json.loads(line) for line in live.lines())
-            return [line for line in told if line.get("request_id") == id.decode()]
-
-        until(lines, "for the line of the access log")
-        (line,) = lines()
+        live.until_it_says(id.decode())  # a moment after the answer
+        told = (json.loads(line) for line in live.lines() if line.startswith("{"))
+        (line,) = [line for line in told if line.get("request_id") == id.decode()]
         assert line["duration_ms"] >= waited_ms
         assert (line["status"], line["cut"]) == (200, False)
 

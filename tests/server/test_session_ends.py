@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import Start
 from tests.support.live import Live, config_user
 from tests.support.origin import OK, Origin
+from tests.support.servers import FOREIGN
 from tests.support.waiting import until
 from tests.support.wire import Client, Wire, get
 
@@ -161,6 +162,22 @@ def test_over_a_kept_connection_and_by_the_short_way_too(one: Live, kind: str) -
     cookie = one.login("alice")
     with opened(one, cookie, "kept"), opened(one, cookie, kind) as client:
         run(one, "session", "revoke-all", "alice")
+        assert is_over(client, kind)
+
+
+@pytest.fixture(scope="module", params=FOREIGN)
+def elsewhere(deploy: Start, origin: Origin, request: pytest.FixtureRequest) -> Live:
+    live = house(deploy, origin, server=request.param)
+    live.add_user("alice")
+    return live
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_under_any_server(elsewhere: Live, kind: str) -> None:
+    """WebSockets are in tests/journeys/test_websockets.py."""
+    cookie = elsewhere.login("alice")
+    with opened(elsewhere, cookie, kind) as client:
+        run(elsewhere, "session", "revoke-all", "alice")
         assert is_over(client, kind)
 
 

@@ -25,6 +25,7 @@ from argon2 import PasswordHasher
 from doorward.cli.main import app
 from typer.testing import CliRunner
 
+from tests.support.servers import OWN, serve_command
 from tests.support.waiting import PATIENCE_S, until
 from tests.support.wire import Answer, Client, Place
 
@@ -54,9 +55,11 @@ def free_port() -> int:
 class Live:
     """One deployment: a folder with its file and its data, and the server when it runs."""
 
-    def __init__(self, folder: Path, upstream: str, **values: Any) -> None:
+    def __init__(self, folder: Path, upstream: str, server: str = OWN, **values: Any) -> None:
+        """`values` are settings; `server` is one of `support.servers`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.server = server
         self.port, self.admin_port = free_port(), free_port()
         self.place: Place = ("127.0.0.1", self.port)
         self.settings = {
@@ -82,9 +85,17 @@ class Live:
         return self.process.pid
 
     def start(self) -> Live:
-        command = [os.fspath(DOORWARD), "serve", "-c", os.fspath(self.config)]
+        command = serve_command(self.server, self.config, self.port)
+        environment = os.environ | {"DOORWARD_CONFIG": os.fspath(self.config)}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=environment,
+                start_new_session=True,  # some servers have processes of their own
+            )
         self._wait_until_ready()
         return self
 
@@ -107,8 +118,9 @@ class Live:
         return self._wait()
 
     def kill(self) -> None:
+        """End every process of the server at once."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
+        os.killpg(self.process.pid, signal.SIGKILL)
         self._wait()
 
     def _wait(self) -> int:
@@ -117,7 +129,7 @@ class Live:
             return self.process.wait(timeout=PATIENCE_S)
         finally:
             if self.process.poll() is None:
-                self.process.kill()
+                os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
 
     def __enter__(self) -> Live:

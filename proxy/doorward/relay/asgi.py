@@ -1,31 +1,31 @@
-"""The gateway as an ASGI application, for any server but our own.
+"""The gateway as an ASGI application, for any server but our own: requests.
 
-`AsgiExchange` fills `ClientExchange` with ASGI's messages: what is written waits in a queue, which
-the server's pace empties, and a client that leaves is noticed by whoever receives. ASGI knows no
-trailers, no answers before the answer and no tunnels; a cut is an exception, on which every server
-closes the connection.
+`AsgiExchange` fills `ClientExchange` with ASGI's messages. ASGI has three gaps that it has to work
+around: a client that leaves is noticed only while somebody receives, so a task does once the body
+is over; a body of HTTP/2 is announced by nothing, so its first piece is looked at before anything
+is decided; and an answer that is cut can only be told by an exception. It knows no trailers and no
+answers before the answer.
 """
 
 import asyncio
-import contextlib
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
+from urllib.parse import quote
 
 from doorward.http1.arrival import Arrival
 from doorward.http1.client_exchange import ClientTunnel, Closable
 from doorward.http1.headers import Header
 from doorward.http1.known_requests import KnownRequest
-from doorward.http1.response_head import ResponseHead
+from doorward.http1.response_head import InvalidAnswer, ResponseHead
 from doorward.observe.observer import LEFT
-from doorward.relay.gateway import Gateway, Receive, Scope, Send
+from doorward.relay.gateway import Gateway, Receive, Scope
+from doorward.relay.outbox import Message, Outbox, Send
 
-# What may wait for a slow client before its upstream is made to wait.
-HIGH_WATER_BYTES = 256 * 1024
-
-
-class AnswerCut(Exception):
-    """An answer that ends in the middle: the client must see a cut, not an end."""
+START, BODY = "http.response.start", "http.response.body"
+REQUEST, DISCONNECT = "http.request", "http.disconnect"
+BODILESS = (204, 304)
+# What RFC 3986 lets stand in a path; the rest of one that comes decoded is encoded again.
+PATH_SAFE = "/!$&'()*+,;=:@-._~"
 
 
 async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,131 +38,118 @@ class AsgiExchange:
 
     known: KnownRequest | None = None
     attached: Closable | None = None
-    keep_alive = True  # which is the server's to decide
+    keep_alive = True
     turned_away = 0
     gone_for = LEFT
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
-        self.arrival = arrival = _arrival(scope)
+        self.arrival = arrival = arrival_of(scope)
         self.method = arrival.method
         self.link = arrival.peer, arrival.scheme
         self.trailers: list[Header] = []
         self.disconnected = self.response_started = self.response_complete = False
         self.status = self.sent_bytes = 0
+        self._is_bodiless = arrival.method == b"HEAD"
+        self._is_multiplexed = scope.get("http_version", "1.1") >= "2"
         self._receive = receive
-        self._send = send
-        self._body_left = True
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox = Outbox(send, self._client_gone)
+        self._peeked: Message | None = None
+        self._body_left = True  # of the request: not all of it was received
         self._listening: asyncio.Task[None] | None = None
         self._gone: Callable[[], object] | None = None
-        self._drained: Callable[[], None] | None = None
-        self._queue: deque[dict[str, Any]] = deque()
-        self._queued_bytes = 0
-        self._news = asyncio.Event()
-        self._is_cut = False
-        self._fault: BaseException | None = None
 
     async def run(self, gateway: Gateway) -> None:
-        """Answer by `gateway`, and return once the server has all of it."""
+        """Answer by `gateway`, and return once the server has all of it. Raises AnswerCut."""
         try:
+            if self._is_multiplexed and not self._has_body():
+                await self._peek()
             waiting = gateway.begin(self)
             if waiting is not None:
                 self.spawn(waiting)
-            await self._send_queue()
+            await self._outbox.run()
         finally:
-            for task in (*self._tasks, *filter(None, [self._listening])):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
             if not self.response_complete:
                 self._client_gone()
-
-    async def _send_queue(self) -> None:
-        while True:
-            while self._queue and not self._is_cut:
-                message = self._queue.popleft()
-                self._queued_bytes -= len(message.get("body", b""))
-                await self._send(message)
-                if not self.is_slow and self._drained is not None and not self.response_complete:
-                    self._drained()
-            if self._fault is not None:
-                raise self._fault
-            if self._is_cut:
-                raise AnswerCut
-            if not self._queue and (self.response_complete or self.disconnected):
-                return
-            self._news.clear()
-            await self._news.wait()
 
     def attach(self, attached: Closable) -> bool:
         return False  # the server's connections are not known
 
     def spawn(self, waiting: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.ensure_future(waiting)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
+        return self._outbox.spawn(waiting)
 
-    def _task_done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            self._fault = fault
-            self._news.set()
+    # The request's body
 
-    # The client
+    def _has_body(self) -> bool:
+        """Whether the head says that a body follows."""
+        names = {name for name, value in self.arrival.headers if value != b"0"}
+        return not names.isdisjoint((b"content-length", b"transfer-encoding"))
 
-    async def receive(self) -> dict[str, Any]:
-        """What the server receives; only one coroutine may ask at a time."""
-        if self._listening is not None and not self._listening.done():
-            self._listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listening
-        if self.disconnected or self.response_complete:
-            return {"type": "http.disconnect"}
+    async def _peek(self) -> None:
+        """Look for a body that no header tells of (RFC 9113 8.1), and frame it as HTTP/1.1 does."""
         message = await self._receive()
-        if message["type"] == "http.disconnect":
+        if message["type"] == DISCONNECT:
+            self._client_gone()
+        elif message.get("body") or message.get("more_body", False):
+            self._peeked = message
+            self.arrival.headers = [*self.arrival.headers, (b"transfer-encoding", b"chunked")]
+        else:
+            self._body_left = False
+
+    async def receive(self) -> Message:
+        """What comes of the request's body, then word that the client has left. Only one coroutine
+        may ask at a time, and nobody asks the server while another does."""
+        if not self._body_left and self._listening is None:
+            self._listen()
+        if self._listening is not None:
+            if self._body_left:  # it has none, and nobody was told yet
+                self._body_left = False
+                return {"type": REQUEST, "body": b"", "more_body": False}
+            if not (self.disconnected or self.response_complete):
+                await asyncio.wait((self._listening,))
+        if self.disconnected or self.response_complete:
+            return {"type": DISCONNECT}
+        message, self._peeked = self._peeked or await self._receive(), None
+        if message["type"] == DISCONNECT:
             self._client_gone()
         elif not message.get("more_body", False):
             self._body_left = False
-            self._listen()
+            if self._gone is not None:
+                self._listen()
         return message
 
+    # The client
+
     def when_gone(self, callback: Callable[[], object]) -> None:
+        """As long as a body is to come, the client's leaving is noticed by whoever receives it."""
         self._gone = callback
         if self.disconnected:
             self._client_gone()
-        elif not self._has_body():
+        elif not (self._body_left and self._has_body()):
             self._listen()
 
-    def _has_body(self) -> bool:
-        """Whether somebody else may still receive the body; who does hears of the client, too."""
-        names = {name for name, value in self.arrival.headers if value != b"0"}
-        return self._body_left and not names.isdisjoint((b"content-length", b"transfer-encoding"))
-
     def _listen(self) -> None:
-        if self._listening is None or self._listening.done():
-            self._listening = asyncio.ensure_future(self._hear())
+        if self._listening is None:
+            self._listening = self._outbox.spawn(self._await_disconnect())
 
-    async def _hear(self) -> None:
-        """Wait for the client to go away."""
-        while (await self._receive())["type"] != "http.disconnect":
+    async def _await_disconnect(self) -> None:
+        while (await self._receive())["type"] != DISCONNECT:
             pass
         self._client_gone()
 
     def _client_gone(self) -> None:
         callback, self._gone = self._gone, None
         self.disconnected = self.disconnected or not self.response_complete
-        self._news.set()
+        self._outbox.drop()
         if callback is not None and not self.response_complete:
             callback()
 
     @property
     def is_slow(self) -> bool:
-        return self._queued_bytes > HIGH_WATER_BYTES
+        return self._outbox.is_slow
 
     def when_drained(self, callback: Callable[[], None]) -> None:
-        self._drained = callback
+        self._outbox.drained = callback
 
     # The answer
 
@@ -170,10 +157,18 @@ class AsgiExchange:
         pass
 
     def start_with(self, head: ResponseHead) -> None:
+        if self.response_started:
+            raise InvalidAnswer("a second head")
         self.response_started = True
         self.status = head.status
         headers = list(head.headers)
-        self._put({"type": "http.response.start", "status": head.status, "headers": headers})
+        if head.status in BODILESS:
+            # Some servers count on as many bytes as it says (RFC 9110 8.6, 15.4.5).
+            self._is_bodiless = True
+            headers = [line for line in headers if line[0].lower() != b"content-length"]
+        if not self.keep_alive and not self._is_multiplexed:
+            headers.append((b"connection", b"close"))
+        self._put({"type": START, "status": head.status, "headers": headers})
 
     def write(self, data: bytes) -> None:
         self._put_body(data, more=True)
@@ -181,22 +176,23 @@ class AsgiExchange:
     def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
         self._put_body(data, more=False)
         self.response_complete = True
-        self._gone = self._drained = None
+        self._gone = self._outbox.drained = None
+        self._outbox.finish()
 
     def _put_body(self, data: bytes, *, more: bool) -> None:
-        if self.method != b"HEAD":
-            self.sent_bytes += len(data)
-        self._put({"type": "http.response.body", "body": data, "more_body": more})
+        """An empty piece has the head leave: servers may keep it until a body follows."""
+        if self._is_bodiless:
+            data = b""
+        self.sent_bytes += len(data)
+        self._put({"type": BODY, "body": data, "more_body": more}, len(data))
 
-    def _put(self, message: dict[str, Any]) -> None:
+    def _put(self, message: Message, size: int = 0) -> None:
         if not self.disconnected:
-            self._queue.append(message)
-            self._queued_bytes += len(message.get("body", b""))
-            self._news.set()
+            self._outbox.put(message, size)
 
     def cut(self, *, at_once: bool = False) -> None:
-        self.disconnected = self._is_cut = True
-        self._news.set()
+        self.disconnected = True
+        self._outbox.cut(at_once=at_once)
 
     def switch(
         self,
@@ -212,29 +208,39 @@ class AsgiExchange:
 
     async def send(self, message: Any) -> None:
         """Pass an application's message on, in order with what is written."""
-        if message["type"] == "http.response.start":
-            self.response_started, self.status = True, message["status"]
-            self._put(message)
+        if message["type"] == START:
+            self.start_with(ResponseHead(message["status"], tuple(message.get("headers", ()))))
+        elif message["type"] != BODY or not self.response_started or self.response_complete:
+            raise InvalidAnswer(f"{message['type']} out of turn")
+        elif message.get("more_body", False):
+            self.write(message.get("body", b""))
         else:
-            more = message.get("more_body", False)
-            self._put_body(message.get("body", b""), more=more)
-            self.response_complete = not more
-        while self.is_slow and not self.disconnected:
-            drained = asyncio.Event()
-            self._drained = drained.set
-            await drained.wait()
+            self.end(message.get("body", b""))
+        await self._outbox.wait_until_drained()
 
 
-def _arrival(scope: Scope) -> Arrival:
+def arrival_of(scope: Scope) -> Arrival:
     """An ASGI scope as bytes. The target is put together again."""
-    raw_path = scope.get("raw_path") or scope["path"].encode()
+    raw_path = scope.get("raw_path") or quote(scope["path"], safe=PATH_SAFE).encode()
     query = scope["query_string"]
     client = scope.get("client")
+    http_version = scope.get("http_version", "1.1")
+    headers = scope["headers"]
     return Arrival(
-        method=scope["method"].encode("latin-1"),
+        method=scope.get("method", "GET").encode("latin-1"),
         target=raw_path + b"?" + query if query else raw_path,
-        headers=scope["headers"],
+        headers=_with_one_cookie(headers) if http_version >= "2" else headers,
         peer=client[0] if client else "",
         scheme=scope["scheme"],
-        is_http_1_0=scope.get("http_version") == "1.0",
+        is_http_1_0=http_version == "1.0",
     )
+
+
+def _with_one_cookie(headers: Iterable[Header]) -> list[Header]:
+    """HTTP/2 may send each cookie in a line of its own; HTTP/1.1 may not (RFC 9113 8.2.3)."""
+    lines = list(headers)
+    cookies = [value for name, value in lines if name == b"cookie"]
+    if len(cookies) < 2:
+        return lines
+    rest = [line for line in lines if line[0] != b"cookie"]
+    return [*rest, (b"cookie", b"; ".join(cookies))]

@@ -1,0 +1,143 @@
+"""What an exchange over ASGI sends: messages in their order, at the pace of the server that takes
+them, and the tasks that make them.
+
+Knows how a server is told of an end and of a cut; must not know what is said.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+Message = dict[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+# What may wait for a slow client before its upstream is made to wait.
+HIGH_WATER_BYTES = 256 * 1024
+
+
+class AnswerCut(Exception):
+    """An answer that ends in the middle. A server that gets it from its application closes the
+    connection, so that the client sees a cut and not an end."""
+
+
+class Outbox:
+    """`run`, in the task that the server made for the exchange, sends what `put` has queued until
+    `finish`, `cut`, `fail` or the client's leaving, of which `when_gone` is told."""
+
+    def __init__(self, send: Send, when_gone: Callable[[], None]) -> None:
+        self._send = send
+        self._when_gone = when_gone
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._queue: deque[tuple[Message, int]] = deque()
+        self._queued_bytes = 0
+        self._news = asyncio.Event()
+        self._runner: asyncio.Task[Any] | None = None
+        self._is_sending = self._is_finished = self._is_cut = self._is_void = False
+        self._fault: BaseException | None = None
+        self.drained: Callable[[], None] | None = None  # called when a slow client has caught up
+
+    @property
+    def is_slow(self) -> bool:
+        return self._queued_bytes > HIGH_WATER_BYTES
+
+    async def wait_until_drained(self) -> None:
+        """Wait while the client is slow. Only one coroutine may."""
+        while self.is_slow and not (self._is_finished or self._is_void):
+            drained = asyncio.Event()
+            self.drained = drained.set
+            await drained.wait()
+
+    def put(self, message: Message, size: int = 0) -> None:
+        """Have a message sent, with so many bytes of a body in it."""
+        if self._is_void:
+            return
+        self._queue.append((message, size))
+        self._queued_bytes += size
+        self._news.set()
+
+    def finish(self) -> None:
+        """Nothing comes after what is queued."""
+        self._is_finished = True
+        self._news.set()
+
+    def cut(self, *, at_once: bool = False) -> None:
+        """End in the middle, after what is queued; `at_once`: before it."""
+        self._is_cut = True
+        self._news.set()
+        if at_once:
+            self._void()
+
+    def drop(self) -> None:
+        """The client has left: nobody takes what is queued."""
+        self.finish()
+        self._void()
+
+    def _void(self) -> None:
+        """Send nothing more, and do not wait for a client that takes nothing either."""
+        self._is_void = True
+        self._queue.clear()
+        self._queued_bytes = 0
+        if self._is_sending and self._runner is not None:
+            self._runner.cancel()
+
+    def spawn(self, waiting: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Go on in a task, which ends with `run`, and whose fault `run` raises."""
+        task = asyncio.ensure_future(waiting)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = fault
+            self._news.set()
+
+    async def run(self) -> None:
+        """Send until the end. Raises AnswerCut, and whatever a task raised."""
+        self._runner = asyncio.current_task()
+        try:
+            await self._send_all()
+        except asyncio.CancelledError:
+            if not self._is_void or self._runner is None or self._runner.uncancel():
+                raise  # the server's doing
+            if self._is_cut:
+                raise AnswerCut from None
+        finally:
+            await self._end_tasks()
+
+    async def _send_all(self) -> None:
+        while True:
+            while self._queue:
+                message, size = self._queue.popleft()
+                self._queued_bytes -= size
+                await self._pass_on(message)
+                if self.drained is not None and not self.is_slow:
+                    self.drained()
+            if self._fault is not None:
+                raise self._fault
+            if self._is_cut:
+                raise AnswerCut
+            if not self._queue:
+                if self._is_finished:
+                    return
+                self._news.clear()
+                await self._news.wait()
+
+    async def _pass_on(self, message: Message) -> None:
+        self._is_sending = True
+        try:
+            await self._send(message)
+        except OSError:  # which says since ASGI 2.4 that the client has left
+            self._is_sending = False
+            self._when_gone()
+        finally:
+            self._is_sending = False
+
+    async def _end_tasks(self) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,214 @@
+"""What any ASGI server may do to an application, played: over raw scopes, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doorward.app import Doorward
+from doorward.relay.asgi import arrival_of
+from doorward.relay.outbox import AnswerCut
+from doorward.settings import settings_from
+
+from tests.support.asgi import scope
+from tests.support.front import HOST, Build
+from tests.support.origin import OK, Origin, silent
+from tests.support.waiting import PATIENCE_S
+from tests.support.wire import Header, Wire, read_body
+
+PUBLIC = {"access": {"default": "public"}}
+Message = dict[str, Any]
+
+
+class Server:
+    """One request as a server has it. It raises where an application breaks ASGI's rules, and
+    tells of a disconnect when `leave` is called or the answer is whole."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = [
+            {"type": "http.request", "body": piece, "more_body": at < len(pieces)}
+            for at, piece in enumerate(pieces or (b"",), 1)
+        ]
+        self.said: list[Message] = []
+        self.gone = asyncio.Event()
+        self.takes = asyncio.Event()
+        self.takes.set()
+        self.fault: Exception | None = None
+        self._receiving = False
+
+    async def receive(self) -> Message:
+        assert not self._receiving, "two receive at once"
+        self._receiving = True
+        try:
+            await asyncio.sleep(0)
+            if self.pieces:
+                return self.pieces.pop(0)
+            await self.gone.wait()
+            return {"type": "http.disconnect"}
+        finally:
+            self._receiving = False
+
+    async def send(self, message: Message) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.said.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.gone.set()
+        await self.takes.wait()
+
+    @property
+    def status(self) -> int:
+        status: int = self.said[0]["status"]
+        return status
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+
+def post(target: str, length: int, *lines: Header) -> Message:
+    return scope(target, [*HOST, (b"content-length", b"%d" % length), *lines], method="POST")
+
+
+@pytest.mark.parametrize("target", ["/x", "/.doorward/login"])
+@pytest.mark.parametrize("pieces", [(b"hello",), (b"hel", b"lo"), (b"hel", b"lo", b"")])
+async def test_nobody_receives_twice_at_once(
+    fronts: Build, target: str, pieces: tuple[bytes, ...]
+) -> None:
+    front, server = await fronts(**PUBLIC), Server(*pieces)
+    before = asyncio.all_tasks()
+    await front.app(post(target, 5), server.receive, server.send)
+    assert server.said[-1]["more_body"] is False
+    after = Server()
+    await front.app(scope(target, HOST), after.receive, after.send)
+    assert after.status == 200
+    assert asyncio.all_tasks() == before, "a task was left behind"
+
+
+async def test_a_server_that_says_by_an_error_that_the_client_left_is_understood(
+    fronts: Build,
+) -> None:
+    """ASGI 2.4."""
+    with Origin((silent_after_a_head,)) as origin:
+        front, server = await fronts(routes=[{"upstream": origin.url}], **PUBLIC), Server()
+        server.fault = OSError("gone")
+        await front.app(scope("/x", HOST), server.receive, server.send)
+        await server.until(origin.is_done)
+
+
+def silent_after_a_head(wire: Wire) -> None:
+    wire.head()
+    wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    wire.rest()
+
+
+async def test_a_server_that_fails_is_not_taken_for_a_client_that_left(fronts: Build) -> None:
+    front, server = await fronts(**PUBLIC), Server()
+    server.fault = RuntimeError("broken")
+    with pytest.raises(RuntimeError):
+        await front.app(scope("/x", HOST), server.receive, server.send)
+
+
+async def test_an_answer_is_cut_though_nobody_reads_it(fronts: Build) -> None:
+    """The server waits for its client, and Doorward for the server, when the session ends."""
+    with Origin((silent_after_a_head,)) as origin:
+        front, server = await fronts(routes=[{"upstream": origin.url}]), Server()
+        opened = await front.opened()
+        server.takes.clear()
+        asked = scope("/x", [*HOST, front.cookie(opened)])
+        running = asyncio.ensure_future(front.app(asked, server.receive, server.send))
+        await server.until(lambda: server.said)
+        await front.accounts.sessions.end(opened.session, front.clock())
+        with pytest.raises(AnswerCut):
+            await asyncio.wait_for(running, PATIENCE_S)
+
+
+async def test_a_client_that_leaves_while_the_server_waits_for_it_ends_the_request(
+    fronts: Build,
+) -> None:
+    with Origin((silent_after_a_head,)) as origin:
+        front, server = await fronts(routes=[{"upstream": origin.url}], **PUBLIC), Server()
+        server.takes.clear()
+        running = asyncio.ensure_future(front.app(scope("/x", HOST), server.receive, server.send))
+        await server.until(lambda: server.said)
+        server.gone.set()
+        await asyncio.wait_for(running, PATIENCE_S)
+        await server.until(origin.is_done)
+
+
+async def test_a_server_that_stops_ends_the_request(fronts: Build) -> None:
+    with Origin((silent,)) as origin:
+        front, server = await fronts(routes=[{"upstream": origin.url}], **PUBLIC), Server()
+        running = asyncio.ensure_future(front.app(scope("/x", HOST), server.receive, server.send))
+        await server.until(lambda: origin.heads)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await server.until(origin.is_done)
+
+
+async def test_a_body_of_http_2_is_found_and_framed(fronts: Build) -> None:
+    got: list[bytes] = []
+
+    def script(wire: Wire) -> None:
+        while head := wire.head():
+            got.append(read_body(wire, head))
+            wire.send(OK)
+
+    with Origin((script,)) as origin:
+        front = await fronts(routes=[{"upstream": origin.url}], **PUBLIC)
+        for pieces in ((b"hel", b"lo"), (b"",)):
+            server = Server(*pieces)
+            asked = scope("/x", HOST, method="POST") | {"http_version": "2"}
+            await front.app(asked, server.receive, server.send)
+            assert server.status == 200
+    assert got == [b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", b""]
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("/a b", b"/a%20b"), ("/a?b", b"/a%3Fb"), ("/é", b"/%C3%A9"), ("/a%b", b"/a%25b")],
+)
+def test_a_path_that_comes_decoded_alone_is_written_to_read_the_same(
+    path: str, target: bytes
+) -> None:
+    """`raw_path` is optional in ASGI."""
+    asked = scope("/", HOST) | {"path": path, "raw_path": None}
+    assert arrival_of(asked).target == target
+
+
+# Lifespan
+
+
+async def lifespan(app: Any) -> list[Message]:
+    """What is said by an application that is started, then stopped."""
+    news = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return news.pop(0)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    await app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+    return said
+
+
+async def test_a_server_starts_and_stops_it(tmp_path: Path) -> None:
+    app = Doorward(settings_from({"routes": [{"upstream": "http://127.0.0.1:9"}]}, tmp_path))
+    kinds = [message["type"] for message in await lifespan(app)]
+    assert kinds == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_a_start_that_fails_is_told_and_leaves_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("not a folder")
+    values = {"routes": [{"upstream": "http://127.0.0.1:9"}], "data_dir": str(tmp_path / "data")}
+    (said,) = await lifespan(Doorward(settings_from(values, tmp_path)))
+    assert said["type"] == "lifespan.startup.failed"
+    assert "data_dir" in said["message"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
