@@ -25,6 +25,7 @@ from doorward.observe.observer import Observer
 from doorward.observe.shared_counters import cleared
 from doorward.relay.asgi import answer
 from doorward.relay.gateway import Gateway, Receive, Scope, Send
+from doorward.relay.websocket import answer_websocket
 from doorward.server import Sockets, run
 from doorward.settings import Settings, load_settings
 from doorward.storage.fault import StorageFault
@@ -188,7 +189,8 @@ class Doorward:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1008})
+            assert self.gateway is not None, "the application was not started"
+            await answer_websocket(self.gateway, scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

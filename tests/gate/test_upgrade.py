@@ -8,6 +8,7 @@ import pytest
 from doorward.gate.accept import Accept, Accepted
 from doorward.gate.decision import Forward, Refuse
 from doorward.http1.arrival import Arrival
+from doorward.http1.client_exchange import TunnelLimits
 from doorward.relay.tunnels import Tunnels
 from doorward.server.tunnel import asked_protocols
 from doorward.settings import Route
@@ -36,6 +37,9 @@ def request(origin: str | None, host: str = "a.test", scheme: str = "http") -> A
     return Accept((), lambda _: True)(arrival)
 
 
+LIMITS = TunnelLimits(60.0, 1024)
+
+
 def judged(tunnels: Tunnels, *asked: Any, **more: Any) -> str:
     decision = tunnels.judge(request(*asked, **more), FORWARD)
     return decision.code if isinstance(decision, Refuse) else "forward"
@@ -62,12 +66,12 @@ def test_beside_a_host_of_a_wildcard_no_other_of_it_may(
     """CVE-2024-28233: what one subdomain shows must not act for another. And a page that came
     without TLS, which anybody on the way may have changed, must not act for one that is asked
     with it."""
-    tunnels = Tunnels("https://public.test", routes(settings, "*.a.test"), 10, 60.0)
+    tunnels = Tunnels("https://public.test", routes(settings, "*.a.test"), 10, LIMITS)
     assert judged(tunnels, origin, "x.a.test", scheme=scheme) == code
 
 
 def test_no_more_are_let_in_than_the_limit(settings: Make) -> None:
-    tunnels = Tunnels("http://a.test", routes(settings, None), 1, 60.0)
+    tunnels = Tunnels("http://a.test", routes(settings, None), 1, LIMITS)
     assert judged(tunnels, None) == "forward"
     tunnels.open = 1
     assert judged(tunnels, None) == "too_many_tunnels"
@@ -104,16 +108,3 @@ async def test_under_another_server_an_upgrade_is_an_ordinary_request(front: Fro
     assert answer.status == 200
     assert values_of(front.origin.heads[-1], b"upgrade") == []
     assert values_of(front.origin.heads[-1], b"connection") == []
-
-
-async def test_under_another_server_a_websocket_is_refused(front: Front) -> None:
-    said: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "websocket.connect"}
-
-    async def send(message: dict[str, Any]) -> None:
-        said.append(message)
-
-    await front.app(scope("/public/x") | {"type": "websocket"}, receive, send)
-    assert said == [{"type": "websocket.close", "code": 1008}]

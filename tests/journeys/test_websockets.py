@@ -3,79 +3,27 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
 from websockets.sync.client import ClientConnection, connect
-from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Origin as PageOrigin
 from websockets.typing import Subprotocol
 
 from tests.conftest import Start
 from tests.support.live import Live
 from tests.support.waiting import PATIENCE_S, until
-
-MIB = 1 << 20
-
-
-@dataclass
-class Application:
-    """Echoes, does what some paths say, and notes who came and how each connection ended."""
-
-    url: str = ""
-    users: list[str] = field(default_factory=list)
-    ends: list[tuple[int | None, str | None]] = field(default_factory=list)
-
-    def serve(self, connection: ServerConnection) -> None:
-        request = connection.request
-        assert request is not None
-        self.users.append(request.headers.get("Remote-User", ""))
-        try:
-            self._answer(connection, request.path)
-        except ConnectionClosed:
-            pass
-        self.ends.append((connection.close_code, connection.close_reason))
-
-    def _answer(self, connection: ServerConnection, path: str) -> None:
-        if path.startswith("/close/"):
-            connection.close(int(path.removeprefix("/close/")), "as you wish")
-        elif path == "/abrupt":
-            connection.socket.shutdown(2)
-        elif path == "/ping":
-            assert connection.ping(b"are you there?").wait(PATIENCE_S)
-            connection.send("yes")
-        for message in connection:
-            connection.send(message)
-
-
-def chosen(connection: ServerConnection, asked: Sequence[Subprotocol]) -> Subprotocol | None:
-    return next((name for name in ("chat", "talk") if name in asked), None)  # type: ignore[return-value]
+from tests.support.websocket import MIB, Application, serving
 
 
 @pytest.fixture(scope="module")
 def application() -> Iterator[Application]:
-    application = Application()
-    with serve(
-        application.serve,
-        "127.0.0.1",
-        0,
-        select_subprotocol=chosen,
-        max_size=8 * MIB,
-        open_timeout=PATIENCE_S,
-    ) as server:
-        host, port = server.socket.getsockname()
-        application.url = f"http://{host}:{port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving() as application:
         yield application
-        server.shutdown()
-        thread.join(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,7 @@ DOORS = {
     "bcrypt": ("accounts/passwords/imported.py",),
     "ua_parser": ("accounts/devices.py",),
     "httptools": ("upstream/", "server/"),
+    "wsproto": ("relay/websocket.py",),
     "uvicorn": (),  # one of the servers that Doorward runs under
     "jinja2": ("pages/",),
     "babel": ("pages/languages.py",),

@@ -7,12 +7,22 @@ for `receive` and `send`. An answer is begun once, goes out in pieces and is end
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from doorward.http1.arrival import Received
 from doorward.http1.headers import Header
 from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import ResponseHead
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelLimits:
+    """How long a tunnel may be silent, and the most bytes of a message where they are taken apart
+    on the way."""
+
+    idle_timeout_s: float
+    message_bytes: int
 
 
 class ClientTunnel(Protocol):
@@ -119,7 +129,7 @@ class ClientExchange(Protocol):
         upstream: asyncio.Transport,
         early: bytes,
         upstream_lost: Callable[[Exception | None], None],
-        idle_timeout_s: float,
+        limits: TunnelLimits,
     ) -> ClientTunnel:
         """Answer 101 with these headers and join both connections; only where `arrival.upgrade`
         says that a tunnel can be."""

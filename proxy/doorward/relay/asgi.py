@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from doorward.http1.arrival import Arrival
-from doorward.http1.client_exchange import ClientTunnel, Closable
+from doorward.http1.client_exchange import ClientTunnel, Closable, TunnelLimits
 from doorward.http1.headers import Header
 from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import InvalidAnswer, ResponseHead
@@ -200,7 +200,7 @@ class AsgiExchange:
         upstream: asyncio.Transport,
         early: bytes,
         upstream_lost: Callable[[Exception | None], None],
-        idle_timeout_s: float,
+        limits: TunnelLimits,
     ) -> ClientTunnel:
         raise AssertionError("no upgrade is asked for over ASGI's http scopes")
 

@@ -8,7 +8,7 @@ import asyncio
 from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
 from doorward.gate.same_origin import Sender, sender
-from doorward.http1.client_exchange import ClientExchange, ClientTunnel
+from doorward.http1.client_exchange import ClientExchange, ClientTunnel, TunnelLimits
 from doorward.http1.headers import Header
 from doorward.relay.request_body import Refused
 from doorward.settings import Route
@@ -23,12 +23,13 @@ class Tunnels:
     """The tunnels of one process. `open` is their number."""
 
     def __init__(
-        self, public_origin: str, routes: tuple[Route, ...], limit: int, idle_timeout_s: float
+        self, public_origin: str, routes: tuple[Route, ...], limit: int, limits: TunnelLimits
     ) -> None:
+        """`limit` is for their number, `limits` for each."""
         self._public_origin = public_origin
         self._hosts = tuple(route.host for route in routes)
         self._limit = limit
-        self._idle_timeout_s = idle_timeout_s
+        self._limits = limits
         self.open = 0
 
     def judge(self, request: Accepted, decision: Forward) -> Forward | Refuse:
@@ -63,9 +64,7 @@ class Tunnels:
             raise Refused(too_many_tunnels())
         transport, early = connection.hand_over()
         lines = [*headers, (b"connection", b"Upgrade"), (b"upgrade", b", ".join(switched))]
-        tunnel = exchange.switch(
-            lines, transport, early, connection.handed_lost, self._idle_timeout_s
-        )
+        tunnel = exchange.switch(lines, transport, early, connection.handed_lost, self._limits)
         self.open += 1
         tunnel.over.add_done_callback(self._closed)
         return tunnel

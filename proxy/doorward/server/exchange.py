@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 from doorward.http1.arrival import Received
-from doorward.http1.client_exchange import ClientExchange, Closable
+from doorward.http1.client_exchange import ClientExchange, Closable, TunnelLimits
 from doorward.http1.dates import now_header
 from doorward.http1.headers import Header
 from doorward.http1.heads import RequestHead
@@ -320,14 +320,14 @@ class Exchange:
         upstream: asyncio.Transport,
         early: bytes,
         upstream_lost: Lost,
-        idle_timeout_s: float,
+        limits: TunnelLimits,
     ) -> Tunnel:
         """Answer 101 with these headers, and join both connections (see `PendingUpgrade.join`)."""
         assert self.waiting is not None
         lines = [status_line(101), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.response_started = True
         self.tunnel = self.waiting.join(
-            checked(lines), upstream, early, upstream_lost, idle_timeout_s
+            checked(lines), upstream, early, upstream_lost, limits.idle_timeout_s
         )
         return self.tunnel
 

@@ -10,6 +10,7 @@ from doorward.settings.fields import Duration, Section, Unless, key, size_from, 
 # Below this no browser's request head would pass.
 HeaderBytes = Annotated[int, size_from(1024)]
 TargetBytes = Annotated[int, size_from(256)]
+MessageBytes = Annotated[int, size_from(1024)]
 BodyBytes = Annotated[int, size_from(1)]
 Count = Annotated[Annotated[int, whole(1)] | None, Unless("none")]
 
@@ -37,4 +38,7 @@ class Limits(Section):
     )
     tunnel_idle_timeout: Duration = key(
         "1h", "How long a tunnel is kept through which nothing goes."
+    )
+    message_bytes: MessageBytes = key(
+        "16MiB", "Most bytes of a WebSocket message, under another ASGI server than Doorward's own."
     )

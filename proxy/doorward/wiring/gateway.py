@@ -15,6 +15,7 @@ from doorward.gate.authorize import Authorize
 from doorward.gate.cookies import cookies_of
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
+from doorward.http1.client_exchange import TunnelLimits
 from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
 from doorward.relay.forwarder import Forwarder
@@ -93,7 +94,9 @@ def join(
         settings.public_origin,
         authorize.routes,
         settings.limits.tunnels,
-        settings.limits.tunnel_idle_timeout.total_seconds(),
+        TunnelLimits(
+            settings.limits.tunnel_idle_timeout.total_seconds(), settings.limits.message_bytes
+        ),
     )
     accept = Accept(
         settings.trusted_proxies,

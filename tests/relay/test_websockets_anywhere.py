@@ -1,0 +1,261 @@
+"""WebSockets by a library at both ends, under our own server and under any other that speaks ASGI.
+
+Under ours every byte passes untouched. Under others messages do, and each side's handshake, pings
+and extensions are its own; a session that ends closes a WebSocket with 1008 there, and at once
+without a word under ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin as PageOrigin
+from websockets.typing import Subprotocol
+
+from tests.conftest import Start
+from tests.support.live import Live
+from tests.support.origin import Origin
+from tests.support.servers import EVERY, OWN
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.websocket import FLOOD, MIB, Application, serving
+from tests.support.wire import Wire, get
+
+# A second, and what a busy machine adds.
+CLOSED_WITHIN_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Application]:
+    with serving() as application:
+        yield application
+
+
+@pytest.fixture(scope="module", params=EVERY)
+def live(deploy: Start, application: Application, request: pytest.FixtureRequest) -> Live:
+    limits = {"message_bytes": "2MiB", "tunnels": 4}
+    live = deploy(application.url, server=request.param, limits=limits)
+    live.add_user("alice")
+    return live
+
+
+@pytest.fixture(scope="module")
+def cookie(live: Live) -> str:
+    return live.login("alice").partition(": ")[2]
+
+
+def visit(live: Live, cookie: str | None, path: str = "/", **more: object) -> ClientConnection:
+    headers = {} if cookie is None else {"Cookie": cookie}
+    options = {"additional_headers": headers, "proxy": None, "max_size": 8 * MIB} | more
+    return connect(f"ws://{live.host}{path}", **options)  # type: ignore[arg-type]
+
+
+def status(live: Live, cookie: str | None, path: str = "/", **more: object) -> int:
+    """Of the answer to a handshake that is refused."""
+    with pytest.raises(InvalidStatus) as refused, visit(live, cookie, path, **more):
+        pass
+    return refused.value.response.status_code
+
+
+def test_messages_of_every_kind_and_size_come_back(live: Live, cookie: str) -> None:
+    with visit(live, cookie) as socket:
+        for message in ("", "gruß", b"", b"\x00\xff", "x" * MIB, bytes(MIB)):
+            socket.send(message)
+            assert socket.recv(PATIENCE_S) == message
+        for number in range(100):
+            socket.send(str(number))
+        assert [socket.recv(PATIENCE_S) for _ in range(100)] == [str(n) for n in range(100)]
+
+
+def test_fragments_arrive_as_one_message(live: Live, cookie: str) -> None:
+    with visit(live, cookie, "/pieces") as socket:
+        assert socket.recv(PATIENCE_S) == "gruß"
+        socket.send(["a" * 1000, "b", "", "c" * 100_000])
+        assert socket.recv(PATIENCE_S) == "a" * 1000 + "b" + "c" * 100_000
+
+
+def test_pings_of_either_side_are_answered(live: Live, cookie: str) -> None:
+    with visit(live, cookie, "/ping") as socket:
+        assert socket.recv(PATIENCE_S) == "yes"
+        assert socket.ping(b"and you?").wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4000])
+def test_close_codes_and_reasons_pass_both_ways(
+    live: Live, application: Application, cookie: str, code: int
+) -> None:
+    with visit(live, cookie, f"/close/{code}") as socket, pytest.raises(ConnectionClosed):
+        socket.recv(PATIENCE_S)
+    assert (socket.close_code, socket.close_reason) == (code, "as you wish")
+    ended = len(application.ends)
+    with visit(live, cookie) as socket:
+        socket.close(code, "so I wish")
+    if live.server == "hypercorn":  # which tells of every close that it was abnormal
+        until(lambda: (1006, "") in application.ends[ended:])
+    else:
+        until(lambda: {(code, "so I wish"), (code, "")} & {*application.ends[ended:]})
+
+
+def test_an_abrupt_end_of_either_side_is_one_for_the_other(
+    live: Live, application: Application, cookie: str
+) -> None:
+    with visit(live, cookie, "/abrupt") as socket, pytest.raises(ConnectionClosed):
+        socket.recv(PATIENCE_S)
+    assert socket.close_code in (1006, 1014)
+    ended = len(application.ends)
+    with visit(live, cookie) as socket:
+        socket.socket.shutdown(2)
+        until(lambda: application.ends[ended:])
+    assert application.ends[ended][0] in (1005, 1006)
+
+
+@pytest.mark.parametrize("asked", [["talk"], ["talk", "chat"], []])
+def test_the_subprotocol_is_agreed_on_between_the_ends(
+    live: Live, cookie: str, asked: list[str]
+) -> None:
+    with visit(live, cookie, subprotocols=[Subprotocol(name) for name in asked] or None) as socket:
+        assert socket.subprotocol == ("chat" if "chat" in asked else (asked or [None])[0])
+
+
+def test_the_application_is_told_who_opened_it(
+    live: Live, application: Application, cookie: str
+) -> None:
+    lines = {"Cookie": f"a=b; {cookie}", "Remote-User": "bob"}
+    with visit(live, cookie, additional_headers=lines) as socket:
+        socket.send("here")
+        assert socket.recv(PATIENCE_S) == "here"
+    head = application.heads[-1]
+    assert head.get_all("Remote-User") == ["alice"]
+    assert head.get_all("Cookie") == ["a=b"]
+    assert head["Host"] == live.host
+    assert head["X-Forwarded-For"] == "127.0.0.1"
+
+
+# Refusals
+
+
+def test_nobody_and_pages_of_other_sites_are_refused(
+    live: Live, application: Application, cookie: str
+) -> None:
+    opened = len(application.users)
+    assert status(live, None) == 401
+    assert status(live, cookie, origin=PageOrigin("https://evil.example")) == 403
+    assert len(application.users) == opened
+    with visit(live, cookie, origin=PageOrigin(f"http://{live.host}")) as socket:
+        socket.send("mine")
+        assert socket.recv(PATIENCE_S) == "mine"
+
+
+def test_paths_of_doorward_are_no_websockets(live: Live, cookie: str) -> None:
+    assert status(live, cookie, "/.doorward/healthz") == 200
+
+
+def test_an_upstream_that_refuses_is_heard(live: Live, cookie: str) -> None:
+    assert status(live, cookie, "/teapot") == 418
+
+
+def test_one_too_many_is_refused(live: Live, cookie: str) -> None:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(visit(live, cookie)) for _ in range(4)]
+        assert status(live, cookie) == 503
+        for socket in sockets:
+            socket.close()
+    with visit(live, cookie) as socket:
+        socket.send("room")
+        assert socket.recv(PATIENCE_S) == "room"
+
+
+# What a relay of messages has to hold, or must not
+
+
+def test_a_message_beyond_the_limit_closes_both_sides(
+    live: Live, application: Application, cookie: str
+) -> None:
+    if live.server == OWN:
+        return  # which holds no messages
+    with visit(live, cookie, "/large") as socket, pytest.raises(ConnectionClosed):
+        socket.recv(PATIENCE_S)
+    assert socket.close_code == 1009
+    ended = len(application.ends)
+    with visit(live, cookie) as socket, pytest.raises(ConnectionClosed):
+        socket.send(bytes(3 * MIB))
+        socket.recv(PATIENCE_S)
+    assert socket.close_code == 1009
+    until(lambda: application.ends[ended:])
+
+
+def test_what_is_no_websocket_closes_it(live: Live, cookie: str) -> None:
+    with visit(live, cookie, "/invalid") as socket, pytest.raises(ConnectionClosed):
+        socket.recv(PATIENCE_S)
+    assert socket.close_code != 1000
+
+
+def test_a_client_that_does_not_read_makes_the_application_wait(
+    live: Live, application: Application, cookie: str
+) -> None:
+    application.sent = 0
+    lines = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+    key = f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}"
+    with live.client(receive_buffer=4096) as client:
+        client.send(get("/flood", f"Cookie: {cookie}", *lines, key, host=live.host))
+        assert client.head().startswith(b"HTTP/1.1 101 ")
+        seen = -1
+        while seen != application.sent:
+            seen = application.sent
+            time.sleep(1)  # nothing says that a socket takes no more
+        assert seen < FLOOD // 2
+        client.read(FLOOD * MIB)
+        assert application.sent == FLOOD
+
+
+HANDSHAKES = {
+    "accept": b"Sec-WebSocket-Accept: AAAA\r\n",
+    "none": b"",
+}
+
+
+@pytest.mark.parametrize("lines", HANDSHAKES.values(), ids=HANDSHAKES)
+def test_a_handshake_that_is_not_ours_is_none(deploy: Start, lines: bytes) -> None:
+    def script(wire: Wire) -> None:
+        wire.head()
+        head = b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+        wire.send(head + lines + b"\r\n")
+        wire.rest()
+
+    with Origin((script,)) as origin:
+        live = deploy(origin.url, server="uvicorn", access={"default": "public"})
+        assert status(live, None) == 502
+
+
+# Promise 3
+
+
+@pytest.mark.parametrize("ending", ["revoke", "logout"])
+def test_a_websocket_is_closed_with_its_session(live: Live, cookie: str, ending: str) -> None:
+    mine = live.login("alice")
+    with visit(live, mine.partition(": ")[2]) as socket, visit(live, cookie) as stays:
+        for each in (socket, stays):
+            each.send("here")
+            assert each.recv(PATIENCE_S) == "here"
+        if ending == "revoke":
+            listed = json.loads(live.command("session", "list", "--user", "alice", "--json").stdout)
+            done = live.command("session", "revoke", listed[0]["id"])
+            assert done.returncode == 0, done.stderr
+        else:
+            assert live.get("/.doorward/account", mine).status == 200
+            request = f"POST /xhr/logout HTTP/1.1\r\nHost: {live.host}\r\n{mine}\r\n\r\n"
+            with live.client() as client:
+                assert client.ask(request.encode()).status == 204
+        began = time.monotonic()
+        with pytest.raises(ConnectionClosed):
+            socket.recv(CLOSED_WITHIN_S)
+        assert time.monotonic() - began < CLOSED_WITHIN_S
+        assert socket.close_code == (1006 if live.server == OWN else 1008)
+        stays.send("still here")
+        assert stays.recv(PATIENCE_S) == "still here"
