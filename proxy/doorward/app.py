@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
+from starlette.types import ASGIApp
 from uvloop import new_event_loop
 
 from doorward.accounts.audit import audit_log
@@ -27,7 +28,7 @@ from doorward.relay.asgi import answer
 from doorward.relay.gateway import Gateway, Receive, Scope, Send
 from doorward.relay.websocket import answer_websocket
 from doorward.server import Sockets, run
-from doorward.settings import Settings, load_settings
+from doorward.settings import Fault, InvalidSettings, Settings, load_settings
 from doorward.storage.fault import StorageFault
 from doorward.storage.rates import Rates
 from doorward.upstream.pool import Pools
@@ -44,13 +45,23 @@ CLOSE_S = 1.0  # for the last words to storage
 FLUSH_EVERY = 3  # polls: at most this much of `last_used` is lost by kill -9
 
 
-class Doorward:
-    """The ASGI application. `start` it (or let a server's lifespan do so) before requests come."""
+class Application:
+    """Doorward as an ASGI application. Start it, or let a server do so, before requests come."""
 
     def __init__(
-        self, settings: Settings, clock: Clock = time.time, numbers: Path | None = None
+        self,
+        settings: Settings,
+        clock: Clock = time.time,
+        numbers: Path | None = None,
+        inner: ASGIApp | None = None,
     ) -> None:
-        """`numbers` is the folder where several processes keep what they count."""
+        """`numbers` is the folder where several processes keep what they count; `inner` the
+        application that is protected, where that is none at an upstream. Raises InvalidSettings."""
+        if settings.in_process and inner is None:
+            wrong = "wraps no application here"
+            hint = "use doorward.middleware.Doorward, or name upstreams and remove it"
+            raise InvalidSettings([Fault("in_process", None, wrong, hint)])
+        self._inner = inner
         self._settings = settings
         self._numbers = numbers
         self._clock = clock
@@ -62,7 +73,7 @@ class Doorward:
         self._live: Live | None = None
         self._accounts: Accounts | None = None
 
-    async def __aenter__(self) -> "Doorward":
+    async def __aenter__(self) -> "Application":
         try:
             await self._start()
         except BaseException:
@@ -83,7 +94,7 @@ class Doorward:
         pools = Pools()
         rates = Rates(self._settings.data_dir, accounts.keys)
         self._stack.callback(rates.close)
-        joined = join(self._settings, accounts, pools, rates, self._clock, counters)
+        joined = join(self._settings, accounts, pools, rates, self._clock, counters, self._inner)
         self.gateway, self.observer = joined.gateway, joined.observer
         self.prepare = joined.prepare
         self.metrics = Metrics(joined.routes, self._numbers, counters)
@@ -227,12 +238,12 @@ def folder_for_numbers(settings: Settings) -> Path:
         raise StorageFault(f"data_dir: cannot write there: {error.strerror}") from error
 
 
-def create_app(settings: Settings | None = None) -> Doorward:
+def create_app(settings: Settings | None = None) -> Application:
     """The application for any ASGI server with lifespan; without `settings`, as the environment
     and the file that it names say. Logs as `doorward serve` does. Raises InvalidSettings."""
     settings = settings or load_settings(None, os.environ)
     configure_logs(level=settings.log.level, format=settings.log.format)
-    return Doorward(settings)
+    return Application(settings)
 
 
 def _settle_memory() -> None:
@@ -261,7 +272,7 @@ def serve_app(
     """
 
     async def main() -> None:
-        async with Doorward(settings, numbers=numbers) as app:
+        async with Application(settings, numbers=numbers) as app:
             _settle_memory()
             preparing = asyncio.ensure_future(asyncio.to_thread(app.prepare))
             await run(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.app import Doorward
+from doorward.app import Application
 from doorward.settings import settings_from
 from doorward.web.endpoint import shadowed_paths
 from starlette.routing import Route
@@ -57,7 +57,7 @@ async def test_at_start_the_log_says_which_paths_no_upstream_gets(
         "dialects": {"xhr": {}},
     }
     with capture_logs() as lines:
-        async with Doorward(settings_from(given | values, tmp_path)):
+        async with Application(settings_from(given | values, tmp_path)):
             pass
     told = [line for line in lines if line["event"] == "paths_of_dialects"]
     assert len(told) == (1 if paths else 0)
@@ -67,7 +67,7 @@ async def test_at_start_the_log_says_which_paths_no_upstream_gets(
 async def test_no_two_dialects_take_the_same_path(tmp_path: Path) -> None:
     """All four stand side by side under one host."""
     with capture_logs() as lines:
-        async with Doorward(
+        async with Application(
             settings_from(
                 {
                     "data_dir": str(tmp_path),

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from doorward import __version__, paths
-from doorward.app import Doorward
+from doorward.app import Application
 from doorward.dialects.operations import DIALECTS
 from doorward.settings import settings_from
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -24,7 +24,7 @@ ALL: dict[str, Any] = {"xhr": {}, "alekeagle": {}, "datepoll": {}, "rocketchat":
 
 async def read(folder: Path, **values: Any) -> tuple[Answer, Any]:
     given = {"data_dir": str(folder), "routes": [{"upstream": "http://127.0.0.1:9"}]} | values
-    async with Doorward(settings_from(given, folder)) as app:
+    async with Application(settings_from(given, folder)) as app:
         answer = await ask(app, scope(paths.OPENAPI))
     return answer, json.loads(answer.body)
 
@@ -156,6 +156,6 @@ async def test_an_answer_that_is_not_described_is_noticed(tmp_path: Path) -> Non
 
 async def test_it_is_read_and_nothing_else(tmp_path: Path) -> None:
     given = {"data_dir": str(tmp_path), "routes": [{"upstream": "http://127.0.0.1:9"}]}
-    async with Doorward(settings_from(given, tmp_path)) as app:
+    async with Application(settings_from(given, tmp_path)) as app:
         assert (await ask(app, scope(paths.OPENAPI, method="POST"))).status == 405
         assert (await ask(app, scope(paths.OPENAPI, method="HEAD"))).status == 200

@@ -8,6 +8,7 @@ import pytest
 from doorward.gate.accept import Accept, Client
 from doorward.gate.decision import Forward, Refuse
 from doorward.gate.same_origin import Sender
+from doorward.http1.client_exchange import TunnelLimits
 from doorward.relay.tunnels import Tunnels
 from doorward.web.endpoint import get_sender
 from starlette.requests import Request
@@ -77,7 +78,8 @@ async def by_dialect(front: Front, headers: list[Header]) -> bool:
 
 async def by_upgrade(front: Front, headers: list[Header]) -> bool:
     asked = Accept((), lambda host: True)(arrival(b"/", [*HOST, *headers]))
-    tunnels = Tunnels("https://public.test", front.app._settings.routes, 10, 60.0)
+    limits = TunnelLimits(60.0, 1024)
+    tunnels = Tunnels("https://public.test", front.app._settings.routes, 10, limits)
     return isinstance(tunnels.judge(asked, Forward(0, None)), Refuse)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from doorward.accounts.factors import totp
-from doorward.app import Doorward, build_accounts
+from doorward.app import Application, build_accounts
 from doorward.settings import settings_from
 
 from tests.support.clock import FixedClock
@@ -40,7 +40,7 @@ async def browser(
         "routes": [{"upstream": origin.url}],
     }
     settings = settings_from(chosen, tmp_path)
-    async with Doorward(settings, clock) as app, build_accounts(settings, clock) as accounts:
+    async with Application(settings, clock) as app, build_accounts(settings, clock) as accounts:
         await accounts.users.add("alice", PASSWORD, now=clock())
         transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
         headers = BROWSER | OURS

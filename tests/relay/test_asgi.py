@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.app import Doorward
+from doorward.app import Application
 from doorward.relay.asgi import arrival_of
 from doorward.relay.outbox import AnswerCut
 from doorward.settings import settings_from
@@ -200,7 +200,7 @@ async def lifespan(app: Any) -> list[Message]:
 
 
 async def test_a_server_starts_and_stops_it(tmp_path: Path) -> None:
-    app = Doorward(settings_from({"routes": [{"upstream": "http://127.0.0.1:9"}]}, tmp_path))
+    app = Application(settings_from({"routes": [{"upstream": "http://127.0.0.1:9"}]}, tmp_path))
     kinds = [message["type"] for message in await lifespan(app)]
     assert kinds == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
@@ -208,7 +208,7 @@ async def test_a_server_starts_and_stops_it(tmp_path: Path) -> None:
 async def test_a_start_that_fails_is_told_and_leaves_nothing_open(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("not a folder")
     values = {"routes": [{"upstream": "http://127.0.0.1:9"}], "data_dir": str(tmp_path / "data")}
-    (said,) = await lifespan(Doorward(settings_from(values, tmp_path)))
+    (said,) = await lifespan(Application(settings_from(values, tmp_path)))
     assert said["type"] == "lifespan.startup.failed"
     assert "data_dir" in said["message"]
     assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -22,7 +22,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # A module imports from its own part and from the rows after it, never from a part beside it.
 # docs/decisions/001-import-order.md
 ROWS = (
-    ("cli",),
+    ("cli", "middleware"),
     ("app",),
     ("wiring",),
     ("server",),

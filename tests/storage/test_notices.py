@@ -13,7 +13,7 @@ import asyncpg  # type: ignore[import-untyped]
 import pytest
 from doorward import app as wiring
 from doorward.accounts.refusals import StorageUnavailable
-from doorward.app import Doorward
+from doorward.app import Application
 from doorward.settings import settings_from
 from doorward.storage import Database
 from doorward.storage.database import open_storage
@@ -114,7 +114,7 @@ async def test_a_session_that_another_host_ends_is_nobodys_before_the_next_poll(
     settings = settings_from(values | {"data_dir": str(tmp_path / "a")}, tmp_path)
     async with host(postgresql_url, tmp_path / "b") as there:
         session = await open_session(there, await add(there), time.time())
-        async with Doorward(settings) as app:
+        async with Application(settings) as app:
             assert app._live is not None
             heard = app._live._epoch
             async with asyncio.timeout(PATIENCE_S):

@@ -11,7 +11,7 @@ from typing import Any
 
 from doorward.accounts.refusals import UserNotFound
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened
-from doorward.app import Doorward
+from doorward.app import Application
 from doorward.gate.accept import Accept, Accepted
 from doorward.http1.arrival import Arrival
 from doorward.settings import settings_from
@@ -50,7 +50,7 @@ def accepted(target: bytes = b"/", headers: list[Header] | None = None, **more: 
 class Front:
     """Doorward before `origin`; `accounts` is the core as another process would open it."""
 
-    app: Doorward
+    app: Application
     accounts: Accounts
     origin: Origin
     clock: FixedClock
@@ -105,5 +105,5 @@ async def front_of(folder: Path, origin: Origin, **values: Any) -> AsyncIterator
         "dialects": {"xhr": {}},
     }
     settings = settings_from(chosen | values, folder)
-    async with Doorward(settings, clock) as app, build_accounts(settings, clock) as accounts:
+    async with Application(settings, clock) as app, build_accounts(settings, clock) as accounts:
         yield Front(app, accounts, origin, clock)

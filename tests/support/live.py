@@ -55,11 +55,11 @@ def free_port() -> int:
 class Live:
     """One deployment: a folder with its file and its data, and the server when it runs."""
 
-    def __init__(self, folder: Path, upstream: str, server: str = OWN, **values: Any) -> None:
-        """`values` are settings; `server` is one of `support.servers`."""
+    def __init__(self, folder: Path, upstream: str, **values: Any) -> None:
+        """`values` are settings, but for `server`, which is one of `support.servers`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.server = server
+        self.server: str = values.pop("server", OWN)
         self.port, self.admin_port = free_port(), free_port()
         self.place: Place = ("127.0.0.1", self.port)
         self.settings = {
@@ -85,7 +85,7 @@ class Live:
         return self.process.pid
 
     def start(self) -> Live:
-        command = serve_command(self.server, self.config, self.port)
+        command = self.command_line()
         environment = os.environ | {"DOORWARD_CONFIG": os.fspath(self.config)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -98,6 +98,9 @@ class Live:
             )
         self._wait_until_ready()
         return self
+
+    def command_line(self) -> list[str]:
+        return serve_command(self.server, self.config, self.port)
 
     def _wait_until_ready(self) -> None:
         assert self.process is not None

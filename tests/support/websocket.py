@@ -26,6 +26,7 @@ class Application:
     url: str = ""
     sent: int = 0
     users: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     heads: list[Headers] = field(default_factory=list)
     ends: list[tuple[int | None, str | None]] = field(default_factory=list)
 
@@ -34,6 +35,7 @@ class Application:
         assert request is not None
         self.users.append(request.headers.get("Remote-User", ""))
         self.heads.append(request.headers)
+        self.paths.append(request.path)
         try:
             self._answer(connection, request.path)
         except ConnectionClosed:
@@ -69,7 +71,7 @@ def chosen(connection: ServerConnection, asked: Sequence[Subprotocol]) -> Subpro
 
 def refused(connection: ServerConnection, request: Request) -> Response | None:
     if request.path == "/teapot":
-        return connection.respond(418, "no tea\n")  # type: ignore[arg-type]
+        return connection.respond(418, "no tea\n")
     return None
 
 

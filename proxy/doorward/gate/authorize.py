@@ -162,6 +162,10 @@ class Authorize:
         target = self._remembered(b"GET", request.host, b"/", address)
         return target is not None and self.judge(target, session) is not Verdict.FORBIDDEN
 
+    def is_public(self, target: Target) -> bool:
+        """Whether anybody may, so that the application need not know who asks."""
+        return self.rule(target).require == "public"
+
     def rule(self, target: Target) -> CompiledRule:
         """The rule that decides; the default as a rule when none applies."""
         return self._default if target.rule == NO_RULE else self._rules[target.rule]

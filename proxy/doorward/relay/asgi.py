@@ -43,7 +43,7 @@ class AsgiExchange:
     gone_for = LEFT
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope = scope
+        self.scope = self.original = scope
         self.arrival = arrival = arrival_of(scope)
         self.method = arrival.method
         self.link = arrival.peer, arrival.scheme
@@ -217,6 +217,17 @@ class AsgiExchange:
         else:
             self.end(message.get("body", b""))
         await self._outbox.wait_until_drained()
+
+    # An application in this process, see `passage.py`
+
+    def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        return self._outbox.host(guest)
+
+    async def guest_receive(self) -> Message:
+        return await self.receive()
+
+    async def guest_send(self, message: Message) -> None:
+        await self.send(message)
 
 
 def arrival_of(scope: Scope) -> Arrival:

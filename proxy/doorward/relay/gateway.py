@@ -35,6 +35,7 @@ from doorward.observe.observer import (
     refused,
 )
 from doorward.relay.forwarder import Forwarder
+from doorward.relay.passage import Passages
 from doorward.relay.relay import Pending, Relay, Services, Waiting
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.watch import Watch
@@ -72,7 +73,9 @@ class Gateway:
         clock: Callable[[], float],
         observer: Observer,
         keep: Keep | None = None,
+        passages: Passages | None = None,
     ) -> None:
+        """`passages` lead to an application in this process, in place of any upstream."""
         self._accept = accept
         self._gate = gate
         self._forwarders = forwarders
@@ -83,6 +86,7 @@ class Gateway:
         self._clock = clock
         self._observer = observer
         self._keep = keep
+        self._passages = passages
         self._services = Services(self, tunnels, watch, observer)
 
     def begin(self, exchange: ClientExchange) -> Waiting | None:
@@ -127,7 +131,8 @@ class Gateway:
         except Exception:  # likewise
             _log.exception("decision_failed", request=request_id)
             decision = broken()
-        if isinstance(decision, Forward) and not facts.request.upgrade:
+        at_once = not facts.request.upgrade and self._passages is None
+        if isinstance(decision, Forward) and at_once:
             forwarder = self._forwarders[decision.route]
             return Relay(
                 exchange, facts, request_id, started, self._services, decision, forwarder
@@ -152,6 +157,10 @@ class Gateway:
             judged: Decision = decision
             if facts.request.upgrade:
                 judged = self._tunnels.judge(facts.request, decision)
+            if isinstance(judged, Forward) and self._passages is not None:
+                parts = pending.exchange, facts, pending.request_id, pending.started
+                self._passages.start(*parts, self._services, decision)
+                return None
             if isinstance(judged, Forward):
                 return Relay(
                     pending.exchange,

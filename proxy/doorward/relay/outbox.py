@@ -33,6 +33,7 @@ class Outbox:
         self._queued_bytes = 0
         self._news = asyncio.Event()
         self._runner: asyncio.Task[Any] | None = None
+        self._guest: asyncio.Task[None] | None = None
         self._is_sending = self._is_finished = self._is_cut = self._is_void = False
         self._fault: BaseException | None = None
         self.drained: Callable[[], None] | None = None  # called when a slow client has caught up
@@ -88,6 +89,17 @@ class Outbox:
         task.add_done_callback(self._task_done)
         return task
 
+    def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Have an application answer. It may go on once all is sent; `run` waits for it."""
+        self._guest = task = self.spawn(guest)
+        task.add_done_callback(self._guest_done)
+        return task
+
+    def _guest_done(self, guest: "asyncio.Task[None]") -> None:
+        if not (self._is_finished or self._is_cut):
+            self._fault = self._fault or AnswerCut()
+            self._news.set()
+
     def _task_done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
@@ -99,11 +111,13 @@ class Outbox:
         self._runner = asyncio.current_task()
         try:
             await self._send_all()
+            await self._end_guest()
         except asyncio.CancelledError:
             if not self._is_void or self._runner is None or self._runner.uncancel():
                 raise  # the server's doing
             if self._is_cut:
                 raise AnswerCut from None
+            await self._end_guest()
         finally:
             await self._end_tasks()
 
@@ -134,6 +148,13 @@ class Outbox:
             self._when_gone()
         finally:
             self._is_sending = False
+
+    async def _end_guest(self) -> None:
+        """Raises what the application raised."""
+        if self._guest is not None:
+            await asyncio.wait((self._guest,))
+            if not self._guest.cancelled():
+                self._guest.result()
 
     async def _end_tasks(self) -> None:
         tasks = tuple(self._tasks)

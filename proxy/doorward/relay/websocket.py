@@ -32,6 +32,7 @@ DISCONNECT = "websocket.disconnect"
 # A server that has this extension can answer a handshake with more than 403.
 ANSWERS = "websocket.http.response"
 
+FORBIDDEN = 403  # what a server tells a client that is closed before it was accepted
 # RFC 6455 7.4.1, and the registry that it opens.
 NORMAL, GOING_AWAY, UNSAID, ABNORMAL, POLICY, TOO_BIG = 1000, 1001, 1005, 1006, 1008, 1009
 BAD_GATEWAY = 1014
@@ -95,6 +96,7 @@ class WebSocketExchange:
         self._handshake = Handshake(scope.get("subprotocols") or ())
         self.arrival = arrival = _arrival(scope, self._handshake)
         self.scope = {**scope, "type": "http", "method": "GET", "scheme": arrival.scheme}
+        self.original = scope
         self.method = arrival.method
         self.link = arrival.peer, arrival.scheme
         self.trailers: list[Header] = []
@@ -109,6 +111,8 @@ class WebSocketExchange:
         self._tunnel: WebSocketTunnel | None = None
         self._head: ResponseHead | None = None  # of an answer in place of one
         self._body = bytearray()
+        self._inbox: asyncio.Queue[Message] | None = None  # of an application in this process
+        self._is_accepted = False
 
     async def run(self, gateway: Gateway) -> None:
         """Answer by `gateway`, and return once the WebSocket is over. Raises AnswerCut."""
@@ -120,7 +124,7 @@ class WebSocketExchange:
                 self.spawn(waiting)
             await self._outbox.run()
         except AnswerCut:
-            if self._tunnel is None:
+            if not self._is_accepted:
                 raise
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(FAREWELL_S):
@@ -144,6 +148,12 @@ class WebSocketExchange:
         while (message := await self._receive())["type"] != DISCONNECT:
             if self._tunnel is not None:
                 await self._tunnel.pass_on(message)
+            elif self._inbox is not None:
+                await self._inbox.put(message)
+        if self._inbox is not None:
+            await self._inbox.put(message)
+            self.disconnected = self.disconnected or not self.response_complete
+            return  # the application ends by itself
         if self._tunnel is not None:
             code = message.get("code") or UNSAID
             self._tunnel.client_closed(code, message.get("reason") or "")
@@ -183,6 +193,7 @@ class WebSocketExchange:
         chosen = self._handshake.agreed(lines)
         told = [line for line in lines if not _is_of_handshake(line[0].lower())]
         self.response_started, self.status = True, SWITCHED
+        self._is_accepted = True
         self._outbox.put({"type": ACCEPT, "subprotocol": chosen, "headers": told})
         self._tunnel = WebSocketTunnel(self._outbox, upstream, upstream_lost, limits)
         self._tunnel.open(early)
@@ -241,6 +252,33 @@ class WebSocketExchange:
             self.write(message.get("body", b""))
         else:
             self.end(message.get("body", b""))
+        await self._outbox.wait_until_drained()
+
+    # An application in this process, see `passage.py`
+
+    def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        self._inbox = asyncio.Queue(1)
+        self._inbox.put_nowait({"type": "websocket.connect"})
+        task = self._outbox.host(guest)
+        return task
+
+    async def guest_receive(self) -> Message:
+        assert self._inbox is not None
+        return await self._inbox.get()
+
+    async def guest_send(self, message: Message) -> None:
+        kind = message["type"]
+        size = size_of(message.get("text") or message.get("bytes") or message.get("body") or b"")
+        self._is_accepted = self._is_accepted or kind == ACCEPT
+        self.response_started = self.response_started or kind in (ACCEPT, f"{ANSWERS}.start")
+        self.status = message.get("status", SWITCHED if kind == ACCEPT else self.status)
+        self.sent_bytes += size
+        self._outbox.put(message, size)
+        is_last = kind == f"{ANSWERS}.body" and not message.get("more_body", False)
+        if kind == CLOSE or is_last:
+            self.status = self.status or FORBIDDEN
+            self.response_started = self.response_complete = True
+            self._outbox.finish()
         await self._outbox.wait_until_drained()
 
 

@@ -15,7 +15,13 @@ from doorward.settings.dialects import (
 from doorward.settings.faults import Fault, InvalidSettings
 from doorward.settings.gone import unbuilt_keys
 from doorward.settings.limits import Limits
-from doorward.settings.load import find_config_file, load_settings, settings_from
+from doorward.settings.load import (
+    find_config_file,
+    load_settings,
+    load_settings_in_process,
+    settings_from,
+    settings_in_process,
+)
 from doorward.settings.log import Log
 from doorward.settings.models import Email, Regulation, SecondFactor, Sessions, Settings
 from doorward.settings.rewriting import Rewrite, RouteCookies
@@ -54,6 +60,8 @@ __all__ = [
     "UpstreamTls",
     "find_config_file",
     "load_settings",
+    "load_settings_in_process",
     "settings_from",
+    "settings_in_process",
     "unbuilt_keys",
 ]

@@ -19,6 +19,9 @@ from doorward.settings.known import advice
 from doorward.settings.models import Settings
 from doorward.settings.sieve import Sieve
 
+# Stands for an application in this process; a name that never resolves (RFC 6761 6.4).
+_IN_PROCESS_KEY = "in_process"
+_IN_PROCESS = "http://in-process.invalid"
 _PLACES = ("./doorward.yaml", "/etc/doorward/doorward.yaml")
 # Configuration of the system: what changes while a program runs belongs elsewhere (FHS 3.0, 3.7).
 _SYSTEM = Path("/etc")
@@ -42,6 +45,18 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if file is None and not overrides.gives("routes"):
         raise InvalidSettings([_no_file()])
     root, faults = _read(file) if file else (Node({}, None, ""), [])
+    return _loaded(root, faults, overrides, file)
+
+
+def load_settings_in_process(path: Path, environ: Mapping[str, str]) -> Settings:
+    """The same for an application in this process: routes name no upstream, and without any there
+    is one. Raises InvalidSettings."""
+    root, faults = _read(path)
+    _top(root)[_IN_PROCESS_KEY] = Node(True, None, "")
+    return _loaded(root, faults, read_environment(environ), path)
+
+
+def _loaded(root: Node, faults: list[Fault], overrides: Overrides, file: Path | None) -> Settings:
     directory = file.absolute().parent if file else Path.cwd()
     settings = _settings(root, faults, overrides, directory)
     settings._file = file
@@ -54,6 +69,35 @@ def settings_from(values: Mapping[str, Any], directory: Path | None = None) -> S
     looked at. Raises InvalidSettings."""
     root = _node(dict(values))
     return _settings(root, [], Overrides(), directory or Path.cwd())
+
+
+def settings_in_process(values: Mapping[str, Any], directory: Path | None = None) -> Settings:
+    """The same for an application in this process, see `load_settings_in_process`."""
+    return settings_from({**values, _IN_PROCESS_KEY: True}, directory)
+
+
+def _top(root: Node) -> dict[str, Node]:
+    assert isinstance(root.value, dict)
+    return root.value
+
+
+def _lead_in_process(root: Node) -> list[Fault]:
+    """With `in_process`, have each route lead where nothing connects to, and find those that name
+    an upstream."""
+    top = _top(root)
+    if _IN_PROCESS_KEY not in top or top[_IN_PROCESS_KEY].value is not True:
+        return []
+    routes = top.setdefault("routes", Node([Node({}, None, "")], None, ""))
+    faults = []
+    for number, route in enumerate(routes.value if isinstance(routes.value, list) else ()):
+        if not isinstance(route.value, dict):
+            continue
+        if "upstream" in route.value:
+            hint = "remove it, or use `doorward serve` in front of that upstream"
+            wrong = Wrong("leads nowhere, as the application is in this process", hint)
+            faults.append(_fault(root, ("routes", number, "upstream"), wrong))
+        route.value["upstream"] = Node(_IN_PROCESS, route.line, route.source)
+    return faults
 
 
 def _no_file() -> Fault:
@@ -116,6 +160,7 @@ def _unopened(file: Path, error: OSError) -> Fault:
 def _settings(root: Node, faults: list[Fault], overrides: Overrides, directory: Path) -> Settings:
     overrides.onto(root)
     faults = [*faults, *overrides.faults]
+    faults += _lead_in_process(root)
     settings = _judged(root, faults, directory)
     if faults or settings is None:
         raise InvalidSettings(sorted(faults, key=_order))

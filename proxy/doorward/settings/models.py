@@ -175,6 +175,9 @@ class Settings(Section):
     routes: Annotated[tuple[Route, ...], Listed(single=False)] = key(
         [], "What is protected: the longest host, then the longest path decides."
     )
+    in_process: Switch = key(
+        False, "Whether the application is wrapped by doorward.middleware: routes have no upstream."
+    )
     limits: Limits = key({}, "What a client may send, hold and keep waiting.")
     fast_lane: Switch = key(
         True, "Whether requests that wait for nothing are answered without a task each."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 from starlette.routing import Router
+from starlette.types import ASGIApp
 
 from doorward.dialects import openapi
 from doorward.gate.accept import Accept
@@ -21,6 +22,7 @@ from doorward.observe.observer import Observer
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.gateway import Gateway
 from doorward.relay.maintenance import maintenance_pages
+from doorward.relay.passage import Passages
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.watch import Watch
 from doorward.rewrite.relocation import relocation_of
@@ -58,8 +60,10 @@ def join(
     rates: Rates,
     clock: Clock,
     counters: Counters,
+    inner: ASGIApp | None = None,
 ) -> Joined:
-    """The gate, the pages and the dialects over one core."""
+    """The gate, the pages and the dialects over one core, before upstreams or before `inner`, an
+    application in this process."""
     cookies = cookies_of(settings)
     datepoll = settings.dialects.datepoll
     access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
@@ -118,8 +122,12 @@ def join(
             maintenance.get(route.maintenance),
             relocation_of(route),
         )
-        for route in authorize.routes
+        for route in (authorize.routes if inner is None else ())
     )
+    passages = None
+    if inner is not None:
+        passages = Passages(inner, settings, authorize.routes, cookies, authorize.is_public)
+        pools.swept.append(passages.sweep)
     count(counters, forwarders, pools, tunnels, accounts.live)
     names = name_routes(authorize.routes)
     observer = build_observer(settings.log, counters, names, access)
@@ -135,6 +143,7 @@ def join(
         clock=clock,
         observer=observer,
         keep=pages.preserve,
+        passages=passages,
     )
     return Joined(gateway, observer, names, pages.prepare)
 

@@ -1,0 +1,253 @@
+"""A decided request on its way to an application in this very process.
+
+Takes the place of `Relay` where Doorward is a middleware: the same decision, request head and
+answer headers, without a connection between. Knows ASGI; must not know how a server carries it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+from urllib.parse import unquote
+
+from doorward.accounts.sessions.sessions import Session
+from doorward.gate.authorize import Target
+from doorward.gate.cookies import Cookies, logged
+from doorward.gate.decision import Forward, Refuse, too_large
+from doorward.gate.gate import RequestFacts
+from doorward.http1.client_exchange import ClientExchange
+from doorward.http1.headers import Header
+from doorward.observe.observer import CLIENT_GONE, FORWARDED, BriefRecord, failed
+from doorward.relay.outbox import Message
+from doorward.relay.relay import Pending, Services
+from doorward.relay.request_body import declared_bytes
+from doorward.rewrite.answer_headers import answer_headers
+from doorward.rewrite.request_head import RequestHeads
+from doorward.settings import Route, Settings
+
+# Messages that carry an answer's headers.
+_HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
+_WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+
+
+InnerApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who asks, as an application finds it in `scope["state"]["doorward"]`."""
+
+    username: str
+    name: str | None
+    email: str | None
+    groups: tuple[str, ...]
+    roles: tuple[str, ...]
+    session_id: str
+    level: str  # full, or pending as long as a second factor is due
+
+    @classmethod
+    def of(cls, session: Session) -> "Identity":
+        user = session.user
+        return cls(
+            username=user.username,
+            name=user.name,
+            email=user.email,
+            groups=tuple(user.groups),
+            roles=tuple(user.roles),
+            session_id=session.id,
+            level=session.level,
+        )
+
+
+class Host(Protocol):
+    """What an exchange over ASGI has beside `ClientExchange`: it can have an application answer."""
+
+    original: dict[str, Any]  # the scope as the server made it
+
+    def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Have it answered by `guest`, which goes on after the answer if it likes."""
+
+    async def guest_receive(self) -> Message: ...
+    async def guest_send(self, message: Message) -> None: ...
+
+
+class Passages:
+    """All that are under way in one process; `app` is the application."""
+
+    def __init__(
+        self,
+        app: InnerApp,
+        settings: Settings,
+        routes: tuple[Route, ...],
+        cookies: Cookies,
+        is_public: Callable[[Target], bool],
+    ) -> None:
+        self.app = app
+        self.heads = RequestHeads(routes)
+        self.body_bytes = tuple(settings.body_bytes(route) for route in routes)
+        self.sets_ours = logged(cookies.sets_ours)
+        self._tells_on_public = tuple(route.identity_on_public for route in routes)
+        self._is_public = is_public
+        self._open: set[Passage] = set()
+
+    def start(
+        self,
+        exchange: ClientExchange,
+        facts: RequestFacts,
+        request_id: str,
+        started: float,
+        services: Services,
+        decision: Forward,
+    ) -> None:
+        """Have the application answer a request."""
+        passage = Passage(self, services, decision, exchange, facts, request_id, started)
+        self._open.add(passage)
+        if facts.request.upgrade:
+            services.tunnels.open += 1
+        passage.begin()
+
+    def over(self, passage: "Passage") -> None:
+        if passage in self._open:
+            self._open.discard(passage)
+            if passage.facts.request.upgrade:
+                passage.services.tunnels.open -= 1
+
+    def sweep(self, now: float) -> None:
+        """To be called now and then."""
+        for passage in tuple(self._open):
+            passage.services.watch.look(passage)
+
+    def identity(self, facts: RequestFacts, decision: Forward) -> Identity | None:
+        session = decision.session
+        if session is None:
+            return None
+        if self._is_public(facts.target) and not self._tells_on_public[decision.route]:
+            return None
+        return Identity.of(session)
+
+
+class Passage(Pending):
+    """One request on its way to the application; fills `watch.Stream`."""
+
+    def __init__(
+        self,
+        passages: Passages,
+        services: Services,
+        decision: Forward,
+        exchange: ClientExchange,
+        facts: RequestFacts,
+        request_id: str,
+        started: float,
+    ) -> None:
+        super().__init__(exchange, facts, request_id, started)
+        self.services = services
+        self.session: Session | None = decision.session
+        self._passages = passages
+        self._decision = decision
+        self._host = cast(Host, exchange)
+        self._task: asyncio.Task[None] | None = None
+        self._received_bytes = 0
+        self.is_over = False
+
+    def begin(self) -> None:
+        most = self._passages.body_bytes[self._decision.route]
+        if most is not None and declared_bytes(self.facts.request.scan) > most:
+            self._refuse(too_large())
+            return
+        self._task = self._host.host(self._run(self._scope()))
+
+    async def _run(self, scope: dict[str, Any]) -> None:
+        try:
+            await self._passages.app(scope, self._receive, self._send)
+        finally:
+            self._end()
+
+    def _scope(self) -> dict[str, Any]:
+        """The application's scope: what was decided in place of what the client said."""
+        facts, decision, request = self.facts, self._decision, self.facts.request
+        original = self._host.original
+        head = self._passages.heads.make(facts, decision, self.request_id)
+        target, headers = _read(head)
+        raw_path, _, query = target.partition(b"?")
+        scheme = request.scheme
+        client = original.get("client")
+        if request.address_text and (client is None or client[0] != request.address_text):
+            client = (request.address_text, 0)
+        state = {**original.get("state", {}), "doorward": self._passages.identity(facts, decision)}
+        kept = {"websocket.http.response"} if original["type"] == "websocket" else set()
+        extensions = original.get("extensions") or {}
+        return {
+            **original,
+            "scheme": _WEBSOCKET_SCHEMES[scheme] if original["type"] == "websocket" else scheme,
+            "path": unquote(raw_path.decode("latin-1")),
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": headers,
+            "client": client,
+            "state": state,
+            # What an application says by others would pass its answer by us.
+            "extensions": {name: extensions[name] for name in kept & extensions.keys()},
+        }
+
+    async def _receive(self) -> Message:
+        message = await self._host.guest_receive()
+        self._received_bytes += len(message.get("body") or b"")
+        most = self._passages.body_bytes[self._decision.route]
+        if most is not None and self._received_bytes > most:
+            self.end_for(too_large())
+        return message
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] in _HEADS:
+            headers: list[Header] = [(bytes(n), bytes(v)) for n, v in message.get("headers") or ()]
+            private = self._decision.private
+            kept = answer_headers(headers, self._passages.sets_ours, private)
+            message = {**message, "headers": kept}
+        await self._host.guest_send(message)
+        if self.exchange.response_complete:
+            self._end()
+
+    # Ends
+
+    def end_for(self, refusal: Refuse) -> None:
+        """Its session is over, or may not do this any more: end it at once."""
+        if self.is_over:
+            return
+        if self.exchange.response_started:
+            self._end(refusal.code)
+            self.exchange.cut(at_once=True)
+        else:
+            self._refuse(refusal)
+        if self._task is not None:
+            self._task.cancel()
+
+    def _refuse(self, refusal: Refuse) -> None:
+        self.is_over = True
+        self._passages.over(self)
+        self.exchange.keep_alive = False
+        self.services.replies.refuse(self, refusal, self._decision.route)
+
+    def _end(self, reason: str = "") -> None:
+        """Record it, once."""
+        if self.is_over:
+            return
+        self.is_over = True
+        self._passages.over(self)
+        exchange = self.exchange
+        is_whole = exchange.response_complete and not reason
+        if not (is_whole or reason):
+            reason = exchange.gone_for
+        record = BriefRecord(self.request, self.session, exchange.sent_bytes, is_whole=is_whole)
+        outcome = failed(reason) if reason else FORWARDED
+        status, route = exchange.status or CLIENT_GONE, self._decision.route
+        self.services.observer.ended(outcome, route, status, self.started, record)
+
+
+def _read(head: bytes) -> tuple[bytes, list[Header]]:
+    """The target and the headers of a request head of ours, names in lower case."""
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    headers = []
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        headers.append((name.lower(), value))
+    return first.split(b" ")[1], headers
