@@ -6,6 +6,7 @@ All of it is read from the syntax trees; nothing is imported or run.
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -321,3 +322,10 @@ def test_the_drawing_of_the_architecture_shows_the_import_order() -> None:
     names = {part for row in ROWS for part in row}
     found = [tuple(word for word in row.split() if word in names) for row in drawn]
     assert found == list(ROWS)
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`([a-z0-9_]+(?:/[a-z0-9_]+)+\.py)`", text))
+    assert len(named) > 30
+    assert not {name for name in named if not ((PACKAGE / name).exists() or (ROOT / name).exists())}
