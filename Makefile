@@ -40,7 +40,7 @@ coverage: $(TEST_STAMP) $(CLIENTS) ## Run every test and measure which branches 
 	$(MAKE) test ARGS="--cov --cov-report=term:skip-covered $(ARGS)"
 
 fault: $(TEST_STAMP) ## Plant each fault that Doorward has to survive, five times, and print what was found after.
-	FAULT_ROUNDS=5 $(PY) -m pytest tests/faults -p tests.plugins.faults $(ARGS)
+	FAULT_ROUNDS=5 $(PY) -m pytest -m fault -p tests.plugins.faults $(ARGS)
 
 fuzz: $(TEST_STAMP) ## Compare the readers of message heads on a million heads; ARGS="--cases 5000 --seed 1".
 	$(PY) -m tests.fuzz $(ARGS)

@@ -695,6 +695,13 @@ async def test_a_record_says_that_a_code_came_after_a_later_one(core: Core) -> N
     ]
 
 
+@pytest.mark.fault(
+    "a clock that was a year ahead is put right",
+    "a lock of five minutes",
+    "five minutes of it at most",
+    "429 for that long",
+    "the audit record says: check the clock",
+)
 async def test_a_lock_of_a_clock_that_was_ahead_lasts_no_longer_than_a_new_one(core: Core) -> None:
     session, secret, _ = await with_totp(core)
     verify, ahead = core.second_factors.verify, NOW + 86_400 * 365

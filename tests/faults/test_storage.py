@@ -23,6 +23,8 @@ from tests.support.origin import Origin
 from tests.support.small_disk import SmallDisk
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.fault
+
 AT_ONCE = 6
 UNREGULATED = {"enabled": False}
 # From silence being known to an answer: the deadline of an access, and the closing of a connection

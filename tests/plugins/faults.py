@@ -1,4 +1,7 @@
-"""Prints the table of faults when a run that planted some is over, from whatever process."""
+"""Prints the table of faults when a run that planted some is over, from whatever process.
+
+A row comes from the fixture `tell`, with figures, or from the mark `fault` where there are none.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,18 @@ import pytest
 from tests.faults.conftest import COLUMNS, FAULT
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        mark = item.get_closest_marker("fault")
+        if mark is not None and mark.args:
+            assert len(mark.args) == len(COLUMNS), item.nodeid
+            item.user_properties.append((FAULT, list(mark.args)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = terminalreporter.getreports("passed")
     rows = [value for report in reports for name, value in report.user_properties if name == FAULT]
     if rows:
         terminalreporter.section("faults")
-    for row in rows:
+    for row in dict.fromkeys(map(tuple, rows)):
         terminalreporter.line(" | ".join(f"{c}: {v}" for c, v in zip(COLUMNS, row, strict=True)))

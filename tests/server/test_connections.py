@@ -173,6 +173,13 @@ def test_what_is_lowered_is_said_in_one_line(tmp_path: Path, workers: int) -> No
         live.__exit__()
 
 
+@pytest.mark.fault(
+    "no descriptor is left for clients",
+    "connections that are open",
+    "the same; new clients are served again",
+    "503 for new connections",
+    "1x descriptors_exhausted, 1x descriptors_free_again",
+)
 @pytest.mark.parametrize("entrance", ["plain", "proxy"])
 def test_without_descriptors_clients_get_503_and_are_served_again_later(
     tmp_path: Path, entrance: str
@@ -191,6 +198,13 @@ def test_without_descriptors_clients_get_503_and_are_served_again_later(
         assert "Traceback" not in live.log.read_text()
 
 
+@pytest.mark.fault(
+    "no descriptor is left for the upstream",
+    "a connection that is open",
+    "the same; it is served again",
+    "503 with Retry-After",
+    "upstream_failed",
+)
 @pytest.mark.parametrize("fast_lane", [True, False])
 def test_without_a_descriptor_for_the_upstream_the_answer_is_503(
     tmp_path: Path, fast_lane: bool

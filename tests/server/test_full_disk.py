@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.live import Live, config_user
 from tests.support.origin import Origin
 from tests.support.small_disk import SmallDisk
@@ -29,6 +31,13 @@ def post(live: Live, path: str, fields: dict[str, str]) -> int:
         return client.ask("\r\n".join([*head, "", body]).encode()).status
 
 
+@pytest.mark.fault(
+    "requests of strangers on a full disk",
+    "a session",
+    "the session; the server goes on",
+    "503 for logins and codes, 200 for the session",
+    "storage_failed, then storage_recovered",
+)
 def test_an_anonymous_request_on_a_full_disk_is_refused_and_the_server_goes_on(
     tmp_path: Path, small_disk: SmallDisk, origin: Origin
 ) -> None:

@@ -52,6 +52,13 @@ def is_well(live: Live) -> None:
     assert [live.get("/", cookie).status for _ in range(5)] == [200] * 5
 
 
+@pytest.mark.fault(
+    "standard error takes nothing",
+    "a session",
+    "the session; the lost lines are counted",
+    "nothing",
+    "nothing, as it cannot; doorward_unwritten_total counts",
+)
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "0<&- 1>&- 2>&-"])
 def test_a_standard_error_that_takes_nothing_changes_nothing(
@@ -96,6 +103,13 @@ def test_a_stop_does_not_wait_for_a_pipe_that_nobody_reads(tmp_path: Path) -> No
         os.close(reading)
 
 
+@pytest.mark.fault(
+    "the audit file is on a full disk",
+    "a session",
+    "the session; the records are in the database",
+    "nothing",
+    "1x audit_lines_lost",
+)
 def test_an_audit_file_on_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     with writing_to(tmp_path, audit={"file": "/dev/full"}) as live:
         is_well(live)

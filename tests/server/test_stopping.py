@@ -267,6 +267,13 @@ def with_a_child(folder: Path, **values: Any) -> Iterator[tuple[Live, int]]:
         live.__exit__()
 
 
+@pytest.mark.fault(
+    "a child that is no worker dies",
+    "a server that serves",
+    "the server; the child is reaped",
+    "nothing",
+    "nothing",
+)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_child_that_is_no_worker_is_reaped_and_ignored(tmp_path: Path, workers: int) -> None:
     with with_a_child(tmp_path, workers=workers) as (live, child):
