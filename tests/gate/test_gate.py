@@ -92,7 +92,7 @@ async def test_an_error_while_judging_forwards_nothing(
 
 
 async def test_a_websocket_is_not_let_in_by_a_way_around(front: Front) -> None:
-    """CVE-2024-28179: the WebSocket path had no auth check."""
+    """CVE-2024-28179: the WebSocket path had no check of who asks."""
     said: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ async def test_a_websocket_is_not_let_in_by_a_way_around(front: Front) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "websocket.connect"}
 
-    websocket = scope("/public/") | {"type": "websocket", "scheme": "ws"}
+    websocket = scope("/") | {"type": "websocket", "scheme": "ws"}
     await front.app(websocket, receive, send)
     assert [message["type"] for message in said] == ["websocket.close"]
     assert front.origin.wires == []

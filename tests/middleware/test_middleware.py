@@ -225,7 +225,7 @@ async def test_work_after_the_answer_is_done(house: House) -> None:
     async def script(scope: Message, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"ok"})
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # as an application that goes on after its answer
         done.append(True)
 
     house.inner.script = script

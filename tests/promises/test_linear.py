@@ -417,6 +417,7 @@ def test_every_pattern_is_where_it_is_found() -> None:
 
 # Readers by name that need no entry, each with its reason.
 NOT_FOREIGN = {
+    "read_private": "the reader of answers' heads, which is in the registry",
     "read_authelia": "a file of the administrator's, which a command reads once",
     "parse_address": "bounded at 128 characters before anything",
     "read_block": "a binary header of known offsets",

@@ -67,7 +67,7 @@ class Server:
     async def until(self, condition: Callable[[], Any]) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # polls
 
 
 def post(target: str, length: int, *lines: Header) -> Message:

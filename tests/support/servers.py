@@ -29,7 +29,9 @@ def _arguments(server: str, config: Path, port: int) -> list[str]:
         return ["doorward.app:create_app", "--factory", *address, *quiet]
     if server == "hypercorn":
         file = config.with_name("hypercorn.toml")
-        file.write_text("include_date_header = false\ninclude_server_header = false\n")
+        settings = "include_date_header = false\ninclude_server_header = false\n"
+        # It closes a connection after a thousand requests, whatever it is doing.
+        file.write_text(settings + "keep_alive_max_requests = 1000000000\n")
         in_process = ["--workers", "0"]
         address = ["--bind", f"127.0.0.1:{port}"]
         return ["doorward.app:create_app()", "--config", os.fspath(file), *address, *in_process]

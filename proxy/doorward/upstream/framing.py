@@ -75,7 +75,8 @@ def terms_of(headers: list[Header]) -> tuple[bool, int | None]:
     for name, value in headers:
         lowered = name.lower()
         if lowered == b"keep-alive":
-            kept_s = kept_for(value) or kept_s
+            told_s = kept_for(value)
+            kept_s = kept_s if told_s is None else told_s
         elif lowered == b"persistent-auth":
             binds = True
         elif lowered in _TELLING:
