@@ -111,7 +111,7 @@ class Conversation:
     async def until(self, condition: Callable[[], Any]) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # polls
 
 
 VALUES = {"public_url": "http://app.test", "access": ACCESS}

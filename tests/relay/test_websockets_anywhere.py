@@ -52,8 +52,8 @@ def cookie(live: Live) -> str:
 
 def visit(live: Live, cookie: str | None, path: str = "/", **more: object) -> ClientConnection:
     headers = {} if cookie is None else {"Cookie": cookie}
-    options = {"additional_headers": headers, "proxy": None, "max_size": 8 * MIB}
-    options |= {"open_timeout": PATIENCE_S} | more
+    options: dict[str, object] = {"proxy": None, "max_size": 8 * MIB, "open_timeout": PATIENCE_S}
+    options |= {"additional_headers": headers, **more}
     return connect(f"ws://{live.host}{path}", **options)  # type: ignore[arg-type]
 
 
