@@ -25,6 +25,8 @@ def _arguments(server: str, config: Path, port: int) -> list[str]:
     """Who is believed about a client's address, and what is said of dates, is Doorward's to say."""
     if server == "uvicorn":
         address = ["--host", "127.0.0.1", "--port", str(port)]
+        # Without a bound both of these wait for clients that never go away.
+        address += ["--timeout-graceful-shutdown", "5"]
         quiet = ["--no-proxy-headers", "--no-date-header", "--no-server-header", "--no-access-log"]
         return ["doorward.app:create_app", "--factory", *address, *quiet]
     if server == "hypercorn":
@@ -36,5 +38,5 @@ def _arguments(server: str, config: Path, port: int) -> list[str]:
         address = ["--bind", f"127.0.0.1:{port}"]
         return ["doorward.app:create_app()", "--config", os.fspath(file), *address, *in_process]
     assert server == "granian"
-    address = ["--host", "127.0.0.1", "--port", str(port)]
+    address = ["--host", "127.0.0.1", "--port", str(port), "--workers-kill-timeout", "5"]
     return ["doorward.app:create_app", "--factory", "--interface", "asgi", *address]
