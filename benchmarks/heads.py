@@ -20,11 +20,11 @@ from typing import Any
 
 import httptools
 from doorward.http1 import head_tables, heads
-from doorward.http1.headers import Header, scan
+from doorward.http1.headers import Header, parse_headers
 from doorward.http1.response_head import ResponseHead
 from doorward.rewrite.answer_headers import answer_headers
 from doorward.rewrite.caching import is_targeted, private_control
-from doorward.upstream.framing import body_length, terms_of
+from doorward.upstream.framing import body_length, read_terms
 
 RUN = 500  # heads
 SPECIAL = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
@@ -119,7 +119,7 @@ def by_llhttp(text: bytes) -> Callable[[], object]:
 
     def read() -> object:
         noted.request.feed_data(text)
-        found = scan(noted.headers)
+        found = parse_headers(noted.headers)
         if body:  # so that the next head begins behind it
             noted.request.feed_data(body)
         return b"".join([b"%b: %b\r\n" % line for line in found.passing])
@@ -138,7 +138,7 @@ def answer_by_llhttp(text: bytes) -> Callable[[], object]:
             noted.answer.feed_data(body)
         _, tells = body_length(noted.headers)
         if tells:
-            terms_of(noted.headers)
+            read_terms(noted.headers)
         kept = answer_headers(noted.headers, lambda cookie: False, True)
         return ResponseHead(noted.answer.get_status_code(), kept)
 

@@ -18,12 +18,12 @@ from doorward.accounts.passwords import regulation
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import PURGED_AT_ONCE
-from doorward.observe.audit import Tell, both, open_channel, telling
+from doorward.observe.audit import Tell, open_channel, tell_both, write_to
 from doorward.observe.counters import LOST, Counters
 from doorward.observe.logs import configure_logs, output
 from doorward.observe.metrics import Metrics
 from doorward.observe.observer import Observer
-from doorward.observe.shared_counters import cleared
+from doorward.observe.shared_counters import clear_counters
 from doorward.relay.asgi import answer
 from doorward.relay.gateway import Gateway, Receive, Scope, Send
 from doorward.relay.websocket import answer_websocket
@@ -83,7 +83,7 @@ class Application:
 
     async def _start(self) -> None:
         counters = Counters()
-        tell = both(counters.tell, self._audit(counters))
+        tell = tell_both(counters.tell, self._audit(counters))
         accounts = await self._stack.enter_async_context(
             build_accounts(self._settings, self._clock, tell)
         )
@@ -119,7 +119,7 @@ class Application:
             return None
         counters.sources.append(lambda: {(LOST, "audit"): channel.lost})
         self._stack.enter_context(channel.running())
-        return telling(channel)
+        return write_to(channel)
 
     async def __aexit__(self, *failure: object) -> None:
         self.gateway = None
@@ -233,7 +233,7 @@ async def _end(task: "asyncio.Future[None]") -> None:
 def folder_for_numbers(settings: Settings) -> Path:
     """Where processes that are about to start keep what they count. Raises StorageFault."""
     try:
-        return cleared(settings.data_dir)
+        return clear_counters(settings.data_dir)
     except OSError as error:
         raise StorageFault(f"data_dir: cannot write there: {error.strerror}") from error
 

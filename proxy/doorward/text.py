@@ -27,7 +27,7 @@ class UnfitText(ValueError):
     """The text is too long or holds what a name cannot hold."""
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """The form in which names are compared: NFKC and casefold, repeated until it stays, as one can
     undo the other for a few letters. Raises Unfit when the text or its form is too long."""
     if len(text) > CHARACTERS:
@@ -55,23 +55,23 @@ def is_address(text: str) -> bool:
     return is_clean(text) and _ADDRESS.fullmatch(text) is not None
 
 
-def key_of_name(name: str) -> str:
+def fold_name(name: str) -> str:
     """The form in which user names are compared. Raises Unfit for what cannot be a name."""
     return _key(name, is_clean)
 
 
-def key_of_address(address: str) -> str:
+def fold_address(address: str) -> str:
     """The form in which e-mail addresses are compared. Raises Unfit for what cannot be one."""
     return _key(address, is_address)
 
 
 def _key(text: str, is_fit: Callable[[str], bool]) -> str:
-    if not is_fit(text) or not is_fit(form := folded(text)):
+    if not is_fit(text) or not is_fit(form := fold(text)):
         raise UnfitText
     return form
 
 
-def typed(text: str) -> str:
+def strip_input(text: str) -> str:
     """What somebody typed into a field of one line: white space around it is the keyboard's."""
     return text.strip()
 
@@ -82,23 +82,23 @@ def code(text: str) -> str:
     Empty for text that is too long to be one."""
     if len(text) > CODE_CHARACTERS:
         return ""
-    return "".join(map(_coded, unicodedata.normalize("NFKC", text)))
+    return "".join(map(_read_digit, unicodedata.normalize("NFKC", text)))
 
 
-def _coded(character: str) -> str:
+def _read_digit(character: str) -> str:
     if character.isspace() or unicodedata.category(character) in _BETWEEN:
         return ""
     digit = unicodedata.decimal(character, None)
     return character if digit is None else str(digit)
 
 
-def kept(text: str, most: int = CHARACTERS) -> str:
+def clip(text: str, most: int = CHARACTERS) -> str:
     """The beginning of what a client says, as every database can keep it: no halves of surrogate
     pairs, no NUL."""
     return _UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", text[:most])
 
 
-def shown(text: str) -> str:
+def display(text: str) -> str:
     """What somebody typed, fit for a message: short, and it cannot move a terminal's cursor."""
-    told = text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}..."
-    return told if told.isprintable() else ascii(told)
+    shortened = text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}..."
+    return shortened if shortened.isprintable() else ascii(shortened)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from doorward.accounts.audit.audit_log import COMMAND, Event, Kind, Origin, acting, event
+from doorward.accounts.audit.audit_log import COMMAND, Event, Kind, Origin, act_as, build_event
 from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import Refusal, StorageUnavailable
@@ -94,7 +94,7 @@ async def test_every_act_is_recorded_once_and_no_secret_ever(core: Core) -> None
 
 async def test_a_login_says_who_from_where_and_which_session(core: Core) -> None:
     await core.add("Alice")
-    with acting(Origin("", "203.0.113.9", "request-7")):
+    with act_as(Origin("", "203.0.113.9", "request-7")):
         opened = await core.login("ALICE", kind="xhr")
     told = core.audit_log.events[-1]
     assert told == Event(
@@ -154,12 +154,12 @@ async def test_a_lock_out_of_a_network_names_nobody(core: Core) -> None:
 async def test_who_acts_is_the_one_named_then_the_origin_then_the_sessions_user(core: Core) -> None:
     alice, bob = await core.add("alice"), await core.add("bob")
     session = (await core.login()).session
-    assert event(Kind.SESSION_ENDED, NOW, session=session).actor == "alice"
-    with acting(Origin(COMMAND)):
-        told = event(Kind.SESSION_ENDED, NOW, session=session)
+    assert build_event(Kind.SESSION_ENDED, NOW, session=session).actor == "alice"
+    with act_as(Origin(COMMAND)):
+        told = build_event(Kind.SESSION_ENDED, NOW, session=session)
         assert (told.actor, told.subject) == (COMMAND, "alice")
-        assert event(Kind.SESSION_ENDED, NOW, session=session, actor=bob).actor == "bob"
-    assert event(Kind.USER_BANNED, NOW, subject=alice).actor == ""
+        assert build_event(Kind.SESSION_ENDED, NOW, session=session, actor=bob).actor == "bob"
+    assert build_event(Kind.USER_BANNED, NOW, subject=alice).actor == ""
 
 
 async def test_a_failure_that_cannot_be_recorded_is_not_answered_as_one(core: Core) -> None:

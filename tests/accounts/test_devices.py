@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from doorward.accounts.devices import Device, device, information
+from doorward.accounts.devices import Device, describe_agent, parse_device
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +46,7 @@ EXPLORER = f"Mozilla/5.0 ({OLDER}; WOW64; Trident/7.0; rv:11.0) like Gecko"
     ],
 )
 def test_the_information_is_what_datepolls_own_client_says(user_agent: str, said: str) -> None:
-    assert information(user_agent) == said
+    assert describe_agent(user_agent) == said
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_the_information_is_what_datepolls_own_client_says(user_agent: str, said
     ],
 )
 def test_a_device_has_a_type_a_name_and_versions(user_agent: str, seen: Device) -> None:
-    assert device(user_agent) == seen
+    assert parse_device(user_agent) == seen
 
 
 def test_apps_are_told_by_how_they_name_themselves() -> None:
-    assert device("RC Mobile; ios 17.1; v4.43.0 (1)").type == "mobile-app"
-    assert device(f"{CHROME} Electron/25.8").type == "desktop-app"
+    assert parse_device("RC Mobile; ios 17.1; v4.43.0 (1)").type == "mobile-app"
+    assert parse_device(f"{CHROME} Electron/25.8").type == "desktop-app"
 
 
 def test_the_version_is_the_first_three_numbers() -> None:
@@ -79,5 +79,5 @@ def test_the_version_is_the_first_three_numbers() -> None:
 
 @given(st.text(max_size=512))
 def test_nothing_in_a_user_agent_is_an_error(user_agent: str) -> None:
-    assert device(user_agent).type
-    assert information(user_agent)
+    assert parse_device(user_agent).type
+    assert describe_agent(user_agent)

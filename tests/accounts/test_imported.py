@@ -18,7 +18,7 @@ from doorward.accounts.passwords.hashing import (
     PasswordDigest,
     Passwords,
     PasswordVerdict,
-    readings,
+    list_forms,
 )
 from doorward.accounts.refusals import InvalidHash
 
@@ -103,7 +103,7 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
     counting.expect([(scheme, one) for one, scheme in HASHES.items()] + [(OURS, "x")])
     ours = (await counting.new(PASSWORD)).hash
     for wrong in ("wrong", "wro\u0302ng"):  # the second has another form in NFC
-        every = sorted([*set(HASHES.values())] * len(readings(wrong)))
+        every = sorted([*set(HASHES.values())] * len(list_forms(wrong)))
         spent = PasswordVerdict(True, None, 1, HASHES[stored], 1)
         for failure in (
             counting.verify(stored, HASHES[stored], wrong),
@@ -117,7 +117,7 @@ async def test_every_failure_costs_the_same_with_imported_hashes(
                 tried.append(HASHES[stored])
                 counting.count += 1
             assert sorted(tried) == every
-            assert counting.count == HASHES_PER_FAILURE * len(readings(wrong))
+            assert counting.count == HASHES_PER_FAILURE * len(list_forms(wrong))
     counting.close()
 
 

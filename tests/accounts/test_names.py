@@ -8,10 +8,10 @@ import pytest
 from doorward.accounts.names import (
     check_display_name,
     check_group,
+    display,
     normalise,
     normalise_address,
     parse_handle,
-    shown,
 )
 from doorward.accounts.refusals import InvalidEmail, InvalidGroup, InvalidName
 from doorward.text import CHARACTERS as NAME_CHARACTERS
@@ -73,7 +73,7 @@ def test_what_can_be_neither_name_nor_address_leads_nowhere(typed: str) -> None:
 
 @pytest.mark.parametrize("text", [*"aé\0\u200b\ud800", "\ufdfa" * 1000, "x" * 100_000])
 def test_a_message_shows_a_typed_name_in_short(text: str) -> None:
-    assert shown(text).isprintable() and len(shown(text)) <= 12 * NAME_CHARACTERS
+    assert display(text).isprintable() and len(display(text)) <= 12 * NAME_CHARACTERS
 
 
 @given(st.text(max_size=200))

@@ -28,7 +28,7 @@ from doorward.accounts.passwords.hashing import (
     Passwords,
     sha256_hex,
 )
-from doorward.accounts.passwords.strength import list_words, score
+from doorward.accounts.passwords.strength import compute_score, list_words
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import SecondFactorRequired, WeakPassword
 from doorward.accounts.user import Email, NewPassword, User
@@ -207,7 +207,7 @@ async def test_passwords_are_judged_by_the_words_of_their_own_user() -> None:
     """zxcvbn keeps the words of a call where other threads read them."""
     mine = "kastanienallee"
     judged = await asyncio.gather(
-        *(asyncio.to_thread(score, mine, [mine] if n % 2 else ["other"]) for n in range(60))
+        *(asyncio.to_thread(compute_score, mine, [mine] if n % 2 else ["other"]) for n in range(60))
     )
     assert [found == 0 for found in judged] == [bool(n % 2) for n in range(60)]
 
@@ -257,7 +257,7 @@ def test_storage_takes_a_password_only_as_the_check_makes_it() -> None:
         assert list(parameters)[:3] == ["self", "user", "new"]
         assert parameters["new"].annotation == NewPassword.__name__
     # Users come with a password that was checked, with the hash of another program, or with none.
-    assert that_call("NewUser") == {"Users.add", "Users._newcomer", "_build_row"}
+    assert that_call("NewUser") == {"Users.add", "Users._build_new_user", "_build_row"}
     assert "Users.add" in that_call("_passwords.new")
     # The same password again, when parameters of hashes have changed.
     assert that_call("_store.rehash") == {"Users.rehash"}

@@ -92,7 +92,7 @@ async def test_a_password_kept_in_parts_is_found_as_it_was_typed(passwords: Pass
 
 def test_an_absurdly_long_password_is_not_normalised() -> None:
     typed = "a" + "\u0315" * 40_000 + "\u0300" * 40_000
-    assert passwords_module.readings(typed) == (typed,)
+    assert passwords_module.list_forms(typed) == (typed,)
 
 
 async def test_a_hash_in_a_file_may_be_ours_or_plain(passwords: Passwords) -> None:

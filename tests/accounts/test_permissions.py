@@ -20,10 +20,10 @@ ALL = {
 
 async def test_an_admin_holds_exactly_four_permissions(core: Core) -> None:
     user = await core.add()
-    assert permissions.permissions(user) == set()
-    assert permissions.permissions(replace(user, roles=("editor", "Admin"))) == set()
-    assert permissions.permissions(replace(user, roles=("admin",))) == ALL
-    assert permissions.permissions(replace(user, super_admin=True)) == ALL
+    assert permissions.list_permissions(user) == set()
+    assert permissions.list_permissions(replace(user, roles=("editor", "Admin"))) == set()
+    assert permissions.list_permissions(replace(user, roles=("admin",))) == ALL
+    assert permissions.list_permissions(replace(user, super_admin=True)) == ALL
 
 
 async def test_a_permission_that_lacks_is_named(core: Core) -> None:

@@ -191,7 +191,7 @@ async def test_only_who_has_just_proved_to_be_there_changes_the_account(
     session = await session_of(core, operation.with_factor)
     if name == "SecondFactors.remove_totp":
         await core.second_factors.adopt_totp(session.user, totp.new_secret(), NOW)
-    before = await core.second_factors.enabled(session.user), await core.users.get("alice")
+    before = await core.second_factors.list_enabled(session.user), await core.users.get("alice")
     now = NOW + AGES.get(state, 0.0)
     expected: type[Refusal] | None = None if state in AGES else ProofRequired
     if state == "six minutes old":
@@ -209,7 +209,7 @@ async def test_only_who_has_just_proved_to_be_there_changes_the_account(
         return
     with pytest.raises(expected):
         await operation.call(core, session, now)
-    after = await core.second_factors.enabled(session.user), await core.users.get("alice")
+    after = await core.second_factors.list_enabled(session.user), await core.users.get("alice")
     assert after == before
 
 

@@ -97,7 +97,7 @@ def test_such_an_operation_takes_the_actor(name: str) -> None:
     assert "actor" in {one.arg for one in [*arguments.args, *arguments.kwonlyargs]}
 
 
-async def person(core: Core, name: str, rank: str) -> User:
+async def add_user_with_session(core: Core, name: str, rank: str) -> User:
     """One who has a session and TOTP on."""
     roles = [ADMIN] if rank == "admin" else []
     await core.add(name, roles=roles, super_admin=rank == "super")
@@ -109,11 +109,15 @@ async def person(core: Core, name: str, rank: str) -> User:
 @pytest.mark.parametrize("subject", [*RANKS, "oneself"])
 @pytest.mark.parametrize("actor", [*RANKS, "owner"])
 async def test_rank_decides_over_every_operation(core: Core, actor: str, subject: str) -> None:
-    by: Actor = OWNER if actor == "owner" else await person(core, "actor", actor)
+    by: Actor = OWNER if actor == "owner" else await add_user_with_session(core, "actor", actor)
     is_self = subject == "oneself"
     if is_self and by is OWNER:
         return  # the owner of the machine is no user
-    on = by if is_self and isinstance(by, User) else await person(core, "subject", subject)
+    on = (
+        by
+        if is_self and isinstance(by, User)
+        else await add_user_with_session(core, "subject", subject)
+    )
     for name in sorted(OPERATIONS, key=lambda name: name == "Users.delete"):
         allowed = {
             "owner": True,
@@ -129,7 +133,7 @@ async def test_rank_decides_over_every_operation(core: Core, actor: str, subject
             await OPERATIONS[name](core, on, by)
             await core.sessions.revoke("", actor=by, now=NOW)  # where there was no session left
         assert before == (core.user_rows.rows[on.number], len(await core.sessions.list(on, NOW)))
-        assert await core.second_factors.enabled(on) == ("totp",), name
+        assert await core.second_factors.list_enabled(on) == ("totp",), name
 
 
 RISES = [
@@ -141,7 +145,10 @@ RISES = [
 
 @pytest.mark.parametrize("edit", RISES)
 async def test_only_a_super_admin_makes_administrators(core: Core, edit: Edit) -> None:
-    admin, boss = await person(core, "admin", "admin"), await person(core, "boss", "super")
+    admin, boss = (
+        await add_user_with_session(core, "admin", "admin"),
+        await add_user_with_session(core, "boss", "super"),
+    )
     await core.add("alice")
     with pytest.raises(NotPermitted):
         await core.users.edit("alice", edit, NOW, actor=admin)

@@ -87,12 +87,12 @@ async def test_turning_totp_on_takes_a_secret_and_a_code_of_it(core: Core) -> No
     session = await session_of(core)
     enrolment = await core.second_factors.begin_totp(session, NOW)
     assert enrolment.secret in enrolment.uri
-    assert await core.second_factors.enabled(session.user) == ()
+    assert await core.second_factors.list_enabled(session.user) == ()
     confirmed = await core.second_factors.confirm_totp(
         session, enrolment.secret, code(enrolment.secret), NOW
     )
     codes = confirmed.codes
-    assert await core.second_factors.enabled(session.user) == ("totp",)
+    assert await core.second_factors.list_enabled(session.user) == ("totp",)
     assert len(set(codes)) == 12 and all(len(one) == 8 for one in codes)
     assert await core.second_factors.remaining_recovery(session.user) == 12
     assert Kind.FACTOR_ADDED in core.audit_log.kinds()
@@ -605,7 +605,7 @@ async def test_removing_totp_takes_a_code_and_the_recovery_codes_along(core: Cor
     session, secret, _ = await with_totp(core)
     await wrong(core.second_factors.remove_totp(session, "000000", NOW))
     await core.second_factors.remove_totp(session, code(secret), NOW)
-    assert await core.second_factors.enabled(session.user) == ()
+    assert await core.second_factors.list_enabled(session.user) == ()
     assert await core.second_factors.remaining_recovery(session.user) == 0
     with pytest.raises(TotpNotOn):
         await core.second_factors.remove_totp(session, code(secret), NOW)

@@ -47,7 +47,7 @@ async def stolen(home: House, request: pytest.FixtureRequest) -> Opened:
 async def is_unguarded(home: House) -> bool:
     """Nothing has changed."""
     user = await home.accounts.users.get("alice")
-    assert await home.accounts.second_factors.enabled(user) == ()
+    assert await home.accounts.second_factors.list_enabled(user) == ()
     assert user.email == "alice@example.com"
     return True
 

@@ -12,7 +12,7 @@ from doorward.accounts.factors import totp
 from doorward.accounts.permissions import ADMIN
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sessions.sessions import Opened
-from doorward.pages.admin_user import acts
+from doorward.pages.admin_user import list_acts
 
 from tests.support.house import House, house
 from tests.support.rocketchat import ON, api, pair
@@ -80,7 +80,7 @@ async def test_a_lock_is_lifted_for_users_alone(home: House, admin: Opened, name
 
 
 async def test_every_button_of_the_desk_is_here(home: House) -> None:
-    assert set(acts(home.accounts.administration)) == {*BUTTONS, "unlock"}
+    assert set(list_acts(home.accounts.administration)) == {*BUTTONS, "unlock"}
 
 
 @pytest.mark.parametrize("what", BUTTONS)

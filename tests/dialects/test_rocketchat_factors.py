@@ -281,7 +281,7 @@ async def test_turning_it_off_asks_for_a_code_in_spite_of_trust(
     answer = await client.post(path, headers=pair(root, mailbox.sent[1][1]))
     assert is_answer(answer, 200, DONE)
     user = await home.accounts.users.get("root")
-    assert await home.accounts.second_factors.enabled(user) == ()
+    assert await home.accounts.second_factors.list_enabled(user) == ()
 
 
 async def test_one_factor_is_asked_for_before_another_comes_beside_it(

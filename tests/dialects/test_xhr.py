@@ -439,7 +439,7 @@ async def remove(script: httpx.AsyncClient, **options: Any) -> httpx.Response:
 
 async def is_on(home: House) -> bool:
     user = await home.accounts.users.get("alice")
-    return bool(await home.accounts.second_factors.enabled(user))
+    return bool(await home.accounts.second_factors.list_enabled(user))
 
 
 async def test_a_secret_is_generated_and_nothing_is_on_yet(

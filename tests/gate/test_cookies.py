@@ -9,10 +9,10 @@ import pytest
 from doorward.gate.cookies import (
     MAX_AGE_LIMIT_S,
     Cookies,
-    Crumbs,
-    cookie_of,
-    cookies_of,
-    of_our_form,
+    SplitCookies,
+    build_cookies,
+    has_our_form,
+    read_cookie,
 )
 from doorward.settings import InvalidSettings, Settings, settings_from
 from hypothesis import given
@@ -51,7 +51,7 @@ def test_our_cookie_is_taken_out_and_the_others_stay_byte_for_byte(
 
 def test_a_cookie_of_our_name_that_is_not_ours_is_left_alone() -> None:
     assert PLAIN.take([b"doorward=theirs; a=1"]).rest == (b"doorward=theirs; a=1",)
-    assert not of_our_form(b"theirs")
+    assert not has_our_form(b"theirs")
 
 
 @pytest.mark.parametrize("name", [b"Doorward", b"DOORWARD", b"__host-doorward", b"doorward ward"])
@@ -141,7 +141,7 @@ async def test_no_token_of_ours_reaches_an_upstream(front: Front) -> None:
     ],
 )
 def test_a_cookie_of_a_page_is_read_like_that_of_the_session(line: bytes, value: str) -> None:
-    assert cookie_of([(b"a", b"kept=no"), (b"cookie", line)], "kept") == value
+    assert read_cookie([(b"a", b"kept=no"), (b"cookie", line)], "kept") == value
 
 
 names = st.from_regex(rb"[a-zA-Z0-9_-]{1,12}", fullmatch=True)
@@ -250,7 +250,7 @@ def test_no_cookie_that_a_doorward_sets_is_one_that_an_application_may() -> None
     for one in every:
         set_lines = [one.set_line("v", 1, to_own=to_own) for to_own in (True, False)]
         lines = [line for _, line in [*set_lines, *one.expire_lines("a.b.test")]]
-        lines.append(one.beside("browser").encode() + b"=x")
+        lines.append(one.companion_name("browser").encode() + b"=x")
         for other in (one, *every) if one.own.endswith(b"sid") is False else (one,):
             assert all(other.sets_ours(line) for line in lines)
 
@@ -278,7 +278,7 @@ def test_the_port_is_in_the_name_and_the_default_name_counts_without_it(tmp_path
         ("https://localhost:8443", b"__Host-doorward-8443", b"__Host-doorward"),
         ("http://localhost", b"doorward", b"doorward"),
     ]:
-        cookies = cookies_of(settings_of(tmp_path, public_url=public_url))
+        cookies = build_cookies(settings_of(tmp_path, public_url=public_url))
         assert (cookies.own, cookies.name) == (own, name)
         assert cookies.set_line("v", None)[1].startswith(name + b"=v;")
         assert cookies.set_line("v", None, to_own=True)[1].startswith(own + b"=v;")
@@ -293,7 +293,7 @@ def test_the_port_is_in_the_name_and_the_default_name_counts_without_it(tmp_path
 
 
 def test_another_instances_cookie_is_not_ended(tmp_path: Path) -> None:
-    cookies = cookies_of(settings_of(tmp_path, public_url="https://a.test:8443"))
+    cookies = build_cookies(settings_of(tmp_path, public_url="https://a.test:8443"))
     for of_default, more in ((True, {b"__Host-doorward", b"doorward"}), (False, set())):
         lines = cookies.expire_lines("a.test:8443", of_default=of_default)
         names = {line.partition(b"=")[0] for _, line in lines}
@@ -314,14 +314,14 @@ def test_a_name_that_is_no_token_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_the_name_is_a_setting(tmp_path: Path) -> None:
-    cookies = cookies_of(
+    cookies = build_cookies(
         settings_of(
             tmp_path, public_url="https://a.test:8443", sessions={"cookie": {"name": "sid"}}
         )
     )
     assert cookies.name == cookies.own == b"__Host-sid"
-    assert cookies.take([b"__Host-sid=" + TOKEN + b"; a=1"]) == Crumbs((TOKEN,), (b"a=1",))
-    assert cookies.beside("browser") == "__Secure-sid-browser"
+    assert cookies.take([b"__Host-sid=" + TOKEN + b"; a=1"]) == SplitCookies((TOKEN,), (b"a=1",))
+    assert cookies.companion_name("browser") == "__Secure-sid-browser"
 
 
 def settings_of(folder: Path, **values: Any) -> Settings:

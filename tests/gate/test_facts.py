@@ -13,7 +13,7 @@ from doorward.gate.gate import Gate, RequestFacts
 from doorward.gate.identify import Identify
 from doorward.http1.arrival import Arrival
 from doorward.http1.headers import Header
-from doorward.settings import Access, Settings, settings_from
+from doorward.settings import AccessSettings, Settings, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ from tests.conftest import Make
 def gate(settings: Settings) -> tuple[Accept, Gate]:
     cookies = Cookies(secure=False)
     identify = Identify(cast(Any, None), cast(Any, None), cookies)
-    authorize = Authorize(settings.routes, Access())
+    authorize = Authorize(settings.routes, AccessSettings())
     return Accept(settings.trusted_proxies, authorize.serves), Gate(
         authorize, identify, cookies, lambda path: False, cast(Any, None)
     )

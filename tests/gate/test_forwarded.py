@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from doorward.gate.accept import Accept, Accepted
-from doorward.gate.forwarded import BadForwarded, Hop, read_forwarded
+from doorward.gate.forwarded import BadForwarded, ForwardedElement, read_forwarded
 from doorward.gate.targets import Unfit
 from doorward.settings import InvalidSettings, Settings, settings_from
 from hypothesis import given
@@ -40,18 +40,27 @@ def through(line: bytes, *more: Header, **options: Any) -> tuple[str, str, str]:
     [
         (b"", []),
         (b" , ;, ", []),
-        (b"for=192.0.2.60;proto=http;by=203.0.113.43", [Hop(b"192.0.2.60", b"http")]),
-        (b'FOR="[2001:db8:cafe::17]:4711"', [Hop(b"[2001:db8:cafe::17]:4711")]),
-        (b"for=192.0.2.43, for=198.51.100.17", [Hop(b"192.0.2.43"), Hop(b"198.51.100.17")]),
-        (b"for=192.0.2.43 ;\tproto=https ,host=a", [Hop(b"192.0.2.43", b"https"), Hop(host=b"a")]),
-        (b'for=_hidden;host="a \\"b\\" \\\\c, d"', [Hop(b"_hidden", None, b'a "b" \\c, d')]),
-        (b"for=[2001:db8::1]:80;secret=x", [Hop(b"[2001:db8::1]:80")]),
-        (b'for=""', [Hop(b"")]),
+        (b"for=192.0.2.60;proto=http;by=203.0.113.43", [ForwardedElement(b"192.0.2.60", b"http")]),
+        (b'FOR="[2001:db8:cafe::17]:4711"', [ForwardedElement(b"[2001:db8:cafe::17]:4711")]),
+        (
+            b"for=192.0.2.43, for=198.51.100.17",
+            [ForwardedElement(b"192.0.2.43"), ForwardedElement(b"198.51.100.17")],
+        ),
+        (
+            b"for=192.0.2.43 ;\tproto=https ,host=a",
+            [ForwardedElement(b"192.0.2.43", b"https"), ForwardedElement(host=b"a")],
+        ),
+        (
+            b'for=_hidden;host="a \\"b\\" \\\\c, d"',
+            [ForwardedElement(b"_hidden", None, b'a "b" \\c, d')],
+        ),
+        (b"for=[2001:db8::1]:80;secret=x", [ForwardedElement(b"[2001:db8::1]:80")]),
+        (b'for=""', [ForwardedElement(b"")]),
     ],
 )
-def test_hops_are_read_in_their_order(line: bytes, hops: list[Hop]) -> None:
+def test_hops_are_read_in_their_order(line: bytes, hops: list[ForwardedElement]) -> None:
     assert read_forwarded([line]) == hops
-    assert read_forwarded([line, b"for=1.2.3.4"]) == [*hops, Hop(b"1.2.3.4")]
+    assert read_forwarded([line, b"for=1.2.3.4"]) == [*hops, ForwardedElement(b"1.2.3.4")]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +104,7 @@ def quoted(value: str) -> str:
 
 
 @st.composite
-def elements(draw: st.DrawFn) -> tuple[str, Hop]:
+def elements(draw: st.DrawFn) -> tuple[str, ForwardedElement]:
     """One element as some proxy might write it, and what it says."""
     found: dict[str, str] = {}
     parts = []
@@ -107,11 +116,11 @@ def elements(draw: st.DrawFn) -> tuple[str, Hop]:
         parts.append(f"{spelt}={value if is_token else quoted(value)}")
     space = draw(st.sampled_from(["", " ", "\t"]))
     values = [found[name].encode() if name in found else None for name in ("for", "proto", "host")]
-    return f"{space};{space}".join(parts), Hop(*values)
+    return f"{space};{space}".join(parts), ForwardedElement(*values)
 
 
 @given(st.lists(elements(), max_size=5))
-def test_what_any_proxy_writes_is_read(written: list[tuple[str, Hop]]) -> None:
+def test_what_any_proxy_writes_is_read(written: list[tuple[str, ForwardedElement]]) -> None:
     line = ", ".join(text for text, _ in written).encode()
     assert read_forwarded([line]) == [hop for _, hop in written]
     assert read_forwarded([text.encode() for text, _ in written]) == [hop for _, hop in written]

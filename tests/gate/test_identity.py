@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 from doorward.accounts.permissions import OWNER
-from doorward.http1.headers import names_somebody
+from doorward.http1.headers import is_identity_name
 from doorward.rewrite.identity_headers import PRESETS, encode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +60,7 @@ async def test_a_preset_sends_its_headers(fronts: Build, origin: object, preset:
 def test_no_answer_carries_a_header_of_a_preset() -> None:
     """A new preset is in the table of names that nobody else may send, either way."""
     assert EXPECTED.keys() | {"none"} == PRESETS.keys()
-    assert all(names_somebody(name) for lines in EXPECTED.values() for name, _ in lines)
+    assert all(is_identity_name(name) for lines in EXPECTED.values() for name, _ in lines)
 
 
 async def test_several_presets_go_together(fronts: Build, origin: object) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 import pytest_asyncio
 from doorward.gate.authorize import Authorize
-from doorward.gate.path_readings import BadPath, check_target, readings
+from doorward.gate.path_readings import BadPath, check_target, list_readings
 from doorward.settings import settings_from
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,7 +104,7 @@ def test_no_reader_takes_an_accepted_path_for_one_under_another_rule(
 ) -> None:
     try:
         check_target(path)
-        others = readings(path)
+        others = list_readings(path)
     except BadPath:
         return
     request = accepted(path)
@@ -121,7 +121,7 @@ def test_no_reader_takes_an_accepted_path_for_one_under_another_rule(
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_path_or_refused(data: bytes) -> None:
     try:
-        assert b"/" + data not in readings(b"/" + data)
+        assert b"/" + data not in list_readings(b"/" + data)
     except BadPath as fault:
         assert str(fault)
 
@@ -129,6 +129,6 @@ def test_any_bytes_are_a_path_or_refused(data: bytes) -> None:
 @given(st.lists(st.sampled_from(PIECES), max_size=400).map(b"".join))
 def test_no_path_has_more_readings_than_can_be_looked_at(path: bytes) -> None:
     try:
-        assert len(readings(b"/" + path)) <= 64
+        assert len(list_readings(b"/" + path)) <= 64
     except BadPath as fault:
         assert str(fault)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from doorward.http1.headers import Fate, fate_of, scan, trailers_of
+from doorward.http1.headers import HeaderAction, classify_header, parse_headers, select_trailers
 from doorward.http1.second_targets import (
     READERS,
     TARGETS_LIMIT,
     BadTarget,
     ForeignTarget,
     SecondTarget,
-    rewritten,
-    second_targets,
+    read_second_targets,
+    rewrite_target,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,11 +179,11 @@ async def test_what_is_left_of_a_second_target_is_no_host(
 def test_no_other_spelling_and_no_trailer_names_a_target(name: str) -> None:
     """CGI, WSGI, Rack and PHP fold `_` and `-`; a trailer comes after the decision."""
     line = (name.encode(), b"/a")
-    assert scan([line]).targets == (line,) and scan([line]).passing == [line]
-    assert fate_of(name.upper().encode()) is Fate.TARGET
+    assert parse_headers([line]).targets == (line,) and parse_headers([line]).passing == [line]
+    assert classify_header(name.upper().encode()) is HeaderAction.TARGET
     if b"-" in line[0]:
-        assert fate_of(line[0].replace(b"-", b"_")) is Fate.DROP
-    assert trailers_of([line]) == []
+        assert classify_header(line[0].replace(b"-", b"_")) is HeaderAction.DROP
+    assert select_trailers([line]) == []
 
 
 texts = st.text('<>()[]"/ab:. WNot', max_size=40).map(str.encode)
@@ -194,19 +194,19 @@ def test_whatever_is_said_is_read_or_refused_and_read_again_the_same(
     value: bytes, name: bytes
 ) -> None:
     try:
-        found = second_targets(((name, value),))
+        found = read_second_targets(((name, value),))
     except (BadTarget, ForeignTarget):
         return
-    moved = rewritten((name, value), b"http://b.test", b"")
-    again = second_targets(((name, moved),))
+    moved = rewrite_target((name, value), b"http://b.test", b"")
+    again = read_second_targets(((name, moved),))
     assert [one.rest for one in again] == [one.rest for one in found]
     assert all(one.site in (None, ("http", "b.test")) for one in again)
 
 
 def test_a_url_and_a_path_are_read() -> None:
-    assert second_targets(((b"destination", b" http://A.test:81/b?c "),)) == [
+    assert read_second_targets(((b"destination", b" http://A.test:81/b?c "),)) == [
         SecondTarget(("http", "a.test:81"), b"/b?c")
     ]
-    assert second_targets(((b"destination", b"http://a.test"),)) == [
+    assert read_second_targets(((b"destination", b"http://a.test"),)) == [
         SecondTarget(("http", "a.test"), b"/")
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 from doorward.accounts.audit.audit_log import Event, Kind, Record
-from doorward.observe.audit import FileSink, line_of, open_channel, open_sink, telling
+from doorward.observe.audit import FileSink, format_line, open_channel, open_sink, write_to
 from doorward.observe.channel import Channel
 from doorward.storage import StorageFault
 from hypothesis import given
@@ -50,7 +50,7 @@ def banned(line: str) -> str | None:
 
 
 def test_a_line_has_every_field_in_a_fixed_order() -> None:
-    assert line_of(Record(7, EVENT)) == (
+    assert format_line(Record(7, EVENT)) == (
         '{"time": "2023-11-14T22:13:20.250Z", "kind": "login_failed", "address": "192.0.2.1", '
         '"outcome": "refused", "actor": "", "subject": "alice", "session": "", '
         '"request_id": "r-1", "detail": "password", "number": 7}\n'
@@ -60,7 +60,7 @@ def test_a_line_has_every_field_in_a_fixed_order() -> None:
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
 @pytest.mark.parametrize("kind", [Kind.LOGIN_FAILED, Kind.FACTOR_FAILED, Kind.FACTOR_LOCKED])
 def test_the_filter_for_fail2ban_matches_failures(address: str, kind: Kind) -> None:
-    assert banned(line_of(Record(1, replace(EVENT, address=address, kind=kind)))) == address
+    assert banned(format_line(Record(1, replace(EVENT, address=address, kind=kind)))) == address
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_the_filter_for_fail2ban_matches_failures(address: str, kind: Kind) -> N
     ],
 )
 def test_the_filter_matches_nothing_else(event: Event) -> None:
-    assert banned(line_of(Record(1, event))) is None
+    assert banned(format_line(Record(1, event))) is None
 
 
 @given(st.text(), st.sampled_from(['", "address": "203.0.113.1", "outcome": "refused", ', "\n"]))
 def test_no_name_can_put_somebody_elses_address_there(text: str, attack: str) -> None:
-    name = f"{text}{attack}{line_of(Record(1, replace(EVENT, address='203.0.113.1')))}"
-    line = line_of(Record(1, replace(EVENT, subject=name, actor=name)))
+    name = f"{text}{attack}{format_line(Record(1, replace(EVENT, address='203.0.113.1')))}"
+    line = format_line(Record(1, replace(EVENT, subject=name, actor=name)))
     assert banned(line) == "192.0.2.1"
     assert line.count("\n") == 1 and line.isascii() and line[:-1].isprintable()
     assert json.loads(line)["subject"] == name
-    assert banned(line_of(Record(1, replace(EVENT, kind=Kind.LOGIN, subject=name)))) is None
+    assert banned(format_line(Record(1, replace(EVENT, kind=Kind.LOGIN, subject=name)))) is None
 
 
 def test_a_file_is_appended_to_made_private_and_may_be_rotated(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_lines_that_are_lost_later_are_told_and_counted_once(tmp_path: Path) -> 
     (folder := tmp_path / "logs").mkdir()
     channel = open_channel(folder / "audit.jsonl")
     assert channel is not None
-    tell = telling(channel)
+    tell = write_to(channel)
     (folder / "audit.jsonl").unlink()
     folder.rmdir()
     with structlog.testing.capture_logs() as logged:
@@ -142,7 +142,7 @@ def test_a_short_write_leaves_no_half_of_a_line(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     channel = open_channel(file)
     assert channel is not None
-    tell = telling(channel)
+    tell = write_to(channel)
     tell(Record(1, EVENT))
     size = file.stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -161,5 +161,5 @@ def test_a_short_write_leaves_no_half_of_a_line(tmp_path: Path) -> None:
 def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "pipe")
     channel = Channel(FileSink(pipe))
-    telling(channel)(Record(1, EVENT))
+    write_to(channel)(Record(1, EVENT))
     assert channel.lost == 1

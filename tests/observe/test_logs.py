@@ -13,7 +13,7 @@ import structlog
 from doorward.accounts.session import FULL
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
-from doorward.observe.access import TARGET_CHARACTERS, Log, lines_to
+from doorward.observe.access import TARGET_CHARACTERS, AccessLog, write_lines_to
 from doorward.observe.counters import REQUESTS, Counters
 from doorward.observe.logs import Format, configure_logs
 from doorward.observe.observer import (
@@ -22,7 +22,7 @@ from doorward.observe.observer import (
     BriefRecord,
     UnreadRequest,
     now_s,
-    refused,
+    refusal_outcome,
 )
 
 HOSTILE = "a\x1b[2J\r\nb\x85\u2028\u202ec\x7f"
@@ -74,12 +74,14 @@ class Written(io.StringIO):
         return found
 
 
-def log_to(stream: io.StringIO, format: Format = "json", counters: Counters | None = None) -> Log:
-    return Log(
+def log_to(
+    stream: io.StringIO, format: Format = "json", counters: Counters | None = None
+) -> AccessLog:
+    return AccessLog(
         counters or Counters(),
         ("/", "/wiki"),
         lambda target: target.replace(b"?token=secret", b""),
-        lines_to(stream, format),
+        write_lines_to(stream, format),
     )
 
 
@@ -130,7 +132,7 @@ def test_hostile_characters_do_nothing(format: Format) -> None:
     raw = HOSTILE.encode()
     request = UnreadRequest("", raw, b"/" + raw, HOSTILE, HOSTILE)
     log_to(stream, format).ended(
-        refused("bad_request"), NO_ROUTE, 400, now_s(), BriefRecord(request)
+        refusal_outcome("bad_request"), NO_ROUTE, 400, now_s(), BriefRecord(request)
     )
     written = stream.getvalue()
     assert len(written.splitlines()) == 1 and written.endswith("\n")

@@ -22,11 +22,11 @@ from doorward.observe.observer import (
     SWITCHED,
     BriefRecord,
     UnreadRequest,
-    failed,
+    failure_outcome,
     now_s,
-    refused,
+    refusal_outcome,
 )
-from doorward.observe.shared_counters import STARTS, Shared, cleared
+from doorward.observe.shared_counters import STARTS, Shared, clear_counters
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.waiting import until
@@ -51,9 +51,9 @@ async def test_requests_are_counted_by_route_status_decision_and_reason() -> Non
         (FORWARDED, 1, 200),
         (FORWARDED, 1, 200),
         (FORWARDED, 0, 404),
-        (failed("bad_gateway"), 1, 502),
-        (refused("unauthenticated"), 0, 401),
-        (refused("misdirected_request"), NO_ROUTE, 421),
+        (failure_outcome("bad_gateway"), 1, 502),
+        (refusal_outcome("unauthenticated"), 0, 401),
+        (refusal_outcome("misdirected_request"), NO_ROUTE, 421),
         (OURS, NO_ROUTE, 200),
     ]:
         metrics.counters.ended(decided, route, status, now_s(), TOLD)
@@ -116,10 +116,14 @@ async def test_logins_and_lockouts_are_counted() -> None:
 
 
 def test_counting_goes_by_words_that_are_the_same_objects() -> None:
-    assert refused("forbidden") is refused("forbidden") is not failed("forbidden")
+    assert (
+        refusal_outcome("forbidden")
+        is refusal_outcome("forbidden")
+        is not failure_outcome("forbidden")
+    )
     counters = Counters()
     for _ in range(3):
-        counters.ended(refused("forbidden"), 0, 403, now_s(), TOLD)
+        counters.ended(refusal_outcome("forbidden"), 0, 403, now_s(), TOLD)
     assert [count for key, count in counters.totals().items() if key[0] == "requests"] == [3]
 
 
@@ -165,7 +169,7 @@ async def folding(metrics: Metrics) -> None:
 
 
 async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:
-    folder = cleared(tmp_path)
+    folder = clear_counters(tmp_path)
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
     counted(one, 3, 1)
     counted(two, 4, 2)
@@ -182,7 +186,7 @@ async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:
 
 
 async def test_what_the_dead_counted_stays_and_what_they_held_does_not(tmp_path: Path) -> None:
-    folder = cleared(tmp_path)
+    folder = clear_counters(tmp_path)
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
     counted(one, 3, 1)
     counted(two, 4, 2)
@@ -204,7 +208,7 @@ async def test_a_process_that_is_stuck_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 0.0)
-    folder = cleared(tmp_path)
+    folder = clear_counters(tmp_path)
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
     counted(two, 4, 2)
     assert (await samples(one))[REQUESTS] == 4
@@ -213,7 +217,7 @@ async def test_a_process_that_is_stuck_is_not_waited_for(
 
 
 def test_a_file_that_was_being_written_tells_what_was_there_before(tmp_path: Path) -> None:
-    shared = Shared(cleared(tmp_path))
+    shared = Shared(clear_counters(tmp_path))
     shared.write({(RETRIES, 0): 1}, {})
     shared.write({(RETRIES, 0): 2}, {})
     path = next((tmp_path / "metrics").glob("*.numbers"))
@@ -238,7 +242,7 @@ signal.pause()
 
 @pytest.mark.outside
 def test_a_killed_process_loses_nothing_that_it_wrote(tmp_path: Path) -> None:
-    folder = cleared(tmp_path)
+    folder = clear_counters(tmp_path)
     shared = Shared(folder)
     child = subprocess.Popen([sys.executable, "-c", OTHER, os.fspath(folder)])
     until(lambda: shared.read().totals == {(RETRIES, 0): 5}, "for its numbers")
@@ -251,18 +255,18 @@ def test_a_killed_process_loses_nothing_that_it_wrote(tmp_path: Path) -> None:
 
 
 def test_nothing_of_an_earlier_start_is_left(tmp_path: Path) -> None:
-    folder = cleared(tmp_path)
+    folder = clear_counters(tmp_path)
     shared = Shared(folder)
     shared.write({(RETRIES, 0): 5}, {})
     shared.close()
-    assert cleared(tmp_path) == folder
+    assert clear_counters(tmp_path) == folder
     assert not list(folder.glob("*.numbers"))
     assert folder.stat().st_mode & 0o077 == 0
 
 
 async def test_numbers_that_cannot_be_written_are_told_once_and_kept(tmp_path: Path) -> None:
     """A total never falls: as long as the workers cannot be asked, nothing is told."""
-    folder = cleared(tmp_path / "data")
+    folder = clear_counters(tmp_path / "data")
     folder.rmdir()
     with structlog.testing.capture_logs() as logged:
         metrics = Metrics(ROUTES, folder)

@@ -242,7 +242,7 @@ async def test_a_secret_that_was_not_shown_here_is_never_taken(
     refused = await browser.post(APP, data=form | {"code": code_of(home, mine)})
     assert refused.status_code == 400 and "begin again" in text_of(refused)
     user = await home.accounts.users.get("alice")
-    assert await home.accounts.second_factors.enabled(user) == ()
+    assert await home.accounts.second_factors.list_enabled(user) == ()
 
 
 async def test_a_session_that_is_not_fresh_needs_the_password_first(

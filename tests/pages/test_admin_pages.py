@@ -46,7 +46,7 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 async def desk(home: House, name: str = "boss", **headers: str) -> AsyncIterator[httpx.AsyncClient]:
     """A browser of this user, whose second factor was given just now."""
     user = await home.accounts.users.get(name)
-    if not await home.accounts.second_factors.enabled(user):
+    if not await home.accounts.second_factors.list_enabled(user):
         await home.accounts.second_factors.adopt_totp(user, SECRET, home.clock())
     opened = await home.opened(name, second_factor_at=home.clock())
     cookie, signed = home.cookies.name.decode(), home.accounts.tokens.sign(opened.token)
@@ -297,7 +297,7 @@ async def test_a_factor_is_taken_away(home: House, boss: httpx.AsyncClient) -> N
     page = await boss.get(await page_of(home, "alice"))
     assert SECRET not in page.text and "Take it away" in page.text
     await act(home, boss, "alice", do="reset")
-    assert not await home.accounts.second_factors.enabled(alice)
+    assert not await home.accounts.second_factors.list_enabled(alice)
     assert await home.found(session) is None
     event = await last(home)
     assert (event.kind, event.actor) == (Kind.FACTOR_REMOVED, "boss")
@@ -481,7 +481,7 @@ async def test_storage_that_is_silent_is_told(home: House, boss: httpx.AsyncClie
 
 
 async def test_100000_users_are_paged_and_found(tmp_path: Path) -> None:
-    """That none of their pages needs all of them, tests/storage/test_register.py shows."""
+    """That none of their pages needs all of them, tests/storage/test_listings.py shows."""
     async with house(tmp_path) as home:
         await home.add("boss", roles=["admin"])
         crowd.fill(tmp_path)

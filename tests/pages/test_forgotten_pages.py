@@ -159,7 +159,7 @@ async def test_it_stands_in_for_no_second_factor(
     await factors.adopt_totp(alice, SECRET, home.clock())
     await factors.enable_email(proven(alice, home.clock()), home.clock())
     assert (await use(browser, await link(home, browser, mailbox))).status_code == 200
-    assert await factors.enabled(alice) == ("totp",)
+    assert await factors.list_enabled(alice) == ("totp",)
     pending = await log_in(browser, NEW)
     assert pending.headers["location"].startswith("/.doorward/second-factor")
     assert (await browser.get(ACCOUNT)).status_code == 303

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from doorward.gate.accept import Client
-from doorward.gate.asker import Asker
+from doorward.gate.client_kind import ClientKind
 from doorward.gate.decision import Refuse
 from doorward.pages import Pages
 from doorward.pages.message import WORDS, Messages
@@ -25,9 +25,16 @@ CLIENT = Client("192.0.2.1", "http", "wiki.test", "req-42", "test")
 
 
 def render(
-    status: int, code: str = "", text: str = "", *, asker: Asker = Asker.VISITOR, **more: Any
+    status: int,
+    code: str = "",
+    text: str = "",
+    *,
+    client_kind: ClientKind = ClientKind.NAVIGATION,
+    **more: Any,
 ) -> Response:
-    return message(Refuse(status, code, text, **more), CLIENT, asker=asker, languages="")
+    return message(
+        Refuse(status, code, text, **more), CLIENT, client_kind=client_kind, languages=""
+    )
 
 
 def text(response: Response) -> str:
@@ -45,7 +52,7 @@ def test_every_status_has_a_page_with_its_request_id(status: int) -> None:
 
 @pytest.mark.parametrize("status", WORDS)
 def test_every_status_has_a_json_object_for_programs(status: int) -> None:
-    answer = render(status, asker=Asker.PROGRAM)
+    answer = render(status, client_kind=ClientKind.PROGRAM)
     assert answer.status_code == status and answer.headers["content-type"] == "application/json"
     said = json.loads(text(answer))
     assert set(said) == {"error", "message", "request_id"}
@@ -56,7 +63,9 @@ def test_every_status_has_a_json_object_for_programs(status: int) -> None:
 def test_the_caller_may_add_a_code_fields_and_headers() -> None:
     login = "/.doorward/login?rd=/a"
     lines = [(b"www-authenticate", b"Bearer"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
-    answer = render(401, asker=Asker.PROGRAM, code="expired", headers=tuple(lines), login=login)
+    answer = render(
+        401, client_kind=ClientKind.PROGRAM, code="expired", headers=tuple(lines), login=login
+    )
     assert json.loads(text(answer))["error"] == "expired"
     assert json.loads(text(answer))["login"] == login
     assert answer.headers.getlist("set-cookie") == ["a=1", "b=2"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from doorward.app import Application
-from doorward.relay.asgi import arrival_of
+from doorward.relay.asgi import read_arrival
 from doorward.relay.outbox import AnswerCut
 from doorward.settings import settings_from
 
@@ -178,7 +178,7 @@ def test_a_path_that_comes_decoded_alone_is_written_to_read_the_same(
 ) -> None:
     """`raw_path` is optional in ASGI."""
     asked = scope("/", HOST) | {"path": path, "raw_path": None}
-    assert arrival_of(asked).target == target
+    assert read_arrival(asked).target == target
 
 
 # Lifespan

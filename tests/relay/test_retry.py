@@ -12,9 +12,9 @@ from doorward.upstream.failures import (
     ConnectTimeout,
     InvalidAnswer,
     NoneUsable,
-    Overloaded,
     ResponseTimeout,
     UpstreamFailure,
+    UpstreamOverloaded,
 )
 
 FRESH, OTHER, GIVE_UP = Next.SAME_UPSTREAM_FRESH, Next.OTHER_UPSTREAM, Next.GIVE_UP
@@ -62,4 +62,4 @@ def test_where_no_connection_could_be_made_all_were_tried(kind: type[UpstreamFai
 
 
 def test_an_upstream_that_is_too_busy_is_left_for_another() -> None:
-    assert next_step(SentRequest(b"GET", False, False, True), Overloaded("busy")) is OTHER
+    assert next_step(SentRequest(b"GET", False, False, True), UpstreamOverloaded("busy")) is OTHER

@@ -15,7 +15,7 @@ from doorward.gate.accept import Accept
 from doorward.gate.authorize import Target
 from doorward.gate.decision import Decision, Forward, Refuse, forbidden, unauthenticated
 from doorward.gate.gate import RequestFacts
-from doorward.gate.identify import Carried
+from doorward.gate.identify import Credentials
 from doorward.http1.arrival import Arrival
 from doorward.relay.watch import SILENCE_S, Watch
 from doorward.upstream.connection import Connection
@@ -51,7 +51,7 @@ def session(number: int = 7, idle_timeout_s: float | None = None) -> Session:
 def facts() -> RequestFacts:
     arrival = Arrival(b"GET", b"/x", [(b"host", b"app.test")], "192.0.2.1", "http")
     request = Accept((), lambda host: True)(arrival)
-    return RequestFacts(request, Target(0, 0), Carried(None, None, False, (), ()))
+    return RequestFacts(request, Target(0, 0), Credentials(None, None, False, (), ()))
 
 
 class Stream:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import structlog
 from doorward.gate.accept import Accept, Accepted
-from doorward.gate.route_demands import demands_of
+from doorward.gate.route_demands import compile_demands
 from doorward.http1.arrival import Arrival
 from doorward.rewrite.answer_headers import answer_headers
-from doorward.rewrite.relocation import relocation_of
-from doorward.rewrite.route_rewriting import rewriting_of
+from doorward.rewrite.relocation import build_relocation
+from doorward.rewrite.route_rewriting import build_rewriting
 from doorward.settings import InvalidSettings, Route, settings_from
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ def asked(host: bytes = b"wiki.test", scheme: str = "https", target: bytes = b"/
 
 def put_right(line: Header, request: Accepted | None = None, **values: Any) -> bytes:
     """The value of an answer's header after a route with these settings."""
-    relocate = relocation_of(route(**values))
+    relocate = build_relocation(route(**values))
     assert relocate is not None
     ((name, value),) = relocate([line], request or asked())
     assert name == line[0]
@@ -167,7 +167,7 @@ raw = st.text("ab/%2Fc;.&=?~", max_size=30).map(str.encode)
 
 @given(raw)
 def test_what_is_sent_is_what_was_asked_without_its_beginning(rest: bytes) -> None:
-    rewriting = rewriting_of(route(path="/wiki", rewrite={"strip_path": True}))
+    rewriting = build_rewriting(route(path="/wiki", rewrite={"strip_path": True}))
     assert rewriting is not None
     target = b"/wiki" + rest
     head = b"GET %b HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n" % target
@@ -193,7 +193,7 @@ def test_what_is_sent_is_what_was_asked_without_its_beginning(rest: bytes) -> No
     ],
 )
 def test_another_host_is_sent(host: str, upstream: str, sent: bytes) -> None:
-    rewriting = rewriting_of(route(upstream=upstream, rewrite={"host": host}))
+    rewriting = build_rewriting(route(upstream=upstream, rewrite={"host": host}))
     assert rewriting is not None
     head = rewriting.head(b"GET / HTTP/1.1\r\nhost: wiki.test\r\nhost-x: y\r\n\r\n", asked())
     assert head == b"GET / HTTP/1.1\r\nhost: %b\r\nhost-x: y\r\n\r\n" % sent
@@ -541,10 +541,10 @@ async def test_the_check_for_other_sites_is_off_by_default(fronts: Build) -> Non
 
 
 def test_a_route_that_asks_for_nothing_costs_nothing() -> None:
-    assert demands_of(route(), "https://wiki.test") is None
-    assert rewriting_of(route()) is None
-    assert relocation_of(route()) is None
-    assert accepted().scan.forwarded == []
+    assert compile_demands(route(), "https://wiki.test") is None
+    assert build_rewriting(route()) is None
+    assert build_relocation(route()) is None
+    assert accepted().headers.forwarded == []
 
 
 @pytest.mark.parametrize(

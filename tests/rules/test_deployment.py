@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from doorward.settings import load_settings, unbuilt_keys
+from doorward.settings import list_unbuilt_keys, load_settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -112,7 +112,7 @@ def test_the_key_is_a_secret_that_git_never_sees() -> None:
 )
 def test_the_configuration_of_an_example_is_valid(path: Path) -> None:
     settings = load_settings(path, {})
-    assert not unbuilt_keys(settings)
+    assert not list_unbuilt_keys(settings)
 
 
 def test_the_sidecar_s_upstream_is_the_service_that_publishes_nothing() -> None:

@@ -10,8 +10,8 @@ import pytest
 import typer
 import yaml
 from doorward.cli.main import COMMANDS, app
-from doorward.settings import load_settings, unbuilt_keys
-from doorward.settings.known import fields_of
+from doorward.settings import list_unbuilt_keys, load_settings
+from doorward.settings.known import list_fields
 from doorward.settings.models import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_it_names_every_command() -> None:
 
 def test_it_names_every_group_of_settings() -> None:
     table = HANDBOOK.partition("\n## Configuration")[2].partition("\n## ")[0]
-    assert not [key for key in fields_of(Settings) if f"`{key}`" not in table]
+    assert not [key for key in list_fields(Settings) if f"`{key}`" not in table]
 
 
 def test_it_names_every_preset() -> None:
@@ -68,7 +68,7 @@ def test_a_sample_of_the_configuration_is_valid(sample: str, tmp_path: Path) -> 
     minimal = {"routes": [{"upstream": "http://127.0.0.1:9000"}]}
     path = tmp_path / "doorward.yaml"
     path.write_text(yaml.safe_dump(minimal | yaml.safe_load(sample)))
-    assert not unbuilt_keys(load_settings(path, {}))
+    assert not list_unbuilt_keys(load_settings(path, {}))
 
 
 def test_the_block_for_nginx_is_the_file_that_the_tests_run() -> None:

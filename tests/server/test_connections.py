@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.server.limits import OTHER_DESCRIPTORS, fitted
+from doorward.server.limits import OTHER_DESCRIPTORS, fit_descriptors
 from doorward.settings import settings_from
 
 from tests.server.test_proxy_protocol import LINE
@@ -145,7 +145,7 @@ def test_more_connections_than_descriptors_are_lowered_at_the_start() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
-        assert fitted(settings).limits.connections == 700, "the limit is raised first"
+        assert fit_descriptors(settings).limits.connections == 700, "the limit is raised first"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
@@ -235,7 +235,7 @@ def test_a_new_connection_does_not_wait_for_the_acknowledgement_of_small_writes(
     """Connections taken by ourselves are as the loop's own: TCP_NODELAY is set."""
     import asyncio
 
-    from doorward.server.acceptor import Acceptor, Entry
+    from doorward.server.acceptor import Acceptor, EntryRequirements
     from doorward.server.limits import Counts
     from uvloop import new_event_loop
 
@@ -253,7 +253,7 @@ def test_a_new_connection_does_not_wait_for_the_acknowledgement_of_small_writes(
                 sock,
                 lambda source, place: Protocol(),
                 Counts(None, None, ()),
-                Entry(5.0),
+                EntryRequirements(5.0),
                 lambda address, reason: None,
             )
             with socket.create_connection(sock.getsockname()):

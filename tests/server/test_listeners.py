@@ -6,7 +6,7 @@ import errno
 import os
 
 import pytest
-from doorward.server.listeners import ListenFault, bind, reason_of
+from doorward.server.listeners import ListenFault, bind, explain_fault
 from doorward.settings import Listen
 
 
@@ -20,7 +20,7 @@ from doorward.settings import Listen
     ],
 )
 def test_a_reason_says_what_to_do(number: int, port: int, says: str) -> None:
-    assert says in reason_of(Listen("127.0.0.1", port), OSError(number, os.strerror(number)))
+    assert says in explain_fault(Listen("127.0.0.1", port), OSError(number, os.strerror(number)))
 
 
 def test_an_address_of_another_machine_is_a_fault_of_its_setting() -> None:

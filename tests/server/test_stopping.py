@@ -333,7 +333,7 @@ def test_sockets_that_were_refused_take_nobody(tmp_path: Path) -> None:
 
 
 def test_a_socket_file_of_the_next_server_is_left_alone(tmp_path: Path) -> None:
-    from doorward.server.listeners import listening
+    from doorward.server.listeners import open_listeners
     from doorward.settings import settings_from
 
     path = tmp_path / "s"
@@ -343,9 +343,9 @@ def test_a_socket_file_of_the_next_server_is_left_alone(tmp_path: Path) -> None:
         "admin_listen": "off",
         "routes": [{"upstream": "http://a"}],
     }
-    with listening(settings_from(values, tmp_path)) as first:
+    with open_listeners(settings_from(values, tmp_path)) as first:
         first.refuse()
-        with listening(settings_from(values, tmp_path)):
+        with open_listeners(settings_from(values, tmp_path)):
             first.main.close()
             with contextlib.suppress(OSError), Client(path):
                 pass

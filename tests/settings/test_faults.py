@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from doorward.settings import Fault, InvalidSettings, load_settings, settings_from
-from doorward.settings.faults import dotted, printable
+from doorward.settings.faults import format_path, make_printable
 from doorward.settings.known import every_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,7 +62,7 @@ def test_a_fault_is_one_line_with_file_line_key_and_advice(faults: Faults, tmp_p
 
 def test_a_fault_never_breaks_its_line() -> None:
     assert "\n" not in str(Fault("a\nb", 1, "wrong\x1b[31m", "do\rthis", "file"))
-    assert len(printable("x" * 9999)) == 400
+    assert len(make_printable("x" * 9999)) == 400
 
 
 # YAML text, key, a part of the message or the hint.
@@ -394,7 +394,7 @@ def test_missing_unreadable_and_misplaced_files_are_told_apart(tmp_path: Path) -
 
 
 def test_places_read_as_people_write_them() -> None:
-    assert dotted(("routes", 0, "upstream", 1)) == "routes[0].upstream[1]"
+    assert format_path(("routes", 0, "upstream", 1)) == "routes[0].upstream[1]"
 
 
 VALUES = st.recursive(

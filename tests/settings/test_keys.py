@@ -14,7 +14,7 @@ from doorward.settings import InvalidSettings, Settings, settings_from
 from doorward.settings.keys import (
     Process,
     _check_mode,
-    _Unusable,
+    _UnusableKey,
     ensure_data_dir,
     is_private,
     read_keys,
@@ -110,7 +110,7 @@ def test_a_file_is_private_after_the_command_of_the_hint(tmp_path: Path, user: i
     """The shell runs the hint; `chown` and `chgrp` only note their owner, as it takes root."""
     file = key_file(tmp_path / "the key", mode=0o644)
     owners = {"user": user, "group": 0}
-    with pytest.raises(_Unusable) as caught:
+    with pytest.raises(_UnusableKey) as caught:
         _check_mode(file, status(0o644, **owners), ME)
     command = str(caught.value.hint).partition(": ")[2].partition(" (")[0]
     note = f"""

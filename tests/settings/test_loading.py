@@ -11,10 +11,10 @@ from doorward.settings import (
     InvalidSettings,
     Upstream,
     find_config_file,
+    list_unbuilt_keys,
     load,
     load_settings,
     settings_from,
-    unbuilt_keys,
 )
 
 from .conftest import Faults, Load
@@ -32,7 +32,7 @@ def test_everything_but_the_upstream_has_a_default(load: Load, tmp_path: Path) -
     assert settings.sessions.idle_timeout == timedelta(hours=2)
     assert settings.dialects.xhr is None and settings.email is None
     assert not settings.secure_cookies
-    assert settings.warnings == unbuilt_keys(settings) == ()
+    assert settings.warnings == list_unbuilt_keys(settings) == ()
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ UNBUILT: list[tuple[str, list[str]]] = [
 
 @pytest.mark.parametrize(("text", "keys"), UNBUILT)
 def test_what_has_no_effect_yet_is_named(load: Load, text: str, keys: list[str]) -> None:
-    assert list(unbuilt_keys(load(text))) == keys
+    assert list(list_unbuilt_keys(load(text))) == keys
 
 
 @pytest.mark.parametrize(

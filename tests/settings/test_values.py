@@ -12,7 +12,7 @@ import pytest
 from doorward.accounts import names as accounts
 from doorward.settings import Listen, Upstream, addresses, names, patterns, values
 from doorward.settings.faults import Wrong
-from doorward.text import folded
+from doorward.text import fold
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,12 +57,12 @@ def test_a_duration_beyond_dates_is_refused() -> None:
 @given(st.integers(0, 10**13))
 def test_every_duration_reads_back_as_written(total_ms: int) -> None:
     length = timedelta(milliseconds=total_ms)
-    assert values.duration_or_zero(values.written_duration(length)) == length
+    assert values.duration_or_zero(values.format_duration(length)) == length
 
 
 @given(st.integers(1, 10**15))
 def test_every_size_reads_back_as_written(size: int) -> None:
-    assert values.size(values.written_size(size)) == size
+    assert values.size(values.format_size(size)) == size
     assert values.size(size) == size
 
 
@@ -95,7 +95,7 @@ def test_every_listener_reads_back_as_written(host: str, port: int) -> None:
 def test_every_address_and_port_is_listener_and_upstream(
     address: IPv4Address | IPv6Address, port: int
 ) -> None:
-    place = f"{addresses.bracketed(str(address))}:{port}"
+    place = f"{addresses.add_brackets(str(address))}:{port}"
     assert addresses.listen(place, HERE) == Listen(str(address), port)
     assert addresses.upstream(f"http://{place}", HERE) == Upstream("http", str(address), port)
 
@@ -219,7 +219,7 @@ def test_a_user_name_is_refused_or_kept_as_it_is(name: str) -> None:
     ],
 )
 def test_passwords_in_urls_are_covered(url: str, shown: str) -> None:
-    assert names.masked(url) == shown
+    assert names.mask_password(url) == shown
 
 
 PARSERS: list[Any] = [
@@ -256,4 +256,4 @@ def test_what_stands_in_the_file_is_good_enough_for_the_accounts(name: str) -> N
         with contextlib.suppress(Wrong):
             for written in (name, f"{name}@b.de"):
                 found = theirs(ours(written))
-                assert found in {written, folded(written)}
+                assert found in {written, fold(written)}

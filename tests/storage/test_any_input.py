@@ -36,7 +36,7 @@ from doorward.accounts.session import (
     Renewal,
     Session,
 )
-from doorward.accounts.sessions.access import Access
+from doorward.accounts.sessions.access import AccessSecrets
 from doorward.accounts.sessions.access_tokens import AccessTokens
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Sessions
@@ -75,7 +75,7 @@ SERVICES: dict[str, type] = {
     "regulation": Regulation,
     "audit_log": AuditLogRows,
     "second_factors": SecondFactors,
-    "access": Access,
+    "access": AccessSecrets,
     "access.tokens": AccessTokens,
 }
 # Nothing from outside gets there: parts of the start, of the stop and of other operations.

@@ -211,4 +211,4 @@ async def test_a_reset_frees_from_a_key_that_is_lost(
                 await accounts.second_factors.verify(alice.user, "000000", None, now=NOW)
             await accounts.second_factors.reset_totp(alice.user, NOW, actor=OWNER)
     async with started(NEW) as accounts:
-        assert await accounts.second_factors.enabled(alice.user) == ("email",)
+        assert await accounts.second_factors.list_enabled(alice.user) == ("email",)

@@ -102,7 +102,7 @@ def enrol(page: Page) -> tuple[str, list[str]]:
     """Sets up an app on the page that leads to it; the secret and the recovery codes."""
     page.get_by_role("button", name="Set up app").click()
     uri = page.locator("#uri").get_attribute("href") or ""
-    assert str(page.locator(".picture svg path").last.get_attribute("d")) in qr.svg(uri)
+    assert str(page.locator(".picture svg path").last.get_attribute("d")) in qr.draw_svg(uri)
     (secret,) = parse_qs(urlsplit(uri).query)["secret"]
     assert page.locator("#secret").inner_text().replace(" ", "") == secret
     page.get_by_role("textbox", name="Code").fill("000000")

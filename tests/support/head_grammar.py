@@ -219,7 +219,7 @@ def compare_requests(readers: list[Heads], given: Given) -> bool:
         assert said[0] == request_by_llhttp(said[0]["text"]), given
         for name in heads.SINGLE:
             values = [value for each, value in said[0]["passing"] if each == name]
-            value = found[0].value_of(b"\r\n%b: " % name)
+            value = found[0].find_value(b"\r\n%b: " % name)
             assert values == ([] if value is None else [value]), (name, given)
     return said[0] is not None
 

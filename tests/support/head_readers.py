@@ -15,30 +15,30 @@ from typing import Any
 
 import httptools
 from doorward.http1 import head_tables, heads
-from doorward.http1.headers import BadHeaders, Header, Scan, scan
+from doorward.http1.headers import BadHeaders, Header, ParsedHeaders, parse_headers
 from doorward.http1.response_head import ResponseHead
 from doorward.rewrite import answer_headers as answers
-from doorward.rewrite.answer_headers import AnswerFate, answer_headers
+from doorward.rewrite.answer_headers import AnswerAction, answer_headers
 from doorward.rewrite.caching import private_control
 from doorward.upstream.failures import InvalidAnswer
-from doorward.upstream.framing import body_length, terms_of
+from doorward.upstream.framing import body_length, read_terms
 
 # Whose spaces at the end `server/protocol.py` takes off, as llhttp leaves them.
 SPECIAL = (b"content-length", b"transfer-encoding", b"expect", b"upgrade")
 
 _ANSWER_ACTIONS = {
-    AnswerFate.PASS: head_tables.PASS,
-    AnswerFate.DROP: head_tables.DROP,
-    AnswerFate.CONNECTION: head_tables.UNUSUAL,  # the reader knows it itself
-    AnswerFate.SET_COOKIE: head_tables.SET_COOKIE,
-    AnswerFate.CACHE_CONTROL: head_tables.CACHE_CONTROL,
-    AnswerFate.SHARED_CACHES: head_tables.SHARED_CACHES,
+    AnswerAction.PASS: head_tables.PASS,
+    AnswerAction.DROP: head_tables.DROP,
+    AnswerAction.CONNECTION: head_tables.UNUSUAL,  # the reader knows it itself
+    AnswerAction.SET_COOKIE: head_tables.SET_COOKIE,
+    AnswerAction.CACHE_CONTROL: head_tables.CACHE_CONTROL,
+    AnswerAction.SHARED_CACHES: head_tables.SHARED_CACHES,
 }
 
 
 def answer_action(name: bytes) -> int:
     """What `rewrite/answer_headers.py` does with an answer's header, in the reader's words."""
-    return _ANSWER_ACTIONS[answers._remember_fate(name)]
+    return _ANSWER_ACTIONS[answers._remember_action(name)]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def request_by_llhttp(text: bytes) -> dict[str, Any] | None:
     if not _fed(noted, text) or noted.upgrade:
         return None
     try:
-        found: Scan = scan(noted.headers)
+        found: ParsedHeaders = parse_headers(noted.headers)
     except BadHeaders:
         return None
     return {
@@ -172,7 +172,7 @@ def answer_by_llhttp(text: bytes, private: bool) -> dict[str, Any] | None:
         "headers": noted.headers,
         "set_cookies": tuple(value for name, value in kept if name.lower() == b"set-cookie"),
         "is_dated": prepared.is_dated,
-        "terms": terms_of(noted.headers),
+        "terms": read_terms(noted.headers),
         "sent": prepared.text.partition(b"\r\n")[2],
     }
 
@@ -182,7 +182,7 @@ def said_of_answer(head: Any, private: bool) -> dict[str, Any]:
     kept = [] if head.kept is None else [(b"keep-alive", head.kept)]
     return {
         **{name: getattr(head, name) for name in (*plain, "is_dated")},
-        "terms": terms_of(kept),
+        "terms": read_terms(kept),
         "sent": sent_of(head, private),
     }
 

@@ -18,7 +18,7 @@ from doorward.accounts.sessions.sessions import ClientInfo, Found, Lifetimes, Op
 from doorward.dialects import openapi
 from doorward.gate.accept import Client
 from doorward.gate.access_tokens import AccessCarrier
-from doorward.gate.cookies import Cookies, cookies_of
+from doorward.gate.cookies import Cookies, build_cookies
 from doorward.gate.identify import Identify
 from doorward.settings import Settings, settings_from
 from doorward.storage.rates import Rates
@@ -117,7 +117,7 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
     settings = settings_from(chosen | values, directory)
     clock = FixedClock()
     async with build_accounts(settings, clock) as accounts:
-        cookies = cookies_of(settings)
+        cookies = build_cookies(settings)
         dialects = settings.dialects
         carrier = AccessCarrier(accounts.live, accounts.access)
         identify = Identify(

@@ -12,7 +12,7 @@ import pytest
 from doorward.settings import Concurrency, Failover, HealthCheck, Settings, settings_from
 from doorward.upstream.balance import Group, build_upstreams
 from doorward.upstream.connection import Connection
-from doorward.upstream.failures import ConnectFailed, ConnectionLost, NoneUsable, Overloaded
+from doorward.upstream.failures import ConnectFailed, ConnectionLost, NoneUsable, UpstreamOverloaded
 from doorward.upstream.health import watch
 from doorward.upstream.pool import BoundedPool, Pool, Pools
 
@@ -232,10 +232,10 @@ async def test_a_full_line_and_a_long_wait_are_503() -> None:
             await pool.connect()
             waiting = asyncio.ensure_future(pool.connect())
             await asyncio.sleep(0)
-            with pytest.raises(Overloaded) as caught:
+            with pytest.raises(UpstreamOverloaded) as caught:
                 await pool.connect()
             assert caught.value.status == 503 and caught.value.retry_after_s
-            with pytest.raises(Overloaded):
+            with pytest.raises(UpstreamOverloaded):
                 await waiting
             assert pool.busy == 1, "who left holds no place"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from doorward.accounts import randomness
-from doorward.accounts.audit.audit_log import Record, RecordFilter, on_behalf
+from doorward.accounts.audit.audit_log import Record, RecordFilter, act_on_behalf
 from doorward.accounts.devices import recognise
 from doorward.accounts.factors.records import CodeLock
 from doorward.accounts.factors.second_factor import SecondFactors
@@ -132,7 +132,7 @@ class Administration:
             require_over(actor, user)
         except NotPermitted as refusal:
             refused = str(refusal)
-        factors = await self._factors.enabled(user)
+        factors = await self._factors.list_enabled(user)
         return UserDetails(user, factors, await self._sessions.list(user, now), refused)
 
     async def add(
@@ -152,7 +152,7 @@ class Administration:
         if admin:
             _require_super(actor)
         password = randomness.password()
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             user = await self._users.add(
                 username,
                 password,
@@ -185,35 +185,35 @@ class Administration:
             add_roles=(ADMIN,) if admin else (),
             remove_roles=(ADMIN,) if admin is False else (),
         )
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             await self._users.edit(user.username, edit, now, actor=actor)
 
     async def ban(self, actor: User, public_id: str, now: float) -> None:
         user = await self._subject(actor, public_id)
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             await self._users.ban(user.username, now, actor=actor)
 
     async def unban(self, actor: User, public_id: str, now: float) -> None:
         user = await self._subject(actor, public_id)
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             await self._users.unban(user.username, now, actor=actor)
 
     async def disable(self, actor: User, public_id: str, now: float) -> None:
         """Raises ReadOnlyUser."""
         user = await self._subject(actor, public_id)
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             await self._users.disable(user.username, now, actor=actor)
 
     async def enable(self, actor: User, public_id: str, now: float) -> None:
         """Raises ReadOnlyUser."""
         user = await self._subject(actor, public_id)
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             await self._users.enable(user.username, now, actor=actor)
 
     async def demand_change(self, actor: User, public_id: str, now: float) -> None:
         """The next login asks for a new password. Raises ReadOnlyUser."""
         user = await self._subject(actor, public_id)
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             edit = Edit(must_change_password=True)
             await self._users.edit(user.username, edit, now, actor=actor)
 
@@ -222,7 +222,7 @@ class Administration:
         ReadOnlyUser."""
         user = await self._subject(actor, public_id)
         password = randomness.password()
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             await self._users.set_password(
                 user.username, password, now=now, actor=actor, must_change=True
             )
@@ -232,20 +232,20 @@ class Administration:
         """No app, no recovery codes, no codes by e-mail; ends the user's sessions. Raises
         TotpNotOn."""
         user = await self._subject(actor, public_id)
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             await self._factors.reset_totp(user, now, actor=actor, email=True)
 
     async def unlock(self, actor: User, public_id: str, now: float) -> None:
         """Wrong passwords and codes of this user count no more."""
         user = await self._subject(actor, public_id)
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             await self._factors.unlock(user, actor=actor)
             await self._regulation.unlock(user, now, actor=actor)
 
     async def unlock_network(self, actor: User, address: str, now: float) -> None:
         """Wrong passwords from the network of this address count no more."""
         _require(actor)
-        with on_behalf(actor):
+        with act_on_behalf(actor):
             await self._regulation.unlock_network(address, now)
 
     async def end(self, actor: User, public_id: str, session: str, now: float) -> None:

@@ -38,7 +38,7 @@ class Device:
 
 
 @lru_cache(REMEMBERED)
-def device(user_agent: str) -> Device:
+def parse_device(user_agent: str) -> Device:
     """The device of this User-Agent: 0.7 ms, of the first one 120 ms."""
     import ua_parser  # with its table; only lists of sessions want it
 
@@ -68,7 +68,7 @@ def _parse(user_agents: set[str]) -> None:
     if len(_recognised) + len(user_agents) > REMEMBERED:  # `device` has forgotten some of them
         _recognised.clear()
     for user_agent in user_agents:
-        device(user_agent)
+        parse_device(user_agent)
     _recognised.update(user_agents)
 
 
@@ -139,7 +139,7 @@ PHONE = re.compile(r"Mobile|mini|Fennec|Android|iPad|iPod|iPhone")
 MAJOR = re.compile(r"\d+")
 
 
-def information(user_agent: str) -> str:
+def describe_agent(user_agent: str) -> str:
     """The sentence DatePoll's web client says of itself, as in `Chrome - 77; OS: Linux; Phone:
     false`; for sessions that were opened without one."""
     name, version = _browser(user_agent)

@@ -14,7 +14,7 @@ import json
 from typing import Protocol
 
 from doorward.accounts.administration import Listings
-from doorward.accounts.audit.audit_log import AuditLog, Kind, event
+from doorward.accounts.audit.audit_log import AuditLog, Kind, build_event
 from doorward.accounts.factors.records import EMAIL
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.keys import Keys
@@ -145,7 +145,7 @@ class Forgotten:
             await self._users.change_password(user, new, now=now)
         except UserNotFound as refusal:
             raise EnrolmentExpired(VOID) from refusal
-        if EMAIL in await self._factors.enabled(user):
+        if EMAIL in await self._factors.list_enabled(user):
             await self._factors.stop_mailing(user, now)
         return user
 
@@ -160,14 +160,14 @@ class Forgotten:
                 return
             link = self._link(user, now + LIFETIME_S)
             await self._mailer.send_reset(user.email, user.username, link, LIFETIME_S)
-            await self._audit_log.record(event(Kind.RESET_MAILED, now, subject=user))
+            await self._audit_log.record(build_event(Kind.RESET_MAILED, now, subject=user))
 
     async def _may(self, user: User) -> bool:
         """Whether a mail may stand in for this user's password: not where the mailbox would then
         be all there is to steal."""
         if user.source != DATABASE or not user.is_usable:
             return False
-        return await self._factors.enabled(user) != (EMAIL,)
+        return await self._factors.list_enabled(user) != (EMAIL,)
 
     def _link(self, user: User, until: float) -> str:
         text = json.dumps([user.id, user.version, user.email, until]).encode()

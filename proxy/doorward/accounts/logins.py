@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Event, Kind, event
+from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Event, Kind, build_event
 from doorward.accounts.factors.records import BROWSER, PASSWORD
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.passwords.hashing import Password, Passwords, is_too_long
@@ -131,7 +131,7 @@ class Logins:
             new = None
             if request.new_password is not None:  # before a code is spent on it
                 new = await self._users.new_password(user, request.new_password)
-            enabled = await self._second_factors.enabled(user)
+            enabled = await self._second_factors.list_enabled(user)
             factor = await self._factor(user, request, now) if enabled else None
             if new is not None:
                 user = await self._change_password(user, new, now)
@@ -319,4 +319,4 @@ def _check_allowed(user: User, new_password: str | None) -> None:
 def _build_event(
     kind: Kind, now: float, user: User | None, client: ClientInfo, detail: str
 ) -> Event:
-    return event(kind, now, subject=user, client=client, outcome=REFUSED, detail=detail)
+    return build_event(kind, now, subject=user, client=client, outcome=REFUSED, detail=detail)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from doorward.accounts.refusals import InvalidEmail, InvalidGroup, InvalidName
 from doorward.text import CHARACTERS as NAME_CHARACTERS
-from doorward.text import UnfitText, is_clean, key_of_address, key_of_name, typed
-from doorward.text import kept as kept
-from doorward.text import shown as shown
+from doorward.text import UnfitText, fold_address, fold_name, is_clean, strip_input
+from doorward.text import clip as clip
+from doorward.text import display as display
 
 
 def normalise(name: str) -> str:
     """The form in which user names are compared (NFKC, casefold). Raises InvalidName."""
     try:
-        return key_of_name(name)
+        return fold_name(name)
     except UnfitText:
         raise InvalidName from None
 
@@ -25,7 +25,7 @@ def normalise(name: str) -> str:
 def normalise_address(address: str) -> str:
     """The form in which e-mail addresses are compared. Raises InvalidEmail."""
     try:
-        return key_of_address(address)
+        return fold_address(address)
     except UnfitText:
         raise InvalidEmail from None
 
@@ -34,8 +34,8 @@ def parse_handle(name: str) -> str | None:
     """The normalised name or address that somebody typed, None for what can be neither.
 
     White space around it is of the keyboard that put it there, not of the name."""
-    text = typed(name)
-    for key in (key_of_name, key_of_address):
+    text = strip_input(name)
+    for key in (fold_name, fold_address):
         try:
             return key(text)
         except UnfitText:

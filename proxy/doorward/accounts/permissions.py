@@ -33,7 +33,7 @@ OWNER: Final = Owner.OWNER
 Actor = User | Owner
 
 
-def permissions(user: User) -> frozenset[str]:
+def list_permissions(user: User) -> frozenset[str]:
     """Everything the user may do to others; a super admin is an admin."""
     roles = {*user.roles, ADMIN} if user.super_admin else user.roles
     return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
@@ -41,7 +41,7 @@ def permissions(user: User) -> frozenset[str]:
 
 def require(user: Actor, permission: str) -> None:
     """Raises NotPermitted."""
-    if user is not OWNER and permission not in permissions(user):
+    if user is not OWNER and permission not in list_permissions(user):
         raise NotPermitted(f"This needs the permission {permission}.")
 
 

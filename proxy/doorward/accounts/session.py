@@ -132,12 +132,12 @@ class Session:
     @property
     def device(self) -> devices.Device:
         """What its User-Agent says. The first call of a process takes 120 ms."""
-        return devices.device(self.user_agent)
+        return devices.parse_device(self.user_agent)
 
     @property
     def description(self) -> str:
         """The client's own words, else what its User-Agent comes to."""
-        return self.information or devices.information(self.user_agent)
+        return self.information or devices.describe_agent(self.user_agent)
 
     def is_live(self, now: float) -> bool:
         """Neither ended nor past its end, its user usable. Asked at every use (CVE-2025-64708)."""

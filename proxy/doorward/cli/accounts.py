@@ -58,7 +58,7 @@ def _no_log() -> Iterator[None]:
 
 async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]) -> Result:
     # Storage is the slow import: a command that is used wrongly need not wait for it.
-    from doorward.accounts.audit.audit_log import COMMAND, Origin, acting
+    from doorward.accounts.audit.audit_log import COMMAND, Origin, act_as
     from doorward.accounts.refusals import Refusal
     from doorward.wiring.accounts import build_accounts
 
@@ -67,7 +67,7 @@ async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]
             tell = _tell(settings)
             accounts = await stack.enter_async_context(build_accounts(settings, tell=tell))
         try:
-            with acting(Origin(actor=COMMAND)):
+            with act_as(Origin(actor=COMMAND)):
                 return await job(accounts)
         except Refusal as refusal:
             leave(str(refusal), REFUSED)

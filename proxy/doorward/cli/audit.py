@@ -90,19 +90,19 @@ async def _follow(accounts: Accounts, wanted: RecordFilter, limit: int, json: bo
 
 
 def _line(record: Record, json: bool) -> str:
-    from doorward.observe.audit import line_of
+    from doorward.observe.audit import format_line
 
-    return line_of(record) if json else "  ".join(_cells(record)) + "\n"
+    return format_line(record) if json else "  ".join(_cells(record)) + "\n"
 
 
 def _cells(record: Record) -> tuple[str, ...]:
-    from doorward.observe.audit import time_of
+    from doorward.observe.audit import format_time
 
     event = record.event
     who = event.subject or "-"
     by = event.actor if event.actor not in ("", event.subject) else ""
     return (
-        time_of(event.at),
+        format_time(event.at),
         event.kind,
         f"{who} by {by}" if by else who,
         event.address or "-",

@@ -51,17 +51,17 @@ def _refuse(error: InvalidSettings, as_json: bool) -> None:
 
 
 def _accept(settings: Settings, as_json: bool) -> None:
-    from doorward.settings import unbuilt_keys
+    from doorward.settings import list_unbuilt_keys
 
     source = str(settings.file) if settings.file else "the environment"
     if as_json:
         found = {"ok": True, "source": source, "warnings": settings.warnings}
-        more = {"unbuilt": unbuilt_keys(settings), "environment": settings.environment}
+        more = {"unbuilt": list_unbuilt_keys(settings), "environment": settings.environment}
         typer.echo(json.dumps(found | more, indent=2))
         return
     for warning in settings.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    if unbuilt := unbuilt_keys(settings):
+    if unbuilt := list_unbuilt_keys(settings):
         typer.echo(f"warning: without effect in this version: {', '.join(unbuilt)}", err=True)
     if settings.file and settings.environment:
         typer.echo(f"from the environment: {', '.join(settings.environment)}", err=True)

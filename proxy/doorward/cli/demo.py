@@ -68,15 +68,15 @@ Ctrl-C ends it. Nothing is kept.
 
 def demo(upstream: UpstreamOption = None, listen: ListenOption = ANY_PORT) -> None:
     """Start a temporary Doorward, print how to log in, and leave nothing behind."""
-    with ending_quietly(), ExitStack() as stack:
+    with end_quietly(), ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doorward-demo-")))
         target = upstream or stack.enter_context(guest_book())
-        stack.enter_context(undisturbed())
-        serve_demo(settings_in(directory, target, concrete(listen)))
+        stack.enter_context(ignore_interrupts())
+        serve_demo(settings_in(directory, target, choose_host(listen)))
 
 
 @contextmanager
-def ending_quietly() -> Iterator[None]:
+def end_quietly() -> Iterator[None]:
     """While things start, SIGTERM and a closed terminal end it like Ctrl-C does."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -94,7 +94,7 @@ def ending_quietly() -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def ignore_interrupts() -> Iterator[None]:
     """Once the inside is over, no signal counts: a second Ctrl-C must not stop the cleaning."""
     try:
         yield
@@ -119,7 +119,7 @@ def guest_book() -> Iterator[str]:
     )
     with process:
         try:
-            yield address_of(process)
+            yield read_address(process)
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -128,7 +128,7 @@ def guest_book() -> Iterator[str]:
             process.kill()
 
 
-def address_of(process: subprocess.Popen[str]) -> str:
+def read_address(process: subprocess.Popen[str]) -> str:
     """The address that the guest book says it listens on."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
@@ -139,7 +139,7 @@ def address_of(process: subprocess.Popen[str]) -> str:
     return line.removeprefix("listening on ").strip()
 
 
-def concrete(listen: str) -> str:
+def choose_host(listen: str) -> str:
     """The same with a free port of that host in place of port 0."""
     host, _, port = listen.rpartition(":")
     if port != "0":
@@ -150,7 +150,7 @@ def concrete(listen: str) -> str:
         return f"{host}:{probe.getsockname()[1]}"
 
 
-def url_of(listen: str) -> str:
+def format_url(listen: str) -> str:
     """What to type to get there from this machine."""
     host, _, port = listen.rpartition(":")
     return f"http://{HERE.get(host, host)}:{port}"
@@ -165,7 +165,7 @@ def settings_in(directory: Path, upstream: str, listen: str) -> Settings:
 
     written = {
         "listen": listen,
-        "public_url": url_of(listen),
+        "public_url": format_url(listen),
         "admin_listen": "off",
         "data_dir": "data",
         "routes": [{"upstream": upstream}],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from doorward.wiring.accounts import Accounts
 
 
-def described(user: User) -> dict[str, object]:
+def describe_user(user: User) -> dict[str, object]:
     """What is printed of a user; the keys are part of the command's interface."""
     created = datetime.fromtimestamp(user.created_at, UTC)
     return {
@@ -35,21 +35,21 @@ def described(user: User) -> dict[str, object]:
     }
 
 
-async def described_with_factors(accounts: Accounts, user: User) -> dict[str, object]:
+async def describe_with_factors(accounts: Accounts, user: User) -> dict[str, object]:
     """The same with what only a look at one user is worth."""
     factors = accounts.second_factors
-    return described(user) | {
-        "second_factors": list(await factors.enabled(user)),
+    return describe_user(user) | {
+        "second_factors": list(await factors.list_enabled(user)),
         "recovery_codes": await factors.remaining_recovery(user),
     }
 
 
-def plain(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as people read it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(plain(one) for one in value) or "-"
+        return ", ".join(format_value(one) for one in value) or "-"
     if isinstance(value, dict):
         return f"{value['address']}" + ("" if value["verified"] else " (not verified)")
     return "-" if value is None else str(value)

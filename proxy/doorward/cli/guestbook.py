@@ -72,7 +72,7 @@ and this application never sees the request.</p>
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class GuestBookEntry:
     name: str
     message: str
     written_at: datetime
@@ -89,7 +89,7 @@ class Entry:
 class GuestBook:
     """The WSGI application; it keeps its entries in memory."""
 
-    entries: deque[Entry] = field(default_factory=lambda: deque(maxlen=KEPT))
+    entries: deque[GuestBookEntry] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "/") != "/":
@@ -108,7 +108,7 @@ class GuestBook:
         if not message:
             return answer(start_response, "400 Bad Request", "The message is empty or too long.")
         name = remote_user(environ) or "somebody"
-        self.entries.appendleft(Entry(name, message, datetime.now().astimezone()))
+        self.entries.appendleft(GuestBookEntry(name, message, datetime.now().astimezone()))
         return answer(start_response, "303 See Other", "Thank you.", ("Location", "/"))
 
     def page(self, environ: Environ) -> str:
@@ -118,7 +118,9 @@ class GuestBook:
             sign_out='<a href="/.doorward/logout">Sign out</a>' if user else "",
             greeting=greeting(user),
             entries="\n".join(entry.html() for entry in tuple(self.entries)),
-            headers="".join(f"<tr><td>{n}</td><td>{v}</td></tr>" for n, v in told(environ)),
+            headers="".join(
+                f"<tr><td>{n}</td><td>{v}</td></tr>" for n, v in list_identity(environ)
+            ),
         )
 
 
@@ -133,7 +135,7 @@ def greeting(user: str | None) -> str:
     return f"Hello, <strong>{escape(user)}</strong>. You are signed in."
 
 
-def told(environ: Environ) -> list[tuple[str, str]]:
+def list_identity(environ: Environ) -> list[tuple[str, str]]:
     """The identity and forwarding headers of this request, ready for HTML."""
     told_by_gate = ("HTTP_REMOTE_", "HTTP_X_")
     return [
@@ -165,7 +167,7 @@ def answer(
     return [body]
 
 
-class Server(ThreadingMixIn, WSGIServer):
+class GuestBookServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
@@ -177,12 +179,12 @@ class QuietHandler(WSGIRequestHandler):
 application = GuestBook()
 
 
-def serve(port: int, host: str = "127.0.0.1") -> Server:
+def serve(port: int, host: str = "127.0.0.1") -> GuestBookServer:
     """A bound server, whose `serve_forever` the caller runs; port 0 takes a free one."""
-    return make_server(host, port, GuestBook(), Server, QuietHandler)
+    return make_server(host, port, GuestBook(), GuestBookServer, QuietHandler)
 
 
-def end_with_parent(server: Server) -> None:
+def end_with_parent(server: GuestBookServer) -> None:
     """Stops the server when standard input ends, as it does when whoever started us is gone."""
 
     def wait() -> None:

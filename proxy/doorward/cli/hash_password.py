@@ -9,7 +9,7 @@ import typer
 
 from doorward.cli.accounts import REFUSED, leave
 from doorward.cli.options import ConfigOption, WeakOption
-from doorward.cli.passwords import asked, line_of_stdin, naming_weak
+from doorward.cli.passwords import ask_password, explain_weakness, read_stdin_line
 
 
 def hash_password(config: ConfigOption = None, weak: WeakOption = False) -> None:
@@ -18,7 +18,7 @@ def hash_password(config: ConfigOption = None, weak: WeakOption = False) -> None
     No setting changes a hash; `-c` is taken so that all commands can be called alike."""
     from doorward.accounts.refusals import WeakPassword
 
-    password = asked() if sys.stdin.isatty() else line_of_stdin()
+    password = ask_password() if sys.stdin.isatty() else read_stdin_line()
     try:
         typer.echo(asyncio.run(_hashed(password, weak)))
     except WeakPassword as refusal:
@@ -30,7 +30,7 @@ async def _hashed(password: str, weak: bool) -> str:
 
     passwords = Passwords(threads=1)
     try:
-        with naming_weak():
+        with explain_weakness():
             return (await passwords.new(password, allow_guessable=weak)).hash
     finally:
         passwords.close()

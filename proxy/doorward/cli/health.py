@@ -31,9 +31,9 @@ def health(config: ConfigOption = None) -> None:
     settings = settings_or_exit(config)
     try:
         if settings.admin_listen is not None:
-            reason = reason_of(ask(settings.admin_listen, "/readyz"))
+            reason = find_reason(ask(settings.admin_listen, "/readyz"))
         else:
-            reason = reason_of(ask(settings.listen, paths.HEALTH))
+            reason = find_reason(ask(settings.listen, paths.HEALTH))
     except Silent as silent:
         reason = str(silent)
     if reason is not None:
@@ -72,7 +72,7 @@ def ask(listen: Listen, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def reason_of(answer: tuple[int, bytes]) -> str | None:
+def find_reason(answer: tuple[int, bytes]) -> str | None:
     """None when ready, else the reason it gives."""
     status, body = answer
     if status == 200:

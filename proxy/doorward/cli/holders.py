@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def naming_the_holder(
+async def name_the_holder(
     accounts: Accounts, name: str | None, emails: Sequence[str]
 ) -> AsyncIterator[None]:
     """Let a NameTaken from inside name the user who has this name or one of these addresses, and
@@ -33,12 +33,12 @@ async def naming_the_holder(
 
 
 def _sentence(handle: str, user: User, *, is_name: bool) -> str:
-    from doorward.accounts.names import parse_handle, shown
+    from doorward.accounts.names import display, parse_handle
     from doorward.accounts.user import DATABASE
 
-    name = shown(user.username)
+    name = display(user.username)
     if not is_name or parse_handle(handle) != parse_handle(user.username):
-        return f"{shown(handle)} already belongs to user {name}"
+        return f"{display(handle)} already belongs to user {name}"
     if user.source == DATABASE:
         return f"user {name} already exists, use `doorward user passwd {shlex.quote(name)}`"
     return f"user {name} already exists; it comes from the {user.source} file"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, owner, with_accounts
-from doorward.cli.display import described
+from doorward.cli.display import describe_user
 from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import tell
 
@@ -52,15 +52,15 @@ def import_users(
 
     users = with_accounts(config, job)
     sentences = [f"user {user.username} imported" for user in users]
-    tell(sentences, [described(user) for user in users], json)
-    _warn_of_weak(entries)
+    tell(sentences, [describe_user(user) for user in users], json)
+    _warn_about_weak(entries)
 
 
 def _located(refusal: str, rows: Sequence[Row]) -> str:
     """A refusal that names its user, with the line of that user before it."""
-    from doorward.accounts.names import shown
+    from doorward.accounts.names import display
 
-    lines = (r.line for r in rows if refusal.startswith(f"user {shown(r.entry.username)}: "))
+    lines = (r.line for r in rows if refusal.startswith(f"user {display(r.entry.username)}: "))
     line = next(lines, None)
     return refusal if line is None else f"line {line}: {refusal}"
 
@@ -112,16 +112,16 @@ async def _import(
 
 def _check_secret(accounts: Accounts, entry: DirectoryEntry) -> None:
     """Raises InvalidTotpSecret, which names the user."""
-    from doorward.accounts.names import shown
+    from doorward.accounts.names import display
     from doorward.accounts.refusals import InvalidTotpSecret
 
     try:
         accounts.second_factors.check_secret(entry.totp_secret or "")
     except InvalidTotpSecret as refusal:
-        raise InvalidTotpSecret(f"user {shown(entry.username)}: {refusal}") from refusal
+        raise InvalidTotpSecret(f"user {display(entry.username)}: {refusal}") from refusal
 
 
-def _warn_of_weak(entries: Sequence[DirectoryEntry]) -> None:
+def _warn_about_weak(entries: Sequence[DirectoryEntry]) -> None:
     from doorward.accounts.passwords.imported import is_weak
 
     for entry in entries:

@@ -36,7 +36,7 @@ def lockouts(
         return
     locks = with_accounts(config, _locks)
     if json:
-        print_json([_described(lock) for lock in locks])
+        print_json([_describe(lock) for lock in locks])
     else:
         print_table(("user", "scope", "network", "until"), map(_cells, locks))
 
@@ -67,20 +67,20 @@ def _lift(config: ConfigOption, address: str, json: bool) -> None:
     tell(sentence, {"network": network, "lifted": lifted}, json)
 
 
-def _described(lock: Lock) -> dict[str, object]:
+def _describe(lock: Lock) -> dict[str, object]:
     """What is printed of a lock-out; the keys are part of the command's interface."""
-    from doorward.observe.audit import time_of
+    from doorward.observe.audit import format_time
 
     return {
         "scope": lock.scope,
         "user": lock.user,
         "network": lock.network,
-        "until": time_of(lock.until),
+        "until": format_time(lock.until),
     }
 
 
 def _cells(lock: Lock) -> tuple[str, ...]:
-    from doorward.observe.audit import time_of
+    from doorward.observe.audit import format_time
 
     nobody = "(everybody)" if lock.scope == "network" else "(no such user)"
-    return (lock.user or nobody, lock.scope, lock.network or "", time_of(lock.until))
+    return (lock.user or nobody, lock.scope, lock.network or "", format_time(lock.until))

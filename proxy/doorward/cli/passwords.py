@@ -22,14 +22,14 @@ def new_password(from_stdin: bool, generate: bool) -> str:
 
         return randomness.password()
     if from_stdin:
-        return line_of_stdin()
+        return read_stdin_line()
     if sys.stdin.isatty():
-        return asked()
+        return ask_password()
     leave("Say --password-stdin or --generate: there is no terminal to ask on.", WRONG_USAGE)
 
 
 @contextmanager
-def naming_weak() -> Iterator[None]:
+def explain_weakness() -> Iterator[None]:
     """Says of a password that is refused as guessable how it is accepted."""
     from doorward.accounts.passwords.hashing import GUESSABLE
     from doorward.accounts.refusals import WeakPassword
@@ -42,7 +42,7 @@ def naming_weak() -> Iterator[None]:
         raise WeakPassword(f"{GUESSABLE} Or accept it with --weak.") from refusal
 
 
-def line_of_stdin() -> str:
+def read_stdin_line() -> str:
     """The first line, without its end."""
     line = sys.stdin.buffer.readline(LINE_BYTES)
     if not line:
@@ -53,7 +53,7 @@ def line_of_stdin() -> str:
         leave("The password on standard input is not UTF-8.", WRONG_USAGE)
 
 
-def asked() -> str:
+def ask_password() -> str:
     """What was typed twice."""
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password

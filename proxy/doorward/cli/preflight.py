@@ -48,7 +48,7 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
 def _users(settings: Settings) -> None:
     from doorward.accounts.refusals import NameTaken
     from doorward.accounts.users.directory import DirectoryFault
-    from doorward.directories.opened import open_directories
+    from doorward.directories.sources import open_directories
     from doorward.settings import Fault, InvalidSettings
 
     try:

@@ -25,14 +25,14 @@ def serve(config: ConfigOption = None) -> None:
     import structlog
 
     from doorward.observe.logs import configure_logs
-    from doorward.settings import unbuilt_keys
+    from doorward.settings import list_unbuilt_keys
 
     settings = settings_or_exit(config)
     configure_logs(level=settings.log.level, format=settings.log.format)
     log = structlog.get_logger("doorward")
     if settings.file and settings.environment:
         log.info("settings_from_environment", variables=list(settings.environment))
-    if unbuilt := unbuilt_keys(settings):
+    if unbuilt := list_unbuilt_keys(settings):
         log.warning("settings_without_effect", keys=list(unbuilt))
     serve_settings(settings)
 
@@ -43,13 +43,13 @@ def serve_settings(settings: Settings, on_listening: Callable[[str], None] | Non
 
     from doorward.app import folder_for_numbers, serve_app
     from doorward.cli.preflight import check_files
-    from doorward.server import fitted, listening, supervise
+    from doorward.server import fit_descriptors, open_listeners, supervise
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while it starts; then it is logged
     _open_standard_files()
 
     def in_one_process(lifeline: int | None = None) -> None:
-        with _told():
+        with _report_faults():
             serve_app(
                 settings,
                 sockets,
@@ -58,11 +58,11 @@ def serve_settings(settings: Settings, on_listening: Callable[[str], None] | Non
                 on_listening=on_listening,
             )
 
-    with _told():
+    with _report_faults():
         check_files(settings)
         numbers = None if settings.workers == 1 else folder_for_numbers(settings)
-    settings = fitted(settings)
-    with _told(), listening(settings) as sockets:
+    settings = fit_descriptors(settings)
+    with _report_faults(), open_listeners(settings) as sockets:
         if settings.workers == 1:
             in_one_process()
         elif status := supervise(
@@ -95,7 +95,7 @@ def _status(job: Callable[[int], None], lifeline: int) -> int:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _report_faults() -> Iterator[None]:
     """Turns what keeps Doorward from starting into sentences on standard error and status 2."""
     from doorward.accounts.refusals import Refusal
     from doorward.server import ListenFault

@@ -34,16 +34,18 @@ def list_sessions(
     """List the sessions that are not over, the newest first."""
 
     async def job(accounts: Accounts) -> None:
-        sessions = _sessions_of(accounts, user, time.time())
+        sessions = _iterate_sessions(accounts, user, time.time())
         if json:
-            await print_json_list(_described(session) async for session in sessions)
+            await print_json_list(_describe(session) async for session in sessions)
         else:
             print_table(HEADINGS, [_cells(session) async for session in sessions])
 
     with_accounts(config, job)
 
 
-async def _sessions_of(accounts: Accounts, user: str | None, now: float) -> AsyncIterator[Session]:
+async def _iterate_sessions(
+    accounts: Accounts, user: str | None, now: float
+) -> AsyncIterator[Session]:
     """Those of the user with this name, or everybody's."""
     if user is None:
         async for session in accounts.administration.every_session(now):
@@ -62,7 +64,7 @@ def revoke(
     """End sessions; at once, on a running server too."""
 
     async def job(accounts: Accounts) -> tuple[list[Session], list[str]]:
-        found, unknown = await _found(accounts, ids)
+        found, unknown = await _find_sessions(accounts, ids)
         for session in found:
             await accounts.sessions.revoke(session.id, actor=owner(), now=time.time())
         return found, unknown
@@ -96,7 +98,7 @@ def revoke_all(
     tell(sentence, {"user": username, "ended": ended}, json)
 
 
-async def _found(accounts: Accounts, ids: Sequence[str]) -> tuple[list[Session], list[str]]:
+async def _find_sessions(accounts: Accounts, ids: Sequence[str]) -> tuple[list[Session], list[str]]:
     from doorward.accounts.refusals import SessionNotFound
 
     found, unknown = [], []
@@ -108,7 +110,7 @@ async def _found(accounts: Accounts, ids: Sequence[str]) -> tuple[list[Session],
     return found, unknown
 
 
-def _described(session: Session) -> dict[str, object]:
+def _describe(session: Session) -> dict[str, object]:
     """What is printed of a session; the keys are part of the command's interface."""
     seen = session.device
     return {
@@ -139,7 +141,7 @@ def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _printable(text: str) -> str:
+def _escape(text: str) -> str:
     """A client's own words, which must not steer the terminal."""
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
@@ -160,7 +162,7 @@ def _cells(session: Session) -> tuple[str, ...]:
         session.id,
         session.user.username,
         session.kind,
-        _printable(_device(session)),
+        _escape(_device(session)),
         session.address,
         _time(session.created_at),
         _time(session.last_used_at),

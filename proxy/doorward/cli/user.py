@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.cli.accounts import confirm_or_leave, owner, with_accounts
-from doorward.cli.display import described, described_with_factors, plain, print_users
-from doorward.cli.holders import naming_the_holder
+from doorward.cli.display import describe_user, describe_with_factors, format_value, print_users
+from doorward.cli.holders import name_the_holder
 from doorward.cli.imports import import_users
 from doorward.cli.options import ConfigOption, JsonOption, WeakOption, commands
-from doorward.cli.passwords import naming_weak, new_password
+from doorward.cli.passwords import explain_weakness, new_password
 from doorward.cli.tables import print_json_list, tell
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ def add(
 
     async def job(accounts: Accounts) -> User:
         addresses = [] if email is None else [email]
-        async with naming_the_holder(accounts, name, addresses):
-            with naming_weak():
+        async with name_the_holder(accounts, name, addresses):
+            with explain_weakness():
                 return await accounts.users.add(
                     name,
                     password,
                     now=time.time(),
-                    emails=[] if email is None else [_verified(email)],
+                    emails=[] if email is None else [_verified_email(email)],
                     name=display_name,
                     groups=group or [],
                     roles=role or [],
@@ -86,7 +86,7 @@ def list_users(config: ConfigOption = None, json: JsonOption = False) -> None:
     async def job(accounts: Accounts) -> None:
         everyone = accounts.administration.everyone()
         if json:
-            await print_json_list(described(user) async for user in everyone)
+            await print_json_list(describe_user(user) async for user in everyone)
         else:
             print_users([user async for user in everyone])
 
@@ -98,10 +98,10 @@ def show(name: NameArgument, config: ConfigOption = None, json: JsonOption = Fal
     """Show one user."""
 
     async def job(accounts: Accounts) -> dict[str, object]:
-        return await described_with_factors(accounts, await accounts.users.get(name))
+        return await describe_with_factors(accounts, await accounts.users.get(name))
 
     shown = with_accounts(config, job)
-    tell([f"{key}: {plain(value)}" for key, value in shown.items()], shown, json)
+    tell([f"{key}: {format_value(value)}" for key, value in shown.items()], shown, json)
 
 
 @app.command()
@@ -120,7 +120,7 @@ def passwd(
     password = new_password(password_stdin, generate)
 
     async def job(accounts: Accounts, by: Owner) -> User:
-        with naming_weak():
+        with explain_weakness():
             return await accounts.users.set_password(
                 name,
                 password,
@@ -130,7 +130,7 @@ def passwd(
                 allow_guessable=weak,
             )
 
-    user = _changed(config, job)
+    user = _change_user(config, job)
     _tell(f"password of {user.username} changed", user, json, password if generate else None)
 
 
@@ -163,7 +163,7 @@ def edit(
 
         return Edit(
             name=display_name,
-            add_emails=tuple(map(_verified, add_email or ())),
+            add_emails=tuple(map(_verified_email, add_email or ())),
             remove_emails=tuple(remove_email or ()),
             add_groups=tuple(add_group or ()),
             remove_groups=tuple(remove_group or ()),
@@ -174,7 +174,7 @@ def edit(
         )
 
     async def job(accounts: Accounts) -> User:
-        async with naming_the_holder(accounts, None, add_email or ()):
+        async with name_the_holder(accounts, None, add_email or ()):
             return await accounts.users.edit(name, wanted(), time.time(), actor=owner())
 
     user = with_accounts(config, job)
@@ -200,7 +200,7 @@ def reset_totp(
     async def job(accounts: Accounts) -> tuple[User, bool]:
         user, factors, now = await accounts.users.get(name), accounts.second_factors, time.time()
         await factors.reset_totp(user, now, actor=owner(), email=email)
-        return user, bool(await factors.enabled(user))
+        return user, bool(await factors.list_enabled(user))
 
     user, is_asked = with_accounts(config, job)
     rest = "; codes by e-mail are still asked for (--email)" if is_asked else ""
@@ -210,14 +210,18 @@ def reset_totp(
 @app.command()
 def ban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Ban a user; its sessions are suspended."""
-    user = _changed(config, lambda accounts, by: accounts.users.ban(name, time.time(), actor=by))
+    user = _change_user(
+        config, lambda accounts, by: accounts.users.ban(name, time.time(), actor=by)
+    )
     _tell(f"user {user.username} banned", user, json)
 
 
 @app.command()
 def unban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Lift a ban; sessions that have not expired work again."""
-    user = _changed(config, lambda accounts, by: accounts.users.unban(name, time.time(), actor=by))
+    user = _change_user(
+        config, lambda accounts, by: accounts.users.unban(name, time.time(), actor=by)
+    )
     _tell(f"user {user.username} no longer banned", user, json)
 
 
@@ -238,14 +242,16 @@ def unlock(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
 @app.command()
 def enable(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Let a disabled user log in again."""
-    user = _changed(config, lambda accounts, by: accounts.users.enable(name, time.time(), actor=by))
+    user = _change_user(
+        config, lambda accounts, by: accounts.users.enable(name, time.time(), actor=by)
+    )
     _tell(f"user {user.username} enabled", user, json)
 
 
 @app.command()
 def disable(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
     """Refuse a user's logins; ends its sessions."""
-    user = _changed(
+    user = _change_user(
         config, lambda accounts, by: accounts.users.disable(name, time.time(), actor=by)
     )
     _tell(f"user {user.username} disabled", user, json)
@@ -266,7 +272,7 @@ def delete(
     _tell(f"user {user.username} deleted", user, json)
 
 
-def _changed(config: Path | None, change: Callable[[Accounts, Owner], Awaitable[User]]) -> User:
+def _change_user(config: Path | None, change: Callable[[Accounts, Owner], Awaitable[User]]) -> User:
     """The user as it is after the change."""
 
     async def job(accounts: Accounts) -> User:
@@ -280,10 +286,10 @@ def _tell(sentence: str, user: User, json: bool, password: str | None = None) ->
     """`password` is a generated one, which is never seen again."""
     secret = {} if password is None else {"password": password}
     sentences = [sentence, *(f"{key}: {value}" for key, value in secret.items())]
-    tell(sentences, described(user) | secret, json)
+    tell(sentences, describe_user(user) | secret, json)
 
 
-def _verified(address: str) -> Email:
+def _verified_email(address: str) -> Email:
     from doorward.accounts.user import Email
 
     return Email(address, verified=True)

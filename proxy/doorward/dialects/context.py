@@ -228,8 +228,8 @@ class Context:
                 response = error_format.render(RateLimited(count, count.resets_at - self.clock()))
             else:
                 response = await answer(request)
-            told = {name for name, _ in response.raw_headers}  # by a narrower count of its own
-            lines = (line for line in limiter.lines(count) if line[0] not in told)
+            names = {name for name, _ in response.raw_headers}  # by a narrower count of its own
+            lines = (line for line in limiter.lines(count) if line[0] not in names)
             response.raw_headers.extend(lines)
             return response
 
@@ -254,9 +254,9 @@ class Context:
 
 def is_by_header(request: Request) -> bool:
     """Whether a token in `Authorization` carries the session: no browser adds it by itself."""
-    told = request.headers.get("authorization", "").rstrip(" ")
-    scheme, _, rest = told.partition(" ")
-    value = (rest.lstrip(" ") if scheme.lower() == "bearer" else told).encode("latin-1")
+    line = request.headers.get("authorization", "").rstrip(" ")
+    scheme, _, rest = line.partition(" ")
+    value = (rest.lstrip(" ") if scheme.lower() == "bearer" else line).encode("latin-1")
     return is_token(value) or has_form(value)
 
 

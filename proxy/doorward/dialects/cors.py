@@ -47,14 +47,14 @@ class CorsPolicy:
             return answer
         own = settings.public_origin
 
-        async def told(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             response = await answer(request)
             response.headers.add_vary_header("Origin")
             if get_sender(request, own) is Sender.OTHER:
                 self._tell(request, response)
             return response
 
-        return told
+        return respond
 
     def _tell(self, request: Request, response: Response) -> None:
         if self.names(request):
@@ -80,5 +80,5 @@ def is_preflight(request: Request) -> bool:
 
 def _origin(request: Request) -> str | None:
     """The origin that the request names, if it names one. `null` is nobody's."""
-    told = request.headers.getlist("origin")
-    return told[0].lower() if len(told) == 1 and told[0] != "null" else None
+    origins = request.headers.getlist("origin")
+    return origins[0].lower() if len(origins) == 1 and origins[0] != "null" else None

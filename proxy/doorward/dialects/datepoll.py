@@ -24,7 +24,7 @@ from starlette.routing import Route
 from doorward.accounts import refusals
 from doorward.accounts.logins import LoginRequest
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
-from doorward.accounts.sessions.access import Access
+from doorward.accounts.sessions.access import AccessSecrets
 from doorward.accounts.sessions.sessions import Lifetimes, NewSession, Session, Sessions
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects import context as contexts
@@ -186,7 +186,7 @@ class Datepoll:
     context: Context
     settings: DialectDatepoll
     carrier: AccessCarrier
-    access: Access
+    access: AccessSecrets
     sessions: Sessions
     last_used_at: Callable[[Session], float]
 
@@ -238,12 +238,12 @@ class Datepoll:
         session = NewSession("datepoll", self._lifetimes(stays), stays, description)
         login = LoginRequest(name, password, session, code=code or None, new_password=new)
         opened = await self.context.service.open(request, login)
-        told = {"token": self._issue_token(opened.session)}
+        fields = {"token": self._issue_token(opened.session)}
         if stays:
-            told["session_token"] = await self.access.make_secret(
+            fields["session_token"] = await self.access.make_secret(
                 opened.session, self.context.clock()
             )
-        response = render(DatepollToken(**told))
+        response = render(DatepollToken(**fields))
         if self.settings.cookie:
             self.context.service.cookie.set(response, request, opened)
         return response
@@ -335,7 +335,7 @@ def routes(
     context: Context,
     settings: DialectDatepoll,
     carrier: AccessCarrier,
-    access: Access,
+    access: AccessSecrets,
     sessions: Sessions,
     last_used_at: Callable[[Session], float],
 ) -> list[Route]:

@@ -18,7 +18,7 @@ from doorward.dialects import rocketchat
 from doorward.dialects.context import ErrorFormat, RateLimited
 from doorward.dialects.operations import DIALECTS, DialectDescription, Operation
 from doorward.dialects.shapes import Shape
-from doorward.gate.cookies import cookies_of
+from doorward.gate.cookies import build_cookies
 from doorward.settings import Settings
 from doorward.web.endpoint import Endpoint, endpoint
 
@@ -82,7 +82,7 @@ def _schemas(used: Iterable[type[BaseModel]]) -> Json:
 
 
 def _cookie(settings: Settings) -> str:
-    return cookies_of(settings).name.decode()
+    return build_cookies(settings).name.decode()
 
 
 def _operations(
@@ -118,7 +118,7 @@ def _operation(
         "security": [] if row.public else _carriers(dialect),
     }
     if row.body:
-        schema = _any_of(row.body)
+        schema = _list_alternatives(row.body)
         content = {kind: {"schema": schema} for kind in dialect.bodies}
         rendered["requestBody"] = {"required": not row.optional_body, "content": content}
     if parameters := [*_parameters(each.path, row)]:
@@ -152,7 +152,7 @@ def _success(row: Operation) -> Json:
         return {}
     said: Json = {"description": "Done."}
     if row.answer is not None:
-        said["content"] = {"application/json": {"schema": _any_of((row.answer,))}}
+        said["content"] = {"application/json": {"schema": _list_alternatives((row.answer,))}}
     return {str(row.status): said}
 
 
@@ -163,7 +163,7 @@ def _refusals(dialect: DialectDescription, error_format: ErrorFormat, row: Opera
     answers = [error_format.table[error] for error in (*row.list_refusals(), *counted)]
     for answer in (*answers, *row.more):
         codes.setdefault(answer.status, set()).add(answer.code)
-    schema = _any_of((*error_format.shapes, *row.errors))
+    schema = _list_alternatives((*error_format.shapes, *row.errors))
     return {
         str(status): {
             "description": ", ".join(sorted(codes[status])),
@@ -173,6 +173,6 @@ def _refusals(dialect: DialectDescription, error_format: ErrorFormat, row: Opera
     }
 
 
-def _any_of(shapes: Iterable[type[BaseModel]]) -> Json:
+def _list_alternatives(shapes: Iterable[type[BaseModel]]) -> Json:
     rendered: list[Json] = [{"$ref": REFERENCE.format(model=shape.__name__)} for shape in shapes]
     return rendered[0] if len(rendered) == 1 else {"anyOf": rendered}

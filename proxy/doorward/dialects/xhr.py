@@ -170,7 +170,7 @@ class Xhr:
     async def session(self, request: Request) -> Response:
         session = await self.context.full_session(request)
         user = XhrUser(username=session.user.username, superAdmin=session.user.super_admin)
-        factors = await self.factors.enabled(session.user)
+        factors = await self.factors.list_enabled(session.user)
         inner = render_session(session, self.context.clock(), totp=TOTP in factors)
         return render(XhrSession(user=user, session=inner))
 

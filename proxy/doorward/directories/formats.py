@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doorward.accounts.names import normalise, shown
+from doorward.accounts.names import display, normalise
 from doorward.accounts.passwords import imported
 from doorward.accounts.users.directory import DirectoryEntry
 
@@ -18,7 +18,7 @@ class FormatFault(Exception):
 
     def __init__(self, line: int | None, message: str, user: str = "") -> None:
         where = None if line is None else f"line {line}"
-        whose = f"user {shown(user)}" if user else None
+        whose = f"user {display(user)}" if user else None
         super().__init__(": ".join(part for part in (where, whose, message) if part))
 
 

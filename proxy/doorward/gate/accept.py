@@ -12,10 +12,10 @@ from doorward.accounts.randomness import request_id
 from doorward.gate.addresses import Address as Address
 from doorward.gate.addresses import parse_address as parse_address
 from doorward.gate.hop import Hop, Hops, Trusted
-from doorward.gate.path_readings import BadPath, check_target, readings
+from doorward.gate.path_readings import BadPath, check_target, list_readings
 from doorward.gate.targets import ASTERISK, Unfit, count_hop, origin_form
 from doorward.http1.arrival import Received
-from doorward.http1.headers import RequestHeaders, Scan, scan
+from doorward.http1.headers import ParsedHeaders, RequestHeaders, parse_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Accepted:
     scheme: str
     request_id: str
     trusted: bool  # the peer is one of `trusted_proxies`
-    scan: RequestHeaders
+    headers: RequestHeaders
     peer: str
     hop: Hop
     upgrade: bytes = b""
@@ -57,7 +57,11 @@ class Accepted:
     def client(self) -> Client:
         """Who asks, for those who draw an answer of ours."""
         return Client(
-            self.address_text, self.scheme, self.authority, self.request_id, _user_agent(self.scan)
+            self.address_text,
+            self.scheme,
+            self.authority,
+            self.request_id,
+            _user_agent(self.headers),
         )
 
 
@@ -88,7 +92,7 @@ class Accept:
         self._read = lru_cache(maxsize=4096)(_read_target)
 
     def __call__(self, arrival: Received) -> Accepted:
-        headers = arrival.parsed or scan(arrival.headers)
+        headers = arrival.parsed or parse_headers(arrival.headers)
         target, named = arrival.target, None
         if not target.startswith(b"/"):
             target, named = origin_form(target, arrival.method)
@@ -96,7 +100,7 @@ class Accept:
         if arrival.method not in USUAL_METHODS and not _METHOD.fullmatch(arrival.method):
             raise Unfit(400, "the method is not a token")
         if headers.max_forwards is not None:
-            assert isinstance(headers, Scan)  # the head reader leaves these to `scan`
+            assert isinstance(headers, ParsedHeaders)  # the head reader leaves these to `scan`
             count_hop(headers, arrival.method)
         read = self._read if len(target) <= REMEMBERED_BYTES else _read_target
         path, others = read(target)
@@ -112,7 +116,7 @@ class Accept:
             hop.address,
             hop.address_text,
             hop.scheme,
-            _told_id(headers) if hop.trusted else request_id(),
+            _read_request_id(headers) if hop.trusted else request_id(),
             hop.trusted,
             headers,
             hop.peer,
@@ -128,12 +132,12 @@ def _read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:
     path = target.partition(b"?")[0]
     try:
         check_target(target)
-        return path, readings(path)
+        return path, list_readings(path)
     except BadPath as fault:
         raise Unfit(400, str(fault)) from None
 
 
-def _told_id(headers: RequestHeaders) -> str:
+def _read_request_id(headers: RequestHeaders) -> str:
     said = headers.request_id
     if said is not None and _REQUEST_ID.fullmatch(said):
         return said.decode()

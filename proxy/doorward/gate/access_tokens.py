@@ -6,7 +6,7 @@ Knows bytes of a query and of a header value; must not know rules, routes or who
 import re
 from urllib.parse import unquote_plus, unquote_to_bytes
 
-from doorward.accounts.sessions.access import Access
+from doorward.accounts.sessions.access import AccessSecrets
 from doorward.accounts.sessions.access_tokens import AccessToken
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import FULL, Found
@@ -18,7 +18,7 @@ _OVER = Found(None, known=True)
 _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 
 
-def credential_of(token: AccessToken) -> bytes:
+def get_credential(token: AccessToken) -> bytes:
     """What stands in memory for every access token of a session. A semicolon ends a cookie's value
     and is in no token, so that nobody can send it: the id alone proves nothing."""
     return b";access " + token.session.encode()
@@ -29,7 +29,7 @@ class AccessCarrier:
 
     __slots__ = ("_access", "_live")
 
-    def __init__(self, live: Live, access: Access) -> None:
+    def __init__(self, live: Live, access: AccessSecrets) -> None:
         self._live = live
         self._access = access
 
@@ -70,7 +70,7 @@ class AccessCarrier:
         Raises StorageUnavailable."""
         if not token.is_due(now):
             return _OVER
-        credential = credential_of(token)
+        credential = get_credential(token)
         session = self._live.peek(credential, now)
         if session is None:
             found = await self._live.find_by(

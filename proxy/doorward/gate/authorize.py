@@ -13,7 +13,7 @@ from doorward.accounts.names import normalise
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.accept import REMEMBERED_BYTES, Accepted, Address
-from doorward.settings import Access, Route, Rule
+from doorward.settings import AccessSettings, Route, Rule
 
 
 class Verdict(Enum):
@@ -108,7 +108,7 @@ class CompiledRule:
 class Authorize:
     """The compiled tables. `locate` says where a request leads, `judge` whether somebody may."""
 
-    def __init__(self, routes: tuple[Route, ...], access: Access) -> None:
+    def __init__(self, routes: tuple[Route, ...], access: AccessSettings) -> None:
         self.routes = tuple(sorted(routes, key=_specificity))
         self._prefixes = tuple((route.host, route.path.encode()) for route in self.routes)
         self._rules = tuple(CompiledRule(rule) for rule in access.rules)
@@ -137,10 +137,10 @@ class Authorize:
     ) -> Target | None:
         for at, (pattern, prefix) in enumerate(self._prefixes):
             if (pattern is None or host_matches(pattern, host)) and _covers(prefix, path):
-                return Target(at, *self._rule_of(method, host, path, address))
+                return Target(at, *self._find_rule(method, host, path, address))
         return None
 
-    def _rule_of(
+    def _find_rule(
         self, method: bytes, host: str, path: bytes, address: Address | None
     ) -> tuple[int, bool]:
         """The first rule that applies, and whether the method had a say in that."""

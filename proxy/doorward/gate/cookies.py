@@ -31,45 +31,50 @@ _IGNORED = bytes((*range(0x21), 0x22, 0x7F))
 Header = tuple[bytes, bytes]
 
 
-def of_our_form(value: bytes) -> bool:
+def has_our_form(value: bytes) -> bool:
     """True for a value that only we could have set, whoever signed it. One quote alone is a slip
     of whoever sent it, and still not for an application."""
     return _OUR_FORM.fullmatch(value.strip(b'"')) is not None
 
 
-def unquoted(value: bytes) -> bytes:
+def strip_quotes(value: bytes) -> bytes:
     """A cookie's value without the quotes that a client may put around it (RFC 6265 4.1.1)."""
     return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
 
 
-def pairs_of(line: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+def iterate_pairs(line: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Each pair of a Cookie line as it stands, with its name and its value as they are read."""
     for pair in line.split(b";"):
         name, _, value = pair.partition(b"=")
-        yield pair, name.strip(b" \t"), unquoted(value.strip(b" \t"))
+        yield pair, name.strip(b" \t"), strip_quotes(value.strip(b" \t"))
 
 
-def cookie_of(headers: Iterable[Header], name: str) -> str | None:
+def read_cookie(headers: Iterable[Header], name: str) -> str | None:
     """The value of a cookie of our pages; None where there is none, or two that differ."""
     wanted = name.encode()
     lines = [value for header, value in headers if header == b"cookie" and wanted in value]
-    found = {value for line in lines for _, told, value in pairs_of(line) if told == wanted}
+    found = {
+        value
+        for line in lines
+        for _, found_name, value in iterate_pairs(line)
+        if found_name == wanted
+    }
     return found.pop().decode("latin-1") if len(found) == 1 else None
 
 
 @dataclass(slots=True)
-class Crumbs:
+class SplitCookies:
     """What one request's Cookie lines hold: our values, and the lines without what is ours."""
 
     ours: tuple[bytes, ...]
     rest: tuple[bytes, ...]
 
 
-_NONE = Crumbs((), ())
+_NONE = SplitCookies((), ())
 
 
 @dataclass(slots=True)
-class Held:
+class NamedValues:
     """Values under the instance's own name, and under the default one where that is another."""
 
     own: tuple[bytes, ...]
@@ -121,7 +126,7 @@ class Cookies:
             _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-browser)?)", re.IGNORECASE
         )
 
-    def take(self, lines: Sequence[bytes]) -> Crumbs:
+    def take(self, lines: Sequence[bytes]) -> SplitCookies:
         """Our cookie's values in these Cookie lines, and the lines to forward.
 
         Pairs of other names pass byte for byte. A pair that carries a name that any Doorward uses
@@ -142,16 +147,16 @@ class Cookies:
                 line = self._without_one(line, own, default)
             if line:
                 rest.append(line)
-        return Crumbs(tuple(own or default), tuple(rest))
+        return SplitCookies(tuple(own or default), tuple(rest))
 
     def _without_ours(self, line: bytes, own: list[bytes], default: list[bytes]) -> bytes:
         kept = []
-        for pair, name, value in pairs_of(line):
+        for pair, name, value in iterate_pairs(line):
             if name == self.own:
                 own.append(value)
             elif name == self._default:
                 default.append(value)
-            if not (self._of_any.fullmatch(name) and of_our_form(value)):
+            if not (self._of_any.fullmatch(name) and has_our_form(value)):
                 kept.append(pair)
         return b";".join(kept).strip(b" \t")
 
@@ -166,13 +171,13 @@ class Cookies:
         before, after = line[: max(start - 1, 0)], b"" if end < 0 else line[end + 1 :]
         return (before + b";" + after if start and end >= 0 else before + after).strip(b" \t")
 
-    def held(self, lines: Sequence[bytes]) -> Held:
+    def held(self, lines: Sequence[bytes]) -> NamedValues:
         """What a browser has under each of the two names."""
         own: list[bytes] = []
         default: list[bytes] = []
         for line in lines:
             self._without_ours(line, own, default)
-        return Held(tuple(own), tuple(default))
+        return NamedValues(tuple(own), tuple(default))
 
     def set_line(self, value: str, max_age_s: float | None, *, to_own: bool = False) -> Header:
         """The Set-Cookie line for a signed token; without an age it ends with the browser.
@@ -205,7 +210,7 @@ class Cookies:
         another instance's, and is left to it."""
         return self.expire_lines(host, of_default=not self.held(lines).own)
 
-    def beside(self, what: str) -> str:
+    def companion_name(self, what: str) -> str:
         """The name of another cookie of ours, for our own paths alone: `doorward-browser`."""
         name = self.own.decode().removeprefix("__Host-")
         return f"{'__Secure-' if self.secure else ''}{name}-{what}"
@@ -224,7 +229,7 @@ class Cookies:
         return self._reserved.fullmatch(pair.partition(b"=")[0]) is not None
 
 
-def cookies_of(settings: Settings) -> Cookies:
+def build_cookies(settings: Settings) -> Cookies:
     """The cookie as these settings want it."""
     return Cookies(
         settings.secure_cookies,
@@ -238,7 +243,7 @@ def cookies_of(settings: Settings) -> Cookies:
 _SAY_AGAIN_S = 60.0
 
 
-def logged(sets_ours: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+def log_drops(sets_ours: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
     """The same, telling the log of what is dropped: the name alone, a value could be a secret."""
     told_at = -_SAY_AGAIN_S
 

@@ -24,7 +24,7 @@ class BadForwarded(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class ForwardedElement:
     """What one proxy told of the request as it got it."""
 
     source: bytes | None = None  # `for`
@@ -32,15 +32,15 @@ class Hop:
     host: bytes | None = None
 
 
-def read_forwarded(lines: Sequence[bytes]) -> list[Hop]:
+def read_forwarded(lines: Sequence[bytes]) -> list[ForwardedElement]:
     """The hops in the order of the way. Raises BadForwarded, for more than HOPS too."""
-    hops: list[Hop] = []
+    hops: list[ForwardedElement] = []
     for line in lines:
         _read_line(line, hops)
     return hops
 
 
-def _read_line(line: bytes, hops: list[Hop]) -> None:
+def _read_line(line: bytes, hops: list[ForwardedElement]) -> None:
     """Every byte is looked at once: what a match leaves is where the next one begins."""
     pairs: dict[bytes, bytes] = {}
     at = 0
@@ -69,13 +69,15 @@ def _past_space(line: bytes, at: int) -> int:
     return space.end()
 
 
-def _add(pairs: dict[bytes, bytes], hops: list[Hop]) -> None:
+def _add(pairs: dict[bytes, bytes], hops: list[ForwardedElement]) -> None:
     if len(hops) >= HOPS:
         raise BadForwarded(f"more than {HOPS} hops")
-    hops.append(Hop(pairs.get(b"for"), pairs.get(b"proto"), pairs.get(b"host")))
+    hops.append(ForwardedElement(pairs.get(b"for"), pairs.get(b"proto"), pairs.get(b"host")))
 
 
-def by_trusted(hops: list[Hop], is_trusted: Callable[[bytes], bool]) -> list[Hop]:
+def select_trusted(
+    hops: list[ForwardedElement], is_trusted: Callable[[bytes], bool]
+) -> list[ForwardedElement]:
     """The hops that trusted proxies wrote, when the last is one: read from the right, until one
     got the request from somebody else (RFC 7239 5.2)."""
     for at in reversed(range(len(hops))):
@@ -85,6 +87,6 @@ def by_trusted(hops: list[Hop], is_trusted: Callable[[bytes], bool]) -> list[Hop
     return hops
 
 
-def first_told(values: list[bytes | None]) -> bytes | None:
+def find_first(values: list[bytes | None]) -> bytes | None:
     """What the outermost of them says; an inner one knows only what came from another proxy."""
     return next((value for value in values if value is not None), None)

@@ -29,11 +29,11 @@ from doorward.gate.decision import (
     unauthenticated,
     unavailable,
 )
-from doorward.gate.identify import NOBODY, Carried, Identify, Person
-from doorward.gate.path_readings import BadPath, check_target, readings
-from doorward.gate.route_demands import demands_of
-from doorward.gate.same_origin import bare, own_origins
-from doorward.http1.second_targets import BadTarget, ForeignTarget, second_targets
+from doorward.gate.identify import NOBODY, Caller, Credentials, Identify
+from doorward.gate.path_readings import BadPath, check_target, list_readings
+from doorward.gate.route_demands import compile_demands
+from doorward.gate.same_origin import build_origin, own_origins
+from doorward.http1.second_targets import BadTarget, ForeignTarget, read_second_targets
 from doorward.settings import Route
 
 
@@ -44,7 +44,7 @@ class RequestFacts:
 
     request: Accepted
     target: Target
-    carried: Carried
+    credentials: Credentials
     others: tuple[Target, ...] = ()  # what else it names, to be allowed as well
     # Of the same bytes, made when they are first wanted.
     before_id: bytes | None = None
@@ -53,7 +53,7 @@ class RequestFacts:
     @property
     def has_own_id(self) -> bool:
         """Whether a trusted proxy gave the request its id, which then is no fact of its bytes."""
-        return self.request.trusted and self.request.scan.request_id is not None
+        return self.request.trusted and self.request.headers.request_id is not None
 
     def request_as(self, request_id: str) -> Accepted:
         """The request that they are the facts of, under an id of its own."""
@@ -63,7 +63,7 @@ class RequestFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class IdentityPolicy:
     """What a route's application is told of a session, and whether its answers are that session's
     alone: where it is told who asks, and wherever a rule is not public."""
 
@@ -72,7 +72,7 @@ class Telling:
     makes_private: bool
 
     @classmethod
-    def on(cls, route: Route) -> "Telling":
+    def on(cls, route: Route) -> "IdentityPolicy":
         on_public = route.identity if route.identity_on_public else ()
         return cls(route.identity, on_public, route.cache_control == "private")
 
@@ -105,8 +105,8 @@ class Gate:
         can_be_asked: Callable[[User], Awaitable[bool]],
         public_origin: str = "",
     ) -> None:
-        self._demands = tuple(demands_of(route, public_origin) for route in authorize.routes)
-        self._tellings = tuple(Telling.on(route) for route in authorize.routes)
+        self._demands = tuple(compile_demands(route, public_origin) for route in authorize.routes)
+        self._identity_policies = tuple(IdentityPolicy.on(route) for route in authorize.routes)
         self._can_be_asked = can_be_asked
         self._authorize = authorize
         self._public_origin = public_origin
@@ -119,18 +119,18 @@ class Gate:
         target = self._locate(request)
         if isinstance(target, Refuse):
             return target
-        others = self._locate_others(request, target) if request.scan.targets else ()
+        others = self._locate_others(request, target) if request.headers.targets else ()
         if isinstance(others, Refuse):
             return others
-        carried = self._identify.carried(request.scan, request.target)
-        return RequestFacts(request, target, carried, others)
+        credentials = self._identify.read(request.headers, request.target)
+        return RequestFacts(request, target, credentials, others)
 
     def decide(self, facts: RequestFacts, now: float) -> Decision | None:
         """The decision on a request, or None when storage has to be asked: see `ask`."""
-        person = self._identify.peek(facts.carried, now)
-        if person is None:
+        caller = self._identify.peek(facts.credentials, now)
+        if caller is None:
             return None
-        decision = self._judge(facts, person)
+        decision = self._judge(facts, caller)
         if isinstance(decision, Forward):
             return decision
         return None if isinstance(decision, NeedsFactor) else decision.on(facts.target.route)
@@ -138,15 +138,15 @@ class Gate:
     async def ask(self, facts: RequestFacts, now: float) -> Decision:
         """The decision, with storage's help."""
         try:
-            person = await self._identify.ask(facts.carried, now)
+            caller = await self._identify.ask(facts.credentials, now)
         except StorageUnavailable:
-            return self._unidentified(facts)
-        decision = self._judge(facts, person)
+            return self._judge_without_storage(facts)
+        decision = self._judge(facts, caller)
         if isinstance(decision, NeedsFactor):
-            decision = await self._lacking(decision.session, facts)
+            decision = await self._require_second_factor(decision.session, facts)
         return decision if isinstance(decision, Forward) else decision.on(facts.target.route)
 
-    def _unidentified(self, facts: RequestFacts) -> Decision:
+    def _judge_without_storage(self, facts: RequestFacts) -> Decision:
         """Storage cannot say whose session it is: what is open to everybody stays open, and only
         what is known to be nobody's is called that."""
         decision = self._judge(facts, NOBODY)
@@ -154,20 +154,20 @@ class Gate:
 
     def known(self, request: Accepted, now: float) -> Session | None:
         """For records: whose session a request carried, as far as memory tells."""
-        return self._identify.known(self._identify.carried(request.scan, request.target), now)
+        return self._identify.known(self._identify.read(request.headers, request.target), now)
 
-    async def _lacking(self, session: Session, facts: RequestFacts) -> Refuse:
+    async def _require_second_factor(self, session: Session, facts: RequestFacts) -> Refuse:
         """A session without its second factor: a way to give one, or a plain no."""
         try:
             if await self._can_be_asked(session.user):
-                return second_factor_required(facts.carried.target or facts.request.target)
+                return second_factor_required(facts.credentials.target or facts.request.target)
         except StorageUnavailable:
             return unavailable()
-        return self._forbidden(facts.request, facts.carried, session)
+        return self._forbidden(facts.request, facts.credentials, session)
 
-    def _forbidden(self, request: Accepted, carried: Carried, session: Session) -> Refuse:
+    def _forbidden(self, request: Accepted, credentials: Credentials, session: Session) -> Refuse:
         home = self._authorize.can_start(request, session)
-        return forbidden(carried.target or request.target, home)
+        return forbidden(credentials.target or request.target, home)
 
     def _locate(self, request: Accepted) -> Target | Refuse:
         target = self._authorize.locate(request, request.path)
@@ -184,12 +184,12 @@ class Gate:
         own = own_origins(request.scheme, request.authority, self._public_origin)
         found: dict[Target, None] = {}
         try:
-            for second in second_targets(request.scan.targets):
-                if second.site is not None and bare(*second.site) not in own:
+            for second in read_second_targets(request.headers.targets):
+                if second.site is not None and build_origin(*second.site) not in own:
                     return other_server()
                 hosts = {request.host, request.host if second.site is None else _host(second.site)}
                 check_target(second.rest)
-                paths = (second.path, *readings(second.path))
+                paths = (second.path, *list_readings(second.path))
                 if any(map(self._is_internal, paths)):
                     return other_server()
                 for host, method in product(hosts, {request.method, b"PUT"}):
@@ -221,11 +221,11 @@ class Gate:
         leads = [self._authorize.locate(request, path) for path in paths]
         return not any(target is None or target.by_method for target in leads)
 
-    def _judge(self, facts: RequestFacts, person: Person) -> Decision | NeedsFactor:
-        request, target, carried = facts.request, facts.target, facts.carried
-        if person.conflict:
+    def _judge(self, facts: RequestFacts, caller: Caller) -> Decision | NeedsFactor:
+        request, target, credentials = facts.request, facts.target, facts.credentials
+        if caller.conflict:
             return conflicting()
-        session = person.session
+        session = caller.session
         if session is not None and session.level is not FULL:
             session = None
         verdict = self._authorize.judge(target, session)
@@ -239,16 +239,16 @@ class Gate:
             private = False
             if session is not None:
                 is_public = self._authorize.rule(target).require == "public"
-                identity, private = self._tellings[target.route].of(is_public)
-            forward = Forward(target.route, session, identity, private, carried.binds)
-            if person.foreign_bearer or person.foreign_pair or request.scan.overrides:
-                overrides = bool(request.scan.overrides) and self._keeps_overrides(request)
-                forward.keeps = Keeps(person.foreign_bearer, person.foreign_pair, overrides)
+                identity, private = self._identity_policies[target.route].of(is_public)
+            forward = Forward(target.route, session, identity, private, credentials.binds)
+            if caller.foreign_bearer or caller.foreign_pair or request.headers.overrides:
+                overrides = bool(request.headers.overrides) and self._keeps_overrides(request)
+                forward.keeps = Keeps(caller.foreign_bearer, caller.foreign_pair, overrides)
             return forward
         if verdict is Verdict.UNAUTHENTICATED:
             if facts.unauthenticated is None:
-                way_back = carried.target or request.target
-                refusal = unauthenticated(way_back, self._cleaning(facts))
+                way_back = credentials.target or request.target
+                refusal = unauthenticated(way_back, self._expire_duplicates(facts))
                 facts.unauthenticated = refusal.on(target.route)
             return facts.unauthenticated
         if verdict is Verdict.SECOND_FACTOR_REQUIRED:
@@ -256,13 +256,13 @@ class Gate:
             return NeedsFactor(session)
         if session is None or self._authorize.rule(target).require == "deny":
             return denied(self._authorize.can_start(request, session))
-        return self._forbidden(request, carried, session)
+        return self._forbidden(request, credentials, session)
 
-    def _cleaning(self, facts: RequestFacts) -> tuple[Header, ...]:
+    def _expire_duplicates(self, facts: RequestFacts) -> tuple[Header, ...]:
         """Two cookies of our name: end every variant, so that the next login works."""
-        if not facts.carried.ambiguous:
+        if not facts.credentials.ambiguous:
             return ()
-        scan = facts.request.scan
+        scan = facts.request.headers
         return tuple(self._cookies.clearing_lines(scan.cookies, facts.request.host))
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from doorward.gate.addresses import ADDRESS_CHARACTERS, Address, parse_address
 from doorward.gate.authority import BadAuthority, parse_authority, parse_port
-from doorward.gate.forwarded import BadForwarded, by_trusted, first_told, read_forwarded
+from doorward.gate.forwarded import BadForwarded, find_first, read_forwarded, select_trusted
 from doorward.gate.targets import Unfit
 from doorward.http1.headers import OWS, RequestHeaders
 
@@ -55,17 +55,17 @@ class Hop:
     trusted: bool
     prefix: str
     is_served: bool  # whether any route answers for this host
-    lines: bytes | None = None  # what an upstream is told of it, made when it is first wanted
+    lines: bytes | None = None  # what an upstream is value of it, made when it is first wanted
 
 
 # What proxies wrote in one family of headers: the chain of addresses, scheme and host.
-_Told = tuple[Sequence[bytes], bytes | None, bytes | None]
+_Forwarded = tuple[Sequence[bytes], bytes | None, bytes | None]
 # An address, the same as text (both empty when it is unknown), and whether it is trusted.
 _Peer = tuple[Address | None, str, bool]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _RequestedAuthority:
     """An authority as it is asked for under one scheme; `port` is never empty."""
 
     text: str
@@ -115,8 +115,8 @@ class Hops:
         if not self._peer(peer)[2]:
             read = self._direct if len(value) <= REMEMBERED_BYTES else self._read_direct
             return read(peer, came_by, value)
-        chain, proto, host = self._told(peer, came_by, headers, value)
-        scheme = came_by if proto is None else _scheme(proto)
+        chain, proto, host = self._read_forwarding(peer, came_by, headers, value)
+        scheme = came_by if proto is None else _read_scheme(proto)
         asked = self._asked(value if host is None else host, scheme)
         address, text, _ = self._walk(peer, chain) if chain else self._peer(peer)
         return Hop(
@@ -124,13 +124,13 @@ class Hops:
             came_by,
             asked.text,
             asked.host,
-            self._told_port(headers.forwarded_port, asked) if self._takes_port else asked.port,
+            self._read_port(headers.forwarded_port, asked) if self._takes_port else asked.port,
             scheme,
             address,
             text,
-            _chain(chain, peer),
+            _join_chain(chain, peer),
             True,
-            _told_prefix(headers.forwarded_prefix) if self._takes_prefix else "",
+            _read_prefix(headers.forwarded_prefix) if self._takes_prefix else "",
             asked.is_served,
         )
 
@@ -161,27 +161,27 @@ class Hops:
             raise Unfit(400, "a request has exactly one Host header")
         return self._public
 
-    def _read_authority(self, value: bytes, scheme: str) -> _Asked:
+    def _read_authority(self, value: bytes, scheme: str) -> _RequestedAuthority:
         try:
             found = parse_authority(value)
         except BadAuthority:
             raise Unfit(400, "the Host header is malformed") from None
-        port = found.port or self._port_of(scheme, found.host)
-        return _Asked(found.text, found.host, port, self._serves(found.host))
+        port = found.port or self._default_port(scheme, found.host)
+        return _RequestedAuthority(found.text, found.host, port, self._serves(found.host))
 
-    def _port_of(self, scheme: str, host: str) -> str:
+    def _default_port(self, scheme: str, host: str) -> str:
         """The port of an authority without one. A proxy may leave out that of `public_url`."""
         public = self._public_host
         if public is not None and (scheme, host) == (self._public_scheme, public.host):
             return public.port or _DEFAULT_PORTS[scheme]
         return _DEFAULT_PORTS[scheme]
 
-    def _told_port(self, lines: tuple[bytes, ...], asked: _Asked) -> str:
-        told = _last(lines, "X-Forwarded-Port")
-        if told is None:
+    def _read_port(self, lines: tuple[bytes, ...], asked: _RequestedAuthority) -> str:
+        value = _read_last(lines, "X-Forwarded-Port")
+        if value is None:
             return asked.port
         try:
-            port = parse_port(told)
+            port = parse_port(value)
         except BadAuthority:
             raise Unfit(400, "the X-Forwarded-Port header is malformed") from None
         if parse_authority(asked.text.encode()).port not in ("", port):
@@ -190,37 +190,42 @@ class Hops:
 
     # What proxies tell
 
-    def _told(self, peer: str, came_by: str, headers: RequestHeaders, asked: bytes) -> _Told:
+    def _read_forwarding(
+        self, peer: str, came_by: str, headers: RequestHeaders, asked: bytes
+    ) -> _Forwarded:
         """What is believed of X-Forwarded-* and Forwarded.
 
         Most proxies set one of the two and pass the other on as the client wrote it. When both
         are there, nobody knows which to believe: they must agree.
         """
         chain = headers.forwarded_for
-        proto = _last(headers.forwarded_proto, "X-Forwarded-Proto")
-        host = _last(headers.forwarded_host, "X-Forwarded-Host")
+        proto = _read_last(headers.forwarded_proto, "X-Forwarded-Proto")
+        host = _read_last(headers.forwarded_host, "X-Forwarded-Host")
         if not headers.forwarded:
             return chain, proto, host
-        told = self._read_forwarded(headers.forwarded)
+        found = self._read_forwarded(headers.forwarded)
         if not chain and proto is None and host is None:
-            return told
-        told_chain, told_proto, told_host = told
+            return found
+        found_chain, found_proto, found_host = found
         if (
-            (told_chain and self._walk(peer, told_chain)[0] != self._walk(peer, chain)[0])
-            or (told_proto and _scheme(told_proto) != (_scheme(proto) if proto else came_by))
-            or (told_host is not None and told_host.lower() != (host or asked).lower())
+            (found_chain and self._walk(peer, found_chain)[0] != self._walk(peer, chain)[0])
+            or (
+                found_proto
+                and _read_scheme(found_proto) != (_read_scheme(proto) if proto else came_by)
+            )
+            or (found_host is not None and found_host.lower() != (host or asked).lower())
         ):
             raise Unfit(400, "Forwarded and X-Forwarded-* differ")
         return chain, proto, host
 
-    def _read_forwarded(self, lines: Sequence[bytes]) -> _Told:
+    def _read_forwarded(self, lines: Sequence[bytes]) -> _Forwarded:
         try:
-            hops = by_trusted(read_forwarded(lines), self._is_trusted_text)
+            hops = select_trusted(read_forwarded(lines), self._is_trusted_text)
         except BadForwarded as fault:
             raise Unfit(400, f"the Forwarded header is malformed ({fault})") from None
-        chain = b", ".join(_told_address(hop.source) for hop in hops if hop.source is not None)
+        chain = b", ".join(_format_address(hop.source) for hop in hops if hop.source is not None)
         proto, host = [hop.proto for hop in hops], [hop.host for hop in hops]
-        return [chain] if chain else [], first_told(proto), first_told(host)
+        return [chain] if chain else [], find_first(proto), find_first(host)
 
     # Addresses
 
@@ -255,7 +260,7 @@ class Hops:
         return found
 
 
-def _last(lines: tuple[bytes, ...], name: str) -> bytes | None:
+def _read_last(lines: tuple[bytes, ...], name: str) -> bytes | None:
     """What the nearest proxy says: the last member of a header's list. A header that came in
     several lines, of which one may be the client's, has to say the same in each."""
     if not lines:
@@ -268,7 +273,7 @@ def _last(lines: tuple[bytes, ...], name: str) -> bytes | None:
     return said.pop()
 
 
-def _scheme(proto: bytes) -> str:
+def _read_scheme(proto: bytes) -> str:
     """The scheme that a proxy tells. An unknown word could hide that it was the better one."""
     found = _SCHEMES.get(proto) or _SCHEMES.get(proto.lower())
     if found is None:
@@ -276,21 +281,21 @@ def _scheme(proto: bytes) -> str:
     return found
 
 
-def _told_prefix(lines: tuple[bytes, ...]) -> str:
-    told = _last(lines, "X-Forwarded-Prefix")
-    if told is None or told == b"/":
+def _read_prefix(lines: tuple[bytes, ...]) -> str:
+    value = _read_last(lines, "X-Forwarded-Prefix")
+    if value is None or value == b"/":
         return ""
-    if len(told) > PREFIX_BYTES or _PREFIX.fullmatch(told) is None:
+    if len(value) > PREFIX_BYTES or _PREFIX.fullmatch(value) is None:
         raise Unfit(400, "the X-Forwarded-Prefix header is malformed")
-    return told.decode().rstrip("/")
+    return value.decode().rstrip("/")
 
 
-def _chain(told: Sequence[bytes], peer: str) -> str:
+def _join_chain(chain: Sequence[bytes], peer: str) -> str:
     """The chain to pass on. The peer of a unix socket has no address to add."""
-    links = (*told, peer.encode()) if peer else told
+    links = (*chain, peer.encode()) if peer else chain
     return b", ".join(links).decode("latin-1")
 
 
-def _told_address(source: bytes) -> bytes:
+def _format_address(source: bytes) -> bytes:
     """An address as X-Forwarded-For has it; a quoted one could hold a comma, or anything."""
     return str(parse_address(source.decode("latin-1")) or "unknown").encode()

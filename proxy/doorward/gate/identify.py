@@ -12,9 +12,9 @@ from doorward.accounts.sessions.access_tokens import AccessToken
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Found, Session
 from doorward.accounts.sessions.tokens import Tokens, is_token
-from doorward.gate.access_tokens import AccessCarrier, credential_of
+from doorward.gate.access_tokens import AccessCarrier, get_credential
 from doorward.gate.cookies import Cookies
-from doorward.http1.headers import Header, RequestHeaders, scan
+from doorward.http1.headers import Header, RequestHeaders, parse_headers
 from doorward.http1.schemes import authenticates_connection
 
 # RFC 6750 2.1, with a token of our form; any other Authorization is somebody else's.
@@ -25,7 +25,7 @@ _NOT_FOUND = Found(None, known=False)
 
 
 @dataclass(slots=True)
-class Carried:
+class Credentials:
     """What one request's carriers hold. `cookies` and `authorizations` are the foreign lines;
     `bearer` is the token in an Authorization, `bearer_line` all of that line's value."""
 
@@ -59,7 +59,7 @@ class Carried:
 
 
 @dataclass(slots=True)
-class Person:
+class Caller:
     """Who asks: a session of whatever level, or nobody. `conflict`: two carriers, two users.
     `banned`: nobody, for as long as the user of this session is banned."""
 
@@ -70,7 +70,7 @@ class Person:
     banned: bool = False
 
 
-NOBODY = Person()
+NOBODY = Caller()
 
 
 class Identify:
@@ -101,150 +101,150 @@ class Identify:
         self._cookies = cookies
         self._our_form = _OUR_BEARER_OR_BARE if bare_tokens else _OUR_BEARER
 
-    def carried(self, headers: RequestHeaders, target: bytes = b"") -> Carried:
+    def read(self, headers: RequestHeaders, target: bytes = b"") -> Credentials:
         """Sort the carriers of a request for an application into ours and foreign."""
-        carried = self._lines(headers)
+        credentials = self._lines(headers)
         if self._access is not None:
-            self._take_linked(carried, self._access, target)
+            self._take_linked(credentials, self._access, target)
         if headers.pairs:
-            carried.pairs = headers.pairs
+            credentials.pairs = headers.pairs
             if self._takes_pair:
-                _take_pair(carried)
-        return carried
+                _take_pair(credentials)
+        return credentials
 
-    def _lines(self, headers: RequestHeaders) -> Carried:
-        crumbs = self._cookies.take(headers.cookies)
-        cookie = crumbs.ours[0] if crumbs.ours else None
+    def _lines(self, headers: RequestHeaders) -> Credentials:
+        split = self._cookies.take(headers.cookies)
+        cookie = split.ours[0] if split.ours else None
         if not headers.authorizations:
-            return Carried(cookie, None, len(crumbs.ours) > 1, crumbs.rest, ())
+            return Credentials(cookie, None, len(split.ours) > 1, split.rest, ())
         lines = headers.authorizations
         matches = [self._our_form.fullmatch(line) for line in lines]
         ours = [match for match in matches if match]
-        carried = Carried(
+        credentials = Credentials(
             cookie,
             ours[0][1] if ours else None,
-            len(crumbs.ours) > 1 or (bool(ours) and len(lines) > 1),
-            crumbs.rest,
+            len(split.ours) > 1 or (bool(ours) and len(lines) > 1),
+            split.rest,
             tuple(line for line, match in zip(lines, matches, strict=True) if not match),
             ours[0][0] if ours else None,
             binds=authenticates_connection(lines),
         )
         if self._access is not None:
-            _take_access(carried, self._access)
-        return carried
+            _take_access(credentials, self._access)
+        return credentials
 
-    def _take_linked(self, carried: Carried, access: AccessCarrier, target: bytes) -> None:
+    def _take_linked(self, credentials: Credentials, access: AccessCarrier, target: bytes) -> None:
         """Out of the query, so that no application and no way back holds it; a link logs nobody
         in where that was not asked for."""
         rest, token = access.take(target)
         if token is not None:
-            carried.target = rest
-            carried.linked = token if self._takes_linked else None
+            credentials.target = rest
+            credentials.linked = token if self._takes_linked else None
 
-    def peek(self, carried: Carried, now: float) -> Person | None:
+    def peek(self, credentials: Credentials, now: float) -> Caller | None:
         """Who it is, if no storage is needed to tell; None otherwise."""
-        if carried.is_empty or carried.ambiguous:
+        if credentials.is_empty or credentials.ambiguous:
             return NOBODY
-        if carried.is_plain:
-            assert carried.cookie is not None
-            if carried.forged:
+        if credentials.is_plain:
+            assert credentials.cookie is not None
+            if credentials.forged:
                 return NOBODY
-            session = self._live.peek(carried.cookie, now)
+            session = self._live.peek(credentials.cookie, now)
             if session is not None:
-                return Person(session)
-            if self._tokens.unsign(carried.cookie) is None:
-                carried.forged = True  # it dies here, without a query
+                return Caller(session)
+            if self._tokens.unsign(credentials.cookie) is None:
+                credentials.forged = True  # it dies here, without a query
                 return NOBODY
             return None
-        return self._peek_beside(carried, now)
+        return self._peek_beside(credentials, now)
 
-    def _peek_beside(self, carried: Carried, now: float) -> Person | None:
+    def _peek_beside(self, credentials: Credentials, now: float) -> Caller | None:
         """The same beside tokens that storage never knew: then the cookie decides."""
-        tokens = [carried.bearer, None if carried.pair is None else carried.pair[1]]
-        if carried.access is not None or carried.linked is not None:
+        tokens = [credentials.bearer, None if credentials.pair is None else credentials.pair[1]]
+        if credentials.access is not None or credentials.linked is not None:
             return None
         if not all(token is None or self._live.is_unknown(token, now) for token in tokens):
             return None
-        session = None if carried.cookie is None else self._live.peek(carried.cookie, now)
-        if session is None and carried.cookie is not None and not carried.forged:
-            if self._tokens.unsign(carried.cookie) is not None:
+        session = None if credentials.cookie is None else self._live.peek(credentials.cookie, now)
+        if session is None and credentials.cookie is not None and not credentials.forged:
+            if self._tokens.unsign(credentials.cookie) is not None:
                 return None
-            carried.forged = True
+            credentials.forged = True
         bearer, pair = (token is not None for token in tokens)
-        return Person(session, foreign_bearer=bearer, foreign_pair=pair)
+        return Caller(session, foreign_bearer=bearer, foreign_pair=pair)
 
-    def known(self, carried: Carried, now: float) -> Session | None:
+    def known(self, credentials: Credentials, now: float) -> Session | None:
         """The session of one carrier that memory knows; for records, as no decision goes by it."""
-        if carried.ambiguous:
+        if credentials.ambiguous:
             return None
-        pair = None if carried.pair is None else carried.pair[1]
-        access = carried.linked or carried.access
+        pair = None if credentials.pair is None else credentials.pair[1]
+        access = credentials.linked or credentials.access
         for credential in (
-            None if access is None else credential_of(access),
+            None if access is None else get_credential(access),
             pair,
-            carried.bearer,
-            carried.cookie,
+            credentials.bearer,
+            credentials.cookie,
         ):
             session = None if credential is None else self._live.peek(credential, now)
             if session is not None:
                 return session
         return None
 
-    async def ask(self, carried: Carried, now: float) -> Person:
+    async def ask(self, credentials: Credentials, now: float) -> Caller:
         """Who it is, asking storage where memory does not know. Raises StorageUnavailable.
 
         A token in the query goes before the pair before Bearer before cookie. One that is over
         ends the search; one that storage never knew is the application's own and says nothing.
         """
-        if carried.is_empty or carried.ambiguous:
+        if credentials.is_empty or credentials.ambiguous:
             return NOBODY
-        rest = await self._ask_headers(carried, now)
-        if carried.linked is None or rest.conflict:
+        rest = await self._ask_headers(credentials, now)
+        if credentials.linked is None or rest.conflict:
             return rest
         assert self._access is not None
-        found = await self._access.find(carried.linked, now)
+        found = await self._access.find(credentials.linked, now)
         if found.session and _are_two(found.session, rest.session):
-            return Person(conflict=True)
+            return Caller(conflict=True)
         return replace(rest, session=found.session, banned=found.banned)
 
-    async def _ask_headers(self, carried: Carried, now: float) -> Person:
-        rest = await self._ask_lines(carried, now)
-        if carried.pair is None or rest.conflict:
+    async def _ask_headers(self, credentials: Credentials, now: float) -> Caller:
+        rest = await self._ask_lines(credentials, now)
+        if credentials.pair is None or rest.conflict:
             return rest
-        user_id, token = carried.pair
+        user_id, token = credentials.pair
         found = await self._find(token, token.decode(), now)
         session = found.session
         if not found.known:
             return replace(rest, foreign_pair=True)
         if session is None:
-            return Person(foreign_bearer=rest.foreign_bearer)
+            return Caller(foreign_bearer=rest.foreign_bearer)
         if session.user.id.encode() != user_id:
-            return Person(foreign_bearer=rest.foreign_bearer)
+            return Caller(foreign_bearer=rest.foreign_bearer)
         if _are_two(session, rest.session):
-            return Person(conflict=True)
-        return Person(session, foreign_bearer=rest.foreign_bearer)
+            return Caller(conflict=True)
+        return Caller(session, foreign_bearer=rest.foreign_bearer)
 
-    async def _ask_lines(self, carried: Carried, now: float) -> Person:
-        by_cookie = await self._by_cookie(carried.cookie, now)
-        by_bearer = await self._by_bearer(carried, now)
+    async def _ask_lines(self, credentials: Credentials, now: float) -> Caller:
+        by_cookie = await self._by_cookie(credentials.cookie, now)
+        by_bearer = await self._by_bearer(credentials, now)
         if by_bearer is None or not by_bearer.known:
             foreign = by_bearer is not None
-            return Person(by_cookie.session, foreign_bearer=foreign, banned=by_cookie.banned)
+            return Caller(by_cookie.session, foreign_bearer=foreign, banned=by_cookie.banned)
         if by_bearer.session is None:
-            return Person(banned=by_bearer.banned)
+            return Caller(banned=by_bearer.banned)
         if _are_two(by_bearer.session, by_cookie.session):
-            return Person(conflict=True)
-        return Person(by_bearer.session)
+            return Caller(conflict=True)
+        return Caller(by_bearer.session)
 
-    async def _by_bearer(self, carried: Carried, now: float) -> Found | None:
+    async def _by_bearer(self, credentials: Credentials, now: float) -> Found | None:
         """None when no Authorization is ours."""
-        if carried.access is not None:
+        if credentials.access is not None:
             assert self._access is not None
-            found = await self._access.find(carried.access, now)
+            found = await self._access.find(credentials.access, now)
             return replace(found, known=True)  # nobody else's: we signed it
-        if carried.bearer is None:
+        if credentials.bearer is None:
             return None
-        return await self._find(carried.bearer, carried.bearer.decode(), now)
+        return await self._find(credentials.bearer, credentials.bearer.decode(), now)
 
     async def _by_cookie(self, cookie: bytes | None, now: float) -> Found:
         """A cookie that we did not sign dies here, without a query."""
@@ -272,20 +272,22 @@ class Identify:
 
         Raises StorageUnavailable, so that no answer of ours calls a session ended that is not.
         """
-        return (await self.person(headers, now, pair=pair)).session
+        return (await self.find_caller(headers, now, pair=pair)).session
 
-    async def person(self, headers: Iterable[Header], now: float, *, pair: bool = False) -> Person:
+    async def find_caller(
+        self, headers: Iterable[Header], now: float, *, pair: bool = False
+    ) -> Caller:
         """Who asks a path of ours, where no application has tokens of its own: one of our form
         that is not valid means nobody. Raises StorageUnavailable."""
-        scanned = scan(headers)
-        carried = self._lines(scanned)
+        parsed = parse_headers(headers)
+        credentials = self._lines(parsed)
         if pair:
-            carried.pairs = scanned.pairs
-            _take_pair(carried)
-        person = await self.ask(carried, now)
-        if person.foreign_bearer or person.foreign_pair:
+            credentials.pairs = parsed.pairs
+            _take_pair(credentials)
+        caller = await self.ask(credentials, now)
+        if caller.foreign_bearer or caller.foreign_pair:
             return NOBODY
-        return person
+        return caller
 
 
 def _are_two(session: Session, other: Session | None) -> bool:
@@ -293,21 +295,21 @@ def _are_two(session: Session, other: Session | None) -> bool:
     return other is not None and other.user.number != session.user.number
 
 
-def _take_access(carried: Carried, access: AccessCarrier) -> None:
+def _take_access(credentials: Credentials, access: AccessCarrier) -> None:
     """An access token as Bearer. Like any other of ours it stands alone or means nobody."""
-    read = [(line, access.in_bearer(line)) for line in carried.authorizations]
+    read = [(line, access.in_bearer(line)) for line in credentials.authorizations]
     found = [token for _, token in read if token is not None]
     if not found:
         return
-    carried.access = found[0]
-    carried.ambiguous = carried.ambiguous or carried.bearer is not None or len(read) > 1
-    carried.authorizations = tuple(line for line, token in read if token is None)
+    credentials.access = found[0]
+    credentials.ambiguous = credentials.ambiguous or credentials.bearer is not None or len(read) > 1
+    credentials.authorizations = tuple(line for line, token in read if token is None)
 
 
-def _take_pair(carried: Carried) -> None:
+def _take_pair(credentials: Credentials) -> None:
     """Half a pair is one that is not valid; two of them are ambiguous."""
-    tokens = [value for name, value in carried.pairs if name == b"x-auth-token"]
+    tokens = [value for name, value in credentials.pairs if name == b"x-auth-token"]
     if ours := [token for token in tokens if is_token(token)]:
-        ids = [value for name, value in carried.pairs if name == b"x-user-id"]
-        carried.pair = (ids[0] if ids else b"", ours[0])
-        carried.ambiguous = carried.ambiguous or len(tokens) > 1 or len(ids) > 1
+        ids = [value for name, value in credentials.pairs if name == b"x-user-id"]
+        credentials.pair = (ids[0] if ids else b"", ours[0])
+        credentials.ambiguous = credentials.ambiguous or len(tokens) > 1 or len(ids) > 1

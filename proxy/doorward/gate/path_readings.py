@@ -37,7 +37,7 @@ def check_target(target: bytes) -> None:
         raise BadPath("the request target holds a raw byte that must be encoded")
 
 
-def readings(path: bytes) -> frozenset[bytes]:
+def list_readings(path: bytes) -> frozenset[bytes]:
     """Every other way to read a raw path; empty when there is only one.
 
     Raises BadPath for a path that is refused whatever the rules say: an incomplete escape, NUL,

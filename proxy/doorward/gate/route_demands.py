@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from doorward.gate.accept import Accepted
 from doorward.gate.decision import Refuse, bad_request, cross_origin, moved
-from doorward.gate.same_origin import Sender, sender
-from doorward.http1.second_targets import second_targets
+from doorward.gate.same_origin import Sender, detect_sender
+from doorward.http1.second_targets import read_second_targets
 from doorward.settings import Route
 
 # RFC 9110 9.2.1: they change nothing.
@@ -37,8 +37,11 @@ class Demands:
             rest = request.target[len(self.prefix) :]
             return moved(b"%b%b/%b" % (request.hop.prefix.encode(), self.prefix, rest))
         if self._reads_as_host(request.path) or (
-            request.scan.targets
-            and any(self._reads_as_host(one.path) for one in second_targets(request.scan.targets))
+            request.headers.targets
+            and any(
+                self._reads_as_host(one.path)
+                for one in read_second_targets(request.headers.targets)
+            )
         ):
             return bad_request("what is left of its path can be read as a host")
         return None
@@ -52,11 +55,11 @@ class Demands:
 
         Programs send neither header and pass: they hold no cookie that somebody could ride on.
         """
-        headers = request.scan
+        headers = request.headers
         if request.method in _SAFE and not headers.overrides:
             return True
         asked = (request.scheme, request.authority)
-        found = sender(headers.passing, *asked, public_origin, self.route_host)
+        found = detect_sender(headers.passing, *asked, public_origin, self.route_host)
         return found is not Sender.OTHER
 
 
@@ -65,7 +68,7 @@ def _is_page(request: Accepted) -> bool:
     return request.method in _PAGES and not request.upgrade
 
 
-def demands_of(route: Route, public_origin: str) -> Demands | None:
+def compile_demands(route: Route, public_origin: str) -> Demands | None:
     """What this route demands, or None."""
     found = Demands(
         route.path.encode() if route.rewrite.strip_path else b"",

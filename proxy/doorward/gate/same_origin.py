@@ -23,7 +23,7 @@ class Sender(Enum):
 _SITES = {b"same-origin": Sender.OWN, b"none": Sender.TYPED}
 
 
-def sender(
+def detect_sender(
     headers: Iterable[tuple[bytes, bytes]],
     scheme: str,
     authority: str,
@@ -42,7 +42,7 @@ def sender(
         if name == b"sec-fetch-site":
             sites.add(value)
         elif name == b"origin":
-            origins.add(normal(value.decode("latin-1")))
+            origins.add(normalize_origin(value.decode("latin-1")))
     if origins == {public_origin}:
         return Sender.OWN
     if sites:
@@ -64,16 +64,16 @@ def own_origins(
     hosts = [authority]
     if route_host is not None and not route_host.startswith("*."):
         hosts.append(route_host.lower())
-    named = {bare(each, host) for each in {scheme, "https"} for host in hosts}
+    named = {build_origin(each, host) for each in {scheme, "https"} for host in hosts}
     return frozenset((*named, public_origin))
 
 
-def normal(origin: str) -> str | None:
+def normalize_origin(origin: str) -> str | None:
     """An Origin as they are compared; None for `null` and what is none (RFC 6454 7)."""
     match = _ORIGIN.fullmatch(origin.lower())
-    return None if match is None else bare(match[1], match[2])
+    return None if match is None else build_origin(match[1], match[2])
 
 
-def bare(scheme: str, authority: str) -> str:
+def build_origin(scheme: str, authority: str) -> str:
     """The origin of a scheme and a lower-case authority, the scheme's own port left out."""
     return f"{scheme}://{authority.removesuffix(_DEFAULT_PORTS[scheme])}"

@@ -5,7 +5,7 @@ Knows what RFC 9112 3.2 and RFC 9110 7.6.2 say; must not know who asks.
 
 import re
 
-from doorward.http1.headers import Scan
+from doorward.http1.headers import ParsedHeaders
 
 ASTERISK = b"*"  # RFC 9112 3.2.4: no path; what it says goes for "/"
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
@@ -37,7 +37,7 @@ def origin_form(target: bytes, method: bytes) -> tuple[bytes, bytes | None]:
     return rest if rest.startswith(b"/") else b"/" + rest, match[1]
 
 
-def count_hop(headers: Scan, method: bytes) -> None:
+def count_hop(headers: ParsedHeaders, method: bytes) -> None:
     """One hop less, for methods that look for one (RFC 9110 7.6.2). Raises LastHop at the end."""
     assert headers.max_forwards is not None
     said = headers.max_forwards

@@ -121,7 +121,7 @@ def _whole(data: bytes | bytearray, start: int, head_bytes: int) -> bytes:
     return b"" if end < 0 else bytes(data[start : end + 4])
 
 
-def _lines_of(text: bytes, most: int) -> list[bytes]:
+def _split_lines(text: bytes, most: int) -> list[bytes]:
     """The first line and the header lines of a head; empty if there are too many, or a byte that
     may stand in none of them, so for a CR or LF that is no end of a line."""
     lines = text[:-4].split(b"\r\n")
@@ -154,7 +154,7 @@ class RequestReader(Generic[_Request]):
         lines: int = tables.LINES,
     ) -> _Request | None:
         text = _whole(data, start, head_bytes)
-        first, *rest = _lines_of(text, lines) or (b"",)
+        first, *rest = _split_lines(text, lines) or (b"",)
         method, _, behind = first.partition(b" ")
         target, _, version = behind.partition(b" ")
         if version != b"HTTP/1.1" or method not in tables.METHODS or len(target) > target_bytes:
@@ -250,7 +250,7 @@ class AnswerReader(Generic[_Answer]):
         lines: int = tables.LINES,
     ) -> _Answer | None:
         text = _whole(data, start, head_bytes)
-        first, *rest = _lines_of(text, lines) or (b"",)
+        first, *rest = _split_lines(text, lines) or (b"",)
         digits = first[9:12]
         if first[:9] != b"HTTP/1.1 " or first[12:13] != b" " or not digits.isdigit():
             return None

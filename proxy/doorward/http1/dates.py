@@ -10,9 +10,9 @@ from functools import lru_cache
 
 def now_header() -> bytes:
     """The value of a Date header now (RFC 9110 6.6.1)."""
-    return _of_second(int(time.time()))
+    return _format_second(int(time.time()))
 
 
 @lru_cache(maxsize=2)
-def _of_second(second: int) -> bytes:
+def _format_second(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode()

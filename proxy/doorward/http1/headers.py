@@ -70,7 +70,7 @@ _METHOD_OVERRIDES = frozenset(b"x-http-method-override x-http-method x-method-ov
 _FRAMING_LOOKALIKES = frozenset(b"content-length content-type transfer-encoding".split())
 
 
-class Fate(Enum):
+class HeaderAction(Enum):
     """What becomes of a request header of some name."""
 
     PASS = auto()
@@ -99,23 +99,23 @@ class Fate(Enum):
 
 # Names the gate reads, in the one spelling that it believes.
 _READ = {
-    b"host": Fate.HOST,
-    b"cookie": Fate.COOKIE,
-    b"authorization": Fate.AUTHORIZATION,
-    b"connection": Fate.CONNECTION,
-    b"content-length": Fate.CONTENT_LENGTH,
-    b"transfer-encoding": Fate.TRANSFER_ENCODING,
-    b"expect": Fate.EXPECT,
-    b"te": Fate.TE,
-    b"trailer": Fate.TRAILER,
-    b"max-forwards": Fate.MAX_FORWARDS,
-    b"forwarded": Fate.FORWARDED,
-    b"x-forwarded-for": Fate.FORWARDED_FOR,
-    b"x-forwarded-proto": Fate.FORWARDED_PROTO,
-    b"x-forwarded-host": Fate.FORWARDED_HOST,
-    b"x-forwarded-port": Fate.FORWARDED_PORT,
-    b"x-forwarded-prefix": Fate.FORWARDED_PREFIX,
-    b"x-request-id": Fate.REQUEST_ID,
+    b"host": HeaderAction.HOST,
+    b"cookie": HeaderAction.COOKIE,
+    b"authorization": HeaderAction.AUTHORIZATION,
+    b"connection": HeaderAction.CONNECTION,
+    b"content-length": HeaderAction.CONTENT_LENGTH,
+    b"transfer-encoding": HeaderAction.TRANSFER_ENCODING,
+    b"expect": HeaderAction.EXPECT,
+    b"te": HeaderAction.TE,
+    b"trailer": HeaderAction.TRAILER,
+    b"max-forwards": HeaderAction.MAX_FORWARDS,
+    b"forwarded": HeaderAction.FORWARDED,
+    b"x-forwarded-for": HeaderAction.FORWARDED_FOR,
+    b"x-forwarded-proto": HeaderAction.FORWARDED_PROTO,
+    b"x-forwarded-host": HeaderAction.FORWARDED_HOST,
+    b"x-forwarded-port": HeaderAction.FORWARDED_PORT,
+    b"x-forwarded-prefix": HeaderAction.FORWARDED_PREFIX,
+    b"x-request-id": HeaderAction.REQUEST_ID,
 }
 # A carrier of sessions where its dialect is on, and an application's own business where it is not.
 _PAIR = frozenset((b"x-user-id", b"x-auth-token"))
@@ -127,39 +127,39 @@ OWS = b" \t"
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
-def normal_form(name: bytes) -> bytes:
+def normalize_name(name: bytes) -> bytes:
     """The spelling under which names are compared: lower-case, every punctuation a hyphen."""
     return _PUNCTUATION.sub(b"-", name.lower())
 
 
-def fate_of(name: bytes) -> Fate:
+def classify_header(name: bytes) -> HeaderAction:
     """What becomes of a header of this name, in whatever spelling it came."""
     name = name.lower()
     if name in _READ:
         return _READ[name]
     if name in _PAIR:
-        return Fate.PAIR
+        return HeaderAction.PAIR
     if name in READERS:
-        return Fate.TARGET
+        return HeaderAction.TARGET
     if name in HOP_BY_HOP:
-        return Fate.DROP
-    normal = normal_form(name)
+        return HeaderAction.DROP
+    normal = normalize_name(name)
     if normal in _METHOD_OVERRIDES:
-        return Fate.OVERRIDE
+        return HeaderAction.OVERRIDE
     if normal != name and (normal in _READ or normal in _FRAMING_LOOKALIKES or normal in READERS):
-        return Fate.DROP
-    return Fate.DROP if _is_managed(normal) else Fate.PASS
+        return HeaderAction.DROP
+    return HeaderAction.DROP if _is_managed(normal) else HeaderAction.PASS
 
 
-def names_somebody(name: bytes) -> bool:
+def is_identity_name(name: bytes) -> bool:
     """Whether a header of this name, in whatever spelling, says who somebody is."""
-    normal = normal_form(name)
+    normal = normalize_name(name)
     return normal in IDENTITY_NAMES or normal.startswith(IDENTITY_PREFIXES)
 
 
 def _is_managed(normal: bytes) -> bool:
     return (
-        names_somebody(normal)
+        is_identity_name(normal)
         or normal in FORWARDING_NAMES
         or normal in HOP_BY_HOP
         or normal.startswith(FORWARDING_PREFIX)
@@ -167,18 +167,18 @@ def _is_managed(normal: bytes) -> bool:
 
 
 # Names repeat from request to request; bounds keep a client from filling memory with new ones.
-_FATES: dict[bytes, Fate] = {}
-_FATES_LIMIT = 2048
-_FATE_BYTES = 64
+_ACTIONS: dict[bytes, HeaderAction] = {}
+_ACTIONS_LIMIT = 2048
+_REMEMBERED_BYTES = 64
 
 
-def _remember_fate(name: bytes) -> Fate:
-    if len(name) > _FATE_BYTES:
-        return fate_of(name)
-    if len(_FATES) >= _FATES_LIMIT:
-        _FATES.clear()
-    fate = _FATES[name] = fate_of(name)
-    return fate
+def _remember_action(name: bytes) -> HeaderAction:
+    if len(name) > _REMEMBERED_BYTES:
+        return classify_header(name)
+    if len(_ACTIONS) >= _ACTIONS_LIMIT:
+        _ACTIONS.clear()
+    action = _ACTIONS[name] = classify_header(name)
+    return action
 
 
 class BadHeaders(Exception):
@@ -190,8 +190,8 @@ class UnknownExpectation(BadHeaders):
 
 
 class RequestHeaders(Protocol):
-    """What the headers of a request say, as the gate asks: filled by `Scan`, and by the head reader
-    for plain heads (see `heads.py`). Lines and order are kept; `passing` is what may go on."""
+    """A request's headers, sorted for the gate: `ParsedHeaders`, or for plain heads what the head
+    reader found (see `heads.py`). Lines and order are kept; `passing` is what may go on."""
 
     @property
     def passing(self) -> Sequence[Header]: ...
@@ -242,7 +242,7 @@ class RequestHeaders(Protocol):
 
 
 @dataclass(slots=True)
-class Scan:
+class ParsedHeaders:
     """One request's headers, sorted. Lists keep lines and order; `passing` is what may go on."""
 
     passing: list[Header] = field(default_factory=list)
@@ -280,27 +280,27 @@ class Scan:
         return next((value for name, value in self.passing if name == b"user-agent"), None)
 
 
-def scan(headers: Iterable[Header]) -> Scan:
+def parse_headers(headers: Iterable[Header]) -> ParsedHeaders:
     """Sort request headers (names in lower case). Raises BadHeaders when framing is ambiguous."""
-    found = Scan()
-    passing, fates = found.passing, _FATES
+    found = ParsedHeaders()
+    passing, actions = found.passing, _ACTIONS
     named_by_connection: list[bytes] = []
     for line in headers:
         name, value = line
-        fate = fates.get(name) or _remember_fate(name)
-        if fate is Fate.PASS:
+        action = actions.get(name) or _remember_action(name)
+        if action is HeaderAction.PASS:
             passing.append(line)
-        elif fate is Fate.COOKIE:
+        elif action is HeaderAction.COOKIE:
             found.cookies.append(value)
-        elif fate is Fate.HOST:
+        elif action is HeaderAction.HOST:
             found.hosts.append(value.strip(OWS))
-        elif fate is Fate.TARGET:
+        elif action is HeaderAction.TARGET:
             passing.append(line)
             found.targets = (*found.targets[:2], line)  # of two of one name none is read
-        elif fate is Fate.CONNECTION:
+        elif action is HeaderAction.CONNECTION:
             named_by_connection += [token.strip().lower() for token in value.split(b",")]
-        elif fate is not Fate.DROP:
-            _read(found, fate, line)
+        elif action is not HeaderAction.DROP:
+            _read(found, action, line)
     if found.chunked and found.content_length is not None:
         raise BadHeaders("both Content-Length and Transfer-Encoding")  # RFC 9112 6.1
     if named_by_connection:
@@ -308,53 +308,53 @@ def scan(headers: Iterable[Header]) -> Scan:
     return found
 
 
-def _read(found: Scan, fate: Fate, line: Header) -> None:
-    value = line[1] if fate is Fate.CONTENT_LENGTH else line[1].strip(OWS)
-    match fate:
-        case Fate.AUTHORIZATION:
+def _read(found: ParsedHeaders, action: HeaderAction, line: Header) -> None:
+    value = line[1] if action is HeaderAction.CONTENT_LENGTH else line[1].strip(OWS)
+    match action:
+        case HeaderAction.AUTHORIZATION:
             found.authorizations.append(value)
-        case Fate.PAIR:
+        case HeaderAction.PAIR:
             found.pairs.append(line)
-        case Fate.CONTENT_LENGTH:
+        case HeaderAction.CONTENT_LENGTH:
             if not value.isdigit() or len(value) > 18 or found.content_length not in (None, value):
                 raise BadHeaders("conflicting or malformed Content-Length")  # RFC 9112 6.3
             found.content_length = value
-        case Fate.TRANSFER_ENCODING:
+        case HeaderAction.TRANSFER_ENCODING:
             if found.chunked or value.lower() != b"chunked":
                 raise BadHeaders("a transfer coding other than one final chunked")
             found.chunked = True
-        case Fate.FORWARDED:
+        case HeaderAction.FORWARDED:
             found.forwarded.append(value)
-        case Fate.FORWARDED_FOR:
+        case HeaderAction.FORWARDED_FOR:
             found.forwarded_for.append(value)
-        case Fate.FORWARDED_PROTO:
+        case HeaderAction.FORWARDED_PROTO:
             found.forwarded_proto += (value,)
-        case Fate.FORWARDED_HOST:
+        case HeaderAction.FORWARDED_HOST:
             found.forwarded_host += (value,)
-        case Fate.FORWARDED_PORT:
+        case HeaderAction.FORWARDED_PORT:
             found.forwarded_port += (value,)
-        case Fate.FORWARDED_PREFIX:
+        case HeaderAction.FORWARDED_PREFIX:
             found.forwarded_prefix += (value,)
-        case Fate.REQUEST_ID:
+        case HeaderAction.REQUEST_ID:
             found.request_id = value
-        case Fate.OVERRIDE:
+        case HeaderAction.OVERRIDE:
             found.overrides.append(line)
-        case Fate.EXPECT:
+        case HeaderAction.EXPECT:
             if value.lower() != b"100-continue":  # the only one there is (RFC 9110 10.1.1)
                 raise UnknownExpectation("an expectation that nobody here can meet")
             found.expects = True
-        case Fate.TE:
+        case HeaderAction.TE:
             codings = [coding.partition(b";")[0].strip().lower() for coding in value.split(b",")]
             found.trailers = found.trailers or b"trailers" in codings
-        case Fate.TRAILER:
+        case HeaderAction.TRAILER:
             names = value.split(b",", TRAILER_NAMES)[:TRAILER_NAMES]
-            told = (name.strip(OWS).lower() for name in names)
-            found.announced += [name for name in told if name and _may_trail(name)]
-        case Fate.MAX_FORWARDS:
+            lowered = (name.strip(OWS).lower() for name in names)
+            found.announced += [name for name in lowered if name and _may_trail(name)]
+        case HeaderAction.MAX_FORWARDS:
             said = found.max_forwards
             found.max_forwards = value if said is None else said + b", " + value
         case _:
-            raise AssertionError(fate)
+            raise AssertionError(action)
 
 
 # More names than these are not passed on: looking each of them up costs a client nothing.
@@ -363,7 +363,7 @@ TRAILER_NAMES = 64
 USUAL_OPTIONS = frozenset((b"keep-alive", b"close", b"upgrade", b"te", b""))
 
 
-def _drop_named(found: Scan, named: list[bytes]) -> None:
+def _drop_named(found: ParsedHeaders, named: list[bytes]) -> None:
     """Take out what Connection names. Ours are set after this, so none of them can be named away
     (CVE-2022-31813, CVE-2024-45410)."""
     unusual = set(named) - USUAL_OPTIONS
@@ -389,15 +389,15 @@ _NO_TRAILER = re.compile(
 )
 
 
-def trailers_of(headers: Iterable[Header]) -> list[Header]:
+def select_trailers(headers: Iterable[Header]) -> list[Header]:
     """What of a message's trailers goes on, lines and order kept; either way."""
     return [line for line in headers if _may_trail(line[0].lower())]
 
 
 def _may_trail(name: bytes) -> bool:
-    return fate_of(name) is Fate.PASS and not _NO_TRAILER.fullmatch(name)
+    return classify_header(name) is HeaderAction.PASS and not _NO_TRAILER.fullmatch(name)
 
 
 def trailer_lines(headers: Iterable[Header]) -> bytes:
     """The same as they are sent."""
-    return b"".join([b"%b: %b\r\n" % line for line in trailers_of(headers)])
+    return b"".join([b"%b: %b\r\n" % line for line in select_trailers(headers)])

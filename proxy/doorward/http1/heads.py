@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from doorward.http1 import head_tables as tables
 from doorward.http1.head_tables import Actions
-from doorward.http1.headers import OWS, Fate, Header, fate_of
+from doorward.http1.headers import OWS, Header, HeaderAction, classify_header
 
 SOURCE = Path(__file__).with_name("_heads.pyx")
 PURE_PYTHON = "DOORWARD_PURE_PYTHON"
@@ -58,10 +58,10 @@ def _lines(text: bytes) -> list[Header]:
 
 
 class RequestHead(reader.RequestFields):
-    """A client's request head. Has the fields of `Scan`, so that the gate takes it for one.
+    """A client's request head. Has the fields of `ParsedHeaders`, so that the gate takes it for one.
 
     `text` is the head as it came. `passing_text` is what goes on of it: lines of lower-case names,
-    each with its end. Never has it what `Scan` keeps for requests that llhttp reads.
+    each with its end. Never has it what `ParsedHeaders` keeps for requests that llhttp reads.
     """
 
     __slots__ = ()
@@ -87,7 +87,7 @@ class RequestHead(reader.RequestFields):
     def hosts(self) -> tuple[bytes, ...]:
         return (self.host,)
 
-    def value_of(self, begin: bytes) -> bytes | None:
+    def find_value(self, begin: bytes) -> bytes | None:
         """The value of a header that goes on. `begin` is an end of line, its name in lower case,
         a colon and a space. For names in `SINGLE`, of which there is one line or none."""
         text = self.passing_text
@@ -101,23 +101,23 @@ class RequestHead(reader.RequestFields):
 
     @property
     def user_agent(self) -> bytes | None:
-        return self.value_of(b"\r\nuser-agent: ")
+        return self.find_value(b"\r\nuser-agent: ")
 
     @property
     def origin(self) -> bytes | None:
-        return self.value_of(b"\r\norigin: ")
+        return self.find_value(b"\r\norigin: ")
 
     @property
     def sec_fetch_site(self) -> bytes | None:
-        return self.value_of(b"\r\nsec-fetch-site: ")
+        return self.find_value(b"\r\nsec-fetch-site: ")
 
     @property
     def sec_fetch_mode(self) -> bytes | None:
-        return self.value_of(b"\r\nsec-fetch-mode: ")
+        return self.find_value(b"\r\nsec-fetch-mode: ")
 
     @property
     def sec_fetch_dest(self) -> bytes | None:
-        return self.value_of(b"\r\nsec-fetch-dest: ")
+        return self.find_value(b"\r\nsec-fetch-dest: ")
 
 
 class AnswerHead(reader.AnswerFields):
@@ -159,23 +159,23 @@ _STEERING = frozenset((b"upgrade", b"proxy-connection"))
 # What the gate treats specially beside these (method overrides, second targets, Expect, Trailer,
 # Max-Forwards) is unusual.
 _REQUEST_ACTIONS = {
-    Fate.PASS: tables.PASS,
-    Fate.DROP: tables.DROP,
-    Fate.HOST: tables.HOST,
-    Fate.COOKIE: tables.COOKIE,
-    Fate.AUTHORIZATION: tables.AUTHORIZATION,
-    Fate.CONNECTION: tables.CONNECTION,
-    Fate.CONTENT_LENGTH: tables.CONTENT_LENGTH,
-    Fate.TRANSFER_ENCODING: tables.TRANSFER_ENCODING,
-    Fate.TE: tables.TE,
-    Fate.FORWARDED: tables.FORWARDED,
-    Fate.FORWARDED_FOR: tables.FORWARDED_FOR,
-    Fate.FORWARDED_PROTO: tables.FORWARDED_PROTO,
-    Fate.FORWARDED_HOST: tables.FORWARDED_HOST,
-    Fate.FORWARDED_PORT: tables.FORWARDED_PORT,
-    Fate.FORWARDED_PREFIX: tables.FORWARDED_PREFIX,
-    Fate.REQUEST_ID: tables.REQUEST_ID,
-    Fate.PAIR: tables.PAIR,
+    HeaderAction.PASS: tables.PASS,
+    HeaderAction.DROP: tables.DROP,
+    HeaderAction.HOST: tables.HOST,
+    HeaderAction.COOKIE: tables.COOKIE,
+    HeaderAction.AUTHORIZATION: tables.AUTHORIZATION,
+    HeaderAction.CONNECTION: tables.CONNECTION,
+    HeaderAction.CONTENT_LENGTH: tables.CONTENT_LENGTH,
+    HeaderAction.TRANSFER_ENCODING: tables.TRANSFER_ENCODING,
+    HeaderAction.TE: tables.TE,
+    HeaderAction.FORWARDED: tables.FORWARDED,
+    HeaderAction.FORWARDED_FOR: tables.FORWARDED_FOR,
+    HeaderAction.FORWARDED_PROTO: tables.FORWARDED_PROTO,
+    HeaderAction.FORWARDED_HOST: tables.FORWARDED_HOST,
+    HeaderAction.FORWARDED_PORT: tables.FORWARDED_PORT,
+    HeaderAction.FORWARDED_PREFIX: tables.FORWARDED_PREFIX,
+    HeaderAction.REQUEST_ID: tables.REQUEST_ID,
+    HeaderAction.PAIR: tables.PAIR,
 }
 
 
@@ -183,7 +183,7 @@ def request_action(name: bytes) -> int:
     """What the reader does with a request header of this lower-case name."""
     if name in _STEERING:
         return tables.UNUSUAL
-    action = _REQUEST_ACTIONS.get(fate_of(name), tables.UNUSUAL)
+    action = _REQUEST_ACTIONS.get(classify_header(name), tables.UNUSUAL)
     if action == tables.PASS and name in SINGLE:
         return tables.ONCE + SINGLE.index(name)
     return action

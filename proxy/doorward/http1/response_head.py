@@ -23,7 +23,7 @@ def status_line(status: int) -> bytes:
 _STATUS_LINES = {status: status_line(status) for status in range(200, 600)}
 
 
-class InvalidAnswer(Exception):
+class InvalidResponseHead(Exception):
     """The application said something that is no answer; what was sent of it is cut."""
 
 
@@ -43,7 +43,7 @@ class ResponseHead:
             if len(name) in _LENGTHS and self._is_left_out(name.lower(), value):
                 continue
             lines.append(b"%b: %b\r\n" % (name, value))
-        self.text = checked(lines)
+        self.text = check_lines(lines)
 
     @classmethod
     def of_lines(cls, status: int, lines: bytes, length: int, *, is_dated: bool) -> "ResponseHead":
@@ -74,9 +74,9 @@ class ResponseHead:
         return name in (b"connection", b"transfer-encoding")
 
 
-def checked(lines: list[bytes]) -> bytes:
+def check_lines(lines: list[bytes]) -> bytes:
     """A head. Raises InvalidAnswer for a line break that is not the end of a line."""
     head = b"".join(lines)
     if not head.count(b"\n") == head.count(b"\r") == len(lines):
-        raise InvalidAnswer("a line break in a header")  # CVE-2020-7695
+        raise InvalidResponseHead("a line break in a header")  # CVE-2020-7695
     return head

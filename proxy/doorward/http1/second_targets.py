@@ -74,7 +74,7 @@ READERS: dict[bytes, Callable[[bytes], list[Span]]] = {
 }
 
 
-def second_targets(lines: tuple[Header, ...]) -> list[SecondTarget]:
+def read_second_targets(lines: tuple[Header, ...]) -> list[SecondTarget]:
     """The targets that these headers name. Raises BadTarget or ForeignTarget."""
     if len({name for name, _ in lines}) < len(lines):
         raise BadTarget("a header that names another target came twice")
@@ -93,7 +93,7 @@ def _read(url: bytes) -> SecondTarget:
     raise BadTarget("a header names a target that is neither a URL nor a path")
 
 
-def rewritten(line: Header, origin: bytes, prefix: bytes) -> bytes:
+def rewrite_target(line: Header, origin: bytes, prefix: bytes) -> bytes:
     """The value of such a header, as an application knows it that stands at `origin` and does not
     know of `prefix`: each URL begins with that. A path stays one."""
     name, value = line

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 import structlog
 
-from doorward.observe.logs import Format, Stream, drawing, output
+from doorward.observe.logs import Format, LogStream, choose_renderers, output
 from doorward.observe.observer import ExchangeRecord, Observer, Outcome, now_s
 
 _log = structlog.get_logger("doorward.log")
@@ -24,7 +24,7 @@ class Line(Protocol):
     def __call__(self, event: str, **fields: Any) -> Any: ...
 
 
-class Log:
+class AccessLog:
     """An observer that writes, and passes on to another who counts."""
 
     writes = True
@@ -86,7 +86,7 @@ def _text(raw: bytes) -> str:
     return raw.decode("ascii", "backslashreplace")
 
 
-def lines_to(stream: Stream | None = None, format: Format = "auto") -> Line:
+def write_lines_to(stream: LogStream | None = None, format: Format = "auto") -> Line:
     """Writes lines of the access log to `stream` (standard error), past the level of other lines:
     who asked for them gets them all."""
     stream = stream or output()
@@ -95,7 +95,7 @@ def lines_to(stream: Stream | None = None, format: Format = "auto") -> Line:
         processors=[
             structlog.stdlib.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *drawing(stream, format),
+            *choose_renderers(stream, format),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(0),
     )

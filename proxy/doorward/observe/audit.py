@@ -26,12 +26,12 @@ Tell = Callable[[Record], None]
 STDOUT = "stdout"
 
 
-def described(record: Record) -> dict[str, object]:
+def describe_record(record: Record) -> dict[str, object]:
     """What is shown of a record. The keys and the order of the first three are part of the format:
     a filter for fail2ban can match them before anything that people choose."""
     event = record.event
     return {
-        "time": time_of(event.at),
+        "time": format_time(event.at),
         "kind": event.kind,
         "address": event.address,
         "outcome": event.outcome,
@@ -44,21 +44,21 @@ def described(record: Record) -> dict[str, object]:
     }
 
 
-def time_of(at: float) -> str:
+def format_time(at: float) -> str:
     """RFC 3339, UTC, to the millisecond."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def line_of(record: Record) -> str:
+def format_line(record: Record) -> str:
     """The record as one line of ASCII: no name can end it or move a terminal's cursor."""
-    return json.dumps(described(record)) + "\n"
+    return json.dumps(describe_record(record)) + "\n"
 
 
 def open_sink(file: Path | str | None) -> Tell | None:
     """What a command tells of every record, for this value of `audit.file`. Raises StorageFault
     when the file cannot be written."""
     channel = open_channel(file)
-    return None if channel is None else telling(channel)
+    return None if channel is None else write_to(channel)
 
 
 def open_channel(file: Path | str | None) -> Channel | None:
@@ -79,13 +79,13 @@ def open_channel(file: Path | str | None) -> Channel | None:
     return Channel(sink, _failing, _back)
 
 
-def telling(channel: Channel) -> Tell:
+def write_to(channel: Channel) -> Tell:
     """The act is done and the database has the record: a line that is lost is no reason to answer
     503."""
-    return lambda record: channel.put(line_of(record))
+    return lambda record: channel.put(format_line(record))
 
 
-def both(first: Tell, second: Tell | None) -> Tell:
+def tell_both(first: Tell, second: Tell | None) -> Tell:
     """Tells these two of each record."""
 
     def tell(record: Record) -> None:

@@ -73,14 +73,14 @@ class Counters:
             if status != SWITCHED:  # a tunnel's hours say nothing of how quick answers are
                 took = (SECONDS, outcome.word, route)
                 found[took] = found.get(took, 0.0) + seconds
-        return summed((found, *(read() for read in self.sources)))
+        return sum_values((found, *(read() for read in self.sources)))
 
     def moment(self) -> Values:
         """Everything that comes and goes."""
-        return summed(read() for read in self.gauges)
+        return sum_values(read() for read in self.gauges)
 
 
-def summed(parts: Iterable[Values]) -> Values:
+def sum_values(parts: Iterable[Values]) -> Values:
     whole: Values = {}
     for part in parts:
         for key, value in part.items():

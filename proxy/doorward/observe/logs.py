@@ -16,7 +16,7 @@ from doorward.observe.channel import Channel, Descriptor, to_nothing
 Format = Literal["auto", "console", "json"]
 
 
-class Stream(Protocol):
+class LogStream(Protocol):
     """What a logger needs of a file."""
 
     def write(self, text: str, /) -> object: ...
@@ -57,7 +57,7 @@ def _lost(lines: int) -> None:
 
 
 def configure_logs(
-    stream: Stream | None = None, level: int | str = logging.INFO, format: Format = "auto"
+    stream: LogStream | None = None, level: int | str = logging.INFO, format: Format = "auto"
 ) -> None:
     """Send structlog's and the standard library's records to `stream` (standard error)."""
     stream = stream or output()
@@ -75,7 +75,10 @@ def configure_logs(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *drawing(stream, format)]
+    last = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        *choose_renderers(stream, format),
+    ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
@@ -86,23 +89,23 @@ def configure_logs(
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-def drawing(stream: Stream, format: Format) -> list[Any]:
+def choose_renderers(stream: LogStream, format: Format) -> list[Any]:
     """structlog's last processors: what makes a line of a record."""
     if format == "console" or (format == "auto" and stream.isatty()):
-        return [harmless, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        return [escape_record, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
-def harmless(logger: Any, method: str, record: Any) -> Any:
+def escape_record(logger: Any, method: str, record: Any) -> Any:
     """Values without what ends a line, moves a cursor or turns text around (CVE-2020-7694); JSON
     does that by itself."""
     for key, value in record.items():
         if isinstance(value, str) and not value.isprintable():
-            record[key] = "".join(map(_shown, value))
+            record[key] = "".join(map(_escape, value))
     return record
 
 
-def _shown(character: str) -> str:
+def _escape(character: str) -> str:
     if character.isprintable():
         return character
     return character.encode("unicode_escape").decode("ascii")

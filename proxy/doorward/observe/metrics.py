@@ -132,7 +132,7 @@ class Metrics:
         cannot put their numbers together: a total must never fall."""
         numbers = await self._numbers()
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Told(drawn(numbers, self._routes)))
+        registry.register(_Collector(render_metrics(numbers, self._routes)))
         encode, media_type = choose_encoder(accept)
         return encode(registry), media_type
 
@@ -150,7 +150,7 @@ class Metrics:
         return self._shared.read()
 
 
-class _Told(Collector):
+class _Collector(Collector):
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = tuple(families)
 
@@ -158,18 +158,18 @@ class _Told(Collector):
         return self._families
 
 
-def drawn(numbers: Numbers, routes: Sequence[str]) -> Iterator[Metric]:
+def render_metrics(numbers: Numbers, routes: Sequence[str]) -> Iterator[Metric]:
     """The numbers as families of samples."""
     yield _requests(numbers.totals, routes)
     yield _durations(numbers.totals, routes)
-    for name, (told, text, labels) in COUNTERS.items():
-        counter = CounterMetricFamily(told, text, labels=labels)
-        for key, value in _of(name, numbers.totals):
+    for name, (title, text, labels) in COUNTERS.items():
+        counter = CounterMetricFamily(title, text, labels=labels)
+        for key, value in _label_values(name, numbers.totals):
             counter.add_metric(_labels(key, routes if name in BY_ROUTE else None), value)
         yield counter
-    for name, (told, text, labels) in GAUGES.items():
-        gauge = GaugeMetricFamily(told, text, labels=labels)
-        for key, value in _of(name, numbers.moment):
+    for name, (title, text, labels) in GAUGES.items():
+        gauge = GaugeMetricFamily(title, text, labels=labels)
+        for key, value in _label_values(name, numbers.moment):
             gauge.add_metric(_labels(key, None), value)
         yield gauge
     yield GaugeMetricFamily("doorward_processes", "Worker processes.", value=numbers.processes)
@@ -178,7 +178,7 @@ def drawn(numbers: Numbers, routes: Sequence[str]) -> Iterator[Metric]:
     yield build
 
 
-def _of(name: str, values: Values) -> Iterator[tuple[tuple[str | int, ...], float]]:
+def _label_values(name: str, values: Values) -> Iterator[tuple[tuple[str | int, ...], float]]:
     return iter(sorted((key[1:], value) for key, value in values.items() if key[0] == name))
 
 
@@ -195,7 +195,7 @@ def _route(number: str | int, routes: Sequence[str]) -> str:
 
 def _requests(totals: Values, routes: Sequence[str]) -> Metric:
     found: dict[tuple[str | int, ...], float] = {}
-    for (word, reason, route, status, _), count in _of(REQUESTS, totals):
+    for (word, reason, route, status, _), count in _label_values(REQUESTS, totals):
         key: tuple[str | int, ...] = (route, status, word, reason)
         found[key] = found.get(key, 0) + count
     family = CounterMetricFamily(
@@ -210,7 +210,7 @@ def _requests(totals: Values, routes: Sequence[str]) -> Metric:
 
 def _durations(totals: Values, routes: Sequence[str]) -> Metric:
     classes: dict[tuple[str | int, str | int], list[float]] = {}
-    for (word, _, route, status, bucket), count in _of(REQUESTS, totals):
+    for (word, _, route, status, bucket), count in _label_values(REQUESTS, totals):
         if status != SWITCHED:
             counts = classes.setdefault((word, route), [0.0] * (len(BOUNDS_S) + 1))
             counts[int(bucket)] += count
@@ -226,8 +226,8 @@ def _durations(totals: Values, routes: Sequence[str]) -> Metric:
 
 
 def _cumulative(counts: Sequence[float]) -> list[tuple[str, float]]:
-    told, whole = [], 0.0
+    buckets, whole = [], 0.0
     for bound, count in zip((*BOUNDS_S, float("inf")), counts, strict=True):
         whole += count
-        told.append(("+Inf" if bound == float("inf") else repr(float(bound)), whole))
-    return told
+        buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), whole))
+    return buckets

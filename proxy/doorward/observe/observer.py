@@ -42,12 +42,12 @@ OURS = Outcome("ours")
 
 
 @cache
-def refused(code: str) -> Outcome:
+def refusal_outcome(code: str) -> Outcome:
     return Outcome("refused", code)
 
 
 @cache
-def failed(code: str) -> Outcome:
+def failure_outcome(code: str) -> Outcome:
     """It was let through, but the answer was not the upstream's, or not all of it."""
     return Outcome("forwarded", code)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from doorward.observe.counters import Values, summed
+from doorward.observe.counters import Values, sum_values
 
 FOLDER = "metrics"
 SUFFIX = ".numbers"
@@ -29,7 +29,7 @@ SLOT_BYTES = 8 * 1024 * 1024  # of a sparse file; a hundred thousand values
 STARTS = (4096, 4096 + SLOT_BYTES)
 
 
-def cleared(data_dir: Path) -> Path:
+def clear_counters(data_dir: Path) -> Path:
     """The folder for processes that are about to start, without what earlier ones left. Raises
     OSError."""
     folder = data_dir / FOLDER
@@ -57,7 +57,7 @@ class Shared:
         self._path = folder / f"{os.getpid()}-{time.monotonic_ns()}{SUFFIX}"
         self._turn = 0
         self._written = b""
-        with _held(folder, fcntl.LOCK_EX):
+        with _lock(folder, fcntl.LOCK_EX):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX)  # ends with the process, however that ends
@@ -68,7 +68,9 @@ class Shared:
 
     def write(self, totals: Values, moment: Values) -> None:
         """Keep these numbers; the same ones again cost no more than a look."""
-        said = json.dumps([_listed(summed((self._inherited, totals))), _listed(moment)]).encode()
+        said = json.dumps(
+            [_encode_values(sum_values((self._inherited, totals))), _encode_values(moment)]
+        ).encode()
         if said != self._written and len(said) + _SLOT.size <= SLOT_BYTES:
             self._turn += 1
             head = _SLOT.pack(self._turn, len(said), zlib.crc32(said))
@@ -78,23 +80,23 @@ class Shared:
 
     def all_looked_since(self, at: float) -> bool:
         """Whether what every process had counted by then (`time.monotonic`) is written."""
-        with _held(self._folder, fcntl.LOCK_SH):
-            return all(_looked(path) >= at for path in self._paths() if self._runs(path))
+        with _lock(self._folder, fcntl.LOCK_SH):
+            return all(_read_look(path) >= at for path in self._paths() if self._runs(path))
 
     def read(self) -> Numbers:
         """The numbers of all."""
-        with _held(self._folder, fcntl.LOCK_SH):
+        with _lock(self._folder, fcntl.LOCK_SH):
             found = [(_read(path), self._runs(path)) for path in self._paths()]
         return Numbers(
-            summed(totals for (totals, _), _ in found),
-            summed(moment for (_, moment), runs in found if runs),
+            sum_values(totals for (totals, _), _ in found),
+            sum_values(moment for (_, moment), runs in found if runs),
             sum(runs for _, runs in found),
         )
 
     def _bury(self) -> None:
         """Take over what the dead counted, so that their files do not become many."""
         dead = [path for path in self._paths() if not self._runs(path)]
-        self._inherited = summed(_read(path)[0] for path in dead)
+        self._inherited = sum_values(_read(path)[0] for path in dead)
         self.write({}, {})
         for path in dead:
             path.unlink(missing_ok=True)
@@ -106,7 +108,7 @@ class Shared:
         """Whether the process of a file is alive: it holds its file as long."""
         if path == self._path:
             return True
-        with _opened(path) as file:
+        with _open_file(path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -115,7 +117,7 @@ class Shared:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+def _open_file(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
     file = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         yield file
@@ -124,27 +126,27 @@ def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _held(folder: Path, how: int) -> Iterator[None]:
-    with _opened(folder / LOCK, os.O_RDWR | os.O_CREAT) as file:
+def _lock(folder: Path, how: int) -> Iterator[None]:
+    with _open_file(folder / LOCK, os.O_RDWR | os.O_CREAT) as file:
         fcntl.flock(file, how)
         yield
 
 
-def _looked(path: Path) -> float:
-    with _opened(path) as file:
+def _read_look(path: Path) -> float:
+    with _open_file(path) as file:
         raw = os.pread(file, _LOOKED.size, 0)
     return float(_LOOKED.unpack(raw)[0]) if len(raw) == _LOOKED.size else 0.0
 
 
 def _read(path: Path) -> tuple[Values, Values]:
     """The newest whole slot of a file; nothing of one that has none."""
-    with _opened(path) as file:
-        turn, said = max(_slot(file, start) for start in STARTS)
+    with _open_file(path) as file:
+        turn, said = max(_read_slot(file, start) for start in STARTS)
     totals, moment = json.loads(said) if turn else ([], [])
-    return _unlisted(totals), _unlisted(moment)
+    return _decode_values(totals), _decode_values(moment)
 
 
-def _slot(file: int, start: int) -> tuple[int, bytes]:
+def _read_slot(file: int, start: int) -> tuple[int, bytes]:
     head = os.pread(file, _SLOT.size, start)
     if len(head) < _SLOT.size:
         return 0, b""
@@ -153,9 +155,9 @@ def _slot(file: int, start: int) -> tuple[int, bytes]:
     return (turn, said) if len(said) == size and zlib.crc32(said) == check else (0, b"")
 
 
-def _listed(values: Values) -> list[tuple[list[str | int], float]]:
+def _encode_values(values: Values) -> list[tuple[list[str | int], float]]:
     return [([*key], value) for key, value in values.items()]
 
 
-def _unlisted(pairs: list[tuple[list[str | int], float]]) -> Values:
+def _decode_values(pairs: list[tuple[list[str | int], float]]) -> Values:
     return {tuple(key): value for key, value in pairs}

@@ -75,7 +75,7 @@ class AccountPage:
         if isinstance(session, Response):
             return session
         now = self.forms.service.clock()
-        enabled = await self.factors.enabled(session.user)
+        enabled = await self.factors.list_enabled(session.user)
         return self.forms.render(
             request,
             "account.html",
@@ -106,10 +106,10 @@ class AccountPage:
 
     async def end(self, request: Request) -> Response:
         """Ends the session that the form names, or all others."""
-        bound = await self.forms.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        session, which = bound.session, bound.form.get("end", "")
+        posted = await self.forms.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        session, which = posted.session, posted.form.get("end", "")
         service = self.forms.service
         now, user = service.clock(), session.user
         if which == OTHERS:

@@ -81,8 +81,8 @@ class AdminPages:
 
     async def proven(self, request: Request) -> Response:
         """These pages have no form but the question for a code."""
-        bound = await self.guard.read_form(request)
-        return bound if isinstance(bound, Response) else rendering.redirect(paths.ADMIN)
+        posted = await self.guard.read_form(request)
+        return posted if isinstance(posted, Response) else rendering.redirect(paths.ADMIN)
 
     async def users(self, request: Request) -> Response:
         return await self._users(request, banned=False)
@@ -159,10 +159,10 @@ class AdminPages:
 
     async def lift(self, request: Request) -> Response:
         """Lets a user, or the network of an address, try again."""
-        bound = await self.guard.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        actor, form, now = bound.session.user, bound.form, self.guard.forms.service.clock()
+        posted = await self.guard.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        actor, form, now = posted.session.user, posted.form, self.guard.forms.service.clock()
         try:
             if form["do"] == "user":
                 public_id = await self.administration.get_id(actor, form.get("user", ""))
@@ -170,7 +170,7 @@ class AdminPages:
             else:
                 address = form.get("network", "").strip().partition("/")[0]
                 if get_network(address) == NO_ADDRESS != address:
-                    return await self._lockouts(request, bound.session, 400, NO_SUCH_ADDRESS)
+                    return await self._lockouts(request, posted.session, 400, NO_SUCH_ADDRESS)
                 await self.administration.unlock_network(actor, address, now)
         except Refusal as refusal:
             if (answer := self.guard.render_refusal(request, refusal)) is None:

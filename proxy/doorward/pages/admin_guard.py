@@ -16,7 +16,7 @@ from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import NotPermitted, Refusal, UserNotFound
 from doorward.accounts.session import is_fresh
 from doorward.accounts.sessions.sessions import Session
-from doorward.gate.asker import asker_of
+from doorward.gate.client_kind import detect_request_kind
 from doorward.pages import rendering
 from doorward.pages.languages import N_
 from doorward.pages.session_form import Forms, PostedForm
@@ -48,33 +48,33 @@ class AdminGuard:
 
     async def read_form(self, request: Request) -> PostedForm | Response:
         """A form that is to be obeyed; one that brought nothing but a code leads to its page."""
-        bound = await self.forms.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        if (answer := await self._check_admin(request, bound)) is not None:
+        posted = await self.forms.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        if (answer := await self._check_admin(request, posted)) is not None:
             return answer
-        return bound if "do" in bound.form else rendering.redirect(here(request))
+        return posted if "do" in posted.form else rendering.redirect(here(request))
 
-    async def _check_admin(self, request: Request, bound: PostedForm) -> Response | None:
-        service, session = self.forms.service, bound.session
+    async def _check_admin(self, request: Request, posted: PostedForm) -> Response | None:
+        service, session = self.forms.service, posted.session
         if not is_admin(session.user):
             return self.forms.messages.answer(request, 403)
-        if not await self.factors.enabled(session.user):
+        if not await self.factors.list_enabled(session.user):
             return self._without_factor(request, address(paths.AUTHENTICATOR, here(request)))
         trust_s = service.settings.second_factor.trust_period.total_seconds()
         fresh_s = max(trust_s, LEAST_FRESH_S)
         if is_fresh(session.second_factor_at, service.clock(), fresh_s):
             return None
-        if not asker_of(request).is_person:
+        if not detect_request_kind(request).is_person:
             return self._without_factor(request, "")
-        question = await self.forms.demand_proof(request, bound, fresh_s, WHY)
-        given_at = bound.session.second_factor_at
+        question = await self.forms.demand_proof(request, posted, fresh_s, WHY)
+        given_at = posted.session.second_factor_at
         if question is not None or is_fresh(given_at, service.clock(), fresh_s):
             return question
         return self.forms.messages.answer(request, 403)  # the factor went meanwhile
 
     def _without_factor(self, request: Request, onward: str) -> Response:
-        if onward and asker_of(request).is_person:
+        if onward and detect_request_kind(request).is_person:
             return rendering.redirect(onward)
         text = "This needs a second factor."
         return self.forms.messages.answer(request, 401, text, "second_factor_required")

@@ -45,7 +45,7 @@ NO_FACTOR = N_("This user has no second factor.")
 STATUSES: dict[type[Refusal], int] = {NameTaken: 409, TotpNotOn: 409, ReadOnlyUser: 403}
 
 
-def acts(administration: Administration) -> Mapping[str, Act]:
+def list_acts(administration: Administration) -> Mapping[str, Act]:
     """What a button does, by its value."""
     return {
         "ban": administration.ban,
@@ -87,10 +87,10 @@ class AdminUserPages:
         )
 
     async def add(self, request: Request) -> Response:
-        bound = await self.guard.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        form, actor = bound.form, bound.session.user
+        posted = await self.guard.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        form, actor = posted.form, posted.session.user
         try:
             added = await self.administration.add(
                 actor,
@@ -104,8 +104,8 @@ class AdminUserPages:
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
             answer = self.guard.render_refusal(request, refusal)
-            return answer or self._new(request, bound.session, form, status, str(refusal))
-        return self._password(request, bound.session, added)
+            return answer or self._new(request, posted.session, form, status, str(refusal))
+        return self._password(request, posted.session, added)
 
     def _password(self, request: Request, session: Session, added: Added) -> Response:
         return self.guard.forms.render(
@@ -152,28 +152,28 @@ class AdminUserPages:
         )
 
     async def change(self, request: Request) -> Response:
-        bound = await self.guard.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        what, public_id = bound.form["do"], request.path_params["id"]
+        posted = await self.guard.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        what, public_id = posted.form["do"], request.path_params["id"]
         try:
             if what == "password":
-                return await self._renew_password(request, bound, public_id)
-            await self._do(bound, what, public_id)
+                return await self._renew_password(request, posted, public_id)
+            await self._do(posted, what, public_id)
         except TotpNotOn:
-            return await self._user(request, bound.session, 409, NO_FACTOR)
+            return await self._user(request, posted.session, 409, NO_FACTOR)
         except Refusal as refusal:
             if (answer := self.guard.render_refusal(request, refusal)) is not None:
                 return answer
             status = STATUSES.get(type(refusal), 400)
-            return await self._user(request, bound.session, status, str(refusal))
+            return await self._user(request, posted.session, status, str(refusal))
         return rendering.redirect(
             f"{_page(public_id)}?done={what}" if what in DONE else paths.ADMIN
         )
 
-    async def _do(self, bound: PostedForm, what: str, public_id: str) -> None:
-        administration, actor = self.administration, bound.session.user
-        form, now = bound.form, self.guard.forms.service.clock()
+    async def _do(self, posted: PostedForm, what: str, public_id: str) -> None:
+        administration, actor = self.administration, posted.session.user
+        form, now = posted.form, self.guard.forms.service.clock()
         if what == "edit":
             await administration.edit(
                 actor,
@@ -185,15 +185,15 @@ class AdminUserPages:
             )
         elif what == "end":
             await administration.end(actor, public_id, form.get("session", ""), now)
-        elif (act := acts(administration).get(what)) is not None:
+        elif (act := list_acts(administration).get(what)) is not None:
             await act(actor, public_id, now)
 
     async def _renew_password(
-        self, request: Request, bound: PostedForm, public_id: str
+        self, request: Request, posted: PostedForm, public_id: str
     ) -> Response:
         now = self.guard.forms.service.clock()
-        added = await self.administration.renew_password(bound.session.user, public_id, now)
-        return self._password(request, bound.session, added)
+        added = await self.administration.renew_password(posted.session.user, public_id, now)
+        return self._password(request, posted.session, added)
 
     def _render_refusal(self, request: Request, refusal: Refusal) -> Response:
         if (answer := self.guard.render_refusal(request, refusal)) is None:

@@ -55,11 +55,11 @@ class AuthenticatorPage:
         return await self._overview(request, session)
 
     async def submit(self, request: Request) -> Response:
-        bound = await self.forms.read_form(request)
-        if isinstance(bound, Response):
-            return bound
+        posted = await self.forms.read_form(request)
+        if isinstance(posted, Response):
+            return posted
         step = {"begin": self._begin, "confirm": self._confirm, "remove": self._remove}
-        return await step.get(bound.form.get("step", ""), self._begin)(request, bound)
+        return await step.get(posted.form.get("step", ""), self._begin)(request, posted)
 
     async def _overview(
         self,
@@ -69,7 +69,7 @@ class AuthenticatorPage:
         error: str | None = None,
         clock: bool = False,
     ) -> Response:
-        enabled = await self.factors.enabled(session.user)
+        enabled = await self.factors.list_enabled(session.user)
         return self.forms.render(
             request,
             "authenticator.html",
@@ -82,15 +82,15 @@ class AuthenticatorPage:
             clock=clock,
         )
 
-    async def _begin(self, request: Request, bound: PostedForm) -> Response:
-        if (question := await self.forms.demand_proof(request, bound)) is not None:
+    async def _begin(self, request: Request, posted: PostedForm) -> Response:
+        if (question := await self.forms.demand_proof(request, posted)) is not None:
             return question
         try:
             now = self.forms.service.clock()
-            enrolment = await self.factors.begin_totp(bound.session, now)
+            enrolment = await self.factors.begin_totp(posted.session, now)
         except TotpAlreadyOn:
             return rendering.redirect(_onward(self.forms.service, request))
-        return self._scan(request, bound.session, enrolment)
+        return self._scan(request, posted.session, enrolment)
 
     def _scan(
         self,
@@ -107,7 +107,7 @@ class AuthenticatorPage:
             "enrol.html",
             session,
             status,
-            picture=qr.svg(enrolment.uri),
+            picture=qr.draw_svg(enrolment.uri),
             uri=enrolment.uri,
             secret=secret,
             typed=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
@@ -115,10 +115,10 @@ class AuthenticatorPage:
             clock=error is not None,
         )
 
-    async def _confirm(self, request: Request, bound: PostedForm) -> Response:
-        if not await self._is_proved(bound):  # began too long ago, or elsewhere: once more
-            return await self._begin(request, PostedForm(bound.session, {"step": "begin"}))
-        service, session, form = self.forms.service, bound.session, bound.form
+    async def _confirm(self, request: Request, posted: PostedForm) -> Response:
+        if not await self._is_proved(posted):  # began too long ago, or elsewhere: once more
+            return await self._begin(request, PostedForm(posted.session, {"step": "begin"}))
+        service, session, form = self.forms.service, posted.session, posted.form
         now = service.clock()
         secret, code = form.get("secret", ""), form.get("code", "")
         try:
@@ -133,8 +133,8 @@ class AuthenticatorPage:
             return await self._overview(request, session, 400, str(refusal))
         return self._confirmed(request, session, confirmed)
 
-    async def _is_proved(self, bound: PostedForm) -> bool:
-        return await self.factors.is_proved(bound.session, self.forms.service.clock())
+    async def _is_proved(self, posted: PostedForm) -> bool:
+        return await self.factors.is_proved(posted.session, self.forms.service.clock())
 
     def _confirmed(self, request: Request, session: Session, confirmed: Confirmed) -> Response:
         """The code that was just right is this session's second factor, under a new token."""
@@ -155,42 +155,42 @@ class AuthenticatorPage:
             onward=_onward(self.forms.service, request),
         )
 
-    async def _remove(self, request: Request, bound: PostedForm) -> Response:
+    async def _remove(self, request: Request, posted: PostedForm) -> Response:
         now = self.forms.service.clock()
         try:
-            code = bound.form.get("code", "")
-            opened = await self.factors.remove_totp(bound.session, code, now, renew=True)
+            code = posted.form.get("code", "")
+            opened = await self.factors.remove_totp(posted.session, code, now, renew=True)
         except TotpNotOn:
             return rendering.redirect(paths.ACCOUNT)
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 401)
             clock = may_be_clock(refusal)
-            return await self._overview(request, bound.session, status, str(refusal), clock)
+            return await self._overview(request, posted.session, status, str(refusal), clock)
         return self.forms.redirect(request, f"{paths.ACCOUNT}?done=removed", opened)
 
     async def renew(self, request: Request) -> Response:
         """New recovery codes; the old ones are void."""
-        bound = await self.forms.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        if (question := await self.forms.demand_proof(request, bound)) is not None:
+        posted = await self.forms.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        if (question := await self.forms.demand_proof(request, posted)) is not None:
             return question
         try:
             now = self.forms.service.clock()
-            codes = await self.factors.regenerate_recovery(bound.session, now)
+            codes = await self.factors.regenerate_recovery(posted.session, now)
         except TotpNotOn:
             return rendering.redirect(paths.ACCOUNT)
-        return self._codes(request, bound.session, codes)
+        return self._codes(request, posted.session, codes)
 
     async def switch(self, request: Request) -> Response:
         """Codes by e-mail, on or off."""
-        bound = await self.forms.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        if (question := await self.forms.demand_proof(request, bound)) is not None:
+        posted = await self.forms.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        if (question := await self.forms.demand_proof(request, posted)) is not None:
             return question
-        session, now = bound.session, self.forms.service.clock()
-        if bound.form.get("switch") == "off":
+        session, now = posted.session, self.forms.service.clock()
+        if posted.form.get("switch") == "off":
             await self.factors.disable_email(session, now)
             return rendering.redirect(f"{paths.ACCOUNT}?done=off")
         try:

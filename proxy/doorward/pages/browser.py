@@ -5,18 +5,22 @@ It is sent to the pages alone, so that no application sees it; the core knows wh
 
 from starlette.requests import Request
 
-from doorward.gate.cookies import Cookies, Header, cookie_of
+from doorward.gate.cookies import Cookies, Header, read_cookie
 from doorward.web.session_cookie import page_cookie
 
 NAME = "browser"  # beside the session cookie's
 
 
 def get_note(request: Request, cookies: Cookies) -> str | None:
-    return cookie_of(request.headers.raw, cookies.beside(NAME))
+    return read_cookie(request.headers.raw, cookies.companion_name(NAME))
 
 
 def note_line(note: str, age_s: float, cookies: Cookies) -> Header:
     """The Set-Cookie line. Strict: it is wanted when our own form is posted, and nowhere else."""
     return page_cookie(
-        cookies.beside(NAME), note, same_site="Strict", secure=cookies.secure, max_age_s=age_s
+        cookies.companion_name(NAME),
+        note,
+        same_site="Strict",
+        secure=cookies.secure,
+        max_age_s=age_s,
     )

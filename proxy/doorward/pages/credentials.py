@@ -14,7 +14,7 @@ from doorward.accounts.addresses import Addresses
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
-from doorward.accounts.passwords.strength import list_words, strength
+from doorward.accounts.passwords.strength import list_words, measure_strength
 from doorward.accounts.refusals import (
     EnrolmentExpired,
     InvalidCredentials,
@@ -88,18 +88,18 @@ class CredentialPages:
             request, session
         )
 
-    async def _demand_proof(self, request: Request, bound: PostedForm) -> Response | None:
+    async def _demand_proof(self, request: Request, posted: PostedForm) -> Response | None:
         """The question for a code, for users with a factor on. Of others the form itself asks the
         password; nothing that was typed is written into the question."""
-        session = bound.session
+        session = posted.session
         if session.user.source != DATABASE:
             return None
-        if not await self.factors.enabled(session.user):
+        if not await self.factors.list_enabled(session.user):
             return None
-        asked = {name: text for name, text in bound.form.items() if name in ("code", "method")}
+        asked = {name: text for name, text in posted.form.items() if name in ("code", "method")}
         proof = PostedForm(session, asked)
         question = await self.forms.demand_proof(request, proof)
-        bound.session = proof.session
+        posted.session = proof.session
         return question
 
     def _password(
@@ -120,14 +120,14 @@ class CredentialPages:
         return response
 
     async def change_password(self, request: Request) -> Response:
-        bound = await self.forms.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        if (question := await self._demand_proof(request, bound)) is not None:
+        posted = await self.forms.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        if (question := await self._demand_proof(request, posted)) is not None:
             return question
-        if "new" not in bound.form:  # it answered that question
+        if "new" not in posted.form:  # it answered that question
             return rendering.redirect(PASSWORD)
-        session, old, new = bound.session, bound.form.get("current", ""), bound.form["new"]
+        session, old, new = posted.session, posted.form.get("current", ""), posted.form["new"]
         now = self.forms.service.clock()
         if session.user.source != DATABASE:
             return self._password(request, session)
@@ -144,12 +144,14 @@ class CredentialPages:
 
     async def judge(self, request: Request) -> Response:
         """For the script that shows a hint while the user types."""
-        bound = await self.forms.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        new = bound.form.get("new", "")
+        posted = await self.forms.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        new = posted.form.get("new", "")
         score = (
-            0 if len(new) < LEAST_CHARACTERS else await strength(new, _words(bound.session.user))
+            0
+            if len(new) < LEAST_CHARACTERS
+            else await measure_strength(new, _words(posted.session.user))
         )
         hint = TOO_SHORT if len(new) < LEAST_CHARACTERS else HINTS[score]
         said = self.forms.messages.renderer.language(request).say(hint)
@@ -174,30 +176,30 @@ class CredentialPages:
         )  # fmt: skip
 
     async def change_email(self, request: Request) -> Response:
-        bound = await self.forms.read_form(request)
-        if isinstance(bound, Response):
-            return bound
-        step = self._confirm_email if "asked" in bound.form else self._begin_email
-        return await step(request, bound)
+        posted = await self.forms.read_form(request)
+        if isinstance(posted, Response):
+            return posted
+        step = self._confirm_email if "asked" in posted.form else self._begin_email
+        return await step(request, posted)
 
-    async def _begin_email(self, request: Request, bound: PostedForm) -> Response:
-        if (question := await self.forms.demand_proof(request, bound)) is not None:
+    async def _begin_email(self, request: Request, posted: PostedForm) -> Response:
+        if (question := await self.forms.demand_proof(request, posted)) is not None:
             return question
-        now, address = self.forms.service.clock(), bound.form.get("address", "").strip()
+        now, address = self.forms.service.clock(), posted.form.get("address", "").strip()
         try:
-            asked = await self.addresses.begin(bound.session, address, now)
+            asked = await self.addresses.begin(posted.session, address, now)
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
-            return self._email(request, bound.session, status, str(refusal), address=address)
-        return self._email(request, bound.session, asked=asked, address=address)
+            return self._email(request, posted.session, status, str(refusal), address=address)
+        return self._email(request, posted.session, asked=asked, address=address)
 
-    async def _confirm_email(self, request: Request, bound: PostedForm) -> Response:
-        if (question := await self.forms.demand_proof(request, bound)) is not None:
+    async def _confirm_email(self, request: Request, posted: PostedForm) -> Response:
+        if (question := await self.forms.demand_proof(request, posted)) is not None:
             return question
-        session, asked, now = bound.session, bound.form["asked"], self.forms.service.clock()
+        session, asked, now = posted.session, posted.form["asked"], self.forms.service.clock()
         try:
             address = self.addresses.address(session, asked)
-            await self.addresses.confirm(session, asked, bound.form.get("mailed", ""), now)
+            await self.addresses.confirm(session, asked, posted.form.get("mailed", ""), now)
         except SecondFactorInvalid as refusal:
             return self._email(request, session, 401, str(refusal), asked, address)
         except EnrolmentExpired as refusal:

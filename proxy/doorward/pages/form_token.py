@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
-from doorward.gate.cookies import Header, cookie_of
+from doorward.gate.cookies import Header, read_cookie
 from doorward.gate.same_origin import Sender
 from doorward.web.session_cookie import page_cookie
 from doorward.web.session_service import SessionService
@@ -58,7 +58,7 @@ class FormToken:
 
     def _browser(self, request: Request) -> str | None:
         """The cookie's value; two that differ are none: a sibling host may have set one of them."""
-        value = cookie_of(request.headers.raw, self._name)
+        value = read_cookie(request.headers.raw, self._name)
         return value if value is not None and _VALUE.fullmatch(value) else None
 
     def _token(self, key: bytes, browser: str) -> str:

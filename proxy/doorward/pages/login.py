@@ -28,7 +28,7 @@ from doorward.accounts.refusals import (
     retry_after,
 )
 from doorward.accounts.sessions.sessions import FULL, PENDING, NewSession
-from doorward.gate.asker import asker_of
+from doorward.gate.client_kind import detect_request_kind
 from doorward.pages import rendering, second_factor
 from doorward.pages.browser import get_note
 from doorward.pages.form import read_form
@@ -130,7 +130,7 @@ class LoginPage:
     def _refuse_unbound(self, request: Request, form: dict[str, str]) -> Response:
         """The answer to a form that may be another site's (CVE-2017-1000069): the same form again,
         with its token; a program is told what to send."""
-        if not asker_of(request).is_person:
+        if not detect_request_kind(request).is_person:
             return self.messages.answer(request, 403, SEND, "form_token_required")
         name, preserved = form.get("username", ""), form.get(FIELD, "")
         return self._render(

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from doorward import paths
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.gate.accept import Client
-from doorward.gate.asker import Asker, asker_of
+from doorward.gate.client_kind import ClientKind, detect_request_kind
 from doorward.gate.cookies import Header
 from doorward.gate.decision import Refuse
 from doorward.pages.languages import N_
@@ -128,7 +128,7 @@ class Messages:
     renderer: PageRenderer
 
     def message(
-        self, refusal: Refuse, client: Client | None, *, asker: Asker, languages: str
+        self, refusal: Refuse, client: Client | None, *, client_kind: ClientKind, languages: str
     ) -> Response:
         """The answer to a request that goes no further. An empty code or message takes the words of
         the status; headers are added as they are; `languages` is the request's Accept-Language.
@@ -141,7 +141,7 @@ class Messages:
         code, text = refusal.code or words.code, refusal.message or words.text
         headers = [*refusal.headers, RETRY_LATER] if status == 503 else refusal.headers
         request_id = "" if client is None else client.request_id
-        if not asker.is_person:
+        if not client_kind.is_person:
             content = {"error": code, "message": text}
             content |= {} if login is None else {"login": login}
             body = _json({**content, "request_id": request_id})
@@ -155,11 +155,11 @@ class Messages:
             title=language.say(words.title),
             text=language.say(text),
             links=_links(words, refusal),
-            is_framed=asker is Asker.FRAME,
-            lost=login is not None and asker is Asker.SENDER,
+            is_framed=client_kind is ClientKind.FRAME,
+            lost=login is not None and client_kind is ClientKind.FORM,
             request_id=request_id,
         )
-        return allow_frames(page) if asker is Asker.FRAME else page
+        return allow_frames(page) if client_kind is ClientKind.FRAME else page
 
     def answer(
         self, request: Request, status: int, text: str | None = None, code: str = ""
@@ -168,7 +168,9 @@ class Messages:
         client = getattr(request.state, "client", None)  # none on the one path any Host may ask
         languages = request.headers.get("accept-language", "")
         refusal = Refuse(status, code, text or "")
-        return self.message(refusal, client, asker=asker_of(request), languages=languages)
+        return self.message(
+            refusal, client, client_kind=detect_request_kind(request), languages=languages
+        )
 
     def not_allowed(self, request: Request, allowed: tuple[str, ...]) -> Response:
         return self.answer(request, 405)

@@ -34,7 +34,7 @@ class Pages:
     def prepare(self) -> None:
         """Do what the first requests would wait for; to be called in a thread."""
         self._messages.renderer.prepare()
-        qr.svg("")
+        qr.draw_svg("")
 
     def routes(self) -> list[Route]:
         """Every path under `/.doorward/`; names that nothing here has are 404."""

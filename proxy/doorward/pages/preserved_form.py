@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope
 from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
 from doorward.accounts.sealing import Sealing, UnreadableSecret
-from doorward.gate.cookies import Header, cookie_of
+from doorward.gate.cookies import Header, read_cookie
 from doorward.gate.same_origin import Sender
 from doorward.web import forms
 from doorward.web.endpoint import BODY_LIMIT_BYTES, BodyTooLarge, media_type
@@ -43,7 +43,7 @@ class PreservedForm:
 
 def most_bytes(request: Request) -> int:
     """Most bytes of a page's form: more only from a browser for which one is preserved."""
-    browser = cookie_of(request.headers.raw, COOKIE)
+    browser = read_cookie(request.headers.raw, COOKIE)
     return BODY_LIMIT_BYTES if browser is None else PRESERVED_BYTES
 
 
@@ -84,7 +84,7 @@ class PreservedForms:
 
     def open(self, request: Request, sealed: str) -> PreservedForm | None:
         """None when it is not this browser's, or too old."""
-        browser = cookie_of(request.headers.raw, COOKIE)
+        browser = read_cookie(request.headers.raw, COOKIE)
         if not sealed or browser is None:
             return None
         try:

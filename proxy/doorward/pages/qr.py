@@ -6,7 +6,7 @@ import segno
 from markupsafe import Markup
 
 
-def svg(text: str) -> Markup:
+def draw_svg(text: str) -> Markup:
     """An SVG element to stand in a page, black on white in every scheme: cameras want it so."""
     out = io.BytesIO()
     segno.make(text, error="m", micro=False).save(

@@ -71,7 +71,7 @@ class SecondFactorPage:
             return self._to_login(request)
         if session.level is FULL and session.second_factor_at is not None:
             return rendering.redirect(self.service.onward(request))
-        if session.level is FULL and not await self.factors.enabled(session.user):
+        if session.level is FULL and not await self.factors.list_enabled(session.user):
             return rendering.redirect(self.service.here(paths.AUTHENTICATOR, request))
         if not await self.factors.can_be_asked(session.user):
             return self.messages.answer(request, 403, NO_FACTOR)

@@ -1,4 +1,4 @@
-"""Forms of people who are logged in: each is bound to their session, and asks for proof where a
+"""Forms of people who are logged in: each is posted to their session, and asks for proof where a
 stolen session must not be enough.
 
 Knows sessions, hidden fields and the question for proof; what a form is for it must not know.
@@ -27,7 +27,7 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.session import PROOF_S
 from doorward.accounts.sessions.sessions import FULL, Opened, Session
-from doorward.gate.asker import asker_of
+from doorward.gate.client_kind import detect_request_kind
 from doorward.pages import rendering
 from doorward.pages.form import read_form
 from doorward.pages.languages import N_
@@ -85,7 +85,7 @@ class Forms:
         session = await self.service.session(request)
         if session is not None and session.level is FULL:
             return session
-        if not asker_of(request).is_person:
+        if not detect_request_kind(request).is_person:
             return self.messages.answer(request, 401)
         query = f"?{request.url.query}" if request.url.query else ""
         target = (
@@ -111,25 +111,25 @@ class Forms:
     async def demand_proof(
         self,
         request: Request,
-        bound: PostedForm,
+        posted: PostedForm,
         within_s: float = PROOF_S,
         why: str = GUARDED,
     ) -> Response | None:
         """None when it is the user who does this: a code or, for whoever has no factor, the
         password was given just now or comes with the form, and then the session gets a new token:
         a copy of the old one has proved nothing. Otherwise the question for it."""
-        question = await self._check_proof(request, bound, within_s)
-        return None if question is None else self._question(request, bound, question, why)
+        question = await self._check_proof(request, posted, within_s)
+        return None if question is None else self._question(request, posted, question, why)
 
     async def _check_proof(
-        self, request: Request, bound: PostedForm, within_s: float
+        self, request: Request, posted: PostedForm, within_s: float
     ) -> _Question | None:
-        session, form = bound.session, bound.form
+        session, form = posted.session, posted.form
         client, now = get_client_info(request), self.service.clock()
         try:
             if await self._factors.is_proved(session, now, within_s):
                 return None
-            if await self._factors.enabled(session.user):
+            if await self._factors.list_enabled(session.user):
                 code, method = form.get("code"), form.get("method")
                 opened = await self._factors.demand(
                     session, client, code, method, honours_trust=False, now=now, renew=True
@@ -150,14 +150,14 @@ class Forms:
             wait_s, clock = retry_after(refusal), may_be_clock(refusal)
             return _Question(status, challenge, str(refusal), wait_s, clock)
         if opened is not None:
-            bound.session = opened.session
+            posted.session = opened.session
             self.set_cookie(request, opened)
         return None
 
     def _question(
         self,
         request: Request,
-        bound: PostedForm,
+        posted: PostedForm,
         question: _Question,
         why: str,
     ) -> Response:
@@ -166,10 +166,10 @@ class Forms:
         response = self.render(
             request,
             "prove.html",
-            bound.session,
+            posted.session,
             question.status,
             why=why,
-            kept={name: value for name, value in bound.form.items() if name not in asked},
+            kept={name: value for name, value in posted.form.items() if name not in asked},
             challenge=challenge,
             others=[m for m in challenge.available if m != challenge.method] if challenge else [],
             error=question.error,

@@ -16,7 +16,7 @@ from doorward.http1.arrival import Arrival
 from doorward.http1.client_exchange import ClientTunnel, Closable, TunnelLimits
 from doorward.http1.headers import Header
 from doorward.http1.known_requests import KnownRequest
-from doorward.http1.response_head import InvalidAnswer, ResponseHead
+from doorward.http1.response_head import InvalidResponseHead, ResponseHead
 from doorward.observe.observer import LEFT
 from doorward.relay.gateway import Gateway, Receive, Scope
 from doorward.relay.outbox import Message, Outbox, Send
@@ -44,7 +44,7 @@ class AsgiExchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = self.original = scope
-        self.arrival = arrival = arrival_of(scope)
+        self.arrival = arrival = read_arrival(scope)
         self.method = arrival.method
         self.link = arrival.peer, arrival.scheme
         self.trailers: list[Header] = []
@@ -158,7 +158,7 @@ class AsgiExchange:
 
     def start_with(self, head: ResponseHead) -> None:
         if self.response_started:
-            raise InvalidAnswer("a second head")
+            raise InvalidResponseHead("a second head")
         self.response_started = True
         self.status = head.status
         headers = list(head.headers)
@@ -211,7 +211,7 @@ class AsgiExchange:
         if message["type"] == START:
             self.start_with(ResponseHead(message["status"], tuple(message.get("headers", ()))))
         elif message["type"] != BODY or not self.response_started or self.response_complete:
-            raise InvalidAnswer(f"{message['type']} out of turn")
+            raise InvalidResponseHead(f"{message['type']} out of turn")
         elif message.get("more_body", False):
             self.write(message.get("body", b""))
         else:
@@ -230,7 +230,7 @@ class AsgiExchange:
         await self.send(message)
 
 
-def arrival_of(scope: Scope) -> Arrival:
+def read_arrival(scope: Scope) -> Arrival:
     """An ASGI scope as bytes. The target is put together again."""
     raw_path = scope.get("raw_path") or quote(scope["path"], safe=PATH_SAFE).encode()
     query = scope["query_string"]

@@ -6,7 +6,7 @@ Knows connections and what the route asks for; must not know what happens to an 
 
 from doorward.accounts.sessions.sessions import Session
 from doorward.gate.accept import Accepted
-from doorward.gate.cookies import Cookies, logged
+from doorward.gate.cookies import Cookies, log_drops
 from doorward.gate.decision import Forward
 from doorward.gate.gate import RequestFacts
 from doorward.http1.client_exchange import ClientExchange
@@ -52,7 +52,7 @@ class Forwarder:
         self._maintenance = maintenance
         self._response_timeout_s = response_timeout_s
         self._idle_timeout_s = idle_timeout_s
-        self._sets_ours = logged(cookies.sets_ours)
+        self._sets_ours = log_drops(cookies.sets_ours)
 
     # Counts
 

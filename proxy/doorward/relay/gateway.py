@@ -30,9 +30,9 @@ from doorward.observe.observer import (
     Observer,
     Outcome,
     UnreadRequest,
-    failed,
+    failure_outcome,
     now_s,
-    refused,
+    refusal_outcome,
 )
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.passage import Passages
@@ -205,7 +205,7 @@ class Gateway:
             await response(scope, exchange.receive, exchange.send)
             crashed = False
         finally:
-            outcome, route = refused(refusal.code), refusal.route
+            outcome, route = refusal_outcome(refusal.code), refusal.route
             args = exchange, outcome, route, pending.started, request, request
             self._record(*args, crashed=crashed)
 
@@ -216,7 +216,7 @@ class Gateway:
         """Tell that the upstream gave no answer."""
         exchange, request = pending.exchange, pending.request
         response = self._answers.failure(failure, exchange.arrival, request)
-        outcome = failed(failure.code)
+        outcome = failure_outcome(failure.code)
         self._give(exchange, response, outcome, route, pending.started, request, request)
 
     def _refuse_unfit(
@@ -228,7 +228,9 @@ class Gateway:
             exchange.keep_alive = False
         response = self._answers.to(refusal, arrival, client)
         asked = _unread(arrival, client)
-        self._give(exchange, response, refused(refusal.code), NO_ROUTE, started, asked, None)
+        self._give(
+            exchange, response, refusal_outcome(refusal.code), NO_ROUTE, started, asked, None
+        )
 
     def _give_refusal(
         self,
@@ -239,7 +241,9 @@ class Gateway:
         request: Accepted,
     ) -> None:
         response = self._answers.to(refusal, exchange.arrival, request.client)
-        self._give(exchange, response, refused(refusal.code), route, started, request, request)
+        self._give(
+            exchange, response, refusal_outcome(refusal.code), route, started, request, request
+        )
 
     def _give(
         self,

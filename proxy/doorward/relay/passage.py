@@ -12,12 +12,12 @@ from urllib.parse import unquote
 
 from doorward.accounts.sessions.sessions import Session
 from doorward.gate.authorize import Target
-from doorward.gate.cookies import Cookies, logged
+from doorward.gate.cookies import Cookies, log_drops
 from doorward.gate.decision import Forward, Refuse, too_large
 from doorward.gate.gate import RequestFacts
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import Header
-from doorward.observe.observer import CLIENT_GONE, FORWARDED, BriefRecord, failed
+from doorward.observe.observer import CLIENT_GONE, FORWARDED, BriefRecord, failure_outcome
 from doorward.relay.outbox import Message
 from doorward.relay.relay import Pending, Services
 from doorward.relay.request_body import declared_bytes
@@ -85,7 +85,7 @@ class Passages:
         self.app = app
         self.heads = RequestHeads(routes)
         self.body_bytes = tuple(settings.body_bytes(route) for route in routes)
-        self.sets_ours = logged(cookies.sets_ours)
+        self.sets_ours = log_drops(cookies.sets_ours)
         self._tells_on_public = tuple(route.identity_on_public for route in routes)
         self._is_public = is_public
         self._open: set[Passage] = set()
@@ -151,7 +151,7 @@ class Passage(Pending):
 
     def begin(self) -> None:
         most = self._passages.body_bytes[self._decision.route]
-        if most is not None and declared_bytes(self.facts.request.scan) > most:
+        if most is not None and declared_bytes(self.facts.request.headers) > most:
             self._refuse(too_large())
             return
         self._task = self._host.host(self._run(self._scope()))
@@ -238,7 +238,7 @@ class Passage(Pending):
         if not (is_whole or reason):
             reason = exchange.gone_for
         record = BriefRecord(self.request, self.session, exchange.sent_bytes, is_whole=is_whole)
-        outcome = failed(reason) if reason else FORWARDED
+        outcome = failure_outcome(reason) if reason else FORWARDED
         status, route = exchange.status or CLIENT_GONE, self._decision.route
         self.services.observer.ended(outcome, route, status, self.started, record)
 

@@ -26,7 +26,7 @@ from doorward.observe.observer import (
     SWITCHED,
     BriefRecord,
     Observer,
-    failed,
+    failure_outcome,
 )
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.request_body import BadBody, Refused, RequestBody, declared_bytes
@@ -118,7 +118,7 @@ class Relay(Pending):
 
     def start(self) -> Waiting | None:
         """Send the request, or return what has to be waited for."""
-        exchange, forwarder, headers = self.exchange, self._forwarder, self.facts.request.scan
+        exchange, forwarder, headers = self.exchange, self._forwarder, self.facts.request.headers
         if headers.has_body:
             most = forwarder.body_bytes
             if most is not None and declared_bytes(headers) > most:
@@ -135,7 +135,7 @@ class Relay(Pending):
         """Find a connection, decide again if that took its time, and send the request."""
         try:
             connection = await self._find(is_first=is_first)
-            has_body = self.facts.request.scan.has_body
+            has_body = self.facts.request.headers.has_body
             self._begin(connection, has_body=has_body)
             if self._body is not None:
                 await self._body.send()
@@ -187,7 +187,7 @@ class Relay(Pending):
         forwarder.begin(connection, self, facts, self.request_id, self._decision, has_body=has_body)
         if has_body:
             most = forwarder.body_bytes
-            self._body = RequestBody(exchange, connection, facts.request.scan, most)
+            self._body = RequestBody(exchange, connection, facts.request.headers, most)
         exchange.when_gone(self._on_client_gone)
 
     # What the connection calls
@@ -256,7 +256,7 @@ class Relay(Pending):
         request = self.facts.request
         attempt = SentRequest(
             request.method,
-            request.scan.has_body,
+            request.headers.has_body,
             connection.reused,
             elsewhere is not None,
             self._was_stale,
@@ -293,7 +293,7 @@ class Relay(Pending):
             self._tunnel.over.add_done_callback(self._tunnel_over)
 
     def _tunnel_over(self, over: "asyncio.Future[None]") -> None:
-        outcome = failed(self._ended_for) if self._ended_for else FORWARDED
+        outcome = failure_outcome(self._ended_for) if self._ended_for else FORWARDED
         observer = self._services.observer
         observer.ended(outcome, self._decision.route, SWITCHED, self.started, self)
 
@@ -335,7 +335,7 @@ class Relay(Pending):
     def _record_cut(self, reason: str) -> None:
         record = BriefRecord(self.request, self.session, self.sent_bytes, is_whole=False)
         status = self._status or self.exchange.turned_away or CLIENT_GONE
-        outcome, route = failed(reason), self._decision.route
+        outcome, route = failure_outcome(reason), self._decision.route
         self._services.observer.ended(outcome, route, status, self.started, record)
 
     @property

@@ -7,7 +7,7 @@ import asyncio
 
 from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
-from doorward.gate.same_origin import Sender, sender
+from doorward.gate.same_origin import Sender, detect_sender
 from doorward.http1.client_exchange import ClientExchange, ClientTunnel, TunnelLimits
 from doorward.http1.headers import Header
 from doorward.relay.request_body import Refused
@@ -40,7 +40,7 @@ class Tunnels:
         """
         host = self._hosts[decision.route]
         asked = (request.scheme, request.authority)
-        found = sender(request.scan.passing, *asked, self._public_origin, host)
+        found = detect_sender(request.headers.passing, *asked, self._public_origin, host)
         if found is Sender.OTHER:
             return cross_origin()
         return decision if self.open < self._limit else too_many_tunnels()

@@ -25,7 +25,7 @@ SILENCE_S = 30.0
 Ask = Callable[[RequestFacts, float], Awaitable[Decision]]
 
 
-class Stream(Protocol):
+class WatchedStream(Protocol):
     """An exchange or a tunnel under way; `session` is the one it was let through with."""
 
     facts: RequestFacts
@@ -46,11 +46,11 @@ class Watch:
         self._live = live
         self._ask = ask
         self._clock = clock
-        self._waiting: dict[int, Stream] = {}  # by identity, to be decided on again
+        self._waiting: dict[int, WatchedStream] = {}  # by identity, to be decided on again
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
 
-    def look(self, stream: Stream) -> None:
+    def look(self, stream: WatchedStream) -> None:
         """To be called now and then while `stream` is under way."""
         session = stream.session
         if session is None:

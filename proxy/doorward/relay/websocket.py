@@ -19,10 +19,9 @@ from doorward.http1.arrival import Arrival
 from doorward.http1.client_exchange import ClientTunnel, Closable, TunnelLimits
 from doorward.http1.headers import Header
 from doorward.http1.known_requests import KnownRequest
-from doorward.http1.response_head import InvalidAnswer as Unsaid
-from doorward.http1.response_head import ResponseHead
+from doorward.http1.response_head import InvalidResponseHead, ResponseHead
 from doorward.observe.observer import LEFT, SWITCHED
-from doorward.relay.asgi import BODY, START, arrival_of
+from doorward.relay.asgi import BODY, START, read_arrival
 from doorward.relay.gateway import Gateway, Receive, Scope
 from doorward.relay.outbox import AnswerCut, Message, Outbox, Send
 from doorward.upstream.failures import InvalidAnswer
@@ -191,10 +190,10 @@ class WebSocketExchange:
     ) -> ClientTunnel:
         lines = list(headers)
         chosen = self._handshake.agreed(lines)
-        told = [line for line in lines if not _is_of_handshake(line[0].lower())]
+        passed = [line for line in lines if not _is_handshake_header(line[0].lower())]
         self.response_started, self.status = True, SWITCHED
         self._is_accepted = True
-        self._outbox.put({"type": ACCEPT, "subprotocol": chosen, "headers": told})
+        self._outbox.put({"type": ACCEPT, "subprotocol": chosen, "headers": passed})
         self._tunnel = WebSocketTunnel(self._outbox, upstream, upstream_lost, limits)
         self._tunnel.open(early)
         return self._tunnel
@@ -247,7 +246,7 @@ class WebSocketExchange:
         if message["type"] == START:
             self.start_with(ResponseHead(message["status"], tuple(message.get("headers", ()))))
         elif message["type"] != BODY or not self.response_started or self.response_complete:
-            raise Unsaid(f"{message['type']} out of turn")
+            raise InvalidResponseHead(f"{message['type']} out of turn")
         elif message.get("more_body", False):
             self.write(message.get("body", b""))
         else:
@@ -268,7 +267,9 @@ class WebSocketExchange:
 
     async def guest_send(self, message: Message) -> None:
         kind = message["type"]
-        size = size_of(message.get("text") or message.get("bytes") or message.get("body") or b"")
+        size = count_bytes(
+            message.get("text") or message.get("bytes") or message.get("body") or b""
+        )
         self._is_accepted = self._is_accepted or kind == ACCEPT
         self.response_started = self.response_started or kind in (ACCEPT, f"{ANSWERS}.start")
         self.status = message.get("status", SWITCHED if kind == ACCEPT else self.status)
@@ -340,7 +341,7 @@ class WebSocketTunnel(asyncio.Protocol):
 
     def _take_piece(self, data: str | bytes, *, is_last: bool) -> None:
         self._pieces.append(data)
-        self._piece_bytes += size_of(data)
+        self._piece_bytes += count_bytes(data)
         if self._piece_bytes > self._limits.message_bytes:
             self._close(TOO_BIG)
         elif is_last:
@@ -384,7 +385,7 @@ class WebSocketTunnel(asyncio.Protocol):
         data: str | bytes = text if text is not None else message.get("bytes") or b""
         if self._is_closing or self._websocket.state is not ConnectionState.OPEN:
             return
-        if size_of(data) > self._limits.message_bytes:
+        if count_bytes(data) > self._limits.message_bytes:
             self._close(TOO_BIG)
             return
         event = TextMessage(data) if isinstance(data, str) else BytesMessage(data)
@@ -461,7 +462,7 @@ class WebSocketTunnel(asyncio.Protocol):
         self._outbox.cut(at_once=True)
 
 
-def size_of(data: str | bytes) -> int:
+def count_bytes(data: str | bytes) -> int:
     """Bytes of a message or a piece of it as it is sent."""
     return len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
 
@@ -474,7 +475,7 @@ def _message(pieces: list[str | bytes]) -> Message:
 
 def _arrival(scope: Scope, handshake: Handshake) -> Arrival:
     """A WebSocket's scope as the request that its handshake would be towards the upstream."""
-    arrival = arrival_of(scope)
+    arrival = read_arrival(scope)
     kept = [
         line
         for line in arrival.headers
@@ -486,5 +487,5 @@ def _arrival(scope: Scope, handshake: Handshake) -> Arrival:
     return arrival
 
 
-def _is_of_handshake(name: bytes) -> bool:
+def _is_handshake_header(name: bytes) -> bool:
     return name.startswith(_HANDSHAKE) or name in (b"connection", b"upgrade", *_FRAMING)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from doorward.http1 import head_tables
-from doorward.http1.headers import HOP_BY_HOP, USUAL_OPTIONS, Header, names_somebody
+from doorward.http1.headers import HOP_BY_HOP, USUAL_OPTIONS, Header, is_identity_name
 from doorward.http1.heads import AnswerHead, answer_reader
 from doorward.http1.response_head import ResponseHead
 from doorward.rewrite.caching import is_targeted, private_control
 from doorward.upstream.heads import ReadPlain
 
 
-class AnswerFate(Enum):
+class AnswerAction(Enum):
     """What becomes of an answer header of some name."""
 
     PASS = auto()
@@ -26,36 +26,36 @@ class AnswerFate(Enum):
 
 
 _READ = {
-    b"connection": AnswerFate.CONNECTION,
-    b"set-cookie": AnswerFate.SET_COOKIE,
-    b"cache-control": AnswerFate.CACHE_CONTROL,
+    b"connection": AnswerAction.CONNECTION,
+    b"set-cookie": AnswerAction.SET_COOKIE,
+    b"cache-control": AnswerAction.CACHE_CONTROL,
 }
 # Names repeat from answer to answer; an upstream must not fill memory with new ones either.
-_FATES: dict[bytes, AnswerFate] = {}
+_FATES: dict[bytes, AnswerAction] = {}
 _FATES_LIMIT = 2048
 _FATE_BYTES = 64
 
 
-def fate_of(lowered: bytes) -> AnswerFate:
+def classify_answer_header(lowered: bytes) -> AnswerAction:
     """What becomes of an answer header of this lower-case name."""
-    fate = _READ.get(lowered, AnswerFate.PASS)
-    if fate is not AnswerFate.PASS:
-        return fate
-    if (lowered in HOP_BY_HOP and lowered != b"trailer") or names_somebody(lowered):
-        return AnswerFate.DROP
-    return AnswerFate.SHARED_CACHES if is_targeted(lowered) else fate
+    action = _READ.get(lowered, AnswerAction.PASS)
+    if action is not AnswerAction.PASS:
+        return action
+    if (lowered in HOP_BY_HOP and lowered != b"trailer") or is_identity_name(lowered):
+        return AnswerAction.DROP
+    return AnswerAction.SHARED_CACHES if is_targeted(lowered) else action
 
 
 _ACTIONS = {
-    AnswerFate.PASS: head_tables.PASS,
-    AnswerFate.DROP: head_tables.DROP,
-    AnswerFate.CONNECTION: head_tables.CONNECTION,
-    AnswerFate.SET_COOKIE: head_tables.SET_COOKIE,
-    AnswerFate.CACHE_CONTROL: head_tables.CACHE_CONTROL,
-    AnswerFate.SHARED_CACHES: head_tables.SHARED_CACHES,
+    AnswerAction.PASS: head_tables.PASS,
+    AnswerAction.DROP: head_tables.DROP,
+    AnswerAction.CONNECTION: head_tables.CONNECTION,
+    AnswerAction.SET_COOKIE: head_tables.SET_COOKIE,
+    AnswerAction.CACHE_CONTROL: head_tables.CACHE_CONTROL,
+    AnswerAction.SHARED_CACHES: head_tables.SHARED_CACHES,
 }
 # The same in one pass; see `http1/heads.py`. `read_private` is for answers to one session.
-_read = answer_reader(lambda name: _ACTIONS[fate_of(name)]).read
+_read = answer_reader(lambda name: _ACTIONS[classify_answer_header(name)]).read
 read_shared: ReadPlain = _read
 
 
@@ -79,14 +79,14 @@ def plain_response_head(
     return ResponseHead.of_lines(plain.status, text, plain.length, is_dated=plain.is_dated)
 
 
-def _remember_fate(name: bytes) -> AnswerFate:
-    fate = fate_of(name.lower())
+def _remember_action(name: bytes) -> AnswerAction:
+    action = classify_answer_header(name.lower())
     if len(name) > _FATE_BYTES:
-        return fate
+        return action
     if len(_FATES) >= _FATES_LIMIT:
         _FATES.clear()
-    _FATES[name] = fate
-    return fate
+    _FATES[name] = action
+    return action
 
 
 def interim_headers(headers: list[Header]) -> list[Header]:
@@ -111,20 +111,20 @@ def answer_headers(
     named: list[bytes] = []
     control: bytes | None = None
     for line in headers:
-        fate = _FATES.get(line[0]) or _remember_fate(line[0])
-        if fate is AnswerFate.PASS:
+        action = _FATES.get(line[0]) or _remember_action(line[0])
+        if action is AnswerAction.PASS:
             kept.append(line)
-        elif fate is AnswerFate.CACHE_CONTROL:
+        elif action is AnswerAction.CACHE_CONTROL:
             if private:
                 control = line[1] if control is None else control + b"," + line[1]
             else:
                 kept.append(line)
-        elif fate is AnswerFate.SET_COOKIE:
+        elif action is AnswerAction.SET_COOKIE:
             if not sets_ours(line[1]):
                 kept.append(line)
-        elif fate is AnswerFate.CONNECTION:
+        elif action is AnswerAction.CONNECTION:
             named += [token.strip().lower() for token in line[1].split(b",")]
-        elif fate is AnswerFate.SHARED_CACHES and not private:
+        elif action is AnswerAction.SHARED_CACHES and not private:
             kept.append(line)
     unusual = set(named) - USUAL_OPTIONS if named else None
     if unusual:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from doorward import paths
 from doorward.gate.accept import Accepted
-from doorward.gate.same_origin import bare
+from doorward.gate.same_origin import build_origin
 from doorward.http1.headers import Header
-from doorward.rewrite.route_rewriting import authority_of, sent_host
+from doorward.rewrite.route_rewriting import choose_host, format_authority
 from doorward.settings import Route
 
 Relocate = Callable[[list[Header], Accepted], list[Header]]
@@ -27,7 +27,7 @@ _URLS = frozenset((b"location", b"content-location"))
 _OURS = paths.PREFIX.encode()
 
 
-def relocation_of(route: Route) -> Relocate | None:
+def build_relocation(route: Route) -> Relocate | None:
     """What a route changes of its answers, or None where it asks for nothing."""
     if not route.rewrite.answers and not _added(route):
         return None
@@ -54,7 +54,7 @@ class Relocation:
         self._rewrites = route.rewrite.answers
         self._prefix = route.path.encode() if route.rewrite.strip_path else b""
         self._added = _added(route)
-        self._origins = _origins_of(route)
+        self._origins = _list_origins(route)
 
     def __call__(self, headers: list[Header], request: Accepted) -> list[Header]:
         return [(name, self._value(name.lower(), value, request)) for name, value in headers]
@@ -92,11 +92,11 @@ class Relocation:
 
     def _is_own(self, match: re.Match[bytes], request: Accepted) -> bool:
         scheme = (match[1] or request.scheme.encode()).lower().decode()
-        origin = bare(scheme, match[2].lower().decode("latin-1"))
+        origin = build_origin(scheme, match[2].lower().decode("latin-1"))
         if origin in self._origins:
             return True
         # From https to http of the host that was asked it never means to go, the other way it may.
-        is_asked = origin == bare(scheme, request.authority)
+        is_asked = origin == build_origin(scheme, request.authority)
         return is_asked and (scheme == request.scheme or request.scheme == "https")
 
     def _placed(self, path: bytes) -> bytes:
@@ -133,14 +133,14 @@ class Relocation:
         return self._placed(path) if path.startswith(b"/") else path
 
 
-def _origins_of(route: Route) -> frozenset[str]:
+def _list_origins(route: Route) -> frozenset[str]:
     """The origins that the application may take for its own, whoever asks."""
     found = set(route.rewrite.elsewhere)
-    authorities = [authority_of(one) for one in route.upstream if one.scheme != "unix"]
-    if host := sent_host(route):
+    authorities = [format_authority(one) for one in route.upstream if one.scheme != "unix"]
+    if host := choose_host(route):
         authorities.append(host.decode())
     for scheme in ("http", "https"):
-        found.update(bare(scheme, authority) for authority in authorities)
+        found.update(build_origin(scheme, authority) for authority in authorities)
     return frozenset(found)
 
 

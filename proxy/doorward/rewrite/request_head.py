@@ -9,10 +9,10 @@ from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Keeps
 from doorward.gate.gate import RequestFacts
 from doorward.gate.hop import Hop
-from doorward.gate.identify import Carried
+from doorward.gate.identify import Credentials
 from doorward.http1.headers import RequestHeaders
 from doorward.rewrite.identity_headers import identity_lines
-from doorward.rewrite.route_rewriting import rewriting_of
+from doorward.rewrite.route_rewriting import build_rewriting
 from doorward.settings import Route
 
 _NOTHING = Keeps(bearer=False, pair=False, overrides=False)
@@ -22,23 +22,23 @@ class RequestHeads:
     """Makes the heads of requests to the upstreams of these routes, by their numbers."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._rewritings = tuple(rewriting_of(route) for route in routes)
+        self._rewritings = tuple(build_rewriting(route) for route in routes)
 
     def make(self, facts: RequestFacts, decision: Forward, request_id: str) -> bytes:
         """Request line and headers up to the empty line. Identity headers come from the session
         alone; no client header of those names is among the rest."""
         before, session = facts.before_id, decision.session
         if decision.keeps is not None:
-            before = _before_id(facts.request, facts.carried, decision.keeps)
+            before = _before_id(facts.request, facts.credentials, decision.keeps)
         elif before is None:
-            before = facts.before_id = _before_id(facts.request, facts.carried, _NOTHING)
+            before = facts.before_id = _before_id(facts.request, facts.credentials, _NOTHING)
         identity = b"" if session is None else identity_lines(session, decision.identity)
         head = b"%bx-request-id: %b\r\n%b\r\n" % (before, request_id.encode(), identity)
         rewriting = self._rewritings[decision.route]
         return head if rewriting is None else rewriting.head(head, facts.request)
 
 
-def _before_id(request: Accepted, carried: Carried, keeps: Keeps) -> bytes:
+def _before_id(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
     """The request line and the client's own headers. The target goes out as it came in, tokens of
     ours taken out of its query."""
     return b"%b %b HTTP/1.1\r\n%b%b" % (
@@ -49,9 +49,9 @@ def _before_id(request: Accepted, carried: Carried, keeps: Keeps) -> bytes:
     )
 
 
-def _lines(request: Accepted, carried: Carried, keeps: Keeps) -> bytes:
+def _lines(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
     """What goes on of the client's own headers."""
-    headers = request.scan
+    headers = request.headers
     text = headers.passing_text
     for line in carried.cookies:
         text += b"cookie: %b\r\n" % line

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from doorward.gate.accept import Accepted
 from doorward.http1.headers import Header
-from doorward.http1.second_targets import rewritten
+from doorward.http1.second_targets import rewrite_target
 from doorward.settings import Route, Upstream
 
 
@@ -26,7 +26,7 @@ class RouteRewriting:
     def head(self, head: bytes, request: Accepted) -> bytes:
         """A request's head as this route wants it. The route was chosen by the very bytes that are
         taken off; `X-Forwarded-Prefix` tells what they were."""
-        targets = request.scan.targets if self.scheme else ()
+        targets = request.headers.targets if self.scheme else ()
         if not (self.prefix or self.host is not None or targets):
             return head
         line, host, rest = head.split(b"\r\n", 2)
@@ -50,38 +50,38 @@ class RouteRewriting:
     def _retargeted(self, rest: bytes, line: Header, host: bytes) -> bytes:
         """The headers, with one that names another target as the application knows it: WebDAV
         servers compare scheme and host with their own."""
-        value = rewritten(line, b"%b://%b" % (self.scheme, host), self.prefix)
+        value = rewrite_target(line, b"%b://%b" % (self.scheme, host), self.prefix)
         old, new = (b"\r\n%b: %b\r\n" % (line[0], each) for each in (line[1], value))
         return (b"\r\n" + rest).replace(old, new, 1)[2:]
 
 
-def rewriting_of(route: Route) -> RouteRewriting | None:
+def build_rewriting(route: Route) -> RouteRewriting | None:
     """What this route asks for, or None."""
     found = RouteRewriting(
         route.path.encode() if route.rewrite.strip_path else b"",
-        sent_host(route),
-        _scheme_of(route),
+        choose_host(route),
+        _scheme(route),
     )
     return None if found == RouteRewriting() else found
 
 
-def _scheme_of(route: Route) -> bytes:
+def _scheme(route: Route) -> bytes:
     rewrite = route.rewrite
     if not (rewrite.strip_path or rewrite.answers or rewrite.host != "keep"):
         return b""
     return b"https" if route.upstream[0].scheme == "https" else b"http"
 
 
-def sent_host(route: Route) -> bytes | None:
+def choose_host(route: Route) -> bytes | None:
     """The Host that is sent to this route's upstream; None for the one that was asked for."""
     if route.rewrite.host == "keep":
         return None
     if route.rewrite.host == "upstream":
-        return authority_of(route.upstream[0]).encode()
+        return format_authority(route.upstream[0]).encode()
     return route.rewrite.host.encode()
 
 
-def authority_of(upstream: Upstream) -> str:
+def format_authority(upstream: Upstream) -> str:
     """Host and port, the scheme's own port left out."""
     return (
         str(upstream)

@@ -42,7 +42,7 @@ Make = Callable[[Source | None, Place], asyncio.Protocol]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EntryRequirements:
     """What a connection has to go through. `proxies` have to begin with a PROXY header; `tls` are
     the loop's arguments for it; both end after `timeout_s`. `url` is shown to clients that speak
     http where https is spoken."""
@@ -63,7 +63,7 @@ class Acceptor:
         sock: socket.socket,
         make: Make,
         counts: Counts,
-        entry: Entry,
+        entry: EntryRequirements,
         turned_away: Callable[[str, str], None],
     ) -> None:
         self._sock = sock
@@ -78,7 +78,7 @@ class Acceptor:
         self._pause: asyncio.TimerHandle | None = None
         self._exhausted = 0.0  # when there was no descriptor last, until there are enough again
         self._refused = 0  # clients, since descriptors ran out
-        self._spare = _spare()
+        self._spare = _open_spare()
         self._listening = True
         self._loop.add_reader(sock, self._accept)
 
@@ -120,7 +120,7 @@ class Acceptor:
             self._receive(conn)
 
     def _receive(self, conn: socket.socket) -> None:
-        peer = peer_of(conn)
+        peer = format_peer(conn)
         place = self._counts.enter(peer)
         if place is None:
             self._turn_away(conn, peer)
@@ -152,7 +152,7 @@ class Acceptor:
         try:
             with self._sock.accept()[0] as conn:
                 conn.setblocking(False)
-                self._turned_away(peer_of(conn), FULL)
+                self._turned_away(format_peer(conn), FULL)
                 if self._entry.tls is None:
                     _answer(conn)
             self._refused += 1
@@ -160,11 +160,11 @@ class Acceptor:
         except OSError:
             return False
         finally:
-            self._spare = _spare()
+            self._spare = _open_spare()
 
     def _go_on(self) -> None:
         self._pause = None
-        self._spare = self._spare or _spare()
+        self._spare = self._spare or _open_spare()
         self._listening = True
         self._loop.add_reader(self._sock, self._accept)
 
@@ -253,7 +253,7 @@ async def _readable(loop: asyncio.AbstractEventLoop, conn: socket.socket) -> Non
         loop.remove_reader(conn)
 
 
-def peer_of(conn: socket.socket) -> str:
+def format_peer(conn: socket.socket) -> str:
     """The address of the other end; empty on a unix socket."""
     try:
         name = conn.getpeername()
@@ -270,7 +270,7 @@ def _answer(conn: socket.socket) -> None:
         conn.recv(65536)
 
 
-def _spare() -> int | None:
+def _open_spare() -> int | None:
     """A descriptor to give up when there is no other one."""
     try:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

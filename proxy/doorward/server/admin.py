@@ -13,7 +13,7 @@ from doorward.gate.authority import BadAuthority, parse_authority
 from doorward.http1.headers import OWS
 
 
-class Metrics(Protocol):
+class MetricsEndpoint(Protocol):
     async def answer(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its media type, as who asks takes it."""
 
@@ -62,7 +62,7 @@ def _is_loopback(host: str) -> bool:
 
 def admin_app(
     ready: Callable[[], Awaitable[str | None]],
-    metrics: Metrics | None = None,
+    metrics: MetricsEndpoint | None = None,
     hosts: Iterable[str] = (),
 ) -> OwnHostsOnly:
     """`/healthz`: this process answers. `/readyz`: 200, or 503 and why it cannot serve. `/metrics`:

@@ -16,13 +16,13 @@ from doorward.observe.observer import (
     Observer,
     UnreadRequest,
     now_s,
-    refused,
+    refusal_outcome,
 )
 from doorward.server.exchange import Exchange
 from doorward.server.flow import Flow, other_end, own_end
 from doorward.server.limits import BodyClock, HalfClosed, Place, ReaderClock
 from doorward.server.plain_answers import LINGER_S, plain_answer
-from doorward.settings import Limits
+from doorward.settings import LimitSettings
 
 
 class Connections(Protocol):
@@ -37,7 +37,7 @@ class Connections(Protocol):
 class ConnectionTimers(asyncio.Protocol):
     """`limits` bounds its patience; `place` is left when the connection is gone."""
 
-    limits: Limits
+    limits: LimitSettings
     place: Place | None = None
     observer: Observer | None = None
     transport: asyncio.Transport
@@ -172,8 +172,10 @@ class ConnectionTimers(asyncio.Protocol):
         self.transport.write(plain_answer(status, reason))
         if self.observer is not None:
             unread = UnreadRequest(self.client[0] if self.client else "")
-            told = BriefRecord(unread, sent_bytes=len(reason) + 1)
-            self.observer.ended(refused(TURNED_AWAY[status]), NO_ROUTE, status, now_s(), told)
+            record = BriefRecord(unread, sent_bytes=len(reason) + 1)
+            self.observer.ended(
+                refusal_outcome(TURNED_AWAY[status]), NO_ROUTE, status, now_s(), record
+            )
 
     def linger(self) -> None:
         """Close, but take in for a moment what the client still sends: a close with bytes unread is

@@ -17,7 +17,7 @@ from doorward.http1.dates import now_header
 from doorward.http1.headers import Header
 from doorward.http1.heads import RequestHead
 from doorward.http1.known_requests import KnownRequest
-from doorward.http1.response_head import InvalidAnswer, ResponseHead, checked, status_line
+from doorward.http1.response_head import InvalidResponseHead, ResponseHead, check_lines, status_line
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
 from doorward.server.tunnel import Lost, PendingUpgrade, Tunnel
 
@@ -205,7 +205,7 @@ class Exchange:
         """Have an ASGI application answer."""
         await app(self.scope, self.receive, self.send)
         if not (self.response_complete or self.disconnected):
-            raise InvalidAnswer("the application returned without a complete answer")
+            raise InvalidResponseHead("the application returned without a complete answer")
 
     def _fail(self, fault: Exception) -> None:
         """What is left to do for an answer that nobody will give."""
@@ -265,12 +265,12 @@ class Exchange:
         if self.disconnected or self.response_started or self.is_http_1_0:
             return
         lines = [status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
-        self.transport.write(checked(lines))
+        self.transport.write(check_lines(lines))
 
     def start_with(self, head: ResponseHead) -> None:
         """The head; it leaves with the first piece of the body."""
         if self.response_started:
-            raise InvalidAnswer("a second head")
+            raise InvalidResponseHead("a second head")
         if self.waiting_for_100_continue:
             # The body may never come (RFC 9110 10.1.1): what does must not be taken for it.
             self.keep_alive = self.waiting_for_100_continue = False
@@ -327,7 +327,7 @@ class Exchange:
         lines = [status_line(101), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.response_started = True
         self.tunnel = self.waiting.join(
-            checked(lines), upstream, early, upstream_lost, limits.idle_timeout_s
+            check_lines(lines), upstream, early, upstream_lost, limits.idle_timeout_s
         )
         return self.tunnel
 
@@ -372,7 +372,7 @@ class Exchange:
         if self._left >= 0:
             self._left -= len(data)
             if self._left < 0:
-                raise InvalidAnswer("a longer body than the head said")
+                raise InvalidResponseHead("a longer body than the head said")
         return data
 
     def _closing(self, trailers: bytes) -> bytes:
@@ -381,7 +381,7 @@ class Exchange:
         if self.chunked_encoding:
             return b"0\r\n%b\r\n" % trailers
         if self._left > 0:
-            raise InvalidAnswer("a shorter body than the head said")
+            raise InvalidResponseHead("a shorter body than the head said")
         return b""
 
     # The same in ASGI's words
@@ -431,7 +431,7 @@ class Exchange:
             self._expect(message, START)
             self.start_with(ResponseHead(message["status"], tuple(message.get("headers", ()))))
         elif self.response_complete:
-            raise InvalidAnswer("a message after the end of the answer")
+            raise InvalidResponseHead("a message after the end of the answer")
         else:
             self._expect(message, BODY)
             if message.get("more_body", False):
@@ -441,7 +441,7 @@ class Exchange:
 
     def _expect(self, message: Any, kind: str) -> None:
         if message["type"] != kind:
-            raise InvalidAnswer(f"{message['type']} instead of {kind}")
+            raise InvalidResponseHead(f"{message['type']} instead of {kind}")
 
 
 def reset_at_close(transport: asyncio.Transport) -> None:

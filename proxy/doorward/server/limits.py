@@ -112,7 +112,7 @@ class Place:
             self._counts.take(self._key)
 
 
-def fitted(settings: Settings) -> Settings:
+def fit_descriptors(settings: Settings) -> Settings:
     """The same settings with no more `limits.connections` than this process has descriptors for,
     once it has raised its limit as far as the system allows. Says so in one line.
 
@@ -141,7 +141,7 @@ def fitted(settings: Settings) -> Settings:
     return settings.model_copy(update={"limits": limits})
 
 
-class Patient(Protocol):
+class TimedConnection(Protocol):
     """A client connection, as its clocks see it."""
 
     @property
@@ -164,7 +164,7 @@ class BodyClock:
 
     __slots__ = ("_came_at", "_connection", "_held_back", "_loop", "_seconds", "_timer")
 
-    def __init__(self, connection: Patient, seconds: float) -> None:
+    def __init__(self, connection: TimedConnection, seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._seconds = seconds
@@ -203,7 +203,7 @@ class ReaderClock:
     __slots__ = ("_connection", "_left", "_loop", "_moved", "_seconds", "_timer", "_transport")
 
     def __init__(
-        self, connection: Patient, transport: asyncio.WriteTransport, seconds: float
+        self, connection: TimedConnection, transport: asyncio.WriteTransport, seconds: float
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection = connection
@@ -261,7 +261,7 @@ class HalfClosed:
 
     __slots__ = ("_connection", "_loop", "_poll", "_probe_at", "_timer", "_transport")
 
-    def __init__(self, connection: "Probed", transport: asyncio.Transport) -> None:
+    def __init__(self, connection: "ProbedConnection", transport: asyncio.Transport) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._transport = transport
@@ -286,7 +286,7 @@ class HalfClosed:
         self._timer = self._loop.call_later(GONE_S, self._look)
 
 
-class Probed(Protocol):
+class ProbedConnection(Protocol):
     """A client connection that waits for an answer."""
 
     def probe(self) -> bool:

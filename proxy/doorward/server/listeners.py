@@ -38,7 +38,7 @@ class Sockets:
 
 
 @contextlib.contextmanager
-def listening(settings: Settings) -> Iterator[Sockets]:
+def open_listeners(settings: Settings) -> Iterator[Sockets]:
     """The sockets of these settings, closed at the end. Raises ListenFault."""
     with contextlib.ExitStack() as stack:
         main = stack.enter_context(bind(settings.listen, "listen"))
@@ -55,13 +55,13 @@ def bind(listen: Listen, key: str) -> socket.socket:
     try:
         sock = _unix(listen.path) if listen.path is not None else _inet(listen)
     except OSError as fault:
-        reason = reason_of(listen, fault)
+        reason = explain_fault(listen, fault)
         raise ListenFault(f"{key}: cannot listen on {listen}: {reason}") from None
     sock.setblocking(False)
     return sock
 
 
-def reason_of(listen: Listen, fault: OSError) -> str:
+def explain_fault(listen: Listen, fault: OSError) -> str:
     """Why an address cannot be listened on, and what to do."""
     if fault.errno == errno.EADDRINUSE:
         return "it is already in use; choose another or stop the program that uses it"
@@ -134,7 +134,7 @@ def _is_served(path: Path) -> bool:
         return True
 
 
-def shown(sock: socket.socket, *, tls: bool = False) -> str:
+def format_address(sock: socket.socket, *, tls: bool = False) -> str:
     """The address as a person would type it."""
     name = sock.getsockname()
     if isinstance(name, str):

@@ -18,7 +18,7 @@ from doorward.server.exchange import NO_TRAILERS, Exchange, RequestHandler
 from doorward.server.flow import HIGH_WATER_BYTES
 from doorward.server.plain_answers import LINGER_BYTES
 from doorward.server.tunnel import PendingUpgrade, asked_protocols
-from doorward.settings import Limits
+from doorward.settings import LimitSettings
 from doorward.web.return_address import page_bytes
 
 _OWN_PAGES = paths.PREFIX.encode()
@@ -316,7 +316,7 @@ def _refuse_codings(headers: list[Header]) -> None:
 
 
 def protocol_with(
-    limits: Limits,
+    limits: LimitSettings,
     app: Any,
     gateway: RequestHandler | None = None,
     observer: Observer | None = None,

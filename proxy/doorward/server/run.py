@@ -13,11 +13,11 @@ import structlog
 
 from doorward.http1 import heads
 from doorward.observe.observer import Observer
-from doorward.server.acceptor import Entry
-from doorward.server.admin import Metrics, admin_app
+from doorward.server.acceptor import EntryRequirements
+from doorward.server.admin import MetricsEndpoint, admin_app
 from doorward.server.certificate import LOOK_S, Certificate
 from doorward.server.exchange import RequestHandler
-from doorward.server.listeners import Sockets, shown
+from doorward.server.listeners import Sockets, format_address
 from doorward.server.serving import Serving
 from doorward.server.workers import HANG_UP, ignored, reap
 from doorward.settings import Settings
@@ -108,7 +108,7 @@ async def run(
     app: Any,
     ready: Ready,
     *,
-    metrics: Metrics | None = None,
+    metrics: MetricsEndpoint | None = None,
     gateway: RequestHandler | None = None,
     observer: Observer | None = None,
     lifeline: int | None = None,
@@ -137,10 +137,10 @@ async def run(
             )
         ]
         if sockets.admin is not None:
-            plain = Entry(entry.timeout_s)
+            plain = EntryRequirements(entry.timeout_s)
             application = admin_app(ready, metrics, _admin_hosts(settings))
             servers.append(Serving(sockets.admin, application, settings.limits, plain))
-        address = shown(sockets.main, tls=certificate is not None)
+        address = format_address(sockets.main, tls=certificate is not None)
         _log.info("listening", address=address, public_url=settings.public_url, heads=heads.RUNS)
         if on_listening is not None:
             asyncio.get_running_loop().call_soon(on_listening, address)
@@ -151,9 +151,9 @@ async def run(
     _log.info("stopped")
 
 
-def _entry(settings: Settings, certificate: Certificate | None) -> Entry:
+def _entry(settings: Settings, certificate: Certificate | None) -> EntryRequirements:
     """What connections of `listen` go through before their first request."""
-    return Entry(
+    return EntryRequirements(
         settings.limits.header_timeout.total_seconds(),
         None
         if certificate is None

@@ -16,15 +16,15 @@ from doorward.observe.observer import (
     Observer,
     UnreadRequest,
     now_s,
-    refused,
+    refusal_outcome,
 )
-from doorward.server.acceptor import Acceptor, Entry
+from doorward.server.acceptor import Acceptor, EntryRequirements
 from doorward.server.connection_timers import ConnectionTimers
 from doorward.server.exchange import RequestHandler
 from doorward.server.limits import Counts, Peers, Place
 from doorward.server.protocol import protocol_with
 from doorward.server.proxy_protocol import Source, speaking_for
-from doorward.settings import Limits
+from doorward.settings import LimitSettings
 
 # Once the grace period is over: how long the last answers may take to leave.
 LAST_WORDS_S = 0.5
@@ -56,8 +56,8 @@ class Serving:
         self,
         sock: socket.socket,
         app: Any,
-        limits: Limits,
-        entry: Entry,
+        limits: LimitSettings,
+        entry: EntryRequirements,
         trusted: Peers = (),
         gateway: RequestHandler | None = None,
         observer: Observer | None = None,
@@ -81,8 +81,8 @@ class Serving:
 
     def _turned_away(self, address: str, reason: str) -> None:
         if self._observer is not None:
-            told = BriefRecord(UnreadRequest(address), sent_bytes=len(reason) + 1)
-            self._observer.ended(refused(TURNED_AWAY[503]), NO_ROUTE, 503, now_s(), told)
+            record = BriefRecord(UnreadRequest(address), sent_bytes=len(reason) + 1)
+            self._observer.ended(refusal_outcome(TURNED_AWAY[503]), NO_ROUTE, 503, now_s(), record)
 
     async def end(self, grace_s: float, forced: asyncio.Event) -> None:
         """Refuse new connections, close idle ones, end streams and tunnels, and give requests under
@@ -92,7 +92,7 @@ class Serving:
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                await _first_of(self._ended(), forced.wait())
+                await _await_first(self._ended(), forced.wait())
         for connection in self._open():
             connection.end_now()
         with contextlib.suppress(TimeoutError):
@@ -124,7 +124,7 @@ class Serving:
             await asyncio.wait(tasks, timeout=LAST_WORDS_S)
 
 
-async def _first_of(*jobs: Any) -> None:
+async def _await_first(*jobs: Any) -> None:
     tasks = [asyncio.ensure_future(job) for job in jobs]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,7 @@
 """Knows what a deployer sets: the YAML file, the environment, secret files, as frozen models.
 It must not know any other part of Doorward."""
 
-from doorward.settings.access import Access, ConfigUser, Route, Rule, Timeouts
+from doorward.settings.access import AccessSettings, ConfigUser, Route, Rule, Timeouts
 from doorward.settings.addresses import Listen, Network, Upstream
 from doorward.settings.balance import Concurrency, Failover, HealthCheck
 from doorward.settings.dialects import (
@@ -13,8 +13,8 @@ from doorward.settings.dialects import (
     Rate,
 )
 from doorward.settings.faults import Fault, InvalidSettings
-from doorward.settings.gone import unbuilt_keys
-from doorward.settings.limits import Limits
+from doorward.settings.gone import list_unbuilt_keys
+from doorward.settings.limits import LimitSettings
 from doorward.settings.load import (
     find_config_file,
     load_settings,
@@ -22,13 +22,19 @@ from doorward.settings.load import (
     settings_from,
     settings_in_process,
 )
-from doorward.settings.log import Log
-from doorward.settings.models import Email, Regulation, SecondFactor, Sessions, Settings
+from doorward.settings.log import LogSettings
+from doorward.settings.models import (
+    EmailSettings,
+    RegulationSettings,
+    SecondFactor,
+    SessionSettings,
+    Settings,
+)
 from doorward.settings.rewriting import Rewrite, RouteCookies
 from doorward.settings.tls import Tls, UpstreamTls
 
 __all__ = [
-    "Access",
+    "AccessSettings",
     "Concurrency",
     "ConfigUser",
     "DialectAlekeagle",
@@ -36,32 +42,32 @@ __all__ = [
     "DialectRocketchat",
     "DialectXhr",
     "Dialects",
-    "Email",
+    "EmailSettings",
     "Failover",
     "Fault",
     "HealthCheck",
     "InvalidSettings",
-    "Limits",
+    "LimitSettings",
     "Listen",
-    "Log",
+    "LogSettings",
     "Network",
     "Rate",
-    "Regulation",
+    "RegulationSettings",
     "Rewrite",
     "Route",
     "RouteCookies",
     "Rule",
     "SecondFactor",
-    "Sessions",
+    "SessionSettings",
     "Settings",
     "Timeouts",
     "Tls",
     "Upstream",
     "UpstreamTls",
     "find_config_file",
+    "list_unbuilt_keys",
     "load_settings",
     "load_settings_in_process",
     "settings_from",
     "settings_in_process",
-    "unbuilt_keys",
 ]

@@ -34,8 +34,8 @@ from doorward.settings.fields import (
     UpstreamUrl,
     Username,
     key,
-    one_of,
     required,
+    word_from,
 )
 from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
 from doorward.settings.tls import UpstreamTls
@@ -43,9 +43,9 @@ from doorward.settings.tls import UpstreamTls
 IDENTITY_PRESETS = ("remote-user", "x-forwarded", "x-remote")
 REQUIREMENTS = ("deny", "public", "authenticated", "two_factor")
 
-Preset = Annotated[str, one_of(*IDENTITY_PRESETS)]
+Preset = Annotated[str, word_from(*IDENTITY_PRESETS)]
 Requirement = Annotated[
-    Literal["deny", "public", "authenticated", "two_factor"], one_of(*REQUIREMENTS)
+    Literal["deny", "public", "authenticated", "two_factor"], word_from(*REQUIREMENTS)
 ]
 Groups = Annotated[tuple[Group, ...], Listed()]
 # In a rule an empty list would be a condition that is always met, or never: it is refused.
@@ -135,7 +135,7 @@ class Rule(Section):
         return self
 
 
-class Access(Section):
+class AccessSettings(Section):
     default: Requirement = key(
         "authenticated",
         "What is demanded where no rule applies: deny, public, authenticated or two_factor.",

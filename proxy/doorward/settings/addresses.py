@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from doorward.settings.faults import Wrong
-from doorward.settings.values import quoted, text
+from doorward.settings.values import quote, text
 from doorward.text import has_hidden
 
 Network = IPv4Network | IPv6Network
@@ -54,7 +54,7 @@ class Listen:
         return host is None or host == "localhost" or _is_address(host, "is_loopback")
 
     def __str__(self) -> str:
-        return f"unix:{self.path}" if self.path else f"{bracketed(self.host or '')}:{self.port}"
+        return f"unix:{self.path}" if self.path else f"{add_brackets(self.host or '')}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ class Upstream:
     def __str__(self) -> str:
         if self.scheme == "unix":
             return f"unix:{self.path}"
-        return f"{self.scheme}://{bracketed(self.host or '')}:{self.port}"
+        return f"{self.scheme}://{add_brackets(self.host or '')}:{self.port}"
 
 
-def bracketed(host: str) -> str:
+def add_brackets(host: str) -> str:
     """Returns the host as it stands before a port."""
     return f"[{host}]" if ":" in host else host
 
@@ -92,16 +92,16 @@ def listen(value: object, directory: Path) -> Listen:
     if found.startswith("unix:"):
         return Listen(path=socket_path(found, directory))
     if "://" in found:
-        raise Wrong(f"{quoted(found)} is a URL", "write it as host:port, [v6]:port or unix:/path")
+        raise Wrong(f"{quote(found)} is a URL", "write it as host:port, [v6]:port or unix:/path")
     host, colon, port = found.rpartition(":")
     if not colon or host in {"", "*"}:
-        raise Wrong(f"{quoted(found)} lacks a host or a port", "write it as 127.0.0.1:8080")
+        raise Wrong(f"{quote(found)} lacks a host or a port", "write it as 127.0.0.1:8080")
     return Listen(host=_listen_host(host), port=_port(port, lowest=0))
 
 
 def _listen_host(host: str) -> str:
     if ":" in host and not host.startswith("["):
-        raise Wrong(f"{quoted(host)} is not a host", "write an IPv6 address as [::1]:8080")
+        raise Wrong(f"{quote(host)} is not a host", "write an IPv6 address as [::1]:8080")
     return _url_host(host)
 
 
@@ -124,7 +124,7 @@ def absolute(value: object, directory: Path) -> Path:
     """Returns a path seen from the directory of the configuration file."""
     name = text(value)
     if not name or has_hidden(name):
-        raise Wrong(f"{quoted(name)} is not a path")
+        raise Wrong(f"{quote(name)} is not a path")
     return Path(os.path.normpath(directory / name))
 
 
@@ -137,7 +137,7 @@ def upstream(value: object, directory: Path) -> Upstream:
         return Upstream("unix", path=socket_path(found, directory))
     parts = _split(found, ("http", "https"), "http://127.0.0.1:9000, https://app:443 or unix:/path")
     host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
-    return Upstream("https" if parts.scheme == "https" else "http", host, _port_of(parts))
+    return Upstream("https" if parts.scheme == "https" else "http", host, _read_port(parts))
 
 
 def public_url(value: object) -> str:
@@ -147,7 +147,7 @@ def public_url(value: object) -> str:
     host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
     if _is_address(host, "is_unspecified"):
         raise Wrong(f"nobody can type {host}", "write the name or address that people use")
-    _port_of(parts)
+    _read_port(parts)
     return found.rstrip("/")
 
 
@@ -155,9 +155,9 @@ def origin(url: str) -> str:
     """Returns scheme, lower-case host and port of a checked URL; the scheme's own port left out."""
     parts = urlsplit(url)
     host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
-    port = _port_of(parts)
+    port = _read_port(parts)
     shown = "" if port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
-    return f"{parts.scheme}://{bracketed(host)}{shown}"
+    return f"{parts.scheme}://{add_brackets(host)}{shown}"
 
 
 def is_local_origin(origin: str) -> bool:
@@ -173,7 +173,7 @@ def cors_origin(value: object) -> str:
         return found
     parts = _split(found, ("http", "https"), "https://app.example.com")
     if parts.path:
-        raise Wrong(f"{quoted(found)} has a path", f"write {quoted(found.rstrip('/'))}")
+        raise Wrong(f"{quote(found)} has a path", f"write {quote(found.rstrip('/'))}")
     return origin(found)
 
 
@@ -199,7 +199,7 @@ def _has_port(parts: SplitResult) -> bool:
     return ":" in parts.netloc.rpartition("]")[2]
 
 
-def _port_of(parts: SplitResult) -> int:
+def _read_port(parts: SplitResult) -> int:
     if not _has_port(parts):
         return _DEFAULT_PORTS[parts.scheme]
     return _port(parts.netloc.rpartition(":")[2], lowest=1)
@@ -207,7 +207,7 @@ def _port_of(parts: SplitResult) -> int:
 
 def _port(value: str, lowest: int) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", value) or not lowest <= int(value) <= 65535:
-        raise Wrong(f"{quoted(value)} is not a port", f"ports are {lowest} to 65535")
+        raise Wrong(f"{quote(value)} is not a port", f"ports are {lowest} to 65535")
     return int(value)
 
 
@@ -224,7 +224,7 @@ def _address(inner: str, shown: str) -> str:
     except ValueError:
         address = None
     if address is None or address.scope_id:
-        raise Wrong(f"{quoted(shown)} is not an IPv6 address")
+        raise Wrong(f"{quote(shown)} is not an IPv6 address")
     return str(address)
 
 
@@ -233,7 +233,7 @@ def host_name(host: str) -> str:
     name = host if host.isascii() else _to_ascii(host)
     name = name.lower()
     if len(name) > 253 or not _HOST.fullmatch(name) or _is_numeric_but_no_address(name):
-        raise Wrong(f"{quoted(host)} is not a host name")
+        raise Wrong(f"{quote(host)} is not a host name")
     return name
 
 
@@ -250,7 +250,7 @@ def _to_ascii(host: str) -> str:
     try:
         return idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError:
-        raise Wrong(f"{quoted(host)} is not a host name") from None
+        raise Wrong(f"{quote(host)} is not a host name") from None
 
 
 def host_pattern(value: object) -> str:
@@ -261,16 +261,14 @@ def host_pattern(value: object) -> str:
     if found.startswith("[") and found.endswith("]"):
         return f"[{_address(found[1:-1], found)}]"
     if ":" in found or "/" in found:
-        raise Wrong(
-            f"{quoted(found)} is more than a host", "write the host without scheme and port"
-        )
+        raise Wrong(f"{quote(found)} is more than a host", "write the host without scheme and port")
     star = "*." if found.startswith("*.") else ""
     if "*" in found[len(star) :]:
-        raise Wrong(f"{quoted(found)} has a * inside", "only *.example.com is allowed")
+        raise Wrong(f"{quote(found)} has a * inside", "only *.example.com is allowed")
     return star + host_name(found[len(star) :])
 
 
-def elsewhere(value: object) -> str:
+def read_origin(value: object) -> str:
     """Returns the origin of a URL that is scheme, host and port only."""
     found = text(value)
     _split(found, ("http", "https"), "http://intranet:8080")
@@ -284,8 +282,8 @@ def sent_host(value: object) -> str:
         return found
     host, colon, port = found.rpartition(":") if found.rpartition("]")[2] else (found, "", "")
     if not colon:
-        return bracketed(_url_host(found))
-    return f"{bracketed(_url_host(host))}:{_port(port, lowest=1)}"
+        return add_brackets(_url_host(found))
+    return f"{add_brackets(_url_host(host))}:{_port(port, lowest=1)}"
 
 
 def server_name(value: object) -> str:
@@ -294,7 +292,7 @@ def server_name(value: object) -> str:
     if _is_address(found, "version"):
         return found
     if ":" in found or "*" in found:
-        raise Wrong(f"{quoted(found)} is not one name", "write it as wiki.example.com")
+        raise Wrong(f"{quote(found)} is not one name", "write it as wiki.example.com")
     return host_name(found)
 
 
@@ -305,9 +303,9 @@ def network(value: object) -> Network:
         loose = ip_network(found, strict=False)
     except ValueError:
         hint = "write it as 10.0.0.0/8 or fd00::/8"
-        raise Wrong(f"{quoted(found)} is not a network", hint) from None
+        raise Wrong(f"{quote(found)} is not a network", hint) from None
     if "/" in found and str(loose.network_address) != _first_address(found):
-        raise Wrong(f"{quoted(found)} has bits set beyond its length", f"write {loose}")
+        raise Wrong(f"{quote(found)} has bits set beyond its length", f"write {loose}")
     if isinstance(loose, IPv6Network) and (mapped := loose.network_address.ipv4_mapped):
         # Peers are compared as IPv4 then, and this network would never be met.
         raise Wrong("is an IPv4 network written as IPv6", f"write {mapped}/{loose.prefixlen - 96}")

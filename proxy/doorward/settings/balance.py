@@ -15,7 +15,7 @@ def _checked_path(value: object) -> str:
     found = values.text(value)
     clean = found.isascii() and not has_hidden(found) and " " not in found
     if not found.startswith("/") or found.startswith("//") or not clean or "#" in found:
-        raise Wrong(f"{values.quoted(found)} is not a path", "write it as /health")
+        raise Wrong(f"{values.quote(found)} is not a path", "write it as /health")
     return found
 
 

@@ -18,7 +18,7 @@ _LARGEST_BYTES = 4 * 1024 * 1024
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 
 
-class _Unusable(Exception):
+class _UnusableCertificate(Exception):
     """A file that cannot be used: which of the settings named it, and why."""
 
     def __init__(self, key: str, path: Path, message: str, hint: str | None = None) -> None:
@@ -31,42 +31,42 @@ def check_certificates(settings: Settings) -> None:
     """Read every TLS file once. Raises InvalidSettings with all that cannot be used."""
     faults: list[Fault] = []
     if settings.tls:
-        with _told("tls", faults):
-            _listening(settings.tls)
+        with _collect_faults("tls", faults):
+            _build_listening(settings.tls)
     for number, route in enumerate(settings.routes):
-        with _told(f"routes[{number}].tls", faults):
-            _connecting(route.tls)
+        with _collect_faults(f"routes[{number}].tls", faults):
+            _build_connecting(route.tls)
     if faults:
         raise InvalidSettings(faults)
 
 
 def listening_context(tls: Tls) -> ssl.SSLContext:
     """What clients are met with: TLS 1.2 or later, HTTP/1.1. Raises InvalidSettings."""
-    return _raising("tls", lambda: _listening(tls))
+    return _raise_faults("tls", lambda: _build_listening(tls))
 
 
 def connecting_context(tls: UpstreamTls) -> ssl.SSLContext:
     """What upstreams are met with. Raises InvalidSettings."""
-    return _raising("routes: tls", lambda: _connecting(tls))
+    return _raise_faults("routes: tls", lambda: _build_connecting(tls))
 
 
-def _raising(key: str, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+def _raise_faults(key: str, make: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     faults: list[Fault] = []
-    with _told(key, faults):
+    with _collect_faults(key, faults):
         return make()
     raise InvalidSettings(faults)
 
 
 @contextlib.contextmanager
-def _told(key: str, faults: list[Fault]) -> Iterator[None]:
+def _collect_faults(key: str, faults: list[Fault]) -> Iterator[None]:
     try:
         yield
-    except _Unusable as error:
+    except _UnusableCertificate as error:
         path, message, hint = error.fault
         faults.append(Fault(f"{key}.{error.key}", None, f"{path} {message}", hint))
 
 
-def _listening(tls: Tls) -> ssl.SSLContext:
+def _build_listening(tls: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # each costs us ten times what it costs a client
@@ -75,8 +75,8 @@ def _listening(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def _connecting(tls: UpstreamTls) -> ssl.SSLContext:
-    context = _believing(tls.ca) if tls.ca else ssl.create_default_context()
+def _build_connecting(tls: UpstreamTls) -> ssl.SSLContext:
+    context = _build_trusting(tls.ca) if tls.ca else ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if not tls.verify:
@@ -87,7 +87,7 @@ def _connecting(tls: UpstreamTls) -> ssl.SSLContext:
     return context
 
 
-def _believing(path: Path) -> ssl.SSLContext:
+def _build_trusting(path: Path) -> ssl.SSLContext:
     """A context that believes these authorities and no others."""
     data = _read("ca", path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -95,31 +95,37 @@ def _believing(path: Path) -> ssl.SSLContext:
         context.load_verify_locations(cadata=data.decode("latin-1"))
     except (ssl.SSLError, ValueError):
         hint = "it is a PEM file of one or more"
-        raise _Unusable("ca", path, "holds no certificate", hint) from None
+        raise _UnusableCertificate("ca", path, "holds no certificate", hint) from None
     return context
 
 
 def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     if b"-----BEGIN CERTIFICATE-----" not in _read("certificate", certificate):
-        raise _Unusable("certificate", certificate, "holds no certificate", "it is a PEM file")
+        raise _UnusableCertificate(
+            "certificate", certificate, "holds no certificate", "it is a PEM file"
+        )
     place, path = ("key", key) if key else ("certificate", certificate)
     if b"PRIVATE KEY-----" not in _read(place, path):
         hint = None if key else "name the file of the key"
-        raise _Unusable(place, path, "holds no private key", hint)
+        raise _UnusableCertificate(place, path, "holds no private key", hint)
     try:
         # Without a password at hand OpenSSL would ask for one on the terminal.
         context.load_cert_chain(certificate, key, password=_refuse_to_tell)
     except _Encrypted:
         hint = "take the password off: openssl pkey -in FILE -out NEW"
-        raise _Unusable(place, path, "is protected by a password", hint) from None
+        raise _UnusableCertificate(place, path, "is protected by a password", hint) from None
     except ssl.SSLError as error:
         if error.reason in _MISMATCHES:
             hint = "name two that were made together"
-            raise _Unusable(place, path, "is not the key of the certificate", hint) from None
+            raise _UnusableCertificate(
+                place, path, "is not the key of the certificate", hint
+            ) from None
         word = (error.reason or "it is damaged").replace("_", " ").lower()
-        raise _Unusable("certificate", certificate, f"cannot be used: {word}") from None
+        raise _UnusableCertificate("certificate", certificate, f"cannot be used: {word}") from None
     except OSError as error:
-        raise _Unusable(place, path, f"cannot be read: {error.strerror}", _READABLE) from None
+        raise _UnusableCertificate(
+            place, path, f"cannot be read: {error.strerror}", _READABLE
+        ) from None
 
 
 class _Encrypted(Exception):
@@ -133,10 +139,12 @@ def _refuse_to_tell() -> str:
 def _read(key: str, path: Path) -> bytes:
     try:
         if not path.exists():
-            raise _Unusable(key, path, "is not there")
+            raise _UnusableCertificate(key, path, "is not there")
         if not path.is_file():  # a named pipe would hold the start up for ever
-            raise _Unusable(key, path, "is not a file")
+            raise _UnusableCertificate(key, path, "is not a file")
         with path.open("rb") as file:
             return file.read(_LARGEST_BYTES)
     except OSError as error:
-        raise _Unusable(key, path, f"cannot be read: {error.strerror}", _READABLE) from None
+        raise _UnusableCertificate(
+            key, path, f"cannot be read: {error.strerror}", _READABLE
+        ) from None

@@ -8,11 +8,11 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from doorward.settings.access import ConfigUser, Route
 from doorward.settings.addresses import Listen, Network, Upstream
-from doorward.settings.faults import KeyPath, Wrong, dotted
+from doorward.settings.faults import KeyPath, Wrong, format_path
 from doorward.settings.models import Settings
 from doorward.settings.tls import UpstreamTls
-from doorward.settings.values import quoted
-from doorward.text import key_of_address, key_of_name
+from doorward.settings.values import quote
+from doorward.text import fold_address, fold_name
 
 Found = Iterator[tuple[KeyPath, Wrong]]
 _EVERYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -159,25 +159,25 @@ def route_cookies_possible(settings: Settings) -> Found:
 def users_differ(settings: Settings) -> Found:
     first: dict[str, ConfigUser] = {}
     for number, user in enumerate(settings.users):
-        other = first.setdefault(key_of_name(user.username), user)
+        other = first.setdefault(fold_name(user.username), user)
         if other is not user:
-            message = f"is the name of another user too, spelt {quoted(other.username)}"
+            message = f"is the name of another user too, spelt {quote(other.username)}"
             yield ("users", number, "username"), Wrong(message, "rename or remove one")
 
 
 def emails_differ(settings: Settings) -> Found:
     first: dict[str, ConfigUser] = {}
-    names = {key_of_name(user.username): user for user in settings.users}
+    names = {fold_name(user.username): user for user in settings.users}
     for number, user in enumerate(settings.users):
         if user.email is None:
             continue
-        address = key_of_address(user.email)
+        address = fold_address(user.email)
         other = first.setdefault(address, user)
         if other is not user:
-            message = f"is the address of user {quoted(other.username)} too"
+            message = f"is the address of user {quote(other.username)} too"
             yield ("users", number, "email"), Wrong(message, "an address belongs to one user")
         if names.get(address, user) is not user:
-            message = f"is the name of user {quoted(names[address].username)}"
+            message = f"is the name of user {quote(names[address].username)}"
             yield ("users", number, "email"), Wrong(message, "rename that user")
 
 
@@ -222,11 +222,11 @@ def _beneath(key: str, read: str) -> bool:
 def warnings(settings: Settings) -> Iterator[str]:
     """Yields what is odd, but may be meant."""
     if settings.public_origin.startswith("https:") and not settings.secure_cookies:
-        place = dotted(("sessions", "cookie", "secure"))
+        place = format_path(("sessions", "cookie", "secure"))
         yield f"{place}: false on https lets the cookie travel over http as well"
     if settings.tls and settings.public_origin.startswith("http:"):
         yield "public_url: is http, but with tls nothing but https is answered"
     for number, route in enumerate(settings.routes):
         if not route.tls.verify:
-            place = dotted(("routes", number, "tls", "verify"))
+            place = format_path(("routes", number, "tls", "verify"))
             yield f"{place}: false lets anybody on the way be the upstream"

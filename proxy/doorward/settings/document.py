@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from doorward.settings.faults import Fault, KeyPath, dotted, printable
+from doorward.settings.faults import Fault, KeyPath, format_path, make_printable
 
 # Far beyond any real file; short texts whose aliases unfold to more are an attack.
 _MOST_VALUES = 200_000
@@ -104,7 +104,7 @@ def _syntax_fault(error: yaml.YAMLError, text: str, source: str) -> Fault:
     problem = str(getattr(error, "problem", None) or "cannot be read")
     if mark is not None and (found := _layout_fault(problem, text.splitlines(), mark)):
         return Fault("", line, *found, source)
-    return Fault("", line, f"is not valid YAML: {printable(problem)}", _SYNTAX_HINT, source)
+    return Fault("", line, f"is not valid YAML: {make_printable(problem)}", _SYNTAX_HINT, source)
 
 
 def _layout_fault(problem: str, lines: list[str], mark: Any) -> tuple[str, str] | None:
@@ -205,7 +205,9 @@ class _Reader:
 
     def _twice(self, path: KeyPath, line: int, first: int | None) -> None:
         message = f"is given twice, first in line {first}"
-        self._faults.append(Fault(dotted(path), line, message, "remove one of them", self._source))
+        self._faults.append(
+            Fault(format_path(path), line, message, "remove one of them", self._source)
+        )
 
     def _unreadable(self, message: str, event: Any) -> Unreadable:
         return Unreadable(Fault("", self._line(event), message, None, self._source))

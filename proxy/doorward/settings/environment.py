@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from doorward.settings.document import Node, Unreadable, read_document, scalar
-from doorward.settings.faults import Fault, dotted
+from doorward.settings.faults import Fault, format_path
 from doorward.settings.known import every_key, field_at, is_list, section_in
 from doorward.settings.values import is_off
 
@@ -73,7 +73,7 @@ def _take(name: str, environ: Mapping[str, str], found: Overrides) -> None:
         found.warnings.append(_unknown(name))
     elif environ.get(plain):
         message = f"{plain} and {name} both give it"
-        found.faults.append(Fault(dotted(_path(plain)), None, message, "unset one", name))
+        found.faults.append(Fault(format_path(_path(plain)), None, message, "unset one", name))
     elif (text := _file_text(environ[name], name, _path(plain), found)) is not None:
         _add(found, _path(plain), name, text, setting)
 
@@ -91,14 +91,14 @@ def _add(found: Overrides, path: Path_, name: str, text: str, setting: FieldInfo
         node, faults = read_document(text, name)
     except Unreadable as error:
         fault = error.fault
-        found.faults.append(Fault(dotted(path), fault.line, fault.message, fault.hint, name))
+        found.faults.append(Fault(format_path(path), fault.line, fault.message, fault.hint, name))
         return
     found.faults.extend(_beneath(path, fault) for fault in faults)
     found.values.append((path, node))
 
 
 def _beneath(path: Path_, fault: Fault) -> Fault:
-    joined = f"{dotted(path)}{'' if fault.key.startswith('[') else '.'}{fault.key}"
+    joined = f"{format_path(path)}{'' if fault.key.startswith('[') else '.'}{fault.key}"
     return Fault(joined, fault.line, fault.message, fault.hint, fault.source)
 
 
@@ -112,7 +112,7 @@ def _file_text(file: str, name: str, path: Path_, found: Overrides) -> str | Non
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else _reason(error)
         message = f"cannot be read from {file}: {reason}"
-        found.faults.append(Fault(dotted(path), None, message, None, name))
+        found.faults.append(Fault(format_path(path), None, message, None, name))
         return None
     return text.removesuffix("\n").removesuffix("\r")
 

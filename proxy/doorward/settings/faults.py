@@ -10,7 +10,7 @@ from dataclasses import dataclass
 KeyPath = tuple[str | int, ...]
 
 
-def dotted(path: KeyPath) -> str:
+def format_path(path: KeyPath) -> str:
     """Returns the place as people write it: `routes[0].upstream`."""
     text = ""
     for part in path:
@@ -18,7 +18,7 @@ def dotted(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
-def printable(text: str, limit: int = 400) -> str:
+def make_printable(text: str, limit: int = 400) -> str:
     """Returns the text on one line, control characters escaped, cut at `limit` characters."""
     clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
@@ -37,7 +37,7 @@ class Fault:
     def __str__(self) -> str:
         place = f"{self.source}:{self.line}" if self.source and self.line else self.source
         text = ": ".join(part for part in (place, self.key, self.message) if part)
-        return printable(f"{text}; {self.hint}" if self.hint else text)
+        return make_printable(f"{text}; {self.hint}" if self.hint else text)
 
 
 class InvalidSettings(Exception):

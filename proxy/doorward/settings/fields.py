@@ -154,7 +154,7 @@ class Listed:
         return {"anyOf": [schema, schema["items"], *off]} if self.single else schema
 
 
-def one_of(*words: str) -> Parsed:
+def word_from(*words: str) -> Parsed:
     return Parsed(values.choice(*words), {"enum": list(words)})
 
 
@@ -170,7 +170,7 @@ def secret(parse: Callable[[Any], str]) -> Parsed:
 def size_from(minimum: int) -> Parsed:
     def size(value: object) -> int:
         if (found := values.size(value)) < minimum:
-            raise Wrong(f"is less than {values.written_size(minimum)}")
+            raise Wrong(f"is less than {values.format_size(minimum)}")
         return found
 
     pattern = r"^[0-9]+ ?(B|[KMGT]iB)?$"
@@ -215,7 +215,7 @@ NetworkRange = Annotated[addresses.Network, Parsed(addresses.network, {"type": "
 TrustedPeers = Annotated[
     addresses.Network | Literal["unix"], Parsed(addresses.peers, {"type": "string"})
 ]
-TrustedHeader = Annotated[str, one_of("x-forwarded-port", "x-forwarded-prefix")]
+TrustedHeader = Annotated[str, word_from("x-forwarded-port", "x-forwarded-prefix")]
 RoutePath = Annotated[str, Parsed(patterns.route_path, {"type": "string", "pattern": "^/"})]
 RulePath = Annotated[str, Parsed(patterns.rule_path, {"type": "string", "pattern": "^/"})]
 Prefix = Annotated[str, Parsed(patterns.prefix, {"type": "string", "pattern": "^/."})]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from doorward.settings.models import Settings
 
 
-def unbuilt_keys(settings: Settings) -> tuple[str, ...]:
+def list_unbuilt_keys(settings: Settings) -> tuple[str, ...]:
     """Returns the keys that were given and have no effect yet, in the file's order."""
     return tuple(key for find in _UNBUILT for key in find(settings))
 

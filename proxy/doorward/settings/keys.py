@@ -41,7 +41,7 @@ class Process:
         return cls(os.geteuid(), group, frozenset((group, *os.getgroups())))
 
 
-class _Unusable(Exception):
+class _UnusableKey(Exception):
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
@@ -58,7 +58,7 @@ def read_keys(settings: Settings) -> tuple[bytes, ...]:
     for number, path in enumerate(settings.secret_files):
         try:
             keys.append(_distinct(_read_key(path), keys))
-        except _Unusable as error:
+        except _UnusableKey as error:
             faults.append(_fault(f"secret_files[{number}]", path, error))
     if faults:
         raise InvalidSettings(faults)
@@ -81,7 +81,7 @@ def check_data_dir(settings: Settings) -> None:
         ensure_data_dir(settings)
     elif not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
         raise _data_dir_fault(
-            settings.data_dir, _Unusable(f"cannot be created in {path}", _MAKE_IT)
+            settings.data_dir, _UnusableKey(f"cannot be created in {path}", _MAKE_IT)
         )
 
 
@@ -92,26 +92,26 @@ def ensure_data_dir(settings: Settings) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
-        raise _data_dir_fault(path, _Unusable("is not a directory", _MAKE_IT)) from None
+        raise _data_dir_fault(path, _UnusableKey("is not a directory", _MAKE_IT)) from None
     except OSError as error:
         message = f"cannot be created: {error.strerror}"
-        raise _data_dir_fault(path, _Unusable(message, _MAKE_IT)) from None
+        raise _data_dir_fault(path, _UnusableKey(message, _MAKE_IT)) from None
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise _data_dir_fault(path, _Unusable("cannot be written to", _MAKE_IT))
+        raise _data_dir_fault(path, _UnusableKey("cannot be written to", _MAKE_IT))
     return path
 
 
-def _fault(key: str, path: Path, error: _Unusable) -> Fault:
+def _fault(key: str, path: Path, error: _UnusableKey) -> Fault:
     return Fault(key, None, f"{path} {error.message}", error.hint)
 
 
-def _data_dir_fault(path: Path, error: _Unusable) -> InvalidSettings:
+def _data_dir_fault(path: Path, error: _UnusableKey) -> InvalidSettings:
     return InvalidSettings([_fault("data_dir", path, error)])
 
 
 def _distinct(key: bytes, others: list[bytes]) -> bytes:
     if key in others:
-        raise _Unusable("holds the key of a file before it", "remove it from the list")
+        raise _UnusableKey("holds the key of a file before it", "remove it from the list")
     return key
 
 
@@ -121,12 +121,12 @@ def _own_key(directory: Path) -> bytes:
         if not os.path.lexists(path):
             _make_key(path)
         return _read_key(path)
-    except _Unusable as error:
+    except _UnusableKey as error:
         raise _data_dir_fault(path, error) from None
     except OSError as error:
         message = f"cannot be made: {error.strerror}"
         hint = "make a key file yourself and name it in secret_files"
-        raise _data_dir_fault(path, _Unusable(message, hint)) from None
+        raise _data_dir_fault(path, _UnusableKey(message, hint)) from None
 
 
 def _make_key(path: Path) -> None:
@@ -169,10 +169,10 @@ def _read_key(path: Path) -> bytes:
         # Without O_NONBLOCK a named pipe would hold the start up for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise _Unusable("is not there", _MAKE_ONE) from None
+        raise _UnusableKey("is not there", _MAKE_ONE) from None
     except OSError as error:
         hint = "let the user that Doorward runs as read it"
-        raise _Unusable(f"cannot be read: {error.strerror}", hint) from None
+        raise _UnusableKey(f"cannot be read: {error.strerror}", hint) from None
     try:
         _check_mode(path, os.fstat(descriptor), Process.current())
         return _decoded(os.read(descriptor, _LARGEST_FILE + 1))
@@ -182,11 +182,11 @@ def _read_key(path: Path) -> bytes:
 
 def _check_mode(path: Path, found: os.stat_result, process: Process) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise _Unusable("is not a file")
+        raise _UnusableKey("is not a file")
     if not is_private(found, process):
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
         message = f"can be read or written by other users, its mode is {mode}"
-        raise _Unusable(message, _how_to_make_private(path, found, process))
+        raise _UnusableKey(message, _how_to_make_private(path, found, process))
 
 
 def is_private(found: os.stat_result, process: Process) -> bool:
@@ -211,13 +211,13 @@ def _how_to_make_private(path: Path, found: os.stat_result, process: Process) ->
 def _decoded(data: bytes) -> bytes:
     line = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
     if len(data) > _LARGEST_FILE or b"\n" in line or b"\r" in line:
-        raise _Unusable("holds more than one line", "a key file is one line of base64url")
+        raise _UnusableKey("holds more than one line", "a key file is one line of base64url")
     if not re.fullmatch(rb"[A-Za-z0-9_-]+={0,2}", line):
-        raise _Unusable("is not a line of base64url", _MAKE_ONE)
+        raise _UnusableKey("is not a line of base64url", _MAKE_ONE)
     try:
         key = base64.urlsafe_b64decode(line.rstrip(b"=") + b"=" * (-len(line.rstrip(b"=")) % 4))
     except binascii.Error:
-        raise _Unusable("is not a line of base64url", _MAKE_ONE) from None
+        raise _UnusableKey("is not a line of base64url", _MAKE_ONE) from None
     if len(key) < _LEAST_BYTES:
-        raise _Unusable(f"holds {len(key)} bytes, fewer than {_LEAST_BYTES}", _MAKE_ONE)
+        raise _UnusableKey(f"holds {len(key)} bytes, fewer than {_LEAST_BYTES}", _MAKE_ONE)
     return key

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from doorward.settings.faults import KeyPath, dotted
+from doorward.settings.faults import KeyPath, format_path
 from doorward.settings.fields import Section
 from doorward.settings.models import Settings
 
@@ -27,7 +27,7 @@ def is_list(annotation: Any) -> bool:
     return get_origin(annotation) is tuple or any(is_list(inner) for inner in get_args(annotation))
 
 
-def fields_of(section: type[Section]) -> dict[str, FieldInfo]:
+def list_fields(section: type[Section]) -> dict[str, FieldInfo]:
     """Returns the settings of a section under the keys of the file."""
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
@@ -39,7 +39,7 @@ def field_at(path: KeyPath) -> FieldInfo | None:
     for part in path:
         if isinstance(part, int):
             continue
-        field = fields_of(section).get(part) if section else None
+        field = list_fields(section).get(part) if section else None
         section = section_in(field.annotation) if field else None
     return field
 
@@ -51,20 +51,20 @@ def every_key() -> tuple[tuple[str, ...], ...]:
 
 
 def _beneath(path: tuple[str, ...], section: type[Section]) -> Iterator[tuple[str, ...]]:
-    for key, field in fields_of(section).items():
+    for key, field in list_fields(section).items():
         yield (*path, key)
         if inner := section_in(field.annotation):
             yield from _beneath((*path, key), inner)
 
 
-def advice(path: KeyPath) -> str:
+def advise(path: KeyPath) -> str:
     """Returns what to write in place of an unknown key."""
     parent, wrong = path[:-1], str(path[-1])
     field = field_at(parent) if parent else None
     section = section_in(field.annotation) if field else Settings
-    siblings = list(fields_of(section or Settings))
+    siblings = list(list_fields(section or Settings))
     if near := difflib.get_close_matches(wrong.lower().replace("-", "_"), siblings, n=1):
-        return f"did you mean {dotted((*parent, near[0]))}?"
+        return f"did you mean {format_path((*parent, near[0]))}?"
     if elsewhere := [".".join(key) for key in every_key() if key[-1] == wrong]:
         return f"there is {' and '.join(elsewhere[:2])}"
     return f"the keys here are {', '.join(siblings)}"

@@ -15,7 +15,7 @@ BodyBytes = Annotated[int, size_from(1)]
 Count = Annotated[Annotated[int, whole(1)] | None, Unless("none")]
 
 
-class Limits(Section):
+class LimitSettings(Section):
     header_bytes: HeaderBytes = key("64KiB", "Most bytes of a request's head.")
     header_count: Annotated[int, whole(16, 65536)] = key(256, "Most lines of a request's head.")
     target_bytes: TargetBytes = key("16KiB", "Most bytes of a request's path and query.")

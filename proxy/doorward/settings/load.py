@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails
 from doorward.settings import checks
 from doorward.settings.document import Node, Unreadable, read_document
 from doorward.settings.environment import CONFIG, LARGEST_BYTES, PREFIX, Overrides, read_environment
-from doorward.settings.faults import Fault, InvalidSettings, KeyPath, Wrong, dotted
-from doorward.settings.known import advice
+from doorward.settings.faults import Fault, InvalidSettings, KeyPath, Wrong, format_path
+from doorward.settings.known import advise
 from doorward.settings.models import Settings
 from doorward.settings.sieve import Sieve
 
@@ -250,7 +250,7 @@ def _wrong(error: ErrorDetails) -> Wrong:
     if isinstance(wrong, Wrong):
         return wrong
     if error["type"] == "extra_forbidden":
-        return Wrong("unknown key", advice(error["loc"]))
+        return Wrong("unknown key", advise(error["loc"]))
     assert error["type"] == "missing", error["type"]
     return Wrong("is required")
 
@@ -260,4 +260,4 @@ def _fault(root: Node, path: KeyPath, wrong: Wrong) -> Fault:
     # One value in place of a list has no position in it.
     shown = path[:steps] if isinstance(path[steps] if steps < len(path) else "", int) else path
     line = node.line if steps else None  # what is missing at the top has no line
-    return Fault(dotted(shown), line, wrong.message, wrong.hint, node.source)
+    return Fault(format_path(shown), line, wrong.message, wrong.hint, node.source)

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from doorward.settings.fields import Section, Switch, key, one_of
+from doorward.settings.fields import Section, Switch, key, word_from
 
 
-class Log(Section):
-    format: Annotated[Literal["auto", "console", "json"], one_of("auto", "console", "json")] = key(
-        "auto", "How lines look: console, json, or auto: console on a terminal, else json."
+class LogSettings(Section):
+    format: Annotated[Literal["auto", "console", "json"], word_from("auto", "console", "json")] = (
+        key("auto", "How lines look: console, json, or auto: console on a terminal, else json.")
     )
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], one_of("debug", "info", "warning", "error")
+        Literal["debug", "info", "warning", "error"], word_from("debug", "info", "warning", "error")
     ] = key("info", "What is told at least: debug, info, warning or error.")
     access: Switch = key(False, "Whether each request is a line of the log.")

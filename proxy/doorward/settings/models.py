@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import PrivateAttr
 
 from doorward.settings import addresses
-from doorward.settings.access import Access, ConfigUser, Route
+from doorward.settings.access import AccessSettings, ConfigUser, Route
 from doorward.settings.dialects import Dialects
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import (
@@ -35,11 +35,11 @@ from doorward.settings.fields import (
     required,
     whole,
 )
-from doorward.settings.limits import Limits
-from doorward.settings.log import Log
+from doorward.settings.limits import LimitSettings
+from doorward.settings.log import LogSettings
 from doorward.settings.pages import PagesSettings
 from doorward.settings.tls import Tls
-from doorward.settings.values import boolean, choice, label, quoted, text
+from doorward.settings.values import boolean, choice, label, quote, text
 
 OptionalDuration = Annotated[Duration | None, Unless("none")]
 
@@ -57,7 +57,7 @@ def _issuer(value: object) -> str:
 def _cookie_name(value: object) -> str:
     found = text(value)
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found):
-        raise Wrong(f"{quoted(found)} is not a cookie's name", "use letters, digits, . _ and -")
+        raise Wrong(f"{quote(found)} is not a cookie's name", "use letters, digits, . _ and -")
     if found.startswith("__"):
         raise Wrong("must not begin with __", "Doorward adds __Host- by itself where it is https")
     return found
@@ -77,7 +77,7 @@ class Cookie(Section):
     ] = key("auto", "Secure attribute: auto (when public_url is https), true or false.")
 
 
-class Sessions(Section):
+class SessionSettings(Section):
     idle_timeout: OptionalDuration = key(
         "2h", "After how long unused a session ends that is not remembered, or none."
     )
@@ -104,7 +104,7 @@ class SecondFactor(Section):
     lock: Duration = key("5m", "How long that wait is.")
 
 
-class Regulation(Section):
+class RegulationSettings(Section):
     enabled: Switch = key(True, "Whether wrong passwords lead to a wait.")
     attempts: Annotated[int, whole(1)] = key(5, "Wrong passwords for a user from one network.")
     network_attempts: Annotated[int, whole(1)] = key(50, "Wrong passwords from one network.")
@@ -126,7 +126,7 @@ class Audit(Section):
     keep: OptionalDuration = key("400d", "How long the database keeps records, or none: for ever.")
 
 
-class Email(Section):
+class EmailSettings(Section):
     smtp: SmtpUrl = required("Mail server, such as smtp://user:password@host:587 or smtps://host.")
     from_: EmailAddress = required("Address that mails are sent from.", alias="from")
 
@@ -178,24 +178,24 @@ class Settings(Section):
     in_process: Switch = key(
         False, "Whether the application is wrapped by doorward.middleware: routes have no upstream."
     )
-    limits: Limits = key({}, "What a client may send, hold and keep waiting.")
+    limits: LimitSettings = key({}, "What a client may send, hold and keep waiting.")
     fast_lane: Switch = key(
         True, "Whether requests that wait for nothing are answered without a task each."
     )
-    access: Access = key({}, "Who may pass.")
+    access: AccessSettings = key({}, "Who may pass.")
     users: Annotated[tuple[ConfigUser, ...], Listed(single=False)] = key(
         [], "Users of this file, read-only at run time."
     )
     htpasswd: Annotated[Place | None, Unless("none")] = key(
         "none", "Htpasswd file whose users may log in, or none; read again when it changes."
     )
-    sessions: Sessions = key({}, "Sessions of logins by page and by the xhr dialect.")
+    sessions: SessionSettings = key({}, "Sessions of logins by page and by the xhr dialect.")
     second_factor: SecondFactor = key({}, "Codes of authenticator apps and e-mails.")
-    regulation: Regulation = key({}, "What becomes of guessed passwords.")
+    regulation: RegulationSettings = key({}, "What becomes of guessed passwords.")
     shutdown: Shutdown = key({}, "How Doorward stops on SIGTERM.")
-    log: Log = key({}, "What is told on standard error; see `audit` for what is recorded.")
+    log: LogSettings = key({}, "What is told on standard error; see `audit` for what is recorded.")
     audit: Audit = key({}, "Records of logins, failures and changes; `doorward audit` shows them.")
-    email: Annotated[Email | None, Unless("off", empty=None)] = key(
+    email: Annotated[EmailSettings | None, Unless("off", empty=None)] = key(
         None, "Mail server for codes and notices; left out: no mail.", validate_default=False
     )
     pages: PagesSettings = key({}, "What the pages look like, and in which language they speak.")

@@ -7,8 +7,8 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from doorward.settings.faults import Wrong
-from doorward.settings.values import quoted, text
-from doorward.text import CHARACTERS, UnfitText, has_hidden, is_clean, key_of_address, key_of_name
+from doorward.settings.values import quote, text
+from doorward.text import CHARACTERS, UnfitText, fold_address, fold_name, has_hidden, is_clean
 
 _ARGON2ID = re.compile(
     r"\$argon2id\$v=19\$m=[0-9]{1,8},t=[0-9]{1,4},p=[0-9]{1,3}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"
@@ -26,7 +26,7 @@ def display_name(value: object) -> str:
 
 def _name(found: str, what: str) -> str:
     try:
-        key_of_name(found)
+        fold_name(found)
     except UnfitText:
         raise Wrong(
             f"{what} has 1 to {CHARACTERS} characters, no control characters and no white space"
@@ -39,10 +39,10 @@ def email(value: object) -> str:
     """Returns an address that could be one: something, exactly one @, something."""
     found = text(value)
     try:
-        key_of_address(found)
+        fold_address(found)
     except UnfitText:
         hint = f"write it as name@example.com, in at most {CHARACTERS} characters"
-        raise Wrong(f"{quoted(found)} is not an e-mail address", hint) from None
+        raise Wrong(f"{quote(found)} is not an e-mail address", hint) from None
     return found
 
 
@@ -51,7 +51,7 @@ def group(value: object) -> str:
     found = text(value)
     if not is_clean(found) or "," in found:
         raise Wrong(
-            f"{quoted(found)} is not the name of a group or role",
+            f"{quote(found)} is not the name of a group or role",
             "it has no comma, no control character and no white space at its edges",
         )
     return found
@@ -117,7 +117,7 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def masked(url: str) -> str:
+def mask_password(url: str) -> str:
     """Returns the URL with its passwords covered."""
     covered = re.sub(r"(://[^:/?#@]*:)[^\n]*@", r"\1********@", url)
     return re.sub(r"(?i)([?&][^=&]*password=)[^&#]*", r"\1********", covered)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import Parsed, Place, Section, Switch, Text, Unless, key
-from doorward.settings.values import quoted, text
+from doorward.settings.values import quote, text
 
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _LANGUAGE = re.compile(r"auto|[a-z]{2,3}(_[A-Z]{2})?")
@@ -16,13 +16,13 @@ _LANGUAGE = re.compile(r"auto|[a-z]{2,3}(_[A-Z]{2})?")
 
 def _colour(value: object) -> str:
     if not _COLOUR.fullmatch(found := text(value)):
-        raise Wrong(f"{quoted(found)} is not a colour", 'write it as "#3450d4", in quotes')
+        raise Wrong(f"{quote(found)} is not a colour", 'write it as "#3450d4", in quotes')
     return found.lower()
 
 
 def _language(value: object) -> str:
     if not _LANGUAGE.fullmatch(found := text(value)):
-        raise Wrong(f"{quoted(found)} is not a language", "write auto, en, de or such as pt_BR")
+        raise Wrong(f"{quote(found)} is not a language", "write auto, en, de or such as pt_BR")
     return found
 
 

@@ -4,15 +4,16 @@ It must not match them; the gate does."""
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote
+from urllib.parse import quote as percent_encode
+from urllib.parse import unquote
 
 from doorward import paths
 from doorward.settings.faults import Wrong
-from doorward.settings.values import quoted, text
+from doorward.settings.values import quote, text
 
 # The raw bytes a request target's path can hold: RFC 3986 3.3, and those that clients send anyway.
 _RAW = re.compile(r"(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]^`{|}\"<>]|%[0-9A-Fa-f]{2})+")
-# What `quote` leaves as it is.
+# What `percent_encode` leaves as it is.
 _SAFE = "/%!$&'()*+,;:=@~[]^`{|}<>"
 _METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]+")
 
@@ -21,7 +22,7 @@ def route_path(value: object) -> str:
     """Returns the path under which a route takes everything; a trailing slash says nothing."""
     found = _path(value)
     if "*" in found:
-        raise Wrong(f"{quoted(found)} has a *", "a route's path takes everything beneath it anyway")
+        raise Wrong(f"{quote(found)} has a *", "a route's path takes everything beneath it anyway")
     return found.rstrip("/") or "/"
 
 
@@ -30,7 +31,7 @@ def rule_path(value: object) -> str:
     found = _path(value)
     if any("*" in part and part != "*" for part in found.split("/")):
         raise Wrong(
-            f"{quoted(found)} has a * inside a segment",
+            f"{quote(found)} has a * inside a segment",
             "a * is one whole segment (/user/*/edit), or at the end all beneath (/user/*)",
         )
     return found
@@ -39,13 +40,13 @@ def rule_path(value: object) -> str:
 def _path(value: object) -> str:
     found = text(value)
     if not found.startswith("/"):
-        raise Wrong(f"{quoted(found)} does not begin with /")
+        raise Wrong(f"{quote(found)} does not begin with /")
     if "?" in found or "#" in found:
-        raise Wrong(f"{quoted(found)} has a query or a fragment", "a path alone is compared")
+        raise Wrong(f"{quote(found)} has a query or a fragment", "a path alone is compared")
     if not _RAW.fullmatch(found):
-        raise Wrong(f"{quoted(found)} is not a path as clients send it", _encoded(found))
+        raise Wrong(f"{quote(found)} is not a path as clients send it", _encoded(found))
     if any(unquote(part) in {".", ".."} for part in found.split("/")):
-        raise Wrong(f"{quoted(found)} has a dot segment", "requests with such a path are refused")
+        raise Wrong(f"{quote(found)} has a dot segment", "requests with such a path are refused")
     if found.startswith(paths.PREFIX):
         raise Wrong(f"all of {paths.PREFIX} is Doorward's own", "leave it out")
     return found
@@ -56,7 +57,7 @@ def _encoded(path: str) -> str:
         return "after % stand two hexadecimal digits; a % itself is %25"
     if "\\" in path:
         return "segments are parted by /"
-    return f"write it encoded: {quote(path, safe=_SAFE)}"
+    return f"write it encoded: {percent_encode(path, safe=_SAFE)}"
 
 
 def method(value: object) -> str:
@@ -67,7 +68,7 @@ def method(value: object) -> str:
     if _METHOD.fullmatch(found):
         return found
     hint = f"write {found.upper()}" if _METHOD.fullmatch(found.upper()) else None
-    raise Wrong(f"{quoted(found)} is not a method", hint)
+    raise Wrong(f"{quote(found)} is not a method", hint)
 
 
 def prefix(value: object) -> str:

@@ -9,16 +9,16 @@ from pydantic import model_validator
 
 from doorward.settings import addresses
 from doorward.settings.faults import Wrong
-from doorward.settings.fields import Listed, Parsed, Section, Switch, key, one_of
+from doorward.settings.fields import Listed, Parsed, Section, Switch, key, word_from
 
 Authority = Annotated[str, Parsed(addresses.sent_host, {"type": "string"})]
 Place = Annotated[
-    str, Parsed(addresses.elsewhere, {"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"})
+    str, Parsed(addresses.read_origin, {"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"})
 ]
 SameSite = Annotated[
-    Literal["keep", "lax", "strict", "none"], one_of("keep", "lax", "strict", "none")
+    Literal["keep", "lax", "strict", "none"], word_from("keep", "lax", "strict", "none")
 ]
-CacheControl = Annotated[Literal["private", "keep"], one_of("private", "keep")]
+CacheControl = Annotated[Literal["private", "keep"], word_from("private", "keep")]
 
 
 class Rewrite(Section):

@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 
 from doorward.settings.fields import Section, Unless
 from doorward.settings.models import Settings
-from doorward.settings.names import masked
-from doorward.settings.values import written_duration, written_size
+from doorward.settings.names import mask_password
+from doorward.settings.values import format_duration, format_size
 
 COVER = "********"
 
@@ -20,9 +20,9 @@ COVER = "********"
 def plain(settings: Settings) -> dict[str, Any]:
     """Returns the effective settings as plain data, defaults filled in, secrets covered."""
     shown = _section(settings)
-    shown["storage"] = masked(settings.storage)
+    shown["storage"] = mask_password(settings.storage)
     if settings.email:
-        shown["email"]["smtp"] = masked(settings.email.smtp.get_secret_value())
+        shown["email"]["smtp"] = mask_password(settings.email.smtp.get_secret_value())
     return shown
 
 
@@ -56,9 +56,9 @@ def _value(value: Any, name: str) -> Any:
     if isinstance(value, tuple):
         return [_value(item, name) for item in value]
     if isinstance(value, timedelta):
-        return written_duration(value)
+        return format_duration(value)
     if isinstance(value, SecretStr):
         return COVER
     if isinstance(value, int) and not isinstance(value, bool):
-        return written_size(value) if name.endswith("_bytes") else value
+        return format_size(value) if name.endswith("_bytes") else value
     return value if isinstance(value, bool) else str(value)

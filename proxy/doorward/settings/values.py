@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 
-from doorward.settings.faults import Wrong, printable
+from doorward.settings.faults import Wrong, make_printable
 from doorward.text import has_hidden
 
 OFF_WORDS = frozenset({"off", "none", "false", "no"})
@@ -26,19 +26,19 @@ _SIZES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 102
 _SIZE = re.compile(r"([0-9]{1,18}) ?([A-Za-z]*)")
 
 
-def quoted(value: object) -> str:
+def quote(value: object) -> str:
     """Returns a value as messages show it. Never for secrets."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "a mapping"
-    return printable(f"'{value}'" if isinstance(value, str) else str(value), limit=80)
+    return make_printable(f"'{value}'" if isinstance(value, str) else str(value), limit=80)
 
 
 def text(value: object) -> str:
     """Returns text; a plain number stands for its own digits."""
     if isinstance(value, bool):
-        raise Wrong("must be text", f'put {quoted(value)} in quotes: "{quoted(value)}"')
+        raise Wrong("must be text", f'put {quote(value)} in quotes: "{quote(value)}"')
     if isinstance(value, int):
         return str(value)
     if not isinstance(value, str):
@@ -67,7 +67,7 @@ def boolean(value: object) -> bool:
     word = value.lower() if isinstance(value, str) else ""
     if word in _ON_WORDS or word in OFF_WORDS - {"none"}:
         return word in _ON_WORDS
-    raise Wrong(f"{quoted(value)} is neither true nor false")
+    raise Wrong(f"{quote(value)} is neither true nor false")
 
 
 def whole(minimum: int, maximum: int) -> Callable[[object], int]:
@@ -77,7 +77,7 @@ def whole(minimum: int, maximum: int) -> Callable[[object], int]:
         if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,14}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise Wrong(f"must be a whole number, not {quoted(value)}")
+            raise Wrong(f"must be a whole number, not {quote(value)}")
         if not minimum <= value <= maximum:
             raise Wrong(f"{value} is out of bounds: {minimum} to {maximum}")
         return value
@@ -93,7 +93,7 @@ def choice(*words: str) -> Callable[[object], str]:
             return value
         near = difflib.get_close_matches(str(value).lower(), words, n=1)
         hint = f"did you mean {near[0]}?" if near else None
-        raise Wrong(f"{quoted(value)} is none of {', '.join(words)}", hint)
+        raise Wrong(f"{quote(value)} is none of {', '.join(words)}", hint)
 
     return word
 
@@ -111,11 +111,11 @@ def duration_or_zero(value: object) -> timedelta:
         raise Wrong(f"{value} lacks a unit", f"write {value}s, {value}m, {value}h or {value}d")
     match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
-        raise Wrong(f"{quoted(value)} is not a duration", "write it as 30s, 5m, 12h, 30d or 1h30m")
+        raise Wrong(f"{quote(value)} is not a duration", "write it as 30s, 5m, 12h, 30d or 1h30m")
     parts = zip(match.groups(), _UNITS_MS.values(), strict=True)
     total_ms = sum(int(count) * unit for count, unit in parts if count)
     if total_ms > _LONGEST / timedelta(milliseconds=1):
-        raise Wrong(f"{quoted(value)} is longer than a thousand years")
+        raise Wrong(f"{quote(value)} is longer than a thousand years")
     return timedelta(milliseconds=total_ms)
 
 
@@ -125,19 +125,17 @@ def size(value: object) -> int:
         value = str(value)
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise Wrong(
-            f"{quoted(value)} is not a size", "write it as 64KiB, 1MiB or a number of bytes"
-        )
+        raise Wrong(f"{quote(value)} is not a size", "write it as 64KiB, 1MiB or a number of bytes")
     count, unit = int(match[1]), match[2]
     if unit not in _SIZES:
         near = f"write {count}{unit[0].upper()}iB" if unit[0].upper() in "KMGT" else "write 64KiB"
-        raise Wrong(f"{quoted(unit)} is not a unit of size", near)
+        raise Wrong(f"{quote(unit)} is not a unit of size", near)
     if not count:
         raise Wrong("must be at least one byte")
     return count * _SIZES[unit]
 
 
-def written_duration(value: timedelta) -> str:
+def format_duration(value: timedelta) -> str:
     """Returns the shortest spelling of a duration that reads back as the same."""
     rest = round(value / timedelta(milliseconds=1))
     if not rest:
@@ -146,7 +144,7 @@ def written_duration(value: timedelta) -> str:
     return f"{rest // _UNITS_MS[unit]}{unit}"
 
 
-def written_size(value: int) -> str:
+def format_size(value: int) -> str:
     """Returns the shortest spelling of a size that reads back as the same."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         if not value % _SIZES[unit]:

@@ -12,7 +12,7 @@ from sqlalchemy import Row, Select, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit.audit_log import Event, Kind, Record, RecordFilter
-from doorward.accounts.names import kept
+from doorward.accounts.names import clip
 from doorward.storage.engine import Engine
 from doorward.storage.tables import audit
 
@@ -81,7 +81,7 @@ async def _written(connection: AsyncConnection, event: Event) -> Record:
 def _filter(wanted: RecordFilter) -> Select[Any]:
     query = RECORDS
     if wanted.user is not None:
-        user = kept(wanted.user)  # of a command line, which may hold any bytes
+        user = clip(wanted.user)  # of a command line, which may hold any bytes
         query = query.where(or_(audit.c.actor == user, audit.c.subject == user))
     if wanted.kind is not None:
         query = query.where(audit.c.kind == wanted.kind)

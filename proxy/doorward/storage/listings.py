@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.administration import Cursor, UserFilter
 from doorward.accounts.audit.audit_log import Record, RecordFilter
-from doorward.accounts.names import kept
+from doorward.accounts.names import clip
 from doorward.accounts.passwords.regulation import Lock
 from doorward.accounts.sessions.sessions import FULL, PENDING_S, Session
 from doorward.accounts.user import User
@@ -138,7 +138,7 @@ def _list_columns(wanted: RecordFilter) -> list[tuple[ColumnElement[bool], ...]]
     together have none."""
     if wanted.user is None:
         return [()]
-    user = kept(wanted.user)
+    user = clip(wanted.user)
     return [(audit.c.actor == user,), (audit.c.subject == user,)]
 
 

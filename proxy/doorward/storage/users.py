@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts import randomness
 from doorward.accounts.audit.audit_log import Event
-from doorward.accounts.names import shown
+from doorward.accounts.names import display
 from doorward.accounts.refusals import NameTaken, UserNotFound
 from doorward.accounts.session import Renewal
 from doorward.accounts.user import Credential, NewPassword, NewUser, Seen, User
@@ -54,7 +54,7 @@ class UserRows:
                 try:
                     added.append(await _insert(change.connection, one, now))
                 except IntegrityError as error:
-                    raise NameTaken(f"user {shown(one.username)}: {NameTaken.message}") from error
+                    raise NameTaken(f"user {display(one.username)}: {NameTaken.message}") from error
         return added
 
     async def edit(

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from doorward.settings import Upstream, UpstreamTls
 from doorward.settings.certificates import connecting_context
-from doorward.upstream.failures import ConnectFailed, ConnectTimeout, Overloaded
+from doorward.upstream.failures import ConnectFailed, ConnectTimeout, UpstreamOverloaded
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -62,7 +62,9 @@ class Address:
             raise ConnectTimeout(f"no connection to {self} within {timeout_s:g} s") from None
         except OSError as fault:  # a certificate that cannot be trusted is one, too
             if _without_descriptors():  # which says nothing of the upstream
-                raise Overloaded(f"no descriptor is left for a connection to {self}") from None
+                raise UpstreamOverloaded(
+                    f"no descriptor is left for a connection to {self}"
+                ) from None
             raise ConnectFailed(f"no connection to {self}: {fault.strerror or fault}") from None
 
     async def _open(self, make: Callable[[], P]) -> P:

@@ -16,7 +16,7 @@ from doorward.upstream.failures import (
     UpstreamFailure,
 )
 from doorward.upstream.framing import Header as Header
-from doorward.upstream.framing import body_length, kept_for, terms_of
+from doorward.upstream.framing import body_length, read_keep_alive, read_terms
 from doorward.upstream.heads import BODILESS, Head, ReadPlain
 from doorward.upstream.sink import Sink as Sink
 
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
         size = 0 if self._no_body or plain.status in BODILESS else plain.length
         if size < 0:
             return False
-        kept_s = None if plain.kept is None else kept_for(plain.kept)
+        kept_s = None if plain.kept is None else read_keep_alive(plain.kept)
         alive = plain.keep_alive and (kept_s is None or kept_s > KEPT_LESS_S)
         head = Head(plain.status, _NO_LINES, plain.length, alive, False, kept_s, plain)
         self._head, self._keep_alive = head, alive
@@ -353,7 +353,7 @@ class Connection(asyncio.Protocol):
             self._keep_alive = False
         self._head = head = Head(status, self._headers, length, self._keep_alive)
         if tells:
-            head.binds, head.kept_s = terms_of(self._headers)
+            head.binds, head.kept_s = read_terms(self._headers)
             if head.kept_s is not None and head.kept_s <= KEPT_LESS_S:
                 self._keep_alive = head.keep_alive = False
         if length < 0:

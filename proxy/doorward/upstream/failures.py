@@ -20,7 +20,7 @@ class UpstreamFailure(Exception):
     status = 502
     code = "bad_gateway"
     word = "failed"  # what it is counted as
-    told = "The application behind this address cannot be reached."
+    message = "The application behind this address cannot be reached."
     retry_after_s: int | None = None
     page: Page | None = None
 
@@ -37,7 +37,7 @@ class ConnectTimeout(ConnectFailed):
     word = "connect_timeout"
     status = 504
     code = "gateway_timeout"
-    told = "The application behind this address did not answer in time."
+    message = "The application behind this address did not answer in time."
 
 
 class NoneUsable(ConnectFailed):
@@ -46,17 +46,17 @@ class NoneUsable(ConnectFailed):
     word = "none_usable"
     status = 503
     code = "unavailable"
-    told = "The application behind this address is not available at the moment."
+    message = "The application behind this address is not available at the moment."
     retry_after_s = 10
 
 
-class Overloaded(UpstreamFailure):
+class UpstreamOverloaded(UpstreamFailure):
     """As many requests as may be are under way, and as many as may wait do; or for too long."""
 
     word = "overloaded"
     status = 503
     code = "overloaded"
-    told = "The application behind this address has too much to do at the moment."
+    message = "The application behind this address has too much to do at the moment."
     retry_after_s = 5
 
 
@@ -64,14 +64,14 @@ class ConnectionLost(UpstreamFailure):
     """The upstream closed before its answer was whole."""
 
     word = "lost"
-    told = "The application behind this address closed the connection without an answer."
+    message = "The application behind this address closed the connection without an answer."
 
 
 class InvalidAnswer(UpstreamFailure):
     """Bytes that are not an HTTP/1 answer, or one that nobody asked for."""
 
     word = "invalid"
-    told = "The application behind this address sent an answer that is not valid."
+    message = "The application behind this address sent an answer that is not valid."
 
 
 class ResponseTimeout(UpstreamFailure):
@@ -80,4 +80,4 @@ class ResponseTimeout(UpstreamFailure):
     word = "timeout"
     status = 504
     code = "gateway_timeout"
-    told = "The application behind this address did not answer in time."
+    message = "The application behind this address did not answer in time."

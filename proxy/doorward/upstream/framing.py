@@ -39,8 +39,8 @@ def _remember(name: bytes) -> bytes | None:
 
 
 def body_length(headers: list[Header]) -> tuple[int, bool]:
-    """The body's length, or -1; and whether `terms_of` has something to read. Raises InvalidAnswer
-    for a coding that only its sender can undo.
+    """The body's length, or -1; and whether `read_terms` has something to read. Raises
+    InvalidAnswer for a coding that only its sender can undo.
 
     One look-up a name, as this is done for every answer: 0.9 microseconds for ten.
     """
@@ -62,20 +62,20 @@ def body_length(headers: list[Header]) -> tuple[int, bool]:
     return length, tells
 
 
-def kept_for(value: bytes) -> int | None:
+def read_keep_alive(value: bytes) -> int | None:
     """The seconds that a Keep-Alive tells, if it tells some."""
     match = _TIMEOUT.search(value)
     return None if match is None else int(match[1])
 
 
-def terms_of(headers: list[Header]) -> tuple[bool, int | None]:
+def read_terms(headers: list[Header]) -> tuple[bool, int | None]:
     """Whether the connection is one client's from now on, and for how many seconds the upstream
     keeps it idle, None when it does not say."""
     binds, kept_s = False, None
     for name, value in headers:
         lowered = name.lower()
         if lowered == b"keep-alive":
-            told_s = kept_for(value)
+            told_s = read_keep_alive(value)
             kept_s = kept_s if told_s is None else told_s
         elif lowered == b"persistent-auth":
             binds = True

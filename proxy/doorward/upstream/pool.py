@@ -11,7 +11,12 @@ from typing import Any, Protocol
 from doorward.settings import Concurrency
 from doorward.upstream.address import Address
 from doorward.upstream.connection import Connection
-from doorward.upstream.failures import ConnectFailed, ConnectionLost, Overloaded, UpstreamFailure
+from doorward.upstream.failures import (
+    ConnectFailed,
+    ConnectionLost,
+    UpstreamFailure,
+    UpstreamOverloaded,
+)
 
 # The default of `pool.idle`. Applications commonly close idle connections after 2 to 75 s; nginx
 # keeps its own for 60 s.
@@ -112,7 +117,7 @@ class Pool:
         self, connection: Connection, alive: bool, failure: UpstreamFailure | None = None
     ) -> None:
         """Take a connection back, or let it go; `failure` says how its exchange ended."""
-        if failure is not None and _tells_of_upstream(connection, failure):
+        if failure is not None and _is_upstream_fault(connection, failure):
             self._failed()
         if alive and len(self._idle) < IDLE_LIMIT:
             self._idle.append(connection)
@@ -160,7 +165,7 @@ class Pool:
         self._idle.clear()
 
 
-def _tells_of_upstream(connection: Connection, failure: UpstreamFailure) -> bool:
+def _is_upstream_fault(connection: Connection, failure: UpstreamFailure) -> bool:
     """Whether the upstream is not well. A kept connection may have lost a race, a client may have
     stopped sending, and who began to answer was well enough."""
     if isinstance(failure, ConnectionLost):
@@ -220,7 +225,7 @@ class BoundedPool(Pool):
     async def _turn(self) -> None:
         """Wait in line; the place that was promised is given up to whoever called, at once."""
         if len(self._waiting) >= self._queue:
-            raise Overloaded(f"{self.address} is busy, and {self._queue} wait already")
+            raise UpstreamOverloaded(f"{self.address} is busy, and {self._queue} wait already")
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
@@ -228,7 +233,7 @@ class BoundedPool(Pool):
                 await place
         except TimeoutError:
             self._leave(place)
-            raise Overloaded(f"{self.address} was busy for {self._wait_s:g} s") from None
+            raise UpstreamOverloaded(f"{self.address} was busy for {self._wait_s:g} s") from None
         except BaseException:
             self._leave(place)
             raise

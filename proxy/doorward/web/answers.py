@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from doorward.accounts.randomness import request_id
 from doorward.gate.accept import Accepted, Client
-from doorward.gate.asker import Asker, asker
+from doorward.gate.client_kind import ClientKind, detect_client_kind
 from doorward.gate.decision import (
     MOVED,
     UNAUTHENTICATED,
@@ -37,7 +37,7 @@ class RenderMessage(Protocol):
     """Makes a refusal's answer: a page for people, JSON for programs."""
 
     def __call__(
-        self, refusal: Refuse, client: Client | None, *, asker: Asker, languages: str
+        self, refusal: Refuse, client: Client | None, *, client_kind: ClientKind, languages: str
     ) -> Response: ...
 
 
@@ -54,9 +54,9 @@ class Answers:
             response = Response(status_code=MOVED)
             response.raw_headers.extend(refusal.headers)
             return response
-        who = _asker(arrival)
+        who = _client_kind(arrival)
         login = refusal.login
-        if login is not None and who is Asker.VISITOR:
+        if login is not None and who is ClientKind.NAVIGATION:
             if len(login) > self._page_bytes:
                 login = f"{login.partition('?')[0]}?{LOST}=1"
             return _redirect(refusal, login)
@@ -64,7 +64,7 @@ class Answers:
             # The target of a form or a frame is no page to return to; what it stood on may be.
             onward = referring_page(arrival.headers, client.host)
             refusal = replace(refusal, login=address(login.partition("?")[0], onward))
-        return self._render(refusal, client, asker=who, languages=_languages(arrival))
+        return self._render(refusal, client, client_kind=who, languages=_languages(arrival))
 
     def failure(self, failure: UpstreamFailure, arrival: Received, request: Accepted) -> Response:
         """To a request whose upstream gave none."""
@@ -73,18 +73,18 @@ class Answers:
             return _maintenance(failure.page)
         later = failure.retry_after_s
         headers = () if later is None else ((b"retry-after", b"%d" % later),)
-        refusal = Refuse(failure.status, failure.code, failure.told, headers=headers)
+        refusal = Refuse(failure.status, failure.code, failure.message, headers=headers)
         return self.to(refusal, arrival, request.client)
 
     def may_keep(self, refusal: Refuse, arrival: Received) -> bool:
         """Whether this is a form of a person without a session, which the login page may keep and
         offer to send again. Every carrier asks here."""
         is_form = refusal.code == UNAUTHENTICATED and arrival.method == b"POST"
-        return is_form and _asker(arrival) is Asker.SENDER
+        return is_form and _client_kind(arrival) is ClientKind.FORM
 
 
-def _asker(arrival: Received) -> Asker:
-    return asker(arrival.method.decode("latin-1"), arrival.headers)
+def _client_kind(arrival: Received) -> ClientKind:
+    return detect_client_kind(arrival.method.decode("latin-1"), arrival.headers)
 
 
 def _maintenance(page: Page) -> Response:

@@ -12,9 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from doorward import paths
-from doorward.accounts.audit.audit_log import Origin, acting
+from doorward.accounts.audit.audit_log import Origin, act_as
 from doorward.gate.accept import Client
-from doorward.gate.same_origin import Sender, sender
+from doorward.gate.same_origin import Sender, detect_sender
 
 BODY_LIMIT_BYTES = 64 * 1024
 
@@ -35,7 +35,7 @@ def get_client(request: Request) -> Client:
 def get_sender(request: Request, public_origin: str) -> Sender:
     """Whose page sent a request to an internal endpoint."""
     client = get_client(request)
-    return sender(request.headers.raw, client.scheme, client.host, public_origin)
+    return detect_sender(request.headers.raw, client.scheme, client.host, public_origin)
 
 
 def _origin(request: Request) -> Origin:
@@ -80,7 +80,7 @@ def endpoint(
     async def answer(request: Request) -> Response:
         handler = table.get(request.method)
         if handler is not None:
-            with acting(_origin(request)):
+            with act_as(_origin(request)):
                 return await handler(request)
         options = request.method == "OPTIONS"
         response = Response(status_code=204) if options else not_allowed(request, allowed)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from doorward import paths
 from doorward.accounts.sessions.sessions import FULL, Opened
 from doorward.accounts.sessions.tokens import Tokens
-from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, Header, Held, of_our_form
+from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, Header, NamedValues, has_our_form
 from doorward.web.endpoint import get_client
 
 
@@ -62,11 +62,11 @@ class SessionCookie:
         tokens = [self.tokens.unsign(value) for value in self._values(request)]
         return list(dict.fromkeys(token for token in tokens if token is not None))
 
-    def _is_anothers(self, held: Held) -> bool:
+    def _is_anothers(self, held: NamedValues) -> bool:
         """Whether the default name holds a token that another instance on this host signed: ours
         is under our own name then, and theirs is neither replaced nor ended."""
         return any(
-            of_our_form(value) and self.tokens.unsign(value) is None for value in held.default
+            has_our_form(value) and self.tokens.unsign(value) is None for value in held.default
         )
 
     def _values(self, request: Request) -> tuple[bytes, ...]:

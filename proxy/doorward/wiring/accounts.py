@@ -26,13 +26,13 @@ from doorward.accounts.passwords.hashing import Passwords
 from doorward.accounts.passwords.regulation import AttemptLimits, Regulation
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sealing import UnreadableSecret
-from doorward.accounts.sessions.access import Access
+from doorward.accounts.sessions.access import AccessSecrets
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
 from doorward.accounts.users.directory import DirectoryFault
 from doorward.accounts.users.users import Users
-from doorward.directories.opened import open_directories
+from doorward.directories.sources import open_directories
 from doorward.mail import build_mailer
 from doorward.settings import Settings
 from doorward.settings.keys import read_keys
@@ -58,7 +58,7 @@ class Accounts:
     regulation: Regulation
     audit_log: AuditLog
     second_factors: SecondFactors
-    access: Access
+    access: AccessSecrets
     keys: Keys
     addresses: Addresses
     administration: Administration
@@ -115,7 +115,7 @@ async def _join(
     factors = SecondFactors(database.factors, sessions, verification, vault, policy, browsers)
     logins = Logins(users, sessions, passwords, regulation, audit_log, factors)
     live = Live(sessions, database.feed)
-    access = Access(database.access, directories, keys)
+    access = AccessSecrets(database.access, directories, keys)
     addresses = Addresses(users, factors, mailer, keys)
     administration = Administration(
         database.listings, directories, users, sessions, factors, regulation

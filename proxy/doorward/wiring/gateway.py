@@ -13,7 +13,7 @@ from doorward.dialects import openapi
 from doorward.gate.accept import Accept
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.authorize import Authorize
-from doorward.gate.cookies import cookies_of
+from doorward.gate.cookies import build_cookies
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
 from doorward.http1.client_exchange import TunnelLimits
@@ -25,7 +25,7 @@ from doorward.relay.maintenance import maintenance_pages
 from doorward.relay.passage import Passages
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.watch import Watch
-from doorward.rewrite.relocation import relocation_of
+from doorward.rewrite.relocation import build_relocation
 from doorward.rewrite.request_head import RequestHeads
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
@@ -64,7 +64,7 @@ def join(
 ) -> Joined:
     """The gate, the pages and the dialects over one core, before upstreams or before `inner`, an
     application in this process."""
-    cookies = cookies_of(settings)
+    cookies = build_cookies(settings)
     datepoll = settings.dialects.datepoll
     access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
     identify = Identify(
@@ -120,7 +120,7 @@ def join(
             heads,
             settings.body_bytes(route),
             maintenance.get(route.maintenance),
-            relocation_of(route),
+            build_relocation(route),
         )
         for route in (authorize.routes if inner is None else ())
     )

@@ -14,7 +14,7 @@ from doorward.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS
 from doorward.observe.observer import Observer
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.tunnels import Tunnels
-from doorward.settings import Log, Route
+from doorward.settings import LogSettings, Route
 from doorward.upstream.pool import Pools
 
 RESET = f"{paths.RESET}?".encode()  # what comes after it sets somebody's password
@@ -26,7 +26,7 @@ def name_routes(routes: Sequence[Route]) -> tuple[str, ...]:
 
 
 def build_observer(
-    log: Log, counters: Counters, names: Sequence[str], tokens: AccessCarrier | None
+    log: LogSettings, counters: Counters, names: Sequence[str], tokens: AccessCarrier | None
 ) -> Observer:
     """Who counts and, where that is asked for, writes a line of each exchange; `tokens` finds
     those that a target may hold."""
@@ -39,7 +39,9 @@ def build_observer(
             return before + reset
         return target if tokens is None else tokens.take(target)[0]
 
-    return access.Log(counters, names, without_tokens, access.lines_to(format=log.format))
+    return access.AccessLog(
+        counters, names, without_tokens, access.write_lines_to(format=log.format)
+    )
 
 
 def count(

@@ -120,9 +120,9 @@ class Origin:
 
 
 @contextmanager
-def on_behalf(actor: User) -> Iterator[None]:
+def act_on_behalf(actor: User) -> Iterator[None]:
     """Events made inside are acts of this user, from where the call came."""
-    with acting(replace(_origin.get(), actor=actor.username)):
+    with act_as(replace(_origin.get(), actor=actor.username)):
         yield
 
 
@@ -148,7 +148,7 @@ _origin: ContextVar[Origin] = ContextVar("origin", default=_NOWHERE)
 
 
 @contextmanager
-def acting(origin: Origin) -> Iterator[None]:
+def act_as(origin: Origin) -> Iterator[None]:
     """Events made inside bear this origin. For records alone: no decision reads it."""
     token = _origin.set(origin)
     try:
@@ -157,7 +157,7 @@ def acting(origin: Origin) -> Iterator[None]:
         _origin.reset(token)
 
 
-def event(
+def build_event(
     kind: Kind,
     now: float,
     *,

@@ -31,7 +31,7 @@ def normalise(code: str) -> str | None:
     return digits if _CODE.fullmatch(digits) else None
 
 
-def shown(code: str) -> str:
+def format_code(code: str) -> str:
     """As people read it: 123-456."""
     return f"{code[:3]}-{code[3:]}"
 
@@ -66,7 +66,7 @@ class EmailedCodes:
         if not await self._store.issue_code(user.number, kept, now + SENDING_S, now):
             return None
         try:
-            await self._mailer.send_code(user.email, user.username, shown(code), LIFETIME_S)
+            await self._mailer.send_code(user.email, user.username, format_code(code), LIFETIME_S)
         except BaseException:  # cancelled, too: who asks again shall get a mail
             await asyncio.shield(self._store.drop_code(user.number, kept))
             raise

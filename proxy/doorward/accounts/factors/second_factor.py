@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from doorward.accounts.audit.audit_log import Kind, event
+from doorward.accounts.audit.audit_log import Kind, build_event
 from doorward.accounts.challenge import Challenge
 from doorward.accounts.factors import recovery, totp
 from doorward.accounts.factors.browsers import Browsers
@@ -86,7 +86,7 @@ class SecondFactors:
         self._vault = vault
         self._policy = policy
 
-    async def enabled(self, user: User) -> tuple[str, ...]:
+    async def list_enabled(self, user: User) -> tuple[str, ...]:
         """The factors the user has on: totp, email. With any, every login asks."""
         return (await self._store.read(user.number)).enabled
 
@@ -102,7 +102,7 @@ class SecondFactors:
     async def may_be_led(self, user: User) -> bool:
         """Whether a page can help this user to a factor: by asking for one, or by setting one up
         where there is none. Never the latter where one is on that cannot be asked for."""
-        return not await self.enabled(user) or await self.can_be_asked(user)
+        return not await self.list_enabled(user) or await self.can_be_asked(user)
 
     async def remember_browser(self, user: User, now: float) -> str | None:
         """A note for the browser in which the user just gave a code; None where none is kept."""
@@ -124,7 +124,7 @@ class SecondFactors:
 
         Raises TooManyCodes while the user is locked, MailFailed."""
         due = await self._verification.due(user, method, fallback=False, name=name, now=now)
-        return (await self._verification.asked(user, due, now)).challenge
+        return (await self._verification.mail_code(user, due, now)).challenge
 
     async def verify(
         self,
@@ -166,7 +166,7 @@ class SecondFactors:
             return None
         user, verification = session.user, self._verification
         due = await verification.due(user, method, fallback=True, name=None, now=now)
-        due = await verification.asked(user, due, now, answered=bool(code))
+        due = await verification.mail_code(user, due, now, answered=bool(code))
         if not code:
             raise SecondFactorRequired(due.challenge)
         passed = await verification.verify(user, code, method, due, now)
@@ -202,7 +202,7 @@ class SecondFactors:
         a code, where the user has a factor on. A login is such a moment.
 
         Raises ProofRequired, SessionNotFound for a session whose factor is due."""
-        user = _of(session)
+        user = _require_user(session)
         due = await self._verification.due(user, None, fallback=True, name=None, now=now)
         at = session.second_factor_at if due.factors.enabled else session.proved_at
         if not is_fresh(at, now, within_s):
@@ -220,7 +220,7 @@ class SecondFactors:
         self, session: Session, code: str, method: str | None, now: float, *, renew: bool = False
     ) -> Opened | None:
         """Consumes a code: its user is there, in this session. Raises as `verify` does."""
-        await self.verify(_of(session), code, method, now=now)
+        await self.verify(_require_user(session), code, method, now=now)
         return await self._sessions.trust(
             session,
             factor_at=now,
@@ -248,8 +248,8 @@ class SecondFactors:
     ) -> Enrolment:
         """A new secret for this session; an older one is void. Raises ProofRequired, TotpAlreadyOn,
         which with `even_if_on` is left to `confirm_totp`."""
-        user = _of(session)
-        if not even_if_on and TOTP in await self.enabled(user):
+        user = _require_user(session)
+        if not even_if_on and TOTP in await self.list_enabled(user):
             raise TotpAlreadyOn
         await self.require_proof(session, now)
         secret = totp.new_secret()
@@ -265,8 +265,8 @@ class SecondFactors:
 
         Raises ProofRequired, EnrolmentExpired, SecondFactorInvalid, TotpAlreadyOn,
         SessionNotFound."""
-        user = _of(session)
-        if TOTP in await self.enabled(user):
+        user = _require_user(session)
+        if TOTP in await self.list_enabled(user):
             raise TotpAlreadyOn
         await self.require_proof(session, now)
         begun = await self._begun(session, now)
@@ -303,7 +303,7 @@ class SecondFactors:
         key = await self._verification.code_key(user, await self._store.read(user.number))
         digests = [recovery.digest(key, code) for code in codes]
         sealed = self._vault.seal_secret(user, secret)
-        added = event(Kind.FACTOR_ADDED, now, subject=user, detail=TOTP)
+        added = build_event(Kind.FACTOR_ADDED, now, subject=user, detail=TOTP)
         if not await self._store.turn_on_totp(
             user.number, sealed, step, digests, now, added, renewal
         ):
@@ -328,12 +328,12 @@ class SecondFactors:
     ) -> Opened | None:
         """With a code of the app or a recovery code, which is the proof; the renewed session.
         Raises TotpNotOn, SecondFactorInvalid, TooManyCodes, ProofRequired."""
-        user = _of(session)
-        if TOTP not in await self.enabled(user):
+        user = _require_user(session)
+        if TOTP not in await self.list_enabled(user):
             raise TotpNotOn
         opened = await self._take(session, code, TOTP, now, renew=renew)
         await self.require_proof(session if opened is None else opened.session, now)
-        removed = event(Kind.FACTOR_REMOVED, now, session=session, detail=TOTP)
+        removed = build_event(Kind.FACTOR_REMOVED, now, session=session, detail=TOTP)
         await self._store.turn_off_totp(user.number, now, removed)
         return opened
 
@@ -344,7 +344,7 @@ class SecondFactors:
         e-mail go with `email` only. Raises NotPermitted, and TotpNotOn when the user has no factor
         at all."""
         require_over(actor, user)
-        removed = event(Kind.FACTOR_REMOVED, now, subject=user, detail="totp reset")
+        removed = build_event(Kind.FACTOR_REMOVED, now, subject=user, detail="totp reset")
         fresh = self._vault.new_code_key(user)
         if not await self._store.reset(user.number, fresh, now, removed, email=email):
             raise TotpNotOn
@@ -354,28 +354,28 @@ class SecondFactors:
     ) -> Opened | None:
         """Codes by e-mail are asked for from now on; the renewed session. Raises ProofRequired,
         InvalidEmail, MailFailed, SessionNotFound."""
-        user = _of(session)
+        user = _require_user(session)
         await self.require_proof(session, now)
         if user.email is None:
             raise InvalidEmail("This user has no verified e-mail address.")
         if not self._verification.can_mail(user):
             raise MailFailed("No mail server is set up.")
         await self._verification.code_key(user, await self._store.read(user.number))
-        added = event(Kind.FACTOR_ADDED, now, subject=user, detail=EMAIL)
+        added = build_event(Kind.FACTOR_ADDED, now, subject=user, detail=EMAIL)
         renewal = self._sessions.renewal(session) if renew else None
         await self._store.set_email(user.number, True, now, added, renewal)
         return None if renewal is None else renewal.opened()
 
     async def disable_email(self, session: Session, now: float) -> None:
         """Raises ProofRequired."""
-        user = _of(session)
+        user = _require_user(session)
         await self.require_proof(session, now)
         await self.stop_mailing(user, now)
 
     async def stop_mailing(self, user: User, now: float) -> None:
         """No codes by e-mail for a user who has just set the password by a link that was mailed:
         whoever reads the mail would have both."""
-        removed = event(Kind.FACTOR_REMOVED, now, subject=user, detail=EMAIL)
+        removed = build_event(Kind.FACTOR_REMOVED, now, subject=user, detail=EMAIL)
         await self._store.set_email(user.number, False, now, removed)
 
     async def regenerate_recovery(
@@ -384,7 +384,7 @@ class SecondFactors:
         """New recovery codes; the old ones are void. `code`, of the app or a recovery code, is the
         proof. Raises ProofRequired, SecondFactorInvalid, TooManyCodes, and TotpNotOn when no factor
         is on."""
-        user = _of(session)
+        user = _require_user(session)
         factors = await self._store.read(user.number)
         if not factors.enabled:
             raise TotpNotOn
@@ -394,7 +394,7 @@ class SecondFactors:
         codes = recovery.new_codes()
         key = await self._verification.code_key(user, factors)
         digests = [recovery.digest(key, code) for code in codes]
-        made = event(Kind.RECOVERY_CODES_MADE, now, subject=user)
+        made = build_event(Kind.RECOVERY_CODES_MADE, now, subject=user)
         await self._store.replace_recovery(user.number, digests, now, made)
         return codes
 
@@ -428,7 +428,7 @@ def fingerprint(client: ClientInfo) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _of(session: Session) -> User:
+def _require_user(session: Session) -> User:
     """Whose session it is. Raises SessionNotFound for one whose factor is due (CVE-2026-32246)."""
     if session.level is not FULL:
         raise SessionNotFound

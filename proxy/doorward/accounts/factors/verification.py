@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Kind, event
+from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Kind, build_event
 from doorward.accounts.challenge import Challenge
 from doorward.accounts.factors import emailed, recovery, totp
 from doorward.accounts.factors.emailed import EmailedCodes
@@ -124,7 +124,7 @@ class Verification:
             return None
         return credential if self._passwords.takes_digests(credential.scheme) else None
 
-    async def asked(self, user: User, due: Due, now: float, *, answered: bool = False) -> Due:
+    async def mail_code(self, user: User, due: Due, now: float, *, answered: bool = False) -> Due:
         """The same, with a code mailed where e-mail is asked for and none lives.
 
         Raises TooManyCodes while the user is locked; MailFailed, unless `answered`: who has a code
@@ -156,7 +156,9 @@ class Verification:
         raise TooManyCodes(due.challenge, until - now)
 
     async def _record(self, kind: Kind, user: User, detail: str, now: float) -> None:
-        await self._audit_log.record(event(kind, now, subject=user, outcome=REFUSED, detail=detail))
+        await self._audit_log.record(
+            build_event(kind, now, subject=user, outcome=REFUSED, detail=detail)
+        )
 
     async def verify(self, user: User, code: str, method: str | None, due: Due, now: float) -> str:
         """Consumes the code; returns which method it was of.
@@ -177,7 +179,7 @@ class Verification:
         passed = await self._match(user, code, method, due, key, now)
         if passed is not None:
             await self._audit_log.record(
-                event(Kind.FACTOR_PASSED, now, subject=user, detail=passed)
+                build_event(Kind.FACTOR_PASSED, now, subject=user, detail=passed)
             )
             return passed
         why = await self._why_not(user, due, code, now)

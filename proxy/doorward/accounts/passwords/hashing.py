@@ -20,7 +20,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from doorward.accounts.passwords import imported
-from doorward.accounts.passwords.strength import LEAST, score
+from doorward.accounts.passwords.strength import LEAST, compute_score
 from doorward.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
 from doorward.accounts.user import NewPassword
 
@@ -80,7 +80,7 @@ class PasswordDigest:
 Password = str | PasswordDigest
 
 
-def readings(password: Password) -> tuple[Password, ...]:
+def list_forms(password: Password) -> tuple[Password, ...]:
     """The password as typed and, where that differs, in NFC (SP 800-63B 5.1.1.2, RFC 8265 4.2).
 
     Keyboards differ in whether they compose an accented letter. An absurdly long one is read as
@@ -233,7 +233,7 @@ class Passwords:
         current: tuple[str, str] | None,
         allow_guessable: bool,
     ) -> NewPassword:
-        if not allow_guessable and score(compose(password), words) < LEAST:
+        if not allow_guessable and compute_score(compose(password), words) < LEAST:
             raise WeakPassword(GUESSABLE)
         # Last, as a link that was mailed outlives a refusal: its holder must not try a list of
         # common passwords to learn which one is the current one.
@@ -246,7 +246,7 @@ class Passwords:
         no failed login and need not cost as much."""
         if self.takes_digests(scheme):
             return any(self._matches(stored, form) for form in _forms(scheme, password))
-        return any(imported.matches(stored, scheme, _text(one)) for one in readings(password))
+        return any(imported.matches(stored, scheme, _text(one)) for one in list_forms(password))
 
     def _make(self, password: Password) -> str:
         return self._hasher.hash(compute_digest(password))
@@ -267,12 +267,12 @@ class Passwords:
     ) -> PasswordVerdict:
         self.expect([(scheme, stored)])
         tries = 0
-        for reading in readings(password):
+        for reading in list_forms(password):
             if isinstance(reading, PasswordDigest):  # nothing of its kind was hashed
                 continue
             tries += 1
             if imported.matches(stored, scheme, reading):
-                rehash = self._make(readings(password)[-1]) if renew else None
+                rehash = self._make(list_forms(password)[-1]) if renew else None
                 return PasswordVerdict(True, rehash, int(renew), scheme, tries)
         return self._fail(password, PasswordVerdict(False, spent=scheme, tries=tries))
 
@@ -296,7 +296,7 @@ class Passwords:
 
         What is hashed is what was presented: hashes of other programs take longer for a longer
         password, and the difference would tell whose hash is of which kind."""
-        tried = readings(password)
+        tried = list_forms(password)
         hashes = HASHES_PER_FAILURE * len(tried)
         self._waste(hashes - spent.hashes)
         for scheme, stored in list(self._imported.items()):
@@ -315,7 +315,7 @@ def _text(password: Password) -> str:
 
 def _forms(scheme: str, password: Password) -> Iterable[str]:
     """What a hash of this scheme may be over."""
-    for reading in readings(password):
+    for reading in list_forms(password):
         yield compute_digest(reading)
         if scheme == FILE and isinstance(reading, str):
             yield reading

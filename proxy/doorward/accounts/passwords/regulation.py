@@ -21,7 +21,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
 from doorward.accounts import randomness
-from doorward.accounts.audit.audit_log import Event, Kind, event
+from doorward.accounts.audit.audit_log import Event, Kind, build_event
 from doorward.accounts.keys import Keys
 from doorward.accounts.names import parse_handle
 from doorward.accounts.passwords.fair_queue import FairQueue
@@ -227,7 +227,7 @@ class Regulation:
         spent = await self._store.spend(attempt, budgets, period, now)
         if spent.locked is not None:
             self._refuse(*spent.locked, now)
-        scopes = [_scope(key) for key in spent.exhausted if key != self._typed_of(budgets)]
+        scopes = [_scope(key) for key in spent.exhausted if key != self._find_typed(budgets)]
         own = tuple(budget.key for budget in budgets if _scope(budget.key) == USER)
         return Attempt(attempt, user, own, tuple(scopes), spent.is_refused)
 
@@ -260,12 +260,12 @@ class Regulation:
         """Lets the user try again from everywhere; returns how many locks ended. Networks that are
         locked for all their users stay so. Raises NotPermitted."""
         require_over(actor, user)
-        lifted = event(Kind.UNLOCKED, now, subject=user, detail=USER)
+        lifted = build_event(Kind.UNLOCKED, now, subject=user, detail=USER)
         return await self._store.lift(user=user.number, networks=(), event=lifted)
 
     async def unlock_network(self, address: str, now: float) -> int:
         """Lets the networks around this address try again; returns how many locks ended."""
-        lifted = event(Kind.UNLOCKED, now, detail=f"{NETWORK} {get_network(address)}")
+        lifted = build_event(Kind.UNLOCKED, now, detail=f"{NETWORK} {get_network(address)}")
         return await self._store.lift(user=None, networks=get_networks(address), event=lifted)
 
     async def flush(self, now: float) -> None:
@@ -311,7 +311,7 @@ class Regulation:
         return f"{network} {TYPED} {self._hash(name)}"
 
     @staticmethod
-    def _typed_of(budgets: Sequence[Budget]) -> str:
+    def _find_typed(budgets: Sequence[Budget]) -> str:
         """The budget of the name: it is emptied with its user's, and told of as one."""
         return budgets[-2].key
 

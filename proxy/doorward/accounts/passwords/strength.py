@@ -18,13 +18,13 @@ LEAST = 1  # 0: among the first thousand guesses of anybody who tries
 _TURN = threading.Lock()
 
 
-async def strength(password: str, words: Sequence[str] = ()) -> int:
+async def measure_strength(password: str, words: Sequence[str] = ()) -> int:
     """From 0 (guessed at once) to 4 (not in our time). `words` are the user's name and the like."""
-    return await asyncio.to_thread(score, password, words)
+    return await asyncio.to_thread(compute_score, password, words)
 
 
-def score(password: str, words: Sequence[str] = ()) -> int:
-    """As `strength`, in the caller's thread."""
+def compute_score(password: str, words: Sequence[str] = ()) -> int:
+    """As `measure_strength`, in the caller's thread."""
     import zxcvbn  # with its word lists, which only new passwords want
 
     with _TURN:

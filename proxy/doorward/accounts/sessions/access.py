@@ -10,7 +10,7 @@ from typing import Protocol
 
 from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
-from doorward.accounts.names import kept
+from doorward.accounts.names import clip
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.sessions.access_tokens import AccessTokens
 from doorward.accounts.sessions.sessions import FULL, Found, Lifetimes, Session
@@ -34,7 +34,7 @@ class AccessStore(Protocol):
         """Used now, under another end and description; False when it has ended."""
 
 
-class Access:
+class AccessSecrets:
     """`tokens` names sessions for an hour; a refresh secret gets the next one of them."""
 
     __slots__ = ("_directories", "_store", "tokens")
@@ -84,7 +84,7 @@ class Access:
         end = now + lifetimes.whole_s(session.remember)
         if lifetimes.max_lifetime_s is not None:
             end = min(end, session.created_at + lifetimes.max_lifetime_s)
-        if not await self._store.renew(session.number, end, kept(information), now):
+        if not await self._store.renew(session.number, end, clip(information), now):
             raise SessionNotFound
 
 

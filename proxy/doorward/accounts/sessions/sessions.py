@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from doorward.accounts import randomness
-from doorward.accounts.audit.audit_log import Event, Kind, event
+from doorward.accounts.audit.audit_log import Event, Kind, build_event
 from doorward.accounts.devices import recognise
-from doorward.accounts.names import kept
+from doorward.accounts.names import clip
 from doorward.accounts.permissions import (
     END_SESSIONS,
     END_USERS_SESSIONS,
     OWNER,
     Actor,
-    permissions,
+    list_permissions,
     require,
     require_over,
 )
@@ -115,8 +115,8 @@ class Sessions:
             expires_at=now + new.lifetimes.whole_s(new.remember),
             remember=new.remember,
             address=client.address,
-            user_agent=kept(client.user_agent, USER_AGENT_CHARACTERS),
-            information=kept(new.information),
+            user_agent=clip(client.user_agent, USER_AGENT_CHARACTERS),
+            information=clip(new.information),
             kind=new.kind,
             level=authentication.level,
             method=authentication.method,
@@ -129,7 +129,7 @@ class Sessions:
             self._tokens.digest(token),
             replaces=None if replaces is None else replaces.number,
             most=self._most,
-            event=event(step, now, session=draft, actor=user, client=client, detail=new.kind),
+            event=build_event(step, now, session=draft, actor=user, client=client, detail=new.kind),
             ending=None if replaces is None else _build_ending(replaces, now, "replaced"),
         )
         if session is None:
@@ -156,7 +156,9 @@ class Sessions:
         token = randomness.session_token()
         login = None
         if session.level is not FULL:  # only now it is one
-            login = event(Kind.LOGIN, now, session=session, client=client, detail=session.kind)
+            login = build_event(
+                Kind.LOGIN, now, session=session, client=client, detail=session.kind
+            )
         digest = self._tokens.digest(token)
         risen = await self._store.rise(session, digest, method, now, login, self._most)
         if risen is None:
@@ -223,7 +225,9 @@ class Sessions:
     ) -> int:
         """Ends every session of the user (`but` that one); returns how many."""
         kept = None if but is None else but.number
-        ending = event(Kind.SESSIONS_ENDED, now, subject=user, actor=actor, session=but, detail=by)
+        ending = build_event(
+            Kind.SESSIONS_ENDED, now, subject=user, actor=actor, session=but, detail=by
+        )
         return await self._store.end_all(user.number, now, by, kept, ending)
 
     async def end_others(self, session: Session, now: float, *, renew: bool) -> Ended:
@@ -231,7 +235,7 @@ class Sessions:
 
         Raises SessionNotFound when this session ended or was renewed meanwhile."""
         user, renewal = session.user, self.renewal(session) if renew else None
-        ending = event(
+        ending = build_event(
             Kind.SESSIONS_ENDED, now, subject=user, actor=user, session=session, detail="revoked"
         )
         count = await self._store.end_all(
@@ -257,7 +261,7 @@ class Sessions:
         elif session.user.number == actor.number:
             await self.end(session, now, "revoked", actor)
         else:
-            if END_SESSIONS not in permissions(actor):
+            if END_SESSIONS not in list_permissions(actor):
                 raise SessionNotFound
             require_over(actor, session.user)
             await self.end(session, now, actor.id, actor)
@@ -316,4 +320,4 @@ def _apply(
 
 
 def _build_ending(session: Session, now: float, by: str, actor: User | None = None) -> Event:
-    return event(Kind.SESSION_ENDED, now, session=session, actor=actor, detail=by)
+    return build_event(Kind.SESSION_ENDED, now, session=session, actor=actor, detail=by)

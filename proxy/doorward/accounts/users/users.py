@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from doorward.accounts import randomness
-from doorward.accounts.audit.audit_log import Event, Kind, event
+from doorward.accounts.audit.audit_log import Event, Kind, build_event
 from doorward.accounts.names import (
     check_display_name,
     check_group,
+    display,
     normalise,
     parse_handle,
-    shown,
 )
 from doorward.accounts.passwords.hashing import OURS, Passwords
 from doorward.accounts.passwords.strength import list_words
@@ -42,7 +42,7 @@ from doorward.accounts.user import (
 from doorward.accounts.users.directory import Directories, Directory, DirectoryEntry, DirectoryFault
 from doorward.accounts.users.editing import Edit, apply_edit, list_handles
 from doorward.accounts.users.store import UserStore
-from doorward.text import typed
+from doorward.text import strip_input
 
 __all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "normalise"]
 
@@ -108,7 +108,7 @@ class Users:
             raise NameTaken(_collision(directory.source, taken))
         entries = list(directory.entries())
         seen = {entry.key: Seen(entry.username, entry.digest) for entry in entries}
-        changed = event(Kind.PASSWORD_CHANGED, now, detail=directory.source)
+        changed = build_event(Kind.PASSWORD_CHANGED, now, detail=directory.source)
         await self._store.claim(directory.source, seen, gone, now, changed, reloaded)
         self._passwords.expect((entry.scheme, entry.password_hash) for entry in entries)
 
@@ -128,7 +128,7 @@ class Users:
     ) -> User:
         """A new user of the database; white space around the name is left out. Raises InvalidName,
         InvalidEmail, InvalidGroup, NameTaken, WeakPassword."""
-        username = typed(username)
+        username = strip_input(username)
         key = normalise(username)
         handles = self._free(list_handles(username, emails))
         name = None if name is None else check_display_name(name)
@@ -149,17 +149,21 @@ class Users:
             super_admin=super_admin,
             must_change_password=must_change_password,
         )
-        return await self._store.insert(new, now, event(Kind.USER_ADDED, now, subject=username))
+        return await self._store.insert(
+            new, now, build_event(Kind.USER_ADDED, now, subject=username)
+        )
 
     async def add_imported(self, entries: Sequence[DirectoryEntry], now: float) -> tuple[User, ...]:
         """New users of the database with the hashes that another program made: all or none.
 
         Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken, which name the user."""
-        new = [self._newcomer(entry) for entry in entries]
-        added = [event(Kind.USER_ADDED, now, subject=one.username, detail="import") for one in new]
+        new = [self._build_new_user(entry) for entry in entries]
+        added = [
+            build_event(Kind.USER_ADDED, now, subject=one.username, detail="import") for one in new
+        ]
         return tuple(await self._store.insert_all(new, now, added))
 
-    def _newcomer(self, entry: DirectoryEntry) -> NewUser:
+    def _build_new_user(self, entry: DirectoryEntry) -> NewUser:
         try:
             return NewUser(
                 id=randomness.public_id(),
@@ -175,7 +179,7 @@ class Users:
                 active=entry.active,
             )
         except Refusal as refusal:
-            raise type(refusal)(f"user {shown(entry.username)}: {refusal}") from refusal
+            raise type(refusal)(f"user {display(entry.username)}: {refusal}") from refusal
 
     def _free(self, handles: Sequence[str]) -> tuple[str, ...]:
         """The handles. Raises NameTaken when one leads to a user of a directory."""
@@ -215,7 +219,7 @@ class Users:
         self, user: User, change: Callable[[User], tuple[User, Sequence[str]]], now: float
     ) -> User:
         return await self._store.edit(
-            user, change, now, event(Kind.USER_CHANGED, now, subject=user)
+            user, change, now, build_event(Kind.USER_CHANGED, now, subject=user)
         )
 
     async def credential(self, handle: str) -> Credential | None:
@@ -238,7 +242,7 @@ class Users:
             key = parse_handle(name) or ""
             if (user := await self._store.by_name(directory.source, key)) is not None:
                 return self._directories.complete(user)
-        raise UserNotFound(f"There is no user named {shown(name)}.")
+        raise UserNotFound(f"There is no user named {display(name)}.")
 
     async def set_password(
         self,
@@ -298,7 +302,7 @@ class Users:
         version: int | None = None,
     ) -> None:
         session = None if renewal is None else renewal.session
-        changed = event(Kind.PASSWORD_CHANGED, now, subject=user, session=session)
+        changed = build_event(Kind.PASSWORD_CHANGED, now, subject=user, session=session)
         await self._store.set_password(
             user,
             new,
@@ -317,28 +321,34 @@ class Users:
         """Suspends the user and all sessions. Raises NotPermitted, UserNotFound."""
         user = await self.get(name)
         require_over(actor, user)
-        await self._store.set_banned(user, True, now, event(Kind.USER_BANNED, now, subject=user))
+        await self._store.set_banned(
+            user, True, now, build_event(Kind.USER_BANNED, now, subject=user)
+        )
         return user
 
     async def unban(self, name: str, now: float, *, actor: Actor) -> User:
         """Gives back the sessions that have not expired. Raises NotPermitted, UserNotFound."""
         user = await self.get(name)
         require_over(actor, user)
-        await self._store.set_banned(user, False, now, event(Kind.USER_UNBANNED, now, subject=user))
+        await self._store.set_banned(
+            user, False, now, build_event(Kind.USER_UNBANNED, now, subject=user)
+        )
         return user
 
     async def disable(self, name: str, now: float, *, actor: Actor) -> User:
         """Ends all sessions; logins fail as if wrong. Raises NotPermitted, UserNotFound,
         ReadOnlyUser."""
         user = await self._subject(name, actor)
-        disabled = event(Kind.USER_DISABLED, now, subject=user)
+        disabled = build_event(Kind.USER_DISABLED, now, subject=user)
         await self._store.set_active(user, False, now, disabled)
         return user
 
     async def enable(self, name: str, now: float, *, actor: Actor) -> User:
         """Raises NotPermitted, UserNotFound, ReadOnlyUser."""
         user = await self._subject(name, actor)
-        await self._store.set_active(user, True, now, event(Kind.USER_ENABLED, now, subject=user))
+        await self._store.set_active(
+            user, True, now, build_event(Kind.USER_ENABLED, now, subject=user)
+        )
         return user
 
     async def delete(self, name: str, now: float, *, actor: Actor) -> User:
@@ -347,7 +357,7 @@ class Users:
         require_over(actor, user)
         if self._directories.entry(user) is not None:
             raise ReadOnlyUser(user.source)
-        await self._store.delete(user, now, event(Kind.USER_DELETED, now, subject=user))
+        await self._store.delete(user, now, build_event(Kind.USER_DELETED, now, subject=user))
         return user
 
     async def _subject(self, name: str, actor: Actor) -> User:
@@ -372,7 +382,7 @@ def _build_reload(directory: Directory, now: float) -> Event:
     entries = sorted(entry.digest + entry.key.encode() for entry in directory.entries())
     mark = hashlib.sha256(b"".join(entries)).hexdigest()[:8]
     detail = f"{directory.source}: {len(entries)} users, {mark}"
-    return event(Kind.CONFIGURATION_RELOADED, now, detail=detail)
+    return build_event(Kind.CONFIGURATION_RELOADED, now, detail=detail)
 
 
 def _collision(source: str, taken: Sequence[str]) -> str:

@@ -47,13 +47,13 @@ class RateLimits:
     def report_logins(self, answer: Handler) -> Handler:
         """The handler, its answers with the count of logins in place of that of all requests."""
 
-        async def told(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             response = await answer(request)
             if (count := getattr(request.state, "login_count", None)) is not None:
                 response.raw_headers.extend(lines(count))
             return response
 
-        return told
+        return respond
 
     def count_code(self, challenge: str, most: int, window_s: float) -> Count:
         """One more code for this challenge, by the id of its session."""

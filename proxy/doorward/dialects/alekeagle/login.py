@@ -29,7 +29,7 @@ from doorward.dialects.alekeagle.rendering import exp
 from doorward.dialects.alekeagle.shapes import AlekeagleChallenge, AlekeagleToken
 from doorward.dialects.context import Context, Malformed, Unauthenticated
 from doorward.settings.dialects import DialectAlekeagle
-from doorward.text import kept
+from doorward.text import clip
 from doorward.web.refusal_headers import refusal_headers
 from doorward.web.session_service import dialect_lifetimes
 
@@ -159,5 +159,5 @@ def _is_true(value: object) -> bool:
 
 def _get_session_name(request: Request) -> str:
     """The name that a client has for its session; nothing is the rule."""
-    told = request.headers.get("x-token-name", "").encode("latin-1").decode(errors="replace")
-    return kept(told)
+    name = request.headers.get("x-token-name", "").encode("latin-1").decode(errors="replace")
+    return clip(name)

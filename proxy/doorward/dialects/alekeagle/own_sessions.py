@@ -34,7 +34,7 @@ class OwnSessions:
     async def _require_caller(self, request: Request) -> Session:
         """Raises UserBanned; Unauthenticated also where a second factor is due
         (CVE-2026-32246)."""
-        person = await self.context.service.identify.person(
+        person = await self.context.service.identify.find_caller(
             request.headers.raw, self.context.clock()
         )
         if person.banned:
@@ -138,8 +138,8 @@ def _slice(request: Request, sessions: Sequence[Session]) -> Sequence[Session]:
     return sessions[offset : offset + limit]
 
 
-def _parse_number(told: str | None) -> int:
-    return int(told) if told is not None and _NUMBER.fullmatch(told) else 0
+def _parse_number(text: str | None) -> int:
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else 0
 
 
 def _spares_caller(request: Request) -> bool:

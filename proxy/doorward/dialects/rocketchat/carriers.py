@@ -19,7 +19,7 @@ from doorward.web.endpoint import get_client
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Requester:
     """`token` is None when the cookie carries the session: browsers send it for any site's page."""
 
     session: Session
@@ -30,12 +30,12 @@ async def find_session(context: Context, request: Request) -> Session | None:
     return await context.service.identify.session(request.headers.raw, context.clock(), pair=True)
 
 
-async def find_caller(context: Context, request: Request, *, pending: bool = False) -> Caller:
+async def find_caller(context: Context, request: Request, *, pending: bool = False) -> Requester:
     """The caller; only with `pending` one whose second factor is due. Raises Unauthenticated."""
     session = await find_session(context, request)
     if session is None or (session.level is not FULL and not pending):
         raise Unauthenticated
-    return Caller(session, _get_token(request))
+    return Requester(session, _get_token(request))
 
 
 def _get_token(request: Request) -> str | None:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from doorward.accounts.administration import Administration
-from doorward.accounts.devices import device
+from doorward.accounts.devices import parse_device
 from doorward.accounts.permissions import END_SESSIONS, VIEW_SESSIONS, require
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.sessions.sessions import FULL, Session, Sessions
@@ -49,9 +49,9 @@ MOST = 100
 PAGING = ("offset", "count", "filter", "sort")
 SORTS: dict[str, Callable[[Session], object]] = {
     "loginAt": lambda session: session.created_at,
-    "device.name": lambda session: device(session.user_agent).name.lower(),
-    "device.os.name": lambda session: device(session.user_agent).os_name.lower(),
-    "device.os.version": lambda session: device(session.user_agent).os_version,
+    "device.name": lambda session: parse_device(session.user_agent).name.lower(),
+    "device.os.name": lambda session: parse_device(session.user_agent).os_name.lower(),
+    "device.os.version": lambda session: parse_device(session.user_agent).os_version,
     "_user.name": lambda session: get_display_name(session.user).lower(),
     "_user.username": lambda session: session.user.username.lower(),
 }

@@ -152,18 +152,18 @@ def _respond(body: Shape, answer: ErrorAnswer, error: ApiError) -> Response:
 
 def build_details(challenge: Challenge, *, asked: bool) -> RocketchatDetails:
     """The challenge for a client; `availableMethods` only where a code was missing."""
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "method": challenge.method,
         "codeGenerated": challenge.code_generated,
     }
     if challenge.method == "email":
-        told["emailOrUsername"] = challenge.email_or_username
+        fields["emailOrUsername"] = challenge.email_or_username
         if not challenge.code_generated and challenge.code_expires is not None:
-            told["codeCount"] = 1
-            told["codeExpires"] = [format_time(challenge.code_expires)]
+            fields["codeCount"] = 1
+            fields["codeExpires"] = [format_time(challenge.code_expires)]
     if asked:
-        told["availableMethods"] = list(challenge.available)
-    return RocketchatDetails(**told)
+        fields["availableMethods"] = list(challenge.available)
+    return RocketchatDetails(**fields)
 
 
 def format_time(at: float) -> str:

@@ -124,7 +124,7 @@ class OwnFactors:
         session, code = await self._with_code(request)
         context, user = self.guard.context, session.user
         now = context.clock()
-        if TOTP not in await self.factors.enabled(user):
+        if TOTP not in await self.factors.list_enabled(user):
             raise TotpNotOn
         try:
             codes = await self.factors.regenerate_recovery(session, now, code)
@@ -134,7 +134,7 @@ class OwnFactors:
 
     async def remaining(self, request: Request) -> Response:
         session = await self.guard.require_reader(request)
-        if TOTP not in await self.factors.enabled(session.user):
+        if TOTP not in await self.factors.list_enabled(session.user):
             raise TotpNotOn
         count = await self.factors.remaining_recovery(session.user)
         return render_success(RocketchatRemaining, remaining=count)

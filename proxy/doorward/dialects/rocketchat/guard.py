@@ -14,7 +14,7 @@ from doorward.accounts.permissions import require
 from doorward.accounts.sessions.sessions import Session
 from doorward.dialects.context import Context, Malformed
 from doorward.dialects.fields import is_storable, read_optional_json
-from doorward.dialects.rocketchat.carriers import Caller, find_caller
+from doorward.dialects.rocketchat.carriers import Requester, find_caller
 from doorward.web.session_service import get_client_info
 
 CHARACTERS = 4096  # no parameter of ours is longer; passwords are judged by the core
@@ -34,7 +34,7 @@ class RequestGuard:
             require(session.user, permission)
         return session
 
-    async def require_changer(self, request: Request, *, pending: bool = False) -> Caller:
+    async def require_changer(self, request: Request, *, pending: bool = False) -> Requester:
         """The caller that changes something, unless another site's page sent it. Raises
         Unauthenticated, ForeignOrigin."""
         found = await find_caller(self.context, request, pending=pending)
@@ -57,7 +57,7 @@ class RequestGuard:
     async def demand_proof(self, request: Request, session: Session, *, always: bool) -> None:
         """Proof that its user is there, taken from the request: with `always` the factor that is on
         every time, else and for users without one where none was given lately."""
-        is_asked = always and bool(await self.factors.enabled(session.user))
+        is_asked = always and bool(await self.factors.list_enabled(session.user))
         if is_asked or not await self.factors.is_proved(session, self.context.clock()):
             await self.demand(request, session, honours_trust=False)
 

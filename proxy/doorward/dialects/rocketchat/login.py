@@ -83,7 +83,7 @@ class LoginAndLogout:
 
     async def _render_user(self, session: Session) -> dict[str, Any]:
         context = self.guard.context
-        factors = await self.factors.enabled(session.user)
+        factors = await self.factors.list_enabled(session.user)
         return render_user(session.user, factors, context.settings.public_url)
 
     async def me(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from starlette.responses import JSONResponse, Response
 
 from doorward.accounts import permissions
-from doorward.accounts.devices import Device, device
+from doorward.accounts.devices import Device, parse_device
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.dialects.rocketchat.error_table import format_time
@@ -58,7 +58,7 @@ def render_session(session: Session, current: Session, public_url: str) -> dict[
     return {
         "sessionId": session.id,
         "userId": session.user.id,
-        "device": render_device(device(session.user_agent)),
+        "device": render_device(parse_device(session.user_agent)),
         "host": get_host(public_url),
         "ip": session.address,
         "loginAt": format_time(session.created_at),
@@ -87,7 +87,7 @@ def render_record(session: Session, public_url: str) -> dict[str, Any]:
         "loginToken": _build_login_token(session),
         "ip": session.address,
         "host": get_host(public_url),
-        "device": render_device(device(session.user_agent)),
+        "device": render_device(parse_device(session.user_agent)),
         "userId": user.id,
         "roles": held,
         "mostImportantRole": "admin" if "admin" in held else held[0],
@@ -109,7 +109,7 @@ def render_record(session: Session, public_url: str) -> dict[str, Any]:
 
 
 def search_term(session: Session) -> str:
-    found = device(session.user_agent)
+    found = parse_device(session.user_agent)
     return f"{found.name}{found.type}{found.os_name}{session.id}{session.user.id}"
 
 

@@ -110,14 +110,14 @@ def _factors() -> None:
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("locked_until", sa.Double),
         sa.PrimaryKeyConstraint("user_number", name="pk_factors"),
-        _of("factors", "user_number", "users.number"),
+        _foreign_key("factors", "user_number", "users.number"),
     )
     op.create_table(
         "recovery_codes",
         sa.Column("user_number", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("digest", sa.LargeBinary(32), nullable=False),
         sa.PrimaryKeyConstraint("user_number", "digest", name="pk_recovery_codes"),
-        _of("recovery_codes", "user_number", "users.number"),
+        _foreign_key("recovery_codes", "user_number", "users.number"),
     )
     op.create_table(
         "enrolments",
@@ -125,11 +125,11 @@ def _factors() -> None:
         sa.Column("totp_secret", sa.LargeBinary, nullable=False),
         sa.Column("expires_at", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("session_number", name="pk_enrolments"),
-        _of("enrolments", "session_number", "sessions.number"),
+        _foreign_key("enrolments", "session_number", "sessions.number"),
     )
 
 
-def _of(table: str, column: str, whose: str) -> sa.ForeignKeyConstraint:
+def _foreign_key(table: str, column: str, whose: str) -> sa.ForeignKeyConstraint:
     """Gone with what it hangs on."""
     return sa.ForeignKeyConstraint(
         [column], [whose], name=f"fk_{table}_{column}", ondelete="CASCADE"

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from doorward.gate.asker import Asker, asker
+from doorward.gate.client_kind import ClientKind, detect_client_kind
 
 from tests.support.front import Build, Front
 from tests.support.wire import Header
 
-VISITOR, SENDER, FRAME, PROGRAM = Asker.VISITOR, Asker.SENDER, Asker.FRAME, Asker.PROGRAM
+NAVIGATION, SENDER, FRAME, PROGRAM = (
+    ClientKind.NAVIGATION,
+    ClientKind.FORM,
+    ClientKind.FRAME,
+    ClientKind.PROGRAM,
+)
 
 CHROME = (
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;"
@@ -26,38 +31,38 @@ def fetch(mode: str, dest: str, site: str = "same-origin") -> str:
 
 
 # Name, method, header lines as the client sends them, and who that is.
-CLIENTS: list[tuple[str, str, str, Asker]] = [
+CLIENTS: list[tuple[str, str, str, ClientKind]] = [
     # Windows of browsers
-    ("Chrome", "GET", fetch("navigate", "document", "none") + f"Accept: {CHROME}", VISITOR),
-    ("Chrome over plain http", "GET", f"Accept: {CHROME}", VISITOR),
-    ("Edge, from a link elsewhere", "GET", fetch("navigate", "document", "cross-site"), VISITOR),
-    ("Firefox", "GET", fetch("navigate", "document", "none") + f"Accept: {FIREFOX}", VISITOR),
-    ("Firefox over plain http", "GET", f"Accept: {FIREFOX}", VISITOR),
-    ("Safari 16.4", "GET", fetch("navigate", "document") + f"Accept: {SAFARI}", VISITOR),
-    ("Safari 15, without Sec-Fetch", "GET", f"Accept: {SAFARI}", VISITOR),
-    ("Internet Explorer 11", "GET", "Accept: text/html, application/xhtml+xml, */*", VISITOR),
+    ("Chrome", "GET", fetch("navigate", "document", "none") + f"Accept: {CHROME}", NAVIGATION),
+    ("Chrome over plain http", "GET", f"Accept: {CHROME}", NAVIGATION),
+    ("Edge, from a link elsewhere", "GET", fetch("navigate", "document", "cross-site"), NAVIGATION),
+    ("Firefox", "GET", fetch("navigate", "document", "none") + f"Accept: {FIREFOX}", NAVIGATION),
+    ("Firefox over plain http", "GET", f"Accept: {FIREFOX}", NAVIGATION),
+    ("Safari 16.4", "GET", fetch("navigate", "document") + f"Accept: {SAFARI}", NAVIGATION),
+    ("Safari 15, without Sec-Fetch", "GET", f"Accept: {SAFARI}", NAVIGATION),
+    ("Internet Explorer 11", "GET", "Accept: text/html, application/xhtml+xml, */*", NAVIGATION),
     (
         "WebKit of 2010, on readers",
         "GET",
         "Accept: application/xml,application/xhtml+xml,text/html;q=0.9,text/plain;q=0.8,"
         "image/png,*/*;q=0.5",
-        VISITOR,
+        NAVIGATION,
     ),
     (
         "An Android app's WebView",
         "GET",
         f"X-Requested-With: com.example.mail\nAccept: {CHROME}",
-        VISITOR,
+        NAVIGATION,
     ),
     (
         "Lynx",
         "GET",
         "Accept: text/html, text/plain, text/sgml, text/css, application/xhtml+xml, */*;q=0.01",
-        VISITOR,
+        NAVIGATION,
     ),
-    ("w3m", "GET", "Accept: text/html, text/*;q=0.5, image/*, application/*", VISITOR),
-    ("Chrome, prefetching by rule", "GET", fetch("navigate", "document"), VISITOR),
-    ("A browser's HEAD", "HEAD", f"Accept: {FIREFOX}", VISITOR),
+    ("w3m", "GET", "Accept: text/html, text/*;q=0.5, image/*, application/*", NAVIGATION),
+    ("Chrome, prefetching by rule", "GET", fetch("navigate", "document"), NAVIGATION),
+    ("A browser's HEAD", "HEAD", f"Accept: {FIREFOX}", NAVIGATION),
     # Forms
     ("A form in Chrome", "POST", fetch("navigate", "document") + f"Accept: {CHROME}", SENDER),
     ("A form over plain http", "POST", f"Accept: {FIREFOX}", SENDER),
@@ -171,12 +176,17 @@ CLIENTS: list[tuple[str, str, str, Asker]] = [
     # Odd ones
     ("No page, please", "GET", "Accept: text/html;q=0, */*", PROGRAM),
     ("A weight that is none", "GET", "Accept: text/html;q=x", PROGRAM),
-    ("A page over two lines", "GET", "Accept: text/html\nAccept: application/json;q=0.5", VISITOR),
+    (
+        "A page over two lines",
+        "GET",
+        "Accept: text/html\nAccept: application/json;q=0.5",
+        NAVIGATION,
+    ),
     ("Two modes", "GET", "Sec-Fetch-Mode: navigate\nSec-Fetch-Mode: cors", PROGRAM),
     ("A destination alone", "GET", f"Sec-Fetch-Dest: empty\nAccept: {CHROME}", PROGRAM),
-    ("A window by its destination alone", "GET", "Sec-Fetch-Dest: document", VISITOR),
+    ("A window by its destination alone", "GET", "Sec-Fetch-Dest: document", NAVIGATION),
     ("Nothing", "GET", "", PROGRAM),
-    ("Accept alone, as in a shell", "GET", "Accept: text/html", VISITOR),
+    ("Accept alone, as in a shell", "GET", "Accept: text/html", NAVIGATION),
 ]
 
 
@@ -190,8 +200,8 @@ def lines(text: str) -> list[Header]:
     [one[1:] for one in CLIENTS],
     ids=[one[0] for one in CLIENTS],
 )
-def test_every_client_gets_what_it_can_use(method: str, headers: str, expected: Asker) -> None:
-    assert asker(method, lines(headers)) is expected
+def test_every_client_gets_what_it_can_use(method: str, headers: str, expected: ClientKind) -> None:
+    assert detect_client_kind(method, lines(headers)) is expected
 
 
 @pytest.fixture
@@ -204,7 +214,7 @@ async def strict(fronts: Build) -> Front:
     return await fronts(access={"rules": rules}, routes=[{"upstream": "http://127.0.0.1:9"}])
 
 
-ANSWERS = {VISITOR: "page", SENDER: "page", FRAME: "page", PROGRAM: "json"}
+ANSWERS = {NAVIGATION: "page", SENDER: "page", FRAME: "page", PROGRAM: "json"}
 
 
 def kind(answer: object) -> str:
@@ -228,7 +238,7 @@ async def test_whatever_is_refused_is_told_in_the_form_that_the_client_can_use(
 async def test_only_windows_that_open_a_page_are_redirected_to_the_login(strict: Front) -> None:
     for name, method, headers, who in CLIENTS:
         answer = await strict.get("/wiki", *lines(headers), method=method)
-        assert answer.status == (303 if who is VISITOR else 401), name
+        assert answer.status == (303 if who is NAVIGATION else 401), name
 
 
 REFERER: Header = (b"referer", b"http://app.test/wiki/edit?page=2")
@@ -285,5 +295,5 @@ def test_one_file_reads_who_asks() -> None:
         return sorted(p for p, text in texts.items() if any(f'"{name}"' in text for name in names))
 
     who = readers("sec-fetch-mode", "sec-fetch-dest", "x-requested-with", "accept")
-    assert who == ["gate/asker.py", "server/admin.py"]
+    assert who == ["gate/client_kind.py", "server/admin.py"]
     assert readers("sec-fetch-site") == ["gate/same_origin.py"]

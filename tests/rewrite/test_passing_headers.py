@@ -14,11 +14,11 @@ from doorward.http1.headers import (
     IDENTITY_PREFIXES,
     TOKEN,
     BadHeaders,
-    Fate,
-    fate_of,
-    names_somebody,
-    normal_form,
-    scan,
+    HeaderAction,
+    classify_header,
+    is_identity_name,
+    normalize_name,
+    parse_headers,
 )
 from doorward.rewrite.answer_headers import answer_headers, interim_headers
 from hypothesis import given
@@ -37,8 +37,8 @@ def test_a_header_that_says_who_somebody_is_never_passes(name: bytes) -> None:
     """CVE-2025-64484, CVE-2026-39858, CVE-2026-54763, CVE-2026-52845: `_` folded to `-`.
     CVE-2026-33433: a spelling of another case left beside ours. CVE-2026-35051, CVE-2026-54764,
     CVE-2024-52003: X-Forwarded-Prefix and -Port. CVE-2018-1283: a header read as session data."""
-    assert scan([(name.lower(), b"admin")]).passing == []
-    assert fate_of(name) is not Fate.PASS
+    assert parse_headers([(name.lower(), b"admin")]).passing == []
+    assert classify_header(name) is not HeaderAction.PASS
 
 
 @pytest.mark.parametrize("connection", [b"", b"x-remote-user", b"Remote-User, keep-alive"])
@@ -74,7 +74,7 @@ values = st.binary(max_size=12).map(lambda value: bytes(b for b in value if 32 <
 
 def respelled(name: bytes, marks: list[bytes], upper: bool) -> bytes:
     """The name with other punctuation in the places of its hyphens."""
-    first, *rest = normal_form(name).split(b"-")
+    first, *rest = normalize_name(name).split(b"-")
     spelled = first
     for at, part in enumerate(rest):
         spelled += marks[at % len(marks)] + part
@@ -83,7 +83,7 @@ def respelled(name: bytes, marks: list[bytes], upper: bool) -> bytes:
 
 def test_the_corpus_knows_every_name_that_is_removed() -> None:
     """A name that is added to the tables is attacked in every test that reads the corpus."""
-    attacked = {normal_form(name) for name in MANAGED}
+    attacked = {normalize_name(name) for name in MANAGED}
     assert not (IDENTITY_NAMES | FORWARDING_NAMES) - attacked
     for prefix in (*IDENTITY_PREFIXES, FORWARDING_PREFIX):
         assert any(name.startswith(prefix) for name in attacked), prefix
@@ -106,26 +106,26 @@ def test_the_handbook_lists_exactly_the_names_that_are_removed() -> None:
     b" tailscale remote x-hosting".split(),
 )
 def test_a_name_that_only_resembles_one_of_these_passes(name: bytes) -> None:
-    assert fate_of(name) is Fate.PASS
+    assert classify_header(name) is HeaderAction.PASS
 
 
 punctuation = st.sampled_from([b"-", b"_", b".", b"~", b"+", b"!", b"|"])
 
 
 # Content-Type is nobody's secret; only what could be taken for a second one is dropped.
-NEVER = [name for name in MANAGED if fate_of(normal_form(name)) is not Fate.PASS]
+NEVER = [name for name in MANAGED if classify_header(normalize_name(name)) is not HeaderAction.PASS]
 
 
 @given(st.sampled_from(NEVER), st.lists(punctuation, min_size=1), st.booleans())
 def test_no_spelling_of_a_managed_name_passes(name: bytes, marks: list[bytes], upper: bool) -> None:
-    assert fate_of(respelled(name, marks, upper)) is not Fate.PASS
+    assert classify_header(respelled(name, marks, upper)) is not HeaderAction.PASS
 
 
 @given(st.lists(st.tuples(names, values), max_size=12))
 def test_what_passes_is_in_its_order_and_untouched(headers: list[Header]) -> None:
     headers = [(name.lower(), value) for name, value in headers]
     try:
-        passing = scan(headers).passing
+        passing = parse_headers(headers).passing
     except BadHeaders:
         return
     rest = iter(headers)
@@ -151,7 +151,7 @@ def test_hop_by_hop_headers_and_what_connection_names_end_here() -> None:
         (b"authorization", b"Basic eDp5"),
         (b"x-end", b"3"),
     ]
-    found = scan(headers)
+    found = parse_headers(headers)
     assert found.passing == [(b"x-end", b"3")]
     assert found.authorizations == [b"Basic eDp5"]
 
@@ -183,7 +183,7 @@ def test_a_length_that_can_be_read_in_two_ways_is_refused(headers: list[Header])
     """CVE-2022-22720, CVE-2023-25690, CVE-2024-1135, CVE-2024-6827, CVE-2019-16785, CVE-2019-16786,
     CVE-2019-16789, CVE-2019-16792, CVE-2022-24761, CVE-2021-39214, CVE-2022-24766: smuggling."""
     with pytest.raises(BadHeaders):
-        scan(headers)
+        parse_headers(headers)
 
 
 async def test_framing_that_is_refused_reaches_no_upstream(front: Front) -> None:
@@ -237,7 +237,7 @@ def test_an_answers_hop_by_hop_headers_end_here() -> None:
 @pytest.mark.parametrize("spell", [bytes, bytes.upper, bytes.title])
 def test_no_answer_says_who_somebody_is(name: bytes, spell: Any) -> None:
     """What a request may not say in any spelling, an answer may not either, 1xx included."""
-    if not names_somebody(name):
+    if not is_identity_name(name):
         return  # how the request came, which answers say harmlessly
     headers = [(spell(name), b"root"), (b"X-A", b"1"), (b"X-Request-Id", b"2")]
     for kept in (answer_headers(headers, lambda line: False), interim_headers(headers)):
@@ -256,10 +256,10 @@ def test_names_that_clients_invent_fill_no_memory() -> None:
     from doorward.http1 import headers
 
     for number in range(10_000):
-        scan([(b"x-%d" % number, b"")])
-    assert len(headers._FATES) <= headers._FATES_LIMIT
-    scan([(b"x-long-%d-" % number + b"x" * 5000, b"") for number in range(20)])
-    assert max(map(len, headers._FATES)) < 100
+        parse_headers([(b"x-%d" % number, b"")])
+    assert len(headers._ACTIONS) <= headers._ACTIONS_LIMIT
+    parse_headers([(b"x-long-%d-" % number + b"x" * 5000, b"") for number in range(20)])
+    assert max(map(len, headers._ACTIONS)) < 100
 
 
 async def test_chains_that_clients_begin_fill_no_memory(fronts: Build, origin: Origin) -> None:

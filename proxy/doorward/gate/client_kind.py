@@ -11,18 +11,18 @@ from starlette.requests import Request
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Asker(Enum):
+class ClientKind(Enum):
     """What kind of client sent a request, and so what it can use for an answer."""
 
     PROGRAM = auto()  # reads a status and JSON: scripts of pages, command lines, devices
-    VISITOR = auto()  # a browser window that opens a page: can be redirected to the login page
-    SENDER = auto()  # a browser window that sent a form, which a redirect would lose: gets a page
+    NAVIGATION = auto()  # a browser window that opens a page: can be redirected to the login page
+    FORM = auto()  # a browser window that sent a form, which a redirect would lose: gets a page
     FRAME = auto()  # a frame within a page: gets a page; the login page does not open in frames
 
     @property
     def is_person(self) -> bool:
         """Whether the answer is shown to somebody as it comes."""
-        return self is not Asker.PROGRAM
+        return self is not ClientKind.PROGRAM
 
 
 # Fetch, "request destination": what loads a document into something other than a window.
@@ -35,29 +35,29 @@ _HTML = b"text/html"
 _XHTML = b"application/xhtml+xml"
 
 
-def asker(method: str, headers: Headers) -> Asker:
+def detect_client_kind(method: str, headers: Headers) -> ClientKind:
     """Who sent a request of this method with these headers.
 
     Fetch Metadata decides where a browser sends it, which it does over https and on loopback alone.
     Elsewhere a script shows by `X-Requested-With`, and any client by its `Accept`.
     """
-    said = _said(headers)
-    if not _navigates(method, said):
-        return Asker.PROGRAM
-    if any(value in _FRAMES for value in said.get(b"sec-fetch-dest", ())):
-        return Asker.FRAME
-    return Asker.VISITOR if method in _SAFE else Asker.SENDER
+    hints = _collect(headers)
+    if not _navigates(method, hints):
+        return ClientKind.PROGRAM
+    if any(value in _FRAMES for value in hints.get(b"sec-fetch-dest", ())):
+        return ClientKind.FRAME
+    return ClientKind.NAVIGATION if method in _SAFE else ClientKind.FORM
 
 
-def asker_of(request: Request) -> Asker:
+def detect_request_kind(request: Request) -> ClientKind:
     """The same for a request to a path of ours."""
-    return asker(request.method, request.headers.raw)
+    return detect_client_kind(request.method, request.headers.raw)
 
 
 _READ = frozenset((b"sec-fetch-mode", b"sec-fetch-dest", b"x-requested-with", b"accept"))
 
 
-def _said(headers: Headers) -> dict[bytes, list[bytes]]:
+def _collect(headers: Headers) -> dict[bytes, list[bytes]]:
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         if (name := name.lower()) in _READ:
@@ -65,15 +65,15 @@ def _said(headers: Headers) -> dict[bytes, list[bytes]]:
     return found
 
 
-def _navigates(method: str, said: dict[bytes, list[bytes]]) -> bool:
-    if modes := said.get(b"sec-fetch-mode"):
+def _navigates(method: str, hints: dict[bytes, list[bytes]]) -> bool:
+    if modes := hints.get(b"sec-fetch-mode"):
         return set(modes) == {b"navigate"}
-    if destinations := said.get(b"sec-fetch-dest"):
+    if destinations := hints.get(b"sec-fetch-dest"):
         return set(destinations) <= {b"document", *_FRAMES}
     # jQuery and its like. An Android app's own browser puts the name of the app here.
-    if b"xmlhttprequest" in said.get(b"x-requested-with", ()):
+    if b"xmlhttprequest" in hints.get(b"x-requested-with", ()):
         return False
-    return method in _OF_WINDOWS and _opens_pages(b",".join(said.get(b"accept", ())))
+    return method in _OF_WINDOWS and _opens_pages(b",".join(hints.get(b"accept", ())))
 
 
 def _opens_pages(accept: bytes) -> bool:
@@ -82,7 +82,7 @@ def _opens_pages(accept: bytes) -> bool:
     XHTML is what browsers alone ask for. Without it, a page has to be what is wanted most; a list
     of kinds in which pages stand behind a feed's, or among images (Java's own client), is not.
     """
-    wanted = [one for one in _kinds(accept) if one[1] > 0]
+    wanted = [one for one in _media_ranges(accept) if one[1] > 0]
     if any(kind == _XHTML for kind, _ in wanted):
         return True
     if not wanted or max(wanted, key=lambda one: one[1])[0] != _HTML:
@@ -90,7 +90,7 @@ def _opens_pages(accept: bytes) -> bool:
     return not any(kind.startswith(b"image/") and kind != b"image/*" for kind, _ in wanted)
 
 
-def _kinds(accept: bytes) -> Iterator[tuple[bytes, float]]:
+def _media_ranges(accept: bytes) -> Iterator[tuple[bytes, float]]:
     """The media ranges and how much each is wanted, 0 to 1; 0 for a weight that cannot be read."""
     for item in accept.split(b","):
         kind, *parameters = (part.strip() for part in item.split(b";"))
