@@ -58,7 +58,7 @@ def _lines(text: bytes) -> list[Header]:
 
 
 class RequestHead(reader.RequestFields):
-    """A client's request head. Has the fields of `ParsedHeaders`, so that the gate takes it for one.
+    """A client's request head, with the fields of `ParsedHeaders`, for which the gate takes it.
 
     `text` is the head as it came. `passing_text` is what goes on of it: lines of lower-case names,
     each with its end. Never has it what `ParsedHeaders` keeps for requests that llhttp reads.
