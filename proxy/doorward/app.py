@@ -176,6 +176,7 @@ class Application:
                 lambda: accounts.regulation.purge(self._clock()), regulation.PURGED_AT_ONCE
             )
             await _in_batches(lambda: accounts.sessions.purge(self._clock()), PURGED_AT_ONCE)
+            await _in_batches(lambda: accounts.api_tokens.purge(self._clock()), PURGED_AT_ONCE)
             if keep is not None:
                 await _in_batches(
                     lambda: accounts.audit_log.purge(

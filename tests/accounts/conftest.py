@@ -15,6 +15,7 @@ from doorward.accounts.passwords.hashing import Passwords
 from doorward.accounts.passwords.regulation import Regulation
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
+from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.accounts.users.directory import Directories
 from doorward.accounts.users.users import Users
 
@@ -27,6 +28,7 @@ from tests.support.memory import (
     MemoryUsers,
 )
 from tests.support.memory_factors import MemoryFactors
+from tests.support.memory_tokens import MemoryTokens
 
 
 @pytest.fixture
@@ -53,6 +55,9 @@ def core(passwords: Passwords) -> Core:
     verification = Verification(factor_rows, users, passwords, mailbox, vault, policy, audit_log)
     factors = SecondFactors(factor_rows, sessions, verification, vault, policy)
     logins = Logins(users, sessions, passwords, regulation, audit_log, factors)
+    token_rows = MemoryTokens(session_rows)
+    user_rows.tokens = token_rows
+    api_tokens = ApiTokens(token_rows, directories, factors, regulation, audit_log, keys)
     return Core(
         user_rows,
         directory,
@@ -65,6 +70,8 @@ def core(passwords: Passwords) -> Core:
         factor_rows,
         mailbox,
         factors,
+        token_rows,
+        api_tokens,
     )
 
 

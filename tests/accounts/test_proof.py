@@ -24,6 +24,8 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.session import PROOF_S
 from doorward.accounts.sessions.sessions import PENDING, Session
+from doorward.accounts.token import NewToken
+from doorward.accounts.tokens.store import TokenStore
 from doorward.accounts.user import Email
 from doorward.accounts.users.store import UserStore
 
@@ -37,13 +39,14 @@ Call = Callable[[Core, Session, float], Awaitable[object]]
 # What storage is asked that changes how an account is guarded, and all else that it is asked.
 GUARDING = {
     "enrol", "turn_on_totp", "turn_off_totp", "reset", "set_email", "replace_recovery",
-    "set_password", "edit",
+    "set_password", "edit", "insert_token",
 }  # fmt: skip
 HARMLESS = {
     "read", "create", "spend", "accept_step", "accept_code", "accept_recovery", "forgive",
     "issue_code", "prolong_code", "drop_code", "enrolment", "sealed", "reseal", "locks", "insert",
     "insert_all", "by_handle", "by_name", "taken", "imported", "claim", "rehash",
-    "set_banned", "set_active", "delete", "accepted_step", "cap_lock",
+    "set_banned", "set_active", "delete", "accepted_step", "cap_lock", "by_id", "end", "end_all",
+    "list", "touch", "purge", "renew_hash",
 }  # fmt: skip
 
 # Operations that reach such a write and take no session, with what stands in for the proof.
@@ -53,6 +56,7 @@ ELSEWHERE = {
     "Users.change_password": "`Logins` and `Forgotten.use`, after a proof of their own",
     "Users.set_address": "`Addresses.confirm`",
     "Users.add_imported": "the owner of the machine",
+    "ApiTokens.add_token": "the owner of the machine",
     "SecondFactors.adopt_totp": "the owner of the machine, for a user just imported",
     "SecondFactors.reset_totp": "whoever has the right over the user",
     "SecondFactors.stop_mailing": "`Forgotten.use`",
@@ -106,6 +110,9 @@ OPERATIONS = {
         lambda c, s, now: c.second_factors.remove_totp(s, "000000", now), own=SecondFactorInvalid
     ),
     "Addresses.confirm": Operation(confirm_address),
+    "ApiTokens.make_token": Operation(
+        lambda c, s, now: c.api_tokens.make_token(s, NewToken("phone"), now=now)
+    ),
     "Logins.change_password": Operation(
         lambda c, s, now: c.logins.change_password(
             s, "a wrong one", "violet tractor", client=CLIENT, now=now
@@ -154,6 +161,7 @@ def guarding() -> set[str]:
 def test_every_write_of_storage_is_known_as_guarding_or_not() -> None:
     asked = {name for name, _ in inspect.getmembers(FactorStore, inspect.isfunction)}
     asked |= {name for name, _ in inspect.getmembers(UserStore, inspect.isfunction)}
+    asked |= {name for name, _ in inspect.getmembers(TokenStore, inspect.isfunction)}
     assert {name for name in asked if not name.startswith("_")} == GUARDING | HARMLESS
 
 

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from doorward.accounts.factors import totp
 from doorward.accounts.permissions import ADMIN, OWNER, Actor
-from doorward.accounts.refusals import NotPermitted, SessionNotFound
+from doorward.accounts.refusals import NotPermitted, SessionNotFound, TokenNotFound
+from doorward.accounts.token import NewToken
 from doorward.accounts.user import User
 from doorward.accounts.users.editing import Edit
 
@@ -51,6 +52,17 @@ async def revoke(core: Core, subject: User, actor: Actor) -> None:
         await core.sessions.revoke(session.id, actor=actor, now=NOW)
 
 
+async def revoke_token(core: Core, subject: User, actor: Actor) -> None:
+    new = NewToken("phone")
+    made = await core.api_tokens.add_token(
+        await core.users.get(subject.username), new, actor=OWNER, now=NOW
+    )
+    try:
+        await core.api_tokens.revoke(made.token.id, actor=actor, now=NOW)
+    except TokenNotFound as refusal:
+        raise SessionNotFound from refusal
+
+
 OPERATIONS: dict[str, Act] = {
     "Users.ban": lambda c, u, by: c.users.ban(u.username, NOW, actor=by),
     "Users.unban": lambda c, u, by: c.users.unban(u.username, NOW, actor=by),
@@ -64,13 +76,15 @@ OPERATIONS: dict[str, Act] = {
     "SecondFactors.reset_totp": lambda c, u, by: c.second_factors.reset_totp(u, NOW, actor=by),
     "SecondFactors.unlock": lambda c, u, by: c.second_factors.unlock(u, actor=by),
     "Regulation.unlock": lambda c, u, by: c.regulation.unlock(u, NOW, actor=by),
+    "ApiTokens.revoke": revoke_token,
+    "ApiTokens.revoke_all": lambda c, u, by: c.api_tokens.revoke_all(u, actor=by, now=NOW),
     "Sessions.revoke": revoke,
     "Sessions.revoke_all": lambda c, u, by: c.sessions.revoke_all(u, actor=by, now=NOW),
 }
 
 RANKS = ("user", "admin", "super")
 # Which of one's own are any user's to end.
-OWN = {"Sessions.revoke", "Sessions.revoke_all"}
+OWN = {"Sessions.revoke", "Sessions.revoke_all", "ApiTokens.revoke", "ApiTokens.revoke_all"}
 
 
 def acting() -> set[str]:

@@ -39,6 +39,7 @@ ROWS = (
     ("directories",),
     ("mail",),
     ("accounts.*",),  # errands that need several of what follows: logins, administration
+    ("accounts.tokens",),
     ("accounts.factors",),
     ("accounts.sessions",),
     ("accounts.users",),
@@ -48,7 +49,7 @@ ROWS = (
     ("settings",),
     ("paths", "text"),
 )
-# Modules of accounts/ itself that stand above its five parts.
+# Modules of accounts/ itself that stand above its six parts.
 ERRANDS = ("logins", "administration", "addresses", "forgotten")
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 

@@ -10,6 +10,7 @@ from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import Passwords
 from doorward.accounts.passwords.regulation import AttemptLimits, Regulation
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Opened, Sessions
+from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.accounts.user import User
 from doorward.accounts.users.users import Users
 
@@ -21,6 +22,7 @@ from tests.support.memory import (
     MemoryUsers,
 )
 from tests.support.memory_factors import MemoryFactors
+from tests.support.memory_tokens import MemoryTokens
 from tests.support.sessions import log_in
 
 PASSWORD = "correct horse"
@@ -45,6 +47,8 @@ class Core:
     factor_rows: MemoryFactors
     mailbox: Mailbox
     second_factors: SecondFactors
+    token_rows: MemoryTokens
+    api_tokens: ApiTokens
 
     async def add(self, username: str = "alice", **more: Any) -> User:
         return await self.users.add(username, PASSWORD, now=NOW, **more)

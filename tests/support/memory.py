@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doorward.accounts import randomness
 from doorward.accounts.audit.audit_log import Event, Kind, Record, RecordFilter, add_count
@@ -21,6 +21,9 @@ from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import Credential, Email, NewPassword, NewUser, Seen, User
 from doorward.accounts.users.directory import DirectoryEntry
 
+if TYPE_CHECKING:
+    from tests.support.memory_tokens import MemoryTokens
+
 NOW = 1_700_000_000.0
 
 
@@ -34,6 +37,7 @@ class MemoryUsers:
     names: dict[tuple[str, str], int] = field(default_factory=dict)
     digests: dict[tuple[str, str], bytes] = field(default_factory=dict)
     silent: bool = False
+    tokens: MemoryTokens | None = None
 
     async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
         if any(handle in self.handles for handle in new.handles):
@@ -151,6 +155,10 @@ class MemoryUsers:
         self.sessions.audit_log.keep(event)
         if not active:
             await self.sessions.end_all(user.number, now, "disabled", None)
+            if self.tokens is not None:
+                self.tokens.end_where(
+                    lambda token: token.user.number == user.number, now, "disabled"
+                )
 
     async def delete(self, user: User, now: float, event: Event | None = None) -> None:
         if self.rows.pop(user.number, None) is None:

@@ -17,6 +17,7 @@ TOKEN_BYTES = 32
 PASSWORD_LENGTH = 20  # 115 bits of this alphabet
 REFRESH_ALPHABET = string.digits + string.ascii_letters
 REFRESH_LENGTH = 64  # 381 bits: the length its clients know
+API_SECRET_LENGTH = 32  # 190 bits
 RECOVERY_ALPHABET = "23456789abcdefghjkmnpqrstwxyz"  # typed from paper, in whatever case
 RECOVERY_LENGTH = 8  # 38 bits: guessed against the attempt budget, not against a hash
 MAIL_DIGITS = 6
@@ -47,6 +48,11 @@ def session_token() -> str:
 def refresh_secret() -> str:
     """What gets a session its next access token: 64 letters and digits."""
     return "".join(secrets.choice(REFRESH_ALPHABET) for _ in range(REFRESH_LENGTH))
+
+
+def api_secret() -> str:
+    """The secret of an API token: 32 letters and digits."""
+    return "".join(secrets.choice(REFRESH_ALPHABET) for _ in range(API_SECRET_LENGTH))
 
 
 def password() -> str:

@@ -84,6 +84,18 @@ class SessionNotFound(Refusal):
     message = "There is no such session."
 
 
+class TokenNotFound(Refusal):
+    code = "token_not_found"
+    message = "There is no such token."
+
+
+class InvalidToken(Refusal):
+    """A token that nobody can have: a name, scope or expiry that cannot be, or one too many."""
+
+    code = "invalid_token"
+    message = "This is not a token that can be made."
+
+
 class UserNotFound(Refusal):
     code = "user_not_found"
     message = "There is no such user."

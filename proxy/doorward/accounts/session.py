@@ -22,6 +22,7 @@ class Level(StrEnum):
 
     FULL = "full"
     PENDING = "pending"  # the second factor is due: it opens its own endpoint and logout
+    TOKEN = "token"  # noqa: S105 - a program's: opens applications, none of Doorward's own paths
 
     @classmethod
     def _missing_(cls, value: object) -> Level:
@@ -32,6 +33,7 @@ class Level(StrEnum):
 # Globals for the hot path: an attribute of an Enum costs 0.1 µs more on Python 3.11.
 FULL: Final[Literal[Level.FULL]] = Level.FULL
 PENDING: Final[Literal[Level.PENDING]] = Level.PENDING
+TOKEN: Final[Literal[Level.TOKEN]] = Level.TOKEN
 
 
 def is_fresh(at: float | None, now: float, within_s: float = PROOF_S) -> bool:
@@ -85,6 +87,21 @@ class Authentication:
     proved_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TokenScope:
+    """What narrows an API token; an empty list narrows nothing. Routes are paths, with a host
+    before them where one is meant. With `admin` (read or write) the token opens the administration
+    API and nothing else."""
+
+    routes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    admin: str | None = None
+
+
+EVERYTHING: Final = TokenScope()
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One login. Times are Unix seconds; `last_used_at` moves, hence not frozen.
@@ -92,7 +109,8 @@ class Session:
     `proved_at` is when a password or code of its user was last given in it: None is never.
     `renewals` counts the tokens that replaced one because of a change to the account.
     `derived` holds what a carrier computes once per session; storage never sees it. `stale`: no
-    news of this session reach this copy any more; who still goes by it has to ask again.
+    news of this session reach this copy any more; who still goes by it has to ask again. `scope`
+    is that of the token which a session of level TOKEN stands for.
     """
 
     number: int
@@ -119,11 +137,12 @@ class Session:
     ended_by: str | None = None  # a word for why, or the id of the user who did
     derived: dict[object, object] = field(default_factory=dict)
     stale: bool = False
+    scope: TokenScope | None = None
 
     def ends_at(self) -> float:
         """When it is over unless it is used before. A pending one has the full one's end stored,
         which counts from the moment it is full."""
-        if self.level is not FULL:
+        if self.level is PENDING:
             return min(self.expires_at, self.created_at + PENDING_S)
         if self.idle_timeout_s is None:
             return self.expires_at

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "config": ("doorward.cli.config:app", "Check, show and describe the configuration."),
     "user": ("doorward.cli.user:app", "Add, list and change users."),
     "session": ("doorward.cli.session:app", "List and end sessions."),
+    "token": ("doorward.cli.token:app", "Make, list and end tokens for programs."),
     "lockouts": ("doorward.cli.lockouts:lockouts", "Show who has to wait after wrong passwords."),
     "audit": ("doorward.cli.audit:audit", "Show logins, failures and changes."),
     "hash-password": ("doorward.cli.hash_password:hash_password", "Hash a password for a file."),

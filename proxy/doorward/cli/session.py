@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from doorward.cli.accounts import REFUSED, owner, with_accounts
 from doorward.cli.options import ConfigOption, JsonOption, commands
-from doorward.cli.tables import print_json_list, print_table, tell
+from doorward.cli.tables import (
+    escape,
+    format_time,
+    print_json_list,
+    print_table,
+    tell,
+)
 
 if TYPE_CHECKING:
     from doorward.accounts.session import Session
@@ -130,20 +135,11 @@ def _describe(session: Session) -> dict[str, object]:
             "os": {"name": seen.os_name, "version": seen.os_version},
         },
         "information": session.description,
-        "created_at": _time(session.created_at),
-        "last_used_at": _time(session.last_used_at),
-        "ends_at": _time(session.ends_at()),
+        "created_at": format_time(session.created_at),
+        "last_used_at": format_time(session.last_used_at),
+        "ends_at": format_time(session.ends_at()),
         "suspended": not session.user.is_usable,
     }
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _escape(text: str) -> str:
-    """A client's own words, which must not steer the terminal."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def _state(session: Session) -> str:
@@ -162,11 +158,11 @@ def _cells(session: Session) -> tuple[str, ...]:
         session.id,
         session.user.username,
         session.kind,
-        _escape(_device(session)),
+        escape(_device(session)),
         session.address,
-        _time(session.created_at),
-        _time(session.last_used_at),
-        _time(session.ends_at()),
+        format_time(session.created_at),
+        format_time(session.last_used_at),
+        format_time(session.ends_at()),
         _state(session),
     )
 

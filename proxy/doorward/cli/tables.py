@@ -7,6 +7,7 @@ from __future__ import annotations
 import json as json_format
 import sys
 from collections.abc import AsyncIterable, Iterable, Sequence
+from datetime import UTC, datetime
 
 import typer
 
@@ -23,6 +24,16 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for cells in rows:
         table.add_row(*map(Text, cells))  # Text: what looks like markup in a name is not
     Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE).print(table)
+
+
+def format_time(at: float) -> str:
+    """A time in Unix seconds, to the second and in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def escape(text: str) -> str:
+    """A client's own words, which must not steer the terminal."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def print_json(value: object) -> None:

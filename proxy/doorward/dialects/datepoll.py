@@ -85,6 +85,8 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.InvalidHash: ErrorAnswer(400, "invalid_hash"),
     refusals.TotpAlreadyOn: ErrorAnswer(400, "totp_already_on"),
     refusals.TotpNotOn: ErrorAnswer(400, "totp_not_on"),
+    refusals.TokenNotFound: ErrorAnswer(404, "token_not_found"),
+    refusals.InvalidToken: ErrorAnswer(400, "invalid_token"),
     refusals.InvalidTotpSecret: ErrorAnswer(400, "invalid_totp_secret"),
     refusals.EnrolmentExpired: ErrorAnswer(400, "enrolment_expired"),
     refusals.MailFailed: ErrorAnswer(503, "mail_failed"),

@@ -73,6 +73,8 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.TooManyCodes: ErrorAnswer(429, "totp_max_attempts"),
     refusals.TotpAlreadyOn: ErrorAnswer(401, "totp_already_on"),
     refusals.TotpNotOn: ErrorAnswer(401, "totp_not_on"),
+    refusals.TokenNotFound: ErrorAnswer(404, "token_not_found"),
+    refusals.InvalidToken: ErrorAnswer(400, "invalid_token"),
     refusals.InvalidTotpSecret: ErrorAnswer(400, "invalid_totp_secret"),
     refusals.EnrolmentExpired: ErrorAnswer(401, "enrolment_expired"),
     refusals.MailFailed: ErrorAnswer(503, "mail_failed"),

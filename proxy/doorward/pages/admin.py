@@ -60,6 +60,10 @@ KINDS: Mapping[Kind, str] = {
     Kind.FACTOR_FAILED: N_("Code wrong"),
     Kind.FACTOR_LOCKED: N_("Codes locked"),
     Kind.RECOVERY_CODES_MADE: N_("Recovery codes made"),
+    Kind.TOKEN_ADDED: N_("Token made"),
+    Kind.TOKEN_ENDED: N_("Token ended"),
+    Kind.TOKENS_ENDED: N_("Tokens ended"),
+    Kind.TOKEN_FAILED: N_("Token wrong"),
     Kind.CONFIGURATION_RELOADED: N_("Configuration read again"),
 }
 

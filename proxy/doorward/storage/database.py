@@ -19,6 +19,7 @@ from doorward.storage.marker import Marker
 from doorward.storage.postgres_notify import PostgresNotify
 from doorward.storage.schema import migrate
 from doorward.storage.sessions import SessionRows
+from doorward.storage.tokens import TokenRows
 from doorward.storage.users import UserRows
 
 SQLITE = "sqlite"
@@ -36,6 +37,7 @@ class Database:
     users: UserRows
     sessions: SessionRows
     access: AccessRows
+    tokens: TokenRows
     factors: FactorRows
     feed: FeedRows
     attempts: AttemptRows
@@ -78,6 +80,7 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
         UserRows(engine, feed),
         SessionRows(engine, feed),
         AccessRows(engine, feed),
+        TokenRows(engine, feed),
         FactorRows(engine, feed),
         feed,
         AttemptRows(engine, audit_log),

@@ -12,6 +12,7 @@ from doorward.accounts.audit.audit_log import Event, Kind, add_count
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.sessions import FULL, Renewal, Session
+from doorward.accounts.user import User
 from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
@@ -51,7 +52,7 @@ class SessionRows:
     ) -> Session | None:
         async with self._feed.changing(draft.created_at) as change:
             connection = change.connection
-            if not await _hold_user(connection, draft):
+            if not await hold_user(connection, draft.user):
                 return None
             iat = await _free_second(connection, draft.user.number, draft.iat)
             values = rows.session_values(draft) | {"iat": iat, "token_digest": digest}
@@ -94,7 +95,7 @@ class SessionRows:
     ) -> Session | None:
         c = sessions.c
         async with self._feed.changing(now) as change:
-            if not await _hold_user(change.connection, session):
+            if not await hold_user(change.connection, session.user):
                 return None
             risen = await change.connection.execute(
                 update(sessions)
@@ -319,14 +320,12 @@ async def _end_beyond(
             change.record(add_count(limited, ended))
 
 
-async def _hold_user(connection: AsyncConnection, draft: Session) -> bool:
-    """Whether the user is as the login read it; until commit nobody else changes it."""
+async def hold_user(connection: AsyncConnection, user: User) -> bool:
+    """Whether the user is as it was read; until commit nobody else changes it."""
     query = select(users.c.version, users.c.active, users.c.banned)
-    found = await connection.execute(
-        query.where(users.c.number == draft.user.number).with_for_update()
-    )
+    found = await connection.execute(query.where(users.c.number == user.number).with_for_update())
     row = found.one_or_none()
-    return row is not None and row.version == draft.user.version and row.active and not row.banned
+    return row is not None and row.version == user.version and row.active and not row.banned
 
 
 async def _free_second(connection: AsyncConnection, user: int, wanted: int) -> int:

@@ -109,6 +109,33 @@ sessions = Table(
     sqlite_autoincrement=True,
 )
 
+# API tokens. `digest` is a keyed hash of the secret; routes, methods and networks narrow the token,
+# empty lists do not. Tokens that are over stay for a while, so that they are still known as ours.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(17), nullable=False, unique=True),
+    Column("user_number", ForeignKey("users.number", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("routes", JSON, nullable=False),
+    Column("methods", JSON, nullable=False),
+    Column("networks", JSON, nullable=False),
+    Column("admin", String(8)),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("last_used_at", Double),
+    Column("address", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("ended_at", Double),
+    Column("ended_by", String(32)),
+    Index(None, "user_number"),
+    Index(None, "expires_at"),
+    Index(None, "ended_at"),
+    sqlite_autoincrement=True,
+)
+
 # Second factors. Secrets are encrypted with a key that is not in here, and codes are digested with
 # one of the user's own that is encrypted likewise. `failures` counts wrong codes of every kind.
 factors = Table(
@@ -143,7 +170,8 @@ enrolments = Table(
     Column("expires_at", Double, nullable=False),
 )
 
-# What running workers have to hear of. A row names a session or a user.
+# What running workers have to hear of. A row names a session or a user; a token is a session whose
+# number is the negative of its own.
 feed = Table(
     "feed",
     metadata,

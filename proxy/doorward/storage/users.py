@@ -21,6 +21,7 @@ from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.sessions import end_sessions, renew
 from doorward.storage.tables import audit, feed_counter, handles, sessions, users
+from doorward.storage.tokens import end_tokens
 
 CREDENTIALS = select(*rows.USER_COLUMNS, users.c.password_hash, users.c.password_scheme)
 USERS = select(*rows.USER_COLUMNS)
@@ -189,6 +190,7 @@ class UserRows:
             await _update(change, user, active=active, version=users.c.version + 1)
             if not active:
                 await end_sessions(change, user.number, now, "disabled")
+                await end_tokens(change, user.number, now, "disabled")
 
     async def delete(self, user: User, now: float, event: Event | None = None) -> None:
         async with self._feed.changing(now) as change:

@@ -30,6 +30,7 @@ from doorward.accounts.sessions.access import AccessSecrets
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
+from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.accounts.users.directory import DirectoryFault
 from doorward.accounts.users.users import Users
 from doorward.directories.sources import open_directories
@@ -63,6 +64,7 @@ class Accounts:
     addresses: Addresses
     administration: Administration
     forgotten: Forgotten
+    api_tokens: ApiTokens
 
 
 @contextlib.asynccontextmanager
@@ -121,6 +123,7 @@ async def _join(
         database.listings, directories, users, sessions, factors, regulation
     )
     forgotten = Forgotten(database.listings, users, factors, mailer, audit_log, rates, keys)
+    api_tokens = ApiTokens(database.tokens, directories, factors, regulation, audit_log, keys)
     return Accounts(
         users,
         sessions,
@@ -136,6 +139,7 @@ async def _join(
         addresses,
         administration,
         forgotten,
+        api_tokens,
     )
 
 

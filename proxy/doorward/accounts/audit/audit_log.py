@@ -47,6 +47,10 @@ class Kind(StrEnum):
     FACTOR_FAILED = "factor_failed"
     FACTOR_LOCKED = "factor_locked"
     RECOVERY_CODES_MADE = "recovery_codes_made"
+    TOKEN_ADDED = "token_added"  # noqa: S105 - a kind of event, as are the next three
+    TOKEN_ENDED = "token_ended"  # noqa: S105
+    TOKENS_ENDED = "tokens_ended"
+    TOKEN_FAILED = "token_failed"  # noqa: S105
     CONFIGURATION_RELOADED = "configuration_reloaded"
 
 

@@ -207,8 +207,11 @@ class Regulation:
         whatever the password is."""
         if self._limits is None:
             return
-        shown = [b.key for b in self._budgets(name, user, address, True) if b.shown]
-        found = await self._store.locked(shown, now)
+        await self._check([b.key for b in self._budgets(name, user, address, True) if b.shown], now)
+
+    async def _check(self, keys: Sequence[str], now: float) -> None:
+        assert self._limits is not None
+        found = await self._store.locked(keys, now)
         if found is not None and found[1] <= now + self._limits.ban_s:
             self._refuse(*found, now)
 
@@ -247,6 +250,20 @@ class Regulation:
         """The password was not judged."""
         if attempt is not None:
             await self._store.give_back(attempt.id)
+
+    async def count_network(self, address: str, now: float) -> bool:
+        """Counts a failure that was at no name, such as a wrong token, on the networks around this
+        address; whether it emptied their budget. Raises LockedOut, and counts nothing, when that
+        is empty already."""
+        if self._limits is None:
+            return False
+        budgets = self._budgets_of_networks(address)
+        await self._check([budget.key for budget in budgets], now)
+        period = Period(self._limits.window_s, self._limits.ban_s)
+        spent = await self._store.spend(randomness.public_id(), budgets, period, now)
+        if spent.locked is not None:
+            self._refuse(*spent.locked, now)
+        return bool(spent.exhausted)
 
     async def lockouts(self, now: float) -> tuple[Lock, ...]:
         """Who has to wait now, the next to be free first."""
@@ -295,17 +312,22 @@ class Regulation:
     ) -> tuple[Budget, ...]:
         """Always as many for one address, whoever the name leads to."""
         assert self._limits is not None
-        *wider, network = get_networks(address)
-        budgets = [Budget(network, network, self._limits.network_attempts)]
-        if wider:
-            wide = wider[0]
-            budgets.insert(0, Budget(wide, wide, self._limits.network_attempts * WIDER))
+        budgets, network = self._budgets_of_networks(address), get_network(address)
         number, most = None if user is None else user.number, self._limits.attempts
         typed = Budget(self._typed(name, network), network, most, number)
         target = f"{network} {NOBODY} {self._hash(name)}"
         if user is not None:
             target = f"{network} user {user.number}"
         return (*budgets, typed, Budget(target, network, most, number, not conceals))
+
+    def _budgets_of_networks(self, address: str) -> list[Budget]:
+        assert self._limits is not None
+        *wider, network = get_networks(address)
+        budgets = [Budget(network, network, self._limits.network_attempts)]
+        if wider:
+            wide = wider[0]
+            budgets.insert(0, Budget(wide, wide, self._limits.network_attempts * WIDER))
+        return budgets
 
     def _typed(self, name: str, network: str) -> str:
         return f"{network} {TYPED} {self._hash(name)}"

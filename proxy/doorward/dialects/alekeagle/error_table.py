@@ -68,6 +68,8 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.TooManyCodes: ErrorAnswer(429, RATELIMITED),
     refusals.TotpAlreadyOn: ErrorAnswer(400, GENERIC),
     refusals.TotpNotOn: ErrorAnswer(400, GENERIC),
+    refusals.TokenNotFound: ErrorAnswer(400, GENERIC),
+    refusals.InvalidToken: ErrorAnswer(400, GENERIC),
     refusals.InvalidTotpSecret: ErrorAnswer(400, GENERIC),
     refusals.EnrolmentExpired: ErrorAnswer(400, GENERIC),
     refusals.MailFailed: ErrorAnswer(500, INTERNAL),

@@ -50,6 +50,8 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.TooManyCodes: ErrorAnswer(400, "totp-max-attempts"),
     refusals.TotpAlreadyOn: ErrorAnswer(400, "error-2fa-already-enabled"),
     refusals.TotpNotOn: ErrorAnswer(400, "invalid-totp"),
+    refusals.TokenNotFound: ErrorAnswer(400, "error-token-not-found"),
+    refusals.InvalidToken: ErrorAnswer(400, "error-invalid-token"),
     refusals.InvalidTotpSecret: ErrorAnswer(400, "invalid-totp"),
     refusals.EnrolmentExpired: ErrorAnswer(400, "invalid-totp"),
     refusals.MailFailed: ErrorAnswer(503, "error-email-send-failed"),

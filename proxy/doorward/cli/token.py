@@ -1,0 +1,229 @@
+"""`doorward token …`: tokens for programs, made, seen and ended on the live storage.
+
+It knows how to ask and to print; what a token opens and who may end it is the core's business.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from doorward.cli.accounts import WRONG_USAGE, leave, owner, with_accounts
+from doorward.cli.options import ConfigOption, JsonOption, commands
+from doorward.cli.tables import (
+    escape,
+    format_time,
+    print_json_list,
+    print_table,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from doorward.accounts.token import ApiToken, MadeToken
+    from doorward.wiring.accounts import Accounts
+
+app = commands("Tokens: make, list and end them.")
+
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]
+Strings = list[str] | None
+Value = TypeVar("Value")
+
+
+@app.command()
+def add(
+    user: Annotated[str, typer.Argument(metavar="USER", help="User name or verified address.")],
+    name: Annotated[str, typer.Option("--name", help="What it is for, such as phone.")],
+    config: ConfigOption = None,
+    route: Annotated[
+        Strings,
+        typer.Option(metavar="PATH", help="Only this path and all beneath; may be repeated."),
+    ] = None,
+    method: Annotated[
+        Strings, typer.Option(metavar="M", help="Only this method; may be repeated.")
+    ] = None,
+    network: Annotated[
+        Strings, typer.Option(metavar="N", help="Only from this network; may be repeated.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Such as 90d; without it: never.")
+    ] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            "--scope",
+            metavar="admin:read|admin:write",
+            help="For the administration API, and nothing else.",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a token for a program of this user, and print it: it is shown this once."""
+    life_s = None if expires is None else _seconds(expires)
+    admin = None if scope is None else _admin_scope(scope)
+
+    async def job(accounts: Accounts) -> MadeToken:
+        from doorward.accounts.session import TokenScope
+        from doorward.accounts.token import NewToken
+
+        routes, methods, networks = (tuple(chosen or ()) for chosen in (route, method, network))
+        new = NewToken(name, TokenScope(routes, methods, networks, admin), life_s)
+        owned = await accounts.users.get(user)
+        return await accounts.api_tokens.add_token(owned, new, actor=owner(), now=time.time())
+
+    made = with_accounts(config, job)
+    sentences = [
+        f"token {made.token.id} of {made.token.user.username} made",
+        f"token: {made.text}",
+    ]
+    tell(sentences, _describe(made.token) | {"token": made.text}, json)
+
+
+@app.command("list")
+def list_tokens(
+    config: ConfigOption = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those of this user.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the tokens that are not over, the newest first."""
+
+    async def job(accounts: Accounts) -> None:
+        tokens = _list_tokens(accounts, user, time.time())
+        if json:
+            await print_json_list(_describe(token) async for token in tokens)
+        else:
+            print_table(HEADINGS, [_cells(token) async for token in tokens])
+
+    with_accounts(config, job)
+
+
+async def _list_tokens(accounts: Accounts, user: str | None, now: float) -> AsyncIterator[ApiToken]:
+    """Those of the user with this name, or everybody's."""
+    if user is None:
+        async for token in accounts.api_tokens.every(now):
+            yield token
+    else:
+        for token in await accounts.api_tokens.list(await accounts.users.get(user), now):
+            yield token
+
+
+@app.command()
+def show(id: IdArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show one token, without its secret."""
+    token = with_accounts(config, lambda accounts: accounts.api_tokens.get(id))
+    shown = _describe(token)
+    tell([f"{key}: {_format(value)}" for key, value in shown.items()], shown, json)
+
+
+@app.command()
+def revoke(id: IdArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """End a token; at once, on a running server too."""
+    token = with_accounts(
+        config,
+        lambda accounts: accounts.api_tokens.revoke(id, actor=owner(), now=time.time()),
+    )
+    told = {"id": token.id, "user": token.user.username}
+    tell(f"token {token.id} of {token.user.username} ended", {"ended": [told]}, json)
+
+
+@app.command("revoke-all")
+def revoke_all(
+    user: Annotated[str, typer.Argument(metavar="USER", help="User name or verified address.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """End every token of a user."""
+
+    async def job(accounts: Accounts) -> tuple[str, int]:
+        owned = await accounts.users.get(user)
+        ended = await accounts.api_tokens.revoke_all(owned, actor=owner(), now=time.time())
+        return owned.username, ended
+
+    username, ended = with_accounts(config, job)
+    sentence = f"{ended} {'token' if ended == 1 else 'tokens'} of {username} ended"
+    tell(sentence, {"user": username, "ended": ended}, json)
+
+
+def _seconds(text: str) -> float:
+    from doorward.settings.values import duration
+
+    return _read("--expires", text, lambda value: duration(value).total_seconds())
+
+
+def _admin_scope(text: str) -> str:
+    from doorward.settings.values import choice
+
+    return _read("--scope", text, choice("admin:read", "admin:write")).removeprefix("admin:")
+
+
+def _read(option: str, text: str, parse: Callable[[str], Value]) -> Value:
+    from doorward.settings.faults import Wrong
+
+    try:
+        return parse(text)
+    except Wrong as wrong:
+        hint = "" if wrong.hint is None else f"; {wrong.hint}"
+        leave(f"{option}: {wrong.message}{hint}", WRONG_USAGE)
+
+
+def _describe(token: ApiToken) -> dict[str, object]:
+    """What is printed of a token; the keys are part of the command's interface."""
+    return {
+        "id": token.id,
+        "user": token.user.username,
+        "name": token.name,
+        "routes": list(token.scope.routes),
+        "methods": list(token.scope.methods),
+        "networks": list(token.scope.networks),
+        "scope": None if token.scope.admin is None else f"admin:{token.scope.admin}",
+        "created_at": _time(token.created_at),
+        "expires_at": _time(token.expires_at),
+        "last_used_at": _time(token.last_used_at),
+        "address": token.address,
+        "user_agent": token.user_agent,
+        "state": _state(token),
+    }
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else format_time(at)
+
+
+def _state(token: ApiToken) -> str:
+    if token.is_over(time.time()):
+        return "expired" if token.ended_at is None else "ended"
+    return "active" if token.user.is_usable else "suspended"
+
+
+HEADINGS = ("id", "user", "name", "opens", "expires", "last used", "address", "state")
+
+
+def _cells(token: ApiToken) -> tuple[str, ...]:
+    return (
+        token.id,
+        token.user.username,
+        escape(token.name),
+        _describe_scope(token),
+        _time(token.expires_at) or "never",
+        _time(token.last_used_at) or "never",
+        token.address,
+        _state(token),
+    )
+
+
+def _describe_scope(token: ApiToken) -> str:
+    if token.scope.admin is not None:
+        return f"admin:{token.scope.admin}"
+    narrowing = (token.scope.methods, token.scope.routes, token.scope.networks)
+    return " ".join(",".join(entries) for entries in narrowing if entries) or "everything"
+
+
+def _format(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
+    return "-" if value in (None, "") else escape(str(value))
