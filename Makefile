@@ -54,7 +54,7 @@ format: $(TEST_STAMP) ## Format the code and repair what the linter can repair.
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: $(RUN_STAMP) ## Measure CPU per authenticated request beside its peers; ARGS="--seconds 5".
+bench: $(RUN_STAMP) ## Measure CPU per request beside other proxies; ARGS="--case different --only doorward,go".
 	$(PY) benchmarks/run.py $(ARGS)
 
 constraints: ## Pin the newest versions that pyproject.toml allows in constraints.txt, for the image.

@@ -1,65 +1,87 @@
-"""What is asked of everybody: one case is one kind of request, and how much of it at once."""
+"""What is asked of everybody: one case is one kind of traffic, and how much of it at once.
+
+It is a table. It must not know who takes part, but for names, or how anything is measured.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 
-# wrk's hooks, in Lua. Everything else about a request is on its command line.
-UPLOAD = """
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/octet-stream"
-wrk.body = string.rep("x", 1048576)
-"""
-DIFFERENT = """
-local number = 0
-function request()
-  number = number + 1
-  wrk.headers["X-Number"] = tostring(number)
-  return wrk.format()
-end
-"""
-# What a browser sends along, so that a request is as long as most are.
-BROWSER = {
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "Accept-Language": "en-US,en;q=0.5",
-    "Accept-Encoding": "gzip, deflate, br, zstd",
-    "Sec-Fetch-Dest": "document",
-    "Sec-Fetch-Mode": "no-cors",
-    "Sec-Fetch-Site": "same-origin",
-}
+
+class Load(Enum):
+    DIFFERENT = auto()  # requests of many people
+    REPEATED = auto()  # the same request again and again
+    UPLOAD = auto()  # 1 MiB with each
+    MESSAGES = auto()  # WebSockets that echo
+    EVENTS = auto()  # event streams that are listened to
+
+
+class Carrier(Enum):
+    """What shows who asks."""
+
+    OWN = auto()  # what a proxy's login gives out
+    BEARER = auto()  # Doorward's token in Authorization
+    NOBODY = auto()
+    FORGED = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`status`: of every answer. `identified`: with the cookie of a session; `cookie`: with this
-    one instead."""
+    """`status`: of every answer. `body_bytes`: the least that a right answer has. `only`: who takes
+    part, if not everybody; "doorward" stands for each Doorward. `each`: what is counted."""
 
     name: str
     what: str
+    load: Load = Load.DIFFERENT
     path: str = "/"
-    script: str = ""
     connections: int | None = None
+    carrier: Carrier = Carrier.OWN
     status: int = 200
-    cookie: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    identified: bool = True
-    doorward_only: bool = False
+    body_bytes: int = 1024
+    only: tuple[str, ...] = ()
+    each: str = "request"
+    logins_per_s: int = 0
 
 
-FORGED = "doorward=" + "A" * 43 + "." + "B" * 27
+MIB = 1 << 20
+
+
+def refused(name: str, what: str, carrier: Carrier) -> Case:
+    return Case(name, what, carrier=carrier, status=401, body_bytes=0, only=("doorward",))
+
 
 CASES: dict[str, Case] = {
     case.name: case
     for case in (
-        Case("page", "1 KiB, the same request again and again"),
-        Case("browser", "1 KiB, with the headers of a browser", headers=tuple(BROWSER.items())),
-        Case("different", "1 KiB, other headers each time, both ways", "/each", DIFFERENT),
-        Case("large", "an answer of 1 MiB", path="/large", connections=16),
-        Case("upload", "an upload of 1 MiB", script=UPLOAD, path="/upload", connections=16),
-        Case("many", "1 KiB over 500 connections", connections=500),
-        Case("anonymous", "refused: nobody", status=401, identified=False, doorward_only=True),
-        Case("forged", "refused: a forged cookie", status=401, cookie=FORGED, doorward_only=True),
+        Case("different", "1 KiB, requests of 200 people in eight clients to 20,000 targets"),
+        Case("bearer", "the same with Authorization: Bearer", carrier=Carrier.BEARER,
+             only=("doorward",)),
+        Case("many", "the same over 500 connections", connections=500),
+        refused("anonymous", "refused: nobody", Carrier.NOBODY),
+        refused("forged", "refused: a forged cookie", Carrier.FORGED),
+        Case("latency", "the same as `different`, two workers beside Go",
+             only=("two", "go", "nginx")),
+        Case("storm", "the same during 20 logins a second", only=("two",), logins_per_s=20),
+        Case("large", "an answer of 1 MiB", Load.REPEATED, "/large", 16, body_bytes=MIB),
+        Case("upload", "an upload of 1 MiB", Load.UPLOAD, "/upload", 16),
+        Case("messages", "1 KiB to and fro through a WebSocket", Load.MESSAGES, "/echo", 32,
+             each="message"),
+        Case("events", "an event of 100 bytes to a listener", Load.EVENTS, "/events", 200,
+             each="event"),
+        Case("page", "1 KiB, the same request again and again", Load.REPEATED),
     )
-}
-DEFAULT = ("page", "browser", "different", "large", "upload", "many", "anonymous", "forged")
+}  # fmt: skip
+MEMORY = "memory"  # a case that is measured in another way: see memory.py
+
+
+def chosen(asked: Iterable[str], known: Collection[str]) -> list[str]:
+    """What is asked for, as `a,b` or in several words, in the order of what is known.
+
+    Raises ValueError for a name that is not known.
+    """
+    names = {name.strip() for words in asked for name in words.split(",") if name.strip()}
+    if unknown := names - set(known):
+        raise ValueError(f"{', '.join(sorted(unknown))}: choose from {', '.join(known)}")
+    return [name for name in known if name in names]

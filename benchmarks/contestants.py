@@ -1,30 +1,35 @@
-"""Who takes part: the application behind everybody, the peers, and Doorward with a real login.
+"""Who takes part: the application behind everybody, Doorward in five forms, and bare proxies.
 
-Each is a context manager that yields a `Contestant`, ready and checked; what is missing is said.
+Each is a context manager that yields a `Contestant` whose logins have been made; every file it
+needs is written to the folder that it is given. Those that check a login themselves, beside
+Doorward, are in peers.py.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlencode
 
-import bcrypt
-from processes import NotStarted, ask, free_port, running
+from people import NAMES, PASSWORD, htpasswd
+from processes import NotStarted, ask, free_port, running, version
+from traffic import Header
 
 HERE = Path(__file__).parent
-PAGE = "x" * 1024
-DOORWARDS = ("doorward", "asgi", "two")
-USER, PASSWORD = "alice", "a password for measuring"
+PAGE = b"x" * 1024
+STORMER = "alice"  # in the database, with a hash of Doorward's own cost, for logins under load
 DOORWARD = Path(sys.executable).with_name("doorward")
+# Where root's path or a shell's does not lead, and these are installed.
+ELSEWHERE = "/usr/sbin:/usr/local/sbin:/usr/local/go/bin"
+JSON_TYPE = ("Content-Type", "application/json")
 
 NGINX = """
 daemon off;
@@ -36,26 +41,24 @@ http {{
   access_log off;
   default_type text/plain;
   keepalive_requests 1000000000;
+  client_max_body_size 0;
   client_body_temp_path {folder}/{name}.body;
   proxy_temp_path {folder}/{name}.proxy;
   fastcgi_temp_path {folder}/{name}.fastcgi;
   uwsgi_temp_path {folder}/{name}.uwsgi;
   scgi_temp_path {folder}/{name}.scgi;
-  {body}
-}}
-"""
-
-PROXY = """
-  client_max_body_size 0;
   map $http_upgrade $hop {{ default upgrade; "" ""; }}
   upstream application {{
     server 127.0.0.1:{upstream};
     keepalive 128;
     keepalive_requests 1000000000;
   }}
+  {upstreams}
   server {{
     listen 127.0.0.1:{port} backlog=1024;
+    {locations}
     location / {{
+      {checks}
       proxy_pass http://application;
       proxy_http_version 1.1;
       proxy_set_header Host $http_host;
@@ -66,59 +69,51 @@ PROXY = """
       proxy_set_header Connection $hop;
     }}
   }}
+}}
 """
 
 
-Entry = Callable[[Path, int], AbstractContextManager["Contestant"]]
-
-
 class Missing(Exception):
-    """A tool that is not on this machine."""
+    """A program that is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
+    """`pids`: the roots of every process that a request costs. `sessions`: the header that carries
+    each. `users`: whom the application must see for each of them, or nobody at all."""
+
     name: str
     what: str
-    pid: int
+    pids: tuple[int, ...]
     port: int
-    headers: dict[str, str]
-    user: str = ""  # whom the application must see
+    sessions: list[Header]
+    users: tuple[str, ...] = NAMES
+    is_doorward: bool = False
+    lacks: tuple[str, ...] = field(default=())  # cases that it is not made for
 
-    @property
-    def is_doorward(self) -> bool:
-        return self.name in DOORWARDS
+    def takes_part(self, only: tuple[str, ...], case: str) -> bool:
+        named = self.name in only or ("doorward" in only and self.is_doorward)
+        return (named or not only) and case not in self.lacks
 
     def check(self) -> None:
-        """Raises NotStarted unless the page comes through, under the right name."""
-        page, name = (ask(self.port, path, headers=self.headers) for path in ("/", "/whoami"))
-        if (page.status, page.body) != (200, PAGE.encode()):
+        """Raises NotStarted unless the page comes through, under the right names."""
+        page = ask(self.port, "/", headers=[self.sessions[0]])
+        if (page.status, page.body) != (200, PAGE):
             raise NotStarted(f"{self.name} answers {page.status} with {page.body[:200]!r}")
-        if name.body.decode() != self.user:
-            raise NotStarted(f"{self.name} tells the application the name {name.body!r}")
+        for number in (0, -1):
+            name = ask(self.port, "/whoami", headers=[self.sessions[number]]).body.decode()
+            if name != (self.users[number] if self.users else ""):
+                raise NotStarted(f"{self.name} sends the application the user name {name!r}")
+
+
+Entry = Callable[[Path, int], AbstractContextManager[Contestant]]
 
 
 def tool(name: str) -> str:
-    # /usr/sbin is on root's path only, and nginx lives there.
-    path = shutil.which(name) or shutil.which(
-        name, path="/usr/sbin:/usr/local/sbin:/usr/local/go/bin"
-    )
+    path = shutil.which(name) or shutil.which(name, path=ELSEWHERE)
     if path is None:
         raise Missing(name)
     return path
-
-
-def go_program(name: str, folder: Path) -> str:
-    binary = folder / name
-    command = [tool("go"), "build", "-o", os.fspath(binary), f"{name}.go"]
-    subprocess.run(command, cwd=HERE / "go", check=True, timeout=300)  # noqa: S603
-    return os.fspath(binary)
-
-
-def nginx_command(name: str, folder: Path, body: str) -> list[str]:
-    path = folder / f"{name}.conf"
-    path.write_text(NGINX.format(folder=folder, name=name, body=body))
-    return [tool("nginx"), "-e", f"{folder}/{name}.error.log", "-p", f"{folder}", "-c", f"{path}"]
 
 
 @contextmanager
@@ -130,156 +125,60 @@ def application(folder: Path) -> Iterator[int]:
         yield port
 
 
-@contextmanager
-def nginx(folder: Path, upstream: int) -> Iterator[Contestant]:
-    port = free_port()
-    command = nginx_command("nginx", folder, PROXY.format(port=port, upstream=upstream))
-    with running("nginx", command, port, folder) as pid:
-        yield Contestant("nginx", "nginx proxy_pass, one worker, no login", pid, port, {})
+# Doorward
 
 
-def go(name: str, what: str, **environment: str) -> Entry:
+def doorward(
+    name: str, what: str, environ: dict[str, str] | None = None, **settings: object
+) -> Entry:
     @contextmanager
     def start(folder: Path, upstream: int) -> Iterator[Contestant]:
         port = free_port()
-        program = go_program("reverseproxy", folder)
-        command = [program, f"127.0.0.1:{port}", f"http://127.0.0.1:{upstream}"]
-        with running(name, command, port, folder, environment) as pid:
-            yield Contestant(name, what, pid, port, {})
-
-    return start
-
-
-def doorward(name: str, what: str, **more: object) -> Entry:
-    @contextmanager
-    def start(folder: Path, upstream: int) -> Iterator[Contestant]:
-        port = free_port()
-        config = folder / f"{name}.yaml"
-        settings = {  # JSON is YAML
-            "listen": f"127.0.0.1:{port}",
-            "admin_listen": "off",
-            "data_dir": f"{folder}/{name}",
-            "routes": [{"upstream": f"http://127.0.0.1:{upstream}"}],
-            "dialects": {"xhr": {}},
-        }
-        config.write_text(json.dumps(settings | more))
-        add_user(config)
+        config = write_config(name, folder, upstream, port, settings)
+        add_stormer(config)
         command = [os.fspath(DOORWARD), "serve", "-c", os.fspath(config)]
-        with running(name, command, port, folder) as pid:
-            yield Contestant(name, what, pid, port, {"Cookie": log_in(port)}, USER)
+        with running(name, command, port, folder, environ) as pid:
+            told = f"{what}; {reader(environ or {})}"
+            yield Contestant(name, told, (pid,), port, log_in_all(port), is_doorward=True)
 
     return start
 
 
-APACHE = """
-ServerRoot {folder}
-ServerName 127.0.0.1
-PidFile {folder}/apache.pid
-ErrorLog {folder}/apache.error.log
-Listen 127.0.0.1:{port}
-{modules}
-<IfModule mpm_event_module>
-  StartServers 1
-  ServerLimit 8
-  ThreadsPerChild 25
-  MaxRequestWorkers 200
-</IfModule>
-MaxKeepAliveRequests 0
-<Location "/">
-  AuthType form
-  AuthName measured
-  AuthFormProvider file
-  AuthUserFile {folder}/apache.users
-  Require valid-user
-  Session On
-  SessionCookieName session path=/
-  SessionCryptoPassphrase measured
-  RequestHeader set Remote-User "expr=%{{REMOTE_USER}}"
-  ProxyPass http://127.0.0.1:{upstream}/ keepalive=On max=200
-</Location>
-<Location "/login">
-  ProxyPass !
-  SetHandler form-login-handler
-  AuthFormLoginRequiredLocation http://127.0.0.1:{port}/
-  AuthFormLoginSuccessLocation http://127.0.0.1:{port}/
-  Require all granted
-</Location>
-"""
-APACHE_MODULES = (
-    "mpm_event authn_core authz_core authn_file authz_user auth_form request session"
-    " session_cookie session_crypto headers proxy proxy_http".split()
-)
-
-
 @contextmanager
-def apache(folder: Path, upstream: int) -> Iterator[Contestant]:
-    """Apache's own form login; it checks the password of the session with every request."""
-    program, directory = tool("apache2"), Path("/usr/lib/apache2/modules")
+def under_uvicorn(folder: Path, upstream: int) -> Iterator[Contestant]:
+    """Doorward as an ASGI application under another server."""
+    if find_spec("uvicorn") is None:
+        raise Missing("uvicorn")
     port = free_port()
-    modules = "\n".join(
-        f"LoadModule {name}_module {directory}/mod_{name}.so" for name in APACHE_MODULES
-    )
-    config = folder / "apache.conf"
-    config.write_text(APACHE.format(folder=folder, port=port, modules=modules, upstream=upstream))
-    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()  # htpasswd -B's cost
-    (folder / "apache.users").write_text(f"{USER}:{hashed}\n")
-    command = [program, "-DFOREGROUND", "-f", os.fspath(config)]
-    with running("apache", command, port, folder) as pid:
-        form = urlencode({"httpd_username": USER, "httpd_password": PASSWORD})
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = ask(port, "/login", "POST", form, kind)
-        cookies = [v.split(";")[0] for k, v in answer.headers if k.lower() == "set-cookie"]
-        if not cookies:
-            raise NotStarted(f"apache answers a login with {answer.status}")
-        what = "Apache mod_auth_form and mod_proxy, event MPM"
-        yield Contestant("apache", what, pid, port, {"Cookie": cookies[-1]}, USER)
+    config = write_config("uvicorn", folder, upstream, port, {})
+    options = "--no-proxy-headers --no-date-header --no-access-log --factory".split()
+    command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port)]
+    command += [*options, "doorward.app:create_app"]
+    environ = {"DOORWARD_CONFIG": os.fspath(config)}
+    with running("uvicorn", command, port, folder, environ) as pid:
+        what = f"Doorward under uvicorn, one worker; {reader({})}"
+        yield Contestant("uvicorn", what, (pid,), port, log_in_all(port), is_doorward=True)
 
 
-@contextmanager
-def caddy(folder: Path, upstream: int) -> Iterator[Contestant]:
-    """Caddy asks for a password with every request, and remembers which ones were right."""
-    port = free_port()
-    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5))
-    account = {"username": USER, "password": base64.b64encode(hashed).decode()}
-    basic = {"hash": {"algorithm": "bcrypt"}, "accounts": [account], "hash_cache": {}}
-    who = {"set": {"Remote-User": ["{http.auth.user.id}"]}}
-    handlers = [
-        {"handler": "authentication", "providers": {"http_basic": basic}},
-        {
-            "handler": "reverse_proxy",
-            "upstreams": [{"dial": f"127.0.0.1:{upstream}"}],
-            "headers": {"request": who},
-        },
-    ]
-    server = {
-        "listen": [f"127.0.0.1:{port}"],
-        "routes": [{"handle": handlers}],
-        "automatic_https": {"disable": True},
+def write_config(
+    name: str, folder: Path, upstream: int, port: int, more: dict[str, object]
+) -> Path:
+    users, config = folder / f"{name}.htpasswd", folder / f"{name}.yaml"
+    users.write_text(htpasswd())
+    settings = {  # JSON is YAML
+        "listen": f"127.0.0.1:{port}",
+        "admin_listen": "off",
+        "data_dir": f"{folder}/{name}",
+        "htpasswd": os.fspath(users),
+        "routes": [{"upstream": f"http://127.0.0.1:{upstream}"}],
+        "dialects": {"xhr": {}},
     }
-    settings = {
-        "admin": {"disabled": True, "config": {"persist": False}},
-        "logging": {"logs": {"default": {"level": "ERROR"}}},
-        "apps": {"http": {"servers": {"measured": server}}},
-    }
-    config = folder / "caddy.json"
-    config.write_text(json.dumps(settings))
-    command = [tool("caddy"), "run", "--config", os.fspath(config)]
-    with running("caddy", command, port, folder, {"HOME": os.fspath(folder)}) as pid:
-        word = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        what = "Caddy reverse_proxy with Basic authentication"
-        yield Contestant("caddy", what, pid, port, {"Authorization": f"Basic {word}"}, USER)
+    config.write_text(json.dumps(settings | more))
+    return config
 
 
-def add_user(config: Path) -> None:
-    command = [
-        os.fspath(DOORWARD),
-        "user",
-        "add",
-        USER,
-        "--password-stdin",
-        "-c",
-        os.fspath(config),
-    ]
+def add_stormer(config: Path) -> None:
+    command = [os.fspath(DOORWARD), "user", "add", STORMER, "--password-stdin", "-c", f"{config}"]
     added = subprocess.run(  # noqa: S603
         command, input=PASSWORD + "\n", text=True, capture_output=True, timeout=60
     )
@@ -287,25 +186,107 @@ def add_user(config: Path) -> None:
         raise NotStarted(f"doorward user add ended with {added.returncode}:\n{added.stderr}")
 
 
-def log_in(port: int) -> str:
-    """The value of a Cookie header that holds a session of the user."""
-    login = json.dumps({"username": USER, "password": PASSWORD})
-    answer = ask(port, "/xhr/login", "POST", login, {"Content-Type": "application/json"})
-    cookies = [
-        value.split(";")[0] for name, value in answer.headers if name.lower() == "set-cookie"
-    ]
-    if answer.status != 200 or not cookies:
+def reader(environ: dict[str, str]) -> str:
+    """Which reader of message heads serves, in the words of `doorward --version`."""
+    command = [os.fspath(DOORWARD), "--version"]
+    told = subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, check=True, env=os.environ | environ
+    )
+    return told.stdout.strip().splitlines()[-1]
+
+
+def log_in_all(port: int) -> list[Header]:
+    return [log_in(port, name) for name in NAMES]
+
+
+def log_in(port: int, name: str) -> Header:
+    """The header that carries a new session of the user."""
+    body = json.dumps({"username": name, "password": PASSWORD})
+    answer = ask(port, "/xhr/login", "POST", body, [JSON_TYPE])
+    if answer.status != 200 or not answer.cookies:
         raise NotStarted(f"the login was answered with {answer.status}: {answer.body[:200]!r}")
-    return "; ".join(cookies)
+    return "Cookie", "; ".join(answer.cookies)
 
 
-ALL: dict[str, Entry] = {
-    "doorward": doorward("doorward", "Doorward, one worker, a session's cookie on every request"),
-    "asgi": doorward("asgi", "the same without the fast lane", fast_lane=False),
+def bearer(session: Header) -> Header:
+    """The same session by Authorization: the cookie is the token and its signature."""
+    return "Authorization", "Bearer " + session[1].partition("=")[2].partition(".")[0]
+
+
+def forged(session: Header) -> Header:
+    """A cookie of the same length, whose signature is nobody's."""
+    name, _, value = session[1].partition("=")
+    token, _, signature = value.partition(".")
+    random = secrets.token_urlsafe(len(token) + len(signature))
+    return "Cookie", f"{name}={random[: len(token)]}.{random[-len(signature) :]}"
+
+
+# Proxies that check nobody. They get cookies too, so that requests are equally long.
+
+
+def strangers() -> list[Header]:
+    return [("Cookie", f"session={secrets.token_urlsafe(53)}") for _ in NAMES]
+
+
+def go(name: str, what: str, **environ: str) -> Entry:
+    @contextmanager
+    def start(folder: Path, upstream: int) -> Iterator[Contestant]:
+        port = free_port()
+        program = os.fspath(folder / "reverseproxy")
+        build = [tool("go"), "build", "-o", program, "reverseproxy.go"]
+        subprocess.run(build, cwd=HERE / "go", check=True, timeout=300)  # noqa: S603
+        command = [program, f"127.0.0.1:{port}", f"http://127.0.0.1:{upstream}"]
+        with running(name, command, port, folder, environ) as pid:
+            told = f"{what}; {version(tool('go'), 'version')}"
+            yield Contestant(name, told, (pid,), port, strangers(), ())
+
+    return start
+
+
+def run_nginx(
+    name: str,
+    folder: Path,
+    upstream: int,
+    port: int,
+    upstreams: str = "",
+    locations: str = "",
+    checks: str = "",
+) -> AbstractContextManager[int]:
+    """Yields its process id. `upstreams`, `locations` and `checks` are pieces of configuration."""
+    path = folder / f"{name}.conf"
+    path.write_text(
+        NGINX.format(
+            folder=folder,
+            name=name,
+            upstream=upstream,
+            port=port,
+            upstreams=upstreams,
+            locations=locations,
+            checks=checks,
+        )
+    )
+    log = f"{folder}/{name}.error.log"
+    command = [tool("nginx"), "-e", log, "-p", f"{folder}", "-c", f"{path}"]
+    return running(name, command, port, folder)
+
+
+@contextmanager
+def nginx(folder: Path, upstream: int) -> Iterator[Contestant]:
+    port = free_port()
+    with run_nginx("nginx", folder, upstream, port) as pid:
+        what = f"nginx proxy_pass, one worker, no login; {version(tool('nginx'), '-v')}"
+        yield Contestant("nginx", what, (pid,), port, strangers(), ())
+
+
+OURS: dict[str, Entry] = {
+    "doorward": doorward("doorward", "Doorward, one worker"),
     "two": doorward("two", "the same with two workers", workers=2),
+    "twin": doorward("twin", "the same with DOORWARD_PURE_PYTHON=1", {"DOORWARD_PURE_PYTHON": "1"}),
+    "asgi": doorward("asgi", "the same through ASGI: fast_lane: false", fast_lane=False),
+    "uvicorn": under_uvicorn,
+}
+BARE: dict[str, Entry] = {
     "go": go("go", "Go httputil.ReverseProxy as it comes, no login"),
     "go-one": go("go-one", "the same on one core, which is kind to its scheduler", GOMAXPROCS="1"),
     "nginx": nginx,
-    "caddy": caddy,
-    "apache": apache,
 }

@@ -8,25 +8,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import uvloop
-from contestants import ALL, PASSWORD, USER, Contestant, application
-from doorward.accounts.keys import Keys
-from doorward.accounts.randomness import public_id, session_token
-from doorward.accounts.sessions.tokens import Tokens
-from doorward.settings import load_settings
-from doorward.settings.keys import read_keys
+from contestants import OURS, STORMER, Contestant, application
+from people import PASSWORD
 from processes import usage
+from sessions import many_sessions
 
 PROBES_PER_S = 200
 GIB = 1 << 30
@@ -47,8 +41,8 @@ def percentile(times: list[float], share: float) -> float:
 class Crowd:
     def __init__(self, contestant: Contestant, seconds: float) -> None:
         self.port = contestant.port
-        self.pid = contestant.pid
-        self.cookie = contestant.headers["Cookie"]
+        self.pids = contestant.pids
+        self.cookie = contestant.sessions[0][1]
         self.seconds = seconds
 
     def get(self, path: str, cookie: str | None = None) -> bytes:
@@ -83,7 +77,7 @@ class Crowd:
             await asyncio.sleep(max(0, started + number / PROBES_PER_S - time.perf_counter()))
             tasks.append(asyncio.create_task(one()))
             if number % PROBES_PER_S == 0:
-                rss = max(rss, usage(self.pid).rss_bytes / 2**20)
+                rss = max(rss, usage(self.pids).rss_bytes / 2**20)
         await asyncio.gather(*tasks)
         for _, writer in connections:
             writer.close()
@@ -139,7 +133,7 @@ class Crowd:
 
     async def logins(self) -> None:
         """Twenty a second, each with a connection of its own."""
-        body = json.dumps({"username": USER, "password": PASSWORD}).encode()
+        body = json.dumps({"username": STORMER, "password": PASSWORD}).encode()
         request = (
             b"POST /xhr/login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -182,44 +176,8 @@ class Crowd:
             writer.close()
 
         await asyncio.gather(*(one(cookies[number::4]) for number in range(4)))
-        rss = usage(self.pid).rss_bytes / 2**20
+        rss = usage(self.pids).rss_bytes / 2**20
         return Figures(percentile(times, 0.5), percentile(times, 0.99), rss, len(times))
-
-
-def many_sessions(folder: Path, count: int, wanted: int) -> list[str]:
-    """Writes copies of the session there is into the database; returns cookies of some."""
-    settings = load_settings(folder / "doorward.yaml", {})
-    tokens = Tokens(Keys(read_keys(settings)))
-    database = sqlite3.connect(settings.data_dir / "doorward.db")
-    names = [row[1] for row in database.execute("PRAGMA table_info(sessions)")]
-    row = dict(
-        zip(
-            names,
-            database.execute("SELECT * FROM sessions ORDER BY number DESC LIMIT 1").fetchone(),
-            strict=True,
-        )
-    )
-    chosen = {random.randrange(count) for _ in range(wanted)}  # noqa: S311
-    cookies = []
-
-    def rows() -> object:
-        for number in range(count):
-            token = session_token()
-            if number in chosen:
-                cookies.append(f"doorward={tokens.sign(token)}")
-            more = {
-                "number": row["number"] + 1 + number,
-                "id": public_id(),
-                "iat": row["iat"] + 1 + number,
-                "token_digest": sha256(token.encode()).digest(),
-            }
-            yield [(row | more)[name] for name in names]
-
-    marks = ", ".join("?" * len(names))
-    with database:
-        database.executemany(f"INSERT INTO sessions VALUES ({marks})", rows())  # noqa: S608
-    database.close()
-    return cookies
 
 
 def show(what: str, figures: Figures) -> None:
@@ -238,7 +196,7 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doorward-bench-")))
         upstream = stack.enter_context(application(folder))
-        contestant = stack.enter_context(ALL["doorward"](folder, upstream))
+        contestant = stack.enter_context(OURS["doorward"](folder, upstream))
         crowd = Crowd(contestant, arguments.seconds)
         print(
             f"{'ordinary requests, beside them':44}{'count':>8}{'p50 ms':>9}{'p99 ms':>9}{'MiB':>9}"
@@ -253,7 +211,7 @@ def main() -> int:
         show("all of that at once", run(crowd.companion_name(*everything)))
         show("20 logins a second", run(crowd.companion_name(crowd.logins)))
         show("nothing, once more", run(crowd.probe()))
-        cookies = many_sessions(folder, arguments.sessions, 5000)
+        cookies = many_sessions(folder / "doorward.yaml", arguments.sessions, 5000)
         show(f"the first of each of {len(cookies)} sessions", run(crowd.misses(cookies)))
         print(f"(of {arguments.sessions} in the database)")
     return 0

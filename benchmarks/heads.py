@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import sysconfig
 import timeit
 from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
@@ -25,6 +24,7 @@ from doorward.http1.response_head import ResponseHead
 from doorward.rewrite.answer_headers import answer_headers
 from doorward.rewrite.caching import is_targeted, private_control
 from doorward.upstream.framing import body_length, read_terms
+from machine import python
 
 RUN = 500  # heads
 SPECIAL = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
@@ -187,8 +187,7 @@ def main() -> int:
     if heads.RUNS == "python":
         print(f"no compiled reader: {heads.REASON}", file=sys.stderr)
         del modules["compiled"]
-    pgo = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    print(f"Python {sys.version.split()[0]}, {'with' if pgo else 'without'} PGO; ns a head")
+    print(f"{python()}; ns a head")
     print(f"{'':34}{'bytes':>6}" + "".join(f"{name:>10}" for name in [*modules, "llhttp"]))
     for name, text in REQUESTS.items():
         ways = [lambda read=m.read_request, text=text: read(text) for m in modules.values()]

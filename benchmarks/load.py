@@ -2,85 +2,107 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
-import tempfile
-from dataclasses import dataclass
+from contextlib import nullcontext
+from pathlib import Path
 
-from cases import Case
-from contestants import Contestant, tool
+from cases import Carrier, Case, Load
+from contestants import Contestant, bearer, forged, tool
 from processes import usage
+from results import Round
+from storm import storm
+from traffic import SEED, Header, lua_request
 
-UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+UPLOAD = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/octet-stream"
+wrk.body = string.rep("x", 1048576)
+"""
+# wrk calls `done` once at the end; its own report rounds.
+DONE = """
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format('FIGURES {"requests": %d, "seconds": %f, "bytes": %.0f, "refused": %d,'
+    .. ' "failed": %d, "p50_ms": %f, "p99_ms": %f}\\n', summary.requests, summary.duration / 1e6,
+    summary.bytes, e.status, e.connect + e.read + e.write + e.timeout,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+end
+"""
 
 
 class BadRound(Exception):
     """A round in which answers were wrong or missing: its figures mean nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    requests: int
-    requests_per_s: float
-    cpu_us: float  # of the proxy, per request
-    p50_ms: float
-    p99_ms: float
-    rss_mib: float
-
-
-def measure(contestant: Contestant, case: Case, seconds: int, connections: int) -> Round:
+def measure(
+    contestant: Contestant, case: Case, seconds: int, connections: int, folder: Path
+) -> Round:
     """Raises BadRound unless every request was answered as the case says."""
-    before = usage(contestant.pid)
-    report = wrk(contestant, case, seconds, case.connections or connections)
-    after = usage(contestant.pid)
-    requests = int(number(r"(\d+) requests in", report))
+    rush = storm(contestant.port, case.logins_per_s) if case.logins_per_s else nullcontext()
+    with rush:
+        before = usage(contestant.pids)
+        figures = wrk(contestant, case, seconds, case.connections or connections, folder)
+        after = usage(contestant.pids)
     return Round(
-        requests=requests,
-        requests_per_s=number(r"Requests/sec:\s+([\d.]+)", report),
-        cpu_us=(after.cpu_s - before.cpu_s) / requests * 1e6,
-        p50_ms=latency_ms("50%", report),
-        p99_ms=latency_ms("99%", report),
+        requests=int(figures["requests"]),
+        requests_per_s=figures["requests"] / figures["seconds"],
+        cpu_us=(after.cpu_s - before.cpu_s) / figures["requests"] * 1e6,
         rss_mib=after.rss_bytes / 2**20,
+        p50_ms=figures["p50_ms"],
+        p99_ms=figures["p99_ms"],
     )
 
 
-def headers_of(contestant: Contestant, case: Case) -> dict[str, str]:
-    headers = dict(case.headers)
-    if case.cookie is not None:
-        return headers | {"Cookie": case.cookie}
-    return headers | contestant.headers if case.identified else headers
+def carried(contestant: Contestant, carrier: Carrier) -> list[Header | None]:
+    match carrier:
+        case Carrier.NOBODY:
+            return [None] * len(contestant.sessions)
+        case Carrier.BEARER:
+            return [bearer(session) for session in contestant.sessions]
+        case Carrier.FORGED:
+            return [forged(session) for session in contestant.sessions]
+    return list(contestant.sessions)
 
 
-def wrk(contestant: Contestant, case: Case, seconds: int, connections: int) -> str:
-    command = [tool("wrk"), "--latency", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    for name, value in headers_of(contestant, case).items():
-        command += ["-H", f"{name}: {value}"]
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        if case.script:
-            script.write(case.script)
-            script.flush()
-            command += ["-s", script.name]
-        command.append(f"http://127.0.0.1:{contestant.port}{case.path}")
-        report = subprocess.run(  # noqa: S603
-            command, text=True, capture_output=True, timeout=seconds + 60, check=True
-        ).stdout
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", report)
-    requests = int(number(r"(\d+) requests in", report))
-    as_said = requests if case.status >= 400 else 0
-    if int(refused[1] if refused else 0) != as_said or "Socket errors" in report or not requests:
-        raise BadRound(report)
-    return report
-
-
-def number(pattern: str, report: str) -> float:
-    found = re.search(pattern, report)
+def wrk(
+    contestant: Contestant,
+    case: Case,
+    seconds: int,
+    connections: int,
+    folder: Path,
+    seed: int = SEED,
+) -> dict[str, float]:
+    """What wrk says of the round. Another seed draws other requests."""
+    command = [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s"]
+    lua = DONE
+    sessions = carried(contestant, case.carrier)
+    if case.load is Load.DIFFERENT:
+        # Programs are refused with 401, browsers are sent to the login page.
+        lua += lua_request(folder, sessions, seed, only_programs=case.status == 401)
+    elif case.load is Load.UPLOAD:
+        lua += UPLOAD
+    script = folder / "wrk.lua"
+    script.write_text(lua)
+    command += [f"{script}", f"http://127.0.0.1:{contestant.port}{case.path}"]
+    if sessions[0]:
+        command += ["-H", ": ".join(sessions[0])]
+    ran = subprocess.run(  # noqa: S603
+        command, text=True, capture_output=True, timeout=seconds + 60
+    )
+    found = re.search(r"^FIGURES (.*)$", ran.stdout, re.M)
     if found is None:
-        raise BadRound(report)
-    return float(found[1])
+        raise BadRound(ran.stdout + ran.stderr)
+    figures: dict[str, float] = json.loads(found[1])
+    judge(case, figures, ran.stdout)
+    return figures
 
 
-def latency_ms(percentile: str, report: str) -> float:
-    found = re.search(rf"^\s+{percentile}\s+([\d.]+)(us|ms|s|m)\s*$", report, re.M)
-    if found is None:
-        raise BadRound(report)
-    return float(found[1]) * UNITS_MS[found[2]]
+def judge(case: Case, figures: dict[str, float], told: str) -> None:
+    """Raises BadRound for failures, another status, and bodies that are too short to be right."""
+    requests = figures["requests"]
+    refused = requests if case.status >= 400 else 0
+    short = figures["bytes"] < requests * case.body_bytes
+    if not requests or figures["failed"] or figures["refused"] != refused or short:
+        raise BadRound(told)

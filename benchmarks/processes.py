@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -30,11 +30,23 @@ class Answer:
     headers: list[tuple[str, str]]
     body: bytes
 
+    @property
+    def cookies(self) -> list[str]:
+        """NAME=VALUE of each cookie that it sets."""
+        return [v.split(";")[0] for name, v in self.headers if name.lower() == "set-cookie"]
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     cpu_s: float
     rss_bytes: int
+
+
+def version(*command: str) -> str:
+    """The first line that a program prints of itself."""
+    told = subprocess.run(command, capture_output=True, text=True, timeout=30)  # noqa: S603
+    lines = (told.stdout or told.stderr).strip().splitlines()
+    return lines[0].strip() if lines else ""
 
 
 def free_port() -> int:
@@ -49,11 +61,11 @@ def ask(
     path: str,
     method: str = "GET",
     body: str | None = None,
-    headers: dict[str, str] | None = None,
+    headers: Iterable[tuple[str, str]] = (),
 ) -> Answer:
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request(method, path, body, headers or {})
+        connection.request(method, path, body, dict(headers))
         answer = connection.getresponse()
         return Answer(answer.status, answer.getheaders(), answer.read())
     finally:
@@ -102,9 +114,9 @@ def end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def usage(root: int) -> Usage:
-    """What a process and all its descendants have used so far, and the memory they hold now."""
-    family = [root, *descendants(root)]
+def usage(roots: Iterable[int]) -> Usage:
+    """What processes and all their descendants have used so far, and the memory they hold now."""
+    family = {pid for root in roots for pid in (root, *descendants(root))}
     cpu_s = sum(cpu_ticks(pid) for pid in family) / TICKS_PER_S
     return Usage(cpu_s, sum(rss_bytes(pid) for pid in family))
 

@@ -6,20 +6,24 @@ It counts what passes a proxy, and must not know what it costs.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from math import nan
+from functools import partial
 from typing import cast
 
 import uvloop
+from cases import Case, Load
 from contestants import Contestant
-from load import Round
-from processes import NotStarted, usage
+from load import BadRound
+from processes import usage
+from results import Round
+from traffic import Header
 
-MESSAGE = b"x" * 1024
+# A binary WebSocket message of 1 KiB (RFC 6455 5.2); a mask of zeros changes nothing.
+MESSAGE = b"\x82\xfe\x04\x00" + bytes(4) + b"x" * 1024
+ECHO_BYTES = len(MESSAGE) - 4  # a server does not mask
 
 
-def request(path: str, headers: dict[str, str], *more: str) -> bytes:
-    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{k}: {v}" for k, v in headers.items())]
+def request(path: str, session: Header, *more: str) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", ": ".join(session)]
     return "\r\n".join([*lines, *more, "", ""]).encode()
 
 
@@ -39,6 +43,7 @@ class Echo(asyncio.Protocol):
         self.head: bytes | None = b""
         self.missing = 0
         self.count = 0
+        self.failure = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -50,14 +55,15 @@ class Echo(asyncio.Protocol):
             if b"\r\n\r\n" not in self.head:
                 return
             if not self.head.startswith(b"HTTP/1.1 101"):
-                raise ConnectionError(self.head[:80])
+                self.failure = repr(self.head[:80])
+                return
             self.head = None
         else:
             self.missing -= len(data)
             if self.missing > 0:
                 return
             self.count += 1
-        self.missing = len(MESSAGE)
+        self.missing = ECHO_BYTES
         self.transport.write(MESSAGE)
 
 
@@ -67,6 +73,7 @@ class Events(asyncio.Protocol):
     def __init__(self, head: bytes) -> None:
         self.request = head
         self.count = 0
+        self.failure = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast(asyncio.Transport, transport).write(self.request)
@@ -75,43 +82,41 @@ class Events(asyncio.Protocol):
         self.count += data.count(b"data: ")
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    name: str
-    what: str
-    path: str
-    more: tuple[str, ...]
-    protocol: type[Echo | Events]
-    connections: int
-
-    def measure(self, contestant: Contestant, seconds: int) -> Round:
-        """CPU of a message. Raises NotStarted when none came through."""
-        head = request(self.path, contestant.headers, *self.more)
-        before = usage(contestant.pid)
-        count = uvloop.run(self._pour(contestant.port, head, seconds))
-        after = usage(contestant.pid)
-        if not count:
-            raise NotStarted(f"{contestant.name} passed nothing of {self.name}")
-        cpu_us = (after.cpu_s - before.cpu_s) / count * 1e6
-        return Round(count, count / seconds, cpu_us, nan, nan, after.rss_bytes / 2**20)
-
-    async def _pour(self, port: int, head: bytes, seconds: int) -> int:
-        loop = asyncio.get_running_loop()
-        made = [
-            await loop.create_connection(lambda: self.protocol(head), "127.0.0.1", port)
-            for _ in range(self.connections)
-        ]
-        await asyncio.sleep(seconds)
-        count = sum(protocol.count for _, protocol in made)
-        for transport, _ in made:
-            transport.abort()
-        return count
-
-
-STREAMS = {
-    stream.name: stream
-    for stream in (
-        Stream("messages", "1 KiB to and fro through an upgrade", "/echo", UPGRADE, Echo, 32),
-        Stream("events", "events of 100 bytes to 200 listeners", "/events", (), Events, 200),
-    )
+PROTOCOLS: dict[Load, tuple[type[Echo | Events], tuple[str, ...]]] = {
+    Load.MESSAGES: (Echo, UPGRADE),
+    Load.EVENTS: (Events, ()),
 }
+
+
+def measure(contestant: Contestant, case: Case, seconds: int) -> Round:
+    """CPU of a message or an event. Raises BadRound when none came through."""
+    protocol, more = PROTOCOLS[case.load]
+    before = usage(contestant.pids)
+    made = uvloop.run(pour(contestant, case, seconds, protocol, more, case.connections or 1))
+    after = usage(contestant.pids)
+    count = sum(one.count for one in made)
+    failures = [one.failure for one in made if one.failure]
+    if failures or not count:
+        raise BadRound(f"{contestant.name} passed {count}: {failures[:1]}")
+    cpu_us = (after.cpu_s - before.cpu_s) / count * 1e6
+    return Round(count, count / seconds, cpu_us, after.rss_bytes / 2**20)
+
+
+async def pour(
+    contestant: Contestant,
+    case: Case,
+    seconds: int,
+    protocol: type[Echo | Events],
+    more: tuple[str, ...],
+    connections: int,
+) -> list[Echo | Events]:
+    loop, sessions = asyncio.get_running_loop(), contestant.sessions
+    made: list[tuple[asyncio.Transport, Echo | Events]] = []
+    for number in range(connections):
+        head = request(case.path, sessions[number % len(sessions)], *more)
+        one = partial(protocol, head)
+        made.append(await loop.create_connection(one, "127.0.0.1", contestant.port))
+    await asyncio.sleep(seconds)
+    for transport, _ in made:
+        transport.abort()
+    return [one for _, one in made]

@@ -1,0 +1,54 @@
+"""Sessions of Doorward by the thousand, written where real logins would take too long.
+
+It knows Doorward's database and keys, and must not know what the sessions are for.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from doorward.accounts.keys import Keys
+from doorward.accounts.randomness import public_id, session_token
+from doorward.accounts.sessions.tokens import Tokens
+from doorward.settings import load_settings
+from doorward.settings.keys import read_keys
+
+
+def many_sessions(config: Path, count: int, wanted: int) -> list[str]:
+    """Write copies of the latest session into the database; return the cookies of some."""
+    settings = load_settings(config, {})
+    tokens = Tokens(Keys(read_keys(settings)))
+    database = sqlite3.connect(settings.data_dir / "doorward.db")
+    names = [row[1] for row in database.execute("PRAGMA table_info(sessions)")]
+    row = dict(
+        zip(
+            names,
+            database.execute("SELECT * FROM sessions ORDER BY number DESC LIMIT 1").fetchone(),
+            strict=True,
+        )
+    )
+    chosen = set(random.sample(range(count), wanted))
+    cookies = []
+
+    def rows() -> Iterator[list[object]]:
+        for number in range(count):
+            token = session_token()
+            if number in chosen:
+                cookies.append(f"doorward={tokens.sign(token)}")
+            more = {
+                "number": row["number"] + 1 + number,
+                "id": public_id(),
+                "iat": row["iat"] + 1 + number,
+                "token_digest": sha256(token.encode()).digest(),
+            }
+            yield [(row | more)[name] for name in names]
+
+    marks = ", ".join("?" * len(names))
+    with database:
+        database.executemany(f"INSERT INTO sessions VALUES ({marks})", rows())  # noqa: S608
+    database.close()
+    return cookies

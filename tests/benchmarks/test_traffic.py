@@ -1,0 +1,25 @@
+"""The traffic of the benchmarks differs as much as they say it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.traffic import BROWSERS, PROGRAMS, SEED, TARGETS, lua_request, targets
+
+
+def test_there_are_as_many_targets_as_is_said_none_twice_and_the_same_each_time() -> None:
+    found = targets()
+    assert len(set(found)) == len(found) == TARGETS
+    assert found == targets()
+    assert all(target.startswith("/") and " " not in target for target in found)
+
+
+def test_five_browsers_and_three_programs_send_different_heads() -> None:
+    assert (len(set(BROWSERS)), len(set(PROGRAMS))) == (5, 3)
+
+
+def test_a_script_reads_every_session_and_a_blank_line_for_nobody(tmp_path: Path) -> None:
+    lua_request(tmp_path, [("Cookie", "a=1"), ("Authorization", "Bearer x"), None], SEED, False)
+    sessions = (tmp_path / "sessions.txt").read_text()
+    assert sessions == "Cookie: a=1\nAuthorization: Bearer x\n\n"
+    assert len((tmp_path / "targets.txt").read_text().splitlines()) == TARGETS
