@@ -152,7 +152,7 @@ class Crowd:
             await asyncio.sleep(0.05)
         await asyncio.gather(*tasks)
 
-    async def companion_name(self, *others: Callable[[], Awaitable[None]]) -> Figures:
+    async def beside(self, *others: Callable[[], Awaitable[None]]) -> Figures:
         tasks = [asyncio.ensure_future(other()) for other in others]
         await asyncio.sleep(0.5)
         figures = await self.probe()
@@ -203,13 +203,13 @@ def main() -> int:
         )
         run = uvloop.run
         show("nothing", run(crowd.probe()))
-        show("500 idle connections", run(crowd.companion_name(crowd.idlers)))
-        show("200 slow clients", run(crowd.companion_name(crowd.dribblers)))
-        show("1 GiB down", run(crowd.companion_name(crowd.downloads)))
-        show("1 GiB up", run(crowd.companion_name(crowd.uploads)))
+        show("500 idle connections", run(crowd.beside(crowd.idlers)))
+        show("200 slow clients", run(crowd.beside(crowd.dribblers)))
+        show("1 GiB down", run(crowd.beside(crowd.downloads)))
+        show("1 GiB up", run(crowd.beside(crowd.uploads)))
         everything = (crowd.idlers, crowd.dribblers, crowd.downloads, crowd.uploads)
-        show("all of that at once", run(crowd.companion_name(*everything)))
-        show("20 logins a second", run(crowd.companion_name(crowd.logins)))
+        show("all of that at once", run(crowd.beside(*everything)))
+        show("20 logins a second", run(crowd.beside(crowd.logins)))
         show("nothing, once more", run(crowd.probe()))
         cookies = many_sessions(folder / "doorward.yaml", arguments.sessions, 5000)
         show(f"the first of each of {len(cookies)} sessions", run(crowd.misses(cookies)))

@@ -1,4 +1,4 @@
-"""What reading one message head costs: compiled, by the twin in Python, and by llhttp with `scan`.
+"""The cost of reading one message head: compiled, by the twin in Python, and by llhttp.
 
 Usage: heads.py [--repeats N]. In one process, without sockets; nanoseconds a head, the least of
 many short runs, so that other work on the machine does not count. Each way ends with what the gate
