@@ -282,7 +282,7 @@ OURS: dict[str, Entry] = {
     "doorward": doorward("doorward", "Doorward, one worker"),
     "two": doorward("two", "the same with two workers", workers=2),
     "twin": doorward("twin", "the same with DOORWARD_PURE_PYTHON=1", {"DOORWARD_PURE_PYTHON": "1"}),
-    "asgi": doorward("asgi", "the same through ASGI: fast_lane: false", fast_lane=False),
+    "task": doorward("task", "the same with fast_lane: false, a task a request", fast_lane=False),
     "uvicorn": under_uvicorn,
 }
 BARE: dict[str, Entry] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -15,15 +17,19 @@ def python() -> str:
 
 def build() -> str:
     """How Python was built, as far as it tells."""
-    if (
-        "deb_system" in sysconfig.get_scheme_names()
-        and sysconfig.get_config_var("prefix") == "/usr"
-    ):
-        # Debian and Ubuntu build with both, and take the flags out of what sysconfig says.
-        return "a build of Debian's or Ubuntu's, which is with PGO and LTO"
-    options = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    packaged = "deb_system" in sysconfig.get_scheme_names() and sys.base_prefix == "/usr"
+    return build_of(sysconfig.get_config_var("CONFIG_ARGS") or "", packaged)
+
+
+def build_of(options: str, packaged: bool) -> str:
+    """The build for these options of CPython's `configure`.
+
+    Debian and Ubuntu package a Python with both optimizations, which its options do not show.
+    """
+    if packaged:
+        return "packaged by Debian or Ubuntu, with PGO and LTO"
     pgo = "with" if "--enable-optimizations" in options else "without"
-    lto = "with" if "--with-lto" in options else "without"
+    lto = "with" if re.search(r"--with-lto(?!=no)", options) else "without"
     return f"{pgo} PGO, {lto} LTO"
 
 
