@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 from doorward.accounts.permissions import OWNER
-from doorward.http1.headers import is_identity_name
+from doorward.header_names import is_identity_name
 from doorward.rewrite.identity_headers import PRESETS, encode
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from doorward import header_names
 from doorward.gate.path_readings import BadPath, check_target
 from doorward.http1 import head_tables, heads
 from doorward.settings.environment import read_environment
@@ -265,7 +266,7 @@ def test_names_that_clients_make_up_fill_no_memory() -> None:
 
 def test_every_name_that_the_gate_reads_is_taken_by_the_reader_or_unusual() -> None:
     """A fate that nobody thought of here is left to llhttp and `scan`."""
-    for name in (*heads.USUAL_REQUEST_NAMES, b"x-a"):
+    for name in (*header_names.USUAL_REQUEST_NAMES, b"x-a"):
         assert heads.request_action(name) in range(head_tables.FORWARDED_PREFIX + 1)
     assert len(heads.SINGLE) <= head_tables.ONCE_NAMES
     for name in heads.SINGLE:

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doorward.http1.headers import (
+from doorward.header_names import (
     FORWARDING_NAMES,
     FORWARDING_PREFIX,
     IDENTITY_NAMES,
     IDENTITY_PREFIXES,
+    is_identity_name,
+    normalize_name,
+)
+from doorward.http1.headers import (
     TOKEN,
     BadHeaders,
     HeaderAction,
     classify_header,
-    is_identity_name,
-    normalize_name,
     parse_headers,
 )
 from doorward.rewrite.answer_headers import answer_headers, interim_headers

@@ -47,6 +47,7 @@ ROWS = (
     ("accounts.audit",),
     ("accounts",),  # plain values, and what they need
     ("settings",),
+    ("header_names",),
     ("paths", "text"),
 )
 # Modules of accounts/ itself that stand above its six parts.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from doorward import header_names
 from doorward.http1 import head_tables, heads
 from doorward.http1.second_targets import READERS
 from hypothesis import strategies as st
@@ -106,12 +107,12 @@ HOSTILE_NAMES = (
     *(b"x" * 65, b"x\x7f", b"@", b"content-length\x00", b"\xef\xbb\xbfhost"),
 )
 REQUEST_NAMES = (
-    *heads.USUAL_REQUEST_NAMES,
+    *header_names.USUAL_REQUEST_NAMES,
     *corpus("identity_headers.txt"),
     *(b"x-a", b"X_Forwarded_For", b"Content_Length", b"x.y!z#$%&'*+^`|~", b"Transfer.Encoding"),
 )
 ANSWER_NAMES = (
-    *heads.USUAL_ANSWER_NAMES,
+    *header_names.USUAL_ANSWER_NAMES,
     *corpus("identity_headers.txt")[:40],
     *(b"x-a", b"CDN-Cache-Control", b"Proxy-Authenticate", b"TE", b"x.y!z#$%&'*+^`|~"),
 )

@@ -6,6 +6,7 @@ are not here: `heads.py` asks `fate_of`, and whoever reads answers hands down a 
 
 from collections.abc import Callable, Iterable
 
+from doorward.header_names import forget_with
 from doorward.http1.headers import TOKEN
 from doorward.http1.methods import KNOWN, NEVER
 
@@ -69,6 +70,7 @@ class Actions:
         self._action_of = action_of
         self.usual = {name: action_of(name) for name in usual}
         self._learnt: dict[bytes, int] = {}
+        forget_with(self._learnt.clear)
 
     def find(self, name: bytes) -> int:
         action = self.usual.get(name)

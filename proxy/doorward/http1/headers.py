@@ -10,64 +10,19 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
+from doorward.header_names import (
+    FORWARDING_NAMES,
+    FORWARDING_PREFIX,
+    FRAMING_LOOKALIKES,
+    METHOD_OVERRIDES,
+    forget_with,
+    is_identity_name,
+    normalize_name,
+)
+from doorward.header_names import HOP_BY_HOP as HOP_BY_HOP
 from doorward.http1.second_targets import READERS
 
 Header = tuple[bytes, bytes]
-
-# RFC 9110 7.6.1, and what older clients and proxies treat likewise. `proxy` is httpoxy.
-HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer"
-    b" transfer-encoding upgrade proxy http2-settings".split()
-)
-
-# Names that tell one application or another who is asking: never a client's to send. The ones of
-# other gateways are here because an application may have stood behind those before.
-# docs/headers.md lists them for deployers.
-IDENTITY_NAMES = frozenset(
-    b"x-forwarded-user x-forwarded-email x-forwarded-groups x-forwarded-preferred-username"
-    b" x-forwarded-access-token"
-    b" x-auth-username x-auth-userid x-auth-email x-auth-groups x-auth-roles x-auth-subject"
-    b" x-userinfo sm-user iv-user".split()
-)
-IDENTITY_PREFIXES = (
-    b"remote-",
-    b"x-remote-",
-    b"x-auth-request-",
-    b"x-webauth-",
-    b"x-doorward-",
-    b"x-authentik-",
-    b"x-token-",
-    b"x-vouch-",
-    b"x-pomerium-",
-    b"cf-access-",
-    b"x-goog-authenticated-user-",
-    b"x-amzn-oidc-",
-    b"x-ms-client-principal",
-    b"tailscale-user-",
-    b"oidc-",
-    b"shib-",
-    b"mellon-",
-    b"x-consumer-",
-    b"x-authenticated-",
-    # Client certificates (RFC 9440 and older names): no proxy before us is asked to verify one.
-    b"client-cert",
-    b"x-client-cert",
-    b"x-arr-clientcert",
-    b"x-ssl-client-",
-    b"ssl-client-",
-)
-# The way the request came: rebuilt by us, or dropped because an application might act on it.
-# Gunicorn takes what SCRIPT_NAME says off the path of a request from its own host.
-FORWARDING_NAMES = frozenset(
-    b"forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip x-original-forwarded-for"
-    b" x-original-url x-original-uri x-original-host x-original-method x-rewrite-url"
-    b" x-request-id x-http-host-override x-host x-url-scheme x-scheme front-end-https"
-    b" client-ip script-name path-info x-script-name x-envoy-original-path".split()
-)
-FORWARDING_PREFIX = b"x-forwarded-"
-_METHOD_OVERRIDES = frozenset(b"x-http-method-override x-http-method x-method-override".split())
-# Harmless as written, but an application that folds `_` to `-` would see a second one.
-_FRAMING_LOOKALIKES = frozenset(b"content-length content-type transfer-encoding".split())
 
 
 class HeaderAction(Enum):
@@ -120,16 +75,10 @@ _READ = {
 # A carrier of sessions where its dialect is on, and an application's own business where it is not.
 _PAIR = frozenset((b"x-user-id", b"x-auth-token"))
 
-_PUNCTUATION = re.compile(rb"[^a-z0-9]")
 # Space around a value is not of the value (RFC 9110 5.5).
 OWS = b" \t"
 # CGI, WSGI, Rack and PHP fold these spellings into one name (CVE-2025-64484, CVE-2026-39858).
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
-
-def normalize_name(name: bytes) -> bytes:
-    """The spelling under which names are compared: lower-case, every punctuation a hyphen."""
-    return _PUNCTUATION.sub(b"-", name.lower())
 
 
 def classify_header(name: bytes) -> HeaderAction:
@@ -144,17 +93,11 @@ def classify_header(name: bytes) -> HeaderAction:
     if name in HOP_BY_HOP:
         return HeaderAction.DROP
     normal = normalize_name(name)
-    if normal in _METHOD_OVERRIDES:
+    if normal in METHOD_OVERRIDES:
         return HeaderAction.OVERRIDE
-    if normal != name and (normal in _READ or normal in _FRAMING_LOOKALIKES or normal in READERS):
+    if normal != name and (normal in _READ or normal in FRAMING_LOOKALIKES or normal in READERS):
         return HeaderAction.DROP
     return HeaderAction.DROP if _is_managed(normal) else HeaderAction.PASS
-
-
-def is_identity_name(name: bytes) -> bool:
-    """Whether a header of this name, in whatever spelling, says who somebody is."""
-    normal = normalize_name(name)
-    return normal in IDENTITY_NAMES or normal.startswith(IDENTITY_PREFIXES)
 
 
 def _is_managed(normal: bytes) -> bool:
@@ -168,6 +111,7 @@ def _is_managed(normal: bytes) -> bool:
 
 # Names repeat from request to request; bounds keep a client from filling memory with new ones.
 _ACTIONS: dict[bytes, HeaderAction] = {}
+forget_with(_ACTIONS.clear)
 _ACTIONS_LIMIT = 2048
 _REMEMBERED_BYTES = 64
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from doorward.header_names import USUAL_ANSWER_NAMES, USUAL_REQUEST_NAMES
 from doorward.http1 import head_tables as tables
 from doorward.http1.head_tables import Actions
 from doorward.http1.headers import OWS, Header, HeaderAction, classify_header
@@ -204,33 +205,6 @@ _ANSWER_FRAMING = {
     b"proxy-authenticate": tables.UNUSUAL,
     b"persistent-auth": tables.UNUSUAL,
 }
-
-# Looked up once, at the start. Others are found a little later.
-USUAL_REQUEST_NAMES = (
-    b"accept accept-charset accept-encoding accept-language access-control-request-headers"
-    b" access-control-request-method authorization baggage cache-control connection content-"
-    b" encoding content-language content-length content-type cookie date dnt expect forwarded"
-    b" from host if-match if-modified-since if-none-match if-range if-unmodified-since keep-"
-    b" alive last-event-id origin pragma priority proxy-connection purpose range referer save-"
-    b" data sec-ch-ua sec-ch-ua-arch sec-ch-ua-mobile sec-ch-ua-model sec-ch-ua-platform sec-"
-    b" fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user sec-gpc sec-purpose te"
-    b" traceparent tracestate transfer-encoding upgrade upgrade-insecure-requests user-agent"
-    b" via x-auth-token x-csrf-token x-csrftoken x-forwarded-for x-forwarded-host x-forwarded-"
-    b" port x-forwarded-prefix x-forwarded-proto x-real-ip x-request-id x-requested-with"
-    b" x-user-id x-xsrf-token"
-).split()
-USUAL_ANSWER_NAMES = (
-    b"accept-ranges access-control-allow-credentials access-control-allow-headers access-"
-    b" control-allow-methods access-control-allow-origin access-control-expose-headers access-"
-    b" control-max-age age allow alt-svc cache-control connection content-disposition content-"
-    b" encoding content-language content-length content-location content-range content-"
-    b" security-policy content-type cross-origin-embedder-policy cross-origin-opener-policy"
-    b" cross-origin-resource-policy date etag expires keep-alive last-modified link location"
-    b" nel permissions-policy pragma referrer-policy report-to retry-after server server-timing"
-    b" set-cookie strict-transport-security surrogate-control trailer transfer-encoding vary"
-    b" via www-authenticate x-accel-buffering x-cache x-content-type-options x-frame-options"
-    b" x-powered-by x-request-id x-robots-tag x-runtime x-ua-compatible x-xss-protection"
-).split()
 
 # `read_request(data, start=0, head_bytes, target_bytes, lines)`: the request head that begins at
 # `start`, which is len(text) bytes long; None for any that llhttp is to read. Limits are in bytes

@@ -6,8 +6,9 @@ Knows names; must not know what was asked for, or by whom.
 from collections.abc import Callable
 from enum import Enum, auto
 
+from doorward.header_names import forget_with, is_identity_name
 from doorward.http1 import head_tables
-from doorward.http1.headers import HOP_BY_HOP, USUAL_OPTIONS, Header, is_identity_name
+from doorward.http1.headers import HOP_BY_HOP, USUAL_OPTIONS, Header
 from doorward.http1.heads import AnswerHead, answer_reader
 from doorward.http1.response_head import ResponseHead
 from doorward.rewrite.caching import is_targeted, private_control
@@ -32,6 +33,7 @@ _READ = {
 }
 # Names repeat from answer to answer; an upstream must not fill memory with new ones either.
 _FATES: dict[bytes, AnswerAction] = {}
+forget_with(_FATES.clear)
 _FATES_LIMIT = 2048
 _FATE_BYTES = 64
 

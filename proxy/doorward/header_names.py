@@ -1,0 +1,154 @@
+"""Names of headers: which ones tell an application who asks or how a request came, and which ones
+clients and servers use among themselves.
+
+Knows names alone; must not know what is done with a header.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+# RFC 9110 7.6.1, and what older clients and proxies treat likewise. `proxy` is httpoxy.
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer"
+    b" transfer-encoding upgrade proxy http2-settings".split()
+)
+
+# Names that tell one application or another who is asking: never a client's to send. The ones of
+# other gateways are here because an application may have stood behind those before.
+# docs/headers.md lists them for deployers.
+IDENTITY_NAMES = frozenset(
+    b"x-forwarded-user x-forwarded-email x-forwarded-groups x-forwarded-preferred-username"
+    b" x-forwarded-access-token"
+    b" x-auth-username x-auth-userid x-auth-email x-auth-groups x-auth-roles x-auth-subject"
+    b" x-auth-audience x-auth-expiresin"
+    b" x-userinfo sm-user iv-user".split()
+)
+IDENTITY_PREFIXES = (
+    b"remote-",
+    b"x-remote-",
+    b"x-auth-request-",
+    b"x-webauth-",
+    b"x-doorward-",
+    b"x-authentik-",
+    b"x-token-",
+    b"x-vouch-",
+    b"x-pomerium-",
+    b"cf-access-",
+    b"x-goog-authenticated-user-",
+    b"x-amzn-oidc-",
+    b"x-ms-client-principal",
+    b"tailscale-user-",
+    b"oidc-",
+    b"shib-",
+    b"mellon-",
+    b"x-consumer-",
+    b"x-authenticated-",
+    # Client certificates (RFC 9440 and older names): no proxy before us is asked to verify one.
+    b"client-cert",
+    b"x-client-cert",
+    b"x-arr-clientcert",
+    b"x-ssl-client-",
+    b"ssl-client-",
+)
+# The way the request came: rebuilt by us, or dropped because an application might act on it.
+# Gunicorn takes what SCRIPT_NAME says off the path of a request from its own host.
+FORWARDING_NAMES = frozenset(
+    b"forwarded x-real-ip x-client-ip x-cluster-client-ip true-client-ip x-original-forwarded-for"
+    b" x-original-url x-original-uri x-original-host x-original-method x-rewrite-url"
+    b" x-request-id x-http-host-override x-host x-url-scheme x-scheme front-end-https"
+    b" client-ip script-name path-info x-script-name x-envoy-original-path".split()
+)
+FORWARDING_PREFIX = b"x-forwarded-"
+METHOD_OVERRIDES = frozenset(b"x-http-method-override x-http-method x-method-override".split())
+# Harmless as written, but an application that folds `_` to `-` would see a second one.
+FRAMING_LOOKALIKES = frozenset(b"content-length content-type transfer-encoding".split())
+
+# Looked up once, at the start. Others are found a little later.
+USUAL_REQUEST_NAMES = (
+    b"accept accept-charset accept-encoding accept-language access-control-request-headers"
+    b" access-control-request-method authorization baggage cache-control connection content-"
+    b" encoding content-language content-length content-type cookie date dnt expect forwarded"
+    b" from host if-match if-modified-since if-none-match if-range if-unmodified-since keep-"
+    b" alive last-event-id origin pragma priority proxy-connection purpose range referer save-"
+    b" data sec-ch-ua sec-ch-ua-arch sec-ch-ua-mobile sec-ch-ua-model sec-ch-ua-platform sec-"
+    b" fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user sec-gpc sec-purpose te"
+    b" traceparent tracestate transfer-encoding upgrade upgrade-insecure-requests user-agent"
+    b" via x-auth-token x-csrf-token x-csrftoken x-forwarded-for x-forwarded-host x-forwarded-"
+    b" port x-forwarded-prefix x-forwarded-proto x-real-ip x-request-id x-requested-with"
+    b" x-user-id x-xsrf-token"
+).split()
+USUAL_ANSWER_NAMES = (
+    b"accept-ranges access-control-allow-credentials access-control-allow-headers access-"
+    b" control-allow-methods access-control-allow-origin access-control-expose-headers access-"
+    b" control-max-age age allow alt-svc cache-control connection content-disposition content-"
+    b" encoding content-language content-length content-location content-range content-"
+    b" security-policy content-type cross-origin-embedder-policy cross-origin-opener-policy"
+    b" cross-origin-resource-policy date etag expires keep-alive last-modified link location"
+    b" nel permissions-policy pragma referrer-policy report-to retry-after server server-timing"
+    b" set-cookie strict-transport-security surrogate-control trailer transfer-encoding vary"
+    b" via www-authenticate x-accel-buffering x-cache x-content-type-options x-frame-options"
+    b" x-powered-by x-request-id x-robots-tag x-runtime x-ua-compatible x-xss-protection"
+).split()
+
+_PUNCTUATION = re.compile(rb"[^a-z0-9]")
+
+
+def normalize_name(name: bytes) -> bytes:
+    """The spelling under which names are compared: lower-case, every punctuation a hyphen."""
+    return _PUNCTUATION.sub(b"-", name.lower())
+
+
+def is_identity_name(name: bytes) -> bool:
+    """Whether a header of this name, in whatever spelling, says who somebody is."""
+    normal = normalize_name(name)
+    return normal in IDENTITY_NAMES or normal.startswith(IDENTITY_PREFIXES) or normal in _added
+
+
+# What clients, servers and we ourselves say by these names must not be replaced by who somebody is.
+_TAKEN = frozenset(
+    b"authorization content-length cookie depth destination expect host if lock-token max-forwards"
+    b" overwrite sec-websocket-accept sec-websocket-extensions sec-websocket-key"
+    b" sec-websocket-protocol sec-websocket-version timeout x-forwarded-for".split()
+)
+
+
+def can_identify(name: bytes) -> bool:
+    """Whether a header of this name may say who somebody is: no name that already means something
+    else, in any spelling."""
+    normal = normalize_name(name)
+    if is_identity_name(normal):
+        return True
+    return not (
+        normal in _TAKEN
+        or normal in HOP_BY_HOP
+        or normal in METHOD_OVERRIDES
+        or normal in FORWARDING_NAMES
+        or normal in USUAL_REQUEST_NAMES
+        or normal in USUAL_ANSWER_NAMES
+        or normal.startswith(FORWARDING_PREFIX)
+    )
+
+
+# Of this process: names that some route's settings add to those above. What is learnt of a name is
+# kept per process, too, for the hot path; whoever keeps it forgets it when one is added.
+_added: set[bytes] = set()
+_learners: list[Callable[[], None]] = []
+
+
+def add_identity_names(names: Iterable[bytes]) -> None:
+    """Have no client and no application send headers of these names, in any spelling, from now on.
+
+    Raises ValueError for names that cannot identify."""
+    normal = {normalize_name(name) for name in names}
+    if taken := sorted(name for name in normal if not can_identify(name)):
+        raise ValueError(f"already mean something else: {taken}")
+    if normal <= _added:
+        return
+    _added.update(normal)
+    for forget in _learners:
+        forget()
+
+
+def forget_with(forget: Callable[[], None]) -> None:
+    """Have `forget` called whenever names are added, for those who keep what names mean."""
+    _learners.append(forget)
