@@ -25,7 +25,7 @@ def gate(settings: Settings) -> tuple[Accept, Gate]:
     identify = Identify(cast(Any, None), cast(Any, None), cookies)
     authorize = Authorize(settings.routes, AccessSettings())
     return Accept(settings.trusted_proxies, authorize.serves), Gate(
-        authorize, identify, cookies, lambda path: False, cast(Any, None)
+        authorize, identify, cookies, lambda path: False, cast(Any, None), [lambda session: b""]
     )
 
 

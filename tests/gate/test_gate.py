@@ -62,7 +62,7 @@ async def test_while_storage_is_silent_public_paths_are_served_without_identity(
     assert values_of(front.origin.heads[-1], b"remote-user") == []
 
 
-@pytest.mark.parametrize("step", ["peek", "ask", "carried"])
+@pytest.mark.parametrize("step", ["peek", "ask", "read"])
 async def test_an_error_while_identifying_forwards_nothing(
     front: Front, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -1,71 +1,141 @@
-"""Identity headers: the presets as documented, and values that mean one thing."""
+"""Identity headers: presets as documented, headers of one's own, values that mean one thing."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from email.header import decode_header, make_header
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.header_names import is_identity_name
-from doorward.rewrite.identity_headers import PRESETS, encode
+from doorward.http1.headers import parse_headers, select_trailers
+from doorward.rewrite.identity_headers import ENCODINGS, VALUE_BYTES, IdentityHeaders
+from doorward.settings import InvalidSettings, settings_from
+from doorward.settings.identity import PRESETS
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from tests.support.front import Build, Front
+from tests.support.front import Build, Front, front_of
+from tests.support.origin import Origin, answering
 from tests.support.wire import lines_of
 
-ALICE = {"name": "Älice A.", "groups": ["staff", "wiki admins"]}
+ALICE: dict[str, Any] = {
+    "name": "Älice A.",
+    "groups": ["staff", "wiki"],
+    "roles": ["editor", "reader"],
+}
 
 
 async def sent(front: Front, **user: Any) -> list[tuple[bytes, bytes]]:
     """The identity lines that the application gets from a session of such a user."""
     session = front.cookie(await front.opened(**user))
     assert (await front.get("/", session)).status == 200
-    prefixes = (b"remote-", b"x-remote-", b"x-forwarded-")
-    rebuilt = {b"x-forwarded-%b" % name for name in (b"for", b"proto", b"host", b"port")}
-    lines = lines_of(front.origin.heads[-1])
-    return [line for line in lines if line[0].startswith(prefixes) and line[0] not in rebuilt]
+    return [line for line in lines_of(front.origin.heads[-1]) if is_identity_name(line[0])]
 
 
+NAME = b"%C3%84lice A."
+MAIL = b"alice@app.test"
+
+# What other programs call these, one table of `field.md` after another. ID is the user's own.
+ID = b"ID"
 EXPECTED = {
     "remote-user": [
         (b"remote-user", b"alice"),
-        (b"remote-groups", b"staff,wiki admins"),
-        (b"remote-name", b"%C3%84lice A."),
-        (b"remote-email", b"alice@app.test"),
+        (b"remote-groups", b"staff,wiki"),
+        (b"remote-name", NAME),
+        (b"remote-email", MAIL),
     ],
     "x-forwarded": [
         (b"x-forwarded-user", b"alice"),
         (b"x-forwarded-preferred-username", b"alice"),
-        (b"x-forwarded-email", b"alice@app.test"),
-        (b"x-forwarded-groups", b"staff,wiki admins"),
+        (b"x-forwarded-email", MAIL),
+        (b"x-forwarded-groups", b"staff,wiki"),
     ],
     "x-remote": [
         (b"x-remote-user", b"alice"),
         (b"x-remote-group", b"staff"),
-        (b"x-remote-group", b"wiki admins"),
+        (b"x-remote-group", b"wiki"),
     ],
+    "x-auth-request": [
+        (b"x-auth-request-user", b"alice"),
+        (b"x-auth-request-email", MAIL),
+        (b"x-auth-request-preferred-username", b"alice"),
+        (b"x-auth-request-groups", b"staff,wiki"),
+    ],
+    "authentik": [
+        (b"x-authentik-username", b"alice"),
+        (b"x-authentik-groups", b"staff|wiki"),
+        (b"x-authentik-entitlements", b"editor|reader"),
+        (b"x-authentik-email", MAIL),
+        (b"x-authentik-name", NAME),
+        (b"x-authentik-uid", ID),
+    ],
+    "pomerium": [
+        (b"x-pomerium-claim-sub", ID),
+        (b"x-pomerium-claim-user", b"alice"),
+        (b"x-pomerium-claim-email", MAIL),
+        (b"x-pomerium-claim-name", NAME),
+        (b"x-pomerium-claim-groups", b"staff,wiki"),
+    ],
+    "x-token": [
+        (b"x-token-subject", b"alice"),
+        (b"x-token-user-name", NAME),
+        (b"x-token-user-email", MAIL),
+        (b"x-token-user-roles", b"editor reader"),
+    ],
+    "x-auth": [
+        (b"x-auth-username", b"alice"),
+        (b"x-auth-userid", b"alice"),
+        (b"x-auth-email", MAIL),
+        (b"x-auth-subject", ID),
+        (b"x-auth-groups", b"staff,wiki"),
+        (b"x-auth-roles", b"editor,reader"),
+    ],
+    "vouch": [(b"x-vouch-user", b"alice")],
+    "webauth": [
+        (b"x-webauth-user", b"alice"),
+        (b"x-webauth-name", NAME),
+        (b"x-webauth-fullname", NAME),
+        (b"x-webauth-email", MAIL),
+        (b"x-webauth-groups", b"staff,wiki"),
+    ],
+    "cgi": [(b"remote-user", b"alice")],
+    "none": [],
 }
 
 
-@pytest.mark.parametrize("preset", EXPECTED)
-async def test_a_preset_sends_its_headers(fronts: Build, origin: object, preset: str) -> None:
+async def mailed(front: Front, **user: Any) -> list[tuple[bytes, bytes]]:
+    """The same from a user with a verified address."""
     from doorward.accounts.user import Email
 
-    front = await fronts(routes=[{"upstream": origin.url, "identity": preset}])  # type: ignore[attr-defined]
-    assert await sent(front, emails=[Email("alice@app.test", True)], **ALICE) == EXPECTED[preset]
+    return await sent(front, emails=[Email(MAIL.decode(), True)], **user)
+
+
+async def on_route(fronts: Build, origin: Origin, **route: Any) -> Front:
+    return await fronts(routes=[{"upstream": origin.url} | route])
+
+
+@pytest.mark.parametrize("preset", EXPECTED)
+async def test_a_preset_sends_its_headers(fronts: Build, origin: Origin, preset: str) -> None:
+    front = await on_route(fronts, origin, identity=[preset])
+    found = await mailed(front, **ALICE)
+    user_id = (await front.accounts.users.get("alice")).id.encode()
+    expected = [(name, user_id if value is ID else value) for name, value in EXPECTED[preset]]
+    assert found == expected
 
 
 def test_no_answer_carries_a_header_of_a_preset() -> None:
-    """A new preset is in the table of names that nobody else may send, either way."""
-    assert EXPECTED.keys() | {"none"} == PRESETS.keys()
+    """A new preset is in the table of names that nobody else may send, in use or not."""
+    assert EXPECTED.keys() == PRESETS.keys()
     assert all(is_identity_name(name) for lines in EXPECTED.values() for name, _ in lines)
 
 
-async def test_several_presets_go_together(fronts: Build, origin: object) -> None:
-    presets = ["x-remote", "remote-user"]
-    front = await fronts(routes=[{"upstream": origin.url, "identity": presets}])  # type: ignore[attr-defined]
+async def test_several_presets_go_together(fronts: Build, origin: Origin) -> None:
+    front = await on_route(fronts, origin, identity=["x-remote", "remote-user", "cgi"])
     lines = await sent(front)
     assert lines == [(b"x-remote-user", b"alice"), (b"remote-user", b"alice")]
 
@@ -93,10 +163,262 @@ async def test_a_change_of_the_user_is_told_at_the_next_request(front: Front) ->
 @given(st.text())
 def test_a_value_is_visible_ascii_and_can_be_told_from_every_other(value: str) -> None:
     """CVE-2020-7695: line breaks in a header."""
-    line = encode(value)
+    line = ENCODINGS["percent"](value)
     assert all(0x20 <= byte < 0x7F for byte in line)
     assert unquote(line.decode(), errors="surrogatepass") == value
 
 
-def test_every_preset_of_the_settings_is_built() -> None:
-    assert set(PRESETS) == {*EXPECTED, "none"}
+READABLE = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "))
+
+
+@given(READABLE.map(str.strip))
+def test_every_encoding_says_what_it_is_given(value: str) -> None:
+    assert ENCODINGS["utf-8"](value).decode() == value
+    line = ENCODINGS["rfc2047"](value)
+    assert line.isascii() and all(len(word) <= 75 for word in line.split(b" =?")[1:])
+    if b"=?" in line:
+        assert str(make_header(decode_header(line.decode()))) == value
+    else:
+        assert line.decode() == value
+
+
+# Headers of one's own
+
+OWN = [
+    {"header": "X-Employee", "value": "username"},
+    {"header": "X-Team", "value": "groups", "delimiter": "|"},
+    {"header": "X-Team-Role", "value": "roles", "delimiter": "lines"},
+    {"header": "Remote-Sub", "value": "id"},
+    {"header": "X-Login-Session", "value": "session"},
+    {"header": "X-Login-Level", "value": "level"},
+    {"header": "X-Login-Time", "value": "auth_time"},
+    {"header": "X-Behind", "value": "a gate"},
+]
+
+
+async def test_a_route_names_headers_of_its_own(fronts: Build, origin: Origin) -> None:
+    front = await on_route(fronts, origin, identity=["cgi", *OWN])
+    opened = await front.opened(**ALICE)
+    user = opened.session.user
+    assert (await front.get("/", front.cookie(opened))).status == 200
+    lines = [line for line in lines_of(origin.heads[-1]) if is_identity_name(line[0])]
+    assert lines == [
+        (b"remote-user", b"alice"),
+        (b"x-employee", b"alice"),
+        (b"x-team", b"staff|wiki"),
+        (b"x-team-role", b"editor"),
+        (b"x-team-role", b"reader"),
+        (b"remote-sub", user.id.encode()),
+        (b"x-login-session", opened.session.id.encode()),
+        (b"x-login-level", b"authenticated"),
+        (b"x-login-time", b"%d" % opened.session.created_at),
+        (b"x-behind", b"a gate"),
+    ]
+
+
+SPELLINGS = [
+    b"x-employee",
+    b"X-EMPLOYEE",
+    b"X_Employee",
+    b"x.employee",
+    b"X~EMPLOYEE",
+    b"x-Employee",
+]
+
+
+@pytest.mark.parametrize("path", ["/", "/other/", "/public/"])
+async def test_a_name_of_one_route_reaches_no_application_from_a_client(
+    fronts: Build, origin: Origin, path: str
+) -> None:
+    """CVE-2026-33433 and its kin: on routes that do not use it too, with a session or without."""
+    front = await fronts(
+        routes=[
+            {"upstream": origin.url, "identity": OWN},
+            {"path": "/other", "upstream": origin.url, "identity": "none"},
+        ],
+        access={"default": "public"},
+    )
+    forged = [(name.lower(), b"root") for name in SPELLINGS]
+    for session in ([], [front.cookie(await front.opened())]):
+        assert (await front.get(path, *session, *forged, (b"x-kept", b"1"))).status == 200
+        assert b"root" not in origin.heads[-1] and b"x-kept: 1" in origin.heads[-1]
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+async def test_a_name_of_one_s_own_is_no_trailer_either(front: Front, name: bytes) -> None:
+    from doorward.header_names import add_identity_names
+
+    add_identity_names([b"X-Employee"])
+    assert select_trailers([(name, b"root"), (b"x-kept", b"1")]) == [(b"x-kept", b"1")]
+    found = parse_headers([(b"trailer", name + b", x-kept")])
+    assert found.announced == [b"x-kept"]
+
+
+async def test_no_answer_says_who_somebody_is_by_such_a_name(fronts: Build, origin: Origin) -> None:
+    text = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX_Employee: root\r\nX-Kept: 1\r\n\r\n"
+    with Origin((answering(text),)) as forging:
+        front = await on_route(fronts, forging, identity=OWN)
+        answer = await front.get("/", front.cookie(await front.opened()))
+    assert answer.values(b"x_employee") == [] and answer.values(b"x-kept") == [b"1"]
+
+
+def test_a_name_that_was_looked_up_before_is_forgotten() -> None:
+    """Both head readers and the parser keep what they learnt of a name; the first request of a
+    client must not decide what a later Doorward of this process does."""
+    from doorward.header_names import add_identity_names
+    from doorward.http1.heads import read_request
+
+    head = b"GET / HTTP/1.1\r\nhost: a\r\nX-Learnt-Early: root\r\n\r\n"
+    before = read_request(head)
+    assert before is not None and b"root" in before.passing_text
+    assert parse_headers([(b"x-learnt-early", b"root")]).passing
+    add_identity_names([b"X-Learnt-Early"])
+    after = read_request(head)
+    assert after is not None and b"root" not in after.passing_text
+    assert not parse_headers([(b"x-learnt-early", b"root")]).passing
+
+
+def identity(*told: object, **more: object) -> dict[str, object]:
+    return {"routes": [{"upstream": "http://127.0.0.1:9", "identity": list(told)} | more]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    b"Host Cookie Authorization Content-Length content_type Connection Transfer-Encoding TE Upgrade"
+    b" X-Forwarded-For X_Forwarded_Proto Forwarded X-Request-Id X-Real-IP X-User-Id X-Auth-Token"
+    b" Destination If Accept Origin X-HTTP-Method-Override SCRIPT_NAME Proxy Set-Cookie Location"
+    b" Sec-WebSocket-Key".decode().split(),
+)
+def test_a_name_that_means_something_else_is_refused(name: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"identity\[0\].header: .* already means"):
+        settings_from(identity({"header": name, "value": "username"}))
+
+
+def test_every_name_that_the_gate_reads_means_something_else() -> None:
+    from doorward.header_names import USUAL_ANSWER_NAMES, USUAL_REQUEST_NAMES, can_identify
+    from doorward.http1 import headers
+    from doorward.http1.second_targets import READERS
+
+    read = {*headers._READ, *headers._PAIR, *READERS, *USUAL_REQUEST_NAMES, *USUAL_ANSWER_NAMES}
+    assert not [name for name in read if can_identify(name)]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"header": "X-A", "value": "email", "delimiter": "|"}, "delimiter: says nothing"),
+        ({"header": "X-A", "value": "groups", "delimiter": "+"}, "'+' is none of"),
+        ({"header": "X A", "value": "groups"}, "is not a header's name"),
+        ({"header": "X-A:", "value": "groups"}, "is not a header's name"),
+        ({"header": "X-A"}, "value: is required"),
+        ({"header": "X-A", "value": "a\r\nb: c"}, "control"),
+        ({"header": "X-A", "value": "é"}, "must be ASCII"),
+        ({"headers": "X-A", "value": "id"}, "did you mean routes[0].identity[0].header?"),
+        ({"header": "remote_user", "value": "email"}, "would say both email and username"),
+        ("remote_user", "did you mean remote-user?"),
+        ("none", "none says nothing beside others"),
+    ],
+)
+def test_what_a_header_cannot_be_is_said(told: object, said: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        settings_from(identity(told, "remote-user"))
+    assert said in str(caught.value)
+
+
+def test_a_fixed_text_that_resembles_a_value_is_asked_about() -> None:
+    (warning,) = settings_from(identity({"header": "X-A", "value": "usernam"})).warnings
+    assert (
+        warning == "routes[0].identity[0].value: 'usernam' is sent as it is; did you mean username?"
+    )
+
+
+# What no header can say
+
+MANY = ["g" * 180 + str(number) for number in range(VALUE_BYTES // 180 + 1)]
+
+
+@pytest.mark.parametrize(
+    ("route", "user", "header", "reason"),
+    [
+        ({"encoding": "refuse"}, {"name": "Älice"}, "Remote-Name", "is not ASCII"),
+        ({}, {"groups": MANY}, "Remote-Groups", "is longer than 8192 bytes"),
+    ],
+)
+async def test_a_user_of_whom_a_header_cannot_tell_is_refused_and_the_log_says_why(
+    fronts: Build,
+    origin: Origin,
+    route: dict[str, Any],
+    user: dict[str, Any],
+    header: str,
+    reason: str,
+) -> None:
+    front = await on_route(fronts, origin, **route)
+    session = front.cookie(await front.opened(**user))
+    with capture_logs() as logs:
+        answer = await front.get("/", session)
+    assert (answer.status, origin.heads) == (500, [])
+    assert b"unfit_identity" in answer.body
+    (entry,) = (each for each in logs if each["event"] == "identity_unfit")
+    assert (entry["user"], entry["header"]) == ("alice", header) and reason in entry["reason"]
+
+
+async def test_a_group_that_became_two_is_never_sent(tmp_path: Path, origin: Origin) -> None:
+    """One that was made while no header was parted by this character."""
+    for preset, status in (("remote-user", 200), ("authentik", 500)):
+        route = {"upstream": origin.url, "identity": preset}
+        async with front_of(tmp_path, origin, routes=[route]) as front:
+            session = front.cookie(await front.opened(groups=["a|b"]))
+            assert (await front.get("/", session)).status == status
+    assert len(origin.heads) == 1
+
+
+@pytest.mark.parametrize("kind", ["groups", "roles"])
+async def test_a_group_that_holds_a_delimiter_is_refused_where_it_is_made(
+    fronts: Build, origin: Origin, kind: str
+) -> None:
+    from doorward.accounts.permissions import OWNER
+    from doorward.accounts.refusals import InvalidGroup
+    from doorward.accounts.users.editing import Edit
+
+    front = await on_route(fronts, origin, identity=["authentik", "x-token"])
+    for name in ("a|b", "a b", "a,b"):
+        with pytest.raises(InvalidGroup):
+            await front.opened("bob", **{kind: [name]})
+        await front.opened("alice")
+        changed: Any = {f"add_{kind}": (name,)}
+        edit = replace(Edit(), **changed)
+        with pytest.raises(InvalidGroup):
+            await front.accounts.users.edit("alice", edit, front.clock(), actor=OWNER)
+    await front.opened("bob", **{kind: ["a;b"]})
+
+
+def test_a_group_of_the_file_that_holds_a_delimiter_is_a_fault() -> None:
+    hashed = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzYWx0$" + "a" * 43
+    user = {"username": "a", "password_hash": hashed, "groups": ["x", "y|z"]}
+    settings_from(identity("remote-user") | {"users": [user]})
+    with pytest.raises(InvalidSettings, match=r"users\[0\].groups\[1\]: 'y\|z' holds '\|'"):
+        settings_from(identity("authentik") | {"users": [user]})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("percent", quote("Älice A.", safe=" ").encode()),
+        ("utf-8", "Älice A.".encode()),
+        ("rfc2047", b"=?utf-8?B?w4RsaWNlIEEu?="),
+    ],
+)
+async def test_a_route_chooses_how_names_are_written(
+    fronts: Build, origin: Origin, encoding: str, said: bytes
+) -> None:
+    front = await on_route(fronts, origin, encoding=encoding)
+    assert (b"remote-name", said) in await sent(front, **ALICE)
+
+
+async def test_what_is_sent_is_made_once_for_a_session_and_route(front: Front) -> None:
+    """The hot path looks up bytes; a session that changes is another one."""
+    session = (await front.opened()).session
+    tell = IdentityHeaders(settings_from(identity("remote-user")).routes[0])
+    assert tell(session) == b"Remote-User: alice\r\n" and tell(session) is tell(session)
+    other = IdentityHeaders(settings_from(identity("x-remote")).routes[0])
+    assert other(session) == b"X-Remote-User: alice\r\n"

@@ -11,6 +11,7 @@ import typer
 import yaml
 from doorward.cli.main import COMMANDS, app
 from doorward.settings import list_unbuilt_keys, load_settings
+from doorward.settings.identity import PRESETS
 from doorward.settings.known import list_fields
 from doorward.settings.models import Settings
 
@@ -43,8 +44,11 @@ def test_it_names_every_group_of_settings() -> None:
 
 
 def test_it_names_every_preset() -> None:
-    for preset in ("remote-user", "x-forwarded", "x-remote"):
-        assert f"| `{preset}`" in HANDBOOK
+    """And every header of each, as it is spelt."""
+    for preset, headers in PRESETS.items():
+        row = re.search(rf"^\| `{preset}`[^\n]*", HANDBOOK, re.M)
+        assert row, preset
+        assert not [header.header for header in headers if f"`{header.header}`" not in row[0]]
 
 
 def test_the_five_minutes_begin_with_one_command_and_ask_for_the_tests_last() -> None:

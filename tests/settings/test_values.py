@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -246,7 +247,7 @@ NAMES = st.text(max_size=200) | st.text("aA\u200dﬁß ,@.\u00a0\u0345\u1fb3", m
 
 @given(NAMES)
 def test_what_stands_in_the_file_is_good_enough_for_the_accounts(name: str) -> None:
-    pairs = [
+    pairs: list[tuple[Callable[[object], str], Callable[[str], str]]] = [
         (names.username, accounts.normalise),
         (names.display_name, accounts.check_display_name),
         (names.group, accounts.check_group),

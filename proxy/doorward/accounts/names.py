@@ -53,8 +53,14 @@ def check_display_name(name: str) -> str:
     return name
 
 
-def check_group(group: str) -> str:
-    """The group or role as it is. Raises InvalidGroup."""
+def check_group(group: str, delimiters: str = ",") -> str:
+    """The group or role as it is. Raises InvalidGroup, also where it holds one of the characters
+    that part groups in some application's header."""
     if not is_clean(group) or "," in group:
         raise InvalidGroup
+    if inside := next((one for one in delimiters if one in group), None):
+        raise InvalidGroup(
+            f"The group or role {display(group)} holds {inside!r}, which stands between two of them"
+            " in the headers of an application."
+        )
     return group

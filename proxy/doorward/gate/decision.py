@@ -20,15 +20,15 @@ MOVED = 308
 class Forward:
     """Send the request to the upstream of route number `route`.
 
-    `session` is the one that it was decided with, None for nobody; `identity` are the presets by
-    which the application is told of it. `private`: the answer is for that session alone. `binds`:
+    `session` is the one that it was decided with, None for nobody; `identity` are the header lines
+    that tell the application of it. `private`: the answer is for that session alone. `binds`:
     the request authenticates the connection that it goes over. `keeps`: what goes on as well,
     because it turned out not to be ours.
     """
 
     route: int
     session: Session | None
-    identity: tuple[str, ...] = ()
+    identity: bytes = b""
     private: bool = False
     binds: bool = False
     keeps: "Keeps | None" = None
@@ -100,6 +100,12 @@ def last_hop(method: bytes) -> Refuse:
     """What a request gets that wanted to come no further than here."""
     status = 200 if method == b"OPTIONS" else 405
     return Refuse(status, "last_hop", "This request ends here.", headers=((b"allow", METHODS),))
+
+
+def unfit_identity() -> Refuse:
+    """Better none than a user of whom the application is told half."""
+    message = "The application cannot be told who you are; the log has the reason."
+    return Refuse(500, "unfit_identity", message)
 
 
 def cross_origin() -> Refuse:

@@ -4,7 +4,7 @@ Deciding is pure and needs no waiting when memory knows the session; it must not
 pages or SQL. Any error on the way to a decision means nobody (promise 1).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -28,13 +28,14 @@ from doorward.gate.decision import (
     second_factor_required,
     unauthenticated,
     unavailable,
+    unfit_identity,
 )
 from doorward.gate.identify import NOBODY, Caller, Credentials, Identify
+from doorward.gate.identity_policy import IdentityPolicy, Tell, UnfitIdentity
 from doorward.gate.path_readings import BadPath, check_target, list_readings
 from doorward.gate.route_demands import compile_demands
 from doorward.gate.same_origin import build_origin, own_origins
 from doorward.http1.second_targets import BadTarget, ForeignTarget, read_second_targets
-from doorward.settings import Route
 
 
 @dataclass(slots=True)
@@ -62,26 +63,6 @@ class RequestFacts:
         return replace(self.request, request_id=request_id)
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityPolicy:
-    """What a route's application is told of a session, and whether its answers are that session's
-    alone: where it is told who asks, and wherever a rule is not public."""
-
-    presets: tuple[str, ...]
-    on_public: tuple[str, ...]
-    makes_private: bool
-
-    @classmethod
-    def on(cls, route: Route) -> "IdentityPolicy":
-        on_public = route.identity if route.identity_on_public else ()
-        return cls(route.identity, on_public, route.cache_control == "private")
-
-    def of(self, is_public: bool) -> tuple[tuple[str, ...], bool]:
-        """The presets of identity headers, and whether no shared cache may keep the answer."""
-        presets = self.on_public if is_public else self.presets
-        return presets, self.makes_private and (bool(presets) or not is_public)
-
-
 @dataclass(slots=True)
 class NeedsFactor:
     """Not decided yet: whether this session's user has a second factor to give."""
@@ -93,7 +74,8 @@ class Gate:
     """Decides on accepted requests that are not for paths of ours.
 
     `is_ours` tells whether a raw path is one of ours: a path that is not, but could be read as
-    one, leads elsewhere than it says. `can_be_asked` tells whether a user has a second factor.
+    one, leads elsewhere than it says. `can_be_asked` tells whether a user has a second factor;
+    `tell` makes the identity headers of each route of `authorize`, in its order.
     """
 
     def __init__(
@@ -103,10 +85,11 @@ class Gate:
         cookies: Cookies,
         is_internal: Callable[[bytes], bool],
         can_be_asked: Callable[[User], Awaitable[bool]],
+        tell: Sequence[Tell],
         public_origin: str = "",
     ) -> None:
         self._demands = tuple(compile_demands(route, public_origin) for route in authorize.routes)
-        self._identity_policies = tuple(IdentityPolicy.on(route) for route in authorize.routes)
+        self._identity_policies = tuple(map(IdentityPolicy.on, authorize.routes, tell))
         self._can_be_asked = can_be_asked
         self._authorize = authorize
         self._public_origin = public_origin
@@ -235,11 +218,14 @@ class Gate:
             demands = self._demands[target.route]
             if demands is not None and (refusal := demands.refusal(request)):
                 return refusal
-            identity: tuple[str, ...] = ()
-            private = False
+            identity, private = b"", False
             if session is not None:
                 is_public = self._authorize.rule(target).require == "public"
-                identity, private = self._identity_policies[target.route].of(is_public)
+                policy = self._identity_policies[target.route]
+                try:
+                    identity, private = policy.apply(session, is_public)
+                except UnfitIdentity:
+                    return unfit_identity()
             forward = Forward(target.route, session, identity, private, credentials.binds)
             if caller.foreign_bearer or caller.foreign_pair or request.headers.overrides:
                 overrides = bool(request.headers.overrides) and self._keeps_overrides(request)

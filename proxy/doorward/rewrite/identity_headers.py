@@ -1,48 +1,41 @@
-"""The headers that tell an application who is asking: presets, spelled once, values made safe.
+"""The headers that tell an application who is asking: each said once, values made safe.
 
 Knows users' fields; must not know how a session was found.
 """
 
+import base64
+import re
 from collections.abc import Callable
 
+import structlog
+
 from doorward.accounts.sessions.sessions import Session
-from doorward.accounts.user import User
+from doorward.gate.identity_policy import UnfitIdentity
+from doorward.settings import Route
+from doorward.settings.identity import LINES, IdentityHeader
 
-Lines = list[tuple[str, str]]
+_log = structlog.get_logger("doorward.gate")
 
+# Of one header's value: what common servers take of a line (nginx's large_client_header_buffers,
+# Apache's LimitRequestFieldSize). Cutting a list would take groups away unseen.
+VALUE_BYTES = 8 * 1024
 
-def _remote_user(user: User) -> Lines:
-    return [
-        ("Remote-User", user.username),
-        ("Remote-Groups", ",".join(user.groups)),
-        ("Remote-Name", user.name or ""),
-        ("Remote-Email", user.email or ""),
-    ]
-
-
-def _x_forwarded(user: User) -> Lines:
-    return [
-        ("X-Forwarded-User", user.username),
-        ("X-Forwarded-Preferred-Username", user.username),
-        ("X-Forwarded-Email", user.email or ""),
-        ("X-Forwarded-Groups", ",".join(user.groups)),
-    ]
-
-
-def _x_remote(user: User) -> Lines:
-    groups = [("X-Remote-Group", group) for group in user.groups]
-    return [("X-Remote-User", user.username), *groups]
-
-
-PRESETS: dict[str, Callable[[User], Lines]] = {
-    "remote-user": _remote_user,
-    "x-forwarded": _x_forwarded,
-    "x-remote": _x_remote,
-    "none": lambda user: [],
+_FIELDS: dict[str, Callable[[Session], tuple[str, ...]]] = {
+    "username": lambda session: (session.user.username,),
+    "name": lambda session: (session.user.name or "",),
+    "email": lambda session: (session.user.email or "",),
+    "groups": lambda session: session.user.groups,
+    "roles": lambda session: session.user.roles,
+    "id": lambda session: (session.user.id,),
+    "session": lambda session: (session.id,),
+    "level": lambda session: (
+        "authenticated" if session.second_factor_at is None else "two_factor",
+    ),
+    "auth_time": lambda session: (str(int(session.created_at)),),
 }
 
 
-def encode(value: str) -> bytes:
+def _percent(value: str) -> bytes:
     """Visible ASCII as it is; every other byte of its UTF-8, and `%`, percent-encoded.
 
     `%` too, because a user named `%C3%A9` must not look like the user named `é`.
@@ -53,19 +46,90 @@ def encode(value: str) -> bytes:
     )
 
 
-def identity_lines(session: Session, presets: tuple[str, ...]) -> bytes:
-    """The header lines of these presets for a session; computed once per session.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
-    Empty values are left out, so that an application cannot take one for a name.
-    """
-    known = session.derived.get(presets)
-    if isinstance(known, bytes):
-        return known
-    pairs = dict.fromkeys(
-        (name, encode(value).strip(b" "))
-        for preset in presets
-        for name, value in PRESETS[preset](session.user)
-    )
-    lines = b"".join(b"%b: %b\r\n" % (name.encode(), value) for name, value in pairs if value)
-    session.derived[presets] = lines
-    return lines
+
+def _utf_8(value: str) -> bytes:
+    if _CONTROL.search(value):
+        raise UnfitIdentity("holds a control character")
+    return value.encode()
+
+
+# RFC 2047 2: a word has at most 75 characters, and each is of whole characters.
+_WORD_BYTES = 45
+
+
+def _rfc2047(value: str) -> bytes:
+    """ASCII as it is, unless it looks encoded already; anything else in words of RFC 2047."""
+    raw = _utf_8(value)
+    if value.isascii() and "=?" not in value:
+        return raw
+    words, word = [], b""
+    for character in value:
+        encoded = character.encode()
+        if len(word) + len(encoded) > _WORD_BYTES:
+            words.append(word)
+            word = b""
+        word += encoded
+    return b" ".join([b"=?utf-8?B?%b?=" % base64.b64encode(each) for each in (*words, word)])
+
+
+def _refuse(value: str) -> bytes:
+    if not value.isascii():
+        raise UnfitIdentity("is not ASCII, which this route refuses")
+    return _utf_8(value)
+
+
+ENCODINGS: dict[str, Callable[[str], bytes]] = {
+    "percent": _percent,
+    "utf-8": _utf_8,
+    "rfc2047": _rfc2047,
+    "refuse": _refuse,
+}
+
+
+class IdentityHeaders:
+    """What the application of one route is told: a function of the session, made once for each."""
+
+    def __init__(self, route: Route) -> None:
+        self._headers = route.identity_headers
+        self._encode = ENCODINGS[route.encoding]
+
+    def __call__(self, session: Session) -> bytes:
+        """The header lines. Empty values are left out, so that an application cannot take one for
+        a name. Raises UnfitIdentity for a value that no header can say, and logs which."""
+        known = session.derived.get(self)
+        if isinstance(known, bytes):
+            return known
+        lines = b"".join(self._lines(header, session) for header in self._headers)
+        session.derived[self] = lines
+        return lines
+
+    def _lines(self, header: IdentityHeader, session: Session) -> bytes:
+        try:
+            values = [self._value(each) for each in _list_values(header, session)]
+        except UnfitIdentity as unfit:
+            user = session.user.username
+            _log.warning("identity_unfit", user=user, header=header.header, reason=str(unfit))
+            raise
+        name = header.header.encode()
+        return b"".join([b"%b: %b\r\n" % (name, value) for value in values if value])
+
+    def _value(self, text: str) -> bytes:
+        value = self._encode(text).strip(b" ")
+        if len(value) > VALUE_BYTES:
+            raise UnfitIdentity(f"is longer than {VALUE_BYTES} bytes")
+        return value
+
+
+def _list_values(header: IdentityHeader, session: Session) -> tuple[str, ...]:
+    """What a header says, a line each."""
+    field = _FIELDS.get(header.value)
+    if field is None:
+        return (header.value,)
+    values = field(session)
+    if not header.is_list or header.delimiter == LINES:
+        return values
+    if inside := next((value for value in values if header.delimiter in value), None):
+        raise UnfitIdentity(f"{inside!r} holds the delimiter {header.delimiter!r}")
+    return (header.delimiter.join(values),)

@@ -11,7 +11,6 @@ from doorward.gate.gate import RequestFacts
 from doorward.gate.hop import Hop
 from doorward.gate.identify import Credentials
 from doorward.http1.headers import RequestHeaders
-from doorward.rewrite.identity_headers import identity_lines
 from doorward.rewrite.route_rewriting import build_rewriting
 from doorward.settings import Route
 
@@ -25,15 +24,14 @@ class RequestHeads:
         self._rewritings = tuple(build_rewriting(route) for route in routes)
 
     def make(self, facts: RequestFacts, decision: Forward, request_id: str) -> bytes:
-        """Request line and headers up to the empty line. Identity headers come from the session
-        alone; no client header of those names is among the rest."""
-        before, session = facts.before_id, decision.session
+        """Request line and headers up to the empty line. Identity headers are those of the
+        decision; no client header of those names is among the rest."""
+        before = facts.before_id
         if decision.keeps is not None:
             before = _before_id(facts.request, facts.credentials, decision.keeps)
         elif before is None:
             before = facts.before_id = _before_id(facts.request, facts.credentials, _NOTHING)
-        identity = b"" if session is None else identity_lines(session, decision.identity)
-        head = b"%bx-request-id: %b\r\n%b\r\n" % (before, request_id.encode(), identity)
+        head = b"%bx-request-id: %b\r\n%b\r\n" % (before, request_id.encode(), decision.identity)
         rewriting = self._rewritings[decision.route]
         return head if rewriting is None else rewriting.head(head, facts.request)
 

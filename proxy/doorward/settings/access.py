@@ -37,13 +37,12 @@ from doorward.settings.fields import (
     required,
     word_from,
 )
+from doorward.settings.identity import Encoding, IdentityHeader, Told, list_headers
 from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
 from doorward.settings.tls import UpstreamTls
 
-IDENTITY_PRESETS = ("remote-user", "x-forwarded", "x-remote")
 REQUIREMENTS = ("deny", "public", "authenticated", "two_factor")
 
-Preset = Annotated[str, word_from(*IDENTITY_PRESETS)]
 Requirement = Annotated[
     Literal["deny", "public", "authenticated", "two_factor"], word_from(*REQUIREMENTS)
 ]
@@ -68,9 +67,12 @@ class Route(Section):
     upstream: Annotated[tuple[UpstreamUrl, ...], Listed(least=1)] = required(
         "Where it leads: http://, https://, unix:/run/app.sock, or a list of them."
     )
-    identity: Annotated[tuple[Preset, ...], Listed(off=True)] = key(
+    identity: Annotated[tuple[Told, ...], Listed(off=True)] = key(
         ["remote-user"],
-        "Header presets that name the user: remote-user, x-forwarded, x-remote.",
+        "Headers that say who asks: presets, and {header, value, delimiter} of your own.",
+    )
+    encoding: Encoding = key(
+        "percent", "How they say what is not ASCII: percent, utf-8, rfc2047, or refuse."
     )
     identity_on_public: Switch = key(
         True, "Whether public paths get these headers too; their answers are private then."
@@ -101,6 +103,21 @@ class Route(Section):
     maintenance: Annotated[Place | None, Unless("none")] = key(
         "none", "File that is served with 503 when no upstream can be reached, or none."
     )
+
+    @model_validator(mode="after")
+    def _one_mind(self) -> Route:
+        if "none" in self.identity and len(self.identity) > 1:
+            raise Wrong("none says nothing beside others", "remove it", key="identity")
+        try:
+            list_headers(self.identity)
+        except Wrong as wrong:
+            raise Wrong(wrong.message, wrong.hint, key="identity") from None
+        return self
+
+    @property
+    def identity_headers(self) -> tuple[IdentityHeader, ...]:
+        """What tells its application who asks."""
+        return list_headers(self.identity)
 
 
 class Rule(Section):

@@ -3,12 +3,14 @@ It must not parse; each check takes settings and yields the places that are wron
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from doorward.settings.access import ConfigUser, Route
 from doorward.settings.addresses import Listen, Network, Upstream
 from doorward.settings.faults import KeyPath, Wrong, format_path
+from doorward.settings.identity import VALUES
 from doorward.settings.models import Settings
 from doorward.settings.tls import UpstreamTls
 from doorward.settings.values import quote
@@ -165,6 +167,17 @@ def users_differ(settings: Settings) -> Found:
             yield ("users", number, "username"), Wrong(message, "rename or remove one")
 
 
+def groups_hold_no_delimiter(settings: Settings) -> Found:
+    delimiters = settings.list_delimiters.replace(",", "")  # the comma is never in one
+    for number, user in enumerate(settings.users):
+        for name, values in (("groups", user.groups), ("roles", user.roles)):
+            for position, value in enumerate(values):
+                if inside := next((one for one in delimiters if one in value), None):
+                    message = f"{quote(value)} holds {quote(inside)}"
+                    hint = "an application would read two, as that parts them in its header"
+                    yield ("users", number, name, position), Wrong(message, hint)
+
+
 def emails_differ(settings: Settings) -> Found:
     first: dict[str, ConfigUser] = {}
     names = {fold_name(user.username): user for user in settings.users}
@@ -203,6 +216,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (rewriting_possible, ("routes",)),
     (route_cookies_possible, ("listen", "public_url", "tls", "routes")),
     (users_differ, ()),
+    (groups_hold_no_delimiter, ("routes",)),
     (emails_differ, ()),
     (cookie_possible, ("listen", "public_url", "sessions.cookie")),
 )
@@ -219,6 +233,17 @@ def _beneath(key: str, read: str) -> bool:
     return key == read or key.startswith((f"{read}.", f"{read}[")) or read.startswith(f"{key}.")
 
 
+def _mistyped_values(settings: Settings) -> Iterator[str]:
+    """Fixed texts that were probably meant as the name of something about the user."""
+    for number, route in enumerate(settings.routes):
+        for position, told in enumerate(route.identity):
+            if isinstance(told, str) or told.value in VALUES:
+                continue
+            if near := difflib.get_close_matches(told.value.lower(), VALUES, n=1):
+                place = format_path(("routes", number, "identity", position, "value"))
+                yield f"{place}: {quote(told.value)} is sent as it is; did you mean {near[0]}?"
+
+
 def warnings(settings: Settings) -> Iterator[str]:
     """Yields what is odd, but may be meant."""
     if settings.public_origin.startswith("https:") and not settings.secure_cookies:
@@ -230,3 +255,4 @@ def warnings(settings: Settings) -> Iterator[str]:
         if not route.tls.verify:
             place = format_path(("routes", number, "tls", "verify"))
             yield f"{place}: false lets anybody on the way be the upstream"
+    yield from _mistyped_values(settings)

@@ -35,6 +35,7 @@ from doorward.settings.fields import (
     required,
     whole,
 )
+from doorward.settings.identity import LINES
 from doorward.settings.limits import LimitSettings
 from doorward.settings.log import LogSettings
 from doorward.settings.pages import PagesSettings
@@ -224,6 +225,14 @@ class Settings(Section):
     def public_origin(self) -> str:
         """Scheme, lower-case host and port of public_url; the scheme's own port left out."""
         return addresses.origin(self.public_url)
+
+    @property
+    def list_delimiters(self) -> str:
+        """What stands between groups or roles in the headers of some route, and so in none of
+        their names; the comma always."""
+        headers = [header for route in self.routes for header in route.identity_headers]
+        found = {header.delimiter for header in headers if header.is_list} - {LINES}
+        return "".join(sorted(found | {","}))
 
     def body_bytes(self, route: Route) -> int | None:
         """Most bytes of a request's body on this route, or None."""

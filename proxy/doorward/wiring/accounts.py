@@ -99,7 +99,7 @@ async def _join(
 ) -> Accounts:
     try:
         directories = open_directories(settings)
-        users = Users(database.users, directories, passwords)
+        users = Users(database.users, directories, passwords, settings.list_delimiters)
         await users.sync(now)
     except DirectoryFault as fault:
         raise StorageFault(str(fault)) from fault

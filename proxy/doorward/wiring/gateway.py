@@ -16,6 +16,7 @@ from doorward.gate.authorize import Authorize
 from doorward.gate.cookies import build_cookies
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
+from doorward.header_names import add_identity_names
 from doorward.http1.client_exchange import TunnelLimits
 from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
@@ -25,6 +26,7 @@ from doorward.relay.maintenance import maintenance_pages
 from doorward.relay.passage import Passages
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.watch import Watch
+from doorward.rewrite.identity_headers import IdentityHeaders
 from doorward.rewrite.relocation import build_relocation
 from doorward.rewrite.request_head import RequestHeads
 from doorward.settings import Settings
@@ -85,12 +87,16 @@ def join(
     routes = [*dialects, openapi.route(settings, tables), *pages.routes()]
     is_internal = internal_paths(routes)
     authorize = Authorize(settings.routes, settings.access)
+    add_identity_names(
+        header.header.encode() for route in authorize.routes for header in route.identity_headers
+    )
     gate = Gate(
         authorize,
         identify,
         cookies,
         is_internal,
         accounts.second_factors.may_be_led,
+        tuple(map(IdentityHeaders, authorize.routes)),
         settings.public_origin,
     )
     watch = Watch(accounts.live, gate.ask, clock)

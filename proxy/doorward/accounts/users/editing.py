@@ -42,14 +42,15 @@ def list_handles(username: str, emails: Iterable[Email]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([normalise(username), *verified]))
 
 
-def apply_edit(user: User, edit: Edit) -> User:
-    """The user as it is then. Raises InvalidName, InvalidEmail, InvalidGroup."""
+def apply_edit(user: User, edit: Edit, delimiters: str = ",") -> User:
+    """The user as it is then; see `check_group` for `delimiters`. Raises InvalidName, InvalidEmail,
+    InvalidGroup."""
     return replace(
         user,
         name=_name(user.name, edit.name),
         emails=_emails(user.emails, edit),
-        groups=_groups(user.groups, edit.remove_groups, edit.add_groups),
-        roles=_groups(user.roles, edit.remove_roles, edit.add_roles),
+        groups=_groups(user.groups, edit.remove_groups, edit.add_groups, delimiters),
+        roles=_groups(user.roles, edit.remove_roles, edit.add_roles, delimiters),
         super_admin=user.super_admin if edit.super_admin is None else edit.super_admin,
         must_change_password=(
             user.must_change_password
@@ -74,7 +75,8 @@ def _emails(old: tuple[Email, ...], edit: Edit) -> tuple[Email, ...]:
 
 
 def _groups(
-    old: tuple[str, ...], removed: tuple[str, ...], added: tuple[str, ...]
+    old: tuple[str, ...], removed: tuple[str, ...], added: tuple[str, ...], delimiters: str
 ) -> tuple[str, ...]:
     kept = [group for group in old if group not in removed]
-    return tuple(dict.fromkeys([*kept, *map(check_group, added)]))
+    new = [check_group(group, delimiters) for group in added if group not in kept]
+    return tuple(dict.fromkeys([*kept, *new]))

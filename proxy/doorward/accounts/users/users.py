@@ -50,9 +50,17 @@ __all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "norm
 class Users:
     """All users, named in any spelling. Every method raises StorageUnavailable."""
 
-    __slots__ = ("_directories", "_passwords", "_store", "_waiting")
+    __slots__ = ("_delimiters", "_directories", "_passwords", "_store", "_waiting")
 
-    def __init__(self, store: UserStore, directories: Directories, passwords: Passwords) -> None:
+    def __init__(
+        self,
+        store: UserStore,
+        directories: Directories,
+        passwords: Passwords,
+        delimiters: str = ",",
+    ) -> None:
+        """`delimiters` part groups in applications' headers: see `check_group`."""
+        self._delimiters = delimiters
         self._store = store
         self._directories = directories
         self._passwords = passwords
@@ -144,8 +152,8 @@ class Users:
             scheme=checked.scheme,
             name=name,
             emails=tuple(emails),
-            groups=tuple(check_group(group) for group in groups),
-            roles=tuple(check_group(role) for role in roles),
+            groups=tuple(check_group(group, self._delimiters) for group in groups),
+            roles=tuple(check_group(role, self._delimiters) for role in roles),
             super_admin=super_admin,
             must_change_password=must_change_password,
         )
@@ -175,7 +183,7 @@ class Users:
                 scheme=entry.scheme,
                 name=None if entry.name is None else check_display_name(entry.name),
                 emails=entry.emails,
-                groups=tuple(check_group(group) for group in entry.groups),
+                groups=tuple(check_group(group, self._delimiters) for group in entry.groups),
                 active=entry.active,
             )
         except Refusal as refusal:
@@ -194,7 +202,7 @@ class Users:
 
         def change(user: User) -> tuple[User, Sequence[str]]:
             require_over(actor, user)  # as it is by now
-            changed = apply_edit(user, edit)
+            changed = apply_edit(user, edit, self._delimiters)
             require_rank(actor, user, changed)
             return changed, self._free(list_handles(changed.username, changed.emails))
 

@@ -1,0 +1,41 @@
+"""Whether a route's application is told who asks, and whether its answers are that session's alone.
+
+Must not know which headers say it; `rewrite` does.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from doorward.accounts.sessions.sessions import Session
+from doorward.settings import Route
+
+# The header lines that tell an application of a session. May raise UnfitIdentity.
+Tell = Callable[[Session], bytes]
+
+
+class UnfitIdentity(Exception):
+    """Something about a user that no header of a route can say; the reason has been logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityPolicy:
+    """An application is told who asks wherever it has identity headers, and on public paths if
+    these may have them. Answers are one session's where it is told, and where a rule is not
+    public."""
+
+    tell: Tell | None
+    tell_on_public: Tell | None
+    makes_private: bool
+
+    @classmethod
+    def on(cls, route: Route, tell: Tell) -> "IdentityPolicy":
+        told = tell if route.identity_headers else None
+        on_public = told if route.identity_on_public else None
+        return cls(told, on_public, route.cache_control == "private")
+
+    def apply(self, session: Session, is_public: bool) -> tuple[bytes, bool]:
+        """The lines of identity headers, and whether no shared cache may keep the answer. Raises
+        UnfitIdentity."""
+        tell = self.tell_on_public if is_public else self.tell
+        private = self.makes_private and (tell is not None or not is_public)
+        return b"" if tell is None else tell(session), private
