@@ -85,3 +85,8 @@ def chosen(asked: Iterable[str], known: Collection[str]) -> list[str]:
     if unknown := names - set(known):
         raise ValueError(f"{', '.join(sorted(unknown))}: choose from {', '.join(known)}")
     return [name for name in known if name in names]
+
+
+def seed_of(case: Case, number: int, rounds: int) -> int:
+    """A seed above 0 for a round, from which no other round of the run draws its requests."""
+    return 1 + number + rounds * list(CASES).index(case.name)

@@ -13,7 +13,7 @@ from contestants import Contestant, bearer, forged, tool
 from processes import usage
 from results import Round
 from storm import storm
-from traffic import SEED, Header, lua_request
+from traffic import Header, lua_request
 
 UPLOAD = """
 wrk.method = "POST"
@@ -37,13 +37,13 @@ class BadRound(Exception):
 
 
 def measure(
-    contestant: Contestant, case: Case, seconds: int, connections: int, folder: Path
+    contestant: Contestant, case: Case, seconds: int, connections: int, folder: Path, seed: int
 ) -> Round:
     """Raises BadRound unless every request was answered as the case says."""
     rush = storm(contestant.port, case.logins_per_s) if case.logins_per_s else nullcontext()
     with rush:
         before = usage(contestant.pids)
-        figures = wrk(contestant, case, seconds, case.connections or connections, folder)
+        figures = wrk(contestant, case, seconds, case.connections or connections, folder, seed)
         after = usage(contestant.pids)
     return Round(
         requests=int(figures["requests"]),
@@ -72,9 +72,9 @@ def wrk(
     seconds: int,
     connections: int,
     folder: Path,
-    seed: int = SEED,
+    seed: int,
 ) -> dict[str, float]:
-    """What wrk says of the round. Another seed draws other requests."""
+    """Return what wrk counted and timed. Another seed draws other requests."""
     command = [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s"]
     lua = DONE
     sessions = carried(contestant, case.carrier)

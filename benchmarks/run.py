@@ -17,7 +17,7 @@ from typing import Any
 
 import load
 import streaming
-from cases import CASES, MEMORY, Case, chosen
+from cases import CASES, MEMORY, Case, chosen, seed_of
 from contestants import OURS, Contestant, Missing, application, tool
 from load import BadRound
 from machine import machine, python
@@ -29,7 +29,7 @@ from results import load as load_report
 from tables import console, handbook, print_case, print_changes, print_memory
 
 RESULTS = Path(__file__).parents[1] / "build" / "bench.json"
-WARM_UP_S = 1
+WARM_UP_S, WARM_UP_SEED = 1, 0
 
 DONE, DOORWARD_FAILED, NOTHING_MEASURED = 0, 1, 2
 
@@ -84,9 +84,11 @@ def compete(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> in
     about = tell_about(arguments, contestants)
     warm_up(contestants, arguments, folder)
     results: dict[str, dict[str, list[Round]]] = {}
+    doorward_failed = False
     for name in arguments.cases:
         if name in CASES:
-            results[name] = play(CASES[name], contestants, arguments, folder)
+            results[name], failed = play(CASES[name], contestants, arguments, folder)
+            doorward_failed |= failed
             print_case(CASES[name], results[name])
     results = {name: rounds for name, rounds in results.items() if rounds}
     if MEMORY in arguments.cases and any(one.is_doorward for one in contestants):
@@ -100,6 +102,9 @@ def compete(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> in
     if arguments.before:
         found = changes(arguments.before, saved)
         print_changes(found, str(arguments.against), arguments.before["measured_at"])
+    if doorward_failed:
+        print("Doorward did not answer every request as it should: see above.", file=sys.stderr)
+        return DOORWARD_FAILED
     return DONE if results or MEMORY in about else NOTHING_MEASURED
 
 
@@ -122,39 +127,52 @@ def assemble(names: list[str], folder: Path, upstream: int, stack: ExitStack) ->
 
 def play(
     case: Case, contestants: list[Contestant], arguments: argparse.Namespace, folder: Path
-) -> dict[str, list[Round]]:
-    """Rounds in turn, each beginning with another contestant, so that a slow minute hits all."""
+) -> tuple[dict[str, list[Round]], bool]:
+    """Rounds in turn, each beginning with another contestant, so that a slow minute hits all.
+
+    Returns those that count, and whether one of Doorward's does not.
+    """
     those = [one for one in contestants if one.takes_part(case.only, case.name)]
     results: dict[str, list[Round]] = {one.name: [] for one in those}
+    doorward_failed = False
     for number in range(arguments.rounds):
+        seed = seed_of(case, number, arguments.rounds)
         shift = number % max(len(those), 1)
         for contestant in those[shift:] + those[:shift]:
             try:
-                figures = measure(contestant, case, arguments.seconds, arguments, folder)
+                figures = measure(contestant, case, arguments.seconds, seed, arguments, folder)
                 results[contestant.name].append(figures)
             except BadRound as bad:
-                if contestant.is_doorward:
-                    raise
+                doorward_failed |= contestant.is_doorward
                 note = f"A round of {contestant.name} in {case.name} does not count:\n{bad}"
                 print(note, file=sys.stderr)
     for contestant in those:
         if contestant.is_doorward:
             contestant.check()  # the sessions have lasted to the end
-    return {name: rounds for name, rounds in results.items() if rounds}
+    return {name: rounds for name, rounds in results.items() if rounds}, doorward_failed
 
 
 def warm_up(contestants: list[Contestant], arguments: argparse.Namespace, folder: Path) -> None:
     for contestant in contestants:
         with suppress(BadRound):  # a failure that lasts is seen in the first round
-            measure(contestant, CASES["different"], WARM_UP_S, arguments, folder)
+            measure(contestant, CASES["different"], WARM_UP_S, WARM_UP_SEED, arguments, folder)
 
 
 def measure(
-    contestant: Contestant, case: Case, seconds: int, arguments: argparse.Namespace, folder: Path
+    contestant: Contestant,
+    case: Case,
+    seconds: int,
+    seed: int,
+    arguments: argparse.Namespace,
+    folder: Path,
 ) -> Round:
-    if case.load in streaming.PROTOCOLS:
-        return streaming.measure(contestant, case, seconds)
-    return load.measure(contestant, case, seconds, arguments.connections, folder)
+    """Raises BadRound when figures mean nothing, as answers were wrong or missing."""
+    try:
+        if case.load in streaming.PROTOCOLS:
+            return streaming.measure(contestant, case, seconds)
+        return load.measure(contestant, case, seconds, arguments.connections, folder, seed)
+    except (NotStarted, OSError, subprocess.SubprocessError) as failed:
+        raise BadRound(str(failed)) from failed
 
 
 def tell_about(arguments: argparse.Namespace, contestants: list[Contestant]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Each request draws one of 20,000 targets, one of eight clients (five browsers, three programs) and
 one of the sessions it is given, and brings a cookie of the application's and validators of its own.
-The draw starts from the same seed for every proxy. Must not know what a proxy does with them.
+A seed draws the same requests for every proxy. Must not know what a proxy does with them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 Header = tuple[str, str]
 
 TARGETS = 20_000
-SEED = 15
+TARGET_SEED = 15
 
 
 class Client(NamedTuple):
@@ -123,7 +123,7 @@ SHAPES = (
 
 
 def targets() -> list[str]:
-    draw = random.Random(SEED)  # noqa: S311  chance for a benchmark
+    draw = random.Random(TARGET_SEED)  # noqa: S311  chance for a benchmark
     found: dict[str, None] = {}
     while len(found) < TARGETS:
         shape = SHAPES[len(found) % len(SHAPES)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cases import CASES, chosen
+from benchmarks.cases import CASES, chosen, seed_of
 from benchmarks.results import Change, Round, changes, load, ratios, report, save, summary
 
 
@@ -97,3 +97,8 @@ def test_an_unknown_case_is_an_error_that_lists_the_known_ones() -> None:
 def test_traffic_that_differs_comes_first_and_repeated_bytes_last() -> None:
     names = list(CASES)
     assert (names[0], names[-1]) == ("different", "page")
+
+
+def test_no_round_repeats_the_requests_of_another_or_of_the_warm_up() -> None:
+    seeds = [seed_of(case, number, 3) for case in CASES.values() for number in range(3)]
+    assert len({0, *seeds}) == len(seeds) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.traffic import BROWSERS, PROGRAMS, SEED, TARGETS, lua_request, targets
+from benchmarks.traffic import BROWSERS, PROGRAMS, TARGETS, lua_request, targets
 
 
 def test_there_are_as_many_targets_as_is_said_none_twice_and_the_same_each_time() -> None:
@@ -19,7 +19,7 @@ def test_five_browsers_and_three_programs_send_different_heads() -> None:
 
 
 def test_a_script_reads_every_session_and_a_blank_line_for_nobody(tmp_path: Path) -> None:
-    lua_request(tmp_path, [("Cookie", "a=1"), ("Authorization", "Bearer x"), None], SEED, False)
+    lua_request(tmp_path, [("Cookie", "a=1"), ("Authorization", "Bearer x"), None], 1, False)
     sessions = (tmp_path / "sessions.txt").read_text()
     assert sessions == "Cookie: a=1\nAuthorization: Bearer x\n\n"
     assert len((tmp_path / "targets.txt").read_text().splitlines()) == TARGETS
