@@ -9,7 +9,6 @@ import pytest
 from doorward.gate.cookies import (
     MAX_AGE_LIMIT_S,
     Cookies,
-    SplitCookies,
     build_cookies,
     has_our_form,
     read_cookie,
@@ -45,12 +44,12 @@ TOKEN = b"A" * 43 + b"." + b"b" * 43
 def test_our_cookie_is_taken_out_and_the_others_stay_byte_for_byte(
     line: bytes, rest: bytes | None
 ) -> None:
-    left = PLAIN.take([line.replace(b"%b", TOKEN)]).rest
+    left = PLAIN.take([line.replace(b"%b", TOKEN)])[1]
     assert left == (() if rest is None else (rest,))
 
 
 def test_a_cookie_of_our_name_that_is_not_ours_is_left_alone() -> None:
-    assert PLAIN.take([b"doorward=theirs; a=1"]).rest == (b"doorward=theirs; a=1",)
+    assert PLAIN.take([b"doorward=theirs; a=1"])[1] == (b"doorward=theirs; a=1",)
     assert not has_our_form(b"theirs")
 
 
@@ -59,13 +58,13 @@ def test_cookie_names_have_a_case(name: bytes) -> None:
     """RFC 6265 4.1.1; a name in another spelling is another cookie."""
     line = name + b"=" + TOKEN
     for cookies in (PLAIN, SECURE):
-        assert cookies.take([line]) == cookies.take([line]).__class__((), (line,))
+        assert cookies.take([line]) == ((), (line,))
 
 
 def test_on_https_only_the_host_bound_name_counts() -> None:
     """CVE-2024-28233: a sibling domain can set the plain name, and not the `__Host-` one."""
-    assert SECURE.take([b"doorward=" + TOKEN]).ours == ()
-    assert SECURE.take([b"__Host-doorward=" + TOKEN]).ours == (TOKEN,)
+    assert SECURE.take([b"doorward=" + TOKEN])[0] == ()
+    assert SECURE.take([b"__Host-doorward=" + TOKEN])[0] == (TOKEN,)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +155,9 @@ def test_foreign_pairs_pass_byte_for_byte_wherever_ours_stands(
 ) -> None:
     foreign = [pair for pair in foreign if b"doorward" not in pair] or [b"a=1"]
     mixed = [*foreign[:at], b"doorward=" + TOKEN, *foreign[at:]]
-    crumbs = PLAIN.take([mark.join(mixed)])
-    assert crumbs.ours == (TOKEN,)
-    assert b";".join(crumbs.rest).replace(b"; ", b";").strip(b" \t") == mark.join(foreign).replace(
+    ours, rest = PLAIN.take([mark.join(mixed)])
+    assert ours == (TOKEN,)
+    assert b";".join(rest).replace(b"; ", b";").strip(b" \t") == mark.join(foreign).replace(
         b"; ", b";"
     ).strip(b" \t")
 
@@ -166,11 +165,26 @@ def test_foreign_pairs_pass_byte_for_byte_wherever_ours_stands(
 @given(st.lists(st.lists(st.one_of(pairs, ours, values), max_size=5).map(b"; ".join), max_size=3))
 def test_no_line_keeps_a_value_of_ours(lines: list[bytes]) -> None:
     for cookies in (PLAIN, SECURE):
-        crumbs = cookies.take(lines)
-        assert TOKEN not in b"".join(crumbs.rest)
+        _, rest = cookies.take(lines)
+        assert TOKEN not in b"".join(rest)
         for line in lines:
             if b"doorward" not in line:
-                assert line in crumbs.rest or not line
+                assert line in rest or not line
+
+
+@given(
+    st.lists(st.one_of(pairs, ours, values, st.sampled_from([b"", b" ", b"doorward"])), max_size=4),
+    st.sampled_from([b";", b"; ", b" ;"]),
+    st.sampled_from(["doorward", "doorward-8080", "other"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_usual_line_is_split_as_any_line_is(
+    found: list[bytes], mark: bytes, name: str, secure: bool, prefers: bool
+) -> None:
+    cookies = Cookies(secure=secure, name=name, prefers_default=prefers)
+    line = mark.join(found)
+    assert cookies.take([line]) == cookies._take_any([line])
 
 
 def test_the_line_that_sets_it() -> None:
@@ -284,12 +298,12 @@ def test_the_port_is_in_the_name_and_the_default_name_counts_without_it(tmp_path
         assert cookies.set_line("v", None, to_own=True)[1].startswith(own + b"=v;")
         default = own.partition(b"-8")[0]
         other = b"B" * 43 + b"." + b"b" * 43
-        assert cookies.take([default + b"=" + TOKEN]).ours == (TOKEN,)
+        assert cookies.take([default + b"=" + TOKEN])[0] == (TOKEN,)
         if own != default:
             both = default + b"=" + other + b"; " + own + b"=" + TOKEN
-            assert cookies.take([both]).ours == (TOKEN,), "the other one is another instance's"
+            assert cookies.take([both])[0] == (TOKEN,), "the other one is another instance's"
             twice = own + b"=" + other + b"; " + own + b"=" + TOKEN
-            assert len(cookies.take([twice]).ours) == 2
+            assert len(cookies.take([twice])[0]) == 2
 
 
 def test_another_instances_cookie_is_not_ended(tmp_path: Path) -> None:
@@ -303,8 +317,8 @@ def test_another_instances_cookie_is_not_ended(tmp_path: Path) -> None:
 def test_no_token_of_another_instance_passes() -> None:
     for name in (b"doorward-8081", b"__Host-doorward-8443", b"__Secure-doorward", b"doorward"):
         for cookies in (PLAIN, SECURE, Cookies(False, name="sid")):
-            assert cookies.take([b"a=1; " + name + b"=" + TOKEN]).rest == (b"a=1",)
-            assert cookies.take([name + b"=theirs"]).rest == (name + b"=theirs",)
+            assert cookies.take([b"a=1; " + name + b"=" + TOKEN])[1] == (b"a=1",)
+            assert cookies.take([name + b"=theirs"])[1] == (name + b"=theirs",)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a=b", "a;b", "__Host-x", "é", "a" * 65, "a\r\nb"])
@@ -320,7 +334,7 @@ def test_the_name_is_a_setting(tmp_path: Path) -> None:
         )
     )
     assert cookies.name == cookies.own == b"__Host-sid"
-    assert cookies.take([b"__Host-sid=" + TOKEN + b"; a=1"]) == SplitCookies((TOKEN,), (b"a=1",))
+    assert cookies.take([b"__Host-sid=" + TOKEN + b"; a=1"]) == ((TOKEN,), (b"a=1",))
     assert cookies.companion_name("browser") == "__Secure-sid-browser"
 
 
@@ -339,15 +353,14 @@ PAIR_VALUES = st.sampled_from(["a", "doorward", TOKEN.decode(), f'"{TOKEN.decode
     st.lists(st.tuples(PAIR_NAMES, PAIR_VALUES), max_size=4),
     st.sampled_from([";", "; ", " ;\t"]),
 )
-def test_one_pair_alone_is_taken_out_as_one_of_several_is(
+def test_whatever_is_ours_is_taken_out_of_a_line(
     name: str, pairs: list[tuple[str, str]], between: str
 ) -> None:
-    """A line in which one pair alone can be ours is not split into all its pairs."""
     cookies = Cookies(secure=False, name=name)
     line = between.join(f"{key}={value}" for key, value in pairs).encode()
     own: list[bytes] = []
     default: list[bytes] = []
     expected = cookies._without_ours(line, own, default)
-    found = cookies.take([line])
-    assert found.ours == tuple(own or default)
-    assert [each.strip(b" \t") for each in found.rest] == ([expected] if expected else [])
+    ours, rest = cookies.take([line])
+    assert ours == tuple(own or default)
+    assert [each.strip(b" \t") for each in rest] == ([expected] if expected else [])

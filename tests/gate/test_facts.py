@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
-from doorward.gate.accept import Accept
+from doorward.gate.accept import Accept, Accepted
 from doorward.gate.authorize import Authorize
 from doorward.gate.cookies import Cookies
 from doorward.gate.gate import Gate, RequestFacts
@@ -72,6 +72,9 @@ def test_facts_are_the_same_whenever_they_are_read(
     except Exception:
         return
     for field in fields(RequestFacts):
-        if field.name != "request":
+        if field.name not in ("request", "credentials"):
             assert getattr(first, field.name) == getattr(second, field.name), field.name
-    assert first.request_as("1") == second.request_as("1")
+    assert vars(first.credentials) == vars(second.credentials)
+    requests = [found.request_as("1") for found in (first, second)]
+    for name in Accepted.__slots__:
+        assert getattr(requests[0], name) == getattr(requests[1], name), name

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 import pytest_asyncio
 from doorward.gate.authorize import Authorize
-from doorward.gate.path_readings import BadPath, check_target, list_readings
+from doorward.gate.path_readings import BadPath, check_target, is_usual_target, list_readings
 from doorward.settings import settings_from
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,6 +116,20 @@ def test_no_reader_takes_an_accepted_path_for_one_under_another_rule(
     for step in steps:
         read = READERS[step](read)
     assert AUTHORIZE.locate(request, read) == target
+
+
+@given(
+    st.one_of(
+        st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join),
+        st.text("/abc-._~!$&'()*+,=:@?%;\\#|", max_size=12).map(str.encode),
+        st.binary(max_size=12),
+    )
+)
+def test_a_usual_target_has_one_reading(rest: bytes) -> None:
+    target = b"/" + rest
+    if is_usual_target(target):
+        check_target(target)
+        assert not list_readings(target.partition(b"?")[0])
 
 
 @given(st.binary(max_size=60))

@@ -29,6 +29,8 @@ from doorward.accounts.factors import emailed, recovery, totp
 from doorward.accounts.names import parse_handle
 from doorward.accounts.passwords import hashing
 from doorward.accounts.refusals import Refusal
+from doorward.accounts.tokens.form import read_text
+from doorward.accounts.tokens.scopes import parse_route
 from doorward.dialects import context, fields
 from doorward.dialects.alekeagle.names import session_name
 from doorward.directories.formats import FormatFault
@@ -38,7 +40,7 @@ from doorward.gate.accept import Accept
 from doorward.gate.client_kind import detect_client_kind
 from doorward.gate.cookies import Cookies, read_cookie
 from doorward.gate.forwarded import BadForwarded, read_forwarded
-from doorward.gate.path_readings import BadPath, list_readings
+from doorward.gate.path_readings import BadPath, is_usual_target, list_readings
 from doorward.gate.targets import LastHop, Unfit, origin_form
 from doorward.http1 import headers as gate_headers
 from doorward.http1.headers import BadHeaders, parse_headers, select_trailers
@@ -236,6 +238,8 @@ BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     "read_forwarded": (lambda value: read_forwarded([value]), HEAD),
     "path": (lambda value: list_readings(b"/" + value), 8192),
     "target": (lambda value: origin_form(value, b"GET"), 8192),
+    "read_text": (read_text, HEAD),
+    "is_usual_target": (lambda value: is_usual_target(b"/" + value), HEAD),
     "read_keep_alive": (read_keep_alive, HEAD),
     "read_terms": (
         lambda value: read_terms([(b"keep-alive", value), (b"www-authenticate", value)]),
@@ -251,6 +255,7 @@ TEXTS: dict[str, tuple[Callable[[str], object], int]] = {
     "code": (text.code, BODY),
     "clip and display": (lambda value: text.display(text.clip(value)), BODY),
     "password": (hashing.list_forms, BODY),
+    "parse_route": (parse_route, BODY),
     "totp.normalise_secret": (totp.normalise_secret, BODY),
     "emailed.normalise": (emailed.normalise, BODY),
     "recovery.normalise": (recovery.normalise, BODY),

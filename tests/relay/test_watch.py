@@ -51,7 +51,7 @@ def session(number: int = 7, idle_timeout_s: float | None = None) -> Session:
 def facts() -> RequestFacts:
     arrival = Arrival(b"GET", b"/x", [(b"host", b"app.test")], "192.0.2.1", "http")
     request = Accept((), lambda host: True)(arrival)
-    return RequestFacts(request, Target(0, 0), Credentials(None, None, False, (), ()))
+    return RequestFacts(request, Target(0, 0), Credentials(None, (), False))
 
 
 class Stream:

@@ -6,13 +6,12 @@ Knows trusted peers, hosts and request ids; must not know users, rules or routes
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from doorward.accounts.randomness import request_id
 from doorward.gate.addresses import Address as Address
 from doorward.gate.addresses import parse_address as parse_address
 from doorward.gate.hop import Hop, Hops, Trusted
-from doorward.gate.path_readings import BadPath, check_target, list_readings
+from doorward.gate.path_readings import BadPath, check_target, is_usual_target, list_readings
 from doorward.gate.targets import ASTERISK, Unfit, count_hop, origin_form
 from doorward.http1.arrival import Received
 from doorward.http1.headers import ParsedHeaders, RequestHeaders, parse_headers
@@ -32,26 +31,84 @@ class Client:
     user_agent: str
 
 
-# Made for every request: not frozen, which would cost a microsecond.
-@dataclass(slots=True)
+# Made for every request: a dataclass would cost a microsecond more.
 class Accepted:
     """A request that means one thing: what every later step decides on and what is forwarded."""
 
-    method: bytes
-    target: bytes
-    path: bytes
-    other_readings: frozenset[bytes]
-    host: str  # lower-case, without port or final dot: what routes and rules are matched with
-    authority: str  # as asked, lower-case
-    address: Address | None
-    address_text: str
-    scheme: str
-    request_id: str
-    trusted: bool  # the peer is one of `trusted_proxies`
-    headers: RequestHeaders
-    peer: str
-    hop: Hop
-    upgrade: bytes = b""
+    __slots__ = (
+        "headers",
+        "hop",
+        "method",
+        "other_readings",
+        "path",
+        "request_id",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        path: bytes,
+        other_readings: frozenset[bytes],
+        hop: Hop,
+        request_id: str,
+        headers: RequestHeaders,
+        upgrade: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path = path
+        self.other_readings = other_readings
+        self.hop = hop
+        self.request_id = request_id
+        self.headers = headers
+        self.upgrade = upgrade
+
+    def renamed(self, request_id: str) -> "Accepted":
+        """The same request under an id of its own."""
+        return Accepted(
+            self.method,
+            self.target,
+            self.path,
+            self.other_readings,
+            self.hop,
+            request_id,
+            self.headers,
+            self.upgrade,
+        )
+
+    @property
+    def host(self) -> str:
+        """What routes and rules are matched with: lower-case, without port or final dot."""
+        return self.hop.host
+
+    @property
+    def authority(self) -> str:
+        """As asked, lower-case."""
+        return self.hop.authority
+
+    @property
+    def address(self) -> Address | None:
+        return self.hop.address
+
+    @property
+    def address_text(self) -> str:
+        return self.hop.address_text
+
+    @property
+    def scheme(self) -> str:
+        return self.hop.scheme
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the peer is one of `trusted_proxies`."""
+        return self.hop.trusted
+
+    @property
+    def peer(self) -> str:
+        return self.hop.peer
 
     @property
     def client(self) -> Client:
@@ -70,10 +127,6 @@ USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE"
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 
 
-# Longer targets are read each time, so that what is remembered stays small.
-REMEMBERED_BYTES = 256
-
-
 class Accept:
     """Turns an Arrival into an Accepted, or raises Unfit.
 
@@ -89,7 +142,6 @@ class Accept:
         believed: Iterable[str] = (),
     ) -> None:
         self._hop = Hops(trusted, serves, public_origin, believed).read
-        self._read = lru_cache(maxsize=4096)(_read_target)
 
     def __call__(self, arrival: Received) -> Accepted:
         headers = arrival.parsed or parse_headers(arrival.headers)
@@ -102,8 +154,7 @@ class Accept:
         if headers.max_forwards is not None:
             assert isinstance(headers, ParsedHeaders)  # the head reader leaves these to `scan`
             count_hop(headers, arrival.method)
-        read = self._read if len(target) <= REMEMBERED_BYTES else _read_target
-        path, others = read(target)
+        path, others = _read_target(target)
         if not hop.is_served:
             raise Unfit(421, "no route answers for this host")
         return Accepted(
@@ -111,25 +162,23 @@ class Accept:
             target,
             path,
             others,
-            hop.host,
-            hop.authority,
-            hop.address,
-            hop.address_text,
-            hop.scheme,
-            _read_request_id(headers) if hop.trusted else request_id(),
-            hop.trusted,
-            headers,
-            hop.peer,
             hop,
+            _read_request_id(headers) if hop.trusted else request_id(),
+            headers,
             arrival.upgrade,
         )
+
+
+_NONE: frozenset[bytes] = frozenset()
 
 
 def _read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:
     """The path, and every other way to read it."""
     if target == ASTERISK:
-        return b"/", frozenset()
+        return b"/", _NONE
     path = target.partition(b"?")[0]
+    if is_usual_target(target):
+        return path, _NONE
     try:
         check_target(target)
         return path, list_readings(path)

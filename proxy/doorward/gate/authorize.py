@@ -12,7 +12,7 @@ from functools import lru_cache
 from doorward.accounts.names import normalise
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
-from doorward.gate.accept import REMEMBERED_BYTES, Accepted, Address
+from doorward.gate.accept import Accepted, Address
 from doorward.settings import AccessSettings, Route, Rule
 
 
@@ -37,6 +37,9 @@ class Target:
 
 
 NO_RULE = -1
+SHORT_TABLE = 8  # routes and rules
+# Longer paths are looked up each time, so that what is remembered stays small.
+REMEMBERED_BYTES = 256
 
 
 def pattern_to_regex(pattern: str) -> re.Pattern[bytes]:
@@ -114,8 +117,11 @@ class Authorize:
         self._rules = tuple(CompiledRule(rule) for rule in access.rules)
         self._default = CompiledRule(Rule(require=access.default))
         self._asks_address = any(rule.networks for rule in self._rules)
-        # The tables do not change, so what a walk over many rules costs is paid once per path.
-        self._remembered = lru_cache(maxsize=8192)(self._locate)
+        # The tables do not change, so what a walk over many rules costs is paid once per path. A
+        # walk over few costs no more than to look.
+        self._remembered = self._locate
+        if len(self.routes) + len(self._rules) > SHORT_TABLE:
+            self._remembered = lru_cache(maxsize=8192)(self._locate)
 
     def serves(self, host: str) -> bool:
         """True when any route answers for this host."""

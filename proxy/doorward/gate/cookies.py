@@ -62,15 +62,9 @@ def read_cookie(headers: Iterable[Header], name: str) -> str | None:
     return found.pop().decode("latin-1") if len(found) == 1 else None
 
 
-@dataclass(slots=True)
-class SplitCookies:
-    """What one request's Cookie lines hold: our values, and the lines without what is ours."""
-
-    ours: tuple[bytes, ...]
-    rest: tuple[bytes, ...]
-
-
-_NONE = SplitCookies((), ())
+# What one request's Cookie lines hold: our values, and the lines without what is ours.
+SplitCookies = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+_NONE: SplitCookies = ((), ())
 
 
 @dataclass(slots=True)
@@ -93,6 +87,7 @@ class Cookies:
         "_default",
         "_has_any_mark",
         "_mark",
+        "_may_begin",
         "_of_any",
         "_reserved",
         "name",
@@ -125,6 +120,11 @@ class Cookies:
         self._reserved = re.compile(
             _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-browser)?)", re.IGNORECASE
         )
+        # Nearly every other cookie is told from ours by its first byte.
+        begins = b"_=" + _ANY[:1] + self._mark[:1] + _IGNORED
+        self._may_begin = frozenset(
+            bytes((byte,)) for byte in b"".join((begins, begins.lower(), begins.upper()))
+        )
 
     def take(self, lines: Sequence[bytes]) -> SplitCookies:
         """Our cookie's values in these Cookie lines, and the lines to forward.
@@ -134,20 +134,41 @@ class Cookies:
         """
         if not lines:
             return _NONE
+        if len(lines) == 1 and (found := self._take_usual(lines[0])) is not None:
+            return found
+        return self._take_any(lines)
+
+    def _take_any(self, lines: Sequence[bytes]) -> SplitCookies:
         own: list[bytes] = []
         default: list[bytes] = []
         rest: list[bytes] = []
         for line in lines:
-            marks = line.count(_ANY)
-            if not self._has_any_mark:
-                marks += line.count(self._mark)
-            if marks > 1:
+            if _ANY in line or self._mark in line:
                 line = self._without_ours(line, own, default)
-            elif marks:
-                line = self._without_one(line, own, default)
             if line:
                 rest.append(line)
-        return SplitCookies(tuple(own or default), tuple(rest))
+        return tuple(own or default), tuple(rest)
+
+    def _take_usual(self, line: bytes) -> SplitCookies | None:
+        """The same for the line that nearly every browser sends: our cookie once or not at all.
+        None for any other. Half of what the general way takes."""
+        at = line.find(_ANY)
+        if at < 0:
+            return ((), (line,)) if line and self._has_any_mark else None
+        if line.find(_ANY, at + 1) >= 0:
+            return None
+        start, end = line.rfind(b";", 0, at) + 1, line.find(b";", at)
+        pair = line[start:] if end < 0 else line[start:end]
+        name, _, value = pair.partition(b"=")
+        name = name.strip(b" \t")
+        if (name != self.own and name != self._default) or not _OUR_FORM.fullmatch(value):
+            return None
+        if not start:
+            rest = b"" if end < 0 else line[end + 1 :].strip(b" \t")
+        else:
+            rest = line[: start - 1] if end < 0 else line[: start - 1] + line[end:]
+            rest = rest.strip(b" \t")
+        return ((value,), (rest,) if rest else ())
 
     def _without_ours(self, line: bytes, own: list[bytes], default: list[bytes]) -> bytes:
         kept = []
@@ -159,17 +180,6 @@ class Cookies:
             if not (self._of_any.fullmatch(name) and has_our_form(value)):
                 kept.append(pair)
         return b";".join(kept).strip(b" \t")
-
-    def _without_one(self, line: bytes, own: list[bytes], default: list[bytes]) -> bytes:
-        """As `_without_ours`, for a line in which one pair can be ours. No other is read."""
-        at = line.find(_ANY)
-        at = line.index(self._mark) if at < 0 else at
-        start, end = line.rfind(b";", 0, at) + 1, line.find(b";", at)
-        pair = line[start:] if end < 0 else line[start:end]
-        if self._without_ours(pair, own, default):
-            return line.strip(b" \t")
-        before, after = line[: max(start - 1, 0)], b"" if end < 0 else line[end + 1 :]
-        return (before + b";" + after if start and end >= 0 else before + after).strip(b" \t")
 
     def held(self, lines: Sequence[bytes]) -> NamedValues:
         """What a browser has under each of the two names."""
@@ -225,6 +235,8 @@ class Cookies:
         Browsers keep `=name=x` as a cookie without a name, and send it as `name=x`. Some servers
         take off quotes, white space and case when they read it.
         """
+        if line[:1] not in self._may_begin:
+            return False
         pair = line.partition(b";")[0].translate(None, _IGNORED).lstrip(b"=")
         return self._reserved.fullmatch(pair.partition(b"=")[0]) is not None
 

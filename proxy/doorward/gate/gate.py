@@ -5,7 +5,7 @@ pages or SQL. Any error on the way to a decision means nobody (promise 1).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 from doorward.accounts.refusals import StorageUnavailable
@@ -60,7 +60,7 @@ class RequestFacts:
         """The request that they are the facts of, under an id of its own."""
         if request_id == self.request.request_id:
             return self.request
-        return replace(self.request, request_id=request_id)
+        return self.request.renamed(request_id)
 
 
 @dataclass(slots=True)

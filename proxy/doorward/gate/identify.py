@@ -24,16 +24,13 @@ _OUR_BEARER_OR_BARE = re.compile(rb"(?:bearer +)?([A-Za-z0-9_-]{43}) *", re.IGNO
 _NOT_FOUND = Found(None, known=False)
 
 
-@dataclass(slots=True)
+# Made for every request, so that what holds for most of them costs nothing.
 class Credentials:
     """What one request's carriers hold. `cookies` and `authorizations` are the foreign lines;
     `bearer` is the token in an Authorization, `bearer_line` all of that line's value."""
 
-    cookie: bytes | None
-    bearer: bytes | None
-    ambiguous: bool  # our cookie twice, or our token beside another Authorization
-    cookies: tuple[bytes, ...]
-    authorizations: tuple[bytes, ...]
+    bearer: bytes | None = None
+    authorizations: tuple[bytes, ...] = ()
     bearer_line: bytes | None = None
     pairs: Sequence[Header] = ()  # X-User-Id and X-Auth-Token as they came
     pair: tuple[bytes, bytes] | None = None  # their values, when the token is of our form
@@ -42,6 +39,12 @@ class Credentials:
     target: bytes | None = None  # the request's without tokens of ours, when it had one
     forged: bool = False  # the cookie was tried, and is not one that we signed
     binds: bool = False  # a foreign Authorization authenticates the connection to the application
+
+    def __init__(self, cookie: bytes | None, cookies: tuple[bytes, ...], ambiguous: bool) -> None:
+        """`ambiguous`: our cookie twice, or our token beside another Authorization."""
+        self.cookie = cookie
+        self.cookies = cookies
+        self.ambiguous = ambiguous
 
     @property
     def is_empty(self) -> bool:
@@ -113,22 +116,20 @@ class Identify:
         return credentials
 
     def _lines(self, headers: RequestHeaders) -> Credentials:
-        split = self._cookies.take(headers.cookies)
-        cookie = split.ours[0] if split.ours else None
-        if not headers.authorizations:
-            return Credentials(cookie, None, len(split.ours) > 1, split.rest, ())
+        values, rest = self._cookies.take(headers.cookies)
+        credentials = Credentials(values[0] if values else None, rest, len(values) > 1)
         lines = headers.authorizations
+        if not lines:
+            return credentials
         matches = [self._our_form.fullmatch(line) for line in lines]
         ours = [match for match in matches if match]
-        credentials = Credentials(
-            cookie,
-            ours[0][1] if ours else None,
-            len(split.ours) > 1 or (bool(ours) and len(lines) > 1),
-            split.rest,
-            tuple(line for line, match in zip(lines, matches, strict=True) if not match),
-            ours[0][0] if ours else None,
-            binds=authenticates_connection(lines),
+        if ours:
+            credentials.bearer_line, credentials.bearer = ours[0][0], ours[0][1]
+            credentials.ambiguous = credentials.ambiguous or len(lines) > 1
+        credentials.authorizations = tuple(
+            line for line, match in zip(lines, matches, strict=True) if not match
         )
+        credentials.binds = authenticates_connection(lines)
         if self._access is not None:
             _take_access(credentials, self._access)
         return credentials

@@ -15,6 +15,13 @@ class BadPath(Exception):
 _PLAIN = re.compile(
     rb"/(?:(?!\.{1,2}(?:/|\Z))[A-Za-z0-9\-._~!$&'()*+,=:@|^`\"<>{}\[\]]+(?:/|\Z))*", re.ASCII
 )
+# What nearly every client asks for: such a path, segments beginning with a dot and `(?#` left out,
+# and any query that may stand there. A third of what the parts of it take.
+_USUAL = re.compile(
+    rb"/(?:[A-Za-z0-9\-_~][A-Za-z0-9\-._~!$&'()*+,=:@]*/)*"
+    rb"(?:[A-Za-z0-9\-_~][A-Za-z0-9\-._~!$&'()*+,=:@]*)?(?:\?[\x21\x22\x24-\x7e]*)?",
+    re.ASCII,
+)
 # RFC 3986 has no raw control byte, space, `#` or non-ASCII byte in a request target.
 _RAW_BAD = re.compile(rb"[\x00-\x20\x7f-\xff#]")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -29,6 +36,12 @@ _DOTS = (b".", b"..")
 # Decoded twice, each with five further ways to read it: a path that needs more is an attack.
 _READINGS_LIMIT = 64
 _DECODINGS = 2
+
+
+def is_usual_target(target: bytes) -> bool:
+    """Whether a target holds only what it may, and a path that can be read in one way only. False
+    where neither is said."""
+    return _USUAL.fullmatch(target) is not None
 
 
 def check_target(target: bytes) -> None:

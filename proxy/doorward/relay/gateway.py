@@ -96,7 +96,7 @@ class Gateway:
         if known is not None and known.link == exchange.link:
             return self._decide(exchange, known.facts, new_request_id(), started)
         arrival = exchange.arrival
-        if arrival.target.partition(b"?")[0] == HEALTH_PATH:
+        if arrival.target.startswith(HEALTH_PATH) and _is_health(arrival.target):
             return self._answer_internally(exchange, arrival, None, started)
         try:
             request = self._accept(arrival)
@@ -288,6 +288,10 @@ class Gateway:
         if request is None or not self._observer.writes:
             return None
         return self._gate.known(request, self._clock())
+
+
+def _is_health(target: bytes) -> bool:
+    return target.partition(b"?")[0] == HEALTH_PATH
 
 
 def _unread(arrival: Received, client: Client | None = None) -> UnreadRequest:

@@ -70,7 +70,7 @@ class SessionCookie:
         )
 
     def _values(self, request: Request) -> tuple[bytes, ...]:
-        return self.cookies.take(_cookie_lines(request)).ours
+        return self.cookies.take(_cookie_lines(request))[0]
 
 
 def page_cookie(
