@@ -212,6 +212,47 @@ async def test_the_host_that_was_asked_is_kept_or_told(fronts: Build, origin: Or
     assert b"x-forwarded-host: app.test\r\n" in origin.heads[1]
 
 
+@pytest.mark.parametrize(
+    ("path", "strips", "target", "sent"),
+    [
+        ("/wiki", True, b"/wiki/x?y=/z", b"/base/x?y=/z"),
+        ("/wiki", True, b"/wiki/a%2Fb//c", b"/base/a%2Fb//c"),
+        ("/wiki", False, b"/wiki/x", b"/base/wiki/x"),
+        ("/", False, b"/", b"/base/"),
+        ("/", False, b"/x", b"/base/x"),
+    ],
+)
+async def test_an_upstreams_own_path_stands_before_every_requests(
+    fronts: Build, origin: Origin, path: str, strips: bool, target: bytes, sent: bytes
+) -> None:
+    rewrite = {"strip_path": strips}
+    route = {"path": path, "upstream": f"{origin.url}/base/", "rewrite": rewrite}
+    front = await fronts(routes=[route], **PUBLIC)
+    assert (await front.get(target)).status == 200
+    assert origin.heads[0].startswith(b"GET " + sent + b" HTTP/1.1\r\nhost: app.test\r\n")
+
+
+async def test_an_upstreams_own_path_leaves_the_whole_server_alone(
+    fronts: Build, origin: Origin
+) -> None:
+    front = await fronts(routes=[{"upstream": f"{origin.url}/base"}], **PUBLIC)
+    assert (await front.get("*", method="OPTIONS")).status == 200
+    assert origin.heads[0].startswith(b"OPTIONS * HTTP/1.1")
+
+
+async def test_a_second_target_is_moved_as_the_request_is(fronts: Build, origin: Origin) -> None:
+    route = {
+        "path": "/dav",
+        "upstream": f"{origin.url}/base",
+        "rewrite": {"strip_path": True, "host": "upstream"},
+    }
+    front = await fronts(routes=[route], **PUBLIC)
+    destination = (b"destination", b"http://app.test/dav/b")
+    assert (await front.get("/dav/a", destination, method="COPY")).status == 200
+    assert origin.heads[0].startswith(b"COPY /base/a HTTP/1.1")
+    assert b"destination: " + origin.url.encode() + b"/base/b\r\n" in origin.heads[0]
+
+
 # Where an application says that things are
 
 
@@ -267,6 +308,36 @@ UNDER: dict[str, Any] = {
 def test_a_location_is_put_right(said: bytes, told: bytes) -> None:
     for name in (b"Location", b"content-location"):
         assert put_right((name, said), **UNDER) == told
+
+
+BASED = UNDER | {"upstream": "http://10.0.0.5:9000/base"}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"/base/login?a#b", b"/wiki/login?a#b"),
+        (b"/base", b"/wiki/"),
+        (b"/base?a", b"/wiki/?a"),
+        (b"http://10.0.0.5:9000/base/a", b"/wiki/a"),
+        (b"https://wiki.test/base/a", b"/wiki/a"),
+        # Cannot be reached from here.
+        (b"/other", b"/other"),
+        (b"/based", b"/based"),
+        (b"/base//evil.test", b"/wiki//evil.test"),
+    ],
+)
+def test_a_location_beneath_the_upstreams_own_path_is_put_right(said: bytes, told: bytes) -> None:
+    assert put_right((b"location", said), **BASED) == told
+    cookie = put_right((b"set-cookie", b"a=1; Path=/base"), **BASED)
+    assert cookie == b"a=1; Path=/wiki"
+
+
+def test_what_lies_beneath_an_upstreams_own_path_is_never_another_host() -> None:
+    based = "http://10.0.0.5:9000/base"
+    values: dict[str, Any] = {"rewrite": {"answers": True}, "upstream": based}
+    assert put_right((b"location", b"/base//evil.test"), **values) == b"/base//evil.test"
+    assert put_right((b"location", b"/base/a"), **values) == b"/a"
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,12 @@ def test_every_upstream_reads_back_as_written(host: str, port: int, scheme: str)
     assert addresses.upstream(str(upstream), HERE) == upstream
 
 
-@given(HOSTS, PORTS, st.sampled_from(["/x", "?", "?a=b", "#", "#f", "/;p", "//"]))
-def test_an_upstream_never_has_more_than_host_and_port(host: str, port: int, more: str) -> None:
+@given(
+    HOSTS, PORTS, st.sampled_from(["?", "?a=b", "#", "#f", "/;p", "//", "/a//b", "/../a", "/%2e"])
+)
+def test_an_upstream_never_has_more_than_host_port_and_a_plain_path(
+    host: str, port: int, more: str
+) -> None:
     with pytest.raises(Wrong):
         addresses.upstream(f"http://{host}:{port}{more}", HERE)
 

@@ -93,14 +93,21 @@ def _read(url: bytes) -> SecondTarget:
     raise BadTarget("a header names a target that is neither a URL nor a path")
 
 
-def rewrite_target(line: Header, origin: bytes, prefix: bytes) -> bytes:
-    """The value of such a header, as an application knows it that stands at `origin` and does not
-    know of `prefix`: each URL begins with that. A path stays one."""
+def move(target: bytes, prefix: bytes, base: bytes) -> bytes:
+    """A target that begins with `prefix`, with `base` in place of that; `*` as it is."""
+    rest = target[len(prefix) :]
+    if rest.startswith(b"/"):
+        return base + rest
+    return rest if rest == b"*" and not prefix else b"%b/%b" % (base, rest)
+
+
+def rewrite_target(line: Header, origin: bytes, prefix: bytes, base: bytes = b"") -> bytes:
+    """The value of such a header, as an application knows it that stands at `origin` and `base` and
+    does not know of `prefix`: each URL begins with that. A path stays one."""
     name, value = line
     for start, end in reversed(READERS[name](value)):
         target = _read(value[start:end])
-        rest = target.rest[len(prefix) :]
-        rest = rest if rest.startswith(b"/") else b"/" + rest
+        rest = move(target.rest, prefix, base)
         url = rest if target.site is None else origin + rest
         value = value[:start] + url + value[end:]
     return value

@@ -53,6 +53,7 @@ class Relocation:
     def __init__(self, route: Route) -> None:
         self._rewrites = route.rewrite.answers
         self._prefix = route.path.encode() if route.rewrite.strip_path else b""
+        self._base = route.base.encode()
         self._added = _added(route)
         self._origins = _list_origins(route)
 
@@ -100,13 +101,20 @@ class Relocation:
         return is_asked and (scheme == request.scheme or request.scheme == "https")
 
     def _placed(self, path: bytes) -> bytes:
-        """A path under the route's; one that is there already knows where it stands."""
+        """A path as people see it: under the route's in place of the upstream's. One that is there
+        already knows where it stands, and one beside the upstream's cannot be reached."""
+        if self._base:
+            return self._without_base(path)
         if not self._prefix or path.startswith(_OURS):
             return path
-        bare_path = _PATH_END.split(path, maxsplit=1)[0]
-        if bare_path == self._prefix or path.startswith(self._prefix + b"/"):
+        return path if _is_beneath(path, self._prefix) else self._prefix + path
+
+    def _without_base(self, path: bytes) -> bytes:
+        if not _is_beneath(path, self._base):
             return path
-        return self._prefix + path
+        rest = path[len(self._base) :]
+        moved = self._prefix + (rest if rest.startswith(b"/") else b"/" + rest)
+        return moved if _PATH.fullmatch(moved) else path
 
     def _cookie(self, line: bytes, request: Accepted) -> bytes:
         pair, *attributes = line.split(b";")
@@ -128,9 +136,13 @@ class Relocation:
         return b";".join(kept) + b"".join(added)
 
     def _cookie_path(self, path: bytes) -> bytes:
-        if self._prefix and path == b"/":
+        if self._prefix and path in (b"/", self._base or b"/"):
             return self._prefix  # with a slash at its end it would not match the path itself
         return self._placed(path) if path.startswith(b"/") else path
+
+
+def _is_beneath(path: bytes, prefix: bytes) -> bool:
+    return _PATH_END.split(path, maxsplit=1)[0] == prefix or path.startswith(prefix + b"/")
 
 
 def _list_origins(route: Route) -> frozenset[str]:

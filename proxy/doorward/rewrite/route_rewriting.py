@@ -1,5 +1,5 @@
-"""What a route changes of its requests: its path taken off, another Host. Nothing of it happens on
-a route that does not ask for it.
+"""What a route changes of its requests: its path taken off, its upstream's put before, another
+Host. Nothing of it happens on a route that does not ask for it.
 
 Knows what was decided; must not decide who may pass. See docs/decisions/005-rewriting.md.
 """
@@ -8,18 +8,21 @@ from dataclasses import dataclass
 
 from doorward.gate.accept import Accepted
 from doorward.http1.headers import Header
-from doorward.http1.second_targets import rewrite_target
+from doorward.http1.second_targets import move, rewrite_target
 from doorward.settings import Route, Upstream
+from doorward.settings.addresses import add_brackets
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRewriting:
-    """`prefix` is taken off the target, `host` sent in place of the one that was asked for.
+    """`prefix` is taken off the target and `base` put before what is left; `host` is sent in place
+    of the one that was asked for.
 
     `scheme`, where something is rewritten, is that of the upstream.
     """
 
     prefix: bytes = b""
+    base: bytes = b""
     host: bytes | None = None
     scheme: bytes = b""
 
@@ -27,15 +30,13 @@ class RouteRewriting:
         """A request's head as this route wants it. The route was chosen by the very bytes that are
         taken off; `X-Forwarded-Prefix` tells what they were."""
         targets = request.headers.targets if self.scheme else ()
-        if not (self.prefix or self.host is not None or targets):
+        if not (self.prefix or self.base or self.host is not None or targets):
             return head
         line, host, rest = head.split(b"\r\n", 2)
-        if self.prefix:
+        if self.prefix or self.base:
             method, target, version = line.split(b" ")
-            target = target[len(self.prefix) :]
-            line = b" ".join(
-                (method, target if target.startswith(b"/") else b"/" + target, version)
-            )
+            line = b" ".join((method, move(target, self.prefix, self.base), version))
+        if self.prefix:
             before = request.hop.prefix.encode()
             if before:
                 # As a whole line: a value of the client's may end like it.
@@ -50,7 +51,7 @@ class RouteRewriting:
     def _retargeted(self, rest: bytes, line: Header, host: bytes) -> bytes:
         """The headers, with one that names another target as the application knows it: WebDAV
         servers compare scheme and host with their own."""
-        value = rewrite_target(line, b"%b://%b" % (self.scheme, host), self.prefix)
+        value = rewrite_target(line, b"%b://%b" % (self.scheme, host), self.prefix, self.base)
         old, new = (b"\r\n%b: %b\r\n" % (line[0], each) for each in (line[1], value))
         return (b"\r\n" + rest).replace(old, new, 1)[2:]
 
@@ -59,6 +60,7 @@ def build_rewriting(route: Route) -> RouteRewriting | None:
     """What this route asks for, or None."""
     found = RouteRewriting(
         route.path.encode() if route.rewrite.strip_path else b"",
+        route.base.encode(),
         choose_host(route),
         _scheme(route),
     )
@@ -67,7 +69,7 @@ def build_rewriting(route: Route) -> RouteRewriting | None:
 
 def _scheme(route: Route) -> bytes:
     rewrite = route.rewrite
-    if not (rewrite.strip_path or rewrite.answers or rewrite.host != "keep"):
+    if not (rewrite.strip_path or route.base or rewrite.answers or rewrite.host != "keep"):
         return b""
     return b"https" if route.upstream[0].scheme == "https" else b"http"
 
@@ -83,8 +85,6 @@ def choose_host(route: Route) -> bytes | None:
 
 def format_authority(upstream: Upstream) -> str:
     """Host and port, the scheme's own port left out."""
-    return (
-        str(upstream)
-        .partition("://")[2]
-        .removesuffix(":443" if upstream.scheme == "https" else ":80")
-    )
+    own = 443 if upstream.scheme == "https" else 80
+    host = add_brackets(upstream.host or "")
+    return host if upstream.port == own else f"{host}:{upstream.port}"

@@ -65,7 +65,7 @@ class Route(Section):
     )
     path: RoutePath = key("/", "Path it is for, with everything beneath it.")
     upstream: Annotated[tuple[UpstreamUrl, ...], Listed(least=1)] = required(
-        "Where it leads: http://, https://, unix:/run/app.sock, or a list of them."
+        "Where it leads: http://host:port, also with a path; https://, unix:/run/app.sock; a list."
     )
     identity: Annotated[tuple[Told, ...], Listed(off=True)] = key(
         ["remote-user"],
@@ -113,6 +113,11 @@ class Route(Section):
         except Wrong as wrong:
             raise Wrong(wrong.message, wrong.hint, key="identity") from None
         return self
+
+    @property
+    def base(self) -> str:
+        """What stands before every path at its upstreams; they all have the same."""
+        return self.upstream[0].base
 
     @property
     def identity_headers(self) -> tuple[IdentityHeader, ...]:

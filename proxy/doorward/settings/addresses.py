@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from doorward.settings import patterns
 from doorward.settings.faults import Wrong
 from doorward.settings.values import quote, text
 from doorward.text import has_hidden
@@ -59,17 +60,19 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where a route leads. The port is always filled in."""
+    """Where a route leads. The port is always filled in; `path` is a unix socket's, and `base` what
+    stands before every request's path, without a slash at its end."""
 
     scheme: Scheme
     host: str | None = None
     port: int | None = None
     path: Path | None = None
+    base: str = ""
 
     def __str__(self) -> str:
         if self.scheme == "unix":
             return f"unix:{self.path}"
-        return f"{self.scheme}://{add_brackets(self.host or '')}:{self.port}"
+        return f"{self.scheme}://{add_brackets(self.host or '')}:{self.port}{self.base}"
 
 
 def add_brackets(host: str) -> str:
@@ -129,15 +132,18 @@ def absolute(value: object, directory: Path) -> Path:
 
 
 def upstream(value: object, directory: Path) -> Upstream:
-    """Returns the upstream of `http://host:port`, `https://host:port` or `unix:/path`.
-
-    A path, a query or a user in it is refused: targets are forwarded as they were sent."""
+    """Returns the upstream of `http://host:port`, `https://host:port/base` or `unix:/path`."""
     found = text(value)
     if found.startswith("unix:"):
         return Upstream("unix", path=socket_path(found, directory))
-    parts = _split(found, ("http", "https"), "http://127.0.0.1:9000, https://app:443 or unix:/path")
+    example = "http://127.0.0.1:9000, https://app:443 or unix:/path"
+    parts = _split(found, ("http", "https"), example, with_path=True)
     host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
-    return Upstream("https" if parts.scheme == "https" else "http", host, _read_port(parts))
+    if "//" in parts.path or ";" in parts.path:
+        raise Wrong("has an empty segment or a parameter in its path", "write it as /base")
+    base = patterns.route_path(parts.path or "/")
+    scheme: Scheme = "https" if parts.scheme == "https" else "http"
+    return Upstream(scheme, host, _read_port(parts), base=base.rstrip("/"))
 
 
 def public_url(value: object) -> str:
@@ -177,9 +183,11 @@ def cors_origin(value: object) -> str:
     return origin(found)
 
 
-def _split(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
-    """Returns the parts of a URL that is scheme, host and port only. Does not show the URL, as a
-    password may stand in it."""
+def _split(
+    url: str, schemes: tuple[str, ...], example: str, *, with_path: bool = False
+) -> SplitResult:
+    """Returns the parts of a URL that is scheme, host and port only, or a path as well. Does not
+    show the URL, as a password may stand in it."""
     if has_hidden(url) or url != url.strip() or " " in url or "\\" in url:
         raise Wrong("contains white space, a backslash or control characters", f"write {example}")
     try:
@@ -190,7 +198,9 @@ def _split(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
         raise Wrong(f"does not begin with {'://, '.join(schemes)}://", f"write it as {example}")
     if "@" in parts.netloc:
         raise Wrong("has a user or a password in it", f"write it as {example}")
-    if parts.path not in {"", "/"} or "?" in url or "#" in url:
+    if with_path and ("?" in url or "#" in url):
+        raise Wrong("has a query or a fragment", f"write {example}")
+    if not with_path and (parts.path not in {"", "/"} or "?" in url or "#" in url):
         raise Wrong("has a path, a query or a fragment", f"end it after host and port: {example}")
     return parts
 

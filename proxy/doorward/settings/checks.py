@@ -137,6 +137,13 @@ def tls_where_spoken(settings: Settings) -> Found:
             yield ("routes", number, "tls"), Wrong(message, "write https://, or remove it")
 
 
+def bases_agree(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        if len({upstream.base for upstream in route.upstream}) > 1:
+            message = "the upstreams have different paths"
+            yield ("routes", number, "upstream"), Wrong(message, "give all of them the same")
+
+
 def rewriting_possible(settings: Settings) -> Found:
     for number, route in enumerate(settings.routes):
         place: KeyPath = ("routes", number, "rewrite")
@@ -212,6 +219,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (some_route, ("routes",)),
     (routes_differ, ("routes",)),
     (upstreams_differ, ("listen", "admin_listen")),
+    (bases_agree, ("routes",)),
     (tls_where_spoken, ("routes",)),
     (rewriting_possible, ("routes",)),
     (route_cookies_possible, ("listen", "public_url", "tls", "routes")),
