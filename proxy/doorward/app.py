@@ -130,6 +130,9 @@ class Application:
                         await self._live.flush()
                 with contextlib.suppress(Refusal):
                     if self._accounts is not None:
+                        await self._accounts.token_uses.flush()
+                with contextlib.suppress(Refusal):
+                    if self._accounts is not None:
                         await self._accounts.regulation.flush(self._clock())
                 await self._stack.aclose()
 
@@ -190,6 +193,8 @@ class Application:
         with contextlib.suppress(Refusal):  # kept, and written with the next batch
             await self._live.flush()
         assert self._accounts is not None
+        with contextlib.suppress(Refusal):  # the same
+            await self._accounts.token_uses.flush()
         with contextlib.suppress(Refusal):  # the same
             await self._accounts.regulation.flush(self._clock())
 

@@ -42,6 +42,7 @@ from doorward.gate.cookies import Cookies, read_cookie
 from doorward.gate.forwarded import BadForwarded, read_forwarded
 from doorward.gate.path_readings import BadPath, is_usual_target, list_readings
 from doorward.gate.targets import LastHop, Unfit, origin_form
+from doorward.gate.tokens import read_authorization, take_api_key
 from doorward.http1 import headers as gate_headers
 from doorward.http1.headers import BadHeaders, parse_headers, select_trailers
 from doorward.pages import languages
@@ -132,6 +133,10 @@ def octets(told: str) -> bytes:
 
 
 # Parsers, each with its limit
+
+
+def by_authorization(value: bytes) -> object:
+    return [read_authorization(scheme + value) for scheme in (b"bearer ", b"basic ", b"")]
 
 
 def by_header(name: bytes) -> Callable[[bytes], object]:
@@ -249,6 +254,8 @@ BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     "form": (by_form("application/x-www-form-urlencoded"), BODY),
     "multipart": (by_form("multipart/form-data; boundary=a"), BODY),
     "read_line": (read_line, 107),
+    "read_authorization": (by_authorization, HEAD),
+    "take_api_key": (lambda value: take_api_key(b"x-api-key: " + value, b"x-api-key"), HEAD),
 }
 TEXTS: dict[str, tuple[Callable[[str], object], int]] = {
     "parse_handle": (parse_handle, BODY),

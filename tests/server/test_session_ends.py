@@ -214,6 +214,19 @@ def test_whatever_ends_the_session(two: Live, ending: str) -> None:
         assert all(is_over(client, kind) for client, kind in clients)
 
 
+@pytest.mark.parametrize("kind", ["tunnel", "events", "download", "upload"])
+def test_a_revoked_token_takes_what_is_open_with_it(two: Live, kind: str) -> None:
+    made = json.loads(two.command("token", "add", "alice", "--name", kind, "--json").stdout)
+    line = f"Authorization: Bearer {made['token']}"
+    with ExitStack() as stack:
+        stays = stack.enter_context(opened(two, two.login("alice"), "tunnel"))
+        clients = [stack.enter_context(opened(two, line, kind)) for _ in range(4)]
+        run(two, "token", "revoke", made["id"])
+        assert all(is_over(client, kind) for client in clients)
+        stays.send(b"still here")
+        assert stays.read(10) == b"still here"
+
+
 def test_a_logout_takes_what_is_open_with_it(one: Live) -> None:
     cookie = one.login("alice")
     with opened(one, cookie, "tunnel") as client:

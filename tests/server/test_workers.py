@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from doorward.accounts.permissions import OWNER
+from doorward.accounts.token import NewToken
+from doorward.settings import load_settings
+from doorward.wiring.accounts import build_accounts
 
 from tests.conftest import Start
 from tests.support.live import Live, config_user
@@ -62,6 +67,24 @@ def test_no_worker_lets_a_session_through_that_another_has_ended(
             assert clients[number % 2].ask(ending).status == 204
             after = [client.get("/", cookie, host=pair.host).status for client in clients]
             assert (warm, after) == ([200, 200], [401, 401]), number
+
+
+async def test_no_worker_lets_a_token_through_that_a_command_has_ended(
+    pair: Live, origin: Origin
+) -> None:
+    """Two hundred rounds."""
+    with ExitStack() as stack:
+        clients = one_client_each(pair, origin, pair.login(), stack)
+        async with build_accounts(load_settings(pair.config, {})) as accounts:
+            user, new = await accounts.users.get("alice"), NewToken("phone")
+            for number in range(200):
+                now = time.time()
+                made = await accounts.api_tokens.add_token(user, new, actor=OWNER, now=now)
+                line = f"Authorization: Bearer {made.text}"
+                warm = [client.get("/", line, host=pair.host).status for client in clients]
+                await accounts.api_tokens.revoke(made.token.id, actor=OWNER, now=now)
+                after = [client.get("/", line, host=pair.host).status for client in clients]
+                assert (warm, after) == ([200, 200], [401, 401]), number
 
 
 def test_a_ban_by_command_reaches_every_worker(pair: Live, origin: Origin) -> None:

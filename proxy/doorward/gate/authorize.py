@@ -10,6 +10,7 @@ from enum import Enum, auto
 from functools import lru_cache
 
 from doorward.accounts.names import normalise
+from doorward.accounts.session import TOKEN
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accepted, Address
@@ -70,12 +71,14 @@ class CompiledRule:
         "require",
         "roles",
         "rule",
+        "tokens",
         "usernames",
     )
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.require = rule.require
+        self.tokens = rule.tokens
         self.groups = frozenset(rule.groups)
         self.roles = frozenset(rule.roles)
         self.usernames = frozenset(normalise(name) for name in rule.users)
@@ -142,7 +145,7 @@ class Authorize:
         self, method: bytes, host: str, path: bytes, address: Address | None
     ) -> Target | None:
         for at, (pattern, prefix) in enumerate(self._prefixes):
-            if (pattern is None or host_matches(pattern, host)) and _covers(prefix, path):
+            if (pattern is None or host_matches(pattern, host)) and covers_path(prefix, path):
                 return Target(at, *self._find_rule(method, host, path, address))
         return None
 
@@ -177,7 +180,7 @@ class Authorize:
         return self._default if target.rule == NO_RULE else self._rules[target.rule]
 
     def judge(self, target: Target, session: Session | None) -> Verdict:
-        """What the deciding rule says of this session (full and live) or of nobody."""
+        """What the deciding rule says of this session (live; full, or a token's) or of nobody."""
         rule = self.rule(target)
         if rule.require == "public":
             return Verdict.ALLOWED
@@ -188,6 +191,8 @@ class Authorize:
         if not rule.admits(session.user):
             return Verdict.FORBIDDEN
         if rule.require == "two_factor" and session.second_factor_at is None:
+            if session.level is TOKEN:  # a program has none to give
+                return Verdict.ALLOWED if rule.tokens else Verdict.FORBIDDEN
             return Verdict.SECOND_FACTOR_REQUIRED
         return Verdict.ALLOWED
 
@@ -199,7 +204,7 @@ def _specificity(route: Route) -> tuple[int, int, int]:
     return rank, -len(host), -len(route.path)
 
 
-def _covers(prefix: bytes, path: bytes) -> bool:
+def covers_path(prefix: bytes, path: bytes) -> bool:
     """`/app` covers `/app` and `/app/x`, not `/apple`: a prefix ends on a segment boundary."""
     if prefix.endswith(b"/"):
         return path.startswith(prefix)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from doorward import paths
-from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.refusals import LockedOut, StorageUnavailable
 from doorward.accounts.sessions.sessions import Session
 from doorward.gate.cookies import Header
 from doorward.observe.observer import NO_ROUTE
@@ -154,6 +154,17 @@ def forbidden(target: bytes, home: bool) -> Refuse:
         switch=f"{paths.LOGIN}?another=1&rd={_way_back(target)}",
         home=home,
     )
+
+
+def locked_out(wait_s: int) -> Refuse:
+    """Too many wrong tokens or passwords came from there."""
+    headers = ((b"retry-after", b"%d" % wait_s),)
+    return Refuse(429, LockedOut.code, LockedOut.message, headers=headers)
+
+
+def beyond_token() -> Refuse:
+    """A token that is not for this, whatever its user may open."""
+    return Refuse(403, "forbidden", "This token does not open this.")
 
 
 def denied(home: bool) -> Refuse:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.refusals import LockedOut, StorageUnavailable, retry_after
+from doorward.accounts.session import TOKEN
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accepted
@@ -20,9 +21,11 @@ from doorward.gate.decision import (
     Keeps,
     Refuse,
     bad_request,
+    beyond_token,
     conflicting,
     denied,
     forbidden,
+    locked_out,
     not_found,
     other_server,
     second_factor_required,
@@ -35,7 +38,9 @@ from doorward.gate.identity_policy import IdentityPolicy, Tell, UnfitIdentity
 from doorward.gate.path_readings import BadPath, check_target, list_readings
 from doorward.gate.route_demands import compile_demands
 from doorward.gate.same_origin import build_origin, own_origins
+from doorward.gate.tokens import TokenCarrier
 from doorward.http1.second_targets import BadTarget, ForeignTarget, read_second_targets
+from doorward.settings import Route
 
 
 @dataclass(slots=True)
@@ -87,7 +92,10 @@ class Gate:
         can_be_asked: Callable[[User], Awaitable[bool]],
         tell: Sequence[Tell],
         public_origin: str = "",
+        api_tokens: TokenCarrier | None = None,
     ) -> None:
+        self._api_tokens = api_tokens
+        self._api_keys = tuple(_read_api_key(route) for route in authorize.routes)
         self._demands = tuple(compile_demands(route, public_origin) for route in authorize.routes)
         self._identity_policies = tuple(map(IdentityPolicy.on, authorize.routes, tell))
         self._can_be_asked = can_be_asked
@@ -105,7 +113,7 @@ class Gate:
         others = self._locate_others(request, target) if request.headers.targets else ()
         if isinstance(others, Refuse):
             return others
-        credentials = self._identify.read(request.headers, request.target)
+        credentials = self._identify.read(request, self._api_keys[target.route])
         return RequestFacts(request, target, credentials, others)
 
     def decide(self, facts: RequestFacts, now: float) -> Decision | None:
@@ -123,21 +131,25 @@ class Gate:
         try:
             caller = await self._identify.ask(facts.credentials, now)
         except StorageUnavailable:
-            return self._judge_without_storage(facts)
+            return self._judge_unknown(facts, unavailable())
+        except LockedOut as refusal:
+            return self._judge_unknown(facts, locked_out(retry_after(refusal) or 1))
         decision = self._judge(facts, caller)
         if isinstance(decision, NeedsFactor):
             decision = await self._require_second_factor(decision.session, facts)
         return decision if isinstance(decision, Forward) else decision.on(facts.target.route)
 
-    def _judge_without_storage(self, facts: RequestFacts) -> Decision:
-        """Storage cannot say whose session it is: what is open to everybody stays open, and only
-        what is known to be nobody's is called that."""
+    def _judge_unknown(self, facts: RequestFacts, refusal: Refuse) -> Decision:
+        """It cannot be told now who asks: what is open to everybody stays open, and only what is
+        known to be nobody's is called that."""
         decision = self._judge(facts, NOBODY)
-        return decision if isinstance(decision, Forward) else unavailable().on(facts.target.route)
+        return decision if isinstance(decision, Forward) else refusal.on(facts.target.route)
 
     def known(self, request: Accepted, now: float) -> Session | None:
         """For records: whose session a request carried, as far as memory tells."""
-        return self._identify.known(self._identify.read(request.headers, request.target), now)
+        target = self._authorize.locate(request, request.path)
+        api_key = None if target is None else self._api_keys[target.route]
+        return self._identify.known(self._identify.read(request, api_key), now)
 
     async def _require_second_factor(self, session: Session, facts: RequestFacts) -> Refuse:
         """A session without its second factor: a way to give one, or a plain no."""
@@ -170,7 +182,7 @@ class Gate:
             for second in read_second_targets(request.headers.targets):
                 if second.site is not None and build_origin(*second.site) not in own:
                     return other_server()
-                hosts = {request.host, request.host if second.site is None else _host(second.site)}
+                hosts = {request.host, second.host or request.host}
                 check_target(second.rest)
                 paths = (second.path, *list_readings(second.path))
                 if any(map(self._is_internal, paths)):
@@ -209,8 +221,10 @@ class Gate:
         if caller.conflict:
             return conflicting()
         session = caller.session
+        is_beyond = False
         if session is not None and session.level is not FULL:
-            session = None
+            is_beyond = session.level is TOKEN and not self._admits(session, request)
+            session = session if session.level is TOKEN and not is_beyond else None
         verdict = self._authorize.judge(target, session)
         if facts.others and verdict is Verdict.ALLOWED:
             verdict = self._verdict(facts.others, session)
@@ -229,8 +243,12 @@ class Gate:
             forward = Forward(target.route, session, identity, private, credentials.binds)
             if caller.foreign_bearer or caller.foreign_pair or request.headers.overrides:
                 overrides = bool(request.headers.overrides) and self._keeps_overrides(request)
+                if session is not None and session.scope is not None and session.scope.methods:
+                    overrides = False
                 forward.keeps = Keeps(caller.foreign_bearer, caller.foreign_pair, overrides)
             return forward
+        if is_beyond:
+            return beyond_token()
         if verdict is Verdict.UNAUTHENTICATED:
             if facts.unauthenticated is None:
                 way_back = credentials.target or request.target
@@ -244,6 +262,10 @@ class Gate:
             return denied(self._authorize.can_start(request, session))
         return self._forbidden(request, credentials, session)
 
+    def _admits(self, session: Session, request: Accepted) -> bool:
+        """Whether a token's scope has this request in it; its use is noted."""
+        return self._api_tokens is not None and self._api_tokens.admits(session, request)
+
     def _expire_duplicates(self, facts: RequestFacts) -> tuple[Header, ...]:
         """Two cookies of our name: end every variant, so that the next login works."""
         if not facts.credentials.ambiguous:
@@ -252,7 +274,7 @@ class Gate:
         return tuple(self._cookies.clearing_lines(scan.cookies, facts.request.host))
 
 
-def _host(site: tuple[str, str]) -> str:
-    """The host of a scheme and authority, as rules name it."""
-    host, colon, port = site[1].rpartition(":")
-    return (host if colon and port.isdigit() else site[1]).rstrip(".")
+def _read_api_key(route: Route) -> bytes | None:
+    """The name of the header that may carry an API token there, in lower case."""
+    name = route.api_key_header
+    return None if name is None else name.lower().encode()

@@ -12,8 +12,15 @@ from doorward.accounts.sessions.access_tokens import AccessToken
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Found, Session
 from doorward.accounts.sessions.tokens import Tokens, is_token
+from doorward.gate.accept import Accepted
 from doorward.gate.access_tokens import AccessCarrier, get_credential
 from doorward.gate.cookies import Cookies
+from doorward.gate.tokens import (
+    PresentedToken,
+    TokenCarrier,
+    read_authorization,
+    take_api_key,
+)
 from doorward.http1.headers import Header, RequestHeaders, parse_headers
 from doorward.http1.schemes import authenticates_connection
 
@@ -39,6 +46,9 @@ class Credentials:
     target: bytes | None = None  # the request's without tokens of ours, when it had one
     forged: bool = False  # the cookie was tried, and is not one that we signed
     binds: bool = False  # a foreign Authorization authenticates the connection to the application
+    token: PresentedToken | None = None  # an API token
+    request: Accepted | None = None  # which carries that
+    passing: bytes | None = None  # the header lines that go on, where a token was among them
 
     def __init__(self, cookie: bytes | None, cookies: tuple[bytes, ...], ambiguous: bool) -> None:
         """`ambiguous`: our cookie twice, or our token beside another Authorization."""
@@ -48,11 +58,11 @@ class Credentials:
 
     @property
     def is_empty(self) -> bool:
-        return self.cookie is None and self.is_plain
+        return self.token is None and self.cookie is None and self.is_plain
 
     @property
     def is_plain(self) -> bool:
-        """Nothing is carried but what a cookie holds."""
+        """Nothing is carried but what a cookie holds, and an API token."""
         return (
             self.bearer is None
             and self.pair is None
@@ -95,8 +105,10 @@ class Identify:
         takes_pair: bool = False,
         access: AccessCarrier | None = None,
         takes_linked: bool = False,
+        api_tokens: TokenCarrier | None = None,
     ) -> None:
         self._access = access
+        self._api_tokens = api_tokens
         self._takes_linked = takes_linked
         self._takes_pair = takes_pair
         self._live = live
@@ -104,23 +116,33 @@ class Identify:
         self._cookies = cookies
         self._our_form = _OUR_BEARER_OR_BARE if bare_tokens else _OUR_BEARER
 
-    def read(self, headers: RequestHeaders, target: bytes = b"") -> Credentials:
-        """Sort the carriers of a request for an application into ours and foreign."""
-        credentials = self._lines(headers)
+    def read(self, request: Accepted, api_key: bytes | None = None) -> Credentials:
+        """Sort the carriers of a request for an application into ours and foreign. `api_key` is the
+        name of a header, in lower case, that may carry an API token."""
+        headers = request.headers
+        credentials, lines = self._read_cookie(headers), headers.authorizations
+        if lines:
+            token = read_authorization(lines[0]) if len(lines) == 1 else None
+            if token is None:
+                self._sort_authorizations(credentials, lines)
+            else:
+                credentials.token, credentials.request = token, request
+        if api_key is not None or len(lines) > 1:
+            _take_more_tokens(credentials, request, api_key)
         if self._access is not None:
-            self._take_linked(credentials, self._access, target)
+            self._take_linked(credentials, self._access, request.target)
         if headers.pairs:
             credentials.pairs = headers.pairs
             if self._takes_pair:
                 _take_pair(credentials)
         return credentials
 
-    def _lines(self, headers: RequestHeaders) -> Credentials:
+    def _read_cookie(self, headers: RequestHeaders) -> Credentials:
         values, rest = self._cookies.take(headers.cookies)
-        credentials = Credentials(values[0] if values else None, rest, len(values) > 1)
-        lines = headers.authorizations
-        if not lines:
-            return credentials
+        return Credentials(values[0] if values else None, rest, len(values) > 1)
+
+    def _sort_authorizations(self, credentials: Credentials, lines: Sequence[bytes]) -> None:
+        """Session tokens and access tokens, and what is somebody else's."""
         matches = [self._our_form.fullmatch(line) for line in lines]
         ours = [match for match in matches if match]
         if ours:
@@ -132,7 +154,6 @@ class Identify:
         credentials.binds = authenticates_connection(lines)
         if self._access is not None:
             _take_access(credentials, self._access)
-        return credentials
 
     def _take_linked(self, credentials: Credentials, access: AccessCarrier, target: bytes) -> None:
         """Out of the query, so that no application and no way back holds it; a link logs nobody
@@ -146,8 +167,27 @@ class Identify:
         """Who it is, if no storage is needed to tell; None otherwise."""
         if credentials.is_empty or credentials.ambiguous:
             return NOBODY
+        if credentials.token is not None:
+            return self._peek_token(credentials, credentials.token, now)
+        return self._peek_others(credentials, now)
+
+    def _peek_token(
+        self, credentials: Credentials, token: PresentedToken, now: float
+    ) -> Caller | None:
+        """An API token goes before every other carrier; one that is not valid ends the search."""
+        assert self._api_tokens is not None
+        session = self._api_tokens.peek(token, now)
+        if session is None:
+            return NOBODY if self._api_tokens.is_unknown(token, now) else None
+        if credentials.cookie is None and credentials.is_plain:
+            return Caller(session)
+        others = self._peek_others(credentials, now)
+        return None if others is None else _put_before(Found(session, known=True), others)
+
+    def _peek_others(self, credentials: Credentials, now: float) -> Caller | None:
         if credentials.is_plain:
-            assert credentials.cookie is not None
+            if credentials.cookie is None:
+                return NOBODY
             if credentials.forged:
                 return NOBODY
             session = self._live.peek(credentials.cookie, now)
@@ -181,6 +221,7 @@ class Identify:
         pair = None if credentials.pair is None else credentials.pair[1]
         access = credentials.linked or credentials.access
         for credential in (
+            None if credentials.token is None else credentials.token.key,
             None if access is None else get_credential(access),
             pair,
             credentials.bearer,
@@ -192,21 +233,28 @@ class Identify:
         return None
 
     async def ask(self, credentials: Credentials, now: float) -> Caller:
-        """Who it is, asking storage where memory does not know. Raises StorageUnavailable.
+        """Who it is, asking storage where memory does not know. Raises StorageUnavailable, and
+        LockedOut when there were too many wrong API tokens.
 
-        A token in the query goes before the pair before Bearer before cookie. One that is over
-        ends the search; one that storage never knew is the application's own and says nothing.
+        An API token goes before a token in the query before the pair before Bearer before cookie.
+        One that is over ends the search; one that storage never knew is the application's own and
+        says nothing.
         """
         if credentials.is_empty or credentials.ambiguous:
             return NOBODY
+        others = await self._ask_others(credentials, now)
+        if credentials.token is None or others.conflict:
+            return others
+        assert self._api_tokens is not None and credentials.request is not None
+        found = await self._api_tokens.find(credentials.token, credentials.request, now)
+        return _put_before(found, others)
+
+    async def _ask_others(self, credentials: Credentials, now: float) -> Caller:
         rest = await self._ask_headers(credentials, now)
         if credentials.linked is None or rest.conflict:
             return rest
         assert self._access is not None
-        found = await self._access.find(credentials.linked, now)
-        if found.session and _are_two(found.session, rest.session):
-            return Caller(conflict=True)
-        return replace(rest, session=found.session, banned=found.banned)
+        return _put_before(await self._access.find(credentials.linked, now), rest)
 
     async def _ask_headers(self, credentials: Credentials, now: float) -> Caller:
         rest = await self._ask_lines(credentials, now)
@@ -281,7 +329,9 @@ class Identify:
         """Who asks a path of ours, where no application has tokens of its own: one of our form
         that is not valid means nobody. Raises StorageUnavailable."""
         parsed = parse_headers(headers)
-        credentials = self._lines(parsed)
+        credentials = self._read_cookie(parsed)
+        if parsed.authorizations:
+            self._sort_authorizations(credentials, parsed.authorizations)
         if pair:
             credentials.pairs = parsed.pairs
             _take_pair(credentials)
@@ -294,6 +344,31 @@ class Identify:
 def _are_two(session: Session, other: Session | None) -> bool:
     """Whether two carriers speak for two users."""
     return other is not None and other.user.number != session.user.number
+
+
+def _put_before(found: Found, others: Caller) -> Caller:
+    """Who asks, by a carrier that goes before the others."""
+    if others.conflict or (found.session and _are_two(found.session, others.session)):
+        return Caller(conflict=True)
+    return replace(others, session=found.session, banned=found.banned)
+
+
+def _take_more_tokens(credentials: Credentials, request: Accepted, api_key: bytes | None) -> None:
+    """API tokens out of several Authorizations and out of the header for keys. Like every other
+    carrier one stands alone, or means nobody."""
+    read = [(line, read_authorization(line)) for line in credentials.authorizations]
+    found = [token for _, token in read if token is not None]
+    if found:
+        credentials.authorizations = tuple(line for line, token in read if token is None)
+        credentials.ambiguous = True
+    if api_key is not None:
+        text, keys = take_api_key(request.headers.passing_text, api_key)
+        if keys:
+            credentials.passing = text
+            found += keys
+    if found:
+        credentials.ambiguous |= credentials.token is not None or len(found) > 1
+        credentials.token, credentials.request = found[0], request
 
 
 def _take_access(credentials: Credentials, access: AccessCarrier) -> None:

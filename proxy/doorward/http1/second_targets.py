@@ -32,6 +32,14 @@ class SecondTarget:
     def path(self) -> bytes:
         return self.rest.partition(b"?")[0]
 
+    @property
+    def host(self) -> str | None:
+        """The host of its site, as rules name it."""
+        if self.site is None:
+            return None
+        host, colon, port = self.site[1].rpartition(":")
+        return (host if colon and port.isdigit() else self.site[1]).rstrip(".")
+
 
 # RFC 4918 8.3: an absolute URI or an absolute path. No user, as some take that for the host.
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#@\\\s]+)((?:/[^\s]*)?)", re.IGNORECASE)

@@ -50,7 +50,7 @@ def _before_id(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
 def _lines(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
     """What goes on of the client's own headers."""
     headers = request.headers
-    text = headers.passing_text
+    text = headers.passing_text if carried.passing is None else carried.passing
     for line in carried.cookies:
         text += b"cookie: %b\r\n" % line
     for line in carried.authorizations:

@@ -16,6 +16,7 @@ from doorward.settings.balance import (
 )
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import (
+    ApiKeyHeader,
     DisplayName,
     Duration,
     EmailAddress,
@@ -100,6 +101,9 @@ class Route(Section):
     health: Annotated[HealthCheck | None, Unless("off")] = key(
         "off", "How each upstream is asked whether it is well, or off."
     )
+    api_key_header: Annotated[ApiKeyHeader | None, Unless("off")] = key(
+        "off", "Header that may carry an API token of Doorward's, such as X-Api-Key, or off."
+    )
     maintenance: Annotated[Place | None, Unless("none")] = key(
         "none", "File that is served with 503 when no upstream can be reached, or none."
     )
@@ -146,6 +150,9 @@ class Rule(Section):
         (), "Users, one of whom it must be.", validate_default=False
     )
     roles: Demanded = key((), "Roles, one of which the user must have.", validate_default=False)
+    tokens: Switch = key(
+        False, "Whether API tokens may do what wants two_factor: programs have no second factor."
+    )
 
     @model_validator(mode="after")
     def _one_mind(self) -> Rule:

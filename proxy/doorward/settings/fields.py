@@ -215,6 +215,13 @@ NetworkRange = Annotated[addresses.Network, Parsed(addresses.network, {"type": "
 TrustedPeers = Annotated[
     addresses.Network | Literal["unix"], Parsed(addresses.peers, {"type": "string"})
 ]
+ApiKeyHeader = Annotated[
+    str,
+    Parsed(
+        patterns.api_key_header,
+        {"anyOf": [{"type": "string", "pattern": "^[Xx]-"}, {"enum": [True, "on", "yes"]}]},
+    ),
+]
 TrustedHeader = Annotated[str, word_from("x-forwarded-port", "x-forwarded-prefix")]
 RoutePath = Annotated[str, Parsed(patterns.route_path, {"type": "string", "pattern": "^/"})]
 RulePath = Annotated[str, Parsed(patterns.rule_path, {"type": "string", "pattern": "^/"})]

@@ -71,6 +71,23 @@ def method(value: object) -> str:
     raise Wrong(f"{quote(found)} is not a method", hint)
 
 
+# X-Auth-Token is a carrier of sessions.
+_API_KEY_HEADER = re.compile(r"(?!x-auth-)x-[a-z0-9-]{0,58}(?:key|token)", re.IGNORECASE)
+
+
+def api_key_header(value: object) -> str:
+    """Returns the name of a header that may carry an API token; true is X-Api-Key."""
+    if value is True or (isinstance(value, str) and value.lower() in ("on", "true", "yes")):
+        return "X-Api-Key"
+    found = text(value)
+    if not _API_KEY_HEADER.fullmatch(found):
+        raise Wrong(
+            f"{quote(found)} is not a header for keys",
+            "take a name that begins with X- and ends with Key or Token, such as X-Api-Key",
+        )
+    return found
+
+
 def prefix(value: object) -> str:
     """Returns the path a dialect's endpoints stand under, without a slash at its end."""
     found = route_path(value)

@@ -31,6 +31,7 @@ from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
 from doorward.accounts.tokens.api_tokens import ApiTokens
+from doorward.accounts.tokens.uses import TokenUses
 from doorward.accounts.users.directory import DirectoryFault
 from doorward.accounts.users.users import Users
 from doorward.directories.sources import open_directories
@@ -65,6 +66,7 @@ class Accounts:
     administration: Administration
     forgotten: Forgotten
     api_tokens: ApiTokens
+    token_uses: TokenUses
 
 
 @contextlib.asynccontextmanager
@@ -140,6 +142,7 @@ async def _join(
         administration,
         forgotten,
         api_tokens,
+        TokenUses(api_tokens),
     )
 
 

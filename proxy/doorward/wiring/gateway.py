@@ -16,6 +16,7 @@ from doorward.gate.authorize import Authorize
 from doorward.gate.cookies import build_cookies
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
+from doorward.gate.tokens import TokenCarrier
 from doorward.header_names import add_identity_names
 from doorward.http1.client_exchange import TunnelLimits
 from doorward.observe.counters import Counters
@@ -69,6 +70,7 @@ def join(
     cookies = build_cookies(settings)
     datepoll = settings.dialects.datepoll
     access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
+    api_tokens = TokenCarrier(accounts.live, accounts.api_tokens, accounts.token_uses)
     identify = Identify(
         accounts.live,
         accounts.tokens,
@@ -77,6 +79,7 @@ def join(
         takes_pair=settings.dialects.rocketchat is not None,
         access=access,
         takes_linked=datepoll is not None and datepoll.token_on_upstream,
+        api_tokens=api_tokens,
     )
     service = build_session_service(settings, accounts, identify, cookies, clock)
     pages = build_pages(settings, accounts, service)
@@ -98,6 +101,7 @@ def join(
         accounts.second_factors.may_be_led,
         tuple(map(IdentityHeaders, authorize.routes)),
         settings.public_origin,
+        api_tokens,
     )
     watch = Watch(accounts.live, gate.ask, clock)
     tunnels = Tunnels(

@@ -72,7 +72,8 @@ class Live:
         until = self._unknown.get(credential)
         return until is not None and 0 < until - now <= UNKNOWN_S and self.is_current(now)
 
-    def _note_unknown(self, credential: bytes, now: float) -> None:
+    def note_unknown(self, credential: bytes, now: float) -> None:
+        """Storage never knew this: for a while it need not be asked again."""
         self._unknown.pop(credential, None)
         if len(self._unknown) >= UNKNOWN_LIMIT:
             del self._unknown[next(iter(self._unknown))]
@@ -90,7 +91,7 @@ class Live:
         """What storage says of a token. Raises StorageUnavailable: then nobody was found."""
         found = await self.find_by(credential, lambda: self._sessions.by_token(token, now), now)
         if not found.known:
-            self._note_unknown(credential, now)
+            self.note_unknown(credential, now)
         return found
 
     async def find_by(
@@ -230,7 +231,8 @@ class Live:
         if not used:
             return
         try:
-            await self._sessions.touch(list(used.items()))
+            # Tokens' uses, of negative numbers, are written with their addresses: see `TokenUses`.
+            await self._sessions.touch([one for one in used.items() if one[0] > 0])
         except BaseException:
             self._used = used | self._used
             raise

@@ -1,0 +1,57 @@
+"""Where and when tokens were last used, kept in memory until the next write.
+
+It knows numbers of tokens; whether a use was allowed it must not know.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from doorward.accounts.names import clip
+from doorward.accounts.session import Session
+from doorward.accounts.sessions.sessions import USER_AGENT_CHARACTERS
+from doorward.accounts.token import TokenUse
+from doorward.accounts.tokens.api_tokens import ApiTokens
+
+
+class UsingClient(Protocol):
+    @property
+    def user_agent(self) -> str: ...
+
+
+class UsingRequest(Protocol):
+    """What is read of a request once its use is written."""
+
+    @property
+    def address_text(self) -> str: ...
+
+    @property
+    def client(self) -> UsingClient: ...
+
+
+class TokenUses:
+    """The last use of each token since the last write."""
+
+    __slots__ = ("_tokens", "_used")
+
+    def __init__(self, tokens: ApiTokens) -> None:
+        self._tokens = tokens
+        self._used: dict[int, tuple[float, UsingRequest]] = {}
+
+    def note(self, session: Session, request: UsingRequest) -> None:
+        """A use of the token that this session stands for, just now. Called for every request."""
+        self._used[session.number] = (session.last_used_at, request)
+
+    async def flush(self) -> None:
+        """Write them in one batch. Raises StorageUnavailable: then they wait for the next one."""
+        used, self._used = self._used, {}
+        try:
+            await self._tokens.touch([_read(number, *use) for number, use in used.items()])
+        except BaseException:
+            self._used = used | self._used
+            raise
+
+
+def _read(number: int, at: float, request: UsingRequest) -> TokenUse:
+    user_agent = clip(request.client.user_agent, USER_AGENT_CHARACTERS)
+    return TokenUse(-number, at, request.address_text, user_agent)

@@ -1,0 +1,188 @@
+"""API tokens as requests carry them: told from an application's own, found, and what they open.
+
+Knows bytes of header values and scopes of tokens; must not know rules or users. A token is taken
+out of what goes on wherever it has the form of one of ours, valid or not.
+"""
+
+import binascii
+import re
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from itertools import product
+from typing import Any
+
+from doorward.accounts.session import ClientInfo, Found, Session, TokenScope
+from doorward.accounts.sessions.live import Live
+from doorward.accounts.tokens.api_tokens import ApiTokens
+from doorward.accounts.tokens.form import FORM
+from doorward.accounts.tokens.uses import TokenUses
+from doorward.gate.accept import Accepted
+from doorward.gate.authorize import covers_path, host_matches
+from doorward.gate.path_readings import list_readings
+from doorward.http1.headers import Header
+from doorward.http1.repeats import make_room
+from doorward.http1.second_targets import read_second_targets
+
+_BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
+_BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)  # RFC 7617 2
+_NOT_FOUND = Found(None, known=False)
+# Where a scope is kept that was compiled for one session.
+_COMPILED = "compiled scope"
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedToken:
+    """Something of a token's form that a request carries; `name` is what Basic says beside it.
+
+    `key` stands for it in memory. A semicolon ends a cookie's value and is in no token, so that no
+    other carrier can present that."""
+
+    value: bytes = field(repr=False)
+    name: bytes | None
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def build(cls, value: bytes, name: bytes | None = None) -> "PresentedToken":
+        kind = b";token " if name is None else b";basic " + name + b":"
+        return cls(value, name, kind + value)
+
+
+# Values that carry a token of ours, read before; reading one takes 10 µs. They hold no more than
+# memory has of sessions anyway. Longer ones are read each time.
+_READ: dict[bytes, PresentedToken] = {}
+_READ_LIMIT = 4096
+_READ_BYTES = 512
+
+
+def read_authorization(line: bytes) -> PresentedToken | None:
+    """The token in this Authorization value, if it has the form of one."""
+    token = _READ.get(line)
+    if token is None:
+        token = _parse_authorization(line)
+        if token is not None and len(line) <= _READ_BYTES:
+            make_room(_READ, _READ_LIMIT)
+            _READ[line] = token
+    return token
+
+
+def _parse_authorization(line: bytes) -> PresentedToken | None:
+    match = _BEARER.fullmatch(line)
+    if match is not None:
+        return PresentedToken.build(match[1]) if FORM.fullmatch(match[1]) else None
+    match = _BASIC.fullmatch(line)
+    if match is None:
+        return None
+    try:
+        name, _, password = binascii.a2b_base64(match[1]).partition(b":")
+    except binascii.Error:
+        return None
+    return PresentedToken.build(password, name) if FORM.fullmatch(password) else None
+
+
+def take_api_key(text: bytes, name: bytes) -> tuple[bytes, list[PresentedToken]]:
+    """Header lines without those of this lower-case name that carry a token, and these."""
+    begin = name + b": "
+    if begin not in text:
+        return text, []
+    kept, found = [], []
+    for line in text.split(b"\r\n"):
+        value = line[len(begin) :].strip(b" \t") if line.startswith(begin) else b""
+        if FORM.fullmatch(value):
+            found.append(PresentedToken.build(value))
+        else:
+            kept.append(line)
+    return b"\r\n".join(kept), found
+
+
+class TokenCarrier:
+    """Finds the session that stands for a token, and says what it opens."""
+
+    __slots__ = ("_live", "_tokens", "_uses")
+
+    def __init__(self, live: Live, tokens: ApiTokens, uses: TokenUses) -> None:
+        self._live = live
+        self._tokens = tokens
+        self._uses = uses
+
+    def peek(self, token: PresentedToken, now: float) -> Session | None:
+        return self._live.peek(token.key, now)
+
+    def is_unknown(self, token: PresentedToken, now: float) -> bool:
+        """Whether it was found lately to be nobody's."""
+        return self._live.is_unknown(token.key, now)
+
+    async def find(self, token: PresentedToken, request: Accepted, now: float) -> Found:
+        """The session that stands for it, asking storage where memory does not know. One that is
+        wrong counts against its network, once a minute. Raises LockedOut, StorageUnavailable."""
+        key = token.key
+        session = self._live.peek(key, now)
+        if session is not None:
+            return Found(session, known=True)
+        if self._live.is_unknown(key, now):
+            return _NOT_FOUND
+        client = ClientInfo(request.address_text, request.client.user_agent)
+        found = await self._live.find_by(
+            key, lambda: self._tokens.find(token.value, token.name, client, now), now
+        )
+        if not found.known:
+            self._live.note_unknown(key, now)
+        return found
+
+    def admits(self, session: Session, request: Accepted) -> bool:
+        """Whether a token may be used for this request at all, its use noted either way."""
+        self._uses.note(session, request)
+        compiled: Any = session.derived.get(_COMPILED)
+        if compiled is None:
+            compiled = session.derived[_COMPILED] = CompiledScope(session.scope)
+        return bool(compiled.covers_all or compiled.covers(request))
+
+
+class CompiledScope:
+    """A token's scope, ready to be asked. None covers nothing: no token was read so."""
+
+    __slots__ = ("_methods", "_networks", "_routes", "covers_all", "has_methods")
+
+    def __init__(self, scope: TokenScope | None) -> None:
+        self.covers_all = scope == TokenScope()
+        scope = scope or TokenScope(admin="none")
+        self._routes = None if scope.admin is not None else tuple(map(_split, scope.routes))
+        self._methods = frozenset(method.encode() for method in scope.methods)
+        self._networks = tuple(ip_network(network) for network in scope.networks)
+        self.has_methods = bool(self._methods)
+
+    def covers(self, request: Accepted) -> bool:
+        """Whether it opens this request, however its path is read, and every other target that its
+        headers name, where the request may write."""
+        if self._routes is None:
+            return False
+        targets = request.headers.targets
+        if self._networks and (
+            request.address is None
+            or not any(request.address in network for network in self._networks)
+        ):
+            return False
+        if self._methods and not self._methods.issuperset(
+            {request.method, b"PUT"} if targets else {request.method}
+        ):
+            return False
+        return not self._routes or self._covers_paths(request, targets)
+
+    def _covers_paths(self, request: Accepted, targets: tuple[Header, ...]) -> bool:
+        named = [(request.host, path) for path in (request.path, *request.other_readings)]
+        for second in read_second_targets(targets):
+            hosts = {request.host, second.host or request.host}
+            named += product(hosts, (second.path, *list_readings(second.path)))
+        return all(self._covers_path(host, path) for host, path in named)
+
+    def _covers_path(self, host: str, path: bytes) -> bool:
+        assert self._routes is not None
+        return any(
+            (pattern is None or host_matches(pattern, host)) and covers_path(prefix, path)
+            for pattern, prefix in self._routes
+        )
+
+
+def _split(route: str) -> tuple[str | None, bytes]:
+    """Host and path of a route in a scope."""
+    host, slash, path = route.partition("/")
+    return host or None, (slash + path).encode()
