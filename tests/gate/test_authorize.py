@@ -8,11 +8,13 @@ import pytest
 from doorward.accounts.session import FULL
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
-from doorward.gate.authorize import Authorize, Verdict, host_matches, pattern_to_regex
+from doorward.gate.authorize import Authorize, Verdict
+from doorward.gate.rules import host_matches, pattern_to_regex
 from doorward.settings import settings_from
 
 from tests.support.front import Front, accepted
 
+NOW = 1000.0
 ALLOWED, NOBODY, FACTOR, FORBIDDEN = (
     Verdict.ALLOWED,
     Verdict.UNAUTHENTICATED,
@@ -39,7 +41,7 @@ def verdict(authorize: Authorize, who: Session | None, path: bytes = b"/", **mor
     request = accepted(path, **more)
     target = authorize.locate(request, path)
     assert target is not None
-    return authorize.judge(target, who)
+    return authorize.judge(target, who, request.address, NOW)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from doorward.gate.accept import Accept, Accepted
@@ -22,7 +23,7 @@ from tests.conftest import Make
 
 def gate(settings: Settings) -> tuple[Accept, Gate]:
     cookies = Cookies(secure=False)
-    identify = Identify(cast(Any, None), cast(Any, None), cookies)
+    identify = Identify(cast(Any, SimpleNamespace(use=None)), cast(Any, None), cookies)
     authorize = Authorize(settings.routes, AccessSettings())
     return Accept(settings.trusted_proxies, authorize.serves), Gate(
         authorize, identify, cookies, lambda path: False, cast(Any, None), [lambda session: b""]

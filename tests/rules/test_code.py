@@ -74,6 +74,7 @@ DOORS = {
     "jinja2": ("pages/",),
     "babel": ("pages/languages.py",),
     "segno": ("pages/qr.py",),
+    "re2": ("settings/patterns.py",),
     "zxcvbn": ("accounts/passwords/strength.py",),
     "typer": ("cli/",),
     # A normal form is quadratic in what it is made of: these two bound it first.

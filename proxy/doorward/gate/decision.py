@@ -13,6 +13,7 @@ from doorward.gate.cookies import Header
 from doorward.observe.observer import NO_ROUTE
 
 UNAUTHENTICATED = "unauthenticated"
+MAX_AGE = "max_age"  # in the query of the page for codes: how old the last one may be, in seconds
 MOVED = 308
 
 
@@ -57,6 +58,7 @@ class Refuse:
     route: int = NO_ROUTE  # the one that the request was for, where that was known
     switch: str | None = None
     home: bool = False
+    max_age_s: float | None = None  # how old a second factor may be, where it has to be given again
 
     def on(self, route: int) -> "Refuse":
         """The same for a request to this route; a third of what `replace` takes."""
@@ -71,6 +73,7 @@ class Refuse:
             route,
             self.switch,
             self.home,
+            self.max_age_s,
         )
 
 
@@ -172,14 +175,21 @@ def denied(home: bool) -> Refuse:
     return Refuse(403, "forbidden", "No one may open this.", home=home)
 
 
-def second_factor_required(target: bytes) -> Refuse:
-    """Somebody who may help themselves with a code, and is led back to `target` then."""
+def second_factor_required(target: bytes, max_age_s: float | None = None) -> Refuse:
+    """Somebody who may help themselves with a code, and is led back to `target` then. `max_age_s`:
+    how old one may be, where it has to be given again (RFC 9470 3)."""
+    login = f"{paths.SECOND_FACTOR}?rd={_way_back(target)}"
+    challenge = b'Bearer realm="doorward"'
+    if max_age_s is not None:
+        login += f"&{MAX_AGE}={max_age_s:.0f}"
+        challenge += b', error="insufficient_user_authentication", max_age="%.0f"' % max_age_s
     return Refuse(
         401,
         "second_factor_required",
         "This needs a second factor.",
-        login=f"{paths.SECOND_FACTOR}?rd={_way_back(target)}",
-        headers=((b"www-authenticate", b'Bearer realm="doorward"'),),
+        login=login,
+        headers=((b"www-authenticate", challenge),),
+        max_age_s=max_age_s,
     )
 
 

@@ -70,9 +70,11 @@ class RequestFacts:
 
 @dataclass(slots=True)
 class NeedsFactor:
-    """Not decided yet: whether this session's user has a second factor to give."""
+    """Not decided yet: whether this session's user has a second factor to give. `max_age_s`: how
+    old the one that was given may be."""
 
     session: Session
+    max_age_s: float | None
 
 
 class Gate:
@@ -121,7 +123,7 @@ class Gate:
         caller = self._identify.peek(facts.credentials, now)
         if caller is None:
             return None
-        decision = self._judge(facts, caller)
+        decision = self._judge(facts, caller, now)
         if isinstance(decision, Forward):
             return decision
         return None if isinstance(decision, NeedsFactor) else decision.on(facts.target.route)
@@ -131,18 +133,18 @@ class Gate:
         try:
             caller = await self._identify.ask(facts.credentials, now)
         except StorageUnavailable:
-            return self._judge_unknown(facts, unavailable())
+            return self._judge_unknown(facts, unavailable(), now)
         except LockedOut as refusal:
-            return self._judge_unknown(facts, locked_out(retry_after(refusal) or 1))
-        decision = self._judge(facts, caller)
+            return self._judge_unknown(facts, locked_out(retry_after(refusal) or 1), now)
+        decision = self._judge(facts, caller, now)
         if isinstance(decision, NeedsFactor):
-            decision = await self._require_second_factor(decision.session, facts)
+            decision = await self._require_second_factor(decision, facts, now)
         return decision if isinstance(decision, Forward) else decision.on(facts.target.route)
 
-    def _judge_unknown(self, facts: RequestFacts, refusal: Refuse) -> Decision:
+    def _judge_unknown(self, facts: RequestFacts, refusal: Refuse, now: float) -> Decision:
         """It cannot be told now who asks: what is open to everybody stays open, and only what is
         known to be nobody's is called that."""
-        decision = self._judge(facts, NOBODY)
+        decision = self._judge(facts, NOBODY, now)
         return decision if isinstance(decision, Forward) else refusal.on(facts.target.route)
 
     def known(self, request: Accepted, now: float) -> Session | None:
@@ -151,17 +153,22 @@ class Gate:
         api_key = None if target is None else self._api_keys[target.route]
         return self._identify.known(self._identify.read(request, api_key), now)
 
-    async def _require_second_factor(self, session: Session, facts: RequestFacts) -> Refuse:
+    async def _require_second_factor(
+        self, needed: NeedsFactor, facts: RequestFacts, now: float
+    ) -> Refuse:
         """A session without its second factor: a way to give one, or a plain no."""
+        way_back = facts.credentials.target or facts.request.target
         try:
-            if await self._can_be_asked(session.user):
-                return second_factor_required(facts.credentials.target or facts.request.target)
+            if await self._can_be_asked(needed.session.user):
+                return second_factor_required(way_back, needed.max_age_s)
         except StorageUnavailable:
             return unavailable()
-        return self._forbidden(facts.request, facts.credentials, session)
+        return self._forbidden(facts.request, facts.credentials, needed.session, now)
 
-    def _forbidden(self, request: Accepted, credentials: Credentials, session: Session) -> Refuse:
-        home = self._authorize.can_start(request, session)
+    def _forbidden(
+        self, request: Accepted, credentials: Credentials, session: Session, now: float
+    ) -> Refuse:
+        home = self._authorize.can_start(request, session, now)
         return forbidden(credentials.target or request.target, home)
 
     def _locate(self, request: Accepted) -> Target | Refuse:
@@ -171,7 +178,7 @@ class Gate:
             or any(map(self._is_internal, request.other_readings))
         ):
             return bad_request("its path leads elsewhere when it is read another way")
-        return target or not_found(self._authorize.can_start(request, None))
+        return target or not_found(self._authorize.can_start(request, None, 0.0))
 
     def _locate_others(self, request: Accepted, target: Target) -> tuple[Target, ...] | Refuse:
         """Where the targets lead that headers name. What happens there may be a write, whatever
@@ -204,10 +211,15 @@ class Gate:
             return bad_request(str(fault))
         return tuple(found)
 
-    def _verdict(self, targets: tuple[Target, ...], session: Session | None) -> Verdict:
-        """What the rules say of what a request names in its headers."""
-        verdicts = (self._authorize.judge(target, session) for target in targets)
-        return next((each for each in verdicts if each is not Verdict.ALLOWED), Verdict.ALLOWED)
+    def _judge_others(
+        self, facts: RequestFacts, session: Session | None, now: float
+    ) -> tuple[Verdict, Target]:
+        """What the rules say of what a request names in its headers, and of which of these."""
+        for target in facts.others:
+            verdict = self._authorize.judge(target, session, facts.request.address, now)
+            if verdict is not Verdict.ALLOWED:
+                return verdict, target
+        return Verdict.ALLOWED, facts.target
 
     def _keeps_overrides(self, request: Accepted) -> bool:
         """Whether headers go on that ask for another method. Not where the rule could have been
@@ -216,28 +228,30 @@ class Gate:
         leads = [self._authorize.locate(request, path) for path in paths]
         return not any(target is None or target.by_method for target in leads)
 
-    def _judge(self, facts: RequestFacts, caller: Caller) -> Decision | NeedsFactor:
+    def _judge(self, facts: RequestFacts, caller: Caller, now: float) -> Decision | NeedsFactor:
         request, target, credentials = facts.request, facts.target, facts.credentials
         if caller.conflict:
             return conflicting()
-        session = caller.session
+        session, rule = caller.session, self._authorize.rule(target)
+        if session is not None and rule.activity:
+            self._identify.use(session, now)
         is_beyond = False
         if session is not None and session.level is not FULL:
             is_beyond = session.level is TOKEN and not self._admits(session, request)
             session = session if session.level is TOKEN and not is_beyond else None
-        verdict = self._authorize.judge(target, session)
+        verdict = self._authorize.judge(target, session, request.address, now)
+        decisive = target
         if facts.others and verdict is Verdict.ALLOWED:
-            verdict = self._verdict(facts.others, session)
+            verdict, decisive = self._judge_others(facts, session, now)
         if verdict is Verdict.ALLOWED:
             demands = self._demands[target.route]
             if demands is not None and (refusal := demands.refusal(request)):
                 return refusal
             identity, private = b"", False
             if session is not None:
-                is_public = self._authorize.rule(target).require == "public"
                 policy = self._identity_policies[target.route]
                 try:
-                    identity, private = policy.apply(session, is_public)
+                    identity, private = policy.apply(session, rule.is_public)
                 except UnfitIdentity:
                     return unfit_identity()
             forward = Forward(target.route, session, identity, private, credentials.binds)
@@ -257,10 +271,11 @@ class Gate:
             return facts.unauthenticated
         if verdict is Verdict.SECOND_FACTOR_REQUIRED:
             assert session is not None
-            return NeedsFactor(session)
-        if session is None or self._authorize.rule(target).require == "deny":
-            return denied(self._authorize.can_start(request, session))
-        return self._forbidden(request, credentials, session)
+            demand = self._authorize.find_demand(decisive, session, request.address)
+            return NeedsFactor(session, None if demand is None else demand.max_age_s)
+        if session is None or self._authorize.rule(decisive).is_deny:
+            return denied(self._authorize.can_start(request, session, now))
+        return self._forbidden(request, credentials, session, now)
 
     def _admits(self, session: Session, request: Accepted) -> bool:
         """Whether a token's scope has this request in it; its use is noted."""

@@ -87,7 +87,8 @@ NOBODY = Caller()
 
 
 class Identify:
-    """Finds the session of a request. `peek` never waits and knows only what memory has.
+    """Finds the session of a request. `peek` never waits and knows only what memory has; whoever
+    lets a session count as used says so by `use`.
 
     With `bare_tokens` an Authorization that is nothing but a token of our form is ours, too; with
     `takes_pair`, X-User-Id with X-Auth-Token is on its way to an application. `access` knows the
@@ -112,6 +113,7 @@ class Identify:
         self._takes_linked = takes_linked
         self._takes_pair = takes_pair
         self._live = live
+        self.use = live.use
         self._tokens = tokens
         self._cookies = cookies
         self._our_form = _OUR_BEARER_OR_BARE if bare_tokens else _OUR_BEARER
@@ -338,6 +340,8 @@ class Identify:
         caller = await self.ask(credentials, now)
         if caller.foreign_bearer or caller.foreign_pair:
             return NOBODY
+        if caller.session is not None:
+            self.use(caller.session, now)
         return caller
 
 

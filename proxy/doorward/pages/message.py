@@ -133,8 +133,8 @@ class Messages:
         """The answer to a request that goes no further. An empty code or message takes the words of
         the status; headers are added as they are; `languages` is the request's Accept-Language.
 
-        For a program it is `{"error", "message", "request_id"}` and `login`, if there is one, in
-        English.
+        For a program it is `{"error", "message", "request_id"}`, `login`, if there is one, and
+        `max_age`, where a factor has to be given again, in English.
         """
         status, login = refusal.status, refusal.login
         words = WORDS.get(status, WORDS[500])
@@ -142,8 +142,10 @@ class Messages:
         headers = [*refusal.headers, RETRY_LATER] if status == 503 else refusal.headers
         request_id = "" if client is None else client.request_id
         if not client_kind.is_person:
-            content = {"error": code, "message": text}
+            content: dict[str, object] = {"error": code, "message": text}
             content |= {} if login is None else {"login": login}
+            age_s = refusal.max_age_s
+            content |= {} if age_s is None else {"max_age": int(age_s)}
             body = _json({**content, "request_id": request_id})
             return add_page_headers(Response(body, status, media_type="application/json"), headers)
         language = self.renderer.languages.of(languages)

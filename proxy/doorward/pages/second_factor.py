@@ -4,6 +4,7 @@ Knows a field, buttons and sentences; which factor is due and whether a code is 
 core.
 """
 
+import re
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -26,6 +27,7 @@ from doorward.accounts.refusals import (
 )
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.gate.cookies import Header
+from doorward.gate.decision import MAX_AGE
 from doorward.pages import rendering
 from doorward.pages.browser import note_line
 from doorward.pages.form import read_form
@@ -38,6 +40,7 @@ from doorward.web.session_service import SessionService
 MISSING = N_("Enter the code.")
 NO_FACTOR = N_("This page needs a second factor, and yours cannot be asked for at present.")
 NOTHING = Challenge(None)
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def may_be_clock(refusal: Refusal) -> bool:
@@ -69,13 +72,20 @@ class SecondFactorPage:
         session = await self.service.session(request)
         if session is None:
             return self._to_login(request)
-        if session.level is FULL and session.second_factor_at is not None:
+        if session.level is FULL and self._is_fresh(request, session):
             return rendering.redirect(self.service.onward(request))
         if session.level is FULL and not await self.factors.list_enabled(session.user):
             return rendering.redirect(self.service.here(paths.AUTHENTICATOR, request))
         if not await self.factors.can_be_asked(session.user):
             return self.messages.answer(request, 403, NO_FACTOR)
         return await self._ask(request, session, None)
+
+    def _is_fresh(self, request: Request, session: Session) -> bool:
+        """Whether the session's factor is as fresh as the rule wants that led here."""
+        at, asked = session.second_factor_at, request.query_params.get(MAX_AGE, "")
+        if at is None or _SECONDS.fullmatch(asked) is None:
+            return at is not None
+        return 0 <= self.service.clock() - at < int(asked)
 
     async def submit(self, request: Request) -> Response:
         form = await read_form(self.service, self.messages, request, most_bytes(request))

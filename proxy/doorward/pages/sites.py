@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from doorward.gate.authorize import host_matches
+from doorward.gate.rules import host_matches
 from doorward.settings import Settings
 
 

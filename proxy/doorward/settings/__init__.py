@@ -1,7 +1,7 @@
 """Knows what a deployer sets: the YAML file, the environment, secret files, as frozen models.
 It must not know any other part of Doorward."""
 
-from doorward.settings.access import AccessSettings, ConfigUser, Route, Rule, Timeouts
+from doorward.settings.access import AccessSettings, ConfigUser, Route, Timeouts
 from doorward.settings.addresses import Listen, Network, Upstream
 from doorward.settings.balance import Concurrency, Failover, HealthCheck
 from doorward.settings.dialects import (
@@ -31,6 +31,7 @@ from doorward.settings.models import (
     Settings,
 )
 from doorward.settings.rewriting import Rewrite, RouteCookies
+from doorward.settings.rules import Rule
 from doorward.settings.tls import Tls, UpstreamTls
 
 __all__ = [

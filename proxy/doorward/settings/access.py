@@ -3,7 +3,7 @@ It must not decide by them; the gate and the accounts do."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import model_validator
 
@@ -23,12 +23,9 @@ from doorward.settings.fields import (
     Group,
     Host,
     Listed,
-    Method,
-    NetworkRange,
     PasswordHash,
     Place,
     RoutePath,
-    RulePath,
     Section,
     Switch,
     Unless,
@@ -36,20 +33,13 @@ from doorward.settings.fields import (
     Username,
     key,
     required,
-    word_from,
 )
 from doorward.settings.identity import Encoding, IdentityHeader, Told, list_headers
 from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
+from doorward.settings.rules import Requirement, Rule
 from doorward.settings.tls import UpstreamTls
 
-REQUIREMENTS = ("deny", "public", "authenticated", "two_factor")
-
-Requirement = Annotated[
-    Literal["deny", "public", "authenticated", "two_factor"], word_from(*REQUIREMENTS)
-]
 Groups = Annotated[tuple[Group, ...], Listed()]
-# In a rule an empty list would be a condition that is always met, or never: it is refused.
-Demanded = Annotated[tuple[Group, ...], Listed(least=1)]
 
 
 class Timeouts(Section):
@@ -104,6 +94,9 @@ class Route(Section):
     api_key_header: Annotated[ApiKeyHeader | None, Unless("off")] = key(
         "off", "Header that may carry an API token of Doorward's, such as X-Api-Key, or off."
     )
+    rules: Annotated[tuple[Rule, ...], Listed(single=False)] = key(
+        [], "Rules of this route alone, asked before those of `access`."
+    )
     maintenance: Annotated[Place | None, Unless("none")] = key(
         "none", "File that is served with 503 when no upstream can be reached, or none."
     )
@@ -127,41 +120,6 @@ class Route(Section):
     def identity_headers(self) -> tuple[IdentityHeader, ...]:
         """What tells its application who asks."""
         return list_headers(self.identity)
-
-
-class Rule(Section):
-    path: Annotated[RulePath | None, Unless()] = key(
-        None, "Path it is for; * is one segment, /* at the end all beneath.", validate_default=False
-    )
-    host: Annotated[tuple[Host, ...], Listed(least=1)] = key(
-        (), "Hosts it is for, exact or *.example.com.", validate_default=False
-    )
-    methods: Annotated[tuple[Method, ...], Listed(least=1)] = key(
-        (), "Methods it is for, in upper case.", validate_default=False
-    )
-    networks: Annotated[tuple[NetworkRange, ...], Listed(least=1)] = key(
-        (), "Networks the client must be in for it to apply.", validate_default=False
-    )
-    require: Requirement = key(
-        "authenticated", "What it demands: deny, public, authenticated or two_factor."
-    )
-    groups: Demanded = key((), "Groups, one of which the user must be in.", validate_default=False)
-    users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
-        (), "Users, one of whom it must be.", validate_default=False
-    )
-    roles: Demanded = key((), "Roles, one of which the user must have.", validate_default=False)
-    tokens: Switch = key(
-        False, "Whether API tokens may do what wants two_factor: programs have no second factor."
-    )
-
-    @model_validator(mode="after")
-    def _one_mind(self) -> Rule:
-        demanding = self.require in {"authenticated", "two_factor"}
-        for name in () if demanding else ("groups", "users", "roles"):
-            if getattr(self, name):
-                hint = f"remove {name}, or require authenticated"
-                raise Wrong(f"says nothing beside require: {self.require}", hint, key=name)
-        return self
 
 
 class AccessSettings(Section):

@@ -178,7 +178,7 @@ def size_from(minimum: int) -> Parsed:
 
 
 _TEXT: Schema = {"type": ["string", "integer"]}
-_DURATION: Schema = {
+DURATION: Schema = {
     "type": "string",
     "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
     "minLength": 2,
@@ -187,8 +187,8 @@ _BOOLEAN: Schema = {"enum": [True, False, "on", "off", "yes", "no"]}
 
 Text = Annotated[str, Parsed(values.label, _TEXT)]
 Switch = Annotated[bool, Parsed(values.boolean, _BOOLEAN)]
-Duration = Annotated[timedelta, Parsed(values.duration, _DURATION)]
-DurationOrZero = Annotated[timedelta, Parsed(values.duration_or_zero, _DURATION)]
+Duration = Annotated[timedelta, Parsed(values.duration, DURATION)]
+DurationOrZero = Annotated[timedelta, Parsed(values.duration_or_zero, DURATION)]
 Place = Annotated[Path, Located(addresses.absolute, {"type": "string", "minLength": 1})]
 # A file of that name is written ./stdout.
 AuditFile = Annotated[

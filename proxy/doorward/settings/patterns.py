@@ -4,6 +4,7 @@ It must not match them; the gate does."""
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote as percent_encode
 from urllib.parse import unquote
 
@@ -58,6 +59,36 @@ def _encoded(path: str) -> str:
     if "\\" in path:
         return "segments are parted by /"
     return f"write it encoded: {percent_encode(path, safe=_SAFE)}"
+
+
+# Far longer than a path's pattern is; it bounds what compiling one costs.
+_REGEX_CHARACTERS = 1024
+
+
+def path_regex(value: object) -> str:
+    """Returns a regular expression in RE2's syntax, which has no look-around and no references, and
+    so takes linear time whatever it is given (https://github.com/google/re2/wiki/Syntax)."""
+    found = text(value)
+    if not found.isascii() or len(found) > _REGEX_CHARACTERS:
+        raise Wrong(f"must be ASCII and at most {_REGEX_CHARACTERS} characters long")
+    try:
+        compile_regex(found)
+    except ValueError as fault:
+        raise Wrong(f"{quote(found)} is not a regular expression: {fault}") from None
+    return found
+
+
+def compile_regex(pattern: str) -> Any:
+    """Returns what `fullmatch`es bytes by this expression. Raises ValueError."""
+    import re2  # takes 20 ms, and most configurations need none
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern.encode(), options)
+    except re2.error as fault:
+        reason = fault.args[0] if fault.args else fault
+        raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
 
 
 def method(value: object) -> str:

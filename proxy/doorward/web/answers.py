@@ -13,6 +13,7 @@ from doorward.accounts.randomness import request_id
 from doorward.gate.accept import Accepted, Client
 from doorward.gate.client_kind import ClientKind, detect_client_kind
 from doorward.gate.decision import (
+    MAX_AGE,
     MOVED,
     UNAUTHENTICATED,
     Refuse,
@@ -58,12 +59,13 @@ class Answers:
         login = refusal.login
         if login is not None and who is ClientKind.NAVIGATION:
             if len(login) > self._page_bytes:
-                login = f"{login.partition('?')[0]}?{LOST}=1"
+                login = _with_age(f"{login.partition('?')[0]}?{LOST}=1", refusal)
             return _redirect(refusal, login)
         if login is not None and who.is_person:
             # The target of a form or a frame is no page to return to; what it stood on may be.
             onward = referring_page(arrival.headers, client.host)
-            refusal = replace(refusal, login=address(login.partition("?")[0], onward))
+            login = _with_age(address(login.partition("?")[0], onward), refusal)
+            refusal = replace(refusal, login=login)
         return self._render(refusal, client, client_kind=who, languages=_languages(arrival))
 
     def failure(self, failure: UpstreamFailure, arrival: Received, request: Accepted) -> Response:
@@ -85,6 +87,13 @@ class Answers:
 
 def _client_kind(arrival: Received) -> ClientKind:
     return detect_client_kind(arrival.method.decode("latin-1"), arrival.headers)
+
+
+def _with_age(login: str, refusal: Refuse) -> str:
+    """The page for codes shows no form to whoever gave one that is fresh enough."""
+    if refusal.max_age_s is None:
+        return login
+    return f"{login}{'&' if '?' in login else '?'}{MAX_AGE}={refusal.max_age_s:.0f}"
 
 
 def _maintenance(page: Page) -> Response:

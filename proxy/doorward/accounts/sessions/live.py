@@ -64,7 +64,6 @@ class Live:
         session = self._cached.get(credential)
         if session is None or not self.is_current(now) or not session.is_live(now):
             return None
-        self._use(session, now)
         return session
 
     def is_unknown(self, credential: bytes, now: float) -> bool:
@@ -79,7 +78,8 @@ class Live:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[credential] = now + UNKNOWN_S
 
-    def _use(self, session: Session, now: float) -> None:
+    def use(self, session: Session, now: float) -> None:
+        """Note that a session was used, which keeps it from ending unused."""
         if now > session.last_used_at or now < session.last_used_at - CLOCKS_DIFFER_S:
             session.last_used_at = self._used[session.number] = now
 
@@ -110,7 +110,6 @@ class Live:
             if self._epoch == epoch and self._feed.marker() == marker:
                 break  # otherwise a revocation may have been answered since the read
         session = self._share(found.session)
-        self._use(session, now)
         if marker == self._marker:
             self._keep(credential, session)
         elif session.number not in self._of_session:

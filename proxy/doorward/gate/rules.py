@@ -1,0 +1,162 @@
+"""One access rule, compiled: when it applies, and who meets it.
+
+Knows patterns, networks and demands; must not know routes, headers or cookies. The same predicates
+decide and explain.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from doorward.accounts.names import normalise
+from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.user import User
+from doorward.gate.addresses import Address
+from doorward.settings import Rule
+from doorward.settings.faults import KeyPath
+from doorward.settings.patterns import compile_regex
+from doorward.settings.rules import Alternative
+
+# What browsers and certificate authorities fetch without a cookie, beneath a route's path.
+_ICON = r"(?:favicon|apple-touch-icon|android-chrome|mstile|safari-pinned-tab|icon|maskable-icon)"
+PUBLIC_ASSETS = (
+    rf"{_ICON}(?:-[0-9A-Za-z-]{{1,32}})?\.(?:ico|png|svg)",
+    r"(?:manifest\.json|(?:manifest|site|app)\.webmanifest|browserconfig\.xml|robots\.txt)",
+    r"(?:sw|service-worker|serviceworker|firebase-messaging-sw)\.js",
+    r"\.well-known/acme-challenge/[A-Za-z0-9_-]{1,256}",
+)
+_PUBLIC_ASSETS = "|".join(PUBLIC_ASSETS)
+_READING = frozenset((b"GET", b"HEAD"))
+
+Matches = Callable[[bytes], object]  # a path's whole bytes
+
+
+def pattern_to_regex(pattern: str) -> re.Pattern[bytes]:
+    """`*` is one segment; a final `/*` covers the path itself, a final slash and all beneath."""
+    beneath = pattern.endswith("/*")
+    segments = pattern.removesuffix("/*").split("/")
+    parts = ["[^/]+" if segment == "*" else re.escape(segment) for segment in segments]
+    tail = "(?:/.*)?" if beneath else ""
+    return re.compile(("/".join(parts) + tail).encode(), re.DOTALL)
+
+
+def host_matches(pattern: str, host: str) -> bool:
+    """Exact, or `*.example.com` for all beneath it; `badexample.com` is not (CVE-2021-21291)."""
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
+    return host == pattern
+
+
+def _compile_path(rule: Rule, prefix: str) -> Matches | None:
+    if rule.path is not None:
+        return pattern_to_regex(rule.path).fullmatch
+    if rule.path_regex is not None:
+        matches: Matches = compile_regex(rule.path_regex).fullmatch
+        return matches
+    if rule.preset is not None:
+        base = re.escape(prefix.rstrip("/"))
+        return re.compile(f"{base}/(?:{_PUBLIC_ASSETS})".encode()).fullmatch
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One thing that a rule may ask of whoever is logged in. A list means any of it, several keys
+    mean all. `max_age_s`: how old a second factor may be, None: as old as the session."""
+
+    two_factor: bool
+    max_age_s: float | None
+    groups: frozenset[str]
+    roles: frozenset[str]
+    usernames: frozenset[str]
+    networks: tuple[object, ...]
+
+    @classmethod
+    def of(cls, alternative: Alternative) -> "Demand":
+        age = alternative.max_age
+        return cls(
+            alternative.require == "two_factor",
+            None if age is None else age.total_seconds(),
+            frozenset(alternative.groups),
+            frozenset(alternative.roles),
+            frozenset(normalise(name) for name in alternative.users),
+            alternative.networks,
+        )
+
+    def admits(self, user: User, address: Address | None) -> bool:
+        """Whether this user may from there, whatever they have shown of themselves."""
+        return (
+            (not self.groups or not self.groups.isdisjoint(user.groups))
+            and (not self.roles or not self.roles.isdisjoint(user.roles))
+            and (not self.usernames or normalise(user.username) in self.usernames)
+            and (not self.networks or _is_in(address, self.networks))
+        )
+
+    def has_factor(self, session: Session, now: float) -> bool:
+        """Whether the session's second factor is as fresh as it has to be. A time to come is not:
+        the clock that noted it was wrong."""
+        at = session.second_factor_at
+        if at is None:
+            return False
+        return self.max_age_s is None or 0 <= now - at < self.max_age_s
+
+
+def _is_in(address: Address | None, networks: tuple[object, ...]) -> bool:
+    return address is not None and any(address in network for network in networks)  # type: ignore[operator]
+
+
+class CompiledRule:
+    """One rule, ready to be asked: its conditions (`applies`) and its demands.
+
+    `place` is where in the settings it stands, `prefix` the path of the route that it is asked on.
+    """
+
+    __slots__ = (
+        "activity",
+        "demands",
+        "hosts",
+        "is_public",
+        "matches_path",
+        "methods",
+        "networks",
+        "place",
+        "rule",
+        "tokens",
+    )
+
+    def __init__(self, rule: Rule, place: KeyPath = (), prefix: str = "") -> None:
+        self.rule = rule
+        self.place = place
+        self.is_public = rule.is_public
+        self.activity = rule.activity
+        self.tokens = rule.tokens
+        self.demands = tuple(Demand.of(each) for each in rule.alternatives)
+        self.matches_path = _compile_path(rule, prefix)
+        self.hosts = tuple(host.lower() for host in rule.host)
+        self.methods = frozenset(method.encode() for method in rule.methods)
+        if rule.preset is not None:
+            self.methods = _READING
+        self.networks = rule.networks
+
+    @property
+    def is_deny(self) -> bool:
+        """Whether nobody may."""
+        return not (self.is_public or self.demands)
+
+    @property
+    def asks_address(self) -> bool:
+        """Whether the client's address decides if it applies."""
+        return bool(self.networks)
+
+    def applies(self, method: bytes, host: str, path: bytes, address: Address | None) -> bool:
+        if self.methods and method not in self.methods:
+            return False
+        return self.covers(host, path, address)
+
+    def covers(self, host: str, path: bytes, address: Address | None) -> bool:
+        """Whether it applies for some method."""
+        if self.matches_path is not None and self.matches_path(path) is None:
+            return False
+        if self.hosts and not any(host_matches(pattern, host) for pattern in self.hosts):
+            return False
+        return not self.networks or _is_in(address, self.networks)

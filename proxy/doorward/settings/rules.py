@@ -1,0 +1,162 @@
+"""Knows how access rules are written: what they apply to, and what they demand then.
+It must not decide by them; the gate does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import model_validator
+
+from doorward.settings import patterns, values
+from doorward.settings.faults import Wrong
+from doorward.settings.fields import (
+    DURATION,
+    Group,
+    Host,
+    Listed,
+    Method,
+    NetworkRange,
+    Parsed,
+    RulePath,
+    Section,
+    Switch,
+    Text,
+    Unless,
+    Username,
+    key,
+    word_from,
+)
+
+REQUIREMENTS = ("deny", "public", "authenticated", "two_factor")
+PUBLIC_ASSETS = "public-assets"
+
+Requirement = Annotated[
+    Literal["deny", "public", "authenticated", "two_factor"], word_from(*REQUIREMENTS)
+]
+# Each code of an app counts once, so a shorter age could not be met.
+LEAST_AGE = timedelta(seconds=30)
+
+
+def _max_age(value: object) -> timedelta:
+    found = values.duration(value)
+    if found < LEAST_AGE or found % timedelta(seconds=1):
+        raise Wrong("must be whole seconds, 30 at least", "an app has a new code every 30 seconds")
+    return found
+
+
+# In a rule an empty list would be a condition that is always met, or never: it is refused.
+Demanded = Annotated[tuple[Group, ...], Listed(least=1)]
+Demanding = Annotated[
+    Literal["authenticated", "two_factor"], word_from("authenticated", "two_factor")
+]
+MaxAge = Annotated[timedelta, Parsed(_max_age, DURATION)]
+RulePreset = Annotated[Literal["public-assets"], word_from(PUBLIC_ASSETS)]
+PathRegex = Annotated[str, Parsed(patterns.path_regex, {"type": "string", "minLength": 1})]
+
+
+class Alternative(Section):
+    require: Demanding = key("authenticated", "What it demands: authenticated or two_factor.")
+    groups: Demanded = key((), "Groups, one of which the user must be in.", validate_default=False)
+    users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
+        (), "Users, one of whom it must be.", validate_default=False
+    )
+    roles: Demanded = key((), "Roles, one of which the user must have.", validate_default=False)
+    networks: Annotated[tuple[NetworkRange, ...], Listed(least=1)] = key(
+        (), "Networks the client must be in to meet it.", validate_default=False
+    )
+    max_age: Annotated[MaxAge | None, Unless("none")] = key(
+        "none", "How old the second factor may be; an older one is asked for again."
+    )
+
+    @model_validator(mode="after")
+    def _one_mind(self) -> Alternative:
+        if self.max_age is not None and self.require != "two_factor":
+            raise Wrong("says nothing without require: two_factor", key="max_age")
+        return self
+
+
+# What says who may, in a rule without alternatives.
+_DEMANDS = ("require", "groups", "users", "roles", "max_age")
+# What else a rule for public assets may say.
+_BESIDE_PRESET = frozenset(("name", "preset", "host", "networks", "activity"))
+
+
+class Rule(Section):
+    name: Annotated[Text | None, Unless()] = key(
+        None, "What `doorward explain` and `config check` call it.", validate_default=False
+    )
+    path: Annotated[RulePath | None, Unless()] = key(
+        None, "Path it is for; * is one segment, /* at the end all beneath.", validate_default=False
+    )
+    path_regex: Annotated[PathRegex | None, Unless()] = key(
+        None, "The same as a regular expression (RE2) for the whole path.", validate_default=False
+    )
+    preset: Annotated[RulePreset | None, Unless()] = key(
+        None,
+        "public-assets: manifest, icons, robots.txt, ACME challenges and service worker, to read.",
+        validate_default=False,
+    )
+    host: Annotated[tuple[Host, ...], Listed(least=1)] = key(
+        (), "Hosts it is for, exact or *.example.com.", validate_default=False
+    )
+    methods: Annotated[tuple[Method, ...], Listed(least=1)] = key(
+        (), "Methods it is for, in upper case.", validate_default=False
+    )
+    networks: Annotated[tuple[NetworkRange, ...], Listed(least=1)] = key(
+        (), "Networks the client must be in for it to apply.", validate_default=False
+    )
+    require: Requirement = key(
+        "authenticated", "What it demands: deny, public, authenticated or two_factor."
+    )
+    groups: Demanded = key((), "Groups, one of which the user must be in.", validate_default=False)
+    users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
+        (), "Users, one of whom it must be.", validate_default=False
+    )
+    roles: Demanded = key((), "Roles, one of which the user must have.", validate_default=False)
+    max_age: Annotated[MaxAge | None, Unless("none")] = key(
+        "none", "How old the second factor may be; an older one is asked for again."
+    )
+    any: Annotated[tuple[Alternative, ...], Listed(single=False, least=1)] = key(
+        (), "In place of these: alternatives, one of which must be met.", validate_default=False
+    )
+    activity: Switch = key(True, "Whether requests keep a session from ending unused.")
+    tokens: Switch = key(
+        False, "Whether API tokens may do what wants two_factor: programs have no second factor."
+    )
+
+    @model_validator(mode="after")
+    def _one_mind(self) -> Rule:
+        said = self.model_fields_set
+        paths = [name for name in ("path", "path_regex", "preset") if name in said]
+        if len(paths) > 1:
+            raise Wrong(f"says nothing beside {paths[0]}", "make two rules of it", key=paths[1])
+        if self.preset is not None and (more := sorted(said - _BESIDE_PRESET)):
+            message = f"says nothing beside preset: {self.preset}"
+            raise Wrong(message, "it is public for GET and HEAD", key=more[0])
+        if self.any and (more := [name for name in _DEMANDS if name in said]):
+            raise Wrong("says nothing beside any", "write it into each alternative", key=more[0])
+        demanding = self.require in {"authenticated", "two_factor"}
+        for name in () if demanding else ("groups", "users", "roles"):
+            if getattr(self, name):
+                hint = f"remove {name}, or require authenticated"
+                raise Wrong(f"says nothing beside require: {self.require}", hint, key=name)
+        if self.max_age is not None and self.require != "two_factor":
+            raise Wrong("says nothing without require: two_factor", key="max_age")
+        return self
+
+    @property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """What may be demanded, one of which must be met. Empty where nobody is asked who they
+        are: the rule is public, or denies."""
+        if self.any:
+            return self.any
+        if self.preset is not None or self.require not in {"authenticated", "two_factor"}:
+            return ()
+        found = {name: getattr(self, name) for name in _DEMANDS}
+        return (Alternative.model_construct(**found),)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody may."""
+        return self.preset is not None or self.require == "public"
