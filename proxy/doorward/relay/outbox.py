@@ -16,6 +16,10 @@ Send = Callable[[Message], Awaitable[None]]
 HIGH_WATER_BYTES = 256 * 1024
 
 
+def _ignore() -> None:
+    pass
+
+
 class AnswerCut(Exception):
     """An answer that ends in the middle. A server that gets it from its application closes the
     connection, so that the client sees a cut and not an end."""
@@ -31,7 +35,7 @@ class Outbox:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._queue: deque[tuple[Message, int]] = deque()
         self._queued_bytes = 0
-        self._news = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None  # for `run`, while it waits
         self._runner: asyncio.Task[Any] | None = None
         self._guest: asyncio.Task[None] | None = None
         self._is_sending = self._is_finished = self._is_cut = self._is_void = False
@@ -55,17 +59,26 @@ class Outbox:
             return
         self._queue.append((message, size))
         self._queued_bytes += size
-        self._news.set()
+        self._wake()
+
+    @property
+    def last_queued(self) -> Message | None:
+        """What was put last, as long as it is not sent."""
+        return self._queue[-1][0] if self._queue else None
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     def finish(self) -> None:
         """Nothing comes after what is queued."""
         self._is_finished = True
-        self._news.set()
+        self._wake()
 
     def cut(self, *, at_once: bool = False) -> None:
         """End in the middle, after what is queued; `at_once`: before it."""
         self._is_cut = True
-        self._news.set()
+        self._wake()
         if at_once:
             self._void()
 
@@ -98,13 +111,13 @@ class Outbox:
     def _guest_done(self, guest: "asyncio.Task[None]") -> None:
         if not (self._is_finished or self._is_cut):
             self._fault = self._fault or AnswerCut()
-            self._news.set()
+            self._wake()
 
     def _task_done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._fault = fault
-            self._news.set()
+            self._wake()
 
     async def run(self) -> None:
         """Send until the end. Raises AnswerCut, and whatever a task raised."""
@@ -119,7 +132,10 @@ class Outbox:
                 raise AnswerCut from None
             await self._end_guest()
         finally:
-            await self._end_tasks()
+            if self._tasks:
+                await self._end_tasks()
+            # Or every exchange would be a cycle for the collector.
+            self._when_gone, self.drained, self._runner = _ignore, None, None
 
     async def _send_all(self) -> None:
         while True:
@@ -136,8 +152,8 @@ class Outbox:
             if not self._queue:
                 if self._is_finished:
                     return
-                self._news.clear()
-                await self._news.wait()
+                self._news = asyncio.get_running_loop().create_future()
+                await self._news
 
     async def _pass_on(self, message: Message) -> None:
         self._is_sending = True
@@ -160,5 +176,4 @@ class Outbox:
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await asyncio.wait(tasks)

@@ -16,12 +16,12 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.utilities import generate_accept_token, generate_nonce
 
 from doorward.http1.arrival import Arrival
-from doorward.http1.client_exchange import ClientTunnel, Closable, TunnelLimits
+from doorward.http1.client_exchange import ClientTunnel, TunnelLimits
 from doorward.http1.headers import Header
-from doorward.http1.known_requests import KnownRequest
-from doorward.http1.response_head import InvalidResponseHead, ResponseHead
-from doorward.observe.observer import LEFT, SWITCHED
-from doorward.relay.asgi import BODY, START, read_arrival
+from doorward.http1.response_head import ResponseHead
+from doorward.observe.observer import SWITCHED
+from doorward.relay.asgi import read_arrival
+from doorward.relay.asgi_exchange import AsgiExchange
 from doorward.relay.gateway import Gateway, Receive, Scope
 from doorward.relay.outbox import AnswerCut, Message, Outbox, Send
 from doorward.upstream.failures import InvalidAnswer
@@ -82,14 +82,8 @@ class Handshake:
         return chosen[0] if chosen else None
 
 
-class WebSocketExchange:
+class WebSocketExchange(AsgiExchange):
     """One WebSocket of an ASGI server, from its handshake on: fills `ClientExchange`."""
-
-    known: KnownRequest | None = None
-    attached: Closable | None = None
-    keep_alive = True
-    turned_away = 0
-    gone_for = LEFT
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._handshake = Handshake(scope.get("subprotocols") or ())
@@ -99,12 +93,10 @@ class WebSocketExchange:
         self.method = arrival.method
         self.link = arrival.peer, arrival.scheme
         self.trailers: list[Header] = []
-        self.disconnected = self.response_started = self.response_complete = False
-        self.status = self.sent_bytes = 0
         self._can_answer = ANSWERS in (scope.get("extensions") or {})
         self._receive = receive
         self._send = send
-        self._outbox = Outbox(send, self._client_gone)
+        self.outbox = Outbox(send, self._client_gone)
         self._left = asyncio.Event()
         self._gone: Callable[[], object] | None = None
         self._tunnel: WebSocketTunnel | None = None
@@ -121,7 +113,7 @@ class WebSocketExchange:
             waiting = gateway.begin(self)
             if waiting is not None:
                 self.spawn(waiting)
-            await self._outbox.run()
+            await self.outbox.run()
         except AnswerCut:
             if not self._is_accepted:
                 raise
@@ -133,12 +125,6 @@ class WebSocketExchange:
                 self._tunnel.client_ended()
             elif not self.response_complete:
                 self._client_gone()
-
-    def attach(self, attached: Closable) -> bool:
-        return False  # the server's connections are not known
-
-    def spawn(self, waiting: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        return self._outbox.spawn(waiting)
 
     # The client
 
@@ -167,16 +153,9 @@ class WebSocketExchange:
         callback, self._gone = self._gone, None
         self.disconnected = self.disconnected or not self.response_complete
         self._left.set()
-        self._outbox.drop()
+        self.outbox.drop()
         if callback is not None and not self.response_complete:
             callback()
-
-    @property
-    def is_slow(self) -> bool:
-        return self._outbox.is_slow
-
-    def when_drained(self, callback: Callable[[], None]) -> None:
-        self._outbox.drained = callback
 
     # A tunnel
 
@@ -193,22 +172,19 @@ class WebSocketExchange:
         passed = [line for line in lines if not _is_handshake_header(line[0].lower())]
         self.response_started, self.status = True, SWITCHED
         self._is_accepted = True
-        self._outbox.put({"type": ACCEPT, "subprotocol": chosen, "headers": passed})
-        self._tunnel = WebSocketTunnel(self._outbox, upstream, upstream_lost, limits)
+        self.outbox.put({"type": ACCEPT, "subprotocol": chosen, "headers": passed})
+        self._tunnel = WebSocketTunnel(self.outbox, upstream, upstream_lost, limits)
         self._tunnel.open(early)
         return self._tunnel
 
     # An answer in place of one
 
-    def interim(self, status: int, headers: list[Header]) -> None:
-        pass
-
     def start_with(self, head: ResponseHead) -> None:
         self.response_started, self.status = True, head.status
         self._head = head
         if not self._can_answer:
-            self._outbox.put({"type": CLOSE, "code": POLICY, "reason": ""})  # clients get 403
-            self._outbox.finish()
+            self.outbox.put({"type": CLOSE, "code": POLICY, "reason": ""})  # clients get 403
+            self.outbox.finish()
 
     def write(self, data: bytes) -> None:
         """Keep a piece of the body: not every server takes more than one."""
@@ -228,13 +204,9 @@ class WebSocketExchange:
             lines = [line for line in self._head.headers if line[0].lower() != b"content-length"]
             lines.append((b"content-length", b"%d" % len(body)))
             start = {"status": self.status, "headers": lines}
-            self._outbox.put({"type": f"{ANSWERS}.start", **start})
-            self._outbox.put({"type": f"{ANSWERS}.body", "body": body, "more_body": False})
-        self._outbox.finish()
-
-    def cut(self, *, at_once: bool = False) -> None:
-        self.disconnected = True
-        self._outbox.cut(at_once=at_once)
+            self.outbox.put({"type": f"{ANSWERS}.start", **start})
+            self.outbox.put({"type": f"{ANSWERS}.body", "body": body, "more_body": False})
+        self.outbox.finish()
 
     # The same in the words of ASGI's http scopes, for the paths that are Doorward's own
 
@@ -242,23 +214,12 @@ class WebSocketExchange:
         await self._left.wait()
         return {"type": "http.disconnect"}
 
-    async def send(self, message: Any) -> None:
-        if message["type"] == START:
-            self.start_with(ResponseHead(message["status"], tuple(message.get("headers", ()))))
-        elif message["type"] != BODY or not self.response_started or self.response_complete:
-            raise InvalidResponseHead(f"{message['type']} out of turn")
-        elif message.get("more_body", False):
-            self.write(message.get("body", b""))
-        else:
-            self.end(message.get("body", b""))
-        await self._outbox.wait_until_drained()
-
     # An application in this process, see `passage.py`
 
     def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         self._inbox = asyncio.Queue(1)
         self._inbox.put_nowait({"type": "websocket.connect"})
-        task = self._outbox.host(guest)
+        task = self.outbox.host(guest)
         return task
 
     async def guest_receive(self) -> Message:
@@ -274,13 +235,13 @@ class WebSocketExchange:
         self.response_started = self.response_started or kind in (ACCEPT, f"{ANSWERS}.start")
         self.status = message.get("status", SWITCHED if kind == ACCEPT else self.status)
         self.sent_bytes += size
-        self._outbox.put(message, size)
+        self.outbox.put(message, size)
         is_last = kind == f"{ANSWERS}.body" and not message.get("more_body", False)
         if kind == CLOSE or is_last:
             self.status = self.status or FORBIDDEN
             self.response_started = self.response_complete = True
-            self._outbox.finish()
-        await self._outbox.wait_until_drained()
+            self.outbox.finish()
+        await self.outbox.wait_until_drained()
 
 
 class WebSocketTunnel(asyncio.Protocol):
