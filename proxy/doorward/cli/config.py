@@ -4,29 +4,41 @@ It must not know single settings."""
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from doorward.cli.options import ConfigOption, JsonOption, commands, print_faults, settings_or_exit
 
 if TYPE_CHECKING:
-    from doorward.settings import InvalidSettings, Settings
+    from doorward.settings import Fault, InvalidSettings, Settings
 
 app = commands("Check, show and describe the configuration.")
 
 
 @app.command()
-def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Say whether the configuration is right; if not, list everything that is wrong."""
-    from doorward.settings import InvalidSettings
+def check(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse what is probably not meant.")
+    ] = False,
+) -> None:
+    """Say whether the configuration is right; if not, list everything that is wrong.
+
+    Findings are what is valid and probably not meant, such as a rule that never applies."""
+    from doorward.settings import InvalidSettings, list_findings
 
     try:
         settings = _checked(config)
+        findings = list_findings(settings)
+        if strict and findings:
+            raise InvalidSettings(findings)
     except InvalidSettings as error:
         _refuse(error, as_json)
         raise typer.Exit(2) from None
-    _accept(settings, as_json)
+    _accept(settings, findings, as_json)
 
 
 def _checked(config: ConfigOption) -> Settings:
@@ -41,26 +53,32 @@ def _checked(config: ConfigOption) -> Settings:
 
 
 def _refuse(error: InvalidSettings, as_json: bool) -> None:
-    from dataclasses import asdict
-
     if not as_json:
         print_faults(error)
         return
-    faults = [asdict(fault) | {"text": str(fault)} for fault in error.faults]
-    typer.echo(json.dumps({"ok": False, "faults": faults}, indent=2))
+    typer.echo(json.dumps({"ok": False, "faults": _describe(error.faults)}, indent=2))
 
 
-def _accept(settings: Settings, as_json: bool) -> None:
+def _describe(faults: Iterable[Fault]) -> list[dict[str, object]]:
+    from dataclasses import asdict
+
+    return [asdict(fault) | {"text": str(fault)} for fault in faults]
+
+
+def _accept(settings: Settings, findings: Sequence[Fault], as_json: bool) -> None:
     from doorward.settings import list_unbuilt_keys
 
     source = str(settings.file) if settings.file else "the environment"
     if as_json:
         found = {"ok": True, "source": source, "warnings": settings.warnings}
+        found["findings"] = _describe(findings)
         more = {"unbuilt": list_unbuilt_keys(settings), "environment": settings.environment}
         typer.echo(json.dumps(found | more, indent=2))
         return
     for warning in settings.warnings:
         typer.echo(f"warning: {warning}", err=True)
+    for finding in findings:
+        typer.echo(f"finding: {finding}", err=True)
     if unbuilt := list_unbuilt_keys(settings):
         typer.echo(f"warning: without effect in this version: {', '.join(unbuilt)}", err=True)
     if settings.file and settings.environment:

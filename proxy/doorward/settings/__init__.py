@@ -13,6 +13,7 @@ from doorward.settings.dialects import (
     Rate,
 )
 from doorward.settings.faults import Fault, InvalidSettings
+from doorward.settings.findings import list_findings
 from doorward.settings.gone import list_unbuilt_keys
 from doorward.settings.limits import LimitSettings
 from doorward.settings.load import (
@@ -66,6 +67,7 @@ __all__ = [
     "Upstream",
     "UpstreamTls",
     "find_config_file",
+    "list_findings",
     "list_unbuilt_keys",
     "load_settings",
     "load_settings_in_process",

@@ -164,6 +164,7 @@ def _settings(root: Node, faults: list[Fault], overrides: Overrides, directory: 
     settings = _judged(root, faults, directory)
     if faults or settings is None:
         raise InvalidSettings(sorted(faults, key=_order))
+    settings._root = root
     settings._warnings = (*overrides.warnings, *checks.warnings(settings))
     return settings
 

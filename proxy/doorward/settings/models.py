@@ -12,7 +12,8 @@ from pydantic import PrivateAttr
 from doorward.settings import addresses
 from doorward.settings.access import AccessSettings, ConfigUser, Route
 from doorward.settings.dialects import Dialects
-from doorward.settings.faults import Wrong
+from doorward.settings.document import Node
+from doorward.settings.faults import KeyPath, Wrong
 from doorward.settings.fields import (
     AuditFile,
     Duration,
@@ -205,6 +206,7 @@ class Settings(Section):
     _file: Path | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())
     _environment: tuple[str, ...] = PrivateAttr(default=())
+    _root: Node | None = PrivateAttr(default=None)
 
     @property
     def file(self) -> Path | None:
@@ -220,6 +222,11 @@ class Settings(Section):
     def warnings(self) -> tuple[str, ...]:
         """What is odd, but no fault."""
         return self._warnings
+
+    def find_line(self, path: KeyPath) -> int | None:
+        """The line in the file where a setting stands; None for what was not given there."""
+        node, steps = (None, 0) if self._root is None else self._root.nearest(path)
+        return node.line if node is not None and steps == len(path) else None
 
     @property
     def public_origin(self) -> str:

@@ -1,0 +1,144 @@
+"""What `config check` finds although it is valid, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doorward.cli.main import app
+from doorward.settings import list_findings, load_settings, settings_from
+from typer.testing import CliRunner
+
+
+def found(*rules: dict[str, Any], **values: Any) -> list[str]:
+    chosen = {"routes": [{"upstream": "http://127.0.0.1:9"}]} | values
+    settings = settings_from(chosen | {"access": {"rules": list(rules)}})
+    return [str(each) for each in list_findings(settings)]
+
+
+READ = ["GET", "HEAD"]
+PUBLIC = {"require": "public", "methods": READ}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"path": "/a/*"}, {"path": "/a/b"}),
+        ({"path": "/a/*"}, {"path": "/a"}),
+        ({"path": "/*"}, {"path_regex": "^/a$"}),
+        ({}, {"preset": "public-assets"}),
+        ({"path": "/*/b"}, {"path": "/a/b"}),
+        ({"path": "/a", "methods": READ}, {"path": "/a", "methods": ["GET"]}),
+        ({"host": "*.a.test"}, {"host": ["b.a.test", "*.b.a.test"]}),
+        ({"networks": "10.0.0.0/8"}, {"networks": ["10.1.0.0/16", "10.2.3.4"]}),
+        ({"path_regex": "^/a$"}, {"path_regex": "^/a$", "methods": ["PUT"]}),
+        ({"preset": "public-assets"}, {"preset": "public-assets"}),
+    ],
+)
+def test_a_rule_that_never_applies_is_found(first: dict[str, Any], second: dict[str, Any]) -> None:
+    assert found(first, second) == [
+        "access.rules[1]: never applies, as access.rules[0] decides all of it before;"
+        " move it up, or remove it"
+    ]
+    if first != second:
+        assert not [text for text in found(second, first) if "never applies" in text]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"path": "/a/b"}, {"path": "/a/*"}),
+        ({"path": "/a"}, {"path": "/a/"}),
+        ({"path": "/a/*/c"}, {"path": "/a/b/*"}),
+        ({"path": "/a", "methods": ["GET"]}, {"path": "/a"}),
+        ({"path": "/a", "host": "a.test"}, {"path": "/a"}),
+        ({"path": "/a", "networks": "10.0.0.0/8"}, {"path": "/a", "networks": "fd00::/8"}),
+        ({"path_regex": "^/a$"}, {"path": "/a"}),
+        ({"host": "a.test"}, {"host": "*.test"}),
+        (PUBLIC | {"path": "/public/*"}, {"path": "/*", "require": "two_factor"}),
+        (PUBLIC | {"path": "/public/*"}, {"path": "/admin/*", "groups": ["admins"]}),
+        ({"preset": "public-assets"}, {"path": "/admin/*", "groups": ["admins"]}),
+    ],
+)
+def test_rules_that_are_as_they_should_be_are_left_alone(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    assert found(first, second) == []
+
+
+@pytest.mark.parametrize(
+    ("weak", "strong"),
+    [
+        (PUBLIC | {"path": "/a/*"}, {"path": "/a/b", "groups": ["x"]}),
+        (PUBLIC | {"path": "/*/b"}, {"path": "/a/*", "groups": ["x"]}),
+        ({"path": "/a/*", "networks": "10.0.0.0/8"}, {"path": "/a/b", "require": "two_factor"}),
+        ({"path": "/a/*", "methods": ["GET"]}, {"path": "/a/b/*", "require": "deny"}),
+        (
+            {"path": "/a/*", "methods": ["GET"], "any": [{"require": "two_factor"}, {}]},
+            {"path": "/a/b", "groups": ["x"]},
+        ),
+    ],
+)  # fmt: skip
+def test_a_rule_that_a_weaker_one_decides_part_of_is_found(
+    weak: dict[str, Any], strong: dict[str, Any]
+) -> None:
+    assert found(weak, strong) == [
+        "access.rules[1]: demands more than access.rules[0], which decides part of it before;"
+        " move it up, or make the other one narrower"
+    ]
+    assert found(strong, weak) == []
+
+
+def test_a_rule_of_a_route_that_takes_other_paths_is_found() -> None:
+    rules = [{"path": "/admin/*"}, {"path": "/wiki/*"}]
+    route = {"path": "/wiki", "upstream": "http://a", "rules": rules}
+    (finding,) = found(routes=[route])
+    assert finding.startswith("routes[0].rules[0]: never applies, as the route takes /wiki")
+
+
+def test_an_expression_that_looks_unanchored_is_found() -> None:
+    assert found({"path_regex": "^/u/[0-9]+"}) == [
+        "access.rules[0].path_regex: is not anchored; it is matched with the whole path all the"
+        " same; write it as ^…$"
+    ]
+
+
+@pytest.mark.parametrize("methods", [None, ["GET", "POST"], ["DELETE"]])
+def test_a_public_rule_for_writing_is_found(methods: list[str] | None) -> None:
+    rule = {"path": "/a", "require": "public"} | ({} if methods is None else {"methods": methods})
+    assert found(rule) == [
+        "access.rules[0]: lets everybody change things, too; add methods: [GET, HEAD], if reading"
+        " is what is meant"
+    ]
+
+
+def test_trust_in_half_the_internet_is_found() -> None:
+    sound = ["10.0.0.0/8", "192.0.2.0/24", "fd00::/8", "2001:db8::/32"]
+    assert found(trusted_proxies=sound) == []
+    (finding,) = found(trusted_proxies=["203.0.0.0/12"])
+    assert finding.startswith("trusted_proxies[0]: 203.0.0.0/12 is more than any proxies of yours")
+
+
+FILE = """\
+routes: [{upstream: 'http://127.0.0.1:9'}]
+data_dir: .
+access:
+  rules:
+    - path: /a/*
+    - path: /a/b
+"""
+
+
+def test_a_finding_has_its_line_and_strict_makes_it_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "doorward.yaml"
+    file.write_text(FILE)
+    assert [each.line for each in list_findings(load_settings(file, {}))] == [6]
+    check = ["config", "check", "-c", str(file)]
+    lax, strict, shown = (
+        CliRunner().invoke(app, [*check, *more]) for more in ([], ["--strict"], ["--json"])
+    )
+    assert lax.exit_code == 0 and f"finding: {file}:6: access.rules[1]: never" in lax.stderr
+    assert strict.exit_code == 2 and "access.rules[1]: never applies" in strict.stderr
+    assert json.loads(shown.stdout)["findings"][0]["key"] == "access.rules[1]"
