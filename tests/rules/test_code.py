@@ -51,7 +51,7 @@ ROWS = (
     ("paths", "text"),
 )
 # Modules of accounts/ itself that stand above its six parts.
-ERRANDS = ("logins", "administration", "addresses", "forgotten")
+ERRANDS = ("logins", "basic", "administration", "addresses", "forgotten")
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 
 # Library → the places that may import it; a name with a slash at its end is a folder.

@@ -39,6 +39,7 @@ from doorward.accounts.user import DATABASE, Credential, NewPassword, User
 from doorward.accounts.users.users import Users
 
 # The password was not looked at: neither a failure nor an attempt.
+BASIC = "basic"
 NOT_JUDGED = (Overloaded, StorageUnavailable)
 
 
@@ -149,6 +150,30 @@ class Logins:
         except Refusal as refusal:
             await self._write_down(refusal, user, client, now)
             raise
+
+    async def authenticate_program(
+        self, name: str, password: str, *, client: ClientInfo, now: float
+    ) -> User:
+        """The user whose password this is, for a program that can give nothing else. Users who have
+        a second factor are refused, whatever the password. Raises InvalidCredentials, LockedOut,
+        UserBanned, PasswordChangeRequired, Overloaded, StorageUnavailable."""
+        credential = await self._users.credential(name)
+        user = None
+        try:
+            user = await self._authenticate(name, credential, password, client, now)
+            _check_allowed(user, None)
+            if await self._second_factors.list_enabled(user):
+                raise InvalidCredentials("second_factor")
+        except Refusal as refusal:
+            if user is not None:  # otherwise it was written down, or not judged
+                await self._write_down(refusal, user, client, now)
+            if self.when_refused is not None:
+                self.when_refused(BASIC, refusal.code)
+            raise
+        await self._audit_log.record(
+            build_event(Kind.LOGIN, now, subject=user, actor=user, client=client, detail=BASIC)
+        )
+        return user
 
     async def prove(
         self,

@@ -38,7 +38,8 @@ class InvalidCredentials(Refusal):
 
     def __init__(self, reason: str = "unknown") -> None:
         super().__init__()
-        # For the log alone: unknown, password, disabled, changed, too_long, locked_out.
+        # For the log alone: unknown, password, disabled, changed, too_long, locked_out,
+        # second_factor.
         self.reason = reason
 
 

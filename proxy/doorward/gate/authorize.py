@@ -10,9 +10,10 @@ from functools import lru_cache
 
 from doorward.accounts.session import TOKEN
 from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.tokens.api_tokens import KIND
 from doorward.gate.accept import Accepted, Address
 from doorward.gate.rules import CompiledRule, Demand, host_matches
-from doorward.settings import AccessSettings, Route, Rule
+from doorward.settings import AccessSettings, BasicSettings, Route, Rule
 
 
 class Verdict(Enum):
@@ -124,6 +125,18 @@ class Authorize:
         """The rule that decides; the default as a rule when none applies."""
         return self._default if target.rule == NO_RULE else self._rules[target.route][target.rule]
 
+    @property
+    def has_basic(self) -> bool:
+        """Whether Basic is asked for anywhere."""
+        said = [route.basic for route in self.routes]
+        said += [one.rule.basic for rules in self._rules for one in rules]
+        return any(basic is not None for basic in said)
+
+    def find_basic(self, target: Target) -> BasicSettings | None:
+        """What is said of Basic there: by the rule, else by the route."""
+        basic = self.rule(target).rule.basic
+        return self.routes[target.route].basic if basic is None else basic
+
     def judge(
         self, target: Target, session: Session | None, address: Address | None, now: float
     ) -> Verdict:
@@ -140,7 +153,8 @@ class Authorize:
                     return Verdict.ALLOWED
                 lacks_factor = True
         if lacks_factor and session.level is TOKEN:  # a program has none to give
-            return Verdict.ALLOWED if rule.tokens else Verdict.FORBIDDEN
+            is_token = session.kind == KIND  # and no password by Basic
+            return Verdict.ALLOWED if rule.tokens and is_token else Verdict.FORBIDDEN
         return Verdict.SECOND_FACTOR_REQUIRED if lacks_factor else Verdict.FORBIDDEN
 
     def find_demand(

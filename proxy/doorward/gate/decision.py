@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from doorward import paths
-from doorward.accounts.refusals import LockedOut, StorageUnavailable
+from doorward.accounts.refusals import LockedOut, Overloaded, StorageUnavailable
 from doorward.accounts.sessions.sessions import Session
 from doorward.gate.cookies import Header
 from doorward.observe.observer import NO_ROUTE
@@ -159,6 +159,11 @@ def forbidden(target: bytes, home: bool) -> Refuse:
     )
 
 
+def overloaded() -> Refuse:
+    """Too many passwords wait to be hashed."""
+    return Refuse(503, Overloaded.code, Overloaded.message, headers=((b"retry-after", b"5"),))
+
+
 def locked_out(wait_s: int) -> Refuse:
     """Too many wrong tokens or passwords came from there."""
     headers = ((b"retry-after", b"%d" % wait_s),)
@@ -206,12 +211,20 @@ def _way_back(target: bytes) -> str:
     return quote(target.decode("latin-1"), safe="/~!*'()", encoding="latin-1")
 
 
-def unauthenticated(target: bytes, extra: tuple[Header, ...] = ()) -> Refuse:
-    """Nobody, where somebody is needed; the login page leads back to `target`."""
+# RFC 7617 2.1. A browser asks for a password itself then, also where a script sent the request.
+_BASIC_CHALLENGE: Header = (b"www-authenticate", b'Basic realm="doorward", charset="UTF-8"')
+_CHALLENGE: Header = (b"www-authenticate", b'Bearer realm="doorward"')
+
+
+def unauthenticated(
+    target: bytes, extra: tuple[Header, ...] = (), *, basic: bool = False
+) -> Refuse:
+    """Nobody, where somebody is needed; the login page leads back to `target`. `basic`: a program
+    is asked for name and password."""
     return Refuse(
         401,
         UNAUTHENTICATED,
         "You need to log in to open this.",
         login=f"{paths.LOGIN}?rd={_way_back(target)}",
-        headers=((b"www-authenticate", b'Bearer realm="doorward"'), *extra),
+        headers=(_BASIC_CHALLENGE if basic else _CHALLENGE, *extra),
     )

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from doorward.accounts.refusals import LockedOut, StorageUnavailable, retry_after
+from doorward.accounts.refusals import LockedOut, Overloaded, StorageUnavailable, retry_after
 from doorward.accounts.session import TOKEN
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
@@ -28,6 +28,7 @@ from doorward.gate.decision import (
     locked_out,
     not_found,
     other_server,
+    overloaded,
     second_factor_required,
     unauthenticated,
     unavailable,
@@ -97,6 +98,7 @@ class Gate:
         api_tokens: TokenCarrier | None = None,
     ) -> None:
         self._api_tokens = api_tokens
+        self._has_basic = authorize.has_basic
         self._api_keys = tuple(_read_api_key(route) for route in authorize.routes)
         self._demands = tuple(compile_demands(route, public_origin) for route in authorize.routes)
         self._identity_policies = tuple(map(IdentityPolicy.on, authorize.routes, tell))
@@ -115,7 +117,7 @@ class Gate:
         others = self._locate_others(request, target) if request.headers.targets else ()
         if isinstance(others, Refuse):
             return others
-        credentials = self._identify.read(request, self._api_keys[target.route])
+        credentials = self._read_credentials(request, target)
         return RequestFacts(request, target, credentials, others)
 
     def decide(self, facts: RequestFacts, now: float) -> Decision | None:
@@ -134,6 +136,8 @@ class Gate:
             caller = await self._identify.ask(facts.credentials, now)
         except StorageUnavailable:
             return self._judge_unknown(facts, unavailable(), now)
+        except Overloaded:
+            return self._judge_unknown(facts, overloaded(), now)
         except LockedOut as refusal:
             return self._judge_unknown(facts, locked_out(retry_after(refusal) or 1), now)
         decision = self._judge(facts, caller, now)
@@ -150,8 +154,13 @@ class Gate:
     def known(self, request: Accepted, now: float) -> Session | None:
         """For records: whose session a request carried, as far as memory tells."""
         target = self._authorize.locate(request, request.path)
-        api_key = None if target is None else self._api_keys[target.route]
-        return self._identify.known(self._identify.read(request, api_key), now)
+        if target is None:
+            return None
+        return self._identify.known(self._read_credentials(request, target), now)
+
+    def _read_credentials(self, request: Accepted, target: Target) -> Credentials:
+        basic = self._authorize.find_basic(target) if self._has_basic else None
+        return self._identify.read(request, self._api_keys[target.route], basic)
 
     async def _require_second_factor(
         self, needed: NeedsFactor, facts: RequestFacts, now: float
@@ -266,7 +275,9 @@ class Gate:
         if verdict is Verdict.UNAUTHENTICATED:
             if facts.unauthenticated is None:
                 way_back = credentials.target or request.target
-                refusal = unauthenticated(way_back, self._expire_duplicates(facts))
+                refusal = unauthenticated(
+                    way_back, self._expire_duplicates(facts), basic=self._asks_basic(facts)
+                )
                 facts.unauthenticated = refusal.on(target.route)
             return facts.unauthenticated
         if verdict is Verdict.SECOND_FACTOR_REQUIRED:
@@ -280,6 +291,13 @@ class Gate:
     def _admits(self, session: Session, request: Accepted) -> bool:
         """Whether a token's scope has this request in it; its use is noted."""
         return self._api_tokens is not None and self._api_tokens.admits(session, request)
+
+    def _asks_basic(self, facts: RequestFacts) -> bool:
+        """Whether a program is asked for name and password. Not a script of a page: its browser
+        would ask the person."""
+        if not self._has_basic or self._authorize.find_basic(facts.target) is None:
+            return False
+        return not any(name == b"sec-fetch-mode" for name, _ in facts.request.headers.passing)
 
     def _expire_duplicates(self, facts: RequestFacts) -> tuple[Header, ...]:
         """Two cookies of our name: end every variant, so that the next login works."""

@@ -16,13 +16,14 @@ from doorward.gate.accept import Accepted
 from doorward.gate.access_tokens import AccessCarrier, get_credential
 from doorward.gate.cookies import Cookies
 from doorward.gate.tokens import (
-    PresentedToken,
+    Presented,
     TokenCarrier,
     read_authorization,
     take_api_key,
 )
 from doorward.http1.headers import Header, RequestHeaders, parse_headers
 from doorward.http1.schemes import authenticates_connection
+from doorward.settings import BasicSettings
 
 # RFC 6750 2.1, with a token of our form; any other Authorization is somebody else's.
 _OUR_BEARER = re.compile(rb"bearer +([A-Za-z0-9_-]{43}) *", re.IGNORECASE)
@@ -46,7 +47,7 @@ class Credentials:
     target: bytes | None = None  # the request's without tokens of ours, when it had one
     forged: bool = False  # the cookie was tried, and is not one that we signed
     binds: bool = False  # a foreign Authorization authenticates the connection to the application
-    token: PresentedToken | None = None  # an API token
+    token: Presented | None = None  # an API token, or name and password by Basic
     request: Accepted | None = None  # which carries that
     passing: bytes | None = None  # the header lines that go on, where a token was among them
 
@@ -118,9 +119,15 @@ class Identify:
         self._cookies = cookies
         self._our_form = _OUR_BEARER_OR_BARE if bare_tokens else _OUR_BEARER
 
-    def read(self, request: Accepted, api_key: bytes | None = None) -> Credentials:
+    def read(
+        self,
+        request: Accepted,
+        api_key: bytes | None = None,
+        basic: BasicSettings | None = None,
+    ) -> Credentials:
         """Sort the carriers of a request for an application into ours and foreign. `api_key` is the
-        name of a header, in lower case, that may carry an API token."""
+        name of a header, in lower case, that may carry an API token; `basic` is given where every
+        Basic is Doorward's."""
         headers = request.headers
         credentials, lines = self._read_cookie(headers), headers.authorizations
         if lines:
@@ -131,6 +138,8 @@ class Identify:
                 credentials.token, credentials.request = token, request
         if api_key is not None or len(lines) > 1:
             _take_more_tokens(credentials, request, api_key)
+        if basic is not None and credentials.authorizations:
+            self._take_password(credentials, request, basic)
         if self._access is not None:
             self._take_linked(credentials, self._access, request.target)
         if headers.pairs:
@@ -138,6 +147,22 @@ class Identify:
             if self._takes_pair:
                 _take_pair(credentials)
         return credentials
+
+    def _take_password(
+        self, credentials: Credentials, request: Accepted, basic: BasicSettings
+    ) -> None:
+        """Name and password out of what goes on: whoever asked for them, asked for us."""
+        assert self._api_tokens is not None
+        read = [
+            (line, self._api_tokens.read_password(line, allowed=basic.passwords))
+            for line in credentials.authorizations
+        ]
+        found = [password for _, password in read if password is not None]
+        if found:
+            credentials.authorizations = tuple(line for line, password in read if not password)
+            credentials.ambiguous |= len(request.headers.authorizations) > 1
+            credentials.ambiguous |= credentials.token is not None
+            credentials.token, credentials.request = found[0], request
 
     def _read_cookie(self, headers: RequestHeaders) -> Credentials:
         values, rest = self._cookies.take(headers.cookies)
@@ -173,9 +198,7 @@ class Identify:
             return self._peek_token(credentials, credentials.token, now)
         return self._peek_others(credentials, now)
 
-    def _peek_token(
-        self, credentials: Credentials, token: PresentedToken, now: float
-    ) -> Caller | None:
+    def _peek_token(self, credentials: Credentials, token: Presented, now: float) -> Caller | None:
         """An API token goes before every other carrier; one that is not valid ends the search."""
         assert self._api_tokens is not None
         session = self._api_tokens.peek(token, now)

@@ -4,6 +4,7 @@ Knows bytes of header values and scopes of tokens; must not know rules or users.
 out of what goes on wherever it has the form of one of ours, valid or not.
 """
 
+import asyncio
 import binascii
 import re
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from ipaddress import ip_network
 from itertools import product
 from typing import Any
 
+from doorward.accounts.basic import BasicLogins
 from doorward.accounts.session import ClientInfo, Found, Session, TokenScope
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.tokens.api_tokens import ApiTokens
@@ -48,6 +50,21 @@ class PresentedToken:
         return cls(value, name, kind + value)
 
 
+@dataclass(frozen=True, slots=True)
+class PresentedPassword:
+    """Name and password of Basic, where that is asked for. `key` is made with a keyed hash, so that
+    memory holds no password."""
+
+    name: bytes = field(repr=False)
+    password: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+Presented = PresentedToken | PresentedPassword
+
+# Basic where Doorward asks for it and takes no passwords: nobody, and not to go on either.
+REFUSED = PresentedToken(b"", None, b";refused")
+
 # Values that carry a token of ours, read before; reading one takes 10 µs. They hold no more than
 # memory has of sessions anyway. Longer ones are read each time.
 _READ: dict[bytes, PresentedToken] = {}
@@ -70,6 +87,15 @@ def _parse_authorization(line: bytes) -> PresentedToken | None:
     match = _BEARER.fullmatch(line)
     if match is not None:
         return PresentedToken.build(match[1]) if FORM.fullmatch(match[1]) else None
+    found = read_basic(line)
+    if found is None:
+        return None
+    name, password = found
+    return PresentedToken.build(password, name) if FORM.fullmatch(password) else None
+
+
+def read_basic(line: bytes) -> tuple[bytes, bytes] | None:
+    """Name and password in this Authorization value (RFC 7617 2)."""
     match = _BASIC.fullmatch(line)
     if match is None:
         return None
@@ -77,7 +103,7 @@ def _parse_authorization(line: bytes) -> PresentedToken | None:
         name, _, password = binascii.a2b_base64(match[1]).partition(b":")
     except binascii.Error:
         return None
-    return PresentedToken.build(password, name) if FORM.fullmatch(password) else None
+    return name, password
 
 
 def take_api_key(text: bytes, name: bytes) -> tuple[bytes, list[PresentedToken]]:
@@ -98,36 +124,65 @@ def take_api_key(text: bytes, name: bytes) -> tuple[bytes, list[PresentedToken]]
 class TokenCarrier:
     """Finds the session that stands for a token, and says what it opens."""
 
-    __slots__ = ("_live", "_tokens", "_uses")
+    __slots__ = ("_asking", "_live", "_logins", "_tokens", "_uses")
 
-    def __init__(self, live: Live, tokens: ApiTokens, uses: TokenUses) -> None:
+    def __init__(self, live: Live, tokens: ApiTokens, uses: TokenUses, logins: BasicLogins) -> None:
         self._live = live
         self._tokens = tokens
         self._uses = uses
+        self._logins = logins
+        self._asking: dict[bytes, asyncio.Task[Found]] = {}
 
-    def peek(self, token: PresentedToken, now: float) -> Session | None:
+    def read_password(self, line: bytes, *, allowed: bool) -> Presented | None:
+        """What Basic says in this Authorization value, on a path where Doorward asks for it; None
+        where it says nothing that can be read."""
+        found = read_basic(line)
+        if found is None or not allowed:
+            return None if found is None else REFUSED
+        return PresentedPassword(*found, b";password " + self._logins.compute_key(*found))
+
+    def peek(self, token: Presented, now: float) -> Session | None:
         return self._live.peek(token.key, now)
 
-    def is_unknown(self, token: PresentedToken, now: float) -> bool:
+    def is_unknown(self, token: Presented, now: float) -> bool:
         """Whether it was found lately to be nobody's."""
-        return self._live.is_unknown(token.key, now)
+        return token is REFUSED or self._live.is_unknown(token.key, now)
 
-    async def find(self, token: PresentedToken, request: Accepted, now: float) -> Found:
-        """The session that stands for it, asking storage where memory does not know. One that is
-        wrong counts against its network, once a minute. Raises LockedOut, StorageUnavailable."""
+    async def find(self, token: Presented, request: Accepted, now: float) -> Found:
+        """The session that stands for it, asking storage where memory does not know: once for all
+        that ask for the same meanwhile. One that is wrong counts against its network, or its user
+        there, once a minute. Raises LockedOut, Overloaded, StorageUnavailable."""
+        asking = self._asking.get(token.key)
+        if asking is None:
+            asking = asyncio.ensure_future(self._find(token, request, now))
+            self._asking[token.key] = asking
+            asking.add_done_callback(lambda done: self._forget(token.key, done))
+        return await asyncio.shield(asking)
+
+    def _forget(self, key: bytes, done: "asyncio.Task[Found]") -> None:
+        del self._asking[key]
+        if not done.cancelled():
+            done.exception()  # told to whoever waited, if anybody still did
+
+    async def _find(self, token: Presented, request: Accepted, now: float) -> Found:
         key = token.key
+        # With the news read, memory mostly knows: whoever asks for less costs a hash of a password.
+        await self._live.catch_up(now)
         session = self._live.peek(key, now)
         if session is not None:
             return Found(session, known=True)
-        if self._live.is_unknown(key, now):
+        if self.is_unknown(token, now):
             return _NOT_FOUND
         client = ClientInfo(request.address_text, request.client.user_agent)
-        found = await self._live.find_by(
-            key, lambda: self._tokens.find(token.value, token.name, client, now), now
-        )
+        found = await self._live.find_by(key, lambda: self._ask(token, client, now), now)
         if not found.known:
             self._live.note_unknown(key, now)
         return found
+
+    async def _ask(self, token: Presented, client: ClientInfo, now: float) -> Found:
+        if isinstance(token, PresentedPassword):
+            return await self._logins.find(token.name, token.password, client, now)
+        return await self._tokens.find(token.value, token.name, client, now)
 
     def admits(self, session: Session, request: Accepted) -> bool:
         """Whether a token may be used for this request at all, its use noted either way."""

@@ -32,11 +32,12 @@ from doorward.settings.models import (
     Settings,
 )
 from doorward.settings.rewriting import Rewrite, RouteCookies
-from doorward.settings.rules import Rule
+from doorward.settings.rules import BasicSettings, Rule
 from doorward.settings.tls import Tls, UpstreamTls
 
 __all__ = [
     "AccessSettings",
+    "BasicSettings",
     "Concurrency",
     "ConfigUser",
     "DialectAlekeagle",

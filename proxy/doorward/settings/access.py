@@ -36,7 +36,7 @@ from doorward.settings.fields import (
 )
 from doorward.settings.identity import Encoding, IdentityHeader, Told, list_headers
 from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
-from doorward.settings.rules import Requirement, Rule
+from doorward.settings.rules import Basic, Requirement, Rule
 from doorward.settings.tls import UpstreamTls
 
 Groups = Annotated[tuple[Group, ...], Listed()]
@@ -90,6 +90,10 @@ class Route(Section):
     failover: Failover = key({}, "When one of several upstreams is left out for a while.")
     health: Annotated[HealthCheck | None, Unless("off")] = key(
         "off", "How each upstream is asked whether it is well, or off."
+    )
+    basic: Basic = key(
+        "off",
+        "Whether programs are asked for name and token by Basic: true, off, or as here.",
     )
     api_key_header: Annotated[ApiKeyHeader | None, Unless("off")] = key(
         "off", "Header that may carry an API token of Doorward's, such as X-Api-Key, or off."

@@ -252,6 +252,15 @@ def _mistyped_values(settings: Settings) -> Iterator[str]:
                 yield f"{place}: {quote(told.value)} is sent as it is; did you mean {near[0]}?"
 
 
+def _list_basic(settings: Settings) -> Iterator[KeyPath]:
+    for number, route in enumerate(settings.routes):
+        if route.basic is not None:
+            yield "routes", number, "basic"
+    for number, rule in enumerate(settings.access.rules):
+        if rule.basic is not None:
+            yield "access", "rules", number, "basic"
+
+
 def warnings(settings: Settings) -> Iterator[str]:
     """Yields what is odd, but may be meant."""
     if settings.public_origin.startswith("https:") and not settings.secure_cookies:
@@ -259,6 +268,9 @@ def warnings(settings: Settings) -> Iterator[str]:
         yield f"{place}: false on https lets the cookie travel over http as well"
     if settings.tls and settings.public_origin.startswith("http:"):
         yield "public_url: is http, but with tls nothing but https is answered"
+    if settings.public_origin.startswith("http:"):
+        for found in _list_basic(settings):
+            yield f"{format_path(found)}: on http, tokens and passwords can be read on the way"
     for number, route in enumerate(settings.routes):
         if not route.tls.verify:
             place = format_path(("routes", number, "tls", "verify"))

@@ -123,6 +123,20 @@ class Unless:
 
 
 @dataclass(frozen=True, eq=False)
+class AlsoOn:
+    """Allows `true` in place of a section: it takes the defaults then."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        def read(value: Any) -> Any:
+            return {} if values.is_on(value) else value
+
+        return core_schema.no_info_before_validator_function(read, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> Schema:
+        return {"anyOf": [{"enum": [True, "on", "yes"]}, handler(core)]}
+
+
+@dataclass(frozen=True, eq=False)
 class Listed:
     """Takes a list. Where its items are single values, one alone needs no list around it, and
     where `off` is allowed it stands for the empty list."""

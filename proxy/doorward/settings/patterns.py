@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from doorward import paths
 from doorward.settings.faults import Wrong
-from doorward.settings.values import quote, text
+from doorward.settings.values import is_on, quote, text
 
 # The raw bytes a request target's path can hold: RFC 3986 3.3, and those that clients send anyway.
 _RAW = re.compile(r"(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]^`{|}\"<>]|%[0-9A-Fa-f]{2})+")
@@ -108,7 +108,7 @@ _API_KEY_HEADER = re.compile(r"(?!x-auth-)x-[a-z0-9-]{0,58}(?:key|token)", re.IG
 
 def api_key_header(value: object) -> str:
     """Returns the name of a header that may carry an API token; true is X-Api-Key."""
-    if value is True or (isinstance(value, str) and value.lower() in ("on", "true", "yes")):
+    if is_on(value):
         return "X-Api-Key"
     found = text(value)
     if not _API_KEY_HEADER.fullmatch(found):

@@ -12,6 +12,7 @@ from doorward.settings import patterns, values
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import (
     DURATION,
+    AlsoOn,
     Group,
     Host,
     Listed,
@@ -53,6 +54,15 @@ Demanding = Annotated[
 MaxAge = Annotated[timedelta, Parsed(_max_age, DURATION)]
 RulePreset = Annotated[Literal["public-assets"], word_from(PUBLIC_ASSETS)]
 PathRegex = Annotated[str, Parsed(patterns.path_regex, {"type": "string", "minLength": 1})]
+
+
+class BasicSettings(Section):
+    passwords: Switch = key(
+        False, "Whether real passwords count too, of users without a second factor."
+    )
+
+
+Basic = Annotated[Annotated[BasicSettings, AlsoOn()] | None, Unless("off")]
 
 
 class Alternative(Section):
@@ -124,6 +134,9 @@ class Rule(Section):
     tokens: Switch = key(
         False, "Whether API tokens may do what wants two_factor: programs have no second factor."
     )
+    basic: Basic = key(
+        "off", "Whether programs are asked for name and token by Basic: true, off, or as here."
+    )
 
     @model_validator(mode="after")
     def _one_mind(self) -> Rule:
@@ -143,7 +156,14 @@ class Rule(Section):
                 raise Wrong(f"says nothing beside require: {self.require}", hint, key=name)
         if self.max_age is not None and self.require != "two_factor":
             raise Wrong("says nothing without require: two_factor", key="max_age")
+        takes_passwords = self.basic is not None and self.basic.passwords
+        if takes_passwords and self.alternatives and self._wants_factor():
+            hint = "write basic: true, and tokens: true for tokens"
+            raise Wrong("a password alone is no second factor", hint, key="basic")
         return self
+
+    def _wants_factor(self) -> bool:
+        return all(one.require == "two_factor" for one in self.alternatives)
 
     @property
     def alternatives(self) -> tuple[Alternative, ...]:

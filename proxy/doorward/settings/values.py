@@ -60,6 +60,10 @@ def is_off(value: object) -> bool:
     return value is False or (isinstance(value, str) and value.lower() in OFF_WORDS)
 
 
+def is_on(value: object) -> bool:
+    return value is True or (isinstance(value, str) and value.lower() in _ON_WORDS)
+
+
 def boolean(value: object) -> bool:
     """Returns true or false from `true on yes`, `false off no`."""
     if isinstance(value, bool):

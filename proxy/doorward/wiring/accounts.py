@@ -15,6 +15,7 @@ from datetime import timedelta
 from doorward.accounts.addresses import Addresses
 from doorward.accounts.administration import Administration
 from doorward.accounts.audit.audit_log import AuditLog
+from doorward.accounts.basic import BasicLogins
 from doorward.accounts.factors.browsers import Browsers
 from doorward.accounts.factors.second_factor import Policy, SecondFactors
 from doorward.accounts.factors.vault import Vault
@@ -67,6 +68,7 @@ class Accounts:
     forgotten: Forgotten
     api_tokens: ApiTokens
     token_uses: TokenUses
+    basic: BasicLogins
 
 
 @contextlib.asynccontextmanager
@@ -143,6 +145,7 @@ async def _join(
         forgotten,
         api_tokens,
         TokenUses(api_tokens),
+        BasicLogins(logins),
     )
 
 

@@ -70,7 +70,9 @@ def join(
     cookies = build_cookies(settings)
     datepoll = settings.dialects.datepoll
     access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
-    api_tokens = TokenCarrier(accounts.live, accounts.api_tokens, accounts.token_uses)
+    api_tokens = TokenCarrier(
+        accounts.live, accounts.api_tokens, accounts.token_uses, accounts.basic
+    )
     identify = Identify(
         accounts.live,
         accounts.tokens,

@@ -119,7 +119,9 @@ class Live:
     def _share(self, session: Session) -> Session:
         """The session as memory has it already through another credential, else as just read."""
         for credential in self._of_session.get(session.number, ()):
-            return self._cached[credential]
+            if self._cached[credential].expires_at == session.expires_at:
+                return self._cached[credential]
+            self._drop(credential)  # it lives longer now
         session.last_used_at = self.last_used_at(session)
         return session
 

@@ -11,7 +11,7 @@ from doorward.accounts.names import clip
 from doorward.accounts.session import Session
 from doorward.accounts.sessions.sessions import USER_AGENT_CHARACTERS
 from doorward.accounts.token import TokenUse
-from doorward.accounts.tokens.api_tokens import ApiTokens
+from doorward.accounts.tokens.api_tokens import KIND, ApiTokens
 
 
 class UsingClient(Protocol):
@@ -39,8 +39,10 @@ class TokenUses:
         self._used: dict[int, tuple[float, UsingRequest]] = {}
 
     def note(self, session: Session, request: UsingRequest) -> None:
-        """A use of the token that this session stands for, just now. Called for every request."""
-        self._used[session.number] = (session.last_used_at, request)
+        """A use of the token that this session stands for, if it does, just now. Called for every
+        request."""
+        if session.kind == KIND:
+            self._used[session.number] = (session.last_used_at, request)
 
     async def flush(self) -> None:
         """Write them in one batch. Raises StorageUnavailable: then they wait for the next one."""

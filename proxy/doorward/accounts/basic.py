@@ -1,0 +1,83 @@
+"""Name and password of HTTP Basic: for programs of users who have no second factor.
+
+It knows logins, and that an outcome counts for a short while. What else a request carries, and
+where passwords are taken at all, it must not know.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from doorward.accounts import randomness
+from doorward.accounts.logins import Logins
+from doorward.accounts.refusals import (
+    LockedOut,
+    Overloaded,
+    Refusal,
+    StorageUnavailable,
+)
+from doorward.accounts.session import EVERYTHING, TOKEN, ClientInfo, Found, Session
+from doorward.accounts.user import User
+
+KIND = "basic"
+# A WebDAV client sends a request for each file, with the password in each.
+KEPT_S = 300.0
+# Numbers of sessions that memory alone has: far from those of sessions and of tokens.
+_FIRST_NUMBER = -(1 << 62)
+
+
+class BasicLogins:
+    """`compute_key` stands for a name and a password without telling either."""
+
+    __slots__ = ("_key", "_logins")
+
+    def __init__(self, logins: Logins) -> None:
+        self._logins = logins
+        self._key = randomness.key()
+
+    def compute_key(self, name: bytes, password: bytes) -> bytes:
+        """A keyed hash (HMAC-SHA-256) under a key of this process."""
+        return hmac.digest(self._key, b"%d:%b%b" % (len(name), name, password), "sha256")
+
+    async def find(self, name: bytes, password: bytes, client: ClientInfo, now: float) -> Found:
+        """A session of KEPT_S for whoever has this password and no second factor; it ends before
+        that with every change to its user. Raises LockedOut, Overloaded, StorageUnavailable."""
+        try:
+            user = await self._logins.authenticate_program(
+                _decode(name), _decode(password), client=client, now=now
+            )
+        except (LockedOut, Overloaded, StorageUnavailable):
+            raise
+        except Refusal:
+            return Found(None, known=False)
+        return Found(self._build_session(user, self.compute_key(name, password), client, now), True)
+
+    @staticmethod
+    def _build_session(user: User, key: bytes, client: ClientInfo, now: float) -> Session:
+        """The same number for the same name and password, so that what is open goes on when the
+        password is looked at again."""
+        return Session(
+            number=_FIRST_NUMBER - int.from_bytes(key[:7]),
+            id=randomness.public_id(),
+            user=user,
+            iat=int(now),
+            created_at=now,
+            last_used_at=now,
+            idle_timeout_s=None,
+            expires_at=now + KEPT_S,
+            remember=False,
+            address=client.address,
+            user_agent=client.user_agent,
+            information="",
+            kind=KIND,
+            level=TOKEN,
+            scope=EVERYTHING,
+        )
+
+
+def _decode(text: bytes) -> str:
+    """UTF-8, which the challenge asks for (RFC 7617 2.1); else what browsers sent before that."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
