@@ -32,6 +32,7 @@ from doorward.settings import Fault, InvalidSettings, Settings, load_settings
 from doorward.storage.fault import StorageFault
 from doorward.storage.rates import Rates
 from doorward.upstream.pool import Pools
+from doorward.web.explanation import Explainer
 from doorward.wiring.accounts import Accounts, Clock, renew_secrets
 from doorward.wiring.accounts import build_accounts as build_accounts
 from doorward.wiring.gateway import join
@@ -68,6 +69,7 @@ class Application:
         self._stack = contextlib.AsyncExitStack()
         self.gateway: Gateway | None = None  # which our own server asks itself
         self.prepare: Callable[[], None] = lambda: None
+        self.explainer: Explainer | None = None
         self.observer: Observer | None = None  # and tells of what never was a request
         self.metrics: Metrics | None = None
         self._live: Live | None = None
@@ -96,7 +98,7 @@ class Application:
         self._stack.callback(rates.close)
         joined = join(self._settings, accounts, pools, rates, self._clock, counters, self._inner)
         self.gateway, self.observer = joined.gateway, joined.observer
-        self.prepare = joined.prepare
+        self.prepare, self.explainer = joined.prepare, joined.explainer
         self.metrics = Metrics(joined.routes, self._numbers, counters)
         pools.swept.append(self.metrics.fold)
         self._stack.callback(self.metrics.close)

@@ -104,6 +104,11 @@ class Authorize:
             by_method = by_method or (bool(rule.methods) and rule.covers(host, path, address))
         return NO_RULE, by_method
 
+    def list_asked(self, target: Target) -> tuple[CompiledRule, ...]:
+        """The rules that are asked where a path leads, up to the one that decides."""
+        rules = self._rules[target.route]
+        return (*rules, self._default) if target.rule == NO_RULE else rules[: target.rule + 1]
+
     def is_ambiguous(self, request: Accepted, target: Target | None) -> bool:
         """True when another reading of the path leads elsewhere than the raw one (promise 6)."""
         return any(self.locate(request, path) != target for path in request.other_readings)

@@ -140,6 +140,10 @@ class Gate:
             return self._judge_unknown(facts, overloaded(), now)
         except LockedOut as refusal:
             return self._judge_unknown(facts, locked_out(retry_after(refusal) or 1), now)
+        return await self.decide_for(facts, caller, now)
+
+    async def decide_for(self, facts: RequestFacts, caller: Caller, now: float) -> Decision:
+        """The decision for whoever asks, once that is known."""
         decision = self._judge(facts, caller, now)
         if isinstance(decision, NeedsFactor):
             decision = await self._require_second_factor(decision, facts, now)

@@ -5,7 +5,7 @@ decide and explain.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from doorward.accounts.names import normalise
@@ -60,16 +60,25 @@ def _compile_path(rule: Rule, prefix: str) -> Matches | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that a rule says, and whether it holds for a request or a session."""
+
+    name: str
+    says: str
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """One thing that a rule may ask of whoever is logged in. A list means any of it, several keys
     mean all. `max_age_s`: how old a second factor may be, None: as old as the session."""
 
-    two_factor: bool
-    max_age_s: float | None
-    groups: frozenset[str]
-    roles: frozenset[str]
-    usernames: frozenset[str]
-    networks: tuple[object, ...]
+    two_factor: bool = False
+    max_age_s: float | None = None
+    groups: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    usernames: frozenset[str] = frozenset()
+    networks: tuple[object, ...] = ()
 
     @classmethod
     def of(cls, alternative: Alternative) -> "Demand":
@@ -99,6 +108,30 @@ class Demand:
         if at is None:
             return False
         return self.max_age_s is None or 0 <= now - at < self.max_age_s
+
+    def explain(
+        self, session: Session | None, address: Address | None, now: float
+    ) -> tuple[Condition, ...]:
+        """Each key of it by itself, decided as all of them together are."""
+        found = [Condition("login", "a session", session is not None)]
+        for name, values, alone in (
+            ("groups", self.groups, Demand(groups=self.groups)),
+            ("roles", self.roles, Demand(roles=self.roles)),
+            ("users", self.usernames, Demand(usernames=self.usernames)),
+            ("networks", self.networks, Demand(networks=self.networks)),
+        ):
+            if values:
+                holds = session is not None and alone.admits(session.user, address)
+                found.append(Condition(name, _join(values), holds))
+        if self.two_factor:
+            age = "" if self.max_age_s is None else f" of the last {self.max_age_s:.0f} s"
+            holds = session is not None and self.has_factor(session, now)
+            found.append(Condition("second factor", f"one{age}", holds))
+        return tuple(found)
+
+
+def _join(values: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, values)))
 
 
 def _is_in(address: Address | None, networks: tuple[object, ...]) -> bool:
@@ -157,6 +190,29 @@ class CompiledRule:
         """Whether it applies for some method."""
         if self.matches_path is not None and self.matches_path(path) is None:
             return False
-        if self.hosts and not any(host_matches(pattern, host) for pattern in self.hosts):
+        if self.hosts and not self._takes_host(host):
             return False
         return not self.networks or _is_in(address, self.networks)
+
+    def _takes_host(self, host: str) -> bool:
+        return any(host_matches(pattern, host) for pattern in self.hosts)
+
+    def explain(
+        self, method: bytes, host: str, path: bytes, address: Address | None
+    ) -> tuple[Condition, ...]:
+        """Each condition by itself, decided as `applies` does, which all of them together mean."""
+        found = []
+        if self.matches_path is not None:
+            rule = self.rule
+            name = next(key for key in ("path", "path_regex", "preset") if getattr(rule, key))
+            holds = self.matches_path(path) is not None
+            found.append(Condition(name, getattr(rule, name), holds))
+        if self.hosts:
+            found.append(Condition("host", _join(self.hosts), self._takes_host(host)))
+        if self.methods:
+            says = _join(each.decode() for each in self.methods)
+            found.append(Condition("methods", says, method in self.methods))
+        if self.networks:
+            says = _join(self.networks)
+            found.append(Condition("networks", says, _is_in(address, self.networks)))
+        return tuple(found)

@@ -1,0 +1,151 @@
+"""`doorward explain`: what would become of a request, and why.
+
+It knows how to print; the gate itself decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from doorward.cli.accounts import WRONG_USAGE, leave, with_accounts
+from doorward.cli.options import ConfigOption, JsonOption
+
+if TYPE_CHECKING:
+    from doorward.gate.rules import Condition
+    from doorward.web.explanation import AskedRule, Explanation, Place
+    from doorward.wiring.accounts import Accounts
+
+
+def explain(
+    words: Annotated[
+        list[str], typer.Argument(metavar="[METHOD] URL", help="As a client sends it; or a path.")
+    ],
+    config: ConfigOption = None,
+    user: Annotated[str | None, typer.Option(help="Who asks; left out: nobody.")] = None,
+    address: Annotated[str, typer.Option("--from", help="Where from.")] = "127.0.0.1",
+    method: Annotated[str | None, typer.Option(help="In place of the one before URL.")] = None,
+    second_factor: Annotated[
+        bool, typer.Option("--second-factor", help="As if one had been given just now.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say which route and rule decide on a request, why, and what the application would get."""
+    from doorward.cli.tables import print_json
+    from doorward.gate.addresses import parse_address
+
+    verb, url = _split(words, method)
+    if parse_address(address) is None:
+        leave(f"{address!r} is not an address.", WRONG_USAGE)
+    with_file = with_accounts(
+        config, lambda accounts: _explain(accounts, config, verb, url, user, address, second_factor)
+    )
+    if json:
+        print_json(_describe(with_file, verb, url))
+    else:
+        for line in _lines(with_file, verb, url):
+            typer.echo(line)
+
+
+def _split(words: list[str], method: str | None) -> tuple[str, str]:
+    if len(words) == 1:
+        return method or "GET", words[0]
+    if len(words) == 2 and method is None:
+        return words[0], words[1]
+    leave("Write one URL, and at most one method before it.", WRONG_USAGE)
+
+
+async def _explain(
+    accounts: Accounts,
+    config: ConfigOption,
+    method: str,
+    url: str,
+    username: str | None,
+    address: str,
+    has_factor: bool,
+) -> Explanation:
+    import os
+    import time
+    from contextlib import closing
+
+    from doorward.settings import load_settings
+    from doorward.storage.rates import Rates
+    from doorward.web.explanation import NoUrl, Question
+    from doorward.wiring.deciding import build_deciding
+
+    settings = load_settings(config, os.environ)
+    user = None if username is None else await accounts.users.get(username)
+    question = Question(method, url, user, address, has_factor)
+    with closing(Rates(settings.data_dir, accounts.keys)) as rates:
+        explainer = build_deciding(settings, accounts, rates, time.time).explainer
+        try:
+            return await explainer.explain(question, time.time())
+        except NoUrl as fault:
+            leave(f"{fault}.", WRONG_USAGE)
+
+
+# For people
+
+
+def _lines(found: Explanation, method: str, url: str) -> Iterator[str]:
+    from doorward.cli.tables import escape
+
+    yield f"{method} {escape(url)}"
+    yield f"  by {found.user or 'nobody'} ({found.level}) from {found.address or 'anywhere'}"
+    yield from (f"  {note}" for note in found.notes)
+    if found.readings:
+        yield "Other readings of the path"
+        for reading in found.readings:
+            mark = "same" if reading.agrees else "DIFFERS"
+            yield f"  {escape(reading.path)}  {reading.leads_to}  {mark}"
+    if found.route is not None:
+        yield f"Route  {_place(found.route)} to {', '.join(found.upstream)}"
+    yield from _rule_lines(found.rules)
+    for number, demand in enumerate(found.demands):
+        yield "Demands" if number == 0 else "  or"
+        yield from (f"  {_condition(each)}" for each in demand)
+    yield _verdict(found)
+    if found.head:
+        yield "The application gets, beside the client's own headers"
+        yield from (f"  {escape(line)}" for line in found.head.rstrip("\r\n").split("\r\n"))
+
+
+def _rule_lines(rules: tuple[AskedRule, ...]) -> Iterator[str]:
+    for number, rule in enumerate(rules):
+        if number == 0:
+            yield "Rules"
+        mark = "applies" if rule.applies else "does not apply"
+        yield f"  {_place(rule.place)}: {mark}; requires {rule.requires}"
+        yield from (f"    {_condition(each)}" for each in rule.conditions)
+
+
+def _place(place: Place) -> str:
+    name = f" {place.name!r}" if place.name else ""
+    line = "" if place.line is None else f" (line {place.line})"
+    return f"{place.key}{name}{line}"
+
+
+def _condition(condition: Condition) -> str:
+    return f"[{'x' if condition.holds else ' '}] {condition.name}: {condition.says}"
+
+
+def _verdict(found: Explanation) -> str:
+    if found.status:
+        return f"Refused  {found.status} {found.code}: {found.message}"
+    return "Forwarded" if found.head else f"Answered by Doorward  {found.message}"
+
+
+# For programs
+
+
+def _describe(found: Explanation, method: str, url: str) -> dict[str, object]:
+    """What is printed as JSON; the keys are part of the command's interface."""
+    from dataclasses import asdict
+
+    described = asdict(found)
+    head = described.pop("head").rstrip("\r\n").split("\r\n")
+    described["request_line"] = head[0] or None
+    described["headers"] = [line.split(": ", 1) for line in head[1:]]
+    return {"method": method, "url": url, **described}

@@ -1,0 +1,267 @@
+"""Why a request is let through or refused, and what would be sent: told by the code that decides.
+
+Knows the gate and the head that is made for an upstream; must not know who is told, or how. Nothing
+is sent, and no session is needed: the one that is decided with is made up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from doorward.accounts.session import FULL
+from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.user import User
+from doorward.gate.accept import Accept, Accepted
+from doorward.gate.authorize import Authorize, Target
+from doorward.gate.decision import Forward, Refuse
+from doorward.gate.gate import Gate, RequestFacts
+from doorward.gate.identify import NOBODY, Caller
+from doorward.gate.rules import CompiledRule, Condition
+from doorward.gate.targets import LastHop, Unfit
+from doorward.http1.arrival import Arrival
+from doorward.http1.headers import BadHeaders
+from doorward.rewrite.request_head import RequestHeads
+from doorward.settings import Settings
+from doorward.settings.faults import KeyPath, format_path
+from doorward.web.answers import unfit
+
+FORWARDED, REFUSED, INTERNAL = "forwarded", "refused", "internal"
+
+
+class NoUrl(ValueError):
+    """What was asked about is neither a URL of http nor a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that might come: by whom (None: nobody), from which address, and whether a second
+    factor was given just now."""
+
+    method: str
+    url: str
+    user: User | None = None
+    address: str = "127.0.0.1"
+    has_factor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the settings something stands: its key, and its line where a file has it."""
+
+    key: str
+    line: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRule:
+    """A rule that was asked whether it applies: it does when every condition holds."""
+
+    place: Place
+    requires: str
+    conditions: tuple[Condition, ...]
+    applies: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Another way to read the path, and where that would lead."""
+
+    path: str
+    leads_to: str
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`rules` were asked in their order, the last one decided; of `demands`, the conditions of one
+    alternative have to hold together. `head` is what the upstream would get."""
+
+    outcome: str
+    status: int = 0
+    code: str = ""
+    message: str = ""
+    user: str = ""
+    level: str = "nobody"
+    address: str = ""
+    route: Place | None = None
+    upstream: tuple[str, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    rules: tuple[AskedRule, ...] = ()
+    demands: tuple[tuple[Condition, ...], ...] = ()
+    head: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+
+class Explainer:
+    """Answers questions about requests as the gateway would."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        accept: Accept,
+        gate: Gate,
+        authorize: Authorize,
+        heads: RequestHeads,
+        is_internal: Callable[[bytes], bool],
+    ) -> None:
+        self._settings = settings
+        self._accept = accept
+        self._gate = gate
+        self._authorize = authorize
+        self._heads = heads
+        self._is_internal = is_internal
+
+    async def explain(self, question: Question, now: float) -> Explanation:
+        """Raises NoUrl."""
+        arrival = self._arrive(question)
+        try:
+            request = self._accept(arrival)
+        except (Unfit, BadHeaders, LastHop) as fault:
+            refusal = unfit(fault, arrival)
+            return Explanation(REFUSED, refusal.status, refusal.code, refusal.message)
+        if self._is_internal(request.path):
+            return Explanation(INTERNAL, message="Doorward answers this path itself.")
+        session = _make_session(question, now)
+        facts = self._gate.facts(request)
+        if isinstance(facts, Refuse):
+            return self._tell(question, request, None, session, facts, now)
+        caller = NOBODY if session is None else Caller(session)
+        decision = await self._gate.decide_for(facts, caller, now)
+        return self._tell(question, request, facts, session, decision, now)
+
+    def _arrive(self, question: Question) -> Arrival:
+        url = question.url
+        if url.startswith("/"):
+            url = self._settings.public_origin + url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise NoUrl(f"{question.url!r} is neither a URL of http or https nor a path")
+        # As it was typed: how a path can be read is half of the answer.
+        target = url.partition("://")[2][len(parts.netloc) :].partition("#")[0] or "/"
+        target = target if target.startswith("/") else "/" + target
+        headers = [(b"host", parts.netloc.encode())]
+        method = question.method.encode()
+        return Arrival(method, target.encode(), headers, question.address, parts.scheme)
+
+    def _tell(
+        self,
+        question: Question,
+        request: Accepted,
+        facts: RequestFacts | None,
+        session: Session | None,
+        decision: Forward | Refuse,
+        now: float,
+    ) -> Explanation:
+        target = self._authorize.locate(request, request.path)
+        head, status, code, message = "", 0, "", ""
+        if isinstance(decision, Forward):
+            assert facts is not None
+            head = self._heads.make(facts, decision, request.request_id).decode("latin-1")
+        else:
+            status, code, message = decision.status, decision.code, decision.message
+        user = question.user
+        rules = () if target is None else self._list_rules(request, target)
+        demands = () if target is None else self._authorize.rule(target).demands
+        return Explanation(
+            outcome=FORWARDED if head else REFUSED,
+            status=status,
+            code=code,
+            message=message,
+            user="" if user is None else user.username,
+            level=_level(session),
+            address=request.address_text,
+            route=None if target is None else self._route_place(target),
+            upstream=() if target is None else self._list_upstreams(target),
+            readings=tuple(
+                self._read(request, path, target) for path in sorted(request.other_readings)
+            ),
+            rules=rules,
+            demands=tuple(one.explain(session, request.address, now) for one in demands),
+            head=head,
+            notes=_notes(question),
+        )
+
+    def _list_rules(self, request: Accepted, target: Target) -> tuple[AskedRule, ...]:
+        asked = request.method, request.host, request.path, request.address
+        return tuple(
+            AskedRule(
+                self._rule_place(rule),
+                _requires(rule),
+                rule.explain(*asked),
+                rule.applies(*asked),
+            )
+            for rule in self._authorize.list_asked(target)
+        )
+
+    def _read(self, request: Accepted, path: bytes, target: Target | None) -> Reading:
+        shown = path.decode("ascii", "backslashreplace")
+        if self._is_internal(path):
+            return Reading(shown, "a path of Doorward's own", agrees=False)
+        found = self._authorize.locate(request, path)
+        if found is None:
+            return Reading(shown, "no route", agrees=target is None)
+        rule = self._rule_place(self._authorize.rule(found))
+        leads_to = f"{self._route_place(found).key}, {rule.key}"
+        return Reading(shown, leads_to, agrees=found == target)
+
+    def _place(self, path: KeyPath, name: str = "") -> Place:
+        return Place(format_path(path), self._settings.find_line(path), name)
+
+    def _route_place(self, target: Target) -> Place:
+        route = self._authorize.routes[target.route]
+        number = self._settings.routes.index(route)
+        return self._place(("routes", number), (route.host or "") + route.path)
+
+    def _list_upstreams(self, target: Target) -> tuple[str, ...]:
+        return tuple(map(str, self._authorize.routes[target.route].upstream))
+
+    def _rule_place(self, rule: CompiledRule) -> Place:
+        return self._place(rule.place, rule.rule.name or "")
+
+
+def _requires(rule: CompiledRule) -> str:
+    if rule.is_public:
+        return "public"
+    if rule.is_deny:
+        return "deny"
+    kinds = ["two_factor" if one.two_factor else "authenticated" for one in rule.demands]
+    return " or ".join(dict.fromkeys(kinds))
+
+
+def _level(session: Session | None) -> str:
+    if session is None:
+        return "nobody"
+    return "authenticated" if session.second_factor_at is None else "two_factor"
+
+
+def _notes(question: Question) -> tuple[str, ...]:
+    user = question.user
+    if user is None or user.is_usable:
+        return ()
+    state = "banned" if user.banned else "disabled"
+    return (f"{user.username} is {state}: no session of theirs counts.",)
+
+
+def _make_session(question: Question, now: float) -> Session | None:
+    """One that was opened just now; none for nobody, and for users whose sessions do not count."""
+    user = question.user
+    if user is None or not user.is_usable:
+        return None
+    return Session(
+        number=0,
+        id="explain",
+        user=user,
+        iat=int(now),
+        created_at=now,
+        last_used_at=now,
+        idle_timeout_s=None,
+        expires_at=now + 1,
+        remember=False,
+        address=question.address,
+        user_agent="",
+        information="",
+        kind="explain",
+        level=FULL,
+        second_factor_at=now if question.has_factor else None,
+    )

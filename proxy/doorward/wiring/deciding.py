@@ -1,0 +1,101 @@
+"""All that a decision needs, joined as the settings say: the gate, the pages and dialects whose
+paths it must know, and the heads that follow from it. Nothing here carries a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from starlette.routing import Route
+
+from doorward.dialects import openapi
+from doorward.gate.accept import Accept
+from doorward.gate.access_tokens import AccessCarrier
+from doorward.gate.authorize import Authorize
+from doorward.gate.cookies import Cookies, build_cookies
+from doorward.gate.gate import Gate
+from doorward.gate.identify import Identify
+from doorward.gate.tokens import TokenCarrier
+from doorward.header_names import add_identity_names
+from doorward.pages.pages import Pages
+from doorward.rewrite.identity_headers import IdentityHeaders
+from doorward.rewrite.request_head import RequestHeads
+from doorward.settings import Settings
+from doorward.storage.rates import Rates
+from doorward.web.endpoint import internal_paths, shadowed_paths
+from doorward.web.explanation import Explainer
+from doorward.wiring.accounts import Accounts, Clock
+from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
+
+_log = structlog.get_logger("doorward")
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """`routes` are our own endpoints'; `access` knows access tokens, where their dialect is on."""
+
+    accept: Accept
+    gate: Gate
+    authorize: Authorize
+    heads: RequestHeads
+    cookies: Cookies
+    access: AccessCarrier | None
+    pages: Pages
+    routes: list[Route]
+    is_internal: Callable[[bytes], bool]
+    explainer: Explainer
+
+
+def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: Clock) -> Deciding:
+    """Raises InvalidSettings for files of the owner's that cannot be used."""
+    cookies = build_cookies(settings)
+    datepoll = settings.dialects.datepoll
+    access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
+    api_tokens = TokenCarrier(
+        accounts.live, accounts.api_tokens, accounts.token_uses, accounts.basic
+    )
+    identify = Identify(
+        accounts.live,
+        accounts.tokens,
+        cookies,
+        bare_tokens=settings.dialects.alekeagle is not None,
+        takes_pair=settings.dialects.rocketchat is not None,
+        access=access,
+        takes_linked=datepoll is not None and datepoll.token_on_upstream,
+        api_tokens=api_tokens,
+    )
+    service = build_session_service(settings, accounts, identify, cookies, clock)
+    pages = build_pages(settings, accounts, service)
+    tables = build_dialects(settings, accounts, service, rates)
+    dialects = [route for found in tables.values() for route in found]
+    if paths := shadowed_paths(dialects, [route.path for route in settings.routes]):
+        _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")
+    routes = [*dialects, openapi.route(settings, tables), *pages.routes()]
+    is_internal = internal_paths(routes)
+    authorize = Authorize(settings.routes, settings.access)
+    add_identity_names(
+        header.header.encode() for route in authorize.routes for header in route.identity_headers
+    )
+    gate = Gate(
+        authorize,
+        identify,
+        cookies,
+        is_internal,
+        accounts.second_factors.may_be_led,
+        tuple(map(IdentityHeaders, authorize.routes)),
+        settings.public_origin,
+        api_tokens,
+    )
+    accept = Accept(
+        settings.trusted_proxies,
+        authorize.serves,
+        settings.public_origin,
+        settings.trusted_headers,
+    )
+    heads = RequestHeads(authorize.routes)
+    explainer = Explainer(settings, accept, gate, authorize, heads, is_internal)
+    return Deciding(
+        accept, gate, authorize, heads, cookies, access, pages, routes, is_internal, explainer
+    )

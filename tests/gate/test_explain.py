@@ -1,0 +1,268 @@
+"""`explain` says what the server does, because the same code decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from doorward.accounts.user import User
+from doorward.cli.main import app as commands
+from doorward.web.explanation import FORWARDED, INTERNAL, Explainer, Explanation, Question
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from tests.gate.test_rules import with_factor
+from tests.support.command import HASH
+from tests.support.front import Front, front_of
+from tests.support.origin import OK, Origin, answering
+from tests.support.wire import Header, lines_of
+
+pytestmark = pytest.mark.outside
+
+RULES: list[dict[str, Any]] = [
+    {"preset": "public-assets"},
+    {"name": "open", "path": "/public/*", "methods": ["GET", "HEAD"], "require": "public"},
+    {"path": "/admin/*", "groups": ["admins"], "require": "two_factor", "max_age": "10m"},
+    {
+        "path": "/ops/*",
+        "any": [{"groups": ["admins"]}, {"users": ["bob"], "networks": ["10.0.0.0/8"]}],
+    },
+    {"path_regex": "^/u/[0-9]+$", "methods": ["GET"], "roles": ["reader"]},
+    {"path": "/never", "require": "deny"},
+    {"host": "*.b.test", "networks": ["192.0.2.0/24"]},
+]
+WIKI = [{"path": "/wiki/x", "require": "deny"}]
+
+
+@dataclass
+class Known:
+    """Who may ask: users with the cookie of a session of theirs. Nobody has none."""
+
+    front: Front
+    people: dict[str, tuple[User, Header, bool]]
+
+    @property
+    def explainer(self) -> Explainer:
+        explainer = self.front.app.explainer
+        assert explainer is not None
+        return explainer
+
+    async def explain(
+        self, who: str, method: str, url: str, address: str = "192.0.2.1"
+    ) -> Explanation:
+        user, _, has_factor = self.people.get(who, (None, None, False))
+        question = Question(method, url, user, address, has_factor)
+        return await self.explainer.explain(question, self.front.clock())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def known(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Known]:
+    with Origin((answering(OK),)) as origin:
+        routes = [
+            {"host": "app.test", "upstream": origin.url, "identity": ["remote-user", "authentik"]},
+            {
+                "host": "app.test",
+                "path": "/wiki",
+                "upstream": f"{origin.url}/base",
+                "rules": WIKI,
+                "rewrite": {"strip_path": True},
+            },
+            {"host": "*.b.test", "upstream": origin.url, "identity": "x-remote"},
+        ]
+        folder = tmp_path_factory.mktemp("explain")
+        access = {"rules": RULES, "default": "authenticated"}
+        async with front_of(folder, origin, routes=routes, access=access) as front:
+            admin, _ = await with_factor(front)
+            bob = await front.opened("bob", roles=["reader"], groups=["staff"])
+            carol = await front.opened("carol", groups=["admins"])
+            await front.accounts.users.edit("alice", _into_admins(), front.clock(), actor=_owner())
+            people = {
+                "alice": (await front.accounts.users.get("alice"), front.cookie(admin), True),
+                "bob": (await front.accounts.users.get("bob"), front.cookie(bob), False),
+                "carol": (await front.accounts.users.get("carol"), front.cookie(carol), False),
+            }
+            yield Known(front, people)
+
+
+def _into_admins() -> Any:
+    from doorward.accounts.users.editing import Edit
+
+    return Edit(add_groups=("admins",))
+
+
+def _owner() -> Any:
+    from doorward.accounts.permissions import OWNER
+
+    return OWNER
+
+
+PIECES = (
+    "public admin ops u 1 23 x never wiki favicon.ico manifest.json %61dmin admin; .. %2e %2f"
+    " public%2fx .doorward login a%5cb %zz"
+)
+SEGMENTS = st.sampled_from(["", *PIECES.split()])
+PATHS = st.lists(SEGMENTS, max_size=4).map(lambda parts: "/" + "/".join(parts))
+QUERIES = st.sampled_from(["", "", "?a=b", "?/admin/", "?x=%2e%2e"])
+HOSTS = st.sampled_from(["app.test", "app.test", "APP.test:80", "x.b.test", "b.test", "c.test"])
+METHODS = st.sampled_from(["GET", "GET", "HEAD", "POST", "PUT", "OPTIONS", "PROPFIND", "get"])
+ADDRESSES = st.sampled_from(["192.0.2.1", "10.1.2.3", "2001:db8::1", "::ffff:10.0.0.1"])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@settings(
+    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from(["nobody", "alice", "bob", "carol"]), METHODS, HOSTS, PATHS, QUERIES, ADDRESSES
+)  # fmt: skip
+async def test_it_agrees_with_the_server(
+    known: Known, who: str, method: str, host: str, path: str, query: str, address: str
+) -> None:
+    front, target = known.front, path + query
+    found = await known.explain(who, method, f"http://{host}{target}", address)
+    event(f"{found.outcome} {found.status}")
+    cookie = [known.people[who][1]] if who in known.people else []
+    before = len(front.origin.heads)
+    answer = await _ask(front, target, [(b"host", host.lower().encode()), *cookie], method, address)
+    if found.outcome == INTERNAL:
+        assert len(front.origin.heads) == before
+        assert path.startswith("/.doorward/")
+    elif found.outcome == FORWARDED:
+        assert answer.status == 200, (found, answer)
+        assert _without_id(found.head.encode("latin-1")) == _without_id(front.origin.heads[-1])
+    else:
+        assert answer.status == found.status, (found, answer)
+        assert len(front.origin.heads) == before
+        assert found.code.encode() in answer.body or method == "HEAD" or not answer.body
+    if found.rules:
+        *passed, deciding = found.rules
+        assert deciding.applies and not any(rule.applies for rule in passed)
+        for rule in found.rules:
+            assert rule.applies is all(each.holds for each in rule.conditions)
+        is_open = deciding.requires == "public"
+        met = any(all(each.holds for each in demand) for demand in found.demands)
+        agree = all(reading.agrees for reading in found.readings)
+        if found.outcome == FORWARDED:
+            assert (is_open or met) and agree
+        elif found.code in ("unauthenticated", "forbidden", "second_factor_required"):
+            assert not (is_open or met)
+
+
+async def _ask(front: Front, target: str, headers: list[Header], method: str, peer: str) -> Any:
+    from tests.support.asgi import ask, scope
+
+    return await ask(front.app, scope(target, headers, method=method, peer=peer))
+
+
+def _without_id(head: bytes) -> list[tuple[bytes, bytes]]:
+    first = head.partition(b"\r\n")[0]
+    return [(b"", first), *(line for line in lines_of(head) if line[0] != b"x-request-id")]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_it_says_which_rule_decides_and_what_is_missing(known: Known) -> None:
+    found = await known.explain("carol", "GET", "http://app.test/admin/x")
+    assert (found.status, found.code, found.level) == (
+        401, "second_factor_required", "authenticated",
+    )  # fmt: skip
+    assert [rule.place.key for rule in found.rules] == [f"access.rules[{n}]" for n in range(3)]
+    assert found.rules[1].place.name == "open"
+    (demand,) = found.demands
+    assert {each.name: each.holds for each in demand} == {
+        "login": True, "groups": True, "second factor": False,
+    }  # fmt: skip
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_it_says_where_another_reading_leads(known: Known) -> None:
+    found = await known.explain("alice", "GET", "http://app.test/public/%61dmin;/../x")
+    assert found.status == 400
+    found = await known.explain("alice", "GET", "http://app.test/%61dmin/x")
+    assert (found.status, found.code) == (400, "bad_request")
+    (reading,) = found.readings
+    assert (reading.path, reading.agrees) == ("/admin/x", False)
+    assert reading.leads_to == "routes[0], access.rules[2]"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_user_whose_sessions_do_not_count_is_nobody(known: Known) -> None:
+    from dataclasses import replace
+
+    user = replace(known.people["bob"][0], banned=True)
+    question = Question("GET", "http://app.test/x", user)
+    found = await known.explainer.explain(question, known.front.clock())
+    assert (found.status, found.level) == (401, "nobody")
+    assert found.notes == ("bob is banned: no session of theirs counts.",)
+
+
+# The command
+
+FILE = """\
+data_dir: data
+public_url: https://wiki.test
+routes:
+  - upstream: http://127.0.0.1:9
+access:
+  rules:
+    - name: administration
+      path: /admin/*
+      groups: [admins]
+    - {path: /open/*, methods: [GET], require: public}
+users:
+  - username: ada
+    password_hash: "HASH"
+    groups: [admins]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    (tmp_path / "doorward.yaml").write_text(FILE.replace("HASH", HASH))
+    return str(tmp_path / "doorward.yaml")
+
+
+def explained(file: str, *words: str, status: int = 0) -> str:
+    done = CliRunner().invoke(commands, ["explain", *words, "-c", file])
+    assert done.exit_code == status, done.output
+    return done.stdout if status == 0 else done.stderr
+
+
+def test_the_command_prints_rule_line_and_headers(file: str) -> None:
+    text = explained(file, "--user", "ADA", "GET", "https://wiki.test/admin/x")
+    assert "access.rules[0] 'administration' (line 7): applies" in text
+    assert "[x] path: /admin/*" in text and "[x] groups: admins" in text
+    assert "Forwarded" in text and "Remote-User: ada" in text
+    text = explained(file, "/admin/x")
+    assert "by nobody" in text and "Refused  401 unauthenticated" in text
+
+
+def test_the_command_prints_json(file: str) -> None:
+    found = json.loads(explained(file, "--json", "--method", "POST", "/open/x"))
+    assert (found["outcome"], found["status"], found["code"]) == ("refused", 401, "unauthenticated")
+    assert found["rules"][-1]["place"] == {"key": "access.default", "line": None, "name": ""}
+    found = json.loads(explained(file, "--json", "/open/x"))
+    assert found["outcome"] == "forwarded" and ["host", "wiki.test"] in found["headers"]
+    assert found["request_line"] == "GET /open/x HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--user", "eve", "/"], 1, "There is no user named eve"),
+        (["ftp://x/"], 2, "neither a URL"),
+        (["x"], 2, "neither a URL"),
+        (["--from", "here", "/"], 2, "not an address"),
+        (["GET", "POST", "/"], 2, "Write one URL"),
+        (["--method", "GET", "POST", "/"], 2, "Write one URL"),
+    ],
+)
+def test_what_cannot_be_explained_is_said(
+    file: str, words: list[str], status: int, said: str
+) -> None:
+    assert said.lower() in explained(file, *words, status=status).lower()
