@@ -15,7 +15,7 @@ from doorward.cli.options import ConfigOption, JsonOption
 
 if TYPE_CHECKING:
     from doorward.gate.rules import Condition
-    from doorward.web.explanation import AskedRule, Explanation, Place
+    from doorward.web.explanation import AskedRule, Explanation, SettingPlace
     from doorward.wiring.accounts import Accounts
 
 
@@ -121,7 +121,7 @@ def _rule_lines(rules: tuple[AskedRule, ...]) -> Iterator[str]:
         yield from (f"    {_condition(each)}" for each in rule.conditions)
 
 
-def _place(place: Place) -> str:
+def _place(place: SettingPlace) -> str:
     name = f" {place.name!r}" if place.name else ""
     line = "" if place.line is None else f" (line {place.line})"
     return f"{place.key}{name}{line}"

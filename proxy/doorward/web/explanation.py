@@ -45,7 +45,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SettingPlace:
     """Where in the settings something stands: its key, and its line where a file has it."""
 
     key: str
@@ -57,7 +57,7 @@ class Place:
 class AskedRule:
     """A rule that was asked whether it applies: it does when every condition holds."""
 
-    place: Place
+    place: SettingPlace
     requires: str
     conditions: tuple[Condition, ...]
     applies: bool
@@ -84,7 +84,7 @@ class Explanation:
     user: str = ""
     level: str = "nobody"
     address: str = ""
-    route: Place | None = None
+    route: SettingPlace | None = None
     upstream: tuple[str, ...] = ()
     readings: tuple[Reading, ...] = ()
     rules: tuple[AskedRule, ...] = ()
@@ -205,10 +205,10 @@ class Explainer:
         leads_to = f"{self._route_place(found).key}, {rule.key}"
         return Reading(shown, leads_to, agrees=found == target)
 
-    def _place(self, path: KeyPath, name: str = "") -> Place:
-        return Place(format_path(path), self._settings.find_line(path), name)
+    def _place(self, path: KeyPath, name: str = "") -> SettingPlace:
+        return SettingPlace(format_path(path), self._settings.find_line(path), name)
 
-    def _route_place(self, target: Target) -> Place:
+    def _route_place(self, target: Target) -> SettingPlace:
         route = self._authorize.routes[target.route]
         number = self._settings.routes.index(route)
         return self._place(("routes", number), (route.host or "") + route.path)
@@ -216,7 +216,7 @@ class Explainer:
     def _list_upstreams(self, target: Target) -> tuple[str, ...]:
         return tuple(map(str, self._authorize.routes[target.route].upstream))
 
-    def _rule_place(self, rule: CompiledRule) -> Place:
+    def _rule_place(self, rule: CompiledRule) -> SettingPlace:
         return self._place(rule.place, rule.rule.name or "")
 
 
