@@ -224,7 +224,7 @@ def test_nobody_is_kept_out_by_a_page_of_administration(
         log_in(page, admin)
         enrol(page)
         page.get_by_role("link", name="I have kept them").click()
-        for path in ("", "/banned", "/sessions", "/lockouts", "/records", "/new-user"):
+        for path in ("", "/banned", "/sessions", "/tokens", "/lockouts", "/records", "/new-user"):
             page.goto(f"{base}/admin{path}")
             look(page)
         for name in (EMOJI, HOSTILE):

@@ -244,6 +244,13 @@ def test_nobody_is_kept_out_by_a_page(browser: Browser, live: Live, axe: str, sc
         look(page)
         log_in(page, name)
         look(page)
+        page.goto(f"{base}/account/tokens")
+        page.get_by_label("What is it for?").fill("phone " * 30)
+        page.get_by_label("Only these paths").fill("/" + "calendar" * 12)
+        page.get_by_role("button", name="Make token").click()
+        look(page)
+        page.get_by_role("link", name="I have copied it").click()
+        look(page)
         for path in ("/account/password", "/account/email", "/account/authenticator"):
             page.goto(f"{base}{path}")
             look(page)

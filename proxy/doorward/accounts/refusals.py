@@ -91,10 +91,15 @@ class TokenNotFound(Refusal):
 
 
 class InvalidToken(Refusal):
-    """A token that nobody can have: a name, scope or expiry that cannot be, or one too many."""
+    """A token that nobody can have. `field` is what is wrong with it: name, route, method, network,
+    expiry, admin, or most where a user has too many."""
 
     code = "invalid_token"
     message = "This is not a token that can be made."
+
+    def __init__(self, message: str | None = None, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class UserNotFound(Refusal):

@@ -250,7 +250,7 @@ class Gate:
             self._identify.use(session, now)
         is_beyond = False
         if session is not None and session.level is not FULL:
-            is_beyond = session.level is TOKEN and not self._admits(session, request)
+            is_beyond = session.level is TOKEN and not self._admits(session, request, now)
             session = session if session.level is TOKEN and not is_beyond else None
         verdict = self._authorize.judge(target, session, request.address, now)
         decisive = target
@@ -292,9 +292,9 @@ class Gate:
             return denied(self._authorize.can_start(request, session, now))
         return self._forbidden(request, credentials, session, now)
 
-    def _admits(self, session: Session, request: Accepted) -> bool:
+    def _admits(self, session: Session, request: Accepted, now: float) -> bool:
         """Whether a token's scope has this request in it; its use is noted."""
-        return self._api_tokens is not None and self._api_tokens.admits(session, request)
+        return self._api_tokens is not None and self._api_tokens.admits(session, request, now)
 
     def _asks_basic(self, facts: RequestFacts) -> bool:
         """Whether a program is asked for name and password. Not a script of a page: its browser

@@ -184,9 +184,9 @@ class TokenCarrier:
             return await self._logins.find(token.name, token.password, client, now)
         return await self._tokens.find(token.value, token.name, client, now)
 
-    def admits(self, session: Session, request: Accepted) -> bool:
+    def admits(self, session: Session, request: Accepted, now: float) -> bool:
         """Whether a token may be used for this request at all, its use noted either way."""
-        self._uses.note(session, request)
+        self._uses.note(session, request, now)
         compiled: Any = session.derived.get(_COMPILED)
         if compiled is None:
             compiled = session.derived[_COMPILED] = CompiledScope(session.scope)

@@ -18,6 +18,7 @@ from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.sessions.sessions import Session, Sessions
+from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.accounts.user import DATABASE
 from doorward.pages import rendering
 from doorward.pages.languages import N_
@@ -61,6 +62,7 @@ class AccountPage:
     sessions: Sessions
     factors: SecondFactors
     addresses: Addresses
+    tokens: ApiTokens
 
     def routes(self) -> list[Route]:
         endpoint = self.forms.messages.endpoint
@@ -76,6 +78,7 @@ class AccountPage:
             return session
         now = self.forms.service.clock()
         enabled = await self.factors.list_enabled(session.user)
+        tokens = await self.tokens.list(session.user, now)
         return self.forms.render(
             request,
             "account.html",
@@ -97,6 +100,8 @@ class AccountPage:
             can_change_address=self.addresses.can_change(session.user),
             own=session.user.source == DATABASE,
             others=OTHERS,
+            tokens=tokens,
+            expiring=any(token.expires_soon(now) for token in tokens),
             administers=is_admin(session.user),
             done=DONE.get(request.query_params.get("done", "")),
         )

@@ -111,15 +111,15 @@ class AdminPages:
             path=path,
             users=[user for _, user in found[:PAGE]],
             q=text,
-            first=None if after is None else _link(path, q=text),
-            onward=last and _link(path, q=text, after=f"{last.number}.{last.key}"),
+            first=None if after is None else build_link(path, q=text),
+            onward=last and build_link(path, q=text, after=f"{last.number}.{last.key}"),
         )
 
     async def sessions(self, request: Request) -> Response:
         session = await self.guard.session(request)
         if isinstance(session, Response):
             return session
-        now, before = self.guard.forms.service.clock(), _number(request, "before")
+        now, before = self.guard.forms.service.clock(), read_number(request, "before")
         found = await self.administration.sessions(session.user, before, PAGE + 1, now)
         more = len(found) > PAGE
         return self.guard.forms.render(
@@ -133,7 +133,7 @@ class AdminPages:
                 if one.level is FULL
             ],
             first=None if before is None else SESSIONS,
-            onward=_link(SESSIONS, before=str(found[PAGE - 1].number)) if more else None,
+            onward=build_link(SESSIONS, before=str(found[PAGE - 1].number)) if more else None,
         )
 
     async def lockouts(self, request: Request) -> Response:
@@ -193,7 +193,7 @@ class AdminPages:
             kind=Kind(kind) if kind in set(Kind) else None,
             since=_day(query.get("since", "")),
         )
-        before = _number(request, "before")
+        before = read_number(request, "before")
         found = await self.administration.records(session.user, wanted, before, PAGE + 1)
         chosen = {name: query.get(name, "") for name in ("user", "kind", "since")}
         more = len(found) > PAGE
@@ -205,8 +205,10 @@ class AdminPages:
             records=_describe(found[:PAGE]),
             kinds=KINDS,
             chosen=chosen,
-            first=None if before is None else _link(RECORDS, **chosen),
-            onward=_link(RECORDS, **chosen, before=str(found[PAGE - 1].number)) if more else None,
+            first=None if before is None else build_link(RECORDS, **chosen),
+            onward=build_link(RECORDS, **chosen, before=str(found[PAGE - 1].number))
+            if more
+            else None,
         )
 
 
@@ -221,7 +223,7 @@ def _describe(records: Sequence[Record]) -> list[dict[str, object]]:
     ]
 
 
-def _link(path: str, **query: str) -> str:
+def build_link(path: str, **query: str) -> str:
     given = {name: value for name, value in query.items() if value}
     return f"{path}?{urlencode(given)}" if given else path
 
@@ -232,7 +234,7 @@ def _place(text: str) -> Cursor | None:
     return Cursor(key, int(number)) if _is_number(number) else None
 
 
-def _number(request: Request, name: str) -> int | None:
+def read_number(request: Request, name: str) -> int | None:
     text = request.query_params.get(name, "")
     return int(text) if _is_number(text) else None
 

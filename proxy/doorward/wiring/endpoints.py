@@ -27,6 +27,7 @@ from doorward.pages.rendering import PageRenderer
 from doorward.pages.second_factor import SecondFactorPage
 from doorward.pages.session_form import Forms
 from doorward.pages.sites import known_hosts
+from doorward.pages.tokens import TokenPages
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
 from doorward.web.session_cookie import SessionCookie
@@ -62,7 +63,8 @@ def build_pages(settings: Settings, accounts: Accounts, service: SessionService)
         (
             LogoutPage(service, messages),
             second,
-            AccountPage(forms, accounts.sessions, factors, accounts.addresses),
+            AccountPage(forms, accounts.sessions, factors, accounts.addresses, accounts.api_tokens),
+            TokenPages(forms, guard, accounts.api_tokens),
             AuthenticatorPage(forms, factors),
             CredentialPages(forms, accounts.logins, factors, accounts.addresses),
             ForgottenPages(service, messages, accounts.forgotten),

@@ -81,9 +81,9 @@ class ApiTokens:
 
     async def _mint(self, user: User, new: NewToken, now: float, added: Event) -> MadeToken:
         if new.scope.admin is not None and not is_admin(user):
-            raise InvalidToken("Only administrators can have a token with an admin scope.")
+            raise InvalidToken("Only administrators can have a token with an admin scope.", "admin")
         if new.life_s is not None and not 0 < new.life_s < math.inf:
-            raise InvalidToken("A token expires in the future, or never.")
+            raise InvalidToken("A token expires in the future, or never.", "expiry")
         text = new_text()
         draft = TokenDraft(
             text.id,
@@ -97,7 +97,8 @@ class ApiTokens:
         token = await self._store.insert_token(draft, MOST_PER_USER, _name_token(added, text.id))
         if token is None:
             raise InvalidToken(
-                f"No token was made: the user has {MOST_PER_USER} already, or has just changed."
+                f"No token was made: the user has {MOST_PER_USER} already, or has just changed.",
+                "most",
             )
         return MadeToken(token, str(text))
 

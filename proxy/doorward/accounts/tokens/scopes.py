@@ -23,7 +23,8 @@ def check_name(name: str) -> str:
     if not is_clean(name):
         raise InvalidToken(
             "The name of a token has 1 to 190 characters, no control characters and no space at"
-            " its edges."
+            " its edges.",
+            "name",
         )
     return name
 
@@ -46,7 +47,7 @@ def parse_route(text: str) -> str:
 
 def _each(kind: str, entries: Sequence[str], read: Callable[[str], str]) -> tuple[str, ...]:
     if len(entries) > MOST_ENTRIES:
-        raise InvalidToken(f"A token has at most {MOST_ENTRIES} entries of the kind {kind}.")
+        raise InvalidToken(f"A token has at most {MOST_ENTRIES} entries of the kind {kind}.", kind)
     return tuple(dict.fromkeys(_read(kind, entry, read) for entry in entries))
 
 
@@ -55,4 +56,4 @@ def _read(kind: str, entry: str, read: Callable[[str], str]) -> str:
         return read(entry)
     except Wrong as wrong:
         hint = "" if wrong.hint is None else f" ({wrong.hint})"
-        raise InvalidToken(f"{kind} {display(entry)}: {wrong.message}{hint}.") from None
+        raise InvalidToken(f"{kind} {display(entry)}: {wrong.message}{hint}.", kind) from None

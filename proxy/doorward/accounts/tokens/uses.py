@@ -38,11 +38,11 @@ class TokenUses:
         self._tokens = tokens
         self._used: dict[int, tuple[float, UsingRequest]] = {}
 
-    def note(self, session: Session, request: UsingRequest) -> None:
+    def note(self, session: Session, request: UsingRequest, now: float) -> None:
         """A use of the token that this session stands for, if it does, just now. Called for every
         request."""
         if session.kind == KIND:
-            self._used[session.number] = (session.last_used_at, request)
+            self._used[session.number] = (now, request)
 
     async def flush(self) -> None:
         """Write them in one batch. Raises StorageUnavailable: then they wait for the next one."""
