@@ -35,6 +35,12 @@ _HTML = b"text/html"
 _XHTML = b"application/xhtml+xml"
 
 
+# What is looked at, first what decides by itself where it is sent.
+FETCH_METADATA = (b"sec-fetch-mode", b"sec-fetch-dest")
+OTHER_HINTS = (b"x-requested-with", b"accept")
+_READ = frozenset((*FETCH_METADATA, *OTHER_HINTS))
+
+
 def detect_client_kind(method: str, headers: Headers) -> ClientKind:
     """Who sent a request of this method with these headers.
 
@@ -52,9 +58,6 @@ def detect_client_kind(method: str, headers: Headers) -> ClientKind:
 def detect_request_kind(request: Request) -> ClientKind:
     """The same for a request to a path of ours."""
     return detect_client_kind(request.method, request.headers.raw)
-
-
-_READ = frozenset((b"sec-fetch-mode", b"sec-fetch-dest", b"x-requested-with", b"accept"))
 
 
 def _collect(headers: Headers) -> dict[bytes, list[bytes]]:

@@ -3,8 +3,8 @@
 Values only; `rewrite` makes the bytes that follow from them, and `relay` carries these.
 """
 
+import re
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from doorward import paths
 from doorward.accounts.refusals import LockedOut, Overloaded, StorageUnavailable
@@ -207,8 +207,13 @@ def conflicting() -> Refuse:
     )
 
 
+_QUOTED = re.compile(rb"[^A-Za-z0-9_.\-/~!*'()]")
+_ENCODED = {byte: b"%%%02X" % byte for byte in range(256)}
+
+
 def _way_back(target: bytes) -> str:
-    return quote(target.decode("latin-1"), safe="/~!*'()", encoding="latin-1")
+    """The target as the value of a query's parameter."""
+    return _QUOTED.sub(lambda match: _ENCODED[match[0][0]], target).decode("ascii")
 
 
 # RFC 7617 2.1. A browser asks for a password itself then, also where a script sent the request.
@@ -217,7 +222,7 @@ _CHALLENGE: Header = (b"www-authenticate", b'Bearer realm="doorward"')
 
 
 def unauthenticated(
-    target: bytes, extra: tuple[Header, ...] = (), *, basic: bool = False
+    target: bytes, extra: tuple[Header, ...] = (), route: int = NO_ROUTE, *, basic: bool = False
 ) -> Refuse:
     """Nobody, where somebody is needed; the login page leads back to `target`. `basic`: a program
     is asked for name and password."""
@@ -227,4 +232,5 @@ def unauthenticated(
         "You need to log in to open this.",
         login=f"{paths.LOGIN}?rd={_way_back(target)}",
         headers=(_BASIC_CHALLENGE if basic else _CHALLENGE, *extra),
+        route=route,
     )

@@ -279,10 +279,10 @@ class Gate:
         if verdict is Verdict.UNAUTHENTICATED:
             if facts.unauthenticated is None:
                 way_back = credentials.target or request.target
-                refusal = unauthenticated(
-                    way_back, self._expire_duplicates(facts), basic=self._asks_basic(facts)
+                cookies = self._expire_duplicates(facts)
+                facts.unauthenticated = unauthenticated(
+                    way_back, cookies, target.route, basic=self._asks_basic(facts)
                 )
-                facts.unauthenticated = refusal.on(target.route)
             return facts.unauthenticated
         if verdict is Verdict.SECOND_FACTOR_REQUIRED:
             assert session is not None

@@ -13,7 +13,7 @@ docs/decisions/013-two-head-readers.md.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,20 @@ class RequestHead(reader.RequestFields):
             return None
         at += len(begin)
         return text[at : text.index(b"\r\n", at)]
+
+    def select(self, names: Iterable[bytes]) -> list[Header]:
+        """The headers of these lower-case names that go on, several of one name in their order."""
+        found: list[Header] = []
+        text = b"\r\n" + self.passing_text
+        for name in names:
+            begin = b"\r\n%b: " % name
+            at = text.find(begin)
+            while at >= 0:
+                at += len(begin)
+                end = text.index(b"\r\n", at)
+                found.append((name, text[at:end]))
+                at = text.find(begin, end)
+        return found
 
     @property
     def user_agent(self) -> bytes | None:

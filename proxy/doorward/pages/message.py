@@ -19,7 +19,8 @@ from doorward.gate.client_kind import ClientKind, detect_request_kind
 from doorward.gate.cookies import Header
 from doorward.gate.decision import Refuse
 from doorward.pages.languages import N_
-from doorward.pages.rendering import PageRenderer, add_page_headers, allow_frames
+from doorward.pages.rendering import PAGE_LINES, PageRenderer, allow_frames
+from doorward.web.answers import Answer
 from doorward.web.endpoint import Handler, endpoint, unchanged
 from doorward.web.refusal_headers import RETRY_LATER
 
@@ -38,6 +39,8 @@ class Words:
     text: str
     link: tuple[str, str] | None = None
 
+
+JSON_LINES: tuple[Header, ...] = ((b"content-type", b"application/json"), *PAGE_LINES)
 
 _HOME = ("/", N_("Go to the start page"))
 _ACCOUNT = (paths.ACCOUNT, N_("Your account"))
@@ -107,6 +110,12 @@ FROM_THE_GATE = (
 )
 
 
+def _respond(answer: Answer) -> Response:
+    response = Response(answer.body, answer.status)
+    response.raw_headers = list(answer.headers)
+    return response
+
+
 def _links(words: Words, refusal: Refuse) -> list[tuple[str, str]]:
     """The links of a refusal's page, the one that most people want first."""
     login, switch = refusal.login, refusal.switch
@@ -138,16 +147,11 @@ class Messages:
         """
         status, login = refusal.status, refusal.login
         words = WORDS.get(status, WORDS[500])
-        code, text = refusal.code or words.code, refusal.message or words.text
+        text = refusal.message or words.text
         headers = [*refusal.headers, RETRY_LATER] if status == 503 else refusal.headers
         request_id = "" if client is None else client.request_id
         if not client_kind.is_person:
-            content: dict[str, object] = {"error": code, "message": text}
-            content |= {} if login is None else {"login": login}
-            age_s = refusal.max_age_s
-            content |= {} if age_s is None else {"max_age": int(age_s)}
-            body = _json({**content, "request_id": request_id})
-            return add_page_headers(Response(body, status, media_type="application/json"), headers)
+            return _respond(self.answer_program(refusal, request_id))
         language = self.renderer.languages.of(languages)
         page = self.renderer.render_plain(
             language,
@@ -162,6 +166,25 @@ class Messages:
             request_id=request_id,
         )
         return allow_frames(page) if client_kind is ClientKind.FRAME else page
+
+    def answer_program(self, refusal: Refuse, request_id: str) -> Answer:
+        """The same for a program, whole."""
+        status = refusal.status
+        words = WORDS.get(status, WORDS[500])
+        content: dict[str, object] = {
+            "error": refusal.code or words.code,
+            "message": refusal.message or words.text,
+        }
+        if refusal.login is not None:
+            content["login"] = refusal.login
+        if refusal.max_age_s is not None:
+            content["max_age"] = int(refusal.max_age_s)
+        content["request_id"] = request_id
+        body = _json(content).encode()
+        headers = [(b"content-length", b"%d" % len(body)), *JSON_LINES, *refusal.headers]
+        if status == 503:
+            headers.append(RETRY_LATER)
+        return Answer(status, headers, body)
 
     def answer(
         self, request: Request, status: int, text: str | None = None, code: str = ""

@@ -26,28 +26,27 @@ class PageRoutes(Protocol):
 
 class Pages:
     def __init__(self, messages: Messages, login: LoginPage, others: Sequence[PageRoutes]) -> None:
-        self._messages = messages
+        self.messages = messages  # for the gate, too
         self._pages: tuple[PageRoutes, ...] = (login, *others)
-        self.message = messages.message  # for the gate
         self.preserve = login.preserve  # likewise
 
     def prepare(self) -> None:
         """Do what the first requests would wait for; to be called in a thread."""
-        self._messages.renderer.prepare()
+        self.messages.renderer.prepare()
         qr.draw_svg("")
 
     def routes(self) -> list[Route]:
         """Every path under `/.doorward/`; names that nothing here has are 404."""
         return [
             *(route for page in self._pages for route in page.routes()),
-            endpoint(paths.HEALTH, not_allowed=self._messages.not_allowed, get=healthy),
-            *self._messages.renderer.routes(),
+            endpoint(paths.HEALTH, not_allowed=self.messages.not_allowed, get=healthy),
+            *self.messages.renderer.routes(),
             self._unknown_route(),
         ]
 
     def _unknown_route(self) -> Route:
         async def unknown(request: Request) -> Response:
-            return self._messages.answer(request, 404)
+            return self.messages.answer(request, 404)
 
         route = Route(paths.PREFIX + "{name:path}", unknown)
         route.methods = set()  # whatever the method, none of these paths reaches an upstream

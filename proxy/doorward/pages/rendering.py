@@ -45,8 +45,8 @@ GUARDS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 
-_PAGE_LINES = tuple((name.encode(), value.encode()) for name, value in GUARDS.items())
-_PAGE_NAMES = frozenset(name for name, _ in _PAGE_LINES)
+PAGE_LINES = tuple((name.encode(), value.encode()) for name, value in GUARDS.items())
+_PAGE_NAMES = frozenset(name for name, _ in PAGE_LINES)
 
 YEAR_S = 365 * 24 * 3600  # names carry a hash of what they name, so they may be kept for good
 LOGO_BYTES = 64 * 1024
@@ -207,7 +207,7 @@ class PageRenderer:
 def add_page_headers(response: Response, more: Iterable[Header] = ()) -> Response:
     """The response with the headers of every page, and `more` of them."""
     lines = [line for line in response.raw_headers if line[0] not in _PAGE_NAMES]
-    response.raw_headers = [*lines, *_PAGE_LINES, *more]
+    response.raw_headers = [*lines, *PAGE_LINES, *more]
     return response
 
 

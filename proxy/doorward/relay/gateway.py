@@ -40,7 +40,7 @@ from doorward.relay.relay import Pending, Relay, Services, Waiting
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.watch import Watch
 from doorward.upstream.failures import UpstreamFailure
-from doorward.web.answers import Answers, stranger, unfit
+from doorward.web.answers import Answer, Answers, stranger, unfit
 
 _log = structlog.get_logger("doorward.gate")
 
@@ -215,9 +215,9 @@ class Gateway:
     def fail(self, pending: Pending, failure: UpstreamFailure, route: int) -> None:
         """Tell that the upstream gave no answer."""
         exchange, request = pending.exchange, pending.request
-        response = self._answers.failure(failure, exchange.arrival, request)
+        answer = self._answers.failure(failure, exchange.arrival, request)
         outcome = failure_outcome(failure.code)
-        self._give(exchange, response, outcome, route, pending.started, request, request)
+        self._give(exchange, answer, outcome, route, pending.started, request, request)
 
     def _refuse_unfit(
         self, exchange: ClientExchange, arrival: Received, refusal: Refuse, started: float
@@ -226,11 +226,9 @@ class Gateway:
         client = stranger(arrival)
         if refusal.status == BAD_REQUEST:
             exchange.keep_alive = False
-        response = self._answers.to(refusal, arrival, client)
+        answer = self._answers.to(refusal, arrival, client)
         asked = _unread(arrival, client)
-        self._give(
-            exchange, response, refusal_outcome(refusal.code), NO_ROUTE, started, asked, None
-        )
+        self._give(exchange, answer, refusal_outcome(refusal.code), NO_ROUTE, started, asked, None)
 
     def _give_refusal(
         self,
@@ -240,15 +238,15 @@ class Gateway:
         started: float,
         request: Accepted,
     ) -> None:
-        response = self._answers.to(refusal, exchange.arrival, request.client)
+        answer = self._answers.to(refusal, exchange.arrival, request)
         self._give(
-            exchange, response, refusal_outcome(refusal.code), route, started, request, request
+            exchange, answer, refusal_outcome(refusal.code), route, started, request, request
         )
 
     def _give(
         self,
         exchange: ClientExchange,
-        response: Response,
+        answer: Answer,
         outcome: Outcome,
         route: int,
         started: float,
@@ -256,7 +254,7 @@ class Gateway:
         request: Accepted | None,
     ) -> None:
         """Send a whole answer, and record it."""
-        head, body = ResponseHead(response.status_code, response.raw_headers), bytes(response.body)
+        head, body = ResponseHead(answer.status, answer.headers), answer.body
         session = self._known_session(request)
         size = 0 if exchange.method == b"HEAD" else len(body)
         record = BriefRecord(asked, session, size)

@@ -3,7 +3,8 @@
 Knows refusals and kinds of clients; must not know how an answer is rendered or sent.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -11,7 +12,12 @@ from starlette.responses import Response
 
 from doorward.accounts.randomness import request_id
 from doorward.gate.accept import Accepted, Client
-from doorward.gate.client_kind import ClientKind, detect_client_kind
+from doorward.gate.client_kind import (
+    FETCH_METADATA,
+    OTHER_HINTS,
+    ClientKind,
+    detect_client_kind,
+)
 from doorward.gate.decision import (
     MAX_AGE,
     MOVED,
@@ -24,51 +30,71 @@ from doorward.gate.decision import (
 )
 from doorward.gate.targets import LastHop, Unfit
 from doorward.http1.arrival import Received
-from doorward.http1.headers import UnknownExpectation
+from doorward.http1.headers import Header, UnknownExpectation
+from doorward.http1.heads import RequestHead
 from doorward.upstream.failures import Page, UpstreamFailure
 from doorward.web.return_address import LOST, address, referring_page
 
+_EMPTY: Header = (b"content-length", b"0")
+_NO_STORE: Header = (b"cache-control", b"no-store")
 # When to retry, sent with a maintenance page.
 MAINTAINED_S = 30
 
 _log = structlog.get_logger("doorward.gate")
 
 
-class RenderMessage(Protocol):
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. Refusals are many when somebody floods, and a framework's response takes
+    longer to make than to decide on."""
+
+    status: int
+    headers: Sequence[Header]
+    body: bytes = b""
+
+
+class RefusalMessages(Protocol):
     """Makes a refusal's answer: a page for people, JSON for programs."""
 
-    def __call__(
+    def message(
         self, refusal: Refuse, client: Client | None, *, client_kind: ClientKind, languages: str
     ) -> Response: ...
+
+    def answer_program(self, refusal: Refuse, request_id: str) -> Answer: ...
 
 
 class Answers:
     """Answers of the gate's own."""
 
-    def __init__(self, render: RenderMessage, page_bytes: int) -> None:
+    def __init__(self, messages: RefusalMessages, page_bytes: int) -> None:
         """`page_bytes` is the longest target that an internal page may have."""
-        self._render = render
+        self._messages = messages
         self._page_bytes = page_bytes
 
-    def to(self, refusal: Refuse, arrival: Received, client: Client) -> Response:
+    def to(self, refusal: Refuse, arrival: Received, asked: Accepted | Client) -> Answer:
+        """`asked` is the request, or what is known of the client of one that was not accepted."""
         if refusal.status == MOVED:
-            response = Response(status_code=MOVED)
-            response.raw_headers.extend(refusal.headers)
-            return response
+            return Answer(MOVED, (_EMPTY, *refusal.headers))
         who = _client_kind(arrival)
+        if who is ClientKind.PROGRAM:
+            return self._messages.answer_program(refusal, asked.request_id)
         login = refusal.login
         if login is not None and who is ClientKind.NAVIGATION:
             if len(login) > self._page_bytes:
                 login = _with_age(f"{login.partition('?')[0]}?{LOST}=1", refusal)
             return _redirect(refusal, login)
-        if login is not None and who.is_person:
+        client = asked if isinstance(asked, Client) else asked.client
+        if login is not None:
             # The target of a form or a frame is no page to return to; what it stood on may be.
             onward = referring_page(arrival.headers, client.host)
             login = _with_age(address(login.partition("?")[0], onward), refusal)
             refusal = replace(refusal, login=login)
-        return self._render(refusal, client, client_kind=who, languages=_languages(arrival))
+        page = self._messages.message(
+            refusal, client, client_kind=who, languages=_languages(arrival)
+        )
+        return Answer(page.status_code, page.raw_headers, bytes(page.body))
 
-    def failure(self, failure: UpstreamFailure, arrival: Received, request: Accepted) -> Response:
+    def failure(self, failure: UpstreamFailure, arrival: Received, request: Accepted) -> Answer:
         """To a request whose upstream gave none."""
         _log.warning("upstream_failed", reason=str(failure), request=request.request_id)
         if failure.page is not None:
@@ -76,7 +102,7 @@ class Answers:
         later = failure.retry_after_s
         headers = () if later is None else ((b"retry-after", b"%d" % later),)
         refusal = Refuse(failure.status, failure.code, failure.message, headers=headers)
-        return self.to(refusal, arrival, request.client)
+        return self.to(refusal, arrival, request)
 
     def may_keep(self, refusal: Refuse, arrival: Received) -> bool:
         """Whether this is a form of a person without a session, which the login page may keep and
@@ -86,7 +112,11 @@ class Answers:
 
 
 def _client_kind(arrival: Received) -> ClientKind:
-    return detect_client_kind(arrival.method.decode("latin-1"), arrival.headers)
+    method, head = arrival.method.decode("latin-1"), arrival.parsed
+    if not isinstance(head, RequestHead):
+        return detect_client_kind(method, arrival.headers)
+    hints = head.select(FETCH_METADATA) or head.select(OTHER_HINTS)
+    return detect_client_kind(method, hints)
 
 
 def _with_age(login: str, refusal: Refuse) -> str:
@@ -96,16 +126,15 @@ def _with_age(login: str, refusal: Refuse) -> str:
     return f"{login}{'&' if '?' in login else '?'}{MAX_AGE}={refusal.max_age_s:.0f}"
 
 
-def _maintenance(page: Page) -> Response:
+def _maintenance(page: Page) -> Answer:
     headers = {"retry-after": str(MAINTAINED_S), "cache-control": "no-store"}
-    return Response(page.body, 503, headers, page.media_type)
+    response = Response(page.body, 503, headers, page.media_type)
+    return Answer(503, response.raw_headers, page.body)
 
 
-def _redirect(refusal: Refuse, to: str) -> Response:
-    response = Response(status_code=303, headers={"location": to})
+def _redirect(refusal: Refuse, to: str) -> Answer:
     lines = [line for line in refusal.headers if line[0] != b"www-authenticate"]
-    response.raw_headers.extend([*lines, (b"cache-control", b"no-store")])
-    return response
+    return Answer(303, ((b"location", to.encode()), _EMPTY, *lines, _NO_STORE))
 
 
 def unfit(fault: Exception, arrival: Received) -> Refuse:

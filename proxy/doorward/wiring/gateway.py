@@ -65,7 +65,7 @@ def join(
             settings.limits.tunnel_idle_timeout.total_seconds(), settings.limits.message_bytes
         ),
     )
-    answers = Answers(deciding.pages.message, most_page_bytes(settings))
+    answers = Answers(deciding.pages.messages, most_page_bytes(settings))
     maintenance = maintenance_pages(settings)
     forwarders = tuple(
         Forwarder(
