@@ -23,6 +23,7 @@ from doorward.observe.counters import LOST, Counters
 from doorward.observe.logs import configure_logs, output
 from doorward.observe.metrics import Metrics
 from doorward.observe.observer import Observer
+from doorward.observe.refusals import Refusals
 from doorward.observe.shared_counters import clear_counters
 from doorward.relay.asgi import answer
 from doorward.relay.gateway import Gateway, Receive, Scope, Send
@@ -96,7 +97,10 @@ class Application:
         pools = Pools()
         rates = Rates(self._settings.data_dir, accounts.keys)
         self._stack.callback(rates.close)
-        joined = join(self._settings, accounts, pools, rates, self._clock, counters, self._inner)
+        refusals = Refusals(self._settings.data_dir)
+        self._stack.enter_context(refusals.channel.running())
+        parts = pools, rates, self._clock, counters, self._inner, refusals
+        joined = join(self._settings, accounts, *parts)
         self.gateway, self.observer = joined.gateway, joined.observer
         self.prepare, self.explainer = joined.prepare, joined.explainer
         self.metrics = Metrics(joined.routes, self._numbers, counters)

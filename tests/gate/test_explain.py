@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,12 +13,22 @@ import pytest
 import pytest_asyncio
 from doorward.accounts.user import User
 from doorward.cli.main import app as commands
+from doorward.observe.refusals import (
+    FILE_BYTES,
+    KEPT_S,
+    MOST_PER_SECOND,
+    NAME,
+    KeptRefusal,
+    Refusals,
+    find_refusal,
+)
 from doorward.web.explanation import FORWARDED, INTERNAL, Explainer, Explanation, Question
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tests.gate.test_rules import with_factor
+from tests.support.clock import FixedClock
 from tests.support.command import HASH
 from tests.support.front import Front, front_of
 from tests.support.origin import OK, Origin, answering
@@ -251,9 +262,67 @@ def test_the_command_prints_json(file: str) -> None:
     assert found["request_line"] == "GET /open/x HTTP/1.1"
 
 
+async def test_a_refusal_is_found_by_the_id_on_its_page(tmp_path: Path, origin: Origin) -> None:
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "doorward.yaml").write_text(FILE.replace("HASH", HASH))
+    values = {
+        "routes": [{"upstream": origin.url}],
+        "access": {"rules": [{"path": "/admin/*", "groups": ["admins"]}]},
+    }
+    async with front_of(tmp_path / "data", origin, **values) as front:
+        cookie = front.cookie(await front.opened("bob"))
+        answer = await front.get("/admin/x?token=secret", cookie)
+        unfit = await front.get("/a/../b")
+    ids = [json.loads(each.body)["request_id"] for each in (answer, unfit)]
+    kept = (tmp_path / "data" / "refusals.jsonl").read_text()
+    assert "secret" not in kept
+    assert (tmp_path / "data" / "refusals.jsonl").stat().st_mode & 0o777 == 0o600
+
+    file = str(tmp_path / "doorward.yaml")
+    text = await asyncio.to_thread(explained, file, "--request-id", ids[0])
+    assert "403 forbidden" in text and "GET /admin/x by bob" in text
+    assert "access.rules[0] 'administration' (line 7): applies" in text
+    found = json.loads(await asyncio.to_thread(explained, file, "--json", "--request-id", ids[1]))
+    assert (found["refusal"]["status"], found["now"]) == (400, None)
+    assert "dot segment" in found["refusal"]["message"]
+    for words in (["--request-id", "other"], ["--request-id", ids[0][:-1]]):
+        said = await asyncio.to_thread(explained, file, *words, status=1)
+        assert said.startswith("No refusal of the last day has the id")
+
+
+def test_refusals_are_kept_for_a_day_and_take_bounded_room(tmp_path: Path) -> None:
+    clock = FixedClock(1000.0)
+    refusals = Refusals(tmp_path)
+    for number in range(120):
+        if refusals.has_room(clock.now):
+            refusals.keep(_kept(str(number), clock.now))
+    assert len((tmp_path / NAME).read_text().splitlines()) == MOST_PER_SECOND
+    assert find_refusal(tmp_path, "7", clock.now + KEPT_S - 1) == _kept("7", 1000.0)
+    assert find_refusal(tmp_path, "7", clock.now + KEPT_S) is None
+    for number in range(2 * FILE_BYTES // 100_000 + 4):
+        clock.now += 1
+        assert refusals.has_room(clock.now)
+        refusals.keep(_kept(f"big{number}", clock.now, "x" * 100_000))
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert len(sizes) == 2 and max(sizes) < FILE_BYTES + 200_000
+    assert find_refusal(tmp_path, f"big{number}", clock.now) is not None
+    with (tmp_path / NAME).open("a") as half:
+        half.write('{"request_id": "half')
+    assert find_refusal(tmp_path, "half", clock.now) is None
+    assert find_refusal(tmp_path / "nowhere", "7", clock.now) is None
+
+
+def _kept(request_id: str, at: float, path: str = "/x") -> KeptRefusal:
+    return KeptRefusal(
+        request_id, at, "GET", "http", "a", path, "::1", "", False, 401, "unauthenticated", "No."
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
+        (["--request-id", "x", "/"], 2, "stands alone"),
+        ([], 2, "Write one URL"),
         (["--user", "eve", "/"], 1, "There is no user named eve"),
         (["ftp://x/"], 2, "neither a URL"),
         (["x"], 2, "neither a URL"),

@@ -6,12 +6,14 @@ It knows how to print; the gate itself decides.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.accounts import WRONG_USAGE, leave, with_accounts
+from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, with_accounts
 from doorward.cli.options import ConfigOption, JsonOption
+from doorward.cli.tables import escape, format_time, print_json
 
 if TYPE_CHECKING:
     from doorward.gate.rules import Condition
@@ -21,32 +23,51 @@ if TYPE_CHECKING:
 
 def explain(
     words: Annotated[
-        list[str], typer.Argument(metavar="[METHOD] URL", help="As a client sends it; or a path.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[METHOD] URL", help="As a client sends it; or a path."),
+    ] = None,
     config: ConfigOption = None,
     user: Annotated[str | None, typer.Option(help="Who asks; left out: nobody.")] = None,
-    address: Annotated[str, typer.Option("--from", help="Where from.")] = "127.0.0.1",
+    address: Annotated[str | None, typer.Option("--from", help="Where from.")] = None,
     method: Annotated[str | None, typer.Option(help="In place of the one before URL.")] = None,
     second_factor: Annotated[
         bool, typer.Option("--second-factor", help="As if one had been given just now.")
     ] = False,
+    request_id: Annotated[
+        str | None, typer.Option(help="A request refused within a day, by the id on its page.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Say which route and rule decide on a request, why, and what the application would get."""
-    from doorward.cli.tables import print_json
     from doorward.gate.addresses import parse_address
 
-    verb, url = _split(words, method)
+    if request_id is not None:
+        if words or user or address or method or second_factor:
+            leave("--request-id stands alone: the request is known.", WRONG_USAGE)
+        _explain_refusal(config, request_id, json)
+        return
+    verb, url = _split(words or [], method)
+    address = "127.0.0.1" if address is None else address
     if parse_address(address) is None:
         leave(f"{address!r} is not an address.", WRONG_USAGE)
-    with_file = with_accounts(
-        config, lambda accounts: _explain(accounts, config, verb, url, user, address, second_factor)
-    )
+    asked = Asked(verb, url, user, address, second_factor)
+    found = with_accounts(config, lambda accounts: _explain(accounts, config, asked))
     if json:
-        print_json(_describe(with_file, verb, url))
+        print_json(_describe(found, asked))
     else:
-        for line in _lines(with_file, verb, url):
+        for line in _lines(found, asked):
             typer.echo(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it was typed, or as it was kept."""
+
+    method: str
+    url: str
+    username: str | None
+    address: str
+    has_factor: bool
 
 
 def _split(words: list[str], method: str | None) -> tuple[str, str]:
@@ -57,15 +78,7 @@ def _split(words: list[str], method: str | None) -> tuple[str, str]:
     leave("Write one URL, and at most one method before it.", WRONG_USAGE)
 
 
-async def _explain(
-    accounts: Accounts,
-    config: ConfigOption,
-    method: str,
-    url: str,
-    username: str | None,
-    address: str,
-    has_factor: bool,
-) -> Explanation:
+async def _explain(accounts: Accounts, config: ConfigOption, asked: Asked) -> Explanation:
     import os
     import time
     from contextlib import closing
@@ -76,8 +89,8 @@ async def _explain(
     from doorward.wiring.deciding import build_deciding
 
     settings = load_settings(config, os.environ)
-    user = None if username is None else await accounts.users.get(username)
-    question = Question(method, url, user, address, has_factor)
+    user = None if asked.username is None else await accounts.users.get(asked.username)
+    question = Question(asked.method, asked.url, user, asked.address, asked.has_factor)
     with closing(Rates(settings.data_dir, accounts.keys)) as rates:
         explainer = build_deciding(settings, accounts, rates, time.time).explainer
         try:
@@ -86,13 +99,38 @@ async def _explain(
             leave(f"{fault}.", WRONG_USAGE)
 
 
+def _explain_refusal(config: ConfigOption, request_id: str, json: bool) -> None:
+    """What was answered then, and what the rules that are in force now make of it."""
+    import time
+
+    from doorward.cli.options import settings_or_exit
+    from doorward.observe.refusals import find_refusal
+
+    kept = find_refusal(settings_or_exit(config).data_dir, request_id, time.time())
+    if kept is None:
+        leave(f"No refusal of the last day has the id {escape(request_id)}.", REFUSED)
+    found = None
+    if kept.scheme:  # else it was not fit to be decided on
+        url = f"{kept.scheme}://{kept.host}{kept.path}"
+        asked = Asked(kept.method, url, kept.user or None, kept.address, kept.has_factor)
+        found = with_accounts(config, lambda accounts: _explain(accounts, config, asked))
+    if json:
+        now = None if found is None else _describe(found, asked)
+        print_json({"refusal": asdict(kept), "now": now})
+        return
+    typer.echo(f"{format_time(kept.at)}  {kept.status} {kept.code}: {kept.message}")
+    typer.echo(f"{escape(kept.method)} {escape(kept.path)} by {kept.user or 'nobody'}")
+    if found is not None:
+        typer.echo("By the rules that are in force now:")
+        for line in _lines(found, asked):
+            typer.echo(line)
+
+
 # For people
 
 
-def _lines(found: Explanation, method: str, url: str) -> Iterator[str]:
-    from doorward.cli.tables import escape
-
-    yield f"{method} {escape(url)}"
+def _lines(found: Explanation, asked: Asked) -> Iterator[str]:
+    yield f"{escape(asked.method)} {escape(asked.url)}"
     yield f"  by {found.user or 'nobody'} ({found.level}) from {found.address or 'anywhere'}"
     yield from (f"  {note}" for note in found.notes)
     if found.readings:
@@ -140,12 +178,10 @@ def _verdict(found: Explanation) -> str:
 # For programs
 
 
-def _describe(found: Explanation, method: str, url: str) -> dict[str, object]:
+def _describe(found: Explanation, asked: Asked) -> dict[str, object]:
     """What is printed as JSON; the keys are part of the command's interface."""
-    from dataclasses import asdict
-
     described = asdict(found)
     head = described.pop("head").rstrip("\r\n").split("\r\n")
     described["request_line"] = head[0] or None
     described["headers"] = [line.split(": ", 1) for line in head[1:]]
-    return {"method": method, "url": url, **described}
+    return {"method": asked.method, "url": asked.url, **described}

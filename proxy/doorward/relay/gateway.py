@@ -34,6 +34,7 @@ from doorward.observe.observer import (
     now_s,
     refusal_outcome,
 )
+from doorward.observe.refusals import TARGET_CHARACTERS, KeptRefusal, Refusals
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.passage import Passages
 from doorward.relay.relay import Pending, Relay, Services, Waiting
@@ -74,8 +75,10 @@ class Gateway:
         observer: Observer,
         keep: Keep | None = None,
         passages: Passages | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
-        """`passages` lead to an application in this process, in place of any upstream."""
+        """`passages` lead to an application in this process, in place of any upstream; `refusals`
+        keeps what was refused, for whoever asks later."""
         self._accept = accept
         self._gate = gate
         self._forwarders = forwarders
@@ -87,6 +90,7 @@ class Gateway:
         self._observer = observer
         self._keep = keep
         self._passages = passages
+        self._refusals = refusals
         self._services = Services(self, tunnels, watch, observer)
 
     def begin(self, exchange: ClientExchange) -> Waiting | None:
@@ -228,6 +232,7 @@ class Gateway:
             exchange.keep_alive = False
         answer = self._answers.to(refusal, arrival, client)
         asked = _unread(arrival, client)
+        self._keep_refusal(refusal, asked, None)
         self._give(exchange, answer, refusal_outcome(refusal.code), NO_ROUTE, started, asked, None)
 
     def _give_refusal(
@@ -239,8 +244,33 @@ class Gateway:
         request: Accepted,
     ) -> None:
         answer = self._answers.to(refusal, exchange.arrival, request)
+        self._keep_refusal(refusal, request, request)
         self._give(
             exchange, answer, refusal_outcome(refusal.code), route, started, request, request
+        )
+
+    def _keep_refusal(
+        self, refusal: Refuse, asked: LoggedRequest, request: Accepted | None
+    ) -> None:
+        now, refusals = self._clock(), self._refusals
+        if refusals is None or refusal.status < BAD_REQUEST or not refusals.has_room(now):
+            return
+        session = None if request is None else self._gate.known(request, now)
+        refusals.keep(
+            KeptRefusal(
+                request_id=asked.request_id,
+                at=now,
+                method=_show(asked.method),
+                scheme="" if request is None else request.scheme,
+                host=asked.authority,
+                path=_show(asked.target.partition(b"?")[0])[:TARGET_CHARACTERS],
+                address=asked.address_text,
+                user="" if session is None else session.user.username,
+                has_factor=session is not None and session.second_factor_at is not None,
+                status=refusal.status,
+                code=refusal.code,
+                message=refusal.message,
+            )
         )
 
     def _give(
@@ -290,6 +320,11 @@ class Gateway:
 
 def _is_health(target: bytes) -> bool:
     return target.partition(b"?")[0] == HEALTH_PATH
+
+
+def _show(raw: bytes) -> str:
+    """Bytes of a client, as ASCII."""
+    return raw.decode("ascii", "backslashreplace")
 
 
 def _unread(arrival: Received, client: Client | None = None) -> UnreadRequest:

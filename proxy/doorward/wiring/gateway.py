@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from doorward.http1.client_exchange import TunnelLimits
 from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
+from doorward.observe.refusals import Refusals
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.gateway import Gateway
 from doorward.relay.maintenance import maintenance_pages
@@ -51,9 +52,10 @@ def join(
     clock: Clock,
     counters: Counters,
     inner: ASGIApp | None = None,
+    refusals: Refusals | None = None,
 ) -> Joined:
     """The gate, the pages and the dialects over one core, before upstreams or before `inner`, an
-    application in this process."""
+    application in this process; `refusals` keeps what is refused."""
     deciding = build_deciding(settings, accounts, rates, clock)
     gate, authorize, cookies = deciding.gate, deciding.authorize, deciding.cookies
     watch = Watch(accounts.live, gate.ask, clock)
@@ -100,6 +102,7 @@ def join(
         observer=observer,
         keep=deciding.pages.preserve,
         passages=passages,
+        refusals=refusals,
     )
     return Joined(gateway, observer, names, deciding.pages.prepare, deciding.explainer)
 
