@@ -7,6 +7,7 @@ in one write. It fills `ClientExchange`, and answers in ASGI's words, too.
 import asyncio
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -23,6 +24,7 @@ from doorward.server.tunnel import Lost, PendingUpgrade, Tunnel
 
 # Shared by all that have none, so that most requests cost no list.
 NO_TRAILERS: list[Header] = []
+NO_PIECES: deque[bytes] = deque()
 
 START, BODY = "http.response.start", "http.response.body"
 FAILED_HEAD = [
@@ -95,7 +97,8 @@ class Exchange:
     left_for = ""  # why the client left, where that was not its own choice
     head: ResponseHead | None = None  # of the answer
     trailers: list[Header] = NO_TRAILERS  # of the request, once its body is whole
-    body: Any = b""
+    _pieces: deque[bytes] = NO_PIECES
+    body_bytes = 0  # of the request, that came and nobody has asked for yet
     on_response: Any = None  # whom to tell, where that is not the protocol
     message_event: Any = _NOBODY_WAITS
     _gone: Callable[[], object] | None = None
@@ -126,7 +129,7 @@ class Exchange:
         self.flow = protocol.flow
         self._bodiless = method == b"HEAD"
         if not plain:
-            self.body = bytearray()
+            self._pieces = deque()
 
     # The request, of which it fills `Received`
 
@@ -163,6 +166,12 @@ class Exchange:
         self.attached = self.protocol.attached = attached
         return True
 
+    def take_body(self, piece: bytes) -> int:
+        """Keep a piece of the body until somebody asks for it, and return how much is kept."""
+        self._pieces.append(piece)
+        self.body_bytes += len(piece)
+        return self.body_bytes
+
     # Whoever answers
 
     def begin(self, gateway: RequestHandler) -> None:
@@ -185,7 +194,7 @@ class Exchange:
         """Go on in a task. The server's stop ends it."""
         if self.message_event is _NOBODY_WAITS:
             self.message_event = Flag()
-            if self.body or not self.more_body:  # it came before anybody waited
+            if self.body_bytes or not self.more_body:  # it came before anybody waited
                 self.message_event.set()
         task: asyncio.Task[None] = self.protocol.loop.create_task(self._run(waiting))
         self.protocol.tasks.add(task)
@@ -431,8 +440,14 @@ class Exchange:
             self.message_event.clear()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        body, self.body = bytes(self.body), bytearray()
-        return {"type": "http.request", "body": body, "more_body": self.more_body}
+        body, is_last = b"", not self.more_body
+        if self._pieces:
+            body = self._pieces.popleft()
+            self.body_bytes -= len(body)
+            if self._pieces:  # each goes as it came: to join them would copy all of a body
+                is_last = False
+                self.message_event.set()
+        return {"type": "http.request", "body": body, "more_body": not is_last}
 
     async def send(self, message: Any) -> None:
         """Take the application's next message; waits while the client is slow."""

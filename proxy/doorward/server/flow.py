@@ -3,7 +3,7 @@
 import asyncio
 
 # What may be kept of a request's body that nobody has asked for yet.
-HIGH_WATER_BYTES = 64 * 1024
+HIGH_WATER_BYTES = 256 * 1024
 
 
 class Flow:

@@ -9,7 +9,8 @@ import httptools
 
 from doorward import paths
 from doorward.http1.headers import Header
-from doorward.http1.heads import read_request
+from doorward.http1.heads import RequestHead, read_request
+from doorward.http1.known_requests import HEAD_BYTES as KNOWN_BYTES
 from doorward.http1.known_requests import KnownRequests
 from doorward.http1.methods import KNOWN, METHOD, NEVER
 from doorward.observe.observer import Observer
@@ -55,6 +56,7 @@ class Protocol(ConnectionTimers):
         self._head_bytes = 0  # of the head that is being read
         self._expects = self._has_body = self._plain = False
         self._tail, self._body_left = b"", 0  # of the head and of the body that is being read
+        self._raw_left = 0  # of a body that llhttp does not see
         self._rereading = False
         self._stand_in: bytes | None = None  # a method that llhttp does not know
 
@@ -67,9 +69,16 @@ class Protocol(ConnectionTimers):
         if not (self._in_message or self._held) and self._is_plain(data):
             return
         self._unread += len(data)
-        rest = data
+        self._read(data)
+        self._wait()
+
+    def _read(self, rest: bytes) -> None:
+        """Take in what came: the rest of a message, or others behind it."""
         while rest and not self.transport.is_closing():
             rest = self._go_on(rest) if self._in_message else self._begin(rest)
+
+    def _wait(self) -> None:
+        """Bound the wait for what is still to come of a message, and its size."""
         if self._in_head or self._held:
             if self._head_timer is None:
                 self._await_head()
@@ -81,17 +90,22 @@ class Protocol(ConnectionTimers):
             self._refuse(431, "the request head is too large")
 
     def _is_plain(self, data: bytes) -> bool:
-        """True when this was one request without a body, and nothing else, whose head the reader
-        takes, and it was taken for it. Others are for llhttp."""
+        """True when a request begins here whose head the reader takes, and it was taken for it: one
+        without a body, and nothing else, or one whose body is as long as its head says. Others are
+        for llhttp."""
         if not self._is_idle():
             return False
-        known = self.known.find(data)
+        known = self.known.find(data) if len(data) <= KNOWN_BYTES else None
         if known is None:
             limits = self.limits
             head = read_request(
                 data, 0, limits.header_bytes, limits.target_bytes, limits.header_count
             )
-            if head is None or head.has_body or len(head.text) != len(data):
+            if head is None:
+                return False
+            if head.has_body:
+                return self._takes_body(head, data)
+            if len(head.text) != len(data):
                 return False
             self.known.note(head)
         else:
@@ -105,6 +119,31 @@ class Protocol(ConnectionTimers):
             exchange.known = known
         self._run(exchange)
         return True
+
+    def _takes_body(self, head: RequestHead, data: bytes) -> bool:
+        """Begin a request whose body needs counting, not parsing. False for one in chunks."""
+        if head.content_length is None:
+            return False
+        self._head_done()
+        self.cycle = exchange = Exchange(self, head.method, head.target, None, False, head)
+        exchange.keep_alive = head.keep_alive
+        self._in_message, self._raw_left = True, int(head.content_length)
+        self._run(exchange)
+        self._read(data[len(head.text) :])
+        self._wait()
+        return True
+
+    def _take_raw(self, data: bytes) -> bytes:
+        """Take the next piece of such a body, and return what came behind it."""
+        piece = data if len(data) <= self._raw_left else data[: self._raw_left]
+        self._raw_left -= len(piece)
+        self.on_body(piece)
+        if not self._raw_left:
+            self._in_message = False
+            exchange = cast(Exchange, self.cycle)
+            exchange.more_body = False
+            exchange.message_event.set()
+        return data[len(piece) :]
 
     def _begin(self, data: bytes) -> bytes:
         """Feed the parser what of a head is there, once its first line is, and return what came
@@ -137,6 +176,8 @@ class Protocol(ConnectionTimers):
     def _go_on(self, data: bytes) -> bytes:
         """Feed the parser more of a message, up to where its head or a body of known length ends:
         what comes behind it is for `_begin`."""
+        if self._raw_left:
+            return self._take_raw(data)
         if self._in_head:
             return self._feed_head(data)
         end = self._body_left if self._body_left > 0 else len(data)
@@ -246,8 +287,7 @@ class Protocol(ConnectionTimers):
         exchange = cast(Exchange, self.cycle)
         if exchange.response_complete:
             return
-        exchange.body += body
-        if len(exchange.body) > HIGH_WATER_BYTES:
+        if exchange.take_body(body) > HIGH_WATER_BYTES:
             self.flow.pause_reading()
         exchange.message_event.set()
 
