@@ -1,0 +1,115 @@
+"""A body of known length is counted, not parsed: wherever it is cut, llhttp would read the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+from doorward.http1.client_exchange import ClientExchange
+from doorward.http1.response_head import ResponseHead
+from doorward.server import protocol as server_protocol
+from doorward.server.connection_timers import ConnectionTimers
+from doorward.server.protocol import protocol_with
+from doorward.settings import LimitSettings
+
+HOST = b"Host: app.test\r\n"
+STREAM = (
+    b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello"
+    b"GET /b HTTP/1.1\r\n" + HOST + b"\r\n"
+    b"PUT /c HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\n\r\n\r"
+    b"POST /d HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    b"POST /e HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\n\r\n"
+)
+EXPECTED = [
+    (b"POST", b"/a", b"hello"),
+    (b"GET", b"/b", b""),
+    (b"PUT", b"/c", b"\r\n\r"),
+    (b"POST", b"/d", b"ok"),
+    (b"POST", b"/e", b""),
+]
+
+
+class Transport(asyncio.Transport):
+    """Takes everything at once and keeps nothing back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+        self.is_paused = False
+
+    def write(self, data: Any) -> None: ...
+    def close(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class Connections(set[ConnectionTimers]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def discard(self, connection: object) -> None: ...
+
+
+class Recorder:
+    """Answers each request once its body is whole, and keeps what came."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[bytes, bytes, bytes]] = []
+
+    def begin(self, exchange: ClientExchange) -> Coroutine[Any, Any, None]:
+        return self._answer(exchange)
+
+    async def _answer(self, exchange: ClientExchange) -> None:
+        body, more = b"", True
+        while more:
+            message = await exchange.receive()
+            assert message["type"] == "http.request"
+            body, more = body + message["body"], message["more_body"]
+        self.requests.append((exchange.method, exchange.arrival.target, body))
+        exchange.start_with(ResponseHead(200, [(b"content-length", b"0")]))
+        exchange.end()
+
+
+async def play(*pieces: bytes) -> list[tuple[bytes, bytes, bytes]]:
+    recorder, transport = Recorder(), Transport()
+    connection = protocol_with(LimitSettings(), None, recorder)(Connections())
+    connection.connection_made(transport)
+    for piece in pieces:
+        connection.data_received(piece)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert not (transport.is_closed or transport.is_paused)
+    connection.connection_lost(None)
+    return recorder.requests
+
+
+def cuts() -> Iterator[tuple[int, int]]:
+    places = range(0, len(STREAM), 7)
+    return ((first, last) for first, last in product(places, places) if first <= last)
+
+
+@pytest.mark.parametrize("by_llhttp", [False, True])
+async def test_requests_are_the_same_wherever_they_are_cut(
+    by_llhttp: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by_llhttp:
+        monkeypatch.setattr(server_protocol, "read_request", lambda *args: None)
+    for at in range(len(STREAM)):
+        assert await play(STREAM[:at], STREAM[at:]) == EXPECTED, at
+    for first, last in cuts():
+        assert await play(STREAM[:first], STREAM[first:last], STREAM[last:]) == EXPECTED
