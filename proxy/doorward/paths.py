@@ -15,6 +15,7 @@ ACCOUNT = PREFIX + "account"
 AUTHENTICATOR = ACCOUNT + "/authenticator"
 SESSION = PREFIX + "session"
 ADMIN = PREFIX + "admin"
+API = PREFIX + "api/v1/"
 
 HEALTH = PREFIX + "healthz"
 OPENAPI = PREFIX + "openapi.json"

@@ -65,6 +65,7 @@ ELSEWHERE = {
     "Administration.edit": "the right over the user",
     "Administration.demand_change": "the right over the user",
     "Administration.renew_password": "the right over the user",
+    "Administration.set_password": "the right over the user",
     "Administration.reset_factors": "the right over the user",
 }
 

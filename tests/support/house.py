@@ -133,7 +133,7 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
             tables = build_dialects(settings, accounts, service, rates)
             routes = [route for found in tables.values() for route in found]
             shown = pages.routes()
-            router = Router([*shown, *routes], redirect_slashes=False)
+            router = Router([*routes, *shown], redirect_slashes=False)
             description = Description(openapi.describe(settings, tables))
             paths = tuple(route.path for route in shown if not route.param_convertors)
             app = accepted(router)

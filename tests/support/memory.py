@@ -360,9 +360,11 @@ class MemoryTrail:
         self.events = [event for event in self.events if event not in old]
         return len(old)
 
-    async def after(self, number: int, wanted: RecordFilter) -> Sequence[Record]:
+    async def after(
+        self, number: int, wanted: RecordFilter, limit: int | None = None
+    ) -> Sequence[Record]:
         records = [Record(i, event) for i, event in enumerate(self.events, 1)]
-        return [record for record in records if record.number > number]
+        return [record for record in records if record.number > number][:limit]
 
 
 @dataclass

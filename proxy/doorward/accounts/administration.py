@@ -228,6 +228,17 @@ class Administration:
             )
         return Added(user, password)
 
+    async def set_password(
+        self, actor: User, public_id: str, password: str, *, now: float, must_change: bool
+    ) -> None:
+        """The user's password becomes this one; ends the user's sessions. Raises ReadOnlyUser,
+        WeakPassword."""
+        user = await self._subject(actor, public_id)
+        with act_on_behalf(actor):
+            await self._users.set_password(
+                user.username, password, now=now, actor=actor, must_change=must_change
+            )
+
     async def reset_factors(self, actor: User, public_id: str, now: float) -> None:
         """No app, no recovery codes, no codes by e-mail; ends the user's sessions. Raises
         TotpNotOn."""

@@ -27,6 +27,11 @@ Json = dict[str, object]
 
 SCHEMES: dict[str, Json] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A session's token."},
+    "apiToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token of an administrator, with an admin scope.",
+    },
     "authorization": {"type": "apiKey", "in": "header", "name": "Authorization"},
     "token": {"type": "apiKey", "in": "query", "name": "token"},
     "userId": {"type": "apiKey", "in": "header", "name": "X-User-Id"},
@@ -58,7 +63,7 @@ def describe(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Json:
         "info": {
             "title": "Doorward",
             "version": __version__,
-            "description": "The session APIs that are switched on here.",
+            "description": "The APIs that are switched on here.",
         },
         "servers": [{"url": settings.public_url}],
         "paths": paths,
@@ -106,7 +111,7 @@ def _key(dialect: str, settings: Settings, path: str) -> str:
         return path.removeprefix(rocketchat.PREFIX)
     if dialect == "alekeagle" and (chosen := settings.dialects.alekeagle) is not None:
         return path.removeprefix(chosen.prefix).removeprefix("/user")
-    return path
+    return path.removeprefix(paths.API) if dialect == "api" else path
 
 
 def _operation(
@@ -128,6 +133,8 @@ def _operation(
 
 def _carriers(dialect: DialectDescription) -> list[Json]:
     """Any of them will do; within one, all that it names."""
+    if dialect.alone:
+        return [{dialect.alone: []}]
     ways = (dialect.carriers, ("bearer",), ("cookie",))
     return [{name: [] for name in either} for either in ways if either]
 
@@ -152,7 +159,7 @@ def _success(row: Operation) -> Json:
         return {}
     said: Json = {"description": "Done."}
     if row.answer is not None:
-        said["content"] = {"application/json": {"schema": _list_alternatives((row.answer,))}}
+        said["content"] = {row.media: {"schema": _list_alternatives((row.answer,))}}
     return {str(row.status): said}
 
 

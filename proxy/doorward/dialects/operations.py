@@ -12,6 +12,7 @@ from doorward.dialects import context
 from doorward.dialects import datepoll_shapes as datepoll
 from doorward.dialects import xhr_shapes as xhr
 from doorward.dialects.alekeagle import shapes as alekeagle
+from doorward.dialects.api import shapes as api
 from doorward.dialects.context import ApiError, ErrorAnswer
 from doorward.dialects.rocketchat import shapes as rocketchat
 from doorward.dialects.shapes import Shape
@@ -27,7 +28,8 @@ class Operation:
     `answer`: what a success holds; None: nothing. `body`: any of these; `optional_body`: or none at
     all. `public`: for clients without a session. `factor`: takes the headers of a second factor.
     `refuses`: beside what follows from the rest. `more`: answers whose words are not in the table
-    of the route, with `errors`, the shapes that only this operation has for them.
+    of the route, with `errors`, the shapes that only this operation has for them. `media`: what a
+    success is; each event of a stream is one `answer`.
     """
 
     summary: str
@@ -42,6 +44,7 @@ class Operation:
     refuses: Refusals = ()
     more: tuple[ErrorAnswer, ...] = ()
     errors: Shapes = ()
+    media: str = "application/json"
 
     def list_refusals(self) -> Refusals:
         """All that it can refuse with, whatever a dialect calls that."""
@@ -262,6 +265,88 @@ ROCKETCHAT = {
     ),
 }  # fmt: skip
 
+# Under /.doorward/api/v1/, for tokens of administrators.
+_ADMIN: Refusals = (core.NotPermitted, core.LockedOut)
+_USER: Refusals = (*_ADMIN, core.UserNotFound)
+_ACT: Refusals = (*_USER, core.ReadOnlyUser)
+_DETAILS: Refusals = (core.InvalidName, core.InvalidEmail, core.InvalidGroup)
+
+
+def _act(summary: str, *refuses: type[ApiError]) -> Operation:
+    return Operation(
+        summary, status=204, body=(api.ApiNothing,), optional_body=True,
+        refuses=(*_ACT, *refuses),
+    )  # fmt: skip
+
+
+API = {
+    "GET users": Operation(
+        "List users by name.", api.ApiUsers, query=api.ApiUserSearch, refuses=_ADMIN
+    ),
+    "POST users": Operation(
+        "Add a user.", api.ApiUserAdded, 201, body=(api.ApiNewUser,),
+        refuses=(*_ADMIN, *_DETAILS, core.NameTaken),
+    ),
+    "GET users/{id}": Operation("Get a user.", api.ApiUserDetails, refuses=_USER),
+    "PATCH users/{id}": Operation(
+        "Change a user's name, groups or role.", status=204, body=(api.ApiChange,),
+        refuses=(*_ACT, *_DETAILS),
+    ),
+    "POST users/{id}/ban": _act("Ban a user: all sessions and tokens are suspended."),
+    "POST users/{id}/unban": _act("Lift a ban."),
+    "POST users/{id}/disable": _act("Disable a user: all sessions and tokens end."),
+    "POST users/{id}/enable": _act("Let a disabled user log in again."),
+    "POST users/{id}/unlock": _act("Forget a user's wrong passwords and codes."),
+    "POST users/{id}/reset-factors": _act(
+        "Take a user's second factors away.", core.TotpNotOn
+    ),
+    "POST users/{id}/password": Operation(
+        "Set a user's password, or make one; all sessions end.", api.ApiPasswordSet,
+        body=(api.ApiNewPassword,), optional_body=True,
+        refuses=(*_ACT, core.WeakPassword, core.Overloaded),
+    ),
+    "GET users/{id}/sessions": Operation(
+        "List a user's sessions.", api.ApiUserSessions, refuses=_USER
+    ),
+    "DELETE users/{id}/sessions": Operation(
+        "End all sessions of a user.", api.ApiEnded, refuses=_USER
+    ),
+    "GET users/{id}/tokens": Operation("List a user's tokens.", api.ApiUserTokens, refuses=_USER),
+    "DELETE users/{id}/tokens": Operation("End all tokens of a user.", api.ApiEnded, refuses=_USER),
+    "GET sessions": Operation(
+        "List everybody's sessions, the newest first.", api.ApiSessions, query=api.ApiPage,
+        refuses=_ADMIN,
+    ),
+    "DELETE sessions/{id}": Operation(
+        "End a session.", status=204, refuses=(*_ADMIN, core.SessionNotFound)
+    ),
+    "GET tokens": Operation(
+        "List everybody's tokens, the newest first.", api.ApiTokenList, query=api.ApiPage,
+        refuses=_ADMIN,
+    ),
+    "GET tokens/{id}": Operation(
+        "Get a token, without its secret.", api.ApiTokenInfo, refuses=(*_ADMIN, core.TokenNotFound)
+    ),
+    "DELETE tokens/{id}": Operation(
+        "End a token.", status=204, refuses=(*_ADMIN, core.TokenNotFound)
+    ),
+    "GET lockouts": Operation(
+        "List who has to wait after wrong passwords and codes.", api.ApiLocks, refuses=_ADMIN
+    ),
+    "POST lockouts/unlock": Operation(
+        "Let the network of an address try again.", status=204, body=(api.ApiNetwork,),
+        refuses=_ADMIN,
+    ),
+    "GET audit": Operation(
+        "List records, the newest first.", api.ApiRecords, query=api.ApiRecordSearch,
+        refuses=_ADMIN,
+    ),
+    "GET audit/events": Operation(
+        "Follow records as server-sent events.", api.ApiRecord, query=api.ApiFollow,
+        refuses=_ADMIN, media="text/event-stream",
+    ),
+}  # fmt: skip
+
 JSON = "application/json"
 FORMS = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -269,17 +354,20 @@ FORMS = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 @dataclass(frozen=True, slots=True)
 class DialectDescription:
     """A dialect's rows, the types of bodies it reads, where it looks for a token beside Bearer and
-    the cookie, and whether each of its requests is counted."""
+    the cookie, and whether each of its requests is counted. `alone`: the only carrier that counts.
+    """
 
     rows: Mapping[str, Operation]
     bodies: tuple[str, ...] = (JSON,)
     carriers: tuple[str, ...] = ()
     counted: bool = False
+    alone: str = ""
 
 
 DIALECTS: Mapping[str, DialectDescription] = {
     "xhr": DialectDescription(XHR),
     "alekeagle": DialectDescription(ALEKEAGLE, FORMS, ("authorization",), counted=True),
     "datepoll": DialectDescription(DATEPOLL, FORMS, ("token",)),
+    "api": DialectDescription(API, alone="apiToken"),
     "rocketchat": DialectDescription(ROCKETCHAT, (JSON,), ("userId", "authToken"), counted=True),
 }

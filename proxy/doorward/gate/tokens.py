@@ -19,6 +19,7 @@ from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.accounts.tokens.form import FORM
 from doorward.accounts.tokens.uses import TokenUses
 from doorward.gate.accept import Accepted
+from doorward.gate.addresses import parse_address
 from doorward.gate.authorize import covers_path
 from doorward.gate.path_readings import list_readings
 from doorward.gate.rules import host_matches
@@ -191,6 +192,16 @@ class TokenCarrier:
         if compiled is None:
             compiled = session.derived[_COMPILED] = CompiledScope(session.scope)
         return bool(compiled.covers_all or compiled.covers(request))
+
+
+def admits_administration(scope: TokenScope, method: str, address: str) -> bool:
+    """Whether a token of this scope is for the administration API, and for such a request there."""
+    if scope.admin is None or (scope.methods and method not in scope.methods):
+        return False
+    found = parse_address(address)
+    return not scope.networks or (
+        found is not None and any(found in ip_network(network) for network in scope.networks)
+    )
 
 
 class CompiledScope:

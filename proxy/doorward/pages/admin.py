@@ -119,7 +119,7 @@ class AdminPages:
         session = await self.guard.session(request)
         if isinstance(session, Response):
             return session
-        now, before = self.guard.forms.service.clock(), read_number(request, "before")
+        now, before = self.guard.forms.service.clock(), get_number(request, "before")
         found = await self.administration.sessions(session.user, before, PAGE + 1, now)
         more = len(found) > PAGE
         return self.guard.forms.render(
@@ -193,7 +193,7 @@ class AdminPages:
             kind=Kind(kind) if kind in set(Kind) else None,
             since=_day(query.get("since", "")),
         )
-        before = read_number(request, "before")
+        before = get_number(request, "before")
         found = await self.administration.records(session.user, wanted, before, PAGE + 1)
         chosen = {name: query.get(name, "") for name in ("user", "kind", "since")}
         more = len(found) > PAGE
@@ -234,7 +234,7 @@ def _place(text: str) -> Cursor | None:
     return Cursor(key, int(number)) if _is_number(number) else None
 
 
-def read_number(request: Request, name: str) -> int | None:
+def get_number(request: Request, name: str) -> int | None:
     text = request.query_params.get(name, "")
     return int(text) if _is_number(text) else None
 

@@ -21,7 +21,7 @@ from doorward.accounts.token import ApiToken, NewToken
 from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.pages import rendering
 from doorward.pages.account import describe_place
-from doorward.pages.admin import PAGE, build_link, read_number
+from doorward.pages.admin import PAGE, build_link, get_number
 from doorward.pages.admin_guard import AdminGuard
 from doorward.pages.languages import N_
 from doorward.pages.session_form import Forms, PostedForm
@@ -175,7 +175,7 @@ class TokenPages:
         session = await self.guard.session(request)
         if isinstance(session, Response):
             return session
-        now, before = self.forms.service.clock(), read_number(request, "before")
+        now, before = self.forms.service.clock(), get_number(request, "before")
         found = await self.tokens.page(session.user, before, PAGE + 1, now)
         more = len(found) > PAGE
         return self.forms.render(

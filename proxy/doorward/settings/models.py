@@ -133,6 +133,12 @@ class EmailSettings(Section):
     from_: EmailAddress = required("Address that mails are sent from.", alias="from")
 
 
+class ApiSettings(Section):
+    enabled: Switch = key(
+        False, "Whether it answers, to tokens of administrators with an admin scope."
+    )
+
+
 class Settings(Section):
     """All settings, valid. Build it with load_settings or settings_from."""
 
@@ -200,6 +206,7 @@ class Settings(Section):
     email: Annotated[EmailSettings | None, Unless("off", empty=None)] = key(
         None, "Mail server for codes and notices; left out: no mail.", validate_default=False
     )
+    api: ApiSettings = key({}, "Administration by programs, under /.doorward/api/v1/.")
     pages: PagesSettings = key({}, "What the pages look like, and in which language they speak.")
     dialects: Dialects = key({}, "APIs for logins and sessions; each is off until named.")
 

@@ -44,9 +44,11 @@ class AuditLogRows:
         newest = _filter(wanted).order_by(audit.c.number.desc()).limit(limit)
         return (await self._read(newest))[::-1]
 
-    async def after(self, number: int, wanted: RecordFilter) -> Sequence[Record]:
+    async def after(
+        self, number: int, wanted: RecordFilter, limit: int | None = None
+    ) -> Sequence[Record]:
         later = _filter(wanted).where(audit.c.number > number)
-        return await self._read(later.order_by(audit.c.number))
+        return await self._read(later.order_by(audit.c.number).limit(limit))
 
     async def purge(self, before: float, limit: int) -> int:
         query = select(audit.c.number).where(audit.c.at < before).order_by(audit.c.at).limit(limit)

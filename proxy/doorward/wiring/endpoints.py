@@ -5,7 +5,9 @@ Knows every page and dialect by its constructor; what any of them does it must n
 
 from starlette.routing import Route
 
-from doorward.dialects import alekeagle, datepoll, rocketchat, xhr
+from doorward.dialects import alekeagle, api, datepoll, rocketchat, xhr
+from doorward.dialects.api import Api
+from doorward.dialects.api.guard import ApiGuard
 from doorward.dialects.context import Context
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.cookies import Cookies
@@ -107,5 +109,11 @@ def build_dialects(
             administration=accounts.administration,
             regulation=accounts.regulation,
             rates=rates,
+        )
+    if settings.api.enabled:
+        guard = ApiGuard(accounts.api_tokens, accounts.token_uses, service.clock)
+        found["api"] = api.routes(
+            context,
+            Api(guard, accounts.administration, sessions, accounts.api_tokens, accounts.audit_log),
         )
     return found

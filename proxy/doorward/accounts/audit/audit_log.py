@@ -107,8 +107,10 @@ class AuditLog(Protocol):
     async def latest(self, wanted: RecordFilter, limit: int) -> Sequence[Record]:
         """The newest that are wanted, oldest first."""
 
-    async def after(self, number: int, wanted: RecordFilter) -> Sequence[Record]:
-        """Those that are wanted with a number above this one, oldest first."""
+    async def after(
+        self, number: int, wanted: RecordFilter, limit: int | None = None
+    ) -> Sequence[Record]:
+        """Those that are wanted with a number above this one, oldest first, at most so many."""
 
     async def purge(self, before: float, limit: int) -> int:
         """Forgets the oldest records from before then, at most so many; returns how many."""

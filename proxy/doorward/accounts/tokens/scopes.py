@@ -31,6 +31,8 @@ def check_name(name: str) -> str:
 
 def check_scope(scope: TokenScope) -> TokenScope:
     """The scope with each entry in the one form in which it is compared. Raises InvalidToken."""
+    if scope.admin is not None and scope.routes:
+        raise InvalidToken("An admin scope opens no routes: leave them out.", "route")
     return TokenScope(
         _each("route", scope.routes, parse_route),
         _each("method", scope.methods, patterns.method),

@@ -1,0 +1,69 @@
+"""Who may use the administration API: a token of an administrator, made for it.
+
+Knows carriers and scopes of tokens; what an operation does it must not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from doorward.accounts.permissions import is_admin
+from doorward.accounts.refusals import NotPermitted
+from doorward.accounts.session import ClientInfo, Session
+from doorward.accounts.tokens.api_tokens import ApiTokens
+from doorward.accounts.tokens.uses import TokenUses
+from doorward.accounts.user import User
+from doorward.dialects.context import Unauthenticated
+from doorward.gate.accept import Client
+from doorward.gate.tokens import admits_administration, read_authorization
+from doorward.web.endpoint import get_client
+
+READING = frozenset(("GET", "HEAD"))
+NOT_FOR_THIS = "This token is not for the administration API."
+READS_ONLY = "This token may read and change nothing: its scope is admin:read."
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A request, as `TokenUses` asks for it."""
+
+    address_text: str
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class ApiGuard:
+    """Storage is asked at every request, so that no worker lets a revoked token through."""
+
+    tokens: ApiTokens
+    uses: TokenUses
+    clock: Callable[[], float]
+
+    async def find_actor(self, request: Request) -> User:
+        """The administrator whose token this request carries. Raises Unauthenticated, NotPermitted,
+        LockedOut, StorageUnavailable."""
+        now, client = self.clock(), get_client(request)
+        session = await self._find_session(request, client, now)
+        self.uses.note(session, _Use(client.address, client), now)
+        scope = session.scope
+        if scope is None or not admits_administration(scope, request.method, client.address):
+            raise NotPermitted(NOT_FOR_THIS)
+        if not is_admin(session.user):
+            raise NotPermitted
+        if scope.admin != "write" and request.method not in READING:
+            raise NotPermitted(READS_ONLY)
+        return session.user
+
+    async def _find_session(self, request: Request, client: Client, now: float) -> Session:
+        lines = request.headers.getlist("authorization")
+        token = read_authorization(lines[0].encode("latin-1")) if len(lines) == 1 else None
+        if token is None:
+            raise Unauthenticated
+        asking = ClientInfo(client.address, client.user_agent)
+        found = await self.tokens.find(token.value, token.name, asking, now)
+        if found.session is None:
+            raise Unauthenticated("expired" if found.known else "wrong")
+        return found.session

@@ -1,0 +1,199 @@
+"""The objects of the administration API. It knows keys and types, and not when which is sent.
+
+Times are RFC 3339 in UTC, null is never. `next` is the `cursor` of the page that follows.
+"""
+
+from pydantic import Field
+
+from doorward.dialects.shapes import Shape, absent
+
+# What is sent
+
+
+class ApiPage(Shape):
+    limit: int = absent(description="Most entries of the page, 1 to 200; 50 otherwise.")
+    cursor: str = absent(description="`next` of the page before.")
+
+
+class ApiUserSearch(Shape):
+    q: str = absent(description="How a name or verified address begins.")
+    banned: bool = absent()
+    limit: int = absent(description="Most entries of the page, 1 to 200; 50 otherwise.")
+    cursor: str = absent(description="`next` of the page before.")
+
+
+class ApiRecordSearch(Shape):
+    user: str = absent(description="Who did it, or whom it was done to.")
+    kind: str = absent()
+    since: str = absent(description="RFC 3339, such as 2026-01-31T00:00:00Z.")
+    limit: int = absent(description="Most entries of the page, 1 to 200; 50 otherwise.")
+    cursor: str = absent(description="`next` of the page before.")
+
+
+class ApiFollow(Shape):
+    user: str = absent(description="Who did it, or whom it was done to.")
+    kind: str = absent()
+
+
+class ApiNewUser(Shape):
+    username: str = Field(examples=["alice"])
+    name: str = absent()
+    email: str = absent(description="Counts as verified.")
+    groups: list[str] = absent()
+    admin: bool = absent()
+
+
+class ApiChange(Shape):
+    name: str = absent()
+    groups: list[str] = absent()
+    admin: bool = absent()
+
+
+class ApiNewPassword(Shape):
+    """Without a password one is made, which has to be changed at the next login."""
+
+    password: str = absent()
+    must_change: bool = absent()
+
+
+class ApiNothing(Shape):
+    pass
+
+
+class ApiNetwork(Shape):
+    address: str = Field(examples=["192.0.2.1"])
+
+
+# What is answered
+
+
+class ApiEmail(Shape):
+    address: str
+    verified: bool
+
+
+class ApiUser(Shape):
+    id: str
+    username: str
+    name: str | None
+    emails: list[ApiEmail]
+    groups: list[str]
+    roles: list[str]
+    super_admin: bool
+    source: str
+    active: bool
+    banned: bool
+    must_change_password: bool
+    created_at: str
+
+
+class ApiUserDetails(Shape):
+    user: ApiUser
+    second_factors: list[str]
+
+
+class ApiUsers(Shape):
+    users: list[ApiUser]
+    next: str | None
+
+
+class ApiUserAdded(Shape):
+    """`password` is shown only now, and has to be changed at the first login."""
+
+    user: ApiUser
+    password: str
+
+
+class ApiPasswordSet(Shape):
+    """`password` is one that was made and is shown only now; null where one was given."""
+
+    password: str | None
+
+
+class ApiSession(Shape):
+    id: str
+    user: str
+    kind: str
+    method: str
+    address: str
+    user_agent: str
+    information: str
+    remember: bool
+    created_at: str
+    last_used_at: str
+    ends_at: str
+
+
+class ApiSessions(Shape):
+    sessions: list[ApiSession]
+    next: str | None
+
+
+class ApiUserSessions(Shape):
+    sessions: list[ApiSession]
+
+
+class ApiTokenInfo(Shape):
+    id: str
+    user: str
+    name: str
+    routes: list[str]
+    methods: list[str]
+    networks: list[str]
+    scope: str | None
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    address: str
+    user_agent: str
+    ended: bool
+
+
+class ApiTokenList(Shape):
+    tokens: list[ApiTokenInfo]
+    next: str | None
+
+
+class ApiUserTokens(Shape):
+    tokens: list[ApiTokenInfo]
+
+
+class ApiEnded(Shape):
+    ended: int
+
+
+class ApiLock(Shape):
+    """`scope`: user or network. `network` null: from everywhere."""
+
+    scope: str
+    network: str | None
+    user: str | None
+    until: str
+
+
+class ApiLocks(Shape):
+    passwords: list[ApiLock]
+    codes: list[ApiLock]
+
+
+class ApiRecord(Shape):
+    number: int
+    at: str
+    kind: str
+    actor: str
+    subject: str
+    address: str
+    session: str
+    request_id: str
+    outcome: str
+    detail: str
+
+
+class ApiRecords(Shape):
+    records: list[ApiRecord]
+    next: str | None
+
+
+class ApiError(Shape):
+    error: str
+    message: str
