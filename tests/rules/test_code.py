@@ -25,6 +25,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 ROWS = (
     ("cli", "middleware"),
     ("app",),
+    ("doctor",),
     ("wiring",),
     ("server",),
     ("dialects", "pages"),

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "lockouts": ("doorward.cli.lockouts:lockouts", "Show who has to wait after wrong passwords."),
     "audit": ("doorward.cli.audit:audit", "Show logins, failures and changes."),
     "explain": ("doorward.cli.explain:explain", "Say what would become of a request, and why."),
+    "doctor": ("doorward.cli.doctor:doctor", "Look for what is wrong with an installation."),
     "hash-password": ("doorward.cli.hash_password:hash_password", "Hash a password for a file."),
     "health": ("doorward.cli.health:health", "Ask a running Doorward whether it is ready."),
 }

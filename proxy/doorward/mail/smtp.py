@@ -66,6 +66,26 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+async def try_login(server: SmtpServer, tls: ssl.SSLContext | None = None) -> str | None:
+    """Connect, log in where there is a name, and leave again. Why that failed, or None."""
+    client = aiosmtplib.SMTP(
+        hostname=server.host,
+        port=server.port,
+        username=server.username,
+        password=server.password,
+        use_tls=server.security == TLS,
+        start_tls=server.security == STARTTLS,
+        tls_context=tls,
+        timeout=TIMEOUT_S,
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT_S), client:
+            await client.noop()
+    except (aiosmtplib.SMTPException, OSError, ValueError, UnicodeError) as error:
+        return _reason(error)
+    return None
+
+
 class SmtpMailer:
     """Fills `doorward.accounts.mailer.Mailer`. `tls` replaces the system's authorities in tests."""
 

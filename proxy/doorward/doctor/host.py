@@ -1,0 +1,87 @@
+"""Checks of this host and of the settings: key files, database, cookie, trusted proxies, mail.
+
+Knows files and settings; must not know upstreams, and sends no request but to the mail server.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+
+from doorward.doctor.findings import Finding
+from doorward.mail.smtp import SmtpServer, try_login
+from doorward.settings import InvalidSettings, Settings, list_findings
+from doorward.settings.addresses import is_local_origin
+from doorward.settings.certificates import check_certificates
+from doorward.settings.keys import check_data_dir, check_keys
+from doorward.storage.database import DATABASE_FILE
+from doorward.storage.inspection import inspect_sqlite
+
+# A migration copies tables, and SQLite's log grows with each big transaction.
+LEAST_FREE_BYTES = 100 * 1024 * 1024
+
+
+def check_rules(settings: Settings) -> Iterator[Finding]:
+    """What `config check` finds, and what it warns of."""
+    for fault in list_findings(settings):
+        where = fault.key if fault.line is None else f"{fault.key} (line {fault.line})"
+        yield Finding(f"{where} {fault.message}", fault.hint or "see `doorward config check`")
+    for warning in settings.warnings:
+        yield Finding(warning, "see `doorward config check`")
+
+
+def check_key_files(settings: Settings) -> Iterator[Finding]:
+    for check in (check_data_dir, check_keys, check_certificates):
+        try:
+            check(settings)
+        except InvalidSettings as invalid:
+            for fault in invalid.faults:
+                yield Finding(f"{fault.key}: {fault.message}", fault.hint or "mend the file")
+    directory = settings.data_dir
+    if directory.is_dir() and directory.stat().st_mode & 0o077:
+        mode = stat.S_IMODE(directory.stat().st_mode)
+        message = f"data_dir: other users of this host can look into {directory} ({mode:04o})"
+        yield Finding(message, f"chmod 700 {directory}")
+
+
+def check_database(
+    settings: Settings, least_free_bytes: int = LEAST_FREE_BYTES
+) -> Iterator[Finding]:
+    """Of PostgreSQL, only the room in data_dir."""
+    file = settings.data_dir / DATABASE_FILE
+    if settings.storage == "sqlite" and file.exists():
+        for fault in inspect_sqlite(file):
+            yield Finding(fault.message, fault.advice)
+    directory = next(path for path in (file, *file.parents) if path.exists())
+    free = shutil.disk_usage(directory).free
+    if free < least_free_bytes:
+        message = f"{free // 1024**2} MiB are free where data_dir is"
+        yield Finding(message, "make room: without any, logins and revocations fail")
+    if not os.access(directory, os.W_OK):
+        yield Finding(f"{directory} cannot be written to", "run this as the user Doorward runs as")
+
+
+def check_cookie(settings: Settings) -> Iterator[Finding]:
+    origin = settings.public_origin
+    if origin.startswith("http:") and not is_local_origin(origin):
+        message = f"the session cookie travels in the clear, as public_url is {origin}"
+        yield Finding(message, "serve https, by `tls` or by a proxy in front, and say so there")
+
+
+def check_trusted_proxies(settings: Settings) -> Iterator[Finding]:
+    is_https = settings.public_origin.startswith("https:")
+    if is_https and settings.tls is None and not settings.trusted_proxies:
+        message = "people type https, Doorward speaks http, and no proxy between is trusted"
+        advice = "name that proxy in trusted_proxies: every client has its address otherwise"
+        yield Finding(message, advice)
+
+
+async def check_mail(settings: Settings) -> list[Finding]:
+    if settings.email is None:
+        return []
+    reason = await try_login(SmtpServer.of(settings.email.smtp.get_secret_value()))
+    if reason is None:
+        return []
+    return [Finding(f"the mail server cannot be used: {reason}", "compare email.smtp with it")]

@@ -1,0 +1,121 @@
+"""Checks from where people are: the address that they type, and a login there.
+
+Knows HTTP as browsers speak it; must not know how Doorward answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from doorward import paths
+from doorward.doctor.findings import Finding
+from doorward.doctor.upstreams import (
+    AGENT,
+    CLOCKS_DIFFER_S,
+    TIMEOUT_S,
+    clock_finding,
+    read_difference_s,
+)
+from doorward.settings import Settings
+from doorward.settings.addresses import origin
+
+if TYPE_CHECKING:
+    import httpx
+
+_BROWSER = {
+    "accept": "text/html",
+    "sec-fetch-mode": "navigate",
+    "sec-fetch-dest": "document",
+    "user-agent": AGENT,
+}
+
+
+async def check_public(settings: Settings, url: str) -> list[Finding]:
+    """Whether Doorward answers where people look for it, and as it thinks it does."""
+    import httpx
+
+    found: list[Finding] = []
+    if origin(url) != settings.public_origin:
+        message = f"people type {origin(url)}, but public_url is {settings.public_origin}"
+        found.append(Finding(message, "write into public_url what people type"))
+    async with _client(url) as client:
+        try:
+            answer = await client.get(paths.HEALTH)
+        except (httpx.HTTPError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            return [*found, Finding(f"{url} does not answer: {reason}", "start what serves it")]
+    if answer.status_code != httpx.codes.OK:
+        message = f"{url} answers, but not Doorward: {paths.HEALTH} is {answer.status_code}"
+        found.append(Finding(message, "have the proxy in front pass every path on to Doorward"))
+    differs_s = read_difference_s(answer, time.time())
+    if differs_s is not None and abs(differs_s) > CLOCKS_DIFFER_S:
+        found.append(clock_finding(url, differs_s))
+    return found
+
+
+async def check_login(url: str, username: str, password: str) -> list[Finding]:
+    """Log in as a browser does, and see whether the page that was asked for comes then."""
+    import httpx
+
+    target = urlsplit(url).path or "/"
+    async with _client(url) as client:
+        try:
+            return [each async for each in _log_in(client, url, target, username, password)]
+        except (httpx.HTTPError, OSError) as error:
+            return [Finding(f"the login fails: {error}", "see the check of the address")]
+
+
+async def _log_in(
+    client: httpx.AsyncClient, url: str, target: str, username: str, password: str
+) -> AsyncIterator[Finding]:
+    form = {"username": username, "password": password}
+    sent = {"origin": origin(url)}
+    answer = await client.post(f"{paths.LOGIN}?rd={target}", data=form, headers=sent)
+    if answer.status_code != 303:
+        message = f"the login of {username} is answered {answer.status_code}"
+        yield Finding(
+            message, "check name and password; a user with a second factor cannot be used"
+        )
+        return
+    lines = answer.headers.get_list("set-cookie")
+    for finding in _judge_cookies(url, lines):
+        yield finding
+    cookie = "; ".join(line.partition(";")[0] for line in lines if _is_kept(url, line))
+    page = await client.get(target, headers={"cookie": cookie} if cookie else {})
+    onward = page.headers.get("location", "")
+    if page.status_code in (302, 303, 307) and paths.LOGIN in onward:
+        message = f"after the login {target} leads to the login again"
+        yield Finding(message, "the cookie did not come back: see its attributes and public_url")
+
+
+def _judge_cookies(url: str, lines: list[str]) -> Iterator[Finding]:
+    if not lines:
+        yield Finding("the login sets no cookie", "have the proxy in front pass Set-Cookie on")
+    for line in lines:
+        name = line.partition("=")[0]
+        if not _is_kept(url, line):
+            message = f"browsers drop the cookie {name}, as it is Secure and {url} is http"
+            yield Finding(message, "serve https, or give public_url as http://")
+        domain = next((p for p in line.split(";") if p.strip().lower().startswith("domain=")), "")
+        if domain:
+            message = f"the cookie {name} has{domain}"
+            yield Finding(message, "have the proxy in front leave Set-Cookie as it is")
+
+
+def _is_kept(url: str, line: str) -> bool:
+    """Whether a browser keeps this cookie from there; from this very machine it always does."""
+    is_secure = any(part.strip().lower() == "secure" for part in line.split(";")[1:])
+    host = urlsplit(url).hostname or ""
+    return not is_secure or url.startswith("https:") or host in ("localhost", "127.0.0.1", "::1")
+
+
+def _client(url: str) -> httpx.AsyncClient:
+    import httpx
+
+    base = origin(url)
+    return httpx.AsyncClient(
+        base_url=base, headers=_BROWSER, timeout=TIMEOUT_S, trust_env=False, verify=True
+    )
