@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from doorward.settings import Settings, settings_from
 from doorward.storage.rates import Rates
 from doorward.wiring.accounts import Accounts, build_accounts
 from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
-from starlette.routing import Router
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.support.clock import FixedClock
@@ -134,10 +134,21 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
             routes = [route for found in tables.values() for route in found]
             shown = pages.routes()
             router = Router([*routes, *shown], redirect_slashes=False)
-            description = Description(openapi.describe(settings, tables))
+            description = _describe(settings, tables)
             paths = tuple(route.path for route in shown if not route.param_convertors)
             app = accepted(router)
             yield House(settings, accounts, cookies, clock, app, description, paths)
+
+
+_DESCRIPTIONS: dict[str, Description] = {}
+
+
+def _describe(settings: Settings, tables: Mapping[str, Sequence[Route]]) -> Description:
+    """The description of these dialects; made once, as it takes longer than most tests."""
+    key = repr((settings.dialects, settings.api, settings.sessions.cookie, settings.public_url))
+    if key not in _DESCRIPTIONS:
+        _DESCRIPTIONS[key] = Description(openapi.describe(settings, tables))
+    return _DESCRIPTIONS[key]
 
 
 def accepted(app: ASGIApp) -> ASGIApp:

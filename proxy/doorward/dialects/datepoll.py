@@ -211,6 +211,7 @@ class Datepoll:
         session = (await self.carrier.find(token, now)).session
         if session is None:
             raise contexts.Unauthenticated("wrong")
+        self.context.service.identify.use(session, now)
         return session
 
     # Logging in

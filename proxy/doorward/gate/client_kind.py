@@ -60,6 +60,12 @@ def detect_request_kind(request: Request) -> ClientKind:
     return detect_client_kind(request.method, request.headers.raw)
 
 
+def sends_fetch_metadata(headers: Headers) -> bool:
+    """Whether a browser sent these headers, in a window or from a script; over plain http most
+    send none."""
+    return any(name == b"sec-fetch-mode" for name, _ in headers)
+
+
 def _collect(headers: Headers) -> dict[bytes, list[bytes]]:
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:

@@ -14,6 +14,7 @@ from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accepted
 from doorward.gate.authorize import Authorize, Target, Verdict
+from doorward.gate.client_kind import sends_fetch_metadata
 from doorward.gate.cookies import Cookies, Header
 from doorward.gate.decision import (
     Decision,
@@ -301,14 +302,14 @@ class Gate:
         would ask the person."""
         if not self._has_basic or self._authorize.find_basic(facts.target) is None:
             return False
-        return not any(name == b"sec-fetch-mode" for name, _ in facts.request.headers.passing)
+        return not sends_fetch_metadata(facts.request.headers.passing)
 
     def _expire_duplicates(self, facts: RequestFacts) -> tuple[Header, ...]:
         """Two cookies of our name: end every variant, so that the next login works."""
         if not facts.credentials.ambiguous:
             return ()
-        scan = facts.request.headers
-        return tuple(self._cookies.clearing_lines(scan.cookies, facts.request.host))
+        lines = facts.request.headers.cookies
+        return tuple(self._cookies.clearing_lines(lines, facts.request.host))
 
 
 def _read_api_key(route: Route) -> bytes | None:
