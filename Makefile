@@ -12,11 +12,12 @@ DOORWARD := $(VENV)/bin/doorward
 INSTALLED := pyproject.toml setup.py proxy/doorward/http1/_heads.pyx
 RUN_STAMP := $(VENV)/.installed-to-run
 TEST_STAMP := $(VENV)/.installed-to-test
+DOCS_STAMP := $(VENV)/.installed-to-document
 CLIENTS := tests/clients/node_modules
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick coverage fault fuzz check format bench run constraints
+.PHONY: help demo test quick coverage fault fuzz check format docs bench run constraints
 
 help: ## Say what there is.
 	@echo "Doorward. What you can make:"
@@ -54,6 +55,9 @@ format: $(TEST_STAMP) ## Format the code and repair what the linter can repair.
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+docs: $(DOCS_STAMP) ## Build the documentation in build/site, and check its links.
+	$(PY) -m tools.site
+
 bench: $(RUN_STAMP) ## Measure CPU per request beside other proxies; ARGS="--case different --only doorward,go".
 	$(PY) benchmarks/run.py $(ARGS)
 
@@ -79,6 +83,10 @@ $(RUN_STAMP): $(INSTALLED) | $(PY)
 # What the tests need contains what running needs.
 $(TEST_STAMP): $(INSTALLED) | $(PY)
 	$(PY) -m pip install --quiet --editable '.[test]'
+	@touch $(RUN_STAMP) $@
+
+$(DOCS_STAMP): $(INSTALLED) | $(PY)
+	$(PY) -m pip install --quiet --editable '.[docs]'
 	@touch $(RUN_STAMP) $@
 
 # Clients that others wrote. Without npm, or without a way to its registry, their tests are skipped.

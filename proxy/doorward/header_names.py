@@ -15,7 +15,7 @@ HOP_BY_HOP = frozenset(
 
 # Names that tell one application or another who is asking: never a client's to send. The ones of
 # other gateways are here because an application may have stood behind those before.
-# docs/headers.md lists them for deployers.
+# docs/reference/headers.md lists them for deployers.
 IDENTITY_NAMES = frozenset(
     b"x-forwarded-user x-forwarded-email x-forwarded-groups x-forwarded-preferred-username"
     b" x-forwarded-access-token"

@@ -18,7 +18,7 @@ import yaml
 from tests.conftest import Start
 from tests.support.live import PASSWORD
 
-CHAPTERS = sorted((Path(__file__).parents[2] / "docs" / "dialects").glob("*.md"))
+CHAPTERS = sorted((Path(__file__).parents[2] / "docs" / "reference" / "dialects").glob("*.md"))
 END = "\N{END OF TEXT}"
 
 

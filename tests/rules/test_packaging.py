@@ -169,5 +169,11 @@ def test_the_image_is_built_with_the_pinned_versions_and_says_which_it_is() -> N
     assert {"title", "description", "revision"} <= labels.keys()
 
 
-def test_the_handbook_shows_no_image_that_only_a_clone_has() -> None:
-    assert not re.findall(r"!\[[^]]*\]\((?!https://)", (ROOT / "README.md").read_text())
+@pytest.mark.outside
+def test_what_package_indexes_show_has_no_image_that_only_a_clone_has(built: Path) -> None:
+    (archive,) = built.glob("*.whl")
+    wheel = zipfile.ZipFile(archive)
+    (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    shown = wheel.read(metadata).decode()
+    assert "# Doorward" in shown and "Description-Content-Type: text/markdown" in shown
+    assert not re.findall(r"!\[[^]]*\]\((?!https://)", shown)
