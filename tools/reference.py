@@ -269,7 +269,7 @@ async def _describe() -> Any:
             "dialects": {name: {} for name in list_fields(_dialects())},
         }
         async with Application(settings_from(given, Path(folder))) as application:
-            transport = httpx.ASGITransport(application)
+            transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
             base = "http://127.0.0.1:8080"
             async with httpx.AsyncClient(transport=transport, base_url=base) as client:
                 return (await client.get(paths.OPENAPI)).json()

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -27,7 +26,7 @@ SHOWN = {"text"}  # what a command prints, and drawings
 SHELL = {"curl", "echo", "export"}
 
 
-def tried(*languages: str) -> Any:
+def tried(*languages: str) -> pytest.MarkDecorator:
     found = [block for block in BLOCKS if block.language in languages and not block.reason]
     return pytest.mark.parametrize("block", found, ids=str)
 
