@@ -29,8 +29,9 @@ DIALECTS = {
 
 @pytest.fixture(scope="module")
 def live(deploy: Start) -> Live:
-    live = deploy("http://127.0.0.1:9", dialects=DIALECTS)
+    live = deploy("http://127.0.0.1:9", dialects=DIALECTS, api={"enabled": True})
     live.add_user("alice")
+    live.add_user("boss", "--super-admin")
     return live
 
 
@@ -128,6 +129,24 @@ def test_it_logs_in_and_lists_sessions_through_rocketchat(made: Made) -> None:
     client = made.bearer(login.data.auth_token)
     listed = made.call("rocketchat_get_api_v1_sessions_list", client, count=5)
     assert listed.sessions[0].current is True and listed.success is True
+
+
+def test_it_administers_users_with_a_token(made: Made, live: Live) -> None:
+    words = ("token", "add", "boss", "--name", "x", "--scope", "admin:write", "--json")
+    token = json.loads(live.command(*words).stdout)["token"]
+    body = made.models.ApiNewUser(username="carol", groups=["wiki"])
+    added = made.call("api_post_doorward_api_v1_users", made.bearer(token), body=body)
+    assert added.user.groups == ["wiki"] and len(added.password) >= 16
+    found = made.call("api_get_doorward_api_v1_users", made.bearer(token), q="car")
+    assert [user.username for user in found.users] == ["carol"] and found.next_ is None
+    one = {"id": added.user.id}
+    ended = made.call("api_delete_doorward_api_v1_users_id_sessions", made.bearer(token), **one)
+    assert ended.ended == 0
+    live.login("alice")
+    listed = made.call("api_get_doorward_api_v1_sessions", made.bearer(token))
+    assert "alice" in {session.user for session in listed.sessions}
+    refused = made.call("api_get_doorward_api_v1_sessions", made.bearer(token[:-1] + "x"))
+    assert type(refused).__name__ == "ApiError" and refused.error == "unauthenticated"
 
 
 def test_it_reads_a_refusal(made: Made) -> None:

@@ -42,6 +42,16 @@ SCHEMES: dict[str, Json] = {
 FACTOR = ("x-2fa-code", "x-2fa-method")
 
 
+# What the gate says of a path that it does not read.
+BAD_REQUEST, BAD_PATH = 400, "bad_request"
+
+
+class BadPathError(Shape):
+    error: str
+    message: str
+    request_id: str
+
+
 def route(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Route:
     """Where the description of these routes, by the name of their dialect, is read."""
 
@@ -104,6 +114,7 @@ def _operations(
     for method in each.answered:
         if method != "HEAD":
             row = dialect.rows[f"{method} {_key(name, settings, each.path)}"]
+            used.update([BadPathError] if "{" in each.path else [])
             used.update(row.body, row.errors, each.error_format.shapes, filter(None, [row.answer]))
             rendered = _operation(dialect, each, each.error_format, row)
             operation = re.sub(r"\W+", "_", f"{name}_{method.lower()}{each.path}").rstrip("_")
@@ -124,7 +135,7 @@ def _operation(
 ) -> Json:
     rendered: Json = {
         "summary": row.summary,
-        "responses": {**_success(row), **_refusals(dialect, error_format, row)},
+        "responses": {**_success(row), **_refusals(dialect, error_format, row, each.path)},
         "security": [] if row.public else _carriers(dialect),
     }
     if row.body:
@@ -168,18 +179,24 @@ def _success(row: Operation) -> Json:
     return {str(row.status): said}
 
 
-def _refusals(dialect: DialectDescription, error_format: ErrorFormat, row: Operation) -> Json:
-    """Each status that the operation can refuse with, and the codes that it goes out with."""
+def _refusals(
+    dialect: DialectDescription, error_format: ErrorFormat, row: Operation, path: str
+) -> Json:
+    """Each status that the operation can refuse with, and the codes that it goes out with. A path
+    that can be read in two ways is refused before anybody looks whose it is."""
     codes: dict[int, set[str]] = {}
     counted = (RateLimited,) if dialect.counted else ()
     answers = [error_format.table[error] for error in (*row.list_refusals(), *counted)]
     for answer in (*answers, *row.more):
         codes.setdefault(answer.status, set()).add(answer.code)
-    schema = _list_alternatives((*error_format.shapes, *row.errors))
+    shapes = {status: (*error_format.shapes, *row.errors) for status in codes}
+    if "{" in path:
+        codes.setdefault(BAD_REQUEST, set()).add(BAD_PATH)
+        shapes[BAD_REQUEST] = (*shapes.get(BAD_REQUEST, ()), BadPathError)
     return {
         str(status): {
             "description": ", ".join(sorted(codes[status])),
-            "content": {"application/json": {"schema": schema}},
+            "content": {"application/json": {"schema": _list_alternatives(shapes[status])}},
         }
         for status in sorted(codes)
     }
