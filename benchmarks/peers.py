@@ -300,7 +300,8 @@ def tinyauth(folder: Path, upstream: int) -> Iterator[Contestant]:
 def verify(folder: Path, upstream: int) -> Iterator[Contestant]:
     """nginx that asks Doorward about each request, as it would ask Authelia."""
     port, path = free_port(), "/.doorward/verify"
-    config = write_config("verify", folder, upstream, port, {})
+    asked = {"trusted_proxies": ["127.0.0.1"], "forward_auth": {"hosts": ["127.0.0.1"]}}
+    config = write_config("verify", folder, upstream, port, asked)
     command = [os.fspath(DOORWARD), "serve", "-c", os.fspath(config)]
     with running("verify", command, port, folder) as pid:
         if ask(port, path).status == 404:

@@ -17,6 +17,7 @@ SESSION = PREFIX + "session"
 ADMIN = PREFIX + "admin"
 API = PREFIX + "api/v1/"
 
+VERIFY = PREFIX + "verify"  # where front proxies ask, each under its own name beneath
 HEALTH = PREFIX + "healthz"
 OPENAPI = PREFIX + "openapi.json"
 STATIC = PREFIX + "static/"

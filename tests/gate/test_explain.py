@@ -335,3 +335,16 @@ def test_what_cannot_be_explained_is_said(
     file: str, words: list[str], status: int, said: str
 ) -> None:
     assert said.lower() in explained(file, *words, status=status).lower()
+
+
+def test_a_host_that_front_proxies_ask_about_is_explained(tmp_path: Path) -> None:
+    """Its route needs no upstream."""
+    file = tmp_path / "doorward.yaml"
+    file.write_text(
+        "trusted_proxies: [10.0.0.1]\nforward_auth: {hosts: [wiki.test]}\n"
+        "access: {rules: [{path: /public/*, require: public}]}\n"
+    )
+    text = explained(str(file), "https://wiki.test/public/x")
+    assert "where the front proxy sends it" in text and "Forwarded" in text
+    assert "Refused  401 unauthenticated" in explained(str(file), "https://wiki.test/x")
+    assert "Refused  404" in explained(str(file), "https://other.test/public/x")

@@ -137,7 +137,13 @@ def test_the_schema_takes_the_files(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["nonsense: 1", "workers: 0", "routes: [{}]", "limits: {header_bytes: 64KB}", "fast_lane: 5"],
+    [
+        "nonsense: 1",
+        "workers: 0",
+        "routes: [{paths: /}]",
+        "limits: {header_bytes: 64KB}",
+        "fast_lane: 5",
+    ],
 )
 def test_the_schema_refuses_what_is_wrong(text: str) -> None:
     assert not is_valid(yaml.safe_load(text), schema())

@@ -139,7 +139,8 @@ def _lines(found: Explanation, asked: Asked) -> Iterator[str]:
             mark = "same" if reading.agrees else "DIFFERS"
             yield f"  {escape(reading.path)}  {reading.leads_to}  {mark}"
     if found.route is not None:
-        yield f"Route  {_place(found.route)} to {', '.join(found.upstream)}"
+        to = ", ".join(found.upstream) or "where the front proxy sends it"
+        yield f"Route  {_place(found.route)} to {to}"
     yield from _rule_lines(found.rules)
     for number, demand in enumerate(found.demands):
         yield "Demands" if number == 0 else "  or"

@@ -149,12 +149,12 @@ class Accept:
         if not target.startswith(b"/"):
             target, named = origin_form(target, arrival.method)
         hop = self._hop(arrival.peer, arrival.scheme, headers, named, arrival.is_http_1_0)
-        if arrival.method not in USUAL_METHODS and not _METHOD.fullmatch(arrival.method):
-            raise Unfit(400, "the method is not a token")
+        if arrival.method not in USUAL_METHODS:
+            check_method(arrival.method)
         if headers.max_forwards is not None:
             assert isinstance(headers, ParsedHeaders)  # the head reader leaves these to `scan`
             count_hop(headers, arrival.method)
-        path, others = _read_target(target)
+        path, others = read_target(target)
         if not hop.is_served:
             raise Unfit(421, "no route answers for this host")
         return Accepted(
@@ -163,7 +163,7 @@ class Accept:
             path,
             others,
             hop,
-            _read_request_id(headers) if hop.trusted else request_id(),
+            read_request_id(headers) if hop.trusted else request_id(),
             headers,
             arrival.upgrade,
         )
@@ -172,8 +172,14 @@ class Accept:
 _NONE: frozenset[bytes] = frozenset()
 
 
-def _read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:
-    """The path, and every other way to read it."""
+def check_method(method: bytes) -> None:
+    """Raise Unfit for what is no method (RFC 9110 9.1)."""
+    if _METHOD.fullmatch(method) is None:
+        raise Unfit(400, "the method is not a token")
+
+
+def read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:
+    """The path of a target, and every other way to read it. Raises Unfit."""
     if target == ASTERISK:
         return b"/", _NONE
     path = target.partition(b"?")[0]
@@ -186,7 +192,8 @@ def _read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:
         raise Unfit(400, str(fault)) from None
 
 
-def _read_request_id(headers: RequestHeaders) -> str:
+def read_request_id(headers: RequestHeaders) -> str:
+    """The id that a trusted proxy gave a request, or a new one."""
     said = headers.request_id
     if said is not None and _REQUEST_ID.fullmatch(said):
         return said.decode()

@@ -41,6 +41,7 @@ from doorward.gate.path_readings import BadPath, check_target, list_readings
 from doorward.gate.route_demands import compile_demands
 from doorward.gate.same_origin import build_origin, own_origins
 from doorward.gate.tokens import TokenCarrier
+from doorward.gate.verification import Subrequest
 from doorward.http1.second_targets import BadTarget, ForeignTarget, read_second_targets
 from doorward.settings import Route
 
@@ -54,6 +55,7 @@ class RequestFacts:
     target: Target
     credentials: Credentials
     others: tuple[Target, ...] = ()  # what else it names, to be allowed as well
+    subrequest: Subrequest | None = None  # by which a front proxy asks about the request
     # Of the same bytes, made when they are first wanted.
     before_id: bytes | None = None
     unauthenticated: Refuse | None = None
@@ -99,6 +101,10 @@ class Gate:
         api_tokens: TokenCarrier | None = None,
     ) -> None:
         self._api_tokens = api_tokens
+        # Front proxies ask about these; nothing is sent on.
+        self._leading_nowhere = frozenset(
+            number for number, route in enumerate(authorize.routes) if not route.upstream
+        )
         self._has_basic = authorize.has_basic
         self._api_keys = tuple(_read_api_key(route) for route in authorize.routes)
         self._demands = tuple(compile_demands(route, public_origin) for route in authorize.routes)
@@ -110,16 +116,21 @@ class Gate:
         self._cookies = cookies
         self._is_internal = is_internal
 
-    def facts(self, request: Accepted) -> RequestFacts | Refuse:
-        """What can be said before anybody asks who this is."""
+    def facts(
+        self, request: Accepted, subrequest: Subrequest | None = None
+    ) -> RequestFacts | Refuse:
+        """What can be said before anybody asks who this is. `subrequest`: the request is not sent
+        on, a front proxy asks about it."""
         target = self._locate(request)
         if isinstance(target, Refuse):
             return target
+        if subrequest is None and target.route in self._leading_nowhere:
+            return not_found(home=False)
         others = self._locate_others(request, target) if request.headers.targets else ()
         if isinstance(others, Refuse):
             return others
         credentials = self._read_credentials(request, target)
-        return RequestFacts(request, target, credentials, others)
+        return RequestFacts(request, target, credentials, others, subrequest)
 
     def decide(self, facts: RequestFacts, now: float) -> Decision | None:
         """The decision on a request, or None when storage has to be asked: see `ask`."""

@@ -116,7 +116,7 @@ class Hops:
             read = self._direct if len(value) <= REMEMBERED_BYTES else self._read_direct
             return read(peer, came_by, value)
         chain, proto, host = self._read_forwarding(peer, came_by, headers, value)
-        scheme = came_by if proto is None else _read_scheme(proto)
+        scheme = came_by if proto is None else read_scheme(proto)
         asked = self._asked(value if host is None else host, scheme)
         address, text, _ = self._walk(peer, chain) if chain else self._peer(peer)
         return Hop(
@@ -131,6 +131,33 @@ class Hops:
             _join_chain(chain, peer),
             True,
             _read_prefix(headers.forwarded_prefix) if self._takes_prefix else "",
+            asked.is_served,
+        )
+
+    def trusts(self, peer: str) -> bool:
+        """Whether this peer is one of the trusted proxies."""
+        return self._peer(peer)[2]
+
+    def read_named(
+        self, peer: str, came_by: str, chain: Sequence[bytes], authority: bytes, scheme: str
+    ) -> Hop:
+        """That of a request which a trusted proxy does not send on but asks about."""
+        asked = self._asked(authority, scheme)
+        address, text, _ = self._walk(peer, chain)
+        chained = _join_chain(chain, peer)
+        host, port = asked.host, asked.port
+        return Hop(
+            peer,
+            came_by,
+            asked.text,
+            host,
+            port,
+            scheme,
+            address,
+            text,
+            chained,
+            True,
+            "",
             asked.is_served,
         )
 
@@ -177,7 +204,7 @@ class Hops:
         return _DEFAULT_PORTS[scheme]
 
     def _read_port(self, lines: tuple[bytes, ...], asked: _RequestedAuthority) -> str:
-        value = _read_last(lines, "X-Forwarded-Port")
+        value = read_last(lines, "X-Forwarded-Port")
         if value is None:
             return asked.port
         try:
@@ -199,8 +226,8 @@ class Hops:
         are there, nobody knows which to believe: they must agree.
         """
         chain = headers.forwarded_for
-        proto = _read_last(headers.forwarded_proto, "X-Forwarded-Proto")
-        host = _read_last(headers.forwarded_host, "X-Forwarded-Host")
+        proto = read_last(headers.forwarded_proto, "X-Forwarded-Proto")
+        host = read_last(headers.forwarded_host, "X-Forwarded-Host")
         if not headers.forwarded:
             return chain, proto, host
         found = self._read_forwarded(headers.forwarded)
@@ -211,7 +238,7 @@ class Hops:
             (found_chain and self._walk(peer, found_chain)[0] != self._walk(peer, chain)[0])
             or (
                 found_proto
-                and _read_scheme(found_proto) != (_read_scheme(proto) if proto else came_by)
+                and read_scheme(found_proto) != (read_scheme(proto) if proto else came_by)
             )
             or (found_host is not None and found_host.lower() != (host or asked).lower())
         ):
@@ -260,7 +287,7 @@ class Hops:
         return found
 
 
-def _read_last(lines: tuple[bytes, ...], name: str) -> bytes | None:
+def read_last(lines: tuple[bytes, ...], name: str) -> bytes | None:
     """What the nearest proxy says: the last member of a header's list. A header that came in
     several lines, of which one may be the client's, has to say the same in each."""
     if not lines:
@@ -273,7 +300,7 @@ def _read_last(lines: tuple[bytes, ...], name: str) -> bytes | None:
     return said.pop()
 
 
-def _read_scheme(proto: bytes) -> str:
+def read_scheme(proto: bytes) -> str:
     """The scheme that a proxy tells. An unknown word could hide that it was the better one."""
     found = _SCHEMES.get(proto) or _SCHEMES.get(proto.lower())
     if found is None:
@@ -282,7 +309,7 @@ def _read_scheme(proto: bytes) -> str:
 
 
 def _read_prefix(lines: tuple[bytes, ...]) -> str:
-    value = _read_last(lines, "X-Forwarded-Prefix")
+    value = read_last(lines, "X-Forwarded-Prefix")
     if value is None or value == b"/":
         return ""
     if len(value) > PREFIX_BYTES or _PREFIX.fullmatch(value) is None:

@@ -200,7 +200,8 @@ def _requests(totals: Values, routes: Sequence[str]) -> Metric:
         found[key] = found.get(key, 0) + count
     family = CounterMetricFamily(
         "doorward_requests",
-        "Requests that are over, by route, status, decision (forwarded, refused, ours) and reason.",
+        "Requests that are over, by route, status, decision (forwarded, verified, refused, ours)"
+        " and reason.",
         labels=("route", "status", "decision", "reason"),
     )
     for key, count in found.items():

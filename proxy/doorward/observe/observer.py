@@ -30,8 +30,9 @@ TURNED_AWAY = {
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity: a third of what hashing words takes
 class Outcome:
-    """What was decided on a request: `forwarded`, `refused` or `ours`. `reason` is a word of ours
-    for why it was refused, or why it was not answered in full. There is one object of each."""
+    """What was decided on a request: `forwarded`, `verified`, `refused` or `ours`. `reason` is a
+    word of ours for why it was refused, or why it was not answered in full. There is one object of
+    each."""
 
     word: str
     reason: str = ""
@@ -39,6 +40,7 @@ class Outcome:
 
 FORWARDED = Outcome("forwarded")
 OURS = Outcome("ours")
+VERIFIED = Outcome("verified")  # a front proxy was told to let it through
 
 
 @cache

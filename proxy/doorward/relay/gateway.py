@@ -13,10 +13,12 @@ from starlette.types import ASGIApp
 
 from doorward import paths
 from doorward.accounts.randomness import request_id as new_request_id
+from doorward.accounts.sessions.sessions import Session
 from doorward.gate.accept import Accept, Accepted, Client
 from doorward.gate.decision import Decision, Forward, Refuse, broken
 from doorward.gate.gate import Gate, RequestFacts
 from doorward.gate.targets import LastHop, Unfit
+from doorward.gate.verification import Subrequest
 from doorward.http1.arrival import Received
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import BadHeaders
@@ -25,6 +27,7 @@ from doorward.observe.observer import (
     CLIENT_GONE,
     NO_ROUTE,
     OURS,
+    VERIFIED,
     BriefRecord,
     LoggedRequest,
     Observer,
@@ -39,6 +42,7 @@ from doorward.relay.forwarder import Forwarder
 from doorward.relay.passage import Passages
 from doorward.relay.relay import Pending, Relay, Services, Waiting
 from doorward.relay.tunnels import Tunnels
+from doorward.relay.verifier import Verifier
 from doorward.relay.watch import Watch
 from doorward.upstream.failures import UpstreamFailure
 from doorward.web.answers import Answer, Answers, stranger, unfit
@@ -76,9 +80,12 @@ class Gateway:
         keep: Keep | None = None,
         passages: Passages | None = None,
         refusals: Refusals | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         """`passages` lead to an application in this process, in place of any upstream; `refusals`
-        keeps what was refused, for whoever asks later."""
+        keeps what was refused, for whoever asks later; `verifier` is there where front proxies may
+        ask."""
+        self._verifier = verifier
         self._accept = accept
         self._gate = gate
         self._forwarders = forwarders
@@ -102,6 +109,10 @@ class Gateway:
         arrival = exchange.arrival
         if arrival.target.startswith(HEALTH_PATH) and _is_health(arrival.target):
             return self._answer_internally(exchange, arrival, None, started)
+        if self._verifier is not None:
+            subrequest = self._verifier.find(arrival.target)
+            if subrequest is not None:
+                return self._verify(exchange, subrequest, self._verifier, started)
         try:
             request = self._accept(arrival)
         except (Unfit, BadHeaders, LastHop) as fault:
@@ -125,6 +136,68 @@ class Gateway:
             known.link, known.facts = exchange.link, found
         return self._decide(exchange, found, request.request_id, started)
 
+    # What front proxies ask
+
+    def _verify(
+        self,
+        exchange: ClientExchange,
+        subrequest: Subrequest,
+        verifier: Verifier,
+        started: float,
+    ) -> Waiting | None:
+        """Decide on the request that a front proxy asks about."""
+        arrival = exchange.arrival
+        found = verifier.read(subrequest, arrival)
+        if isinstance(found, Refuse):
+            asked = _unread(arrival, stranger(arrival))
+            self._keep_refusal(found, asked, None)
+            args = refusal_outcome(found.code), NO_ROUTE, started, asked, None
+            self._give(exchange, verifier.answers.unread(found), *args)
+            return None
+        try:
+            facts = self._gate.facts(found, subrequest)
+        except Exception:  # likewise
+            _log.exception("decision_failed", request=found.request_id)
+            facts = broken()
+        if isinstance(facts, Refuse):
+            self._give_verdict(exchange, facts, subrequest, found, started)
+            return None
+        known = exchange.known
+        if known is not None and not facts.has_own_id:
+            known.link, known.facts = exchange.link, facts
+        return self._decide(exchange, facts, found.request_id, started)
+
+    def _follow_verification(
+        self, pending: Pending, decision: Decision, subrequest: Subrequest
+    ) -> None:
+        assert self._verifier is not None
+        judged = self._verifier.judge(pending.facts, decision)
+        if isinstance(judged, Refuse):
+            request = pending.request
+            self._give_verdict(pending.exchange, judged, subrequest, request, pending.started)
+            return
+        exchange = pending.exchange
+        head = self._verifier.heads.make(judged)
+        request = pending.request if self._observer.writes else pending.facts.request
+        record = BriefRecord(request, judged.session)
+        self._observer.ended(VERIFIED, judged.route, head.status, pending.started, record)
+        exchange.start_with(head)
+        exchange.end()
+
+    def _give_verdict(
+        self,
+        exchange: ClientExchange,
+        refusal: Refuse,
+        subrequest: Subrequest,
+        request: Accepted,
+        started: float,
+    ) -> None:
+        assert self._verifier is not None
+        answer = self._verifier.answers.to(refusal, exchange.arrival, request, subrequest.front)
+        self._keep_refusal(refusal, request, request)
+        outcome = refusal_outcome(refusal.code)
+        self._give(exchange, answer, outcome, refusal.route, started, request, request)
+
     # Deciding
 
     def _decide(
@@ -135,7 +208,7 @@ class Gateway:
         except Exception:  # likewise
             _log.exception("decision_failed", request=request_id)
             decision = broken()
-        at_once = not facts.request.upgrade and self._passages is None
+        at_once = not (facts.request.upgrade or facts.subrequest) and self._passages is None
         if isinstance(decision, Forward) and at_once:
             forwarder = self._forwarders[decision.route]
             return Relay(
@@ -157,6 +230,9 @@ class Gateway:
 
     def _follow(self, pending: Pending, decision: Decision) -> Waiting | None:
         facts = pending.facts
+        if facts.subrequest is not None:
+            self._follow_verification(pending, decision, facts.subrequest)
+            return None
         if isinstance(decision, Forward):
             judged: Decision = decision
             if facts.request.upgrade:
@@ -255,7 +331,7 @@ class Gateway:
         now, refusals = self._clock(), self._refusals
         if refusals is None or refusal.status < BAD_REQUEST or not refusals.has_room(now):
             return
-        session = None if request is None else self._gate.known(request, now)
+        session = None if request is None else self._find_session(request, now)
         refusals.keep(
             KeptRefusal(
                 request_id=asked.request_id,
@@ -315,7 +391,14 @@ class Gateway:
     def _known_session(self, request: Accepted | None) -> Any:
         if request is None or not self._observer.writes:
             return None
-        return self._gate.known(request, self._clock())
+        return self._find_session(request, self._clock())
+
+    def _find_session(self, request: Accepted, now: float) -> Session | None:
+        """For records. What breaks here broke on the way to the decision, too, and was logged."""
+        try:
+            return self._gate.known(request, now)
+        except Exception:
+            return None
 
 
 def _is_health(target: bytes) -> bool:

@@ -38,12 +38,16 @@ class Tunnels:
         A browser sends its cookies whatever page asks, and shows the answer to that page: so only
         pages of this host may (RFC 6455 10.2). Programs send no Origin.
         """
+        if self.is_foreign(request, decision):
+            return cross_origin()
+        return decision if self.open < self._limit else too_many_tunnels()
+
+    def is_foreign(self, request: Accepted, decision: Forward) -> bool:
+        """Whether a page of another site asks for an upgrade."""
         host = self._hosts[decision.route]
         asked = (request.scheme, request.authority)
         found = detect_sender(request.headers.passing, *asked, self._public_origin, host)
-        if found is Sender.OTHER:
-            return cross_origin()
-        return decision if self.open < self._limit else too_many_tunnels()
+        return found is Sender.OTHER
 
     def join(
         self,

@@ -55,8 +55,9 @@ class Route(Section):
         validate_default=False,
     )
     path: RoutePath = key("/", "Path it is for, with everything beneath it.")
-    upstream: Annotated[tuple[UpstreamUrl, ...], Listed(least=1)] = required(
-        "Where it leads: http://host:port, also with a path; https://, unix:/run/app.sock; a list."
+    upstream: Annotated[tuple[UpstreamUrl, ...], Listed()] = key(
+        [],
+        "Where it leads: http://host:port, also with a path; https://, unix:/run/app.sock; a list.",
     )
     identity: Annotated[tuple[Told, ...], Listed(off=True)] = key(
         ["remote-user"],
@@ -118,7 +119,7 @@ class Route(Section):
     @property
     def base(self) -> str:
         """What stands before every path at its upstreams; they all have the same."""
-        return self.upstream[0].base
+        return self.upstream[0].base if self.upstream else ""
 
     @property
     def identity_headers(self) -> tuple[IdentityHeader, ...]:

@@ -26,6 +26,16 @@ def some_route(settings: Settings) -> Found:
         yield ("routes",), Wrong("there is no route", hint)
 
 
+def upstreams_given(settings: Settings) -> Found:
+    """A route leads somewhere, unless front proxies ask about it and hold the upstream."""
+    if settings.forward_auth is None:
+        for number, route in enumerate(settings.routes):
+            if not route.upstream:
+                given = "upstream" in route.model_fields_set
+                message = "must not be empty" if given else "is required"
+                yield ("routes", number, "upstream"), Wrong(message)
+
+
 def public_url_given(settings: Settings) -> Found:
     if settings.listen.is_unnamed and "public_url" not in settings.model_fields_set:
         hint = "write what people type, such as https://wiki.example.com"
@@ -217,6 +227,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (trusted_headers_have_a_sender, ("trusted_proxies",)),
     (key_files_differ, ()),
     (some_route, ("routes",)),
+    (upstreams_given, ("routes", "forward_auth")),
     (routes_differ, ("routes",)),
     (upstreams_differ, ("listen", "admin_listen")),
     (bases_agree, ("routes",)),
@@ -271,6 +282,8 @@ def warnings(settings: Settings) -> Iterator[str]:
     if settings.public_origin.startswith("http:"):
         for found in _list_basic(settings):
             yield f"{format_path(found)}: on http, tokens and passwords can be read on the way"
+    if settings.forward_auth is not None and not settings.trusted_proxies:
+        yield "forward_auth: nobody may ask, as trusted_proxies names no front proxy"
     for number, route in enumerate(settings.routes):
         if not route.tls.verify:
             place = format_path(("routes", number, "tls", "verify"))

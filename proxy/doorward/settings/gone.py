@@ -13,4 +13,9 @@ def list_unbuilt_keys(settings: Settings) -> tuple[str, ...]:
     return tuple(key for find in _UNBUILT for key in find(settings))
 
 
-_UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = ()
+def _find_aliases(settings: Settings) -> Iterator[str]:
+    if settings.forward_auth is not None and settings.forward_auth.aliases:
+        yield "forward_auth.aliases"
+
+
+_UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = (_find_aliases,)

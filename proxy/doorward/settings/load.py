@@ -100,6 +100,14 @@ def _lead_in_process(root: Node) -> list[Fault]:
     return faults
 
 
+def _add_verified_route(root: Node) -> None:
+    """With `forward_auth` and no route there is one: front proxies ask about all of their hosts."""
+    top = _top(root)
+    asked = top.get("forward_auth")
+    if asked is not None and isinstance(asked.value, dict):
+        top.setdefault("routes", Node([Node({}, None, "")], None, ""))
+
+
 def _no_file() -> Fault:
     message = f"No configuration file found (looked in {', '.join(_PLACES)})"
     return Fault("", None, message, "create one or pass -c FILE")
@@ -161,6 +169,7 @@ def _settings(root: Node, faults: list[Fault], overrides: Overrides, directory: 
     overrides.onto(root)
     faults = [*faults, *overrides.faults]
     faults += _lead_in_process(root)
+    _add_verified_route(root)
     settings = _judged(root, faults, directory)
     if faults or settings is None:
         raise InvalidSettings(sorted(faults, key=_order))

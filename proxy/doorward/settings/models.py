@@ -36,6 +36,7 @@ from doorward.settings.fields import (
     required,
     whole,
 )
+from doorward.settings.forward_auth import ForwardAuth
 from doorward.settings.identity import LINES
 from doorward.settings.limits import LimitSettings
 from doorward.settings.log import LogSettings
@@ -186,6 +187,11 @@ class Settings(Section):
     in_process: Switch = key(
         False, "Whether the application is wrapped by doorward.middleware: routes have no upstream."
     )
+    forward_auth: Annotated[ForwardAuth | None, Unless("off", empty=None)] = key(
+        None,
+        "What front proxies may ask (forward-auth); left out: nothing.",
+        validate_default=False,
+    )
     limits: LimitSettings = key({}, "What a client may send, hold and keep waiting.")
     fast_lane: Switch = key(
         True, "Whether requests that wait for nothing are answered without a task each."
@@ -239,6 +245,14 @@ class Settings(Section):
     def public_origin(self) -> str:
         """Scheme, lower-case host and port of public_url; the scheme's own port left out."""
         return addresses.origin(self.public_url)
+
+    @property
+    def portal_origin(self) -> str:
+        """The origin of the site where people log in who came by a front proxy."""
+        asked = self.forward_auth
+        if asked is None or asked.portal is None:
+            return self.public_origin
+        return addresses.origin(asked.portal)
 
     @property
     def list_delimiters(self) -> str:

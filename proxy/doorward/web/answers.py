@@ -75,22 +75,35 @@ class Answers:
         """`asked` is the request, or what is known of the client of one that was not accepted."""
         if refusal.status == MOVED:
             return Answer(MOVED, (_EMPTY, *refusal.headers))
-        who = _client_kind(arrival)
+        who = get_client_kind(arrival.method, arrival)
         if who is ClientKind.PROGRAM:
             return self._messages.answer_program(refusal, asked.request_id)
         login = refusal.login
         if login is not None and who is ClientKind.NAVIGATION:
             if len(login) > self._page_bytes:
-                login = _with_age(f"{login.partition('?')[0]}?{LOST}=1", refusal)
+                login = link_with_age(f"{login.partition('?')[0]}?{LOST}=1", refusal)
             return _redirect(refusal, login)
         client = asked if isinstance(asked, Client) else asked.client
         if login is not None:
             # The target of a form or a frame is no page to return to; what it stood on may be.
             onward = referring_page(arrival.headers, client.host)
-            login = _with_age(address(login.partition("?")[0], onward), refusal)
+            login = link_with_age(address(login.partition("?")[0], onward), refusal)
             refusal = replace(refusal, login=login)
+        return self._render(refusal, arrival, client, who)
+
+    def render(
+        self, refusal: Refuse, arrival: Received, asked: Accepted, client_kind: ClientKind
+    ) -> Answer:
+        """A refusal as it stands, for this kind of client."""
+        if client_kind is ClientKind.PROGRAM:
+            return self._messages.answer_program(refusal, asked.request_id)
+        return self._render(refusal, arrival, asked.client, client_kind)
+
+    def _render(
+        self, refusal: Refuse, arrival: Received, client: Client, client_kind: ClientKind
+    ) -> Answer:
         page = self._messages.message(
-            refusal, client, client_kind=who, languages=_languages(arrival)
+            refusal, client, client_kind=client_kind, languages=_languages(arrival)
         )
         return Answer(page.status_code, page.raw_headers, bytes(page.body))
 
@@ -108,18 +121,19 @@ class Answers:
         """Whether this is a form of a person without a session, which the login page may keep and
         offer to send again. Every carrier asks here."""
         is_form = refusal.code == UNAUTHENTICATED and arrival.method == b"POST"
-        return is_form and _client_kind(arrival) is ClientKind.FORM
+        return is_form and get_client_kind(arrival.method, arrival) is ClientKind.FORM
 
 
-def _client_kind(arrival: Received) -> ClientKind:
-    method, head = arrival.method.decode("latin-1"), arrival.parsed
+def get_client_kind(method: bytes, arrival: Received) -> ClientKind:
+    """Who sent a request of this method with the headers of `arrival`."""
+    named, head = method.decode("latin-1"), arrival.parsed
     if not isinstance(head, RequestHead):
-        return detect_client_kind(method, arrival.headers)
+        return detect_client_kind(named, arrival.headers)
     hints = head.select(FETCH_METADATA) or head.select(OTHER_HINTS)
-    return detect_client_kind(method, hints)
+    return detect_client_kind(named, hints)
 
 
-def _with_age(login: str, refusal: Refuse) -> str:
+def link_with_age(login: str, refusal: Refuse) -> str:
     """The page for codes shows no form to whoever gave one that is fresh enough."""
     if refusal.max_age_s is None:
         return login

@@ -16,8 +16,9 @@ from doorward.gate.authorize import Authorize, Target
 from doorward.gate.decision import Forward, Refuse
 from doorward.gate.gate import Gate, RequestFacts
 from doorward.gate.identify import NOBODY, Caller
-from doorward.gate.rules import CompiledRule, Condition
+from doorward.gate.rules import CompiledRule, Condition, host_matches
 from doorward.gate.targets import LastHop, Unfit
+from doorward.gate.verification import ANY, Subrequest
 from doorward.http1.arrival import Arrival
 from doorward.http1.headers import BadHeaders
 from doorward.rewrite.request_head import RequestHeads
@@ -123,12 +124,19 @@ class Explainer:
         if self._is_internal(request.path):
             return Explanation(INTERNAL, message="Doorward answers this path itself.")
         session = _make_session(question, now)
-        facts = self._gate.facts(request)
+        facts = self._gate.facts(request, self._subrequest(request))
         if isinstance(facts, Refuse):
             return self._tell(question, request, None, session, facts, now)
         caller = NOBODY if session is None else Caller(session)
         decision = await self._gate.decide_for(facts, caller, now)
         return self._tell(question, request, facts, session, decision, now)
+
+    def _subrequest(self, request: Accepted) -> Subrequest | None:
+        """Set for the hosts that front proxies ask about, whose routes need no upstream."""
+        asked = self._settings.forward_auth
+        if asked is None or not any(host_matches(host, request.host) for host in asked.hosts):
+            return None
+        return Subrequest(ANY)
 
     def _arrive(self, question: Question) -> Arrival:
         url = question.url

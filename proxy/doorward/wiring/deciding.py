@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.routing import Route
@@ -88,9 +89,10 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         settings.public_origin,
         api_tokens,
     )
+    own_hosts = find_own_hosts(settings)
     accept = Accept(
         settings.trusted_proxies,
-        authorize.serves,
+        lambda host: authorize.serves(host) or host in own_hosts,
         settings.public_origin,
         settings.trusted_headers,
     )
@@ -99,3 +101,11 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
     return Deciding(
         accept, gate, authorize, heads, cookies, access, pages, routes, is_internal, explainer
     )
+
+
+def find_own_hosts(settings: Settings) -> frozenset[str]:
+    """Hosts that are served for Doorward's own pages alone: front proxies have the applications."""
+    if settings.forward_auth is None:
+        return frozenset()
+    sites = (settings.public_origin, settings.portal_origin)
+    return frozenset(host for site in sites if (host := urlsplit(site).hostname) is not None)

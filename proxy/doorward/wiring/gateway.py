@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
+from doorward.gate.authorize import Authorize
+from doorward.gate.verification import Verifications
 from doorward.http1.client_exchange import TunnelLimits
 from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
@@ -17,8 +19,10 @@ from doorward.relay.gateway import Gateway
 from doorward.relay.maintenance import maintenance_pages
 from doorward.relay.passage import Passages
 from doorward.relay.tunnels import Tunnels
+from doorward.relay.verifier import Verifier
 from doorward.relay.watch import Watch
 from doorward.rewrite.relocation import build_relocation
+from doorward.rewrite.verification_head import VerificationHeads
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
 from doorward.upstream.balance import build_upstreams
@@ -26,6 +30,7 @@ from doorward.upstream.pool import Pools
 from doorward.web.answers import Answers
 from doorward.web.explanation import Explainer
 from doorward.web.return_address import page_bytes
+from doorward.web.verification_answers import VerificationAnswers
 from doorward.wiring.accounts import Accounts, Clock
 from doorward.wiring.deciding import build_deciding
 from doorward.wiring.observation import build_observer, count, name_routes
@@ -88,6 +93,7 @@ def join(
         pools.swept.append(passages.sweep)
     count(counters, forwarders, pools, tunnels, accounts.live)
     names = name_routes(authorize.routes)
+    verifier = build_verifier(settings, authorize, answers, tunnels)
     observer = build_observer(settings.log, counters, names, deciding.access)
     gateway = Gateway(
         accept=deciding.accept,
@@ -103,8 +109,24 @@ def join(
         keep=deciding.pages.preserve,
         passages=passages,
         refusals=refusals,
+        verifier=verifier,
     )
     return Joined(gateway, observer, names, deciding.pages.prepare, deciding.explainer)
+
+
+def build_verifier(
+    settings: Settings, authorize: Authorize, answers: Answers, tunnels: Tunnels
+) -> Verifier | None:
+    """What answers front proxies, where the settings name hosts that they may ask about."""
+    asked = settings.forward_auth
+    if asked is None:
+        return None
+    return Verifier(
+        Verifications(settings.trusted_proxies, asked.hosts, settings.public_origin),
+        VerificationHeads(authorize.routes),
+        VerificationAnswers(answers, settings.portal_origin, most_page_bytes(settings)),
+        tunnels,
+    )
 
 
 def most_page_bytes(settings: Settings) -> int:

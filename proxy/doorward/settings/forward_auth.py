@@ -1,0 +1,34 @@
+"""Knows the settings of forward-auth: which hosts front proxies may ask about, and where people
+log in. It must not know their endpoints or headers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from doorward.settings.fields import (
+    Host,
+    Listed,
+    PublicUrl,
+    Section,
+    Unless,
+    key,
+    required,
+    word_from,
+)
+
+ALIASES = ("authelia", "oauth2-proxy", "tinyauth", "authentik")
+
+Alias = Annotated[str, word_from(*ALIASES)]
+
+
+class ForwardAuth(Section):
+    hosts: Annotated[tuple[Host, ...], Listed(least=1)] = required(
+        "Hosts that front proxies may ask about, exact or *.example.com."
+    )
+    portal: Annotated[PublicUrl | None, Unless(empty=None)] = key(
+        None, "Where people log in; left out: public_url.", validate_default=False
+    )
+    aliases: Annotated[tuple[Alias, ...], Listed()] = key(
+        [],
+        "Whose endpoints are served too: authelia, oauth2-proxy, tinyauth, authentik.",
+    )

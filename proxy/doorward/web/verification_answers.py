@@ -1,0 +1,115 @@
+"""What a front proxy is told to refuse a request with, and where its client may log in.
+
+Knows refusals, kinds of clients and what front proxies can pass on; must not know how one asks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from urllib.parse import quote
+
+from doorward import paths
+from doorward.gate.accept import Accepted
+from doorward.gate.client_kind import ClientKind
+from doorward.gate.decision import MOVED, Refuse
+from doorward.gate.same_origin import build_origin
+from doorward.gate.verification import FrontProxy
+from doorward.http1.arrival import Received
+from doorward.http1.headers import Header
+from doorward.web.answers import Answer, Answers, get_client_kind, link_with_age
+from doorward.web.return_address import LOST, referring_page
+
+UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE, SEE_OTHER = 401, 403, 503, 303
+_EMPTY: Header = (b"content-length", b"0")
+_NO_STORE: Header = (b"cache-control", b"no-store")
+
+
+class VerificationAnswers:
+    """`portal` is the origin of the site where people log in."""
+
+    def __init__(self, answers: Answers, portal: str, page_bytes: int) -> None:
+        """`page_bytes` is the longest target that a page of the portal may have."""
+        self._answers = answers
+        self._portal = portal
+        self._page_bytes = page_bytes
+
+    def to(
+        self, refusal: Refuse, arrival: Received, request: Accepted, front: FrontProxy
+    ) -> Answer:
+        """The answer that refuses `request`, which came with the headers of `arrival`."""
+        refusal = replace(refusal, status=_status(refusal.status, front))
+        kind = get_client_kind(request.method, arrival)
+        if refusal.status == MOVED:
+            return self._move(refusal, request, front)
+        if refusal.status != UNAUTHENTICATED:
+            switch = refusal.switch and self._link(refusal.switch, request)
+            refusal = replace(refusal, switch=switch)
+            return self._answers.render(refusal, arrival, request, kind)
+        login = self._login(refusal, arrival, request, kind)
+        lines: list[Header] = [
+            (b"x-doorward-location", login.encode()),
+            (b"location", login.encode()),
+        ]
+        if kind is ClientKind.NAVIGATION and front.redirects:
+            kept = [line for line in refusal.headers if line[0] != b"www-authenticate"]
+            return Answer(SEE_OTHER, (*lines, _EMPTY, *kept, _NO_STORE))
+        refusal = replace(refusal, login=login)
+        answer = self._answers.render(refusal, arrival, request, kind)
+        return Answer(answer.status, [*answer.headers, *lines], answer.body)
+
+    def unread(self, refusal: Refuse) -> Answer:
+        """To a verification of which no request is known, for whoever set up the front proxy."""
+        text = f"{refusal.message}\n".encode()
+        lines: Sequence[Header] = (
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(text)),
+            *refusal.headers,
+            _NO_STORE,
+        )
+        return Answer(refusal.status, lines, text)
+
+    def _move(self, refusal: Refuse, request: Accepted, front: FrontProxy) -> Answer:
+        """Elsewhere on the same host. A front proxy that passes no redirect on gets a refusal that
+        names the address."""
+        path = dict(refusal.headers)[b"location"]
+        address = f"{build_origin(request.scheme, request.authority)}".encode() + path
+        lines: Sequence[Header] = (
+            (b"x-doorward-location", address),
+            (b"location", address),
+            _EMPTY,
+            _NO_STORE,
+        )
+        return Answer(MOVED if front.redirects else UNAUTHENTICATED, lines)
+
+    def _login(
+        self, refusal: Refuse, arrival: Received, request: Accepted, kind: ClientKind
+    ) -> str:
+        """Where the client may help itself. A form or a frame is led back to the page that it
+        stood on, as a refused request itself is."""
+        login = refusal.login or paths.LOGIN + "?rd=/"
+        page = login.partition("?")[0]
+        if kind.is_person and kind is not ClientKind.NAVIGATION:
+            onward = referring_page(arrival.headers, request.authority)
+            login = link_with_age(f"{page}?rd={quote(onward, safe='/')}", refusal)
+        found = self._link(login, request)
+        if len(found) - len(self._portal) > self._page_bytes:
+            return link_with_age(f"{self._portal}{page}?{LOST}=1", refusal)
+        return found
+
+    def _link(self, login: str, request: Accepted) -> str:
+        """A link to a page of ours that leads back to a path (`rd`), as one to the portal."""
+        site = build_origin(request.scheme, request.authority)
+        if site == self._portal:
+            return self._portal + login
+        return self._portal + login.replace("rd=/", f"rd={quote(site, safe='')}/", 1)
+
+
+def _status(status: int, front: FrontProxy) -> int:
+    """The nearest status that a front proxy passes on as a refusal: an error of its own would tell
+    nobody why, and of errors of ours only 503 may come again in a moment."""
+    if status == MOVED:
+        return status
+    if status >= 500:
+        return UNAVAILABLE if status in (500, UNAVAILABLE) else FORBIDDEN
+    if not front.any_status and status not in (UNAUTHENTICATED, FORBIDDEN):
+        return FORBIDDEN
+    return FORBIDDEN if status < 400 else status
