@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from doorward.dialects.context import RequestFault
 
 from tests.dialects.test_xhr import leaves
 from tests.support.asgi import scope as asgi_scope
+from tests.support.front import Build
 from tests.support.house import House, house
 
 API = "/.doorward/api/v1"
+Explained = Callable[[str], Awaitable[tuple[int, Any]]]
 
 
 @pytest.fixture
@@ -469,3 +471,56 @@ async def test_following_ends_with_its_token(home: House) -> None:
 async def test_head_of_the_stream_ends(home: House, boss: httpx.AsyncClient) -> None:
     answer = await boss.head(f"{API}/audit/events")
     assert answer.status_code == 200 and answer.content == b""
+
+
+# What would become of a request
+
+
+@pytest.fixture
+async def explained(fronts: Build) -> AsyncIterator[Explained]:
+    rules = [{"path": "/admin/*", "groups": ["admins"]}]
+    front = await fronts(access={"rules": rules}, api={"enabled": True})
+    user = (await front.opened("boss", super_admin=True)).session.user
+    await front.opened("alice")
+    new = NewToken("script", TokenScope(admin="read"))
+    now = front.clock()
+    made = await front.accounts.api_tokens.add_token(user, new, actor=OWNER, now=now)
+    bearer = (b"authorization", b"Bearer " + made.text.encode())
+
+    async def ask(query: str) -> tuple[int, Any]:
+        answer = await front.get(f"{API}/explain?{query}", bearer)
+        return answer.status, json.loads(answer.body)
+
+    yield ask
+
+
+async def test_it_explains_what_would_become_of_a_request(explained: Explained) -> None:
+    status, said = await explained("url=/admin/x&user=alice&method=DELETE")
+    assert (status, said["outcome"], said["status"]) == (200, "refused", 403)
+    assert said["user"] == "alice" and said["rules"][-1]["place"]["key"] == "access.rules[0]"
+    assert said["request_line"] is None
+    status, said = await explained("url=/elsewhere?x=1%26y=2&user=boss&second_factor=true")
+    assert (status, said["outcome"]) == (200, "forwarded")
+    assert said["request_line"].startswith("GET /elsewhere")
+    assert ["Remote-User", "boss"] in said["headers"]
+    assert (await explained("url=/.doorward/login"))[1]["outcome"] == "internal"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 400),
+        ("url=ftp://x/", 400),
+        ("url=http://[", 400),
+        ("url=", 400),
+        ("url=/x&address=here", 400),
+        ("url=/x&second_factor=1", 400),
+        ("url=/x&user=nobody", 404),
+        ("url=/x&method=%C3%A4", 200),
+        ("url=/%C3%A4%00", 400),
+    ],
+)
+async def test_a_question_that_is_none_is_refused(
+    explained: Explained, query: str, status: int
+) -> None:
+    assert (await explained(query))[0] == status

@@ -341,6 +341,10 @@ API = {
         "List records, the newest first.", api.ApiRecords, query=api.ApiRecordSearch,
         refuses=_ADMIN,
     ),
+    "GET explain": Operation(
+        "Say what would become of a request, and why.", api.ApiExplanation,
+        query=api.ApiQuestion, refuses=_USER,
+    ),
     "GET audit/events": Operation(
         "Follow records as server-sent events.", api.ApiRecord, query=api.ApiFollow,
         refuses=_ADMIN, media="text/event-stream",

@@ -26,7 +26,7 @@ from doorward.rewrite.request_head import RequestHeads
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
 from doorward.web.endpoint import internal_paths, shadowed_paths
-from doorward.web.explanation import Explainer
+from doorward.web.explanation import Explainer, Explanation, Question
 from doorward.wiring.accounts import Accounts, Clock
 from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
 
@@ -69,7 +69,11 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
     )
     service = build_session_service(settings, accounts, identify, cookies, clock)
     pages = build_pages(settings, accounts, service)
-    tables = build_dialects(settings, accounts, service, rates)
+
+    async def explain(question: Question) -> Explanation:
+        return await explainer.explain(question, clock())
+
+    tables = build_dialects(settings, accounts, service, rates, explain)
     dialects = [route for found in tables.values() for route in found]
     if paths := shadowed_paths(dialects, [route.path for route in settings.routes]):
         _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")

@@ -6,7 +6,7 @@ Knows every page and dialect by its constructor; what any of them does it must n
 from starlette.routing import Route
 
 from doorward.dialects import alekeagle, api, datepoll, rocketchat, xhr
-from doorward.dialects.api import Api
+from doorward.dialects.api import Api, Explain
 from doorward.dialects.api.guard import ApiGuard
 from doorward.dialects.context import Context
 from doorward.gate.access_tokens import AccessCarrier
@@ -77,7 +77,11 @@ def build_pages(settings: Settings, accounts: Accounts, service: SessionService)
 
 
 def build_dialects(
-    settings: Settings, accounts: Accounts, service: SessionService, rates: Rates
+    settings: Settings,
+    accounts: Accounts,
+    service: SessionService,
+    rates: Rates,
+    explain: Explain | None = None,
 ) -> dict[str, list[Route]]:
     """The routes of each dialect that is on, by its name."""
     on, context = settings.dialects, Context(settings, service)
@@ -114,6 +118,13 @@ def build_dialects(
         guard = ApiGuard(accounts.api_tokens, accounts.token_uses, service.clock)
         found["api"] = api.routes(
             context,
-            Api(guard, accounts.administration, sessions, accounts.api_tokens, accounts.audit_log),
+            Api(
+                guard,
+                accounts.administration,
+                sessions,
+                accounts.api_tokens,
+                accounts.audit_log,
+                explain,
+            ),
         )
     return found

@@ -19,6 +19,7 @@
     POST    lockouts/unlock              {"address"}: its network may try again → 204
     GET     audit                        records, the newest first; `user`, `kind`, `since`
     GET     audit/events                 records as they come, as server-sent events
+    GET     explain                      what would become of a request, and why
 
 It looks for a token in `Authorization` alone, as Bearer or by Basic, and for no session: no page of
 another site can ride on a cookie here. Errors are `{"error": "<code>", "message": "<sentence>"}`.
@@ -50,6 +51,7 @@ from doorward.dialects.api.guard import ApiGuard
 from doorward.dialects.api.rendering import (
     NO_STORE,
     describe_code_lock,
+    describe_explanation,
     describe_lock,
     describe_record,
     describe_session,
@@ -74,6 +76,8 @@ from doorward.dialects.api.shapes import (
 )
 from doorward.dialects.context import Context, Malformed, RequestFault
 from doorward.dialects.fields import get_text, is_storable, read_json, read_optional_json
+from doorward.gate.addresses import parse_address
+from doorward.web.explanation import Explanation, Question
 
 PAGE, MOST = 50, 200
 LOCKS = 200
@@ -82,6 +86,7 @@ QUIET_LOOKS = 15  # after so many without news a comment keeps proxies from clos
 
 Item = TypeVar("Item")
 Sleep = Callable[[float], Awaitable[object]]
+Explain = Callable[[Question], Awaitable[Explanation]]
 Act = Callable[[User, str, float], Awaitable[None]]
 
 
@@ -92,6 +97,7 @@ class Api:
     sessions: Sessions
     tokens: ApiTokens
     audit_log: AuditLog
+    explain: Explain | None = None
     sleep: Sleep = asyncio.sleep
 
     # Users
@@ -288,6 +294,26 @@ class Api:
         _read_filter(request)
         return Response(media_type="text/event-stream", headers=NO_STORE)
 
+    async def explain_request(self, request: Request) -> Response:
+        """What `doorward explain` says, of this process."""
+        actor = await self.guard.find_actor(request)
+        method, url = _read_text(request, "method") or "GET", _read_text(request, "url")
+        address = _read_text(request, "address") or "127.0.0.1"
+        if url is None:
+            raise Malformed("The parameter url has to be there.", ("url",))
+        if parse_address(address) is None:
+            raise Malformed("The parameter address has to be an IP address.", ("address",))
+        has_factor, user = _read_flag(request, "second_factor"), None
+        if name := _read_text(request, "user"):
+            public_id = await self.administration.get_id(actor, name)
+            user = (await self.administration.about(actor, public_id, self.guard.clock())).user
+        assert self.explain is not None
+        try:
+            found = await self.explain(Question(method, url, user, address, has_factor))
+        except ValueError:  # NoUrl, and what cannot be one at all
+            raise Malformed("The parameter url has to be a URL or a path.", ("url",)) from None
+        return render(describe_explanation(found))
+
     async def _events(
         self, request: Request, wanted: RecordFilter, number: int
     ) -> AsyncIterator[str]:
@@ -441,6 +467,7 @@ def routes(context: Context, api: Api) -> list[Route]:
     def at(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> Route:
         return context.endpoint(path, ERROR_FORMAT, None, **handlers)
 
+    explaining = [at(f"{paths.API}explain", get=api.explain_request)] if api.explain else []
     return [
         at(f"{paths.API}users", get=api.list_users, post=api.add_user),
         at(one, get=api.show_user, patch=api.change_user),
@@ -456,4 +483,5 @@ def routes(context: Context, api: Api) -> list[Route]:
         at(f"{paths.API}lockouts/unlock", post=api.unlock_network),
         at(f"{paths.API}audit", get=api.list_records),
         at(f"{paths.API}audit/events", get=api.follow_records, head=api.peek_records),
+        *explaining,
     ]

@@ -1,5 +1,6 @@
 """How the administration API draws users, sessions, tokens, lock-outs and records."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import overload
 
@@ -12,14 +13,21 @@ from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.token import ApiToken
 from doorward.accounts.user import User
 from doorward.dialects.api.shapes import (
+    ApiAskedRule,
+    ApiCondition,
     ApiEmail,
+    ApiExplanation,
     ApiLock,
+    ApiPlace,
+    ApiReading,
     ApiRecord,
     ApiSession,
     ApiTokenInfo,
     ApiUser,
 )
 from doorward.dialects.shapes import Shape
+from doorward.gate.rules import Condition
+from doorward.web.explanation import Explanation, SettingPlace
 
 NO_STORE = {"cache-control": "no-store"}
 
@@ -102,6 +110,46 @@ def describe_lock(lock: Lock) -> ApiLock:
 
 def describe_code_lock(lock: CodeLock) -> ApiLock:
     return ApiLock(scope="user", network=None, user=lock.username, until=format_time(lock.until))
+
+
+def describe_explanation(found: Explanation) -> ApiExplanation:
+    line, *headers = found.head.rstrip("\r\n").split("\r\n")
+    return ApiExplanation(
+        outcome=found.outcome,
+        status=found.status,
+        code=found.code,
+        message=found.message,
+        user=found.user,
+        level=found.level,
+        address=found.address,
+        route=None if found.route is None else _describe_place(found.route),
+        upstream=list(found.upstream),
+        readings=[
+            ApiReading(path=one.path, leads_to=one.leads_to, agrees=one.agrees)
+            for one in found.readings
+        ],
+        rules=[
+            ApiAskedRule(
+                place=_describe_place(rule.place),
+                requires=rule.requires,
+                conditions=_describe_conditions(rule.conditions),
+                applies=rule.applies,
+            )
+            for rule in found.rules
+        ],
+        demands=[_describe_conditions(demand) for demand in found.demands],
+        request_line=line or None,
+        headers=[header.split(": ", 1) for header in headers],
+        notes=list(found.notes),
+    )
+
+
+def _describe_place(place: SettingPlace) -> ApiPlace:
+    return ApiPlace(key=place.key, line=place.line, name=place.name)
+
+
+def _describe_conditions(conditions: Iterable[Condition]) -> list[ApiCondition]:
+    return [ApiCondition(name=one.name, says=one.says, holds=one.holds) for one in conditions]
 
 
 def describe_record(record: Record) -> ApiRecord:

@@ -194,6 +194,62 @@ class ApiRecords(Shape):
     next: str | None
 
 
+class ApiQuestion(Shape):
+    url: str = Field(description="A URL of http or https, or a path.", examples=["/wiki/Start"])
+    method: str = absent(description="GET otherwise.")
+    user: str = absent(description="Name or verified address; nobody otherwise.")
+    address: str = absent(description="Where from; 127.0.0.1 otherwise.")
+    second_factor: bool = absent(description="As if one had been given just now.")
+
+
+class ApiPlace(Shape):
+    """Where in the configuration something stands. `line` is null where no file has it."""
+
+    key: str
+    line: int | None
+    name: str
+
+
+class ApiCondition(Shape):
+    name: str
+    says: str
+    holds: bool
+
+
+class ApiAskedRule(Shape):
+    place: ApiPlace
+    requires: str
+    conditions: list[ApiCondition]
+    applies: bool
+
+
+class ApiReading(Shape):
+    path: str
+    leads_to: str
+    agrees: bool
+
+
+class ApiExplanation(Shape):
+    """`outcome`: forwarded, refused or internal. The last of `rules` decided; the conditions of one
+    of `demands` have to hold together. `headers` are names and values that would be sent."""
+
+    outcome: str
+    status: int
+    code: str
+    message: str
+    user: str
+    level: str
+    address: str
+    route: ApiPlace | None
+    upstream: list[str]
+    readings: list[ApiReading]
+    rules: list[ApiAskedRule]
+    demands: list[list[ApiCondition]]
+    request_line: str | None
+    headers: list[list[str]]
+    notes: list[str]
+
+
 class ApiError(Shape):
     error: str
     message: str
