@@ -18,6 +18,7 @@ ADMIN = PREFIX + "admin"
 API = PREFIX + "api/v1/"
 
 VERIFY = PREFIX + "verify"  # where front proxies ask, each under its own name beneath
+KEYS = PREFIX + "jwks.json"
 HEALTH = PREFIX + "healthz"
 OPENAPI = PREFIX + "openapi.json"
 STATIC = PREFIX + "static/"

@@ -26,7 +26,12 @@ def gate(settings: Settings) -> tuple[Accept, Gate]:
     identify = Identify(cast(Any, SimpleNamespace(use=None)), cast(Any, None), cookies)
     authorize = Authorize(settings.routes, AccessSettings())
     return Accept(settings.trusted_proxies, authorize.serves), Gate(
-        authorize, identify, cookies, lambda path: False, cast(Any, None), [lambda session: b""]
+        authorize,
+        identify,
+        cookies,
+        lambda path: False,
+        cast(Any, None),
+        [lambda session, now: b""],
     )
 
 

@@ -419,6 +419,7 @@ async def test_what_is_sent_is_made_once_for_a_session_and_route(front: Front) -
     """The hot path looks up bytes; a session that changes is another one."""
     session = (await front.opened()).session
     tell = IdentityHeaders(settings_from(identity("remote-user")).routes[0])
-    assert tell(session) == b"Remote-User: alice\r\n" and tell(session) is tell(session)
+    assert tell(session, 0.0) == b"Remote-User: alice\r\n"
+    assert tell(session, 0.0) is tell(session, 1e9)
     other = IdentityHeaders(settings_from(identity("x-remote")).routes[0])
-    assert other(session) == b"X-Remote-User: alice\r\n"
+    assert other(session, 0.0) == b"X-Remote-User: alice\r\n"

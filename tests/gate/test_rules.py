@@ -320,7 +320,7 @@ def asked(kind: str, target: bytes) -> RequestFacts | Refuse | None:
     identify = Identify(
         cast(Any, SimpleNamespace(use=None)), cast(Any, None), Cookies(secure=False)
     )
-    tell = [lambda session: b""]
+    tell = [lambda session, now: b""]
     gate = Gate(authorize, identify, Cookies(secure=False), _is_ours, cast(Any, None), tell)
     try:
         return gate.facts(Accept((), lambda host: True)(arrival(target)))

@@ -63,7 +63,7 @@ DOORS = {
     "asyncpg": ("storage/",),
     "itsdangerous": ("accounts/sessions/tokens.py",),
     "argon2": ("accounts/passwords/hashing.py",),
-    "jwt": ("accounts/sessions/access_tokens.py",),
+    "jwt": ("accounts/sessions/access_tokens.py", "accounts/sessions/assertions.py"),
     "pyotp": ("accounts/factors/totp.py",),
     "aiosmtplib": ("mail/smtp.py",),
     "passlib": ("accounts/passwords/imported.py",),

@@ -276,7 +276,7 @@ class Gate:
             if session is not None:
                 policy = self._identity_policies[target.route]
                 try:
-                    identity, private = policy.apply(session, rule.is_public)
+                    identity, private = policy.apply(session, rule.is_public, now)
                 except UnfitIdentity:
                     return unfit_identity()
             forward = Forward(target.route, session, identity, private, credentials.binds)

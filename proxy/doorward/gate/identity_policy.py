@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from doorward.accounts.sessions.sessions import Session
 from doorward.settings import Route
 
-# The header lines that tell an application of a session. May raise UnfitIdentity.
-Tell = Callable[[Session], bytes]
+# The header lines that tell an application of a session at this time. May raise UnfitIdentity.
+Tell = Callable[[Session, float], bytes]
 
 
 class UnfitIdentity(Exception):
@@ -29,13 +29,13 @@ class IdentityPolicy:
 
     @classmethod
     def on(cls, route: Route, tell: Tell) -> "IdentityPolicy":
-        told = tell if route.identity_headers else None
+        told = tell if route.identity_headers or route.assertion else None
         on_public = told if route.identity_on_public else None
         return cls(told, on_public, route.cache_control == "private")
 
-    def apply(self, session: Session, is_public: bool) -> tuple[bytes, bool]:
+    def apply(self, session: Session, is_public: bool, now: float) -> tuple[bytes, bool]:
         """The lines of identity headers, and whether no shared cache may keep the answer. Raises
         UnfitIdentity."""
         tell = self.tell_on_public if is_public else self.tell
         private = self.makes_private and (tell is not None or not is_public)
-        return b"" if tell is None else tell(session), private
+        return b"" if tell is None else tell(session, now), private

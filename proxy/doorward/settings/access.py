@@ -34,7 +34,7 @@ from doorward.settings.fields import (
     key,
     required,
 )
-from doorward.settings.identity import Encoding, IdentityHeader, Told, list_headers
+from doorward.settings.identity import Assertion, Encoding, IdentityHeader, Told, list_headers
 from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
 from doorward.settings.rules import Basic, Requirement, Rule
 from doorward.settings.tls import UpstreamTls
@@ -65,6 +65,9 @@ class Route(Section):
     )
     encoding: Encoding = key(
         "percent", "How they say what is not ASCII: percent, utf-8, rfc2047, or refuse."
+    )
+    assertion: Annotated[Assertion | None, Unless("off")] = key(
+        "off", "Signed statement of who asks, sent as X-Doorward-Assertion, or off."
     )
     identity_on_public: Switch = key(
         True, "Whether public paths get these headers too; their answers are private then."

@@ -14,7 +14,7 @@ from pydantic_core import core_schema
 from doorward.header_names import can_identify, normalize_name
 from doorward.settings import values
 from doorward.settings.faults import Wrong
-from doorward.settings.fields import Parsed, Schema, Section, key, required, word_from
+from doorward.settings.fields import Parsed, Schema, Section, Text, key, required, word_from
 
 # What a header can say; any other value is a fixed text.
 LISTS = frozenset(("groups", "roles"))
@@ -72,6 +72,16 @@ class IdentityHeader(Section):
     @property
     def is_list(self) -> bool:
         return self.value in LISTS
+
+
+ALGORITHMS = ("ES256", "EdDSA")
+
+
+class Assertion(Section):
+    audience: Text = required("Whom it is for: what the application expects in `aud`.")
+    algorithm: Annotated[Literal["ES256", "EdDSA"], word_from(*ALGORITHMS)] = key(
+        "ES256", "How it is signed: ES256, or EdDSA with Ed25519."
+    )
 
 
 def _rows(*rows: tuple[str, str] | tuple[str, str, str]) -> tuple[IdentityHeader, ...]:

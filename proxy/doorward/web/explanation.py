@@ -4,6 +4,7 @@ Knows the gate and the head that is made for an upstream; must not know who is t
 is sent, and no session is needed: the one that is decided with is made up.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -21,10 +22,14 @@ from doorward.gate.targets import LastHop, Unfit
 from doorward.gate.verification import ANY, Subrequest
 from doorward.http1.arrival import Arrival
 from doorward.http1.headers import BadHeaders
+from doorward.rewrite.identity_headers import ASSERTION
 from doorward.rewrite.request_head import RequestHeads
 from doorward.settings import Settings
 from doorward.settings.faults import KeyPath, format_path
 from doorward.web.answers import unfit
+
+# It would be believed by the application: nobody is handed one for somebody else.
+_ASSERTION = re.compile(rf"(\r\n{ASSERTION}: )[^\r]*", re.IGNORECASE)
 
 FORWARDED, REFUSED, INTERNAL = "forwarded", "refused", "internal"
 
@@ -166,6 +171,7 @@ class Explainer:
         if isinstance(decision, Forward):
             assert facts is not None
             head = self._heads.make(facts, decision, request.request_id).decode("latin-1")
+            head = _ASSERTION.sub(r"\1(signed)", head)
         else:
             status, code, message = decision.status, decision.code, decision.message
         user = question.user

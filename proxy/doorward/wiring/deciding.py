@@ -21,12 +21,13 @@ from doorward.gate.identify import Identify
 from doorward.gate.tokens import TokenCarrier
 from doorward.header_names import add_identity_names
 from doorward.pages.pages import Pages
-from doorward.rewrite.identity_headers import IdentityHeaders
+from doorward.rewrite.identity_headers import build_tells
 from doorward.rewrite.request_head import RequestHeads
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
 from doorward.web.endpoint import internal_paths, shadowed_paths
 from doorward.web.explanation import Explainer, Explanation, Question
+from doorward.web.public_keys import build_key_route
 from doorward.wiring.accounts import Accounts, Clock
 from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
 
@@ -77,7 +78,9 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
     dialects = [route for found in tables.values() for route in found]
     if paths := shadowed_paths(dialects, [route.path for route in settings.routes]):
         _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")
-    routes = [*dialects, openapi.route(settings, tables), *pages.routes()]
+    signed = [route.assertion.algorithm for route in settings.routes if route.assertion]
+    told = [build_key_route(accounts.keys, sorted(set(signed)))] if signed else []
+    routes = [*told, *dialects, openapi.route(settings, tables), *pages.routes()]
     is_internal = internal_paths(routes)
     authorize = Authorize(settings.routes, settings.access)
     add_identity_names(
@@ -89,7 +92,7 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         cookies,
         is_internal,
         accounts.second_factors.may_be_led,
-        tuple(map(IdentityHeaders, authorize.routes)),
+        build_tells(authorize.routes, accounts.keys, settings.public_url),
         settings.public_origin,
         api_tokens,
     )

@@ -1,0 +1,34 @@
+"""The keys that verify assertions, where applications read them (RFC 7517 5).
+
+Knows JSON; must not know who is asked about. Nobody is asked who they are: these keys are public.
+"""
+
+import json
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from doorward import paths
+from doorward.accounts.keys import Keys
+from doorward.accounts.sessions.assertions import AssertionKeys
+from doorward.web.endpoint import endpoint
+
+# A new key is told this long before it signs, if whoever adds one waits that long.
+KEPT_S = 300
+
+
+def build_key_route(keys: Keys, algorithms: Iterable[str]) -> Route:
+    """Where the keys of these algorithms are read."""
+    found = [key for algorithm in algorithms for key in AssertionKeys(keys, algorithm).public]
+    content = json.dumps({"keys": found}).encode()
+
+    async def show(request: Request) -> Response:
+        headers = {
+            "cache-control": f"public, max-age={KEPT_S}",
+            "x-content-type-options": "nosniff",
+        }
+        return Response(content, media_type="application/jwk-set+json", headers=headers)
+
+    return endpoint(paths.KEYS, get=show)
