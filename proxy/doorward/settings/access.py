@@ -43,70 +43,70 @@ Groups = Annotated[tuple[Group, ...], Listed()]
 
 
 class Timeouts(Section):
-    connect: Duration = key("5s", "How long an upstream may take to accept a connection.")
-    response: Duration = key("60s", "How long until the head of its response has come.")
+    connect: Duration = key("5s", "How long connecting may take.")
+    response: Duration = key("60s", "How long to wait for the head of the response.")
     idle: Duration = key("5m", "How long either side may be silent after that.")
 
 
 class Route(Section):
     host: Annotated[Host | None, Unless()] = key(
         None,
-        "Host it is for, exact or *.example.com; left out: all.",
+        "Host to match, exact or *.example.com. If unset, every host.",
         validate_default=False,
     )
-    path: RoutePath = key("/", "Path it is for, with everything beneath it.")
+    path: RoutePath = key("/", "Path to match, with everything below it.")
     upstream: Annotated[tuple[UpstreamUrl, ...], Listed()] = key(
         [],
-        "Where it leads: http://host:port, also with a path; https://, unix:/run/app.sock; a list.",
+        "Address of the application: http://host:port, https://, unix:/run/app.sock, or a list.",
     )
     identity: Annotated[tuple[Told, ...], Listed(off=True)] = key(
         ["remote-user"],
-        "Headers that say who asks: presets, and {header, value, delimiter} of your own.",
+        "Headers that identify the user: presets, and {header, value, delimiter} of your own.",
     )
     encoding: Encoding = key(
-        "percent", "How they say what is not ASCII: percent, utf-8, rfc2047, or refuse."
+        "percent", "Encoding of text beyond ASCII: percent, utf-8, rfc2047, or refuse."
     )
     assertion: Annotated[Assertion | None, Unless("off")] = key(
         "off", "Signed statement of who asks, sent as X-Doorward-Assertion, or off."
     )
     identity_on_public: Switch = key(
-        True, "Whether public paths get these headers too; their answers are private then."
+        True, "Whether public paths get these headers too; their answers are then private."
     )
-    tls: UpstreamTls = key({}, "How an https upstream is known, and we to it.")
-    timeouts: Timeouts = key({}, "How long the upstream is waited for.")
-    rewrite: Rewrite = key({}, "What is put right for an application that stands elsewhere.")
-    cookies: RouteCookies = key({}, "What is added to the application's cookies.")
+    tls: UpstreamTls = key({}, "TLS to an https upstream.")
+    timeouts: Timeouts = key({}, "Timeouts for the upstream.")
+    rewrite: Rewrite = key({}, "Rewriting for an application that expects another host or path.")
+    cookies: RouteCookies = key({}, "Attributes to add to the application's cookies.")
     cache_control: CacheControl = key(
         "private",
-        "What becomes of answers for one session: private, or keep what the application says.",
+        "Caching of answers to a session: private, or keep what the application says.",
     )
     same_origin: Switch = key(
-        False, "Whether requests that change something must come from pages of this site."
+        False, "Whether POST, PUT, DELETE and the like must come from pages of this site."
     )
     body_bytes: RouteBody = key(
-        "auto", "Most bytes of a request's body: a size, none, or auto, which is limits.body_bytes."
+        "auto", "Largest request body: a size, none, or auto, which is limits.body_bytes."
     )
-    concurrency: Concurrency = key({}, "How many requests an upstream gets at a time.")
-    pool: PoolSettings = key({}, "Connections to the upstream that are kept between requests.")
+    concurrency: Concurrency = key({}, "Limit on the requests that an upstream gets at a time.")
+    pool: PoolSettings = key({}, "Connections to the upstream that stay open between requests.")
     lenient: Switch = key(
-        False, "Whether answers of an old upstream may end lines with a bare line feed."
+        False, "Whether to accept answers of old upstreams whose lines end with a bare line feed."
     )
-    failover: Failover = key({}, "When one of several upstreams is left out for a while.")
+    failover: Failover = key({}, "When to leave out one of several upstreams for a while.")
     health: Annotated[HealthCheck | None, Unless("off")] = key(
-        "off", "How each upstream is asked whether it is well, or off."
+        "off", "Health check of each upstream, or off."
     )
     basic: Basic = key(
         "off",
-        "Whether programs are asked for name and token by Basic: true, off, or as here.",
+        "Whether to ask programs for name and token by Basic: true, off, or as here.",
     )
     api_key_header: Annotated[ApiKeyHeader | None, Unless("off")] = key(
-        "off", "Header that may carry an API token of Doorward's, such as X-Api-Key, or off."
+        "off", "Header in which programs may send a token, such as X-Api-Key, or off."
     )
     rules: Annotated[tuple[Rule, ...], Listed(single=False)] = key(
-        [], "Rules of this route alone, asked before those of `access`."
+        [], "Rules for this route alone, tried before those of `access`."
     )
     maintenance: Annotated[Place | None, Unless("none")] = key(
-        "none", "File that is served with 503 when no upstream can be reached, or none."
+        "none", "File to serve with 503 while no upstream can be reached, or none."
     )
 
     @model_validator(mode="after")
@@ -133,20 +133,22 @@ class Route(Section):
 class AccessSettings(Section):
     default: Requirement = key(
         "authenticated",
-        "What is demanded where no rule applies: deny, public, authenticated or two_factor.",
+        "What to require if no rule applies: deny, public, authenticated or two_factor.",
     )
     rules: Annotated[tuple[Rule, ...], Listed(single=False)] = key(
-        [], "Rules, of which the first that applies decides."
+        [], "Rules; the first that applies decides."
     )
 
 
 class ConfigUser(Section):
     username: Username = required("Name to log in with, 1 to 190 characters.")
-    password_hash: PasswordHash = required("What `doorward hash-password` prints.")
-    super_admin: Switch = key(False, "Whether this user may do everything an administrator may.")
-    groups: Groups = key([], "Groups the user is in.")
-    roles: Groups = key([], "Roles the user has.")
-    email: Annotated[EmailAddress | None, Unless(empty=None)] = key(
-        None, "The user's e-mail address, taken as verified."
+    password_hash: PasswordHash = required("Output of `doorward hash-password`.")
+    super_admin: Switch = key(
+        False, "Whether the user is a super administrator, who may do everything."
     )
-    name: Annotated[DisplayName | None, Unless(empty=None)] = key(None, "Name to show.")
+    groups: Groups = key([], "The user's groups.")
+    roles: Groups = key([], "The user's roles.")
+    email: Annotated[EmailAddress | None, Unless(empty=None)] = key(
+        None, "The user's e-mail address, which counts as verified."
+    )
+    name: Annotated[DisplayName | None, Unless(empty=None)] = key(None, "Display name.")

@@ -35,34 +35,34 @@ RouteBody = Annotated[
 
 class PoolSettings(Section):
     idle: Duration = key(
-        "55s", "How long a connection without a request is kept; the upstream may ask for less."
+        "55s", "How long an unused connection stays open; the upstream may ask for less."
     )
 
 
 class Concurrency(Section):
     requests: Annotated[Annotated[int, whole(1)] | None, Unless("none")] = key(
-        "none", "Most requests that one upstream gets at a time, in each process, or none."
+        "none", "Most requests at a time for one upstream, in each process, or none."
     )
     queue: Annotated[int, whole(0)] = key(
-        100, "How many more wait for their turn; others are refused."
+        100, "How many more may wait in the queue; others are refused."
     )
-    wait: Duration = key("10s", "How long they wait before they are refused too.")
+    wait: Duration = key("10s", "How long a request may wait before it is refused.")
 
 
 class Failover(Section):
     failures: Annotated[int, whole(1)] = key(
-        3, "How many failures take one of several upstreams out."
+        3, "Number of failures after which an upstream is left out."
     )
-    within: Duration = key("10s", "In which time they count.")
-    pause: Duration = key("10s", "How long it is out.")
+    within: Duration = key("10s", "Time within which failures count.")
+    pause: Duration = key("10s", "How long the upstream is left out.")
 
 
 class HealthCheck(Section):
     path: Annotated[str, Parsed(_checked_path, {"type": "string", "pattern": "^/"})] = key(
-        "/", "What is asked for; an answer below 400 is good."
+        "/", "Path to request; an answer below 400 is healthy."
     )
-    interval: Duration = key("5s", "How often each process asks.")
+    interval: Duration = key("5s", "How often each process checks.")
     timeout: Duration = key("2s", "How long an answer may take.")
     failures: Annotated[int, whole(1)] = key(
-        2, "How many bad answers in a row take an upstream out; a good one brings it back."
+        2, "Bad answers in a row that take an upstream out; a good one brings it back."
     )

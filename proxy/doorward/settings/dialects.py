@@ -36,8 +36,8 @@ class Cors(Section):
 
 
 class Rate(Section):
-    requests: Annotated[int, whole(1)] = required("How many requests are allowed.")
-    per: Duration = required("In which time.")
+    requests: Annotated[int, whole(1)] = required("Number of requests.")
+    per: Duration = required("Time within which requests count.")
 
 
 RateLimit = Annotated[Rate | None, Unless("off")]
@@ -46,7 +46,7 @@ OptionalDuration = Annotated[Duration | None, Unless("none")]
 
 class Dialect(Section):
     cookie: Switch = key(True, "Whether a login through it also sets the session cookie.")
-    cors: Cors = key({}, "Which foreign origins may call it.")
+    cors: Cors = key({}, "Calls from scripts of other sites.")
 
     def session_lifetimes(self) -> tuple[timedelta | None, timedelta | None]:
         """Returns its own lifetimes, plain and remembered; None where `sessions` governs."""
@@ -59,35 +59,41 @@ class DialectXhr(Dialect):
 
 
 class DialectAlekeagle(Dialect):
-    prefix: Prefix = key("/api", "Path its endpoints stand under.")
+    prefix: Prefix = key("/api", "Path prefix of its endpoints.")
     sample_paths: Switch = key(
-        True, "Whether the paths of its document's samples, /session and /sessions, are served too."
+        True, "Whether to serve the paths of its document's samples too: /session and /sessions."
     )
     conceal_unknown_users: Switch = key(
-        False, "Whether an unknown user gets the answer of a wrong password."
+        False, "Whether an unknown user gets the same answer as a wrong password."
     )
-    lifetime: Duration = key("30d", "How long its sessions live.")
-    remember_lifetime: Duration = key("87660h", "How long they live with rememberMe.")
-    idle_timeout: OptionalDuration = key("none", "After how long unused they end.")
-    rate_limit: RateLimit = key({"requests": 100, "per": "5m"}, "Requests a caller may make.")
-    login_limit: RateLimit = key("off", "Logins a caller may try, such as {requests: 1, per: 1m}.")
+    lifetime: Duration = key("30d", "How long its sessions last.")
+    remember_lifetime: Duration = key("87660h", "How long its sessions last with rememberMe.")
+    idle_timeout: OptionalDuration = key("none", "How long its unused sessions last, or none.")
+    rate_limit: RateLimit = key({"requests": 100, "per": "5m"}, "Rate limit for each client.")
+    login_limit: RateLimit = key(
+        "off", "Rate limit for logins of each client, such as {requests: 1, per: 1m}."
+    )
 
 
 class DialectDatepoll(Dialect):
-    token_lifetime: Duration = key("1h", "How long an access token is good.")
-    lifetime: Duration = key("400d", "How long its sessions live after the last refresh.")
-    remember_lifetime: OptionalDuration = key("none", "The same where remembered; none: no other.")
-    idle_timeout: OptionalDuration = key("none", "After how long unused they end.")
+    token_lifetime: Duration = key("1h", "How long an access token is valid.")
+    lifetime: Duration = key("400d", "How long its sessions last after the last refresh.")
+    remember_lifetime: OptionalDuration = key(
+        "none", "The same for remembered sessions; none: no difference."
+    )
+    idle_timeout: OptionalDuration = key("none", "How long its unused sessions last, or none.")
     token_on_upstream: Switch = key(
-        False, "Whether ?token= logs in on proxied paths as well; a link then logs in."
+        False, "Whether ?token= also logs in on proxied paths, so that a link logs in."
     )
 
 
 class DialectRocketchat(Dialect):
-    lifetime: Duration = key("90d", "How long its sessions live.")
-    remember_lifetime: OptionalDuration = key("none", "The same where remembered; none: no other.")
-    idle_timeout: OptionalDuration = key("none", "After how long unused they end.")
-    rate_limit: RateLimit = key({"requests": 10, "per": "60s"}, "Requests a caller may make.")
+    lifetime: Duration = key("90d", "How long its sessions last.")
+    remember_lifetime: OptionalDuration = key(
+        "none", "The same for remembered sessions; none: no difference."
+    )
+    idle_timeout: OptionalDuration = key("none", "How long its unused sessions last, or none.")
+    rate_limit: RateLimit = key({"requests": 10, "per": "60s"}, "Rate limit for each client.")
 
 
 class Dialects(Section):
@@ -101,5 +107,5 @@ class Dialects(Section):
         None, "Sessions as in DatePoll's API.", validate_default=False
     )
     rocketchat: Annotated[DialectRocketchat | None, Unless("off", empty={})] = key(
-        None, "Sessions and second factor as in Rocket.Chat's API.", validate_default=False
+        None, "Sessions and second factors as in Rocket.Chat's API.", validate_default=False
     )

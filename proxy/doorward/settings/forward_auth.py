@@ -26,9 +26,9 @@ class ForwardAuth(Section):
         "Hosts that front proxies may ask about, exact or *.example.com."
     )
     portal: Annotated[PublicUrl | None, Unless(empty=None)] = key(
-        None, "Where people log in; left out: public_url.", validate_default=False
+        None, "URL of the login page. Default: public_url.", validate_default=False
     )
     aliases: Annotated[tuple[Alias, ...], Listed()] = key(
         [],
-        "Whose endpoints are served too: authelia, oauth2-proxy, tinyauth, authentik.",
+        "Products whose endpoints to serve as well: authelia, oauth2-proxy, tinyauth, authentik.",
     )

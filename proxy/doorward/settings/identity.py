@@ -57,10 +57,10 @@ class IdentityHeader(Section):
         required("Name of the header.")
     )
     value: Annotated[str, Parsed(_said, {"type": ["string", "integer"]})] = required(
-        f"What it says: {', '.join(VALUES)}; any other text is sent as it is."
+        f"What to send: {', '.join(VALUES)}; any other text is sent as it is."
     )
     delimiter: Annotated[str, Parsed(_delimiter, {"enum": list(_DELIMITERS)})] = key(
-        ",", "What stands between groups or roles: , | ; space, or lines for a header each."
+        ",", "Separator of groups or roles: , | ; space, or lines for one header per value."
     )
 
     @model_validator(mode="after")

@@ -10,9 +10,12 @@ from doorward.settings.fields import Section, Switch, key, word_from
 
 class LogSettings(Section):
     format: Annotated[Literal["auto", "console", "json"], word_from("auto", "console", "json")] = (
-        key("auto", "How lines look: console, json, or auto: console on a terminal, else json.")
+        key(
+            "auto",
+            "Format of log lines: console, json, or auto (console on a terminal, else json).",
+        )
     )
     level: Annotated[
         Literal["debug", "info", "warning", "error"], word_from("debug", "info", "warning", "error")
-    ] = key("info", "What is told at least: debug, info, warning or error.")
-    access: Switch = key(False, "Whether each request is a line of the log.")
+    ] = key("info", "Lowest level to log: debug, info, warning or error.")
+    access: Switch = key(False, "Whether to log each request.")

@@ -82,61 +82,67 @@ class Cookie(Section):
 
 class SessionSettings(Section):
     idle_timeout: OptionalDuration = key(
-        "2h", "After how long unused a session ends that is not remembered, or none."
+        "2h", "How long an unused session lasts that is not remembered, or none."
     )
-    lifetime: Duration = key("24h", "How long a session lives.")
-    remember_lifetime: Duration = key("30d", "How long a remembered session lives.")
+    lifetime: Duration = key("24h", "How long a session lasts.")
+    remember_lifetime: Duration = key("30d", "How long a remembered session lasts.")
     max_lifetime: OptionalDuration = key(
-        "none", "No session of any dialect lives longer than this, or none."
+        "none", "Longest lifetime of any session, whatever the dialect, or none."
     )
     max_per_user: Annotated[Annotated[int, whole(1)] | None, Unless("none")] = key(
-        100, "Most sessions of one user, or none; one more ends the oldest."
+        100, "Most sessions of one user, or none; a further login ends the oldest."
     )
     cookie: Cookie = key({}, "Attributes of the session cookie.")
 
 
 class SecondFactor(Section):
     issuer: Annotated[str, Parsed(_issuer, {"type": "string", "pattern": "^[^:]+$"})] = key(
-        "Doorward", "What authenticator apps show beside the user's name."
+        "Doorward", "Name that authenticator apps show next to the user's."
     )
-    trust_period: DurationOrZero = key("5m", "How long a session counts as fresh after a code.")
+    trust_period: DurationOrZero = key(
+        "5m", "How long a session counts as freshly confirmed after a code."
+    )
     remember_browser: Annotated[Duration | None, Unless("off")] = key(
         "off", "How long a browser may skip the code at later logins, or off."
     )
-    attempts: Annotated[int, whole(1, 1000)] = key(5, "Wrong codes until a user has to wait.")
-    lock: Duration = key("5m", "How long that wait is.")
+    attempts: Annotated[int, whole(1, 1000)] = key(5, "Wrong codes after which a user has to wait.")
+    lock: Duration = key("5m", "How long the user has to wait.")
 
 
 class RegulationSettings(Section):
-    enabled: Switch = key(True, "Whether wrong passwords lead to a wait.")
-    attempts: Annotated[int, whole(1)] = key(5, "Wrong passwords for a user from one network.")
-    network_attempts: Annotated[int, whole(1)] = key(50, "Wrong passwords from one network.")
-    window: Duration = key("2m", "In which time they are counted.")
-    ban: Duration = key("5m", "How long the wait is.")
+    enabled: Switch = key(True, "Whether to make clients wait after wrong passwords.")
+    attempts: Annotated[int, whole(1)] = key(
+        5, "Wrong passwords for one user, from one network, before it has to wait."
+    )
+    network_attempts: Annotated[int, whole(1)] = key(
+        50, "Wrong passwords for all users, from one network, before it has to wait."
+    )
+    window: Duration = key("2m", "Time within which wrong passwords count.")
+    ban: Duration = key("5m", "How long the network has to wait.")
 
 
 class Shutdown(Section):
     grace: DurationOrZero = key(
-        "8s", "How long requests under way may take once Doorward is told to stop."
+        "8s", "How long open requests may take to finish when Doorward stops."
     )
 
 
 class Audit(Section):
     file: Annotated[AuditFile | None, Unless("none")] = key(
         "none",
-        "Where records go beside the database, one JSON object a line: a file, stdout, or none.",
+        "Copy of the records, one JSON object a line: a file, stdout, or none.",
     )
-    keep: OptionalDuration = key("400d", "How long the database keeps records, or none: for ever.")
+    keep: OptionalDuration = key("400d", "How long the database keeps records; none: for ever.")
 
 
 class EmailSettings(Section):
     smtp: SmtpUrl = required("Mail server, such as smtp://user:password@host:587 or smtps://host.")
-    from_: EmailAddress = required("Address that mails are sent from.", alias="from")
+    from_: EmailAddress = required("Sender address of mails.", alias="from")
 
 
 class ApiSettings(Section):
     enabled: Switch = key(
-        False, "Whether it answers, to tokens of administrators with an admin scope."
+        False, "Whether to serve it, for administrators' tokens with an admin scope."
     )
 
 
@@ -144,77 +150,81 @@ class Settings(Section):
     """All settings, valid. Build it with load_settings or settings_from."""
 
     listen: Listener = key(
-        "127.0.0.1:8080", "Where it takes requests: host:port, [v6]:port or unix:/path."
+        "127.0.0.1:8080", "Address to accept requests on: host:port, [v6]:port or unix:/path."
     )
     public_url: PublicUrl = key(
         "",
-        "What people type, for links. Default: http:// and listen, https:// where it has tls.",
+        "URL that people use, for links. Default: http:// and listen, or https:// with tls.",
         validate_default=False,
     )
     tls: Annotated[Tls | None, Unless("off", empty=None)] = key(
         None,
-        "Certificate of listen, which speaks https then; left out: http.",
+        "TLS certificate for listen. If unset, Doorward serves plain HTTP.",
         validate_default=False,
     )
     admin_listen: Annotated[Listener | None, Unless("off")] = key(
-        "127.0.0.1:8079", "Where /metrics, /healthz and /readyz are, or off."
+        "127.0.0.1:8079", "Address of /metrics, /healthz and /readyz, or off."
     )
     admin_hosts: Annotated[tuple[ServerName, ...], Listed()] = key(
-        [], "Names and addresses that admin_listen answers to, beside loopback and its own."
+        [], "Names and addresses that admin_listen answers to, besides loopback and its own."
     )
     trusted_proxies: Annotated[tuple[TrustedPeers, ...], Listed()] = key(
-        [], "Networks whose X-Forwarded-* and Forwarded are believed; unix: the socket's peers."
+        [], "Networks whose X-Forwarded-* and Forwarded headers are trusted; unix: socket peers."
     )
     trusted_headers: Annotated[tuple[TrustedHeader, ...], Listed()] = key(
         [],
         "Optional headers that every trusted proxy sets: x-forwarded-port, x-forwarded-prefix.",
     )
     proxy_protocol: Switch = key(
-        False, "Whether trusted_proxies begin each connection with a PROXY header (v1 or v2)."
+        False, "Whether trusted_proxies start each connection with a PROXY header (v1 or v2)."
     )
-    workers: Annotated[int, whole(1, 1024)] = key(1, "Number of processes.")
+    workers: Annotated[int, whole(1, 1024)] = key(1, "Number of worker processes.")
     data_dir: Place = key(
         "./data",
-        "Where doorward.db and generated keys are; /var/lib/doorward for a file under /etc.",
+        "Directory for doorward.db and generated keys; /var/lib/doorward for a file under /etc.",
     )
-    storage: StorageUrl = key("sqlite", "sqlite, or postgresql://user@host/database.", repr=False)
+    storage: StorageUrl = key(
+        "sqlite", "Database: sqlite, or postgresql://user@host/database.", repr=False
+    )
     secret_files: Annotated[tuple[Place, ...], Listed()] = key(
-        [], "Key files: the first signs, all verify; none: one is made in data_dir."
+        [], "Key files: the first signs, all verify. If empty, one is created in data_dir."
     )
     routes: Annotated[tuple[Route, ...], Listed(single=False)] = key(
-        [], "What is protected: the longest host, then the longest path decides."
+        [], "Applications to protect. The longest host wins, then the longest path."
     )
     in_process: Switch = key(
-        False, "Whether the application is wrapped by doorward.middleware: routes have no upstream."
+        False, "Whether doorward.middleware wraps the application; routes then have no upstream."
     )
     forward_auth: Annotated[ForwardAuth | None, Unless("off", empty=None)] = key(
         None,
-        "What front proxies may ask (forward-auth); left out: nothing.",
+        "Answers to front proxies (forward-auth). If unset, none.",
         validate_default=False,
     )
-    limits: LimitSettings = key({}, "What a client may send, hold and keep waiting.")
+    limits: LimitSettings = key({}, "Limits for clients.")
     fast_lane: Switch = key(
-        True, "Whether requests that wait for nothing are answered without a task each."
+        True, "Whether to answer requests that wait for nothing without starting a task."
     )
-    access: AccessSettings = key({}, "Who may pass.")
+    access: AccessSettings = key({}, "Access rules.")
     users: Annotated[tuple[ConfigUser, ...], Listed(single=False)] = key(
-        [], "Users of this file, read-only at run time."
+        [], "Users of this file, read-only while Doorward runs."
     )
     htpasswd: Annotated[Place | None, Unless("none")] = key(
-        "none", "Htpasswd file whose users may log in, or none; read again when it changes."
+        "none", "htpasswd file with more users, or none; read again when it changes."
     )
-    sessions: SessionSettings = key({}, "Sessions of logins by page and by the xhr dialect.")
-    second_factor: SecondFactor = key({}, "Codes of authenticator apps and e-mails.")
-    regulation: RegulationSettings = key({}, "What becomes of guessed passwords.")
-    shutdown: Shutdown = key({}, "How Doorward stops on SIGTERM.")
-    log: LogSettings = key({}, "What is told on standard error; see `audit` for what is recorded.")
+    sessions: SessionSettings = key({}, "Sessions of the login page and of the xhr dialect.")
+    second_factor: SecondFactor = key({}, "Codes from authenticator apps and e-mail.")
+    regulation: RegulationSettings = key({}, "Brute-force protection.")
+    shutdown: Shutdown = key({}, "Stopping on SIGTERM.")
+    log: LogSettings = key({}, "Log lines on standard error; see `audit` for records.")
     audit: Audit = key({}, "Records of logins, failures and changes; `doorward audit` shows them.")
     email: Annotated[EmailSettings | None, Unless("off", empty=None)] = key(
-        None, "Mail server for codes and notices; left out: no mail.", validate_default=False
+        None,
+        "Mail server for codes and notices. If unset, no mail is sent.",
+        validate_default=False,
     )
-    api: ApiSettings = key({}, "Administration by programs, under /.doorward/api/v1/.")
-    pages: PagesSettings = key({}, "What the pages look like, and in which language they speak.")
-    dialects: Dialects = key({}, "APIs for logins and sessions; each is off until named.")
+    api: ApiSettings = key({}, "Administration API under /.doorward/api/v1/.")
+    pages: PagesSettings = key({}, "Appearance and language of the pages.")
+    dialects: Dialects = key({}, "Login APIs for programs; each is off until named.")
 
     _file: Path | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())

@@ -34,26 +34,26 @@ Language = Annotated[
 
 class PagesSettings(Section):
     name: Annotated[Text | None, Unless("none")] = key(
-        "none", "Name of the site on the pages, or none: the host says it."
+        "none", "Name of the site on the pages; none: the host name."
     )
     logo: Annotated[Place | None, Unless("none")] = key(
-        "none", "Image file (SVG, PNG, JPEG or WebP) in place of Doorward's door, or none."
+        "none", "Image file (SVG, PNG, JPEG or WebP) in place of Doorward's logo, or none."
     )
     accent: Annotated[Colour | None, Unless("none")] = key(
-        "none", "Colour of buttons and links, or none: blue."
+        "none", "Colour of buttons and links; none: blue."
     )
     language: Language = key(
         "auto", "Language of the pages: auto (what the browser asks for), en, de or another."
     )
     translations: Annotated[Place | None, Unless("none")] = key(
-        "none", "Folder with more catalogues, such as fr.po, or none."
+        "none", "Directory with more catalogues, such as fr.po, or none."
     )
     welcome: Annotated[Text | None, Unless("none")] = key(
         "none", "Sentence on the login page, or none."
     )
     help: Annotated[Text | None, Unless("none")] = key(
-        "none", "Sentence beneath every page, such as whom to ask, or none."
+        "none", "Sentence below every page, such as whom to ask, or none."
     )
     clear_site_data: Switch = key(
-        False, "Whether a logout also has the browser forget what the application kept in it."
+        False, "Whether a logout also deletes what the application stored in the browser."
     )

@@ -22,17 +22,15 @@ CacheControl = Annotated[Literal["private", "keep"], word_from("private", "keep"
 
 
 class Rewrite(Section):
-    strip_path: Switch = key(
-        False, "Whether this route's path is taken off before a request is sent on."
-    )
+    strip_path: Switch = key(False, "Whether to remove this route's path before forwarding.")
     host: Authority = key(
-        "keep", "Host that is sent on: keep (as asked), upstream, or one of your own."
+        "keep", "Host to send: keep (the client's), upstream, or a name of your own."
     )
     answers: Switch = key(
-        False, "Whether Location, Content-Location, Refresh and cookies are put right."
+        False, "Whether to correct Location, Content-Location, Refresh and cookies."
     )
     elsewhere: Annotated[tuple[Place, ...], Listed()] = key(
-        [], "Where else the application believes to be, such as http://intranet:8080."
+        [], "Other URLs that the application believes it has, such as http://intranet:8080."
     )
 
     @model_validator(mode="after")
@@ -43,10 +41,10 @@ class Rewrite(Section):
 
 
 class RouteCookies(Section):
-    secure: Switch = key(False, "Whether Secure is added where the application left it out.")
-    http_only: Switch = key(False, "Whether HttpOnly is added where it left it out.")
+    secure: Switch = key(False, "Whether to add Secure if it is missing.")
+    http_only: Switch = key(False, "Whether to add HttpOnly if it is missing.")
     same_site: SameSite = key(
-        "keep", "SameSite to add where it left it out: lax, strict or none; keep: nothing."
+        "keep", "SameSite to add if it is missing: lax, strict or none; keep: add nothing."
     )
 
     @model_validator(mode="after")

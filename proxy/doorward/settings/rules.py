@@ -58,7 +58,7 @@ PathRegex = Annotated[str, Parsed(patterns.path_regex, {"type": "string", "minLe
 
 class BasicSettings(Section):
     passwords: Switch = key(
-        False, "Whether real passwords count too, of users without a second factor."
+        False, "Whether to accept passwords too, from users without a second factor."
     )
 
 
@@ -66,17 +66,17 @@ Basic = Annotated[Annotated[BasicSettings, AlsoOn()] | None, Unless("off")]
 
 
 class Alternative(Section):
-    require: Demanding = key("authenticated", "What it demands: authenticated or two_factor.")
-    groups: Demanded = key((), "Groups, one of which the user must be in.", validate_default=False)
+    require: Demanding = key("authenticated", "What to require: authenticated or two_factor.")
+    groups: Demanded = key((), "Groups; the user must be in one of them.", validate_default=False)
     users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
-        (), "Users, one of whom it must be.", validate_default=False
+        (), "Users who may pass.", validate_default=False
     )
-    roles: Demanded = key((), "Roles, one of which the user must have.", validate_default=False)
+    roles: Demanded = key((), "Roles; the user must have one of them.", validate_default=False)
     networks: Annotated[tuple[NetworkRange, ...], Listed(least=1)] = key(
-        (), "Networks the client must be in to meet it.", validate_default=False
+        (), "Networks; the client must be in one of them.", validate_default=False
     )
     max_age: Annotated[MaxAge | None, Unless("none")] = key(
-        "none", "How old the second factor may be; an older one is asked for again."
+        "none", "Maximum age of the second factor; Doorward asks again if it is older."
     )
 
     @model_validator(mode="after")
@@ -94,48 +94,53 @@ _BESIDE_PRESET = frozenset(("name", "preset", "host", "networks", "activity"))
 
 class Rule(Section):
     name: Annotated[Text | None, Unless()] = key(
-        None, "What `doorward explain` and `config check` call it.", validate_default=False
+        None, "Name that `doorward explain` and `config check` show.", validate_default=False
     )
     path: Annotated[RulePath | None, Unless()] = key(
-        None, "Path it is for; * is one segment, /* at the end all beneath.", validate_default=False
+        None,
+        "Path to match; * is one segment, /* at the end everything below.",
+        validate_default=False,
     )
     path_regex: Annotated[PathRegex | None, Unless()] = key(
-        None, "The same as a regular expression (RE2) for the whole path.", validate_default=False
+        None, "Regular expression (RE2) that must match the whole path.", validate_default=False
     )
     preset: Annotated[RulePreset | None, Unless()] = key(
         None,
-        "public-assets: manifest, icons, robots.txt, ACME challenges and service worker, to read.",
+        "public-assets: everybody may read icons, manifest, robots.txt and the like.",
         validate_default=False,
     )
     host: Annotated[tuple[Host, ...], Listed(least=1)] = key(
-        (), "Hosts it is for, exact or *.example.com.", validate_default=False
+        (), "Hosts to match, exact or *.example.com.", validate_default=False
     )
     methods: Annotated[tuple[Method, ...], Listed(least=1)] = key(
-        (), "Methods it is for, in upper case.", validate_default=False
+        (), "Methods to match, in upper case.", validate_default=False
     )
     networks: Annotated[tuple[NetworkRange, ...], Listed(least=1)] = key(
-        (), "Networks the client must be in for it to apply.", validate_default=False
+        (), "Networks of clients to match.", validate_default=False
     )
     require: Requirement = key(
-        "authenticated", "What it demands: deny, public, authenticated or two_factor."
+        "authenticated", "What to require: deny, public, authenticated or two_factor."
     )
-    groups: Demanded = key((), "Groups, one of which the user must be in.", validate_default=False)
+    groups: Demanded = key((), "Groups; the user must be in one of them.", validate_default=False)
     users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
-        (), "Users, one of whom it must be.", validate_default=False
+        (), "Users who may pass.", validate_default=False
     )
-    roles: Demanded = key((), "Roles, one of which the user must have.", validate_default=False)
+    roles: Demanded = key((), "Roles; the user must have one of them.", validate_default=False)
     max_age: Annotated[MaxAge | None, Unless("none")] = key(
-        "none", "How old the second factor may be; an older one is asked for again."
+        "none", "Maximum age of the second factor; Doorward asks again if it is older."
     )
     any: Annotated[tuple[Alternative, ...], Listed(single=False, least=1)] = key(
-        (), "In place of these: alternatives, one of which must be met.", validate_default=False
+        (), "Alternatives instead of these keys; one of them must be met.", validate_default=False
     )
-    activity: Switch = key(True, "Whether requests keep a session from ending unused.")
+    activity: Switch = key(
+        True, "Whether requests count as use of the session, which sessions.idle_timeout watches."
+    )
     tokens: Switch = key(
-        False, "Whether API tokens may do what wants two_factor: programs have no second factor."
+        False,
+        "Whether tokens may pass require: two_factor, although programs have no second factor.",
     )
     basic: Basic = key(
-        "off", "Whether programs are asked for name and token by Basic: true, off, or as here."
+        "off", "Whether to ask programs for name and token by Basic: true, off, or as here."
     )
 
     @model_validator(mode="after")

@@ -12,28 +12,32 @@ from doorward.settings.fields import Place, Section, ServerName, Switch, Unless,
 
 
 class Tls(Section):
-    certificate: Place = required("PEM file of the certificate, those that vouch for it after it.")
+    certificate: Place = required(
+        "PEM file with the certificate, followed by its intermediate certificates."
+    )
     key_: Annotated[Place | None, Unless("none")] = key(
-        "none", "PEM file of its private key; none: it is in the same file.", alias="key"
+        "none", "PEM file with the private key; none: it is in the certificate's file.", alias="key"
     )
 
 
 class UpstreamTls(Section):
     ca: Annotated[Place | None, Unless("none")] = key(
-        "none", "PEM file of the authorities that are believed; none: those of the system."
+        "none", "PEM file with trusted authorities; none: those of the system."
     )
     certificate: Annotated[Place | None, Unless("none")] = key(
-        "none", "PEM file of a certificate to show to the upstream."
+        "none", "PEM file with a client certificate to show to the upstream."
     )
     key_: Annotated[Place | None, Unless("none")] = key(
         "none",
-        "PEM file of that certificate's private key; none: it is in the same file.",
+        "PEM file with that certificate's private key; none: it is in the same file.",
         alias="key",
     )
     server_name: Annotated[ServerName | None, Unless("none")] = key(
-        "none", "Name to ask for and to find in the certificate; none: the upstream's host."
+        "none", "Name to request and to expect in the certificate; none: the upstream's host."
     )
-    verify: Switch = key(True, "Whether a certificate that nobody vouches for is refused.")
+    verify: Switch = key(
+        True, "Whether a trusted authority must have signed the upstream's certificate."
+    )
 
     @model_validator(mode="after")
     def _one_mind(self) -> UpstreamTls:
