@@ -127,13 +127,13 @@ def test_users_of_tinyauth_keep_their_second_factor(doorward: Command) -> None:
     assert "--yes" in doorward("user", "reset-totp", "alice", status=1)
     shown = doorward("user", "show", "alice")
     assert "second_factors: totp\n" in shown and "recovery_codes: 0\n" in shown
-    assert "taken away\n" in doorward("user", "reset-totp", "alice", "--yes")
+    assert "removed\n" in doorward("user", "reset-totp", "alice", "--yes")
     assert asyncio.run(login(doorward.config, "alice", "bcrypt password"))
     assert doorward("user", "reset-totp", "alice", "--yes", status=1)
 
 
-def test_codes_by_email_are_taken_away_when_told_so(doorward: Command) -> None:
-    """Who has no mail server any more would never get in again."""
+def test_reset_totp_removes_codes_by_email_if_asked(doorward: Command) -> None:
+    """Without a mail server, the user could never log in again."""
 
     async def turn_on() -> None:
         async with build_accounts(load_settings(doorward.config, os.environ)) as accounts:
@@ -146,7 +146,7 @@ def test_codes_by_email_are_taken_away_when_told_so(doorward: Command) -> None:
     asyncio.run(turn_on())
     assert "still asked for (--email)" in doorward("user", "reset-totp", "alice", "--yes")
     assert "second_factors: email\n" in doorward("user", "show", "alice")
-    assert "taken away\n" in doorward("user", "reset-totp", "alice", "--yes", "--email")
+    assert "removed\n" in doorward("user", "reset-totp", "alice", "--yes", "--email")
     assert "second_factors: -\n" in doorward("user", "show", "alice")
 
 

@@ -321,14 +321,14 @@ def _kept(request_id: str, at: float, path: str = "/x") -> KeptRefusal:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["--request-id", "x", "/"], 2, "stands alone"),
-        ([], 2, "Write one URL"),
+        (["--request-id", "x", "/"], 2, "takes no other request"),
+        ([], 2, "Give one URL"),
         (["--user", "eve", "/"], 1, "There is no user named eve"),
         (["ftp://x/"], 2, "neither a URL"),
         (["x"], 2, "neither a URL"),
         (["--from", "here", "/"], 2, "not an address"),
-        (["GET", "POST", "/"], 2, "Write one URL"),
-        (["--method", "GET", "POST", "/"], 2, "Write one URL"),
+        (["GET", "POST", "/"], 2, "Give one URL"),
+        (["--method", "GET", "POST", "/"], 2, "Give one URL"),
     ],
 )
 def test_what_cannot_be_explained_is_said(

@@ -27,18 +27,25 @@ OVERLAP = 200
 
 def audit(
     config: ConfigOption = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep running and print new records.")
+    ] = False,
     json: JsonOption = False,
     user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Done by or to this user.")
+        str | None, typer.Option(metavar="NAME", help="Only records about this user.")
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="Of this kind.", show_choices=False)] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(help="Only records of this kind.", show_choices=False)
+    ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Not older than this, such as 1h.")
+        str | None,
+        typer.Option(metavar="DURATION", help="Only records of this last time, such as 1h."),
     ] = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="At most so many.")] = 100,
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", min=1, help="Maximum number of records.")
+    ] = 100,
 ) -> None:
-    """Show what was recorded of logins, failures and changes, oldest first."""
+    """Show records of logins, failures and changes, oldest first."""
     oldest = None if since is None else time.time() - _seconds(since)
 
     async def job(accounts: Accounts) -> None:

@@ -14,7 +14,7 @@ from doorward.cli.options import ConfigOption, JsonOption, commands, print_fault
 if TYPE_CHECKING:
     from doorward.settings import Fault, InvalidSettings, Settings
 
-app = commands("Check, show and describe the configuration.")
+app = commands("Check and show the configuration.")
 
 
 @app.command()
@@ -22,10 +22,13 @@ def check(
     config: ConfigOption = None,
     as_json: JsonOption = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse what is probably not meant.")
+        bool,
+        typer.Option(
+            "--strict", help="Also fail on settings that are valid and probably not meant."
+        ),
     ] = False,
 ) -> None:
-    """Say whether the configuration is right; if not, list everything that is wrong.
+    """Check the configuration and list every error.
 
     Findings are what is valid and probably not meant, such as a rule that never applies."""
     from doorward.settings import InvalidSettings, list_findings
@@ -88,7 +91,7 @@ def _accept(settings: Settings, findings: Sequence[Fault], as_json: bool) -> Non
 
 @app.command()
 def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Print the settings in effect, defaults filled in and secrets covered."""
+    """Print the settings in effect, with defaults, and with secrets hidden."""
     from doorward.settings.show import plain, yaml_text
 
     settings = settings_or_exit(config)

@@ -38,10 +38,15 @@ CHILD_END_S = 5
 
 UpstreamOption = Annotated[
     str | None,
-    typer.Option("--upstream", metavar="URL", help="Your application instead of the guest book."),
+    typer.Option(
+        "--upstream", metavar="URL", help="Protect your own application instead of the guest book."
+    ),
 ]
 ListenOption = Annotated[
-    str, typer.Option("--listen", metavar="HOST:PORT", help="Port 0 is any free one.")
+    str,
+    typer.Option(
+        "--listen", metavar="HOST:PORT", help="Address to listen on; port 0 takes any free port."
+    ),
 ]
 
 
@@ -135,7 +140,9 @@ def read_address(process: subprocess.Popen[str]) -> str:
         selector.register(process.stdout, selectors.EVENT_READ)
         line = process.stdout.readline() if selector.select(CHILD_START_S) else ""
     if not line.startswith("listening on "):
-        leave("The guest book did not start; --upstream URL takes an application of yours.", 1)
+        leave(
+            "The guest book did not start. Use --upstream URL to protect your own application.", 1
+        )
     return line.removeprefix("listening on ").strip()
 
 

@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 def doctor(
     config: ConfigOption = None,
-    url: Annotated[str | None, typer.Option(help="What people type; looked at, too.")] = None,
-    user: Annotated[str | None, typer.Option(help="A user to log in with at --url.")] = None,
+    url: Annotated[str | None, typer.Option(help="Also check the URL that people use.")] = None,
+    user: Annotated[str | None, typer.Option(help="Also log in at --url as this user.")] = None,
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read that user's password.")
+        bool,
+        typer.Option("--password-stdin", help="Read that user's password from standard input."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Look for what is wrong: files, database, clock, cookie, proxies, upstreams, mail."""
+    """Check the installation: files, database, clock, cookie, proxies, upstreams, mail."""
     import asyncio
 
     from doorward.doctor.checkups import Visit, examine

@@ -24,26 +24,33 @@ if TYPE_CHECKING:
 def explain(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[METHOD] URL", help="As a client sends it; or a path."),
+        typer.Argument(metavar="[METHOD] URL", help="URL as a client sends it, or a path."),
     ] = None,
     config: ConfigOption = None,
-    user: Annotated[str | None, typer.Option(help="Who asks; left out: nobody.")] = None,
-    address: Annotated[str | None, typer.Option("--from", help="Where from.")] = None,
-    method: Annotated[str | None, typer.Option(help="In place of the one before URL.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="User who sends the request. Without it: not logged in.")
+    ] = None,
+    address: Annotated[str | None, typer.Option("--from", help="Address of the client.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Method; the same as METHOD before the URL.")
+    ] = None,
     second_factor: Annotated[
-        bool, typer.Option("--second-factor", help="As if one had been given just now.")
+        bool, typer.Option("--second-factor", help="Assume that a code was just given.")
     ] = False,
     request_id: Annotated[
-        str | None, typer.Option(help="A request refused within a day, by the id on its page.")
+        str | None, typer.Option(help="Explain a request that was refused within the last day.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say which route and rule decide on a request, why, and what the application would get."""
+    """Show which route and rule decide on a request, why, and what the application gets."""
     from doorward.gate.addresses import parse_address
 
     if request_id is not None:
         if words or user or address or method or second_factor:
-            leave("--request-id stands alone: the request is known.", WRONG_USAGE)
+            leave(
+                "--request-id takes no other request: leave out METHOD, URL and their options.",
+                WRONG_USAGE,
+            )
         _explain_refusal(config, request_id, json)
         return
     verb, url = _split(words or [], method)
@@ -75,7 +82,7 @@ def _split(words: list[str], method: str | None) -> tuple[str, str]:
         return method or "GET", words[0]
     if len(words) == 2 and method is None:
         return words[0], words[1]
-    leave("Write one URL, and at most one method before it.", WRONG_USAGE)
+    leave("Give one URL, and at most one method before it.", WRONG_USAGE)
 
 
 async def _explain(accounts: Accounts, config: ConfigOption, asked: Asked) -> Explanation:
@@ -121,7 +128,7 @@ def _explain_refusal(config: ConfigOption, request_id: str, json: bool) -> None:
     typer.echo(f"{format_time(kept.at)}  {kept.status} {kept.code}: {kept.message}")
     typer.echo(f"{escape(kept.method)} {escape(kept.path)} by {kept.user or 'nobody'}")
     if found is not None:
-        typer.echo("By the rules that are in force now:")
+        typer.echo("With the current rules:")
         for line in _lines(found, asked):
             typer.echo(line)
 
@@ -147,7 +154,7 @@ def _lines(found: Explanation, asked: Asked) -> Iterator[str]:
         yield from (f"  {_condition(each)}" for each in demand)
     yield _verdict(found)
     if found.head:
-        yield "The application gets, beside the client's own headers"
+        yield "Headers for the application, besides the client's own"
         yield from (f"  {escape(line)}" for line in found.head.rstrip("\r\n").split("\r\n"))
 
 

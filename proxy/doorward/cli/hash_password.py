@@ -13,7 +13,7 @@ from doorward.cli.passwords import ask_password, explain_weakness, read_stdin_li
 
 
 def hash_password(config: ConfigOption = None, weak: WeakOption = False) -> None:
-    """Print the argon2id hash of a password read from standard input or asked for.
+    """Print the argon2id hash of a password, which is read from standard input or asked for.
 
     No setting changes a hash; `-c` is taken so that all commands can be called alike."""
     from doorward.accounts.refusals import WeakPassword

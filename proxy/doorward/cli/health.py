@@ -27,7 +27,7 @@ class Silent(Exception):
 
 
 def health(config: ConfigOption = None) -> None:
-    """Print ok, or why not; the status is 0 or 1. For container health checks."""
+    """Print ok (status 0) or the reason (status 1). For container health checks."""
     settings = settings_or_exit(config)
     try:
         if settings.admin_listen is not None:

@@ -34,11 +34,13 @@ FORMATS: Mapping[str, str] = {
 
 def import_users(
     format: Annotated[str, typer.Argument(metavar="FORMAT", help=", ".join(FORMATS))],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Their file; - is standard input.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File to import; - reads standard input.")
+    ],
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Add the users of another program, all or none; their passwords go on."""
+    """Add all users of another program, or none. They keep their passwords."""
     rows = _read(format, file)
     entries = [row.entry for row in rows]
 
@@ -67,7 +69,7 @@ def _located(refusal: str, rows: Sequence[Row]) -> str:
 
 def _read(format: str, file: Path) -> Sequence[Row]:
     if format not in FORMATS:
-        leave(f"{format!r} is no format; there are {', '.join(FORMATS)}.", WRONG_USAGE)
+        leave(f"{format!r} is not a format. Use one of {', '.join(FORMATS)}.", WRONG_USAGE)
     from doorward.directories.formats import FormatFault
 
     try:
@@ -127,7 +129,7 @@ def _warn_about_weak(entries: Sequence[DirectoryEntry]) -> None:
     for entry in entries:
         if is_weak(entry.scheme):
             typer.echo(
-                f"warning: user {entry.username} has a SHA-1 hash, which is guessed in no time;"
+                f"warning: user {entry.username} has a SHA-1 hash, which is easy to crack;"
                 " it is replaced at the next login",
                 err=True,
             )

@@ -27,10 +27,10 @@ def lockouts(
     json: JsonOption = False,
     lift: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Let the network of this address try again."),
+        typer.Option(metavar="ADDRESS", help="Unlock the network of this address."),
     ] = None,
 ) -> None:
-    """Show who has to wait after too many wrong passwords or codes."""
+    """Show users and networks locked after wrong passwords or codes."""
     if lift is not None:
         _lift(config, lift, json)
         return

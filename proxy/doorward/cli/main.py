@@ -21,17 +21,20 @@ from doorward.cli.options import commands
 # Name, where it is, and the sentence that `doorward --help` shows.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("doorward.cli.serve:serve", "Run Doorward in front of your application."),
-    "demo": ("doorward.cli.demo:demo", "Try it: a temporary Doorward before a small application."),
-    "config": ("doorward.cli.config:app", "Check, show and describe the configuration."),
+    "demo": ("doorward.cli.demo:demo", "Try Doorward in front of a small application."),
+    "config": ("doorward.cli.config:app", "Check and show the configuration."),
     "user": ("doorward.cli.user:app", "Add, list and change users."),
     "session": ("doorward.cli.session:app", "List and end sessions."),
-    "token": ("doorward.cli.token:app", "Make, list and end tokens for programs."),
-    "lockouts": ("doorward.cli.lockouts:lockouts", "Show who has to wait after wrong passwords."),
+    "token": ("doorward.cli.token:app", "Create, list and revoke tokens for programs."),
+    "lockouts": ("doorward.cli.lockouts:lockouts", "Show lock-outs after wrong passwords."),
     "audit": ("doorward.cli.audit:audit", "Show logins, failures and changes."),
-    "explain": ("doorward.cli.explain:explain", "Say what would become of a request, and why."),
-    "doctor": ("doorward.cli.doctor:doctor", "Look for what is wrong with an installation."),
-    "hash-password": ("doorward.cli.hash_password:hash_password", "Hash a password for a file."),
-    "health": ("doorward.cli.health:health", "Ask a running Doorward whether it is ready."),
+    "explain": ("doorward.cli.explain:explain", "Show what happens to a request, and why."),
+    "doctor": ("doorward.cli.doctor:doctor", "Check an installation for mistakes."),
+    "hash-password": (
+        "doorward.cli.hash_password:hash_password",
+        "Hash a password for the configuration file.",
+    ),
+    "health": ("doorward.cli.health:health", "Check whether a running Doorward is ready."),
 }
 
 
@@ -80,7 +83,10 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     pass

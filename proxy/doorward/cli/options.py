@@ -26,11 +26,11 @@ ConfigOption = Annotated[
         "--config",
         metavar="FILE",
         show_default=False,
-        help="Else DOORWARD_CONFIG, ./doorward.yaml, /etc/doorward/doorward.yaml.",
+        help="Default: DOORWARD_CONFIG, ./doorward.yaml, /etc/doorward/doorward.yaml.",
     ),
 ]
 WeakOption = Annotated[
-    bool, typer.Option("--weak", help="Accept a password that is easily guessed.")
+    bool, typer.Option("--weak", help="Accept a password that is easy to guess.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -21,7 +21,7 @@ AFTER_GRACE_S = 1.7
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Run Doorward until it is told to stop."""
+    """Run Doorward until it gets SIGTERM or Ctrl-C."""
     import structlog
 
     from doorward.observe.logs import configure_logs

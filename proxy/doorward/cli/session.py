@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from doorward.accounts.session import Session
     from doorward.wiring.accounts import Accounts
 
-app = commands("Sessions: list and end them.")
+app = commands("List and end sessions.")
 
 
 @app.command("list")
 def list_sessions(
     config: ConfigOption = None,
     user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only those of this user.")
+        str | None, typer.Option(metavar="NAME", help="Only sessions of this user.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the sessions that are not over, the newest first."""
+    """List open sessions, newest first."""
 
     async def job(accounts: Accounts) -> None:
         sessions = _iterate_sessions(accounts, user, time.time())
@@ -62,11 +62,11 @@ async def _iterate_sessions(
 
 @app.command()
 def revoke(
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="As the list shows them.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="IDs as printed by the list.")],
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """End sessions; at once, on a running server too."""
+    """End sessions at once, on a running server too."""
 
     async def job(accounts: Accounts) -> tuple[list[Session], list[str]]:
         found, unknown = await _find_sessions(accounts, ids)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from doorward.accounts.token import ApiToken, MadeToken
     from doorward.wiring.accounts import Accounts
 
-app = commands("Tokens: make, list and end them.")
+app = commands("Create, list and revoke tokens for programs.")
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="ID as printed by the list.")]
 Strings = list[str] | None
 Value = TypeVar("Value")
 
@@ -36,11 +36,11 @@ Value = TypeVar("Value")
 @app.command()
 def add(
     user: Annotated[str, typer.Argument(metavar="USER", help="User name or verified address.")],
-    name: Annotated[str, typer.Option("--name", help="What it is for, such as phone.")],
+    name: Annotated[str, typer.Option("--name", help="What the token is for, such as phone.")],
     config: ConfigOption = None,
     route: Annotated[
         Strings,
-        typer.Option(metavar="PATH", help="Only this path and all beneath; may be repeated."),
+        typer.Option(metavar="PATH", help="Only this path and everything below; may be repeated."),
     ] = None,
     method: Annotated[
         Strings, typer.Option(metavar="M", help="Only this method; may be repeated.")
@@ -49,19 +49,22 @@ def add(
         Strings, typer.Option(metavar="N", help="Only from this network; may be repeated.")
     ] = None,
     expires: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Such as 90d; without it: never.")
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="How long it is valid, such as 90d. Default: for ever."
+        ),
     ] = None,
     scope: Annotated[
         str | None,
         typer.Option(
             "--scope",
             metavar="admin:read|admin:write",
-            help="For the administration API, and nothing else.",
+            help="For the administration API alone.",
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a token for a program of this user, and print it: it is shown this once."""
+    """Create a token for a program of this user, and print it once."""
     life_s = None if expires is None else _seconds(expires)
     admin = None if scope is None else _admin_scope(scope)
 
@@ -86,11 +89,11 @@ def add(
 def list_tokens(
     config: ConfigOption = None,
     user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only those of this user.")
+        str | None, typer.Option(metavar="NAME", help="Only tokens of this user.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the tokens that are not over, the newest first."""
+    """List valid tokens, newest first."""
 
     async def job(accounts: Accounts) -> None:
         tokens = _list_tokens(accounts, user, time.time())
@@ -122,7 +125,7 @@ def show(id: IdArgument, config: ConfigOption = None, json: JsonOption = False) 
 
 @app.command()
 def revoke(id: IdArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """End a token; at once, on a running server too."""
+    """Revoke a token at once, on a running server too."""
     token = with_accounts(
         config,
         lambda accounts: accounts.api_tokens.revoke(id, actor=owner(), now=time.time()),
@@ -137,7 +140,7 @@ def revoke_all(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """End every token of a user."""
+    """Revoke every token of a user."""
 
     async def job(accounts: Accounts) -> tuple[str, int]:
         owned = await accounts.users.get(user)

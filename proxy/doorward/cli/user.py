@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from doorward.accounts.users.editing import Edit
     from doorward.wiring.accounts import Accounts
 
-app = commands("Users: add, list, ban, delete …")
+app = commands("Add, list and change users.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="User name or verified address.")]
 StdinOption = Annotated[
@@ -46,9 +46,12 @@ def add(
     display_name: Annotated[str | None, typer.Option("--name", help="Display name.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Group; may be repeated.")] = None,
     role: Annotated[list[str] | None, typer.Option(help="Role; may be repeated.")] = None,
-    super_admin: Annotated[bool, typer.Option("--super-admin", help="Every permission.")] = False,
+    super_admin: Annotated[
+        bool, typer.Option("--super-admin", help="Super administrator, who may do everything.")
+    ] = False,
     must_change_password: Annotated[
-        bool, typer.Option("--must-change-password", help="Ask for a new password first.")
+        bool,
+        typer.Option("--must-change-password", help="Require a new password at the first login."),
     ] = False,
     password_stdin: StdinOption = False,
     generate: GenerateOption = False,
@@ -112,11 +115,11 @@ def passwd(
     generate: GenerateOption = False,
     weak: WeakOption = False,
     must_change: Annotated[
-        bool, typer.Option("--must-change", help="Ask for another password at the next login.")
+        bool, typer.Option("--must-change", help="Require a new password at the next login.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Set a password; ends the user's sessions."""
+    """Set a user's password and end the user's sessions."""
     password = new_password(password_stdin, generate)
 
     async def job(accounts: Accounts, by: Owner) -> User:
@@ -141,22 +144,30 @@ def edit(
     display_name: Annotated[
         str | None, typer.Option("--name", help="Display name; empty: none.")
     ] = None,
-    add_email: Annotated[list[str] | None, typer.Option(help="Counts as verified.")] = None,
+    add_email: Annotated[
+        list[str] | None, typer.Option(help="E-mail address to add; counts as verified.")
+    ] = None,
     remove_email: Annotated[list[str] | None, typer.Option()] = None,
     add_group: Annotated[list[str] | None, typer.Option()] = None,
     remove_group: Annotated[list[str] | None, typer.Option()] = None,
     add_role: Annotated[list[str] | None, typer.Option()] = None,
     remove_role: Annotated[list[str] | None, typer.Option()] = None,
     super_admin: Annotated[
-        bool | None, typer.Option("--super-admin/--no-super-admin", help="Every permission.")
+        bool | None,
+        typer.Option(
+            "--super-admin/--no-super-admin", help="Super administrator, who may do everything."
+        ),
     ] = None,
     must_change_password: Annotated[
         bool | None,
-        typer.Option("--must-change-password/--no-must-change-password", help="At the next login."),
+        typer.Option(
+            "--must-change-password/--no-must-change-password",
+            help="Require a new password at the next login.",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Change name, addresses, groups and roles; options may be repeated."""
+    """Change a user's name, addresses, groups and roles. Options may be repeated."""
 
     def wanted() -> Edit:
         from doorward.accounts.users.editing import Edit
@@ -189,13 +200,11 @@ def reset_totp(
     name: NameArgument,
     config: ConfigOption = None,
     yes: YesOption = False,
-    email: Annotated[
-        bool, typer.Option("--email", help="Ask for no e-mailed codes any more, too.")
-    ] = False,
+    email: Annotated[bool, typer.Option("--email", help="Also turn off codes by e-mail.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Take a user's authenticator app and recovery codes away; ends its sessions."""
-    confirm_or_leave(f"Take the second factor of user {name} away?", yes)
+    """Remove a user's authenticator app and recovery codes, and end the user's sessions."""
+    confirm_or_leave(f"Remove the second factor of user {name}?", yes)
 
     async def job(accounts: Accounts) -> tuple[User, bool]:
         user, factors, now = await accounts.users.get(name), accounts.second_factors, time.time()
@@ -204,12 +213,12 @@ def reset_totp(
 
     user, is_asked = with_accounts(config, job)
     rest = "; codes by e-mail are still asked for (--email)" if is_asked else ""
-    _tell(f"second factor of {user.username} taken away{rest}", user, json)
+    _tell(f"second factor of {user.username} removed{rest}", user, json)
 
 
 @app.command()
 def ban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Ban a user; its sessions are suspended."""
+    """Ban a user: suspend the user's sessions and refuse logins."""
     user = _change_user(
         config, lambda accounts, by: accounts.users.ban(name, time.time(), actor=by)
     )
@@ -218,7 +227,7 @@ def ban(name: NameArgument, config: ConfigOption = None, json: JsonOption = Fals
 
 @app.command()
 def unban(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Lift a ban; sessions that have not expired work again."""
+    """Lift a ban. Sessions that have not expired work again."""
     user = _change_user(
         config, lambda accounts, by: accounts.users.unban(name, time.time(), actor=by)
     )
@@ -227,7 +236,7 @@ def unban(name: NameArgument, config: ConfigOption = None, json: JsonOption = Fa
 
 @app.command()
 def unlock(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Let a user try passwords and codes again, from everywhere."""
+    """Unlock a user who was locked after wrong passwords or codes."""
 
     async def job(accounts: Accounts) -> User:
         user = await accounts.users.get(name)
@@ -250,7 +259,7 @@ def enable(name: NameArgument, config: ConfigOption = None, json: JsonOption = F
 
 @app.command()
 def disable(name: NameArgument, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Refuse a user's logins; ends its sessions."""
+    """Disable a user: end the user's sessions and refuse logins."""
     user = _change_user(
         config, lambda accounts, by: accounts.users.disable(name, time.time(), actor=by)
     )
@@ -264,7 +273,7 @@ def delete(
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete a user, with all that hangs on it."""
+    """Delete a user and everything that belongs to the user."""
     confirm_or_leave(f"Delete user {name}?", yes)
     user = with_accounts(
         config, lambda accounts: accounts.users.delete(name, time.time(), actor=owner())
