@@ -1,7 +1,7 @@
 """What the head readers look up: which bytes may stand where, and what is done with each line.
 
 The compiled reader and its twin share these tables, so that neither has a list of its own. Names
-are not here: `heads.py` asks `classify_header`, and whoever reads answers hands down a function like it.
+are not here: `heads.py` asks `classify_header`, and a reader of answers brings a function like it.
 """
 
 from collections.abc import Callable, Iterable
