@@ -12,6 +12,7 @@ import pytest
 from doorward import __version__, paths
 from doorward.app import Application
 from doorward.dialects.operations import DIALECTS
+from doorward.dialects.shapes import Shape
 from doorward.settings import settings_from
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -159,3 +160,17 @@ async def test_it_is_read_and_nothing_else(tmp_path: Path) -> None:
     async with Application(settings_from(given, tmp_path)) as app:
         assert (await ask(app, scope(paths.OPENAPI, method="POST"))).status == 405
         assert (await ask(app, scope(paths.OPENAPI, method="HEAD"))).status == 200
+
+
+BODIES = sorted(
+    {body for dialect in DIALECTS.values() for row in dialect.rows.values() for body in row.body},
+    key=lambda body: body.__name__,
+)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
+def test_every_body_has_an_example_that_is_one(body: type[Shape]) -> None:
+    shown = body.model_json_schema().get("examples", [])
+    assert shown or not body.model_fields, "state one with `examples`"
+    for value in shown:
+        assert body.model_validate(value)

@@ -2,7 +2,7 @@
 
 from pydantic import RootModel
 
-from doorward.dialects.shapes import Shape, absent
+from doorward.dialects.shapes import Shape, absent, examples
 
 
 class DatepollStay(Shape):
@@ -12,22 +12,41 @@ class DatepollStay(Shape):
 
 
 class DatepollCredentials(DatepollStay):
+    model_config = examples(
+        {
+            "username": "alice",
+            "password": "correct horse",
+            "session_information": "Chrome - 77; OS: Linux; Phone: false",
+            "stay_logged_in": True,
+        }
+    )
+
     username: str
     password: str
 
 
 class DatepollNewPassword(DatepollStay):
+    model_config = examples(
+        {"username": "alice", "old_password": "correct horse", "new_password": "violet tractor"}
+    )
+
     username: str
     old_password: str
     new_password: str
 
 
 class DatepollRefresh(Shape):
+    model_config = examples(
+        {"session_token": "a" * 64, "session_information": "Chrome - 77; OS: Linux; Phone: false"}
+    )
+
     session_token: str
     session_information: str = absent()
 
 
 class DatepollSecret(Shape):
+    model_config = examples({"session_token": "a" * 64})
+
     session_token: str
 
 

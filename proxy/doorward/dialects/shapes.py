@@ -20,6 +20,11 @@ class Shape(BaseModel):
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
+def examples(*values: dict[str, Any]) -> ConfigDict:
+    """States what clients send, for the description: a model's own configuration."""
+    return ConfigDict(json_schema_extra={"examples": list(values)})
+
+
 def absent(**more: Any) -> Any:
     """States a key that is left out where it does not apply."""
     return Field(default_factory=lambda: None, **more)

@@ -1,18 +1,24 @@
 """The objects of the `xhr` dialect. It knows keys and types, and not when which is sent."""
 
-from doorward.dialects.shapes import Shape
+from doorward.dialects.shapes import Shape, examples
 
 
 class XhrCredentials(Shape):
+    model_config = examples({"username": "alice", "password": "correct horse"})
+
     username: str
     password: str
 
 
 class XhrCode(Shape):
+    model_config = examples({"token": "123456"})
+
     token: str
 
 
 class XhrEnrolment(Shape):
+    model_config = examples({"secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "token": "123456"})
+
     secret: str
     token: str
 

@@ -4,10 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from doorward.dialects.shapes import Shape, absent
+from doorward.dialects.shapes import Shape, absent, examples
 
 
 class AlekeagleCredentials(Shape):
+    model_config = examples({"user": "alice", "pass": "correct horse", "rememberMe": True})
+
     user: str
     pass_: str = Field(alias="pass")
     rememberMe: bool | int | str = absent()
@@ -22,10 +24,14 @@ class AlekeagleCode(Shape):
 
 
 class AlekeagleSecondStep(Shape):
+    model_config = examples({"2fa": {"token": "WIQ9jEBf", "type": "totp", "code": "123456"}})
+
     second: AlekeagleCode = Field(alias="2fa")
 
 
 class AlekeagleIds(Shape):
+    model_config = examples({"sessions": ["7kQ3pXwYb2hTnDm9c"]})
+
     sessions: list[str | int]
 
 

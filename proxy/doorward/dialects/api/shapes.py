@@ -5,7 +5,7 @@ Times are RFC 3339 in UTC, null is never. `next` is the `cursor` of the page tha
 
 from pydantic import Field
 
-from doorward.dialects.shapes import Shape, absent
+from doorward.dialects.shapes import Shape, absent, examples
 
 # What is sent
 
@@ -36,7 +36,9 @@ class ApiFollow(Shape):
 
 
 class ApiNewUser(Shape):
-    username: str = Field(examples=["alice"])
+    model_config = examples({"username": "alice", "email": "alice@example.com", "groups": ["wiki"]})
+
+    username: str
     name: str = absent()
     email: str = absent(description="Counts as verified.")
     groups: list[str] = absent()
@@ -44,6 +46,8 @@ class ApiNewUser(Shape):
 
 
 class ApiChange(Shape):
+    model_config = examples({"groups": ["wiki", "ops"]})
+
     name: str = absent()
     groups: list[str] = absent()
     admin: bool = absent()
@@ -51,6 +55,8 @@ class ApiChange(Shape):
 
 class ApiNewPassword(Shape):
     """Without a password one is made, which has to be changed at the next login."""
+
+    model_config = examples({"password": "violet tractor under seven moons", "must_change": True})
 
     password: str = absent()
     must_change: bool = absent()
@@ -61,7 +67,9 @@ class ApiNothing(Shape):
 
 
 class ApiNetwork(Shape):
-    address: str = Field(examples=["192.0.2.1"])
+    model_config = examples({"address": "192.0.2.1"})
+
+    address: str
 
 
 # What is answered

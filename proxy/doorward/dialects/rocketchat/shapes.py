@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from doorward.dialects.shapes import Shape, absent
+from doorward.dialects.shapes import Shape, absent, examples
 
 # What is sent
 
@@ -22,6 +22,15 @@ class RocketchatDigest(Shape):
 class RocketchatCredentials(Shape):
     """One of `user`, `username` and `email`, with `password`; or `resume` alone."""
 
+    model_config = examples(
+        {"user": "alice", "password": "correct horse"},
+        {
+            "user": {"email": "alice@example.com"},
+            "password": {"digest": "0" * 64, "algorithm": "sha-256"},
+        },
+        {"resume": "a" * 43},
+    )
+
     user: str | RocketchatName = absent()
     username: str = absent()
     email: str = absent()
@@ -31,18 +40,26 @@ class RocketchatCredentials(Shape):
 
 
 class RocketchatId(Shape):
+    model_config = examples({"sessionId": "7kQ3pXwYb2hTnDm9c"})
+
     sessionId: str
 
 
 class RocketchatUserId(Shape):
+    model_config = examples({"userId": "7kQ3pXwYb2hTnDm9c"})
+
     userId: str = absent()
 
 
 class RocketchatAddressee(Shape):
+    model_config = examples({"emailOrUsername": "alice@example.com"})
+
     emailOrUsername: str
 
 
 class RocketchatCode(Shape):
+    model_config = examples({"code": "123456"})
+
     code: str
 
 
