@@ -178,7 +178,8 @@ async def test_wrong_tokens_lock_their_network_and_never_a_right_token(core: Cor
     assert caught.value.scope == "network" and caught.value.retry_after_s == LIMITS.ban_s
     kinds = core.audit_log.kinds()
     assert kinds.count(Kind.TOKEN_FAILED) == LIMITS.network_attempts
-    assert kinds.count(Kind.LOCKED_OUT) == 1
+    [locked] = [one for one in core.audit_log.events if one.kind is Kind.LOCKED_OUT]
+    assert (locked.detail, locked.address) == ("network", CLIENT.address)
     assert await find(core, made.text) == (True, True)
     assert await core.api_tokens.find(str(new_text()).encode(), None, ELSEWHERE, NOW)
     with pytest.raises(LockedOut):

@@ -197,6 +197,16 @@ async def test_guessing_is_regulated_as_at_the_login_page(front: Front) -> None:
     assert len(records) == 5
 
 
+async def test_what_one_network_did_says_nothing_of_another(front: Front) -> None:
+    """A lock-out there does not reach the user here, and what was right here does not pass there."""
+    line, elsewhere = basic("alice", PASSWORD), {"peer": "198.51.100.9"}
+    assert (await front.get("/dav/x", line)).status == 200
+    for number in range(5):
+        await front.get("/dav/x", basic("alice", f"guess {number}"), **elsewhere)
+    assert (await front.get("/dav/x", line, **elsewhere)).status == 429
+    assert (await front.get("/dav/x", line)).status == 200
+
+
 async def with_totp(front: Front) -> None:
     opened, factors = await front.opened(), front.accounts.second_factors
     enrolment = await factors.begin_totp(opened.session, front.clock())

@@ -27,7 +27,8 @@ _FIRST_NUMBER = -(1 << 62)
 
 
 class BasicLogins:
-    """`compute_key` stands for a name and a password without telling either."""
+    """`compute_key` stands for a name and a password from an address without telling them: what is
+    remembered of one address says nothing of another, which may be locked out or may not."""
 
     __slots__ = ("_key", "_logins")
 
@@ -35,9 +36,11 @@ class BasicLogins:
         self._logins = logins
         self._key = randomness.key()
 
-    def compute_key(self, name: bytes, password: bytes) -> bytes:
+    def compute_key(self, name: bytes, password: bytes, address: str) -> bytes:
         """A keyed hash (HMAC-SHA-256) under a key of this process."""
-        return hmac.digest(self._key, b"%d:%b%b" % (len(name), name, password), "sha256")
+        parts = (address.encode(), name, password)
+        text = b"".join(b"%d:%b" % (len(part), part) for part in parts)
+        return hmac.digest(self._key, text, "sha256")
 
     async def find(self, name: bytes, password: bytes, client: ClientInfo, now: float) -> Found:
         """A session of KEPT_S for whoever has this password and no second factor; it ends before
@@ -50,7 +53,8 @@ class BasicLogins:
             raise
         except Refusal:
             return Found(None, known=False)
-        return Found(self._build_session(user, self.compute_key(name, password), client, now), True)
+        key = self.compute_key(name, password, client.address)
+        return Found(self._build_session(user, key, client, now), known=True)
 
     @staticmethod
     def _build_session(user: User, key: bytes, client: ClientInfo, now: float) -> Session:

@@ -153,8 +153,9 @@ class Identify:
     ) -> None:
         """Name and password out of what goes on: whoever asked for them, asked for us."""
         assert self._api_tokens is not None
+        address = request.address_text
         read = [
-            (line, self._api_tokens.read_password(line, allowed=basic.passwords))
+            (line, self._api_tokens.read_password(line, address, allowed=basic.passwords))
             for line in credentials.authorizations
         ]
         found = [password for _, password in read if password is not None]

@@ -132,15 +132,15 @@ class TokenCarrier:
         self._tokens = tokens
         self._uses = uses
         self._logins = logins
-        self._asking: dict[bytes, asyncio.Task[Found]] = {}
+        self._asking: dict[tuple[bytes, str], asyncio.Task[Found]] = {}
 
-    def read_password(self, line: bytes, *, allowed: bool) -> Presented | None:
-        """What Basic says in this Authorization value, on a path where Doorward asks for it; None
-        where it says nothing that can be read."""
+    def read_password(self, line: bytes, address: str, *, allowed: bool) -> Presented | None:
+        """What Basic says in this Authorization value, from this address, on a path where Doorward
+        asks for it; None where it says nothing that can be read."""
         found = read_basic(line)
         if found is None or not allowed:
             return None if found is None else REFUSED
-        return PresentedPassword(*found, b";password " + self._logins.compute_key(*found))
+        return PresentedPassword(*found, b";password " + self._logins.compute_key(*found, address))
 
     def peek(self, token: Presented, now: float) -> Session | None:
         return self._live.peek(token.key, now)
@@ -153,15 +153,16 @@ class TokenCarrier:
         """The session that stands for it, asking storage where memory does not know: once for all
         that ask for the same meanwhile. One that is wrong counts against its network, or its user
         there, once a minute. Raises LockedOut, Overloaded, StorageUnavailable."""
-        asking = self._asking.get(token.key)
+        question = token.key, request.address_text  # what is counted is counted on its network
+        asking = self._asking.get(question)
         if asking is None:
             asking = asyncio.ensure_future(self._find(token, request, now))
-            self._asking[token.key] = asking
-            asking.add_done_callback(lambda done: self._forget(token.key, done))
+            self._asking[question] = asking
+            asking.add_done_callback(lambda done: self._forget(question, done))
         return await asyncio.shield(asking)
 
-    def _forget(self, key: bytes, done: "asyncio.Task[Found]") -> None:
-        del self._asking[key]
+    def _forget(self, question: tuple[bytes, str], done: "asyncio.Task[Found]") -> None:
+        del self._asking[question]
         if not done.cancelled():
             done.exception()  # told to whoever waited, if anybody still did
 

@@ -16,7 +16,7 @@ from doorward.accounts.devices import recognise
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.keys import Keys
 from doorward.accounts.names import parse_handle
-from doorward.accounts.passwords.regulation import Regulation
+from doorward.accounts.passwords.regulation import NETWORK, Regulation
 from doorward.accounts.permissions import (
     END_SESSIONS,
     END_USERS_SESSIONS,
@@ -125,11 +125,14 @@ class ApiTokens:
         return Found(None, known=True, banned=suspended)
 
     async def _count_failure(self, user: User | None, client: ClientInfo, now: float) -> None:
-        locked = await self._regulation.count_network(client.address, now)
-        kinds = [Kind.TOKEN_FAILED, Kind.LOCKED_OUT] if locked else [Kind.TOKEN_FAILED]
-        for kind in kinds:
-            failed = build_event(kind, now, subject=user, client=client, outcome=REFUSED)
-            await self._audit_log.record(failed)
+        locks = await self._regulation.count_network(client.address, now)
+        failed = build_event(Kind.TOKEN_FAILED, now, subject=user, client=client, outcome=REFUSED)
+        await self._audit_log.record(failed)
+        if locks:
+            locked = build_event(
+                Kind.LOCKED_OUT, now, client=client, outcome=REFUSED, detail=NETWORK
+            )
+            await self._audit_log.record(locked)
 
     async def _renew_hash(self, token: ApiToken, text: TokenText) -> None:
         """Under the first key, so that an older one can be retired once every token was used."""
