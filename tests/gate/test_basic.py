@@ -198,7 +198,7 @@ async def test_guessing_is_regulated_as_at_the_login_page(front: Front) -> None:
 
 
 async def test_what_one_network_did_says_nothing_of_another(front: Front) -> None:
-    """A lock-out there does not reach the user here, and what was right here does not pass there."""
+    """A lock-out there does not reach the user here; what was right here does not pass there."""
     line, elsewhere = basic("alice", PASSWORD), {"peer": "198.51.100.9"}
     assert (await front.get("/dav/x", line)).status == 200
     for number in range(5):
