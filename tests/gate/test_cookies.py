@@ -364,3 +364,33 @@ def test_whatever_is_ours_is_taken_out_of_a_line(
     ours, rest = cookies.take([line])
     assert ours == tuple(own or default)
     assert [each.strip(b" \t") for each in rest] == ([expected] if expected else [])
+
+
+SISTERS = Cookies(secure=True, domain="example.com")
+
+
+def test_a_cookie_for_a_domain_has_the_prefix_that_allows_one() -> None:
+    """RFC 6265bis 4.1.3: browsers drop a cookie whose name begins with __Host- and has a Domain."""
+    _, line = SISTERS.set_line(TOKEN.decode(), None)
+    assert line.startswith(b"__Secure-doorward=") and b"; Domain=example.com; Path=/;" in line
+    _, plain = Cookies(secure=False, domain="example.com").set_line(TOKEN.decode(), None)
+    assert plain.startswith(b"doorward=") and b"; Domain=example.com; Path=/;" in plain
+    assert SISTERS.companion_name("browser") == "__Secure-doorward-browser"
+    assert SISTERS.take([b"a=1; __Secure-doorward=" + TOKEN]) == ((TOKEN,), (b"a=1",))
+
+
+def test_a_cookie_of_before_the_domain_was_named_counts_no_more_and_goes_nowhere() -> None:
+    assert SISTERS.take([b"__Host-doorward=%b; a=1" % TOKEN]) == ((), (b" a=1".strip(),))
+
+
+def test_every_variant_of_a_cookie_for_a_domain_is_ended() -> None:
+    lines = [value for _, value in SISTERS.expire_lines("app.example.com")]
+    assert all(b"; Max-Age=0" in line and b"; Secure" in line for line in lines)
+    for variant in (
+        b"__Host-doorward=; Max-Age=0; Path=/",
+        b"__Secure-doorward=; Max-Age=0; Path=/",
+        b"__Secure-doorward=; Max-Age=0; Domain=example.com; Path=/",
+        b"doorward=; Max-Age=0; Path=/",
+        b"doorward=; Max-Age=0; Domain=example.com; Path=/",
+    ):
+        assert sum(line.startswith(variant) for line in lines) == 1, variant

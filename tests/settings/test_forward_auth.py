@@ -9,6 +9,7 @@ import yaml
 from doorward.settings import InvalidSettings, settings_from
 from doorward.settings.show import plain, yaml_text
 
+ROUTES = [{"upstream": "http://127.0.0.1:9"}]
 ASKED = {"hosts": ["app.example.com", "*.Example.org"]}
 
 
@@ -19,7 +20,6 @@ def test_one_route_covers_every_host_where_none_is_named() -> None:
     assert settings.forward_auth is not None
     assert settings.forward_auth.hosts == ("app.example.com", "*.example.org")
     assert settings.portal_origin == settings.public_origin
-    assert settings.warnings == ()
 
 
 def test_the_portal_is_public_url_unless_it_is_named() -> None:
@@ -48,8 +48,48 @@ def test_what_is_wrong_is_told(values: dict[str, Any], fault: str) -> None:
 
 
 def test_a_file_by_which_nobody_may_ask_is_warned_of() -> None:
-    (warning,) = settings_from({"forward_auth": ASKED}).warnings
+    (warning, *_) = settings_from({"forward_auth": ASKED}).warnings
     assert "trusted_proxies" in warning
+
+
+SISTERS = {
+    "trusted_proxies": ["10.0.0.1"],
+    "public_url": "https://auth.example.com",
+    "sessions": {"cookie": {"domain": "example.com"}},
+}
+
+
+def test_a_login_holds_for_the_hosts_of_the_domain_of_its_cookie() -> None:
+    hosts = ["example.com", "app.example.com", "*.x.example.com", "*.example.com"]
+    settings = settings_from({**SISTERS, "forward_auth": {"hosts": [*hosts, "badexample.com"]}})
+    assert settings.login_hosts == tuple(hosts)
+    (warning,) = settings.warnings
+    assert "forward_auth.hosts[4]: badexample.com: " in warning
+    asked = {"hosts": ["auth.example.com", "app.example.com"]}
+    alone = settings_from({**SISTERS, "sessions": {}, "forward_auth": asked})
+    assert alone.login_hosts == ("auth.example.com",)
+
+
+@pytest.mark.parametrize(
+    ("domain", "fault"),
+    [
+        ("com", "is a whole top-level domain"),
+        (".example.com", "is not a host name"),
+        ("*.example.com", "is not a domain"),
+        ("192.0.2.1", "is not a domain"),
+        ("example.com:443", "is more than a host"),
+        ("example.org", "public_url: https://auth.example.com is outside of example.org"),
+    ],
+)
+def test_a_domain_that_browsers_would_not_take_is_refused(domain: str, fault: str) -> None:
+    with pytest.raises(InvalidSettings, match=fault):
+        settings_from({**SISTERS, "sessions": {"cookie": {"domain": domain}}, "routes": ROUTES})
+
+
+def test_a_portal_outside_of_the_domain_is_refused() -> None:
+    asked = {**ASKED, "portal": "https://auth.example.org"}
+    with pytest.raises(InvalidSettings, match=r"forward_auth.portal: https://auth\.example\.org"):
+        settings_from({**SISTERS, "forward_auth": asked})
 
 
 def test_what_is_shown_reads_back() -> None:

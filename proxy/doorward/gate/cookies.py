@@ -80,7 +80,8 @@ class Cookies:
 
     `own` is its name, with `__Host-` before it where cookies are Secure. The default name counts
     where a request has no cookie of that name. `name` is the one that is set: `own`, or with
-    `prefers_default` the default one as long as no other instance has that.
+    `prefers_default` the default one as long as no other instance has that. With `domain` it goes
+    to every host beneath that, which __Host- does not allow: __Secure- stands before it then.
     """
 
     __slots__ = (
@@ -90,6 +91,7 @@ class Cookies:
         "_may_begin",
         "_of_any",
         "_reserved",
+        "domain",
         "name",
         "own",
         "same_site",
@@ -103,10 +105,12 @@ class Cookies:
         name: str = DEFAULT_NAME,
         *,
         prefers_default: bool = False,
+        domain: str | None = None,
     ) -> None:
         self.secure = secure
         self.same_site = same_site
-        prefix = "__Host-" if secure else ""
+        self.domain = domain
+        prefix = "" if not secure else "__Host-" if domain is None else "__Secure-"
         self.own = (prefix + name).encode()
         self._default = (prefix + DEFAULT_NAME).encode()
         self.name = self._default if prefers_default else self.own
@@ -196,7 +200,9 @@ class Cookies:
         one, or another instance's under that."""
         age = "" if max_age_s is None else f"; Max-Age={min(int(max_age_s), MAX_AGE_LIMIT_S)}"
         name = self.own if to_own else self.name
-        return b"set-cookie", name + f"={value}{age}".encode() + self._attributes(self.secure)
+        domain = "" if self.domain is None else f"; Domain={self.domain}"
+        line = f"={value}{age}{domain}".encode()
+        return b"set-cookie", name + line + self._attributes(self.secure)
 
     def expire_lines(self, host: str = "", *, of_default: bool = True) -> list[Header]:
         """Lines that end every variant a browser may hold, so that the next login is unambiguous.
@@ -206,14 +212,23 @@ class Cookies:
         the default name is left to the instance that it belongs to.
         """
         names = list(dict.fromkeys((self._default, self.own))) if of_default else [self.own]
-        lines = [name + b"=; Max-Age=0" + self._attributes(True) for name in names]
-        lines = lines if self.secure else []
-        for name in (name.removeprefix(b"__Host-") for name in names):
-            lines.append(name + b"=; Max-Age=0" + self._attributes(self.secure))
-            for domain in _domains(host):
-                ended = b"=; Max-Age=0; Domain=" + domain.encode() + self._attributes(self.secure)
-                lines.append(name + ended)
+        names = [_plain(name) for name in names]
+        lines = []
+        if self.secure:
+            lines = [self._end(b"__Host-" + name, None, True) for name in names]
+        if self.secure and self.domain is not None:
+            for name in names:
+                lines.append(self._end(b"__Secure-" + name, None, True))
+                lines.append(self._end(b"__Secure-" + name, self.domain, True))
+        for name in names:
+            lines.append(self._end(name, None, self.secure))
+            lines += [self._end(name, domain, self.secure) for domain in _domains(host)]
         return [(b"set-cookie", line) for line in lines]
+
+    def _end(self, name: bytes, domain: str | None, secure: bool) -> bytes:
+        """The value of a Set-Cookie that ends one variant."""
+        within = b"" if domain is None else b"; Domain=" + domain.encode()
+        return name + b"=; Max-Age=0" + within + self._attributes(secure)
 
     def clearing_lines(self, lines: Sequence[bytes], host: str) -> list[Header]:
         """Lines that end what came more than once. The default name beside the own one may be
@@ -222,7 +237,7 @@ class Cookies:
 
     def companion_name(self, what: str) -> str:
         """The name of another cookie of ours, for our own paths alone: `doorward-browser`."""
-        name = self.own.decode().removeprefix("__Host-")
+        name = _plain(self.own).decode()
         return f"{'__Secure-' if self.secure else ''}{name}-{what}"
 
     def _attributes(self, secure: bool) -> bytes:
@@ -248,6 +263,7 @@ def build_cookies(settings: Settings) -> Cookies:
         settings.sessions.cookie.same_site,
         settings.cookie_name,
         prefers_default=settings.prefers_default_cookie,
+        domain=settings.sessions.cookie.domain,
     )
 
 
@@ -269,6 +285,11 @@ def log_drops(sets_ours: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
         return True
 
     return ask
+
+
+def _plain(name: bytes) -> bytes:
+    """A name of ours without the prefix of a secure one."""
+    return name.removeprefix(b"__Host-").removeprefix(b"__Secure-")
 
 
 def _domains(host: str) -> list[str]:

@@ -4,7 +4,6 @@ Knows where to go afterwards; that a session ends everywhere at once is the core
 """
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +15,7 @@ from doorward.pages import rendering
 from doorward.pages.form import FOREIGN
 from doorward.pages.languages import N_
 from doorward.pages.message import Messages
-from doorward.web.return_address import safe_return
+from doorward.web.return_address import address
 from doorward.web.session_service import SessionService
 
 FAILED = N_("You are still logged in: the logout could not be written down. Try again in a moment.")
@@ -36,7 +35,13 @@ class LogoutPage:
         session = await self.service.session(request)
         name = None if session is None else session.user.username
         return self.messages.renderer.render_page(
-            request, "logout.html", 200, action=_action(request), name=name, login=paths.LOGIN
+            request,
+            "logout.html",
+            200,
+            action=self._action(request),
+            name=name,
+            login=paths.LOGIN,
+            onward=self._target(request),
         )
 
     async def submit(self, request: Request) -> Response:
@@ -48,16 +53,14 @@ class LogoutPage:
         except StorageUnavailable:
             return self.messages.answer(request, 503, FAILED)
         forget = [FORGET] if self.service.settings.pages.clear_site_data else []
-        return rendering.redirect(_target(request), [*expired, *forget])
+        return rendering.redirect(self._target(request), [*expired, *forget])
 
+    def _target(self, request: Request) -> str:
+        """CVE-2021-29456: where a logout leads is checked like where a login does."""
+        rd = request.query_params.get("rd")
+        target = self.service.returns.check(rd)
+        return paths.LOGIN if target == "/" and rd != "/" else target
 
-def _target(request: Request) -> str:
-    """CVE-2021-29456: where a logout leads is checked like where a login does."""
-    rd = request.query_params.get("rd")
-    target = safe_return(rd)
-    return paths.LOGIN if target == "/" and rd != "/" else target
-
-
-def _action(request: Request) -> str:
-    target = _target(request)
-    return paths.LOGOUT if target == paths.LOGIN else f"{paths.LOGOUT}?rd={quote(target, safe='/')}"
+    def _action(self, request: Request) -> str:
+        target = self._target(request)
+        return paths.LOGOUT if target == paths.LOGIN else address(paths.LOGOUT, target)

@@ -24,6 +24,7 @@ from doorward.pages.languages import Language, Languages, UnusableCatalogue
 from doorward.settings import Fault, InvalidSettings
 from doorward.settings.pages import PagesSettings
 from doorward.web.endpoint import endpoint, get_client
+from doorward.web.return_address import find_site
 
 # 'self' in form-action: a posted password goes nowhere but here. Script is allowed by a nonce, not
 # by 'self', and only where a page has some: what an application serves under the same origin
@@ -173,12 +174,16 @@ class PageRenderer:
         more: Iterable[Header] = (),
         **values: object,
     ) -> Response:
-        """A page as HTML; every value is escaped where it is written."""
+        """A page as HTML; every value is escaped where it is written. `onward` among them is where
+        its form leads in the end, which the policy has to allow where that is another site."""
         nonce = randomness.nonce().hex()
         known = {"nonce": nonce, "here": self.here(request)}
         text = self._fill(template, self.language(request), status, values | known)
         response = add_page_headers(Response(text, status, media_type="text/html"), more)
-        response.headers["content-security-policy"] = f"{SCRIPTED}{nonce}'"
+        policy = f"{SCRIPTED}{nonce}'"
+        if site := find_site(str(values.get("onward", "/"))):
+            policy = policy.replace("form-action 'self'", f"form-action 'self' {site}")
+        response.headers["content-security-policy"] = policy
         return response
 
     def render_plain(
@@ -220,7 +225,7 @@ def allow_frames(response: Response) -> Response:
 
 
 def redirect(target: str, more: Iterable[Header] = ()) -> Response:
-    """303 to a path of this host; `target` comes from `safe_return` or from our own code."""
+    """303 to `target`, which comes from `ReturnAddresses` or from our own code."""
     return add_page_headers(Response(status_code=303, headers={"location": target}), more)
 
 

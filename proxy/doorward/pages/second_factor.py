@@ -175,6 +175,7 @@ class SecondFactorPage:
             [*refusal_headers(status), *self.service.cookie.clearing_lines(request)],
             action=self.service.here(paths.SECOND_FACTOR, request),
             logout=paths.LOGOUT,
+            onward=self.service.onward(request),
             method=challenge.method or "",
             others=[m for m in challenge.available if m != challenge.method],
             remembers=None if life is None else life.total_seconds(),

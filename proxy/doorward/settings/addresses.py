@@ -329,3 +329,8 @@ def peers(value: object) -> Network | Literal["unix"]:
 
 def _first_address(written: str) -> str:
     return str(ip_address(written.partition("/")[0]))
+
+
+def is_within(host: str, domain: str) -> bool:
+    """Whether a cookie with this Domain reaches a host, or all that a pattern stands for."""
+    return host.removeprefix("*.") == domain or host.endswith(f".{domain}")

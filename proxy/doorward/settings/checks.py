@@ -6,9 +6,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from urllib.parse import urlsplit
 
 from doorward.settings.access import ConfigUser, Route
-from doorward.settings.addresses import Listen, Network, Upstream
+from doorward.settings.addresses import Listen, Network, Upstream, is_within
 from doorward.settings.faults import KeyPath, Wrong, format_path
 from doorward.settings.identity import VALUES
 from doorward.settings.models import Settings
@@ -139,6 +140,21 @@ def cookie_possible(settings: Settings) -> Found:
         yield ("sessions", "cookie", "same_site"), Wrong(message, hint)
 
 
+def cookie_domain_reaches(settings: Settings) -> Found:
+    """Browsers take a cookie for a domain from hosts of that domain alone."""
+    domain = settings.sessions.cookie.domain
+    if domain is None:
+        return
+    for key, site in (
+        (("public_url",), settings.public_origin),
+        (("forward_auth", "portal"), settings.portal_origin),
+    ):
+        if not is_within(urlsplit(site).hostname or "", domain):
+            message = f"{site} is outside of {domain}, which sessions.cookie.domain names"
+            yield key, Wrong(message, f"give it a host of {domain}, as browsers drop the cookie")
+            return
+
+
 def tls_where_spoken(settings: Settings) -> Found:
     for number, route in enumerate(settings.routes):
         spoken = any(upstream.scheme == "https" for upstream in route.upstream)
@@ -238,6 +254,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (groups_hold_no_delimiter, ("routes",)),
     (emails_differ, ()),
     (cookie_possible, ("listen", "public_url", "sessions.cookie")),
+    (cookie_domain_reaches, ("listen", "public_url", "forward_auth", "sessions.cookie")),
 )
 
 
@@ -263,6 +280,16 @@ def _mistyped_values(settings: Settings) -> Iterator[str]:
                 yield f"{place}: {quote(told.value)} is sent as it is; did you mean {near[0]}?"
 
 
+def _unreached_hosts(settings: Settings) -> Iterator[str]:
+    """Hosts to which browsers do not send the cookie of a login at the portal."""
+    asked = settings.forward_auth
+    for number, host in enumerate(() if asked is None else asked.hosts):
+        if host not in settings.login_hosts:
+            place = format_path(("forward_auth", "hosts", number))
+            reason = "a login at the portal does not reach it; see sessions.cookie.domain"
+            yield f"{place}: {host}: {reason}"
+
+
 def _list_basic(settings: Settings) -> Iterator[KeyPath]:
     for number, route in enumerate(settings.routes):
         if route.basic is not None:
@@ -284,6 +311,7 @@ def warnings(settings: Settings) -> Iterator[str]:
             yield f"{format_path(found)}: on http, tokens and passwords can be read on the way"
     if settings.forward_auth is not None and not settings.trusted_proxies:
         yield "forward_auth: nobody may ask, as trusted_proxies names no front proxy"
+    yield from _unreached_hosts(settings)
     for number, route in enumerate(settings.routes):
         if not route.tls.verify:
             place = format_path(("routes", number, "tls", "verify"))

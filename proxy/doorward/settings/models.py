@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import PrivateAttr
 
@@ -66,11 +67,23 @@ def _cookie_name(value: object) -> str:
     return found
 
 
+def _cookie_domain(value: object) -> str:
+    found = addresses.host_pattern(value)
+    if found.startswith(("*.", "[")) or found.rpartition(".")[2].isdigit():
+        raise Wrong(f"{quote(found)} is not a domain", "write it as example.com")
+    if "." not in found:
+        raise Wrong(f"{quote(found)} is a whole top-level domain", "write it as example.com")
+    return found
+
+
 class Cookie(Section):
     name: Annotated[
         str,
         Parsed(_cookie_name, {"type": ["string", "integer"], "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
     ] = key("auto", "Name of the session cookie; auto: doorward, with the port of public_url.")
+    domain: Annotated[
+        Annotated[str, Parsed(_cookie_domain, {"type": "string"})] | None, Unless("none")
+    ] = key("none", "Domain whose hosts share the cookie, or none: the host of the login alone.")
     same_site: Annotated[
         Literal["lax", "strict", "none"],
         Parsed(choice("lax", "strict", "none"), {"enum": ["lax", "strict", "none"]}),
@@ -263,6 +276,18 @@ class Settings(Section):
         if asked is None or asked.portal is None:
             return self.public_origin
         return addresses.origin(asked.portal)
+
+    @property
+    def login_hosts(self) -> tuple[str, ...]:
+        """Hosts of `forward_auth` that a login at the portal holds for."""
+        if self.forward_auth is None:
+            return ()
+        domain, portal = self.sessions.cookie.domain, urlsplit(self.portal_origin).hostname
+        return tuple(
+            host
+            for host in self.forward_auth.hosts
+            if host == portal or (domain is not None and addresses.is_within(host, domain))
+        )
 
     @property
     def list_delimiters(self) -> str:

@@ -1,13 +1,16 @@
 """Return addresses: where a user goes after a login, and how the pages carry that address.
 
-Knows which addresses are on this very host and nowhere else; must not know users.
+Knows which addresses are on this very host, or on another that a login here holds for, and nowhere
+else; must not know users.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from doorward import paths
+from doorward.gate.rules import host_matches
 
 # A path of this host and nothing that any browser reads as another host: one slash first, no
 # backslash, no control byte or white space anywhere (CVE-2020-5233, CVE-2020-11053, CVE-2020-4037).
@@ -30,6 +33,41 @@ def safe_return(rd: str | None) -> str:
     if _MISREAD.match(rd) or rd.startswith((paths.LOGIN, paths.LOGOUT)):
         return "/"
     return rd
+
+
+# Scheme, host, port and the rest of an absolute address that browsers read in one way only: names
+# in lower case as they are in every address that Doorward makes, no user, no final dot.
+_SITE = re.compile(
+    r"(https?)://([a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*)"
+    r"(?::[1-9][0-9]{0,4})?(/.*)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnAddresses:
+    """Where a login or logout may lead. `hosts` are others than the one that is asked, exact or
+    `*.example.com`; without `allows_http` they are reached by https alone."""
+
+    hosts: Sequence[str] = ()
+    allows_http: bool = False
+
+    def check(self, rd: str | None) -> str:
+        """`rd` when it is a path on this very host, or an address on one of the hosts, otherwise
+        `/` (CVE-2026-41569, CVE-2024-52289: never by how an address begins or ends)."""
+        if rd is None or rd.startswith("/"):
+            return safe_return(rd)
+        match = _SITE.fullmatch(rd)
+        if match is None or not any(host_matches(one, match[2]) for one in self.hosts):
+            return "/"
+        if match[1] == "http" and not self.allows_http:
+            return "/"
+        path = match[3] or "/"
+        return rd if path == "/" or safe_return(path) == path else "/"
+
+
+def find_site(target: str) -> str:
+    """The origin that an address leads to, where it is another than the one that shows it."""
+    return "/".join(target.split("/", 3)[:3]) if _SITE.fullmatch(target) else ""
 
 
 def referring_page(headers: Iterable[tuple[bytes, bytes]], host: str) -> str:

@@ -4,7 +4,7 @@ Knows cookies and the core; must not know forms, bodies or anybody's wire format
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -25,7 +25,7 @@ from doorward.gate.same_origin import Sender
 from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
 from doorward.web.endpoint import get_client, get_sender
-from doorward.web.return_address import LOST, address, safe_return
+from doorward.web.return_address import LOST, ReturnAddresses, address
 from doorward.web.session_cookie import SessionCookie
 
 
@@ -68,6 +68,7 @@ class SessionService:
     identify: Identify
     cookie: SessionCookie
     clock: Callable[[], float]
+    returns: ReturnAddresses = field(default_factory=ReturnAddresses)
 
     def sender(self, request: Request) -> Sender:
         """Whose page made the browser send this."""
@@ -88,8 +89,11 @@ class SessionService:
         return session if session is not None and session.level is FULL else None
 
     def onward(self, request: Request) -> str:
-        """Where this page leads on to: the address in its query, if it is one of this host."""
-        return "/" if self.has_lost(request) else safe_return(request.query_params.get("rd"))
+        """Where this page leads on to: the address in its query, if it is one of this host or of
+        another that a login here holds for."""
+        if self.has_lost(request):
+            return "/"
+        return self.returns.check(request.query_params.get("rd"))
 
     def has_lost(self, request: Request) -> bool:
         """Whether the address to return to was too long, which the page then says."""

@@ -32,6 +32,7 @@ from doorward.pages.sites import known_hosts
 from doorward.pages.tokens import TokenPages
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
+from doorward.web.return_address import ReturnAddresses
 from doorward.web.session_cookie import SessionCookie
 from doorward.web.session_service import SessionService
 from doorward.wiring.accounts import Accounts, Clock
@@ -48,6 +49,9 @@ def build_session_service(
         identify,
         SessionCookie(cookies, accounts.tokens, clock),
         clock,
+        ReturnAddresses(
+            settings.login_hosts, allows_http=settings.portal_origin.startswith("http:")
+        ),
     )
 
 
