@@ -11,8 +11,7 @@ import pytest
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.response_head import ResponseHead
 from doorward.server import protocol as server_protocol
-from doorward.server.connection_timers import ConnectionTimers
-from doorward.server.protocol import protocol_with
+from doorward.server.protocol import Protocol, protocol_with
 from doorward.settings import LimitSettings
 
 HOST = b"Host: app.test\r\n"
@@ -57,7 +56,7 @@ class Transport(asyncio.Transport):
         return 0
 
 
-class Connections(set[ConnectionTimers]):
+class Connections(set[Protocol]):
     def __init__(self) -> None:
         super().__init__()
         self.tasks: set[asyncio.Task[None]] = set()

@@ -3,21 +3,35 @@
 Knows the bytes of one client connection; must not know users, rules or upstreams.
 """
 
+import asyncio
+from collections import deque
 from typing import Any, cast
+from typing import Protocol as Typed
 
 import httptools
 
 from doorward import paths
+from doorward.http1.client_exchange import Closable
 from doorward.http1.headers import Header
 from doorward.http1.heads import RequestHead, read_request
 from doorward.http1.known_requests import HEAD_BYTES as KNOWN_BYTES
 from doorward.http1.known_requests import KnownRequests
 from doorward.http1.methods import KNOWN, METHOD, NEVER
-from doorward.observe.observer import Observer
-from doorward.server.connection_timers import Connections, ConnectionTimers
+from doorward.observe.observer import (
+    NO_ROUTE,
+    STOPPING,
+    TURNED_AWAY,
+    BriefRecord,
+    Observer,
+    UnreadRequest,
+    now_s,
+    refusal_outcome,
+)
+from doorward.server.connection_timers import ConnectionTimers
 from doorward.server.exchange import NO_TRAILERS, Exchange, RequestHandler
-from doorward.server.flow import HIGH_WATER_BYTES
-from doorward.server.plain_answers import LINGER_BYTES
+from doorward.server.flow import HIGH_WATER_BYTES, Flow, other_end, own_end
+from doorward.server.limits import Place
+from doorward.server.plain_answers import LINGER_BYTES, LINGER_S, plain_answer
 from doorward.server.tunnel import PendingUpgrade, asked_protocols
 from doorward.settings import LimitSettings
 from doorward.web.return_address import page_bytes
@@ -36,18 +50,50 @@ class TargetTooLong(Exception):
     """A request target over `limits.target_bytes` (RFC 9110 15.5.15)."""
 
 
-class Protocol(ConnectionTimers):
-    """One client connection, whose heads `limits` bounds too."""
+class Connections(Typed):
+    """Those that are open, and the tasks that answer on them."""
 
+    tasks: set[asyncio.Task[None]]
+
+    def add(self, connection: "Protocol") -> None: ...
+    def discard(self, connection: object) -> None: ...
+
+
+class Protocol(asyncio.Protocol):
+    """One client connection. `limits` bounds its heads and its patience; `place` is left when it is
+    gone."""
+
+    limits: LimitSettings
+    place: Place | None = None
+    observer: Observer | None = None
     gateway: RequestHandler | None = None  # answers, where there is no ASGI application
     at_once = True  # whether it may without a task
     known: KnownRequests  # of all connections
     page_bytes: int  # the most of a target of our own pages
-
     app: Any = None  # the ASGI application that answers where there is no gateway
 
+    transport: asyncio.Transport
+    flow: Flow
+    _timers: ConnectionTimers
+    attached: Closable | None = None  # upstream connections that are this client's alone
+    _refused: tuple[int, str] | None = None  # what the bytes behind the last request are told
+    _requests_left = -1  # which is never none
+    _sent_before = -1  # of an answer's body, when a half-closed client was looked at last
+
     def __init__(self, connections: Connections) -> None:
-        super().__init__(connections)
+        self.loop = asyncio.get_running_loop()
+        self.tasks = connections.tasks
+        self._connections = connections
+        self.server: tuple[str, int | None] | None = None
+        self.client: tuple[str, int] | None = None
+        self.scheme = "http"
+        self.link = "", "http"  # the client's address, and the scheme that it came by
+        self.cycle: Exchange | None = None  # of the last request whose head came
+        self.pipeline: deque[Exchange] = deque()  # those behind the one that is answered
+        self._running: Exchange | None = None  # whose turn it is; others wait behind it
+        self._in_head = self._in_message = self._lingering = False
+        self._held = b""  # the start of a request, as long as its first line is not whole
+        self._unread = 0  # bytes since the last head or piece of body
         self.parser = httptools.HttpRequestParser(self)
         # One request that says that it is the last may have others behind it, which are ignored.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -59,6 +105,8 @@ class Protocol(ConnectionTimers):
         self._raw_left = 0  # of a body that llhttp does not see
         self._rereading = False
         self._stand_in: bytes | None = None  # a method that llhttp does not know
+
+    # What it says
 
     def data_received(self, data: bytes) -> None:
         if self._lingering:
@@ -80,10 +128,9 @@ class Protocol(ConnectionTimers):
     def _wait(self) -> None:
         """Bound the wait for what is still to come of a message, and its size."""
         if self._in_head or self._held:
-            if self._head_timer is None:
-                self._await_head()
+            self._timers.await_head()
         elif self._in_message:
-            self._await_body()
+            self._timers.note_body()
         if self._unread > 2 * self.limits.header_bytes:
             # llhttp's binding keeps a line of a head or a trailer until its end has come, and
             # copies it with every piece; what is not body must not go on and on (CVE-2024-22019).
@@ -93,7 +140,7 @@ class Protocol(ConnectionTimers):
         """True when a request begins here whose head the reader takes, and it was taken for it: one
         without a body, and nothing else, or one whose body is as long as its head says. Others are
         for llhttp."""
-        if not self._is_idle():
+        if not self._is_free():
             return False
         known = self.known.find(data) if len(data) <= KNOWN_BYTES else None
         if known is None:
@@ -110,7 +157,7 @@ class Protocol(ConnectionTimers):
             self.known.note(head)
         else:
             head = known.head
-        self._head_done()
+        self._timers.end_head()
         self.cycle = exchange = Exchange(self, head.method, head.target, None, True, head)
         exchange.more_body = False
         if not head.keep_alive:
@@ -124,7 +171,7 @@ class Protocol(ConnectionTimers):
         """Begin a request whose body needs counting, not parsing. False for one in chunks."""
         if head.content_length is None:
             return False
-        self._head_done()
+        self._timers.end_head()
         self.cycle = exchange = Exchange(self, head.method, head.target, None, False, head)
         exchange.keep_alive = head.keep_alive
         self._in_message, self._raw_left = True, int(head.content_length)
@@ -308,7 +355,7 @@ class Protocol(ConnectionTimers):
         if self._rereading:
             self._rereading = False
             return
-        self._head_done()
+        self._timers.end_head()
         if len(self.headers) > self.limits.header_count:
             raise HeadTooLarge
         method, version = self.parser.get_method(), self.parser.get_http_version()
@@ -347,6 +394,211 @@ class Protocol(ConnectionTimers):
             exchange.begin(gateway)
         else:
             exchange.spawn(exchange.answer(gateway))
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connections.add(self)
+        self.transport = cast(asyncio.Transport, transport)
+        self._timers = ConnectionTimers(self, self.transport, self.limits)
+        self.flow = Flow(self.transport)
+        self.server = own_end(transport)
+        self.client = other_end(transport)
+        if transport.get_extra_info("sslcontext"):
+            self.scheme = "https"
+        self.link = self.client[0] if self.client else "", self.scheme
+        self._requests_left = self.limits.requests_per_connection or -1
+        self._timers.await_head()
+
+    def on_response_complete(self) -> None:
+        if self._running is not None and not self._running.keep_alive:
+            if (self._in_message and self._running is self.cycle) or self.flow.read_paused:
+                self.linger()
+            else:
+                self.close()
+        if (self._lingering and self._refused is None) or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._run(self.pipeline.pop())
+            return
+        if self._refused is not None:
+            self._turn_away(*self._refused)
+            self._refused = None
+            self.linger()
+            return
+        self._timers.start_idle()
+
+    def _is_free(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._in_head and self._is_free()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer bytes that are no request and close. The answer to what they belong to is cut if
+        it is sent already; requests before that have theirs first."""
+        self._timers.end_head()
+        running, last = self._running, self.cycle
+        is_of_last = last is not None and last.more_body
+        if running is not None and not (
+            running.response_complete or (is_of_last and running is last)
+        ):
+            if self._lingering:
+                return
+            if is_of_last:
+                self.pipeline.popleft()
+            self._refused = status, reason
+            self._lingering = True  # whatever else it sends is not read
+            self._unread = 0
+            self.flow.resume_reading()  # but that it leaves is to be known
+        elif running is not None and running is last and not running.response_started:
+            running.turned_away = status  # who carries it tells of that
+            running.client_gone()  # its message turned out not to be one
+            if not (self._lingering or self.transport.is_closing()):
+                self.transport.write(plain_answer(status, reason))
+                self.linger()
+        elif not self._is_free():
+            self.transport.close()
+        elif not (self._lingering or self.transport.is_closing()):
+            self._turn_away(status, reason)
+            self.linger()
+
+    def _turn_away(self, status: int, reason: str) -> None:
+        """Answer what no carrier gets to see."""
+        self.transport.write(plain_answer(status, reason))
+        if self.observer is not None:
+            unread = UnreadRequest(self.client[0] if self.client else "")
+            record = BriefRecord(unread, sent_bytes=len(reason) + 1)
+            self.observer.ended(
+                refusal_outcome(TURNED_AWAY[status]), NO_ROUTE, status, now_s(), record
+            )
+
+    def linger(self) -> None:
+        """Close, but take in for a moment what the client still sends: a close with bytes unread is
+        a reset, which can overtake the answer (RFC 9112 9.6)."""
+        if not self.transport.can_write_eof():
+            self.close()
+            return
+        self._lingering = True
+        self._unread = 0
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.close)
+
+    def close(self) -> None:
+        """Close, once the client has what was sent; for as long as it goes on to take some."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._timers.await_reader()
+
+    # What its timers ask
+
+    @property
+    def awaits_body(self) -> bool:
+        return self._in_message and not (self._in_head or self.transport.is_closing())
+
+    @property
+    def is_held_back(self) -> bool:
+        return self.flow.read_paused or (
+            self.cycle is not None and self.cycle.waiting_for_100_continue
+        )
+
+    def body_late(self) -> None:
+        if self._is_free():
+            self.close()
+        else:
+            self._refuse(408, "the rest of the request did not come in time")
+
+    @property
+    def awaits_reader(self) -> bool:
+        if self.transport.is_closing():
+            return True
+        return self.flow.write_paused and self.transport.get_protocol() is self
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+        self._timers.await_reader()
+
+    # A client that has said its last word
+
+    def eof_received(self) -> bool:
+        """Go on if the client waits for answers to whole requests, and close after them. One that
+        ends within a request or an event stream, or waits for nothing, has left. Over TLS a last
+        word cannot be told from a close."""
+        waits = not (self._is_free() or self._in_message or self._held or self._lingering)
+        if not (waits and self.transport.can_write_eof()):
+            return False
+        if self._running is not None and self._running.is_event_stream:
+            return False
+        assert self.cycle is not None
+        self.cycle.keep_alive = False
+        self._timers.watch_half_closed()
+        return True
+
+    def probe(self) -> bool:
+        running = self._running
+        if running is None or self.flow.write_paused:
+            return True
+        if running.response_started:
+            before, self._sent_before = self._sent_before, running.sent_bytes
+            return before != running.sent_bytes
+        if not running.is_http_1_0:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timers.stop()
+        if self.place is not None:
+            self.place.leave()
+        self._connections.discard(self)
+        if self.flow.write_paused:
+            self.flow.resume_writing()
+        if self.attached is not None:
+            self.attached.close()
+        for exchange in (self.cycle, self._running, *self.pipeline):
+            if exchange is not None:
+                exchange.client_gone()
+
+    # A stop
+
+    def shutdown(self) -> None:
+        """The server stops: end what is idle or has no end of its own, and close after what is
+        answered now. A client behind a tunnel or an event stream connects again."""
+        running = self._running
+        if running is None or self._is_free():
+            self.close()
+        elif running.tunnel is not None:
+            running.tunnel.close()
+        elif running.is_event_stream:
+            running.finish()
+        else:
+            running.keep_alive = False
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
+
+    def end_now(self) -> None:
+        """The grace period is over: 503 where nothing was sent, else the client sees a cut."""
+        running = self._running
+        if running is None or running.response_complete or self.transport.is_closing():
+            self.transport.abort()
+        elif running.tunnel is not None:
+            running.tunnel.cut()
+        elif running.response_started:
+            running.left_for = STOPPING
+            running.cut(at_once=True)
+        else:
+            running.left_for, running.turned_away = STOPPING, 503
+            running.client_gone()
+            self.transport.write(plain_answer(503, "the server is stopping; try again"))
+            self.linger()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+        self._timers.note_reader()
+        if self._running is not None:
+            self._running.client_caught_up()
 
 
 def _refuse_codings(headers: list[Header]) -> None:

@@ -19,10 +19,9 @@ from doorward.observe.observer import (
     refusal_outcome,
 )
 from doorward.server.acceptor import Acceptor, EntryRequirements
-from doorward.server.connection_timers import ConnectionTimers
 from doorward.server.exchange import RequestHandler
 from doorward.server.limits import Counts, Peers, Place
-from doorward.server.protocol import protocol_with
+from doorward.server.protocol import Protocol, protocol_with
 from doorward.server.proxy_protocol import Source, speaking_for
 from doorward.settings import LimitSettings
 
@@ -31,7 +30,7 @@ LAST_WORDS_S = 0.5
 LOOK_S = 0.1  # how often open connections are looked at, beside what announces their end
 
 
-class _Connections(set[ConnectionTimers]):
+class _Connections(set[Protocol]):
     """Those that are open, which add and discard themselves."""
 
     def __init__(self, when_empty: Callable[[], None]) -> None:
@@ -103,7 +102,7 @@ class Serving:
         await self._cancel_tasks()
         await self._acceptor.wait_closed()
 
-    def _open(self) -> tuple[ConnectionTimers, ...]:
+    def _open(self) -> tuple[Protocol, ...]:
         return tuple(self._connections)
 
     async def _ended(self) -> None:
