@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from doorward.accounts.refusals import SecondFactorInvalid, TooManyCodes
 from doorward.accounts.session import PENDING
 from doorward.accounts.user import Email, User
 from doorward.accounts.users.editing import Edit
+from doorward.observe.refusals import KeptRefusal, Refusals
 
 from tests.support import crowd
 from tests.support.house import HOST, House, house, text_of
@@ -26,7 +28,8 @@ ADMIN = "/.doorward/admin"
 NEW = f"{ADMIN}/new-user"
 LOCKOUTS = f"{ADMIN}/lockouts"
 RECORDS = f"{ADMIN}/records"
-PAGES = [ADMIN, f"{ADMIN}/banned", f"{ADMIN}/sessions", LOCKOUTS, RECORDS, NEW]
+EXPLAIN = f"{ADMIN}/explain"
+PAGES = [ADMIN, f"{ADMIN}/banned", f"{ADMIN}/sessions", LOCKOUTS, RECORDS, NEW, EXPLAIN]
 LOGIN = "/.doorward/login"
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
@@ -437,6 +440,49 @@ async def test_records_are_filtered_and_paged(home: House, boss: httpx.AsyncClie
     assert "Nothing is recorded of that." in text_of(nothing)
     for strange in ({"since": "x"}, {"kind": "<b>"}, {"before": "x"}, {"user": "\ud7ff"}):
         assert (await boss.get(RECORDS, params=strange)).status_code == 200
+
+
+async def test_a_request_is_explained(boss: httpx.AsyncClient) -> None:
+    page = await boss.get(EXPLAIN, params={"url": "/wiki/x", "user": "alice"})
+    text = text_of(page)
+    assert page.status_code == 200 and "by alice (authenticated) from 127.0.0.1" in text
+    assert "Forwarded" in text and "Remote-User: alice" in text
+    text = text_of(await boss.get(EXPLAIN, params={"url": "/wiki/x", "method": "post"}))
+    assert "by nobody" in text and "Refused 401 unauthenticated" in text
+    text = text_of(await boss.get(EXPLAIN, params={"url": "/x", "user": "alice", "factor": "on"}))
+    assert "by alice (two_factor)" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"url": "ftp://x"}, "This is neither a web address nor a path."),
+        ({"url": "http://[x/"}, "This is neither a web address nor a path."),
+        ({"url": "/", "user": "eve"}, "Nobody has this name."),
+        ({"url": "/", "address": "here"}, "This is not an address."),
+        ({"id": "01ARZ"}, "No request with this number was refused within the last day."),
+    ],
+)
+async def test_what_cannot_be_explained_is_said(
+    boss: httpx.AsyncClient, asked: dict[str, str], said: str
+) -> None:
+    page = await boss.get(EXPLAIN, params=asked)
+    assert page.status_code == 400 and said in text_of(page)
+
+
+async def test_a_refusal_is_looked_up_by_its_number(home: House, boss: httpx.AsyncClient) -> None:
+    refusals = Refusals(home.settings.data_dir)
+    kept = KeptRefusal(
+        "abc", home.clock(), "GET", "http", HOST, f"/{HOSTILE}", "192.0.2.7", "alice", False, 403,
+        "forbidden", "No.",
+    )  # fmt: skip
+    refusals.keep(kept)
+    refusals.keep(replace(kept, request_id="unfit", scheme=""))
+    page = await boss.get(EXPLAIN, params={"id": "abc"})
+    assert page.status_code == 200 and "403 forbidden: No." in text_of(page)
+    assert "With the current rules" in page.text and HOSTILE not in page.text
+    page = await boss.get(EXPLAIN, params={"id": "unfit"})
+    assert page.status_code == 200 and "With the current rules" not in page.text
 
 
 async def test_hostile_names_and_agents_are_shown_harmlessly(home: House) -> None:

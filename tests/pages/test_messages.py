@@ -105,7 +105,7 @@ def _bare(home: House) -> Pages:
         home.cookies,
         home.clock,
     )
-    return build_pages(home.settings, home.accounts, service)
+    return build_pages(home.settings, home.accounts, service, None)  # type: ignore[arg-type]
 
 
 UNKNOWN = [

@@ -22,7 +22,9 @@ from doorward.gate.cookies import Cookies, build_cookies
 from doorward.gate.identify import Identify
 from doorward.settings import Settings, settings_from
 from doorward.storage.rates import Rates
+from doorward.web.explanation import Explanation, Question
 from doorward.wiring.accounts import Accounts, build_accounts
+from doorward.wiring.deciding import build_deciding
 from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -128,7 +130,12 @@ async def house(directory: Path, **values: Any) -> AsyncIterator[House]:
             access=None if dialects.datepoll is None else carrier,
         )
         service = build_session_service(settings, accounts, identify, cookies, clock)
-        pages = build_pages(settings, accounts, service)
+
+        async def explain(question: Question) -> Explanation:
+            deciding = build_deciding(settings, accounts, rates, clock)
+            return await deciding.explainer.explain(question, clock())
+
+        pages = build_pages(settings, accounts, service, explain)
         with closing(Rates(directory, accounts.keys)) as rates:
             tables = build_dialects(settings, accounts, service, rates)
             routes = [route for found in tables.values() for route in found]

@@ -5,7 +5,6 @@ It knows how to print; the gate itself decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +15,7 @@ from doorward.cli.options import ConfigOption, JsonOption
 from doorward.cli.tables import escape, format_time, print_json
 
 if TYPE_CHECKING:
-    from doorward.gate.rules import Condition
-    from doorward.web.explanation import AskedRule, Explanation, SettingPlace
+    from doorward.web.explanation import Explanation
     from doorward.wiring.accounts import Accounts
 
 
@@ -62,8 +60,7 @@ def explain(
     if json:
         print_json(_describe(found, asked))
     else:
-        for line in _lines(found, asked):
-            typer.echo(line)
+        _print(found, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,58 +126,15 @@ def _explain_refusal(config: ConfigOption, request_id: str, json: bool) -> None:
     typer.echo(f"{escape(kept.method)} {escape(kept.path)} by {kept.user or 'nobody'}")
     if found is not None:
         typer.echo("With the current rules:")
-        for line in _lines(found, asked):
-            typer.echo(line)
+        _print(found, asked)
 
 
-# For people
+def _print(found: Explanation, asked: Asked) -> None:
+    from doorward.web.explanation import list_lines
 
-
-def _lines(found: Explanation, asked: Asked) -> Iterator[str]:
-    yield f"{escape(asked.method)} {escape(asked.url)}"
-    yield f"  by {found.user or 'nobody'} ({found.level}) from {found.address or 'anywhere'}"
-    yield from (f"  {note}" for note in found.notes)
-    if found.readings:
-        yield "Other readings of the path"
-        for reading in found.readings:
-            mark = "same" if reading.agrees else "DIFFERS"
-            yield f"  {escape(reading.path)}  {reading.leads_to}  {mark}"
-    if found.route is not None:
-        to = ", ".join(found.upstream) or "where the front proxy sends it"
-        yield f"Route  {_place(found.route)} to {to}"
-    yield from _rule_lines(found.rules)
-    for number, demand in enumerate(found.demands):
-        yield "Demands" if number == 0 else "  or"
-        yield from (f"  {_condition(each)}" for each in demand)
-    yield _verdict(found)
-    if found.head:
-        yield "Headers for the application, besides the client's own"
-        yield from (f"  {escape(line)}" for line in found.head.rstrip("\r\n").split("\r\n"))
-
-
-def _rule_lines(rules: tuple[AskedRule, ...]) -> Iterator[str]:
-    for number, rule in enumerate(rules):
-        if number == 0:
-            yield "Rules"
-        mark = "applies" if rule.applies else "does not apply"
-        yield f"  {_place(rule.place)}: {mark}; requires {rule.requires}"
-        yield from (f"    {_condition(each)}" for each in rule.conditions)
-
-
-def _place(place: SettingPlace) -> str:
-    name = f" {place.name!r}" if place.name else ""
-    line = "" if place.line is None else f" (line {place.line})"
-    return f"{place.key}{name}{line}"
-
-
-def _condition(condition: Condition) -> str:
-    return f"[{'x' if condition.holds else ' '}] {condition.name}: {condition.says}"
-
-
-def _verdict(found: Explanation) -> str:
-    if found.status:
-        return f"Refused  {found.status} {found.code}: {found.message}"
-    return "Forwarded" if found.head else f"Answered by Doorward  {found.message}"
+    typer.echo(f"{escape(asked.method)} {escape(asked.url)}")
+    for line in list_lines(found):
+        typer.echo(escape(line))
 
 
 # For programs

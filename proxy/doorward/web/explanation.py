@@ -5,7 +5,7 @@ is sent, and no session is needed: the one that is decided with is made up.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -97,6 +97,9 @@ class Explanation:
     demands: tuple[tuple[Condition, ...], ...] = ()
     head: str = ""
     notes: tuple[str, ...] = field(default=())
+
+
+Explain = Callable[[Question], Awaitable[Explanation]]
 
 
 class Explainer:
@@ -279,3 +282,53 @@ def _make_session(question: Question, now: float) -> Session | None:
         level=FULL,
         second_factor_at=now if question.has_factor else None,
     )
+
+
+# In words
+
+
+def list_lines(found: Explanation) -> Iterator[str]:
+    """What was found, a line each, as commands and pages show it."""
+    yield f"  by {found.user or 'nobody'} ({found.level}) from {found.address or 'anywhere'}"
+    yield from (f"  {note}" for note in found.notes)
+    if found.readings:
+        yield "Other readings of the path"
+        for reading in found.readings:
+            mark = "same" if reading.agrees else "DIFFERS"
+            yield f"  {reading.path}  {reading.leads_to}  {mark}"
+    if found.route is not None:
+        to = ", ".join(found.upstream) or "where the front proxy sends it"
+        yield f"Route  {_place(found.route)} to {to}"
+    yield from _rule_lines(found.rules)
+    for number, demand in enumerate(found.demands):
+        yield "Demands" if number == 0 else "  or"
+        yield from (f"  {_condition(each)}" for each in demand)
+    yield _verdict(found)
+    if found.head:
+        yield "Headers for the application, besides the client's own"
+        yield from (f"  {line}" for line in found.head.rstrip("\r\n").split("\r\n"))
+
+
+def _rule_lines(rules: tuple[AskedRule, ...]) -> Iterator[str]:
+    for number, rule in enumerate(rules):
+        if number == 0:
+            yield "Rules"
+        mark = "applies" if rule.applies else "does not apply"
+        yield f"  {_place(rule.place)}: {mark}; requires {rule.requires}"
+        yield from (f"    {_condition(each)}" for each in rule.conditions)
+
+
+def _place(place: SettingPlace) -> str:
+    name = f" {place.name!r}" if place.name else ""
+    line = "" if place.line is None else f" (line {place.line})"
+    return f"{place.key}{name}{line}"
+
+
+def _condition(condition: Condition) -> str:
+    return f"[{'x' if condition.holds else ' '}] {condition.name}: {condition.says}"
+
+
+def _verdict(found: Explanation) -> str:
+    if found.status:
+        return f"Refused  {found.status} {found.code}: {found.message}"
+    return "Forwarded" if found.head else f"Answered by Doorward  {found.message}"

@@ -69,10 +69,11 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         api_tokens=api_tokens,
     )
     service = build_session_service(settings, accounts, identify, cookies, clock)
-    pages = build_pages(settings, accounts, service)
 
     async def explain(question: Question) -> Explanation:
         return await explainer.explain(question, clock())
+
+    pages = build_pages(settings, accounts, service, explain)
 
     tables = build_dialects(settings, accounts, service, rates, explain)
     dialects = [route for found in tables.values() for route in found]

@@ -6,7 +6,7 @@ Knows every page and dialect by its constructor; what any of them does it must n
 from starlette.routing import Route
 
 from doorward.dialects import alekeagle, api, datepoll, rocketchat, xhr
-from doorward.dialects.api import Api, Explain
+from doorward.dialects.api import Api
 from doorward.dialects.api.guard import ApiGuard
 from doorward.dialects.context import Context
 from doorward.gate.access_tokens import AccessCarrier
@@ -14,6 +14,7 @@ from doorward.gate.cookies import Cookies
 from doorward.gate.identify import Identify
 from doorward.pages.account import AccountPage
 from doorward.pages.admin import AdminPages
+from doorward.pages.admin_explain import AdminExplainPage
 from doorward.pages.admin_guard import AdminGuard
 from doorward.pages.admin_user import AdminUserPages
 from doorward.pages.authenticator import AuthenticatorPage
@@ -32,6 +33,7 @@ from doorward.pages.sites import known_hosts
 from doorward.pages.tokens import TokenPages
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
+from doorward.web.explanation import Explain
 from doorward.web.return_address import ReturnAddresses
 from doorward.web.session_cookie import SessionCookie
 from doorward.web.session_service import SessionService
@@ -55,7 +57,9 @@ def build_session_service(
     )
 
 
-def build_pages(settings: Settings, accounts: Accounts, service: SessionService) -> Pages:
+def build_pages(
+    settings: Settings, accounts: Accounts, service: SessionService, explain: Explain
+) -> Pages:
     """Raises InvalidSettings for files of the owner's that cannot be used."""
     factors, keys = accounts.second_factors, accounts.keys
     messages = Messages(PageRenderer(settings.pages, known_hosts(settings)))
@@ -76,6 +80,7 @@ def build_pages(settings: Settings, accounts: Accounts, service: SessionService)
             ForgottenPages(service, messages, accounts.forgotten),
             AdminPages(guard, accounts.administration),
             AdminUserPages(guard, accounts.administration),
+            AdminExplainPage(guard, accounts.administration, explain, settings.data_dir),
         ),
     )
 

@@ -77,7 +77,7 @@ from doorward.dialects.api.shapes import (
 from doorward.dialects.context import Context, Malformed, RequestFault
 from doorward.dialects.fields import get_text, is_storable, read_json, read_optional_json
 from doorward.gate.addresses import parse_address
-from doorward.web.explanation import Explanation, Question
+from doorward.web.explanation import Explain, Question
 
 PAGE, MOST = 50, 200
 LOCKS = 200
@@ -86,7 +86,6 @@ QUIET_LOOKS = 15  # after so many without news a comment keeps proxies from clos
 
 Item = TypeVar("Item")
 Sleep = Callable[[float], Awaitable[object]]
-Explain = Callable[[Question], Awaitable[Explanation]]
 Act = Callable[[User, str, float], Awaitable[None]]
 
 
