@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import httpx
@@ -81,10 +82,12 @@ def dav_config(folder: Path, files: Path, port: int) -> Path:
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     folder = tmp_path_factory.mktemp("town")
-    repositories, calendars, files = folder / "git", folder / "radicale", folder / "www"
-    for each in (repositories / "git", calendars, files / "dav", files / ".locks"):
+    repositories, calendars = folder / "git", folder / "radicale"
+    for each in (repositories / "git", calendars):
         each.mkdir(parents=True)
     with ExitStack() as stack:
+        # Not beneath the folder of the tests, which is for their user alone.
+        files = open_to_all(Path(stack.enter_context(TemporaryDirectory(prefix="doorward-dav-"))))
         git = stack.enter_context(serving(repositories))
         radicale, dav = free_port(), free_port()
         command = [sys.executable, "-m", "radicale", "--config", str(EXAMPLE / "radicale.conf")]
@@ -93,7 +96,6 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         child = stack.enter_context(running(command, log, cwd=calendars))
         wait_until_answered(f"http://127.0.0.1:{radicale}", child, log)
         if APACHE is not None:
-            readable_by_all(files)
             config = dav_config(folder, files, dav)
             log = folder / "apache.log"
             arguments = [APACHE, "-d", str(folder), "-f", str(config), "-DFOREGROUND"]
@@ -119,13 +121,12 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         yield Town(live, git, files)
 
 
-def readable_by_all(folder: Path) -> None:
-    """Apache gives root's rights up: its user has to come this far, and to write there."""
-    for each in (folder, *folder.rglob("*")):
+def open_to_all(folder: Path) -> Path:
+    """Apache gives root's rights up, and its user has to write there."""
+    for each in (folder, folder / "dav", folder / ".locks"):
+        each.mkdir(exist_ok=True)
         each.chmod(0o777)
-    for each in folder.parents:
-        if each.stat().st_uid == os.geteuid() and each != Path("/"):
-            each.chmod(each.stat().st_mode | 0o011)
+    return folder
 
 
 def turn_totp_on(live: Live) -> None:
