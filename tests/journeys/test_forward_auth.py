@@ -1,0 +1,327 @@
+"""The configurations in examples/forward-auth/, run by the front proxies they are for.
+
+The files are used as they stand; only ports, and the paths of certificates, are replaced. Those for
+Traefik, Envoy and Kubernetes, which Debian does not package, are read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+import yaml
+from doorward.settings.identity import PRESETS
+
+from tests.conftest import Start
+from tests.journeys.test_front_proxies import (
+    CLIENT,
+    MIB,
+    PROXIES,
+    Application,
+    Replace,
+    _binary,
+    _haproxy,
+    application,
+)
+from tests.support.certificates import Authority
+from tests.support.live import PASSWORD, Live, config_user, free_port
+from tests.support.waiting import PATIENCE_S, until
+from tests.support.wire import Answer, Client, values_of
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "forward-auth"
+APP, PORTAL = "app.example.com", "auth.example.com"
+NAMES = [header.header for header in PRESETS["remote-user"]]
+BROWSER = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html")
+ACCESS = {
+    "rules": [
+        {"path": "/public/*", "require": "public"},
+        {"path": "/admin/*", "groups": ["admins"]},
+        {"path": "/second/*", "require": "two_factor"},
+    ]
+}
+# What of a file says the port, and what takes its place.
+LISTENS = {
+    "nginx": {"listen 443 ssl": "listen 127.0.0.1:{} ssl"},
+    "caddy": {f"{APP} {{": f"{APP}:{{}} {{", f"{PORTAL} {{": f"{PORTAL}:{{}} {{"},
+    "haproxy": {"bind :443": "bind 127.0.0.1:{}"},
+}
+
+
+@dataclass
+class Asking:
+    """One front proxy that asks Doorward, before the application."""
+
+    name: str
+    port: int
+    tls: ssl.SSLContext
+    inner: Application
+    doorward: Live
+
+    @property
+    def site(self) -> str:
+        """The address of the application as Doorward is told it: nginx, HAProxy and Caddy pass the
+        port of these tests on."""
+        return f"https://{APP}:{self.port}"
+
+    def client(self, host: str = APP) -> Client:
+        address = ("127.0.0.1", self.port)
+        return Client(address, tls=self.tls, tls_name=host, source=CLIENT)
+
+    def ask(
+        self, target: str, *lines: str, body: bytes = b"", host: str = APP, method: str = "GET"
+    ) -> Answer:
+        length = [f"Content-Length: {len(body)}"] if body else []
+        asked = [f"{method} {target} HTTP/1.1", f"Host: {host}:{self.port}", *lines, *length]
+        with self.client(host) as client:
+            return client.ask("\r\n".join(asked).encode() + b"\r\n\r\n" + body)
+
+    def login(self, target: str = "/") -> tuple[str, str]:
+        """The Cookie line of a new session by the login page of the portal, and where it leads."""
+        form = urlencode({"username": "alice", "password": PASSWORD}).encode()
+        page = f"/.doorward/login?rd={quote(self.site + target, safe='')}"
+        lines = ("Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: same-origin")
+        answer = self.ask(page, *lines, *BROWSER[:1], body=form, host=PORTAL, method="POST")
+        assert answer.status == 303, answer
+        name = b"__Secure-doorward="
+        (line,) = [
+            one
+            for one in answer.values(b"set-cookie")
+            if one.startswith(name) and b"Max-Age=0" not in one
+        ]
+        assert b"Domain=example.com" in line
+        cookie = "Cookie: " + line.partition(b";")[0].decode()
+        return cookie, answer.values(b"location")[0].decode()
+
+
+@contextmanager
+def asking(
+    name: str,
+    folder: Path,
+    doorward: Live,
+    inner: Application,
+    more: Replace | None = None,
+    port: int = 0,
+) -> Iterator[Asking]:
+    """`more` is what else to replace in the file; without a port there is any free one."""
+    proxy, authority, port = PROXIES[name], Authority(folder), port or free_port()
+    pair = authority.issue(APP, PORTAL)
+    both = folder / "both.pem"
+    both.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
+    replace: Replace = {
+        "/etc/ssl/example/fullchain-and-key.pem": str(both),
+        "/etc/ssl/example/fullchain.pem": str(pair.certificate),
+        "/etc/ssl/example/privkey.pem": str(pair.key),
+        "/etc/haproxy/doorward.lua": str(folder / "doorward.lua"),
+        "127.0.0.1:8080": f"127.0.0.1:{doorward.port}",
+        "127.0.0.1:9000": inner.origin.url.removeprefix("http://"),
+        **{old: new.replace("{}", str(port)) for old, new in LISTENS[name].items()},
+        **(more or {}),
+    }
+    for source in (proxy.file, "doorward.lua"):
+        text = (EXAMPLES / source).read_text()
+        for old, new in replace.items():
+            text = text.replace(old, new)
+        (folder / source).write_text(text)
+    file, binary = folder / proxy.file, _binary(proxy)
+    command = [binary, "-db", "-f", str(file)]
+    if proxy.run is not _haproxy:
+        command = proxy.run(binary, folder, file, port)
+    log = folder / "proxy.log"
+    environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=environment) as child,
+    ):
+        front = Asking(name, port, authority.believing(), inner, doorward)
+
+        def answers() -> bool:
+            assert child.poll() is None, log.read_text()[-4000:]
+            try:
+                return front.ask("/.doorward/healthz", host=PORTAL).status == 200
+            except OSError:
+                return False
+
+        try:
+            until(answers, f"for {proxy.binary}")
+            yield front
+        finally:
+            child.terminate()
+            try:
+                child.wait(timeout=PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+@pytest.fixture(scope="module", params=LISTENS)
+def front(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, deploy: Start
+) -> Iterator[Asking]:
+    _binary(PROXIES[request.param])
+    settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
+    del settings["listen"]
+    with application() as inner:
+        live = deploy("", users=[config_user()], access=ACCESS, routes=[{}], **settings)
+        with asking(request.param, tmp_path_factory.mktemp(request.param), live, inner) as built:
+            yield built
+
+
+def test_a_login_at_the_portal_leads_back_to_the_application_which_sees_who_asks(
+    front: Asking,
+) -> None:
+    refused = front.ask("/wiki?x=1&y=2", *BROWSER)
+    assert refused.status == 303
+    (way,) = refused.values(b"location")
+    assert way.startswith(f"https://{PORTAL}/.doorward/login?rd=".encode())
+    assert quote(front.site, safe="").encode() in way
+    cookie, onward = front.login("/wiki?x=1&y=2")
+    assert onward == front.site + "/wiki?x=1&y=2"
+    assert front.ask("/wiki?x=1&y=2", cookie, *BROWSER).status == 200
+    head = front.inner.origin.heads[-1]
+    assert head.startswith(b"GET /wiki?x=1&y=2 HTTP/1.1\r\n")
+    assert values_of(head, b"remote-user") == [b"alice"]
+
+
+def test_a_program_gets_a_401_that_names_the_login(front: Asking) -> None:
+    sent = len(front.inner.origin.heads)
+    for lines in ((), ("Sec-Fetch-Mode: cors",), ("Cookie: __Secure-doorward=forged",)):
+        answer = front.ask("/", *lines)
+        assert answer.status == 401
+        assert answer.values(b"x-doorward-location")[0].startswith(f"https://{PORTAL}/".encode())
+        assert answer.values(b"www-authenticate") == [b'Bearer realm="doorward"']
+    assert len(front.inner.origin.heads) == sent
+
+
+def test_somebody_who_may_not_gets_403(front: Asking) -> None:
+    cookie, _ = front.login()
+    sent = len(front.inner.origin.heads)
+    assert front.ask("/admin/", cookie).status == 403
+    assert front.ask("/admin/", cookie, *BROWSER).status == 403
+    assert len(front.inner.origin.heads) == sent
+
+
+def test_a_second_factor_that_is_due_is_asked_for_at_the_portal(front: Asking) -> None:
+    cookie, _ = front.login()
+    answer = front.ask("/second/", cookie, *BROWSER)
+    assert answer.status == 303
+    assert f"https://{PORTAL}/.doorward/second-factor?rd=".encode() in answer.values(b"location")[0]
+    assert front.ask("/second/", cookie).status == 401
+
+
+FORGED = [
+    *(f"{name}: root" for name in NAMES),
+    "X-Forwarded-For: 10.9.9.9",
+    "X-Forwarded-Proto: http",
+    "X-Forwarded-Host: auth.example.com",
+    "X-Forwarded-Uri: /public/",
+    "X-Forwarded-Method: OPTIONS",
+    "X-Original-Url: https://app.example.com/public/",
+    "X-Original-Method: OPTIONS",
+    "X-Original-URI: /public/",
+    "Forwarded: for=10.9.9.9;host=auth.example.com;proto=http",
+    "X-Doorward-Location: https://evil.test/",
+]
+
+
+def test_headers_that_a_client_forges_open_nothing_and_reach_nobody(front: Asking) -> None:
+    """GHSA-5wcc-hf24-rf5h, CVE-2026-40575, CVE-2026-30851, CVE-2026-52845."""
+    sent = len(front.inner.origin.heads)
+    for line in FORGED:
+        assert front.ask("/", line).status == 401, line
+        assert front.ask("/", line, line).status in (400, 401), line
+    assert front.ask("/", *FORGED).status == 401
+    assert len(front.inner.origin.heads) == sent
+    assert front.ask("/public/", *FORGED).status == 200
+    head = front.inner.origin.heads[-1]
+    assert not [name for name in NAMES if any(values_of(head, name.lower().encode()))]
+    cookie, _ = front.login()
+    assert front.ask("/a", cookie, *FORGED).status == 200
+    head = front.inner.origin.heads[-1]
+    assert [value for value in values_of(head, b"remote-user") if value] == [b"alice"]
+    assert b"root" not in head
+
+
+def test_a_session_that_was_ended_opens_nothing(front: Asking) -> None:
+    cookie, _ = front.login()
+    assert front.ask("/", cookie).status == 200
+    lines = (cookie, "Sec-Fetch-Site: same-origin")
+    out = front.ask(
+        f"/.doorward/logout?rd={quote(front.site + '/public/', safe='')}",
+        *lines, "Content-Type: application/x-www-form-urlencoded",
+        body=b"a=b", host=PORTAL, method="POST",
+    )  # fmt: skip
+    assert (out.status, out.values(b"location")) == (303, [f"{front.site}/public/".encode()])
+    assert front.ask("/", cookie).status == 401
+    assert front.ask("/", cookie, *BROWSER).status == 303
+
+
+def test_a_body_passes_whole_and_once(front: Asking) -> None:
+    cookie, _ = front.login()
+    body = os.urandom(MIB) * 100
+    answer = front.ask("/upload", cookie, body=body, method="POST")
+    assert answer.status == 200
+    assert front.inner.uploads["/upload"] == hashlib.sha256(body).hexdigest()
+    assert front.ask("/upload", body=b"x" * 1024, method="POST").status == 401
+
+
+def test_a_websocket_is_asked_about(front: Asking) -> None:
+    """The application of these tests answers 200, which tells that it was asked."""
+    key = base64.b64encode(b"sixteen bytes!!!").decode()
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", f"Sec-WebSocket-Key: {key}")
+    lines = (*upgrade, "Sec-WebSocket-Version: 13")
+    cookie, _ = front.login()
+    assert front.ask("/ws", *lines).status == 401
+    assert front.ask("/ws", cookie, *lines, f"Origin: {front.site}").status == 200
+    assert values_of(front.inner.origin.heads[-1], b"upgrade") == [b"websocket"]
+    assert front.ask("/ws", cookie, *lines, "Origin: https://evil.test").status == 403
+
+
+def test_a_host_that_is_not_served_reaches_nothing(front: Asking) -> None:
+    sent = len(front.inner.origin.heads)
+    with front.client() as client:
+        answer = client.ask(b"GET /public/ HTTP/1.1\r\nHost: other.test\r\n\r\n")
+    assert len(front.inner.origin.heads) == sent
+    assert answer.status in (200, 421) and not answer.body.startswith(b"ok")
+
+
+# Those that are read
+
+
+def test_the_files_for_others_name_their_endpoint_and_every_header() -> None:
+    traefik = yaml.safe_load((EXAMPLES / "traefik-doorward.yaml").read_text())["http"]
+    asks = traefik["middlewares"]["doorward"]["forwardAuth"]
+    assert asks["address"].endswith("/.doorward/verify/traefik")
+    assert asks["trustForwardHeader"] is False
+    assert asks["authResponseHeaders"] == NAMES
+    assert traefik["routers"]["app"]["middlewares"] == ["doorward"]
+    ingress, middleware = yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text())
+    notes = ingress["metadata"]["annotations"]
+    prefix = "nginx.ingress.kubernetes.io/auth-"
+    assert notes[f"{prefix}url"].endswith("/.doorward/verify/nginx")
+    assert notes[f"{prefix}response-headers"].split(",") == NAMES
+    assert middleware["spec"]["forwardAuth"]["authResponseHeaders"] == NAMES
+    envoy = yaml.safe_load((EXAMPLES / "envoy.yaml").read_text())
+    (listener,) = envoy["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    authz = manager["http_filters"][0]["typed_config"]
+    assert authz["failure_mode_allow"] is False and manager["use_remote_address"] is True
+    service = authz["http_service"]
+    assert service["path_prefix"] == "/.doorward/verify/envoy"
+    told = service["authorization_response"]["allowed_upstream_headers"]["patterns"]
+    assert [one["exact"] for one in told] == [name.lower() for name in NAMES]
+
+
+@pytest.mark.parametrize("file", ["nginx.conf", "Caddyfile", "haproxy.cfg", "doorward.lua"])
+def test_the_files_name_every_identity_header(file: str) -> None:
+    text = (EXAMPLES / file).read_text().lower()
+    if file != "haproxy.cfg":
+        assert not [name for name in NAMES if name.lower() not in text]
