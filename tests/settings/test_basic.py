@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doorward.settings import BasicSettings, InvalidSettings
+from doorward.settings import BasicSettings, InvalidSettings, settings_from
 
 from tests.conftest import Make
 
@@ -74,3 +74,13 @@ def test_a_header_for_keys(settings: Make, written: Any, read: str | None) -> No
 def test_other_headers_are_not_for_keys(settings: Make, written: str) -> None:
     with pytest.raises(InvalidSettings, match="api_key_header"):
         settings(routes=[{"upstream": URL, "api_key_header": written}])
+
+
+def test_basic_on_http_is_odd_wherever_it_is_asked_for() -> None:
+    rule = {"path": "/dav/*", "basic": True}
+    route = {"upstream": "http://127.0.0.1:9", "basic": True, "rules": [rule]}
+    values = {"routes": [route], "access": {"rules": [rule]}, "public_url": "http://wiki.test"}
+    places = ("routes[0].basic", "routes[0].rules[0].basic", "access.rules[0].basic")
+    said = "on http, tokens and passwords can be read on the way"
+    assert settings_from(values).warnings == tuple(f"{place}: {said}" for place in places)
+    assert settings_from(values | {"public_url": "https://wiki.test"}).warnings == ()

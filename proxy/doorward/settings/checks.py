@@ -294,6 +294,9 @@ def _list_basic(settings: Settings) -> Iterator[KeyPath]:
     for number, route in enumerate(settings.routes):
         if route.basic is not None:
             yield "routes", number, "basic"
+        for at, rule in enumerate(route.rules):
+            if rule.basic is not None:
+                yield "routes", number, "rules", at, "basic"
     for number, rule in enumerate(settings.access.rules):
         if rule.basic is not None:
             yield "access", "rules", number, "basic"
