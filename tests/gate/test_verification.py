@@ -11,7 +11,7 @@ import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.users.editing import Edit
 from doorward.gate.gate import Gate
-from doorward.gate.verification import ENVOY, FRONT_PROXIES, Verifications
+from doorward.gate.verification import ALIASES, ENVOY, FRONT_PROXIES, Verifications
 from doorward.http1.response_head import ResponseHead
 from doorward.observe.logs import output
 from structlog.testing import capture_logs
@@ -447,6 +447,65 @@ async def test_metrics_and_the_log_tell_of_the_request_that_was_asked_about(
     ]
     asked = ("PUT", "/a?b", SITE, "203.0.113.9")
     assert told == [("verified", *asked, "alice"), ("refused", *asked, "")]
+
+
+# Endpoints of other programs
+
+
+AUTHELIA = {
+    "/api/authz/forward-auth": (forwarded, True),
+    "/api/authz/auth-request": (original, False),
+    "/api/verify": (original, False),
+    "/api/verify?auth=basic": (forwarded, False),
+    "/api/verify?rd=https://evil.test/": (forwarded, True),
+}
+
+
+@pytest.mark.parametrize("path", AUTHELIA)
+async def test_the_endpoints_of_authelia_answer_like_ours(fronts: Build, path: str) -> None:
+    front = await verifying(fronts, forward_auth={**FORWARD_AUTH, "aliases": ["authelia"]})
+    cookie = front.cookie(await front.opened(groups=("admins",)))
+    named, redirects = AUTHELIA[path]
+
+    async def asked(target: str, *headers: Header, peer: str = PROXY) -> Answer:
+        lines = [(b"host", b"authelia:9091"), (b"x-forwarded-for", b"203.0.113.9")]
+        lines += [*named(target=target), *headers]
+        return await ask(front.app, scope(path, lines, peer=peer))
+
+    allowed = await asked("/admin/", cookie)
+    assert (allowed.status, allowed.values(b"remote-user")) == (200, [b"alice"])
+    window = await asked("/admin/", *NAVIGATES)
+    assert window.status == (303 if redirects else 401)
+    assert window.values(b"location")[0].startswith(b"https://auth.example.com/.doorward/login?")
+    assert (await asked("/admin/", cookie, peer="192.0.2.1")).status == 401
+
+
+async def test_the_endpoint_of_authelia_for_envoy_answers_like_ours(fronts: Build) -> None:
+    front = await verifying(fronts, forward_auth={**FORWARD_AUTH, "aliases": ["authelia"]})
+    lines = [(b"host", SITE.encode()), (b"x-forwarded-proto", b"https")]
+    lines.append((b"x-forwarded-for", b"203.0.113.9"))
+    for target, status in (("/public/x", 200), ("/x", 401)):
+        path = f"/api/authz/ext-authz{target}"
+        assert (await ask(front.app, scope(path, lines, peer=PROXY))).status == status
+
+
+async def test_aliases_are_off_until_they_are_named_and_reach_no_application_then(
+    fronts: Build,
+) -> None:
+    public = {"access": {"default": "public"}, "trusted_proxies": ["10.0.0.0/8"]}
+    front = await fronts(**public)
+    assert (await front.get("/api/verify")).status == 200
+    front = await fronts(**public, forward_auth={**FORWARD_AUTH, "aliases": ["authelia"]})
+    sent = len(front.origin.heads)
+    assert (await front.get("/api/verify")).status == 401
+    assert (await front.get("/api//verify")).status == 400
+    assert (await front.get("/api/authz%2fforward-auth")).status == 400
+    assert len(front.origin.heads) == sent
+
+
+def test_every_alias_that_is_built_is_asked_here() -> None:
+    exact = {path for rows in ALIASES.values() for path, _ in rows if not path.endswith("/")}
+    assert exact == {path.partition("?")[0] for path in AUTHELIA}
 
 
 def test_every_front_proxy_has_an_endpoint_in_these_tests() -> None:

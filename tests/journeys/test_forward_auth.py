@@ -111,8 +111,10 @@ def asking(
     inner: Application,
     more: Replace | None = None,
     port: int = 0,
+    text: str = "",
 ) -> Iterator[Asking]:
-    """`more` is what else to replace in the file; without a port there is any free one."""
+    """`more` is what else to replace in the file; without a port there is any free one. `text`
+    takes the place of the example."""
     proxy, authority, port = PROXIES[name], Authority(folder), port or free_port()
     pair = authority.issue(APP, PORTAL)
     both = folder / "both.pem"
@@ -128,10 +130,12 @@ def asking(
         **(more or {}),
     }
     for source in (proxy.file, "doorward.lua"):
-        text = (EXAMPLES / source).read_text()
+        written = (EXAMPLES / source).read_text()
+        if text and source == proxy.file:
+            written = text
         for old, new in replace.items():
-            text = text.replace(old, new)
-        (folder / source).write_text(text)
+            written = written.replace(old, new)
+        (folder / source).write_text(written)
     file, binary = folder / proxy.file, _binary(proxy)
     command = [binary, "-db", "-f", str(file)]
     if proxy.run is not _haproxy:
@@ -291,6 +295,74 @@ def test_a_host_that_is_not_served_reaches_nothing(front: Asking) -> None:
         answer = client.ask(b"GET /public/ HTTP/1.1\r\nHost: other.test\r\n\r\n")
     assert len(front.inner.origin.heads) == sent
     assert answer.status in (200, 421) and not answer.body.startswith(b"ok")
+
+
+# What stood before another program
+
+# nginx as it is usually set up to ask Authelia, but for the address.
+AUTHELIA_STYLE = f"""
+server {{
+  listen 443 ssl;
+  server_name {PORTAL};
+  ssl_certificate /etc/ssl/example/fullchain.pem;
+  ssl_certificate_key /etc/ssl/example/privkey.pem;
+  location / {{
+    proxy_pass http://127.0.0.1:8080;
+    proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-Host $http_host;
+    proxy_set_header X-Forwarded-Uri $request_uri;
+    proxy_set_header X-Forwarded-For $remote_addr;
+  }}
+}}
+server {{
+  listen 443 ssl;
+  server_name {APP};
+  ssl_certificate /etc/ssl/example/fullchain.pem;
+  ssl_certificate_key /etc/ssl/example/privkey.pem;
+  location /internal/authelia/authz {{
+    internal;
+    proxy_pass http://127.0.0.1:8080/api/authz/auth-request;
+    proxy_set_header X-Original-Method $request_method;
+    proxy_set_header X-Original-URL $scheme://$http_host$request_uri;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header Content-Length "";
+    proxy_set_header Connection "";
+    proxy_pass_request_body off;
+    proxy_http_version 1.1;
+    client_body_buffer_size 128k;
+  }}
+  location / {{
+    auth_request /internal/authelia/authz;
+    auth_request_set $user $upstream_http_remote_user;
+    auth_request_set $redirection_url $upstream_http_location;
+    error_page 401 =302 $redirection_url;
+    proxy_set_header Remote-User $user;
+    proxy_pass http://127.0.0.1:9000;
+  }}
+}}
+"""
+
+
+def test_an_nginx_that_asked_authelia_needs_another_address_only(
+    tmp_path: Path, deploy: Start
+) -> None:
+    _binary(PROXIES["nginx"])
+    settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
+    del settings["listen"]
+    settings["forward_auth"]["aliases"] = ["authelia"]
+    with application() as inner:
+        live = deploy("", users=[config_user()], access=ACCESS, routes=[{}], **settings)
+        with asking("nginx", tmp_path, live, inner, text=AUTHELIA_STYLE) as front:
+            refused = front.ask("/a?b=c", *BROWSER)
+            assert refused.status == 302
+            (way,) = refused.values(b"location")
+            assert way.startswith(f"https://{PORTAL}/.doorward/login?rd=".encode())
+            cookie, onward = front.login("/a?b=c")
+            assert onward == front.site + "/a?b=c"
+            assert front.ask("/a?b=c", cookie, "Remote-User: root").status == 200
+            assert values_of(inner.origin.heads[-1], b"remote-user") == [b"alice"]
+            assert front.ask("/admin/", cookie).status == 403
 
 
 # Those that are read

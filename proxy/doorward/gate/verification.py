@@ -67,6 +67,23 @@ FRONT_PROXIES = (
 )
 ENVOY = FrontProxy("envoy", NamedBy.ITSELF)
 
+# Endpoints of other programs, so that whoever replaces one of them need not change the front proxy:
+# exact paths, and prefixes before the target that is asked about.
+_LEGACY = FrontProxy("authelia-verify", NamedBy.EITHER, redirects=False, any_status=False)
+# Traefik and Caddy are told to ask there with `?rd=`, nginx without.
+_LEGACY_REDIRECTING = FrontProxy("authelia-verify-rd", NamedBy.EITHER)
+ALIASES: dict[str, tuple[tuple[str, FrontProxy], ...]] = {
+    "authelia": (
+        ("/api/authz/forward-auth", FrontProxy("authelia", NamedBy.FORWARDED)),
+        (
+            "/api/authz/auth-request",
+            FrontProxy("authelia-nginx", NamedBy.ORIGINAL, redirects=False, any_status=False),
+        ),
+        ("/api/authz/ext-authz/", FrontProxy("authelia-envoy", NamedBy.ITSELF)),
+        ("/api/verify", _LEGACY),
+    ),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Subrequest:
@@ -88,21 +105,29 @@ class Unverifiable(Exception):
 
 
 class Endpoints:
-    """The paths at which front proxies ask."""
+    """The paths at which front proxies ask; `aliases` name the programs whose paths are among
+    them. A path with a slash at its end is followed by the target that is asked about."""
 
-    def __init__(self) -> None:
-        under = paths.VERIFY.encode()
-        self._exact = {under: ANY}
-        self._exact |= {b"%b/%b" % (under, one.name.encode()): one for one in FRONT_PROXIES}
-        self._prefix = b"%b/envoy/" % under
+    def __init__(self, aliases: Iterable[str] = ()) -> None:
+        under = paths.VERIFY
+        table = [(under, ANY), (f"{under}/envoy/", ENVOY)]
+        table += [(f"{under}/{one.name}", one) for one in FRONT_PROXIES]
+        table += [row for alias in aliases for row in ALIASES.get(alias, ())]
+        fronts = [(path.encode(), front) for path, front in table]
+        self._exact = {path: front for path, front in fronts if not path.endswith(b"/")}
+        self._prefixes = tuple(row for row in fronts if row[0].endswith(b"/"))
 
     def find(self, target: bytes) -> Subrequest | None:
         """What is asked at this target, if it is one of these paths."""
-        front = self._exact.get(target.partition(b"?")[0])
+        path, _, query = target.partition(b"?")
+        front = self._exact.get(path)
         if front is not None:
+            if front is _LEGACY and query.startswith(b"rd="):
+                front = _LEGACY_REDIRECTING
             return Subrequest(front)
-        if target.startswith(self._prefix):
-            return Subrequest(ENVOY, target[len(self._prefix) - 1 :])
+        for prefix, front in self._prefixes:
+            if target.startswith(prefix):
+                return Subrequest(front, target[len(prefix) - 1 :])
         return None
 
 
@@ -124,9 +149,10 @@ class Verifications:
         trusted: Trusted,
         hosts: Sequence[str],
         public_origin: str = "",
+        aliases: Iterable[str] = (),
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.find = Endpoints().find
+        self.find = Endpoints(aliases).find
         self._hops = Hops(
             trusted, lambda host: any(host_matches(one, host) for one in hosts), public_origin
         )

@@ -14,7 +14,7 @@ def list_unbuilt_keys(settings: Settings) -> tuple[str, ...]:
 
 
 def _find_aliases(settings: Settings) -> Iterator[str]:
-    if settings.forward_auth is not None and settings.forward_auth.aliases:
+    if settings.forward_auth is not None and {*settings.forward_auth.aliases} - {"authelia"}:
         yield "forward_auth.aliases"
 
 

@@ -19,6 +19,7 @@ from doorward.gate.cookies import Cookies, build_cookies
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
 from doorward.gate.tokens import TokenCarrier
+from doorward.gate.verification import Endpoints
 from doorward.header_names import add_identity_names
 from doorward.pages.pages import Pages
 from doorward.rewrite.identity_headers import build_tells
@@ -82,7 +83,7 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
     signed = [route.assertion.algorithm for route in settings.routes if route.assertion]
     told = [build_key_route(accounts.keys, sorted(set(signed)))] if signed else []
     routes = [*told, *dialects, openapi.route(settings, tables), *pages.routes()]
-    is_internal = internal_paths(routes)
+    is_internal = with_aliases(settings, internal_paths(routes))
     authorize = Authorize(settings.routes, settings.access)
     add_identity_names(
         header.header.encode() for route in authorize.routes for header in route.identity_headers
@@ -109,6 +110,17 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
     return Deciding(
         accept, gate, authorize, heads, cookies, access, pages, routes, is_internal, explainer
     )
+
+
+def with_aliases(
+    settings: Settings, is_internal: Callable[[bytes], bool]
+) -> Callable[[bytes], bool]:
+    """Tells our own paths, the aliases of endpoints for front proxies among them."""
+    asked = settings.forward_auth
+    if asked is None or not asked.aliases:
+        return is_internal
+    find = Endpoints(asked.aliases).find
+    return lambda path: is_internal(path) or find(path) is not None
 
 
 def find_own_hosts(settings: Settings) -> frozenset[str]:

@@ -122,7 +122,7 @@ def build_verifier(
     if asked is None:
         return None
     return Verifier(
-        Verifications(settings.trusted_proxies, asked.hosts, settings.public_origin),
+        Verifications(settings.trusted_proxies, asked.hosts, settings.public_origin, asked.aliases),
         VerificationHeads(authorize.routes),
         VerificationAnswers(answers, settings.portal_origin, most_page_bytes(settings)),
         tunnels,
