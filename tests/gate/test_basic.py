@@ -119,6 +119,11 @@ async def test_a_wrong_password_is_nobody(front: Front) -> None:
         basic("alice", "x" * 2000),
         (b"authorization", b"Basic " + base64.b64encode(b"alice")),
         (b"authorization", b"Basic " + base64.b64encode(b"\xff\xfe:\xff")),
+        # What cannot be read here may be read by an application, and be a password still.
+        (b"authorization", b"Basic !!!"),
+        (b"authorization", b"Basic YWxpY2U6Y29ycmVjdCBob3JzZQ"),
+        (b"authorization", b"basic\t" + base64.b64encode(b"alice:x")),
+        (b"authorization", b"Basic"),
     ):
         assert (await front.get("/dav/x", line)).status == 401
         assert (await front.get("/open/x", line)).status == 200
@@ -128,7 +133,7 @@ async def test_a_wrong_password_is_nobody(front: Front) -> None:
 
 async def test_what_is_no_basic_is_the_applications(front: Front) -> None:
     cookie = front.cookie(await front.opened())
-    for value in (b"Basic !!!", b"Digest x", b"Bearer theirs"):
+    for value in (b"Basicly x", b"Digest x", b"Bearer theirs"):
         assert (await front.get("/dav/x", cookie, (b"authorization", value))).status == 200
         assert values_of(front.origin.heads[-1], b"authorization") == [value]
 

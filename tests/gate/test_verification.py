@@ -10,10 +10,13 @@ from urllib.parse import quote
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.users.editing import Edit
+from doorward.gate.decision import Forward
 from doorward.gate.gate import Gate
 from doorward.gate.verification import ALIASES, ENVOY, FRONT_PROXIES, Verifications
 from doorward.http1.response_head import ResponseHead
 from doorward.observe.logs import output
+from doorward.rewrite.verification_head import VerificationHeads
+from doorward.settings import settings_from
 from structlog.testing import capture_logs
 
 from tests.support.asgi import ask, scope
@@ -124,6 +127,13 @@ async def test_nobody_is_let_through_with_every_header_empty(front: Front, endpo
     assert answer.status == 200
     for name in (b"remote-user", b"remote-groups", b"remote-name", b"remote-email"):
         assert answer.values(name) == [b""]
+
+
+async def test_no_assertion_of_a_client_stays_where_a_route_has_none(fronts: Build) -> None:
+    routes = [{"assertion": {"audience": "wiki"}}, {"path": "/none", "identity": "none"}]
+    settings = settings_from({"routes": routes, "forward_auth": FORWARD_AUTH})
+    heads = VerificationHeads(settings.routes)
+    assert b"\r\nX-Doorward-Assertion: \r\n" in heads.make(Forward(0, None)).text
 
 
 async def test_the_headers_of_every_route_are_there_whichever_is_asked_about(

@@ -89,6 +89,31 @@ async def test_nobody_receives_twice_at_once(
     assert asyncio.all_tasks() == before, "a task was left behind"
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1", "2", "3"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        (b"x-a", b"v\r\nremote-user: admin"),
+        (b"x-a", b"v\nremote-user: admin"),
+        (b"x-a", b"v\rremote-user: admin"),
+        (b"x-a: b\r\nremote-user", b"admin"),
+        (b"cookie", b"a=b\r\nremote-user: admin"),
+        (b"authorization", b"x\r\nremote-user: admin"),
+        (b"x-http-method", b"x\r\nremote-user: admin"),
+        (b"x-a", b"\0"),
+    ],
+)
+async def test_a_server_that_lets_line_breaks_through_gets_400(
+    fronts: Build, line: Header, version: str
+) -> None:
+    """CVE-2025-57804: each would be a header of its own towards the upstream."""
+    front, server = await fronts(**PUBLIC), Server()
+    asked = scope("/x", [*HOST, line]) | {"http_version": version}
+    await front.app(asked, server.receive, server.send)
+    assert server.status == 400
+    assert front.origin.heads == []
+
+
 async def test_a_server_that_says_by_an_error_that_the_client_left_is_understood(
     fronts: Build,
 ) -> None:

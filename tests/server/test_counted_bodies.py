@@ -52,6 +52,10 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.is_paused = False
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None: ...
     def get_write_buffer_size(self) -> int:
         return 0
 
@@ -112,3 +116,26 @@ async def test_requests_are_the_same_wherever_they_are_cut(
         assert await play(STREAM[:at], STREAM[at:]) == EXPECTED, at
     for first, last in cuts():
         assert await play(STREAM[:first], STREAM[first:last], STREAM[last:]) == EXPECTED
+
+
+class Refuser(Recorder):
+    """Refuses at once, and the connection ends with that."""
+
+    def begin(self, exchange: ClientExchange) -> None:  # type: ignore[override]
+        self.requests.append((exchange.method, exchange.arrival.target, b""))
+        exchange.keep_alive = False
+        exchange.start_with(ResponseHead(400, [(b"content-length", b"0")]))
+        exchange.end()
+
+
+@pytest.mark.parametrize("cut", [0, 50, 90])
+async def test_nothing_behind_a_body_is_begun_once_its_request_is_refused(cut: int) -> None:
+    refuser, transport = Refuser(), Transport()
+    connection = protocol_with(LimitSettings(), None, refuser)(Connections())
+    connection.connection_made(transport)
+    for piece in (STREAM[:cut], STREAM[cut:]):
+        connection.data_received(piece)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert refuser.requests == [(b"POST", b"/a", b"")]
+    connection.connection_lost(None)

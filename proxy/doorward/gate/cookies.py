@@ -156,9 +156,11 @@ class Cookies:
     def _take_usual(self, line: bytes) -> SplitCookies | None:
         """The same for the line that nearly every browser sends: our cookie once or not at all.
         None for any other. Half of what the general way takes."""
+        if not self._has_any_mark:
+            return None  # a cookie of our own name has no part by which it is found here
         at = line.find(_ANY)
         if at < 0:
-            return ((), (line,)) if line and self._has_any_mark else None
+            return ((), (line,)) if line else None
         if line.find(_ANY, at + 1) >= 0:
             return None
         start, end = line.rfind(b";", 0, at) + 1, line.find(b";", at)

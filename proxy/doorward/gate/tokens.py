@@ -29,6 +29,7 @@ from doorward.http1.second_targets import read_second_targets
 
 _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)  # RFC 7617 2
+_BASIC_SCHEME = re.compile(rb"[ \t]*basic(?![!#$%&'*+\-.^_`|~0-9A-Za-z])", re.IGNORECASE)
 _NOT_FOUND = Found(None, known=False)
 # Where a scope is kept that was compiled for one session.
 _COMPILED = "compiled scope"
@@ -136,10 +137,13 @@ class TokenCarrier:
 
     def read_password(self, line: bytes, address: str, *, allowed: bool) -> Presented | None:
         """What Basic says in this Authorization value, from this address, on a path where Doorward
-        asks for it; None where it says nothing that can be read."""
+        asks for it; None for another scheme. What cannot be read may be somebody's password still,
+        which an application could read."""
+        if not _BASIC_SCHEME.match(line):
+            return None
         found = read_basic(line)
         if found is None or not allowed:
-            return None if found is None else REFUSED
+            return REFUSED
         return PresentedPassword(*found, b";password " + self._logins.compute_key(*found, address))
 
     def peek(self, token: Presented, now: float) -> Session | None:

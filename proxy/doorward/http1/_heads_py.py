@@ -5,6 +5,7 @@ Knows bytes of heads; names are told by `Actions`. See `heads.py`.
 
 from typing import Generic, TypeVar
 
+from doorward.header_names import forget_with
 from doorward.http1 import head_tables as tables
 from doorward.http1.head_tables import Actions
 from doorward.http1.headers import OWS, Header
@@ -85,6 +86,11 @@ class _Names:
         self._lowers = lowers
         self.known: dict[bytes, tuple[int, bytes]] = {}
         self.passing: dict[bytes, bytes] = {}
+        forget_with(self._forget)
+
+    def _forget(self) -> None:
+        self.known.clear()
+        self.passing.clear()
 
     def read(self, line: bytes) -> _Line | None:
         """Read a header line; None if it is not plain."""
@@ -104,8 +110,7 @@ class _Names:
         if not 0 < len(name) <= tables.NAME_BYTES or name.translate(None, tables.TOKEN_BYTES):
             return None
         if len(self.known) >= tables.LEARNT:
-            self.known.clear()
-            self.passing.clear()
+            self._forget()
         lowered = name.lower()
         begin = b"\r\n%b: " % (lowered if self._lowers else name)
         known = self.known[name] = self._actions.find(lowered), begin

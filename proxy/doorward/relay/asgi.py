@@ -8,13 +8,14 @@ answers before the answer.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 from urllib.parse import quote
 
 from doorward.http1.arrival import Arrival
 from doorward.http1.client_exchange import ClientTunnel, TunnelLimits
-from doorward.http1.headers import Header
+from doorward.http1.headers import TOKEN, Header
 from doorward.http1.heads import RequestHead, read_request
 from doorward.http1.response_head import InvalidResponseHead, ResponseHead
 from doorward.relay.asgi_exchange import BODY, START, AsgiExchange
@@ -30,9 +31,24 @@ LISTENS_AFTER_S = 0.2
 PATH_SAFE = "/!$&'()*+,;=:@-._~"
 
 
+_BREAKS = re.compile(rb"[\r\n\0]")
+_BAD_REQUEST = b"this is not a valid HTTP request\n"
+
+
+class BadArrival(Exception):
+    """A server handed on a request with bytes that end a line."""
+
+
 async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request. Raises AnswerCut."""
-    await RequestExchange(scope, receive, send).run(gateway)
+    try:
+        exchange = RequestExchange(scope, receive, send)
+    except BadArrival:
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(_BAD_REQUEST))]
+        await send({"type": START, "status": 400, "headers": headers})
+        await send({"type": BODY, "body": _BAD_REQUEST})
+        return
+    await exchange.run(gateway)
 
 
 class RequestExchange(AsgiExchange):
@@ -207,6 +223,9 @@ def read_arrival(scope: Scope) -> Arrival:
     headers = scope["headers"]
     method = scope.get("method", "GET").encode("latin-1")
     target = raw_path + b"?" + query if query else raw_path
+    parsed = _read_plain(method, target, headers) if http_version == "1.1" else None
+    if parsed is None:
+        _check(method, target, headers)
     return Arrival(
         method,
         target,
@@ -214,8 +233,18 @@ def read_arrival(scope: Scope) -> Arrival:
         client[0] if client else "",
         scope["scheme"],
         is_http_1_0=http_version == "1.0",
-        parsed=_read_plain(method, target, headers) if http_version == "1.1" else None,
+        parsed=parsed,
     )
+
+
+def _check(method: bytes, target: bytes, headers: Iterable[Header]) -> None:
+    """Hold a server to what it has to keep from its applications (CVE-2025-57804): a line break in
+    a value would be a header of its own towards the upstream. Raises BadArrival."""
+    if not TOKEN.fullmatch(method) or _BREAKS.search(target):
+        raise BadArrival
+    for name, value in headers:
+        if not TOKEN.fullmatch(name) or _BREAKS.search(value):
+            raise BadArrival
 
 
 def _read_plain(method: bytes, target: bytes, headers: Iterable[Header]) -> RequestHead | None:

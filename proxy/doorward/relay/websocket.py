@@ -20,7 +20,7 @@ from doorward.http1.client_exchange import ClientTunnel, TunnelLimits
 from doorward.http1.headers import Header
 from doorward.http1.response_head import ResponseHead
 from doorward.observe.observer import SWITCHED
-from doorward.relay.asgi import read_arrival
+from doorward.relay.asgi import BadArrival, read_arrival
 from doorward.relay.asgi_exchange import AsgiExchange
 from doorward.relay.gateway import Gateway, Receive, Scope
 from doorward.relay.outbox import AnswerCut, Message, Outbox, Send
@@ -50,7 +50,12 @@ _HANDSHAKE = b"sec-websocket-"
 
 async def answer_websocket(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one WebSocket. Raises AnswerCut."""
-    await WebSocketExchange(scope, receive, send).run(gateway)
+    try:
+        exchange = WebSocketExchange(scope, receive, send)
+    except BadArrival:
+        await send({"type": CLOSE, "code": POLICY, "reason": ""})  # clients get 403
+        return
+    await exchange.run(gateway)
 
 
 class Handshake:
@@ -445,6 +450,7 @@ def _arrival(scope: Scope, handshake: Handshake) -> Arrival:
     arrival.headers = [*kept, *handshake.lines()]
     arrival.scheme = _SCHEMES.get(arrival.scheme, arrival.scheme)
     arrival.upgrade = b"websocket"
+    arrival.parsed = None  # which was read with the client's own handshake
     return arrival
 
 

@@ -4,13 +4,21 @@ Knows the names of identity headers; must not decide anything.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from doorward.gate.decision import Forward
 from doorward.http1.response_head import ResponseHead
+from doorward.rewrite.identity_headers import ASSERTION
 from doorward.settings import Route
 
 ALLOWED = 200
 _END = b"content-length: 0\r\ncache-control: no-store\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    identity: bytes
+    head: ResponseHead
 
 
 class VerificationHeads:
@@ -22,7 +30,10 @@ class VerificationHeads:
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        told = (header.header for route in routes for header in route.identity_headers)
+        routes = tuple(routes)
+        told = [header.header for route in routes for header in route.identity_headers]
+        if any(route.assertion is not None for route in routes):
+            told.append(ASSERTION)
         self._names = tuple(dict.fromkeys(name.encode() for name in told))
         self._nobody = self._make(b"")
 
@@ -30,12 +41,12 @@ class VerificationHeads:
         identity, session = decision.identity, decision.session
         if session is None or not identity:
             return self._nobody
-        heads = session.derived.get(self)
-        if not isinstance(heads, dict):
-            heads = session.derived[self] = {}
-        head = heads.get(identity)
-        if not isinstance(head, ResponseHead):
-            head = heads[identity] = self._make(identity)
+        key = self, decision.route  # one for each: an assertion changes what is said every minute
+        kept = session.derived.get(key)
+        if isinstance(kept, _Kept) and kept.identity == identity:
+            return kept.head
+        head = self._make(identity)
+        session.derived[key] = _Kept(identity, head)
         return head
 
     def _make(self, identity: bytes) -> ResponseHead:

@@ -122,7 +122,7 @@ class Protocol(asyncio.Protocol):
 
     def _read(self, rest: bytes) -> None:
         """Take in what came: the rest of a message, or others behind it."""
-        while rest and not self.transport.is_closing():
+        while rest and not (self._lingering or self.transport.is_closing()):
             rest = self._go_on(rest) if self._in_message else self._begin(rest)
 
     def _wait(self) -> None:

@@ -60,7 +60,7 @@ class ApiGuard:
     async def _find_session(self, request: Request, client: Client, now: float) -> Session:
         lines = request.headers.getlist("authorization")
         token = read_authorization(lines[0].encode("latin-1")) if len(lines) == 1 else None
-        if token is None:
+        if token is None or token.name is not None:  # a browser sends Basic for any site's page
             raise Unauthenticated
         asking = ClientInfo(client.address, client.user_agent)
         found = await self.tokens.find(token.value, token.name, asking, now)
