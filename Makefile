@@ -46,10 +46,11 @@ fault: $(TEST_STAMP) ## Plant each fault that Doorward has to survive, five time
 fuzz: $(TEST_STAMP) ## Compare the readers of message heads on a million heads; ARGS="--cases 5000 --seed 1".
 	$(PY) -m tests.fuzz $(ARGS)
 
-check: $(TEST_STAMP) ## Lint, look at the formatting and check the types, changing nothing.
+check: $(TEST_STAMP) ## Lint code and prose, and check formatting and types, changing nothing.
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m tools.prose
 
 format: $(TEST_STAMP) ## Format the code and repair what the linter can repair.
 	$(PY) -m ruff check --fix .

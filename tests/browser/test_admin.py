@@ -99,7 +99,7 @@ def test_an_admin_bans_a_user_who_feels_it_in_another_browser(
         log_in(boss, admin)
         boss.get_by_role("link", name="Administration").click()
         enrol(boss)
-        boss.get_by_role("link", name="I have kept them").click()
+        boss.get_by_role("link", name="I've saved them").click()
         expect(boss.get_by_role("heading", name="Users")).to_be_visible()
 
         boss.get_by_label("User name or e-mail").fill(name)
@@ -122,7 +122,7 @@ def test_an_admin_bans_a_user_who_feels_it_in_another_browser(
         bob.goto(page_of_application)
         expect(bob.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
 
-        boss.get_by_role("link", name="What is recorded of this user").click()
+        boss.get_by_role("link", name="Records about this user").click()
         expect(boss.get_by_text(f"{name} by {admin}").first).to_be_visible()
 
         # A user is added, and a session is ended.
@@ -131,7 +131,7 @@ def test_an_admin_bans_a_user_who_feels_it_in_another_browser(
         boss.get_by_label("User name").fill(f"new-{script}")
         boss.get_by_role("button", name="Add user").click()
         made = boss.locator("#password").inner_text()
-        boss.get_by_role("link", name="I have passed it on").click()
+        boss.get_by_role("link", name="I've passed it on").click()
         boss.get_by_role("link", name="Sessions").click()
         boss.get_by_role("link", name=name).first.click()
         boss.get_by_role("button", name="End all sessions").click()
@@ -163,7 +163,7 @@ def test_a_forgotten_password_is_set_anew_by_mail(
         page.get_by_role("link", name="Forgotten your password?").click()
         page.get_by_label("User name or e-mail").fill(f"{name}@example.com")
         page.get_by_role("button", name="Send a link").click()
-        expect(page.get_by_role("status")).to_contain_text("on its way")
+        expect(page.get_by_role("status")).to_contain_text("sent a link")
         link = sink[0].link()
         assert link.startswith(f"http://{live.host}/.doorward/reset?token=")
         page.goto(link)
@@ -181,7 +181,7 @@ def test_a_forgotten_password_is_set_anew_by_mail(
         log_in(page, name, NEW)
         expect(page.get_by_role("heading", name="Enter a code")).to_be_visible()
         page.get_by_role("textbox", name="Code").fill(code_now(secret, 1))
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Continue").click()
         expect(page.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
 
         page.goto(link)
@@ -223,7 +223,7 @@ def test_nobody_is_kept_out_by_a_page_of_administration(
         page.goto(f"{base}/login?rd=/.doorward/admin")
         log_in(page, admin)
         enrol(page)
-        page.get_by_role("link", name="I have kept them").click()
+        page.get_by_role("link", name="I've saved them").click()
         for path in ("", "/banned", "/sessions", "/tokens", "/lockouts", "/records", "/new-user"):
             page.goto(f"{base}/admin{path}")
             look(page)

@@ -44,13 +44,13 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
         # The first login, and a page that wants two factors of somebody who has one.
         first.goto(strict)
         log_in(first, name)
-        expect(first.get_by_text("The page you want needs a second factor")).to_be_visible()
+        expect(first.get_by_text("This page needs a second factor")).to_be_visible()
         secret, codes = enrol(first)
         assert len(codes) == 12
         with first.expect_download() as download:
             first.get_by_role("link", name="Download").click()
         assert all(code in download.value.path().read_text() for code in codes)
-        first.get_by_role("link", name="I have kept them").click()
+        first.get_by_role("link", name="I've saved them").click()
         expect(first).to_have_url(strict)
         expect(first.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
 
@@ -75,14 +75,14 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
         # The phone is lost: a recovery code, once.
         log_in(second, name)
         second.get_by_role("textbox", name="Code").fill(codes[0])
-        second.get_by_label("Ask for no code in this browser").check()
-        second.get_by_role("button", name="Go on").click()
+        second.get_by_label("Don't ask for a code in this browser").check()
+        second.get_by_role("button", name="Continue").click()
         expect(second).to_have_url(strict)
 
         # A new password ends everything else, the remembered browser too.
         first.goto(account)
         first.get_by_role("link", name="Change password").click()
-        first.get_by_label("Your password now").fill(PASSWORD)
+        first.get_by_label("Current password").fill(PASSWORD)
         first.get_by_label("New password").fill("password1")
         if script:
             expect(first.locator("#hint")).to_contain_text("guess this at once")
@@ -121,20 +121,20 @@ def test_what_stands_behind_the_hash_is_kept_across_every_step(
         expect(page.get_by_role("alert")).to_be_visible()
         log_in(page, "deep")
         secret, _ = enrol(page)
-        page.get_by_role("link", name="I have kept them").click()
+        page.get_by_role("link", name="I've saved them").click()
         expect(page).to_have_url(wanted)
     with visiting(browser, live) as page:
         page.goto(wanted)
         log_in(page, "deep")
         page.get_by_role("textbox", name="Code").fill("000000")
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Continue").click()
         expect(page.get_by_role("alert")).to_be_visible()
         expect(page.get_by_text("check the clock of your phone")).to_be_visible()
         page.get_by_role("textbox", name="Code").fill(code_now(secret, 1))
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Continue").click()
         expect(page).to_have_url(wanted)
         page.goto(f"http://{live.host}/.doorward/login?another=1&rd=/wiki{DEEP}")
-        page.get_by_role("link", name="Carry on").click()
+        page.get_by_role("link", name="Continue").click()
         expect(page).to_have_url(f"http://{live.host}/wiki{DEEP}")
 
 
@@ -247,9 +247,9 @@ def test_nobody_is_kept_out_by_a_page(browser: Browser, live: Live, axe: str, sc
         page.goto(f"{base}/account/tokens")
         page.get_by_label("What is it for?").fill("phone " * 30)
         page.get_by_label("Only these paths").fill("/" + "calendar" * 12)
-        page.get_by_role("button", name="Make token").click()
+        page.get_by_role("button", name="Create token").click()
         look(page)
-        page.get_by_role("link", name="I have copied it").click()
+        page.get_by_role("link", name="I've copied it").click()
         look(page)
         for path in ("/account/password", "/account/email", "/account/authenticator"):
             page.goto(f"{base}{path}")
@@ -259,7 +259,7 @@ def test_nobody_is_kept_out_by_a_page(browser: Browser, live: Live, axe: str, sc
         uri = page.locator("#uri").get_attribute("href") or ""
         (secret,) = parse_qs(urlsplit(uri).query)["secret"]
         page.get_by_role("textbox", name="Code").fill(code_now(secret))
-        page.get_by_role("button", name="Switch on").click()
+        page.get_by_role("button", name="Turn on").click()
         look(page)
         page.goto(f"{base}/account")
         look(page)

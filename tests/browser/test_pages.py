@@ -106,7 +106,7 @@ def test_another_login_can_be_asked_for(page: Page, told: dict[str, str]) -> Non
     log_in(page, told)
     page.goto(f"{told['address']}/.doorward/login?another=1")
     expect(page.get_by_text("You are logged in as demo.")).to_be_visible()
-    page.get_by_role("link", name="Carry on").click()
+    page.get_by_role("link", name="Continue").click()
     expect(page.get_by_text("Hello, demo")).to_be_visible()
 
 

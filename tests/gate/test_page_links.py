@@ -36,7 +36,7 @@ async def test_who_may_not_open_a_page_can_log_in_as_someone_else(front: Front) 
     assert answer.status == 403
     assert links(answer) == {"Go to the start page": "/", "Log in as someone else": SWITCH}
     page = await refused(front, SWITCH, cookie)
-    assert page.status == 200 and b"or log in as somebody else" in page.body
+    assert page.status == 200 and b"or log in as someone else" in page.body
     assert b'action="/.doorward/login?rd=/admin/%3Fa%3D1"' in page.body
     program = json.loads((await front.get("/admin/?a=1", cookie)).body)
     assert set(program) == {"error", "message", "request_id"}

@@ -107,7 +107,7 @@ async def test_a_form_is_of_its_session_and_of_this_site(
         foreign = await token(other)
     for wrong in ("", "x", "é", foreign):
         refused = await browser.post(f"{ACCOUNT}{path}", data={"form": wrong})
-        assert refused.status_code == 403 and "not of this session" in text_of(refused)
+        assert refused.status_code == 403 and "belongs to an earlier session" in text_of(refused)
     form = {"form": await token(browser)}
     headers = {"sec-fetch-site": "cross-site"}
     refused = await browser.post(f"{ACCOUNT}{path}", data=form, headers=headers)
@@ -251,7 +251,7 @@ async def test_a_session_that_is_not_fresh_needs_the_password_first(
     """A stolen session must not shut its owner out."""
     home.clock.now += 300
     asked = await post(browser, APP, step="begin")
-    assert "Enter your password once more" in text_of(asked) and "<svg" not in asked.text
+    assert "Enter your password again" in text_of(asked) and "<svg" not in asked.text
     form = {"form": hidden(asked, "form"), "step": hidden(asked, "step")}
     wrong = await browser.post(APP, data=form | {"current": "wrong"})
     assert wrong.status_code == 401 and "The password is not right." in text_of(wrong)
@@ -275,7 +275,7 @@ async def test_a_rule_that_wants_a_factor_leads_here_and_on(
     led = await browser.get("/.doorward/second-factor?rd=/strict/x")
     assert led.headers["location"] == f"{APP}?rd=/strict/x"
     page = await browser.get(led.headers["location"])
-    assert "The page you want needs a second factor" in text_of(page)
+    assert "This page needs a second factor" in text_of(page)
     _, codes = await set_up(home, browser, f"{APP}?rd=/strict/x")
     assert len(codes) == 12
     assert (await browser.get("/.doorward/second-factor?rd=/strict/x")).headers[
@@ -291,7 +291,7 @@ async def test_no_factor_is_set_up_around_one_that_is_on(
     page = await browser.get("/.doorward/second-factor?rd=/strict/x")
     assert page.status_code == 200 and "e-mail" in text_of(page)
     asked = await post(browser, APP, step="begin")
-    assert "<svg" not in asked.text and "six digits" in text_of(asked)
+    assert "<svg" not in asked.text and "six-digit code" in text_of(asked)
     shown = await post(browser, APP, step="begin", method="email", code=mailbox.sent[-1][1])
     assert "<svg" in shown.text
 
@@ -311,7 +311,7 @@ async def test_new_recovery_codes_void_the_old_ones(
     secret, old = await set_up(home, browser)
     home.clock.now += 300
     asked = await post(browser, f"{ACCOUNT}/recovery-codes")
-    assert "Enter a code of your authenticator app" in text_of(asked)
+    assert "Enter a code from your authenticator app" in text_of(asked)
     renewed = await post(
         browser, f"{ACCOUNT}/recovery-codes", method="totp", code=code_of(home, secret)
     )
@@ -326,7 +326,7 @@ async def test_codes_by_email_are_switched_on_and_off(
     on = await post(browser, f"{ACCOUNT}/email-codes", switch="on")
     assert on.headers["location"] == f"{ACCOUNT}?done=on"
     asked = await post(browser, f"{ACCOUNT}/email-codes", switch="off")
-    assert "six digits" in text_of(asked) and hidden(asked, "switch") == "off"
+    assert "six-digit code" in text_of(asked) and hidden(asked, "switch") == "off"
     sent = mailbox.sent[-1][1]
     off = await post(browser, f"{ACCOUNT}/email-codes", switch="off", method="email", code=sent)
     assert off.headers["location"] == f"{ACCOUNT}?done=off"
@@ -344,7 +344,7 @@ async def test_a_browser_is_remembered_for_logins_and_not_for_rules(
     login = await browser.post(f"{LOGIN}?rd=/a", data=right)
     assert login.headers["location"] == "/.doorward/second-factor?rd=/a"
     page = await browser.get("/.doorward/second-factor")
-    assert "Ask for no code in this browser for 1 month" in text_of(page)
+    assert "Don't ask for a code in this browser for 1 month" in text_of(page)
     given = {"code": code_of(home, secret), "browser": "1"}
     done = await browser.post("/.doorward/second-factor", data=given)
     (line,) = [line for line in set_cookies(done) if "doorward-browser" in line]
@@ -430,7 +430,7 @@ async def test_users_of_the_file_change_their_password_there(tmp_path: Path) -> 
     users = [{"username": "carol", "password_hash": CHEAP_HASH, "email": "c@example.com"}]
     async with house(tmp_path, users=users) as home, home.browser() as browser:
         await browser.post(LOGIN, data={"username": "carol", "password": OF_THE_FILE})
-        assert "kept in a file" in text_of(await browser.get(ACCOUNT))
+        assert "managed in a file" in text_of(await browser.get(ACCOUNT))
         page = await browser.get(f"{ACCOUNT}/password")
         assert page.status_code == 403 and "configuration file" in text_of(page)
         form: dict[str, Any] = {"current": OF_THE_FILE, "new": NEW}
@@ -458,7 +458,7 @@ async def test_an_address_is_changed_by_who_reads_its_mail(
 ) -> None:
     """GHSA-qgqp-xh8r-v73r's kin: an address is nobody's before a code from there came back."""
     shown = await post(browser, f"{ACCOUNT}/email", address="new@example.com")
-    assert "was sent to new@example.com" in text_of(shown)
+    assert "code of eight characters to new@example.com" in text_of(shown)
     form = {"form": hidden(shown, "form"), "asked": hidden(shown, "asked")}
     wrong = await browser.post(f"{ACCOUNT}/email", data=form | {"mailed": "aaaa-aaaa"})
     assert wrong.status_code == 401 and hidden(wrong, "asked") == form["asked"]
@@ -496,9 +496,9 @@ async def test_a_login_that_does_not_last_is_explained_instead_of_repeated(home:
         form = await browser.get(again[1].replace("&amp;", "&"), headers=referer)
         assert form.status_code == 200 and 'name="password"' in form.text
         doubled = await browser.get(LOGIN, headers=referer | {"cookie": "doorward=a; doorward=b"})
-        assert "two cookies of the same name" in text_of(doubled) and set_cookies(doubled)
+        assert "two cookies with the same name" in text_of(doubled) and set_cookies(doubled)
         dead = await browser.get(LOGIN, headers=referer | {"cookie": "doorward=a"})
-        assert "no login is behind it" in text_of(dead)
+        assert "its session is over" in text_of(dead)
         elsewhere = {"host": "other.test", "referer": f"http://other.test{LOGIN}"}
         page = await browser.get(LOGIN, headers=elsewhere)
         assert "http://wiki.test" in text_of(page) and "other.test" not in text_of(page)

@@ -115,7 +115,7 @@ async def test_a_factor_that_is_not_fresh_is_asked_for_first(home: House, path: 
         assert (await browser.get(path)).status_code == 200
         home.clock.now += 301
         asked = await browser.get(path)
-        assert "Is it you?" in asked.text and "asks for a code again" in text_of(asked)
+        assert "Confirm it's you" in text_of(asked) and "ask for a code again" in text_of(asked)
         assert "alice" not in asked.text
         found = re.search(r'name="form" value="(\w+)"', asked.text)
         assert found is not None
@@ -183,13 +183,17 @@ async def test_forms_are_of_their_session_and_of_this_site(
 
 async def test_users_are_listed_and_found(home: House, boss: httpx.AsyncClient) -> None:
     listed = text_of(await boss.get(ADMIN))
-    assert "alice@example.com" in listed and "from a file" in listed and "super admin" in listed
+    assert (
+        "alice@example.com" in listed
+        and "from a file" in listed
+        and "super administrator" in listed
+    )
     for text, found in (("AL", True), ("alice@ex", True), ("lice", False), ("\0", False)):
         page = await boss.get(ADMIN, params={"q": text})
         assert (
             "alice@example.com" in page.text.partition("</form>")[2].partition("<ul")[2]
         ) == found
-    assert "Nobody is found." in text_of(await boss.get(ADMIN, params={"q": "x" * 5000}))
+    assert "No users found." in text_of(await boss.get(ADMIN, params={"q": "x" * 5000}))
     for strange in ("x", "1", "9" * 99, "1.\ud7ff", "-1.a"):
         assert (await boss.get(ADMIN, params={"after": strange})).status_code == 200
 
@@ -199,7 +203,7 @@ async def test_a_user_is_added_with_a_password_that_is_seen_once(
 ) -> None:
     form = {"login": "bob", "display": "Bob B", "email": "bob@example.com", "groups": "wiki, ,a b,"}
     done = await post(boss, NEW, do="add", admin="1", **form)
-    assert done.status_code == 403, "only a super admin makes admins"
+    assert done.status_code == 403, "only a super administrator makes admins"
     done = await post(boss, NEW, do="add", **form)
     found = re.search(r'id="password">(\w+)<', done.text)
     assert found is not None and done.headers["cache-control"] == "no-store"
@@ -257,7 +261,7 @@ async def test_a_user_is_kept_out_and_let_in_again(
 
 
 async def test_the_banned_have_a_list(home: House, boss: httpx.AsyncClient) -> None:
-    assert "Nobody is found." in text_of(await boss.get(f"{ADMIN}/banned"))
+    assert "No users found." in text_of(await boss.get(f"{ADMIN}/banned"))
     await act(home, boss, "alice", do="ban")
     listed = text_of(await boss.get(f"{ADMIN}/banned"))
     assert "alice" in listed and "filed" not in listed
@@ -298,7 +302,7 @@ async def test_a_factor_is_taken_away(home: House, boss: httpx.AsyncClient) -> N
     await home.accounts.second_factors.adopt_totp(alice, SECRET, home.clock())
     session = await home.opened()
     page = await boss.get(await page_of(home, "alice"))
-    assert SECRET not in page.text and "Take it away" in page.text
+    assert SECRET not in page.text and "Remove it" in page.text
     await act(home, boss, "alice", do="reset")
     assert not await home.accounts.second_factors.list_enabled(alice)
     assert await home.found(session) is None
@@ -328,7 +332,7 @@ async def test_sessions_are_seen_and_ended(home: House, boss: httpx.AsyncClient)
 
 async def test_a_user_of_a_file_is_read_only(home: House, boss: httpx.AsyncClient) -> None:
     page = await boss.get(await page_of(home, "filed"))
-    assert "described in a file" in text_of(page)
+    assert "managed in a file" in text_of(page)
     for button in ("edit", "disable", "demand", "password"):
         assert f'value="{button}"' not in page.text
         refused = await act(home, boss, "filed", do=button)
@@ -390,7 +394,7 @@ async def test_what_no_button_does_changes_nothing(home: House, boss: httpx.Asyn
 
 
 async def test_lock_outs_are_seen_and_lifted(home: House, boss: httpx.AsyncClient) -> None:
-    assert "Nobody has to wait." in text_of(await boss.get(LOCKOUTS))
+    assert "Nobody is locked out." in text_of(await boss.get(LOCKOUTS))
     async with home.browser() as guesser:
         for name in ("alice", "nobody"):
             for _ in range(6):
@@ -398,7 +402,7 @@ async def test_lock_outs_are_seen_and_lifted(home: House, boss: httpx.AsyncClien
         right = {"username": "alice", "password": "correct horse"}
         assert (await guesser.post(LOGIN, data=right)).status_code == 429
         listed = text_of(await boss.get(LOCKOUTS))
-        assert "A name that nobody has" in listed and "192.0.2.1/32" in listed
+        assert "Unknown user name" in listed and "192.0.2.1/32" in listed
         assert "nobody " not in listed.replace("nobody has", ""), "names are typed by mistake"
         lifted = await post(boss, LOCKOUTS, do="user", user="alice")
         assert lifted.headers["location"] == f"{LOCKOUTS}?done=1"
@@ -421,7 +425,7 @@ async def test_codes_that_are_locked_are_seen_and_lifted(
             await factors.verify(alice, "000000", None, now=home.clock())
     assert "Codes, from everywhere" in text_of(await boss.get(LOCKOUTS))
     await act(home, boss, "alice", do="unlock")
-    assert "Nobody has to wait." in text_of(await boss.get(LOCKOUTS))
+    assert "Nobody is locked out." in text_of(await boss.get(LOCKOUTS))
 
 
 async def test_records_are_filtered_and_paged(home: House, boss: httpx.AsyncClient) -> None:
@@ -437,7 +441,7 @@ async def test_records_are_filtered_and_paged(home: House, boss: httpx.AsyncClie
     banned = await boss.get(RECORDS, params={"kind": "user_banned"})
     assert banned.text.count("<li>") == 30 and "Ban lifted" not in banned.text.split("<ul")[1]
     nothing = await boss.get(RECORDS, params={"since": "2099-01-01"})
-    assert "Nothing is recorded of that." in text_of(nothing)
+    assert "There are no such records." in text_of(nothing)
     for strange in ({"since": "x"}, {"kind": "<b>"}, {"before": "x"}, {"user": "\ud7ff"}):
         assert (await boss.get(RECORDS, params=strange)).status_code == 200
 

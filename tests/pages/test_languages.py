@@ -139,7 +139,7 @@ async def test_pages_speak_german_and_programs_english(home: House) -> None:
         assert "Hier ist nichts" in text_of(await browser.get("/.doorward/nothing"))
     async with home.program(accept_language="de") as program:
         answer = await program.get("/.doorward/nothing")
-        assert answer.json()["message"] == "The address may be mistyped."
+        assert answer.json()["message"] == "Check the address for typing errors."
 
 
 async def test_an_owner_dresses_the_pages(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ async def test_another_login_can_be_asked_for(home: House, browser: httpx.AsyncC
     headers = {"cookie": home.cookie(old)}
     page = await browser.get(f"{LOGIN}?another=1&rd=/wiki", headers=headers)
     assert page.status_code == 200 and "You are logged in as alice" in text_of(page)
-    assert '<a href="/wiki" data-onward>Carry on</a>' in page.text
+    assert '<a href="/wiki" data-onward>Continue</a>' in page.text
     assert await home.found(old) is not None
 
 
@@ -392,7 +392,7 @@ async def test_without_origin_and_fetch_metadata_the_token_of_the_page_is_needed
     async with home.old_browser() as browser:
         refused = await browser.post(LOGIN, data=RIGHT | {"kept": "sealed"})
         assert refused.status_code == 403 and is_guarded(refused)
-        assert "log in once more" in text_of(refused) and 'value="alice"' in refused.text
+        assert "log in again" in text_of(refused) and 'value="alice"' in refused.text
         assert not await home.sessions()
         # The answer is the form again, with what it takes now.
         again = await browser.post(LOGIN, data=RIGHT | token_of(refused))

@@ -185,7 +185,7 @@ async def test_a_field_without_a_name_changes_nothing(browser: httpx.AsyncClient
 
 @pytest.fixture
 async def admin(home: House) -> AsyncIterator[httpx.AsyncClient]:
-    """A super admin with a fresh code."""
+    """A super administrator with a fresh code."""
     await home.accounts.users.add("boss", PASSWORD, now=home.clock(), super_admin=True)
     async with home.browser(sec_fetch_site="same-origin") as client:
         await client.post(LOGIN, data={"username": "boss", "password": PASSWORD})

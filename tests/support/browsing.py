@@ -106,10 +106,10 @@ def enrol(page: Page) -> tuple[str, list[str]]:
     (secret,) = parse_qs(urlsplit(uri).query)["secret"]
     assert page.locator("#secret").inner_text().replace(" ", "") == secret
     page.get_by_role("textbox", name="Code").fill("000000")
-    page.get_by_role("button", name="Switch on").click()
+    page.get_by_role("button", name="Turn on").click()
     expect(page.get_by_role("alert")).to_have_text("The code is not right.")
     page.get_by_role("textbox", name="Code").fill(code_now(secret))
-    page.get_by_role("button", name="Switch on").click()
+    page.get_by_role("button", name="Turn on").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
     codes = page.locator("#codes code").all_inner_texts()
     return secret, codes

@@ -1,4 +1,4 @@
-"""The `doorward` command. It knows which command is in which file, and how a failure is told."""
+"""The `doorward` command. It knows where each command is, and how a failure is reported."""
 
 from doorward.cli.main import main
 

@@ -74,8 +74,8 @@ async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]
 
 
 def _tell(settings: Settings) -> Callable[[Record], None] | None:
-    """Where records of what a command does go beside the database. A command's standard output is
-    its own: nothing is mixed into it."""
+    """Where records of a command's changes go in addition to the database. Nothing is mixed into
+    the command's standard output."""
     from doorward.observe.audit import STDOUT, open_sink
 
     return None if settings.audit.file == STDOUT else open_sink(settings.audit.file)
@@ -97,14 +97,14 @@ def _faults() -> Iterator[None]:
 
 
 def owner() -> Owner:
-    """Who acts in a command: whoever has the machine may do everything to everybody."""
+    """The actor of a command: somebody with access to the machine may do everything."""
     from doorward.accounts.permissions import OWNER
 
     return OWNER
 
 
 def confirm_or_leave(question: str, yes: bool) -> None:
-    """Asks on a terminal; without one only `--yes` lets the command go on."""
+    """Asks on a terminal; without one only `--yes` lets the command continue."""
     if yes:
         return
     if not sys.stdin.isatty():

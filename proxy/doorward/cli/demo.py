@@ -1,4 +1,4 @@
-"""`doorward demo`: a temporary Doorward to try, before a guest book or an application of yours.
+"""`doorward demo`: a temporary Doorward in front of a guest book or another application.
 
 It knows how the parts of a demonstration are started and cleaned away, and not what they do.
 """

@@ -1,4 +1,4 @@
-"""`doorward explain`: what would become of a request, and why.
+"""`doorward explain`: what happens to a request, and why.
 
 It knows how to print; the gate itself decides.
 """
@@ -104,7 +104,7 @@ async def _explain(accounts: Accounts, config: ConfigOption, asked: Asked) -> Ex
 
 
 def _explain_refusal(config: ConfigOption, request_id: str, json: bool) -> None:
-    """What was answered then, and what the rules that are in force now make of it."""
+    """What was answered then, and what the current rules decide."""
     import time
 
     from doorward.cli.options import settings_or_exit

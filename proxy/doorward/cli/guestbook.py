@@ -1,7 +1,7 @@
 """A guest book without a login, as old applications are: the one that `doorward demo` protects.
 
 It knows WSGI and the header `Remote-User`, and nothing of Doorward; the standard library is enough.
-Whoever sends it a `Remote-User` header is believed, so it must never be reached but through a gate.
+It trusts the header `Remote-User` from anybody, so it must be reachable through a gate only.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PAGE = """<!doctype html>
 <button>Sign the book</button>
 </form>
 {entries}
-<details><summary>What this application was told</summary>
+<details><summary>What this application received</summary>
 <p>It has no login. It believes these headers, which the gate in front of it wrote.
 The link <em>Sign out</em> leads to <code>/.doorward/logout</code>: that page belongs to the gate,
 and this application never sees the request.</p>
@@ -185,7 +185,7 @@ def serve(port: int, host: str = "127.0.0.1") -> GuestBookServer:
 
 
 def end_with_parent(server: GuestBookServer) -> None:
-    """Stops the server when standard input ends, as it does when whoever started us is gone."""
+    """Stops the server when standard input ends, because the process that started it is gone."""
 
     def wait() -> None:
         sys.stdin.read()

@@ -1,6 +1,6 @@
-"""`doorward lockouts`: who has to wait before the next password, and letting a network try again.
+"""`doorward lockouts`: users and networks that are locked out, and unlocking a network.
 
-It knows how to print; who has to wait is the core's business.
+It knows how to print; the core decides on lock-outs.
 """
 
 from __future__ import annotations

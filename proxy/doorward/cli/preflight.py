@@ -1,4 +1,4 @@
-"""What `config check` and `serve` look at beside the configuration file itself: every file that it
+"""What `config check` and `serve` check besides the configuration file itself: every file that it
 names. It must not know what the files are for, and makes none.
 """
 

@@ -1,4 +1,4 @@
-"""`doorward serve`. It knows how a failure to start is told; must not know how serving works."""
+"""`doorward serve`. It knows how a failed start is reported; must not know how serving works."""
 
 from __future__ import annotations
 

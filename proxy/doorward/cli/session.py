@@ -1,4 +1,4 @@
-"""`doorward session …`: who is logged in, seen and ended on the live storage.
+"""`doorward session …`: open sessions, listed and ended on the live storage.
 
 It knows how to print; what ends with a session is the core's business.
 """
@@ -168,7 +168,7 @@ def _cells(session: Session) -> tuple[str, ...]:
 
 
 def _device(session: Session) -> str:
-    """The client's own words; else what can be told of its User-Agent, or that itself."""
+    """The client's own words; else what its User-Agent says, or that itself."""
     seen = session.device
     if session.information or not seen.name:
         return session.information or session.user_agent or "-"

@@ -24,7 +24,7 @@ from doorward.web.return_address import address
 
 # Where no trust is wanted (trust_period 0), a page and the form on it still need one code only.
 LEAST_FRESH_S = 60.0
-WHY = N_("Administration asks for a code again after a while.")
+WHY = N_("The administration pages ask for a code again after a while.")
 # What the core says in words that are not a refusal's own; the catalogues have it from here.
 FROM_THE_CORE = (
     N_("You cannot do this to yourself."),

@@ -30,14 +30,14 @@ USER = f"{paths.ADMIN}/users/{{id}}"
 Act = Callable[[User, str, float], Awaitable[None]]
 
 DONE = {
-    "edit": N_("The changes are kept."),
+    "edit": N_("Changes saved."),
     "ban": N_("The user is banned; all sessions are suspended."),
-    "unban": N_("The ban is lifted; sessions that have not expired go on."),
+    "unban": N_("The ban is lifted. Sessions that have not expired continue."),
     "disable": N_("The user is disabled; all sessions are ended."),
-    "enable": N_("The user may log in again."),
+    "enable": N_("The user can log in again."),
     "demand": N_("The next login will ask for a new password."),
-    "reset": N_("The second factor is taken away; all sessions are ended."),
-    "unlock": N_("Wrong passwords and codes are forgotten."),
+    "reset": N_("The second factor is removed, and all sessions are ended."),
+    "unlock": N_("The user is unlocked."),
     "end": N_("The session is ended."),
     "end-all": N_("All sessions of this user are ended."),
 }

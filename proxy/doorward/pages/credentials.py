@@ -47,8 +47,8 @@ GUESSABLE = N_("Anybody who tries will guess this at once: take another.")
 SAME = N_("This is the password you have.")
 HINTS = (
     GUESSABLE,
-    N_("Weak: it would not stand a determined guesser."),
-    N_("Fair: another word or two would make it strong."),
+    N_("Weak. It could be guessed."),
+    N_("Fair. Another word or two would make it strong."),
     N_("Good."),
     N_("Strong."),
 )

@@ -48,7 +48,7 @@ OFF = ("", "0", "false", "no", "off")
 CHANGE = "password"
 CHANGE_WITH_CODE = "password and code"
 
-UNBOUND = N_("Please log in once more. If you see this again, allow cookies for this site.")
+UNBOUND = N_("Please log in again. If you see this again, allow cookies for this site.")
 SEND = (
     "This form shows neither where it came from nor the token of its page. Send an Origin header"
     " with this site's origin, or get the login page first and send back its cookie and the value"

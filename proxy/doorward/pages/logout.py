@@ -18,7 +18,7 @@ from doorward.pages.message import Messages
 from doorward.web.return_address import address
 from doorward.web.session_service import SessionService
 
-FAILED = N_("You are still logged in: the logout could not be written down. Try again in a moment.")
+FAILED = N_("You are still logged in: the logout could not be saved. Try again in a moment.")
 # W3C Clear Site Data 3.1. Not "cookies": those of the application may be of no concern to a login.
 FORGET = (b"clear-site-data", b'"cache", "storage"')
 

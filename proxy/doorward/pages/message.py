@@ -65,22 +65,26 @@ WORDS: Mapping[int, Words] = {
     403: Words(
         "forbidden",
         N_("You may not open this page"),
-        N_("Ask whoever runs this site."),
+        N_("Ask the people who run this site."),
         _HOME,
     ),
-    404: Words("not_found", N_("There is nothing here"), N_("The address may be mistyped."), _HOME),
+    404: Words(
+        "not_found", N_("There is nothing here"), N_("Check the address for typing errors."), _HOME
+    ),
     405: Words("method_not_allowed", N_("That does not work here"), N_("Use another method.")),
     413: Words("body_too_large", N_("That was too much"), N_("What was sent is too large.")),
     415: Words("unsupported_media_type", N_("That form is unknown here"), N_("Send a form.")),
     421: Words(
         "misdirected_request",
         N_("Wrong address"),
-        N_("No site of this name is served here."),
+        N_("There is no site with this name here."),
     ),
     429: Words(
         "too_many_requests", N_("Too much at once"), N_("Wait a while and try again."), _AGAIN
     ),
-    500: Words("internal_error", N_("Something broke"), N_("It is our fault, not yours."), _AGAIN),
+    500: Words(
+        "internal_error", N_("Something went wrong"), N_("This is our fault, not yours."), _AGAIN
+    ),
     502: Words(
         "upstream_unreachable",
         N_("The application does not answer"),
@@ -91,7 +95,7 @@ WORDS: Mapping[int, Words] = {
     504: Words(
         "upstream_timeout",
         N_("The application takes too long"),
-        N_("It was asked and did not answer in time. Try again in a moment."),
+        N_("It did not answer in time. Try again in a moment."),
         _AGAIN,
     ),
 }
@@ -104,7 +108,7 @@ FROM_THE_GATE = (
     N_("No one may open this."),
     N_("This needs a second factor."),
     N_("This request carries the credentials of two different users."),
-    N_("No application is served here under this host name."),
+    N_("There is no application at this host name."),
     N_("No application is served under this address."),
     N_("Something went wrong here; it was logged."),
 )

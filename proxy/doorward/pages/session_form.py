@@ -38,8 +38,8 @@ from doorward.web.return_address import address
 from doorward.web.session_service import SessionService, get_client_info
 
 TOKEN = "form"  # noqa: S105 - the name of the hidden field
-STALE = N_("This form is not of this session any more. Go back, reload the page and try again.")
-GUARDED = N_("This changes what guards your account.")
+STALE = N_("This form belongs to an earlier session. Go back, reload the page and try again.")
+GUARDED = N_("You are about to change security settings.")
 WRONG = N_("The password is not right.")
 
 

@@ -121,7 +121,7 @@ class Route(Section):
 
     @property
     def base(self) -> str:
-        """What stands before every path at its upstreams; they all have the same."""
+        """The path prefix at its upstreams; they all have the same."""
         return self.upstream[0].base if self.upstream else ""
 
     @property

@@ -60,8 +60,8 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where a route leads. The port is always filled in; `path` is a unix socket's, and `base` what
-    stands before every request's path, without a slash at its end."""
+    """Where a route leads. The port is always filled in; `path` is a unix socket's, and `base` the
+    prefix of every request's path, without a slash at its end."""
 
     scheme: Scheme
     host: str | None = None
@@ -76,7 +76,7 @@ class Upstream:
 
 
 def add_brackets(host: str) -> str:
-    """Returns the host as it stands before a port."""
+    """Returns the host as it is written in front of a port."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -323,7 +323,7 @@ def network(value: object) -> Network:
 
 
 def peers(value: object) -> Network | Literal["unix"]:
-    """Returns a network, or `unix`: whoever connects to the unix socket."""
+    """Returns a network, or `unix`: every process that connects to the unix socket."""
     return "unix" if value in ("unix", "unix:") else network(value)
 
 

@@ -88,7 +88,7 @@ def _build_connecting(tls: UpstreamTls) -> ssl.SSLContext:
 
 
 def _build_trusting(path: Path) -> ssl.SSLContext:
-    """A context that believes these authorities and no others."""
+    """A context that trusts these authorities and no others."""
     data = _read("ca", path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:

@@ -34,7 +34,7 @@ _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(slots=True)
 class Node:
-    """A value with the place it came from. `size` counts it and all beneath, aliases unfolded."""
+    """A value with the place it came from. `size` counts it and all below, aliases unfolded."""
 
     value: bool | int | str | list[Node] | dict[str, Node] | None
     line: int | None

@@ -1,4 +1,4 @@
-"""Knows how a wrong setting is told: one printable line saying where, what and what to do.
+"""Knows how a wrong setting is reported: one printable line saying where, what and what to do.
 It must not know which settings there are, nor hold a value that could be a secret."""
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def _paths_overlap(one: Rule, other: Rule) -> bool:
 
 
 def _split(pattern: str) -> tuple[list[str], bool]:
-    """Segments, and whether all beneath them is meant as well."""
+    """Segments, and whether all below them is meant as well."""
     return pattern.removesuffix("/*").split("/"), pattern.endswith("/*")
 
 

@@ -1,5 +1,5 @@
-"""Knows how a route says by which headers its application is told who asks: presets, and headers of
-one's own. It must not make headers; rewriting does."""
+"""Knows how a route chooses the headers that identify the user: presets, and headers of one's own.
+It must not make headers; rewriting does."""
 
 from __future__ import annotations
 

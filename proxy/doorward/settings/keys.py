@@ -190,7 +190,7 @@ def _check_mode(path: Path, found: os.stat_result, process: Process) -> None:
 
 
 def is_private(found: os.stat_result, process: Process) -> bool:
-    """Whether nobody but the owner, and for a file of root a group of this process, can read a file
+    """Whether only the owner, and for a file of root a group of this process, can read a file
     with this status. Kubernetes mounts secrets as root's, readable by the pod's `fsGroup`."""
     others = stat.S_IMODE(found.st_mode) & 0o077
     of_our_group = found.st_uid == ROOT and found.st_gid in process.groups

@@ -229,7 +229,7 @@ def _with_data_dir(settings: Settings, directory: Path) -> Settings:
 
 def _data_left_behind(settings: Settings, directory: Path) -> Wrong | None:
     """A start with an empty database in place of the one that was in use would lock everybody
-    out: until 0.1 the default was beside the file under /etc, too."""
+    out: until 0.1 the default was next to the file under /etc, too."""
     before = directory / "data"
     if "data_dir" in settings.model_fields_set or settings.data_dir != _SYSTEM_DATA:
         return None

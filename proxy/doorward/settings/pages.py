@@ -1,5 +1,5 @@
 """Knows how the pages may be dressed: name, logo, colour, language, sentences of the owner's own.
-It must not read the files that are named here; whoever draws the pages does."""
+It must not read the files that are named here; rendering does."""
 
 from __future__ import annotations
 

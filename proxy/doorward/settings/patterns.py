@@ -28,7 +28,7 @@ def route_path(value: object) -> str:
 
 
 def rule_path(value: object) -> str:
-    """Returns a path in which `*` stands for one segment, or at the end for all beneath."""
+    """Returns a path in which `*` stands for one segment, or at the end for all below."""
     found = _path(value)
     if any("*" in part and part != "*" for part in found.split("/")):
         raise Wrong(
@@ -120,7 +120,7 @@ def api_key_header(value: object) -> str:
 
 
 def prefix(value: object) -> str:
-    """Returns the path a dialect's endpoints stand under, without a slash at its end."""
+    """Returns the path prefix of a dialect's endpoints, without a slash at its end."""
     found = route_path(value)
     if found == "/":
         raise Wrong("must not be the root", "write it as /api")

@@ -1,4 +1,4 @@
-"""Knows the settings that put right what an old application gets wrong about where it stands.
+"""Knows the settings that correct what an old application gets wrong about its own URL.
 It must not rewrite anything; the gate does."""
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ class Rule(Section):
 
     @property
     def alternatives(self) -> tuple[Alternative, ...]:
-        """What may be demanded, one of which must be met. Empty where nobody is asked who they
-        are: the rule is public, or denies."""
+        """The alternatives, one of which must be met. Empty if the rule needs no login: it is
+        public, or denies."""
         if self.any:
             return self.any
         if self.preset is not None or self.require not in {"authenticated", "two_factor"}:

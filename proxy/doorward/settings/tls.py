@@ -1,4 +1,4 @@
-"""Knows the settings of TLS: our own certificate, and what is demanded of an upstream's.
+"""Knows the settings of TLS: the listener's certificate, and what an upstream's must fulfil.
 It must not read the files they name; certificates.py does."""
 
 from __future__ import annotations
