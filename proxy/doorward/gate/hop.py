@@ -144,18 +144,16 @@ class Hops:
         """That of a request which a trusted proxy does not send on but asks about."""
         asked = self._asked(authority, scheme)
         address, text, _ = self._walk(peer, chain)
-        chained = _join_chain(chain, peer)
-        host, port = asked.host, asked.port
         return Hop(
             peer,
             came_by,
             asked.text,
-            host,
-            port,
+            asked.host,
+            asked.port,
             scheme,
             address,
             text,
-            chained,
+            "",  # nothing is passed on
             True,
             "",
             asked.is_served,

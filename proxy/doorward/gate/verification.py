@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from time import monotonic
+from typing import NamedTuple
 
 import structlog
 
@@ -114,25 +115,24 @@ class Endpoints:
         table += [(f"{under}/{one.name}", one) for one in FRONT_PROXIES]
         table += [row for alias in aliases for row in ALIASES.get(alias, ())]
         fronts = [(path.encode(), front) for path, front in table]
-        self._exact = {path: front for path, front in fronts if not path.endswith(b"/")}
+        self._exact = {path: Subrequest(front) for path, front in fronts if path[-1:] != b"/"}
         self._prefixes = tuple(row for row in fronts if row[0].endswith(b"/"))
 
     def find(self, target: bytes) -> Subrequest | None:
         """What is asked at this target, if it is one of these paths."""
         path, _, query = target.partition(b"?")
-        front = self._exact.get(path)
-        if front is not None:
-            if front is _LEGACY and query.startswith(b"rd="):
-                front = _LEGACY_REDIRECTING
-            return Subrequest(front)
+        found = self._exact.get(path)
+        if found is not None:
+            if found.front is _LEGACY and query.startswith(b"rd="):
+                return Subrequest(_LEGACY_REDIRECTING)
+            return found
         for prefix, front in self._prefixes:
             if target.startswith(prefix):
                 return Subrequest(front, target[len(prefix) - 1 :])
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(NamedTuple):
     """The request that headers name."""
 
     method: bytes
@@ -223,22 +223,30 @@ def _read_named(asked: Subrequest, arrival: Received, headers: RequestHeaders) -
         return _Named(arrival.method, read_scheme(proto), _only_host(headers), asked.rest)
     host = read_last(headers.forwarded_host, "X-Forwarded-Host")
     method, uri, original_method, original = _find(arrival, headers)
-    named = None
-    if by is not NamedBy.ORIGINAL and None not in (method, proto, host, uri):
-        assert method is not None and proto is not None and host is not None and uri is not None
-        named = _Named(method, read_scheme(proto), host, uri)
-    elif by is not NamedBy.FORWARDED and None not in (original_method, original):
-        assert original_method is not None and original is not None
-        named = _Named(original_method, *_split(original))
-    if named is None:
-        raise Unfit(400, f"no request is named ({_MISSING[by]})")
-    said = (method, host and host.lower(), uri, original_method)
-    meant = (named.method, named.authority.lower(), named.target, named.method)
     if (
-        any(one is not None and one != other for one, other in zip(said, meant, strict=True))
-        or (proto is not None and read_scheme(proto) != named.scheme)
-        or (original is not None and not _is_same(original, named))
+        by is not NamedBy.ORIGINAL
+        and method is not None
+        and proto is not None
+        and host is not None
+        and uri is not None
     ):
+        named = _Named(method, read_scheme(proto), host, uri)
+        agree = original_method in (None, method)
+        if agree and original is not None:
+            scheme, authority, target = _split(original)
+            asked_for = scheme, authority.lower(), target
+            agree = asked_for == (named.scheme, host.lower(), uri)
+    elif by is not NamedBy.FORWARDED and original_method is not None and original is not None:
+        named = _Named(original_method, *_split(original))
+        agree = (
+            method in (None, original_method)
+            and uri in (None, named.target)
+            and (host is None or host.lower() == named.authority.lower())
+            and (proto is None or read_scheme(proto) == named.scheme)
+        )
+    else:
+        raise Unfit(400, f"no request is named ({_MISSING[by]})")
+    if not agree:
         raise Unfit(400, "two requests are named that differ (X-Forwarded-* and X-Original-*)")
     return named
 
@@ -256,12 +264,6 @@ def _split(url: bytes) -> tuple[str, bytes, bytes]:
     if match is None:
         raise Unfit(400, "X-Original-URL is no absolute http or https URL")
     return read_scheme(match[1]), match[2], match[3]
-
-
-def _is_same(url: bytes, named: _Named) -> bool:
-    scheme, authority, target = _split(url)
-    asked = scheme, authority.lower(), target
-    return asked == (named.scheme, named.authority.lower(), named.target)
 
 
 def _only_host(headers: RequestHeaders) -> bytes:
@@ -292,12 +294,13 @@ def _find_line(text: bytes, lower: bytes, begin: bytes) -> bytes | None:
     at = lower.find(begin)
     if at < 0:
         return None
-    said = set()
-    while at >= 0:
+    at += len(begin)
+    value = text[at : text.index(b"\r\n", at)].strip(OWS)
+    said = {value}
+    while (at := lower.find(begin, at)) >= 0:
         at += len(begin)
         said.add(text[at : text.index(b"\r\n", at)].strip(OWS))
-        at = lower.find(begin, at)
-    return _only(said, begin[2:-1])
+    return value if len(said) == 1 else _only(said, begin[2:-1])
 
 
 def _only(said: set[bytes], name: bytes) -> bytes | None:
