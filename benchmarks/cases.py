@@ -23,6 +23,7 @@ class Carrier(Enum):
 
     OWN = auto()  # what a proxy's login gives out
     BEARER = auto()  # Doorward's token in Authorization
+    TOKEN = auto()  # an API token in Authorization
     NOBODY = auto()
     FORGED = auto()
 
@@ -57,6 +58,8 @@ CASES: dict[str, Case] = {
     for case in (
         Case("different", "1 KiB, requests of 200 people in eight clients to 20,000 targets"),
         Case("bearer", "the same with Authorization: Bearer", carrier=Carrier.BEARER,
+             only=("doorward",)),
+        Case("token", "the same with an API token", carrier=Carrier.TOKEN,
              only=("doorward",)),
         Case("many", "the same over 500 connections", connections=500),
         refused("anonymous", "refused: nobody", Carrier.NOBODY),

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from people import NAMES, PASSWORD, htpasswd
 from processes import NotStarted, ask, free_port, running, version
+from tokens import make_tokens
 from traffic import Header
 
 HERE = Path(__file__).parent
@@ -89,6 +90,7 @@ class Contestant:
     sessions: list[Header]
     users: tuple[str, ...] = NAMES
     is_doorward: bool = False
+    tokens: tuple[Header, ...] = ()  # API tokens of the same users
     lacks: tuple[str, ...] = field(default=())  # cases that it is not made for
 
     def takes_part(self, only: tuple[str, ...], case: str) -> bool:
@@ -139,9 +141,14 @@ def doorward(
         command = [os.fspath(DOORWARD), "serve", "-c", os.fspath(config)]
         with running(name, command, port, folder, environ) as pid:
             told = f"{what}; {reader(environ or {})}"
-            yield Contestant(name, told, (pid,), port, log_in_all(port), is_doorward=True)
+            yield build_doorward(name, told, pid, port, config)
 
     return start
+
+
+def build_doorward(name: str, what: str, pid: int, port: int, config: Path) -> Contestant:
+    sessions, tokens = log_in_all(port), tuple(make_tokens(config, NAMES))
+    return Contestant(name, what, (pid,), port, sessions, is_doorward=True, tokens=tokens)
 
 
 @contextmanager
@@ -157,7 +164,7 @@ def under_uvicorn(folder: Path, upstream: int) -> Iterator[Contestant]:
     environ = {"DOORWARD_CONFIG": os.fspath(config)}
     with running("uvicorn", command, port, folder, environ) as pid:
         what = f"Doorward under uvicorn, one worker; {reader({})}"
-        yield Contestant("uvicorn", what, (pid,), port, log_in_all(port), is_doorward=True)
+        yield build_doorward("uvicorn", what, pid, port, config)
 
 
 def write_config(

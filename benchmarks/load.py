@@ -61,6 +61,8 @@ def carried(contestant: Contestant, carrier: Carrier) -> list[Header | None]:
             return [None] * len(contestant.sessions)
         case Carrier.BEARER:
             return [bearer(session) for session in contestant.sessions]
+        case Carrier.TOKEN:
+            return list(contestant.tokens)
         case Carrier.FORGED:
             return [forged(session) for session in contestant.sessions]
     return list(contestant.sessions)
