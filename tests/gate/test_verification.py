@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -432,6 +433,42 @@ async def test_the_portal_has_its_pages_though_no_route_answers_for_it(fronts: B
     assert (
         await ask(front.app, scope("/.doorward/login", [(b"host", b"other.test")]))
     ).status == 421
+
+
+@pytest.mark.parametrize("routes", [[{}], [{"host": SITE}]])
+async def test_the_start_page_of_the_portal_is_the_account(
+    fronts: Build, routes: list[dict[str, Any]]
+) -> None:
+    """A login that was asked for by no application leads there."""
+    front = await verifying(fronts, routes=routes)
+    lines = [(b"host", b"auth.example.com")]
+    for method, status in (("GET", 308), ("HEAD", 308), ("POST", 404)):
+        answer = await ask(front.app, scope("/", lines, method=method))
+        assert answer.status == status
+    (to,) = (await ask(front.app, scope("/", lines))).values(b"location")
+    assert to == b"/.doorward/account"
+    assert (await ask(front.app, scope("/x", lines))).status == 404
+
+
+async def test_wrong_passwords_by_basic_are_counted_as_for_proxied_requests(
+    fronts: Build,
+) -> None:
+    """CVE-2026-47203: the endpoint had a way around the lock."""
+    routes = [{"basic": {"passwords": True}}]
+    front = await verifying(fronts, routes=routes, regulation={"attempts": 2})
+    await front.opened()
+
+    def basic(password: str) -> Header:
+        return b"authorization", b"Basic " + base64.b64encode(f"alice:{password}".encode())
+
+    right = await verify(front, "/traefik", basic("correct horse"))
+    assert (right.status, right.values(b"remote-user")) == (200, [b"alice"])
+    guesses = [basic(f"guess {number}") for number in range(5)]
+    told = [(await verify(front, "/traefik", guess)).status for guess in guesses[:4]]
+    assert told[0] == 401 and told[-1] == 429
+    assert (await verify(front, "/nginx", guesses[4])).status == 403
+    elsewhere = await verify(front, "/nginx", basic("correct horse"), client="198.51.100.7")
+    assert elsewhere.status == 200
 
 
 async def test_without_the_setting_there_is_no_endpoint(fronts: Build) -> None:

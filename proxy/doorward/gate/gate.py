@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from doorward import paths
 from doorward.accounts.refusals import LockedOut, Overloaded, StorageUnavailable, retry_after
 from doorward.accounts.session import TOKEN
 from doorward.accounts.sessions.sessions import FULL, Session
@@ -27,6 +28,7 @@ from doorward.gate.decision import (
     denied,
     forbidden,
     locked_out,
+    moved,
     not_found,
     other_server,
     overloaded,
@@ -44,6 +46,8 @@ from doorward.gate.tokens import TokenCarrier
 from doorward.gate.verification import Subrequest
 from doorward.http1.second_targets import BadTarget, ForeignTarget, read_second_targets
 from doorward.settings import Route
+
+NOT_FOUND = 404
 
 
 @dataclass(slots=True)
@@ -123,9 +127,11 @@ class Gate:
         on, a front proxy asks about it."""
         target = self._locate(request)
         if isinstance(target, Refuse):
+            if target.status == NOT_FOUND and not self._authorize.serves(request.host):
+                return _lead_to_pages(request)
             return target
         if subrequest is None and target.route in self._leading_nowhere:
-            return not_found(home=False)
+            return _lead_to_pages(request)
         others = self._locate_others(request, target) if request.headers.targets else ()
         if isinstance(others, Refuse):
             return others
@@ -321,6 +327,13 @@ class Gate:
             return ()
         lines = facts.request.headers.cookies
         return tuple(self._cookies.clearing_lines(lines, facts.request.host))
+
+
+def _lead_to_pages(request: Accepted) -> Refuse:
+    """Where no application is, but pages of ours: the start page is one of them."""
+    if request.path == b"/" and request.method in (b"GET", b"HEAD"):
+        return moved(paths.ACCOUNT.encode())
+    return not_found(home=False)
 
 
 def _read_api_key(route: Route) -> bytes | None:
