@@ -17,7 +17,7 @@ CLIENTS := tests/clients/node_modules
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick coverage fault fuzz check format docs bench run constraints
+.PHONY: help demo test quick coverage fault fuzz check format docs screenshots bench run constraints
 
 help: ## Say what there is.
 	@echo "Doorward. What you can make:"
@@ -58,6 +58,9 @@ format: $(TEST_STAMP) ## Format the code and repair what the linter can repair.
 
 docs: $(DOCS_STAMP) ## Build the documentation in build/site, and check its links.
 	$(PY) -m tools.site
+
+screenshots: $(TEST_STAMP) ## Draw the pictures of the documentation from a running Doorward.
+	$(PY) -m tools.screenshots
 
 bench: $(RUN_STAMP) ## Measure CPU per request beside other proxies; ARGS="--case different --only doorward,go".
 	$(PY) benchmarks/run.py $(ARGS)

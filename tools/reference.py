@@ -29,6 +29,7 @@ from doorward.settings.models import Settings
 from doorward.settings.schema import schema
 
 EXAMPLE = Path(__file__).parents[1] / "config" / "doorward.yaml"
+API = "administration-api"
 TESTS = EXAMPLE.parents[1] / "tests"
 ADVISORY = re.compile(r"CVE-\d{4}-\d+|GHSA(?:-\w{4}){3}")
 # In that file a comment of a sentence has one blank behind its #; one of a setting none, or its
@@ -253,7 +254,8 @@ def endpoints() -> str:
 
 def _dialect(name: str, rows: list[str]) -> Iterator[str]:
     yield f"## `{name}`\n"
-    yield f"The [chapter of this dialect](dialects/{name}.md) has a session to try.\n"
+    page = f"dialects/{name}.md" if name in list_fields(_dialects()) else f"{API}.md"
+    yield f"[Its page]({page}) says how it is used.\n"
     yield "| request | what it does | statuses |\n|---|---|---|"
     yield from rows
     yield ""
@@ -267,6 +269,7 @@ async def _describe() -> Any:
             "data_dir": folder,
             "routes": [{"upstream": "http://127.0.0.1:9"}],
             "dialects": {name: {} for name in list_fields(_dialects())},
+            "api": {"enabled": True},
         }
         async with Application(settings_from(given, Path(folder))) as application:
             transport = httpx.ASGITransport(application)  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ def test_from_a_deep_link_through_the_login_and_back_out(page: Page, told: dict[
     expect(second).to_have_url(f"{address}/")
     second.close()
 
-    page.get_by_role("link", name="Sign out").click()
+    page.get_by_role("link", name="Log out").click()
     expect(page.get_by_text("You are logged in as demo")).to_be_visible()
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(f"{address}/.doorward/login")

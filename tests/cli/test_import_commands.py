@@ -154,7 +154,7 @@ def test_reset_totp_removes_codes_by_email_if_asked(doorward: Command) -> None:
     ("format", "text", "says"),
     [
         ("htpasswd", f"alice:{BCRYPT}\nno colon\n", "line 2: This is not name:hash"),
-        ("htpasswd", "alice:plain\n", "line 1: user alice: This password hash is of no kind"),
+        ("htpasswd", "alice:plain\n", "line 1: user alice: Doorward cannot verify"),
         (
             "htpasswd",
             f"alice:{BCRYPT}\nALICE:{BCRYPT}\n",
@@ -172,7 +172,7 @@ def test_reset_totp_removes_codes_by_email_if_asked(doorward: Command) -> None:
         ("authelia", "users: [", "This is not YAML"),
         ("authelia", "[]", "has no users"),
         ("authelia", "users: {alice: }", "line 1: user alice: there is no mapping"),
-        ("authelia", "users:\n  alice: {}", "line 2: user alice: This password"),
+        ("authelia", "users:\n  alice: {}", "line 2: user alice: Doorward cannot"),
         (
             "authelia",
             f"users: {{alice: {{password: '{BCRYPT}', groups: x}}}}",

@@ -28,7 +28,7 @@ ELSEWHERE = {
     "This user may not do that.",
     "There is no such user.",
     "This is not an authenticator secret: base32 of at least 112 bits.",
-    "This password hash is of no kind that can be verified here.",
+    "Doorward cannot verify this kind of password hash.",
     "No authenticator app is set up.",
     "There is no such session.",
     "A second factor is needed.",

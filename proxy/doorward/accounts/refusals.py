@@ -145,7 +145,7 @@ class InvalidHash(Refusal):
     """A hash of another program that is not understood, or that costs too much to verify."""
 
     code = "invalid_hash"
-    message = "This password hash is of no kind that can be verified here."
+    message = "Doorward cannot verify this kind of password hash."
 
 
 class NotPermitted(Refusal):

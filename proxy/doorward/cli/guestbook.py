@@ -64,7 +64,7 @@ PAGE = """<!doctype html>
 {entries}
 <details><summary>What this application received</summary>
 <p>It has no login. It believes these headers, which the gate in front of it wrote.
-The link <em>Sign out</em> leads to <code>/.doorward/logout</code>: that page belongs to the gate,
+The link <em>Log out</em> leads to <code>/.doorward/logout</code>: that page belongs to the gate,
 and this application never sees the request.</p>
 <table>{headers}</table></details>
 </html>
@@ -115,7 +115,7 @@ class GuestBook:
         user = remote_user(environ)
         return PAGE.format(
             style=STYLE,
-            sign_out='<a href="/.doorward/logout">Sign out</a>' if user else "",
+            sign_out='<a href="/.doorward/logout">Log out</a>' if user else "",
             greeting=greeting(user),
             entries="\n".join(entry.html() for entry in tuple(self.entries)),
             headers="".join(
@@ -132,7 +132,7 @@ def remote_user(environ: Environ) -> str | None:
 def greeting(user: str | None) -> str:
     if user is None:
         return "Hello, whoever you are. Nobody told me your name."
-    return f"Hello, <strong>{escape(user)}</strong>. You are signed in."
+    return f"Hello, <strong>{escape(user)}</strong>. You are logged in."
 
 
 def list_identity(environ: Environ) -> list[tuple[str, str]]:

@@ -79,7 +79,7 @@ def add(
 
     made = with_accounts(config, job)
     sentences = [
-        f"token {made.token.id} of {made.token.user.username} made",
+        f"token {made.token.id} of {made.token.user.username} created",
         f"token: {made.text}",
     ]
     tell(sentences, _describe(made.token) | {"token": made.text}, json)
