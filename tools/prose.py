@@ -41,7 +41,7 @@ RULES: dict[str, str] = {
     r"(?:is|are|be) demanded": "is required",
     r"stands? (?:under|elsewhere|before)": "is under, is elsewhere, is in front of",
     r"left out(?=[:;])": "If unset, …",
-    r"good (?:once|for (?:an?|half|thirty|this))": "valid …",
+    r"good (?:once|for (?:an hour|half|thirty|this))": "valid …",
     # Negation where a plain statement says it.
     r"(?:nothing|none|nobody|never|no other|no one) but|no \w+ but": "only",
     r"not un\w+": "say it positively",
@@ -53,7 +53,7 @@ RULES: dict[str, str] = {
     # One term for one thing.
     r"sign(?:ed|ing)?[ -]in|log-?on|logging on": "log in",
     r"emails?(?= address| codes)|(?:by|an|the|per) email": "e-mail",
-    r"2FA|MFA": "second factor",
+    r"(?-i:2FA|MFA)": "second factor",
     r"backend|back-end": "upstream, application",
     r"whitelist|blacklist": "allow list, deny list",
     r"lockout": "lock-out",
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
 
 
 def list_files() -> Iterator[Path]:
-    """Everything that people read: handbook, settings, commands, pages."""
+    """Everything that people read: handbook, settings, commands, pages, docstrings."""
     for name in (
         "README.md",
         "CHANGELOG.md",
@@ -88,7 +88,7 @@ def list_files() -> Iterator[Path]:
         yield ROOT / name
     for pattern in ("docs/**/*.md", "examples/**/*.md", "config/*.yaml", "examples/**/*.yaml"):
         yield from sorted(ROOT.glob(pattern))
-    for pattern in ("pages/templates/*", "pages/locale/*.po", "cli/*.py", "settings/*.py"):
+    for pattern in ("pages/templates/*", "pages/locale/*.po", "**/*.py"):
         yield from sorted((ROOT / "proxy" / "doorward").glob(pattern))
 
 
@@ -136,11 +136,11 @@ def _catalogue(text: str) -> Prose:
 
 
 def _python(text: str) -> Prose:
-    """Docstrings, and the help texts of commands."""
+    """Docstrings, and help texts. In the code "ours" is what Doorward itself set."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if docstring := ast.get_docstring(node):
-                yield node.body[0].lineno, re.sub(r"`[^`]*`", "`", docstring)
+                yield node.body[0].lineno, re.sub(r"`[^`]*`|\bof ours\b", "`", docstring)
         elif isinstance(node, ast.keyword) and node.arg == "help":
             if isinstance(node.value, ast.Constant):
                 yield node.value.lineno, str(node.value.value)

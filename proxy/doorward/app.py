@@ -118,7 +118,7 @@ class Application:
             self._stack.push_async_callback(_end, asyncio.ensure_future(task))
 
     def _audit(self, counters: Counters) -> Tell | None:
-        """Where records go beside the database; what is not written there or to the log counts."""
+        """Where records go besides the database; what is not written there or to the log counts."""
         counters.sources.append(lambda: {(LOST, "log"): output().channel.lost})
         channel = open_channel(self._settings.audit.file)
         if channel is None:

@@ -1,4 +1,4 @@
-"""Every path that Doorward answers itself, beside those of dialects: each is spelt here alone.
+"""Every path that Doorward answers itself, besides those of dialects: each is spelt here alone.
 
 It knows names; it must not know what stands behind them.
 """

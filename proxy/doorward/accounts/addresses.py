@@ -1,4 +1,4 @@
-"""A user's own e-mail address, changed by whoever reads what is sent to the new one.
+"""A user's own e-mail address, changed by a user who can read mail sent to the new one.
 
 It decides whether an address is somebody's; pages and mail servers it must not know. Nothing is
 stored until it is: what was asked travels sealed with the form that asks for the code.

@@ -43,8 +43,9 @@ class BasicLogins:
         return hmac.digest(self._key, text, "sha256")
 
     async def find(self, name: bytes, password: bytes, client: ClientInfo, now: float) -> Found:
-        """A session of KEPT_S for whoever has this password and no second factor; it ends before
-        that with every change to its user. Raises LockedOut, Overloaded, StorageUnavailable."""
+        """A session of KEPT_S for a client that has this password and no second factor; it ends
+        before that with every change to its user. Raises LockedOut, Overloaded,
+        StorageUnavailable."""
         try:
             user = await self._logins.authenticate_program(
                 _decode(name), _decode(password), client=client, now=now
@@ -58,7 +59,7 @@ class BasicLogins:
 
     @staticmethod
     def _build_session(user: User, key: bytes, client: ClientInfo, now: float) -> Session:
-        """The same number for the same name and password, so that what is open goes on when the
+        """The same number for the same name and password, so that what is open continues when the
         password is looked at again."""
         return Session(
             number=_FIRST_NUMBER - int.from_bytes(key[:7]),

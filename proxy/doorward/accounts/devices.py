@@ -1,6 +1,6 @@
 """What a User-Agent says of the device behind it. The only door to ua-parser.
 
-It believes nothing of it: a User-Agent is what a client likes to be taken for, good for a list that
+It trusts nothing of it: a User-Agent is what a client likes to be taken for, fit for a list that
 people read and for nothing else.
 """
 

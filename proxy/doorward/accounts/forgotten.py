@@ -1,6 +1,6 @@
 """Forgotten passwords: a link by mail that lets its user set another one, once.
 
-It decides who gets one and whether one is still good; whoever asks learns neither. It knows no page
+It decides who gets one and whether one is still good; the client learns neither. It knows no page
 and no wording.
 """
 

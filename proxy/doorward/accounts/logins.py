@@ -196,7 +196,7 @@ class Logins:
     async def change_password(
         self, session: Session, old: str, new: str, *, client: ClientInfo, now: float
     ) -> Opened:
-        """The session's user changes the password: the session goes on under a new token, all
+        """The session's user changes the password: the session continues under a new token, all
         others end. Raises as `prove` does, ProofRequired, ReadOnlyUser, WeakPassword,
         UserNotFound."""
         if session.level is not FULL:
@@ -228,7 +228,7 @@ class Logins:
     ) -> User:
         """The user whose password this is, judged in their turn and on their budget. A lock
         refuses in the time that a wrong password takes, and costs neither a hash nor a record.
-        `conceals` is False for whoever is known to be the user. Raises InvalidCredentials,
+        `conceals` is False for a client known to be the user. Raises InvalidCredentials,
         LockedOut."""
         known = None if credential is None else credential.user
         try:
@@ -272,7 +272,7 @@ class Logins:
         """The user whose password this is. Raises InvalidCredentials.
 
         Every failure costs the same number of hashes, whichever it is; absurdly long passwords
-        cost none, whoever they are for."""
+        cost none, for any user."""
         if is_too_long(password):
             raise InvalidCredentials("too_long")
         if credential is None:
@@ -308,7 +308,7 @@ class Logins:
         raise SecondFactorRequired(challenge)
 
     async def _change_password(self, user: User, new: NewPassword, now: float) -> User:
-        """The user under the new password; whoever changes the user at the same time is noticed
+        """The user under the new password; a simultaneous change of the user is noticed
         when the session is opened, for then the version is another."""
         await self._users.change_password(user, new, now=now)
         return replace(user, must_change_password=False, version=user.version + 1)

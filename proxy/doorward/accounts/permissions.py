@@ -51,7 +51,7 @@ def is_admin(user: User) -> bool:
 
 
 def require_over(actor: Actor, subject: User) -> None:
-    """Returns when the one may change the other: no admin rises above himself by way of somebody
+    """Returns when the one may change the other: no admin rises in rank by way of somebody
     else (CVE-2024-41942), and nobody saws off the branch he sits on. Every operation of the core
     that acts on somebody asks this itself. Raises NotPermitted."""
     if actor is OWNER:

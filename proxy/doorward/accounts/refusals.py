@@ -1,7 +1,7 @@
 """Every way the core says no: a closed tree, so that each dialect can answer it from a table.
 
 A refusal knows a code for programs and a sentence for people; which status or body it becomes is
-the business of whoever translates it.
+the business of the layer that translates it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(Exception):
-    """What the core refuses. `str()` is a sentence that may be shown to whoever asked."""
+    """What the core refuses. `str()` is a sentence that may be shown to the client."""
 
     code: ClassVar[str] = "refused"
     message: ClassVar[str] = "This is not allowed."
@@ -142,7 +142,7 @@ class WeakPassword(Refusal):
 
 
 class InvalidHash(Refusal):
-    """A hash of another program that is not understood, or that costs too much to verify."""
+    """A hash of another program of an unknown kind, or that costs too much to verify."""
 
     code = "invalid_hash"
     message = "Doorward cannot verify this kind of password hash."

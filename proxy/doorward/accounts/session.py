@@ -1,6 +1,6 @@
 """One session as values: who opened it, where, until when, and when it is over.
 
-It knows no storage and no token but the one that a new session is handed out with.
+It knows no storage, and only the token that a new session is handed out with.
 """
 
 from __future__ import annotations
@@ -178,8 +178,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """A session that goes on where others end, and the token under which it does: storage writes it
-    with the change itself, so that no copy of the old token outlives that."""
+    """A session that continues where others end, and the token under which it does: storage writes
+    it with the change itself, so that no copy of the old token outlives that."""
 
     session: Session
     token: str = field(repr=False)

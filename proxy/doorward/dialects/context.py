@@ -41,7 +41,7 @@ class RequestFault(Exception):
 
 
 class Malformed(RequestFault):
-    """`fields`: the names of what is missing or of a wrong type, where that can be told;
+    """`fields`: the names of what is missing or of a wrong type, where that is known;
     `sentences`: what is wrong with each, in a dialect that has words of its own for it."""
 
     code = "bad_request"

@@ -79,6 +79,6 @@ def is_preflight(request: Request) -> bool:
 
 
 def _origin(request: Request) -> str | None:
-    """The origin that the request names, if it names one. `null` is nobody's."""
+    """The origin that the request names, if it names one. `null` is of no site."""
     origins = request.headers.getlist("origin")
     return origins[0].lower() if len(origins) == 1 and origins[0] != "null" else None

@@ -262,7 +262,7 @@ class Datepoll:
         return self.access.tokens.issue(session, life_s, self.context.clock())
 
     async def refresh(self, request: Request) -> Response:
-        """The next token; the session's life begins anew, under a new description if one came."""
+        """The next token; the session's life begins again, under a new description if one came."""
         given = Validation(await read_body(request))
         secret = given.required("session_token")
         description = given.optional("session_information", most=CHARACTERS)
@@ -325,7 +325,7 @@ class Datepoll:
 
 
 async def read_body(request: Request) -> Mapping[str, object]:
-    """The body's fields; none when it cannot be read, as a missing one is told by its name.
+    """The body's fields; none when it cannot be read, as a missing one is reported by its name.
 
     Raises TooLarge."""
     try:

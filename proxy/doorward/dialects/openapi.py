@@ -1,4 +1,4 @@
-"""The API description (OpenAPI 3.1) of the dialects in force, built from their routes when it is
+"""The API description (OpenAPI 3.1) of the dialects that are on, built from their routes when it is
 first asked for: it takes 20 ms, and most processes never need it.
 
 It knows routes and the rows of `operations`; how an endpoint works it must not know.

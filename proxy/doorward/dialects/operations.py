@@ -27,7 +27,7 @@ class Operation:
 
     `answer`: what a success holds; None: nothing. `body`: any of these; `optional_body`: or none at
     all. `public`: for clients without a session. `factor`: takes the headers of a second factor.
-    `refuses`: beside what follows from the rest. `more`: answers whose words are not in the table
+    `refuses`: besides what follows from the rest. `more`: answers whose words are not in the table
     of the route, with `errors`, the shapes that only this operation has for them. `media`: what a
     success is; each event of a stream is one `answer`.
     """
@@ -357,7 +357,7 @@ FORMS = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 
 @dataclass(frozen=True, slots=True)
 class DialectDescription:
-    """A dialect's rows, the types of bodies it reads, where it looks for a token beside Bearer and
+    """A dialect's rows, the types of bodies it reads, where it looks for a token besides Bearer and
     the cookie, and whether each of its requests is counted. `alone`: the only carrier that counts.
     """
 

@@ -1,4 +1,4 @@
-"""Where users come from beside the database: the configuration file (later: htpasswd, LDAP).
+"""Where users come from besides the database: the configuration file (later: htpasswd, LDAP).
 
 It knows how each describes its users and nothing of their sessions.
 """

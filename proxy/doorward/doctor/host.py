@@ -1,6 +1,6 @@
 """Checks of this host and of the settings: key files, database, cookie, trusted proxies, mail.
 
-Knows files and settings; must not know upstreams, and sends no request but to the mail server.
+Knows files and settings; must not know upstreams, and sends requests only to the mail server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How an authority is written: the host and port that a request is for (RFC 3986 3.2).
 
-Knows its syntax; must not know which header named it, or who is believed.
+Knows its syntax; must not know which header named it, or which peer is trusted.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Whether a person's browser sent a request, or a program: who gets a page, and who gets JSON.
+"""Whether a person's browser sent a request, or a program: it gets a page, or JSON.
 
 Knows request headers and what real clients send in them; must not know sessions, rules or pages.
 """

@@ -32,8 +32,8 @@ Header = tuple[bytes, bytes]
 
 
 def has_our_form(value: bytes) -> bool:
-    """True for a value that only we could have set, whoever signed it. One quote alone is a slip
-    of whoever sent it, and still not for an application."""
+    """True for a value that only we could have set, whichever key signed it. One quote alone is a
+    slip of its sender, and still not for an application."""
     return _OUR_FORM.fullmatch(value.strip(b'"')) is not None
 
 
@@ -81,7 +81,7 @@ class Cookies:
     `own` is its name, with `__Host-` before it where cookies are Secure. The default name counts
     where a request has no cookie of that name. `name` is the one that is set: `own`, or with
     `prefers_default` the default one as long as no other instance has that. With `domain` it goes
-    to every host beneath that, which __Host- does not allow: __Secure- stands before it then.
+    to every host below that, which __Host- does not allow: __Secure- is its prefix then.
     """
 
     __slots__ = (
@@ -233,7 +233,7 @@ class Cookies:
         return name + b"=; Max-Age=0" + within + self._attributes(secure)
 
     def clearing_lines(self, lines: Sequence[bytes], host: str) -> list[Header]:
-        """Lines that end what came more than once. The default name beside the own one may be
+        """Lines that end what came more than once. The default name next to the own one may be
         another instance's, and is left to it."""
         return self.expire_lines(host, of_default=not self.held(lines).own)
 
@@ -250,7 +250,7 @@ class Cookies:
         """True for an upstream's Set-Cookie value that could replace a cookie of any Doorward's.
 
         Browsers keep `=name=x` as a cookie without a name, and send it as `name=x`. Some servers
-        take off quotes, white space and case when they read it.
+        remove quotes, white space and case when they read it.
         """
         if line[:1] not in self._may_begin:
             return False

@@ -23,7 +23,7 @@ class Forward:
 
     `session` is the one that it was decided with, None for nobody; `identity` are the header lines
     that tell the application of it. `private`: the answer is for that session alone. `binds`:
-    the request authenticates the connection that it goes over. `keeps`: what goes on as well,
+    the request authenticates the connection that it goes over. `keeps`: what passes as well,
     because it turned out not to be ours.
     """
 
@@ -106,7 +106,7 @@ def last_hop(method: bytes) -> Refuse:
 
 
 def unfit_identity() -> Refuse:
-    """Better none than a user of whom the application is told half."""
+    """Better none than a user of whom the application gets half."""
     message = "The application cannot be told who you are; the log has the reason."
     return Refuse(500, "unfit_identity", message)
 
@@ -136,7 +136,7 @@ def too_many_tunnels() -> Refuse:
 
 
 def unavailable() -> Refuse:
-    """Whose session it is cannot be told now. Not a 401: programs throw their tokens away then."""
+    """Whose session it is is unknown now. Not a 401: programs throw their tokens away then."""
     return Refuse(503, StorageUnavailable.code, StorageUnavailable.message)
 
 
@@ -176,7 +176,7 @@ def beyond_token() -> Refuse:
 
 
 def denied(home: bool) -> Refuse:
-    """What no user may open, whoever asks."""
+    """What no user may open."""
     return Refuse(403, "forbidden", "No one may open this.", home=home)
 
 

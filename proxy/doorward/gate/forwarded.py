@@ -19,7 +19,7 @@ _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
 class BadForwarded(Exception):
-    """The header is malformed. Nothing of it can be believed: what is broken on the left could
+    """The header is malformed. Nothing of it can be trusted: what is broken on the left could
     swallow what a proxy of ours wrote on the right."""
 
 

@@ -53,7 +53,7 @@ NOT_FOUND = 404
 @dataclass(slots=True)
 class RequestFacts:
     """What follows from a request's bytes alone, where it came by the same link: where it leads and
-    what it carries. It holds for the same bytes when they come again; who asks is asked anew."""
+    what it carries. It holds for the same bytes when they come again; the user is found again."""
 
     request: Accepted
     target: Target
@@ -161,15 +161,15 @@ class Gate:
         return await self.decide_for(facts, caller, now)
 
     async def decide_for(self, facts: RequestFacts, caller: Caller, now: float) -> Decision:
-        """The decision for whoever asks, once that is known."""
+        """The decision for the user, once that is known."""
         decision = self._judge(facts, caller, now)
         if isinstance(decision, NeedsFactor):
             decision = await self._require_second_factor(decision, facts, now)
         return decision if isinstance(decision, Forward) else decision.on(facts.target.route)
 
     def _judge_unknown(self, facts: RequestFacts, refusal: Refuse, now: float) -> Decision:
-        """It cannot be told now who asks: what is open to everybody stays open, and only what is
-        known to be nobody's is called that."""
+        """The user is unknown now: what is open to everybody stays open, and only what is
+        known to have no session is called that."""
         decision = self._judge(facts, NOBODY, now)
         return decision if isinstance(decision, Forward) else refusal.on(facts.target.route)
 
@@ -253,7 +253,7 @@ class Gate:
         return Verdict.ALLOWED, facts.target
 
     def _keeps_overrides(self, request: Accepted) -> bool:
-        """Whether headers go on that ask for another method. Not where the rule could have been
+        """Whether headers pass that ask for another method. Not where the rule could have been
         another one then; however the path is read."""
         paths = (request.path, *request.other_readings)
         leads = [self._authorize.locate(request, path) for path in paths]

@@ -160,7 +160,7 @@ class Hops:
         )
 
     def _read_direct(self, peer: str, came_by: str, value: bytes) -> Hop:
-        """That of a client which is no trusted proxy: nothing that it tells is believed."""
+        """That of a client which is no trusted proxy: nothing that it says is trusted."""
         address, text, _ = self._peer(peer)
         asked = self._asked(value, came_by)
         return Hop(
@@ -218,10 +218,10 @@ class Hops:
     def _read_forwarding(
         self, peer: str, came_by: str, headers: RequestHeaders, asked: bytes
     ) -> _Forwarded:
-        """What is believed of X-Forwarded-* and Forwarded.
+        """What is trusted of X-Forwarded-* and Forwarded.
 
         Most proxies set one of the two and pass the other on as the client wrote it. When both
-        are there, nobody knows which to believe: they must agree.
+        are there, there is no telling which to trust: they must agree.
         """
         chain = headers.forwarded_for
         proto = read_last(headers.forwarded_proto, "X-Forwarded-Proto")

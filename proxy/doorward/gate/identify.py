@@ -52,7 +52,7 @@ class Credentials:
     passing: bytes | None = None  # the header lines that go on, where a token was among them
 
     def __init__(self, cookie: bytes | None, cookies: tuple[bytes, ...], ambiguous: bool) -> None:
-        """`ambiguous`: our cookie twice, or our token beside another Authorization."""
+        """`ambiguous`: our cookie twice, or our token with another Authorization."""
         self.cookie = cookie
         self.cookies = cookies
         self.ambiguous = ambiguous
@@ -88,10 +88,10 @@ NOBODY = Caller()
 
 
 class Identify:
-    """Finds the session of a request. `peek` never waits and knows only what memory has; whoever
-    lets a session count as used says so by `use`.
+    """Finds the session of a request. `peek` never waits and knows only what memory has; a caller
+    that lets a session count as used says so by `use`.
 
-    With `bare_tokens` an Authorization that is nothing but a token of our form is ours, too; with
+    With `bare_tokens` an Authorization that is only a token of our form is ours, too; with
     `takes_pair`, X-User-Id with X-Auth-Token is on its way to an application. `access` knows the
     access tokens, where their dialect is on; with `takes_linked` one in the query of a request to
     an application says who sent it.
@@ -151,7 +151,7 @@ class Identify:
     def _take_password(
         self, credentials: Credentials, request: Accepted, basic: BasicSettings
     ) -> None:
-        """Name and password out of what goes on: whoever asked for them, asked for us."""
+        """Remove name and password from what passes: they were asked for on our behalf."""
         assert self._api_tokens is not None
         address = request.address_text
         read = [
@@ -226,7 +226,7 @@ class Identify:
         return self._peek_beside(credentials, now)
 
     def _peek_beside(self, credentials: Credentials, now: float) -> Caller | None:
-        """The same beside tokens that storage never knew: then the cookie decides."""
+        """The same with tokens that storage never knew: then the cookie decides."""
         tokens = [credentials.bearer, None if credentials.pair is None else credentials.pair[1]]
         if credentials.access is not None or credentials.linked is not None:
             return None

@@ -1,4 +1,5 @@
-"""Whether a route's application is told who asks, and whether its answers are that session's alone.
+"""Whether a route's application gets the user's name, and whether its answers are that session's
+alone.
 
 Must not know which headers say it; `rewrite` does.
 """
@@ -19,8 +20,8 @@ class UnfitIdentity(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IdentityPolicy:
-    """An application is told who asks wherever it has identity headers, and on public paths if
-    these may have them. Answers are one session's where it is told, and where a rule is not
+    """An application gets the user's name wherever it has identity headers, and on public paths if
+    these may have them. Answers are one session's where it gets that, and where a rule is not
     public."""
 
     tell: Tell | None

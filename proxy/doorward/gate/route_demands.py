@@ -19,7 +19,7 @@ _PAGES = frozenset((b"GET", b"HEAD"))
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """`prefix` will be taken off the target. `public_origin` is set where a request that changes
+    """`prefix` will be removed from the target. `public_origin` is set where a request that changes
     something must come from a page of ours; `route_host` is such a page's, too."""
 
     prefix: bytes = b""

@@ -32,7 +32,7 @@ Matches = Callable[[bytes], object]  # a path's whole bytes
 
 
 def pattern_to_regex(pattern: str) -> re.Pattern[bytes]:
-    """`*` is one segment; a final `/*` covers the path itself, a final slash and all beneath."""
+    """`*` is one segment; a final `/*` covers the path itself, a final slash and all below."""
     beneath = pattern.endswith("/*")
     segments = pattern.removesuffix("/*").split("/")
     parts = ["[^/]+" if segment == "*" else re.escape(segment) for segment in segments]
@@ -41,7 +41,7 @@ def pattern_to_regex(pattern: str) -> re.Pattern[bytes]:
 
 
 def host_matches(pattern: str, host: str) -> bool:
-    """Exact, or `*.example.com` for all beneath it; `badexample.com` is not (CVE-2021-21291)."""
+    """Exact, or `*.example.com` for all below it; `badexample.com` is not (CVE-2021-21291)."""
     if pattern.startswith("*."):
         return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
     return host == pattern
@@ -70,7 +70,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """One thing that a rule may ask of whoever is logged in. A list means any of it, several keys
+    """One thing that a rule may require of a user. A list means any of it, several keys
     mean all. `max_age_s`: how old a second factor may be, None: as old as the session."""
 
     two_factor: bool = False

@@ -1,7 +1,7 @@
 """API tokens as requests carry them: told from an application's own, found, and what they open.
 
 Knows bytes of header values and scopes of tokens; must not know rules or users. A token is taken
-out of what goes on wherever it has the form of one of ours, valid or not.
+out of what passes wherever it has the form of one of ours, valid or not.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _COMPILED = "compiled scope"
 
 @dataclass(frozen=True, slots=True)
 class PresentedToken:
-    """Something of a token's form that a request carries; `name` is what Basic says beside it.
+    """Something of a token's form that a request carries; `name` is what Basic says with it.
 
     `key` stands for it in memory. A semicolon ends a cookie's value and is in no token, so that no
     other carrier can present that."""
@@ -150,7 +150,7 @@ class TokenCarrier:
         return self._live.peek(token.key, now)
 
     def is_unknown(self, token: Presented, now: float) -> bool:
-        """Whether it was found lately to be nobody's."""
+        """Whether it was found lately to have no owner."""
         return token is REFUSED or self._live.is_unknown(token.key, now)
 
     async def find(self, token: Presented, request: Accepted, now: float) -> Found:

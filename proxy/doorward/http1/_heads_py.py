@@ -1,6 +1,6 @@
 """The pure-Python twin of `_heads.pyx`: the same verdicts and the same fields, more slowly.
 
-Knows bytes of heads; names are told by `Actions`. See `heads.py`.
+Knows bytes of heads; names come from `Actions`. See `heads.py`.
 """
 
 from typing import Generic, TypeVar
@@ -79,7 +79,7 @@ _Line = tuple[int, bytes, bytes]
 
 class _Names:
     """Actions by names as they are spelled, with the beginning of a line of that name. `passing`
-    has the beginnings alone, of those that go on whatever else there is."""
+    has the beginnings alone, of those that pass whatever else there is."""
 
     def __init__(self, actions: Actions, *, lowers: bool) -> None:
         self._actions = actions
@@ -172,7 +172,7 @@ class RequestReader(Generic[_Request]):
 
 
 def _sort_request(head: RequestFields, lines: list[bytes], names: _Names) -> bool:
-    """Keep what the gate reads and join what goes on. False for what is unusual."""
+    """Keep what the gate reads and join what passes. False for what is unusual."""
     passing: list[bytes] = []
     seen, passes, others = 0, names.passing.get, names.known.get
     for line in lines:
@@ -268,7 +268,7 @@ class AnswerReader(Generic[_Answer]):
 
 
 def _sort_answer(head: AnswerFields, lines: list[bytes], names: _Names, private: bool) -> bool:
-    """Keep what connections and the gate read, and join what goes on. False for what is unusual."""
+    """Keep what connections and the gate read, and join what passes. False for what is unusual."""
     passing: list[bytes] = []
     seen, passes, others = 0, names.passing.get, names.known.get
     for line in lines:
@@ -302,7 +302,7 @@ def _sort_answer(head: AnswerFields, lines: list[bytes], names: _Names, private:
 
 
 def _keep(head: AnswerFields, action: int, value: bytes, private: bool) -> bool | None:
-    """Whether the line goes on; None for what is unusual."""
+    """Whether the line passes; None for what is unusual."""
     if action == _DROP:
         return False
     if action == _DATE:
@@ -335,7 +335,7 @@ def _keep(head: AnswerFields, action: int, value: bytes, private: bool) -> bool 
 
 
 def _find_end(head: AnswerFields) -> bool:
-    """Say what becomes of the connection (RFC 9112 6.3, 9.3). False for contradictions."""
+    """Say what happens to the connection (RFC 9112 6.3, 9.3). False for contradictions."""
     bodiless = head.status in (204, 304)
     if head.chunked and (head.length >= 0 or bodiless):
         return False

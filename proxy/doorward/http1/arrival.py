@@ -1,4 +1,4 @@
-"""A request as a server took it off its connection: bytes only, nothing believed yet."""
+"""A request as a server took it off its connection: bytes only, nothing trusted yet."""
 
 from dataclasses import dataclass
 from typing import Protocol

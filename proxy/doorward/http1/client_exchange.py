@@ -1,4 +1,4 @@
-"""A client's request and the answer that it gets, as whoever carries the request sees both.
+"""A client's request and the answer that it gets, as the carrier of the request sees both.
 
 Two things fill it: the exchange of our own server, which writes to the client's connection, and the
 adapter for any other ASGI server. Everything is called from the event loop and returns at once, but

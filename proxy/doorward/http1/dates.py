@@ -1,6 +1,6 @@
 """The time of day as HTTP tells it.
 
-Must not know what it is told of.
+Must not know what they date.
 """
 
 import time

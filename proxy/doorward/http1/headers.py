@@ -26,7 +26,7 @@ Header = tuple[bytes, bytes]
 
 
 class HeaderAction(Enum):
-    """What becomes of a request header of some name."""
+    """What happens to a request header of some name."""
 
     PASS = auto()
     DROP = auto()
@@ -82,7 +82,7 @@ TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 def classify_header(name: bytes) -> HeaderAction:
-    """What becomes of a header of this name, in whatever spelling it came."""
+    """What happens to a header of this name, in whatever spelling it came."""
     name = name.lower()
     if name in _READ:
         return _READ[name]
@@ -135,7 +135,7 @@ class UnknownExpectation(BadHeaders):
 
 class RequestHeaders(Protocol):
     """A request's headers, sorted for the gate: `ParsedHeaders`, or for plain heads what the head
-    reader found (see `heads.py`). Lines and order are kept; `passing` is what may go on."""
+    reader found (see `heads.py`). Lines and order are kept; `passing` is what may pass."""
 
     @property
     def passing(self) -> Sequence[Header]: ...
@@ -187,7 +187,7 @@ class RequestHeaders(Protocol):
 
 @dataclass(slots=True)
 class ParsedHeaders:
-    """One request's headers, sorted. Lists keep lines and order; `passing` is what may go on."""
+    """One request's headers, sorted. Lists keep lines and order; `passing` is what may pass."""
 
     passing: list[Header] = field(default_factory=list)
     overrides: list[Header] = field(default_factory=list)
@@ -216,7 +216,7 @@ class ParsedHeaders:
 
     @property
     def passing_text(self) -> bytes:
-        """What may go on, as lines."""
+        """What may pass, as lines."""
         return b"".join([b"%b: %b\r\n" % line for line in self.passing])
 
     @property
@@ -334,7 +334,7 @@ _NO_TRAILER = re.compile(
 
 
 def select_trailers(headers: Iterable[Header]) -> list[Header]:
-    """What of a message's trailers goes on, lines and order kept; either way."""
+    """What of a message's trailers passes, lines and order kept; either way."""
     return [line for line in headers if _may_trail(line[0].lower())]
 
 

@@ -1,7 +1,7 @@
 """The one reader of plain message heads: of clients' requests and of upstreams' answers.
 
 It reads a whole head in one pass, and says in one object what the gate, `rewrite` and connections
-ask of it, with the lines that go on already joined. It is far stricter than llhttp: for a head that
+ask of it, with the lines that pass already joined. It is far stricter than llhttp: for a head that
 is not whole, not plainly valid, or says something unusual it returns None, and the caller has
 llhttp read it. So it never decides that a message is bad; what it takes, llhttp takes in the same
 way, to which tests hold both the compiled reader and its twin.
@@ -28,7 +28,7 @@ PURE_PYTHON = "DOORWARD_PURE_PYTHON"
 
 def _compiled() -> tuple[Any, str]:
     """The compiled module, or None and the reason. One that was made from another source than the
-    one beside it reads as another version did, and does not count."""
+    one next to it reads as another version did, and does not count."""
     if os.environ.get(PURE_PYTHON, "") not in ("", "0"):
         return None, f"as {PURE_PYTHON} asks"
     try:
@@ -61,7 +61,7 @@ def _lines(text: bytes) -> list[Header]:
 class RequestHead(reader.RequestFields):
     """A client's request head, with the fields of `ParsedHeaders`, for which the gate takes it.
 
-    `text` is the head as it came. `passing_text` is what goes on of it: lines of lower-case names,
+    `text` is the head as it came. `passing_text` is what passes of it: lines of lower-case names,
     each with its end. Never has it what `ParsedHeaders` keeps for requests that llhttp reads.
     """
 
@@ -75,13 +75,13 @@ class RequestHead(reader.RequestFields):
 
     @property
     def headers(self) -> list[Header]:
-        """Every header with its name in lower case, made anew at each call."""
+        """Every header with its name in lower case, built at each call."""
         lines = _lines(self.text.partition(b"\r\n")[2])
         return [(name.lower(), value) for name, value in lines]
 
     @property
     def passing(self) -> list[Header]:
-        """The headers that go on, made anew at each call."""
+        """The headers that pass, built at each call."""
         return _lines(self.passing_text)
 
     @property
@@ -89,7 +89,7 @@ class RequestHead(reader.RequestFields):
         return (self.host,)
 
     def find_value(self, begin: bytes) -> bytes | None:
-        """The value of a header that goes on. `begin` is an end of line, its name in lower case,
+        """The value of a header that passes. `begin` is an end of line, its name in lower case,
         a colon and a space. For names in `SINGLE`, of which there is one line or none."""
         text = self.passing_text
         if text.startswith(begin[2:]):
@@ -101,7 +101,7 @@ class RequestHead(reader.RequestFields):
         return text[at : text.index(b"\r\n", at)]
 
     def select(self, names: Iterable[bytes]) -> list[Header]:
-        """The headers of these lower-case names that go on, several of one name in their order."""
+        """The headers of these lower-case names that pass, several of one name in their order."""
         found: list[Header] = []
         text = b"\r\n" + self.passing_text
         for name in names:
@@ -148,7 +148,7 @@ class AnswerHead(reader.AnswerFields):
 
     @property
     def headers(self) -> list[Header]:
-        """Every header as it came, made anew at each call."""
+        """Every header as it came, built at each call."""
         return _lines(self.text.partition(b"\r\n")[2])
 
     @property

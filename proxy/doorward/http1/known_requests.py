@@ -1,6 +1,6 @@
 """Requests that came before, byte for byte, with what was made of them: the one memo of the way.
 
-Everything that depends on the moment, the session above all, is decided anew each time.
+Everything that depends on the moment, the session above all, is decided again each time.
 """
 
 from typing import Any

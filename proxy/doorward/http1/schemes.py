@@ -1,7 +1,7 @@
 """Authentication schemes that authenticate a connection, not a request.
 
-After them, whatever comes over the connection is answered as that user, whoever sent it. Must not
-know connections or users.
+After them, whatever comes over the connection is answered as that user, whichever client sent it.
+Must not know connections or users.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """The words of every mail, as text and as HTML. It knows neither server nor user.
 
 Nothing in a mail is loaded, and but one has a link: a mail that asks for a click teaches people to
-click. The one is asked for by whoever forgot a password.
+click. The one is asked for by a user who forgot the password.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ as it is.</p>
 def reset_mail(
     sender: str, address: str, username: str, site: str, link: str, lifetime_s: float
 ) -> EmailMessage:
-    """The mail for whoever forgot a password. Raises ValueError likewise."""
+    """The mail for a user who forgot the password. Raises ValueError likewise."""
     values = _values(username, site, link, lifetime_s)
     subject = f"Another password for {site}"
     return _mail(sender, address, subject, RESET_TEXT, RESET_HTML, values)

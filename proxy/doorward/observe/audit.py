@@ -1,4 +1,5 @@
-"""Where audit records go beside the database: one JSON object a line, to a file or standard output.
+"""Where audit records go besides the database: one JSON object a line, to a file or standard
+output.
 
 It knows how a line looks; what is recorded, and why, it must not know.
 """

@@ -1,7 +1,8 @@
-"""Lines written beside the work: queued, and written by a thread of their own.
+"""Lines written in the background: queued, and written by a thread of their own.
 
-Knows queues and how writing fails; must not know what lines say. Whoever has something to say never
-waits for the disk or for a reader, and never fails with them: what cannot be written is counted.
+Knows queues and how writing fails; must not know what lines say. A caller with something to say
+never waits for the disk or for a reader, and never fails with them: what cannot be written is
+counted.
 """
 
 import contextlib
@@ -26,8 +27,8 @@ Write = Callable[[Lines, bool], None]
 
 
 class Channel:
-    """A queue before `write`, in a thread between `start` and `close`; otherwise whoever puts a
-    line writes it.
+    """A queue before `write`, in a thread between `start` and `close`; otherwise the caller that
+    puts a line writes it.
 
     `when_failed` gets the reason of the first failure, `when_back` how many lines were lost, once
     one could be written again.

@@ -1,6 +1,6 @@
 """What one process counts: exchanges by what became of them and how long they took, and events.
 
-Knows numbers in memory; must not know how they are told, nor of other processes.
+Knows numbers in memory; must not know how they are shown, nor of other processes.
 """
 
 from bisect import bisect_left

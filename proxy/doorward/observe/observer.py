@@ -1,4 +1,4 @@
-"""Who is told of every exchange once it is over: what was decided, how it ended, how long it took.
+"""What hears of every exchange once it is over: what was decided, how it ended, how long it took.
 
 Knows words and numbers; must not know who tells it, or what is made of them.
 """

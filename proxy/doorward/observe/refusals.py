@@ -1,4 +1,4 @@
-"""What was refused lately, for whoever asks with the id on the page of a refusal.
+"""What was refused lately, for people who ask with the id on the page of a refusal.
 
 Knows how a refusal is kept: a line each in a file of bounded size, of this host alone. What one
 means it must not know. No query is kept, as tokens travel there.
@@ -62,7 +62,7 @@ class Refusals:
 
 class _Ring:
     """Appends to a file, of which one older piece is kept. Other processes append to it, too; each
-    opens it anew for what it has to write."""
+    opens it again for what it has to write."""
 
     def __init__(self, path: Path, most_bytes: int) -> None:
         self._path = path

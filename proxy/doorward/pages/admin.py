@@ -84,7 +84,7 @@ class AdminPages:
         ]
 
     async def proven(self, request: Request) -> Response:
-        """These pages have no form but the question for a code."""
+        """The only form of these pages is the question for a code."""
         posted = await self.guard.read_form(request)
         return posted if isinstance(posted, Response) else rendering.redirect(paths.ADMIN)
 

@@ -47,7 +47,7 @@ class AdminGuard:
         return await self._check_admin(request, PostedForm(session, {})) or session
 
     async def read_form(self, request: Request) -> PostedForm | Response:
-        """A form that is to be obeyed; one that brought nothing but a code leads to its page."""
+        """A form that is to be obeyed; one that brought only a code leads to its page."""
         posted = await self.forms.read_form(request)
         if isinstance(posted, Response):
             return posted

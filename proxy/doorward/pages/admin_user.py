@@ -206,6 +206,6 @@ def _page(public_id: str) -> str:
 
 
 def _groups(form: Mapping[str, str]) -> tuple[str, ...]:
-    """Of a field in which they are parted by commas."""
+    """Of a field in which they are separated by commas."""
     names = (name.strip() for name in form.get("groups", "").split(","))
     return tuple(dict.fromkeys(name for name in names if name))

@@ -1,4 +1,4 @@
-"""The login page: a form for people, and what becomes of it when it is posted.
+"""The login page: a form for people, and what happens when it is posted.
 
 Knows fields, sentences and statuses; whether a password is right is the core's business.
 """
@@ -97,7 +97,7 @@ class LoginPage:
         return [self.messages.endpoint(paths.LOGIN, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
-        """The form. A user who is logged in goes on (a second tab), except with `?another=1`."""
+        """The form. A user who is logged in continues (a second tab), except with `?another=1`."""
         session = await self.service.session(request)
         logged_in = session is not None and session.level is FULL
         if logged_in and "another" not in request.query_params:
@@ -129,7 +129,7 @@ class LoginPage:
 
     def _refuse_unbound(self, request: Request, form: dict[str, str]) -> Response:
         """The answer to a form that may be another site's (CVE-2017-1000069): the same form again,
-        with its token; a program is told what to send."""
+        with its token; a program learns what to send."""
         if not detect_request_kind(request).is_person:
             return self.messages.answer(request, 403, SEND, "form_token_required")
         name, preserved = form.get("username", ""), form.get(FIELD, "")

@@ -217,7 +217,7 @@ def add_page_headers(response: Response, more: Iterable[Header] = ()) -> Respons
 
 
 def allow_frames(response: Response) -> Response:
-    """The same, shown in frames of this very site's pages too; it holds nothing but links."""
+    """The same, shown in frames of this very site's pages too; it holds only links."""
     framed = POLICY.replace("frame-ancestors 'none'", "frame-ancestors 'self'")
     response.headers["content-security-policy"] = framed
     response.headers["x-frame-options"] = "SAMEORIGIN"

@@ -115,7 +115,7 @@ class Forms:
         within_s: float = PROOF_S,
         why: str = GUARDED,
     ) -> Response | None:
-        """None when it is the user who does this: a code or, for whoever has no factor, the
+        """None when it is the user who does this: a code or, for a user without a factor, the
         password was given just now or comes with the form, and then the session gets a new token:
         a copy of the old one has proved nothing. Otherwise the question for it."""
         question = await self._check_proof(request, posted, within_s)

@@ -207,5 +207,5 @@ class TokenPages:
 
 
 def _split(form: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Of a field in which several are parted by commas or white space."""
+    """Of a field in which several are separated by commas or white space."""
     return tuple(form.get(name, "").replace(",", " ").split())

@@ -3,8 +3,8 @@
 `RequestExchange` fills `ClientExchange` with messages of ASGI, which has three gaps to be worked
 around: a client that leaves is noticed only while somebody receives, so a task does once the body
 is over; a body of HTTP/2 is announced by nothing, so its first piece is looked at before anything
-is decided; and an answer that is cut can only be told by an exception. It knows no trailers and no
-answers before the answer.
+is decided; and an answer that is cut can only be reported by an exception. It knows no trailers and
+no answers before the answer.
 """
 
 import asyncio
@@ -128,7 +128,7 @@ class RequestExchange(AsgiExchange):
     # The client
 
     def when_gone(self, callback: Callable[[], object]) -> None:
-        """As long as a body is to come, the client's leaving is noticed by whoever receives it."""
+        """As long as a body is to come, the client's leaving is noticed by its receiver."""
         self._gone = callback
         if self.disconnected:
             self._client_gone()

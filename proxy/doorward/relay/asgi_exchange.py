@@ -20,7 +20,7 @@ START, BODY = "http.response.start", "http.response.body"
 
 
 class AsgiExchange(ABC):
-    """Fills a part of `ClientExchange`. Whoever inherits it begins, writes and ends an answer."""
+    """Fills a part of `ClientExchange`. A subclass begins, writes and ends an answer."""
 
     known: KnownRequest | None = None
     attached: Closable | None = None

@@ -1,7 +1,7 @@
 """The way of every request: accepted, then answered by a page of ours, refused, or relayed.
 
 Knows the order; every step is in its own file. Nothing waits as long as memory knows the session
-and a connection is free; what has to wait goes on in a task.
+and a connection is free; what has to wait continues in a task.
 """
 
 from collections.abc import Awaitable, Callable
@@ -83,7 +83,7 @@ class Gateway:
         verifier: Verifier | None = None,
     ) -> None:
         """`passages` lead to an application in this process, in place of any upstream; `refusals`
-        keeps what was refused, for whoever asks later; `verifier` is there where front proxies may
+        keeps what was refused, for later questions; `verifier` is there where front proxies may
         ask."""
         self._verifier = verifier
         self._accept = accept
@@ -273,7 +273,7 @@ class Gateway:
             self._record(exchange, OURS, NO_ROUTE, started, asked, request, crashed=crashed)
 
     async def _offer_login(self, pending: Pending, refusal: Refuse, keep: Keep) -> None:
-        """The login page with the form of somebody who is nobody any more, if this is one."""
+        """The login page with the form of somebody whose session is over, if this is one."""
         exchange, request = pending.exchange, pending.request
         scope = _internal_scope(exchange.scope, request)
         response = await keep(scope, exchange.receive)

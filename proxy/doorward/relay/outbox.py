@@ -1,7 +1,7 @@
 """What an exchange over ASGI sends: messages in their order, at the pace of the server that takes
 them, and the tasks that make them.
 
-Knows how a server is told of an end and of a cut; must not know what is said.
+Knows how a server learns of an end and of a cut; must not know what is said.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class AnswerCut(Exception):
 
 class Outbox:
     """`run`, in the task that the server made for the exchange, sends what `put` has queued until
-    `finish`, `cut`, `fail` or the client's leaving, of which `when_gone` is told."""
+    `finish`, `cut`, `fail` or the client's leaving, which `when_gone` hears of."""
 
     def __init__(self, send: Send, when_gone: Callable[[], None]) -> None:
         self._send = send
@@ -103,7 +103,7 @@ class Outbox:
         return task
 
     def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Have an application answer. It may go on once all is sent; `run` waits for it."""
+        """Have an application answer. It may continue once all is sent; `run` waits for it."""
         self._guest = task = self.spawn(guest)
         task.add_done_callback(self._guest_done)
         return task

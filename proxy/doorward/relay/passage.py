@@ -60,12 +60,13 @@ class Identity:
 
 
 class Host(Protocol):
-    """What an exchange over ASGI has beside `ClientExchange`: it can have an application answer."""
+    """What an exchange over ASGI has besides `ClientExchange`: it can have an application
+    answer."""
 
     original: dict[str, Any]  # the scope as the server made it
 
     def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Have it answered by `guest`, which goes on after the answer if it likes."""
+        """Have it answered by `guest`, which continues after the answer if it likes."""
 
     async def guest_receive(self) -> Message: ...
     async def guest_send(self, message: Message) -> None: ...

@@ -1,7 +1,7 @@
 """One decided request on its way: to an upstream, once more if need be, and its answer back.
 
 It is started without waiting. Where it has to wait, for a connection or for the request's body, a
-task goes on with the same relay, so that id, start, upstreams tried and the one record of the
+task continues with the same relay, so that id, start, upstreams tried and the one record of the
 exchange are the same whatever happens on the way. The answer comes by calls of the connection
 (`Sink`), is written as it comes, and ends in exactly one of: `on_end` or `on_whole`, a failure, the
 client's leaving, the end of its session (`end_for`), or the end of its tunnel.

@@ -36,7 +36,7 @@ class RequestBody:
     """Sends the body over `connection`, on which the request's head went out.
 
     `most` bounds it in bytes; a head that says more was refused before. `stop` ends the wait of
-    whoever sends when the exchange is over, or answered."""
+    every sender when the exchange is over, or answered."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class Tunnels:
         self.open = 0
 
     def judge(self, request: Accepted, decision: Forward) -> Forward | Refuse:
-        """What becomes of an upgrade that the rules let through.
+        """What happens to an upgrade that the rules let through.
 
         A browser sends its cookies whatever page asks, and shows the answer to that page: so only
         pages of this host may (RFC 6455 10.2). Programs send no Origin.

@@ -66,7 +66,7 @@ class Watch:
             stream.end_for(unavailable())
 
     async def confirm(self, facts: RequestFacts, decision: Forward) -> Decision:
-        """A decision that had to wait before anybody was told of the request: as it is made now."""
+        """A decision that had to wait before anybody heard of the request: as it is made now."""
         session, now = decision.session, self._clock()
         if session is None or (
             self._live.is_current(now) and session.is_live(now) and not session.stale

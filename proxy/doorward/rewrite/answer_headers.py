@@ -16,7 +16,7 @@ from doorward.upstream.heads import ReadPlain
 
 
 class AnswerAction(Enum):
-    """What becomes of an answer header of some name."""
+    """What happens to an answer header of some name."""
 
     PASS = auto()
     DROP = auto()
@@ -39,7 +39,7 @@ _FATE_BYTES = 64
 
 
 def classify_answer_header(lowered: bytes) -> AnswerAction:
-    """What becomes of an answer header of this lower-case name."""
+    """What happens to an answer header of this lower-case name."""
     action = _READ.get(lowered, AnswerAction.PASS)
     if action is not AnswerAction.PASS:
         return action

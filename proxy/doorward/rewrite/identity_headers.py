@@ -92,7 +92,7 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
 
 
 class IdentityHeaders:
-    """What the application of one route is told: a function of the session, made once for each."""
+    """What the application of one route gets: a function of the session, made once for each."""
 
     def __init__(self, route: Route) -> None:
         self._headers = route.identity_headers

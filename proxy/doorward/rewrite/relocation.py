@@ -1,6 +1,6 @@
-"""Where an application says that things are, put right: Location, Refresh, cookies.
+"""Where an application says that things are, corrected: Location, Refresh, cookies.
 
-Knows where it stands and where it believes to be; must not know why a request was let through.
+Knows where it stands and where it thinks it is; must not know why a request was let through.
 What cannot be read in one way only is passed as it came.
 """
 
@@ -102,7 +102,7 @@ class Relocation:
 
     def _placed(self, path: bytes) -> bytes:
         """A path as people see it: under the route's in place of the upstream's. One that is there
-        already knows where it stands, and one beside the upstream's cannot be reached."""
+        already knows where it stands, and one next to the upstream's cannot be reached."""
         if self._base:
             return self._without_base(path)
         if not self._prefix or path.startswith(_OURS):
@@ -146,7 +146,7 @@ def _is_beneath(path: bytes, prefix: bytes) -> bool:
 
 
 def _list_origins(route: Route) -> frozenset[str]:
-    """The origins that the application may take for its own, whoever asks."""
+    """The origins that the application may take for its own, for any client."""
     found = set(route.rewrite.elsewhere)
     authorities = [format_authority(one) for one in route.upstream if one.scheme != "unix"]
     if host := choose_host(route):

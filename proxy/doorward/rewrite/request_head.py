@@ -48,7 +48,7 @@ def _before_id(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
 
 
 def _lines(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
-    """What goes on of the client's own headers."""
+    """What passes of the client's own headers."""
     headers = request.headers
     text = headers.passing_text if carried.passing is None else carried.passing
     for line in carried.cookies:

@@ -1,4 +1,4 @@
-"""What a route changes of its requests: its path taken off, its upstream's put before, another
+"""What a route changes of its requests: its path removed, its upstream's put before, another
 Host. Nothing of it happens on a route that does not ask for it.
 
 Knows what was decided; must not decide who may pass. See docs/decisions/005-rewriting.md.
@@ -15,8 +15,8 @@ from doorward.settings.addresses import add_brackets
 
 @dataclass(frozen=True, slots=True)
 class RouteRewriting:
-    """`prefix` is taken off the target and `base` put before what is left; `host` is sent in place
-    of the one that was asked for.
+    """`prefix` is removed from the target and `base` put before what is left; `host` is sent in
+    place of the one that was asked for.
 
     `scheme`, where something is rewritten, is that of the upstream.
     """
@@ -28,7 +28,7 @@ class RouteRewriting:
 
     def head(self, head: bytes, request: Accepted) -> bytes:
         """A request's head as this route wants it. The route was chosen by the very bytes that are
-        taken off; `X-Forwarded-Prefix` tells what they were."""
+        removed; `X-Forwarded-Prefix` tells what they were."""
         targets = request.headers.targets if self.scheme else ()
         if not (self.prefix or self.base or self.host is not None or targets):
             return head

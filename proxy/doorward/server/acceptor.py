@@ -55,7 +55,7 @@ class EntryRequirements:
 
 class Acceptor:
     """Accepts from `sock` until it is closed; `make` gets the source that a PROXY header named, and
-    the place that the connection has to leave at its end. `turned_away` is told the address of
+    the place that the connection has to leave at its end. `turned_away` gets the address of
     each client for which there was no room."""
 
     def __init__(

@@ -66,7 +66,7 @@ def admin_app(
     hosts: Iterable[str] = (),
 ) -> OwnHostsOnly:
     """`/healthz`: this process answers. `/readyz`: 200, or 503 and why it cannot serve. `/metrics`:
-    for Prometheus. `hosts` are names and addresses under which it may be asked, beside its own."""
+    for Prometheus. `hosts` are names and addresses under which it may be asked, besides its own."""
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "ok"})

@@ -430,7 +430,7 @@ class Exchange:
 
     async def receive(self) -> dict[str, Any]:
         """What came of the request's body, or word that the client left. Only one coroutine may
-        ask. A client that asked whether to go on is told to."""
+        ask. A client that asked whether to continue is told to."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False

@@ -1,4 +1,4 @@
-"""HTTP/1 from a client: what it may send, and what becomes of it.
+"""HTTP/1 from a client: what it may send, and what happens to it.
 
 Knows the bytes of one client connection; must not know users, rules or upstreams.
 """
@@ -314,7 +314,7 @@ class Protocol(asyncio.Protocol):
             raise HeadTooLarge
 
     def _note(self, name: bytes, value: bytes) -> None:
-        """A header that says how this message goes on."""
+        """A header that says how this message continues."""
         if name == b"expect":
             self._expects = True
         elif name in FRAMING and value != b"0":
@@ -526,7 +526,7 @@ class Protocol(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Go on if the client waits for answers to whole requests, and close after them. One that
         ends within a request or an event stream, or waits for nothing, has left. Over TLS a last
-        word cannot be told from a close."""
+        word looks the same as a close."""
         waits = not (self._is_free() or self._in_message or self._held or self._lingering)
         if not (waits and self.transport.can_write_eof()):
             return False
@@ -616,7 +616,7 @@ def protocol_with(
     at_once: bool = True,
 ) -> type[Protocol]:
     """The protocol class for a server with these limits. `gateway` answers in the application's
-    place, `at_once` without a task where it can; `observer` is told of what does not reach it."""
+    place, `at_once` without a task where it can; `observer` hears of what does not reach it."""
     fixed: dict[str, Any] = {
         "limits": limits,
         "app": staticmethod(app),

@@ -1,7 +1,8 @@
 """Connections that begin by saying for whom they are: the PROXY protocol, versions 1 and 2.
 
-Knows the header (haproxy.org, proxy-protocol.txt) and whose it is believed; must not know what
-comes after it. It is read from the socket byte for byte, so TLS or HTTP finds what follows whole.
+Knows the header (haproxy.org, proxy-protocol.txt) and from which peers it is trusted; must not know
+what comes after it. It is read from the socket byte for byte, so TLS or HTTP finds what follows
+whole.
 """
 
 import asyncio

@@ -24,7 +24,7 @@ _CARRY_REQUESTS = frozenset(b"h2c h2 h3 http https tls".split())
 
 
 def asked_protocols(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The Upgrade of a request as it may go on (RFC 9110 7.8); empty: none of it may."""
+    """The Upgrade of a request as it may pass (RFC 9110 7.8); empty: none of it may."""
     offered = [value.split(b",") for name, value in headers if name == b"upgrade"]
     kept = [one.strip(b" \t") for line in offered for one in line]
     return b", ".join(one for one in kept if _is_tunnelled(one))

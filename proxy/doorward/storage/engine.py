@@ -143,7 +143,7 @@ class Engine:
         return other.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
 
     async def use_wal(self) -> None:
-        """Lets readers of SQLite go on while somebody writes; the file remembers it.
+        """Lets readers of SQLite continue while somebody writes; the file remembers it.
 
         Not done at every connection, so that another program's file stays as it is."""
         if self.is_sqlite:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class StorageFault(Exception):
-    """`str()` is one sentence for whoever runs Doorward: what, where, and what to do."""
+    """`str()` is one sentence for the person who runs Doorward: what, where, and what to do."""

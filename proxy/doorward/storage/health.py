@@ -1,6 +1,6 @@
 """Whether the database can be read and written: what went wrong last, logged when it changes.
 
-It must not know what is read or written, or what becomes of a request that needed it.
+It must not know what is read or written, or what happens to a request that needed it.
 """
 
 from __future__ import annotations

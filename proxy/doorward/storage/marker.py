@@ -1,5 +1,5 @@
 """The marker: a few memory-mapped bytes that every process of this host compares on each request,
-and that whoever changes the feed replaces. It knows no database.
+and that each change of the feed replaces. It knows no database.
 
 The map is for reading only. New marks are written to the file: a full disk makes that an OSError,
 where writing through the map would kill the process (SIGBUS).

@@ -1,7 +1,7 @@
 """Word from other hosts on one PostgreSQL that the feed has grown (LISTEN, NOTIFY).
 
-It tells when to look and never what at. Nothing is believed for it: who misses a notice finds the
-news at the next poll.
+It tells when to look and never what at. Nothing depends on it: a worker that misses a notice finds
+the news at the next poll.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CLOSE_S = 2.0
 
 
 class PostgresNotify:
-    """One connection that listens, beside the pool; none before somebody waits, none on SQLite."""
+    """One connection that listens, besides the pool; none before somebody waits, none on SQLite."""
 
     __slots__ = ("_connection", "_engine", "_told")
 

@@ -1,8 +1,8 @@
 """How often somebody asked within a window of time: counters in a file that all workers share.
 
-Knows keys and windows; what a key stands for, and what happens to whoever asked too often, it must
-not know. The file is read and written, never mapped: writing into a hole of a mapped file when the
-disk is full kills the process (SIGBUS), while a failed write is an error like any other.
+Knows keys and windows; what a key stands for, and what happens to clients that ask too often, it
+must not know. The file is read and written, never mapped: writing into a hole of a mapped file when
+the disk is full kills the process (SIGBUS), while a failed write is an error like any other.
 """
 
 from __future__ import annotations

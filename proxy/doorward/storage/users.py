@@ -262,8 +262,8 @@ async def _note(change: Change, row: Any, digest: bytes, now: float) -> bool:
 
 
 async def _is_recorded(connection: AsyncConnection, event: Event) -> bool:
-    """Whether another process was first to say so. One after the other, as whoever changes the
-    feed holds this row at last."""
+    """Whether another process was first to say so. Changes of the feed hold this row, so they
+    come one after the other."""
     await connection.execute(select(feed_counter.c.number).with_for_update())
     same = (audit.c.kind == event.kind) & (audit.c.detail == event.detail)
     query = select(audit.c.number).where(same, audit.c.at > event.at - SAME_S)

@@ -143,7 +143,7 @@ class Pool:
         """Wait until an exchange may begin. Raises Overloaded. `resume` at once, or `let_in`."""
 
     def let_in(self) -> None:
-        """Have whoever waits take the room that is not needed after all."""
+        """Have a waiting request take the room that is not needed after all."""
 
     def park(self) -> None:
         """A connection that is bound to one client waits for its next request."""
@@ -176,8 +176,8 @@ def _is_upstream_fault(connection: Connection, failure: UpstreamFailure) -> bool
 class BoundedPool(Pool):
     """A pool whose upstream gets so many exchanges at a time; others wait in line, in their order.
 
-    Whoever is let in holds a promise of a place until the connection is taken, so that nobody who
-    comes in between gets it.
+    A request that is let in holds a promise of a place until the connection is taken, so that
+    nobody who comes in between gets it.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class BoundedPool(Pool):
         self.let_in()
 
     async def _turn(self) -> None:
-        """Wait in line; the place that was promised is given up to whoever called, at once."""
+        """Wait in line; the place that was promised is given up to the caller, at once."""
         if len(self._waiting) >= self._queue:
             raise UpstreamOverloaded(f"{self.address} is busy, and {self._queue} wait already")
         place = asyncio.get_running_loop().create_future()

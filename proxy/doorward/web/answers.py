@@ -134,7 +134,7 @@ def get_client_kind(method: bytes, arrival: Received) -> ClientKind:
 
 
 def link_with_age(login: str, refusal: Refuse) -> str:
-    """The page for codes shows no form to whoever gave one that is fresh enough."""
+    """The page for codes shows no form to a user who gave one that is fresh enough."""
     if refusal.max_age_s is None:
         return login
     return f"{login}{'&' if '?' in login else '?'}{MAX_AGE}={refusal.max_age_s:.0f}"

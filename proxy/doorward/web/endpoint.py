@@ -120,7 +120,7 @@ def internal_paths(routes: Iterable[Route]) -> Callable[[bytes], bool]:
 
 def shadowed_paths(routes: Iterable[Route], prefixes: Iterable[str]) -> list[str]:
     """The paths of these routes that an upstream would get, were they not ours; `prefixes` are the
-    paths that upstreams stand under."""
+    paths that upstreams have."""
     slashed = tuple({prefix.rstrip("/") + "/" for prefix in prefixes})
     return sorted(route.path for route in routes if (route.path + "/").startswith(slashed))
 

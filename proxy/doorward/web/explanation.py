@@ -1,7 +1,7 @@
 """Why a request is let through or refused, and what would be sent: told by the code that decides.
 
-Knows the gate and the head that is made for an upstream; must not know who is told, or how. Nothing
-is sent, and no session is needed: the one that is decided with is made up.
+Knows the gate and the head that is made for an upstream; must not know who reads it, or how.
+Nothing is sent, and no session is needed: the one that is decided with is made up.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The session cookie, and the small ones beside it, in the answers of pages and dialects.
+"""The session cookie, and the small ones next to it, in the answers of pages and dialects.
 
 Knows tokens, attributes and what a browser may hold; whose session it is it must not know.
 """
@@ -44,7 +44,7 @@ class SessionCookie:
 
     def clearing_lines(self, request: Request) -> list[Header]:
         """Lines that end every variant when the request carries our cookie more than once: no
-        login would work beside them. Otherwise none, as another tab may just have got a new one."""
+        login would work with them. Otherwise none, as another tab may just have got a new one."""
         return self.expire_lines(request) if self.count(request) > 1 else []
 
     def expire_lines(self, request: Request) -> list[Header]:

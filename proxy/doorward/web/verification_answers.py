@@ -57,7 +57,8 @@ class VerificationAnswers:
         return Answer(answer.status, [*answer.headers, *lines], answer.body)
 
     def unread(self, refusal: Refuse) -> Answer:
-        """To a verification of which no request is known, for whoever set up the front proxy."""
+        """To a verification of which no request is known, for the person who set up the front
+        proxy."""
         text = f"{refusal.message}\n".encode()
         lines: Sequence[Header] = (
             (b"content-type", b"text/plain; charset=utf-8"),

@@ -133,14 +133,14 @@ def act_on_behalf(actor: User) -> Iterator[None]:
 
 
 class Asking(Protocol):
-    """What is told of a `ClientInfo`."""
+    """What a record says of a `ClientInfo`."""
 
     @property
     def address(self) -> str: ...
 
 
 class AuditedSession(Protocol):
-    """What is told of a `Session`."""
+    """What a record says of a `Session`."""
 
     @property
     def id(self) -> str: ...

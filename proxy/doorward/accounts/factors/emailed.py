@@ -1,4 +1,4 @@
-"""Codes sent by e-mail: six digits, good for an hour and for once. It decides when one is mailed.
+"""Codes sent by e-mail: six digits, valid for an hour and once. It decides when one is mailed.
 
 Whether a code is right is asked elsewhere; how a mail looks and travels it must not know.
 """

@@ -1,4 +1,4 @@
-"""Recovery codes: eight characters each, for whoever lost every factor. Made, read, digested.
+"""Recovery codes: eight characters each, for users who lost every factor. Made, read, digested.
 
 It must not know which were used; storage has the digests of those that were not.
 """

@@ -374,7 +374,7 @@ class SecondFactors:
 
     async def stop_mailing(self, user: User, now: float) -> None:
         """No codes by e-mail for a user who has just set the password by a link that was mailed:
-        whoever reads the mail would have both."""
+        somebody who reads the mail would have both."""
         removed = build_event(Kind.FACTOR_REMOVED, now, subject=user, detail=EMAIL)
         await self._store.set_email(user.number, False, now, removed)
 

@@ -127,8 +127,8 @@ class Verification:
     async def mail_code(self, user: User, due: Due, now: float, *, answered: bool = False) -> Due:
         """The same, with a code mailed where e-mail is asked for and none lives.
 
-        Raises TooManyCodes while the user is locked; MailFailed, unless `answered`: who has a code
-        (a recovery code, say) need not wait for the mail."""
+        Raises TooManyCodes while the user is locked; MailFailed, unless `answered`: a user with a
+        code (a recovery code, say) need not wait for the mail."""
         await self._check_lock(user, due, now, answered)
         challenge = due.challenge
         if challenge.method != EMAIL or EMAIL not in challenge.available:

@@ -242,7 +242,7 @@ class Passwords:
         return NewPassword(self._make(compose(password)), OURS)
 
     def _is(self, password: str, stored: str, scheme: str) -> bool:
-        """Whether this is the stored password. Whoever may change it learns this: a mismatch is
+        """Whether this is the stored password. The owner learns this: a mismatch is
         no failed login and need not cost as much."""
         if self.takes_digests(scheme):
             return any(self._matches(stored, form) for form in _forms(scheme, password))

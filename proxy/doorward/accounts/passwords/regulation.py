@@ -1,12 +1,12 @@
-"""How often a password may be wrong: who has to wait, for how long, and what is told of it.
+"""How often a password may be wrong: which clients have to wait, for how long, and what they learn.
 
 It knows names, networks and budgets; which answer is right, and how a hash is made, it must not
 know. An attempt is counted before it is judged, so that a thousand at once are no more than a few.
 
 An attempt is counted on its networks, on the name as it was typed, and on the user that the name
-leads to. Only locks of the first two are told: all names and addresses of a user share one budget
-(CVE-2025-24806), and a lock that began for a name and is told for an address would say that both
-are one user's. While only the user is locked, every password is simply wrong.
+leads to. Only locks of the first two are shown: all names and addresses of a user share one budget
+(CVE-2025-24806), and a lock that began for a name and is shown for an address would say that both
+are one user's. While only the user is locked, every password is wrong.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class AttemptStore(Protocol):
     ) -> Spent:
         """Counts the attempt on every budget, or on none when a shown one is locked: all in one
         step that no other process comes between. A lock that would last longer than a new one was
-        set by a clock that has been put right since, and ends when a new one would."""
+        set by a clock that has been corrected since, and ends when a new one would."""
 
     async def give_back(self, attempt: str, cleared: Sequence[str] = ()) -> None:
         """As if this attempt had not been; all attempts on the `cleared` budgets are forgotten."""
@@ -203,7 +203,7 @@ class Regulation:
                     yield
 
     async def check(self, name: str, user: User | None, address: str, now: float) -> None:
-        """Returns when no lock is to be told. Takes no turn and writes nothing. Raises LockedOut,
+        """Returns when no lock is to be shown. Takes no turn and writes nothing. Raises LockedOut,
         whatever the password is."""
         if self._limits is None:
             return
@@ -219,7 +219,7 @@ class Regulation:
         self, name: str, user: User | None, address: str, now: float, *, conceals: bool = True
     ) -> Attempt | None:
         """Counts an attempt at a name, which leads to this user or to nobody; None when nothing is
-        counted. `conceals` is False for whoever is known to be the user.
+        counted. `conceals` is False for a client known to be the user.
 
         Raises LockedOut, whatever the password is."""
         limits = self._limits
@@ -240,7 +240,7 @@ class Regulation:
         raise LockedOut(until - now, _scope(key))
 
     async def passed(self, attempt: Attempt | None) -> None:
-        """The password was right: the user starts anew from this network, under this name. What
+        """The password was right: the user starts over from this network, under this name. What
         others failed at from there still counts, or one account of one's own would pay for
         guessing at the rest."""
         if attempt is not None:
@@ -310,7 +310,7 @@ class Regulation:
     def _budgets(
         self, name: str, user: User | None, address: str, conceals: bool
     ) -> tuple[Budget, ...]:
-        """Always as many for one address, whoever the name leads to."""
+        """Always as many for one address, whatever user the name leads to."""
         assert self._limits is not None
         budgets, network = self._budgets_of_networks(address), get_network(address)
         number, most = None if user is None else user.number, self._limits.attempts

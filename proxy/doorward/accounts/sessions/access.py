@@ -78,7 +78,7 @@ class AccessSecrets:
     async def renew(
         self, session: Session, *, lifetimes: Lifetimes, information: str, now: float
     ) -> None:
-        """The session's life begins anew, as long as `max_lifetime_s` from its opening allows.
+        """The session's life begins again, as long as `max_lifetime_s` from its opening allows.
 
         Raises SessionNotFound when it has ended."""
         end = now + lifetimes.whole_s(session.remember)

@@ -1,7 +1,8 @@
 """Assertions: signed statements to an application of who asks, as compact JWS (RFC 7515).
 
-They are for whoever verifies a signature and cannot trust a header. The keys follow from the
-instance's secrets and turn over with them: the first signs, the public halves of all are told.
+They are for applications that verify a signature and cannot trust a header. The keys follow from
+the instance's secrets and turn over with them: the first signs, the public halves of all are
+published.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _MAKERS = {ES256: _make_es256, EDDSA: _make_eddsa}
 
 
 class AssertionKeys:
-    """The keys of one algorithm. `public` is what verifiers are told: a JWK for each secret."""
+    """The keys of one algorithm. `public` is what verifiers get: a JWK for each secret."""
 
     __slots__ = ("_id", "_private", "algorithm", "public")
 

@@ -79,7 +79,7 @@ class Live:
         self._unknown[credential] = now + UNKNOWN_S
 
     def use(self, session: Session, now: float) -> None:
-        """Note that a session was used, which keeps it from ending unused."""
+        """Note the use of a session, which keeps it from ending unused."""
         if now > session.last_used_at or now < session.last_used_at - CLOCKS_DIFFER_S:
             session.last_used_at = self._used[session.number] = now
 

@@ -65,7 +65,7 @@ PURGED_AT_ONCE = 500  # rows in one transaction: some ten milliseconds of SQLite
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How many sessions ended; `opened` is the one that goes on, where it got a new token."""
+    """How many sessions ended; `opened` is the one that continues, where it got a new token."""
 
     count: int
     opened: Opened | None
@@ -151,7 +151,7 @@ class Sessions:
 
     async def rise(self, session: Session, method: str, client: ClientInfo, now: float) -> Opened:
         """The session, full and with a second factor as of now, under a new token; the old one is
-        dead once this returns, with every access token and refresh secret beside it. Raises
+        dead once this returns, with every access token and refresh secret of it. Raises
         SessionNotFound when it ended, changed its level or token meanwhile, or its user changed."""
         token = randomness.session_token()
         login = None
@@ -286,7 +286,7 @@ class Sessions:
 
     async def correct(self, now: float) -> None:
         """Takes every last use that lies in the future as one of now: a clock was ahead, and has
-        been put right since. To be called at the start and now and then, or a session would idle
+        been corrected since. To be called at the start and now and then, or a session would idle
         for as long as the clock was ahead."""
         await self._store.correct(now + CLOCKS_DIFFER_S, now)
 
@@ -310,7 +310,7 @@ class Sessions:
 def _apply(
     session: Session, renewal: Renewal | None, values: Mapping[str, object]
 ) -> Opened | None:
-    """The session as it is now. One that was renewed is left: who came with the old token may be
+    """The session as it is now. One that was renewed is left: a client with the old token may be
     looking at it."""
     if renewal is not None:
         return renewal.opened(**values)

@@ -103,7 +103,7 @@ class ApiTokens:
         return MadeToken(token, str(text))
 
     async def find(self, value: bytes, name: bytes | None, client: ClientInfo, now: float) -> Found:
-        """The session that stands for this token. `name` is what Basic says beside it: a name or
+        """The session that stands for this token. `name` is what Basic says with it: a name or
         verified address of the token's user. A wrong token counts against its network.
 
         Raises LockedOut when too many wrong tokens or passwords came from there: a right token is

@@ -32,7 +32,7 @@ FORM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TokenText:
-    """A token of the right form, which may still be nobody's."""
+    """A token of the right form, which may still have no owner."""
 
     id: str
     secret: str = field(repr=False)

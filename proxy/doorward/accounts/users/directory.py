@@ -37,7 +37,7 @@ class DirectoryEntry:
     @property
     def digest(self) -> bytes:
         """What the database keeps to notice that the password changed in the file: of the salted
-        hash, hence no help to whoever steals a backup."""
+        hash, hence no help to somebody who steals a backup."""
         return hashlib.sha256(self.password_hash.encode()).digest()
 
 
@@ -86,7 +86,7 @@ def describe(user: User, entry: DirectoryEntry) -> User:
 
 
 class Directories:
-    """All directories beside the database, as one. Raises NameTaken when two share a name."""
+    """All directories besides the database, as one. Raises NameTaken when two share a name."""
 
     __slots__ = ("_by_source",)
 

@@ -1,4 +1,4 @@
-"""What may be changed of a user of the database beside password and state, and what comes of it.
+"""What may be changed of a user of the database besides password and state, and what comes of it.
 
 It computes; storage calls it inside the transaction that keeps the outcome, so that of two changes
 at once none is lost.

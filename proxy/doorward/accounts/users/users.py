@@ -196,7 +196,7 @@ class Users:
         return tuple(handles)
 
     async def edit(self, name: str, edit: Edit, now: float, *, actor: Actor) -> User:
-        """The user as changed; sessions go on, and show it at once. Raises NotPermitted,
+        """The user as changed; sessions continue, and show it at once. Raises NotPermitted,
         UserNotFound, ReadOnlyUser, InvalidName, InvalidEmail, InvalidGroup, NameTaken."""
         user = await self._subject(name, actor)
 

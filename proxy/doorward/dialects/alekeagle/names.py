@@ -1,6 +1,6 @@
 """What the `alekeagle` dialect calls a session: browser and system out of its User-Agent.
 
-It knows that API's wording, which is a parser's of 2021, and believes nothing of what it reads.
+It knows that API's wording, which is a parser's of 2021, and trusts nothing that it reads.
 Beyond its tables a User-Agent is its own name.
 """
 

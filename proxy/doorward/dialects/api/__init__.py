@@ -19,7 +19,7 @@
     POST    lockouts/unlock              {"address"}: its network may try again → 204
     GET     audit                        records, the newest first; `user`, `kind`, `since`
     GET     audit/events                 records as they come, as server-sent events
-    GET     explain                      what would become of a request, and why
+    GET     explain                      what happens to a request, and why
 
 It looks for a token in `Authorization` alone, as Bearer or by Basic, and for no session: no page of
 another site can ride on a cookie here. Errors are `{"error": "<code>", "message": "<sentence>"}`.
@@ -275,7 +275,7 @@ class Api:
 
     async def follow_records(self, request: Request) -> Response:
         """Server-sent events (HTML, "server-sent events"): an id is a record's number, by which a
-        client that comes again goes on where it was."""
+        client that comes again continues where it was."""
         actor, wanted = await self.guard.find_actor(request), _read_filter(request)
         last = request.headers.get("last-event-id", "")
         if last.isascii() and last.isdigit() and len(last) < 19:

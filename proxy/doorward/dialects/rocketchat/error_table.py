@@ -1,7 +1,7 @@
 """The errors of the `rocketchat` dialect: refusal → status and code, and the bodies with the code.
 
 The words are its document's, slips included. A ban is answered like a wrong password; a
-disabled user is told so after the right one, as documented.
+disabled user learns so after the right one, as documented.
 """
 
 import math
