@@ -185,7 +185,7 @@ def test_a_forgotten_password_is_set_anew_by_mail(
         expect(page.get_by_role("heading", name=f"Hello, {name}")).to_be_visible()
 
         page.goto(link)
-        expect(page.get_by_role("alert")).to_contain_text("not valid any more")
+        expect(page.get_by_role("alert")).to_contain_text("no longer valid")
         page.get_by_role("link", name="Ask for another link").click()
         token = link.partition("token=")[2]
         assert not [one for one in referers if token in one]

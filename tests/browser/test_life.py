@@ -85,7 +85,7 @@ def test_the_whole_life_of_an_account(browser: Browser, live: Live, script: bool
         first.get_by_label("Current password").fill(PASSWORD)
         first.get_by_label("New password").fill("password1")
         if script:
-            expect(first.locator("#hint")).to_contain_text("guess this at once")
+            expect(first.locator("#hint")).to_contain_text("too easy to guess")
             show = first.get_by_role("button", name="Show").last
             show.click()
             expect(first.get_by_label("New password")).to_have_attribute("type", "text")

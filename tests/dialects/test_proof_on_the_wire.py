@@ -116,7 +116,7 @@ async def test_every_form_of_the_account_asks(home: House, stolen: Opened, path:
         token = form_token(await browser.get(ACCOUNT))
         page = await browser.post(ACCOUNT + path, data=FORMS[path] | {"form": token})
         assert page.status_code == 200
-        assert "Enter your password once more" in text_of(page)
+        assert "Enter your password again" in text_of(page)
         assert await is_unguarded(home)
 
 
@@ -127,7 +127,7 @@ async def test_the_password_form_of_whoever_has_a_factor_asks_for_a_code(home: H
     cookie = home.cookie(opened)
     async with home.browser(sec_fetch_site="same-origin", cookie=cookie) as browser:
         page = await browser.get(f"{ACCOUNT}/password")
-        assert "Enter a code of your authenticator app" in text_of(page)
+        assert "Enter a code from your authenticator app" in text_of(page)
         form = {"form": form_token(page), "current": PASSWORD, "new": NEW}
         page = await browser.post(f"{ACCOUNT}/password", data=form)
         assert "Enter a code" in text_of(page)

@@ -308,7 +308,7 @@ def test_every_name_that_the_gate_reads_means_something_else() -> None:
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"header": "X-A", "value": "email", "delimiter": "|"}, "delimiter: says nothing"),
+        ({"header": "X-A", "value": "email", "delimiter": "|"}, "delimiter: has no effect"),
         ({"header": "X-A", "value": "groups", "delimiter": "+"}, "'+' is none of"),
         ({"header": "X A", "value": "groups"}, "is not a header's name"),
         ({"header": "X-A:", "value": "groups"}, "is not a header's name"),
@@ -318,7 +318,7 @@ def test_every_name_that_the_gate_reads_means_something_else() -> None:
         ({"headers": "X-A", "value": "id"}, "did you mean routes[0].identity[0].header?"),
         ({"header": "remote_user", "value": "email"}, "would say both email and username"),
         ("remote_user", "did you mean remote-user?"),
-        ("none", "none says nothing beside others"),
+        ("none", "none cannot be combined with other"),
     ],
 )
 def test_what_a_header_cannot_be_is_said(told: object, said: str) -> None:

@@ -240,7 +240,7 @@ async def test_a_secret_that_was_not_shown_here_is_never_taken(
     mine = totp.new_secret()
     form = {"form": hidden(shown, "form"), "step": "confirm", "secret": mine}
     refused = await browser.post(APP, data=form | {"code": code_of(home, mine)})
-    assert refused.status_code == 400 and "begin again" in text_of(refused)
+    assert refused.status_code == 400 and "Start again" in text_of(refused)
     user = await home.accounts.users.get("alice")
     assert await home.accounts.second_factors.list_enabled(user) == ()
 
@@ -402,8 +402,8 @@ def test_the_sentences_say_what_the_core_demands() -> None:
         ("wrong", NEW, 401, "The password is not right."),
         ("", NEW, 401, "The password is not right."),
         (PASSWORD, "short", 400, "at least 8 characters"),
-        (PASSWORD, "password1", 400, "guess this at once"),
-        (PASSWORD, PASSWORD, 400, "This is the password you have."),
+        (PASSWORD, "password1", 400, "too easy to guess"),
+        (PASSWORD, PASSWORD, 400, "This is your current password."),
         (PASSWORD, "x" * 5000, 400, "at most 1,024"),
     ],
 )

@@ -462,7 +462,7 @@ async def test_a_request_is_explained(boss: httpx.AsyncClient) -> None:
     [
         ({"url": "ftp://x"}, "This is neither a web address nor a path."),
         ({"url": "http://[x/"}, "This is neither a web address nor a path."),
-        ({"url": "/", "user": "eve"}, "Nobody has this name."),
+        ({"url": "/", "user": "eve"}, "There is no user with this name."),
         ({"url": "/", "address": "here"}, "This is not an address."),
         ({"id": "01ARZ"}, "No request with this number was refused within the last day."),
     ],

@@ -277,9 +277,9 @@ async def test_who_must_change_the_password_is_told_so(
 @pytest.mark.parametrize(
     ("new", "sentence"),
     [
-        (PASSWORD, "This is the password you have."),
-        ("password1", "Anybody who tries will guess this at once: take another."),
-        ("carolcarol", "Anybody who tries will guess this at once: take another."),
+        (PASSWORD, "This is your current password."),
+        ("password1", "This password is too easy to guess. Choose another one."),
+        ("carolcarol", "This password is too easy to guess. Choose another one."),
     ],
 )
 async def test_a_forced_change_refuses_the_old_and_guessable_passwords(

@@ -376,5 +376,5 @@ def test_connections_that_have_not_said_who_they_are_do_not_hold_up_a_stop(
 
 
 def test_nobody_named_is_nobody_believed() -> None:
-    with pytest.raises(InvalidSettings, match="nobody would be believed"):
+    with pytest.raises(InvalidSettings, match="no proxy would be trusted"):
         settings_from({"proxy_protocol": True, "routes": [{"upstream": "http://a"}]})

@@ -95,7 +95,9 @@ def test_a_rule_of_a_route_that_takes_other_paths_is_found() -> None:
     rules = [{"path": "/admin/*"}, {"path": "/wiki/*"}]
     route = {"path": "/wiki", "upstream": "http://a", "rules": rules}
     (finding,) = found(routes=[route])
-    assert finding.startswith("routes[0].rules[0]: never applies, as the route takes /wiki")
+    assert finding.startswith(
+        "routes[0].rules[0]: never applies, because the route takes only /wiki"
+    )
 
 
 def test_an_expression_that_looks_unanchored_is_found() -> None:

@@ -33,7 +33,7 @@ MAILED = 3  # mails to one user in an hour, whoever asks
 AT_ONCE = 100  # mails on their way; a mail server that hangs keeps none of them for 20 s
 BUSY_S = 5.0
 CLOSING_S = 3.0
-VOID = "This link is not valid any more; ask for another one."
+VOID = "This link is no longer valid. Ask for a new one."
 
 
 class Usage(Protocol):

@@ -14,7 +14,7 @@ END_SESSIONS = "logout-device-management"
 END_USERS_SESSIONS = "logout-other-user"
 EDIT_TOTP = "edit-other-user-totp"
 
-NOT_ONESELF = "You cannot do this to yourself."
+NOT_ONESELF = "You cannot do this to your own account."
 SUPER_ADMINS_ONLY = "Only a super admin may do this to an administrator."
 
 ADMIN = "admin"

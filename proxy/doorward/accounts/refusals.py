@@ -95,7 +95,7 @@ class InvalidToken(Refusal):
     expiry, admin, or most where a user has too many."""
 
     code = "invalid_token"
-    message = "This is not a token that can be made."
+    message = "This token cannot be created."
 
     def __init__(self, message: str | None = None, field: str = "") -> None:
         super().__init__(message)
@@ -183,7 +183,7 @@ class ProofRequired(Refusal):
     password."""
 
     code = "proof_required"
-    message = "Log in again, or give your password or a code, to change this."
+    message = "To change this, log in again, or enter your password or a code."
 
     def __init__(self, challenge: Challenge) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class EnrolmentExpired(Refusal):
     """Nothing was begun in this session, it was too long ago, or another one was begun since."""
 
     code = "enrolment_expired"
-    message = "This secret is not valid any more; begin again."
+    message = "This key is no longer valid. Start again."
 
 
 class MailFailed(Refusal):

@@ -16,10 +16,10 @@ your code for {site} is
 
     {code}
 
-It is good once, for {minutes} minutes. Enter it where you were asked for it, and give
-it to nobody: whoever has it and your password can log in as you.
+It works once, for {minutes} minutes. Enter it on the page that asks for it, and do not
+share it: somebody with this code and your password can log in as you.
 
-If you did not just log in, somebody else has your password. Change it.
+If you did not just log in, somebody else knows your password. Change it.
 """
 
 HTML = """<!doctype html>
@@ -28,9 +28,9 @@ HTML = """<!doctype html>
 <p>Hello {username},</p>
 <p>your code for {site} is</p>
 <p style="font-size: 2em; letter-spacing: 0.1em"><strong>{code}</strong></p>
-<p>It is good once, for {minutes} minutes. Enter it where you were asked for it, and give it to
-nobody: whoever has it and your password can log in as you.</p>
-<p>If you did not just log in, somebody else has your password. Change it.</p>
+<p>It works once, for {minutes} minutes. Enter it on the page that asks for it, and do not share it:
+somebody with this code and your password can log in as you.</p>
+<p>If you did not just log in, somebody else knows your password. Change it.</p>
 </body>
 </html>
 """
@@ -38,22 +38,22 @@ nobody: whoever has it and your password can log in as you.</p>
 
 ADDRESS_TEXT = """Hello,
 
-somebody who is logged in to {site} as {username} says that this is their
-e-mail address. If that was you, enter this code where you were asked for it:
+the user {username} of {site} wants to use this e-mail address. If that is you,
+enter this code on the page that asks for it:
 
     {code}
 
-It is good once, for {minutes} minutes. If it was not you, do nothing.
+It works once, for {minutes} minutes. If that is not you, ignore this mail.
 """
 
 ADDRESS_HTML = """<!doctype html>
 <html lang="en">
 <body style="font-family: sans-serif; line-height: 1.5">
 <p>Hello,</p>
-<p>somebody who is logged in to {site} as {username} says that this is their e-mail address. If
-that was you, enter this code where you were asked for it:</p>
+<p>the user {username} of {site} wants to use this e-mail address. If that is you, enter this code
+on the page that asks for it:</p>
 <p style="font-size: 2em; letter-spacing: 0.1em"><strong>{code}</strong></p>
-<p>It is good once, for {minutes} minutes. If it was not you, do nothing.</p>
+<p>It works once, for {minutes} minutes. If that is not you, ignore this mail.</p>
 </body>
 </html>
 """
@@ -61,24 +61,24 @@ that was you, enter this code where you were asked for it:</p>
 
 RESET_TEXT = """Hello {username},
 
-somebody, hopefully you, forgot the password for {site}. This link lets you
-set another one; it works once, for {minutes} minutes:
+somebody asked to reset your password for {site}. This link lets you set a new
+one. It works once, for {minutes} minutes:
 
     {code}
 
-All sessions of yours are ended then. If you did not ask for it, do nothing: your
-password stays as it is.
+A new password logs you out everywhere. If you did not ask for this, ignore this
+mail: your password stays the same.
 """
 
 RESET_HTML = """<!doctype html>
 <html lang="en">
 <body style="font-family: sans-serif; line-height: 1.5">
 <p>Hello {username},</p>
-<p>somebody, hopefully you, forgot the password for {site}. This link lets you set another one; it
-works once, for {minutes} minutes:</p>
-<p><a href="{code}">Set another password</a></p>
-<p>All sessions of yours are ended then. If you did not ask for it, do nothing: your password stays
-as it is.</p>
+<p>somebody asked to reset your password for {site}. This link lets you set a new one. It works
+once, for {minutes} minutes:</p>
+<p><a href="{code}">Set a new password</a></p>
+<p>A new password logs you out everywhere. If you did not ask for this, ignore this mail: your
+password stays the same.</p>
 </body>
 </html>
 """
@@ -89,7 +89,7 @@ def reset_mail(
 ) -> EmailMessage:
     """The mail for a user who forgot the password. Raises ValueError likewise."""
     values = _values(username, site, link, lifetime_s)
-    subject = f"Another password for {site}"
+    subject = f"Reset your password for {site}"
     return _mail(sender, address, subject, RESET_TEXT, RESET_HTML, values)
 
 
@@ -97,7 +97,7 @@ def address_mail(
     sender: str, address: str, username: str, site: str, code: str, lifetime_s: float
 ) -> EmailMessage:
     """The mail that asks whether an address is its reader's. Raises ValueError likewise."""
-    subject = f"Is this your e-mail address? A code for {site}"
+    subject = f"Confirm your e-mail address for {site}"
     values = _values(username, site, code, lifetime_s)
     return _mail(sender, address, subject, ADDRESS_TEXT, ADDRESS_HTML, values)
 

@@ -34,7 +34,7 @@ RECORDS = f"{paths.ADMIN}/records"
 PAGE = 50
 LOCKS = 200
 NO_SUCH_ADDRESS = N_("This is not an address.")
-UNLOCKED = N_("It can be tried again now.")
+UNLOCKED = N_("Logins are possible again.")
 
 KINDS: Mapping[Kind, str] = {
     Kind.LOGIN: N_("Login"),

@@ -31,7 +31,7 @@ HERE = "127.0.0.1"
 
 NO_URL = N_("This is neither a web address nor a path.")
 NO_REFUSAL = N_("No request with this number was refused within the last day.")
-NO_USER = N_("Nobody has this name.")
+NO_USER = N_("There is no user with this name.")
 
 
 class Unanswerable(Exception):

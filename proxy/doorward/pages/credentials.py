@@ -43,8 +43,8 @@ EMAIL = f"{paths.ACCOUNT}/email"
 # Why the core refuses a new password, as it says it.
 TOO_SHORT = N_("A password has at least 8 characters.")
 TOO_LONG = N_("A password has at most 1,024 bytes.")
-GUESSABLE = N_("Anybody who tries will guess this at once: take another.")
-SAME = N_("This is the password you have.")
+GUESSABLE = N_("This password is too easy to guess. Choose another one.")
+SAME = N_("This is your current password.")
 HINTS = (
     GUESSABLE,
     N_("Weak. It could be guessed."),

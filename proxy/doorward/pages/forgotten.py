@@ -26,7 +26,7 @@ from doorward.web.session_service import SessionService
 
 MISSING = N_("Enter your user name or your e-mail address.")
 TOO_OFTEN = N_("That was asked for too often; try again later.")
-VOID = N_("This link is not valid any more; ask for another one.")  # as the core says it
+VOID = N_("This link is no longer valid. Ask for a new one.")  # as the core says it
 # The address of the page is the key: whatever follows from here is told the host alone.
 QUIET = "origin"
 

@@ -67,7 +67,7 @@ class Route(Section):
         "percent", "Encoding of text beyond ASCII: percent, utf-8, rfc2047, or refuse."
     )
     assertion: Annotated[Assertion | None, Unless("off")] = key(
-        "off", "Signed statement of who asks, sent as X-Doorward-Assertion, or off."
+        "off", "Signed statement of the user, sent as X-Doorward-Assertion, or off."
     )
     identity_on_public: Switch = key(
         True, "Whether public paths get these headers too; their answers are then private."
@@ -112,7 +112,7 @@ class Route(Section):
     @model_validator(mode="after")
     def _one_mind(self) -> Route:
         if "none" in self.identity and len(self.identity) > 1:
-            raise Wrong("none says nothing beside others", "remove it", key="identity")
+            raise Wrong("none cannot be combined with other presets", "remove it", key="identity")
         try:
             list_headers(self.identity)
         except Wrong as wrong:

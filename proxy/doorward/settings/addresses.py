@@ -152,7 +152,7 @@ def public_url(value: object) -> str:
     parts = _split(found, ("http", "https"), "https://wiki.example.com")
     host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
     if _is_address(host, "is_unspecified"):
-        raise Wrong(f"nobody can type {host}", "write the name or address that people use")
+        raise Wrong(f"people cannot open {host}", "write the name or address that people use")
     _read_port(parts)
     return found.rstrip("/")
 

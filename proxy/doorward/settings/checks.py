@@ -61,7 +61,7 @@ def proxies_few(settings: Settings) -> Found:
     for number, peers in enumerate(settings.trusted_proxies):
         if peers == "unix":
             if not settings.listen.is_unix:
-                message = "unix says nothing, as listen is no unix socket"
+                message = "unix has no effect, because listen is no unix socket"
                 yield ("trusted_proxies", number), Wrong(message, "remove it")
         elif peers in everybody and not settings.listen.is_local:
             everybody.remove(peers)
@@ -77,7 +77,7 @@ def proxies_few(settings: Settings) -> Found:
 def proxies_named(settings: Settings) -> Found:
     if settings.proxy_protocol and not settings.trusted_proxies:
         hint = "name in trusted_proxies who sends the header"
-        yield ("proxy_protocol",), Wrong("nobody would be believed", hint)
+        yield ("proxy_protocol",), Wrong("no proxy would be trusted", hint)
 
 
 def trusted_headers_have_a_sender(settings: Settings) -> Found:
@@ -159,7 +159,7 @@ def tls_where_spoken(settings: Settings) -> Found:
     for number, route in enumerate(settings.routes):
         spoken = any(upstream.scheme == "https" for upstream in route.upstream)
         if route.tls != UpstreamTls() and not spoken:
-            message = "says nothing, as no upstream here is https"
+            message = "has no effect, because no upstream here is https"
             yield ("routes", number, "tls"), Wrong(message, "write https://, or remove it")
 
 
@@ -174,7 +174,7 @@ def rewriting_possible(settings: Settings) -> Found:
     for number, route in enumerate(settings.routes):
         place: KeyPath = ("routes", number, "rewrite")
         if route.rewrite.strip_path and route.path == "/":
-            yield (*place, "strip_path"), Wrong("says nothing, as the route's path is /")
+            yield (*place, "strip_path"), Wrong("has no effect, because the route's path is /")
         if route.rewrite.host == "upstream":
             hint = "write the host that the application expects"
             if any(upstream.scheme == "unix" for upstream in route.upstream):

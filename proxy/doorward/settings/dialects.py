@@ -31,7 +31,11 @@ class Cors(Section):
     @model_validator(mode="after")
     def _star_alone(self) -> Cors:
         if "*" in self.origins and len(self.origins) > 1:
-            raise Wrong("has '*' beside others", "leave one or the others out", key="origins")
+            raise Wrong(
+                "'*' cannot be combined with other origins",
+                "leave one or the others out",
+                key="origins",
+            )
         return self
 
 

@@ -60,7 +60,7 @@ def misplaced_rules(settings: Settings) -> Found:
         beneath = Rule.model_construct(path=f"{route.path.rstrip('/')}/*")
         for at, rule in enumerate(route.rules):
             if rule.path is not None and not _paths_overlap(rule, beneath):
-                message = f"never applies, as the route takes {route.path} and beneath alone"
+                message = f"never applies, because the route takes only {route.path} and below"
                 yield ("routes", number, "rules", at), Wrong(message, "write the whole path")
 
 

@@ -66,7 +66,7 @@ class IdentityHeader(Section):
     @model_validator(mode="after")
     def _one_mind(self) -> IdentityHeader:
         if "delimiter" in self.model_fields_set and self.value not in LISTS:
-            raise Wrong("says nothing, as the value is not groups or roles", key="delimiter")
+            raise Wrong("has no effect, because the value is not groups or roles", key="delimiter")
         return self
 
     @property
@@ -78,9 +78,9 @@ ALGORITHMS = ("ES256", "EdDSA")
 
 
 class Assertion(Section):
-    audience: Text = required("Whom it is for: what the application expects in `aud`.")
+    audience: Text = required("Audience: what the application expects in `aud`.")
     algorithm: Annotated[Literal["ES256", "EdDSA"], word_from(*ALGORITHMS)] = key(
-        "ES256", "How it is signed: ES256, or EdDSA with Ed25519."
+        "ES256", "Signature: ES256, or EdDSA with Ed25519."
     )
 
 

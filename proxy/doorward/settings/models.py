@@ -54,7 +54,7 @@ def _secure(value: object) -> bool | str:
 
 def _issuer(value: object) -> str:
     if ":" in (found := label(value)):
-        raise Wrong("must not contain ':', which parts issuer and user in authenticator apps")
+        raise Wrong("must not contain ':', which separates issuer and user in authenticator apps")
     return found
 
 
@@ -63,7 +63,7 @@ def _cookie_name(value: object) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", found):
         raise Wrong(f"{quote(found)} is not a cookie's name", "use letters, digits, . _ and -")
     if found.startswith("__"):
-        raise Wrong("must not begin with __", "Doorward adds __Host- by itself where it is https")
+        raise Wrong("must not begin with __", "with https, Doorward adds __Host- itself")
     return found
 
 
@@ -83,7 +83,7 @@ class Cookie(Section):
     ] = key("auto", "Name of the session cookie; auto: doorward, with the port of public_url.")
     domain: Annotated[
         Annotated[str, Parsed(_cookie_domain, {"type": "string"})] | None, Unless("none")
-    ] = key("none", "Domain whose hosts share the cookie, or none: the host of the login alone.")
+    ] = key("none", "Domain whose hosts share the cookie; none: only the host of the login.")
     same_site: Annotated[
         Literal["lax", "strict", "none"],
         Parsed(choice("lax", "strict", "none"), {"enum": ["lax", "strict", "none"]}),
@@ -95,7 +95,7 @@ class Cookie(Section):
 
 class SessionSettings(Section):
     idle_timeout: OptionalDuration = key(
-        "2h", "How long an unused session lasts that is not remembered, or none."
+        "2h", "How long a session lasts without use unless it is remembered, or none."
     )
     lifetime: Duration = key("24h", "How long a session lasts.")
     remember_lifetime: Duration = key("30d", "How long a remembered session lasts.")

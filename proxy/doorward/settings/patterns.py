@@ -23,7 +23,7 @@ def route_path(value: object) -> str:
     """Returns the path under which a route takes everything; a trailing slash says nothing."""
     found = _path(value)
     if "*" in found:
-        raise Wrong(f"{quote(found)} has a *", "a route's path takes everything beneath it anyway")
+        raise Wrong(f"{quote(found)} has a *", "a route's path includes everything below it")
     return found.rstrip("/") or "/"
 
 
@@ -33,7 +33,7 @@ def rule_path(value: object) -> str:
     if any("*" in part and part != "*" for part in found.split("/")):
         raise Wrong(
             f"{quote(found)} has a * inside a segment",
-            "a * is one whole segment (/user/*/edit), or at the end all beneath (/user/*)",
+            "a * is one whole segment (/user/*/edit), or at the end everything below (/user/*)",
         )
     return found
 
@@ -114,7 +114,7 @@ def api_key_header(value: object) -> str:
     if not _API_KEY_HEADER.fullmatch(found):
         raise Wrong(
             f"{quote(found)} is not a header for keys",
-            "take a name that begins with X- and ends with Key or Token, such as X-Api-Key",
+            "use a name that begins with X- and ends with Key or Token, such as X-Api-Key",
         )
     return found
 

@@ -36,7 +36,7 @@ class Rewrite(Section):
     @model_validator(mode="after")
     def _one_mind(self) -> Rewrite:
         if self.elsewhere and not self.answers:
-            raise Wrong("says nothing without answers: true", key="elsewhere")
+            raise Wrong("has no effect without answers: true", key="elsewhere")
         return self
 
 

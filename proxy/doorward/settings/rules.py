@@ -82,7 +82,7 @@ class Alternative(Section):
     @model_validator(mode="after")
     def _one_mind(self) -> Alternative:
         if self.max_age is not None and self.require != "two_factor":
-            raise Wrong("says nothing without require: two_factor", key="max_age")
+            raise Wrong("has no effect without require: two_factor", key="max_age")
         return self
 
 
@@ -148,19 +148,21 @@ class Rule(Section):
         said = self.model_fields_set
         paths = [name for name in ("path", "path_regex", "preset") if name in said]
         if len(paths) > 1:
-            raise Wrong(f"says nothing beside {paths[0]}", "make two rules of it", key=paths[1])
+            raise Wrong(f"cannot be combined with {paths[0]}", "make two rules of it", key=paths[1])
         if self.preset is not None and (more := sorted(said - _BESIDE_PRESET)):
-            message = f"says nothing beside preset: {self.preset}"
+            message = f"cannot be combined with preset: {self.preset}"
             raise Wrong(message, "it is public for GET and HEAD", key=more[0])
         if self.any and (more := [name for name in _DEMANDS if name in said]):
-            raise Wrong("says nothing beside any", "write it into each alternative", key=more[0])
+            raise Wrong(
+                "cannot be combined with any", "write it into each alternative", key=more[0]
+            )
         demanding = self.require in {"authenticated", "two_factor"}
         for name in () if demanding else ("groups", "users", "roles"):
             if getattr(self, name):
                 hint = f"remove {name}, or require authenticated"
-                raise Wrong(f"says nothing beside require: {self.require}", hint, key=name)
+                raise Wrong(f"has no effect with require: {self.require}", hint, key=name)
         if self.max_age is not None and self.require != "two_factor":
-            raise Wrong("says nothing without require: two_factor", key="max_age")
+            raise Wrong("has no effect without require: two_factor", key="max_age")
         takes_passwords = self.basic is not None and self.basic.passwords
         if takes_passwords and self.alternatives and self._wants_factor():
             hint = "write basic: true, and tokens: true for tokens"

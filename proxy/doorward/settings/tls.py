@@ -44,5 +44,5 @@ class UpstreamTls(Section):
         if self.key_ and not self.certificate:
             raise Wrong("is given without a certificate", "name the certificate too", key="key")
         if self.ca and not self.verify:
-            raise Wrong("says nothing beside verify: false", "remove one of them", key="ca")
+            raise Wrong("cannot be combined with verify: false", "remove one of them", key="ca")
         return self

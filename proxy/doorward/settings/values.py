@@ -50,7 +50,7 @@ def label(value: object) -> str:
     """Returns text for people: not empty, no control characters, no white space at its edges."""
     found = text(value)
     if not found or found != found.strip():
-        raise Wrong("must be text without white space at its edges")
+        raise Wrong("must be text that does not begin or end with white space")
     if has_hidden(found):
         raise Wrong("must not contain control characters")
     return found
@@ -106,7 +106,7 @@ def duration(value: object) -> timedelta:
     """Returns the length of `500ms`, `30s`, `5m`, `12h`, `30d` or `1h30m`; more than nothing."""
     found = duration_or_zero(value)
     if not found:
-        raise Wrong("must be longer than nothing")
+        raise Wrong("must be longer than zero")
     return found
 
 

@@ -46,8 +46,8 @@ LEAST_CHARACTERS = 8  # NIST SP 800-63B 5.1.1.2
 
 TOO_SHORT = f"A password has at least {LEAST_CHARACTERS} characters."
 TOO_LONG = f"A password has at most {PASSWORD_BYTES:,} bytes."
-GUESSABLE = "Anybody who tries will guess this at once: take another."
-SAME = "This is the password you have."
+GUESSABLE = "This password is too easy to guess. Choose another one."
+SAME = "This is your current password."
 
 THREADS = 2
 QUEUE = 256  # waiting jobs: about five seconds of work; beyond it Overloaded
@@ -242,7 +242,7 @@ class Passwords:
         return NewPassword(self._make(compose(password)), OURS)
 
     def _is(self, password: str, stored: str, scheme: str) -> bool:
-        """Whether this is the stored password. The owner learns this: a mismatch is
+        """Whether this is the stored password, for a caller that may change it: a mismatch is
         no failed login and need not cost as much."""
         if self.takes_digests(scheme):
             return any(self._matches(stored, form) for form in _forms(scheme, password))
