@@ -243,6 +243,9 @@ async def test_the_id_that_a_token_names_is_no_cookie(linked: Front, form: bytes
     good = token(linked, opened)
     assert (await linked.get("/", bearer(good))).status == 200
     forged = b"doorward=" + form % opened.session.id.encode()
-    assert (await linked.get("/", (b"cookie", forged))).status == 401
-    assert (await linked.get("/.doorward/account", (b"cookie", forged))).status in (303, 401)
+    refused = 400 if b"\0" in form else 401  # no server may let that through
+    assert (await linked.get("/", (b"cookie", forged))).status == refused
+    assert (await linked.get("/.doorward/account", (b"cookie", forged))).status in (303, refused)
+    if refused == 400:
+        return
     assert (await linked.get("/?token=" + good, (b"cookie", forged))).status == 200

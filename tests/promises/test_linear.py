@@ -437,6 +437,10 @@ def test_every_pattern_is_where_it_is_found() -> None:
 NOT_FOREIGN = {
     "read_basic": "within `read_authorization`",
     "read_difference_s": "the Date of an answer that `doctor` asked for, read by the library",
+    "read_target": "read of each `request …` entry",
+    "read_request_id": "likewise",
+    "read_scheme": "likewise",
+    "read_last": "likewise",
     "read_arrival": "names and values of an ASGI scope, for `parse_headers`",
     "parse_headers": "read of each `request …` entry",
     "read_second_targets": "likewise, of those that name a target",
