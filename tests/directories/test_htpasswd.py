@@ -181,7 +181,7 @@ def binary(file: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (broken, "line 1: user alice: This password hash"),
+        (broken, "line 1: user alice: Doorward cannot verify this kind"),
         (removed, "No such file"),
         (clashing, "'dave': a user of the htpasswd directory and a user of the database"),
         (binary, "not UTF-8"),
