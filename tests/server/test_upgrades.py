@@ -17,7 +17,7 @@ from tests.support.live import Live
 from tests.support.origin import OK, Origin, Script, answering
 from tests.support.stage import Act, Stage, staged
 from tests.support.waiting import PATIENCE_S, until
-from tests.support.wire import Client, Wire, get, values_of
+from tests.support.wire import Client, Wire, get, read_body, values_of
 
 ASKED = ("Connection: keep-alive, Upgrade", "Upgrade: echo/1")
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n"
@@ -180,25 +180,36 @@ def test_upgrade_without_connection_or_over_http_1_0_is_ignored(stage: Stage) ->
         assert [values_of(head, b"upgrade") for head in act.origin.heads] == [[], []]
 
 
+def unchunked(head: bytes, body: bytes) -> bytes:
+    """A body without its framing: a piece that came alone may go on as a chunk of its own."""
+    if not values_of(head, b"transfer-encoding"):
+        return body
+    found = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        found, body = found + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return found
+
+
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("protocol", ["echo/1", "h2c"])
 @pytest.mark.parametrize(
-    ("framing", "body", "sent"),
+    ("framing", "body"),
     [
-        ("Content-Length: 5", b"GET /", b"GET /"),
-        ("Transfer-Encoding: chunked", b"5\r\nGET /\r\n0\r\n\r\n", b"5\r\nGET /\r\n0\r\n\r\n"),
+        ("Content-Length: 5", b"GET /"),
+        ("Transfer-Encoding: chunked", b"5\r\nGET /\r\n0\r\n\r\n"),
     ],
 )
 def test_a_request_with_a_body_is_no_upgrade_and_its_body_no_request(
-    stage: Stage, framing: str, body: bytes, sent: bytes, protocol: str, split: bool
+    stage: Stage, framing: str, body: bytes, protocol: str, split: bool
 ) -> None:
     """CVE-2022-22720 and its kin: what is a body to one reader must not be a request to another."""
     bodies: list[bytes] = []
 
     def script(wire: Wire) -> None:
         for _ in range(2):
-            wire.head()
-            bodies.append(wire.read(len(sent)))
+            head = wire.head()
+            bodies.append(unchunked(head, read_body(wire, head)))
             wire.send(OK)
 
     with stage.playing(script) as act, act.client() as client:
@@ -208,7 +219,7 @@ def test_a_request_with_a_body_is_no_upgrade_and_its_body_no_request(
         for piece in [both[i : i + 1] for i in range(len(both))] if split else [both]:
             client.send(piece)
         assert [client.answer().body, client.answer().body] == [b"ok", b"ok"]
-        assert bodies == [sent, sent]
+        assert bodies == [b"GET /", b"GET /"]
         assert [values_of(head, b"upgrade") for head in act.origin.heads] == [[], []]
 
 
