@@ -213,12 +213,8 @@ class Relay(Pending):
 
     def on_whole(self, head: Head, body: bytes) -> None:
         self.on_head(head)
-        exchange, services = self.exchange, self._services
-        exchange.write(body)
-        services.observer.ended(FORWARDED, self._decision.route, self._status, self.started, self)
-        exchange.end()
-        if self._body is not None:
-            self._body.stop()
+        self.exchange.write(body)
+        self.on_end(())
 
     def on_body(self, data: bytes) -> None:
         exchange, connection = self.exchange, self._connection

@@ -32,10 +32,10 @@ _READ = {
     b"cache-control": AnswerAction.CACHE_CONTROL,
 }
 # Names repeat from answer to answer; an upstream must not fill memory with new ones either.
-_FATES: dict[bytes, AnswerAction] = {}
-forget_with(_FATES.clear)
-_FATES_LIMIT = 2048
-_FATE_BYTES = 64
+_LEARNT: dict[bytes, AnswerAction] = {}
+forget_with(_LEARNT.clear)
+_LEARNT_LIMIT = 2048
+_LEARNT_BYTES = 64
 
 
 def classify_answer_header(lowered: bytes) -> AnswerAction:
@@ -83,11 +83,11 @@ def plain_response_head(
 
 def _remember_action(name: bytes) -> AnswerAction:
     action = classify_answer_header(name.lower())
-    if len(name) > _FATE_BYTES:
+    if len(name) > _LEARNT_BYTES:
         return action
-    if len(_FATES) >= _FATES_LIMIT:
-        _FATES.clear()
-    _FATES[name] = action
+    if len(_LEARNT) >= _LEARNT_LIMIT:
+        _LEARNT.clear()
+    _LEARNT[name] = action
     return action
 
 
@@ -113,7 +113,7 @@ def answer_headers(
     named: list[bytes] = []
     control: bytes | None = None
     for line in headers:
-        action = _FATES.get(line[0]) or _remember_action(line[0])
+        action = _LEARNT.get(line[0]) or _remember_action(line[0])
         if action is AnswerAction.PASS:
             kept.append(line)
         elif action is AnswerAction.CACHE_CONTROL:

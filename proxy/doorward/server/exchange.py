@@ -311,13 +311,8 @@ class Exchange:
     def write(self, data: bytes) -> None:
         """A piece of the body, and the head if it waits. Nothing is done once the client left."""
         if not self.disconnected:
-            if not (self._bodiless or self.chunked_encoding):
-                data = self._head + self._counted(data)
-            else:
-                data = self._head + self._framed(data)
-            self._head = b""
-            if data:
-                self.transport.write(data)
+            head, self._head = self._head, b""
+            self._put(head + self._framed(data))
 
     def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
         """The last piece; the answer is complete. `trailers` are lines, sent after chunks only."""
@@ -383,15 +378,10 @@ class Exchange:
     def _framed(self, data: bytes) -> bytes:
         if self._bodiless or not data:
             return b""
-        if self.chunked_encoding:
-            self.sent_bytes += len(data)
-            return b"%x\r\n%b\r\n" % (len(data), data)
-        return self._counted(data)
-
-    def _counted(self, data: bytes) -> bytes:
-        """The piece of a body that goes out as it is."""
         size = len(data)
         self.sent_bytes += size
+        if self.chunked_encoding:
+            return b"%x\r\n%b\r\n" % (size, data)
         if self._left >= 0:
             self._left -= size
             if self._left < 0:
