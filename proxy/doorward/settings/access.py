@@ -43,9 +43,11 @@ Groups = Annotated[tuple[Group, ...], Listed()]
 
 
 class Timeouts(Section):
-    connect: Duration = key("5s", "How long connecting may take.")
-    response: Duration = key("60s", "How long to wait for the head of the response.")
-    idle: Duration = key("5m", "How long either side may be silent after that.")
+    connect: Duration = key("5s", "Time to connect.")
+    response: Duration = key("60s", "Time to wait for the response's status and headers.")
+    idle: Duration = key(
+        "5m", "Time without data from either side, after which the request is aborted."
+    )
 
 
 class Route(Section):
@@ -61,52 +63,52 @@ class Route(Section):
     )
     identity: Annotated[tuple[Told, ...], Listed(off=True)] = key(
         ["remote-user"],
-        "Headers that identify the user: presets, and {header, value, delimiter} of your own.",
+        "Headers that identify the user: presets, or your own as {header, value, delimiter}.",
     )
     encoding: Encoding = key(
-        "percent", "Encoding of text beyond ASCII: percent, utf-8, rfc2047, or refuse."
+        "percent", "Encoding of non-ASCII text: percent, utf-8, rfc2047, or refuse."
     )
     assertion: Annotated[Assertion | None, Unless("off")] = key(
-        "off", "Signed statement of the user, sent as X-Doorward-Assertion, or off."
+        "off", "Signed token that identifies the user, sent as X-Doorward-Assertion, or off."
     )
     identity_on_public: Switch = key(
-        True, "Whether public paths get these headers too; their answers are then private."
+        True, "Whether to send these headers on public paths too; answers are then private."
     )
-    tls: UpstreamTls = key({}, "TLS to an https upstream.")
+    tls: UpstreamTls = key({}, "TLS settings for an https upstream.")
     timeouts: Timeouts = key({}, "Timeouts for the upstream.")
     rewrite: Rewrite = key({}, "Rewriting for an application that expects another host or path.")
     cookies: RouteCookies = key({}, "Attributes to add to the application's cookies.")
     cache_control: CacheControl = key(
         "private",
-        "Caching of answers to a session: private, or keep what the application says.",
+        "Cache-Control of answers to a session: private, or keep the application's.",
     )
     same_origin: Switch = key(
-        False, "Whether POST, PUT, DELETE and the like must come from pages of this site."
+        False, "Whether to refuse POST, PUT, PATCH and DELETE from pages of other sites."
     )
     body_bytes: RouteBody = key(
-        "auto", "Largest request body: a size, none, or auto, which is limits.body_bytes."
+        "auto", "Largest request body: a size, none, or auto for limits.body_bytes."
     )
-    concurrency: Concurrency = key({}, "Limit on the requests that an upstream gets at a time.")
-    pool: PoolSettings = key({}, "Connections to the upstream that stay open between requests.")
+    concurrency: Concurrency = key({}, "Limit on concurrent requests to each upstream.")
+    pool: PoolSettings = key({}, "Connections to the upstream that are kept open between requests.")
     lenient: Switch = key(
-        False, "Whether to accept answers of old upstreams whose lines end with a bare line feed."
+        False, "Whether to accept header lines that end with a bare line feed, as old servers send."
     )
-    failover: Failover = key({}, "When to leave out one of several upstreams for a while.")
+    failover: Failover = key({}, "When to stop using one of several upstreams for a while.")
     health: Annotated[HealthCheck | None, Unless("off")] = key(
         "off", "Health check of each upstream, or off."
     )
     basic: Basic = key(
         "off",
-        "Whether to ask programs for name and token by Basic: true, off, or as here.",
+        "Whether to ask programs for a user name and token by HTTP Basic authentication.",
     )
     api_key_header: Annotated[ApiKeyHeader | None, Unless("off")] = key(
-        "off", "Header in which programs may send a token, such as X-Api-Key, or off."
+        "off", "Another header in which programs may send a token, such as X-Api-Key, or off."
     )
     rules: Annotated[tuple[Rule, ...], Listed(single=False)] = key(
-        [], "Rules for this route alone, tried before those of `access`."
+        [], "Access rules for this route, tried before access.rules."
     )
     maintenance: Annotated[Place | None, Unless("none")] = key(
-        "none", "File to serve with 503 while no upstream can be reached, or none."
+        "none", "HTML file to serve with 503 while no upstream can be reached, or none."
     )
 
     @model_validator(mode="after")
@@ -136,7 +138,7 @@ class AccessSettings(Section):
         "What to require if no rule applies: deny, public, authenticated or two_factor.",
     )
     rules: Annotated[tuple[Rule, ...], Listed(single=False)] = key(
-        [], "Rules; the first that applies decides."
+        [], "List of rules. The first rule that applies decides."
     )
 
 
@@ -144,7 +146,7 @@ class ConfigUser(Section):
     username: Username = required("Name to log in with, 1 to 190 characters.")
     password_hash: PasswordHash = required("Output of `doorward hash-password`.")
     super_admin: Switch = key(
-        False, "Whether the user is a super administrator, who may do everything."
+        False, "Whether the user is a super administrator, who can do everything."
     )
     groups: Groups = key([], "The user's groups.")
     roles: Groups = key([], "The user's roles.")

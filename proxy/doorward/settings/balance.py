@@ -34,35 +34,31 @@ RouteBody = Annotated[
 
 
 class PoolSettings(Section):
-    idle: Duration = key(
-        "55s", "How long an unused connection stays open; the upstream may ask for less."
-    )
+    idle: Duration = key("55s", "How long an unused connection is kept open.")
 
 
 class Concurrency(Section):
     requests: Annotated[Annotated[int, whole(1)] | None, Unless("none")] = key(
-        "none", "Most requests at a time for one upstream, in each process, or none."
+        "none", "Maximum number of concurrent requests to one upstream, per process, or none."
     )
-    queue: Annotated[int, whole(0)] = key(
-        100, "How many more may wait in the queue; others are refused."
-    )
-    wait: Duration = key("10s", "How long a request may wait before it is refused.")
+    queue: Annotated[int, whole(0)] = key(100, "Maximum number of requests that wait in the queue.")
+    wait: Duration = key("10s", "Time that a request may wait in the queue.")
 
 
 class Failover(Section):
     failures: Annotated[int, whole(1)] = key(
-        3, "Number of failures after which an upstream is left out."
+        3, "Number of failures after which an upstream is not used."
     )
     within: Duration = key("10s", "Time within which failures count.")
-    pause: Duration = key("10s", "How long the upstream is left out.")
+    pause: Duration = key("10s", "How long the upstream is not used.")
 
 
 class HealthCheck(Section):
     path: Annotated[str, Parsed(_checked_path, {"type": "string", "pattern": "^/"})] = key(
-        "/", "Path to request; an answer below 400 is healthy."
+        "/", "Path to request. A status below 400 means healthy."
     )
-    interval: Duration = key("5s", "How often each process checks.")
-    timeout: Duration = key("2s", "How long an answer may take.")
+    interval: Duration = key("5s", "Time between two checks, in each process.")
+    timeout: Duration = key("2s", "Time to wait for the answer.")
     failures: Annotated[int, whole(1)] = key(
-        2, "Bad answers in a row that take an upstream out; a good one brings it back."
+        2, "Number of failed checks in a row after which an upstream is not used."
     )

@@ -25,7 +25,7 @@ from doorward.settings.fields import (
 
 class Cors(Section):
     origins: Annotated[tuple[CorsOrigin, ...], Listed()] = key(
-        [], "Origins whose scripts may call this dialect, or '*'."
+        [], "Origins that may call this dialect, or '*' for all."
     )
 
     @model_validator(mode="after")
@@ -49,8 +49,8 @@ OptionalDuration = Annotated[Duration | None, Unless("none")]
 
 
 class Dialect(Section):
-    cookie: Switch = key(True, "Whether a login through it also sets the session cookie.")
-    cors: Cors = key({}, "Calls from scripts of other sites.")
+    cookie: Switch = key(True, "Whether a login also sets the session cookie.")
+    cors: Cors = key({}, "Cross-origin requests from browsers.")
 
     def session_lifetimes(self) -> tuple[timedelta | None, timedelta | None]:
         """Returns its own lifetimes, plain and remembered; None where `sessions` governs."""
@@ -63,53 +63,53 @@ class DialectXhr(Dialect):
 
 
 class DialectAlekeagle(Dialect):
-    prefix: Prefix = key("/api", "Path prefix of its endpoints.")
+    prefix: Prefix = key("/api", "Path prefix of the endpoints.")
     sample_paths: Switch = key(
-        True, "Whether to serve the paths of its document's samples too: /session and /sessions."
+        True, "Whether to serve /session and /sessions too, as in the samples of its document."
     )
     conceal_unknown_users: Switch = key(
         False, "Whether an unknown user gets the same answer as a wrong password."
     )
-    lifetime: Duration = key("30d", "How long its sessions last.")
-    remember_lifetime: Duration = key("87660h", "How long its sessions last with rememberMe.")
-    idle_timeout: OptionalDuration = key("none", "How long its unused sessions last, or none.")
-    rate_limit: RateLimit = key({"requests": 100, "per": "5m"}, "Rate limit for each client.")
+    lifetime: Duration = key("30d", "How long sessions last.")
+    remember_lifetime: Duration = key("87660h", "How long sessions with rememberMe last.")
+    idle_timeout: OptionalDuration = key("none", "How long unused sessions last, or none.")
+    rate_limit: RateLimit = key({"requests": 100, "per": "5m"}, "Rate limit per client.")
     login_limit: RateLimit = key(
-        "off", "Rate limit for logins of each client, such as {requests: 1, per: 1m}."
+        "off", "Rate limit for logins, per client, such as {requests: 1, per: 1m}."
     )
 
 
 class DialectDatepoll(Dialect):
     token_lifetime: Duration = key("1h", "How long an access token is valid.")
-    lifetime: Duration = key("400d", "How long its sessions last after the last refresh.")
+    lifetime: Duration = key("400d", "How long sessions last after the last refresh.")
     remember_lifetime: OptionalDuration = key(
-        "none", "The same for remembered sessions; none: no difference."
+        "none", "How long remembered sessions last, or none for the value of lifetime."
     )
-    idle_timeout: OptionalDuration = key("none", "How long its unused sessions last, or none.")
+    idle_timeout: OptionalDuration = key("none", "How long unused sessions last, or none.")
     token_on_upstream: Switch = key(
-        False, "Whether ?token= also logs in on proxied paths, so that a link logs in."
+        False, "Whether ?token= in a link to the application also logs in."
     )
 
 
 class DialectRocketchat(Dialect):
-    lifetime: Duration = key("90d", "How long its sessions last.")
+    lifetime: Duration = key("90d", "How long sessions last.")
     remember_lifetime: OptionalDuration = key(
-        "none", "The same for remembered sessions; none: no difference."
+        "none", "How long remembered sessions last, or none for the value of lifetime."
     )
-    idle_timeout: OptionalDuration = key("none", "How long its unused sessions last, or none.")
-    rate_limit: RateLimit = key({"requests": 10, "per": "60s"}, "Rate limit for each client.")
+    idle_timeout: OptionalDuration = key("none", "How long unused sessions last, or none.")
+    rate_limit: RateLimit = key({"requests": 10, "per": "60s"}, "Rate limit per client.")
 
 
 class Dialects(Section):
     xhr: Annotated[DialectXhr | None, Unless("off", empty={})] = key(
-        None, "Login for scripts under /xhr.", validate_default=False
+        None, "Login API for scripts, under /xhr.", validate_default=False
     )
     alekeagle: Annotated[DialectAlekeagle | None, Unless("off", empty={})] = key(
-        None, "Sessions as in alekeagle's API.", validate_default=False
+        None, "Endpoints of alekeagle's session API.", validate_default=False
     )
     datepoll: Annotated[DialectDatepoll | None, Unless("off", empty={})] = key(
-        None, "Sessions as in DatePoll's API.", validate_default=False
+        None, "Endpoints of DatePoll's session API.", validate_default=False
     )
     rocketchat: Annotated[DialectRocketchat | None, Unless("off", empty={})] = key(
-        None, "Sessions and second factors as in Rocket.Chat's API.", validate_default=False
+        None, "Endpoints of Rocket.Chat's login and second-factor API.", validate_default=False
     )

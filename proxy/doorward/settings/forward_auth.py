@@ -30,5 +30,5 @@ class ForwardAuth(Section):
     )
     aliases: Annotated[tuple[Alias, ...], Listed()] = key(
         [],
-        "Products whose endpoints to serve as well: authelia, oauth2-proxy, tinyauth, authentik.",
+        "Products whose endpoints to serve too: authelia, oauth2-proxy, tinyauth, authentik.",
     )

@@ -78,7 +78,7 @@ ALGORITHMS = ("ES256", "EdDSA")
 
 
 class Assertion(Section):
-    audience: Text = required("Audience: what the application expects in `aud`.")
+    audience: Text = required("Audience: the value of `aud`, which the application expects.")
     algorithm: Annotated[Literal["ES256", "EdDSA"], word_from(*ALGORITHMS)] = key(
         "ES256", "Signature: ES256, or EdDSA with Ed25519."
     )

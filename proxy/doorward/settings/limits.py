@@ -16,27 +16,32 @@ Count = Annotated[Annotated[int, whole(1)] | None, Unless("none")]
 
 
 class LimitSettings(Section):
-    header_bytes: HeaderBytes = key("64KiB", "Largest request head.")
-    header_count: Annotated[int, whole(16, 65536)] = key(256, "Most lines of a request head.")
-    target_bytes: TargetBytes = key("16KiB", "Longest path and query.")
-    header_timeout: Duration = key("10s", "How long a client may take to send the head.")
-    body_bytes: Annotated[BodyBytes | None, Unless("none")] = key(
-        "none", "Largest request body, or none."
+    header_bytes: HeaderBytes = key(
+        "64KiB", "Maximum size of a request's head: request line and headers."
     )
-    body_timeout: Duration = key("30s", "How long a client may pause while it sends a body.")
-    write_timeout: Duration = key("60s", "How long a client may stop reading its answer.")
-    idle_timeout: Duration = key("75s", "How long a connection without a request stays open.")
-    connections: Count = key(10000, "Most connections at a time, in each process, or none.")
+    header_count: Annotated[int, whole(16, 65536)] = key(
+        256, "Maximum number of header lines in a request."
+    )
+    target_bytes: TargetBytes = key("16KiB", "Maximum length of path and query.")
+    header_timeout: Duration = key("10s", "Time for a client to send a request's head.")
+    body_bytes: Annotated[BodyBytes | None, Unless("none")] = key(
+        "none", "Maximum size of a request body, or none."
+    )
+    body_timeout: Duration = key("30s", "Longest pause while a client sends a body.")
+    write_timeout: Duration = key("60s", "Longest pause while a client reads its answer.")
+    idle_timeout: Duration = key("75s", "How long an unused client connection is kept open.")
+    connections: Count = key(10000, "Maximum number of client connections, per process, or none.")
     connections_per_address: Count = key(
-        2000, "The same for one client address, or none; trusted_proxies are not counted."
+        2000, "Maximum number of connections from one address except trusted_proxies, or none."
     )
     requests_per_connection: Count = key(
-        100000, "Most requests over one connection before it is closed, or none."
+        100000, "Maximum number of requests over one connection, or none."
     )
     tunnels: Annotated[int, whole(1)] = key(
-        1000, "Most WebSockets and other tunnels at a time, in each process."
+        1000, "Maximum number of WebSockets and other tunnels, per process."
     )
-    tunnel_idle_timeout: Duration = key("1h", "How long a tunnel without traffic stays open.")
+    tunnel_idle_timeout: Duration = key("1h", "How long a tunnel without traffic is kept open.")
     message_bytes: MessageBytes = key(
-        "16MiB", "Largest WebSocket message, under an ASGI server other than Doorward's own."
+        "16MiB",
+        "Maximum size of a WebSocket message under an ASGI server other than Doorward's own.",
     )

@@ -80,10 +80,10 @@ class Cookie(Section):
     name: Annotated[
         str,
         Parsed(_cookie_name, {"type": ["string", "integer"], "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
-    ] = key("auto", "Name of the session cookie; auto: doorward, with the port of public_url.")
+    ] = key("auto", "Name of the session cookie; auto is doorward, or doorward-PORT.")
     domain: Annotated[
         Annotated[str, Parsed(_cookie_domain, {"type": "string"})] | None, Unless("none")
-    ] = key("none", "Domain whose hosts share the cookie; none: only the host of the login.")
+    ] = key("none", "Domain whose hosts share the cookie, or none for the host of the login only.")
     same_site: Annotated[
         Literal["lax", "strict", "none"],
         Parsed(choice("lax", "strict", "none"), {"enum": ["lax", "strict", "none"]}),
@@ -95,22 +95,22 @@ class Cookie(Section):
 
 class SessionSettings(Section):
     idle_timeout: OptionalDuration = key(
-        "2h", "How long a session lasts without use unless it is remembered, or none."
+        "2h", "How long an unused session lasts, or none. Remembered sessions are exempt."
     )
-    lifetime: Duration = key("24h", "How long a session lasts.")
+    lifetime: Duration = key("24h", "How long a session lasts after the login.")
     remember_lifetime: Duration = key("30d", "How long a remembered session lasts.")
     max_lifetime: OptionalDuration = key(
-        "none", "Longest lifetime of any session, whatever the dialect, or none."
+        "none", "Upper limit on the lifetime of every session, in every dialect, or none."
     )
     max_per_user: Annotated[Annotated[int, whole(1)] | None, Unless("none")] = key(
-        100, "Most sessions of one user, or none; a further login ends the oldest."
+        100, "Maximum number of sessions per user, or none. One more login ends the oldest."
     )
     cookie: Cookie = key({}, "Attributes of the session cookie.")
 
 
 class SecondFactor(Section):
     issuer: Annotated[str, Parsed(_issuer, {"type": "string", "pattern": "^[^:]+$"})] = key(
-        "Doorward", "Name that authenticator apps show next to the user's."
+        "Doorward", "Name that authenticator apps show for this site."
     )
     trust_period: DurationOrZero = key(
         "5m", "How long a session counts as freshly confirmed after a code."
@@ -118,20 +118,23 @@ class SecondFactor(Section):
     remember_browser: Annotated[Duration | None, Unless("off")] = key(
         "off", "How long a browser may skip the code at later logins, or off."
     )
-    attempts: Annotated[int, whole(1, 1000)] = key(5, "Wrong codes after which a user has to wait.")
+    attempts: Annotated[int, whole(1, 1000)] = key(
+        5, "Number of wrong codes after which the user has to wait."
+    )
     lock: Duration = key("5m", "How long the user has to wait.")
 
 
 class RegulationSettings(Section):
-    enabled: Switch = key(True, "Whether to make clients wait after wrong passwords.")
+    enabled: Switch = key(True, "Whether to lock out clients after too many wrong passwords.")
     attempts: Annotated[int, whole(1)] = key(
-        5, "Wrong passwords for one user, from one network, before it has to wait."
+        5,
+        "Number of wrong passwords for one user, after which a network is locked out for that one.",
     )
     network_attempts: Annotated[int, whole(1)] = key(
-        50, "Wrong passwords for all users, from one network, before it has to wait."
+        50, "Number of wrong passwords for all users, after which a network is locked out."
     )
     window: Duration = key("2m", "Time within which wrong passwords count.")
-    ban: Duration = key("5m", "How long the network has to wait.")
+    ban: Duration = key("5m", "How long a lock-out lasts.")
 
 
 class Shutdown(Section):
@@ -143,20 +146,20 @@ class Shutdown(Section):
 class Audit(Section):
     file: Annotated[AuditFile | None, Unless("none")] = key(
         "none",
-        "Copy of the records, one JSON object a line: a file, stdout, or none.",
+        "Where to write a copy, one JSON object per line: a file, stdout, or none.",
     )
-    keep: OptionalDuration = key("400d", "How long the database keeps records; none: for ever.")
+    keep: OptionalDuration = key(
+        "400d", "How long the database keeps records; none keeps them forever."
+    )
 
 
 class EmailSettings(Section):
     smtp: SmtpUrl = required("Mail server, such as smtp://user:password@host:587 or smtps://host.")
-    from_: EmailAddress = required("Sender address of mails.", alias="from")
+    from_: EmailAddress = required("Sender address.", alias="from")
 
 
 class ApiSettings(Section):
-    enabled: Switch = key(
-        False, "Whether to serve it, for administrators' tokens with an admin scope."
-    )
+    enabled: Switch = key(False, "Whether to serve it. It takes tokens with an admin scope.")
 
 
 class Settings(Section):
@@ -167,7 +170,7 @@ class Settings(Section):
     )
     public_url: PublicUrl = key(
         "",
-        "URL that people use, for links. Default: http:// and listen, or https:// with tls.",
+        "URL that users open. Default: http:// and the address of listen, or https:// with tls.",
         validate_default=False,
     )
     tls: Annotated[Tls | None, Unless("off", empty=None)] = key(
@@ -179,14 +182,14 @@ class Settings(Section):
         "127.0.0.1:8079", "Address of /metrics, /healthz and /readyz, or off."
     )
     admin_hosts: Annotated[tuple[ServerName, ...], Listed()] = key(
-        [], "Names and addresses that admin_listen answers to, besides loopback and its own."
+        [], "Further host names and addresses under which admin_listen answers."
     )
     trusted_proxies: Annotated[tuple[TrustedPeers, ...], Listed()] = key(
-        [], "Networks whose X-Forwarded-* and Forwarded headers are trusted; unix: socket peers."
+        [], "Networks of proxies whose X-Forwarded-* and Forwarded headers are trusted."
     )
     trusted_headers: Annotated[tuple[TrustedHeader, ...], Listed()] = key(
         [],
-        "Optional headers that every trusted proxy sets: x-forwarded-port, x-forwarded-prefix.",
+        "Further headers to trust: x-forwarded-port, x-forwarded-prefix.",
     )
     proxy_protocol: Switch = key(
         False, "Whether trusted_proxies start each connection with a PROXY header (v1 or v2)."
@@ -200,7 +203,7 @@ class Settings(Section):
         "sqlite", "Database: sqlite, or postgresql://user@host/database.", repr=False
     )
     secret_files: Annotated[tuple[Place, ...], Listed()] = key(
-        [], "Key files: the first signs, all verify. If empty, one is created in data_dir."
+        [], "Key files. The first signs, all verify. If empty, a key is created in data_dir."
     )
     routes: Annotated[tuple[Route, ...], Listed(single=False)] = key(
         [], "Applications to protect. The longest host wins, then the longest path."
@@ -210,26 +213,28 @@ class Settings(Section):
     )
     forward_auth: Annotated[ForwardAuth | None, Unless("off", empty=None)] = key(
         None,
-        "Answers to front proxies (forward-auth). If unset, none.",
+        "Forward-auth: answers front proxies that ask whether to let a request pass.",
         validate_default=False,
     )
     limits: LimitSettings = key({}, "Limits for clients.")
     fast_lane: Switch = key(
-        True, "Whether to answer requests that wait for nothing without starting a task."
+        True, "Whether to handle a request without an asyncio task where nothing has to be awaited."
     )
     access: AccessSettings = key({}, "Access rules.")
     users: Annotated[tuple[ConfigUser, ...], Listed(single=False)] = key(
-        [], "Users of this file, read-only while Doorward runs."
+        [], "Users defined in this file. They cannot be changed on the pages."
     )
     htpasswd: Annotated[Place | None, Unless("none")] = key(
-        "none", "htpasswd file with more users, or none; read again when it changes."
+        "none", "htpasswd file with more users, or none. It is read again when it changes."
     )
     sessions: SessionSettings = key({}, "Sessions of the login page and of the xhr dialect.")
     second_factor: SecondFactor = key({}, "Codes from authenticator apps and e-mail.")
     regulation: RegulationSettings = key({}, "Brute-force protection.")
     shutdown: Shutdown = key({}, "Stopping on SIGTERM.")
-    log: LogSettings = key({}, "Log lines on standard error; see `audit` for records.")
-    audit: Audit = key({}, "Records of logins, failures and changes; `doorward audit` shows them.")
+    log: LogSettings = key({}, "Log on standard error. For security events, see audit.")
+    audit: Audit = key(
+        {}, "Audit records of logins, failures and changes. `doorward audit` shows them."
+    )
     email: Annotated[EmailSettings | None, Unless("off", empty=None)] = key(
         None,
         "Mail server for codes and notices. If unset, no mail is sent.",
@@ -237,7 +242,7 @@ class Settings(Section):
     )
     api: ApiSettings = key({}, "Administration API under /.doorward/api/v1/.")
     pages: PagesSettings = key({}, "Appearance and language of the pages.")
-    dialects: Dialects = key({}, "Login APIs for programs; each is off until named.")
+    dialects: Dialects = key({}, "Login APIs for programs. Each is off unless it is named here.")
 
     _file: Path | None = PrivateAttr(default=None)
     _warnings: tuple[str, ...] = PrivateAttr(default=())

@@ -34,26 +34,26 @@ Language = Annotated[
 
 class PagesSettings(Section):
     name: Annotated[Text | None, Unless("none")] = key(
-        "none", "Name of the site on the pages; none: the host name."
+        "none", "Name of the site, or none for the host name."
     )
     logo: Annotated[Place | None, Unless("none")] = key(
-        "none", "Image file (SVG, PNG, JPEG or WebP) in place of Doorward's logo, or none."
+        "none", "Image file (SVG, PNG, JPEG or WebP) to show instead of Doorward's logo, or none."
     )
     accent: Annotated[Colour | None, Unless("none")] = key(
-        "none", "Colour of buttons and links; none: blue."
+        "none", "Colour of buttons and links, or none for blue."
     )
     language: Language = key(
-        "auto", "Language of the pages: auto (what the browser asks for), en, de or another."
+        "auto", "Language of the pages: auto (the browser's), en, de or another catalogue's."
     )
     translations: Annotated[Place | None, Unless("none")] = key(
-        "none", "Directory with more catalogues, such as fr.po, or none."
+        "none", "Directory with catalogues of more languages, such as fr.po, or none."
     )
     welcome: Annotated[Text | None, Unless("none")] = key(
         "none", "Sentence on the login page, or none."
     )
     help: Annotated[Text | None, Unless("none")] = key(
-        "none", "Sentence below every page, such as whom to ask, or none."
+        "none", "Sentence at the foot of every page, such as whom to ask for help, or none."
     )
     clear_site_data: Switch = key(
-        False, "Whether a logout also deletes what the application stored in the browser."
+        False, "Whether a logout also deletes the application's cookies and data in the browser."
     )

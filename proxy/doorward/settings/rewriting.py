@@ -23,14 +23,12 @@ CacheControl = Annotated[Literal["private", "keep"], word_from("private", "keep"
 
 class Rewrite(Section):
     strip_path: Switch = key(False, "Whether to remove this route's path before forwarding.")
-    host: Authority = key(
-        "keep", "Host to send: keep (the client's), upstream, or a name of your own."
-    )
+    host: Authority = key("keep", "Host header to send: keep (the client's), upstream, or a name.")
     answers: Switch = key(
-        False, "Whether to correct Location, Content-Location, Refresh and cookies."
+        False, "Whether to correct the application's URLs and cookie paths in response headers."
     )
     elsewhere: Annotated[tuple[Place, ...], Listed()] = key(
-        [], "Other URLs that the application believes it has, such as http://intranet:8080."
+        [], "Further base URLs that the application uses for itself, such as http://intranet:8080."
     )
 
     @model_validator(mode="after")
@@ -44,7 +42,7 @@ class RouteCookies(Section):
     secure: Switch = key(False, "Whether to add Secure if it is missing.")
     http_only: Switch = key(False, "Whether to add HttpOnly if it is missing.")
     same_site: SameSite = key(
-        "keep", "SameSite to add if it is missing: lax, strict or none; keep: add nothing."
+        "keep", "SameSite to add if it is missing: lax, strict or none; keep adds nothing."
     )
 
     @model_validator(mode="after")

@@ -58,7 +58,7 @@ PathRegex = Annotated[str, Parsed(patterns.path_regex, {"type": "string", "minLe
 
 class BasicSettings(Section):
     passwords: Switch = key(
-        False, "Whether to accept passwords too, from users without a second factor."
+        False, "Whether to accept the password as well if the user has no second factor."
     )
 
 
@@ -69,7 +69,7 @@ class Alternative(Section):
     require: Demanding = key("authenticated", "What to require: authenticated or two_factor.")
     groups: Demanded = key((), "Groups; the user must be in one of them.", validate_default=False)
     users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
-        (), "Users who may pass.", validate_default=False
+        (), "Users; the user must be one of them.", validate_default=False
     )
     roles: Demanded = key((), "Roles; the user must have one of them.", validate_default=False)
     networks: Annotated[tuple[NetworkRange, ...], Listed(least=1)] = key(
@@ -94,19 +94,21 @@ _BESIDE_PRESET = frozenset(("name", "preset", "host", "networks", "activity"))
 
 class Rule(Section):
     name: Annotated[Text | None, Unless()] = key(
-        None, "Name that `doorward explain` and `config check` show.", validate_default=False
+        None,
+        "Name of the rule, for `doorward explain` and `doorward config check`.",
+        validate_default=False,
     )
     path: Annotated[RulePath | None, Unless()] = key(
         None,
-        "Path to match; * is one segment, /* at the end everything below.",
+        "Path to match. * stands for one segment, /* at the end for everything below.",
         validate_default=False,
     )
     path_regex: Annotated[PathRegex | None, Unless()] = key(
-        None, "Regular expression (RE2) that must match the whole path.", validate_default=False
+        None, "Regular expression (RE2) that the whole path must match.", validate_default=False
     )
     preset: Annotated[RulePreset | None, Unless()] = key(
         None,
-        "public-assets: everybody may read icons, manifest, robots.txt and the like.",
+        "public-assets makes icons, manifest, robots.txt and similar files public.",
         validate_default=False,
     )
     host: Annotated[tuple[Host, ...], Listed(least=1)] = key(
@@ -123,24 +125,26 @@ class Rule(Section):
     )
     groups: Demanded = key((), "Groups; the user must be in one of them.", validate_default=False)
     users: Annotated[tuple[Username, ...], Listed(least=1)] = key(
-        (), "Users who may pass.", validate_default=False
+        (), "Users; the user must be one of them.", validate_default=False
     )
     roles: Demanded = key((), "Roles; the user must have one of them.", validate_default=False)
     max_age: Annotated[MaxAge | None, Unless("none")] = key(
         "none", "Maximum age of the second factor; Doorward asks again if it is older."
     )
     any: Annotated[tuple[Alternative, ...], Listed(single=False, least=1)] = key(
-        (), "Alternatives instead of these keys; one of them must be met.", validate_default=False
+        (),
+        "Alternatives, in place of the keys above. One of them must be met.",
+        validate_default=False,
     )
     activity: Switch = key(
-        True, "Whether requests count as use of the session, which sessions.idle_timeout watches."
+        True, "Whether requests count as use of the session for sessions.idle_timeout."
     )
     tokens: Switch = key(
         False,
-        "Whether tokens may pass require: two_factor, although programs have no second factor.",
+        "Whether tokens pass require: two_factor, although programs have no second factor.",
     )
     basic: Basic = key(
-        "off", "Whether to ask programs for name and token by Basic: true, off, or as here."
+        "off", "Whether to ask programs for a user name and token by HTTP Basic authentication."
     )
 
     @model_validator(mode="after")

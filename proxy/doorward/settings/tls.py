@@ -16,28 +16,28 @@ class Tls(Section):
         "PEM file with the certificate, followed by its intermediate certificates."
     )
     key_: Annotated[Place | None, Unless("none")] = key(
-        "none", "PEM file with the private key; none: it is in the certificate's file.", alias="key"
+        "none",
+        "PEM file with the private key, or none if the certificate's file contains it.",
+        alias="key",
     )
 
 
 class UpstreamTls(Section):
     ca: Annotated[Place | None, Unless("none")] = key(
-        "none", "PEM file with trusted authorities; none: those of the system."
+        "none", "PEM file with trusted certificate authorities, or none for the system's."
     )
     certificate: Annotated[Place | None, Unless("none")] = key(
-        "none", "PEM file with a client certificate to show to the upstream."
+        "none", "PEM file with a client certificate to present to the upstream, or none."
     )
     key_: Annotated[Place | None, Unless("none")] = key(
         "none",
-        "PEM file with that certificate's private key; none: it is in the same file.",
+        "PEM file with its private key, or none if the certificate's file contains it.",
         alias="key",
     )
     server_name: Annotated[ServerName | None, Unless("none")] = key(
-        "none", "Name to request and to expect in the certificate; none: the upstream's host."
+        "none", "Name that the upstream's certificate must have, or none for the upstream's host."
     )
-    verify: Switch = key(
-        True, "Whether a trusted authority must have signed the upstream's certificate."
-    )
+    verify: Switch = key(True, "Whether to verify the upstream's certificate.")
 
     @model_validator(mode="after")
     def _one_mind(self) -> UpstreamTls:
