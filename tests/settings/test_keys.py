@@ -11,14 +11,8 @@ from pathlib import Path
 
 import pytest
 from doorward.settings import InvalidSettings, Settings, settings_from
-from doorward.settings.keys import (
-    Process,
-    _check_mode,
-    _UnusableKey,
-    ensure_data_dir,
-    is_private,
-    read_keys,
-)
+from doorward.settings.keys import ensure_data_dir, read_keys
+from doorward.settings.private_files import Process, UnusableFile, check_mode, is_private
 
 KEY = bytes(range(32))
 LINE = base64.urlsafe_b64encode(KEY)
@@ -110,8 +104,8 @@ def test_a_file_is_private_after_the_command_of_the_hint(tmp_path: Path, user: i
     """The shell runs the hint; `chown` and `chgrp` only note their owner, as it takes root."""
     file = key_file(tmp_path / "the key", mode=0o644)
     owners = {"user": user, "group": 0}
-    with pytest.raises(_UnusableKey) as caught:
-        _check_mode(file, status(0o644, **owners), ME)
+    with pytest.raises(UnusableFile) as caught:
+        check_mode(file, status(0o644, **owners), ME)
     command = str(caught.value.hint).partition(": ")[2].partition(" (")[0]
     note = f"""
         chown() {{ echo "user=$1" >> {str(tmp_path / "owners")!r}; }}

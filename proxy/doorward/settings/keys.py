@@ -9,43 +9,19 @@ import codecs
 import contextlib
 import os
 import re
-import shlex
-import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from doorward.settings.faults import Fault, InvalidSettings
 from doorward.settings.models import Settings
+from doorward.settings.private_files import UnusableFile, read_private
 
 KEY_FILE = "doorward.key"
 # As many as SHA-256 has (RFC 2104 3: shorter keys are strongly discouraged).
 _LEAST_BYTES = 32
 _LARGEST_FILE = 4096
-ROOT = 0
 _MAKE_IT = "create it for the user that Doorward runs as, or name another"
 _MAKE_ONE = "make one: `openssl rand 32 | basenc --base64url > FILE`, then `chmod 600 FILE`"
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """The numbers of a process's user, its group, and all groups that it is in."""
-
-    user: int
-    group: int
-    groups: frozenset[int]
-
-    @classmethod
-    def current(cls) -> Process:
-        group = os.getegid()
-        return cls(os.geteuid(), group, frozenset((group, *os.getgroups())))
-
-
-class _UnusableKey(Exception):
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 def read_keys(settings: Settings) -> tuple[bytes, ...]:
@@ -58,7 +34,7 @@ def read_keys(settings: Settings) -> tuple[bytes, ...]:
     for number, path in enumerate(settings.secret_files):
         try:
             keys.append(_distinct(_read_key(path), keys))
-        except _UnusableKey as error:
+        except UnusableFile as error:
             faults.append(_fault(f"secret_files[{number}]", path, error))
     if faults:
         raise InvalidSettings(faults)
@@ -81,7 +57,7 @@ def check_data_dir(settings: Settings) -> None:
         ensure_data_dir(settings)
     elif not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
         raise _data_dir_fault(
-            settings.data_dir, _UnusableKey(f"cannot be created in {path}", _MAKE_IT)
+            settings.data_dir, UnusableFile(f"cannot be created in {path}", _MAKE_IT)
         )
 
 
@@ -92,26 +68,26 @@ def ensure_data_dir(settings: Settings) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
-        raise _data_dir_fault(path, _UnusableKey("is not a directory", _MAKE_IT)) from None
+        raise _data_dir_fault(path, UnusableFile("is not a directory", _MAKE_IT)) from None
     except OSError as error:
         message = f"cannot be created: {error.strerror}"
-        raise _data_dir_fault(path, _UnusableKey(message, _MAKE_IT)) from None
+        raise _data_dir_fault(path, UnusableFile(message, _MAKE_IT)) from None
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise _data_dir_fault(path, _UnusableKey("cannot be written to", _MAKE_IT))
+        raise _data_dir_fault(path, UnusableFile("cannot be written to", _MAKE_IT))
     return path
 
 
-def _fault(key: str, path: Path, error: _UnusableKey) -> Fault:
+def _fault(key: str, path: Path, error: UnusableFile) -> Fault:
     return Fault(key, None, f"{path} {error.message}", error.hint)
 
 
-def _data_dir_fault(path: Path, error: _UnusableKey) -> InvalidSettings:
+def _data_dir_fault(path: Path, error: UnusableFile) -> InvalidSettings:
     return InvalidSettings([_fault("data_dir", path, error)])
 
 
 def _distinct(key: bytes, others: list[bytes]) -> bytes:
     if key in others:
-        raise _UnusableKey("holds the key of a file before it", "remove it from the list")
+        raise UnusableFile("holds the key of a file before it", "remove it from the list")
     return key
 
 
@@ -121,12 +97,12 @@ def _own_key(directory: Path) -> bytes:
         if not os.path.lexists(path):
             _make_key(path)
         return _read_key(path)
-    except _UnusableKey as error:
+    except UnusableFile as error:
         raise _data_dir_fault(path, error) from None
     except OSError as error:
         message = f"cannot be made: {error.strerror}"
         hint = "make a key file yourself and name it in secret_files"
-        raise _data_dir_fault(path, _UnusableKey(message, hint)) from None
+        raise _data_dir_fault(path, UnusableFile(message, hint)) from None
 
 
 def _make_key(path: Path) -> None:
@@ -163,61 +139,20 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _read_key(path: Path) -> bytes:
-    """Returns the key of a file. A symbolic link is followed, as Kubernetes mounts secrets so;
-    the mode that counts is that of the file it leads to."""
-    try:
-        # Without O_NONBLOCK a named pipe would hold the start up for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise _UnusableKey("is not there", _MAKE_ONE) from None
-    except OSError as error:
-        hint = "let the user that Doorward runs as read it"
-        raise _UnusableKey(f"cannot be read: {error.strerror}", hint) from None
-    try:
-        _check_mode(path, os.fstat(descriptor), Process.current())
-        return _decoded(os.read(descriptor, _LARGEST_FILE + 1))
-    finally:
-        os.close(descriptor)
-
-
-def _check_mode(path: Path, found: os.stat_result, process: Process) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise _UnusableKey("is not a file")
-    if not is_private(found, process):
-        mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        message = f"can be read or written by other users, its mode is {mode}"
-        raise _UnusableKey(message, _how_to_make_private(path, found, process))
-
-
-def is_private(found: os.stat_result, process: Process) -> bool:
-    """Whether only the owner, and for a file of root a group of this process, can read a file
-    with this status. Kubernetes mounts secrets as root's, readable by the pod's `fsGroup`."""
-    others = stat.S_IMODE(found.st_mode) & 0o077
-    of_our_group = found.st_uid == ROOT and found.st_gid in process.groups
-    return others == 0 or (others == stat.S_IRGRP and of_our_group)
-
-
-def _how_to_make_private(path: Path, found: os.stat_result, process: Process) -> str:
-    """A command that the owner of the file, or root, can run as it stands."""
-    file, group = shlex.quote(str(path)), process.group
-    if found.st_uid == process.user:
-        return f"run: chmod 600 {file}"
-    if found.st_uid == ROOT:
-        run = f"chgrp {group} {file} && chmod 640 {file}"
-        return f"run as root: {run} (Kubernetes: fsGroup: {group} and defaultMode: 0440)"
-    return f"run as root: chown {process.user} {file} && chmod 600 {file}"
+    """Returns the key of a file."""
+    return _decoded(read_private(path, _LARGEST_FILE, _MAKE_ONE))
 
 
 def _decoded(data: bytes) -> bytes:
     line = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
     if len(data) > _LARGEST_FILE or b"\n" in line or b"\r" in line:
-        raise _UnusableKey("holds more than one line", "a key file is one line of base64url")
+        raise UnusableFile("holds more than one line", "a key file is one line of base64url")
     if not re.fullmatch(rb"[A-Za-z0-9_-]+={0,2}", line):
-        raise _UnusableKey("is not a line of base64url", _MAKE_ONE)
+        raise UnusableFile("is not a line of base64url", _MAKE_ONE)
     try:
         key = base64.urlsafe_b64decode(line.rstrip(b"=") + b"=" * (-len(line.rstrip(b"=")) % 4))
     except binascii.Error:
-        raise _UnusableKey("is not a line of base64url", _MAKE_ONE) from None
+        raise UnusableFile("is not a line of base64url", _MAKE_ONE) from None
     if len(key) < _LEAST_BYTES:
-        raise _UnusableKey(f"holds {len(key)} bytes, fewer than {_LEAST_BYTES}", _MAKE_ONE)
+        raise UnusableFile(f"holds {len(key)} bytes, fewer than {_LEAST_BYTES}", _MAKE_ONE)
     return key

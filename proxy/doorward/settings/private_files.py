@@ -1,0 +1,84 @@
+"""Knows the files that hold secrets: who may read one, and how it is read.
+It must not know what is in them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = 0
+
+
+class UnusableFile(Exception):
+    """Why a file cannot be used, as the end of a sentence that begins with its path, and what to
+    do."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The numbers of a process's user, its group, and all groups that it is in."""
+
+    user: int
+    group: int
+    groups: frozenset[int]
+
+    @classmethod
+    def current(cls) -> Process:
+        group = os.getegid()
+        return cls(os.geteuid(), group, frozenset((group, *os.getgroups())))
+
+
+def read_private(path: Path, largest: int, make_it: str) -> bytes:
+    """Returns what the file holds, cut one byte behind `largest`. A symbolic link is followed, as
+    Kubernetes mounts secrets so; the mode that counts is that of the file it leads to.
+
+    Raises UnusableFile; `make_it` says how such a file is made."""
+    try:
+        # Without O_NONBLOCK a named pipe would hold the start up for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise UnusableFile("is not there", make_it) from None
+    except OSError as error:
+        hint = "let the user that Doorward runs as read it"
+        raise UnusableFile(f"cannot be read: {error.strerror}", hint) from None
+    try:
+        check_mode(path, os.fstat(descriptor), Process.current())
+        return os.read(descriptor, largest + 1)
+    finally:
+        os.close(descriptor)
+
+
+def check_mode(path: Path, found: os.stat_result, process: Process) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise UnusableFile("is not a file")
+    if not is_private(found, process):
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        message = f"can be read or written by other users, its mode is {mode}"
+        raise UnusableFile(message, _how_to_make_private(path, found, process))
+
+
+def is_private(found: os.stat_result, process: Process) -> bool:
+    """Whether only the owner, and for a file of root a group of this process, can read a file
+    with this status. Kubernetes mounts secrets as root's, readable by the pod's `fsGroup`."""
+    others = stat.S_IMODE(found.st_mode) & 0o077
+    of_our_group = found.st_uid == ROOT and found.st_gid in process.groups
+    return others == 0 or (others == stat.S_IRGRP and of_our_group)
+
+
+def _how_to_make_private(path: Path, found: os.stat_result, process: Process) -> str:
+    """A command that the owner of the file, or root, can run as it stands."""
+    file, group = shlex.quote(str(path)), process.group
+    if found.st_uid == process.user:
+        return f"run: chmod 600 {file}"
+    if found.st_uid == ROOT:
+        run = f"chgrp {group} {file} && chmod 640 {file}"
+        return f"run as root: {run} (Kubernetes: fsGroup: {group} and defaultMode: 0440)"
+    return f"run as root: chown {process.user} {file} && chmod 600 {file}"
