@@ -91,6 +91,8 @@ def _opens_pages(accept: bytes) -> bool:
     XHTML is what browsers alone ask for. Without it, a page has to be what is wanted most; a list
     of kinds in which pages stand behind a feed's, or among images (Java's own client), is not.
     """
+    if b"html" not in accept:
+        return False
     wanted = [one for one in _media_ranges(accept) if one[1] > 0]
     if any(kind == _XHTML for kind, _ in wanted):
         return True

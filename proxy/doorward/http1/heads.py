@@ -105,13 +105,9 @@ class RequestHead(reader.RequestFields):
         found: list[Header] = []
         text = b"\r\n" + self.passing_text
         for name in names:
-            begin = b"\r\n%b: " % name
-            at = text.find(begin)
-            while at >= 0:
-                at += len(begin)
-                end = text.index(b"\r\n", at)
-                found.append((name, text[at:end]))
-                at = text.find(begin, end)
+            _, *pieces = text.split(b"\r\n%b: " % name)
+            for piece in pieces:
+                found.append((name, piece.partition(b"\r\n")[0]))
         return found
 
     @property

@@ -129,8 +129,7 @@ def get_client_kind(method: bytes, arrival: Received) -> ClientKind:
     named, head = method.decode("latin-1"), arrival.parsed
     if not isinstance(head, RequestHead):
         return detect_client_kind(named, arrival.headers)
-    hints = head.select(FETCH_METADATA) or head.select(OTHER_HINTS)
-    return detect_client_kind(named, hints)
+    return detect_client_kind(named, head.select(FETCH_METADATA) or head.select(OTHER_HINTS))
 
 
 def link_with_age(login: str, refusal: Refuse) -> str:
