@@ -40,6 +40,10 @@ def test_the_portal_is_public_url_unless_it_is_named() -> None:
         ({"forward_auth": {**ASKED, "portal": "auth.example.com"}}, "forward_auth.portal: "),
         ({"forward_auth": {**ASKED, "portal": "https://a.test/x"}}, "forward_auth.portal: "),
         ({"forward_auth": {**ASKED, "aliases": ["okta"]}}, "forward_auth.aliases"),
+        (
+            {"forward_auth": ASKED, "routes": [{"security_headers": {"nosniff": True}}]},
+            r"routes\[0\].security_headers: has no effect, because the front proxy",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(values: dict[str, Any], fault: str) -> None:

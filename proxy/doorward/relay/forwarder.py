@@ -4,6 +4,8 @@ head becomes.
 Knows connections and what the route asks for; must not know what happens to an exchange.
 """
 
+from typing import Any
+
 from doorward.accounts.sessions.sessions import Session
 from doorward.gate.accept import Accepted
 from doorward.gate.cookies import Cookies, log_drops
@@ -12,6 +14,7 @@ from doorward.gate.gate import RequestFacts
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import Header
 from doorward.http1.response_head import ResponseHead
+from doorward.rewrite.added_headers import AddedHeaders
 from doorward.rewrite.answer_headers import (
     answer_headers,
     plain_response_head,
@@ -162,6 +165,18 @@ class Forwarder:
                     return made
             headers = plain.headers
         return ResponseHead(head.status, self.answer_headers(headers, request, decision))
+
+
+class AddingForwarder(Forwarder):
+    """One of a route that adds headers to its answers; others pay nothing for it."""
+
+    def __init__(self, *args: Any, added: AddedHeaders, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._added = added
+
+    def response_head(self, head: Head, request: Accepted, decision: Forward) -> ResponseHead:
+        made = super().response_head(head, request, decision)
+        return self._added.complete(made, secure=request.scheme == "https")
 
 
 def _own(attached: object) -> OwnConnections:

@@ -4,7 +4,7 @@ Knows the order; every step is in its own file. Nothing waits as long as memory 
 and a connection is free; what has to wait continues in a task.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -44,6 +44,7 @@ from doorward.relay.relay import Pending, Relay, Services, Waiting
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.verifier import Verifier
 from doorward.relay.watch import Watch
+from doorward.rewrite.added_headers import AddedHeaders
 from doorward.upstream.failures import UpstreamFailure
 from doorward.web.answers import Answer, Answers, stranger, unfit
 
@@ -81,10 +82,12 @@ class Gateway:
         passages: Passages | None = None,
         refusals: Refusals | None = None,
         verifier: Verifier | None = None,
+        added: Sequence[AddedHeaders | None] = (),
     ) -> None:
         """`passages` lead to an application in this process, in place of any upstream; `refusals`
         keeps what was refused, for later questions; `verifier` is there where front proxies may
-        ask."""
+        ask; `added` is what each route adds to answers, those of our own included."""
+        self._added = (*added, None)  # also for NO_ROUTE
         self._verifier = verifier
         self._accept = accept
         self._gate = gate
@@ -361,6 +364,9 @@ class Gateway:
     ) -> None:
         """Send a whole answer, and record it."""
         head, body = ResponseHead(answer.status, answer.headers), answer.body
+        added = self._added[route]
+        if added is not None and request is not None:
+            added.complete(head, secure=request.scheme == "https")
         session = self._known_session(request)
         size = 0 if exchange.method == b"HEAD" else len(body)
         record = BriefRecord(asked, session, size)

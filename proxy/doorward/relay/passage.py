@@ -21,12 +21,14 @@ from doorward.observe.observer import CLIENT_GONE, FORWARDED, BriefRecord, failu
 from doorward.relay.outbox import Message
 from doorward.relay.relay import Pending, Services
 from doorward.relay.request_body import declared_bytes
+from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.answer_headers import answer_headers
 from doorward.rewrite.request_head import RequestHeads
 from doorward.settings import Route, Settings
 
 # Messages that carry an answer's headers.
-_HEADS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
+_ACCEPT = "websocket.accept"
+_HEADS = frozenset(("http.response.start", _ACCEPT, "websocket.http.response.start"))
 _WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
@@ -86,6 +88,7 @@ class Passages:
         self.app = app
         self.heads = RequestHeads(routes)
         self.body_bytes = tuple(settings.body_bytes(route) for route in routes)
+        self.added = tuple(map(build_added_headers, routes))
         self.sets_ours = log_drops(cookies.sets_ours)
         self._tells_on_public = tuple(route.identity_on_public for route in routes)
         self._is_public = is_public
@@ -203,6 +206,10 @@ class Passage(Pending):
             headers: list[Header] = [(bytes(n), bytes(v)) for n, v in message.get("headers") or ()]
             private = self._decision.private
             kept = answer_headers(headers, self._passages.sets_ours, private)
+            added = self._passages.added[self._decision.route]
+            if added is not None and message["type"] != _ACCEPT:
+                secure = self.facts.request.scheme == "https"
+                kept += added.missing(kept, message["status"], secure=secure)
             message = {**message, "headers": kept}
         await self._host.guest_send(message)
         if self.exchange.response_complete:

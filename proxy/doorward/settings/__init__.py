@@ -31,6 +31,7 @@ from doorward.settings.models import (
     SessionSettings,
     Settings,
 )
+from doorward.settings.protection import SecurityHeaders
 from doorward.settings.rewriting import Rewrite, RouteCookies
 from doorward.settings.rules import BasicSettings, Rule
 from doorward.settings.tls import Tls, UpstreamTls
@@ -61,6 +62,7 @@ __all__ = [
     "RouteCookies",
     "Rule",
     "SecondFactor",
+    "SecurityHeaders",
     "SessionSettings",
     "Settings",
     "Timeouts",

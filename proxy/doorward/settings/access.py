@@ -35,6 +35,7 @@ from doorward.settings.fields import (
     required,
 )
 from doorward.settings.identity import Assertion, Encoding, IdentityHeader, Told, list_headers
+from doorward.settings.protection import SecurityHeaders
 from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
 from doorward.settings.rules import Basic, Requirement, Rule
 from doorward.settings.tls import UpstreamTls
@@ -84,6 +85,9 @@ class Route(Section):
     )
     same_origin: Switch = key(
         False, "Whether to refuse POST, PUT, PATCH and DELETE from pages of other sites."
+    )
+    security_headers: Annotated[SecurityHeaders | None, Unless("off")] = key(
+        "off", "Security headers to add to answers of an application that sets none, or off."
     )
     body_bytes: RouteBody = key(
         "auto", "Largest request body: a size, none, or auto for limits.body_bytes."

@@ -37,6 +37,21 @@ def upstreams_given(settings: Settings) -> Found:
                 yield ("routes", number, "upstream"), Wrong(message)
 
 
+# What a route says of answers that Doorward carries itself.
+_OF_ANSWERS = ("security_headers",)
+
+
+def answers_carried(settings: Settings) -> Found:
+    """Without an upstream, the front proxy that asks carries the application's answers."""
+    if settings.forward_auth is not None:
+        for number, route in enumerate(settings.routes):
+            for name in () if route.upstream else _OF_ANSWERS:
+                if getattr(route, name):
+                    message = "has no effect, because the front proxy carries the answers"
+                    hint = "let the front proxy do it, or give the route its upstream"
+                    yield ("routes", number, name), Wrong(message, hint)
+
+
 def public_url_given(settings: Settings) -> Found:
     if settings.listen.is_unnamed and "public_url" not in settings.model_fields_set:
         hint = "write what people type, such as https://wiki.example.com"
@@ -244,6 +259,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (key_files_differ, ()),
     (some_route, ("routes",)),
     (upstreams_given, ("routes", "forward_auth")),
+    (answers_carried, ("routes", "forward_auth")),
     (routes_differ, ("routes",)),
     (upstreams_differ, ("listen", "admin_listen")),
     (bases_agree, ("routes",)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.routing import Router
 from starlette.types import ASGIApp
@@ -14,25 +15,27 @@ from doorward.http1.client_exchange import TunnelLimits
 from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
 from doorward.observe.refusals import Refusals
-from doorward.relay.forwarder import Forwarder
+from doorward.relay.forwarder import AddingForwarder, Forwarder
 from doorward.relay.gateway import Gateway
 from doorward.relay.maintenance import maintenance_pages
 from doorward.relay.passage import Passages
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.verifier import Verifier
 from doorward.relay.watch import Watch
+from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.relocation import build_relocation
 from doorward.rewrite.verification_head import VerificationHeads
-from doorward.settings import Settings
+from doorward.settings import Route, Settings
 from doorward.storage.rates import Rates
 from doorward.upstream.balance import build_upstreams
+from doorward.upstream.failures import Page
 from doorward.upstream.pool import Pools
 from doorward.web.answers import Answers
 from doorward.web.explanation import Explainer
 from doorward.web.return_address import page_bytes
 from doorward.web.verification_answers import VerificationAnswers
 from doorward.wiring.accounts import Accounts, Clock
-from doorward.wiring.deciding import build_deciding
+from doorward.wiring.deciding import Deciding, build_deciding
 from doorward.wiring.observation import build_observer, count, name_routes
 
 OTHER_LINES_BYTES = 8 * 1024  # of a request's head beside its target, cookies above all
@@ -75,16 +78,7 @@ def join(
     answers = Answers(deciding.pages.messages, most_page_bytes(settings))
     maintenance = maintenance_pages(settings)
     forwarders = tuple(
-        Forwarder(
-            build_upstreams(route, pools),
-            route.timeouts.response.total_seconds(),
-            route.timeouts.idle.total_seconds(),
-            cookies,
-            deciding.heads,
-            settings.body_bytes(route),
-            maintenance.get(route.maintenance),
-            build_relocation(route),
-        )
+        build_forwarder(settings, route, deciding, pools, maintenance)
         for route in (authorize.routes if inner is None else ())
     )
     passages = None
@@ -110,8 +104,30 @@ def join(
         passages=passages,
         refusals=refusals,
         verifier=verifier,
+        added=tuple(map(build_added_headers, authorize.routes)),
     )
     return Joined(gateway, observer, names, deciding.pages.prepare, deciding.explainer)
+
+
+def build_forwarder(
+    settings: Settings,
+    route: Route,
+    deciding: Deciding,
+    pools: Pools,
+    maintenance: Mapping[Path | None, Page],
+) -> Forwarder:
+    parts = (
+        build_upstreams(route, pools),
+        route.timeouts.response.total_seconds(),
+        route.timeouts.idle.total_seconds(),
+        deciding.cookies,
+        deciding.heads,
+        settings.body_bytes(route),
+        maintenance.get(route.maintenance),
+        build_relocation(route),
+    )
+    added = build_added_headers(route)
+    return Forwarder(*parts) if added is None else AddingForwarder(*parts, added=added)
 
 
 def build_verifier(

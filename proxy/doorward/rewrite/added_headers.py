@@ -1,0 +1,94 @@
+"""Headers that a route adds to its answers where the application says nothing itself.
+
+Knows names and what an answer's head already says; must not know the connection. Everything that is
+the same for every answer is made once per route.
+"""
+
+from collections.abc import Iterable
+
+from doorward.http1.headers import Header
+from doorward.http1.response_head import ResponseHead
+from doorward.settings import Route, SecurityHeaders
+
+# What is stored may have the application's own policy, and a client that is told NOT_MODIFIED
+# takes the headers of that answer for it (RFC 9111 3.2): the policy would be replaced by ours.
+NOT_MODIFIED = 304
+
+_POLICY = b"content-security-policy"
+_FRAME_OPTIONS = b"x-frame-options"
+_ANCESTORS = b"frame-ancestors"
+# RFC 7034 2.1, and the same in Content Security Policy 3 6.4.2.
+_FRAMES = {"same-origin": (b"SAMEORIGIN", b"'self'"), "deny": (b"DENY", b"'none'")}
+
+
+class AddedHeaders:
+    """What one route adds."""
+
+    def __init__(self, security: SecurityHeaders) -> None:
+        self._hsts: Header | None = None
+        if security.hsts is not None:
+            age = b"max-age=%d" % security.hsts.total_seconds()
+            self._hsts = (b"strict-transport-security", age)
+        self._plain = tuple(_list_plain(security))
+        self._policy = None if security.csp is None else security.csp.encode()
+        self._frame = None if security.frame is None else _FRAMES[security.frame]
+
+    def complete(self, head: ResponseHead, *, secure: bool) -> ResponseHead:
+        """The head with what it lacks. `secure`: the client came by https."""
+        missing = self._find_missing(head.text.lower(), head.status, secure)
+        head.text += b"".join([b"%b: %b\r\n" % line for line in missing])
+        return head
+
+    def missing(self, headers: Iterable[Header], status: int, *, secure: bool) -> list[Header]:
+        """What an answer with these headers lacks."""
+        said = b"".join([b"\r\n%b: %b" % (name, value) for name, value in headers])
+        return self._find_missing(said.lower() + b"\r\n", status, secure)
+
+    def _find_missing(self, said: bytes, status: int, secure: bool) -> list[Header]:
+        """`said`: lines in lower case, each after a line break."""
+        found = []
+        if secure and self._hsts is not None and not _has(said, self._hsts[0]):
+            found.append(self._hsts)
+        if status == NOT_MODIFIED:
+            return found
+        found += [line for line in self._plain if not _has(said, line[0])]
+        said_policies = policies = _list_policies(said)
+        if self._policy is not None and not policies:
+            found.append((_POLICY, self._policy))
+            policies = [self._policy.lower()]
+        # One subject under two names: browsers that know frame-ancestors do not read the other.
+        is_said = _has(said, _FRAME_OPTIONS) or any(map(_names_ancestors, said_policies))
+        if self._frame is not None and not is_said:
+            options, ancestors = self._frame
+            found.append((_FRAME_OPTIONS, options))
+            if not any(map(_names_ancestors, policies)):  # policies add up
+                found.append((_POLICY, b"%b %b" % (_ANCESTORS, ancestors)))
+        return found
+
+
+def build_added_headers(route: Route) -> AddedHeaders | None:
+    """What a route adds, or None where it asks for nothing."""
+    return None if route.security_headers is None else AddedHeaders(route.security_headers)
+
+
+def _list_plain(security: SecurityHeaders) -> Iterable[Header]:
+    """Those that only their own name stands in the way of."""
+    if security.nosniff:
+        yield b"x-content-type-options", b"nosniff"
+    if security.referrer is not None:
+        yield b"referrer-policy", security.referrer.encode()
+
+
+def _has(said: bytes, name: bytes) -> bool:
+    return b"\r\n%b:" % name in said
+
+
+def _list_policies(said: bytes) -> list[bytes]:
+    """The policies that browsers enforce; those that are only reported bear another name."""
+    _, *rest = said.split(b"\r\n%b:" % _POLICY)
+    lines = [each.partition(b"\r\n")[0] for each in rest]
+    return [policy for line in lines for policy in line.split(b",")]
+
+
+def _names_ancestors(policy: bytes) -> bool:
+    return any(part.split()[:1] == [_ANCESTORS] for part in policy.split(b";"))

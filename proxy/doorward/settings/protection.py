@@ -1,0 +1,80 @@
+"""Knows the settings that make an old application safer without changing it.
+It must not act by them; rewriting and the relay do."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Literal
+
+from pydantic import model_validator
+
+from doorward.settings import values
+from doorward.settings.faults import Wrong
+from doorward.settings.fields import Duration, Parsed, Section, Switch, Unless, key, word_from
+
+FRAMES = ("same-origin", "deny")
+# Referrer Policy 3.
+REFERRERS = (
+    "no-referrer",
+    "no-referrer-when-downgrade",
+    "same-origin",
+    "origin",
+    "strict-origin",
+    "origin-when-cross-origin",
+    "strict-origin-when-cross-origin",
+    "unsafe-url",
+)
+# Content Security Policy 3, 6; Upgrade Insecure Requests; Mixed Content; Trusted Types.
+_DIRECTIVES = frozenset(
+    "default-src child-src connect-src fenced-frame-src font-src frame-src img-src manifest-src"
+    " media-src object-src prefetch-src script-src script-src-elem script-src-attr style-src"
+    " style-src-elem style-src-attr worker-src base-uri sandbox form-action frame-ancestors"
+    " navigate-to report-to report-uri require-trusted-types-for trusted-types"
+    " upgrade-insecure-requests block-all-mixed-content webrtc".split()
+)
+
+
+def _policy(value: object) -> str:
+    """A Content-Security-Policy of known directives, each once."""
+    found = values.label(value)
+    if not found.isascii() or "," in found:
+        raise Wrong("a policy is ASCII text without commas", "separate directives by ;")
+    named = [directive.split(maxsplit=1)[0].lower() for directive in _directives(found)]
+    for number, name in enumerate(named):
+        if name not in _DIRECTIVES:
+            near = difflib.get_close_matches(name, _DIRECTIVES, n=1)
+            hint = f"did you mean {near[0]}?" if near else "write it as default-src 'self'"
+            raise Wrong(f"{values.quote(name)} is not a directive", hint)
+        if name in named[:number]:
+            raise Wrong(f"{name} is there twice", "browsers read the first; write one")
+    if not named:
+        raise Wrong("has no directive", "write it as default-src 'self'")
+    return found
+
+
+def _directives(policy: str) -> list[str]:
+    return [stripped for part in policy.split(";") if (stripped := part.strip())]
+
+
+class SecurityHeaders(Section):
+    hsts: Annotated[Duration | None, Unless("off")] = key(
+        "off", "How long browsers use only https (Strict-Transport-Security), such as 180d, or off."
+    )
+    frame: Annotated[
+        Annotated[Literal["same-origin", "deny"], word_from(*FRAMES)] | None, Unless("off")
+    ] = key("off", "Pages that may show this one in a frame: same-origin, deny, or off (any).")
+    nosniff: Switch = key(False, "Whether browsers must trust Content-Type.")
+    referrer: Annotated[Annotated[str, word_from(*REFERRERS)] | None, Unless("off")] = key(
+        "off", "What links tell other sites (Referrer-Policy), such as same-origin, or off."
+    )
+    csp: Annotated[
+        Annotated[str, Parsed(_policy, {"type": "string", "minLength": 1})] | None, Unless("off")
+    ] = key("off", "Content-Security-Policy, such as default-src 'self', or off.")
+
+    @model_validator(mode="after")
+    def _adds_something(self) -> SecurityHeaders:
+        if self.hsts is not None and self.hsts.total_seconds() < 1:
+            raise Wrong("must be at least 1s", key="hsts")
+        if not (self.hsts or self.frame or self.nosniff or self.referrer or self.csp):
+            raise Wrong("adds no header", "name one, such as {nosniff: true}, or write off")
+        return self
