@@ -30,6 +30,7 @@ from doorward.relay.gateway import Gateway, Receive, Scope, Send
 from doorward.relay.websocket import answer_websocket
 from doorward.server import Sockets, run
 from doorward.settings import Fault, InvalidSettings, Settings, load_settings
+from doorward.settings.application_secrets import ApplicationSecrets
 from doorward.storage.fault import StorageFault
 from doorward.storage.rates import Rates
 from doorward.upstream.pool import Pools
@@ -73,6 +74,7 @@ class Application:
         self.explainer: Explainer | None = None
         self.observer: Observer | None = None  # and tells of what never was a request
         self.metrics: Metrics | None = None
+        self._secrets: ApplicationSecrets | None = None
         self._live: Live | None = None
         self._accounts: Accounts | None = None
 
@@ -103,6 +105,7 @@ class Application:
         joined = join(self._settings, accounts, *parts)
         self.gateway, self.observer = joined.gateway, joined.observer
         self.prepare, self.explainer = joined.prepare, joined.explainer
+        self._secrets = joined.secrets
         self.metrics = Metrics(joined.routes, self._numbers, counters)
         pools.swept.append(self.metrics.fold)
         self._stack.callback(self.metrics.close)
@@ -171,7 +174,9 @@ class Application:
             await self._live.poll(self._clock())
 
     async def _refresh(self) -> None:
-        assert self._accounts is not None
+        assert self._accounts is not None and self._secrets is not None
+        for sentence in self._secrets.refresh():
+            _log.warning("secret_unusable", reason=sentence)
         with contextlib.suppress(Refusal):  # storage is silent: tried again in a second
             for sentence in await self._accounts.users.refresh(self._clock()):
                 _log.warning("directory", reason=sentence)

@@ -31,6 +31,7 @@ def check_files(settings: Settings) -> None:
 def _checks() -> tuple[Callable[[Settings], object], ...]:
     from doorward.pages.rendering import check_look
     from doorward.relay.maintenance import maintenance_pages
+    from doorward.settings.application_secrets import ApplicationSecrets
     from doorward.settings.certificates import check_certificates
     from doorward.settings.keys import check_data_dir, check_keys
 
@@ -38,6 +39,7 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
         check_certificates,
         check_data_dir,
         check_keys,
+        ApplicationSecrets,
         maintenance_pages,
         _users,
         lambda settings: check_look(settings.pages),

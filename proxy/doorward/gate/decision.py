@@ -24,7 +24,7 @@ class Forward:
     `session` is the one that it was decided with, None for nobody; `identity` are the header lines
     that tell the application of it. `private`: the answer is for that session alone. `binds`:
     the request authenticates the connection that it goes over. `keeps`: what passes as well,
-    because it turned out not to be ours.
+    because it turned out not to be ours. `credentials`: those of the route go with it.
     """
 
     route: int
@@ -33,6 +33,7 @@ class Forward:
     private: bool = False
     binds: bool = False
     keeps: "Keeps | None" = None
+    credentials: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,12 @@ class Gate:
         )
         self._has_basic = authorize.has_basic
         self._api_keys = tuple(_read_api_key(route) for route in authorize.routes)
+        # Of routes with credentials of their own: whether these go on public paths, too.
+        self._credentials = {
+            number: route.credentials.on_public
+            for number, route in enumerate(authorize.routes)
+            if route.credentials is not None
+        }
         self._demands = tuple(compile_demands(route, public_origin) for route in authorize.routes)
         self._identity_policies = tuple(map(IdentityPolicy.on, authorize.routes, tell))
         self._can_be_asked = can_be_asked
@@ -182,7 +188,10 @@ class Gate:
 
     def _read_credentials(self, request: Accepted, target: Target) -> Credentials:
         basic = self._authorize.find_basic(target) if self._has_basic else None
-        return self._identify.read(request, self._api_keys[target.route], basic)
+        read = self._identify.read(request, self._api_keys[target.route], basic)
+        if target.route in self._credentials:
+            read.withhold_authorization()
+        return read
 
     async def _require_second_factor(
         self, needed: NeedsFactor, facts: RequestFacts, now: float
@@ -286,6 +295,8 @@ class Gate:
                 except UnfitIdentity:
                     return unfit_identity()
             forward = Forward(target.route, session, identity, private, credentials.binds)
+            if target.route in self._credentials:
+                self._add_credentials(forward, rule.is_public)
             if caller.foreign_bearer or caller.foreign_pair or request.headers.overrides:
                 overrides = bool(request.headers.overrides) and self._keeps_overrides(request)
                 if session is not None and session.scope is not None and session.scope.methods:
@@ -309,6 +320,14 @@ class Gate:
         if session is None or self._authorize.rule(decisive).is_deny:
             return denied(self._authorize.can_start(request, session, now))
         return self._forbidden(request, credentials, session, now)
+
+    def _add_credentials(self, forward: Forward, is_public: bool) -> None:
+        """Have the route's credentials sent where a rule has let somebody in; to everybody who
+        asks for a public path only if the route says so. An answer to somebody's own credentials
+        is theirs alone."""
+        forward.credentials = not is_public or self._credentials[forward.route]
+        if forward.credentials and forward.session is not None:
+            forward.private |= self._identity_policies[forward.route].makes_private
 
     def _admits(self, session: Session, request: Accepted, now: float) -> bool:
         """Whether a token's scope has this request in it; its use is noted."""

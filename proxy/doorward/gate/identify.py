@@ -57,6 +57,10 @@ class Credentials:
         self.cookies = cookies
         self.ambiguous = ambiguous
 
+    def withhold_authorization(self) -> None:
+        """Let no Authorization of the client pass, of whatever scheme: the route has its own."""
+        self.authorizations, self.bearer_line, self.binds = (), None, False
+
     @property
     def is_empty(self) -> bool:
         return self.token is None and self.cookie is None and self.is_plain

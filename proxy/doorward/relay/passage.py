@@ -24,6 +24,7 @@ from doorward.relay.request_body import declared_bytes
 from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.answer_headers import answer_headers
 from doorward.rewrite.request_head import RequestHeads
+from doorward.rewrite.route_credentials import drop_challenges
 from doorward.settings import Route, Settings
 
 # Messages that carry an answer's headers.
@@ -82,11 +83,13 @@ class Passages:
         app: InnerApp,
         settings: Settings,
         routes: tuple[Route, ...],
+        heads: RequestHeads,
         cookies: Cookies,
         is_public: Callable[[Target], bool],
     ) -> None:
         self.app = app
-        self.heads = RequestHeads(routes)
+        self.heads = heads
+        self.drops_challenges = tuple(route.credentials is not None for route in routes)
         self.body_bytes = tuple(settings.body_bytes(route) for route in routes)
         self.added = tuple(map(build_added_headers, routes))
         self.sets_ours = log_drops(cookies.sets_ours)
@@ -206,6 +209,8 @@ class Passage(Pending):
             headers: list[Header] = [(bytes(n), bytes(v)) for n, v in message.get("headers") or ()]
             private = self._decision.private
             kept = answer_headers(headers, self._passages.sets_ours, private)
+            if self._passages.drops_challenges[self._decision.route]:
+                kept = drop_challenges(kept)
             added = self._passages.added[self._decision.route]
             if added is not None and message["type"] != _ACCEPT:
                 secure = self.facts.request.scheme == "https"

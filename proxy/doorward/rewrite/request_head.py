@@ -3,7 +3,7 @@
 Knows forwarding headers and framing; must not decide anything.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Keeps
@@ -11,6 +11,7 @@ from doorward.gate.gate import RequestFacts
 from doorward.gate.hop import Hop
 from doorward.gate.identify import Credentials
 from doorward.http1.headers import RequestHeaders
+from doorward.rewrite.route_credentials import RouteCredentials
 from doorward.rewrite.route_rewriting import build_rewriting
 from doorward.settings import Route
 
@@ -18,10 +19,14 @@ _NOTHING = Keeps(bearer=False, pair=False, overrides=False)
 
 
 class RequestHeads:
-    """Makes the heads of requests to the upstreams of these routes, by their numbers."""
+    """Makes the heads of requests to the upstreams of these routes, by their numbers, as are the
+    `credentials` of those that have some."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(
+        self, routes: Iterable[Route], credentials: Mapping[int, RouteCredentials] | None = None
+    ) -> None:
         self._rewritings = tuple(build_rewriting(route) for route in routes)
+        self._credentials = credentials or {}
 
     def make(self, facts: RequestFacts, decision: Forward, request_id: str) -> bytes:
         """Request line and headers up to the empty line. Identity headers are those of the
@@ -33,7 +38,11 @@ class RequestHeads:
             before = facts.before_id = _before_id(facts.request, facts.credentials, _NOTHING)
         head = b"%bx-request-id: %b\r\n%b\r\n" % (before, request_id.encode(), decision.identity)
         rewriting = self._rewritings[decision.route]
-        return head if rewriting is None else rewriting.head(head, facts.request)
+        if rewriting is not None:
+            head = rewriting.head(head, facts.request)
+        if decision.credentials:
+            head = self._credentials[decision.route].add(head, decision.session)
+        return head
 
 
 def _before_id(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:

@@ -14,6 +14,7 @@ from doorward.settings.balance import (
     PoolSettings,
     RouteBody,
 )
+from doorward.settings.credentials import CredentialSettings
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import (
     ApiKeyHeader,
@@ -113,6 +114,9 @@ class Route(Section):
     )
     maintenance: Annotated[Place | None, Unless("none")] = key(
         "none", "HTML file to serve with 503 while no upstream can be reached, or none."
+    )
+    credentials: Annotated[CredentialSettings | None, Unless("off")] = key(
+        "off", "Credentials that Doorward sends to the application, or off."
     )
 
     @model_validator(mode="after")

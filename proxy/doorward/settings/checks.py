@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from doorward.settings.access import ConfigUser, Route
 from doorward.settings.addresses import Listen, Network, Upstream, is_within
+from doorward.settings.credentials import WAYS, list_ways
 from doorward.settings.faults import KeyPath, Wrong, format_path
 from doorward.settings.identity import VALUES
 from doorward.settings.models import Settings
@@ -178,6 +179,26 @@ def tls_where_spoken(settings: Settings) -> Found:
             yield ("routes", number, "tls"), Wrong(message, "write https://, or remove it")
 
 
+def credentials_say_one_thing(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        if route.credentials is None:
+            continue
+        place, given = ("routes", number, "credentials"), list_ways(route.credentials)
+        if not given:
+            yield place, Wrong("says nothing to send", f"give one of {', '.join(WAYS)}, or off")
+        for other in given[1:]:
+            yield (*place, other), Wrong(f"cannot be combined with {given[0]}", "give one of them")
+
+
+def credentials_have_a_way(settings: Settings) -> Found:
+    """A front proxy that holds the upstream is never given them."""
+    for number, route in enumerate(settings.routes):
+        if route.credentials is not None and not route.upstream:
+            message = "has no effect, because this route has no upstream"
+            hint = "name the upstream, or let the front proxy send credentials"
+            yield ("routes", number, "credentials"), Wrong(message, hint)
+
+
 def bases_agree(settings: Settings) -> Found:
     for number, route in enumerate(settings.routes):
         if len({upstream.base for upstream in route.upstream}) > 1:
@@ -262,6 +283,8 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (answers_carried, ("routes", "forward_auth")),
     (routes_differ, ("routes",)),
     (upstreams_differ, ("listen", "admin_listen")),
+    (credentials_say_one_thing, ("routes",)),
+    (credentials_have_a_way, ("routes",)),
     (bases_agree, ("routes",)),
     (tls_where_spoken, ("routes",)),
     (rewriting_possible, ("routes",)),

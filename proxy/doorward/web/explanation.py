@@ -5,7 +5,7 @@ Nothing is sent, and no session is needed: the one that is decided with is made 
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ from doorward.http1.arrival import Arrival
 from doorward.http1.headers import BadHeaders
 from doorward.rewrite.identity_headers import ASSERTION
 from doorward.rewrite.request_head import RequestHeads
+from doorward.rewrite.route_credentials import RouteCredentials, add_line
 from doorward.settings import Settings
 from doorward.settings.faults import KeyPath, format_path
 from doorward.web.answers import unfit
@@ -112,8 +113,10 @@ class Explainer:
         gate: Gate,
         authorize: Authorize,
         heads: RequestHeads,
+        credentials: Mapping[int, RouteCredentials],
         is_internal: Callable[[bytes], bool],
     ) -> None:
+        self._credentials = credentials
         self._settings = settings
         self._accept = accept
         self._gate = gate
@@ -137,7 +140,11 @@ class Explainer:
             return self._tell(question, request, None, session, facts, now)
         caller = NOBODY if session is None else Caller(session)
         decision = await self._gate.decide_for(facts, caller, now)
-        return self._tell(question, request, facts, session, decision, now)
+        shown = b""
+        if isinstance(decision, Forward) and decision.credentials:
+            shown = await self._credentials[decision.route].show(question.user)
+            decision.credentials = False
+        return self._tell(question, request, facts, session, decision, now, shown)
 
     def _subrequest(self, request: Accepted) -> Subrequest | None:
         """Set for the hosts that front proxies ask about, whose routes need no upstream."""
@@ -168,12 +175,15 @@ class Explainer:
         session: Session | None,
         decision: Forward | Refuse,
         now: float,
+        credentials: bytes = b"",
     ) -> Explanation:
+        """`credentials` are the lines of the route's own, their secrets hidden."""
         target = self._authorize.locate(request, request.path)
         head, status, code, message = "", 0, "", ""
         if isinstance(decision, Forward):
             assert facts is not None
-            head = self._heads.make(facts, decision, request.request_id).decode("latin-1")
+            made = self._heads.make(facts, decision, request.request_id)
+            head = add_line(made, credentials).decode("latin-1")
             head = _ASSERTION.sub(r"\1(signed)", head)
         else:
             status, code, message = decision.status, decision.code, decision.message

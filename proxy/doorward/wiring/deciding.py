@@ -24,7 +24,9 @@ from doorward.header_names import add_identity_names
 from doorward.pages.pages import Pages
 from doorward.rewrite.identity_headers import build_tells
 from doorward.rewrite.request_head import RequestHeads
+from doorward.rewrite.route_credentials import RouteCredentials, build_credentials
 from doorward.settings import Settings
+from doorward.settings.application_secrets import ApplicationSecrets
 from doorward.storage.rates import Rates
 from doorward.web.endpoint import internal_paths, shadowed_paths
 from doorward.web.explanation import Explainer, Explanation, Question
@@ -37,7 +39,8 @@ _log = structlog.get_logger("doorward")
 
 @dataclass(frozen=True, slots=True)
 class Deciding:
-    """`routes` are our own endpoints'; `access` knows access tokens, where their dialect is on."""
+    """`routes` are our own endpoints'; `access` knows access tokens, where their dialect is on;
+    `credentials` are those of the routes that have some, and their files are `secrets`."""
 
     accept: Accept
     gate: Gate
@@ -49,6 +52,8 @@ class Deciding:
     routes: list[Route]
     is_internal: Callable[[bytes], bool]
     explainer: Explainer
+    credentials: dict[int, RouteCredentials]
+    secrets: ApplicationSecrets
 
 
 def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: Clock) -> Deciding:
@@ -105,10 +110,23 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         settings.public_origin,
         settings.trusted_headers,
     )
-    heads = RequestHeads(authorize.routes)
-    explainer = Explainer(settings, accept, gate, authorize, heads, is_internal)
+    secrets = ApplicationSecrets(settings)
+    credentials = build_credentials(authorize.routes, secrets)
+    heads = RequestHeads(authorize.routes, credentials)
+    explainer = Explainer(settings, accept, gate, authorize, heads, credentials, is_internal)
     return Deciding(
-        accept, gate, authorize, heads, cookies, access, pages, routes, is_internal, explainer
+        accept,
+        gate,
+        authorize,
+        heads,
+        cookies,
+        access,
+        pages,
+        routes,
+        is_internal,
+        explainer,
+        credentials,
+        secrets,
     )
 
 

@@ -23,9 +23,11 @@ from doorward.relay.tunnels import Tunnels
 from doorward.relay.verifier import Verifier
 from doorward.relay.watch import Watch
 from doorward.rewrite.added_headers import build_added_headers
-from doorward.rewrite.relocation import build_relocation
+from doorward.rewrite.relocation import Relocate, build_relocation
+from doorward.rewrite.route_credentials import drop_challenges
 from doorward.rewrite.verification_head import VerificationHeads
 from doorward.settings import Route, Settings
+from doorward.settings.application_secrets import ApplicationSecrets
 from doorward.storage.rates import Rates
 from doorward.upstream.balance import build_upstreams
 from doorward.upstream.failures import Page
@@ -50,6 +52,7 @@ class Joined:
     routes: tuple[str, ...]
     prepare: Callable[[], None]  # what the first requests would wait for; for a thread
     explainer: Explainer
+    secrets: ApplicationSecrets  # to be read again when their files change
 
 
 def join(
@@ -83,7 +86,9 @@ def join(
     )
     passages = None
     if inner is not None:
-        passages = Passages(inner, settings, authorize.routes, cookies, authorize.is_public)
+        passages = Passages(
+            inner, settings, authorize.routes, deciding.heads, cookies, authorize.is_public
+        )
         pools.swept.append(passages.sweep)
     count(counters, forwarders, pools, tunnels, accounts.live)
     names = name_routes(authorize.routes)
@@ -106,7 +111,19 @@ def join(
         verifier=verifier,
         added=tuple(map(build_added_headers, authorize.routes)),
     )
-    return Joined(gateway, observer, names, deciding.pages.prepare, deciding.explainer)
+    return Joined(
+        gateway, observer, names, deciding.pages.prepare, deciding.explainer, deciding.secrets
+    )
+
+
+def build_answer_editing(route: Route) -> Relocate | None:
+    """What a route changes of its answers' headers, or None."""
+    relocate = build_relocation(route)
+    if route.credentials is None:
+        return relocate
+    if relocate is None:
+        return lambda headers, request: drop_challenges(headers)
+    return lambda headers, request: relocate(drop_challenges(headers), request)
 
 
 def build_forwarder(
@@ -124,7 +141,7 @@ def build_forwarder(
         deciding.heads,
         settings.body_bytes(route),
         maintenance.get(route.maintenance),
-        build_relocation(route),
+        build_answer_editing(route),
     )
     added = build_added_headers(route)
     return Forwarder(*parts) if added is None else AddingForwarder(*parts, added=added)

@@ -1,0 +1,101 @@
+"""The credentials that go to the application of a route in place of the client's.
+
+Knows how they are written into a request's head; must not decide whether they go with a request.
+"""
+
+import base64
+from collections.abc import Iterable
+from typing import Protocol
+
+from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.user import User
+from doorward.http1.headers import Header
+from doorward.settings import Route
+from doorward.settings.application_secrets import ApplicationSecrets, WatchedSecret
+
+HIDDEN = "(hidden)"
+
+
+class RouteCredentials(Protocol):
+    """What goes with a request, by its session; None on a public path without one."""
+
+    def is_ready(self, session: Session | None) -> bool:
+        """Whether `add` needs no preparation."""
+
+    async def prepare(self, session: Session) -> None:
+        """Find what `add` needs. Raises StorageUnavailable."""
+
+    def add(self, head: bytes, session: Session | None) -> bytes:
+        """The head with the credentials in it. No Authorization is in there before."""
+
+    async def show(self, user: User | None) -> bytes:
+        """The lines that would be added for this user, the secret hidden."""
+
+
+class SharedCredentials:
+    """One account, or one token, of the application for everybody."""
+
+    def __init__(self, secret: WatchedSecret, username: str | None) -> None:
+        """`username` is for Basic; without one the secret is a Bearer token."""
+        self._secret = secret
+        self._username = username
+        self._text: str | None = None
+        self._line = b""
+
+    def is_ready(self, session: Session | None) -> bool:
+        return True
+
+    async def prepare(self, session: Session) -> None:
+        """Nothing is missing."""
+
+    def add(self, head: bytes, session: Session | None) -> bytes:
+        text = self._secret.text
+        if text is not self._text:
+            self._text, self._line = text, self._make(text)
+        return add_line(head, self._line)
+
+    def _make(self, text: str) -> bytes:
+        if self._username is None:
+            return b"authorization: Bearer %b\r\n" % text.encode()
+        return make_basic(self._username, text)
+
+    async def show(self, user: User | None) -> bytes:
+        return show_authorization("Bearer" if self._username is None else "Basic")
+
+
+def make_basic(username: str, password: str) -> bytes:
+    """The line that says them (RFC 7617 2, in UTF-8)."""
+    said = base64.b64encode(f"{username}:{password}".encode())
+    return b"authorization: Basic %b\r\n" % said
+
+
+def show_authorization(scheme: str) -> bytes:
+    return f"authorization: {scheme} {HIDDEN}\r\n".encode()
+
+
+def add_line(head: bytes, line: bytes) -> bytes:
+    """The head with a line more at its end."""
+    return b"%b%b\r\n" % (head[:-2], line)
+
+
+def drop_challenges(headers: Iterable[Header]) -> list[Header]:
+    """An answer's headers without the application's question for credentials: the browser would
+    ask the user for a password that never reaches the application."""
+    return [line for line in headers if line[0].lower() != b"www-authenticate"]
+
+
+def build_credentials(
+    routes: Iterable[Route], secrets: ApplicationSecrets
+) -> dict[int, RouteCredentials]:
+    """Those of the routes that have some, by the numbers of these."""
+    found: dict[int, RouteCredentials] = {}
+    for number, route in enumerate(routes):
+        chosen = route.credentials
+        if chosen is None:
+            continue
+        if chosen.basic is not None:
+            secret = secrets.get(chosen.basic.password_file)
+            found[number] = SharedCredentials(secret, chosen.basic.username)
+        elif chosen.bearer_file is not None:
+            found[number] = SharedCredentials(secrets.get(chosen.bearer_file), None)
+    return found

@@ -1,0 +1,49 @@
+"""Knows the credentials that a route sends to its application: where they come from, and how they
+are written. It must not send them; rewriting does."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from doorward.settings import values
+from doorward.settings.faults import Wrong
+from doorward.settings.fields import Parsed, Place, Section, Switch, Unless, key, required
+
+
+def account_name(value: object) -> str:
+    """Returns a user name as Basic can say it: RFC 7617 2 leaves the colon to the password."""
+    found = values.label(value)
+    if ":" in found:
+        raise Wrong("must not contain a colon, which Basic puts behind the name")
+    return found
+
+
+AccountName = Annotated[str, Parsed(account_name, {"type": ["string", "integer"]})]
+
+
+class BasicAccount(Section):
+    username: AccountName = required("User name at the application.")
+    password_file: Place = required("File with the password.")
+
+
+class CredentialSettings(Section):
+    basic: Annotated[BasicAccount | None, Unless()] = key(
+        None,
+        "One account at the application for everybody, by HTTP Basic authentication.",
+        validate_default=False,
+    )
+    bearer_file: Annotated[Place | None, Unless()] = key(
+        None,
+        "File with a token to send as Authorization: Bearer.",
+        validate_default=False,
+    )
+    on_public: Switch = key(False, "Whether to send them on public paths too, for everybody.")
+
+
+# A request carries one Authorization.
+WAYS = ("basic", "bearer_file")
+
+
+def list_ways(chosen: CredentialSettings) -> list[str]:
+    """Returns which of the ways to have credentials are given; there has to be one."""
+    return [name for name in WAYS if getattr(chosen, name) is not None]

@@ -1,0 +1,92 @@
+"""Credentials towards the application, under our own server and under any other of ASGI."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.conftest import Start
+from tests.support.live import Live
+from tests.support.origin import OK, Origin, answering
+from tests.support.servers import EVERY
+from tests.support.waiting import PATIENCE_S
+from tests.support.websocket import Application, serving
+from tests.support.wire import Wire, values_of
+
+BASIC = b"Basic " + base64.b64encode(b"app:secret")
+FORGED = ("Authorization: Basic Zm9yZ2Vk", "AUTHORIZATION: Bearer forged")
+
+
+def read_and_close(wire: Wire) -> None:
+    """What a kept connection does that lost a race: it answers once, and takes one more."""
+    wire.head()
+    wire.send(OK)
+    wire.head()
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Application]:
+    with serving() as application:
+        yield application
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    with Origin((read_and_close, answering(OK))) as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module", params=EVERY)
+def live(
+    deploy: Start,
+    application: Application,
+    origin: Origin,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Live:
+    secret = tmp_path_factory.mktemp("secrets") / "app"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    credentials = {"basic": {"username": "app", "password_file": str(secret)}}
+    routes = [
+        {"upstream": origin.url, "credentials": credentials},
+        {"path": "/socket", "upstream": application.url, "credentials": credentials},
+    ]
+    access = {"rules": [{"path": "/public/*", "require": "public"}]}
+    live = deploy(origin.url, server=request.param, routes=routes, access=access)
+    live.add_user("alice")
+    return live
+
+
+@pytest.fixture(scope="module")
+def cookie(live: Live) -> str:
+    return live.login("alice")
+
+
+def test_a_request_carries_them_again_when_it_is_sent_again(
+    live: Live, cookie: str, origin: Origin
+) -> None:
+    for _ in range(3):
+        assert live.get("/x", cookie, *FORGED).status == 200
+        assert values_of(origin.heads[-1], b"authorization") == [BASIC]
+        assert b"forged" not in origin.heads[-1] and b"Zm9yZ2Vk" not in origin.heads[-1]
+
+
+def test_a_public_path_gets_none(live: Live, cookie: str, origin: Origin) -> None:
+    for lines in ((), (cookie,)):
+        assert live.get("/public/x", *lines, *FORGED).status == 200
+        assert values_of(origin.heads[-1], b"authorization") == []
+
+
+def test_a_websocket_carries_them(live: Live, cookie: str, application: Application) -> None:
+    headers = {"Cookie": cookie.partition(": ")[2], "Authorization": "Basic Zm9yZ2Vk"}
+    with connect(
+        f"ws://{live.host}/socket", additional_headers=headers, proxy=None, open_timeout=PATIENCE_S
+    ) as socket:
+        socket.send("gruß")
+        assert socket.recv(PATIENCE_S) == "gruß"
+    sent = application.heads[-1].get_all("Authorization")
+    assert sent == [BASIC.decode()]
