@@ -14,6 +14,7 @@ RESET = PREFIX + "reset"  # `?token=` behind it sets somebody's password
 ACCOUNT = PREFIX + "account"
 AUTHENTICATOR = ACCOUNT + "/authenticator"
 SESSION = PREFIX + "session"
+EXPIRY_SCRIPT = SESSION + ".js"  # applications include it
 ADMIN = PREFIX + "admin"
 API = PREFIX + "api/v1/"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -267,3 +268,44 @@ def test_nobody_is_kept_out_by_a_page(browser: Browser, live: Live, axe: str, sc
         log_in(page, name)
         look(page)
     assert not faults, "\n".join(faults)
+
+
+WARNING = "#doorward-session"
+
+
+def test_a_page_of_the_application_warns_before_the_session_ends(
+    browser: Browser, live: Live, tmp_path: Path
+) -> None:
+    """It includes one script, under a policy that allows no inline script or style."""
+    live.add_user("soon")
+    policy = "default-src 'self'"
+    head = "<!doctype html><html lang=en><meta charset=utf-8><title>app</title><h1>Invoice 7</h1>"
+
+    def application(route: Route) -> None:
+        """Warns a day before the end, and a minute before it."""
+        before = 90_000 if route.request.url.endswith("/early") else 60
+        page = f'{head}<script defer src="/.doorward/session.js" data-before={before}></script>'
+        headers = {"content-type": "text/html", "content-security-policy": policy}
+        route.fulfill(body=page, headers=headers)
+
+    with visiting(browser, live) as page:
+        page.goto(f"http://{live.host}/wiki")
+        log_in(page, "soon")
+        page.route("**/wiki/*", application)
+        page.clock.install()
+        with page.expect_response("**/.doorward/session"):
+            page.goto(f"http://{live.host}/wiki/late")
+        assert page.locator(WARNING).count() == 0
+        with page.expect_response("**/.doorward/session"):
+            page.goto(f"http://{live.host}/wiki/early")
+        expect(page.get_by_role("alert")).to_have_text("Your session ends soon. Save your work.")
+        assert page.locator(WARNING).get_attribute("href") is None
+        page.screenshot(path=tmp_path / "soon.png")
+        live.command("session", "revoke-all", "soon")
+        with page.expect_response("**/.doorward/session"):
+            page.clock.fast_forward("05:01")
+        expect(page.get_by_role("alert")).to_have_text("Your session has ended. Log in again.")
+        page.screenshot(path=tmp_path / "over.png")
+        with page.expect_popup() as popup:
+            page.locator(WARNING).click()
+        expect(popup.value.get_by_role("heading", name="Log in")).to_be_visible()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,12 @@ from doorward.http1.response_head import ResponseHead
 from doorward.middleware import Doorward
 from doorward.rewrite.added_headers import AddedHeaders, build_added_headers
 from doorward.settings import InvalidSettings, settings_from, settings_in_process
+from doorward.wiring.accounts import build_accounts
 
 from tests.conftest import Carrier, Start
 from tests.support.asgi import ask, scope
-from tests.support.front import Build
+from tests.support.front import Build, Front
+from tests.support.live import config_user
 from tests.support.origin import OK, Origin, answering
 from tests.support.wire import Header, get, lines_of
 
@@ -140,6 +145,102 @@ def test_a_wrong_value_is_named_at_the_start(value: Any, key: str, words: str) -
         settings_from({"routes": [{"upstream": "http://a", "security_headers": value}]})
     assert f"routes[0].{key}: " in str(wrong.value)
     assert words in str(wrong.value)
+
+
+# How long a session lasts
+
+EXPIRES = b"x-doorward-session-expires-in"
+
+
+async def test_answers_to_a_session_say_how_long_it_lasts(fronts: Build, origin: Origin) -> None:
+    """Until it idles out or ends, whichever comes first."""
+    route = {"upstream": origin.url, "session_expires": True}
+    rules = [{"path": "/public/*", "require": "public"}, {"path": "/poll", "activity": False}]
+    front = await fronts(routes=[route], access={"rules": rules})
+    opened = await front.opened()
+    cookie = front.cookie(opened)
+
+    async def left(target: str) -> list[bytes]:
+        return (await front.get(target, cookie)).values(EXPIRES)
+
+    assert await left("/") == [b"7200"]
+    front.clock.now += 600
+    assert await left("/poll") == [b"6600"]  # which is no use
+    assert await left("/") == [b"7200"]
+    assert (await front.get("/public/x")).values(EXPIRES) == []
+    assert (await front.get("/")).values(EXPIRES) == []
+    built = build_added_headers(settings_from({"routes": [route]}).routes[0])
+    assert built is not None
+    now = front.clock.now
+    for ends_at, said in ((now + 60.9, [(EXPIRES, b"60")]), (now - 1, [(EXPIRES, b"0")])):
+        # However much it is used.
+        assert built.expiry(replace(opened.session, expires_at=ends_at), True, now) == said
+    endless = replace(opened.session, expires_at=inf, idle_timeout_s=None)
+    assert built.expiry(endless, True, now) == []  # as of a token
+
+
+async def test_how_long_a_session_lasts_is_for_nobodys_cache(fronts: Build, origin: Origin) -> None:
+    origin.scripts = (
+        answering(
+            *[
+                b"HTTP/1.1 200 OK\r\nCache-Control: public\r\nContent-Length: 0\r\n"
+                b"X-Doorward-Session-Expires-In: 9\r\n\r\n"
+            ]
+            * 4
+        ),
+    )
+    values = {"upstream": origin.url, "session_expires": True}
+    routes = [
+        values | {"identity_on_public": False},
+        values | {"path": "/told"},
+        {"upstream": origin.url, "path": "/bare"},
+    ]
+    front = await fronts(routes=routes, access={"default": "public"})
+    cookie = front.cookie(await front.opened())
+    for path, said, control in (
+        ("/x", [], b"public"),  # the same for everybody
+        ("/told", [b"7200"], b"private"),
+        ("/bare", [], b"private"),
+    ):
+        answer = await front.get(path, cookie)
+        assert answer.values(EXPIRES) == said, path  # and never what the application says
+        assert answer.values(b"cache-control") == [control]
+
+
+def test_it_cannot_be_said_where_shared_caches_keep_answers() -> None:
+    route = {"upstream": "http://a", "session_expires": True, "cache_control": "keep"}
+    with pytest.raises(InvalidSettings, match=r"routes\[0\].session_expires: would be stored"):
+        settings_from({"routes": [route]})
+
+
+def test_how_long_a_session_lasts_is_said_over_every_carrier(
+    deploy: Start, carrier: Carrier
+) -> None:
+    with Origin((answering(OK, b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n'),)) as origin:
+        routes = [{"upstream": origin.url, "session_expires": True}]
+        live = deploy("", routes=routes, users=[config_user()], **carrier)
+        cookie = live.login()
+        with live.client() as client:
+            for status in (200, 304):
+                answer = client.ask(get("/", cookie, host=live.host))
+                (said,) = answer.values(EXPIRES)
+                assert (answer.status, 7100 < int(said) <= 7200) == (status, True)
+
+
+async def test_an_application_in_this_process_has_it_said(tmp_path: Path) -> None:
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    values: dict[str, Any] = {"data_dir": str(tmp_path), "routes": [{"session_expires": True}]}
+    settings = settings_in_process({"public_url": "http://app.test"} | values, tmp_path)
+    app = Doorward(inner, settings)
+    async with app._gate, build_accounts(settings, time.time) as accounts:
+        front = Front(app._gate, accounts, None, time.time)  # type: ignore[arg-type]
+        cookie = front.cookie(await front.opened())
+        answer = await ask(app, scope("/", [(b"host", b"app.test"), cookie]))
+        (said,) = answer.values(EXPIRES)
+        assert 7100 < int(said) <= 7200
 
 
 # Over every carrier

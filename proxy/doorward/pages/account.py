@@ -24,10 +24,10 @@ from doorward.pages import rendering
 from doorward.pages.languages import N_
 from doorward.pages.rendering import add_page_headers
 from doorward.pages.session_form import Forms
+from doorward.rewrite.added_headers import EXPIRES_IN
 
 SESSIONS = f"{paths.ACCOUNT}/sessions"
 OTHERS = "others"
-EXPIRES_IN = "x-doorward-session-expires-in"
 
 DONE = {
     "ended": N_("The session is ended."),
@@ -140,7 +140,7 @@ class AccountPage:
             return self.forms.messages.answer(request, 401)
         left = str(max(0, int(found.ends_at() - now)))
         response = add_page_headers(JSONResponse({"expires_in": int(left)}))
-        response.headers[EXPIRES_IN] = left
+        response.headers[EXPIRES_IN.decode()] = left
         return response
 
 

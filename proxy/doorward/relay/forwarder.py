@@ -4,6 +4,7 @@ head becomes.
 Knows connections and what the route asks for; must not know what happens to an exchange.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from doorward.accounts.sessions.sessions import Session
@@ -170,12 +171,17 @@ class Forwarder:
 class AddingForwarder(Forwarder):
     """One of a route that adds headers to its answers; others pay nothing for it."""
 
-    def __init__(self, *args: Any, added: AddedHeaders, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, added: AddedHeaders, clock: Callable[[], float], **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self._added = added
+        self._clock = clock
 
     def response_head(self, head: Head, request: Accepted, decision: Forward) -> ResponseHead:
         made = super().response_head(head, request, decision)
+        expiry = self._added.expiry(decision.session, decision.private, self._clock())
+        made.text += b"".join([b"%b: %b\r\n" % line for line in expiry])
         return self._added.complete(made, secure=request.scheme == "https")
 
 

@@ -86,8 +86,10 @@ class Passages:
         heads: RequestHeads,
         cookies: Cookies,
         is_public: Callable[[Target], bool],
+        clock: Callable[[], float],
     ) -> None:
         self.app = app
+        self.clock = clock
         self.heads = heads
         self.drops_challenges = tuple(route.credentials is not None for route in routes)
         self.body_bytes = tuple(settings.body_bytes(route) for route in routes)
@@ -215,6 +217,7 @@ class Passage(Pending):
             if added is not None and message["type"] != _ACCEPT:
                 secure = self.facts.request.scheme == "https"
                 kept += added.missing(kept, message["status"], secure=secure)
+                kept += added.expiry(self.session, private, self._passages.clock())
             message = {**message, "headers": kept}
         await self._host.guest_send(message)
         if self.exchange.response_complete:

@@ -5,7 +5,9 @@ the same for every answer is made once per route.
 """
 
 from collections.abc import Iterable
+from math import isfinite
 
+from doorward.accounts.sessions.sessions import Session
 from doorward.http1.headers import Header
 from doorward.http1.response_head import ResponseHead
 from doorward.settings import Route, SecurityHeaders
@@ -13,6 +15,8 @@ from doorward.settings import Route, SecurityHeaders
 # What is stored may have the application's own policy, and a client that is told NOT_MODIFIED
 # takes the headers of that answer for it (RFC 9111 3.2): the policy would be replaced by ours.
 NOT_MODIFIED = 304
+
+EXPIRES_IN = b"x-doorward-session-expires-in"  # seconds
 
 _POLICY = b"content-security-policy"
 _FRAME_OPTIONS = b"x-frame-options"
@@ -22,16 +26,26 @@ _FRAMES = {"same-origin": (b"SAMEORIGIN", b"'self'"), "deny": (b"DENY", b"'none'
 
 
 class AddedHeaders:
-    """What one route adds."""
+    """What one route adds: `security` where it is missing, and how long the session lasts."""
 
-    def __init__(self, security: SecurityHeaders) -> None:
+    def __init__(self, security: SecurityHeaders | None, *, tells_expiry: bool = False) -> None:
+        self._tells_expiry = tells_expiry
         self._hsts: Header | None = None
+        self._plain: tuple[Header, ...] = ()
+        self._policy: bytes | None = None
+        self._frame: tuple[bytes, bytes] | None = None
+        if security is not None:
+            self._take(security)
+
+    def _take(self, security: SecurityHeaders) -> None:
         if security.hsts is not None:
             age = b"max-age=%d" % security.hsts.total_seconds()
             self._hsts = (b"strict-transport-security", age)
         self._plain = tuple(_list_plain(security))
-        self._policy = None if security.csp is None else security.csp.encode()
-        self._frame = None if security.frame is None else _FRAMES[security.frame]
+        if security.csp is not None:
+            self._policy = security.csp.encode()
+        if security.frame is not None:
+            self._frame = _FRAMES[security.frame]
 
     def complete(self, head: ResponseHead, *, secure: bool) -> ResponseHead:
         """The head with what it lacks. `secure`: the client came by https."""
@@ -43,6 +57,16 @@ class AddedHeaders:
         """What an answer with these headers lacks."""
         said = b"".join([b"\r\n%b: %b" % (name, value) for name, value in headers])
         return self._find_missing(said.lower() + b"\r\n", status, secure)
+
+    def expiry(self, session: Session | None, private: bool, now: float) -> list[Header]:
+        """How long the session lasts if it is not used, on an answer that is for it alone. Nothing
+        of a session that has no end."""
+        if not self._tells_expiry or session is None or not private:
+            return []
+        ends_at = session.ends_at()
+        if not isfinite(ends_at):
+            return []
+        return [(EXPIRES_IN, b"%d" % max(0, ends_at - now))]
 
     def _find_missing(self, said: bytes, status: int, secure: bool) -> list[Header]:
         """`said`: lines in lower case, each after a line break."""
@@ -68,7 +92,9 @@ class AddedHeaders:
 
 def build_added_headers(route: Route) -> AddedHeaders | None:
     """What a route adds, or None where it asks for nothing."""
-    return None if route.security_headers is None else AddedHeaders(route.security_headers)
+    if route.security_headers is None and not route.session_expires:
+        return None
+    return AddedHeaders(route.security_headers, tells_expiry=route.session_expires)
 
 
 def _list_plain(security: SecurityHeaders) -> Iterable[Header]:

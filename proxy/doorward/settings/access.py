@@ -90,6 +90,9 @@ class Route(Section):
     security_headers: Annotated[SecurityHeaders | None, Unless("off")] = key(
         "off", "Security headers to add to answers of an application that sets none, or off."
     )
+    session_expires: Switch = key(
+        False, "Whether to add X-Doorward-Session-Expires-In, in seconds, to answers to a session."
+    )
     body_bytes: RouteBody = key(
         "auto", "Largest request body: a size, none, or auto for limits.body_bytes."
     )
@@ -123,6 +126,9 @@ class Route(Section):
     def _one_mind(self) -> Route:
         if "none" in self.identity and len(self.identity) > 1:
             raise Wrong("none cannot be combined with other presets", "remove it", key="identity")
+        if self.session_expires and self.cache_control == "keep":
+            message = "would be stored with answers that shared caches may keep"
+            raise Wrong(message, "remove cache_control: keep", key="session_expires")
         try:
             list_headers(self.identity)
         except Wrong as wrong:

@@ -39,7 +39,7 @@ def upstreams_given(settings: Settings) -> Found:
 
 
 # What a route says of answers that Doorward carries itself.
-_OF_ANSWERS = ("security_headers",)
+_OF_ANSWERS = ("security_headers", "session_expires")
 
 
 def answers_carried(settings: Settings) -> Found:

@@ -19,6 +19,7 @@ from doorward.pages.admin_guard import AdminGuard
 from doorward.pages.admin_user import AdminUserPages
 from doorward.pages.authenticator import AuthenticatorPage
 from doorward.pages.credentials import CredentialPages
+from doorward.pages.expiry_script import ExpiryScript
 from doorward.pages.forgotten import ForgottenPages
 from doorward.pages.form_token import FormToken
 from doorward.pages.login import LoginPage
@@ -74,6 +75,7 @@ def build_pages(
             LogoutPage(service, messages),
             second,
             AccountPage(forms, accounts.sessions, factors, accounts.addresses, accounts.api_tokens),
+            ExpiryScript(messages),
             TokenPages(forms, guard, accounts.api_tokens),
             AuthenticatorPage(forms, factors),
             CredentialPages(forms, accounts.logins, factors, accounts.addresses),

@@ -81,13 +81,13 @@ def join(
     answers = Answers(deciding.pages.messages, most_page_bytes(settings))
     maintenance = maintenance_pages(settings)
     forwarders = tuple(
-        build_forwarder(settings, route, deciding, pools, maintenance)
+        build_forwarder(settings, route, deciding, pools, maintenance, clock)
         for route in (authorize.routes if inner is None else ())
     )
     passages = None
     if inner is not None:
         passages = Passages(
-            inner, settings, authorize.routes, deciding.heads, cookies, authorize.is_public
+            inner, settings, authorize.routes, deciding.heads, cookies, authorize.is_public, clock
         )
         pools.swept.append(passages.sweep)
     count(counters, forwarders, pools, tunnels, accounts.live)
@@ -132,6 +132,7 @@ def build_forwarder(
     deciding: Deciding,
     pools: Pools,
     maintenance: Mapping[Path | None, Page],
+    clock: Clock,
 ) -> Forwarder:
     parts = (
         build_upstreams(route, pools),
@@ -144,7 +145,9 @@ def build_forwarder(
         build_answer_editing(route),
     )
     added = build_added_headers(route)
-    return Forwarder(*parts) if added is None else AddingForwarder(*parts, added=added)
+    if added is None:
+        return Forwarder(*parts)
+    return AddingForwarder(*parts, added=added, clock=clock)
 
 
 def build_verifier(
