@@ -46,7 +46,7 @@ async def test_what_nobody_may_open_offers_no_other_login(fronts: Build) -> None
     front = await fronts(access={"rules": [{"path": "/never", "require": "deny"}]})
     cookie = front.cookie(await front.opened())
     for answer in (await refused(front, "/never"), await refused(front, "/never", cookie)):
-        assert answer.status == 403 and b"No one may open this." in answer.body
+        assert answer.status == 403 and b"This is closed to everyone." in answer.body
         assert links(answer) == {"Go to the start page": "/"}
 
 

@@ -423,7 +423,7 @@ async def test_codes_that_are_locked_are_seen_and_lifted(
     for _ in range(5):
         with pytest.raises((SecondFactorInvalid, TooManyCodes)):
             await factors.verify(alice, "000000", None, now=home.clock())
-    assert "Codes, from everywhere" in text_of(await boss.get(LOCKOUTS))
+    assert "Codes, from every network" in text_of(await boss.get(LOCKOUTS))
     await act(home, boss, "alice", do="unlock")
     assert "Nobody is locked out." in text_of(await boss.get(LOCKOUTS))
 
@@ -437,11 +437,11 @@ async def test_records_are_filtered_and_paged(home: House, boss: httpx.AsyncClie
     found = re.search(r'rel="next" href="([^"]+)"', page.text)
     assert found is not None
     rest = await boss.get(found[1].replace("&amp;", "&"))
-    assert 10 <= rest.text.count("<li>") < 50 and "From the beginning" in rest.text
+    assert 10 <= rest.text.count("<li>") < 50 and "First page" in rest.text
     banned = await boss.get(RECORDS, params={"kind": "user_banned"})
     assert banned.text.count("<li>") == 30 and "Ban lifted" not in banned.text.split("<ul")[1]
     nothing = await boss.get(RECORDS, params={"since": "2099-01-01"})
-    assert "There are no such records." in text_of(nothing)
+    assert "No records found." in text_of(nothing)
     for strange in ({"since": "x"}, {"kind": "<b>"}, {"before": "x"}, {"user": "\ud7ff"}):
         assert (await boss.get(RECORDS, params=strange)).status_code == 200
 
@@ -460,11 +460,11 @@ async def test_a_request_is_explained(boss: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"url": "ftp://x"}, "This is neither a web address nor a path."),
-        ({"url": "http://[x/"}, "This is neither a web address nor a path."),
+        ({"url": "ftp://x"}, "This is neither a URL nor a path."),
+        ({"url": "http://[x/"}, "This is neither a URL nor a path."),
         ({"url": "/", "user": "eve"}, "There is no user with this name."),
         ({"url": "/", "address": "here"}, "This is not an address."),
-        ({"id": "01ARZ"}, "No request with this number was refused within the last day."),
+        ({"id": "01ARZ"}, "No request with this ID was refused within the last day."),
     ],
 )
 async def test_what_cannot_be_explained_is_said(
@@ -520,7 +520,7 @@ async def test_it_speaks_german(home: House) -> None:
         page = text_of(await browser.get(await page_of(home, "alice")))
         assert "Konto sperren" in page and "Sperre" in page
         refused = text_of(await browser.get(await page_of(home, "root")))
-        assert "nur ein Oberverwalter" in refused
+        assert "nur Hauptadministratoren" in refused
 
 
 async def test_storage_that_is_silent_is_told(home: House, boss: httpx.AsyncClient) -> None:

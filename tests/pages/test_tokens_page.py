@@ -122,7 +122,7 @@ async def test_nobody_elses_token_is_ended_there(
         ("name", "x" * 191, "Give the token a name"),
         ("routes", "wiki", "A path begins with /"),
         ("methods", "get", "A method is a word in capitals"),
-        ("networks", "here", "A network is written as"),
+        ("networks", "here", "Write a network as"),
     ],
 )
 async def test_what_cannot_be_is_said_and_what_was_typed_stays(
@@ -140,7 +140,7 @@ async def test_too_many_are_refused(home: House, browser: httpx.AsyncClient) -> 
     for number in range(MOST_PER_USER):
         await make(home, label=f"n{number}")
     page = await post(browser, TOKENS, name="one more")
-    assert page.status_code == 400 and "end one first" in text_of(page)
+    assert page.status_code == 400 and "maximum number of tokens" in text_of(page)
 
 
 async def test_making_one_asks_who_is_there(home: House, browser: httpx.AsyncClient) -> None:

@@ -15,7 +15,7 @@ END_USERS_SESSIONS = "logout-other-user"
 EDIT_TOTP = "edit-other-user-totp"
 
 NOT_ONESELF = "You cannot do this to your own account."
-SUPER_ADMINS_ONLY = "Only a super admin may do this to an administrator."
+SUPER_ADMINS_ONLY = "Only super administrators can do this to an administrator."
 
 ADMIN = "admin"
 ROLES: Mapping[str, frozenset[str]] = {

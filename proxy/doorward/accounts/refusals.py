@@ -217,7 +217,7 @@ class TotpAlreadyOn(Refusal):
     """A factor is never replaced silently: it is removed first, which needs a code."""
 
     code = "totp_already_on"
-    message = "An authenticator app is set up already; remove it first."
+    message = "An authenticator app is already set up. Remove it first."
 
 
 class TotpNotOn(Refusal):

@@ -154,7 +154,7 @@ def forbidden(target: bytes, home: bool) -> Refuse:
     return Refuse(
         403,
         "forbidden",
-        "You are logged in, but you may not open this.",
+        "You are logged in, but you do not have access to this.",
         switch=f"{paths.LOGIN}?another=1&rd={_way_back(target)}",
         home=home,
     )
@@ -178,7 +178,7 @@ def beyond_token() -> Refuse:
 
 def denied(home: bool) -> Refuse:
     """What no user may open."""
-    return Refuse(403, "forbidden", "No one may open this.", home=home)
+    return Refuse(403, "forbidden", "This is closed to everyone.", home=home)
 
 
 def second_factor_required(target: bytes, max_age_s: float | None = None) -> Refuse:
@@ -203,7 +203,7 @@ def conflicting() -> Refuse:
     return Refuse(
         401,
         "conflicting_credentials",
-        "This request carries the credentials of two different users.",
+        "This request has the credentials of two different users.",
         headers=((b"www-authenticate", b'Bearer realm="doorward"'),),
     )
 

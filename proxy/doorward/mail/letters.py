@@ -1,7 +1,7 @@
-"""The words of every mail, as text and as HTML. It knows neither server nor user.
+"""The text of every mail, plain and as HTML. It knows neither server nor user.
 
-Nothing in a mail is loaded, and but one has a link: a mail that asks for a click teaches people to
-click. The one is asked for by a user who forgot the password.
+Mails load nothing, and only one has a link, the one for a forgotten password: mails that ask for
+a click teach users to click.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from html import escape
 
 TEXT = """Hello {username},
 
-your code for {site} is
+Your code for {site} is
 
     {code}
 
-It works once, for {minutes} minutes. Enter it on the page that asks for it, and do not
-share it: somebody with this code and your password can log in as you.
+It works once, for {minutes} minutes. Enter it on the page that asks for it. Do not share
+it: anyone with this code and your password can log in as you.
 
-If you did not just log in, somebody else knows your password. Change it.
+If you did not just log in, somebody else knows your password. Change it now.
 """
 
 HTML = """<!doctype html>
 <html lang="en">
 <body style="font-family: sans-serif; line-height: 1.5">
 <p>Hello {username},</p>
-<p>your code for {site} is</p>
+<p>Your code for {site} is</p>
 <p style="font-size: 2em; letter-spacing: 0.1em"><strong>{code}</strong></p>
-<p>It works once, for {minutes} minutes. Enter it on the page that asks for it, and do not share it:
-somebody with this code and your password can log in as you.</p>
-<p>If you did not just log in, somebody else knows your password. Change it.</p>
+<p>It works once, for {minutes} minutes. Enter it on the page that asks for it. Do not share it:
+anyone with this code and your password can log in as you.</p>
+<p>If you did not just log in, somebody else knows your password. Change it now.</p>
 </body>
 </html>
 """
@@ -38,22 +38,22 @@ somebody with this code and your password can log in as you.</p>
 
 ADDRESS_TEXT = """Hello,
 
-the user {username} of {site} wants to use this e-mail address. If that is you,
+The user {username} of {site} wants to use this e-mail address. If this is you,
 enter this code on the page that asks for it:
 
     {code}
 
-It works once, for {minutes} minutes. If that is not you, ignore this mail.
+It works once, for {minutes} minutes. If this is not you, ignore this mail.
 """
 
 ADDRESS_HTML = """<!doctype html>
 <html lang="en">
 <body style="font-family: sans-serif; line-height: 1.5">
 <p>Hello,</p>
-<p>the user {username} of {site} wants to use this e-mail address. If that is you, enter this code
+<p>The user {username} of {site} wants to use this e-mail address. If this is you, enter this code
 on the page that asks for it:</p>
 <p style="font-size: 2em; letter-spacing: 0.1em"><strong>{code}</strong></p>
-<p>It works once, for {minutes} minutes. If that is not you, ignore this mail.</p>
+<p>It works once, for {minutes} minutes. If this is not you, ignore this mail.</p>
 </body>
 </html>
 """
@@ -61,8 +61,8 @@ on the page that asks for it:</p>
 
 RESET_TEXT = """Hello {username},
 
-somebody asked to reset your password for {site}. This link lets you set a new
-one. It works once, for {minutes} minutes:
+Somebody asked to reset your password for {site}. Use this link to set a new
+password. It works once, for {minutes} minutes:
 
     {code}
 
@@ -74,8 +74,8 @@ RESET_HTML = """<!doctype html>
 <html lang="en">
 <body style="font-family: sans-serif; line-height: 1.5">
 <p>Hello {username},</p>
-<p>somebody asked to reset your password for {site}. This link lets you set a new one. It works
-once, for {minutes} minutes:</p>
+<p>Somebody asked to reset your password for {site}. Use this link to set a new password. It
+works once, for {minutes} minutes:</p>
 <p><a href="{code}">Set a new password</a></p>
 <p>A new password logs you out everywhere. If you did not ask for this, ignore this mail: your
 password stays the same.</p>
@@ -87,7 +87,7 @@ password stays the same.</p>
 def reset_mail(
     sender: str, address: str, username: str, site: str, link: str, lifetime_s: float
 ) -> EmailMessage:
-    """The mail for a user who forgot the password. Raises ValueError likewise."""
+    """The mail for a user who forgot the password. Raises ValueError as `code_mail` does."""
     values = _values(username, site, link, lifetime_s)
     subject = f"Reset your password for {site}"
     return _mail(sender, address, subject, RESET_TEXT, RESET_HTML, values)
@@ -96,7 +96,7 @@ def reset_mail(
 def address_mail(
     sender: str, address: str, username: str, site: str, code: str, lifetime_s: float
 ) -> EmailMessage:
-    """The mail that asks whether an address is its reader's. Raises ValueError likewise."""
+    """The mail that verifies an address. Raises ValueError as `code_mail` does."""
     subject = f"Confirm your e-mail address for {site}"
     values = _values(username, site, code, lifetime_s)
     return _mail(sender, address, subject, ADDRESS_TEXT, ADDRESS_HTML, values)
@@ -105,8 +105,8 @@ def address_mail(
 def code_mail(
     sender: str, address: str, username: str, site: str, code: str, lifetime_s: float
 ) -> EmailMessage:
-    """The mail with a code. Raises ValueError when the address cannot stand in a header."""
-    # The code stays out of the subject: subjects show on locked screens.
+    """The mail with a code. Raises ValueError if a header cannot contain the address."""
+    # The code is not in the subject, because locked screens show subjects.
     subject = f"Your code for {site}"
     return _mail(sender, address, subject, TEXT, HTML, _values(username, site, code, lifetime_s))
 

@@ -35,8 +35,8 @@ DONE = {
     "password": N_("Your password is changed, and all other sessions are ended."),
     "email": N_("Your e-mail address is changed."),
     "removed": N_("The authenticator app is removed."),
-    "on": N_("Codes by e-mail are switched on."),
-    "off": N_("Codes by e-mail are switched off."),
+    "on": N_("Codes by e-mail are turned on."),
+    "off": N_("Codes by e-mail are turned off."),
 }
 
 

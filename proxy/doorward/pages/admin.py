@@ -38,7 +38,7 @@ UNLOCKED = N_("Logins are possible again.")
 
 KINDS: Mapping[Kind, str] = {
     Kind.LOGIN: N_("Login"),
-    Kind.LOGIN_PENDING: N_("Login, code due"),
+    Kind.LOGIN_PENDING: N_("Password accepted, code required"),
     Kind.LOGIN_FAILED: N_("Login failed"),
     Kind.LOCKED_OUT: N_("Locked out"),
     Kind.LOCK_ENDED: N_("Lock-out over"),
@@ -56,15 +56,15 @@ KINDS: Mapping[Kind, str] = {
     Kind.RESET_MAILED: N_("Password reset link sent"),
     Kind.FACTOR_ADDED: N_("Factor added"),
     Kind.FACTOR_REMOVED: N_("Factor removed"),
-    Kind.FACTOR_PASSED: N_("Code right"),
-    Kind.FACTOR_FAILED: N_("Code wrong"),
+    Kind.FACTOR_PASSED: N_("Correct code"),
+    Kind.FACTOR_FAILED: N_("Wrong code"),
     Kind.FACTOR_LOCKED: N_("Codes locked"),
     Kind.RECOVERY_CODES_MADE: N_("Recovery codes created"),
     Kind.TOKEN_ADDED: N_("Token created"),
     Kind.TOKEN_ENDED: N_("Token ended"),
     Kind.TOKENS_ENDED: N_("Tokens ended"),
     Kind.TOKEN_FAILED: N_("Token wrong"),
-    Kind.CONFIGURATION_RELOADED: N_("Configuration read again"),
+    Kind.CONFIGURATION_RELOADED: N_("Configuration reloaded"),
 }
 
 

@@ -29,8 +29,8 @@ from doorward.web.explanation import Explain, Explanation, Question, list_lines
 EXPLAIN = f"{paths.ADMIN}/explain"
 HERE = "127.0.0.1"
 
-NO_URL = N_("This is neither a web address nor a path.")
-NO_REFUSAL = N_("No request with this number was refused within the last day.")
+NO_URL = N_("This is neither a URL nor a path.")
+NO_REFUSAL = N_("No request with this ID was refused within the last day.")
 NO_USER = N_("There is no user with this name.")
 
 

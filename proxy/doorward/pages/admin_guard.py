@@ -28,7 +28,7 @@ WHY = N_("The administration pages ask for a code again after a while.")
 # What the core says in words that are not a refusal's own; the catalogues have it from here.
 FROM_THE_CORE = (
     N_("You cannot do this to your own account."),
-    N_("Only a super admin may do this to an administrator."),
+    N_("Only super administrators can do this to an administrator."),
     N_("A display name has 1 to 190 characters, no control characters and no space at its edges."),
 )
 STATUSES: dict[type[Refusal], int] = {NotPermitted: 403, UserNotFound: 404}

@@ -53,34 +53,36 @@ _WAYS: Mapping[str, str] = {"second_factor_required": N_("Enter a code")}
 WORDS: Mapping[int, Words] = {
     400: Words(
         "bad_request",
-        N_("That request makes no sense here"),
+        N_("This request is not valid"),
         N_("It was malformed or ambiguous."),
     ),
     401: Words(
         "unauthenticated",
         N_("Please log in"),
-        N_("This page is for people who are logged in."),
+        N_("You need to be logged in to see this page."),
         (paths.LOGIN, _LOG_IN),
     ),
     403: Words(
         "forbidden",
-        N_("You may not open this page"),
+        N_("You do not have access to this page"),
         N_("Ask the people who run this site."),
         _HOME,
     ),
     404: Words(
         "not_found", N_("There is nothing here"), N_("Check the address for typing errors."), _HOME
     ),
-    405: Words("method_not_allowed", N_("That does not work here"), N_("Use another method.")),
-    413: Words("body_too_large", N_("That was too much"), N_("What was sent is too large.")),
-    415: Words("unsupported_media_type", N_("That form is unknown here"), N_("Send a form.")),
+    405: Words("method_not_allowed", N_("This does not work here"), N_("Use another method.")),
+    413: Words("body_too_large", N_("This is too large"), N_("What was sent is too large.")),
+    415: Words(
+        "unsupported_media_type", N_("This type of content is not accepted"), N_("Send a form.")
+    ),
     421: Words(
         "misdirected_request",
         N_("Wrong address"),
         N_("There is no site with this name here."),
     ),
     429: Words(
-        "too_many_requests", N_("Too much at once"), N_("Wait a while and try again."), _AGAIN
+        "too_many_requests", N_("Too many requests"), N_("Wait a while and try again."), _AGAIN
     ),
     500: Words(
         "internal_error", N_("Something went wrong"), N_("This is our fault, not yours."), _AGAIN
@@ -104,10 +106,10 @@ WORDS: Mapping[int, Words] = {
 # What the gate says in words of its own; the catalogues have it from here.
 FROM_THE_GATE = (
     N_("You need to log in to open this."),
-    N_("You are logged in, but you may not open this."),
-    N_("No one may open this."),
+    N_("You are logged in, but you do not have access to this."),
+    N_("This is closed to everyone."),
     N_("This needs a second factor."),
-    N_("This request carries the credentials of two different users."),
+    N_("This request has the credentials of two different users."),
     N_("There is no application at this host name."),
     N_("No application is served under this address."),
     N_("Something went wrong here; it was logged."),

@@ -38,7 +38,7 @@ from doorward.web.refusal_headers import refusal_headers, set_retry_after
 from doorward.web.session_service import SessionService
 
 MISSING = N_("Enter the code.")
-NO_FACTOR = N_("This page needs a second factor, and yours cannot be asked for now.")
+NO_FACTOR = N_("This page needs a second factor, but yours is not available right now.")
 NOTHING = Challenge(None)
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 

@@ -44,8 +44,8 @@ WRONG: Mapping[str, str] = {
     "name": N_("Give the token a name of 1 to 190 characters."),
     "route": N_("A path begins with /, such as /calendar."),
     "method": N_("A method is a word in capitals, such as GET."),
-    "network": N_("A network is written as 192.0.2.0/24, or as one address."),
-    "most": N_("You have as many tokens as you can have: end one first."),
+    "network": N_("Write a network as 192.0.2.0/24, or as one address."),
+    "most": N_("You have reached the maximum number of tokens. End one first."),
 }
 
 
