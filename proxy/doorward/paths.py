@@ -23,3 +23,7 @@ KEYS = PREFIX + "jwks.json"
 HEALTH = PREFIX + "healthz"
 OPENAPI = PREFIX + "openapi.json"
 STATIC = PREFIX + "static/"
+
+# Endpoints under the names of other programs that front proxies ask: served where an alias is on.
+OAUTH2_PROXY = "/oauth2/"
+AUTHENTIK = "/outpost.goauthentik.io/"

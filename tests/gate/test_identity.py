@@ -13,7 +13,7 @@ from doorward.accounts.permissions import OWNER
 from doorward.header_names import is_identity_name
 from doorward.http1.headers import parse_headers, select_trailers
 from doorward.rewrite.identity_headers import ENCODINGS, VALUE_BYTES, IdentityHeaders
-from doorward.settings import InvalidSettings, settings_from
+from doorward.settings import InvalidSettings, Route, settings_from
 from doorward.settings.identity import PRESETS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +29,10 @@ ALICE: dict[str, Any] = {
     "groups": ["staff", "wiki"],
     "roles": ["editor", "reader"],
 }
+
+
+def tell_of(route: Route) -> IdentityHeaders:
+    return IdentityHeaders(route.identity_headers, route.encoding)
 
 
 async def sent(front: Front, **user: Any) -> list[tuple[bytes, bytes]]:
@@ -49,6 +53,13 @@ EXPECTED = {
         (b"remote-groups", b"staff,wiki"),
         (b"remote-name", NAME),
         (b"remote-email", MAIL),
+    ],
+    "tinyauth": [
+        (b"remote-user", b"alice"),
+        (b"remote-groups", b"staff,wiki"),
+        (b"remote-name", NAME),
+        (b"remote-email", MAIL),
+        (b"remote-sub", ID),
     ],
     "x-forwarded": [
         (b"x-forwarded-user", b"alice"),
@@ -420,8 +431,8 @@ async def test_a_route_chooses_how_names_are_written(
 async def test_what_is_sent_is_made_once_for_a_session_and_route(front: Front) -> None:
     """The hot path looks up bytes; a session that changes is another one."""
     session = (await front.opened()).session
-    tell = IdentityHeaders(settings_from(identity("remote-user")).routes[0])
+    tell = tell_of(settings_from(identity("remote-user")).routes[0])
     assert tell(session, 0.0) == b"Remote-User: alice\r\n"
     assert tell(session, 0.0) is tell(session, 1e9)
-    other = IdentityHeaders(settings_from(identity("x-remote")).routes[0])
+    other = tell_of(settings_from(identity("x-remote")).routes[0])
     assert other(session, 0.0) == b"X-Remote-User: alice\r\n"

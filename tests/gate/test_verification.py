@@ -12,8 +12,9 @@ import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.users.editing import Edit
 from doorward.gate.decision import Forward
+from doorward.gate.front_proxies import ANY, ENVOY, FRONT_PROXIES
 from doorward.gate.gate import Gate
-from doorward.gate.verification import ALIASES, ENVOY, FRONT_PROXIES, Verifications
+from doorward.gate.verification import Verifications
 from doorward.http1.response_head import ResponseHead
 from doorward.observe.logs import output
 from doorward.rewrite.verification_head import VerificationHeads
@@ -23,19 +24,16 @@ from structlog.testing import capture_logs
 from tests.support.asgi import ask, scope
 from tests.support.corpora import corpus
 from tests.support.front import Build, Front
+from tests.support.verifying import (
+    FORWARD_AUTH,
+    NAVIGATES,
+    PROXY,
+    SITE,
+    forwarded,
+    original,
+    verifying,
+)
 from tests.support.wire import Answer, Header
-
-PROXY = "10.0.0.1"
-SITE = "app.example.com"
-FORWARD_AUTH = {"hosts": ["app.example.com", "*.sister.test"], "portal": "https://auth.example.com"}
-RULES = [
-    {"path": "/public/*", "require": "public"},
-    {"path": "/admin/*", "groups": ["admins"]},
-    {"path": "/second/*", "require": "two_factor"},
-    {"path": "/write/*", "methods": ["GET", "HEAD"], "require": "public"},
-    {"path": "/inside/*", "networks": ["192.168.0.0/16"], "require": "public"},
-]
-NAVIGATES: tuple[Header, ...] = ((b"sec-fetch-mode", b"navigate"), (b"accept", b"text/html"))
 
 # By each endpoint: how the request is named there.
 ENDPOINTS = ("", *(f"/{front.name}" for front in FRONT_PROXIES), "/envoy")
@@ -44,34 +42,6 @@ ENDPOINTS = ("", *(f"/{front.name}" for front in FRONT_PROXIES), "/envoy")
 @pytest.fixture
 async def front(fronts: Build) -> Front:
     return await verifying(fronts)
-
-
-async def verifying(fronts: Build, **values: Any) -> Front:
-    chosen: dict[str, Any] = {
-        "trusted_proxies": ["10.0.0.0/8"],
-        "forward_auth": FORWARD_AUTH,
-        "routes": [{}],
-        "access": {"rules": RULES},
-    }
-    return await fronts(**chosen | values)
-
-
-def forwarded(
-    method: str = "GET", target: str = "/", scheme: str = "https", host: str = SITE
-) -> list[Header]:
-    return [
-        (b"x-forwarded-method", method.encode()),
-        (b"x-forwarded-proto", scheme.encode()),
-        (b"x-forwarded-host", host.encode()),
-        (b"x-forwarded-uri", target.encode("latin-1")),
-    ]
-
-
-def original(
-    method: str = "GET", target: str = "/", scheme: str = "https", host: str = SITE
-) -> list[Header]:
-    url = f"{scheme}://{host}{target}".encode("latin-1")
-    return [(b"x-original-method", method.encode()), (b"x-original-url", url)]
 
 
 async def verify(
@@ -134,7 +104,7 @@ async def test_no_assertion_of_a_client_stays_where_a_route_has_none(fronts: Bui
     routes = [{"assertion": {"audience": "wiki"}}, {"path": "/none", "identity": "none"}]
     settings = settings_from({"routes": routes, "forward_auth": FORWARD_AUTH})
     heads = VerificationHeads(settings.routes)
-    assert b"\r\nX-Doorward-Assertion: \r\n" in heads.make(Forward(0, None)).text
+    assert b"\r\nX-Doorward-Assertion: \r\n" in heads.make(Forward(0, None), ANY, 0.0).text
 
 
 async def test_the_headers_of_every_route_are_there_whichever_is_asked_about(
@@ -494,65 +464,6 @@ async def test_metrics_and_the_log_tell_of_the_request_that_was_asked_about(
     ]
     asked = ("PUT", "/a?b", SITE, "203.0.113.9")
     assert told == [("verified", *asked, "alice"), ("refused", *asked, "")]
-
-
-# Endpoints of other programs
-
-
-AUTHELIA = {
-    "/api/authz/forward-auth": (forwarded, True),
-    "/api/authz/auth-request": (original, False),
-    "/api/verify": (original, False),
-    "/api/verify?auth=basic": (forwarded, False),
-    "/api/verify?rd=https://evil.test/": (forwarded, True),
-}
-
-
-@pytest.mark.parametrize("path", AUTHELIA)
-async def test_the_endpoints_of_authelia_answer_like_ours(fronts: Build, path: str) -> None:
-    front = await verifying(fronts, forward_auth={**FORWARD_AUTH, "aliases": ["authelia"]})
-    cookie = front.cookie(await front.opened(groups=("admins",)))
-    named, redirects = AUTHELIA[path]
-
-    async def asked(target: str, *headers: Header, peer: str = PROXY) -> Answer:
-        lines = [(b"host", b"authelia:9091"), (b"x-forwarded-for", b"203.0.113.9")]
-        lines += [*named(target=target), *headers]
-        return await ask(front.app, scope(path, lines, peer=peer))
-
-    allowed = await asked("/admin/", cookie)
-    assert (allowed.status, allowed.values(b"remote-user")) == (200, [b"alice"])
-    window = await asked("/admin/", *NAVIGATES)
-    assert window.status == (303 if redirects else 401)
-    assert window.values(b"location")[0].startswith(b"https://auth.example.com/.doorward/login?")
-    assert (await asked("/admin/", cookie, peer="192.0.2.1")).status == 401
-
-
-async def test_the_endpoint_of_authelia_for_envoy_answers_like_ours(fronts: Build) -> None:
-    front = await verifying(fronts, forward_auth={**FORWARD_AUTH, "aliases": ["authelia"]})
-    lines = [(b"host", SITE.encode()), (b"x-forwarded-proto", b"https")]
-    lines.append((b"x-forwarded-for", b"203.0.113.9"))
-    for target, status in (("/public/x", 200), ("/x", 401)):
-        path = f"/api/authz/ext-authz{target}"
-        assert (await ask(front.app, scope(path, lines, peer=PROXY))).status == status
-
-
-async def test_aliases_are_off_until_they_are_named_and_reach_no_application_then(
-    fronts: Build,
-) -> None:
-    public = {"access": {"default": "public"}, "trusted_proxies": ["10.0.0.0/8"]}
-    front = await fronts(**public)
-    assert (await front.get("/api/verify")).status == 200
-    front = await fronts(**public, forward_auth={**FORWARD_AUTH, "aliases": ["authelia"]})
-    sent = len(front.origin.heads)
-    assert (await front.get("/api/verify")).status == 401
-    assert (await front.get("/api//verify")).status == 400
-    assert (await front.get("/api/authz%2fforward-auth")).status == 400
-    assert len(front.origin.heads) == sent
-
-
-def test_every_alias_that_is_built_is_asked_here() -> None:
-    exact = {path for rows in ALIASES.values() for path, _ in rows if not path.endswith("/")}
-    assert exact == {path.partition("?")[0] for path in AUTHELIA}
 
 
 def test_every_front_proxy_has_an_endpoint_in_these_tests() -> None:

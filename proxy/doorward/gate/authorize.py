@@ -113,6 +113,12 @@ class Authorize:
         """True when another reading of the path leads elsewhere than the raw one (promise 6)."""
         return any(self.locate(request, path) != target for path in request.other_readings)
 
+    def depends_on_method(self, request: Accepted) -> bool:
+        """True when another method could lead to another rule, however the path is read."""
+        paths = (request.path, *request.other_readings)
+        leads = [self.locate(request, path) for path in paths]
+        return any(target is None or target.by_method for target in leads)
+
     def can_start(self, request: Accepted, session: Session | None, now: float) -> bool:
         """Whether the start page of the host that was asked leads anywhere for this session: to an
         application, the login or a second factor."""

@@ -37,13 +37,13 @@ from doorward.gate.decision import (
     unavailable,
     unfit_identity,
 )
+from doorward.gate.front_proxies import Subrequest
 from doorward.gate.identify import NOBODY, Caller, Credentials, Identify
 from doorward.gate.identity_policy import IdentityPolicy, Tell, UnfitIdentity
 from doorward.gate.path_readings import BadPath, check_target, list_readings
 from doorward.gate.route_demands import compile_demands
 from doorward.gate.same_origin import build_origin, own_origins
 from doorward.gate.tokens import TokenCarrier
-from doorward.gate.verification import Subrequest
 from doorward.http1.second_targets import BadTarget, ForeignTarget, read_second_targets
 from doorward.settings import Route
 
@@ -261,13 +261,6 @@ class Gate:
                 return verdict, target
         return Verdict.ALLOWED, facts.target
 
-    def _keeps_overrides(self, request: Accepted) -> bool:
-        """Whether headers pass that ask for another method. Not where the rule could have been
-        another one then; however the path is read."""
-        paths = (request.path, *request.other_readings)
-        leads = [self._authorize.locate(request, path) for path in paths]
-        return not any(target is None or target.by_method for target in leads)
-
     def _judge(self, facts: RequestFacts, caller: Caller, now: float) -> Decision | NeedsFactor:
         request, target, credentials = facts.request, facts.target, facts.credentials
         if caller.conflict:
@@ -283,6 +276,8 @@ class Gate:
         decisive = target
         if facts.others and verdict is Verdict.ALLOWED:
             verdict, decisive = self._judge_others(facts, session, now)
+        if facts.subrequest is not None and verdict is Verdict.ALLOWED:
+            verdict = _narrow(facts.subrequest, session)
         if verdict is Verdict.ALLOWED:
             demands = self._demands[target.route]
             if demands is not None and (refusal := demands.refusal(request)):
@@ -298,7 +293,8 @@ class Gate:
             if target.route in self._credentials:
                 self._add_credentials(forward, rule.is_public)
             if caller.foreign_bearer or caller.foreign_pair or request.headers.overrides:
-                overrides = bool(request.headers.overrides) and self._keeps_overrides(request)
+                overrides = bool(request.headers.overrides)
+                overrides = overrides and not self._authorize.depends_on_method(request)
                 if session is not None and session.scope is not None and session.scope.methods:
                     overrides = False
                 forward.keeps = Keeps(caller.foreign_bearer, caller.foreign_pair, overrides)
@@ -346,6 +342,15 @@ class Gate:
             return ()
         lines = facts.request.headers.cookies
         return tuple(self._cookies.clearing_lines(lines, facts.request.host))
+
+
+def _narrow(subrequest: Subrequest, session: Session | None) -> Verdict:
+    """What is left of an allowed request where the verification asks for certain users alone."""
+    if subrequest.narrowing is None:
+        return Verdict.ALLOWED
+    if session is None:
+        return Verdict.UNAUTHENTICATED
+    return Verdict.ALLOWED if subrequest.narrowing.admits(session.user) else Verdict.FORBIDDEN
 
 
 def _lead_to_pages(request: Accepted) -> Refuse:

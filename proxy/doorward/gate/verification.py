@@ -6,19 +6,20 @@ is. Whatever could mean two requests, or comes from somebody who may not ask, is
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import NamedTuple
 
 import structlog
 
-from doorward import paths
 from doorward.gate.accept import Accepted, check_method, read_request_id, read_target
+from doorward.gate.authority import BadAuthority, parse_authority
+from doorward.gate.front_proxies import Endpoints, NamedBy, Subrequest
 from doorward.gate.hop import Hops, Trusted, read_last, read_scheme
 from doorward.gate.rules import host_matches
 from doorward.gate.targets import ASTERISK, Unfit
+from doorward.header_names import normalize_name
 from doorward.http1.arrival import Received
 from doorward.http1.headers import OWS, Header, RequestHeaders, parse_headers
 from doorward.http1.heads import RequestHead
@@ -28,71 +29,15 @@ _log = structlog.get_logger("doorward.gate")
 METHOD, URI = b"x-forwarded-method", b"x-forwarded-uri"
 PROTO, HOST = b"x-forwarded-proto", b"x-forwarded-host"
 ORIGINAL_METHOD, ORIGINAL_URL = b"x-original-method", b"x-original-url"
+REAL_IP = b"x-real-ip"
 
 _URL = re.compile(rb"([A-Za-z]+)://([^/?#@\\\s]+)(/.*)", re.DOTALL)
 _WHOLE_SERVER = (b"OPTIONS", ASTERISK)
 _WEBSOCKET = b"sec-websocket-key"
+# A line whose name an application could read as another: `Remote_User` as `Remote-User`.
+_ODD_NAME = re.compile(rb"\r\n([a-z0-9-]*[^a-z0-9\-:\s][^:\s]*):")
 # Whoever may not ask tends to ask often; one line a minute says it.
 _SAY_AGAIN_S = 60.0
-
-
-class NamedBy(Enum):
-    """Where a front proxy names the request that it asks about."""
-
-    FORWARDED = auto()  # X-Forwarded-Method, -Proto, -Host and -Uri
-    ORIGINAL = auto()  # X-Original-Method and X-Original-URL
-    EITHER = auto()  # the first of these, or the second where only that came
-    ITSELF = auto()  # the verification has the method, Host and, behind a prefix, the target
-
-
-@dataclass(frozen=True, slots=True)
-class FrontProxy:
-    """How one kind of front proxy asks, and what it can do with an answer.
-
-    `redirects`: it passes a redirect on to the browser. `any_status`: it passes on whatever is
-    answered; others make an error of their own of all but 401 and 403.
-    """
-
-    name: str
-    named_by: NamedBy
-    redirects: bool = True
-    any_status: bool = True
-
-
-ANY = FrontProxy("any", NamedBy.EITHER, redirects=False, any_status=False)
-FRONT_PROXIES = (
-    FrontProxy("traefik", NamedBy.FORWARDED),
-    FrontProxy("caddy", NamedBy.FORWARDED),
-    FrontProxy("nginx", NamedBy.ORIGINAL, redirects=False, any_status=False),
-    FrontProxy("haproxy", NamedBy.FORWARDED),
-)
-ENVOY = FrontProxy("envoy", NamedBy.ITSELF)
-
-# Endpoints of other programs, so that whoever replaces one of them need not change the front proxy:
-# exact paths, and prefixes before the target that is asked about.
-_LEGACY = FrontProxy("authelia-verify", NamedBy.EITHER, redirects=False, any_status=False)
-# Traefik and Caddy are told to ask there with `?rd=`, nginx without.
-_LEGACY_REDIRECTING = FrontProxy("authelia-verify-rd", NamedBy.EITHER)
-ALIASES: dict[str, tuple[tuple[str, FrontProxy], ...]] = {
-    "authelia": (
-        ("/api/authz/forward-auth", FrontProxy("authelia", NamedBy.FORWARDED)),
-        (
-            "/api/authz/auth-request",
-            FrontProxy("authelia-nginx", NamedBy.ORIGINAL, redirects=False, any_status=False),
-        ),
-        ("/api/authz/ext-authz/", FrontProxy("authelia-envoy", NamedBy.ITSELF)),
-        ("/api/verify", _LEGACY),
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Subrequest:
-    """How a verification came: what kind of front proxy asks, and the target behind the prefix of
-    its endpoint, if it has one."""
-
-    front: FrontProxy
-    rest: bytes = b""
 
 
 class Unverifiable(Exception):
@@ -105,33 +50,6 @@ class Unverifiable(Exception):
         self.reason = reason
 
 
-class Endpoints:
-    """The paths at which front proxies ask; `aliases` name the programs whose paths are among
-    them. A path with a slash at its end is followed by the target that is asked about."""
-
-    def __init__(self, aliases: Iterable[str] = ()) -> None:
-        under = paths.VERIFY
-        table = [(under, ANY), (f"{under}/envoy/", ENVOY)]
-        table += [(f"{under}/{one.name}", one) for one in FRONT_PROXIES]
-        table += [row for alias in aliases for row in ALIASES.get(alias, ())]
-        fronts = [(path.encode(), front) for path, front in table]
-        self._exact = {path: Subrequest(front) for path, front in fronts if path[-1:] != b"/"}
-        self._prefixes = tuple(row for row in fronts if row[0].endswith(b"/"))
-
-    def find(self, target: bytes) -> Subrequest | None:
-        """What is asked at this target, if it is one of these paths."""
-        path, _, query = target.partition(b"?")
-        found = self._exact.get(path)
-        if found is not None:
-            if found.front is _LEGACY and query.startswith(b"rd="):
-                return Subrequest(_LEGACY_REDIRECTING)
-            return found
-        for prefix, front in self._prefixes:
-            if target.startswith(prefix):
-                return Subrequest(front, target[len(prefix) - 1 :])
-        return None
-
-
 class _Named(NamedTuple):
     """The request that headers name."""
 
@@ -142,7 +60,9 @@ class _Named(NamedTuple):
 
 
 class Verifications:
-    """Reads verifications. `hosts` are those that may be asked about, exact or `*.example.com`."""
+    """Reads verifications. `hosts` are those that may be asked about, exact or `*.example.com`;
+    `managed` the names, as they are compared, of headers that the answers set; `scheme` is that of
+    requests whose front proxy does not name it."""
 
     def __init__(
         self,
@@ -151,16 +71,22 @@ class Verifications:
         public_origin: str = "",
         aliases: Iterable[str] = (),
         clock: Callable[[], float] = monotonic,
+        managed: Collection[bytes] = (),
+        scheme: str = "https",
     ) -> None:
         self.find = Endpoints(aliases).find
-        self._hops = Hops(
-            trusted, lambda host: any(host_matches(one, host) for one in hosts), public_origin
-        )
+        self._hosts = tuple(hosts)
+        self._managed = frozenset(managed)
+        self._scheme = scheme
+        self._hops = Hops(trusted, self._may_ask_about, public_origin)
         self._clock = clock
         self._told: dict[str, float] = {}
 
-    def read(self, asked: Subrequest, arrival: Received) -> Accepted:
-        """The request that is asked about. Raises Unverifiable, and BadHeaders."""
+    def _may_ask_about(self, host: str) -> bool:
+        return any(host_matches(one, host) for one in self._hosts)
+
+    def read(self, asked: Subrequest, arrival: Received) -> tuple[Accepted, Subrequest]:
+        """The request that is asked about, and how. Raises Unverifiable, and BadHeaders."""
         if not self._hops.trusts(arrival.peer):
             raise self._untrusted(arrival)
         try:
@@ -169,23 +95,30 @@ class Verifications:
             self._tell(arrival, str(fault), "forward_auth")
             raise Unverifiable(400, "bad_request", str(fault)) from None
 
-    def _read(self, asked: Subrequest, arrival: Received) -> Accepted:
+    def _read(self, asked: Subrequest, arrival: Received) -> tuple[Accepted, Subrequest]:
         headers = arrival.parsed or parse_headers(arrival.headers)
-        named = _read_named(asked, arrival, headers)
-        if not headers.forwarded_for:
+        self._refuse_lookalikes(asked, arrival, headers)
+        if asked.narrowing is not None and asked.narrowing.unknown:
+            raise Unfit(400, f"{asked.narrowing.unknown[0]} is not known here")
+        if asked.front.named_by is NamedBy.HOST and self._is_asked_about(headers):
+            named, chain = self._read_by_host(arrival, headers)
+            asked = replace(asked, names_method=False)
+        else:
+            named, chain = _read_named(asked, arrival, headers), headers.forwarded_for
+        if not chain:
             raise Unfit(400, "no client is named (X-Forwarded-For)")
         check_method(named.method)
         if named.target[:1] != b"/" and (named.method, named.target) != _WHOLE_SERVER:
             raise Unfit(400, "the target that is named is no path")
         path, others = read_target(named.target)
         hop = self._hops.read_named(
-            arrival.peer, arrival.scheme, headers.forwarded_for, named.authority, named.scheme
+            arrival.peer, arrival.scheme, chain, named.authority, named.scheme
         )
         if not hop.is_served:
             reason = "is none of forward_auth.hosts"
             self._tell(arrival, f"{hop.host} {reason}", "forward_auth.hosts")
             raise Unverifiable(403, "unknown_host", f"This host {reason}.")
-        return Accepted(
+        request = Accepted(
             named.method,
             named.target,
             path,
@@ -195,6 +128,51 @@ class Verifications:
             headers,
             b"websocket" if _WEBSOCKET in headers.passing_text else b"",
         )
+        return request, asked
+
+    def _is_asked_about(self, headers: RequestHeaders) -> bool:
+        """Whether the front proxy passes on the Host of the request that it asks about."""
+        try:
+            return self._may_ask_about(parse_authority(_only_host(headers)).host)
+        except BadAuthority:
+            return False
+
+    def _read_by_host(
+        self, arrival: Received, headers: RequestHeaders
+    ) -> tuple["_Named", Sequence[bytes]]:
+        """The request that Host and X-Forwarded-Uri name, and its client, by X-Real-IP. Where a
+        front proxy sets no more than these, everything else may be the client's own: the method is
+        not known then, and nothing may contradict (CVE-2026-40575)."""
+        asked = _only_host(headers)
+        host = read_last(headers.forwarded_host, "X-Forwarded-Host")
+        proto = read_last(headers.forwarded_proto, "X-Forwarded-Proto")
+        uri, client = _find(arrival, headers, (URI, REAL_IP))
+        if uri is None:
+            raise Unfit(400, "no request is named (X-Forwarded-Uri)")
+        if client is None:
+            raise Unfit(400, "no client is named (X-Real-IP)")
+        scheme = self._scheme if proto is None else read_scheme(proto)
+        (original,) = _find(arrival, headers, (ORIGINAL_URL,))
+        agree = host is None or host.lower() == asked.lower()
+        if original is not None:
+            agree = agree and _split(original)[1:] == (asked, uri)
+        if not agree:
+            raise Unfit(400, "two requests are named that differ (Host and X-Forwarded-Host)")
+        return _Named(b"GET", scheme, asked, uri), [client]
+
+    def _refuse_lookalikes(
+        self, asked: Subrequest, arrival: Received, headers: RequestHeaders
+    ) -> None:
+        """Refuse what a client sends under another spelling of a name that the answer sets: the
+        front proxy replaces that name alone, and an application may read both as one
+        (CVE-2026-52845, CVE-2025-64484)."""
+        for name in _list_odd_names(arrival, headers):
+            if normalize_name(name) in self._managed:
+                shown = name.decode("ascii", "backslashreplace")
+                reason = f"the header {shown} could be taken for one of Doorward's"
+                self._tell(arrival, reason, "routes.identity")
+                status = 400 if asked.front.any_status else 403
+                raise Unverifiable(status, "lookalike_header", f"This is refused: {reason}.")
 
     def _untrusted(self, arrival: Received) -> Unverifiable:
         reason = "whoever asks is none of trusted_proxies"
@@ -222,7 +200,7 @@ def _read_named(asked: Subrequest, arrival: Received, headers: RequestHeaders) -
             raise Unfit(400, "no scheme is named (X-Forwarded-Proto)")
         return _Named(arrival.method, read_scheme(proto), _only_host(headers), asked.rest)
     host = read_last(headers.forwarded_host, "X-Forwarded-Host")
-    method, uri, original_method, original = _find(arrival, headers)
+    method, uri, original_method, original = _find(arrival, headers, _NAMES)
     if (
         by is not NamedBy.ORIGINAL
         and method is not None
@@ -255,6 +233,8 @@ _MISSING = {
     NamedBy.FORWARDED: "X-Forwarded-Method, -Proto, -Host and -Uri",
     NamedBy.ORIGINAL: "X-Original-Method and X-Original-URL",
     NamedBy.EITHER: "X-Forwarded-Method, -Proto, -Host and -Uri, or X-Original-Method and -URL",
+    NamedBy.HOST: "X-Forwarded-Method, -Proto, -Host and -Uri, or X-Original-Method and -URL;"
+    " Host is none of forward_auth.hosts",
 }
 
 
@@ -273,21 +253,28 @@ def _only_host(headers: RequestHeaders) -> bytes:
 
 
 _NAMES = (METHOD, URI, ORIGINAL_METHOD, ORIGINAL_URL)
-_BEGINS = tuple(b"\r\n%b:" % name for name in _NAMES)
 
 
-def _find(arrival: Received, headers: RequestHeaders) -> list[bytes | None]:
-    """What the headers of `_NAMES` say, which the gate does not read of any other request."""
+def _find(arrival: Received, headers: RequestHeaders, names: Sequence[bytes]) -> list[bytes | None]:
+    """What the headers of these names say, which the gate does not read of any other request."""
     if isinstance(headers, RequestHead):
         text = headers.text
         lower = text.lower()
-        return [_find_line(text, lower, begin) for begin in _BEGINS]
+        return [_find_line(text, lower, b"\r\n%b:" % name) for name in names]
     found: list[bytes | None] = []
     lines: Iterable[Header] = arrival.headers
-    for name in _NAMES:
+    for name in names:
         said = {value.strip(OWS) for given, value in lines if given.lower() == name}
         found.append(_only(said, name))
     return found
+
+
+def _list_odd_names(arrival: Received, headers: RequestHeaders) -> list[bytes]:
+    """Names of headers, in lower case, that have more than letters, digits and hyphens."""
+    if isinstance(headers, RequestHead):
+        return _ODD_NAME.findall(headers.text.lower())
+    names = [name.lower() for name, _ in arrival.headers]
+    return [name for name in names if name != normalize_name(name)]
 
 
 def _find_line(text: bytes, lower: bytes, begin: bytes) -> bytes | None:

@@ -16,9 +16,9 @@ from doorward.accounts.randomness import request_id as new_request_id
 from doorward.accounts.sessions.sessions import Session
 from doorward.gate.accept import Accept, Accepted, Client
 from doorward.gate.decision import Decision, Forward, Refuse, broken
+from doorward.gate.front_proxies import Subrequest
 from doorward.gate.gate import Gate, RequestFacts
 from doorward.gate.targets import LastHop, Unfit
-from doorward.gate.verification import Subrequest
 from doorward.http1.arrival import Received
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import BadHeaders
@@ -157,34 +157,38 @@ class Gateway:
             args = refusal_outcome(found.code), NO_ROUTE, started, asked, None
             self._give(exchange, verifier.answers.unread(found), *args)
             return None
+        request, subrequest = found
         try:
-            facts = self._gate.facts(found, subrequest)
+            facts = self._gate.facts(request, subrequest)
         except Exception:  # likewise
-            _log.exception("decision_failed", request=found.request_id)
+            _log.exception("decision_failed", request=request.request_id)
             facts = broken()
         if isinstance(facts, Refuse):
-            self._give_verdict(exchange, facts, subrequest, found, started)
+            self._give_verdict(exchange, facts, subrequest, request, started)
             return None
         known = exchange.known
         if known is not None and not facts.has_own_id:
             known.link, known.facts = exchange.link, facts
-        return self._decide(exchange, facts, found.request_id, started)
+        return self._decide(exchange, facts, request.request_id, started)
 
     def _follow_verification(
         self, pending: Pending, decision: Decision, subrequest: Subrequest
     ) -> None:
         assert self._verifier is not None
-        judged = self._verifier.judge(pending.facts, decision)
-        if isinstance(judged, Refuse):
-            request = pending.request
-            self._give_verdict(pending.exchange, judged, subrequest, request, pending.started)
-            return
         exchange = pending.exchange
-        head = self._verifier.heads.make(judged)
+        if isinstance(decision, Refuse):
+            self._give_verdict(exchange, decision, subrequest, pending.request, pending.started)
+            return
+        now = self._clock()
+        answer = self._verifier.allow(pending.facts, decision, subrequest, now)
+        if isinstance(answer, Refuse):
+            refusal = answer.on(decision.route)
+            self._give_verdict(exchange, refusal, subrequest, pending.request, pending.started)
+            return
         request = pending.request if self._observer.writes else pending.facts.request
-        record = BriefRecord(request, judged.session)
-        self._observer.ended(VERIFIED, judged.route, head.status, pending.started, record)
-        exchange.start_with(head)
+        record = BriefRecord(request, decision.session)
+        self._observer.ended(VERIFIED, decision.route, answer.status, pending.started, record)
+        exchange.start_with(answer)
         exchange.end()
 
     def _give_verdict(

@@ -7,11 +7,22 @@ Must not decide who may; the gate does, as for any other request.
 import structlog
 
 from doorward.gate.accept import Accepted
-from doorward.gate.decision import Decision, Refuse, bad_request, broken, cross_origin
+from doorward.gate.authorize import Authorize
+from doorward.gate.decision import (
+    Forward,
+    Refuse,
+    bad_request,
+    broken,
+    cross_origin,
+    unfit_identity,
+)
+from doorward.gate.front_proxies import Subrequest
 from doorward.gate.gate import RequestFacts
-from doorward.gate.verification import Subrequest, Unverifiable, Verifications
+from doorward.gate.identity_policy import UnfitIdentity
+from doorward.gate.verification import Unverifiable, Verifications
 from doorward.http1.arrival import Received
 from doorward.http1.headers import BadHeaders
+from doorward.http1.response_head import ResponseHead
 from doorward.relay.tunnels import Tunnels
 from doorward.rewrite.verification_head import VerificationHeads
 from doorward.web.verification_answers import VerificationAnswers
@@ -25,18 +36,22 @@ class Verifier:
     def __init__(
         self,
         verifications: Verifications,
+        authorize: Authorize,
         heads: VerificationHeads,
         answers: VerificationAnswers,
         tunnels: Tunnels,
     ) -> None:
         self._verifications = verifications
         self.find = verifications.find
-        self.heads = heads
+        self._authorize = authorize
+        self._heads = heads
         self.answers = answers
         self._tunnels = tunnels
 
-    def read(self, subrequest: Subrequest, arrival: Received) -> Accepted | Refuse:
-        """The request that is asked about, or why nothing is said of it."""
+    def read(
+        self, subrequest: Subrequest, arrival: Received
+    ) -> tuple[Accepted, Subrequest] | Refuse:
+        """The request that is asked about and how, or why nothing is said of it."""
         try:
             return self._verifications.read(subrequest, arrival)
         except Unverifiable as fault:
@@ -47,14 +62,46 @@ class Verifier:
             _log.exception("decision_failed")
             return Refuse(503, broken().code, broken().message)
 
-    def judge(self, facts: RequestFacts, decision: Decision) -> Decision:
-        """The decision, unless what it rests on is taken from a request before it is sent on: the
-        front proxy sends on what it has."""
-        if isinstance(decision, Refuse):
-            return decision
+    def allow(
+        self, facts: RequestFacts, decision: Forward, subrequest: Subrequest, now: float
+    ) -> ResponseHead | Refuse:
+        """The answer that lets a request through, unless what the decision rests on is taken from
+        a request before it is sent on: the front proxy sends on what it has."""
+        refusal = self._judge(facts, decision, subrequest)
+        if refusal is not None:
+            return refusal
+        try:
+            return self._heads.make(decision, subrequest.front, now)
+        except UnfitIdentity:
+            return unfit_identity()
+        except Exception:  # likewise
+            _log.exception("decision_failed", request=facts.request.request_id)
+            return broken()
+
+    def _judge(
+        self, facts: RequestFacts, decision: Forward, subrequest: Subrequest
+    ) -> Refuse | None:
         request = facts.request
         if request.upgrade and self._tunnels.is_foreign(request, decision):
             return cross_origin()
         if request.headers.overrides and not (decision.keeps and decision.keeps.overrides):
             return bad_request("a header asks for another method than its own")
-        return decision
+        if not subrequest.names_method and self._depends_on_method(facts, decision):
+            _log.warning(
+                "verification_refused",
+                peer=request.hop.peer or "unix",
+                reason="a rule depends on the method, which is not named (X-Original-Method)",
+                setting="forward_auth",
+            )
+            return bad_request("its method is not named, and a rule depends on it")
+        return None
+
+    def _depends_on_method(self, facts: RequestFacts, decision: Forward) -> bool:
+        """Whether another method could have led to another decision."""
+        scope = None if decision.session is None else decision.session.scope
+        return (
+            bool(facts.others)
+            or (scope is not None and bool(scope.methods))
+            or self._authorize.routes[decision.route].same_origin
+            or self._authorize.depends_on_method(facts.request)
+        )

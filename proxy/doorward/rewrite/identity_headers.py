@@ -94,9 +94,9 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
 class IdentityHeaders:
     """What the application of one route gets: a function of the session, made once for each."""
 
-    def __init__(self, route: Route) -> None:
-        self._headers = route.identity_headers
-        self._encode = ENCODINGS[route.encoding]
+    def __init__(self, headers: Iterable[IdentityHeader], encoding: str) -> None:
+        self._headers = tuple(headers)
+        self._encode = ENCODINGS[encoding]
 
     def __call__(self, session: Session, now: float) -> bytes:
         """The header lines. Empty values are left out, so that an application cannot take one for
@@ -166,7 +166,7 @@ def build_tells(routes: Iterable[Route], keys: Keys, issuer: str) -> tuple[Tell,
     made: dict[str, AssertionKeys] = {}
     found: list[Tell] = []
     for route in routes:
-        plain = IdentityHeaders(route)
+        plain = IdentityHeaders(route.identity_headers, route.encoding)
         if route.assertion is None:
             found.append(plain)
             continue

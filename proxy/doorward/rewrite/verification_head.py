@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from doorward.gate.decision import Forward
+from doorward.gate.front_proxies import FrontProxy
+from doorward.header_names import normalize_name
 from doorward.http1.response_head import ResponseHead
-from doorward.rewrite.identity_headers import ASSERTION
+from doorward.rewrite.identity_headers import ASSERTION, IdentityHeaders
 from doorward.settings import Route
+from doorward.settings.identity import PRESETS
 
-ALLOWED = 200
 _END = b"content-length: 0\r\ncache-control: no-store\r\n"
 
 
@@ -24,32 +26,61 @@ class _Kept:
 class VerificationHeads:
     """Makes these answers, once for each session and what its routes say of it.
 
-    Every identity header of any route is there, empty where there is nothing to say: a front proxy
-    copies what is there over what a client sent, and leaves the client's where nothing is
-    (CVE-2026-30851).
+    Every identity header of any route and of any of `presets` is there, empty where there is
+    nothing to say: a front proxy copies what is there over what a client sent, and leaves the
+    client's where nothing is (CVE-2026-30851).
     """
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        routes = tuple(routes)
+    def __init__(self, routes: Iterable[Route], presets: Iterable[str] = ()) -> None:
+        routes, presets = tuple(routes), tuple(presets)
         told = [header.header for route in routes for header in route.identity_headers]
+        told += [header.header for preset in presets for header in PRESETS[preset]]
         if any(route.assertion is not None for route in routes):
             told.append(ASSERTION)
         self._names = tuple(dict.fromkeys(name.encode() for name in told))
-        self._nobody = self._make(b"")
+        # What the answers at another program's endpoints say beside what a route says itself.
+        self._more = {
+            preset: tuple(_tell_more(preset, route) for route in routes) for preset in presets
+        }
+        self._nobody: dict[int, ResponseHead] = {}
 
-    def make(self, decision: Forward) -> ResponseHead:
+    @property
+    def managed(self) -> frozenset[bytes]:
+        """The names that answers set, as they are compared."""
+        return frozenset(map(normalize_name, self._names))
+
+    def make(self, decision: Forward, front: FrontProxy, now: float) -> ResponseHead:
+        """Raises UnfitIdentity for what no header can say."""
         identity, session = decision.identity, decision.session
         if session is None or not identity:
-            return self._nobody
-        key = self, decision.route  # one for each: an assertion changes what is said every minute
+            # Without identity a route tells nobody's name, in these headers neither.
+            return self._make_empty(front.allowed)
+        # One for each: an assertion changes what is said every minute.
+        key = self, decision.route, front.allowed, front.preset
         kept = session.derived.get(key)
         if isinstance(kept, _Kept) and kept.identity == identity:
             return kept.head
-        head = self._make(identity)
+        said = identity
+        if front.preset:
+            said += self._more[front.preset][decision.route](session, now)
+        head = self._make(said, front.allowed)
         session.derived[key] = _Kept(identity, head)
         return head
 
-    def _make(self, identity: bytes) -> ResponseHead:
+    def _make_empty(self, status: int) -> ResponseHead:
+        found = self._nobody.get(status)
+        if found is None:
+            found = self._nobody[status] = self._make(b"", status)
+        return found
+
+    def _make(self, identity: bytes, status: int) -> ResponseHead:
         said = {line.partition(b":")[0].lower() for line in identity.split(b"\r\n")}
         rest = b"".join(b"%b: \r\n" % name for name in self._names if name.lower() not in said)
-        return ResponseHead.of_lines(ALLOWED, identity + rest + _END, 0, is_dated=False)
+        return ResponseHead.of_lines(status, identity + rest + _END, 0, is_dated=False)
+
+
+def _tell_more(preset: str, route: Route) -> IdentityHeaders:
+    """The headers of a preset that this route does not set itself."""
+    own = {normalize_name(header.header.encode()) for header in route.identity_headers}
+    more = [one for one in PRESETS[preset] if normalize_name(one.header.encode()) not in own]
+    return IdentityHeaders(more, route.encoding)

@@ -16,7 +16,7 @@ from doorward.settings.fields import (
     word_from,
 )
 
-ALIASES = ("authelia", "oauth2-proxy", "tinyauth", "authentik")
+ALIASES = ("authelia", "oauth2-proxy", "tinyauth", "authentik", "vouch")
 
 Alias = Annotated[str, word_from(*ALIASES)]
 
@@ -30,5 +30,5 @@ class ForwardAuth(Section):
     )
     aliases: Annotated[tuple[Alias, ...], Listed()] = key(
         [],
-        "Products whose endpoints to serve too: authelia, oauth2-proxy, tinyauth, authentik.",
+        f"Products whose endpoints to serve too: {', '.join(ALIASES)}.",
     )

@@ -13,9 +13,4 @@ def list_unbuilt_keys(settings: Settings) -> tuple[str, ...]:
     return tuple(key for find in _UNBUILT for key in find(settings))
 
 
-def _find_aliases(settings: Settings) -> Iterator[str]:
-    if settings.forward_auth is not None and {*settings.forward_auth.aliases} - {"authelia"}:
-        yield "forward_auth.aliases"
-
-
-_UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = (_find_aliases,)
+_UNBUILT: tuple[Callable[[Settings], Iterator[str]], ...] = ()

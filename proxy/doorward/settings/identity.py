@@ -95,11 +95,18 @@ def _rows(*rows: tuple[str, str] | tuple[str, str, str]) -> tuple[IdentityHeader
 
 # The names and formats of the programs that an application may have stood behind before.
 PRESETS: dict[str, tuple[IdentityHeader, ...]] = {
-    "remote-user": _rows(  # Authelia, tinyauth
+    "remote-user": _rows(  # Authelia
         ("Remote-User", "username"),
         ("Remote-Groups", "groups"),
         ("Remote-Name", "name"),
         ("Remote-Email", "email"),
+    ),
+    "tinyauth": _rows(
+        ("Remote-User", "username"),
+        ("Remote-Groups", "groups"),
+        ("Remote-Name", "name"),
+        ("Remote-Email", "email"),
+        ("Remote-Sub", "id"),
     ),
     "x-forwarded": _rows(  # oauth2-proxy before its upstream
         ("X-Forwarded-User", "username"),

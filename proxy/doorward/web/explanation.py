@@ -15,11 +15,11 @@ from doorward.accounts.user import User
 from doorward.gate.accept import Accept, Accepted
 from doorward.gate.authorize import Authorize, Target
 from doorward.gate.decision import Forward, Refuse
+from doorward.gate.front_proxies import ANY, Subrequest
 from doorward.gate.gate import Gate, RequestFacts
 from doorward.gate.identify import NOBODY, Caller
 from doorward.gate.rules import CompiledRule, Condition, host_matches
 from doorward.gate.targets import LastHop, Unfit
-from doorward.gate.verification import ANY, Subrequest
 from doorward.http1.arrival import Arrival
 from doorward.http1.headers import BadHeaders
 from doorward.rewrite.identity_headers import ASSERTION

@@ -11,14 +11,15 @@ from doorward import paths
 from doorward.gate.accept import Accepted
 from doorward.gate.client_kind import ClientKind
 from doorward.gate.decision import MOVED, Refuse
+from doorward.gate.front_proxies import FrontProxy
 from doorward.gate.same_origin import build_origin
-from doorward.gate.verification import FrontProxy
 from doorward.http1.arrival import Received
 from doorward.http1.headers import Header
 from doorward.web.answers import Answer, Answers, get_client_kind, link_with_age
 from doorward.web.return_address import LOST, referring_page
 
-UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE, SEE_OTHER = 401, 403, 503, 303
+UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE = 401, 403, 503
+_LOGIN_HEADERS = (b"x-doorward-location", b"location")
 _EMPTY: Header = (b"content-length", b"0")
 _NO_STORE: Header = (b"cache-control", b"no-store")
 
@@ -46,12 +47,14 @@ class VerificationAnswers:
             return self._answers.render(refusal, arrival, request, kind)
         login = self._login(refusal, arrival, request, kind)
         lines: list[Header] = [
-            (b"x-doorward-location", login.encode()),
-            (b"location", login.encode()),
+            (name, login.encode()) for name in (*_LOGIN_HEADERS, front.login_header) if name
         ]
-        if kind is ClientKind.NAVIGATION and front.redirects:
+        if front.reason_header:
+            lines.append((front.reason_header, refusal.code.encode()))
+        is_led = kind is ClientKind.NAVIGATION or front.redirects_programs
+        if is_led and front.redirects:
             kept = [line for line in refusal.headers if line[0] != b"www-authenticate"]
-            return Answer(SEE_OTHER, (*lines, _EMPTY, *kept, _NO_STORE))
+            return Answer(front.redirect, (*lines, _EMPTY, *kept, _NO_STORE))
         refusal = replace(refusal, login=login)
         answer = self._answers.render(refusal, arrival, request, kind)
         return Answer(answer.status, [*answer.headers, *lines], answer.body)

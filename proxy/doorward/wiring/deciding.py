@@ -16,10 +16,10 @@ from doorward.gate.accept import Accept
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.authorize import Authorize
 from doorward.gate.cookies import Cookies, build_cookies
+from doorward.gate.front_proxies import Endpoints
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
 from doorward.gate.tokens import TokenCarrier
-from doorward.gate.verification import Endpoints
 from doorward.header_names import add_identity_names
 from doorward.pages.pages import Pages
 from doorward.rewrite.identity_headers import build_tells
@@ -137,8 +137,8 @@ def with_aliases(
     asked = settings.forward_auth
     if asked is None or not asked.aliases:
         return is_internal
-    find = Endpoints(asked.aliases).find
-    return lambda path: is_internal(path) or find(path) is not None
+    is_among = Endpoints(asked.aliases).is_among
+    return lambda path: is_internal(path) or is_among(path)
 
 
 def find_own_hosts(settings: Settings) -> frozenset[str]:

@@ -17,6 +17,7 @@ from doorward.pages.admin import AdminPages
 from doorward.pages.admin_explain import AdminExplainPage
 from doorward.pages.admin_guard import AdminGuard
 from doorward.pages.admin_user import AdminUserPages
+from doorward.pages.aliases import AliasPages
 from doorward.pages.authenticator import AuthenticatorPage
 from doorward.pages.credentials import CredentialPages
 from doorward.pages.expiry_script import ExpiryScript
@@ -68,6 +69,7 @@ def build_pages(
     second = SecondFactorPage(service, messages, preserved_forms, factors)
     forms = Forms(service, messages, accounts.logins, factors, keys)
     guard = AdminGuard(forms, factors)
+    aliases = () if settings.forward_auth is None else settings.forward_auth.aliases
     return Pages(
         messages,
         LoginPage(service, messages, second, preserved_forms, FormToken(service, keys)),
@@ -83,6 +85,7 @@ def build_pages(
             AdminPages(guard, accounts.administration),
             AdminUserPages(guard, accounts.administration),
             AdminExplainPage(guard, accounts.administration, explain, settings.data_dir),
+            AliasPages(service, messages, aliases, settings.portal_origin),
         ),
     )
 

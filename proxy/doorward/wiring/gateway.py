@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from doorward.gate.authorize import Authorize
+from doorward.gate.front_proxies import list_presets
 from doorward.gate.verification import Verifications
 from doorward.http1.client_exchange import TunnelLimits
 from doorward.observe.counters import Counters
@@ -157,9 +159,19 @@ def build_verifier(
     asked = settings.forward_auth
     if asked is None:
         return None
+    heads = VerificationHeads(authorize.routes, list_presets(asked.aliases))
+    verifications = Verifications(
+        settings.trusted_proxies,
+        asked.hosts,
+        settings.public_origin,
+        asked.aliases,
+        managed=heads.managed,
+        scheme=urlsplit(settings.portal_origin).scheme,
+    )
     return Verifier(
-        Verifications(settings.trusted_proxies, asked.hosts, settings.public_origin, asked.aliases),
-        VerificationHeads(authorize.routes),
+        verifications,
+        authorize,
+        heads,
         VerificationAnswers(answers, settings.portal_origin, most_page_bytes(settings)),
         tunnels,
     )

@@ -1,0 +1,48 @@
+"""Doorward as front proxies ask it (forward-auth), and how they name a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.front import Build, Front
+from tests.support.wire import Header
+
+PROXY = "10.0.0.1"
+SITE = "app.example.com"
+FORWARD_AUTH = {"hosts": ["app.example.com", "*.sister.test"], "portal": "https://auth.example.com"}
+RULES = [
+    {"path": "/public/*", "require": "public"},
+    {"path": "/admin/*", "groups": ["admins"]},
+    {"path": "/second/*", "require": "two_factor"},
+    {"path": "/write/*", "methods": ["GET", "HEAD"], "require": "public"},
+    {"path": "/inside/*", "networks": ["192.168.0.0/16"], "require": "public"},
+]
+NAVIGATES: tuple[Header, ...] = ((b"sec-fetch-mode", b"navigate"), (b"accept", b"text/html"))
+
+
+async def verifying(fronts: Build, **values: Any) -> Front:
+    chosen: dict[str, Any] = {
+        "trusted_proxies": ["10.0.0.0/8"],
+        "forward_auth": FORWARD_AUTH,
+        "routes": [{}],
+        "access": {"rules": RULES},
+    }
+    return await fronts(**chosen | values)
+
+
+def forwarded(
+    method: str = "GET", target: str = "/", scheme: str = "https", host: str = SITE
+) -> list[Header]:
+    return [
+        (b"x-forwarded-method", method.encode()),
+        (b"x-forwarded-proto", scheme.encode()),
+        (b"x-forwarded-host", host.encode()),
+        (b"x-forwarded-uri", target.encode("latin-1")),
+    ]
+
+
+def original(
+    method: str = "GET", target: str = "/", scheme: str = "https", host: str = SITE
+) -> list[Header]:
+    url = f"{scheme}://{host}{target}".encode("latin-1")
+    return [(b"x-original-method", method.encode()), (b"x-original-url", url)]
