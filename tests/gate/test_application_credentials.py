@@ -15,11 +15,11 @@ from doorward.settings.application_secrets import ApplicationSecrets
 from doorward.web.explanation import Question
 from structlog.testing import capture_logs
 
-from tests.gate.test_verification import FORWARD_AUTH, verify
 from tests.middleware.test_middleware import House, Inner
 from tests.support.asgi import ask, scope
 from tests.support.front import HOST, Build, Front
 from tests.support.origin import Origin, answering
+from tests.support.verifying import FORWARD_AUTH, verify
 from tests.support.wire import Header, values_of
 
 ACCESS = {

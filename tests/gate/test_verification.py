@@ -31,9 +31,10 @@ from tests.support.verifying import (
     SITE,
     forwarded,
     original,
+    verify,
     verifying,
 )
-from tests.support.wire import Answer, Header
+from tests.support.wire import Header
 
 # By each endpoint: how the request is named there.
 ENDPOINTS = ("", *(f"/{front.name}" for front in FRONT_PROXIES), "/envoy")
@@ -42,32 +43,6 @@ ENDPOINTS = ("", *(f"/{front.name}" for front in FRONT_PROXIES), "/envoy")
 @pytest.fixture
 async def front(fronts: Build) -> Front:
     return await verifying(fronts)
-
-
-async def verify(
-    front: Front,
-    endpoint: str = "",
-    *headers: Header,
-    method: str = "GET",
-    target: str = "/",
-    scheme: str = "https",
-    host: str = SITE,
-    peer: str = PROXY,
-    client: str = "203.0.113.9",
-) -> Answer:
-    """What a front proxy is told that asks at this endpoint as it does."""
-    path, asked_by = f"/.doorward/verify{endpoint}", "GET"
-    lines: list[Header] = [(b"host", b"doorward.internal")]
-    if endpoint == "/envoy":
-        path, asked_by = path + target, method
-        lines = [(b"host", host.encode()), (b"x-forwarded-proto", scheme.encode())]
-    elif endpoint == "/nginx":
-        lines += original(method, target, scheme, host)
-    else:
-        lines += forwarded(method, target, scheme, host)
-    if client:
-        lines.append((b"x-forwarded-for", client.encode()))
-    return await ask(front.app, scope(path, [*lines, *headers], method=asked_by, peer=peer))
 
 
 every_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.support.asgi import ask, scope
 from tests.support.front import Build, Front
-from tests.support.wire import Header
+from tests.support.wire import Answer, Header
 
 PROXY = "10.0.0.1"
 SITE = "app.example.com"
@@ -46,3 +47,29 @@ def original(
 ) -> list[Header]:
     url = f"{scheme}://{host}{target}".encode("latin-1")
     return [(b"x-original-method", method.encode()), (b"x-original-url", url)]
+
+
+async def verify(
+    front: Front,
+    endpoint: str = "",
+    *headers: Header,
+    method: str = "GET",
+    target: str = "/",
+    scheme: str = "https",
+    host: str = SITE,
+    peer: str = PROXY,
+    client: str = "203.0.113.9",
+) -> Answer:
+    """What a front proxy is told that asks at this endpoint as it does."""
+    path, asked_by = f"/.doorward/verify{endpoint}", "GET"
+    lines: list[Header] = [(b"host", b"doorward.internal")]
+    if endpoint == "/envoy":
+        path, asked_by = path + target, method
+        lines = [(b"host", host.encode()), (b"x-forwarded-proto", scheme.encode())]
+    elif endpoint == "/nginx":
+        lines += original(method, target, scheme, host)
+    else:
+        lines += forwarded(method, target, scheme, host)
+    if client:
+        lines.append((b"x-forwarded-for", client.encode()))
+    return await ask(front.app, scope(path, [*lines, *headers], method=asked_by, peer=peer))
