@@ -181,6 +181,23 @@ def test_git_pushes_and_clones_with_a_token(town: Town, tmp_path: Path) -> None:
     assert token not in seen and "HTTP_AUTHORIZATION" not in seen
 
 
+def test_git_pushes_a_large_pack_in_chunks(town: Town, tmp_path: Path) -> None:
+    """What is larger than its `http.postBuffer`, git sends with a length that nobody knows yet."""
+    town.git.add("git/large.git")
+    url, work = town.url("/git/large.git", town.token()), tmp_path / "work"
+    git(tmp_path, "init", "-q", work)
+    content = os.urandom(3 << 20)  # which no compression makes small
+    (work / "large").write_bytes(content)
+    git(work, "add", ".")
+    git(work, "commit", "-q", "-m", "Large")
+    before = len(town.git.requests)
+    git(work, "-c", "http.postBuffer=65536", "push", "-q", url, "main")
+    codings = [one.get("HTTP_TRANSFER_ENCODING") for one in town.git.requests[before:]]
+    assert "chunked" in codings
+    git(tmp_path, "clone", "-q", url, tmp_path / "again")
+    assert (tmp_path / "again" / "large").read_bytes() == content
+
+
 def spoil(token: str) -> str:
     """The same but for its last character."""
     return token[:-1] + ("y" if token.endswith("x") else "x")

@@ -53,7 +53,7 @@ class GitServer:
             "SERVER_PROTOCOL": "HTTP/1.1",
             "PATH": os.environ["PATH"],
         }
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        body = _read_body(environ)
         done = subprocess.run(
             ["git", "http-backend"], input=body, env=cgi, capture_output=True, check=True
         )
@@ -63,6 +63,18 @@ class GitServer:
         status = next((value for name, value in pairs if name.lower() == "status"), "200 OK")
         start_response(status, headers)
         return [content]
+
+
+def _read_body(environ: dict[str, Any]) -> bytes:
+    stream = environ["wsgi.input"]
+    if environ.get("HTTP_TRANSFER_ENCODING") != "chunked":
+        return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
+    pieces = []
+    while size := int(stream.readline(), 16):
+        pieces.append(stream.read(size))
+        stream.readline()
+    stream.readline()  # the line after the last chunk: git sends no trailers
+    return b"".join(pieces)
 
 
 @contextmanager
