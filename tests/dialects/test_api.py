@@ -74,7 +74,7 @@ def test_every_error_has_a_row() -> None:
 
 PATHS = {
     "users": ("GET", "POST"),
-    "users/x": ("GET", "PATCH"),
+    "users/x": ("GET", "PATCH", "DELETE"),
     **{
         f"users/x/{act}": ("POST",)
         for act in ("ban", "unban", "disable", "enable", "unlock", "reset-factors", "password")
@@ -142,7 +142,7 @@ async def test_a_token_ends_with_the_rank_of_its_user(home: House, boss: httpx.A
     """CVE-2024-41942, and GHSA-x883-2vmg-xwf7: a role that was taken away and still counted."""
     async with await client_of(home, "helper") as helper:
         assert (await helper.get(f"{API}/users")).status_code == 200
-        done = await boss.patch(f"{API}/users/{await id_of(home, 'helper')}", json={"admin": False})
+        done = await boss.patch(f"{API}/users/{await id_of(home, 'helper')}", json={"roles": []})
         assert done.status_code == 204
         assert is_error(await helper.get(f"{API}/users"), 403, "not_permitted")
         await boss.post(f"{API}/users/{await id_of(home, 'helper')}/ban")
@@ -235,6 +235,59 @@ async def test_a_user_is_added_changed_and_helped(home: House, boss: httpx.Async
     assert (records[0].event.actor, records[0].event.subject) == ("boss", "Carol")
 
 
+async def test_a_user_is_added_with_a_password(home: House, boss: httpx.AsyncClient) -> None:
+    """Its owner knows it already, so that the first login need not ask for another."""
+    given = {"username": "dora", "password": "violet tractor under seven moons"}
+    added = await boss.post(f"{API}/users", json=given | {"roles": ["editor"]})
+    assert added.status_code == 201 and added.json()["password"] is None
+    user = added.json()["user"]
+    assert user["roles"] == ["editor"] and not user["must_change_password"]
+    async with home.program() as client:
+        login = {"username": "dora", "password": given["password"]}
+        assert (await client.post("/xhr/login", json=login)).status_code == 200
+    weak = await boss.post(f"{API}/users", json={"username": "emil", "password": "short"})
+    assert is_error(weak, 400, "weak_password")
+    left = await boss.post(f"{API}/users", json={"username": "f", "must_change_password": False})
+    assert is_error(left, 400, "bad_request"), "a generated one was seen by two"
+
+
+async def test_an_address_and_roles_are_replaced(home: House, boss: httpx.AsyncClient) -> None:
+    await home.accounts.users.add(
+        "gina", "violet tractor under seven moons", now=home.clock(), roles=["editor", "author"]
+    )
+    one = f"{API}/users/{await id_of(home, 'gina')}"
+    for address, emails in (
+        ("g@example.com", [("g@example.com", True)]),
+        ("gina@example.com", [("gina@example.com", True)]),
+        ("", []),
+    ):
+        assert (await boss.patch(one, json={"email": address})).status_code == 204
+        user = (await boss.get(one)).json()["user"]
+        assert [(email["address"], email["verified"]) for email in user["emails"]] == emails
+        assert set(user["roles"]) == {"author", "editor"}
+    body = {"roles": ["author"], "must_change_password": True}
+    assert (await boss.patch(one, json=body)).status_code == 204
+    user = (await boss.get(one)).json()["user"]
+    assert user["roles"] == ["author"] and user["must_change_password"]
+    taken = await boss.patch(one, json={"email": "alice"})
+    assert is_error(taken, 400, "invalid_email")
+    await boss.patch(f"{API}/users/{await id_of(home, 'alice')}", json={"email": "a@example.com"})
+    assert is_error(await boss.patch(one, json={"email": "A@example.com"}), 409, "name_taken")
+
+
+async def test_a_deleted_user_is_gone_with_all_sessions(
+    home: House, boss: httpx.AsyncClient
+) -> None:
+    opened = await home.opened("alice")
+    one = f"{API}/users/{await id_of(home, 'alice')}"
+    assert (await boss.delete(one)).status_code == 204
+    assert await home.found(opened) is None
+    assert is_error(await boss.get(one), 404, "user_not_found")
+    assert is_error(await boss.delete(one), 404, "user_not_found")
+    records = await home.accounts.audit_log.latest(RecordFilter(kind=Kind.USER_DELETED), 1)
+    assert (records[0].event.actor, records[0].event.subject) == ("boss", "alice")
+
+
 async def test_a_password_is_set_or_made(home: House, boss: httpx.AsyncClient) -> None:
     one = f"{API}/users/{await id_of(home, 'alice')}/password"
     opened = await home.opened()
@@ -246,7 +299,7 @@ async def test_a_password_is_set_or_made(home: House, boss: httpx.AsyncClient) -
     assert len(made.json()["password"]) >= 16
     assert (await home.accounts.users.get("alice")).must_change_password
     assert is_error(await boss.post(one, json={"password": "short"}), 400, "weak_password")
-    assert is_error(await boss.post(one, json={"must_change": False}), 400, "bad_request")
+    assert is_error(await boss.post(one, json={"must_change_password": False}), 400, "bad_request")
 
 
 async def test_factors_are_taken_away(home: House, boss: httpx.AsyncClient) -> None:
@@ -262,6 +315,7 @@ CHANGES = [
     ("PATCH", "", {"name": "Else"}),
     *(("POST", f"/{act}", None) for act in ("ban", "disable", "unlock", "reset-factors")),
     ("POST", "/password", None),
+    ("DELETE", "", None),
     ("DELETE", "/sessions", None),
     ("DELETE", "/tokens", None),
 ]
@@ -276,7 +330,7 @@ async def test_rank_is_the_cores(
     async with await client_of(home, "helper") as helper:
         one = f"{API}/users/{await id_of(home, subject)}{path}"
         answer = await helper.request(method, one, json=body)
-    if subject == "helper" and method == "DELETE":
+    if subject == "helper" and path in ("/sessions", "/tokens"):
         assert answer.status_code == 200, "one's own end"
     else:
         assert is_error(answer, 403, "not_permitted")
@@ -284,10 +338,11 @@ async def test_rank_is_the_cores(
 
 async def test_only_super_admins_make_administrators(home: House) -> None:
     async with await client_of(home, "helper") as helper:
-        made = await helper.post(f"{API}/users", json={"username": "eve", "admin": True})
+        made = await helper.post(f"{API}/users", json={"username": "eve", "roles": ["admin"]})
         assert is_error(made, 403, "not_permitted")
         one = f"{API}/users/{await id_of(home, 'alice')}"
-        assert is_error(await helper.patch(one, json={"admin": True}), 403, "not_permitted")
+        assert is_error(await helper.patch(one, json={"roles": ["admin"]}), 403, "not_permitted")
+        assert (await helper.patch(one, json={"roles": ["editor"]})).status_code == 204
 
 
 @pytest.mark.parametrize(
@@ -298,7 +353,7 @@ async def test_only_super_admins_make_administrators(home: House) -> None:
         ({"username": "x", "user_name": "y"}, "user_name"),
         ({"username": "x", "groups": "wiki"}, "groups"),
         ({"username": "x", "groups": [1]}, "groups"),
-        ({"username": "x", "admin": "yes"}, "admin"),
+        ({"username": "x", "must_change_password": "yes"}, "must_change_password"),
         ({"username": "x", "name": "a\0b"}, "name"),
         ([], "object"),
     ],

@@ -70,11 +70,34 @@ class Listings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """What an administrator says of a user; None leaves it as it is. `email` replaces all
+    addresses and counts as verified, an empty one removes them. `admin` is about that role
+    alone, where `roles` is None."""
+
+    name: str | None = None
+    email: str | None = None
+    groups: Sequence[str] | None = None
+    roles: Sequence[str] | None = None
+    admin: bool | None = None
+    must_change: bool | None = None
+
+    def change_roles(self, before: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Which roles a user who has these loses, and then gets. Roles that nothing is said about
+        are in neither, as somebody else may change them at the same time."""
+        if self.roles is not None:
+            return tuple(before), tuple(self.roles)
+        if self.admin is None:
+            return (), ()
+        return ((), (ADMIN,)) if self.admin else ((ADMIN,), ())
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
-    """A new user, or one with a new password, which is seen only now."""
+    """A new user, or one with a new password; a generated one is seen only now."""
 
     user: User
-    password: str = field(repr=False)
+    password: str | None = field(repr=False)  # None: it was given
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,51 +162,45 @@ class Administration:
         self,
         actor: User,
         username: str,
+        details: Details,
+        password: str | None = None,
         *,
         now: float,
-        name: str = "",
-        email: str = "",
-        groups: Sequence[str] = (),
-        admin: bool = False,
     ) -> Added:
-        """A new user with a generated password that has to be changed at the first login; the
-        address counts as verified. Raises as `Users.add` does."""
+        """A new user; without a password one is generated, which has to be changed at the first
+        login. Raises as `Users.add` does."""
         _require(actor)
-        if admin:
+        _, roles = details.change_roles(())
+        if ADMIN in roles:
             _require_super(actor)
-        password = randomness.password()
+        given = randomness.password() if password is None else password
         with act_on_behalf(actor):
             user = await self._users.add(
                 username,
-                password,
+                given,
                 now=now,
-                name=name or None,
-                emails=[Email(email, True)] if email else [],
-                groups=groups,
-                roles=[ADMIN] if admin else [],
-                must_change_password=True,
+                name=details.name or None,
+                emails=[Email(details.email, True)] if details.email else [],
+                groups=details.groups or (),
+                roles=roles,
+                must_change_password=password is None or bool(details.must_change),
             )
-        return Added(user, password)
+        return Added(user, given if password is None else None)
 
-    async def edit(
-        self,
-        actor: User,
-        public_id: str,
-        *,
-        now: float,
-        name: str,
-        groups: Sequence[str],
-        admin: bool | None = None,
-    ) -> None:
-        """Name and groups become these; `admin` None leaves the role as it is. Raises
-        ReadOnlyUser, InvalidName, InvalidGroup."""
+    async def edit(self, actor: User, public_id: str, details: Details, *, now: float) -> None:
+        """Raises ReadOnlyUser, InvalidName, InvalidEmail, InvalidGroup, NameTaken."""
         user = await self._subject(actor, public_id)
+        old_emails = tuple(one.address for one in user.emails)
+        old_roles, new_roles = details.change_roles(user.roles)
         edit = Edit(
-            name=name,
-            remove_groups=user.groups,
-            add_groups=tuple(groups),
-            add_roles=(ADMIN,) if admin else (),
-            remove_roles=(ADMIN,) if admin is False else (),
+            name=details.name,
+            remove_emails=() if details.email is None else old_emails,
+            add_emails=(Email(details.email, True),) if details.email else (),
+            remove_groups=() if details.groups is None else user.groups,
+            add_groups=tuple(details.groups or ()),
+            remove_roles=old_roles,
+            add_roles=new_roles,
+            must_change_password=details.must_change,
         )
         with act_on_behalf(actor):
             await self._users.edit(user.username, edit, now, actor=actor)
@@ -210,12 +227,15 @@ class Administration:
         with act_on_behalf(actor):
             await self._users.enable(user.username, now, actor=actor)
 
-    async def demand_change(self, actor: User, public_id: str, now: float) -> None:
-        """The next login asks for a new password. Raises ReadOnlyUser."""
+    async def delete(self, actor: User, public_id: str, now: float) -> None:
+        """The user and everything that belongs to it is gone. Raises ReadOnlyUser."""
         user = await self._subject(actor, public_id)
         with act_on_behalf(actor):
-            edit = Edit(must_change_password=True)
-            await self._users.edit(user.username, edit, now, actor=actor)
+            await self._users.delete(user.username, now, actor=actor)
+
+    async def demand_change(self, actor: User, public_id: str, now: float) -> None:
+        """The next login asks for a new password. Raises ReadOnlyUser."""
+        await self.edit(actor, public_id, Details(must_change=True), now=now)
 
     async def renew_password(self, actor: User, public_id: str, now: float) -> Added:
         """A generated password, to be changed at the next login; ends the user's sessions. Raises

@@ -285,12 +285,15 @@ API = {
     ),
     "POST users": Operation(
         "Add a user.", api.ApiUserAdded, 201, body=(api.ApiNewUser,),
-        refuses=(*_ADMIN, *_DETAILS, core.NameTaken),
+        refuses=(*_ADMIN, *_DETAILS, core.NameTaken, core.WeakPassword, core.Overloaded),
     ),
     "GET users/{id}": Operation("Get a user.", api.ApiUserDetails, refuses=_USER),
     "PATCH users/{id}": Operation(
-        "Change a user's name, groups or role.", status=204, body=(api.ApiChange,),
-        refuses=(*_ACT, *_DETAILS),
+        "Change a user's name, address, groups or roles.", status=204, body=(api.ApiChange,),
+        refuses=(*_ACT, *_DETAILS, core.NameTaken),
+    ),
+    "DELETE users/{id}": Operation(
+        "Delete a user and everything that belongs to the user.", status=204, refuses=_ACT
     ),
     "POST users/{id}/ban": _act("Ban a user: all sessions and tokens are suspended."),
     "POST users/{id}/unban": _act("Lift a ban."),
@@ -301,7 +304,7 @@ API = {
         "Take a user's second factors away.", core.TotpNotOn
     ),
     "POST users/{id}/password": Operation(
-        "Set a user's password, or make one; all sessions end.", api.ApiPasswordSet,
+        "Set or generate a user's password; all sessions end.", api.ApiPasswordSet,
         body=(api.ApiNewPassword,), optional_body=True,
         refuses=(*_ACT, core.WeakPassword, core.Overloaded),
     ),

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from doorward import paths
-from doorward.accounts.administration import Added, Administration
+from doorward.accounts.administration import Added, Administration, Details
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import NameTaken, ReadOnlyUser, Refusal, TotpNotOn
 from doorward.accounts.sessions.sessions import FULL, Session
@@ -95,11 +95,13 @@ class AdminUserPages:
             added = await self.administration.add(
                 actor,
                 form.get("login", "").strip(),
+                Details(
+                    name=form.get("display", "").strip(),
+                    email=form.get("email", "").strip(),
+                    groups=_groups(form),
+                    admin=bool(form.get("admin")),
+                ),
                 now=self.guard.forms.service.clock(),
-                name=form.get("display", "").strip(),
-                email=form.get("email", "").strip(),
-                groups=_groups(form),
-                admin=bool(form.get("admin")),
             )
         except Refusal as refusal:
             status = STATUSES.get(type(refusal), 400)
@@ -178,10 +180,12 @@ class AdminUserPages:
             await administration.edit(
                 actor,
                 public_id,
+                Details(
+                    name=form.get("display", "").strip(),
+                    groups=_groups(form),
+                    admin=bool(form.get("admin")) if actor.super_admin else None,
+                ),
                 now=now,
-                name=form.get("display", "").strip(),
-                groups=_groups(form),
-                admin=bool(form.get("admin")) if actor.super_admin else None,
             )
         elif what == "end":
             await administration.end(actor, public_id, form.get("session", ""), now)

@@ -1,11 +1,12 @@
 """The administration API, under `/.doorward/api/v1/`, for tokens of administrators.
 
     GET     users                        who there is, by name; `q`, `banned`
-    POST    users                        a new user, with a password that is shown once
+    POST    users                        a new user; without a password one is generated
     GET     users/{id}                   one user, with its second factors
-    PATCH   users/{id}                   {"name", "groups", "admin"}
+    PATCH   users/{id}                   {"name", "email", "groups", "roles", …}
+    DELETE  users/{id}                   the user and everything that belongs to the user → 204
     POST    users/{id}/ban unban disable enable unlock reset-factors → 204
-    POST    users/{id}/password          {"password", "must_change"}, or nothing: one is made
+    POST    users/{id}/password          {"password"}, or nothing: one is generated
     GET     users/{id}/sessions          where the user is logged in
     DELETE  users/{id}/sessions          end all of them
     GET     users/{id}/tokens            what the user's programs log in with
@@ -39,7 +40,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from doorward import paths
-from doorward.accounts.administration import Administration, Cursor
+from doorward.accounts.administration import Administration, Cursor, Details
 from doorward.accounts.audit.audit_log import AuditLog, Kind, Record, RecordFilter
 from doorward.accounts.passwords.regulation import NO_ADDRESS, get_network
 from doorward.accounts.refusals import Refusal, StorageUnavailable
@@ -79,6 +80,9 @@ from doorward.dialects.fields import get_text, is_storable, read_json, read_opti
 from doorward.gate.addresses import parse_address
 from doorward.web.explanation import Explain, Question
 
+# The fields of a user that an administrator sets; others are refused by name.
+_MUST_CHANGE = "must_change_password"
+_DETAILS = ("name", "email", "groups", "roles", _MUST_CHANGE)
 PAGE, MOST = 50, 200
 LOCKS = 200
 FOLLOW_S = 1.0  # between two looks at the records
@@ -116,15 +120,13 @@ class Api:
 
     async def add_user(self, request: Request) -> Response:
         actor, fields = await self.guard.find_actor(request), await read_json(request)
-        _refuse_others(fields, "username", "name", "email", "groups", "admin")
+        _refuse_others(fields, "username", "password", *_DETAILS)
         added = await self.administration.add(
             actor,
             _get_storable(fields, "username"),
+            _read_details(fields),
+            _read_new_password(fields),
             now=self.guard.clock(),
-            name=_get_optional(fields, "name") or "",
-            email=_get_optional(fields, "email") or "",
-            groups=_get_list(fields, "groups") or (),
-            admin=bool(_get_flag(fields, "admin")),
         )
         shape = ApiUserAdded(user=describe_user(added.user), password=added.password)
         return render(shape, 201)
@@ -138,17 +140,9 @@ class Api:
 
     async def change_user(self, request: Request) -> Response:
         actor, fields = await self.guard.find_actor(request), await read_json(request)
-        _refuse_others(fields, "name", "groups", "admin")
-        now, public_id = self.guard.clock(), _get_id(request)
-        user = (await self.administration.about(actor, public_id, now)).user
-        name, groups = _get_optional(fields, "name"), _get_list(fields, "groups")
+        _refuse_others(fields, *_DETAILS)
         await self.administration.edit(
-            actor,
-            public_id,
-            now=now,
-            name=(user.name or "") if name is None else name,
-            groups=user.groups if groups is None else groups,
-            admin=_get_flag(fields, "admin"),
+            actor, _get_id(request), _read_details(fields), now=self.guard.clock()
         )
         return respond_empty()
 
@@ -163,14 +157,17 @@ class Api:
 
         return answer
 
+    async def delete_user(self, request: Request) -> Response:
+        actor = await self.guard.find_actor(request)
+        await self.administration.delete(actor, _get_id(request), self.guard.clock())
+        return respond_empty()
+
     async def set_password(self, request: Request) -> Response:
         actor, fields = await self.guard.find_actor(request), await read_optional_json(request)
-        _refuse_others(fields, "password", "must_change")
+        _refuse_others(fields, "password", _MUST_CHANGE)
         now, public_id = self.guard.clock(), _get_id(request)
-        password, must_change = _get_optional(fields, "password"), _get_flag(fields, "must_change")
+        password, must_change = _read_new_password(fields), _get_flag(fields, _MUST_CHANGE)
         if password is None:
-            if must_change is False:
-                raise Malformed("A password that is made has to be changed.", ("must_change",))
             added = await self.administration.renew_password(actor, public_id, now)
             return render(ApiPasswordSet(password=added.password))
         await self.administration.set_password(
@@ -440,6 +437,24 @@ def _get_flag(fields: Mapping[str, object], name: str) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+def _read_details(fields: Mapping[str, object]) -> Details:
+    return Details(
+        name=_get_optional(fields, "name"),
+        email=_get_optional(fields, "email"),
+        groups=_get_list(fields, "groups"),
+        roles=_get_list(fields, "roles"),
+        must_change=_get_flag(fields, _MUST_CHANGE),
+    )
+
+
+def _read_new_password(fields: Mapping[str, object]) -> str | None:
+    """None if one is to be generated: what was shown to somebody else has to be changed."""
+    password = _get_optional(fields, "password")
+    if password is None and _get_flag(fields, _MUST_CHANGE) is False:
+        raise Malformed("A generated password has to be changed.", (_MUST_CHANGE,))
+    return password
+
+
 def _get_list(fields: Mapping[str, object], name: str) -> tuple[str, ...] | None:
     if name not in fields:
         return None
@@ -469,7 +484,7 @@ def routes(context: Context, api: Api) -> list[Route]:
     explaining = [at(f"{paths.API}explain", get=api.explain_request)] if api.explain else []
     return [
         at(f"{paths.API}users", get=api.list_users, post=api.add_user),
-        at(one, get=api.show_user, patch=api.change_user),
+        at(one, get=api.show_user, patch=api.change_user, delete=api.delete_user),
         *(at(f"{one}/{name}", post=api.act(act)) for name, act in acts.items()),
         at(f"{one}/password", post=api.set_password),
         at(f"{one}/sessions", get=api.list_user_sessions, delete=api.end_user_sessions),

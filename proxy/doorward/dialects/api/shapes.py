@@ -42,24 +42,34 @@ class ApiNewUser(Shape):
     name: str = absent()
     email: str = absent(description="Counts as verified.")
     groups: list[str] = absent()
-    admin: bool = absent()
+    roles: list[str] = absent(description="With `admin` for an administrator.")
+    password: str = absent(description="If absent, one is generated.")
+    must_change_password: bool = absent(description="Always true for a generated password.")
 
 
 class ApiChange(Shape):
+    """What is absent stays as it is; lists are replaced."""
+
     model_config = examples({"groups": ["wiki", "ops"]})
 
-    name: str = absent()
+    name: str = absent(description="Empty for none.")
+    email: str = absent(
+        description="Replaces all addresses, and counts as verified; empty for none."
+    )
     groups: list[str] = absent()
-    admin: bool = absent()
+    roles: list[str] = absent(description="With `admin` for an administrator.")
+    must_change_password: bool = absent()
 
 
 class ApiNewPassword(Shape):
-    """Without a password one is made, which has to be changed at the next login."""
+    """Without a password one is generated, which has to be changed at the next login."""
 
-    model_config = examples({"password": "violet tractor under seven moons", "must_change": True})
+    model_config = examples(
+        {"password": "violet tractor under seven moons", "must_change_password": True}
+    )
 
     password: str = absent()
-    must_change: bool = absent()
+    must_change_password: bool = absent()
 
 
 class ApiNothing(Shape):
@@ -106,14 +116,15 @@ class ApiUsers(Shape):
 
 
 class ApiUserAdded(Shape):
-    """`password` is shown only now, and has to be changed at the first login."""
+    """`password` is a generated one, which is shown only now and has to be changed at the first
+    login; null if one was given."""
 
     user: ApiUser
-    password: str
+    password: str | None
 
 
 class ApiPasswordSet(Shape):
-    """`password` is one that was made and is shown only now; null where one was given."""
+    """`password` is a generated one, which is shown only now; null if one was given."""
 
     password: str | None
 
