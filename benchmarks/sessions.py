@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from doorward.accounts.keys import Keys
 from doorward.accounts.randomness import public_id, session_token
 from doorward.accounts.sessions.tokens import Tokens
 from doorward.settings import load_settings
-from doorward.settings.keys import read_keys
+from doorward.wiring.keys import KeyFiles
 
 
 def many_sessions(config: Path, count: int, wanted: int) -> list[str]:
     """Write copies of the latest session into the database; return the cookies of some."""
     settings = load_settings(config, {})
-    tokens = Tokens(Keys(read_keys(settings)))
+    tokens = Tokens(KeyFiles(settings, time.time()).keys)
     database = sqlite3.connect(settings.data_dir / "doorward.db")
     names = [row[1] for row in database.execute("PRAGMA table_info(sessions)")]
     row = dict(

@@ -38,6 +38,7 @@ from doorward.web.explanation import Explainer
 from doorward.wiring.accounts import Accounts, Clock, renew_secrets
 from doorward.wiring.accounts import build_accounts as build_accounts
 from doorward.wiring.gateway import join
+from doorward.wiring.keys import LOOK_S
 
 _log = structlog.get_logger("doorward")
 
@@ -77,6 +78,8 @@ class Application:
         self._secrets: ApplicationSecrets | None = None
         self._live: Live | None = None
         self._accounts: Accounts | None = None
+        self._is_renewal_due = False  # another key signs, and secrets are under an older one
+        self._unrenewed = ""  # why secrets could not be encrypted with the first key, as logged
 
     async def __aenter__(self) -> "Application":
         try:
@@ -117,7 +120,7 @@ class Application:
         self._stack.callback(pools.close)
         await self._poll()
         checks = (check() for check in pools.checks)
-        for task in (self._housekeeping(), self._listening(), *checks):
+        for task in (self._housekeeping(), self._listening(), self._watch_keys(), *checks):
             self._stack.push_async_callback(_end, asyncio.ensure_future(task))
 
     def _audit(self, counters: Counters) -> Tell | None:
@@ -155,6 +158,7 @@ class Application:
         for turn in itertools.count(1):
             await asyncio.sleep(POLL_S)
             await self._poll()
+            await self._renew_secrets()
             await self._refresh()
             if turn % FLUSH_EVERY == 0:
                 await self._flush()
@@ -167,6 +171,35 @@ class Application:
             with contextlib.suppress(Refusal):  # the poll says so
                 await self._live.listen(self._clock)
             await asyncio.sleep(POLL_S)
+
+    async def _watch_keys(self) -> None:
+        """Take up keys as their files change, in a task of its own: storage must not hold it up."""
+        assert self._accounts is not None and self._live is not None
+        while True:
+            await asyncio.sleep(LOOK_S)
+            before = self._accounts.key_files.look(self._clock())
+            if before is None:
+                continue
+            another_signs = not self._accounts.keys.signs_as(before)
+            if another_signs or self._accounts.keys.lacks_any(before):
+                self._live.forget()
+            self._is_renewal_due |= another_signs
+
+    async def _renew_secrets(self) -> None:
+        """Re-encrypt with the key that now signs; tried again until it works."""
+        assert self._accounts is not None
+        if not self._is_renewal_due:
+            return
+        try:
+            self._is_renewal_due = False
+            await renew_secrets(self._accounts)
+        except StorageFault as fault:
+            self._is_renewal_due = True
+            if str(fault) != self._unrenewed:
+                _log.error("secrets_not_renewed", reason=str(fault))
+            self._unrenewed = str(fault)
+        else:
+            _log.info("secrets_renewed")
 
     async def _poll(self) -> None:
         assert self._live is not None

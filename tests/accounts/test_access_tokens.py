@@ -16,7 +16,7 @@ from tests.support.memory import NOW
 
 KEYS = Keys((b"k" * 32,))
 TOKENS = AccessTokens(KEYS)
-SECRET = KEYS.derive("access token")[0]
+SECRET = KEYS.follow(lambda derive: derive("access token"))()[0]
 CLAIMS: dict[str, Any] = {
     "iss": "lumen-jwt",
     "sub": 1,
@@ -61,9 +61,17 @@ async def test_a_token_counts_from_its_second_to_its_end(core: Core) -> None:
 
 def test_every_key_verifies_and_the_first_signs() -> None:
     old, new = AccessTokens(Keys((b"a" * 32,))), AccessTokens(Keys((b"b" * 32, b"a" * 32)))
-    signed = jwt.encode(CLAIMS, Keys((b"a" * 32,)).derive("access token")[0], sort_headers=False)
+    signed = jwt.encode(
+        CLAIMS,
+        Keys((b"a" * 32,)).follow(lambda derive: derive("access token"))()[0],
+        sort_headers=False,
+    )
     assert old.read(signed.encode()) == new.read(signed.encode()) is not None
-    newer = jwt.encode(CLAIMS, Keys((b"b" * 32,)).derive("access token")[0], sort_headers=False)
+    newer = jwt.encode(
+        CLAIMS,
+        Keys((b"b" * 32,)).follow(lambda derive: derive("access token"))()[0],
+        sort_headers=False,
+    )
     assert old.read(newer.encode()) is None and new.read(newer.encode()) is not None
 
 
@@ -79,7 +87,7 @@ def signed(claims: Any = CLAIMS, key: Any = SECRET, algorithm: str = "HS256", **
         "a.b.c",
         "A" * 43,
         signed(key=b"x" * 32),
-        signed(key=Keys((b"k" * 32,)).derive("session cookie")[0]),
+        signed(key=Keys((b"k" * 32,)).follow(lambda derive: derive("session cookie"))()[0]),
         signed(key=SECRET * 2, algorithm="HS512"),
         signed(headers={"kid": "1"}),
         jwt.encode(CLAIMS, "", "none"),

@@ -10,7 +10,7 @@ import pytest
 from doorward.cli.imports import FORMATS
 from doorward.directories.htpasswd import HtpasswdDirectory
 from doorward.settings import load_settings
-from doorward.settings.keys import read_keys
+from doorward.settings.key_ring import read_ring
 
 from tests.accounts.test_imported import BCRYPT
 from tests.support.command import HASH, Command, fits
@@ -51,5 +51,5 @@ def test_a_configuration_with_its_secrets(tmp_path: Path) -> None:
         f"secret_files: ['{key}']\nroutes: [{{upstream: 'http://app:1'}}]\n", encoding="utf-8-sig"
     )
     settings = load_settings(config, {"DOORWARD_STORAGE_FILE": str(storage)})
-    assert read_keys(settings) == (bytes(range(32)),)
+    assert [key.secret for key in read_ring(settings).keys] == [bytes(range(32))]
     assert settings.storage == "postgresql://host/database"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -95,6 +97,66 @@ def test_a_ban_by_command_reaches_every_worker(pair: Live, origin: Origin) -> No
         assert {client.get("/", cookie, host=pair.host).status for client in clients} == {401}
         assert pair.command("user", "unban", "alice").returncode == 0
         assert {client.get("/", cookie, host=pair.host).status for client in clients} == {200}
+
+
+def test_keys_are_rotated_and_retired_under_traffic(deploy: Start, origin: Origin) -> None:
+    """No restart, and nothing is refused: not an old cookie, not a new one at the other worker, not
+    a form, while the key of all of them is replaced."""
+    live = deploy(
+        origin.url,
+        workers=2,
+        users=[config_user()],
+        routes=[{"upstream": origin.url, "assertion": {"audience": "wiki"}}],
+    )
+    first = live.login()
+    with ExitStack() as stack:
+        clients = one_client_each(live, origin, first, stack)
+
+        def key_ids() -> set[int]:
+            """How many keys each worker publishes."""
+            found = [client.get("/.doorward/jwks.json", host=live.host) for client in clients]
+            return {len(json.loads(answer.body)["keys"]) for answer in found}
+
+        def everything_works() -> None:
+            cookies = [first, live.login()]
+            for client in clients:
+                assert [client.get("/", one, host=live.host).status for one in cookies] == [200] * 2
+
+        def signs(id: str) -> bool:
+            everything_works()
+            listed = json.loads(live.command("keys", "list", "--json").stdout)
+            return {"signs"} == {
+                row["state"] for row in listed if row["id"] == id and row["purpose"] == "cookies"
+            }
+
+        page = clients[0].get("/.doorward/account", first, host=live.host)
+        form = re.search(rb'name="form" value="([0-9a-f]+)"', page.body)
+        assert form is not None
+        added = json.loads(live.command("keys", "rotate", "--in", "3s", "--json").stdout)
+        until(lambda: key_ids() == {2}, "for both workers to publish the new key")
+        until(lambda: signs(added["id"]), "for the new key to sign")
+        until(lambda: live.log.read_text().count("secrets_renewed") == 2, "for both workers")
+        everything_works()
+        posted = f"form={form[1].decode()}&session=none".encode()
+        head = (
+            f"POST /.doorward/account/sessions HTTP/1.1\r\nHost: {live.host}\r\n{first}\r\n"
+            f"Origin: http://{live.host}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            f"Content-Length: {len(posted)}\r\n\r\n"
+        )
+        answer = clients[1].ask(head.encode() + posted)
+        assert answer.status == 303, answer
+
+        refused = live.command("keys", "retire", added["former"])
+        assert refused.returncode == 1 and "signs assertions until" in refused.stderr
+        assert live.command("keys", "rotate", "--leaked").returncode == 0
+        until(lambda: key_ids() == {3}, "for both workers to publish the third key")
+        done = live.command("keys", "retire", added["former"], "--force")
+        assert done.returncode == 0, done.stderr
+        until(lambda: key_ids() == {2}, "for both workers to forget the first key")
+        statuses = [client.get("/", first, host=live.host).status for client in clients]
+        assert statuses == [401, 401], "a cookie under a retired key is nobody's"
+        first = live.login()
+        everything_works()
 
 
 def test_a_worker_that_dies_is_replaced_and_its_sessions_live_on(pair: Live) -> None:

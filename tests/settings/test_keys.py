@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from doorward.settings import InvalidSettings, Settings, settings_from
-from doorward.settings.keys import ensure_data_dir, read_keys
+from doorward.settings.key_ring import read_ring
+from doorward.settings.keys import ensure_data_dir
 from doorward.settings.private_files import Process, UnusableFile, check_mode, is_private
 
 KEY = bytes(range(32))
@@ -21,6 +22,10 @@ LINE = base64.urlsafe_b64encode(KEY)
 def settings(tmp_path: Path, *files: Path) -> Settings:
     values = {"routes": [{"upstream": "http://a"}], "secret_files": [str(file) for file in files]}
     return settings_from(values, tmp_path)
+
+
+def read_keys(settings: Settings) -> tuple[bytes, ...]:
+    return tuple(key.secret for key in read_ring(settings).keys)
 
 
 def key_file(path: Path, content: bytes = LINE, mode: int = 0o600) -> Path:

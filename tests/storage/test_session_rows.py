@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import fields
 
 import pytest
+from doorward.accounts.audit.audit_log import Event, Kind
 from doorward.accounts.session import FULL, PENDING
 from doorward.accounts.user import NewPassword
 from doorward.storage import Database
@@ -219,3 +220,23 @@ async def test_what_is_over_for_long_is_forgotten_in_batches(store: Database) ->
     assert await store.sessions.purge(NOW + 21 * day, 1) == 0
     assert [await store.sessions.by_id(s.id) for s in (ended, expired)] == [None, None]
     assert await store.sessions.by_id(live.id) is not None
+
+
+async def test_sessions_of_an_earlier_time_are_counted_and_ended(store: Database) -> None:
+    """As far as they are not over: those of a key that is to be retired."""
+    alice, bob = await add(store, "alice"), await add(store, "bob")
+    old = [await open_session(store, user, NOW) for user in (alice, bob)]
+    new = await open_session(store, alice, NOW + 10)
+    gone = await open_session(store, alice, NOW)
+    await store.sessions.end(gone.number, NOW, "logout")
+    await store.sessions.insert(draft(bob, expires_at=NOW + 11), digest())
+    await store.sessions.insert(draft(bob, idle_timeout_s=11.0), digest())
+    found = await store.sessions.count_opened(NOW + 10, NOW + 11)
+    assert (found.count, found.last_end) == (2, old[0].expires_at)
+    event = Event(NOW + 11, Kind.SESSIONS_ENDED)
+    assert await store.sessions.end_opened(NOW + 10, NOW + 11, "command", event) == 2
+    assert await store.sessions.end_opened(NOW + 10, NOW + 11, "command", event) == 0
+    assert [s.number for s in await store.sessions.list(alice.number, NOW + 11)] == [new.number]
+    assert (await store.feed.news(0)).sessions == {gone.number, *(s.number for s in old)}
+    nothing = await store.sessions.count_opened(NOW - 10, NOW)
+    assert (nothing.count, nothing.last_end) == (0, 0.0)

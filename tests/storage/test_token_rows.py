@@ -101,6 +101,20 @@ async def test_two_at_once_do_not_go_beyond_the_limit(opened: Open) -> None:
     assert len(await stores[0].tokens.list(user.number, NOW, None, 100)) == 5
 
 
+async def test_tokens_that_were_not_used_since_are_counted_and_ended(store: Database) -> None:
+    """Those of a key that is to be retired: whichever was used has another hash."""
+    user = await add(store)
+    unused, used, early = [await keep(store, user, expires_at=None) for _ in range(3)]
+    await keep(store, user, created_at=NOW + 10, expires_at=None)
+    await keep(store, user, expires_at=NOW + 10)
+    await store.tokens.touch([TokenUse(used.number, NOW + 10, "192.0.2.1", "a program")])
+    await store.tokens.touch([TokenUse(early.number, NOW + 9, "192.0.2.1", "a program")])
+    assert await store.tokens.count_unused(NOW + 10, NOW + 10) == 2
+    assert await store.tokens.end_unused(NOW + 10, NOW + 10, "command", ENDED) == 2
+    assert await store.tokens.count_unused(NOW + 10, NOW + 10) == 0
+    assert (await store.feed.news(0)).sessions == {-unused.number, -early.number}
+
+
 async def test_the_list_comes_in_pages_and_has_what_is_not_over(store: Database) -> None:
     user = await add(store)
     gone = await keep(store, user, expires_at=NOW)

@@ -75,6 +75,18 @@ class MemoryTokens:
         ]
         return found[:limit]
 
+    def is_unused(self, token: ApiToken, since: float, now: float) -> bool:
+        used_at = max(token.created_at, token.last_used_at or 0.0)
+        return not token.is_over(now) and used_at < since
+
+    async def count_unused(self, since: float, now: float) -> int:
+        return len([token for token in self.rows.values() if self.is_unused(token, since, now)])
+
+    async def end_unused(self, since: float, now: float, by: str, event: Event) -> int:
+        ended = self.end_where(lambda token: self.is_unused(token, since, now), now, by)
+        self.sessions.audit_log.keep(add_count(event, ended))
+        return ended
+
     async def touch(self, used: Sequence[TokenUse]) -> None:
         for use in used:
             token = self.rows[use.number]

@@ -22,13 +22,13 @@ class Sealing:
     __slots__ = ("_ciphers",)
 
     def __init__(self, keys: Keys, purpose: str) -> None:
-        self._ciphers = tuple(AESGCM(key) for key in keys.derive(purpose))
+        self._ciphers = keys.follow(lambda derive: tuple(AESGCM(key) for key in derive(purpose)))
 
     def seal(self, secret: bytes, owner: str) -> bytes:
         """Nonce and ciphertext, under the first key. The owner is authenticated along, so that a
         row copied to another user opens nothing."""
         nonce = randomness.nonce()
-        return nonce + self._ciphers[0].encrypt(nonce, secret, owner.encode())
+        return nonce + self._ciphers()[0].encrypt(nonce, secret, owner.encode())
 
     def open(self, sealed: bytes, owner: str) -> bytes:
         """The secret, whichever key it is under. Raises UnreadableSecret."""
@@ -42,7 +42,7 @@ class Sealing:
 
     def _open(self, sealed: bytes, owner: str) -> tuple[bytes, int]:
         nonce, text = sealed[: randomness.NONCE_BYTES], sealed[randomness.NONCE_BYTES :]
-        for position, cipher in enumerate(self._ciphers):
+        for position, cipher in enumerate(self._ciphers()):
             try:
                 return cipher.decrypt(nonce, text, owner.encode()), position
             except (InvalidTag, ValueError):  # ValueError: shorter than a nonce

@@ -67,7 +67,7 @@ async def _work(settings: Settings, job: Callable[[Accounts], Awaitable[Result]]
             tell = _tell(settings)
             accounts = await stack.enter_async_context(build_accounts(settings, tell=tell))
         try:
-            with act_as(Origin(actor=COMMAND)):
+            with act_as(Origin(actor=COMMAND)), _faults():
                 return await job(accounts)
         except Refusal as refusal:
             leave(str(refusal), REFUSED)

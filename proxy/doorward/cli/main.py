@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "user": ("doorward.cli.user:app", "Add, list and change users."),
     "session": ("doorward.cli.session:app", "List and end sessions."),
     "token": ("doorward.cli.token:app", "Create, list and revoke tokens for programs."),
+    "keys": ("doorward.cli.keys:app", "List, rotate and retire keys."),
     "lockouts": ("doorward.cli.lockouts:lockouts", "Show lock-outs after wrong passwords."),
     "audit": ("doorward.cli.audit:audit", "Show logins, failures and changes."),
     "explain": ("doorward.cli.explain:explain", "Show what happens to a request, and why."),

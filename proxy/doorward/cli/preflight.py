@@ -33,12 +33,13 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
     from doorward.relay.maintenance import maintenance_pages
     from doorward.settings.application_secrets import ApplicationSecrets
     from doorward.settings.certificates import check_certificates
-    from doorward.settings.keys import check_data_dir, check_keys
+    from doorward.settings.key_ring import check_ring
+    from doorward.settings.keys import check_data_dir
 
     return (
         check_certificates,
         check_data_dir,
-        check_keys,
+        check_ring,
         ApplicationSecrets,
         maintenance_pages,
         _users,

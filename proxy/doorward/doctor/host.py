@@ -15,7 +15,8 @@ from doorward.mail.smtp import SmtpServer, try_login
 from doorward.settings import InvalidSettings, Settings, list_findings
 from doorward.settings.addresses import is_local_origin
 from doorward.settings.certificates import check_certificates
-from doorward.settings.keys import check_data_dir, check_keys
+from doorward.settings.key_ring import check_ring
+from doorward.settings.keys import check_data_dir
 from doorward.storage.database import DATABASE_FILE
 from doorward.storage.inspection import inspect_sqlite
 
@@ -33,7 +34,7 @@ def check_rules(settings: Settings) -> Iterator[Finding]:
 
 
 def check_key_files(settings: Settings) -> Iterator[Finding]:
-    for check in (check_data_dir, check_keys, check_certificates):
+    for check in (check_data_dir, check_ring, check_certificates):
         try:
             check(settings)
         except InvalidSettings as invalid:

@@ -27,7 +27,7 @@ _VALUE = re.compile(r"[0-9a-f]{16,64}")
 class FormToken:
     def __init__(self, service: SessionService, keys: Keys) -> None:
         self._service = service
-        self._keys = keys.derive("login form")
+        self._keys = keys.follow(lambda derive: derive("login form"))
         self._is_secure = service.settings.secure_cookies
         self._name = NAMES[self._is_secure]
 
@@ -40,10 +40,10 @@ class FormToken:
         if self._service.sender(request) is not Sender.UNSAID:
             return "", []
         if (browser := self._browser(request)) is not None:
-            return self._token(self._keys[0], browser), []
+            return self._token(self._keys()[0], browser), []
         browser = randomness.nonce().hex()
         line = page_cookie(self._name, browser, same_site="Lax", secure=self._is_secure)
-        return self._token(self._keys[0], browser), [line]
+        return self._token(self._keys()[0], browser), [line]
 
     def is_due(self, request: Request, form: Mapping[str, str]) -> bool:
         """Whether this form should have had the token of its page, and has not."""
@@ -53,7 +53,7 @@ class FormToken:
         if browser is None:
             return True
         return not any(
-            [hmac.compare_digest(given, self._token(key, browser).encode()) for key in self._keys]
+            [hmac.compare_digest(given, self._token(key, browser).encode()) for key in self._keys()]
         )
 
     def _browser(self, request: Request) -> str | None:

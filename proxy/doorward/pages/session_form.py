@@ -75,10 +75,10 @@ class Forms:
         self.messages = messages
         self._logins = logins
         self._factors = factors
-        self._keys = keys.derive("form")
+        self._keys = keys.follow(lambda derive: derive("form"))
 
     def token(self, session: Session) -> str:
-        return _token(self._keys[0], session)
+        return _token(self._keys()[0], session)
 
     async def session(self, request: Request) -> Session | Response:
         """The full session of the request, or the way to the login. Raises StorageUnavailable."""
@@ -104,7 +104,7 @@ class Forms:
         if isinstance(session, Response):
             return session
         given = form.pop(TOKEN, "").encode()
-        if not any([hmac.compare_digest(given, _token(k, session).encode()) for k in self._keys]):
+        if not any([hmac.compare_digest(given, _token(k, session).encode()) for k in self._keys()]):
             return self.messages.answer(request, 403, STALE, "stale_form")
         return PostedForm(session, form)
 

@@ -4,19 +4,17 @@ Knows files and TLS contexts; must not know what is served over the connections.
 """
 
 import ssl
-from pathlib import Path
 
 import structlog
 
 from doorward.settings import InvalidSettings, Tls
 from doorward.settings.certificates import listening_context
+from doorward.settings.file_state import FileState, get_file_state
 
 _log = structlog.get_logger("doorward.tls")
 
 # How often the files are looked at: a renewal has weeks of time.
 LOOK_S = 1.0
-
-_State = tuple[tuple[int, ...], ...]
 
 
 class Certificate:
@@ -49,15 +47,7 @@ class Certificate:
         else:
             _log.info("certificate_taken", file=str(self._tls.certificate))
 
-    def _state(self) -> _State:
-        return tuple(_stat(path) for path in (self._tls.certificate, self._tls.key_) if path)
-
-
-def _stat(path: Path) -> tuple[int, ...]:
-    """What changes when a file is written, replaced or let be read; links are followed, as
-    Kubernetes and Certbot turn one over."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    def _state(self) -> tuple[FileState, ...]:
+        return tuple(
+            get_file_state(path) for path in (self._tls.certificate, self._tls.key_) if path
+        )

@@ -4,13 +4,13 @@ It must not know how a secret is sent."""
 from __future__ import annotations
 
 import codecs
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from doorward.settings.faults import Fault, InvalidSettings
+from doorward.settings.file_state import get_file_state
 from doorward.settings.models import Settings
 from doorward.settings.private_files import UnusableFile, read_private
 from doorward.text import has_hidden
@@ -20,8 +20,6 @@ SECRET_BYTES = 4096
 _MAKE_IT = "write the secret into it, in one line, and set its mode to 600"
 # RFC 6750 2.1.
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-
-_Signature = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +68,13 @@ class WatchedSecret:
     def __init__(self, place: SecretPlace) -> None:
         """Raises UnusableFile."""
         self._place = place
-        self._signature = _sign(place.path)
+        self._signature = get_file_state(place.path)
         self.text = read_secret(place)
 
     def refresh(self) -> str | None:
         """Read the file again if it has changed. If it cannot be used, the secret stays, and the
         answer is why, once."""
-        signature = _sign(self._place.path)
+        signature = get_file_state(self._place.path)
         if signature == self._signature:
             return None
         self._signature = signature
@@ -110,12 +108,3 @@ class ApplicationSecrets:
         each."""
         said = [secret.refresh() for secret in self._secrets.values()]
         return tuple(sentence for sentence in said if sentence is not None)
-
-
-def _sign(path: Path) -> _Signature | None:
-    """What differs when a file was written or replaced; None where there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino

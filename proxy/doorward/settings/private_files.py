@@ -1,11 +1,13 @@
-"""Knows the files that hold secrets: who may read one, and how it is read.
+"""Knows the files that hold secrets: who may read one, how it is read and written.
 It must not know what is in them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,3 +84,45 @@ def _how_to_make_private(path: Path, found: os.stat_result, process: Process) ->
         run = f"chgrp {group} {file} && chmod 640 {file}"
         return f"run as root: {run} (Kubernetes: fsGroup: {group} and defaultMode: 0440)"
     return f"run as root: chown {process.user} {file} && chmod 600 {file}"
+
+
+def replace_file(path: Path, content: bytes, like: os.stat_result | None = None) -> None:
+    """Put this content at the path, whole or not at all. Raises OSError."""
+    with written(path, content, like) as temporary:
+        os.replace(temporary, path)
+    sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def written(path: Path, content: bytes, like: os.stat_result | None) -> Iterator[Path]:
+    """A private file next to `path` with this content, on the disk. It is removed if it is still
+    there at the end."""
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _let_be_read(descriptor, like)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _let_be_read(descriptor: int, like: os.stat_result | None) -> None:
+    mode = 0o600
+    if like is not None and os.geteuid() == ROOT:
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+        if like.st_uid == ROOT:  # as `is_private` lets a group of the server's read it
+            mode |= like.st_mode & stat.S_IRGRP
+    os.fchmod(descriptor, mode)
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the names in it on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -60,13 +60,13 @@ class Rates:
 
     def __init__(self, data_dir: Path, keys: Keys) -> None:
         self._path = data_dir / RATES_FILE
-        self._key = keys.derive(PURPOSE)[0]
+        self._key = keys.follow(lambda derive: derive(PURPOSE)[0])
         self._descriptor = -1
 
     def count(self, key: str, limit: int, window_s: float, now: float) -> Count:
         """Counts one use of `key`; measured at 12 µs. Raises StorageUnavailable, also when the
         disk is full."""
-        digest = blake2b(key.encode(), digest_size=16, key=self._key).digest()
+        digest = blake2b(key.encode(), digest_size=16, key=self._key()).digest()
         try:
             used, ends_at = self._count(digest, window_s, now)
         except OSError as error:

@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import BindParameter, bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit.audit_log import Event, Kind, add_count
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.sessions import FULL, Renewal, Session
+from doorward.accounts.sessions.store import OpenedBefore
 from doorward.accounts.user import User
 from doorward.storage import rows
 from doorward.storage.engine import Engine
@@ -209,6 +221,22 @@ class SessionRows:
             query = delete(sessions).where(c.number.in_(found), over)
             return (await connection.execute(query)).rowcount
 
+    async def count_opened(self, before: float, now: float) -> OpenedBefore:
+        c = sessions.c
+        query = select(func.count(), func.max(c.expires_at)).where(*_opened(before, now))
+        async with self._engine.reading() as connection:
+            count, last_end = (await connection.execute(query)).one()
+        return OpenedBefore(count, last_end or 0.0)
+
+    async def end_opened(self, before: float, now: float, by: str, event: Event) -> int:
+        c = sessions.c
+        async with self._feed.changing(now) as change:
+            held = select(c.number).where(*_opened(before, now)).order_by(c.number)
+            numbers = list(await change.connection.scalars(held.with_for_update()))
+            ended = await _end(change, numbers, now, by)
+            change.record(add_count(event, ended))
+        return ended
+
     async def correct(self, most: float, now: float) -> None:
         c = sessions.c
         ahead = (c.last_used_at > most) & c.ended_at.is_(None)
@@ -235,6 +263,13 @@ class SessionRows:
         values = [{"session": number, "at": time} for number, time in sorted(used)]
         async with self._engine.writing() as connection:
             await connection.execute(query, values)
+
+
+def _opened(before: float, now: float) -> tuple[ColumnElement[bool], ...]:
+    """Opened before then, and not over."""
+    c = sessions.c
+    is_used = or_(c.idle_timeout_s.is_(None), c.last_used_at + c.idle_timeout_s > now)
+    return c.created_at < before, c.ended_at.is_(None), c.expires_at > now, is_used
 
 
 async def end_sessions(

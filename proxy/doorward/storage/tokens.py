@@ -9,6 +9,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Row,
+    and_,
     bindparam,
     case,
     delete,
@@ -106,6 +107,17 @@ class TokenRows:
         async with self._engine.reading() as connection:
             return [_token(row) for row in await connection.execute(query)]
 
+    async def count_unused(self, since: float, now: float) -> int:
+        query = select(func.count()).select_from(tokens).where(*_unused(since, now))
+        async with self._engine.reading() as connection:
+            return int(await connection.scalar(query) or 0)
+
+    async def end_unused(self, since: float, now: float, by: str, event: Event) -> int:
+        async with self._feed.changing(now) as change:
+            ended = await _end(change, and_(*_unused(since, now)), now, by)
+            change.record(add_count(event, ended))
+        return ended
+
     async def touch(self, used: Sequence[TokenUse]) -> None:
         at: BindParameter[float] = bindparam("at")
         is_newer = or_(c.last_used_at.is_(None), c.last_used_at <= at)
@@ -152,6 +164,11 @@ async def _end(change: Change, which: ColumnElement[bool], now: float, by: str) 
 
 def _not_over(now: float) -> tuple[ColumnElement[bool], ...]:
     return c.ended_at.is_(None), or_(c.expires_at.is_(None), c.expires_at > now)
+
+
+def _unused(since: float, now: float) -> tuple[ColumnElement[bool], ...]:
+    used = or_(c.last_used_at.is_(None), c.last_used_at < since)
+    return *_not_over(now), c.created_at < since, used
 
 
 def _values(draft: TokenDraft) -> dict[str, object]:

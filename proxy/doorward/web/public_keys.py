@@ -15,20 +15,21 @@ from doorward.accounts.keys import Keys
 from doorward.accounts.sessions.assertions import AssertionKeys
 from doorward.web.endpoint import endpoint
 
-# A new key is told this long before it signs, if whoever adds one waits that long.
+# A new key is published for longer than this before it signs (`accounts.keys.NOTICE_S`).
 KEPT_S = 300
 
 
 def build_key_route(keys: Keys, algorithms: Iterable[str]) -> Route:
     """Where the keys of these algorithms are read."""
-    found = [key for algorithm in algorithms for key in AssertionKeys(keys, algorithm).public]
-    content = json.dumps({"keys": found}).encode()
+    published = [AssertionKeys(keys, algorithm) for algorithm in algorithms]
 
     async def show(request: Request) -> Response:
         headers = {
             "cache-control": f"public, max-age={KEPT_S}",
             "x-content-type-options": "nosniff",
         }
+        found = [key for each in published for key in each.public]
+        content = json.dumps({"keys": found}).encode()
         return Response(content, media_type="application/jwk-set+json", headers=headers)
 
     return endpoint(paths.KEYS, get=show)

@@ -38,11 +38,11 @@ from doorward.accounts.users.users import Users
 from doorward.directories.sources import open_directories
 from doorward.mail import build_mailer
 from doorward.settings import Settings
-from doorward.settings.keys import read_keys
 from doorward.storage.audit_log import Tell
 from doorward.storage.database import Database, open_database
 from doorward.storage.fault import StorageFault
 from doorward.storage.rates import Rates
+from doorward.wiring.keys import KeyFiles
 
 Clock = Callable[[], float]
 
@@ -63,6 +63,7 @@ class Accounts:
     second_factors: SecondFactors
     access: AccessSecrets
     keys: Keys
+    key_files: KeyFiles
     addresses: Addresses
     administration: Administration
     forgotten: Forgotten
@@ -77,11 +78,12 @@ async def build_accounts(
 ) -> AsyncIterator[Accounts]:
     """The account core; what was opened is closed. `tell` hears of every audit record that is
     written through it. Raises InvalidSettings, StorageFault."""
-    keys = Keys(read_keys(settings))
+    files = KeyFiles(settings, clock())
+    keys = files.keys
     database = await open_database(settings, clock(), tell)
     passwords, rates = Passwords(), Rates(settings.data_dir, keys)
     try:
-        accounts = await _join(settings, database, passwords, rates, keys, clock())
+        accounts = await _join(settings, database, passwords, rates, files, clock())
         try:
             yield accounts
         finally:
@@ -98,9 +100,10 @@ async def _join(
     database: Database,
     passwords: Passwords,
     rates: Rates,
-    keys: Keys,
+    key_files: KeyFiles,
     now: float,
 ) -> Accounts:
+    keys = key_files.keys
     try:
         directories = open_directories(settings)
         users = Users(database.users, directories, passwords, settings.list_delimiters)
@@ -140,6 +143,7 @@ async def _join(
         factors,
         access,
         keys,
+        key_files,
         addresses,
         administration,
         forgotten,

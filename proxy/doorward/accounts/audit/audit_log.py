@@ -51,6 +51,8 @@ class Kind(StrEnum):
     TOKEN_ENDED = "token_ended"  # noqa: S105
     TOKENS_ENDED = "tokens_ended"
     TOKEN_FAILED = "token_failed"  # noqa: S105
+    KEY_ADDED = "key_added"
+    KEY_RETIRED = "key_retired"
     CONFIGURATION_RELOADED = "configuration_reloaded"
 
 

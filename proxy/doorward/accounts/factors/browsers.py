@@ -29,7 +29,7 @@ class Browsers:
     __slots__ = ("_keys", "lifetime_s")
 
     def __init__(self, keys: Keys, lifetime_s: float | None) -> None:
-        self._keys = keys.derive(PURPOSE)
+        self._keys = keys.follow(lambda derive: derive(PURPOSE))
         self.lifetime_s = lifetime_s
 
     def note(self, user: User, epoch: int, now: float) -> str | None:
@@ -37,7 +37,7 @@ class Browsers:
         if self.lifetime_s is None:
             return None
         until = int(now + self.lifetime_s)
-        return f"{until}.{_signature(self._keys[0], user, epoch, until)}"
+        return f"{until}.{_signature(self._keys()[0], user, epoch, until)}"
 
     def recognises(self, note: str, user: User, epoch: int, now: float) -> bool:
         """Whether we wrote this for the user, nothing ended it, and it has not run out. Shortening
@@ -48,7 +48,7 @@ class Browsers:
         until = int(found[1])
         if not now < until <= now + self.lifetime_s:
             return False
-        signatures = (_signature(key, user, epoch, until) for key in self._keys)
+        signatures = (_signature(key, user, epoch, until) for key in self._keys())
         return any([hmac.compare_digest(one, found[2]) for one in signatures])
 
 

@@ -178,7 +178,7 @@ class Regulation:
     def __init__(self, store: AttemptStore, limits: AttemptLimits | None, keys: Keys) -> None:
         self._store = store
         self._limits = limits
-        self._key = keys.derive(PURPOSE)[0]
+        self._key = keys.follow(lambda derive: derive(PURPOSE)[0])
         self._turns = LoginQueue()
         self._queue = FairQueue(PLACES, WAITING)
         self._refused: Counter[str] = Counter()  # attempts by the budget whose lock refused them
@@ -341,7 +341,7 @@ class Regulation:
         """The name in any spelling (GHSA-hjj4-hfjm-fmrj), as a keyed hash, for people type
         passwords there."""
         text = (parse_handle(name) or name).encode("utf-8", "surrogatepass")
-        return hmac.new(self._key, text, hashlib.sha256).hexdigest()
+        return hmac.new(self._key(), text, hashlib.sha256).hexdigest()
 
 
 def _scope(key: str) -> str:

@@ -56,7 +56,7 @@ class AccessTokens:
     __slots__ = ("_keys",)
 
     def __init__(self, keys: Keys) -> None:
-        self._keys = keys.derive(PURPOSE)
+        self._keys = keys.follow(lambda derive: derive(PURPOSE))
 
     def issue(self, session: Session, life_s: float, now: float) -> str:
         """A token for this session; `life_s` is cut to whole seconds."""
@@ -69,7 +69,7 @@ class AccessTokens:
         }
         if session.renewals:
             claims[RENEWALS_CLAIM] = session.renewals
-        return jwt.encode(claims, self._keys[0], ALGORITHM, sort_headers=False)
+        return jwt.encode(claims, self._keys()[0], ALGORITHM, sort_headers=False)
 
     def read(self, value: bytes) -> AccessToken | None:
         """What this token says, expired or not; None when we did not issue it."""
@@ -79,7 +79,7 @@ class AccessTokens:
         return None if claims is None else _read(claims)
 
     def _verify(self, value: bytes) -> dict[str, Any] | None:
-        for key in self._keys:
+        for key in self._keys():
             try:
                 return jwt.decode(value, key, [ALGORITHM], options=_SIGNATURE_ONLY)
             except jwt.InvalidTokenError:

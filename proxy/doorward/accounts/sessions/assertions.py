@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from doorward.accounts.keys import Keys
+from doorward.accounts.keys import Derive, Keys
 from doorward.accounts.sessions.sessions import Session
 
 ES256, EDDSA = "ES256", "EdDSA"
@@ -53,26 +54,40 @@ def _make_eddsa(low: bytes, high: bytes) -> tuple[Any, Jwk]:
 _MAKERS = {ES256: _make_es256, EDDSA: _make_eddsa}
 
 
-class AssertionKeys:
-    """The keys of one algorithm. `public` is what verifiers get: a JWK for each secret."""
+@dataclass(frozen=True, slots=True)
+class _KeyPairs:
+    """`private` signs, and has the first of the `public` ones for verifiers."""
 
-    __slots__ = ("_id", "_private", "algorithm", "public")
+    private: Any
+    public: tuple[Jwk, ...]
+
+
+class AssertionKeys:
+    """The keys of one algorithm."""
+
+    __slots__ = ("_pairs", "algorithm")
 
     def __init__(self, keys: Keys, algorithm: str) -> None:
         self.algorithm = algorithm
-        purposes = (f"assertion {algorithm}", f"assertion {algorithm} 2")
-        pairs = zip(*map(keys.derive, purposes), strict=True)
-        made = [_MAKERS[algorithm](*pair) for pair in pairs]
-        ids = [_thumbprint(jwk) for _, jwk in made]
-        self._private, self._id = made[0][0], ids[0]
-        self.public: tuple[Jwk, ...] = tuple(
-            {**jwk, "kid": key_id, "alg": algorithm, "use": "sig"}
-            for (_, jwk), key_id in zip(made, ids, strict=True)
+        self._pairs = keys.published.follow(self._make)
+
+    def _make(self, derive: Derive) -> _KeyPairs:
+        purposes = (f"assertion {self.algorithm}", f"assertion {self.algorithm} 2")
+        pairs = zip(*map(derive, purposes), strict=True)
+        made = [_MAKERS[self.algorithm](*pair) for pair in pairs]
+        public = (
+            {**jwk, "kid": _thumbprint(jwk), "alg": self.algorithm, "use": "sig"} for _, jwk in made
         )
+        return _KeyPairs(made[0][0], tuple(public))
+
+    @property
+    def public(self) -> tuple[Jwk, ...]:
+        """What verifiers get: a JWK for each secret, the one that signs first."""
+        return self._pairs().public
 
     def sign(self, session: Session, issuer: str, audience: str, now: float) -> str:
         """A statement about this session that holds for two minutes."""
-        user, at = session.user, int(now)
+        user, at, pairs = session.user, int(now), self._pairs()
         claims: dict[str, object] = {
             "iss": issuer,
             "aud": audience,
@@ -88,7 +103,8 @@ class AssertionKeys:
         }
         claims |= {"email": user.email} if user.email else {}
         claims |= {"name": user.name} if user.name else {}
-        return jwt.encode(claims, self._private, self.algorithm, {"kid": self._id})
+        key_id = pairs.public[0]["kid"]
+        return jwt.encode(claims, pairs.private, self.algorithm, {"kid": key_id})
 
 
 def _thumbprint(jwk: Jwk) -> str:

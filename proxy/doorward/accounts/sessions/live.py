@@ -78,6 +78,14 @@ class Live:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[credential] = now + UNKNOWN_S
 
+    def forget(self) -> None:
+        """Ask storage again for every session, and its carrier's signature again for every
+        credential. Sessions that are in use continue, as after a change of theirs."""
+        for credential in list(self._cached):
+            self._drop(credential)
+        self._unknown.clear()
+        self._epoch += 1
+
     def use(self, session: Session, now: float) -> None:
         """Note the use of a session, which keeps it from ending unused."""
         if now > session.last_used_at or now < session.last_used_at - CLOCKS_DIFFER_S:

@@ -37,7 +37,7 @@ from doorward.accounts.session import (
     Renewal,
     Session,
 )
-from doorward.accounts.sessions.store import SessionStore
+from doorward.accounts.sessions.store import OpenedBefore, SessionStore
 from doorward.accounts.sessions.tokens import Tokens
 from doorward.accounts.user import User
 from doorward.accounts.users.directory import Directories
@@ -283,6 +283,16 @@ class Sessions:
         going = [s for s in sessions if s.ended_at is None and s.user.number == user.number]
         events = [_build_ending(session, now, "revoked") for session in going]
         return await self._store.end_many([s.number for s in going], now, "revoked", events)
+
+    async def count_opened(self, before: float, now: float) -> OpenedBefore:
+        """Those that were opened before then and are not over, everybody's."""
+        return await self._store.count_opened(before, now)
+
+    async def end_opened(self, before: float, now: float) -> int:
+        """Ends what `count_opened` counts, for the owner of the machine; returns how many."""
+        by = OWNER.value
+        ended = build_event(Kind.SESSIONS_ENDED, now, detail="key retired")
+        return await self._store.end_opened(before, now, by, ended)
 
     async def correct(self, now: float) -> None:
         """Takes every last use that lies in the future as one of now: a clock was ahead, and has

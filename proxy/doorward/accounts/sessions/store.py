@@ -7,10 +7,19 @@ transaction of the act itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from doorward.accounts.audit.audit_log import Event
 from doorward.accounts.session import Renewal, Session
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBefore:
+    """How many sessions, and when the last is over even if it is used until then; 0 for none."""
+
+    count: int
+    last_end: float
 
 
 class SessionStore(Protocol):
@@ -87,6 +96,12 @@ class SessionStore(Protocol):
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
         """Those neither ended nor past their end, newest first."""
+
+    async def count_opened(self, before: float, now: float) -> OpenedBefore:
+        """Those opened before then that are neither ended nor past their end."""
+
+    async def end_opened(self, before: float, now: float, by: str, event: Event) -> int:
+        """How many of those ended, all at once; the event is written down with their count."""
 
     async def purge(self, before: float, limit: int) -> int:
         """Forgets at most so many that were over by then; returns how many."""

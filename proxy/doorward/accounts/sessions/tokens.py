@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 
 from itsdangerous import BadSignature, Signer
 from itsdangerous.signer import SigningAlgorithm
@@ -32,30 +33,29 @@ class _Hmac(SigningAlgorithm):
         return hmac.digest(key, value, "sha256")
 
 
+def _build_signer(keys: Sequence[bytes]) -> Signer:
+    """itsdangerous wants the newest key last. The keys are derived already, hence "none"."""
+    return Signer(list(reversed(keys)), sep=".", key_derivation="none", algorithm=_Hmac())
+
+
 class Tokens:
     """Signs and recognises cookie values: `<43 characters>.<signature>`."""
 
     __slots__ = ("_signer",)
 
     def __init__(self, keys: Keys) -> None:
-        # itsdangerous wants the newest key last. The keys are derived already, hence "none".
-        self._signer = Signer(
-            list(reversed(keys.derive(PURPOSE))),
-            sep=".",
-            key_derivation="none",
-            algorithm=_Hmac(),
-        )
+        self._signer = keys.follow(lambda derive: _build_signer(derive(PURPOSE)))
 
     def sign(self, token: str) -> str:
         """The cookie value for this token."""
-        return self._signer.sign(token).decode("ascii")
+        return self._signer().sign(token).decode("ascii")
 
     def unsign(self, value: bytes) -> str | None:
         """The token in this cookie value, or None when the value is not ours."""
         if len(value) > VALUE_BYTES:
             return None
         try:
-            token = self._signer.unsign(value)
+            token = self._signer().unsign(value)
         except BadSignature:
             return None
         return token.decode("ascii") if is_token(token) else None

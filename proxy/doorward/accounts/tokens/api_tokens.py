@@ -206,6 +206,15 @@ class ApiTokens:
         ended = build_event(Kind.TOKENS_ENDED, now, subject=user, actor=acting)
         return await self._store.end_all(user.number, now, by, ended)
 
+    async def count_unused(self, since: float, now: float) -> int:
+        """How many are not over, and were neither made nor used since then, everybody's."""
+        return await self._store.count_unused(since, now)
+
+    async def end_unused(self, since: float, now: float) -> int:
+        """Ends what `count_unused` counts, for the owner of the machine; returns how many."""
+        ended = build_event(Kind.TOKENS_ENDED, now, detail="key retired")
+        return await self._store.end_unused(since, now, OWNER.value, ended)
+
     async def touch(self, used: Sequence[TokenUse]) -> None:
         """Notes where and when tokens were last used."""
         if used:

@@ -37,6 +37,12 @@ class TokenStore(Protocol):
         """Tokens that are not over, of this user or of everybody, the newest first: numbers below
         `before`, at most so many."""
 
+    async def count_unused(self, since: float, now: float) -> int:
+        """Those that are not over, and were neither made nor used since then."""
+
+    async def end_unused(self, since: float, now: float, by: str, event: Event) -> int:
+        """How many of those ended, all at once; the event is written down with their count."""
+
     async def touch(self, used: Sequence[TokenUse]) -> None:
         """Notes where and when tokens were last used; never lowers a time."""
 

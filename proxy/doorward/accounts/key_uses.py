@@ -1,0 +1,48 @@
+"""What needs a key that is to be retired: secrets under it, sessions and tokens from its time.
+
+It knows who has them; where keys are kept, and which of them signs, it must not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from doorward.accounts.factors.second_factor import SecondFactors
+from doorward.accounts.keys import Keys
+from doorward.accounts.sessions.sessions import Sessions
+from doorward.accounts.tokens.api_tokens import ApiTokens
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNeeds:
+    """`users`: whose secrets no other key opens. `sessions`: how many have a cookie under the key,
+    the last of them to end at `until` (Unix seconds). `tokens`: how many are hashed with it."""
+
+    users: tuple[str, ...] = ()
+    sessions: int = 0
+    until: float = 0.0
+    tokens: int = 0
+
+
+class KeyUses:
+    """Times are Unix seconds. Every method raises StorageUnavailable."""
+
+    __slots__ = ("_factors", "_sessions", "_tokens")
+
+    def __init__(self, sessions: Sessions, factors: SecondFactors, tokens: ApiTokens) -> None:
+        self._sessions = sessions
+        self._factors = factors
+        self._tokens = tokens
+
+    async def find(self, rest: Keys, before: float, now: float) -> KeyNeeds:
+        """What would be lost if there were only the `rest`: the key in question has signed nothing
+        since `before`."""
+        users = await self._factors.list_unreadable(rest)
+        opened = await self._sessions.count_opened(before, now)
+        unused = await self._tokens.count_unused(before, now)
+        return KeyNeeds(tuple(users), opened.count, opened.last_end, unused)
+
+    async def end(self, before: float, now: float) -> None:
+        """Ends the sessions and tokens that `find` counts."""
+        await self._sessions.end_opened(before, now)
+        await self._tokens.end_unused(before, now)

@@ -1,0 +1,305 @@
+"""Which keys count: those that the configuration names, those that `doorward keys rotate` put next
+to the first, without those that were retired. What keys are used for it must not know.
+
+Next to the first key file `doorward.key`, `doorward.key.1795893000` is a key that signs from that
+time on (Unix seconds), and `doorward.key.retired` is the ledger of keys that count no more. A name
+that ends in `.now` is that of an urgent key, because an older one leaked. Each change is one file
+that appears, is replaced or goes, so what is read between two of them is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from doorward.settings.faults import Fault, InvalidSettings
+from doorward.settings.file_state import FileState, get_file_state
+from doorward.settings.keys import (
+    KEY_FILE,
+    data_dir_fault,
+    ensure_data_dir,
+    make_key,
+    read_key,
+)
+from doorward.settings.models import Settings
+from doorward.settings.private_files import UnusableFile, replace_file, sync_directory
+
+LEDGER = "retired"
+ID_DIGITS = 12
+# Ten digits since 2001 and until 2286: no number that somebody gives a copy.
+_TIME = re.compile(r"([0-9]{10})(\.now)?")
+URGENT = ".now"
+_LARGEST_LEDGER = 1024 * 1024
+_READS = 5  # while files change under the reader; a rotation changes them twice
+
+RingState = tuple[tuple[str, FileState], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """`since`: from when on it signs, 0 for one that the configuration names. `made_at`: when the
+    file was written. Unix seconds. An urgent one signs everything then."""
+
+    path: Path
+    secret: bytes = field(repr=False)
+    since: float
+    made_at: float
+    is_urgent: bool = False
+
+    @property
+    def id(self) -> str:
+        """What people call it: 48 bits of a hash, which tell nothing of 256 random bits."""
+        text = b"doorward key id " + self.secret
+        return hashlib.sha256(text).hexdigest()[:ID_DIGITS]
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredKey:
+    """A line of the ledger. Unix seconds."""
+
+    id: str
+    made_at: float
+    retired_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """`keys` count, the newest first; `left` are files whose key is retired."""
+
+    keys: tuple[KeyFile, ...]
+    retired: tuple[RetiredKey, ...]
+    left: tuple[KeyFile, ...]
+
+
+class KeysAreGiven(Exception):
+    """Keys cannot be changed from here: the message says why."""
+
+
+def read_ring(settings: Settings) -> KeyRing:
+    """Every key that counts. Without secret_files the first is the one of data_dir, which is made
+    when it is not there. Raises InvalidSettings with every file that is wrong."""
+    for _ in range(_READS):
+        before = read_state(settings)
+        with _again_if_changed(settings, before):
+            ring = _read(settings)
+            if read_state(settings) == before:
+                return ring
+    return _read(settings)
+
+
+@contextlib.contextmanager
+def _again_if_changed(settings: Settings, before: RingState) -> Iterator[None]:
+    """A fault counts only when no file changed meanwhile."""
+    try:
+        yield
+    except InvalidSettings:
+        if read_state(settings) == before:
+            raise
+
+
+def check_ring(settings: Settings) -> None:
+    """Whether `read_ring` would do, without making anything. Raises InvalidSettings with every
+    fault."""
+    if settings.secret_files or os.path.lexists(find_first(settings)):
+        read_ring(settings)
+
+
+def find_first(settings: Settings) -> Path:
+    """The key file next to which new ones are made."""
+    return settings.secret_files[0] if settings.secret_files else settings.data_dir / KEY_FILE
+
+
+def read_state(settings: Settings) -> RingState:
+    """What changes when any key file does. Empty before the first key was made."""
+    first = find_first(settings)
+    paths = [*(settings.secret_files or [first]), *_list_beside(first), _ledger(first)]
+    return tuple((str(path), state) for path in paths if (state := get_file_state(path)))
+
+
+def add_key(settings: Settings, since: float, *, is_urgent: bool = False) -> KeyFile:
+    """A new key that signs from then on. Raises KeysAreGiven, InvalidSettings."""
+    read_ring(settings)  # and makes the first
+    first, second = find_first(settings), int(since)
+    with _report_given(first):
+        while not make_key(path := _beside(first, second, is_urgent), first.stat()):
+            second += 1  # another was added for this second
+    return _open_later(path)
+
+
+def retire_key(settings: Settings, key: KeyFile, now: float) -> None:
+    """Have this key count no more, then remove its file as far as that is the ring's to do: the
+    first file gets the key that was made next, and others that the configuration names stay.
+
+    The ledger is written first: whatever fails after that, the key counts no more, and the file
+    that is left can be retired once more. Raises KeysAreGiven, InvalidSettings."""
+    first, ring = find_first(settings), read_ring(settings)
+    with _report_given(first):
+        if key.id not in {each.id for each in ring.retired}:
+            lines = (*ring.retired, RetiredKey(key.id, key.made_at, now))
+            replace_file(_ledger(first), _write_ledger(lines), first.stat())
+        _remove(first, key, ring)
+        sync_directory(first.parent)
+
+
+def _remove(first: Path, key: KeyFile, ring: KeyRing) -> None:
+    if key.path != first:
+        if key.path.name.startswith(f"{first.name}.") and key.path.parent == first.parent:
+            key.path.unlink(missing_ok=True)
+    elif not first.is_symlink():  # what a link leads to is somebody else's
+        made = [each for each in ring.keys if each.since and each.id != key.id]
+        if made:
+            made[-1].path.replace(first)
+
+
+@contextlib.contextmanager
+def _report_given(first: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or first.parent
+        raise KeysAreGiven(f"{where} cannot be written: {error.strerror}") from error
+
+
+def _beside(first: Path, second: int, is_urgent: bool) -> Path:
+    return first.with_name(f"{first.name}.{second:010d}{URGENT if is_urgent else ''}")
+
+
+def _ledger(first: Path) -> Path:
+    return first.with_name(f"{first.name}.{LEDGER}")
+
+
+def _list_beside(first: Path) -> list[Path]:
+    """The files of keys made later, the newest first."""
+    prefix = f"{first.name}."
+    try:
+        names = os.listdir(first.parent)
+    except OSError:  # there is no first one either, or it may be read and the directory not
+        return []
+    times = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    return [
+        first.with_name(prefix + time)
+        for time in sorted((each for each in times if _TIME.fullmatch(each)), reverse=True)
+    ]
+
+
+def _read(settings: Settings) -> KeyRing:
+    first = find_first(settings)
+    named = _read_named(settings)
+    faults: list[Fault] = []
+    found: list[KeyFile] = []
+    for path in _list_beside(first):
+        with _note_fault(faults, _setting(settings), path):
+            found.append(_open_later(path))
+    retired: tuple[RetiredKey, ...] = ()
+    with _note_fault(faults, _setting(settings), _ledger(first)):
+        retired = _read_ledger(_ledger(first))
+    if faults:
+        raise InvalidSettings(faults)
+    gone = {each.id for each in retired}
+    # One that was copied over a file of the configuration by hand counts as that.
+    known = {each.id for each in named}
+    every = (*(each for each in found if each.id not in known), *named)
+    ring = KeyRing(
+        tuple(each for each in every if each.id not in gone),
+        retired,
+        tuple(each for each in every if each.id in gone),
+    )
+    if not ring.keys:
+        message = f"every key is retired in {_ledger(first)}"
+        raise InvalidSettings([Fault(_setting(settings), None, message, "make a new key file")])
+    return ring
+
+
+def _setting(settings: Settings) -> str:
+    return "secret_files" if settings.secret_files else "data_dir"
+
+
+def _read_named(settings: Settings) -> list[KeyFile]:
+    if not settings.secret_files:
+        return [_read_own(ensure_data_dir(settings))]
+    keys: list[KeyFile] = []
+    faults: list[Fault] = []
+    for number, path in enumerate(settings.secret_files):
+        with _note_fault(faults, f"secret_files[{number}]", path):
+            keys.append(_distinct(_open(path, 0.0), keys))
+    if faults:
+        raise InvalidSettings(faults)
+    return keys
+
+
+@contextlib.contextmanager
+def _note_fault(faults: list[Fault], setting: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnusableFile as error:
+        faults.append(Fault(setting, None, f"{path} {error.message}", error.hint))
+
+
+def _open(path: Path, since: float) -> KeyFile:
+    secret = read_key(path)
+    try:
+        made_at = path.stat().st_mtime
+    except OSError as error:  # it went just now
+        raise UnusableFile(f"cannot be read: {error.strerror}") from None
+    return KeyFile(path, secret, since, made_at)
+
+
+def _open_later(path: Path) -> KeyFile:
+    """The key of a file next to the first. Raises UnusableFile."""
+    key, name = _open(path, 0.0), path.name.removesuffix(URGENT)
+    return replace(key, since=float(name[-10:]), is_urgent=name != path.name)
+
+
+def _distinct(key: KeyFile, others: list[KeyFile]) -> KeyFile:
+    if key.secret in [other.secret for other in others]:
+        raise UnusableFile("holds the key of a file before it", "remove it from the list")
+    return key
+
+
+def _read_own(directory: Path) -> KeyFile:
+    path = directory / KEY_FILE
+    try:
+        if not os.path.lexists(path):
+            make_key(path)
+        return _open(path, 0.0)
+    except UnusableFile as error:
+        raise data_dir_fault(path, error) from None
+    except OSError as error:
+        message = f"cannot be made: {error.strerror}"
+        hint = "make a key file yourself and name it in secret_files"
+        raise data_dir_fault(path, UnusableFile(message, hint)) from None
+
+
+def _write_ledger(lines: tuple[RetiredKey, ...]) -> bytes:
+    rows = ({"id": one.id, "made": one.made_at, "retired": one.retired_at} for one in lines)
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _read_ledger(path: Path) -> tuple[RetiredKey, ...]:
+    """A ledger that cannot be read is a fault: its keys must not count again. Raises
+    UnusableFile."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_LEDGER + 1)
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise UnusableFile(f"cannot be read: {error.strerror}") from None
+    hint = "restore it, or remove the lines that are not JSON"
+    if len(content) > _LARGEST_LEDGER:
+        raise UnusableFile(f"is longer than {_LARGEST_LEDGER} bytes", hint)
+    try:
+        return tuple(_read_line(line) for line in content.splitlines() if line.strip())
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UnusableFile("is not a ledger of retired keys", hint) from None
+
+
+def _read_line(line: bytes) -> RetiredKey:
+    found = json.loads(line)
+    return RetiredKey(str(found["id"]), float(found["made"]), float(found["retired"]))

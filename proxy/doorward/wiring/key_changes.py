@@ -1,0 +1,271 @@
+"""`doorward keys`: what keys there are, a new one made, an old one retired once nothing needs it.
+
+It joins files, keys and the core. Each step leaves everything readable if the next one fails.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from doorward.accounts.audit.audit_log import COMMAND, Event, Kind
+from doorward.accounts.key_uses import KeyNeeds, KeyUses
+from doorward.accounts.keys import NOTICE_S
+from doorward.accounts.session import CLOCKS_DIFFER_S
+from doorward.accounts.sessions.assertions import AssertionKeys
+from doorward.observe.audit import format_time
+from doorward.settings import Settings
+from doorward.settings.key_ring import (
+    KeyFile,
+    KeysAreGiven,
+    RetiredKey,
+    add_key,
+    find_first,
+    read_ring,
+    retire_key,
+)
+from doorward.wiring.accounts import Accounts, renew_secrets
+from doorward.wiring.keys import TAKEN_UP_S, build_keys
+
+COOKIES, SECRETS, ASSERTIONS = "cookies", "secrets", "assertions"
+SIGNS, VERIFIES, RETIRED = "signs", "verifies", "retired"
+# What else a key has signed is over by then: forms and links in mails live for half an hour, access
+# tokens for an hour unless the settings say otherwise, assertions for two minutes.
+SHORT_LIVED_S = 3600.0
+# Until a key that is put into a Secret by hand is in every pod: kubelets take a minute or two.
+BY_HAND_S = 600.0
+
+
+class CannotRetire(Exception):
+    """Why a key cannot be retired, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """What a key is for one purpose. `signs_from`: when a new one begins to sign; Unix seconds.
+    `key_ids`: what assertions and `jwks.json` call it, by algorithm."""
+
+    id: str
+    purpose: str
+    state: str
+    file: str | None
+    made_at: float
+    signs_from: float | None = None
+    retired_at: float | None = None
+    key_ids: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AddedKey:
+    """A new key. `signs_from` for cookies and secrets; for assertions it is `NOTICE_S` later.
+    `former`: the one that signs until then."""
+
+    id: str
+    former: str
+    file: str
+    signs_from: float
+    signs_assertions_from: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """What became of a key. `stays`: its file is named in the configuration, and is ignored from
+    now on."""
+
+    id: str
+    sessions: int
+    tokens: int
+    stays: str | None
+
+
+def list_keys(settings: Settings, now: float) -> list[KeyState]:
+    """Every key and purpose, the newest first, then the retired ones. Raises InvalidSettings."""
+    ring = read_ring(settings)
+    algorithms = _list_algorithms(settings)
+    found = []
+    for key in ring.keys:
+        for purpose in _list_purposes(settings):
+            first = _find_signing(ring.keys, purpose, now)
+            from_ = _signs_from(key, purpose)
+            ids = _name_published(key, algorithms) if purpose == ASSERTIONS else ()
+            state = KeyState(key.id, purpose, VERIFIES, str(key.path), key.made_at, key_ids=ids)
+            if key is first:
+                state = replace(state, state=SIGNS)
+            found.append(replace(state, signs_from=from_ if key.since and now < from_ else None))
+    left = {each.id: each for each in ring.left}
+    return [*found, *_list_retired(settings, ring.retired, left)]
+
+
+def rotate(settings: Settings, now: float, wait_s: float | None, *, leaked: bool) -> AddedKey:
+    """A new key that signs in `wait_s`, or with `leaked` at once and everywhere. Raises
+    KeysAreGiven, InvalidSettings."""
+    former = _find_signing(read_ring(settings).keys, COOKIES, now)
+    wait_s = TAKEN_UP_S if wait_s is None else wait_s
+    key = add_key(settings, now if leaked else math.ceil(now + wait_s), is_urgent=leaked)
+    from_, assertions_from = _signs_from(key, COOKIES), _signs_from(key, ASSERTIONS)
+    return AddedKey(key.id, former.id, str(key.path), from_, assertions_from)
+
+
+async def record_rotation(accounts: Accounts, key: AddedKey, now: float) -> None:
+    """Raises StorageUnavailable."""
+    await accounts.audit_log.record(Event(now, Kind.KEY_ADDED, COMMAND, detail=f"key {key.id}"))
+
+
+async def retire(
+    settings: Settings, accounts: Accounts, prefix: str, now: float, *, force: bool
+) -> Retirement:
+    """Have the key whose id begins so count no more. With `force`, secrets under it are
+    re-encrypted, and what else needs it ends. Raises CannotRetire, KeysAreGiven, InvalidSettings,
+    StorageFault, StorageUnavailable."""
+    ring = read_ring(settings)
+    key = _find(prefix, (*ring.keys, *ring.left))
+    needs = KeyNeeds()
+    if key in ring.keys:
+        needs = await _settle(settings, accounts, ring.keys, key, now, force)
+    retire_key(settings, key, now)
+    if key in ring.keys:
+        event = Event(now, Kind.KEY_RETIRED, COMMAND, detail=f"key {key.id}")
+        await accounts.audit_log.record(event)
+    stays = str(key.path) if any(key.id == one.id for one in read_ring(settings).left) else None
+    return Retirement(key.id, needs.sessions, needs.tokens, stays)
+
+
+async def _settle(
+    settings: Settings,
+    accounts: Accounts,
+    keys: tuple[KeyFile, ...],
+    key: KeyFile,
+    now: float,
+    force: bool,
+) -> KeyNeeds:
+    """Returns what was ended so that nothing needs the key. Raises CannotRetire."""
+    if key.since > now:
+        return KeyNeeds()  # it has signed nothing
+    for purpose in _list_purposes(settings):
+        if key is _find_signing(keys, purpose, now):
+            raise CannotRetire(_say_that_it_signs(keys, key, purpose, now))
+    before = _took_over_at(settings, keys[keys.index(key) - 1]) + CLOCKS_DIFFER_S
+    uses = KeyUses(accounts.sessions, accounts.second_factors, accounts.api_tokens)
+    if force:
+        await renew_secrets(accounts)
+    rest = tuple(each for each in keys if each is not key)
+    needs = await uses.find(build_keys(rest, now), before, now)
+    if needs.users:
+        raise CannotRetire(_say_who_needs(key, needs))
+    if force:
+        await uses.end(before, now)
+    elif now < before + SHORT_LIVED_S or needs.sessions or needs.tokens:
+        raise CannotRetire(_say_what_needs(key, needs, before + SHORT_LIVED_S))
+    return needs
+
+
+def _say_that_it_signs(keys: tuple[KeyFile, ...], key: KeyFile, purpose: str, now: float) -> str:
+    coming = [due for each in keys if (due := _signs_from(each, purpose)) > now]
+    if not coming:
+        return f"key {key.id} signs {purpose}; make a new one first: doorward keys rotate"
+    at = format_time(min(coming))
+    return (
+        f"key {key.id} signs {purpose} until {at}, when the new key takes over; retire it later."
+        " If it has leaked, run: doorward keys rotate --leaked"
+    )
+
+
+def _say_who_needs(key: KeyFile, needs: KeyNeeds) -> str:
+    names = ", ".join(needs.users[:5]) + (", …" if len(needs.users) > 5 else "")
+    return (
+        f"key {key.id} still encrypts the second factors of {len(needs.users)} users ({names}). A"
+        " running Doorward encrypts them with the new key within seconds; without one, use --force"
+    )
+
+
+def _say_what_needs(key: KeyFile, needs: KeyNeeds, short: float) -> str:
+    until = max(short, needs.until)
+    what = ["links in mails, forms and tokens of an hour"]
+    if needs.sessions:
+        what = [f"the cookies of {needs.sessions} sessions"]
+    if needs.tokens:
+        what.append(f"{needs.tokens} API tokens that have not been used since it was replaced")
+    until_text = f"until {format_time(until)}"
+    if needs.tokens:
+        until_text += " and until those tokens are used once"
+    return (
+        f"key {key.id} is needed for {' and '.join(what)}, {until_text}; --force ends them and"
+        " retires it now"
+    )
+
+
+def say_how_to_add(settings: Settings, why: KeysAreGiven, now: float) -> str:
+    """What to do where a key cannot be made from here."""
+    first, second = find_first(settings), math.ceil(now + BY_HAND_S)
+    return (
+        f"{why}. Put one line of `openssl rand 32 | basenc --base64url` beside it as"
+        f" {first.name}.{second} (in Kubernetes: an entry of that name in the Secret, next to"
+        f" {first.name}). It verifies at once and signs from {format_time(float(second))}"
+    )
+
+
+def say_how_to_remove(settings: Settings, why: KeysAreGiven, prefix: str) -> str:
+    """What to do where a key that nothing needs cannot be retired from here."""
+    first, ring = find_first(settings), read_ring(settings)
+    key = _find(prefix, (*ring.keys, *ring.left))
+    next_ = next((each for each in reversed(ring.keys) if each.since), None)
+    what = f"Remove {key.path.name}"
+    if key.path == first and next_ is not None:
+        what = f"Give {first.name} the content of {next_.path.name} and remove that, in one step"
+    return f"{why}. Nothing needs key {key.id} any more. {what}"
+
+
+def _find(prefix: str, keys: tuple[KeyFile, ...]) -> KeyFile:
+    found = [key for key in keys if key.id.startswith(prefix)] if prefix else []
+    if len(found) != 1:
+        many = "is no key's id" if not found else f"begins the ids of {len(found)} keys"
+        raise CannotRetire(f"{prefix!r} {many}; see: doorward keys list")
+    return found[0]
+
+
+def _find_signing(keys: tuple[KeyFile, ...], purpose: str, now: float) -> KeyFile:
+    return next((each for each in keys if _signs_from(each, purpose) <= now), keys[-1])
+
+
+def _signs_from(key: KeyFile, purpose: str) -> float:
+    return key.since + (NOTICE_S if purpose == ASSERTIONS and not key.is_urgent else 0.0)
+
+
+def _took_over_at(settings: Settings, key: KeyFile) -> float:
+    """When this key replaced an older one for signing. For one that the configuration names,
+    not before it was named there."""
+    if key.since:
+        return max(key.since, key.made_at)
+    edited = [] if settings.file is None else [settings.file.stat().st_mtime]
+    return max(key.made_at, *edited)
+
+
+def _list_purposes(settings: Settings) -> tuple[str, ...]:
+    signed = any(route.assertion for route in settings.routes)
+    return (COOKIES, SECRETS, ASSERTIONS) if signed else (COOKIES, SECRETS)
+
+
+def _list_algorithms(settings: Settings) -> list[str]:
+    return sorted({route.assertion.algorithm for route in settings.routes if route.assertion})
+
+
+def _name_published(key: KeyFile, algorithms: list[str]) -> tuple[tuple[str, str], ...]:
+    keys = build_keys((key,), math.inf)
+    return tuple((each, AssertionKeys(keys, each).public[0]["kid"]) for each in algorithms)
+
+
+def _list_retired(
+    settings: Settings, retired: tuple[RetiredKey, ...], left: dict[str, KeyFile]
+) -> list[KeyState]:
+    return [
+        KeyState(
+            one.id,
+            purpose,
+            RETIRED,
+            str(left[one.id].path) if one.id in left else None,
+            one.made_at,
+            retired_at=one.retired_at,
+        )
+        for one in retired
+        for purpose in _list_purposes(settings)
+    ]

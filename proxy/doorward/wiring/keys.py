@@ -1,0 +1,57 @@
+"""The keys of this process: read from their files, read again when those change, arranged by time.
+
+It joins the files of `settings.key_ring` with the core's `Keys`; it must not know their uses.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from doorward.accounts.keys import NOTICE_S, Keys, Secret, arrange
+from doorward.settings import InvalidSettings, Settings
+from doorward.settings.key_ring import KeyFile, read_ring, read_state
+
+_log = structlog.get_logger("doorward.keys")
+
+# A new key signs so long after it was made: every process looks once a second, and all know it
+# before any of them signs with it.
+TAKEN_UP_S = 10.0
+LOOK_S = 1.0
+
+
+class KeyFiles:
+    """`keys` is one value for good, and is replaced from within. Files that cannot be used change
+    nothing: the last keys stay. Raises InvalidSettings at the start."""
+
+    def __init__(self, settings: Settings, now: float) -> None:
+        self.settings = settings
+        self._seen = read_state(settings)
+        self.files = read_ring(settings).keys
+        self.keys = build_keys(self.files, now)
+
+    def look(self, now: float) -> Keys | None:
+        """Read the files again if they are others than those seen last, and take the keys as they
+        count now. The keys from before, where these are others."""
+        self._read_again()
+        fresh, before = build_keys(self.files, now), self.keys.copy()
+        if fresh.is_same(before):
+            return None
+        self.keys.replace(fresh)
+        return before
+
+    def _read_again(self) -> None:
+        state = read_state(self.settings)
+        if state == self._seen:
+            return
+        self._seen = state
+        try:
+            self.files = read_ring(self.settings).keys
+        except InvalidSettings as fault:
+            _log.error("keys_not_taken", reason=str(fault))
+        else:
+            _log.info("keys_taken", keys=[each.id for each in self.files])
+
+
+def build_keys(files: tuple[KeyFile, ...], now: float) -> Keys:
+    secrets = [Secret(each.secret, each.since, each.is_urgent) for each in files]
+    return Keys(arrange(secrets, now), arrange(secrets, now, NOTICE_S))

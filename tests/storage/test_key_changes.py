@@ -1,0 +1,377 @@
+"""Keys are rotated and retired while several processes run: nothing that was given out stops."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jwt
+import pytest
+from doorward.accounts.audit.audit_log import Kind, RecordFilter
+from doorward.accounts.factors import totp
+from doorward.accounts.keys import NOTICE_S
+from doorward.accounts.permissions import OWNER
+from doorward.accounts.session import CLOCKS_DIFFER_S
+from doorward.accounts.sessions.assertions import ES256, AssertionKeys
+from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Session
+from doorward.accounts.sessions.tokens import Tokens
+from doorward.accounts.token import MadeToken, NewToken, TokenUse
+from doorward.accounts.user import User
+from doorward.observe.audit import format_time
+from doorward.settings import Settings, load_settings, settings_from
+from doorward.settings.key_ring import find_first
+from doorward.storage import tables
+from doorward.wiring import key_changes
+from doorward.wiring.accounts import Accounts, build_accounts, renew_secrets
+from doorward.wiring.key_changes import (
+    ASSERTIONS,
+    COOKIES,
+    SHORT_LIVED_S,
+    CannotRetire,
+    list_keys,
+    retire,
+    rotate,
+)
+from doorward.wiring.keys import TAKEN_UP_S, KeyFiles
+from sqlalchemy import LargeBinary
+
+from tests.support.clock import FixedClock
+from tests.support.savings import migrated
+from tests.support.sessions import open_session
+
+CLIENT = ClientInfo("192.0.2.1", "a browser")
+LIFETIMES = Lifetimes(7 * 86_400.0, 7 * 86_400.0, 30 * 86_400.0, None)
+# From a worker's look at the files to the next one: once a second, and late when it is busy.
+LATE_S = 3.0
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    migrated(tmp_path)
+    return settings_from(
+        {
+            "data_dir": str(tmp_path),
+            "routes": [{"upstream": "http://127.0.0.1:9", "assertion": {"audience": "wiki"}}],
+        },
+        tmp_path,
+    )
+
+
+@dataclass
+class Owner:
+    """Somebody at the machine, and a server that runs meanwhile."""
+
+    settings: Settings
+    clock: FixedClock
+    server: Accounts
+
+    async def pass_time(self, seconds: float) -> None:
+        """The server looks at its keys, and does what follows."""
+        self.clock.now += seconds
+        before = self.server.key_files.look(self.clock())
+        if before is not None and not self.server.keys.signs_as(before):
+            await renew_secrets(self.server)
+
+    async def retire(self, key: str, force: bool = False) -> key_changes.Retirement:
+        async with build_accounts(self.settings, self.clock) as accounts:
+            return await retire(self.settings, accounts, key, self.clock(), force=force)
+
+    async def log_in(self, user: User) -> Session:
+        opened = await open_session(
+            self.server.sessions,
+            user,
+            client=CLIENT,
+            kind="page",
+            lifetimes=LIFETIMES,
+            remember=False,
+            now=self.clock(),
+            proved_at=self.clock(),
+        )
+        return opened.session
+
+    async def refusal(self, key: str) -> str:
+        with pytest.raises(CannotRetire) as caught:
+            await self.retire(key)
+        return str(caught.value)
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[Owner]:
+    clock = FixedClock()
+    async with build_accounts(settings, clock) as server:
+        # The files of a test are written now, whatever its clock says.
+        clock.now = max(clock.now, find_first(settings).stat().st_mtime + 1)
+        yield Owner(settings, clock, server)
+
+
+@dataclass
+class Worker:
+    files: KeyFiles
+    tokens: Tokens = field(init=False)
+    assertions: AssertionKeys = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = Tokens(self.files.keys)
+        self.assertions = AssertionKeys(self.files.keys, ES256)
+
+
+def test_no_worker_refuses_a_cookie_that_another_signed_during_rotations(
+    settings: Settings,
+) -> None:
+    """Workers look at their files at different moments, and sign and verify all the time."""
+    clock = FixedClock()
+    workers = [Worker(KeyFiles(settings, clock())) for _ in range(3)]
+    signing: set[str] = set()
+    for second in range(120):
+        clock.now += 1
+        if second in (5, 40, 80):
+            rotate(settings, clock(), None, leaked=False)
+        for number, worker in enumerate(workers):
+            if second % LATE_S == number:
+                worker.files.look(clock())
+            cookies = [one.tokens.sign("a" * 43) for one in workers]
+            assert all(worker.tokens.unsign(cookie.encode()) for cookie in cookies)
+            signing.update(cookies)
+    assert len(signing) == 4, "each new key signed in its turn"
+
+
+async def test_verifiers_know_a_key_before_it_signs_assertions(
+    settings: Settings, owner: Owner
+) -> None:
+    """A verifier that read the key set when the key had just been made, and keeps it."""
+    user = await owner.server.users.add("alice", "correct horse", now=owner.clock())
+    session = await owner.log_in(user)
+    worker = Worker(KeyFiles(settings, owner.clock()))
+    rotate(settings, owner.clock(), None, leaked=False)
+    signers = set()
+    read_at, known = owner.clock.now, worker.assertions.public
+    for _ in range(int(NOTICE_S) + 60):
+        owner.clock.now += 1
+        if owner.clock.now - read_at >= 600:  # as jose keeps one
+            read_at, known = owner.clock.now, worker.assertions.public
+        worker.files.look(owner.clock())
+        text = worker.assertions.sign(session, "https://a", "wiki", owner.clock())
+        signers.add(jwt.get_unverified_header(text)["kid"])
+        assert jwt.get_unverified_header(text)["kid"] in [jwk["kid"] for jwk in known]
+    assert len(signers) == 2 and len(worker.assertions.public) == 2
+
+
+async def test_files_that_cannot_be_used_leave_the_keys_as_they_were(
+    settings: Settings,
+) -> None:
+    clock = FixedClock()
+    worker = Worker(KeyFiles(settings, clock()))
+    cookie = worker.tokens.sign("a" * 43).encode()
+    first = find_first(settings)
+    content = first.read_bytes()
+    first.write_text("half a li")
+    assert worker.files.look(clock()) is None
+    assert worker.tokens.unsign(cookie) == "a" * 43
+    first.write_bytes(content)
+    assert worker.files.look(clock()) is None
+    assert worker.tokens.unsign(cookie) == "a" * 43
+
+
+@dataclass
+class Alice:
+    """With a second factor, a session and an API token, all from before a rotation."""
+
+    user: User
+    session: Session
+    secret: str
+    token: MadeToken
+    added: key_changes.AddedKey
+
+    def code(self, now: float) -> str:
+        return totp.code_at(self.secret, totp.step_at(now))
+
+
+@pytest.fixture
+async def alice(owner: Owner) -> Alice:
+    server, now = owner.server, owner.clock()
+    user = await server.users.add("alice", "correct horse", now=now)
+    session = await owner.log_in(user)
+    secret = (await server.second_factors.begin_totp(session, now)).secret
+    code = totp.code_at(secret, totp.step_at(now))
+    await server.second_factors.confirm_totp(session, secret, code, now)
+    token = await server.api_tokens.add_token(user, NewToken("phone"), actor=OWNER, now=now)
+    return Alice(user, session, secret, token, rotate(owner.settings, now, None, leaked=False))
+
+
+async def test_a_key_that_signs_is_never_retired(owner: Owner, alice: Alice) -> None:
+    added = alice.added
+    said = await owner.refusal(added.former)
+    assert f"signs cookies until {format_time(added.signs_from)}" in said
+    await owner.pass_time(TAKEN_UP_S + 1)
+    for force in (False, True):
+        with pytest.raises(CannotRetire) as caught:
+            await owner.retire(added.former, force)
+        assert f"signs assertions until {format_time(added.signs_assertions_from)}" in str(
+            caught.value
+        )
+        with pytest.raises(CannotRetire, match="make a new one first"):
+            await owner.retire(added.id, force)
+
+
+async def test_a_key_is_needed_while_a_secret_is_under_it(owner: Owner, alice: Alice) -> None:
+    owner.clock.now += NOTICE_S + TAKEN_UP_S + 1  # and no server looks at its keys
+    said = await owner.refusal(alice.added.former)
+    assert "still encrypts the second factors of 1 users (alice)" in said
+    await owner.pass_time(0)
+    assert "second factors" not in await owner.refusal(alice.added.former)
+
+
+async def test_a_key_is_needed_while_cookies_and_tokens_from_its_time_are(
+    owner: Owner, alice: Alice
+) -> None:
+    await owner.pass_time(NOTICE_S + TAKEN_UP_S + 1)
+    said = await owner.refusal(alice.added.former)
+    assert "the cookies of 1 sessions and 1 API tokens that have not been used" in said
+    assert f"until {format_time(alice.session.expires_at)}" in said
+    found = await owner.server.api_tokens.find(
+        alice.token.text.encode(), None, CLIENT, owner.clock()
+    )
+    assert found.session is not None
+    use = TokenUse(alice.token.token.number, owner.clock(), "192.0.2.1", "a program")
+    await owner.server.api_tokens.touch([use])
+    assert "API tokens" not in await owner.refusal(alice.added.former)
+
+    await owner.pass_time(alice.session.expires_at - owner.clock() - 1)
+    assert "the cookies of 1 sessions" in await owner.refusal(alice.added.former)
+    await owner.pass_time(1)
+    await owner.log_in(alice.user)  # under the new key
+    done = await owner.retire(alice.added.former)
+    assert (done.sessions, done.tokens, done.stays) == (0, 0, None)
+
+
+async def test_a_key_is_needed_as_long_as_a_link_in_a_mail(owner: Owner) -> None:
+    added = rotate(owner.settings, owner.clock(), None, leaked=False)
+    await owner.pass_time(NOTICE_S + TAKEN_UP_S + 1)
+    until = added.signs_from + CLOCKS_DIFFER_S + SHORT_LIVED_S
+    assert f"until {format_time(until)}" in await owner.refusal(added.former)
+    await owner.pass_time(until - owner.clock())
+    await owner.retire(added.former)
+
+
+async def test_after_a_retirement_only_what_it_made_is_gone(owner: Owner, alice: Alice) -> None:
+    cookie = owner.server.tokens.sign("a" * 43).encode()
+    await owner.pass_time(NOTICE_S + TAKEN_UP_S + 1)
+    newer = owner.server.tokens.sign("a" * 43).encode()
+    assert owner.server.tokens.unsign(cookie) is not None
+    done = await owner.retire(alice.added.former, force=True)
+    assert (done.sessions, done.tokens) == (1, 1)
+    await owner.pass_time(1)
+    assert [key.id for key in owner.server.key_files.files] == [alice.added.id]
+    assert owner.server.tokens.unsign(cookie) is None
+    assert owner.server.tokens.unsign(newer) is not None
+    assert (await owner.server.sessions.get(alice.session.id)).ended_at is not None
+    assert (await owner.server.api_tokens.get(alice.token.token.id)).ended_at is not None
+    now = owner.clock()
+    verified = await owner.server.second_factors.verify(alice.user, alice.code(now), None, now=now)
+    assert verified == "totp"
+    (record,) = await owner.server.audit_log.latest(RecordFilter(kind=Kind.KEY_RETIRED), 5)
+    assert record.event.actor == "command" and alice.added.former in record.event.detail
+
+
+async def test_force_encrypts_what_no_server_has(owner: Owner, alice: Alice) -> None:
+    owner.clock.now += NOTICE_S + TAKEN_UP_S + 1
+    await owner.retire(alice.added.former, force=True)
+    await owner.pass_time(1)
+    now = owner.clock()
+    assert (
+        await owner.server.second_factors.verify(alice.user, alice.code(now), None, now=now)
+        == "totp"
+    )
+
+
+async def test_a_new_key_that_has_signed_nothing_can_be_retired(owner: Owner, alice: Alice) -> None:
+    await owner.retire(alice.added.id)
+    await owner.pass_time(TAKEN_UP_S)
+    assert [key.id for key in owner.server.key_files.files] == [alice.added.former]
+
+
+async def test_a_leaked_key_is_replaced_at_once(owner: Owner, alice: Alice) -> None:
+    added = rotate(owner.settings, owner.clock(), None, leaked=True)
+    os.utime(added.file, (owner.clock(), owner.clock()))  # it is written now, by the test's clock
+    await owner.pass_time(1)
+    states = {
+        (each.id, each.purpose): each.state for each in list_keys(owner.settings, owner.clock())
+    }
+    assert {states[added.id, COOKIES], states[added.id, ASSERTIONS]} == {"signs"}
+    assert "the cookies of 1 sessions" in await owner.refusal(alice.added.former)
+    assert (await owner.retire(alice.added.former, force=True)).sessions == 1
+
+
+async def test_keys_that_the_configuration_names_count_from_when_it_did(
+    tmp_path: Path,
+) -> None:
+    """[new, old]: how long new has signed, the file and the configuration tell."""
+    migrated(tmp_path)
+    for name in ("new", "old"):
+        path = tmp_path / name
+        path.write_text(base64.urlsafe_b64encode(name.encode() * 16).decode())
+        path.chmod(0o600)
+    config = tmp_path / "doorward.yaml"
+    config.write_text(
+        f"data_dir: {tmp_path}\nsecret_files: [new, old]\n"
+        "routes: [{upstream: 'http://127.0.0.1:9'}]\n"
+    )
+    settings, clock = load_settings(config, {}), FixedClock()
+    os.utime(config, (clock.now, clock.now))
+    async with build_accounts(settings, clock) as server:
+        owner = Owner(settings, clock, server)
+        user = await server.users.add("alice", "correct horse", now=clock())
+        session = await owner.log_in(user)
+        old = server.key_files.files[1].id
+        clock.now += SHORT_LIVED_S + CLOCKS_DIFFER_S
+        assert "the cookies of 1 sessions" in await owner.refusal(old)
+        clock.now = session.expires_at
+        done = await owner.retire(old)
+        assert done.stays == str(tmp_path / "old")
+        await owner.pass_time(1)
+        assert len(server.key_files.files) == 1
+
+
+@pytest.mark.parametrize("id", ["", "x", "abcdefabcdef1"])
+async def test_an_id_that_names_no_key_is_refused(owner: Owner, id: str) -> None:
+    with pytest.raises(CannotRetire, match="see: doorward keys list"):
+        await owner.retire(id, force=True)
+
+
+# Columns of secrets that are encrypted, and what becomes of each when the keys change. Digests have
+# a length; what has none is encrypted.
+ENCRYPTED = {
+    "factors.code_key": "renewed",
+    "factors.totp_secret": "renewed",
+    "enrolments.totp_secret": "forgotten after ten minutes",
+}
+
+
+def test_every_encrypted_column_survives_a_retirement() -> None:
+    found = {
+        f"{table.name}.{column.name}"
+        for table in tables.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, LargeBinary) and column.type.length is None
+    }
+    assert found == set(ENCRYPTED)
+
+
+async def test_no_encrypted_column_is_left_under_the_old_key(owner: Owner, alice: Alice) -> None:
+    """Whoever adds a secret has it renewed, or a retirement would lose it."""
+    file = sqlite3.connect(owner.settings.data_dir / "doorward.db")
+    renewed = [name for name, fate in ENCRYPTED.items() if fate == "renewed"]
+
+    def read() -> dict[str, bytes]:
+        query = "SELECT {1} FROM {0} WHERE {1} IS NOT NULL"
+        rows = {name: file.execute(query.format(*name.split("."))).fetchall() for name in renewed}
+        assert all(rows.values()), "each is in use"
+        return {name: found[0][0] for name, found in rows.items()}
+
+    before = read()
+    await owner.pass_time(TAKEN_UP_S + 1)
+    assert not [name for name, sealed in read().items() if sealed == before[name]]
