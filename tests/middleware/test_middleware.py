@@ -288,6 +288,25 @@ async def test_a_websocket_passes_and_is_closed_with_its_session(house: House) -
     assert (talk.said[-1]["type"], talk.said[-1]["code"]) == ("websocket.close", 1008)
 
 
+async def test_a_websocket_says_why_it_ends_where_its_route_asks_for_it(tmp_path: Path) -> None:
+    route = {"close_websockets": True, "session_expires": True}
+    values = VALUES | {"data_dir": str(tmp_path), "routes": [route]}
+    settings, inner = settings_in_process(values, tmp_path), Inner()
+    inner.script = chat
+    app = Doorward(inner, settings)
+    async with app._gate, build_accounts(settings, time.time) as accounts:
+        house = House(inner, accounts, app)
+        opened, cookie = await house.opened()
+        talk = Conversation(websocket(cookie), {"type": "websocket.connect"})
+        running = asyncio.ensure_future(app(talk.scope, talk.receive, talk.send))  # type: ignore[arg-type]
+        await talk.until(lambda: talk.said)
+        assert not talk.said[0].get("headers")
+        await accounts.sessions.end(opened.session, time.time())
+        await asyncio.wait_for(running, PATIENCE_S)
+    closed = {"type": "websocket.close", "code": 4401, "reason": "unauthenticated"}
+    assert talk.said[-1] == closed
+
+
 async def test_a_websocket_that_its_client_closes_ends_the_application(house: House) -> None:
     house.inner.script = chat
     _, cookie = await house.opened()

@@ -16,6 +16,7 @@ from doorward.http1.response_head import InvalidResponseHead, ResponseHead
 from doorward.observe.observer import LEFT
 from doorward.relay.outbox import Outbox
 
+POLICY = 1008  # RFC 6455 7.4.1
 START, BODY = "http.response.start", "http.response.body"
 
 
@@ -29,6 +30,7 @@ class AsgiExchange(ABC):
     gone_for = LEFT
     disconnected = response_started = response_complete = False
     status = sent_bytes = 0
+    farewell = (POLICY, "")  # code and reason for a WebSocket's client that is cut off
     outbox: Outbox
 
     def attach(self, attached: Closable) -> bool:

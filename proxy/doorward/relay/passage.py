@@ -21,6 +21,7 @@ from doorward.observe.observer import CLIENT_GONE, FORWARDED, BriefRecord, failu
 from doorward.relay.outbox import Message
 from doorward.relay.relay import Pending, Services
 from doorward.relay.request_body import declared_bytes
+from doorward.relay.tunnels import CLOSE_CODES
 from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.answer_headers import answer_headers
 from doorward.rewrite.request_head import RequestHeads
@@ -67,6 +68,7 @@ class Host(Protocol):
     answer."""
 
     original: dict[str, Any]  # the scope as the server made it
+    farewell: tuple[int, str]  # code and reason for a WebSocket's client that is cut off
 
     def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Have it answered by `guest`, which continues after the answer if it likes."""
@@ -93,6 +95,7 @@ class Passages:
         self.heads = heads
         self.drops_challenges = tuple(route.credentials is not None for route in routes)
         self.body_bytes = tuple(settings.body_bytes(route) for route in routes)
+        self.tells = tuple(route.close_websockets for route in routes)
         self.added = tuple(map(build_added_headers, routes))
         self.sets_ours = log_drops(cookies.sets_ours)
         self._tells_on_public = tuple(route.identity_on_public for route in routes)
@@ -231,6 +234,8 @@ class Passage(Pending):
             return
         if self.exchange.response_started:
             self._end(refusal.code)
+            if self._passages.tells[self._decision.route]:
+                self._host.farewell = (CLOSE_CODES + refusal.status, refusal.code)
             self.exchange.cut(at_once=True)
         else:
             self._refuse(refusal)

@@ -31,7 +31,7 @@ from doorward.observe.observer import (
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.request_body import BadBody, Refused, RequestBody, declared_bytes
 from doorward.relay.retry import Next, SentRequest, next_step
-from doorward.relay.tunnels import SWITCHING, Tunnels
+from doorward.relay.tunnels import CLOSE_CODES, SWITCHING, Tunnels
 from doorward.relay.watch import Watch
 from doorward.rewrite.answer_headers import interim_headers
 from doorward.upstream.connection import Connection
@@ -281,7 +281,7 @@ class Relay(Pending):
         headers = forwarder.answer_headers(head.headers, request, self._decision)
         try:
             self._tunnel = self._services.tunnels.join(
-                self.exchange, request, connection, head, headers
+                self.exchange, request, connection, head, headers, self._decision.route
             )
         except UpstreamFailure as failure:
             connection.abandon()
@@ -311,7 +311,7 @@ class Relay(Pending):
         """Its session is over, or may not do this any more: end it at once."""
         if self._tunnel is not None:
             self._ended_for = refusal.code
-            self._tunnel.cut()
+            self._tunnel.cut(CLOSE_CODES + refusal.status, refusal.code)
             return
         self._abandon()
         if self.exchange.response_started:

@@ -4,6 +4,7 @@ Knows origins and limits; must not know what is said through a tunnel.
 """
 
 import asyncio
+from dataclasses import replace
 
 from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Refuse, cross_origin, too_many_tunnels
@@ -17,6 +18,9 @@ from doorward.upstream.failures import InvalidAnswer
 from doorward.upstream.heads import Head
 
 SWITCHING = 101
+_WEBSOCKET = {b"websocket"}
+# Close codes from 4000 on are free for private use (RFC 6455 7.4.2): 4401 is what 401 would be.
+CLOSE_CODES = 4000
 
 
 class Tunnels:
@@ -30,6 +34,8 @@ class Tunnels:
         self._hosts = tuple(route.host for route in routes)
         self._limit = limit
         self._limits = limits
+        self._telling_limits = replace(limits, tells=True)
+        self._tells = tuple(route.close_websockets for route in routes)
         self.open = 0
 
     def judge(self, request: Accepted, decision: Forward) -> Forward | Refuse:
@@ -56,19 +62,23 @@ class Tunnels:
         connection: Connection,
         head: Head,
         headers: list[Header],
+        route: int,
     ) -> ClientTunnel:
         """Join client and upstream, which has switched.
 
         Raises InvalidAnswer when it has to something else than was asked for, ConnectionLost when
         it has left, Refused when there are too many."""
         switched = [value for name, value in head.headers if name.lower() == b"upgrade"]
-        if not _protocols(switched) <= _protocols([request.upgrade]):
+        protocols = _protocols(switched)
+        if not protocols <= _protocols([request.upgrade]):
             raise InvalidAnswer("the upstream switched to a protocol that was not asked for")
         if self.open >= self._limit:
             raise Refused(too_many_tunnels())
         transport, early = connection.hand_over()
         lines = [*headers, (b"connection", b"Upgrade"), (b"upgrade", b", ".join(switched))]
-        tunnel = exchange.switch(lines, transport, early, connection.handed_lost, self._limits)
+        tells = self._tells[route] and protocols == _WEBSOCKET
+        limits = self._telling_limits if tells else self._limits
+        tunnel = exchange.switch(lines, transport, early, connection.handed_lost, limits)
         self.open += 1
         tunnel.over.add_done_callback(self._closed)
         return tunnel

@@ -21,7 +21,7 @@ from doorward.http1.headers import Header
 from doorward.http1.response_head import ResponseHead
 from doorward.observe.observer import SWITCHED
 from doorward.relay.asgi import BadArrival, read_arrival
-from doorward.relay.asgi_exchange import AsgiExchange
+from doorward.relay.asgi_exchange import POLICY, AsgiExchange
 from doorward.relay.gateway import Gateway, Receive, Scope
 from doorward.relay.outbox import AnswerCut, Message, Outbox, Send
 from doorward.upstream.failures import InvalidAnswer
@@ -33,7 +33,7 @@ ANSWERS = "websocket.http.response"
 
 FORBIDDEN = 403  # what a server tells a client that is closed before it was accepted
 # RFC 6455 7.4.1, and the registry that it opens.
-NORMAL, GOING_AWAY, UNSAID, ABNORMAL, POLICY, TOO_BIG = 1000, 1001, 1005, 1006, 1008, 1009
+NORMAL, GOING_AWAY, UNSAID, ABNORMAL, TOO_BIG = 1000, 1001, 1005, 1006, 1009
 BAD_GATEWAY = 1014
 
 # Of an answer to a handshake, no more than this is passed on.
@@ -124,12 +124,16 @@ class WebSocketExchange(AsgiExchange):
                 raise
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(FAREWELL_S):
-                    await self._send({"type": CLOSE, "code": POLICY, "reason": ""})
+                    await self._send(self._farewell())
         finally:
             if self._tunnel is not None:
                 self._tunnel.client_ended()
             elif not self.response_complete:
                 self._client_gone()
+
+    def _farewell(self) -> Message:
+        code, reason = self.farewell if self._tunnel is None else self._tunnel.farewell
+        return {"type": CLOSE, "code": code, "reason": reason}
 
     # The client
 
@@ -272,6 +276,7 @@ class WebSocketTunnel(asyncio.Protocol):
         self._moved_at = self._loop.time()
         self._has_moved = self._is_closing = self._is_lost = self._has_client_ended = False
         self._linger: asyncio.TimerHandle | None = None
+        self.farewell = (POLICY, "")  # code and reason for a client that is cut off
         self.sent_bytes = 0  # to the client, of messages
         self.over: asyncio.Future[None] = self._loop.create_future()
 
@@ -421,8 +426,10 @@ class WebSocketTunnel(asyncio.Protocol):
         elif now - self._moved_at > self._limits.idle_timeout_s and not self._is_closing:
             self._close(GOING_AWAY)
 
-    def cut(self) -> None:
+    def cut(self, code: int = 0, reason: str = "") -> None:
         """End both sides at once."""
+        if code and self._limits.tells:
+            self.farewell = (code, reason)
         self._is_closing = True
         self._upstream.abort()
         self._outbox.cut(at_once=True)

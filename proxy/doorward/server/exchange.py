@@ -338,9 +338,7 @@ class Exchange:
         assert self.waiting is not None
         lines = [status_line(101), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
         self.response_started = True
-        self.tunnel = self.waiting.join(
-            check_lines(lines), upstream, early, upstream_lost, limits.idle_timeout_s
-        )
+        self.tunnel = self.waiting.join(check_lines(lines), upstream, early, upstream_lost, limits)
         return self.tunnel
 
     @property

@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from doorward.http1.client_exchange import TunnelLimits
+from doorward.server.websocket_frames import FrameReader, write_close
+
 Lost = Callable[[Exception | None], None]
 
 # What a client may send behind its upgrade's head before it has to wait for the answer.
@@ -16,6 +19,8 @@ HELD_BYTES = 64 * 1024
 LINGER_S = 10.0
 # When one side has said its last word, how long the other may be silent.
 HALF_CLOSED_S = 5.0
+# How long a client that was told why its WebSocket ends may take to hear it and to leave.
+FAREWELL_S = 1.0
 
 _PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
 # Protocols whose bytes are requests again: of those, nobody would decide (smuggling by h2c). Some
@@ -80,16 +85,20 @@ class PendingUpgrade(asyncio.Protocol):
         upstream: asyncio.Transport,
         early: bytes,
         upstream_lost: Lost,
-        idle_timeout_s: float,
+        limits: TunnelLimits,
     ) -> "Tunnel":
         """The tunnel to an upstream that has switched, and reads nothing yet.
 
         `early` came behind its answer. `upstream_lost` is called when its connection is closed.
         """
         http = self._http
-        tunnel = Tunnel(
-            End(http.transport, http.connection_lost), End(upstream, upstream_lost), idle_timeout_s
-        )
+        client, frames = End(http.transport, http.connection_lost), None
+        server = End(upstream, upstream_lost)
+        if limits.tells:
+            frames = FrameReader()
+            frames.read(early)
+            server = FramedEnd(upstream, upstream_lost, frames)
+        tunnel = Tunnel(client, server, limits.idle_timeout_s, frames)
         http.flow.resume_reading()
         tunnel.open(head + early, self._held, client_is_slow=http.flow.write_paused)
         return tunnel
@@ -135,15 +144,35 @@ class End(asyncio.Protocol):
             self.other.transport.resume_reading()
 
 
-class Tunnel:
-    """Both ends. `over` is done when both connections are closed."""
+class FramedEnd(End):
+    """The upstream's side of a WebSocket whose frames are followed."""
 
-    def __init__(self, client: End, upstream: End, idle_timeout_s: float) -> None:
+    def __init__(self, transport: asyncio.Transport, on_lost: Lost, frames: FrameReader) -> None:
+        super().__init__(transport, on_lost)
+        self._frames = frames
+
+    def data_received(self, data: bytes) -> None:
+        self._frames.read(data)
+        super().data_received(data)
+
+
+class Tunnel:
+    """Both ends. `over` is done when both connections are closed. `frames` follows what the client
+    of a WebSocket is sent."""
+
+    def __init__(
+        self,
+        client: End,
+        upstream: End,
+        idle_timeout_s: float,
+        frames: FrameReader | None = None,
+    ) -> None:
         client.tunnel = upstream.tunnel = self
         client.other, upstream.other = upstream, client
         self._client, self._upstream = client, upstream
         self._idle_timeout_s = idle_timeout_s
-        self._half_closed = False
+        self._half_closed = self._is_leaving = False
+        self._frames = frames
         self._loop = asyncio.get_running_loop()
         self._linger: asyncio.TimerHandle | None = None
         self._moved_at = self._loop.time()
@@ -185,7 +214,8 @@ class Tunnel:
 
     def lost(self, end: End) -> None:
         if not end.other.is_lost:
-            self.close()
+            if not self._is_leaving:
+                self.close()
         elif not self.over.done():
             if self._linger is not None:
                 self._linger.cancel()
@@ -198,7 +228,25 @@ class Tunnel:
         if self._linger is None:
             self._linger = self._loop.call_later(LINGER_S, self.cut)
 
-    def cut(self) -> None:
-        """End both sides at once."""
-        for end in (self._client, self._upstream):
-            end.transport.abort()
+    def cut(self, code: int = 0, reason: str = "") -> None:
+        """End both sides at once. A WebSocket's client is told why if it has whole frames only: a
+        close frame in the middle of another would be taken for a part of that."""
+        self._upstream.transport.abort()
+        may_tell = code and not self._is_leaving and not self._client.transport.is_closing()
+        if may_tell and self._frames is not None and self._frames.is_between:
+            self._take_leave(write_close(code, reason))
+        else:
+            self._client.transport.abort()
+
+    def _take_leave(self, close: bytes) -> None:
+        """Say it and go on reading for a moment: a connection that is closed with bytes unread is
+        reset, and the client's system then throws away what it had for it."""
+        self._is_leaving = True
+        client = self._client.transport
+        client.write(close)
+        if client.can_write_eof():  # not over TLS
+            client.write_eof()
+        client.resume_reading()
+        if self._linger is not None:
+            self._linger.cancel()
+        self._linger = self._loop.call_later(FAREWELL_S, self.cut)

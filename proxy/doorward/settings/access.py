@@ -93,6 +93,9 @@ class Route(Section):
     session_expires: Switch = key(
         False, "Whether to add X-Doorward-Session-Expires-In, in seconds, to answers to a session."
     )
+    close_websockets: Switch = key(
+        False, "Whether to close WebSockets with code 4401 when their session ends."
+    )
     body_bytes: RouteBody = key(
         "auto", "Largest request body: a size, none, or auto for limits.body_bytes."
     )

@@ -39,7 +39,7 @@ def upstreams_given(settings: Settings) -> Found:
 
 
 # What a route says of answers that Doorward carries itself.
-_OF_ANSWERS = ("security_headers", "session_expires")
+_OF_ANSWERS = ("security_headers", "session_expires", "close_websockets")
 
 
 def answers_carried(settings: Settings) -> Found:

@@ -1,0 +1,68 @@
+"""Where one frame ends in a stream of WebSocket frames (RFC 6455 5.2), as they pass.
+
+Knows the lengths in their headers; must not know what is said in them, and keeps nothing of it but
+the first bytes of a header that is not whole yet.
+"""
+
+_CLOSE = 0x8
+_FINAL = _MASKED = 0x80
+_LENGTH_BYTES = {126: 2, 127: 8}
+
+
+def write_close(code: int, reason: str) -> bytes:
+    """A server's close frame; `reason` has at most 123 bytes (RFC 6455 5.5)."""
+    payload = code.to_bytes(2, "big") + reason.encode()
+    return bytes((_FINAL | _CLOSE, len(payload))) + payload
+
+
+class FrameReader:
+    """Follows frames. `is_between` is true where another frame may be put in: no frame is under
+    way, and none that was sent forbids it. Frames of one message may have others between them."""
+
+    __slots__ = ("_header", "_left", "_opcode")
+
+    def __init__(self) -> None:
+        self._left = 0  # of the payload that is under way
+        self._header = b""  # the beginning of the next
+        self._opcode = 0  # of the last frame that was begun
+
+    @property
+    def is_between(self) -> bool:
+        """RFC 6455 5.5.1: nothing follows a close frame."""
+        return not self._left and not self._header and self._opcode != _CLOSE
+
+    def read(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        at, size = self._left, len(data)
+        if self._header:
+            data, self._header = self._header + data, b""
+            size = len(data)
+        last = -1
+        while size - at > 1:
+            second = data[at + 1]
+            if second < 126:  # short and not masked, as servers send most
+                last, at = at, at + 2 + second
+                continue
+            if second == 126 and size - at > 3:  # most of the others
+                last, at = at, at + 4 + (data[at + 2] << 8 | data[at + 3])
+                continue
+            end = self._end_long(data, at, second)
+            if end < 0:
+                break
+            last, at = at, end
+        if last >= 0:
+            self._opcode = data[last] & 0xF
+        self._left = max(0, at - size)
+        if at < size:
+            self._header = data[at:]
+
+    def _end_long(self, data: bytes, at: int, second: int) -> int:
+        """Where a frame ends whose header is longer than two bytes; -1 while it is not whole."""
+        length = second & ~_MASKED
+        extended = _LENGTH_BYTES.get(length, 0)
+        start = at + 2 + extended + (4 if second & _MASKED else 0)
+        if start > len(data):
+            return -1
+        if extended:
+            length = int.from_bytes(data[at + 2 : at + 2 + extended], "big")
+        return start + length
