@@ -300,7 +300,7 @@ async def test_a_websocket_says_why_it_ends_where_its_route_asks_for_it(tmp_path
         talk = Conversation(websocket(cookie), {"type": "websocket.connect"})
         running = asyncio.ensure_future(app(talk.scope, talk.receive, talk.send))  # type: ignore[arg-type]
         await talk.until(lambda: talk.said)
-        assert not talk.said[0].get("headers")
+        assert talk.said[0]["headers"] == [(b"cache-control", b"private")]
         await accounts.sessions.end(opened.session, time.time())
         await asyncio.wait_for(running, PATIENCE_S)
     closed = {"type": "websocket.close", "code": 4401, "reason": "unauthenticated"}

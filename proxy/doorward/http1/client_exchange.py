@@ -19,7 +19,7 @@ from doorward.http1.response_head import ResponseHead
 @dataclass(frozen=True, slots=True)
 class TunnelLimits:
     """How long a tunnel may be silent, and the most bytes of a message where they are taken apart
-    on the way. `tells`: a WebSocket's client is told why it ends."""
+    on the way. `tells`: a WebSocket's client hears why it ends."""
 
     idle_timeout_s: float
     message_bytes: int
@@ -36,7 +36,7 @@ class ClientTunnel(Protocol):
     def sweep(self, now: float) -> None: ...
     def cut(self, code: int = 0, reason: str = "") -> None:
         """End both sides at once. `code` and `reason` (at most 123 bytes) are for a WebSocket's
-        client, where it can be told."""
+        client, where it can hear them."""
 
 
 class Closable(Protocol):

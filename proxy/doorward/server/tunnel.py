@@ -229,8 +229,8 @@ class Tunnel:
             self._linger = self._loop.call_later(LINGER_S, self.cut)
 
     def cut(self, code: int = 0, reason: str = "") -> None:
-        """End both sides at once. A WebSocket's client is told why if it has whole frames only: a
-        close frame in the middle of another would be taken for a part of that."""
+        """End both sides at once. A WebSocket's client hears why if it has whole frames only: a
+        close frame in the middle of another would be read as a part of that."""
         self._upstream.transport.abort()
         may_tell = code and not self._is_leaving and not self._client.transport.is_closing()
         if may_tell and self._frames is not None and self._frames.is_between:
@@ -239,8 +239,8 @@ class Tunnel:
             self._client.transport.abort()
 
     def _take_leave(self, close: bytes) -> None:
-        """Say it and go on reading for a moment: a connection that is closed with bytes unread is
-        reset, and the client's system then throws away what it had for it."""
+        """Send it and continue to read for a moment: a connection that is closed with unread bytes
+        is reset, and the client's system then drops what it has not read."""
         self._is_leaving = True
         client = self._client.transport
         client.write(close)
