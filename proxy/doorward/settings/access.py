@@ -145,7 +145,7 @@ class Route(Section):
 
     @property
     def identity_headers(self) -> tuple[IdentityHeader, ...]:
-        """What tells its application who asks."""
+        """The headers that identify the user to the application."""
         return list_headers(self.identity)
 
 

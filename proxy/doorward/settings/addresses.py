@@ -22,13 +22,13 @@ Scheme = Literal["http", "https", "unix"]
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What fits into sockaddr_un on Linux, less the closing zero.
+# # The longest path in sockaddr_un on Linux, without the final NUL.
 _LONGEST_SOCKET_PATH = 107
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where connections are taken: host and port, or the path of a unix socket."""
+    """An address to accept connections on: host and port, or the path of a Unix socket."""
 
     host: str | None = None
     port: int | None = None
@@ -40,17 +40,18 @@ class Listen:
 
     @property
     def is_unnamed(self) -> bool:
-        """Whether it does not say where clients find it: a socket, all addresses, any free port."""
+        """Whether clients cannot connect to it as written: a socket, all addresses, or any free
+        port."""
         return self.is_unix or self.is_everywhere or self.port == 0
 
     @property
     def is_everywhere(self) -> bool:
-        """Whether every address of this host is meant, so that none of them is its name."""
+        """Whether it is the wildcard address, which cannot be used as a name."""
         return self.host is not None and _is_address(self.host, "is_unspecified")
 
     @property
     def is_local(self) -> bool:
-        """Whether only this host can connect."""
+        """Whether only this machine can connect."""
         host = self.host
         return host is None or host == "localhost" or _is_address(host, "is_loopback")
 
@@ -76,7 +77,7 @@ class Upstream:
 
 
 def add_brackets(host: str) -> str:
-    """Returns the host as it is written in front of a port."""
+    """The host in the form that can be followed by a port."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -124,7 +125,7 @@ def socket_path(value: str, directory: Path) -> Path:
 
 
 def absolute(value: object, directory: Path) -> Path:
-    """Returns a path seen from the directory of the configuration file."""
+    """A path, relative to the directory of the configuration file."""
     name = text(value)
     if not name or has_hidden(name):
         raise Wrong(f"{quote(name)} is not a path")
@@ -158,7 +159,7 @@ def public_url(value: object) -> str:
 
 
 def origin(url: str) -> str:
-    """Returns scheme, lower-case host and port of a checked URL; the scheme's own port left out."""
+    """Scheme, lower-case host and port of a valid URL, without the scheme's default port."""
     parts = urlsplit(url)
     host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
     port = _read_port(parts)
@@ -186,8 +187,8 @@ def cors_origin(value: object) -> str:
 def _split(
     url: str, schemes: tuple[str, ...], example: str, *, with_path: bool = False
 ) -> SplitResult:
-    """Returns the parts of a URL that is scheme, host and port only, or a path as well. Does not
-    show the URL, as a password may stand in it."""
+    """The parts of a URL that has only scheme, host and port, or also a path. Errors do not contain
+    the URL, because it may contain a password."""
     if has_hidden(url) or url != url.strip() or " " in url or "\\" in url:
         raise Wrong("contains white space, a backslash or control characters", f"write {example}")
     try:
@@ -248,7 +249,7 @@ def host_name(host: str) -> str:
 
 
 def _is_numeric_but_no_address(name: str) -> bool:
-    """Whether it ends in a number but is no IPv4 address; URL parsers disagree about those."""
+    """Whether it ends in a number but is not an IPv4 address; URL parsers disagree about those."""
     last = name.rpartition(".")[2]
     numeric = last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last) is not None
     return numeric and not _is_address(name, "version")
@@ -297,7 +298,7 @@ def sent_host(value: object) -> str:
 
 
 def server_name(value: object) -> str:
-    """Returns the name or address that a certificate has to bear."""
+    """The name or address that a certificate must have."""
     found = text(value)
     if _is_address(found, "version"):
         return found
@@ -317,7 +318,7 @@ def network(value: object) -> Network:
     if "/" in found and str(loose.network_address) != _first_address(found):
         raise Wrong(f"{quote(found)} has bits set beyond its length", f"write {loose}")
     if isinstance(loose, IPv6Network) and (mapped := loose.network_address.ipv4_mapped):
-        # Peers are compared as IPv4 then, and this network would never be met.
+        # Peers are compared as IPv4, so this network would never match.
         raise Wrong("is an IPv4 network written as IPv6", f"write {mapped}/{loose.prefixlen - 96}")
     return loose
 
@@ -332,5 +333,5 @@ def _first_address(written: str) -> str:
 
 
 def is_within(host: str, domain: str) -> bool:
-    """Whether a cookie with this Domain reaches a host, or all that a pattern stands for."""
+    """Whether a cookie with this Domain reaches a host, or every host that a pattern matches."""
     return host.removeprefix("*.") == domain or host.endswith(f".{domain}")

@@ -1,5 +1,5 @@
-"""Knows the settings of a route with several upstreams, or with one that is busy or fails.
-It must not know connections; the upstream part does."""
+"""Knows the settings of a route with several upstreams, or with one that is overloaded or fails. It
+must not know connections; the upstream part does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knows the TLS files: reads them into contexts, and says which of them cannot be used and why.
+"""Knows the TLS files: reads them into contexts, and reports which of them cannot be used and why.
 It must not listen or connect."""
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from doorward.settings.models import Settings
 from doorward.settings.tls import Tls, UpstreamTls
 
 _READABLE = "let the user that Doorward runs as read it"
-# A certificate, its chain and a key are some KiB; an authority file of a whole system is 250 KiB.
+# A certificate, its chain and a key are a few KiB; a system's file of authorities is 250 KiB.
 _LARGEST_BYTES = 4 * 1024 * 1024
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 
 
 class _UnusableCertificate(Exception):
-    """A file that cannot be used: which of the settings named it, and why."""
+    """A file that cannot be used, with the setting that names it and the reason."""
 
     def __init__(self, key: str, path: Path, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class _UnusableCertificate(Exception):
 
 
 def check_certificates(settings: Settings) -> None:
-    """Read every TLS file once. Raises InvalidSettings with all that cannot be used."""
+    """Read every TLS file once. Raises InvalidSettings with all files that cannot be used."""
     faults: list[Fault] = []
     if settings.tls:
         with _collect_faults("tls", faults):
@@ -41,12 +41,12 @@ def check_certificates(settings: Settings) -> None:
 
 
 def listening_context(tls: Tls) -> ssl.SSLContext:
-    """What clients are met with: TLS 1.2 or later, HTTP/1.1. Raises InvalidSettings."""
+    """The context for clients: TLS 1.2 or later, HTTP/1.1. Raises InvalidSettings."""
     return _raise_faults("tls", lambda: _build_listening(tls))
 
 
 def connecting_context(tls: UpstreamTls) -> ssl.SSLContext:
-    """What upstreams are met with. Raises InvalidSettings."""
+    """The context for upstreams. Raises InvalidSettings."""
     return _raise_faults("routes: tls", lambda: _build_connecting(tls))
 
 
@@ -69,7 +69,8 @@ def _collect_faults(key: str, faults: list[Fault]) -> Iterator[None]:
 def _build_listening(tls: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # each costs us ten times what it costs a client
+    # a renegotiation costs a server ten times what it costs a client
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     _load_chain(context, tls.certificate, tls.key_)
     return context
@@ -88,7 +89,7 @@ def _build_connecting(tls: UpstreamTls) -> ssl.SSLContext:
 
 
 def _build_trusting(path: Path) -> ssl.SSLContext:
-    """A context that trusts these authorities and no others."""
+    """A context that trusts only these authorities."""
     data = _read("ca", path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
@@ -109,7 +110,7 @@ def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path | None) ->
         hint = None if key else "name the file of the key"
         raise _UnusableCertificate(place, path, "holds no private key", hint)
     try:
-        # Without a password at hand OpenSSL would ask for one on the terminal.
+        # Without a password callback, OpenSSL would ask on the terminal.
         context.load_cert_chain(certificate, key, password=_refuse_to_tell)
     except _Encrypted:
         hint = "take the password off: openssl pkey -in FILE -out NEW"
@@ -140,7 +141,7 @@ def _read(key: str, path: Path) -> bytes:
     try:
         if not path.exists():
             raise _UnusableCertificate(key, path, "is not there")
-        if not path.is_file():  # a named pipe would hold the start up for ever
+        if not path.is_file():  # reading a named pipe would block the start forever
             raise _UnusableCertificate(key, path, "is not a file")
         with path.open("rb") as file:
             return file.read(_LARGEST_BYTES)

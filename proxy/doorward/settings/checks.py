@@ -1,5 +1,5 @@
-"""Knows what must hold between settings that are each valid alone.
-It must not parse; each check takes settings and yields the places that are wrong, and why."""
+"""Knows the conditions between settings that are each valid on their own. It must not parse; each
+check takes settings and yields the places that are wrong, with the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def some_route(settings: Settings) -> Found:
 
 
 def upstreams_given(settings: Settings) -> Found:
-    """A route leads somewhere, unless front proxies ask about it and hold the upstream."""
+    """A route needs an upstream unless front proxies ask about it and forward the requests
+    themselves."""
     if settings.forward_auth is None:
         for number, route in enumerate(settings.routes):
             if not route.upstream:
@@ -43,7 +44,7 @@ _OF_ANSWERS = ("security_headers", "session_expires", "close_websockets")
 
 
 def answers_carried(settings: Settings) -> Found:
-    """Without an upstream, the front proxy that asks carries the application's answers."""
+    """Without an upstream, the front proxy forwards the application's answers."""
     if settings.forward_auth is not None:
         for number, route in enumerate(settings.routes):
             for name in () if route.upstream else _OF_ANSWERS:
@@ -103,7 +104,7 @@ def trusted_headers_have_a_sender(settings: Settings) -> Found:
 
 
 def _together(settings: Settings) -> set[Network]:
-    """What the trusted networks make when those side by side are taken as one."""
+    """The trusted networks, with adjacent ones merged."""
     v4 = [peers for peers in settings.trusted_proxies if isinstance(peers, IPv4Network)]
     v6 = [peers for peers in settings.trusted_proxies if isinstance(peers, IPv6Network)]
     return {*collapse_addresses(v4), *collapse_addresses(v6)}
@@ -157,7 +158,7 @@ def cookie_possible(settings: Settings) -> Found:
 
 
 def cookie_domain_reaches(settings: Settings) -> Found:
-    """Browsers take a cookie for a domain from hosts of that domain alone."""
+    """Browsers accept a cookie for a domain only from hosts of that domain."""
     domain = settings.sessions.cookie.domain
     if domain is None:
         return
@@ -191,7 +192,7 @@ def credentials_say_one_thing(settings: Settings) -> Found:
 
 
 def credentials_have_a_way(settings: Settings) -> Found:
-    """A front proxy that holds the upstream is never given them."""
+    """A front proxy that forwards requests itself never gets them."""
     for number, route in enumerate(settings.routes):
         if route.credentials is not None and not route.upstream:
             message = "has no effect, because this route has no upstream"
@@ -237,7 +238,7 @@ def users_differ(settings: Settings) -> Found:
 
 
 def groups_hold_no_delimiter(settings: Settings) -> Found:
-    delimiters = settings.list_delimiters.replace(",", "")  # the comma is never in one
+    delimiters = settings.list_delimiters.replace(",", "")  # no name contains a comma
     for number, user in enumerate(settings.users):
         for name, values in (("groups", user.groups), ("roles", user.roles)):
             for position, value in enumerate(values):
@@ -269,8 +270,8 @@ def key_files_differ(settings: Settings) -> Found:
             yield ("secret_files", number), Wrong("is given twice")
 
 
-# A check, and the settings it reads. It is left out when one of them is faulty itself: what it
-# would find could come from the default that stands in for that one.
+# A check, with the settings that it reads. It is skipped if one of them is invalid: what it finds
+# could be caused by the default that replaces that value.
 CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (public_url_given, ("listen", "public_url")),
     (listeners_apart, ("listen", "admin_listen")),
@@ -298,7 +299,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
 
 
 def run(settings: Settings, faulty: frozenset[str]) -> Iterator[tuple[KeyPath, Wrong]]:
-    """Yields what does not hold. `faulty` are the dotted keys already found wrong."""
+    """Yields the violations. `faulty` are the dotted keys that are already known to be wrong."""
     for check, reads in CHECKS:
         if not any(_beneath(key, read) for key in faulty for read in reads):
             yield from check(settings)
@@ -309,7 +310,7 @@ def _beneath(key: str, read: str) -> bool:
 
 
 def _mistyped_values(settings: Settings) -> Iterator[str]:
-    """Fixed texts that were probably meant as the name of something about the user."""
+    """Fixed texts that were probably meant to be the name of a user attribute."""
     for number, route in enumerate(settings.routes):
         for position, told in enumerate(route.identity):
             if isinstance(told, str) or told.value in VALUES:
@@ -320,7 +321,7 @@ def _mistyped_values(settings: Settings) -> Iterator[str]:
 
 
 def _unreached_hosts(settings: Settings) -> Iterator[str]:
-    """Hosts to which browsers do not send the cookie of a login at the portal."""
+    """Hosts to which browsers do not send the session cookie of the portal."""
     asked = settings.forward_auth
     for number, host in enumerate(() if asked is None else asked.hosts):
         if host not in settings.login_hosts:
@@ -342,7 +343,7 @@ def _list_basic(settings: Settings) -> Iterator[KeyPath]:
 
 
 def warnings(settings: Settings) -> Iterator[str]:
-    """Yields what is odd, but may be meant."""
+    """Yields settings that are unusual but may be intended."""
     if settings.public_origin.startswith("https:") and not settings.secure_cookies:
         place = format_path(("sessions", "cookie", "secure"))
         yield f"{place}: false on https lets the cookie travel over http as well"

@@ -11,7 +11,7 @@ from doorward.settings.fields import Parsed, Place, Section, Switch, Unless, key
 
 
 def account_name(value: object) -> str:
-    """Returns a user name as Basic can say it: RFC 7617 2 leaves the colon to the password."""
+    """A user name in the form that Basic allows: RFC 7617 2 has no colon in it."""
     found = values.label(value)
     if ":" in found:
         raise Wrong("must not contain a colon, which Basic puts behind the name")
@@ -40,10 +40,10 @@ class CredentialSettings(Section):
     on_public: Switch = key(False, "Whether to send them on public paths too, for everybody.")
 
 
-# A request carries one Authorization.
+# A request can have only one Authorization header.
 WAYS = ("basic", "bearer_file")
 
 
 def list_ways(chosen: CredentialSettings) -> list[str]:
-    """Returns which of the ways to have credentials are given; there has to be one."""
+    """The ways to get credentials that were given; there must be exactly one."""
     return [name for name in WAYS if getattr(chosen, name) is not None]

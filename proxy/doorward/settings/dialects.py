@@ -53,7 +53,7 @@ class Dialect(Section):
     cors: Cors = key({}, "Cross-origin requests from browsers.")
 
     def session_lifetimes(self) -> tuple[timedelta | None, timedelta | None]:
-        """Returns its own lifetimes, plain and remembered; None where `sessions` governs."""
+        """Its own lifetimes, plain and remembered; None if `sessions` applies."""
         lifetime: timedelta | None = getattr(self, "lifetime", None)
         return lifetime, getattr(self, "remember_lifetime", None) or lifetime
 

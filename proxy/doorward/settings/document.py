@@ -13,28 +13,30 @@ import yaml
 
 from doorward.settings.faults import Fault, KeyPath, format_path, make_printable
 
-# Far beyond any real file; short texts whose aliases unfold to more are an attack.
+# Far larger than any real file. A short text whose aliases expand to more is an attack.
 _MOST_VALUES = 200_000
 _DEEPEST = 40
 
 _SYNTAX_HINT = "text that holds ': ' or ' #', or begins with [ { * & ! % @ or a quote, needs quotes"
 _INDENTATION_HINT = "the keys of one mapping, and the dashes of one list, begin in one column"
-# A block that begins where none can: to the right or left of the one that is open.
+# A block that begins where none can, to the right or left of the open one.
 _MISPLACED = re.compile("expected (<block end>|'<document start>'), but found '<block ")
-# Nothing but a key before the colon: with a value there, it is the text that needs quotes.
+# Only a key before the colon: if there is a value, it is the text that needs quotes.
 _ONE_KEY = re.compile(r"\s*(?:- +)*[^\s:]+")
-# Of YAML's readings of bare words only these: no octal, no base 60 (1:30), no dates, no `no`.
+# Only these of YAML's interpretations of bare words: no octal, no base 60 (1:30), no dates, no
+# `no`.
 _CONSTANTS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _BOOLEANS = {w: w.lower() == "true" for w in ("true", "True", "TRUE", "false", "False", "FALSE")}
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 
-# libyaml is ten times as fast, but it is not always there, and it refuses `{xhr:}`.
+# libyaml is ten times as fast, but it is not always available, and it refuses `{xhr:}`.
 _FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(slots=True)
 class Node:
-    """A value with the place it came from. `size` counts it and all below, aliases unfolded."""
+    """A value with its line in the file. `size` counts it and everything below, with aliases
+    expanded."""
 
     value: bool | int | str | list[Node] | dict[str, Node] | None
     line: int | None
@@ -49,7 +51,7 @@ class Node:
         return self.value
 
     def nearest(self, path: KeyPath) -> tuple[Node, int]:
-        """Returns the deepest value there is on the path, and how many steps of it were gone."""
+        """The deepest existing value on the path, and how many steps of the path lead to it."""
         node: Node = self
         for steps, part in enumerate(path):
             inner = node._inner(part)
@@ -67,7 +69,7 @@ class Node:
 
 
 class Unreadable(Exception):
-    """The text is not one document of plain YAML; nothing in it can be judged."""
+    """The text is not one document of plain YAML, so nothing in it can be checked."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(str(fault))
@@ -75,7 +77,7 @@ class Unreadable(Exception):
 
 
 def scalar(text: str) -> bool | int | str | None:
-    """Returns what a bare word stands for: nothing, true, false, a whole number, or itself."""
+    """The meaning of a bare word: nothing, true, false, a whole number, or the word itself."""
     if text in _CONSTANTS:
         return None
     if text in _BOOLEANS:
@@ -84,7 +86,7 @@ def scalar(text: str) -> bool | int | str | None:
 
 
 def read_document(text: str, source: str) -> tuple[Node, list[Fault]]:
-    """Returns the tree of a YAML text and the keys given twice. Raises Unreadable."""
+    """The tree of a YAML text and the keys that occur twice. Raises Unreadable."""
     try:
         return _Reader(text, source, _FAST).read()
     except yaml.YAMLError:
@@ -108,7 +110,7 @@ def _syntax_fault(error: yaml.YAMLError, text: str, source: str) -> Fault:
 
 
 def _layout_fault(problem: str, lines: list[str], mark: Any) -> tuple[str, str] | None:
-    """What is wrong with the white space of the line, and what to do; None if it is not that."""
+    """The fault in the white space of the line, with a hint; None if there is no such fault."""
     written = lines[mark.line][: mark.column] if mark.line < len(lines) else ""
     if problem.startswith("found character '\\t'") and not written.strip():
         hint = "YAML takes spaces only; let your editor replace tabs by spaces"

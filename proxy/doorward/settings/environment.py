@@ -1,5 +1,5 @@
-"""Knows the `DOORWARD_…` variables: which setting each is for, and how its text is read.
-It must not judge the values; they are checked as if they stood in the file."""
+"""Knows the `DOORWARD_…` variables: the setting of each, and how its text is read. It must not
+judge the values; they are checked as if they were in the file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from doorward.settings.values import is_off
 
 PREFIX = "DOORWARD_"
 CONFIG = "DOORWARD_CONFIG"
-# No settings either: they are read before there are any (see `http1/heads.py`, setup.py).
+# Variables that are not settings either: they are read before settings are (see `http1/heads.py`,
+# setup.py).
 _OF_CODE = frozenset(("DOORWARD_PURE_PYTHON", "DOORWARD_EXTENSION"))
 LARGEST_BYTES = 1024 * 1024
 
-# What Kubernetes sets in every container once there is a service called `doorward`.
+# Kubernetes sets these in every container if there is a service called `doorward`.
 _KUBERNETES = re.compile(
     r"DOORWARD_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
 )
@@ -32,7 +33,8 @@ Path_ = tuple[str, ...]
 
 @dataclass(slots=True)
 class Overrides:
-    """What the environment sets, outermost keys first, and what is wrong or odd about it."""
+    """The settings from the environment, outermost keys first, with the errors and warnings about
+    them."""
 
     values: list[tuple[Path_, Node]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -47,13 +49,13 @@ class Overrides:
         return any(path[0] == key for path, _ in self.values)
 
     def onto(self, root: Node) -> None:
-        """Puts the values into the document's tree, over what stands there."""
+        """Puts the values into the document's tree, where they override the file."""
         for path, node in self.values:
             _put(root, path, node)
 
 
 def read_environment(environ: Mapping[str, str]) -> Overrides:
-    """Returns the settings of the environment. A variable that is empty counts as not there."""
+    """The settings from the environment. An empty variable counts as unset."""
     found = Overrides()
     ours = (name for name in environ if name.startswith(PREFIX) and environ[name])
     for name in sorted(ours, key=lambda name: (name.count("__"), name)):
@@ -84,7 +86,8 @@ def _path(name: str) -> Path_:
 
 def _add(found: Overrides, path: Path_, name: str, text: str, setting: FieldInfo) -> None:
     if not (is_list(setting.annotation) or section_in(setting.annotation)):
-        # A single value is taken as it is: a password may hold what YAML would read as more.
+        # A single value is used as it is: a password may contain characters that mean something in
+        # YAML.
         found.values.append((path, Node(scalar(text), None, name)))
         return
     try:
@@ -134,7 +137,7 @@ def _put(root: Node, path: Path_, node: Node) -> None:
         if at.value is None or is_off(at.value):
             at.value = {}
         if not isinstance(at.value, dict):
-            return  # not a mapping, which is a fault of its own
+            return  # not a mapping, which is reported separately
         at = at.value.setdefault(part, Node({}, None, node.source))
     if at.value is None or is_off(at.value):
         at.value = {}

@@ -1,5 +1,5 @@
-"""Knows how a wrong setting is reported: one printable line saying where, what and what to do.
-It must not know which settings there are, nor hold a value that could be a secret."""
+"""Knows how a wrong setting is reported: as one printable line with the place, the error and what
+to do. It must not know which settings there are, nor keep a value that could be a secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_printable(text: str, limit: int = 400) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong. `source` is the file as it was named, or an environment variable."""
+    """One error. `source` is the file as it was named, or an environment variable."""
 
     key: str
     line: int | None
@@ -41,7 +41,7 @@ class Fault:
 
 
 class InvalidSettings(Exception):
-    """Everything that is wrong with the settings, at once."""
+    """All errors in the settings, together."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults: tuple[Fault, ...] = tuple(faults)
@@ -49,7 +49,7 @@ class InvalidSettings(Exception):
 
 
 class Wrong(ValueError):
-    """A value that cannot be taken. `key` names the part of it that is meant, if not the whole."""
+    """An invalid value. `key` names the invalid part of it, if it is not the whole value."""
 
     def __init__(self, message: str, hint: str | None = None, key: str | None = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Knows how a setting's type is stated to pydantic: its parser, its schema, its word for nothing.
+"""Knows how a setting's type is declared to pydantic: its parser, its schema, its word for "none".
 It must not know which settings there are."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Schema = dict[str, Any]
 
 
 class Section(BaseModel):
-    """A mapping of settings. Nothing after its key, as with `xhr:`, is the empty mapping."""
+    """A mapping of settings. An empty value, as in `xhr:`, is the empty mapping."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -55,7 +55,8 @@ def _kind(value: object) -> str:
 
 
 def key(default: Any, sentence: str, **more: Any) -> Any:
-    """States a setting: its default, spelt as in the file, and the sentence that explains it."""
+    """Declare a setting: its default, written as in the file, and the sentence that describes
+    it."""
     return Field(default, description=sentence, **more)
 
 
@@ -65,7 +66,7 @@ def required(sentence: str, **more: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Parsed:
-    """Reads a value with one of our parsers; pydantic's own conversions never see it."""
+    """Parses a value with one of Doorward's parsers; pydantic's own conversions never see it."""
 
     parse: Callable[[Any], Any]
     schema: Schema
@@ -84,7 +85,7 @@ class Parsed:
 
 @dataclass(frozen=True, eq=False)
 class Located(Parsed):
-    """The same for values that name a file: the parser is given the configuration's directory."""
+    """The same for file names: the parser also gets the directory of the configuration file."""
 
     parse: Callable[..., Any]
 
@@ -96,9 +97,9 @@ class Located(Parsed):
 
 @dataclass(frozen=True, eq=False)
 class Unless:
-    """Allows nothing in place of a value. `word` (off or none) is how nothing is written; without
-    it only leaving the key out says so. `empty` is what a key without a value means: by default a
-    fault, since a demand that got lost must not pass for one that was never made."""
+    """Allows no value. `word` (off or none) stands for no value; without it, only a missing key
+    does. `empty` is the meaning of a key without a value. By default that is an error, because a
+    requirement whose value was lost must not count as one that was never made."""
 
     word: str | None = None
     empty: Any = ...
@@ -124,7 +125,7 @@ class Unless:
 
 @dataclass(frozen=True, eq=False)
 class AlsoOn:
-    """Allows `true` in place of a section: it takes the defaults then."""
+    """Allows `true` in place of a section, for its defaults."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         def read(value: Any) -> Any:
@@ -138,8 +139,8 @@ class AlsoOn:
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """Takes a list. Where its items are single values, one alone needs no list around it, and
-    where `off` is allowed it stands for the empty list."""
+    """Takes a list. If its items are single values, one can be given without a list. If `off` is
+    allowed, it stands for the empty list."""
 
     single: bool = True
     least: int = 0
@@ -204,7 +205,7 @@ Switch = Annotated[bool, Parsed(values.boolean, _BOOLEAN)]
 Duration = Annotated[timedelta, Parsed(values.duration, DURATION)]
 DurationOrZero = Annotated[timedelta, Parsed(values.duration_or_zero, DURATION)]
 Place = Annotated[Path, Located(addresses.absolute, {"type": "string", "minLength": 1})]
-# A file of that name is written ./stdout.
+# For a file with that name, write ./stdout.
 AuditFile = Annotated[
     Path | Literal["stdout"],
     Located(

@@ -1,5 +1,6 @@
-"""Knows what is valid and still probably not meant: rules that never apply, or that a weaker one
-gets in the way of; what lets more in than it seems to. It must not refuse; `config check` does."""
+"""Knows settings that are valid but probably not intended: rules that never apply or that an
+earlier, weaker rule overrides, and settings that allow more than they seem to. It must not refuse
+them; `config check` does."""
 
 from __future__ import annotations
 
@@ -19,12 +20,13 @@ Found = Iterator[tuple[KeyPath, Wrong]]
 T = TypeVar("T")
 
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
-# More public addresses than one organisation has: proxies in such a network are strangers' as well.
+# More public addresses than one organisation has, so the network also contains other people's
+# machines.
 _WIDEST_V4, _WIDEST_V6 = 16, 32
 
 
 def list_findings(settings: Settings) -> tuple[Fault, ...]:
-    """Returns what is probably not meant, each with its key and its line in the file."""
+    """The settings that are probably not intended, each with its key and its line in the file."""
     source = str(settings.file or "")
     found = [(path, wrong) for find in _FINDERS for path, wrong in find(settings)]
     return tuple(
@@ -34,7 +36,7 @@ def list_findings(settings: Settings) -> tuple[Fault, ...]:
 
 
 def _lists(settings: Settings) -> Iterator[Sequence[Placed]]:
-    """Every list of rules, of which the first that applies decides."""
+    """Every list of rules. In each, the first rule that applies decides."""
     for number, route in enumerate(settings.routes):
         yield [(("routes", number, "rules", at), rule) for at, rule in enumerate(route.rules)]
     rules = settings.access.rules
@@ -65,7 +67,7 @@ def misplaced_rules(settings: Settings) -> Found:
 
 
 def weakened_rules(settings: Settings) -> Found:
-    """A rule that is carved out of a wider one is meant; two that merely cross are not."""
+    """An exception from a wider rule is intended; an overlap of two rules is not."""
     for rules in _lists(settings):
         for (first, earlier), (path, rule) in combinations(rules, 2):
             crosses = _overlap(earlier, rule)
@@ -111,11 +113,11 @@ _FINDERS = (
 )
 
 
-# What rules apply to
+# Conditions of rules
 
 
 def _covers(one: Rule, other: Rule) -> bool:
-    """Whether one applies wherever the other does."""
+    """Whether one rule applies to every request that the other applies to."""
     return (
         _covers_path(one, other)
         and _covers_all(one.host, other.host, _covers_host)
@@ -125,7 +127,7 @@ def _covers(one: Rule, other: Rule) -> bool:
 
 
 def _covers_all(ones: Sequence[T], others: Sequence[T], covers: Callable[[T, T], bool]) -> bool:
-    """An empty list takes everything."""
+    """An empty list matches everything."""
     if not ones:
         return True
     return bool(others) and all(any(covers(one, other) for one in ones) for other in others)
@@ -167,7 +169,8 @@ def _takes_every_path(rule: Rule) -> bool:
 def _covers_path(one: Rule, other: Rule) -> bool:
     if _takes_every_path(one):
         return True
-    if one.path is None or other.path is None:  # of expressions only the same one is known to
+    # two expressions are known to match the same paths only if they are equal
+    if one.path is None or other.path is None:
         same = (one.path_regex, one.preset) == (other.path_regex, other.preset)
         return same and one.path == other.path
     (ones, beneath), (others, is_others_beneath) = _split(one.path), _split(other.path)
@@ -180,7 +183,8 @@ def _covers_path(one: Rule, other: Rule) -> bool:
 def _paths_overlap(one: Rule, other: Rule) -> bool:
     if _takes_every_path(one) or _takes_every_path(other):
         return True
-    if one.path is None or other.path is None:  # what expressions share cannot be told
+    # whether two expressions have paths in common is not known
+    if one.path is None or other.path is None:
         return _covers_path(one, other)
     (ones, beneath), (others, is_others_beneath) = _split(one.path), _split(other.path)
     pairs = zip(ones, others, strict=False)
@@ -192,7 +196,7 @@ def _paths_overlap(one: Rule, other: Rule) -> bool:
 
 
 def _split(pattern: str) -> tuple[list[str], bool]:
-    """Segments, and whether all below them is meant as well."""
+    """The segments, and whether everything below them matches too."""
     return pattern.removesuffix("/*").split("/"), pattern.endswith("/*")
 
 
@@ -200,11 +204,11 @@ def _covers_segment(one: str, other: str) -> bool:
     return one == other or (one == "*" and other != "")
 
 
-# How much rules demand
+# How much rules require
 
 
 def _strength(rule: Rule) -> int:
-    """0 for everybody, up to what nobody may."""
+    """0 if everybody is allowed, rising to the value for nobody."""
     if rule.is_public:
         return 0
     return min((_demanded(each) for each in rule.alternatives), default=5)

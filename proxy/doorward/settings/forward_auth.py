@@ -1,5 +1,5 @@
-"""Knows the settings of forward-auth: which hosts front proxies may ask about, and where people
-log in. It must not know their endpoints or headers."""
+"""Knows the settings of forward-auth: which hosts front proxies may ask about, and where users log
+in. It must not know their endpoints or headers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Knows which settings are accepted although nothing obeys them yet.
-It must not judge them; each feature that is built takes its line out."""
+"""Knows which settings are accepted but have no effect yet. It must not judge them. When a feature
+is built, remove its line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from doorward.settings.models import Settings
 
 
 def list_unbuilt_keys(settings: Settings) -> tuple[str, ...]:
-    """Returns the keys that were given and have no effect yet, in the file's order."""
+    """The given keys that have no effect yet, in the order of the file."""
     return tuple(key for find in _UNBUILT for key in find(settings))
 
 

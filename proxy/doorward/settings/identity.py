@@ -1,5 +1,5 @@
-"""Knows how a route chooses the headers that identify the user: presets, and headers of one's own.
-It must not make headers; rewriting does."""
+"""Knows how a route chooses the headers that identify the user: presets, and custom headers. It
+must not make headers; rewriting does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from doorward.settings import values
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import Parsed, Schema, Section, Text, key, required, word_from
 
-# What a header can say; any other value is a fixed text.
+# The values that a header can have. Any other value is a fixed text.
 LISTS = frozenset(("groups", "roles"))
 VALUES = ("username", "name", "email", *sorted(LISTS), "id", "session", "level", "auth_time")
 LINES = "lines"
@@ -93,7 +93,7 @@ def _rows(*rows: tuple[str, str] | tuple[str, str, str]) -> tuple[IdentityHeader
     )
 
 
-# The names and formats of the programs that an application may have stood behind before.
+# The names and formats of other products that may have protected an application before.
 PRESETS: dict[str, tuple[IdentityHeader, ...]] = {
     "remote-user": _rows(  # Authelia
         ("Remote-User", "username"),
@@ -161,7 +161,7 @@ PRESETS: dict[str, tuple[IdentityHeader, ...]] = {
         ("X-WEBAUTH-EMAIL", "email"),
         ("X-WEBAUTH-GROUPS", "groups"),
     ),
-    "cgi": _rows(("Remote-User", "username")),  # which CGI calls HTTP_REMOTE_USER
+    "cgi": _rows(("Remote-User", "username")),  # CGI calls it HTTP_REMOTE_USER
     "none": (),
 }
 
@@ -186,8 +186,8 @@ Told = Annotated[str | IdentityHeader, _PresetOrHeader()]
 
 
 def list_headers(told: Iterable[str | IdentityHeader]) -> tuple[IdentityHeader, ...]:
-    """Every header of these presets and headers, each once. Raises Wrong for a name that is to say
-    two different things."""
+    """Every header of these presets and headers, each once. Raises Wrong if one name has two
+    different values."""
     found: dict[bytes, IdentityHeader] = {}
     for each in told:
         for header in PRESETS[each] if isinstance(each, str) else (each,):

@@ -1,4 +1,4 @@
-"""Knows which keys there are, by asking the models, and which one a wrong key was meant to be.
+"""Knows which keys there are, from the models, and which one was probably meant by an unknown key.
 It must not read values."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from doorward.settings.models import Settings
 
 
 def section_in(annotation: Any) -> type[Section] | None:
-    """Returns the section a setting's type leads to, through options and lists."""
+    """The section that a setting's type contains, directly or in options and lists."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     inner = (section_in(argument) for argument in get_args(annotation))
@@ -28,12 +28,12 @@ def is_list(annotation: Any) -> bool:
 
 
 def list_fields(section: type[Section]) -> dict[str, FieldInfo]:
-    """Returns the settings of a section under the keys of the file."""
+    """The settings of a section, by their keys in the file."""
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def field_at(path: KeyPath) -> FieldInfo | None:
-    """Returns the setting of that place, if there is one."""
+    """The setting at that place, if there is one."""
     section: type[Section] | None = Settings
     field: FieldInfo | None = None
     for part in path:
@@ -46,7 +46,7 @@ def field_at(path: KeyPath) -> FieldInfo | None:
 
 @cache
 def every_key() -> tuple[tuple[str, ...], ...]:
-    """Returns the path of every setting, list positions left out, in the file's order."""
+    """The path of every setting, without list positions, in the order of the file."""
     return tuple(_beneath((), Settings))
 
 
@@ -58,7 +58,7 @@ def _beneath(path: tuple[str, ...], section: type[Section]) -> Iterator[tuple[st
 
 
 def advise(path: KeyPath) -> str:
-    """Returns what to write in place of an unknown key."""
+    """A suggestion for an unknown key."""
     parent, wrong = path[:-1], str(path[-1])
     field = field_at(parent) if parent else None
     section = section_in(field.annotation) if field else Settings

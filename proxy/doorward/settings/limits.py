@@ -1,5 +1,5 @@
-"""Knows the settings that bound what a client may send, hold and keep waiting.
-It must not enforce them; the server and the gate do."""
+"""Knows the settings that limit what a client can send, how long it can wait and how much it can
+occupy. It must not enforce them; the server and the gate do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from doorward.settings.fields import Duration, Section, Unless, key, size_from, whole
 
-# Below this no browser's request head would pass.
+# No browser's request head is smaller.
 HeaderBytes = Annotated[int, size_from(1024)]
 TargetBytes = Annotated[int, size_from(256)]
 MessageBytes = Annotated[int, size_from(1024)]

@@ -1,5 +1,5 @@
-"""Knows where settings come from and in which order: file, then environment, then every check.
-It must not know single settings; models.py and checks.py do."""
+"""Knows where settings come from and in which order: file, then environment, then every check. It
+must not know single settings; models.py and checks.py do."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ from doorward.settings.known import advise
 from doorward.settings.models import Settings
 from doorward.settings.sieve import Sieve
 
-# Stands for an application in this process; a name that never resolves (RFC 6761 6.4).
+# Stands for an application in this process: a name that never resolves (RFC 6761 6.4).
 _IN_PROCESS_KEY = "in_process"
 _IN_PROCESS = "http://in-process.invalid"
 _PLACES = ("./doorward.yaml", "/etc/doorward/doorward.yaml")
-# Configuration of the system: what changes while a program runs belongs elsewhere (FHS 3.0, 3.7).
+# The system's configuration. Data that changes at run time belongs elsewhere (FHS 3.0, 3.7).
 _SYSTEM = Path("/etc")
 _SYSTEM_DATA = Path("/var/lib/doorward")
 
 
 def find_config_file(environ: Mapping[str, str]) -> Path | None:
-    """Returns the file DOORWARD_CONFIG names, else the first of the usual places, else None."""
+    """The file that DOORWARD_CONFIG names, else the first of the usual places that exists, else
+    None."""
     if named := environ.get(CONFIG):
         return Path(named)
     return next((Path(place) for place in _PLACES if os.path.lexists(place)), None)
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Returns the settings of a file and the environment over it.
+    """The settings from a file, overridden by the environment.
 
-    Without a path the usual places are searched; without any file the environment stands alone.
-    Raises InvalidSettings with everything that is wrong."""
+    Without a path, the usual places are searched; without any file, only the environment counts.
+    Raises InvalidSettings with every error.
+    """
     file = path or find_config_file(environ)
     overrides = read_environment(environ)
     if file is None and not overrides.gives("routes"):
@@ -49,8 +51,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def load_settings_in_process(path: Path, environ: Mapping[str, str]) -> Settings:
-    """The same for an application in this process: routes name no upstream, and without any there
-    is one. Raises InvalidSettings."""
+    """As `load_settings`, for an application in this process: routes have no upstream, and if there
+    are none, there is one for every path. Raises InvalidSettings."""
     root, faults = _read(path)
     _top(root)[_IN_PROCESS_KEY] = Node(True, None, "")
     return _loaded(root, faults, read_environment(environ), path)
@@ -65,14 +67,14 @@ def _loaded(root: Node, faults: list[Fault], overrides: Overrides, file: Path | 
 
 
 def settings_from(values: Mapping[str, Any], directory: Path | None = None) -> Settings:
-    """Returns the settings of plain data as YAML would give it; neither file nor environment is
-    looked at. Raises InvalidSettings."""
+    """The settings from plain data, as read from YAML; file and environment are not read. Raises
+    InvalidSettings."""
     root = _node(dict(values))
     return _settings(root, [], Overrides(), directory or Path.cwd())
 
 
 def settings_in_process(values: Mapping[str, Any], directory: Path | None = None) -> Settings:
-    """The same for an application in this process, see `load_settings_in_process`."""
+    """As `settings_from`, for an application in this process; see `load_settings_in_process`."""
     return settings_from({**values, _IN_PROCESS_KEY: True}, directory)
 
 
@@ -82,8 +84,8 @@ def _top(root: Node) -> dict[str, Node]:
 
 
 def _lead_in_process(root: Node) -> list[Fault]:
-    """With `in_process`, have each route lead where nothing connects to, and find those that name
-    an upstream."""
+    """With `in_process`, give each route an upstream to which nothing connects, and report routes
+    that name one."""
     top = _top(root)
     if _IN_PROCESS_KEY not in top or top[_IN_PROCESS_KEY].value is not True:
         return []
@@ -101,7 +103,8 @@ def _lead_in_process(root: Node) -> list[Fault]:
 
 
 def _add_verified_route(root: Node) -> None:
-    """With `forward_auth` and no route there is one: front proxies ask about all of their hosts."""
+    """With `forward_auth` and no routes there is one route: front proxies ask about all of their
+    hosts."""
     top = _top(root)
     asked = top.get("forward_auth")
     if asked is not None and isinstance(asked.value, dict):
@@ -179,13 +182,14 @@ def _settings(root: Node, faults: list[Fault], overrides: Overrides, directory: 
 
 
 def _order(fault: Fault) -> tuple[bool, bool, int]:
-    """The file's faults from top to bottom, then those without a line, then the environment's."""
+    """The file's errors from top to bottom, then those without a line, then those of the
+    environment."""
     return fault.source.startswith(PREFIX), fault.line is None, fault.line or 0
 
 
 def _judged(root: Node, faults: list[Fault], directory: Path) -> Settings | None:
-    """Adds every fault to the list. What is faulty is taken out and the rest judged again, so
-    that one fault hides no other."""
+    """Adds every error to the list. Invalid values are removed and the rest is checked again, so
+    that one error does not hide another."""
     sieve = Sieve(root.plain())
     told: set[str] = set()
     while True:
@@ -215,7 +219,7 @@ def _with_public_url(settings: Settings) -> Settings:
     listen, scheme = settings.listen, "https" if settings.tls else "http"
     here = "localhost" if listen.is_unnamed else ""
     found = settings.model_copy(update={"public_url": f"{scheme}://{here or listen}"})
-    found.model_fields_set.discard("public_url")  # nobody gave it
+    found.model_fields_set.discard("public_url")  # it was not given
     return found
 
 
@@ -223,13 +227,13 @@ def _with_data_dir(settings: Settings, directory: Path) -> Settings:
     if "data_dir" in settings.model_fields_set or not directory.is_relative_to(_SYSTEM):
         return settings
     found = settings.model_copy(update={"data_dir": _SYSTEM_DATA})
-    found.model_fields_set.discard("data_dir")  # nobody gave it
+    found.model_fields_set.discard("data_dir")  # it was not given
     return found
 
 
 def _data_left_behind(settings: Settings, directory: Path) -> Wrong | None:
-    """A start with an empty database in place of the one that was in use would lock everybody
-    out: until 0.1 the default was next to the file under /etc, too."""
+    """Refuse a start with a new, empty database if the old one is next to the file under /etc, the
+    default until 0.1: it would lock out every user."""
     before = directory / "data"
     if "data_dir" in settings.model_fields_set or settings.data_dir != _SYSTEM_DATA:
         return None
@@ -254,8 +258,8 @@ def _place(error: ErrorDetails) -> KeyPath:
 
 
 def _wrong(error: ErrorDetails) -> Wrong:
-    """Returns what is wrong, in our words: pydantic itself only counts keys, all values are read
-    by our own parsers."""
+    """The error in Doorward's words. pydantic itself only reports missing and unknown keys;
+    Doorward's own parsers read all values."""
     wrong = error.get("ctx", {}).get("error")
     if isinstance(wrong, Wrong):
         return wrong
@@ -267,7 +271,7 @@ def _wrong(error: ErrorDetails) -> Wrong:
 
 def _fault(root: Node, path: KeyPath, wrong: Wrong) -> Fault:
     node, steps = root.nearest(path)
-    # One value in place of a list has no position in it.
+    # A single value in place of a list has no position.
     shown = path[:steps] if isinstance(path[steps] if steps < len(path) else "", int) else path
-    line = node.line if steps else None  # what is missing at the top has no line
+    line = node.line if steps else None  # a missing top-level key has no line
     return Fault(format_path(shown), line, wrong.message, wrong.hint, node.source)

@@ -1,5 +1,5 @@
-"""Knows the settings of what is logged, and how its lines look.
-It must not write any; observe does."""
+"""Knows the settings of the log: what is logged, and in which format. It must not write log lines;
+observe does."""
 
 from __future__ import annotations
 

@@ -256,27 +256,27 @@ class Settings(Section):
 
     @property
     def environment(self) -> tuple[str, ...]:
-        """The environment variables that set something, which goes before the file."""
+        """The environment variables that override settings."""
         return self._environment
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd, but no fault."""
+        """Warnings about settings that are valid but unusual."""
         return self._warnings
 
     def find_line(self, path: KeyPath) -> int | None:
-        """The line in the file where a setting stands; None for what was not given there."""
+        """The line in the file with this setting; None if the file does not set it."""
         node, steps = (None, 0) if self._root is None else self._root.nearest(path)
         return node.line if node is not None and steps == len(path) else None
 
     @property
     def public_origin(self) -> str:
-        """Scheme, lower-case host and port of public_url; the scheme's own port left out."""
+        """Scheme, lower-case host and port of public_url, without the scheme's default port."""
         return addresses.origin(self.public_url)
 
     @property
     def portal_origin(self) -> str:
-        """The origin of the site where people log in who came by a front proxy."""
+        """The origin of the site where users log in whose requests come through a front proxy."""
         asked = self.forward_auth
         if asked is None or asked.portal is None:
             return self.public_origin
@@ -284,7 +284,7 @@ class Settings(Section):
 
     @property
     def login_hosts(self) -> tuple[str, ...]:
-        """Hosts of `forward_auth` that a login at the portal holds for."""
+        """The hosts of `forward_auth` for which a login at the portal is valid."""
         if self.forward_auth is None:
             return ()
         domain, portal = self.sessions.cookie.domain, urlsplit(self.portal_origin).hostname
@@ -296,14 +296,14 @@ class Settings(Section):
 
     @property
     def list_delimiters(self) -> str:
-        """What stands between groups or roles in the headers of some route, and so in none of
-        their names; the comma always."""
+        """The delimiters between groups or roles in the headers of all routes, and always the
+        comma. No name of a group or role may contain one."""
         headers = [header for route in self.routes for header in route.identity_headers]
         found = {header.delimiter for header in headers if header.is_list} - {LINES}
         return "".join(sorted(found | {","}))
 
     def body_bytes(self, route: Route) -> int | None:
-        """Most bytes of a request's body on this route, or None."""
+        """Maximum size of a request's body on this route in bytes, or None."""
         if route.body_bytes == "auto":
             return self.limits.body_bytes
         return None if route.body_bytes == "none" else route.body_bytes
@@ -311,7 +311,7 @@ class Settings(Section):
     @property
     def cookie_name(self) -> str:
         """Name of the session cookie without a prefix. Browsers send cookies to every port of a
-        host: where public_url has one that is not its scheme's own, it is in the name."""
+        host, so if public_url has a port other than its scheme's default, the name contains it."""
         if self.sessions.cookie.name != "auto":
             return self.sessions.cookie.name
         port = self.public_origin.rpartition(":")[2]
@@ -319,8 +319,8 @@ class Settings(Section):
 
     @property
     def prefers_default_cookie(self) -> bool:
-        """Whether the name has no port as long as no other instance has that name in a browser:
-        where public_url is this very machine, programs and examples look for `doorward`."""
+        """Whether the name has no port until another instance uses that name in a browser: if
+        public_url is this machine, programs and examples look for `doorward`."""
         return self.sessions.cookie.name == "auto" and addresses.is_local_origin(self.public_origin)
 
     @property

@@ -1,5 +1,5 @@
-"""Knows what may be a user's name, an e-mail address, a group, a password hash, a server's URL.
-It must not know who has them; whether one is taken is asked elsewhere."""
+"""Knows the valid forms of user names, e-mail addresses, groups, password hashes and server URLs.
+It must not know whether a name is in use."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def email(value: object) -> str:
 
 
 def group(value: object) -> str:
-    """Returns the name of a group or a role; headers carry them in a list with commas."""
+    """The name of a group or a role; headers contain them in a list separated by commas."""
     found = text(value)
     if not is_clean(found) or "," in found:
         raise Wrong(
@@ -58,7 +58,7 @@ def group(value: object) -> str:
 
 
 def password_hash(value: object) -> str:
-    """Returns an argon2id hash. What was given is never shown."""
+    """An argon2id hash. Errors do not contain the value."""
     found = value if isinstance(value, str) else ""
     if not found.startswith("$argon2id$"):
         raise Wrong(
@@ -74,7 +74,7 @@ def password_hash(value: object) -> str:
 
 
 def storage(value: object) -> str:
-    """Returns `sqlite`, or the URL of a PostgreSQL database. What was given is never shown."""
+    """`sqlite`, or the URL of a PostgreSQL database. Errors do not contain the value."""
     found = text(value)
     if found == "sqlite":
         return found
@@ -91,7 +91,7 @@ def storage(value: object) -> str:
 
 
 def smtp(value: object) -> str:
-    """Returns the URL of a mail server. What was given is never shown."""
+    """The URL of a mail server. Errors do not contain the value."""
     found = text(value)
     hint = "write smtp://host:25, smtp://user:password@host:587 or smtps://host:465"
     try:
@@ -110,7 +110,7 @@ def smtp(value: object) -> str:
 
 
 def _parts(url: str) -> SplitResult:
-    """Returns the parts of a URL; raises ValueError when the port is none either."""
+    """The parts of a URL; raises ValueError also if the port is invalid."""
     parts = urlsplit(url)
     if parts.port == 0:
         raise ValueError
@@ -118,6 +118,6 @@ def _parts(url: str) -> SplitResult:
 
 
 def mask_password(url: str) -> str:
-    """Returns the URL with its passwords covered."""
+    """The URL with its passwords masked."""
     covered = re.sub(r"(://[^:/?#@]*:)[^\n]*@", r"\1********@", url)
     return re.sub(r"(?i)([?&][^=&]*password=)[^&#]*", r"\1********", covered)

@@ -1,5 +1,5 @@
-"""Knows how the pages may be dressed: name, logo, colour, language, sentences of the owner's own.
-It must not read the files that are named here; rendering does."""
+"""Knows the settings for the look of the pages: name, logo, colour, language, sentences of the
+operator. It must not read the files that are named here; rendering does."""
 
 from __future__ import annotations
 

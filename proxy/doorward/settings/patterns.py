@@ -12,15 +12,16 @@ from doorward import paths
 from doorward.settings.faults import Wrong
 from doorward.settings.values import is_on, quote, text
 
-# The raw bytes a request target's path can hold: RFC 3986 3.3, and those that clients send anyway.
+# The raw bytes that the path of a request target can contain: RFC 3986 3.3, and those that clients
+# send anyway.
 _RAW = re.compile(r"(?:[!$&'()*+,\-./0-9:;=@A-Z_a-z~\[\]^`{|}\"<>]|%[0-9A-Fa-f]{2})+")
-# What `percent_encode` leaves as it is.
+# The bytes that `percent_encode` does not change.
 _SAFE = "/%!$&'()*+,;:=@~[]^`{|}<>"
 _METHOD = re.compile(r"[A-Z0-9!#$%&'+.^_`|~-]+")
 
 
 def route_path(value: object) -> str:
-    """Returns the path under which a route takes everything; a trailing slash says nothing."""
+    """The path below which a route applies; a trailing slash has no meaning."""
     found = _path(value)
     if "*" in found:
         raise Wrong(f"{quote(found)} has a *", "a route's path includes everything below it")
@@ -28,7 +29,7 @@ def route_path(value: object) -> str:
 
 
 def rule_path(value: object) -> str:
-    """Returns a path in which `*` stands for one segment, or at the end for all below."""
+    """A path in which `*` stands for one segment, or at the end for everything below."""
     found = _path(value)
     if any("*" in part and part != "*" for part in found.split("/")):
         raise Wrong(
@@ -61,13 +62,13 @@ def _encoded(path: str) -> str:
     return f"write it encoded: {percent_encode(path, safe=_SAFE)}"
 
 
-# Far longer than a path's pattern is; it bounds what compiling one costs.
+# Far longer than any real pattern; it limits the cost of compiling one.
 _REGEX_CHARACTERS = 1024
 
 
 def path_regex(value: object) -> str:
-    """Returns a regular expression in RE2's syntax, which has no look-around and no references, and
-    so takes linear time whatever it is given (https://github.com/google/re2/wiki/Syntax)."""
+    """A regular expression in RE2's syntax, which has no look-around and no back-references, so
+    that matching takes linear time for any input (https://github.com/google/re2/wiki/Syntax)."""
     found = text(value)
     if not found.isascii() or len(found) > _REGEX_CHARACTERS:
         raise Wrong(f"must be ASCII and at most {_REGEX_CHARACTERS} characters long")
@@ -79,8 +80,8 @@ def path_regex(value: object) -> str:
 
 
 def compile_regex(pattern: str) -> Any:
-    """Returns what `fullmatch`es bytes by this expression. Raises ValueError."""
-    import re2  # takes 20 ms, and most configurations need none
+    """A matcher that `fullmatch`es bytes. Raises ValueError."""
+    import re2  # importing takes 20 ms, and most configurations need none
 
     options = re2.Options()
     options.log_errors = False
@@ -92,7 +93,7 @@ def compile_regex(pattern: str) -> Any:
 
 
 def method(value: object) -> str:
-    """Returns a method; they are case-sensitive (RFC 9110 9.1), and the known ones upper-case."""
+    """A method. Methods are case-sensitive (RFC 9110 9.1), and the known ones are in upper case."""
     found = text(value)
     if found == "*":
         raise Wrong("'*' is not a method", "leave methods out to take every method")
@@ -102,12 +103,12 @@ def method(value: object) -> str:
     raise Wrong(f"{quote(found)} is not a method", hint)
 
 
-# X-Auth-Token is a carrier of sessions.
+# X-Auth-Token carries sessions.
 _API_KEY_HEADER = re.compile(r"(?!x-auth-)x-[a-z0-9-]{0,58}(?:key|token)", re.IGNORECASE)
 
 
 def api_key_header(value: object) -> str:
-    """Returns the name of a header that may carry an API token; true is X-Api-Key."""
+    """The name of a header that can carry an API token; true stands for X-Api-Key."""
     if is_on(value):
         return "X-Api-Key"
     found = text(value)

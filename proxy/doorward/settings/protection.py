@@ -1,5 +1,5 @@
-"""Knows the settings that make an old application safer without changing it.
-It must not act by them; rewriting and the relay do."""
+"""Knows the settings that make an old application safer without changing it. It must not apply
+them; rewriting and the relay do."""
 
 from __future__ import annotations
 

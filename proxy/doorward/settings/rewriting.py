@@ -1,5 +1,5 @@
-"""Knows the settings that correct what an old application gets wrong about its own URL.
-It must not rewrite anything; the gate does."""
+"""Knows the settings for an application that has the wrong idea of its own URL. It must not rewrite
+anything; rewriting does."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Knows how access rules are written: what they apply to, and what they demand then.
-It must not decide by them; the gate does."""
+"""Knows how access rules are written: their conditions and their requirements. It must not decide
+by them; the gate does."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PUBLIC_ASSETS = "public-assets"
 Requirement = Annotated[
     Literal["deny", "public", "authenticated", "two_factor"], word_from(*REQUIREMENTS)
 ]
-# Each code of an app counts once, so a shorter age could not be met.
+# An app's code works once and changes every 30 seconds, so a shorter age could not be met.
 LEAST_AGE = timedelta(seconds=30)
 
 
@@ -46,7 +46,7 @@ def _max_age(value: object) -> timedelta:
     return found
 
 
-# In a rule an empty list would be a condition that is always met, or never: it is refused.
+# In a rule, an empty list would be a condition that is always or never met, so it is refused.
 Demanded = Annotated[tuple[Group, ...], Listed(least=1)]
 Demanding = Annotated[
     Literal["authenticated", "two_factor"], word_from("authenticated", "two_factor")
@@ -86,9 +86,9 @@ class Alternative(Section):
         return self
 
 
-# What says who may, in a rule without alternatives.
+# The keys that say who is allowed, in a rule without alternatives.
 _DEMANDS = ("require", "groups", "users", "roles", "max_age")
-# What else a rule for public assets may say.
+# Further keys that a rule for public assets can have.
 _BESIDE_PRESET = frozenset(("name", "preset", "host", "networks", "activity"))
 
 
@@ -178,8 +178,8 @@ class Rule(Section):
 
     @property
     def alternatives(self) -> tuple[Alternative, ...]:
-        """The alternatives, one of which must be met. Empty if the rule needs no login: it is
-        public, or denies."""
+        """The alternatives, one of which must be met. Empty if the rule needs no login because it
+        is public or denies."""
         if self.any:
             return self.any
         if self.preset is not None or self.require not in {"authenticated", "two_factor"}:
@@ -189,5 +189,5 @@ class Rule(Section):
 
     @property
     def is_public(self) -> bool:
-        """Whether anybody may."""
+        """Whether everybody is allowed."""
         return self.preset is not None or self.require == "public"

@@ -1,5 +1,5 @@
-"""Knows the JSON Schema of the configuration file, for editors.
-It must not be what settings are checked with; the schema sees less than the parsers."""
+"""Knows the JSON Schema of the configuration file, for editors. Settings must not be checked with
+it; it is less strict than the parsers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def schema_text() -> str:
 
 
 def _untitled(value: Any) -> Any:
-    """Returns it without the titles pydantic makes of names, and without empty defaults."""
+    """The schema without pydantic's titles and without empty defaults."""
     if isinstance(value, list):
         return [_untitled(inner) for inner in value]
     if not isinstance(value, dict):
@@ -41,5 +41,5 @@ def _is_noise(key: str, inner: Any, holder: dict[str, Any]) -> bool:
         return inner in (None, "")
     if key not in {"title", "description"} or not isinstance(inner, str):
         return False
-    # Class docstrings speak to developers; the sentences of keys are kept.
+    # Class docstrings are for developers; the descriptions of keys are kept.
     return key == "title" or holder.get("additionalProperties") is False

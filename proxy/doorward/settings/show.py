@@ -1,5 +1,4 @@
-"""Knows how settings are written back as YAML and what of them is covered.
-It must not change them."""
+"""Knows how settings are printed as YAML and which values are hidden. It must not change them."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ COVER = "********"
 
 
 def plain(settings: Settings) -> dict[str, Any]:
-    """Returns the effective settings as plain data, defaults filled in, secrets covered."""
+    """The settings in effect as plain data, with defaults, and with secrets hidden."""
     shown = _section(settings)
     shown["storage"] = mask_password(settings.storage)
     if settings.email:
@@ -27,7 +26,7 @@ def plain(settings: Settings) -> dict[str, Any]:
 
 
 def yaml_text(settings: Settings) -> str:
-    """Returns the same as the text of a configuration file."""
+    """The same as the text of a configuration file."""
     import yaml
 
     text = yaml.safe_dump(plain(settings), sort_keys=False, allow_unicode=True, width=100)
@@ -45,7 +44,7 @@ def _section(section: Section) -> dict[str, Any]:
 
 
 def _word(field: FieldInfo) -> str | None:
-    """Returns how nothing is written here; None where it is written by leaving the key out."""
+    """The word for "none" in this field; None if the key has to be omitted instead."""
     marks = [mark for mark in field.metadata if isinstance(mark, Unless)]
     return next((mark.word for mark in marks if mark.empty is ...), None)
 

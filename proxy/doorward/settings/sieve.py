@@ -1,5 +1,5 @@
-"""Knows how to take faulty values out of plain data and still tell where the others stood.
-It must not know what is faulty, or why."""
+"""Knows how to remove invalid values from plain data and still report the original places of the
+others. It must not know what is invalid, or why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from doorward.settings.faults import KeyPath
 
 
 class _Items(list[Any]):
-    """A list that remembers the position each item had before others were taken out."""
+    """A list that remembers the original position of each item after others are removed."""
 
     def __init__(self, items: list[Any]) -> None:
         super().__init__(items)
@@ -17,13 +17,13 @@ class _Items(list[Any]):
 
 
 class Sieve:
-    """Holds `data` without what was taken out."""
+    """Holds `data` without the removed values."""
 
     def __init__(self, data: Any) -> None:
         self.data = _remembering(data)
 
     def original(self, path: KeyPath) -> KeyPath:
-        """Returns where a place of the present data was at first."""
+        """The original place of a place in the current data."""
         at: Any = self.data
         found: list[str | int] = []
         for part in path:
@@ -35,10 +35,10 @@ class Sieve:
         return tuple(found)
 
     def take_out(self, places: list[tuple[KeyPath, bool]]) -> bool:
-        """Takes the values at these places out, each with whether it is one that is missing; then
-        what lacks it goes. Returns whether anything was taken."""
+        """Removes the values at these places; each comes with whether it is a missing key, in which
+        case the section that lacks it is removed. Returns whether anything was removed."""
         holders = [path[:-1] if missing else path for path, missing in places]
-        # From behind, so that no position shifts before its turn.
+        # Backwards, so that the positions of the remaining places do not change.
         ordered = sorted({self._existing(path) for path in holders}, key=_depth_first, reverse=True)
         return any([self._take(path) for path in ordered if path])
 

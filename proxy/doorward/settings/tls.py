@@ -1,5 +1,5 @@
-"""Knows the settings of TLS: the listener's certificate, and what an upstream's must fulfil.
-It must not read the files they name; certificates.py does."""
+"""Knows the settings of TLS: the listener's certificate, and the requirements on an upstream's. It
+must not read the files; certificates.py does."""
 
 from __future__ import annotations
 

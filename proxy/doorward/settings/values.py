@@ -1,5 +1,5 @@
-"""Knows how single values are written: durations, sizes, numbers, switches, words, text.
-It must not know which setting a value belongs to; it takes one, and returns it or raises Wrong."""
+"""Knows how single values are written: durations, sizes, numbers, switches, words, text. It must
+not know to which setting a value belongs; it returns the value or raises Wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DURATION = re.compile(
     r"(?:([0-9]{1,14})d)?(?:([0-9]{1,14})h)?(?:([0-9]{1,14})m)?"
     r"(?:([0-9]{1,14})s)?(?:([0-9]{1,14})ms)?"
 )
-# A thousand years: longer is a slip of the finger, and far from where dates overflow.
+# A thousand years. A longer duration is a typing error; dates overflow much later.
 _LONGEST = timedelta(days=366_000)
 
 _SIZES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
@@ -36,7 +36,7 @@ def quote(value: object) -> str:
 
 
 def text(value: object) -> str:
-    """Returns text; a plain number stands for its own digits."""
+    """Text; a plain number stands for its digits."""
     if isinstance(value, bool):
         raise Wrong("must be text", f'put {quote(value)} in quotes: "{quote(value)}"')
     if isinstance(value, int):
@@ -47,7 +47,7 @@ def text(value: object) -> str:
 
 
 def label(value: object) -> str:
-    """Returns text for people: not empty, no control characters, no white space at its edges."""
+    """Text for people: not empty, without control characters, without white space at the ends."""
     found = text(value)
     if not found or found != found.strip():
         raise Wrong("must be text that does not begin or end with white space")
@@ -103,7 +103,7 @@ def choice(*words: str) -> Callable[[object], str]:
 
 
 def duration(value: object) -> timedelta:
-    """Returns the length of `500ms`, `30s`, `5m`, `12h`, `30d` or `1h30m`; more than nothing."""
+    """The length of `500ms`, `30s`, `5m`, `12h`, `30d` or `1h30m`; must be greater than zero."""
     found = duration_or_zero(value)
     if not found:
         raise Wrong("must be longer than zero")
@@ -140,7 +140,7 @@ def size(value: object) -> int:
 
 
 def format_duration(value: timedelta) -> str:
-    """Returns the shortest spelling of a duration that reads back as the same."""
+    """The shortest spelling of a duration that parses to the same value."""
     rest = round(value / timedelta(milliseconds=1))
     if not rest:
         return "0s"
@@ -149,7 +149,7 @@ def format_duration(value: timedelta) -> str:
 
 
 def format_size(value: int) -> str:
-    """Returns the shortest spelling of a size that reads back as the same."""
+    """The shortest spelling of a size that parses to the same value."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         if not value % _SIZES[unit]:
             return f"{value // _SIZES[unit]}{unit}"
