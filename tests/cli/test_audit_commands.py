@@ -160,7 +160,7 @@ def test_a_network_is_let_in_again(config: Path) -> None:
     (lock,) = json.loads(run(config, "lockouts", "--json"))
     assert (lock["scope"], lock["user"], lock["network"]) == ("network", None, "192.0.2.1/32")
     assert run(config, "lockouts", "--lift", lock["network"]) == ("network 192.0.2.1/32 unlocked\n")
-    assert "was not locked" in run(config, "lockouts", "--lift", "192.0.2.1")
+    assert "was not locked out" in run(config, "lockouts", "--lift", "192.0.2.1")
     assert "not an address" in run(config, "lockouts", "--lift", "nowhere", status=2)
 
 

@@ -132,7 +132,7 @@ def test_6_a_disk_that_is_nearly_full(folder: Path) -> None:
 
 async def test_7_a_cookie_that_travels_in_the_clear(folder: Path, serve: Serve) -> None:
     chosen = settings(folder, serve(), public_url="http://wiki.test")
-    assert "in the clear" in only(await found(chosen), "cookie").message
+    assert "unencrypted" in only(await found(chosen), "cookie").message
 
 
 async def test_8_a_proxy_that_nobody_trusts(folder: Path, serve: Serve) -> None:
@@ -182,7 +182,7 @@ async def test_14_an_address_that_is_not_the_public_one(folder: Path, serve: Ser
     url = serve()
     findings = (await found(settings(folder, url), url=url))["address"]
     said = " ".join(finding.message for finding in findings)
-    assert f"people type {url}" in said and "not Doorward: /.doorward/healthz is 404" in said
+    assert f"users open {url}" in said and "not Doorward: /.doorward/healthz is 404" in said
 
 
 async def test_15_an_address_where_nothing_answers(folder: Path, serve: Serve) -> None:
@@ -206,7 +206,7 @@ async def test_16_a_login_that_leads_to_the_login(folder: Path, serve: Serve) ->
     said = [finding.message for finding in findings]
     assert said == [
         "the cookie doorward has Domain=app.test",
-        "after the login / leads to the login again",
+        "after the login / redirects to the login again",
     ]
 
 
@@ -228,7 +228,7 @@ async def test_17_a_cookie_that_browsers_drop(folder: Path) -> None:
     [
         ({"marks": "-_"}, "reads If_None_Match as If-None-Match"),
         ({"marks": "-_."}, "reads If_None_Match and If.None.Match as If-None-Match"),
-        ({"ignores_parameters": True}, "leaves out what stands behind a ;"),
+        ({"ignores_parameters": True}, "ignores everything after a ;"),
         ({"decodes_twice": True}, "decodes paths twice"),
         ({"obeys_override": True}, "takes another method from X-HTTP-Method-Override"),
     ],
@@ -276,7 +276,7 @@ def test_it_prints_json_and_says_what_it_skipped(folder: Path, serve: Serve) -> 
     assert found["upstreams"] == {
         "check": "upstreams", "ok": True, "skipped": None, "findings": [],
     }  # fmt: skip
-    assert found["address"]["skipped"].startswith("say --url")
+    assert found["address"]["skipped"].startswith("use --url")
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ async def test_a_file_that_is_spoilt_leaves_the_old_secret_and_is_reported_once(
 @pytest.mark.parametrize(
     ("text", "mode", "key", "says"),
     [
-        (None, 0o600, "basic", "is not there"),
+        (None, 0o600, "basic", "does not exist"),
         ("", 0o600, "basic", "is empty"),
         ("a\nb", 0o600, "basic", "more than one line"),
         ("x" * 5000, 0o600, "basic", "more than 4096 bytes"),

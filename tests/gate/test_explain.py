@@ -287,7 +287,7 @@ async def test_a_refusal_is_found_by_the_id_on_its_page(tmp_path: Path, origin: 
     assert "dot segment" in found["refusal"]["message"]
     for words in (["--request-id", "other"], ["--request-id", ids[0][:-1]]):
         said = await asyncio.to_thread(explained, file, *words, status=1)
-        assert said.startswith("No refusal of the last day has the id")
+        assert said.startswith("No request refused within the last day has the id")
 
 
 def test_refusals_are_kept_for_a_day_and_take_bounded_room(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def _kept(request_id: str, at: float, path: str = "/x") -> KeptRefusal:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["--request-id", "x", "/"], 2, "takes no other request"),
+        (["--request-id", "x", "/"], 2, "cannot be combined with"),
         ([], 2, "Give one URL"),
         (["--user", "eve", "/"], 1, "There is no user named eve"),
         (["ftp://x/"], 2, "neither a URL"),

@@ -327,7 +327,7 @@ def test_every_name_that_the_gate_reads_means_something_else() -> None:
         ({"header": "X-A", "value": "a\r\nb: c"}, "control"),
         ({"header": "X-A", "value": "é"}, "must be ASCII"),
         ({"headers": "X-A", "value": "id"}, "did you mean routes[0].identity[0].header?"),
-        ({"header": "remote_user", "value": "email"}, "would say both email and username"),
+        ({"header": "remote_user", "value": "email"}, "would be both email and username"),
         ("remote_user", "did you mean remote-user?"),
         ("none", "none cannot be combined with other"),
     ],
@@ -409,7 +409,7 @@ def test_a_group_of_the_file_that_holds_a_delimiter_is_a_fault() -> None:
     hashed = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzYWx0$" + "a" * 43
     user = {"username": "a", "password_hash": hashed, "groups": ["x", "y|z"]}
     settings_from(identity("remote-user") | {"users": [user]})
-    with pytest.raises(InvalidSettings, match=r"users\[0\].groups\[1\]: 'y\|z' holds '\|'"):
+    with pytest.raises(InvalidSettings, match=r"users\[0\].groups\[1\]: 'y\|z' contains '\|'"):
         settings_from(identity("authentik") | {"users": [user]})
 
 

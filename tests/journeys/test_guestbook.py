@@ -36,7 +36,7 @@ def test_it_greets_whoever_its_header_names(guestbook: httpx.Client) -> None:
 
 
 def test_it_greets_nobody_by_name_without_the_header(guestbook: httpx.Client) -> None:
-    assert "Nobody told me your name" in guestbook.get("/").text
+    assert "No user name came with your request" in guestbook.get("/").text
 
 
 def test_a_name_beyond_ascii_is_shown_decoded(guestbook: httpx.Client) -> None:

@@ -25,13 +25,13 @@ ELSEWHERE = {
     "This is not allowed.",
     "This user is banned.",
     "This user's password does not have to be changed.",
-    "This user may not do that.",
+    "This user does not have permission to do this.",
     "There is no such user.",
     "This is not an authenticator secret: base32 of at least 112 bits.",
     "Doorward cannot verify this kind of password hash.",
     "No authenticator app is set up.",
     "There is no such session.",
-    "A second factor is needed.",
+    "A second factor is required.",
     "The password is too short.",
 }
 

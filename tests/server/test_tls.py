@@ -178,7 +178,7 @@ def test_files_that_cannot_be_used_stop_the_start_all_at_once(
         said = done.stdout + done.stderr
         assert "Traceback" not in said
         assert "tls.key" in said and "is not the key of the certificate" in said
-        assert "routes[0].tls.ca" in said and "is not there" in said
+        assert "routes[0].tls.ca" in said and "does not exist" in said
 
 
 def test_a_file_that_cannot_be_read_is_told(authority: Authority) -> None:

@@ -62,7 +62,7 @@ def test_the_check_looks_at_key_files_and_makes_none(good: Path, tmp_path: Path)
         file.write("secret_files: [missing.key]\n")
     result = run("check", "-c", good)
     assert result.exit_code == 2
-    assert "secret_files[0]" in result.stderr and "is not there" in result.stderr
+    assert "secret_files[0]" in result.stderr and "does not exist" in result.stderr
     assert not (tmp_path / "data").exists()
 
 

@@ -248,7 +248,11 @@ WRONG = [
     ),
     # Cookies, dialects, mail.
     ("sessions: {cookie: {secure: true}}", "sessions.cookie.secure", "browsers drop"),
-    ("sessions: {cookie: {same_site: none}}", "sessions.cookie.same_site", "secure cookies only"),
+    (
+        "sessions: {cookie: {same_site: none}}",
+        "sessions.cookie.same_site",
+        "on secure cookies",
+    ),
     ("sessions: {cookie: {same_site: Lax}}", "sessions.cookie.same_site", "did you mean lax?"),
     ("dialects: {alekeagle: {prefix: /}}", "dialects.alekeagle.prefix", "root"),
     ("dialects: {alekeagle: {rate_limit: 5}}", "dialects.alekeagle.rate_limit", "mapping"),

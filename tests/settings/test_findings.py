@@ -39,7 +39,7 @@ PUBLIC = {"require": "public", "methods": READ}
 )
 def test_a_rule_that_never_applies_is_found(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert found(first, second) == [
-        "access.rules[1]: never applies, as access.rules[0] decides all of it before;"
+        "access.rules[1]: never applies, because access.rules[0] decides all of it first;"
         " move it up, or remove it"
     ]
     if first != second:
@@ -85,7 +85,7 @@ def test_a_rule_that_a_weaker_one_decides_part_of_is_found(
     weak: dict[str, Any], strong: dict[str, Any]
 ) -> None:
     assert found(weak, strong) == [
-        "access.rules[1]: demands more than access.rules[0], which decides part of it before;"
+        "access.rules[1]: requires more than access.rules[0], which decides some of it first;"
         " move it up, or make the other one narrower"
     ]
     assert found(strong, weak) == []
@@ -102,8 +102,8 @@ def test_a_rule_of_a_route_that_takes_other_paths_is_found() -> None:
 
 def test_an_expression_that_looks_unanchored_is_found() -> None:
     assert found({"path_regex": "^/u/[0-9]+"}) == [
-        "access.rules[0].path_regex: is not anchored; it is matched with the whole path all the"
-        " same; write it as ^…$"
+        "access.rules[0].path_regex: is not anchored, but always has to match the whole path;"
+        " write it as ^…$"
     ]
 
 
@@ -111,8 +111,8 @@ def test_an_expression_that_looks_unanchored_is_found() -> None:
 def test_a_public_rule_for_writing_is_found(methods: list[str] | None) -> None:
     rule = {"path": "/a", "require": "public"} | ({} if methods is None else {"methods": methods})
     assert found(rule) == [
-        "access.rules[0]: lets everybody change things, too; add methods: [GET, HEAD], if reading"
-        " is what is meant"
+        "access.rules[0]: also allows everybody to write; add methods: [GET, HEAD] to allow"
+        " only reading"
     ]
 
 
@@ -120,7 +120,7 @@ def test_trust_in_half_the_internet_is_found() -> None:
     sound = ["10.0.0.0/8", "192.0.2.0/24", "fd00::/8", "2001:db8::/32"]
     assert found(trusted_proxies=sound) == []
     (finding,) = found(trusted_proxies=["203.0.0.0/12"])
-    assert finding.startswith("trusted_proxies[0]: 203.0.0.0/12 is more than any proxies of yours")
+    assert finding.startswith("trusted_proxies[0]: 203.0.0.0/12 is far larger")
 
 
 FILE = """\

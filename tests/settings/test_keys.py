@@ -138,7 +138,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> Non
     [
         (b"", "not a line of base64url"),
         (b"short", "not a line of base64url"),
-        (b"c2hvcnQ=", "holds 5 bytes, fewer than 32"),
+        (b"c2hvcnQ=", "contains 5 bytes, fewer than 32"),
         (base64.b64encode(b"\xff" * 32), "not a line of base64url"),
         (LINE + b"\n" + LINE, "more than one line"),
         (b"A" * 5000, "more than one line"),
@@ -157,10 +157,10 @@ def test_every_faulty_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings) as caught:
         read_keys(settings(tmp_path, *files))
     assert [(fault.key, fault.message.split(" ", 1)[1]) for fault in caught.value.faults] == [
-        ("secret_files[1]", "is not there"),
+        ("secret_files[1]", "does not exist"),
         ("secret_files[2]", "is not a file"),
         ("secret_files[3]", "is not a file"),
-        ("secret_files[4]", "holds the key of a file before it"),
+        ("secret_files[4]", "contains the key of an earlier file"),
     ]
 
 

@@ -180,13 +180,13 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_is_sent(
     empty = tmp_path / "empty"
     empty.touch()
     for tls, said in [
-        ({"ca": empty}, "holds no certificate"),
-        ({"ca": tmp_path / "none"}, "is not there"),
+        ({"ca": empty}, "contains no certificate"),
+        ({"ca": tmp_path / "none"}, "does not exist"),
         ({"ca": tmp_path}, "is not a file"),
-        ({"certificate": one.certificate}, "holds no private key"),
+        ({"certificate": one.certificate}, "contains no private key"),
         ({"certificate": one.certificate, "key": other.key}, "not the key of the certificate"),
         ({"certificate": covered.certificate, "key": covered.key}, "protected by a password"),
-        ({"certificate": empty, "key": one.key}, "holds no certificate"),
+        ({"certificate": empty, "key": one.key}, "contains no certificate"),
     ]:
         route = {
             "upstream": "https://127.0.0.1",

@@ -60,7 +60,7 @@ def check_group(group: str, delimiters: str = ",") -> str:
         raise InvalidGroup
     if inside := next((one for one in delimiters if one in group), None):
         raise InvalidGroup(
-            f"The group or role {display(group)} holds {inside!r}, which stands between two of them"
-            " in the headers of an application."
+            f"The group or role {display(group)} contains {inside!r},"
+            " which separates names in an application's headers."
         )
     return group

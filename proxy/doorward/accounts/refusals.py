@@ -152,7 +152,7 @@ class NotPermitted(Refusal):
     """The user lacks the permission; the answer names it."""
 
     code = "not_permitted"
-    message = "This user may not do that."
+    message = "This user does not have permission to do this."
 
 
 class ReadOnlyUser(Refusal):
@@ -170,7 +170,7 @@ class SecondFactorRequired(Refusal):
     With no method available it is a refusal for good: nobody passes for want of a way to ask."""
 
     code = "totp_required"
-    message = "A second factor is needed."
+    message = "A second factor is required."
 
     def __init__(self, challenge: Challenge) -> None:
         super().__init__()

@@ -108,6 +108,6 @@ def confirm_or_leave(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        leave("Nothing was changed: say --yes, as there is no terminal to ask on.", REFUSED)
+        leave("Nothing was changed. Use --yes, because there is no terminal to ask on.", REFUSED)
     if not typer.confirm(question):
         leave("Nothing was changed.", REFUSED)

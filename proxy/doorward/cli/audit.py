@@ -39,7 +39,7 @@ def audit(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="Only records of this last time, such as 1h."),
+        typer.Option(metavar="DURATION", help="Only records of the last 30m, 1h, 7d or so."),
     ] = None,
     limit: Annotated[
         int, typer.Option("-n", "--limit", min=1, help="Maximum number of records.")

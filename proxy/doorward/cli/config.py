@@ -24,7 +24,7 @@ def check(
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="Also fail on settings that are valid and probably not meant."
+            "--strict", help="Also fail on settings that are valid but probably not intended."
         ),
     ] = False,
 ) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def doctor(
     config: ConfigOption = None,
-    url: Annotated[str | None, typer.Option(help="Also check the URL that people use.")] = None,
+    url: Annotated[str | None, typer.Option(help="Also check this URL as users open it.")] = None,
     user: Annotated[str | None, typer.Option(help="Also log in at --url as this user.")] = None,
     password_stdin: Annotated[
         bool,

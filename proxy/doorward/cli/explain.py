@@ -22,21 +22,20 @@ if TYPE_CHECKING:
 def explain(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[METHOD] URL", help="URL as a client sends it, or a path."),
+        typer.Argument(metavar="[METHOD] URL", help="URL as the client sends it, or a path."),
     ] = None,
     config: ConfigOption = None,
     user: Annotated[
-        str | None, typer.Option(help="User who sends the request. Without it: not logged in.")
+        str | None, typer.Option(help="User who sends the request. Default: not logged in.")
     ] = None,
     address: Annotated[str | None, typer.Option("--from", help="Address of the client.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="Method; the same as METHOD before the URL.")
-    ] = None,
+    method: Annotated[str | None, typer.Option(help="Method, if it is not before the URL.")] = None,
     second_factor: Annotated[
-        bool, typer.Option("--second-factor", help="Assume that a code was just given.")
+        bool, typer.Option("--second-factor", help="Assume that the user has just entered a code.")
     ] = False,
     request_id: Annotated[
-        str | None, typer.Option(help="Explain a request that was refused within the last day.")
+        str | None,
+        typer.Option(help="Explain a refused request of the last day by its ID."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -46,7 +45,7 @@ def explain(
     if request_id is not None:
         if words or user or address or method or second_factor:
             leave(
-                "--request-id takes no other request: leave out METHOD, URL and their options.",
+                "--request-id cannot be combined with METHOD, URL or their options.",
                 WRONG_USAGE,
             )
         _explain_refusal(config, request_id, json)
@@ -79,7 +78,7 @@ def _split(words: list[str], method: str | None) -> tuple[str, str]:
         return method or "GET", words[0]
     if len(words) == 2 and method is None:
         return words[0], words[1]
-    leave("Give one URL, and at most one method before it.", WRONG_USAGE)
+    leave("Give one URL, with at most one method before it.", WRONG_USAGE)
 
 
 async def _explain(accounts: Accounts, config: ConfigOption, asked: Asked) -> Explanation:
@@ -112,7 +111,7 @@ def _explain_refusal(config: ConfigOption, request_id: str, json: bool) -> None:
 
     kept = find_refusal(settings_or_exit(config).data_dir, request_id, time.time())
     if kept is None:
-        leave(f"No refusal of the last day has the id {escape(request_id)}.", REFUSED)
+        leave(f"No request refused within the last day has the id {escape(request_id)}.", REFUSED)
     found = None
     if kept.scheme:  # else it was not fit to be decided on
         url = f"{kept.scheme}://{kept.host}{kept.path}"

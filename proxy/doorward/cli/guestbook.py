@@ -131,7 +131,7 @@ def remote_user(environ: Environ) -> str | None:
 
 def greeting(user: str | None) -> str:
     if user is None:
-        return "Hello, whoever you are. Nobody told me your name."
+        return "Hello, stranger. No user name came with your request."
     return f"Hello, <strong>{escape(user)}</strong>. You are logged in."
 
 

@@ -40,7 +40,7 @@ def import_users(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Add all users of another program, or none. They keep their passwords."""
+    """Add all users from another program's file, or none. They keep their passwords."""
     rows = _read(format, file)
     entries = [row.entry for row in rows]
 

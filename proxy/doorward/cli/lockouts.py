@@ -63,7 +63,7 @@ def _lift(config: ConfigOption, address: str, json: bool) -> None:
     lifted = with_accounts(
         config, lambda accounts: accounts.regulation.unlock_network(address, time.time())
     )
-    sentence = f"network {network} {'unlocked' if lifted else 'was not locked'}"
+    sentence = f"network {network} {'unlocked' if lifted else 'was not locked out'}"
     tell(sentence, {"network": network, "lifted": lifted}, json)
 
 

@@ -26,7 +26,8 @@ ConfigOption = Annotated[
         "--config",
         metavar="FILE",
         show_default=False,
-        help="Default: DOORWARD_CONFIG, ./doorward.yaml, /etc/doorward/doorward.yaml.",
+        help="Configuration file. Default: $DOORWARD_CONFIG, ./doorward.yaml,"
+        " /etc/doorward/doorward.yaml.",
     ),
 ]
 WeakOption = Annotated[

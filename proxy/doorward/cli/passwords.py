@@ -16,7 +16,7 @@ LINE_BYTES = 8192  # twice what a password may have; the rest is refused with it
 def new_password(from_stdin: bool, generate: bool) -> str:
     """The password the options ask for; asked twice on a terminal when there are none."""
     if from_stdin and generate:
-        leave("Say --password-stdin or --generate, not both.", WRONG_USAGE)
+        leave("Use either --password-stdin or --generate, not both.", WRONG_USAGE)
     if generate:
         from doorward.accounts import randomness
 
@@ -25,7 +25,7 @@ def new_password(from_stdin: bool, generate: bool) -> str:
         return read_stdin_line()
     if sys.stdin.isatty():
         return ask_password()
-    leave("Say --password-stdin or --generate: there is no terminal to ask on.", WRONG_USAGE)
+    leave("Use --password-stdin or --generate: there is no terminal to ask on.", WRONG_USAGE)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def _audit_file(settings: Settings) -> None:
 
     file = settings.audit.file
     if isinstance(file, Path) and (reason := _unwritable(file)):
-        hint = "let the user that runs Doorward write there, or name another file"
+        hint = "give the user that runs Doorward write permission, or name another file"
         raise InvalidSettings([Fault("audit.file", None, f"{file}: {reason}", hint)])
 
 

@@ -40,18 +40,18 @@ def add(
     config: ConfigOption = None,
     route: Annotated[
         Strings,
-        typer.Option(metavar="PATH", help="Only this path and everything below; may be repeated."),
+        typer.Option(metavar="PATH", help="Only this path and everything below. Can be repeated."),
     ] = None,
     method: Annotated[
-        Strings, typer.Option(metavar="M", help="Only this method; may be repeated.")
+        Strings, typer.Option(metavar="M", help="Only this method. Can be repeated.")
     ] = None,
     network: Annotated[
-        Strings, typer.Option(metavar="N", help="Only from this network; may be repeated.")
+        Strings, typer.Option(metavar="N", help="Only from this network. Can be repeated.")
     ] = None,
     expires: Annotated[
         str | None,
         typer.Option(
-            metavar="DURATION", help="How long it is valid, such as 90d. Default: for ever."
+            metavar="DURATION", help="How long it is valid, such as 90d. Default: forever."
         ),
     ] = None,
     scope: Annotated[
@@ -59,7 +59,7 @@ def add(
         typer.Option(
             "--scope",
             metavar="admin:read|admin:write",
-            help="For the administration API alone.",
+            help="Only for the administration API.",
         ),
     ] = None,
     json: JsonOption = False,

@@ -30,24 +30,25 @@ app = commands("Add, list and change users.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="User name or verified address.")]
 StdinOption = Annotated[
-    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+    bool,
+    typer.Option("--password-stdin", help="Read the password from standard input (one line)."),
 ]
 GenerateOption = Annotated[
     bool, typer.Option("--generate", help="Generate a password and print it once.")
 ]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="User name.")],
     config: ConfigOption = None,
-    email: Annotated[str | None, typer.Option(help="E-mail address; counts as verified.")] = None,
+    email: Annotated[str | None, typer.Option(help="E-mail address (counts as verified).")] = None,
     display_name: Annotated[str | None, typer.Option("--name", help="Display name.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="Group; may be repeated.")] = None,
-    role: Annotated[list[str] | None, typer.Option(help="Role; may be repeated.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Group. Can be repeated.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Role. Can be repeated.")] = None,
     super_admin: Annotated[
-        bool, typer.Option("--super-admin", help="Super administrator, who may do everything.")
+        bool, typer.Option("--super-admin", help="Super administrator, who can do everything.")
     ] = False,
     must_change_password: Annotated[
         bool,
@@ -142,10 +143,10 @@ def edit(
     name: NameArgument,
     config: ConfigOption = None,
     display_name: Annotated[
-        str | None, typer.Option("--name", help="Display name; empty: none.")
+        str | None, typer.Option("--name", help="Display name. An empty one removes it.")
     ] = None,
     add_email: Annotated[
-        list[str] | None, typer.Option(help="E-mail address to add; counts as verified.")
+        list[str] | None, typer.Option(help="E-mail address to add (counts as verified).")
     ] = None,
     remove_email: Annotated[list[str] | None, typer.Option()] = None,
     add_group: Annotated[list[str] | None, typer.Option()] = None,
@@ -155,7 +156,7 @@ def edit(
     super_admin: Annotated[
         bool | None,
         typer.Option(
-            "--super-admin/--no-super-admin", help="Super administrator, who may do everything."
+            "--super-admin/--no-super-admin", help="Super administrator, who can do everything."
         ),
     ] = None,
     must_change_password: Annotated[

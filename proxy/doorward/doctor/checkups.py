@@ -47,10 +47,10 @@ async def examine(visit: Visit, addresses: Iterable[str] | None = None) -> list[
 async def _from_outside(visit: Visit) -> list[Checkup]:
     url, username = visit.url, visit.username
     if url is None:
-        return [Checkup("address", skipped="say --url to look from where people are")]
+        return [Checkup("address", skipped="use --url to check the address that users open")]
     address = await _make("address", lambda: public.check_public(visit.settings, url))
     if username is None:
-        return [address, Checkup("login", skipped="say --user to try a login")]
+        return [address, Checkup("login", skipped="use --user to try a login")]
     login = await _make("login", lambda: public.check_login(url, username, visit.password))
     return [address, login]
 
@@ -61,5 +61,5 @@ async def _make(name: str, check: Check) -> Checkup:
         found = await made if isinstance(made, Awaitable) else made
         return Checkup(name, tuple(found))
     except Exception as error:  # a check that breaks must not hide the others
-        finding = Finding(f"this check broke: {type(error).__name__}: {error}", "report it")
+        finding = Finding(f"this check failed: {type(error).__name__}: {error}", "report it")
         return Checkup(name, (finding,))

@@ -39,11 +39,11 @@ def check_key_files(settings: Settings) -> Iterator[Finding]:
             check(settings)
         except InvalidSettings as invalid:
             for fault in invalid.faults:
-                yield Finding(f"{fault.key}: {fault.message}", fault.hint or "mend the file")
+                yield Finding(f"{fault.key}: {fault.message}", fault.hint or "correct the file")
     directory = settings.data_dir
     if directory.is_dir() and directory.stat().st_mode & 0o077:
         mode = stat.S_IMODE(directory.stat().st_mode)
-        message = f"data_dir: other users of this host can look into {directory} ({mode:04o})"
+        message = f"data_dir: other users of this host can read {directory} ({mode:04o})"
         yield Finding(message, f"chmod 700 {directory}")
 
 
@@ -58,24 +58,27 @@ def check_database(
     directory = next(path for path in (file, *file.parents) if path.exists())
     free = shutil.disk_usage(directory).free
     if free < least_free_bytes:
-        message = f"{free // 1024**2} MiB are free where data_dir is"
-        yield Finding(message, "make room: without any, logins and revocations fail")
+        message = f"{free // 1024**2} MiB are free on the file system of data_dir"
+        yield Finding(message, "free some space: without any, logins and revocations fail")
     if not os.access(directory, os.W_OK):
-        yield Finding(f"{directory} cannot be written to", "run this as the user Doorward runs as")
+        yield Finding(
+            f"{directory} cannot be written to",
+            "run this as the user that runs Doorward",
+        )
 
 
 def check_cookie(settings: Settings) -> Iterator[Finding]:
     origin = settings.public_origin
     if origin.startswith("http:") and not is_local_origin(origin):
-        message = f"the session cookie travels in the clear, as public_url is {origin}"
-        yield Finding(message, "serve https, by `tls` or by a proxy in front, and say so there")
+        message = f"the session cookie is sent unencrypted, because public_url is {origin}"
+        yield Finding(message, "serve https, with `tls` or a proxy in front, and change public_url")
 
 
 def check_trusted_proxies(settings: Settings) -> Iterator[Finding]:
     is_https = settings.public_origin.startswith("https:")
     if is_https and settings.tls is None and not settings.trusted_proxies:
-        message = "people type https, Doorward speaks http, and no proxy between is trusted"
-        advice = "name that proxy in trusted_proxies: every client has its address otherwise"
+        message = "public_url is https, but Doorward serves http and trusts no proxy in front"
+        advice = "list that proxy in trusted_proxies, or all clients share its address"
         yield Finding(message, advice)
 
 
@@ -85,4 +88,4 @@ async def check_mail(settings: Settings) -> list[Finding]:
     reason = await try_login(SmtpServer.of(settings.email.smtp.get_secret_value()))
     if reason is None:
         return []
-    return [Finding(f"the mail server cannot be used: {reason}", "compare email.smtp with it")]
+    return [Finding(f"the mail server cannot be used: {reason}", "check email.smtp")]

@@ -39,17 +39,20 @@ async def check_public(settings: Settings, url: str) -> list[Finding]:
 
     found: list[Finding] = []
     if origin(url) != settings.public_origin:
-        message = f"people type {origin(url)}, but public_url is {settings.public_origin}"
-        found.append(Finding(message, "write into public_url what people type"))
+        message = f"users open {origin(url)}, but public_url is {settings.public_origin}"
+        found.append(Finding(message, "set public_url to the URL that users open"))
     async with _client(url) as client:
         try:
             answer = await client.get(paths.HEALTH)
         except (httpx.HTTPError, OSError) as error:
             reason = str(error) or type(error).__name__
-            return [*found, Finding(f"{url} does not answer: {reason}", "start what serves it")]
+            return [
+                *found,
+                Finding(f"{url} does not answer: {reason}", "start its server"),
+            ]
     if answer.status_code != httpx.codes.OK:
         message = f"{url} answers, but not Doorward: {paths.HEALTH} is {answer.status_code}"
-        found.append(Finding(message, "have the proxy in front pass every path on to Doorward"))
+        found.append(Finding(message, "let the proxy in front pass every path to Doorward"))
     differs_s = read_difference_s(answer, time.time())
     if differs_s is not None and abs(differs_s) > CLOCKS_DIFFER_S:
         found.append(clock_finding(url, differs_s))
@@ -65,7 +68,7 @@ async def check_login(url: str, username: str, password: str) -> list[Finding]:
         try:
             return [each async for each in _log_in(client, url, target, username, password)]
         except (httpx.HTTPError, OSError) as error:
-            return [Finding(f"the login fails: {error}", "see the check of the address")]
+            return [Finding(f"the login fails: {error}", "see the check of --url")]
 
 
 async def _log_in(
@@ -76,9 +79,7 @@ async def _log_in(
     answer = await client.post(f"{paths.LOGIN}?rd={target}", data=form, headers=sent)
     if answer.status_code != 303:
         message = f"the login of {username} is answered {answer.status_code}"
-        yield Finding(
-            message, "check name and password; a user with a second factor cannot be used"
-        )
+        yield Finding(message, "check name and password; use a user without a second factor")
         return
     lines = answer.headers.get_list("set-cookie")
     for finding in _judge_cookies(url, lines):
@@ -87,22 +88,22 @@ async def _log_in(
     page = await client.get(target, headers={"cookie": cookie} if cookie else {})
     onward = page.headers.get("location", "")
     if page.status_code in (302, 303, 307) and paths.LOGIN in onward:
-        message = f"after the login {target} leads to the login again"
-        yield Finding(message, "the cookie did not come back: see its attributes and public_url")
+        message = f"after the login {target} redirects to the login again"
+        yield Finding(message, "the cookie was not sent back: check its attributes and public_url")
 
 
 def _judge_cookies(url: str, lines: list[str]) -> Iterator[Finding]:
     if not lines:
-        yield Finding("the login sets no cookie", "have the proxy in front pass Set-Cookie on")
+        yield Finding("the login sets no cookie", "let the proxy in front pass Set-Cookie")
     for line in lines:
         name = line.partition("=")[0]
         if not _is_kept(url, line):
             message = f"browsers drop the cookie {name}, as it is Secure and {url} is http"
-            yield Finding(message, "serve https, or give public_url as http://")
+            yield Finding(message, "serve https, or change public_url to http://")
         domain = next((p for p in line.split(";") if p.strip().lower().startswith("domain=")), "")
         if domain:
             message = f"the cookie {name} has{domain}"
-            yield Finding(message, "have the proxy in front leave Set-Cookie as it is")
+            yield Finding(message, "let the proxy in front leave Set-Cookie unchanged")
 
 
 def _is_kept(url: str, line: str) -> bool:

@@ -81,7 +81,7 @@ async def check_reachable(doors: Iterable[Door]) -> list[Finding]:
             reason = str(error) or type(error).__name__
             is_tls = "certificate" in reason.lower() or "ssl" in reason.lower()
             advice = (
-                "give its authority in tls.ca, or its name in tls.server_name"
+                "set tls.ca to its certificate authority, or tls.server_name to its name"
                 if is_tls
                 else "start the application, or correct the address"
             )
@@ -110,7 +110,7 @@ def read_difference_s(answer: httpx.Response, now: float) -> float | None:
 def clock_finding(whose: str, differs_s: float) -> Finding:
     side = "ahead of" if differs_s > 0 else "behind"
     message = f"the clock of {whose} is {abs(differs_s):.0f} s {side} this one"
-    return Finding(message, "set both by NTP: codes of apps are refused by a clock that is wrong")
+    return Finding(message, "synchronize both by NTP: a wrong clock makes codes from apps fail")
 
 
 async def _answering(doors: Iterable[Door]) -> AsyncIterator[tuple[Door, httpx.Response]]:
@@ -151,8 +151,8 @@ def check_around(doors: Iterable[Door], addresses: Iterable[str]) -> Iterator[Fi
             if address != own and _answers(address, upstream.port):
                 message = f"{door.key} also answers at {address} port {upstream.port}"
                 advice = (
-                    "have the application listen on 127.0.0.1 or a unix socket: whoever reaches it"
-                    " there can be anybody"
+                    "let the application listen on 127.0.0.1 or a Unix socket: anyone who reaches"
+                    " it directly can pose as any user"
                 )
                 yield Finding(message, advice)
 
@@ -205,8 +205,8 @@ async def _find_folded(door: Door, plain: httpx.Response) -> list[Finding]:
         if folded:
             message = f"{door.key} reads {' and '.join(folded)} as {name}"
             advice = (
-                "nothing, as Doorward removes every spelling; without Doorward in front, any"
-                " client could say who it is by the other one"
+                "nothing: Doorward removes every spelling; without it, a client could pose as any"
+                " user with the other one"
             )
             return [note(message, advice)]
         if spelled:
@@ -219,12 +219,12 @@ async def _find_careless_paths(door: Door, plain: httpx.Response) -> list[Findin
     if _mark(wrong) == _mark(plain):
         return []  # it answers everything alike, and nothing can be told
     found, path = [], door.path.partition("?")[0]
-    ways = [(f"{path};doorward=1", "leaves out what stands behind a ; in a path")]
+    ways = [(f"{path};doorward=1", "ignores everything after a ; in a path")]
     if path[-1:].isalnum():
         ways.append((f"{path[:-1]}%25{ord(path[-1]):02x}", "decodes paths twice"))
     for other, what in ways:
         if _mark(await _get(door, other)) == _mark(plain):
-            advice = "nothing: Doorward refuses a path that leads elsewhere when it is read so"
+            advice = "nothing: Doorward refuses paths that lead to another rule if read that way"
             found.append(note(f"{door.key} {what}", advice))
     return found
 
@@ -234,4 +234,4 @@ async def _find_override(door: Door, plain: httpx.Response) -> list[Finding]:
     if not plain.content or answer.content or _mark(answer) != _mark(plain):
         return []
     message = f"{door.key} takes another method from X-HTTP-Method-Override"
-    return [note(message, "name methods in every rule that is for reading alone")]
+    return [note(message, "add methods to every rule that should allow only reading")]

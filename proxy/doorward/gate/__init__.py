@@ -1,4 +1,5 @@
-"""The gate: which user asks, whether that is allowed, and what exactly goes to the upstream.
+"""The gate: it identifies the user, decides whether the request is allowed, and decides what goes
+to the upstream.
 
-It must not know dialects, pages or SQL; what it refuses is drawn by others.
+It must not know dialects, pages or SQL; other parts render its refusals.
 """

@@ -1,4 +1,4 @@
-"""Who really connected, and whether the request is fit to decide on.
+"""The client that sent a request, and whether the request is unambiguous.
 
 Knows trusted peers, hosts and request ids; must not know users, rules or routes' upstreams.
 """
@@ -19,9 +19,9 @@ from doorward.http1.headers import ParsedHeaders, RequestHeaders, parse_headers
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks: `address` is an IP in text form, empty behind a unix socket without a chain.
+    """The client. `address` is an IP address as text, empty behind a Unix socket without a chain.
 
-    `host` is the authority as asked, lower-case, with its port if it had one.
+    `host` is the requested authority in lower case, with its port if it had one.
     """
 
     address: str
@@ -31,9 +31,9 @@ class Client:
     user_agent: str
 
 
-# Made for every request: a dataclass would cost a microsecond more.
+# Not a dataclass: it is made for every request, and a dataclass costs a microsecond more.
 class Accepted:
-    """A request that means one thing: what every later step decides on and what is forwarded."""
+    """A request with one meaning: what every later step decides with, and what is forwarded."""
 
     __slots__ = (
         "headers",
@@ -67,7 +67,7 @@ class Accepted:
         self.upgrade = upgrade
 
     def renamed(self, request_id: str) -> "Accepted":
-        """The same request under an id of its own."""
+        """The same request with another id."""
         return Accepted(
             self.method,
             self.target,
@@ -81,12 +81,13 @@ class Accepted:
 
     @property
     def host(self) -> str:
-        """What routes and rules are matched with: lower-case, without port or final dot."""
+        """The host that routes and rules are matched with: lower case, without port and final
+        dot."""
         return self.hop.host
 
     @property
     def authority(self) -> str:
-        """As asked, lower-case."""
+        """The requested authority, in lower case."""
         return self.hop.authority
 
     @property
@@ -112,7 +113,7 @@ class Accepted:
 
     @property
     def client(self) -> Client:
-        """Who asks, for those who draw an answer of ours."""
+        """The client, for the parts that render Doorward's own answers."""
         return Client(
             self.address_text,
             self.scheme,
@@ -130,8 +131,8 @@ _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 class Accept:
     """Turns an Arrival into an Accepted, or raises Unfit.
 
-    `serves` tells whether any route answers for a host (lower-case, without port); see `Hops` for
-    the rest.
+    `serves` returns whether any route has a host (lower case, without port); see `Hops` for the
+    rest.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ _NONE: frozenset[bytes] = frozenset()
 
 
 def check_method(method: bytes) -> None:
-    """Raise Unfit for what is no method (RFC 9110 9.1)."""
+    """Raise Unfit if this is not a method (RFC 9110 9.1)."""
     if _METHOD.fullmatch(method) is None:
         raise Unfit(400, "the method is not a token")
 
@@ -193,7 +194,7 @@ def read_target(target: bytes) -> tuple[bytes, frozenset[bytes]]:
 
 
 def read_request_id(headers: RequestHeaders) -> str:
-    """The id that a trusted proxy gave a request, or a new one."""
+    """The id that a trusted proxy gave the request, or a new one."""
     said = headers.request_id
     if said is not None and _REQUEST_ID.fullmatch(said):
         return said.decode()

@@ -1,6 +1,8 @@
-"""Access tokens as requests carry them: told from an application's own, and their session found.
+"""Access tokens in requests: distinguished from the application's own, and the sessions they belong
+to.
 
-Knows bytes of a query and of a header value; must not know rules, routes or who may carry what.
+Knows bytes of a query and of a header value; must not know rules, routes or which requests may have
+tokens.
 """
 
 import re
@@ -19,13 +21,14 @@ _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 
 
 def get_credential(token: AccessToken) -> bytes:
-    """What stands in memory for every access token of a session. A semicolon ends a cookie's value
-    and is in no token, so that nobody can send it: the id alone proves nothing."""
+    """The cache key for every access token of a session. It contains a semicolon, which ends a
+    cookie's value and occurs in no token, so no client can send it: the id alone proves nothing."""
     return b";access " + token.session.encode()
 
 
 class AccessCarrier:
-    """Where the dialect that issues access tokens is on. One that expired is still ours."""
+    """The access tokens of the dialect that issues them. An expired one still counts as
+    Doorward's."""
 
     __slots__ = ("_access", "_live")
 
@@ -34,9 +37,9 @@ class AccessCarrier:
         self._access = access
 
     def take(self, target: bytes) -> tuple[bytes, AccessToken | None]:
-        """A request target without the tokens of ours in its query, and the last of them.
+        """A request target without Doorward's tokens in its query, and the last of those tokens.
 
-        A target that has none is returned as it is; other parameters stay byte for byte.
+        A target without one is returned unchanged; other parameters stay byte for byte.
         """
         path, _, query = target.partition(b"?")
         if _NAMED.search(query) is None:
@@ -60,14 +63,16 @@ class AccessCarrier:
         return self._access.tokens.read(unquote_to_bytes(value))
 
     def in_bearer(self, line: bytes) -> AccessToken | None:
-        """The token of ours in an Authorization value, if it is one."""
+        """Doorward's token in an Authorization value, if it is one."""
         found = _BEARER.fullmatch(line)
         return None if found is None else self._access.tokens.read(found[1])
 
     async def find(self, token: AccessToken, now: float) -> Found:
-        """The full and live session it stands for; none when that has ended, or the token has.
+        """The complete, live session of the token; None if the session has ended or the token has
+        expired.
 
-        Raises StorageUnavailable."""
+        Raises StorageUnavailable.
+        """
         if not token.is_due(now):
             return _OVER
         credential = get_credential(token)

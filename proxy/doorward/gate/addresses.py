@@ -1,6 +1,6 @@
-"""Addresses as connections and headers tell them, in the one form in which they are compared.
+"""Addresses from connections and headers, in the one form in which they are compared.
 
-Knows spellings; must not know who is trusted.
+Knows spellings; must not know which addresses are trusted.
 """
 
 from functools import lru_cache
@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 Address = IPv4Address | IPv6Address
 
-# With brackets, port and zone; what is longer is none, and memory is not to be filled with it.
+# The longest address, with brackets, port and zone. Longer text is refused, so that it cannot fill
+# the cache.
 ADDRESS_CHARACTERS = 128
 
 

@@ -1,6 +1,6 @@
-"""How an authority is written: the host and port that a request is for (RFC 3986 3.2).
+"""The syntax of an authority: the host and port that a request is for (RFC 3986 3.2).
 
-Knows its syntax; must not know which header named it, or which peer is trusted.
+Must not know which header it came from, or which peer is trusted.
 """
 
 import re
@@ -15,13 +15,13 @@ HIGHEST_PORT = 65535
 
 
 class BadAuthority(Exception):
-    """The value is not a host with or without a port."""
+    """The value is not a host with an optional port."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """`text` is what was asked for, in lower case; `host` is the same without port and final dot,
-    and `port` its digits without leading zeros, empty if there is no port."""
+    """`text` is the requested authority in lower case; `host` is the same without port and final
+    dot, and `port` its digits without leading zeros, empty if there is no port."""
 
     text: str
     host: str

@@ -1,7 +1,8 @@
-"""Which route a request takes and what the rules say of it: a table, compiled once, and pure.
+"""The route of a request and the result of the rules: tables that are compiled once, and pure
+functions.
 
-Knows routes and which rule comes first; must not know headers, cookies or upstream connections.
-The same walk decides and explains.
+Knows routes and the order of rules; must not know headers, cookies or upstream connections. The
+same code decides and explains.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from doorward.settings import AccessSettings, BasicSettings, Route, Rule
 
 
 class Verdict(Enum):
-    """What the rules say of one request by one person, or by nobody."""
+    """The result of the rules for a request by a user, or by a client without a session."""
 
     ALLOWED = auto()
     UNAUTHENTICATED = auto()
@@ -27,10 +28,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a path leads: positions in the tables, which two readings of a path must share. `rule`
-    is one among those of its route.
+    """Where a path leads: positions in the tables, which must be the same for every reading of a
+    path. `rule` is a position among the rules of the route.
 
-    `by_method`: with another method another rule could have decided."""
+    `by_method`: with another method, another rule could have decided.
+    """
 
     route: int
     rule: int
@@ -39,19 +41,19 @@ class Target:
 
 NO_RULE = -1
 SHORT_TABLE = 8  # routes and rules
-# Longer paths are looked up each time, so that what is remembered stays small.
+# Longer paths are looked up each time, to keep the cache small.
 REMEMBERED_BYTES = 256
 
 
 class Authorize:
-    """The compiled tables. `locate` says where a request leads, `judge` whether somebody may."""
+    """The compiled tables. `locate` finds route and rule, `judge` evaluates the rule."""
 
     def __init__(self, routes: tuple[Route, ...], access: AccessSettings) -> None:
         self.routes = tuple(sorted(routes, key=_specificity))
         self._prefixes = tuple((route.host, route.path.encode()) for route in self.routes)
         numbers = [routes.index(route) for route in self.routes]
         general = [(("access", "rules", at), rule) for at, rule in enumerate(access.rules)]
-        # Of each route: its own rules, then the general ones.
+        # For each route: its own rules, then the general ones.
         self._rules = tuple(
             tuple(
                 CompiledRule(rule, place, route.path)
@@ -64,24 +66,24 @@ class Authorize:
         )
         self._default = CompiledRule(Rule(require=access.default), ("access", "default"))
         self._asks_address = any(rule.asks_address for rules in self._rules for rule in rules)
-        # The tables do not change, so what a walk over many rules costs is paid once per path. A
-        # walk over few costs no more than to look.
+        # The tables do not change, so results are cached per path if there are many rules. With few
+        # rules, evaluating costs no more than a look-up.
         self._remembered = self._locate
         if len(self.routes) + len(self._rules) > SHORT_TABLE:
             self._remembered = lru_cache(maxsize=8192)(self._locate)
 
     def serves(self, host: str) -> bool:
-        """True when any route answers for this host."""
+        """Whether any route has this host."""
         return any(route is None or host_matches(route, host) for route, _ in self._prefixes)
 
     def locate(self, request: Accepted, path: bytes) -> Target | None:
-        """Route and rule of this path in this request; None when no route's prefix covers it."""
+        """Route and rule for this path in this request; None if no route's prefix covers it."""
         return self.locate_at(request.method, request.host, path, request.address)
 
     def locate_at(
         self, method: bytes, host: str, path: bytes, address: Address | None
     ) -> Target | None:
-        """The same of a path that is not the request's own."""
+        """The same for a path other than the request's own."""
         find = self._remembered if len(path) <= REMEMBERED_BYTES else self._locate
         return find(method, host, path, address if self._asks_address else None)
 
@@ -96,7 +98,7 @@ class Authorize:
     def _find_rule(
         self, route: int, method: bytes, host: str, path: bytes, address: Address | None
     ) -> tuple[int, bool]:
-        """The first rule that applies, and whether the method had a say in that."""
+        """The first rule that applies, and whether the result depends on the method."""
         by_method = False
         for at, rule in enumerate(self._rules[route]):
             if rule.applies(method, host, path, address):
@@ -105,12 +107,12 @@ class Authorize:
         return NO_RULE, by_method
 
     def list_asked(self, target: Target) -> tuple[CompiledRule, ...]:
-        """The rules that are asked where a path leads, up to the one that decides."""
+        """The rules that are tried for a target, up to the one that decides."""
         rules = self._rules[target.route]
         return (*rules, self._default) if target.rule == NO_RULE else rules[: target.rule + 1]
 
     def is_ambiguous(self, request: Accepted, target: Target | None) -> bool:
-        """True when another reading of the path leads elsewhere than the raw one (promise 6)."""
+        """Whether another reading of the path leads elsewhere than the raw one (promise 6)."""
         return any(self.locate(request, path) != target for path in request.other_readings)
 
     def depends_on_method(self, request: Accepted) -> bool:
@@ -120,7 +122,7 @@ class Authorize:
         return any(target is None or target.by_method for target in leads)
 
     def can_start(self, request: Accepted, session: Session | None, now: float) -> bool:
-        """Whether the start page of the host that was asked leads anywhere for this session: to an
+        """Whether the start page of the requested host leads this session anywhere: to an
         application, the login or a second factor."""
         address = request.address if self._asks_address else None
         target = self._remembered(b"GET", request.host, b"/", address)
@@ -129,29 +131,30 @@ class Authorize:
         return self.judge(target, session, request.address, now) is not Verdict.FORBIDDEN
 
     def is_public(self, target: Target) -> bool:
-        """Whether anybody may, so that the application need not know who asks."""
+        """Whether everybody is allowed, so that the application need not know the user."""
         return self.rule(target).is_public
 
     def rule(self, target: Target) -> CompiledRule:
-        """The rule that decides; the default as a rule when none applies."""
+        """The rule that decides; if none applies, the default in the form of a rule."""
         return self._default if target.rule == NO_RULE else self._rules[target.route][target.rule]
 
     @property
     def has_basic(self) -> bool:
-        """Whether Basic is asked for anywhere."""
+        """Whether any rule or route asks for Basic."""
         said = [route.basic for route in self.routes]
         said += [one.rule.basic for rules in self._rules for one in rules]
         return any(basic is not None for basic in said)
 
     def find_basic(self, target: Target) -> BasicSettings | None:
-        """What is said of Basic there: by the rule, else by the route."""
+        """The setting of Basic: the rule's, else the route's."""
         basic = self.rule(target).rule.basic
         return self.routes[target.route].basic if basic is None else basic
 
     def judge(
         self, target: Target, session: Session | None, address: Address | None, now: float
     ) -> Verdict:
-        """What the deciding rule says of this session (live; full, or a token's) or of nobody."""
+        """What the deciding rule says about this session (live; complete, or a token's) or about a
+        request without one."""
         rule = self.rule(target)
         if rule.is_public:
             return Verdict.ALLOWED
@@ -163,28 +166,29 @@ class Authorize:
                 if not demand.two_factor or demand.has_factor(session, now):
                     return Verdict.ALLOWED
                 lacks_factor = True
-        if lacks_factor and session.level is TOKEN:  # a program has none to give
-            is_token = session.kind == KIND  # and no password by Basic
+        if lacks_factor and session.level is TOKEN:  # a program has no second factor
+            is_token = session.kind == KIND  # and no password, if it logged in with Basic
             return Verdict.ALLOWED if rule.tokens and is_token else Verdict.FORBIDDEN
         return Verdict.SECOND_FACTOR_REQUIRED if lacks_factor else Verdict.FORBIDDEN
 
     def find_demand(
         self, target: Target, session: Session, address: Address | None
     ) -> Demand | None:
-        """Of a session without the factor: the demand that it would meet with one."""
+        """For a session without a second factor: the requirement that it would meet with one."""
         demands = self.rule(target).demands
         return next((one for one in demands if one.admits(session.user, address)), None)
 
 
 def _specificity(route: Route) -> tuple[int, int, int]:
-    """Exact hosts, then wildcards by length, then none; within one host the longest path."""
+    """Exact hosts first, then wildcards by length, then no host; for the same host, the longest
+    path first."""
     host = route.host or ""
     rank = 2 if not host else 1 if host.startswith("*.") else 0
     return rank, -len(host), -len(route.path)
 
 
 def covers_path(prefix: bytes, path: bytes) -> bool:
-    """`/app` covers `/app` and `/app/x`, not `/apple`: a prefix ends on a segment boundary."""
+    """`/app` covers `/app` and `/app/x` but not `/apple`: a prefix ends at a segment boundary."""
     if prefix.endswith(b"/"):
         return path.startswith(prefix)
     return path == prefix or path.startswith(prefix + b"/")

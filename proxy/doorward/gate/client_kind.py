@@ -1,4 +1,4 @@
-"""Whether a person's browser sent a request, or a program: it gets a page, or JSON.
+"""Whether a browser or a program sent a request, and so whether it gets a page or JSON.
 
 Knows request headers and what real clients send in them; must not know sessions, rules or pages.
 """
@@ -12,20 +12,20 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 class ClientKind(Enum):
-    """What kind of client sent a request, and so what it can use for an answer."""
+    """The kind of client that sent a request, and so the kind of answer it can use."""
 
-    PROGRAM = auto()  # reads a status and JSON: scripts of pages, command lines, devices
+    PROGRAM = auto()  # reads a status and JSON: scripts of pages, command-line programs, devices
     NAVIGATION = auto()  # a browser window that opens a page: can be redirected to the login page
     FORM = auto()  # a browser window that sent a form, which a redirect would lose: gets a page
-    FRAME = auto()  # a frame within a page: gets a page; the login page does not open in frames
+    FRAME = auto()  # a frame in a page: gets a page; the login page does not open in frames
 
     @property
     def is_person(self) -> bool:
-        """Whether the answer is shown to somebody as it comes."""
+        """Whether a person sees the answer."""
         return self is not ClientKind.PROGRAM
 
 
-# Fetch, "request destination": what loads a document into something other than a window.
+# Fetch, "request destination": values for documents that are not loaded into a window.
 _FRAMES = frozenset((b"iframe", b"frame", b"embed", b"object", b"fencedframe"))
 # Without Fetch Metadata, these are the methods of links and of forms (HTML, "form submission").
 _OF_WINDOWS = frozenset(("GET", "HEAD", "POST"))
@@ -35,17 +35,18 @@ _HTML = b"text/html"
 _XHTML = b"application/xhtml+xml"
 
 
-# What is looked at, first what decides by itself where it is sent.
+# The headers to look at, first those that decide on their own.
 FETCH_METADATA = (b"sec-fetch-mode", b"sec-fetch-dest")
 OTHER_HINTS = (b"x-requested-with", b"accept")
 _READ = frozenset((*FETCH_METADATA, *OTHER_HINTS))
 
 
 def detect_client_kind(method: str, headers: Headers) -> ClientKind:
-    """Who sent a request of this method with these headers.
+    """The kind of client that sent a request with this method and these headers.
 
-    Fetch Metadata decides where a browser sends it, which it does over https and on loopback alone.
-    Elsewhere a script shows by `X-Requested-With`, and any client by its `Accept`.
+    Fetch Metadata decides if the browser sends it, which browsers do only over https and on
+    loopback. Otherwise a script can be recognized by `X-Requested-With`, and other clients by
+    `Accept`.
     """
     hints = _collect(headers)
     if not _navigates(method, hints):
@@ -56,13 +57,13 @@ def detect_client_kind(method: str, headers: Headers) -> ClientKind:
 
 
 def detect_request_kind(request: Request) -> ClientKind:
-    """The same for a request to a path of ours."""
+    """The same for a request to one of Doorward's own paths."""
     return detect_client_kind(request.method, request.headers.raw)
 
 
 def sends_fetch_metadata(headers: Headers) -> bool:
-    """Whether a browser sent these headers, in a window or from a script; over plain http most
-    send none."""
+    """Whether a browser sent these headers, from a window or a script. Over plain http, most
+    browsers do not send them."""
     return any(name == b"sec-fetch-mode" for name, _ in headers)
 
 
@@ -79,7 +80,7 @@ def _navigates(method: str, hints: dict[bytes, list[bytes]]) -> bool:
         return set(modes) == {b"navigate"}
     if destinations := hints.get(b"sec-fetch-dest"):
         return set(destinations) <= {b"document", *_FRAMES}
-    # jQuery and its like. An Android app's own browser puts the name of the app here.
+    # jQuery and similar libraries. The browser inside an Android app sends the app's name here.
     if b"xmlhttprequest" in hints.get(b"x-requested-with", ()):
         return False
     return method in _OF_WINDOWS and _opens_pages(b",".join(hints.get(b"accept", ())))
@@ -88,8 +89,8 @@ def _navigates(method: str, hints: dict[bytes, list[bytes]]) -> bool:
 def _opens_pages(accept: bytes) -> bool:
     """Whether this is the Accept of a browser that opens a page (RFC 9110 12.5.1).
 
-    XHTML is what browsers alone ask for. Without it, a page has to be what is wanted most; a list
-    of kinds in which pages stand behind a feed's, or among images (Java's own client), is not.
+    Only browsers ask for XHTML. Otherwise HTML must be the preferred type; a list in which HTML
+    comes after a feed's type, or among images (as from Java's own client), does not count.
     """
     if b"html" not in accept:
         return False
@@ -102,7 +103,7 @@ def _opens_pages(accept: bytes) -> bool:
 
 
 def _media_ranges(accept: bytes) -> Iterator[tuple[bytes, float]]:
-    """The media ranges and how much each is wanted, 0 to 1; 0 for a weight that cannot be read."""
+    """The media ranges and their weights, 0 to 1; 0 for a weight that cannot be parsed."""
     for item in accept.split(b","):
         kind, *parameters = (part.strip() for part in item.split(b";"))
         weight = next((p[2:] for p in parameters if p.startswith(b"q=")), b"1")

@@ -1,4 +1,5 @@
-"""The session cookie on the wire: its names, the lines that set and expire it, and taking it out.
+"""The session cookie in headers: its names, the lines that set and expire it, and removing it from
+requests.
 
 Must not know what a token means or whether it is valid. See docs/decisions/012-cookie-names.md.
 """
@@ -15,42 +16,42 @@ from doorward.settings import Settings
 _log = structlog.get_logger("doorward.gate")
 
 DEFAULT_NAME = "doorward"
-_ANY = DEFAULT_NAME.encode()  # in the name of every instance's cookie that has no other name
+_ANY = DEFAULT_NAME.encode()  # part of the name of every instance's cookie that has no other name
 # RFC 6265bis 4.1.3, and the prefixes of its later drafts; browsers ignore their case.
 _PREFIXES = rb"(?:__(?:host-http|host|secure|http)-)*"
 
-# "<43-character token>.<signature>": what a value of ours looks like, valid or not.
+# "<43-character token>.<signature>": the form of Doorward's values, valid or not.
 _OUR_FORM = re.compile(rb"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{20,128}")
 
-# RFC 6265bis 5.6: user agents cut longer lives to 400 days.
+# RFC 6265bis 5.6: browsers limit lifetimes to 400 days.
 MAX_AGE_LIMIT_S = 400 * 24 * 3600
 
-# What readers of a cookie's name may leave out: controls, white space, quotes.
+# Characters of a cookie's name that some readers ignore: controls, white space, quotes.
 _IGNORED = bytes((*range(0x21), 0x22, 0x7F))
 
 Header = tuple[bytes, bytes]
 
 
 def has_our_form(value: bytes) -> bool:
-    """True for a value that only we could have set, whichever key signed it. One quote alone is a
-    slip of its sender, and still not for an application."""
+    """Whether only Doorward can have set this value, whichever key signed it. A value with one
+    quote is a client's error, but must not reach an application either."""
     return _OUR_FORM.fullmatch(value.strip(b'"')) is not None
 
 
 def strip_quotes(value: bytes) -> bytes:
-    """A cookie's value without the quotes that a client may put around it (RFC 6265 4.1.1)."""
+    """A cookie's value without the quotes that a client may add (RFC 6265 4.1.1)."""
     return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
 
 
 def iterate_pairs(line: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Each pair of a Cookie line as it stands, with its name and its value as they are read."""
+    """Each pair of a Cookie line unchanged, with its parsed name and value."""
     for pair in line.split(b";"):
         name, _, value = pair.partition(b"=")
         yield pair, name.strip(b" \t"), strip_quotes(value.strip(b" \t"))
 
 
 def read_cookie(headers: Iterable[Header], name: str) -> str | None:
-    """The value of a cookie of our pages; None where there is none, or two that differ."""
+    """The value of a cookie of Doorward's pages; None if there is none, or if two differ."""
     wanted = name.encode()
     lines = [value for header, value in headers if header == b"cookie" and wanted in value]
     found = {
@@ -62,26 +63,27 @@ def read_cookie(headers: Iterable[Header], name: str) -> str | None:
     return found.pop().decode("latin-1") if len(found) == 1 else None
 
 
-# What one request's Cookie lines hold: our values, and the lines without what is ours.
+# The content of one request's Cookie lines: Doorward's values, and the lines without them.
 SplitCookies = tuple[tuple[bytes, ...], tuple[bytes, ...]]
 _NONE: SplitCookies = ((), ())
 
 
 @dataclass(slots=True)
 class NamedValues:
-    """Values under the instance's own name, and under the default one where that is another."""
+    """The values under the instance's own name, and under the default name if that is different."""
 
     own: tuple[bytes, ...]
     default: tuple[bytes, ...]
 
 
 class Cookies:
-    """The cookie as this deployment sets it; `same_site` is `lax`, `strict` or `none`.
+    """The cookie as configured; `same_site` is `lax`, `strict` or `none`.
 
-    `own` is its name, with `__Host-` before it where cookies are Secure. The default name counts
-    where a request has no cookie of that name. `name` is the one that is set: `own`, or with
-    `prefers_default` the default one as long as no other instance has that. With `domain` it goes
-    to every host below that, which __Host- does not allow: __Secure- is its prefix then.
+    `own` is its name, with `__Host-` in front if cookies are Secure. If a request has no cookie of
+    that name, the default name counts. `name` is the one that is set: `own`, or with
+    `prefers_default` the default name until another instance uses that. With `domain`, the cookie
+    is sent to every host of the domain. `__Host-` does not allow that, so its prefix is then
+    `__Secure-`.
     """
 
     __slots__ = (
@@ -114,27 +116,28 @@ class Cookies:
         self.own = (prefix + name).encode()
         self._default = (prefix + DEFAULT_NAME).encode()
         self.name = self._default if prefers_default else self.own
-        self._mark = name.encode()  # in every line that has a cookie of this name
+        self._mark = name.encode()  # in every line that has a cookie with this name
         self._has_any_mark = _ANY in self._mark
         plain = re.escape(self._mark)
-        # Cookies go to every port of a host: those of other instances are nobody else's either.
+        # Browsers send cookies to every port of a host, so other instances' cookies arrive too and
+        # must not reach an application.
         self._of_any = re.compile(
             rb"(?:__Host-|__Secure-)?(?:doorward(?:-[0-9]{1,5})?|" + plain + rb")"
         )
         self._reserved = re.compile(
             _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-browser)?)", re.IGNORECASE
         )
-        # Nearly every other cookie is told from ours by its first byte.
+        # The first byte distinguishes nearly every other cookie from Doorward's.
         begins = b"_=" + _ANY[:1] + self._mark[:1] + _IGNORED
         self._may_begin = frozenset(
             bytes((byte,)) for byte in b"".join((begins, begins.lower(), begins.upper()))
         )
 
     def take(self, lines: Sequence[bytes]) -> SplitCookies:
-        """Our cookie's values in these Cookie lines, and the lines to forward.
+        """The values of Doorward's cookie in these Cookie lines, and the lines to forward.
 
-        Pairs of other names pass byte for byte. A pair that carries a name that any Doorward uses
-        and a value of our form never passes.
+        Pairs with other names pass byte for byte. A pair whose name any Doorward uses and whose
+        value has the form of Doorward's never passes.
         """
         if not lines:
             return _NONE
@@ -154,10 +157,10 @@ class Cookies:
         return tuple(own or default), tuple(rest)
 
     def _take_usual(self, line: bytes) -> SplitCookies | None:
-        """The same for the line that nearly every browser sends: our cookie once or not at all.
-        None for any other. Half of what the general way takes."""
+        """The same for the line that nearly every browser sends: Doorward's cookie once or not at
+        all. None for any other line. Takes half as long as the general way."""
         if not self._has_any_mark:
-            return None  # a cookie of our own name has no part by which it is found here
+            return None  # a configured name has no part by which it can be found here
         at = line.find(_ANY)
         if at < 0:
             return ((), (line,)) if line else None
@@ -188,7 +191,7 @@ class Cookies:
         return b";".join(kept).strip(b" \t")
 
     def held(self, lines: Sequence[bytes]) -> NamedValues:
-        """What a browser has under each of the two names."""
+        """The values that a browser has under each of the two names."""
         own: list[bytes] = []
         default: list[bytes] = []
         for line in lines:
@@ -196,10 +199,12 @@ class Cookies:
         return NamedValues(tuple(own), tuple(default))
 
     def set_line(self, value: str, max_age_s: float | None, *, to_own: bool = False) -> Header:
-        """The Set-Cookie line for a signed token; without an age it ends with the browser.
+        """The Set-Cookie line for a signed token. Without an age, the cookie lasts until the
+        browser closes.
 
-        `to_own`: the browser has a cookie of the instance's own name, which goes before the default
-        one, or another instance's under that."""
+        `to_own`: the browser has a cookie under the instance's own name, which takes precedence
+        over the default one, or another instance's under the default name.
+        """
         age = "" if max_age_s is None else f"; Max-Age={min(int(max_age_s), MAX_AGE_LIMIT_S)}"
         name = self.own if to_own else self.name
         domain = "" if self.domain is None else f"; Domain={self.domain}"
@@ -207,11 +212,12 @@ class Cookies:
         return b"set-cookie", name + line + self._attributes(self.secure)
 
     def expire_lines(self, host: str = "", *, of_default: bool = True) -> list[Header]:
-        """Lines that end every variant a browser may hold, so that the next login is unambiguous.
+        """Lines that expire every variant that a browser may have, so that the next login is
+        unambiguous.
 
-        With `host`, also those that a sibling or an older set-up left on the domain or a parent
-        of it. Only the plain name can carry a Domain (RFC 6265bis 4.1.3.2). Without `of_default`
-        the default name is left to the instance that it belongs to.
+        With `host`, also those that a sibling host or an older configuration set for the domain or
+        a parent of it. Only the plain name can have a Domain (RFC 6265bis 4.1.3.2). Without
+        `of_default`, the default name is not expired, because it may belong to another instance.
         """
         names = list(dict.fromkeys((self._default, self.own))) if of_default else [self.own]
         names = [_plain(name) for name in names]
@@ -228,17 +234,17 @@ class Cookies:
         return [(b"set-cookie", line) for line in lines]
 
     def _end(self, name: bytes, domain: str | None, secure: bool) -> bytes:
-        """The value of a Set-Cookie that ends one variant."""
+        """The value of a Set-Cookie that expires one variant."""
         within = b"" if domain is None else b"; Domain=" + domain.encode()
         return name + b"=; Max-Age=0" + within + self._attributes(secure)
 
     def clearing_lines(self, lines: Sequence[bytes], host: str) -> list[Header]:
-        """Lines that end what came more than once. The default name next to the own one may be
-        another instance's, and is left to it."""
+        """Lines that expire cookies that came more than once. If the own name is there too, the
+        default name may be another instance's and is not expired."""
         return self.expire_lines(host, of_default=not self.held(lines).own)
 
     def companion_name(self, what: str) -> str:
-        """The name of another cookie of ours, for our own paths alone: `doorward-browser`."""
+        """The name of another cookie of Doorward, for its own paths only: `doorward-browser`."""
         name = _plain(self.own).decode()
         return f"{'__Secure-' if self.secure else ''}{name}-{what}"
 
@@ -247,10 +253,10 @@ class Cookies:
         return (site + ("; Secure" if secure else "")).encode()
 
     def sets_ours(self, line: bytes) -> bool:
-        """True for an upstream's Set-Cookie value that could replace a cookie of any Doorward's.
+        """Whether an upstream's Set-Cookie value could replace a cookie of any Doorward.
 
-        Browsers keep `=name=x` as a cookie without a name, and send it as `name=x`. Some servers
-        remove quotes, white space and case when they read it.
+        Browsers store `=name=x` as a cookie without a name, and send it as `name=x`. Some servers
+        ignore quotes, white space and case when they read it.
         """
         if line[:1] not in self._may_begin:
             return False
@@ -259,7 +265,7 @@ class Cookies:
 
 
 def build_cookies(settings: Settings) -> Cookies:
-    """The cookie as these settings want it."""
+    """The cookie as configured in these settings."""
     return Cookies(
         settings.secure_cookies,
         settings.sessions.cookie.same_site,
@@ -269,12 +275,14 @@ def build_cookies(settings: Settings) -> Cookies:
     )
 
 
-# Whoever overwrites our cookie does so with every answer; one line a minute says it.
+# An application that overwrites the cookie does so with every answer, so one line a minute is
+# logged.
 _SAY_AGAIN_S = 60.0
 
 
 def log_drops(sets_ours: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
-    """The same, telling the log of what is dropped: the name alone, a value could be a secret."""
+    """The same, with a log line for each dropped cookie. It contains only the name, because a value
+    could be a secret."""
     told_at = -_SAY_AGAIN_S
 
     def ask(line: bytes) -> bool:
@@ -290,12 +298,12 @@ def log_drops(sets_ours: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
 
 
 def _plain(name: bytes) -> bytes:
-    """A name of ours without the prefix of a secure one."""
+    """One of Doorward's names without the prefix of a secure cookie."""
     return name.removeprefix(b"__Host-").removeprefix(b"__Secure-")
 
 
 def _domains(host: str) -> list[str]:
-    """`a.b.example.com` and its parents of two labels and more; nothing for addresses."""
+    """`a.b.example.com` and its parents with at least two labels; nothing for addresses."""
     name = host.rpartition(":")[0] if ":" in host else host
     labels = name.strip(".").split(".")
     if len(labels) < 2 or labels[-1].isdigit() or name.startswith("["):

@@ -1,6 +1,6 @@
-"""What the gate decides: forward the request to a route, or refuse it with an answer.
+"""The gate's decision: forward the request to a route, or refuse it with an answer.
 
-Values only; `rewrite` makes the bytes that follow from them, and `relay` carries these.
+Only values; `rewrite` makes bytes from them, and `relay` sends those.
 """
 
 import re
@@ -21,10 +21,11 @@ MOVED = 308
 class Forward:
     """Send the request to the upstream of route number `route`.
 
-    `session` is the one that it was decided with, None for nobody; `identity` are the header lines
-    that tell the application of it. `private`: the answer is for that session alone. `binds`:
-    the request authenticates the connection that it goes over. `keeps`: what passes as well,
-    because it turned out not to be ours. `credentials`: those of the route go with it.
+    `session` is the session that it was decided with, None if there is none; `identity` has the
+    header lines that describe it to the application. `private`: the answer is only for that
+    session. `binds`: the request authenticates the connection that it uses. `keeps`: headers that
+    pass too, because they turned out not to be Doorward's. `credentials`: send the route's
+    credentials.
     """
 
     route: int
@@ -38,7 +39,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Keeps:
-    """What of a request's headers an application gets that is Doorward's as a rule: a Bearer, the
+    """Headers that are normally Doorward's but are forwarded with this request: a Bearer token, the
     pair X-User-Id and X-Auth-Token, and headers that ask for another method."""
 
     bearer: bool
@@ -48,21 +49,21 @@ class Keeps:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """An answer of our own. `login`: a person may help themselves at that address. `switch`: so may
-    another user than this one. `home`: the start page of this host can be opened."""
+    """An answer by Doorward. `login`: where the user can do something about it. `switch`: where
+    another user can log in. `home`: whether the start page of this host can be opened."""
 
     status: int
     code: str
     message: str
     login: str | None = None
     headers: tuple[Header, ...] = ()
-    route: int = NO_ROUTE  # the one that the request was for, where that was known
+    route: int = NO_ROUTE  # the requested route, if it is known
     switch: str | None = None
     home: bool = False
-    max_age_s: float | None = None  # how old a second factor may be, where it has to be given again
+    max_age_s: float | None = None  # the maximum age of a second factor, if a new one is required
 
     def on(self, route: int) -> "Refuse":
-        """The same for a request to this route; a third of what `replace` takes."""
+        """The same for a request to this route; takes a third of the time of `replace`."""
         if route == self.route:
             return self
         return Refuse(
@@ -82,44 +83,44 @@ Decision = Forward | Refuse
 
 
 def bad_request(reason: str) -> Refuse:
-    return Refuse(400, "bad_request", f"This request cannot be read in one way only: {reason}.")
+    return Refuse(400, "bad_request", f"This request is ambiguous: {reason}.")
 
 
 def misdirected() -> Refuse:
-    return Refuse(421, "misdirected_request", "No application is served here under this host name.")
+    return Refuse(421, "misdirected_request", "There is no application at this host name.")
 
 
 def unknown_expectation() -> Refuse:
-    return Refuse(417, "expectation_failed", "Nobody here meets the expectation of this request.")
+    return Refuse(417, "expectation_failed", "The expectation of this request cannot be met.")
 
 
 def too_large() -> Refuse:
-    return Refuse(413, "content_too_large", "This is more than may be sent here at once.")
+    return Refuse(413, "content_too_large", "The body of this request is too large.")
 
 
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 def last_hop(method: bytes) -> Refuse:
-    """What a request gets that wanted to come no further than here."""
+    """The answer to a request that is not to be forwarded (RFC 9110 7.6.2)."""
     status = 200 if method == b"OPTIONS" else 405
     return Refuse(status, "last_hop", "This request ends here.", headers=((b"allow", METHODS),))
 
 
 def unfit_identity() -> Refuse:
-    """Better none than a user of whom the application gets half."""
-    message = "The application cannot be told who you are; the log has the reason."
+    """An application must not get an incomplete description of the user."""
+    message = "Your name cannot be sent to the application; the log has the reason."
     return Refuse(500, "unfit_identity", message)
 
 
 def cross_origin() -> Refuse:
-    return Refuse(403, "cross_origin", "Only pages of this site itself may open this.")
+    return Refuse(403, "cross_origin", "Only pages of this site can send this request.")
 
 
 def moved(target: bytes) -> Refuse:
-    """Elsewhere on this host, for good and with the same method (RFC 9110 15.4.9)."""
+    """Another address on this host, permanently and with the same method (RFC 9110 15.4.9)."""
     headers = ((b"location", target), (b"cache-control", b"no-store"))
-    return Refuse(MOVED, "moved", "This is at another address.", headers=headers)
+    return Refuse(MOVED, "moved", "This has another address.", headers=headers)
 
 
 def other_server() -> Refuse:
@@ -131,13 +132,14 @@ def too_many_tunnels() -> Refuse:
     return Refuse(
         503,
         "too_many_tunnels",
-        "Too many lasting connections are open; try again later.",
+        "Too many WebSockets are open; try again later.",
         headers=((b"retry-after", b"10"),),
     )
 
 
 def unavailable() -> Refuse:
-    """Whose session it is is unknown now. Not a 401: programs throw their tokens away then."""
+    """The session is unknown at the moment. Not a 401, because programs would discard their
+    tokens."""
     return Refuse(503, StorageUnavailable.code, StorageUnavailable.message)
 
 
@@ -150,7 +152,7 @@ def broken() -> Refuse:
 
 
 def forbidden(target: bytes, home: bool) -> Refuse:
-    """Somebody who may not; the login leads another user to `target`."""
+    """The user lacks the permission; the login leads another user to `target`."""
     return Refuse(
         403,
         "forbidden",
@@ -161,29 +163,29 @@ def forbidden(target: bytes, home: bool) -> Refuse:
 
 
 def overloaded() -> Refuse:
-    """Too many passwords wait to be hashed."""
+    """Too many passwords are waiting to be hashed."""
     return Refuse(503, Overloaded.code, Overloaded.message, headers=((b"retry-after", b"5"),))
 
 
 def locked_out(wait_s: int) -> Refuse:
-    """Too many wrong tokens or passwords came from there."""
+    """Too many wrong tokens or passwords came from this network."""
     headers = ((b"retry-after", b"%d" % wait_s),)
     return Refuse(429, LockedOut.code, LockedOut.message, headers=headers)
 
 
 def beyond_token() -> Refuse:
-    """A token that is not for this, whatever its user may open."""
-    return Refuse(403, "forbidden", "This token does not open this.")
+    """The token is not valid for this, whatever its user may open."""
+    return Refuse(403, "forbidden", "This token is not valid for this request.")
 
 
 def denied(home: bool) -> Refuse:
-    """What no user may open."""
+    """No user may open this."""
     return Refuse(403, "forbidden", "This is closed to everyone.", home=home)
 
 
 def second_factor_required(target: bytes, max_age_s: float | None = None) -> Refuse:
-    """Somebody who may help themselves with a code, and is led back to `target` then. `max_age_s`:
-    how old one may be, where it has to be given again (RFC 9470 3)."""
+    """The user can continue with a code, and is then led back to `target`. `max_age_s`: the maximum
+    age of the factor, if a new one is required (RFC 9470 3)."""
     login = f"{paths.SECOND_FACTOR}?rd={_way_back(target)}"
     challenge = b'Bearer realm="doorward"'
     if max_age_s is not None:
@@ -213,11 +215,11 @@ _ENCODED = {byte: b"%%%02X" % byte for byte in range(256)}
 
 
 def _way_back(target: bytes) -> str:
-    """The target as the value of a query's parameter."""
+    """The target as the value of a query parameter."""
     return _QUOTED.sub(lambda match: _ENCODED[match[0][0]], target).decode("ascii")
 
 
-# RFC 7617 2.1. A browser asks for a password itself then, also where a script sent the request.
+# RFC 7617 2.1. A browser then asks for a password itself, even if a script sent the request.
 _BASIC_CHALLENGE: Header = (b"www-authenticate", b'Basic realm="doorward", charset="UTF-8"')
 _CHALLENGE: Header = (b"www-authenticate", b'Bearer realm="doorward"')
 
@@ -225,8 +227,8 @@ _CHALLENGE: Header = (b"www-authenticate", b'Bearer realm="doorward"')
 def unauthenticated(
     target: bytes, extra: tuple[Header, ...] = (), route: int = NO_ROUTE, *, basic: bool = False
 ) -> Refuse:
-    """Nobody, where somebody is needed; the login page leads back to `target`. `basic`: a program
-    is asked for name and password."""
+    """A request without a session, where one is required; the login page leads back to `target`.
+    `basic`: ask programs for name and token."""
     return Refuse(
         401,
         UNAUTHENTICATED,

@@ -1,31 +1,32 @@
-"""What trusted proxies tell of a request's way in `Forwarded` (RFC 7239).
+"""What trusted proxies say about a request's path in `Forwarded` (RFC 7239).
 
-Knows its syntax and how a chain is walked; must not know who is trusted, or what it is used for.
+Knows its syntax and how to walk the chain; must not know which peers are trusted, or what the
+result is used for.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-# RFC 7239 4. Bare addresses with a port or brackets, which should be quoted, are common.
+# RFC 7239 4. Bare addresses with a port or brackets are common, although they should be quoted.
 _PAIR = re.compile(
     rb"""([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:([!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]]+)"""
     rb"""|"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*)")"""
 )
 _SPACE = re.compile(rb"[ \t]*")
-# Of all lines together; a way through four proxies is a long one.
+# For all lines together. A path through four proxies is already long.
 HOPS = 64
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
 class BadForwarded(Exception):
-    """The header is malformed. Nothing of it can be trusted: what is broken on the left could
-    swallow what a proxy of ours wrote on the right."""
+    """The header is malformed. None of it can be trusted: a fault on the left could swallow what a
+    trusted proxy wrote on the right."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardedElement:
-    """What one proxy told of the request as it got it."""
+    """What one proxy says about the request that it received."""
 
     source: bytes | None = None  # `for`
     proto: bytes | None = None
@@ -33,7 +34,7 @@ class ForwardedElement:
 
 
 def read_forwarded(lines: Sequence[bytes]) -> list[ForwardedElement]:
-    """The hops in the order of the way. Raises BadForwarded, for more than HOPS too."""
+    """The hops in the order of the path. Raises BadForwarded, also for more than HOPS."""
     hops: list[ForwardedElement] = []
     for line in lines:
         _read_line(line, hops)
@@ -41,7 +42,7 @@ def read_forwarded(lines: Sequence[bytes]) -> list[ForwardedElement]:
 
 
 def _read_line(line: bytes, hops: list[ForwardedElement]) -> None:
-    """Every byte is looked at once: what a match leaves is where the next one begins."""
+    """Reads every byte once: each match starts where the previous one ended."""
     pairs: dict[bytes, bytes] = {}
     at = 0
     while at < len(line):
@@ -65,7 +66,7 @@ def _read_line(line: bytes, hops: list[ForwardedElement]) -> None:
 
 def _past_space(line: bytes, at: int) -> int:
     space = _SPACE.match(line, at)
-    assert space is not None  # it may be empty
+    assert space is not None  # elements can be empty
     return space.end()
 
 
@@ -78,8 +79,8 @@ def _add(pairs: dict[bytes, bytes], hops: list[ForwardedElement]) -> None:
 def select_trusted(
     hops: list[ForwardedElement], is_trusted: Callable[[bytes], bool]
 ) -> list[ForwardedElement]:
-    """The hops that trusted proxies wrote, when the last is one: read from the right, until one
-    got the request from somebody else (RFC 7239 5.2)."""
+    """The hops that trusted proxies wrote: read from the right, up to the first that a proxy
+    received from an untrusted peer (RFC 7239 5.2)."""
     for at in reversed(range(len(hops))):
         source = hops[at].source
         if source is None or not is_trusted(source):
@@ -88,5 +89,5 @@ def select_trusted(
 
 
 def find_first(values: list[bytes | None]) -> bytes | None:
-    """What the outermost of them says; an inner one knows only what came from another proxy."""
+    """The value from the outermost hop; inner hops only know what came from another proxy."""
     return next((value for value in values if value is not None), None)

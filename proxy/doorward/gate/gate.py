@@ -1,7 +1,7 @@
 """The gate: identify, authorize, decide, in this order.
 
-Deciding is pure and needs no waiting when memory knows the session; it must not know dialects,
-pages or SQL. Any error on the way to a decision means nobody (promise 1).
+Deciding is pure and does not wait if the session is in memory; it must not know dialects, pages or
+SQL. Any error on the way to a decision means "no session" (promise 1).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -52,25 +52,26 @@ NOT_FOUND = 404
 
 @dataclass(slots=True)
 class RequestFacts:
-    """What follows from a request's bytes alone, where it came by the same link: where it leads and
-    what it carries. It holds for the same bytes when they come again; the user is found again."""
+    """What follows only from a request's bytes and the connection it came over: where it leads and
+    what it carries. It is valid whenever the same bytes come again; the user is looked up each
+    time."""
 
     request: Accepted
     target: Target
     credentials: Credentials
-    others: tuple[Target, ...] = ()  # what else it names, to be allowed as well
-    subrequest: Subrequest | None = None  # by which a front proxy asks about the request
-    # Of the same bytes, made when they are first wanted.
+    others: tuple[Target, ...] = ()  # the other targets that it names, which must be allowed too
+    subrequest: Subrequest | None = None  # the question of a front proxy about the request
+    # Made from the same bytes when first used.
     before_id: bytes | None = None
     unauthenticated: Refuse | None = None
 
     @property
     def has_own_id(self) -> bool:
-        """Whether a trusted proxy gave the request its id, which then is no fact of its bytes."""
+        """Whether a trusted proxy set the request's id, which is then not a fact of its bytes."""
         return self.request.trusted and self.request.headers.request_id is not None
 
     def request_as(self, request_id: str) -> Accepted:
-        """The request that they are the facts of, under an id of its own."""
+        """The request that these facts describe, with another id."""
         if request_id == self.request.request_id:
             return self.request
         return self.request.renamed(request_id)
@@ -78,19 +79,19 @@ class RequestFacts:
 
 @dataclass(slots=True)
 class NeedsFactor:
-    """Not decided yet: whether this session's user has a second factor to give. `max_age_s`: how
-    old the one that was given may be."""
+    """Not decided yet: does this session's user have a second factor? `max_age_s`: the maximum age
+    of the one that was given."""
 
     session: Session
     max_age_s: float | None
 
 
 class Gate:
-    """Decides on accepted requests that are not for paths of ours.
+    """Decides on accepted requests that are not for Doorward's own paths.
 
-    `is_ours` tells whether a raw path is one of ours: a path that is not, but could be read as
-    one, leads elsewhere than it says. `can_be_asked` tells whether a user has a second factor;
-    `tell` makes the identity headers of each route of `authorize`, in its order.
+    `is_ours` returns whether a raw path is one of Doorward's: if a path is not but could be read as
+    one, it is ambiguous. `can_be_asked` returns whether a user has a second factor; `tell` makes
+    the identity headers for each route of `authorize`, in its order.
     """
 
     def __init__(
@@ -105,13 +106,13 @@ class Gate:
         api_tokens: TokenCarrier | None = None,
     ) -> None:
         self._api_tokens = api_tokens
-        # Front proxies ask about these; nothing is sent on.
+        # Front proxies ask about these; nothing is forwarded.
         self._leading_nowhere = frozenset(
             number for number, route in enumerate(authorize.routes) if not route.upstream
         )
         self._has_basic = authorize.has_basic
         self._api_keys = tuple(_read_api_key(route) for route in authorize.routes)
-        # Of routes with credentials of their own: whether these go on public paths, too.
+        # For routes with credentials: whether these are sent on public paths too.
         self._credentials = {
             number: route.credentials.on_public
             for number, route in enumerate(authorize.routes)
@@ -129,8 +130,8 @@ class Gate:
     def facts(
         self, request: Accepted, subrequest: Subrequest | None = None
     ) -> RequestFacts | Refuse:
-        """What can be said before anybody asks who this is. `subrequest`: the request is not sent
-        on, a front proxy asks about it."""
+        """What is known before the session is looked up. `subrequest`: a front proxy asks about the
+        request, which is not forwarded."""
         target = self._locate(request)
         if isinstance(target, Refuse):
             if target.status == NOT_FOUND and not self._authorize.serves(request.host):
@@ -145,7 +146,7 @@ class Gate:
         return RequestFacts(request, target, credentials, others, subrequest)
 
     def decide(self, facts: RequestFacts, now: float) -> Decision | None:
-        """The decision on a request, or None when storage has to be asked: see `ask`."""
+        """The decision on a request, or None if storage has to be asked: see `ask`."""
         caller = self._identify.peek(facts.credentials, now)
         if caller is None:
             return None
@@ -155,7 +156,7 @@ class Gate:
         return None if isinstance(decision, NeedsFactor) else decision.on(facts.target.route)
 
     async def ask(self, facts: RequestFacts, now: float) -> Decision:
-        """The decision, with storage's help."""
+        """The decision, using storage if needed."""
         try:
             caller = await self._identify.ask(facts.credentials, now)
         except StorageUnavailable:
@@ -167,20 +168,20 @@ class Gate:
         return await self.decide_for(facts, caller, now)
 
     async def decide_for(self, facts: RequestFacts, caller: Caller, now: float) -> Decision:
-        """The decision for the user, once that is known."""
+        """The decision for a known caller."""
         decision = self._judge(facts, caller, now)
         if isinstance(decision, NeedsFactor):
             decision = await self._require_second_factor(decision, facts, now)
         return decision if isinstance(decision, Forward) else decision.on(facts.target.route)
 
     def _judge_unknown(self, facts: RequestFacts, refusal: Refuse, now: float) -> Decision:
-        """The user is unknown now: what is open to everybody stays open, and only what is
-        known to have no session is called that."""
+        """The user is unknown at the moment: public paths stay open, and only requests that
+        certainly have no session count as such."""
         decision = self._judge(facts, NOBODY, now)
         return decision if isinstance(decision, Forward) else refusal.on(facts.target.route)
 
     def known(self, request: Accepted, now: float) -> Session | None:
-        """For records: whose session a request carried, as far as memory tells."""
+        """For records: the session of a request, if it is in memory."""
         target = self._authorize.locate(request, request.path)
         if target is None:
             return None
@@ -196,7 +197,7 @@ class Gate:
     async def _require_second_factor(
         self, needed: NeedsFactor, facts: RequestFacts, now: float
     ) -> Refuse:
-        """A session without its second factor: a way to give one, or a plain no."""
+        """A session without a second factor: an answer that leads to one, or a refusal."""
         way_back = facts.credentials.target or facts.request.target
         try:
             if await self._can_be_asked(needed.session.user):
@@ -221,8 +222,8 @@ class Gate:
         return target or not_found(self._authorize.can_start(request, None, 0.0))
 
     def _locate_others(self, request: Accepted, target: Target) -> tuple[Target, ...] | Refuse:
-        """Where the targets lead that headers name. What happens there may be a write, whatever
-        the method of the request is called: both are asked about."""
+        """The targets of URLs in headers. The request may write to them, whatever its method is
+        called, so the rules are checked for its method and for PUT."""
         own = own_origins(request.scheme, request.authority, self._public_origin)
         found: dict[Target, None] = {}
         try:
@@ -254,7 +255,8 @@ class Gate:
     def _judge_others(
         self, facts: RequestFacts, session: Session | None, now: float
     ) -> tuple[Verdict, Target]:
-        """What the rules say of what a request names in its headers, and of which of these."""
+        """The verdict of the rules on the targets in a request's headers, and which target it
+        concerns."""
         for target in facts.others:
             verdict = self._authorize.judge(target, session, facts.request.address, now)
             if verdict is not Verdict.ALLOWED:
@@ -318,26 +320,25 @@ class Gate:
         return self._forbidden(request, credentials, session, now)
 
     def _add_credentials(self, forward: Forward, is_public: bool) -> None:
-        """Have the route's credentials sent where a rule has let somebody in; to everybody who
-        asks for a public path only if the route says so. An answer to somebody's own credentials
-        is theirs alone."""
+        """Send the route's credentials if a rule allowed this user; on public paths only if the
+        route says so. An answer to a user's own credentials is that user's alone."""
         forward.credentials = not is_public or self._credentials[forward.route]
         if forward.credentials and forward.session is not None:
             forward.private |= self._identity_policies[forward.route].makes_private
 
     def _admits(self, session: Session, request: Accepted, now: float) -> bool:
-        """Whether a token's scope has this request in it; its use is noted."""
+        """Whether a token's scope includes this request; records its use."""
         return self._api_tokens is not None and self._api_tokens.admits(session, request, now)
 
     def _asks_basic(self, facts: RequestFacts) -> bool:
-        """Whether a program is asked for name and password. Not a script of a page: its browser
-        would ask the person."""
+        """Whether to ask a program for name and token. Scripts of pages are not asked, because
+        their browser would show a dialog."""
         if not self._has_basic or self._authorize.find_basic(facts.target) is None:
             return False
         return not sends_fetch_metadata(facts.request.headers.passing)
 
     def _expire_duplicates(self, facts: RequestFacts) -> tuple[Header, ...]:
-        """Two cookies of our name: end every variant, so that the next login works."""
+        """Two cookies with Doorward's name: expire every variant, so that the next login works."""
         if not facts.credentials.ambiguous:
             return ()
         lines = facts.request.headers.cookies
@@ -354,13 +355,13 @@ def _narrow(subrequest: Subrequest, session: Session | None) -> Verdict:
 
 
 def _lead_to_pages(request: Accepted) -> Refuse:
-    """Where no application is, but pages of ours: the start page is one of them."""
+    """There is no application, but there are pages: the start page leads to one of them."""
     if request.path == b"/" and request.method in (b"GET", b"HEAD"):
         return moved(paths.ACCOUNT.encode())
     return not_found(home=False)
 
 
 def _read_api_key(route: Route) -> bytes | None:
-    """The name of the header that may carry an API token there, in lower case."""
+    """The name of the header that can carry an API token on this route, in lower case."""
     name = route.api_key_header
     return None if name is None else name.lower().encode()

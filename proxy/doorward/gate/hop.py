@@ -1,7 +1,7 @@
-"""The last hop of a request: who connected, and what a trusted proxy tells about the client.
+"""The last hop of a request: the peer, and what a trusted proxy says about the client.
 
-Knows which peers are trusted and how each of their headers is read; must not know routes, rules
-or targets. Each fact is decided here once; every later step uses the value of `Hop`.
+Knows which peers are trusted and how each of their headers is read; must not know routes, rules or
+targets. Each fact is decided here once; every later step uses the value of `Hop`.
 """
 
 import re
@@ -20,32 +20,33 @@ from doorward.http1.headers import OWS, RequestHeaders
 Network = IPv4Network | IPv6Network
 Trusted = tuple[Network | Literal["unix"], ...]
 
-# Optional headers of trusted proxies, believed only when the configuration names them: many proxies
-# do not set these two and pass on what the client sent.
+# Optional headers of trusted proxies, trusted only if the configuration names them: many proxies do
+# not set these two and pass on what the client sent.
 FORWARDED_PORT, FORWARDED_PREFIX = "x-forwarded-port", "x-forwarded-prefix"
 
-# A proxy that tells of a WebSocket names the scheme of its URL (RFC 6455 3).
+# For a WebSocket, some proxies send the scheme of its URL (RFC 6455 3).
 _SCHEMES = {b"http": "http", b"https": "https", b"ws": "http", b"wss": "https"}
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-# RFC 3986 3.3 without percent-encoding, and without `,`, which separates what several proxies say.
+# RFC 3986 3.3 without percent-encoding, and without `,`, which separates the values of several
+# proxies.
 _PREFIX = re.compile(rb"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9\-._~!$&'()*+;=:@]+)+/?")
 PREFIX_BYTES = 256
-# Longer names of hosts are read each time, so that what is remembered stays small.
+# Longer host names are parsed each time, to keep the cache small.
 REMEMBERED_BYTES = 256
 
 
 @dataclass(slots=True)
 class Hop:
-    """What holds for a request whatever it asks for.
+    """What applies to a request whatever it asks for.
 
-    `forwarded_for` is the chain of addresses to pass on, this peer included; `port` the one that
+    `forwarded_for` is the chain of addresses to pass on, including this peer; `port` the one that
     the client used, in digits; `prefix` the path under which a proxy mounts this server, without a
-    final slash. `address_text` is empty when the client is unknown.
+    final slash. `address_text` is empty if the client is unknown.
     """
 
     peer: str
     came_by: str  # the scheme of the connection
-    authority: str  # as asked, lower-case, with its port if it had one
+    authority: str  # the requested authority in lower case, with its port if it had one
     host: str  # the same without port and final dot
     port: str
     scheme: str
@@ -54,19 +55,19 @@ class Hop:
     forwarded_for: str
     trusted: bool
     prefix: str
-    is_served: bool  # whether any route answers for this host
-    lines: bytes | None = None  # what an upstream is value of it, made when it is first wanted
+    is_served: bool  # whether any route has this host
+    lines: bytes | None = None  # the forwarding headers for the upstream, made when first used
 
 
 # What proxies wrote in one family of headers: the chain of addresses, scheme and host.
 _Forwarded = tuple[Sequence[bytes], bytes | None, bytes | None]
-# An address, the same as text (both empty when it is unknown), and whether it is trusted.
+# An address, the same as text (both empty if it is unknown), and whether it is trusted.
 _Peer = tuple[Address | None, str, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class _RequestedAuthority:
-    """An authority as it is asked for under one scheme; `port` is never empty."""
+    """The requested authority for one scheme; `port` is never empty."""
 
     text: str
     host: str
@@ -77,8 +78,8 @@ class _RequestedAuthority:
 class Hops:
     """Reads the last hop of requests. Any contradiction raises Unfit with status 400.
 
-    `serves` tells whether any route answers for a host; `public_origin` is the origin of
-    `public_url`; `believed` names the optional headers that trusted proxies set.
+    `serves` returns whether any route has a host; `public_origin` is the origin of `public_url`;
+    `believed` names the optional headers that trusted proxies set.
     """
 
     def __init__(
@@ -108,7 +109,8 @@ class Hops:
         named: bytes | None,
         is_http_1_0: bool,
     ) -> Hop:
-        """`named`: the authority of an absolute target, which goes before Host (RFC 9112 3.2.2)."""
+        """`named`: the authority of an absolute target, which takes precedence over Host (RFC 9112
+        3.2.2)."""
         hosts = headers.hosts
         value = hosts[0] if len(hosts) == 1 else self._without_host(hosts, is_http_1_0)
         value = value if named is None else named
@@ -141,7 +143,7 @@ class Hops:
     def read_named(
         self, peer: str, came_by: str, chain: Sequence[bytes], authority: bytes, scheme: str
     ) -> Hop:
-        """That of a request which a trusted proxy does not send on but asks about."""
+        """The hop of a request that a trusted proxy asks about."""
         asked = self._asked(authority, scheme)
         address, text, _ = self._walk(peer, chain)
         return Hop(
@@ -160,7 +162,7 @@ class Hops:
         )
 
     def _read_direct(self, peer: str, came_by: str, value: bytes) -> Hop:
-        """That of a client which is no trusted proxy: nothing that it says is trusted."""
+        """For a client that is not a trusted proxy: none of its forwarding headers is trusted."""
         address, text, _ = self._peer(peer)
         asked = self._asked(value, came_by)
         return Hop(
@@ -181,7 +183,7 @@ class Hops:
     # The authority
 
     def _without_host(self, hosts: Sequence[bytes], is_http_1_0: bool) -> bytes:
-        """What is asked for without Host: the configured name stands in (RFC 9112 3.3)."""
+        """The authority of a request without Host: that of public_url (RFC 9112 3.3)."""
         if hosts or not is_http_1_0 or not self._public:
             raise Unfit(400, "a request has exactly one Host header")
         return self._public
@@ -195,7 +197,7 @@ class Hops:
         return _RequestedAuthority(found.text, found.host, port, self._serves(found.host))
 
     def _default_port(self, scheme: str, host: str) -> str:
-        """The port of an authority without one. A proxy may leave out that of `public_url`."""
+        """The port of an authority without one. A proxy may omit that of `public_url`."""
         public = self._public_host
         if public is not None and (scheme, host) == (self._public_scheme, public.host):
             return public.port or _DEFAULT_PORTS[scheme]
@@ -213,15 +215,15 @@ class Hops:
             raise Unfit(400, "X-Forwarded-Port and the host's port differ")
         return port
 
-    # What proxies tell
+    # Headers of proxies
 
     def _read_forwarding(
         self, peer: str, came_by: str, headers: RequestHeaders, asked: bytes
     ) -> _Forwarded:
-        """What is trusted of X-Forwarded-* and Forwarded.
+        """The trusted parts of X-Forwarded-* and Forwarded.
 
-        Most proxies set one of the two and pass the other on as the client wrote it. When both
-        are there, there is no telling which to trust: they must agree.
+        Most proxies set one of the two and pass the other on as the client sent it. If both are
+        there, Doorward cannot tell which one to trust, so they must agree.
         """
         chain = headers.forwarded_for
         proto = read_last(headers.forwarded_proto, "X-Forwarded-Proto")
@@ -269,7 +271,7 @@ class Hops:
     def _walk(self, peer: str, lines: Sequence[bytes]) -> _Peer:
         """The first address from the right that is not a trusted proxy (RFC 7239 5.2).
 
-        A link that is no address ends the walk at the hop that passed it on.
+        At a link that is not an address, the walk ends with the hop that passed it on.
         """
         found = self._peer(peer)
         for entry in reversed(b",".join(lines).split(b",")):
@@ -286,8 +288,8 @@ class Hops:
 
 
 def read_last(lines: tuple[bytes, ...], name: str) -> bytes | None:
-    """What the nearest proxy says: the last member of a header's list. A header that came in
-    several lines, of which one may be the client's, has to say the same in each."""
+    """The value from the nearest proxy: the last member of a header's list. If the header came in
+    several lines, one of which may be the client's, all must be equal."""
     if not lines:
         return None
     if len(lines) == 1 and b"," not in lines[0]:
@@ -299,7 +301,8 @@ def read_last(lines: tuple[bytes, ...], name: str) -> bytes | None:
 
 
 def read_scheme(proto: bytes) -> str:
-    """The scheme that a proxy tells. An unknown word could hide that it was the better one."""
+    """The scheme that a proxy sent. An unknown word is refused, because it could stand for
+    https."""
     found = _SCHEMES.get(proto) or _SCHEMES.get(proto.lower())
     if found is None:
         raise Unfit(400, "the forwarded scheme is neither http nor https")
@@ -316,11 +319,12 @@ def _read_prefix(lines: tuple[bytes, ...]) -> str:
 
 
 def _join_chain(chain: Sequence[bytes], peer: str) -> str:
-    """The chain to pass on. The peer of a unix socket has no address to add."""
+    """The chain to pass on. The peer of a Unix socket has no address to add."""
     links = (*chain, peer.encode()) if peer else chain
     return b", ".join(links).decode("latin-1")
 
 
 def _format_address(source: bytes) -> bytes:
-    """An address as X-Forwarded-For has it; a quoted one could hold a comma, or anything."""
+    """An address in the form of X-Forwarded-For. A quoted one is refused: it could contain a comma,
+    or anything else."""
     return str(parse_address(source.decode("latin-1")) or "unknown").encode()

@@ -1,7 +1,7 @@
-"""Who a request comes from: what its carriers hold, and the session behind it.
+"""The session of a request: what its cookies, headers and query carry, and the session behind it.
 
-Knows carriers and the core's live sessions; must not know rules. Whatever goes wrong on the way
-to a session means nobody.
+Knows carriers and the core's live sessions; must not know rules. Any error on the way to a session
+means "no session".
 """
 
 import re
@@ -25,40 +25,41 @@ from doorward.http1.headers import Header, RequestHeaders, parse_headers
 from doorward.http1.schemes import authenticates_connection
 from doorward.settings import BasicSettings
 
-# RFC 6750 2.1, with a token of our form; any other Authorization is somebody else's.
+# RFC 6750 2.1, with a token in Doorward's form; any other Authorization belongs to the application.
 _OUR_BEARER = re.compile(rb"bearer +([A-Za-z0-9_-]{43}) *", re.IGNORECASE)
-# The same, and the token with no scheme before it.
+# The same, and a token without a scheme in front.
 _OUR_BEARER_OR_BARE = re.compile(rb"(?:bearer +)?([A-Za-z0-9_-]{43}) *", re.IGNORECASE)
 _NOT_FOUND = Found(None, known=False)
 
 
-# Made for every request, so that what holds for most of them costs nothing.
+# Made for every request, so that attributes that most requests do not have cost nothing.
 class Credentials:
-    """What one request's carriers hold. `cookies` and `authorizations` are the foreign lines;
-    `bearer` is the token in an Authorization, `bearer_line` all of that line's value."""
+    """What one request's carriers hold. `cookies` and `authorizations` are the application's own
+    lines; `bearer` is the token in an Authorization, `bearer_line` the whole value of that line."""
 
     bearer: bytes | None = None
     authorizations: tuple[bytes, ...] = ()
     bearer_line: bytes | None = None
     pairs: Sequence[Header] = ()  # X-User-Id and X-Auth-Token as they came
-    pair: tuple[bytes, bytes] | None = None  # their values, when the token is of our form
-    access: AccessToken | None = None  # out of an Authorization
-    linked: AccessToken | None = None  # out of the query, where one there counts
-    target: bytes | None = None  # the request's without tokens of ours, when it had one
-    forged: bool = False  # the cookie was tried, and is not one that we signed
-    binds: bool = False  # a foreign Authorization authenticates the connection to the application
+    pair: tuple[bytes, bytes] | None = None  # their values, if the token has Doorward's form
+    access: AccessToken | None = None  # from an Authorization
+    linked: AccessToken | None = None  # from the query, if one counts there
+    target: bytes | None = None  # the request's target without Doorward's tokens, if it had one
+    forged: bool = False  # a cookie was there, but Doorward did not sign it
+    binds: bool = False  # an Authorization of the application authenticates the connection
     token: Presented | None = None  # an API token, or name and password by Basic
-    request: Accepted | None = None  # which carries that
-    passing: bytes | None = None  # the header lines that go on, where a token was among them
+    request: Accepted | None = None  # the carrier of that
+    passing: bytes | None = None  # the header lines to forward, if a token was removed from them
 
     def __init__(self, cookie: bytes | None, cookies: tuple[bytes, ...], ambiguous: bool) -> None:
-        """`ambiguous`: our cookie twice, or our token with another Authorization."""
+        """`ambiguous`: two of Doorward's cookies, or a token and another Authorization."""
         self.cookie = cookie
         self.cookies = cookies
         self.ambiguous = ambiguous
 
     def withhold_authorization(self) -> None:
-        """Let no Authorization of the client pass, of whatever scheme: the route has its own."""
+        """Remove every Authorization of the client, of any scheme, because the route has its
+        own."""
         self.authorizations, self.bearer_line, self.binds = (), None, False
 
     @property
@@ -67,7 +68,7 @@ class Credentials:
 
     @property
     def is_plain(self) -> bool:
-        """Nothing is carried but what a cookie holds, and an API token."""
+        """Whether there is at most a cookie and an API token."""
         return (
             self.bearer is None
             and self.pair is None
@@ -78,13 +79,14 @@ class Credentials:
 
 @dataclass(slots=True)
 class Caller:
-    """Who asks: a session of whatever level, or nobody. `conflict`: two carriers, two users.
-    `banned`: nobody, for as long as the user of this session is banned."""
+    """The session behind a request, of any level, or none. `conflict`: two carriers of different
+    users. `banned`: no session, as long as this session's user is banned."""
 
     session: Session | None = None
     conflict: bool = False
-    foreign_bearer: bool = False  # it looked like our token, but storage never knew it
-    foreign_pair: bool = False  # likewise
+    # it has the form of Doorward's token, but storage has never known it
+    foreign_bearer: bool = False
+    foreign_pair: bool = False  # the same
     banned: bool = False
 
 
@@ -92,13 +94,13 @@ NOBODY = Caller()
 
 
 class Identify:
-    """Finds the session of a request. `peek` never waits and knows only what memory has; a caller
-    that lets a session count as used says so by `use`.
+    """Finds the session of a request. `peek` does not wait and uses only what is in memory. A
+    caller that wants a session to count as used calls `use`.
 
-    With `bare_tokens` an Authorization that is only a token of our form is ours, too; with
-    `takes_pair`, X-User-Id with X-Auth-Token is on its way to an application. `access` knows the
-    access tokens, where their dialect is on; with `takes_linked` one in the query of a request to
-    an application says who sent it.
+    With `bare_tokens`, an Authorization that consists only of a token in Doorward's form counts
+    too; with `takes_pair`, X-User-Id with X-Auth-Token counts on requests to an application.
+    `access` knows the access tokens, if their dialect is on; with `takes_linked`, one in the query
+    of a request to an application logs in.
     """
 
     def __init__(
@@ -129,9 +131,9 @@ class Identify:
         api_key: bytes | None = None,
         basic: BasicSettings | None = None,
     ) -> Credentials:
-        """Sort the carriers of a request for an application into ours and foreign. `api_key` is the
-        name of a header, in lower case, that may carry an API token; `basic` is given where every
-        Basic is Doorward's."""
+        """Sort the carriers of a request for an application into Doorward's and the application's.
+        `api_key` is the name of a header, in lower case, that can carry an API token; `basic` is
+        set where every Basic is Doorward's."""
         headers = request.headers
         credentials, lines = self._read_cookie(headers), headers.authorizations
         if lines:
@@ -155,7 +157,7 @@ class Identify:
     def _take_password(
         self, credentials: Credentials, request: Accepted, basic: BasicSettings
     ) -> None:
-        """Remove name and password from what passes: they were asked for on our behalf."""
+        """Remove name and password from what is forwarded, because Doorward asked for them."""
         assert self._api_tokens is not None
         address = request.address_text
         read = [
@@ -174,7 +176,7 @@ class Identify:
         return Credentials(values[0] if values else None, rest, len(values) > 1)
 
     def _sort_authorizations(self, credentials: Credentials, lines: Sequence[bytes]) -> None:
-        """Session tokens and access tokens, and what is somebody else's."""
+        """Session tokens and access tokens, and the application's own values."""
         matches = [self._our_form.fullmatch(line) for line in lines]
         ours = [match for match in matches if match]
         if ours:
@@ -188,15 +190,15 @@ class Identify:
             _take_access(credentials, self._access)
 
     def _take_linked(self, credentials: Credentials, access: AccessCarrier, target: bytes) -> None:
-        """Out of the query, so that no application and no way back holds it; a link logs nobody
-        in where that was not asked for."""
+        """Remove it from the query, so that neither an application nor a return address contains
+        it. A link does not log in unless the settings say so."""
         rest, token = access.take(target)
         if token is not None:
             credentials.target = rest
             credentials.linked = token if self._takes_linked else None
 
     def peek(self, credentials: Credentials, now: float) -> Caller | None:
-        """Who it is, if no storage is needed to tell; None otherwise."""
+        """The caller, if storage is not needed to find it; None otherwise."""
         if credentials.is_empty or credentials.ambiguous:
             return NOBODY
         if credentials.token is not None:
@@ -204,7 +206,8 @@ class Identify:
         return self._peek_others(credentials, now)
 
     def _peek_token(self, credentials: Credentials, token: Presented, now: float) -> Caller | None:
-        """An API token goes before every other carrier; one that is not valid ends the search."""
+        """An API token takes precedence over every other carrier; an invalid one ends the
+        search."""
         assert self._api_tokens is not None
         session = self._api_tokens.peek(token, now)
         if session is None:
@@ -224,13 +227,13 @@ class Identify:
             if session is not None:
                 return Caller(session)
             if self._tokens.unsign(credentials.cookie) is None:
-                credentials.forged = True  # it dies here, without a query
+                credentials.forged = True  # refused without a query
                 return NOBODY
             return None
         return self._peek_beside(credentials, now)
 
     def _peek_beside(self, credentials: Credentials, now: float) -> Caller | None:
-        """The same with tokens that storage never knew: then the cookie decides."""
+        """The same if storage has never known the token: then the cookie decides."""
         tokens = [credentials.bearer, None if credentials.pair is None else credentials.pair[1]]
         if credentials.access is not None or credentials.linked is not None:
             return None
@@ -245,7 +248,7 @@ class Identify:
         return Caller(session, foreign_bearer=bearer, foreign_pair=pair)
 
     def known(self, credentials: Credentials, now: float) -> Session | None:
-        """The session of one carrier that memory knows; for records, as no decision goes by it."""
+        """The session of one carrier that is in memory. Only for records; no decision uses it."""
         if credentials.ambiguous:
             return None
         pair = None if credentials.pair is None else credentials.pair[1]
@@ -263,12 +266,12 @@ class Identify:
         return None
 
     async def ask(self, credentials: Credentials, now: float) -> Caller:
-        """Who it is, asking storage where memory does not know. Raises StorageUnavailable, and
-        LockedOut when there were too many wrong API tokens.
+        """The caller, from storage if it is not in memory. Raises StorageUnavailable, and LockedOut
+        after too many wrong API tokens.
 
-        An API token goes before a token in the query before the pair before Bearer before cookie.
-        One that is over ends the search; one that storage never knew is the application's own and
-        says nothing.
+        The order is: API token, token in the query, pair, Bearer, cookie. A token whose session is
+        over ends the search; a token that storage has never known belongs to the application and is
+        ignored.
         """
         if credentials.is_empty or credentials.ambiguous:
             return NOBODY
@@ -316,17 +319,17 @@ class Identify:
         return Caller(by_bearer.session)
 
     async def _by_bearer(self, credentials: Credentials, now: float) -> Found | None:
-        """None when no Authorization is ours."""
+        """None if no Authorization is Doorward's."""
         if credentials.access is not None:
             assert self._access is not None
             found = await self._access.find(credentials.access, now)
-            return replace(found, known=True)  # nobody else's: we signed it
+            return replace(found, known=True)  # it cannot be the application's: Doorward signed it
         if credentials.bearer is None:
             return None
         return await self._find(credentials.bearer, credentials.bearer.decode(), now)
 
     async def _by_cookie(self, cookie: bytes | None, now: float) -> Found:
-        """A cookie that we did not sign dies here, without a query."""
+        """A cookie that Doorward did not sign is refused without a query."""
         if cookie is None:
             return _NOT_FOUND
         session = self._live.peek(cookie, now)
@@ -346,18 +349,18 @@ class Identify:
     async def session(
         self, headers: Iterable[Header], now: float, *, pair: bool = False
     ) -> Session | None:
-        """The live session of any level behind a request to a path of ours; with `pair`, to one
-        that takes X-User-Id with X-Auth-Token.
+        """The live session, of any level, of a request to one of Doorward's own paths; with `pair`,
+        to one that takes X-User-Id with X-Auth-Token.
 
-        Raises StorageUnavailable, so that no answer of ours calls a session ended that is not.
+        Raises StorageUnavailable, so that no answer says that a session has ended when it has not.
         """
         return (await self.find_caller(headers, now, pair=pair)).session
 
     async def find_caller(
         self, headers: Iterable[Header], now: float, *, pair: bool = False
     ) -> Caller:
-        """Who asks a path of ours, where no application has tokens of its own: one of our form
-        that is not valid means nobody. Raises StorageUnavailable."""
+        """The caller of one of Doorward's own paths. No application has tokens of its own there, so
+        an invalid one in Doorward's form means "no session". Raises StorageUnavailable."""
         parsed = parse_headers(headers)
         credentials = self._read_cookie(parsed)
         if parsed.authorizations:
@@ -374,20 +377,20 @@ class Identify:
 
 
 def _are_two(session: Session, other: Session | None) -> bool:
-    """Whether two carriers speak for two users."""
+    """Whether two carriers belong to different users."""
     return other is not None and other.user.number != session.user.number
 
 
 def _put_before(found: Found, others: Caller) -> Caller:
-    """Who asks, by a carrier that goes before the others."""
+    """The caller, with a carrier that takes precedence over the others."""
     if others.conflict or (found.session and _are_two(found.session, others.session)):
         return Caller(conflict=True)
     return replace(others, session=found.session, banned=found.banned)
 
 
 def _take_more_tokens(credentials: Credentials, request: Accepted, api_key: bytes | None) -> None:
-    """API tokens out of several Authorizations and out of the header for keys. Like every other
-    carrier one stands alone, or means nobody."""
+    """API tokens from several Authorizations and from the header for keys. As with every other
+    carrier, two of them mean "no session"."""
     read = [(line, read_authorization(line)) for line in credentials.authorizations]
     found = [token for _, token in read if token is not None]
     if found:
@@ -404,7 +407,8 @@ def _take_more_tokens(credentials: Credentials, request: Accepted, api_key: byte
 
 
 def _take_access(credentials: Credentials, access: AccessCarrier) -> None:
-    """An access token as Bearer. Like any other of ours it stands alone or means nobody."""
+    """An access token as Bearer. Together with another of Doorward's tokens it means "no
+    session"."""
     read = [(line, access.in_bearer(line)) for line in credentials.authorizations]
     found = [token for _, token in read if token is not None]
     if not found:
@@ -415,7 +419,7 @@ def _take_access(credentials: Credentials, access: AccessCarrier) -> None:
 
 
 def _take_pair(credentials: Credentials) -> None:
-    """Half a pair is one that is not valid; two of them are ambiguous."""
+    """Half a pair counts as invalid; two pairs are ambiguous."""
     tokens = [value for name, value in credentials.pairs if name == b"x-auth-token"]
     if ours := [token for token in tokens if is_token(token)]:
         ids = [value for name, value in credentials.pairs if name == b"x-user-id"]

@@ -1,7 +1,7 @@
-"""Whether a route's application gets the user's name, and whether its answers are that session's
-alone.
+"""Whether a route's application gets the user's name, and whether answers are only for that
+session.
 
-Must not know which headers say it; `rewrite` does.
+Must not know which headers identify the user; `rewrite` does.
 """
 
 from collections.abc import Callable
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from doorward.accounts.sessions.sessions import Session
 from doorward.settings import Route
 
-# The header lines that tell an application of a session at this time. May raise UnfitIdentity.
+# The header lines that describe a session to an application at this time. May raise UnfitIdentity.
 Tell = Callable[[Session, float], bytes]
 
 
 class UnfitIdentity(Exception):
-    """Something about a user that no header of a route can say; the reason has been logged."""
+    """A user attribute that no header of a route can carry; the reason has been logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityPolicy:
     """An application gets the user's name wherever it has identity headers, and on public paths if
-    these may have them. Answers are one session's where it gets that, and where a rule is not
-    public."""
+    the route sends them there. Answers are for one session if it gets the name, and if the rule is
+    not public."""
 
     tell: Tell | None
     tell_on_public: Tell | None
@@ -35,8 +35,8 @@ class IdentityPolicy:
         return cls(told, on_public, route.cache_control == "private")
 
     def apply(self, session: Session, is_public: bool, now: float) -> tuple[bytes, bool]:
-        """The lines of identity headers, and whether no shared cache may keep the answer. Raises
-        UnfitIdentity."""
+        """The lines of identity headers, and whether shared caches must not store the answer.
+        Raises UnfitIdentity."""
         tell = self.tell_on_public if is_public else self.tell
         private = self.makes_private and (tell is not None or not is_public)
         return b"" if tell is None else tell(session, now), private

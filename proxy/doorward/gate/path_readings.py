@@ -1,6 +1,6 @@
-"""How one path can be read by one server or another, and which paths nobody may send.
+"""The ways in which servers may read one path, and paths that are always refused.
 
-Knows bytes of a target only; must not know rules, routes or users.
+Knows only the bytes of a target; must not know rules, routes or users.
 """
 
 import re
@@ -8,24 +8,24 @@ from urllib.parse import unquote_to_bytes
 
 
 class BadPath(Exception):
-    """A target that is malformed or whose meaning depends on who reads it: 400."""
+    """A target that is malformed or that servers read differently: 400."""
 
 
-# Nothing to decode, no dot segment, no parameter, no backslash, no empty segment: one reading.
+# Nothing to decode, no dot segment, parameter, backslash or empty segment: one reading.
 _PLAIN = re.compile(
     rb"/(?:(?!\.{1,2}(?:/|\Z))[A-Za-z0-9\-._~!$&'()*+,=:@|^`\"<>{}\[\]]+(?:/|\Z))*", re.ASCII
 )
-# What nearly every client asks for: such a path, segments beginning with a dot and `(?#` left out,
-# and any query that may stand there. A third of what the parts of it take.
+# The form of nearly every request's target: such a path, without segments that begin with a dot and
+# without `(?#`, and any valid query. Takes a third of the time of the separate checks.
 _USUAL = re.compile(
     rb"/(?:[A-Za-z0-9\-_~][A-Za-z0-9\-._~!$&'()*+,=:@]*/)*"
     rb"(?:[A-Za-z0-9\-_~][A-Za-z0-9\-._~!$&'()*+,=:@]*)?(?:\?[\x21\x22\x24-\x7e]*)?",
     re.ASCII,
 )
-# RFC 3986 has no raw control byte, space, `#` or non-ASCII byte in a request target.
+# RFC 3986 allows no raw control byte, space, `#` or non-ASCII byte in a request target.
 _RAW_BAD = re.compile(rb"[\x00-\x20\x7f-\xff#]")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# Bytes that no reading may contain, and overlong UTF-8 of `.`, `/` and `\`.
+# Bytes that no reading may contain, and overlong UTF-8 of `.`, `/` and `\\`.
 _NEVER = re.compile(
     rb"[\x00\r\n]|[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}"
 )
@@ -33,28 +33,28 @@ _PARAMETERS = re.compile(rb";[^/]*")
 _SLASHES = re.compile(rb"/{2,}")
 _DOTS = (b".", b"..")
 
-# Decoded twice, each with five further ways to read it: a path that needs more is an attack.
+# Decoded twice, each with five further readings. A path that has more is an attack.
 _READINGS_LIMIT = 64
 _DECODINGS = 2
 
 
 def is_usual_target(target: bytes) -> bool:
-    """Whether a target holds only what it may, and a path that can be read in one way only. False
-    where neither is said."""
+    """Whether a target contains only valid bytes and a path with one reading. False does not mean
+    the opposite: the separate checks decide."""
     return _USUAL.fullmatch(target) is not None
 
 
 def check_target(target: bytes) -> None:
-    """Raise BadPath for raw bytes that no request target holds."""
+    """Raise BadPath for raw bytes that no request target may contain."""
     if _RAW_BAD.search(target):
         raise BadPath("the request target holds a raw byte that must be encoded")
 
 
 def list_readings(path: bytes) -> frozenset[bytes]:
-    """Every other way to read a raw path; empty when there is only one.
+    """Every other reading of a raw path; empty if there is only one.
 
-    Raises BadPath for a path that is refused whatever the rules say: an incomplete escape, NUL,
-    CR or LF in any decoding, a dot segment in any spelling.
+    Raises BadPath for a path that is refused whatever the rules say: an incomplete escape, NUL, CR
+    or LF in any decoding, a dot segment in any spelling.
     """
     if _PLAIN.fullmatch(path):
         return frozenset()
@@ -69,8 +69,8 @@ def list_readings(path: bytes) -> frozenset[bytes]:
 
 
 def _all_readings(path: bytes) -> set[bytes]:
-    """The closure of decoding (twice at most), `\\` as `/`, parameters removed, slashes merged, and
-    what is behind a decoded `?` or `#` cut off."""
+    """All results of decoding (at most twice), `\\` as `/`, removing parameters, merging slashes,
+    and cutting at a decoded `?` or `#`, in any order."""
     todo = [(path, 0)]
     seen = set(todo)
     while todo:

@@ -1,7 +1,7 @@
-"""One access rule, compiled: when it applies, and who meets it.
+"""One access rule, compiled: when it applies, and which users it allows.
 
-Knows patterns, networks and demands; must not know routes, headers or cookies. The same predicates
-decide and explain.
+Knows patterns, networks and requirements; must not know routes, headers or cookies. The same
+predicates decide and explain.
 """
 
 import re
@@ -17,7 +17,7 @@ from doorward.settings.faults import KeyPath
 from doorward.settings.patterns import compile_regex
 from doorward.settings.rules import Alternative
 
-# What browsers and certificate authorities fetch without a cookie, beneath a route's path.
+# What browsers and certificate authorities fetch without a cookie, below a route's path.
 _ICON = r"(?:favicon|apple-touch-icon|android-chrome|mstile|safari-pinned-tab|icon|maskable-icon)"
 PUBLIC_ASSETS = (
     rf"{_ICON}(?:-[0-9A-Za-z-]{{1,32}})?\.(?:ico|png|svg)",
@@ -28,7 +28,7 @@ PUBLIC_ASSETS = (
 _PUBLIC_ASSETS = "|".join(PUBLIC_ASSETS)
 _READING = frozenset((b"GET", b"HEAD"))
 
-Matches = Callable[[bytes], object]  # a path's whole bytes
+Matches = Callable[[bytes], object]  # all bytes of a path
 
 
 def pattern_to_regex(pattern: str) -> re.Pattern[bytes]:
@@ -61,7 +61,7 @@ def _compile_path(rule: Rule, prefix: str) -> Matches | None:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that a rule says, and whether it holds for a request or a session."""
+    """One part of a rule, and whether it is met by a request or a session."""
 
     name: str
     says: str
@@ -70,8 +70,8 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """One thing that a rule may require of a user. A list means any of it, several keys
-    mean all. `max_age_s`: how old a second factor may be, None: as old as the session."""
+    """One thing that a rule may require of a user. One entry of a list is enough; every key must be
+    met. `max_age_s`: the maximum age of a second factor; None: the age of the session."""
 
     two_factor: bool = False
     max_age_s: float | None = None
@@ -93,7 +93,7 @@ class Demand:
         )
 
     def admits(self, user: User, address: Address | None) -> bool:
-        """Whether this user may from there, whatever they have shown of themselves."""
+        """Whether this user is allowed from this address, apart from the second factor."""
         return (
             (not self.groups or not self.groups.isdisjoint(user.groups))
             and (not self.roles or not self.roles.isdisjoint(user.roles))
@@ -102,8 +102,8 @@ class Demand:
         )
 
     def has_factor(self, session: Session, now: float) -> bool:
-        """Whether the session's second factor is as fresh as it has to be. A time to come is not:
-        the clock that noted it was wrong."""
+        """Whether the session's second factor is recent enough. A time in the future does not
+        count: the clock that recorded it was wrong."""
         at = session.second_factor_at
         if at is None:
             return False
@@ -112,7 +112,7 @@ class Demand:
     def explain(
         self, session: Session | None, address: Address | None, now: float
     ) -> tuple[Condition, ...]:
-        """Each key of it by itself, decided as all of them together are."""
+        """Each key on its own, with the same result as all of them together."""
         found = [Condition("login", "a session", session is not None)]
         for name, values, alone in (
             ("groups", self.groups, Demand(groups=self.groups)),
@@ -139,9 +139,9 @@ def _is_in(address: Address | None, networks: tuple[object, ...]) -> bool:
 
 
 class CompiledRule:
-    """One rule, ready to be asked: its conditions (`applies`) and its demands.
+    """A compiled rule: its conditions (`applies`) and its requirements.
 
-    `place` is where in the settings it stands, `prefix` the path of the route that it is asked on.
+    `place` is its position in the settings, `prefix` the path of the route that it is used for.
     """
 
     __slots__ = (
@@ -173,12 +173,12 @@ class CompiledRule:
 
     @property
     def is_deny(self) -> bool:
-        """Whether nobody may."""
+        """Whether it refuses everybody."""
         return not (self.is_public or self.demands)
 
     @property
     def asks_address(self) -> bool:
-        """Whether the client's address decides if it applies."""
+        """Whether the client's address decides whether it applies."""
         return bool(self.networks)
 
     def applies(self, method: bytes, host: str, path: bytes, address: Address | None) -> bool:
@@ -187,7 +187,7 @@ class CompiledRule:
         return self.covers(host, path, address)
 
     def covers(self, host: str, path: bytes, address: Address | None) -> bool:
-        """Whether it applies for some method."""
+        """Whether it applies for at least one method."""
         if self.matches_path is not None and self.matches_path(path) is None:
             return False
         if self.hosts and not self._takes_host(host):
@@ -200,7 +200,7 @@ class CompiledRule:
     def explain(
         self, method: bytes, host: str, path: bytes, address: Address | None
     ) -> tuple[Condition, ...]:
-        """Each condition by itself, decided as `applies` does, which all of them together mean."""
+        """Each condition on its own, with the same result as `applies`."""
         found = []
         if self.matches_path is not None:
             rule = self.rule

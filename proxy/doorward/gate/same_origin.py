@@ -1,6 +1,6 @@
 """Which site's page sent a request: the one place that decides what is same-origin.
 
-Knows how browsers name origins; must not know what is refused to a page of another site.
+Knows how browsers name origins; must not know what is refused to pages of other sites.
 """
 
 import re
@@ -12,12 +12,13 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Sender(Enum):
-    """Whose page sent a request, as far as its browser says."""
+    """The sender of a request, as far as its browser says."""
 
     OWN = auto()  # this site's
-    TYPED = auto()  # nobody's: an address that a person typed, or chose from a list
+    TYPED = auto()  # no page: an address that the user typed, or chose from a list
     OTHER = auto()  # another site's
-    UNSAID = auto()  # not told: a program, which rides on nobody's cookie, or an old browser
+    # unknown: a program, which has no cookie that another site could use, or an old browser
+    UNSAID = auto()
 
 
 _SITES = {b"same-origin": Sender.OWN, b"none": Sender.TYPED}
@@ -30,11 +31,11 @@ def detect_sender(
     public_origin: str,
     route_host: str | None = None,
 ) -> Sender:
-    """Whose page sent a request with these headers (names in lower case), asked for by this scheme
-    under this authority.
+    """The sender of a request with these headers (names in lower case) for this scheme and
+    authority.
 
-    A page of public_url is ours, whatever host it asks. For others Sec-Fetch-Site decides, which
-    also knows by which redirects a request came; where it is not sent, Origin (RFC 6454).
+    A page of public_url counts as this site's, whatever host it requests. For others,
+    Sec-Fetch-Site decides, which also covers redirects; if it is missing, Origin does (RFC 6454).
     """
     sites: set[bytes] = set()
     origins: set[str | None] = set()
@@ -56,10 +57,10 @@ def detect_sender(
 def own_origins(
     scheme: str, authority: str, public_origin: str, route_host: str | None = None
 ) -> frozenset[str]:
-    """Of public_url, of the host that is asked (`authority`, lower-case) and of the route's, if it
-    names one.
+    """The origins of public_url, of the requested host (`authority`, in lower case) and of the
+    route's host, if it has one.
 
-    Where a proxy before us speaks https and does not say so, the page is an https one.
+    If a proxy in front uses https and does not say so, the page's origin is an https one.
     """
     hosts = [authority]
     if route_host is not None and not route_host.startswith("*."):
@@ -69,7 +70,8 @@ def own_origins(
 
 
 def normalize_origin(origin: str) -> str | None:
-    """An Origin as they are compared; None for `null` and what is none (RFC 6454 7)."""
+    """An Origin in the form in which they are compared; None for `null` and invalid ones (RFC 6454
+    7)."""
     match = _ORIGIN.fullmatch(origin.lower())
     return None if match is None else build_origin(match[1], match[2])
 

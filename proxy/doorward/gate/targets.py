@@ -1,18 +1,18 @@
-"""Request targets that are no path, and requests that want to come no further than here.
+"""Request targets that are not paths, and requests that must not be forwarded.
 
-Knows what RFC 9112 3.2 and RFC 9110 7.6.2 say; must not know who asks.
+Knows RFC 9112 3.2 and RFC 9110 7.6.2; must not know users.
 """
 
 import re
 
 from doorward.http1.headers import ParsedHeaders
 
-ASTERISK = b"*"  # RFC 9112 3.2.4: no path; what it says goes for "/"
+ASTERISK = b"*"  # RFC 9112 3.2.4: not a path; the rules for "/" apply
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Unfit(Exception):
-    """A request that is refused before anybody asks who sent it; `status` is 400 or 421."""
+    """A request that is refused before its session is looked up; `status` is 400 or 421."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -20,12 +20,12 @@ class Unfit(Exception):
 
 
 class LastHop(Exception):
-    """A request that asked to end here (RFC 9110 7.6.2)."""
+    """A request that must not be forwarded (RFC 9110 7.6.2)."""
 
 
 def origin_form(target: bytes, method: bytes) -> tuple[bytes, bytes | None]:
-    """The target as a path, or `*` where the whole server is asked, and the authority that an
-    absolute target names (RFC 9112 3.2.2)."""
+    """The target as a path, or `*` for the whole server, and the authority that an absolute target
+    names (RFC 9112 3.2.2)."""
     if method == b"OPTIONS" and target == ASTERISK:
         return target, None
     match = _ABSOLUTE.fullmatch(target)
@@ -38,7 +38,7 @@ def origin_form(target: bytes, method: bytes) -> tuple[bytes, bytes | None]:
 
 
 def count_hop(headers: ParsedHeaders, method: bytes) -> None:
-    """One hop less, for methods that look for one (RFC 9110 7.6.2). Raises LastHop at the end."""
+    """Max-Forwards minus one, for methods that use it (RFC 9110 7.6.2). Raises LastHop at zero."""
     assert headers.max_forwards is not None
     said = headers.max_forwards
     if method in (b"OPTIONS", b"TRACE"):

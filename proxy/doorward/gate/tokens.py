@@ -1,7 +1,7 @@
-"""API tokens as requests carry them: told from an application's own, found, and what they open.
+"""API tokens in requests: distinguished from the application's own, looked up, and what they open.
 
-Knows bytes of header values and scopes of tokens; must not know rules or users. A token is taken
-out of what passes wherever it has the form of one of ours, valid or not.
+Knows bytes of header values and scopes of tokens; must not know rules or users. A value with the
+form of a token is never forwarded, valid or not.
 """
 
 import asyncio
@@ -31,16 +31,18 @@ _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)  # RFC 7617 2
 _BASIC_SCHEME = re.compile(rb"[ \t]*basic(?![!#$%&'*+\-.^_`|~0-9A-Za-z])", re.IGNORECASE)
 _NOT_FOUND = Found(None, known=False)
-# Where a scope is kept that was compiled for one session.
+# The compiled scope of one session is kept under this key.
 _COMPILED = "compiled scope"
 
 
 @dataclass(frozen=True, slots=True)
 class PresentedToken:
-    """Something of a token's form that a request carries; `name` is what Basic says with it.
+    """A value with the form of a token in a request; `name` is the user name that Basic sends with
+    it.
 
-    `key` stands for it in memory. A semicolon ends a cookie's value and is in no token, so that no
-    other carrier can present that."""
+    `key` is its cache key. It contains a semicolon, which ends a cookie's value and occurs in no
+    token, so no other carrier can present it.
+    """
 
     value: bytes = field(repr=False)
     name: bytes | None
@@ -54,8 +56,8 @@ class PresentedToken:
 
 @dataclass(frozen=True, slots=True)
 class PresentedPassword:
-    """Name and password of Basic, where that is asked for. `key` is made with a keyed hash, so that
-    memory holds no password."""
+    """Name and password from Basic, where Doorward asks for it. `key` is made with a keyed hash, so
+    that no password is kept in memory."""
 
     name: bytes = field(repr=False)
     password: bytes = field(repr=False)
@@ -64,11 +66,11 @@ class PresentedPassword:
 
 Presented = PresentedToken | PresentedPassword
 
-# Basic where Doorward asks for it and takes no passwords: nobody, and not to go on either.
+# Basic where Doorward asks for it but takes no passwords: no session, and not forwarded.
 REFUSED = PresentedToken(b"", None, b";refused")
 
-# Values that carry a token of ours, read before; reading one takes 10 µs. They hold no more than
-# memory has of sessions anyway. Longer ones are read each time.
+# A cache of values that carry a token, because reading one takes 10 µs. They contain nothing that
+# the cache of sessions does not. Longer values are read each time.
 _READ: dict[bytes, PresentedToken] = {}
 _READ_LIMIT = 4096
 _READ_BYTES = 512
@@ -109,7 +111,8 @@ def read_basic(line: bytes) -> tuple[bytes, bytes] | None:
 
 
 def take_api_key(text: bytes, name: bytes) -> tuple[bytes, list[PresentedToken]]:
-    """Header lines without those of this lower-case name that carry a token, and these."""
+    """The header lines without those of this lower-case name that carry a token, and the removed
+    ones."""
     begin = name + b": "
     if begin not in text:
         return text, []
@@ -124,7 +127,7 @@ def take_api_key(text: bytes, name: bytes) -> tuple[bytes, list[PresentedToken]]
 
 
 class TokenCarrier:
-    """Finds the session that stands for a token, and says what it opens."""
+    """Finds the session of a token, and decides what it opens."""
 
     __slots__ = ("_asking", "_live", "_logins", "_tokens", "_uses")
 
@@ -136,9 +139,9 @@ class TokenCarrier:
         self._asking: dict[tuple[bytes, str], asyncio.Task[Found]] = {}
 
     def read_password(self, line: bytes, address: str, *, allowed: bool) -> Presented | None:
-        """What Basic says in this Authorization value, from this address, on a path where Doorward
-        asks for it; None for another scheme. What cannot be read may be somebody's password still,
-        which an application could read."""
+        """The credentials in this Authorization value, from this address, on a path where Doorward
+        asks for Basic; None for another scheme. A value that cannot be parsed is not forwarded
+        either, because it may contain somebody's password."""
         if not _BASIC_SCHEME.match(line):
             return None
         found = read_basic(line)
@@ -150,14 +153,14 @@ class TokenCarrier:
         return self._live.peek(token.key, now)
 
     def is_unknown(self, token: Presented, now: float) -> bool:
-        """Whether it was found lately to have no owner."""
+        """Whether it was recently found to be unknown."""
         return token is REFUSED or self._live.is_unknown(token.key, now)
 
     async def find(self, token: Presented, request: Accepted, now: float) -> Found:
-        """The session that stands for it, asking storage where memory does not know: once for all
-        that ask for the same meanwhile. One that is wrong counts against its network, or its user
-        there, once a minute. Raises LockedOut, Overloaded, StorageUnavailable."""
-        question = token.key, request.address_text  # what is counted is counted on its network
+        """The session of the token, from storage if it is not in memory; concurrent requests share
+        one look-up. A wrong one counts against its network, or its user in that network, once a
+        minute. Raises LockedOut, Overloaded, StorageUnavailable."""
+        question = token.key, request.address_text  # attempts are counted by network
         asking = self._asking.get(question)
         if asking is None:
             asking = asyncio.ensure_future(self._find(token, request, now))
@@ -168,11 +171,12 @@ class TokenCarrier:
     def _forget(self, question: tuple[bytes, str], done: "asyncio.Task[Found]") -> None:
         del self._asking[question]
         if not done.cancelled():
-            done.exception()  # told to whoever waited, if anybody still did
+            done.exception()  # raised to the waiting requests, if there are any
 
     async def _find(self, token: Presented, request: Accepted, now: float) -> Found:
         key = token.key
-        # With the news read, memory mostly knows: whoever asks for less costs a hash of a password.
+        # After reading the feed, the session is mostly in memory. Asking without it could cost a
+        # password hash.
         await self._live.catch_up(now)
         session = self._live.peek(key, now)
         if session is not None:
@@ -191,7 +195,7 @@ class TokenCarrier:
         return await self._tokens.find(token.value, token.name, client, now)
 
     def admits(self, session: Session, request: Accepted, now: float) -> bool:
-        """Whether a token may be used for this request at all, its use noted either way."""
+        """Whether a token may be used for this request; records the use either way."""
         self._uses.note(session, request, now)
         compiled: Any = session.derived.get(_COMPILED)
         if compiled is None:
@@ -200,7 +204,7 @@ class TokenCarrier:
 
 
 def admits_administration(scope: TokenScope, method: str, address: str) -> bool:
-    """Whether a token of this scope is for the administration API, and for such a request there."""
+    """Whether this token's scope includes the administration API, and this request to it."""
     if scope.admin is None or (scope.methods and method not in scope.methods):
         return False
     found = parse_address(address)
@@ -210,7 +214,7 @@ def admits_administration(scope: TokenScope, method: str, address: str) -> bool:
 
 
 class CompiledScope:
-    """A token's scope, ready to be asked. None covers nothing: no token was read so."""
+    """A compiled token scope. None covers nothing: no token was read that way."""
 
     __slots__ = ("_methods", "_networks", "_routes", "covers_all", "has_methods")
 
@@ -223,8 +227,8 @@ class CompiledScope:
         self.has_methods = bool(self._methods)
 
     def covers(self, request: Accepted) -> bool:
-        """Whether it opens this request, however its path is read, and every other target that its
-        headers name, where the request may write."""
+        """Whether it covers this request in every reading of its path, and every other target in
+        its headers to which the request may write."""
         if self._routes is None:
             return False
         targets = request.headers.targets

@@ -1,8 +1,8 @@
-"""What a front proxy asks about (forward-auth): the request that it holds, read from its own.
+"""Forward-auth: the request that a front proxy asks about, read from the front proxy's own request.
 
-Knows by which headers each front proxy names that request; must not know rules, routes or sessions.
-The request is judged by the gate as if it had come itself, so nothing is decided here but what it
-is. Whatever could mean two requests, or comes from somebody who may not ask, is refused.
+Knows the headers with which each front proxy names that request; must not know rules, routes or
+sessions. The gate decides on the request as if it had been sent directly. A question that could
+mean two requests, or that comes from an untrusted peer, is refused.
 """
 
 import re

@@ -48,7 +48,7 @@ def read_secret(place: SecretPlace) -> str:
     what was read."""
     data = read_private(place.path, SECRET_BYTES, _MAKE_IT)
     if len(data) > SECRET_BYTES:
-        raise UnusableFile(f"holds more than {SECRET_BYTES} bytes", _MAKE_IT)
+        raise UnusableFile(f"contains more than {SECRET_BYTES} bytes", _MAKE_IT)
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode().rstrip("\r\n")
     except UnicodeDecodeError:
@@ -56,7 +56,7 @@ def read_secret(place: SecretPlace) -> str:
     if not text:
         raise UnusableFile("is empty", _MAKE_IT)
     if has_hidden(text):
-        raise UnusableFile("holds more than one line, or control characters", _MAKE_IT)
+        raise UnusableFile("contains more than one line, or control characters", _MAKE_IT)
     if place.is_token and not _BEARER.fullmatch(text):
         raise UnusableFile("is not a Bearer token", "it has letters, digits and -._~+/ alone")
     return text

@@ -95,29 +95,29 @@ def _build_trusting(path: Path) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cadata=data.decode("latin-1"))
     except (ssl.SSLError, ValueError):
-        hint = "it is a PEM file of one or more"
-        raise _UnusableCertificate("ca", path, "holds no certificate", hint) from None
+        hint = "it must be a PEM file with at least one"
+        raise _UnusableCertificate("ca", path, "contains no certificate", hint) from None
     return context
 
 
 def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     if b"-----BEGIN CERTIFICATE-----" not in _read("certificate", certificate):
         raise _UnusableCertificate(
-            "certificate", certificate, "holds no certificate", "it is a PEM file"
+            "certificate", certificate, "contains no certificate", "it must be a PEM file"
         )
     place, path = ("key", key) if key else ("certificate", certificate)
     if b"PRIVATE KEY-----" not in _read(place, path):
         hint = None if key else "name the file of the key"
-        raise _UnusableCertificate(place, path, "holds no private key", hint)
+        raise _UnusableCertificate(place, path, "contains no private key", hint)
     try:
         # Without a password callback, OpenSSL would ask on the terminal.
         context.load_cert_chain(certificate, key, password=_refuse_to_tell)
     except _Encrypted:
-        hint = "take the password off: openssl pkey -in FILE -out NEW"
+        hint = "remove the password: openssl pkey -in FILE -out NEW"
         raise _UnusableCertificate(place, path, "is protected by a password", hint) from None
     except ssl.SSLError as error:
         if error.reason in _MISMATCHES:
-            hint = "name two that were made together"
+            hint = "name a certificate and its own key"
             raise _UnusableCertificate(
                 place, path, "is not the key of the certificate", hint
             ) from None
@@ -140,7 +140,7 @@ def _refuse_to_tell() -> str:
 def _read(key: str, path: Path) -> bytes:
     try:
         if not path.exists():
-            raise _UnusableCertificate(key, path, "is not there")
+            raise _UnusableCertificate(key, path, "does not exist")
         if not path.is_file():  # reading a named pipe would block the start forever
             raise _UnusableCertificate(key, path, "is not a file")
         with path.open("rb") as file:

@@ -148,12 +148,12 @@ def cookie_possible(settings: Settings) -> Found:
     cookie = settings.sessions.cookie
     https = settings.public_origin.startswith("https:")
     if cookie.secure is True and not https:
-        hint = "write auto, or give public_url as https://"
+        hint = "write auto, or use an https public_url"
         message = "browsers drop such a cookie, as public_url is http"
         yield ("sessions", "cookie", "secure"), Wrong(message, hint)
     elif cookie.same_site == "none" and not settings.secure_cookies:
-        hint = "write lax, or give public_url as https:// and leave secure at auto"
-        message = "browsers take none from secure cookies only"
+        hint = "write lax, or use an https public_url and leave secure at auto"
+        message = "browsers accept SameSite=None only on secure cookies"
         yield ("sessions", "cookie", "same_site"), Wrong(message, hint)
 
 
@@ -224,7 +224,7 @@ def route_cookies_possible(settings: Settings) -> Found:
     for number, route in enumerate(settings.routes):
         if route.cookies.secure and settings.public_origin.startswith("http:"):
             message = "browsers drop such cookies, as public_url is http"
-            hint = "give public_url as https://"
+            hint = "use an https public_url"
             yield ("routes", number, "cookies", "secure"), Wrong(message, hint)
 
 
@@ -243,7 +243,7 @@ def groups_hold_no_delimiter(settings: Settings) -> Found:
         for name, values in (("groups", user.groups), ("roles", user.roles)):
             for position, value in enumerate(values):
                 if inside := next((one for one in delimiters if one in value), None):
-                    message = f"{quote(value)} holds {quote(inside)}"
+                    message = f"{quote(value)} contains {quote(inside)}"
                     hint = "an application would read two, as that parts them in its header"
                     yield ("users", number, name, position), Wrong(message, hint)
 

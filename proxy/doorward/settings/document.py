@@ -140,7 +140,7 @@ class _Reader:
         next(self._events)  # the document's end
         after = next(self._events)
         if not isinstance(after, yaml.StreamEndEvent):
-            raise self._unreadable("holds more than one document", after)
+            raise self._unreadable("contains more than one document", after)
         return root
 
     def _node(self, event: Any, path: KeyPath) -> Node:

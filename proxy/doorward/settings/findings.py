@@ -53,7 +53,7 @@ def shadowed_rules(settings: Settings) -> Found:
         for at, (path, rule) in enumerate(rules):
             first = next((place for place, other in rules[:at] if _covers(other, rule)), None)
             if first is not None:
-                message = f"never applies, as {format_path(first)} decides all of it before"
+                message = f"never applies, because {format_path(first)} decides all of it first"
                 yield path, Wrong(message, "move it up, or remove it")
 
 
@@ -73,7 +73,7 @@ def weakened_rules(settings: Settings) -> Found:
             crosses = _overlap(earlier, rule)
             crosses = crosses and not _covers(earlier, rule) and not _covers(rule, earlier)
             if crosses and _strength(earlier) < _strength(rule):
-                message = f"demands more than {format_path(first)}, which decides part of it before"
+                message = f"requires more than {format_path(first)}, which decides some of it first"
                 yield path, Wrong(message, "move it up, or make the other one narrower")
 
 
@@ -81,7 +81,7 @@ def loose_expressions(settings: Settings) -> Found:
     for path, rule in _all_rules(settings):
         regex = rule.path_regex
         if regex is not None and not (regex.startswith("^") and regex.endswith("$")):
-            message = "is not anchored; it is matched with the whole path all the same"
+            message = "is not anchored, but always has to match the whole path"
             yield (*path, "path_regex"), Wrong(message, "write it as ^…$")
 
 
@@ -89,8 +89,8 @@ def public_writes(settings: Settings) -> Found:
     for path, rule in _all_rules(settings):
         writes = not rule.methods or not _READING.issuperset(rule.methods)
         if rule.require == "public" and writes:
-            message = "lets everybody change things, too"
-            yield path, Wrong(message, "add methods: [GET, HEAD], if reading is what is meant")
+            message = "also allows everybody to write"
+            yield path, Wrong(message, "add methods: [GET, HEAD] to allow only reading")
 
 
 def wide_trust(settings: Settings) -> Found:
@@ -99,8 +99,11 @@ def wide_trust(settings: Settings) -> Found:
             continue
         widest = _WIDEST_V4 if peers.version == 4 else _WIDEST_V6
         if peers.prefixlen < widest:
-            message = f"{peers} is more than any proxies of yours"
-            yield ("trusted_proxies", number), Wrong(message, "name their own addresses")
+            message = f"{peers} is far larger than the network of any proxies"
+            yield (
+                ("trusted_proxies", number),
+                Wrong(message, "list only their own addresses"),
+            )
 
 
 _FINDERS = (

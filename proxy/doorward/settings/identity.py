@@ -194,7 +194,5 @@ def list_headers(told: Iterable[str | IdentityHeader]) -> tuple[IdentityHeader, 
             first = found.setdefault(normalize_name(header.header.encode()), header)
             if (first.value, first.delimiter) != (header.value, header.delimiter):
                 hint = "give one of them another name"
-                raise Wrong(
-                    f"{header.header} would say both {first.value} and {header.value}", hint
-                )
+                raise Wrong(f"{header.header} would be both {first.value} and {header.value}", hint)
     return tuple(found.values())

@@ -47,7 +47,7 @@ def read_private(path: Path, largest: int, make_it: str) -> bytes:
         # Without O_NONBLOCK a named pipe would hold the start up for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise UnusableFile("is not there", make_it) from None
+        raise UnusableFile("does not exist", make_it) from None
     except OSError as error:
         hint = "let the user that Doorward runs as read it"
         raise UnusableFile(f"cannot be read: {error.strerror}", hint) from None

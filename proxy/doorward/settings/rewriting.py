@@ -48,6 +48,6 @@ class RouteCookies(Section):
     @model_validator(mode="after")
     def _one_mind(self) -> RouteCookies:
         if self.same_site == "none" and not self.secure:
-            message = "browsers take none from secure cookies only"
+            message = "browsers accept SameSite=None only on secure cookies"
             raise Wrong(message, "add secure: true", key="same_site")
         return self
