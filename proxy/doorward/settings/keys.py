@@ -76,7 +76,7 @@ def read_key(path: Path) -> bytes:
 def _decoded(data: bytes) -> bytes:
     line = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
     if len(data) > _LARGEST_FILE or b"\n" in line or b"\r" in line:
-        raise UnusableFile("holds more than one line", "a key file is one line of base64url")
+        raise UnusableFile("contains more than one line", "a key file is one line of base64url")
     if not re.fullmatch(rb"[A-Za-z0-9_-]+={0,2}", line):
         raise UnusableFile("is not a line of base64url", _MAKE_ONE)
     try:
@@ -84,5 +84,5 @@ def _decoded(data: bytes) -> bytes:
     except binascii.Error:
         raise UnusableFile("is not a line of base64url", _MAKE_ONE) from None
     if len(key) < _LEAST_BYTES:
-        raise UnusableFile(f"holds {len(key)} bytes, fewer than {_LEAST_BYTES}", _MAKE_ONE)
+        raise UnusableFile(f"contains {len(key)} bytes, fewer than {_LEAST_BYTES}", _MAKE_ONE)
     return key
