@@ -258,7 +258,7 @@ def _open_later(path: Path) -> KeyFile:
 
 def _distinct(key: KeyFile, others: list[KeyFile]) -> KeyFile:
     if key.secret in [other.secret for other in others]:
-        raise UnusableFile("holds the key of a file before it", "remove it from the list")
+        raise UnusableFile("contains the key of an earlier file", "remove it from the list")
     return key
 
 
