@@ -128,6 +128,13 @@ def other_server() -> Refuse:
     return Refuse(502, "other_server", "This request names a resource of another server.")
 
 
+def too_many_requests(wait_s: int, route: int) -> Refuse:
+    """RFC 6585 4."""
+    headers = ((b"retry-after", b"%d" % wait_s),)
+    message = "Wait a while and try again."
+    return Refuse(429, "too_many_requests", message, headers=headers, route=route)
+
+
 def too_many_tunnels() -> Refuse:
     return Refuse(
         503,

@@ -40,6 +40,7 @@ from doorward.observe.observer import (
 from doorward.observe.refusals import TARGET_CHARACTERS, KeptRefusal, Refusals
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.passage import Passages
+from doorward.relay.rate_limits import RouteLimits
 from doorward.relay.relay import Pending, Relay, Services, Waiting
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.verifier import Verifier
@@ -82,6 +83,7 @@ class Gateway:
         passages: Passages | None = None,
         refusals: Refusals | None = None,
         verifier: Verifier | None = None,
+        rate_limits: RouteLimits | None = None,
         added: Sequence[AddedHeaders | None] = (),
     ) -> None:
         """`passages` lead to an application in this process, in place of any upstream; `refusals`
@@ -89,6 +91,7 @@ class Gateway:
         ask; `added` is what each route adds to answers, those of our own included."""
         self._added = (*added, None)  # also for NO_ROUTE
         self._verifier = verifier
+        self._rate_limits = rate_limits
         self._accept = accept
         self._gate = gate
         self._forwarders = forwarders
@@ -215,6 +218,8 @@ class Gateway:
         except Exception:  # likewise
             _log.exception("decision_failed", request=request_id)
             decision = broken()
+        if self._rate_limits is not None and isinstance(decision, Forward):
+            decision = self._rate_limits.judge(facts.request, decision, self._clock())
         at_once = not (facts.request.upgrade or facts.subrequest) and self._passages is None
         if isinstance(decision, Forward) and at_once:
             forwarder = self._forwarders[decision.route]
@@ -231,6 +236,8 @@ class Gateway:
         except Exception:  # likewise
             _log.exception("decision_failed", request=pending.request_id)
             decision = broken()
+        if self._rate_limits is not None and isinstance(decision, Forward):
+            decision = self._rate_limits.judge(pending.facts.request, decision, self._clock())
         waiting = self._follow(pending, decision)
         if waiting is not None:
             await waiting

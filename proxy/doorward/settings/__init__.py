@@ -31,7 +31,7 @@ from doorward.settings.models import (
     SessionSettings,
     Settings,
 )
-from doorward.settings.protection import SecurityHeaders
+from doorward.settings.protection import RouteRate, SecurityHeaders
 from doorward.settings.rewriting import Rewrite, RouteCookies
 from doorward.settings.rules import BasicSettings, Rule
 from doorward.settings.tls import Tls, UpstreamTls
@@ -60,6 +60,7 @@ __all__ = [
     "Rewrite",
     "Route",
     "RouteCookies",
+    "RouteRate",
     "Rule",
     "SecondFactor",
     "SecurityHeaders",

@@ -36,7 +36,7 @@ from doorward.settings.fields import (
     required,
 )
 from doorward.settings.identity import Assertion, Encoding, IdentityHeader, Told, list_headers
-from doorward.settings.protection import SecurityHeaders
+from doorward.settings.protection import RouteRate, SecurityHeaders
 from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
 from doorward.settings.rules import Basic, Requirement, Rule
 from doorward.settings.tls import UpstreamTls
@@ -95,6 +95,9 @@ class Route(Section):
     )
     close_websockets: Switch = key(
         False, "Whether to close WebSockets with code 4401 when their session ends."
+    )
+    rate_limit: Annotated[RouteRate | None, Unless("off")] = key(
+        "off", "Limit on requests to the application, or off; others get 429."
     )
     body_bytes: RouteBody = key(
         "auto", "Largest request body: a size, none, or auto for limits.body_bytes."

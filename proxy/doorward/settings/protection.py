@@ -10,8 +10,19 @@ from pydantic import model_validator
 
 from doorward.settings import values
 from doorward.settings.faults import Wrong
-from doorward.settings.fields import Duration, Parsed, Section, Switch, Unless, key, word_from
+from doorward.settings.fields import (
+    Duration,
+    Parsed,
+    Section,
+    Switch,
+    Unless,
+    key,
+    required,
+    whole,
+    word_from,
+)
 
+_MOST_PER_S = 1_000_000
 FRAMES = ("same-origin", "deny")
 # Referrer Policy 3.
 REFERRERS = (
@@ -54,6 +65,20 @@ def _policy(value: object) -> str:
 
 def _directives(policy: str) -> list[str]:
     return [stripped for part in policy.split(";") if (stripped := part.strip())]
+
+
+class RouteRate(Section):
+    requests: Annotated[int, whole(1)] = required("Most requests within that time.")
+    per: Duration = key("1m", "Time within which requests count.")
+    by: Annotated[Literal["user", "address"], word_from("user", "address")] = key(
+        "user", "Counted for each user (without a session, for each address), or for each address."
+    )
+
+    @model_validator(mode="after")
+    def _divides(self) -> RouteRate:
+        if self.requests > self.per.total_seconds() * _MOST_PER_S:
+            raise Wrong(f"is more than {_MOST_PER_S} a second", key="requests")
+        return self
 
 
 class SecurityHeaders(Section):

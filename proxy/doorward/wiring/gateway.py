@@ -21,6 +21,7 @@ from doorward.relay.forwarder import AddingForwarder, Forwarder
 from doorward.relay.gateway import Gateway
 from doorward.relay.maintenance import maintenance_pages
 from doorward.relay.passage import Passages
+from doorward.relay.rate_limits import RouteLimits
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.verifier import Verifier
 from doorward.relay.watch import Watch
@@ -95,6 +96,7 @@ def join(
     count(counters, forwarders, pools, tunnels, accounts.live)
     names = name_routes(authorize.routes)
     verifier = build_verifier(settings, authorize, answers, tunnels)
+    rate_limits = RouteLimits(rates, authorize.routes)
     observer = build_observer(settings.log, counters, names, deciding.access)
     gateway = Gateway(
         accept=deciding.accept,
@@ -111,6 +113,7 @@ def join(
         passages=passages,
         refusals=refusals,
         verifier=verifier,
+        rate_limits=rate_limits if rate_limits.has_any else None,
         added=tuple(map(build_added_headers, authorize.routes)),
     )
     return Joined(
