@@ -207,10 +207,16 @@ def every_command() -> Iterator[tuple[str, Any]]:
     context = typer.Context(top)
     for name in COMMANDS:
         command = top.get_command(context, name)  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        yield from (
-            ((f"{name} {sub}", one) for sub, one in inner.items()) if inner else ((name, command),)
-        )
+        yield from _open(name, command)
+
+
+def _open(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    inner = getattr(command, "commands", None)
+    if not inner:
+        yield path, command
+        return
+    for name, one in inner.items():
+        yield from _open(f"{path} {name}", one)
 
 
 def _command(name: str) -> Iterator[str]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from doorward.accounts.application_credentials import ApplicationLogin
+from doorward.accounts.permissions import OWNER
+from doorward.accounts.refusals import StorageUnavailable
 from doorward.app import Application
 from doorward.cli.preflight import check_files
 from doorward.settings import InvalidSettings, settings_from, settings_in_process
 from doorward.settings.application_secrets import ApplicationSecrets
+from doorward.storage.application_credentials import CredentialRows
 from doorward.web.explanation import Question
 from structlog.testing import capture_logs
 
@@ -206,6 +211,154 @@ async def test_a_front_proxy_that_asks_is_not_told_them(fronts: Build, tmp_path:
     assert BASIC not in answer.head
 
 
+# An account for each user
+
+PER_USER = {"per_user": "basic"}
+
+
+def said(account: str, password: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"{account}:{password}".encode())
+
+
+async def give(front: Front, account: str, password: str, name: str = "alice") -> None:
+    """As a command in another process would."""
+    user = await front.accounts.users.get(name)
+    login = ApplicationLogin("/", account, password)
+    await front.accounts.credentials.set(user, login, actor=OWNER, now=front.clock())
+
+
+async def test_everybody_is_logged_in_with_an_account_of_their_own(
+    fronts: Build, origin: Origin
+) -> None:
+    front = await with_credentials(fronts, origin, PER_USER)
+    cookies = {name: front.cookie(await front.opened(name)) for name in ("alice", "bob")}
+    for name in cookies:
+        await give(front, f"{name}.app", "geheim ü", name)
+    for _ in range(2):
+        for name, cookie in cookies.items():
+            forged = (b"authorization", b"Basic forged")
+            assert (await front.get("/x", cookie, forged)).status == 200
+            assert authorizations(front) == [said(f"{name}.app", "geheim ü")]
+    for path in ("/public/x", "/other/x"):
+        assert (await front.get(path, cookies["alice"])).status == 200
+        assert authorizations(front) == []
+
+
+async def test_without_one_nothing_is_sent(fronts: Build, origin: Origin) -> None:
+    front = await with_credentials(fronts, origin, PER_USER)
+    cookie = front.cookie(await front.opened())
+    assert (await front.get("/x", cookie, (b"authorization", b"Basic forged"))).status == 200
+    assert authorizations(front) == []
+
+
+async def test_a_change_counts_with_the_next_request(fronts: Build, origin: Origin) -> None:
+    front = await with_credentials(fronts, origin, PER_USER)
+    cookie = front.cookie(await front.opened())
+    user = await front.accounts.users.get("alice")
+    for step in range(3):
+        await give(front, "alice", f"password {step}")
+        assert (await front.get("/x", cookie)).status == 200
+        assert authorizations(front) == [said("alice", f"password {step}")]
+    await front.accounts.credentials.remove(user, "/", actor=OWNER, now=front.clock())
+    assert (await front.get("/x", cookie)).status == 200
+    assert authorizations(front) == []
+
+
+async def test_they_are_looked_up_once_for_each_session(
+    fronts: Build, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = await with_credentials(fronts, origin, PER_USER)
+    cookies = [front.cookie(await front.opened()) for _ in range(2)]
+    await give(front, "alice", "x")
+    asked = []
+    read = CredentialRows.read
+
+    async def count(self: CredentialRows, user: int, route: str) -> object:
+        asked.append(route)
+        return await read(self, user, route)
+
+    monkeypatch.setattr(CredentialRows, "read", count)
+    for _ in range(3):
+        for cookie in cookies:
+            assert (await front.get("/x", cookie)).status == 200
+            assert authorizations(front) == [said("alice", "x")]
+    assert asked == ["/", "/"]
+
+
+async def test_storage_that_is_silent_refuses_rather_than_sends_nothing(
+    fronts: Build, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = await with_credentials(fronts, origin, PER_USER)
+    cookie = front.cookie(await front.opened())
+    await give(front, "alice", "x")
+
+    async def fail(self: CredentialRows, user: int, route: str) -> object:
+        raise StorageUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CredentialRows, "read", fail)
+        assert (await front.get("/x", cookie)).status == 503
+        assert front.origin.heads == []
+        assert (await front.get("/public/x", cookie)).status == 200
+    assert (await front.get("/x", cookie)).status == 200
+    assert authorizations(front) == [said("alice", "x")]
+
+
+async def test_a_body_waits_until_they_are_found(fronts: Build, origin: Origin) -> None:
+    front = await with_credentials(fronts, origin, PER_USER)
+    await front.opened()
+    await give(front, "alice", "x")
+    lines = [*HOST, front.cookie(await front.opened()), (b"content-length", b"3")]
+    assert (await ask(front.app, scope("/x", lines, method="POST"), b"a=b")).status == 200
+    assert authorizations(front) == [said("alice", "x")]
+
+
+async def test_a_public_answer_with_somebodys_account_is_theirs_alone(
+    fronts: Build, tmp_path: Path
+) -> None:
+    """A cache shared by several people keeps no page that was made for one of them."""
+    cached = b"HTTP/1.1 200 OK\r\nCache-Control: public\r\nContent-Length: 0\r\n\r\n"
+    with Origin((answering(cached),)) as origin:
+        chosen = PER_USER | {"on_public": True}
+        front = await with_credentials(fronts, origin, chosen)
+        cookie = front.cookie(await front.opened())
+        await give(front, "alice", "x")
+        answer = await front.get("/public/x", cookie)
+        assert values_of(origin.heads[-1], b"authorization") == [said("alice", "x")]
+        assert b"public" not in b",".join(answer.values(b"cache-control"))
+        assert (await front.get("/public/x")).values(b"cache-control") == [b"public"]
+        assert values_of(origin.heads[-1], b"authorization") == []
+
+
+async def test_a_session_that_is_revoked_while_they_are_found_gets_none(
+    fronts: Build, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = await with_credentials(fronts, origin, PER_USER)
+    opened = await front.opened()
+    await give(front, "alice", "x")
+    read = CredentialRows.read
+
+    async def revoke(self: CredentialRows, user: int, route: str) -> object:
+        found = await read(self, user, route)
+        await front.accounts.sessions.end(opened.session, front.clock())
+        return found
+
+    monkeypatch.setattr(CredentialRows, "read", revoke)
+    assert (await front.get("/x", front.cookie(opened))).status == 401
+    assert front.origin.heads == []
+
+
+async def test_explain_says_whether_a_user_has_some(fronts: Build, origin: Origin) -> None:
+    front = await with_credentials(fronts, origin, PER_USER)
+    user, explainer = (await front.opened()).session.user, front.app.explainer
+    assert explainer is not None
+    question = Question("GET", "/x", user)
+    assert "authorization" not in (await explainer.explain(question, front.clock())).head
+    await give(front, "alice", "x")
+    head = (await explainer.explain(question, front.clock())).head
+    assert head.endswith("authorization: Basic (hidden)\r\n\r\n")
+
+
 # Where Doorward is around an application in its own process
 
 
@@ -216,7 +369,10 @@ async def test_an_application_in_this_process_gets_them_too(tmp_path: Path) -> N
     inner = Inner()
     inner.headers = [(b"WWW-Authenticate", b"Basic"), (b"x-kept", b"yes")]
     values = {"data_dir": str(tmp_path), "access": ACCESS, "public_url": "http://app.test"}
-    routes = [{"credentials": basic(tmp_path)}]
+    routes = [
+        {"credentials": basic(tmp_path)},
+        {"path": "/mine", "credentials": PER_USER},
+    ]
     settings = settings_in_process(values | {"routes": routes}, tmp_path)
     app = Doorward(inner, settings)
     async with app._gate, build_accounts(settings) as accounts:
@@ -230,6 +386,16 @@ async def test_an_application_in_this_process_gets_them_too(tmp_path: Path) -> N
             headers = talk.said[0]["headers"]
             assert (b"x-kept", b"yes") in headers
             assert not [name for name, _ in headers if name.lower() == b"www-authenticate"]
+        user = await accounts.users.get("alice")
+        login = ApplicationLogin("/mine", "alice", "x")
+        await accounts.credentials.set(user, login, actor=OWNER, now=time.time())
+        for _ in range(2):
+            assert (await house.ask("/mine/x", cookie)).status == 200
+            seen = inner.scopes[-1]["headers"]
+            assert [v for n, v in seen if n == b"authorization"] == [said("alice", "x")]
+        await accounts.credentials.remove(user, "/mine", actor=OWNER, now=time.time())
+        assert (await house.ask("/mine/x", cookie)).status == 200
+        assert b"authorization" not in dict(inner.scopes[-1]["headers"])
 
 
 # Their files

@@ -17,6 +17,7 @@ from tests.support.websocket import Application, serving
 from tests.support.wire import Wire, values_of
 
 BASIC = b"Basic " + base64.b64encode(b"app:secret")
+PER_USER = {"per_user": "basic"}
 FORGED = ("Authorization: Basic Zm9yZ2Vk", "AUTHORIZATION: Bearer forged")
 
 
@@ -54,6 +55,8 @@ def live(
     routes = [
         {"upstream": origin.url, "credentials": credentials},
         {"path": "/socket", "upstream": application.url, "credentials": credentials},
+        {"path": "/mine", "upstream": origin.url, "credentials": PER_USER},
+        {"path": "/socket/mine", "upstream": application.url, "credentials": PER_USER},
     ]
     access = {"rules": [{"path": "/public/*", "require": "public"}]}
     live = deploy(origin.url, server=request.param, routes=routes, access=access)
@@ -90,3 +93,21 @@ def test_a_websocket_carries_them(live: Live, cookie: str, application: Applicat
         assert socket.recv(PATIENCE_S) == "gruß"
     sent = application.heads[-1].get_all("Authorization")
     assert sent == [BASIC.decode()]
+
+
+def test_a_users_own_are_found_when_they_are_needed(
+    live: Live, cookie: str, origin: Origin, application: Application
+) -> None:
+    for route in ("/mine", "/socket/mine"):
+        words = "user", "credential", "set", "alice", route, "--password-stdin"
+        assert live.command(*words, stdin="geheim\n").returncode == 0
+    own = b"Basic " + base64.b64encode(b"alice:geheim")
+    for _ in range(2):
+        assert live.get("/mine/x", cookie, *FORGED).status == 200
+        assert values_of(origin.heads[-1], b"authorization") == [own]
+        headers = {"Cookie": cookie.partition(": ")[2]}
+        url = f"ws://{live.host}/socket/mine"
+        with connect(url, additional_headers=headers, proxy=None, open_timeout=PATIENCE_S):
+            pass
+        assert application.heads[-1].get_all("Authorization") == [own.decode()]
+    assert "geheim" not in live.log.read_text() and own.decode() not in live.log.read_text()

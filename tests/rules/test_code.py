@@ -52,7 +52,15 @@ ROWS = (
     ("paths", "text"),
 )
 # Modules of accounts/ itself that stand above its six parts.
-ERRANDS = ("logins", "basic", "administration", "addresses", "forgotten", "key_uses")
+ERRANDS = (
+    "logins",
+    "basic",
+    "administration",
+    "addresses",
+    "forgotten",
+    "key_uses",
+    "application_credentials",
+)
 ROW_OF = {part: row for row, parts in enumerate(ROWS) for part in parts}
 
 # Library → the places that may import it; a name with a slash at its end is a folder.

@@ -68,7 +68,7 @@ def check(words: list[str]) -> None:
 
 def check_doorward(arguments: list[str]) -> None:
     known = dict(reference.every_command())
-    name = next(n for n in (2, 1) if " ".join(arguments[:n]) in known)
+    name = next(n for n in (3, 2, 1) if " ".join(arguments[:n]) in known)
     command = known[" ".join(arguments[:name])]
     with click.Context(command, resilient_parsing=False) as context:
         command.parse_args(context, arguments[name:])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from doorward.accounts.application_credentials import ApplicationCredentials, ApplicationLogin
 from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.factors import totp
 from doorward.accounts.factors.second_factor import SecondFactors
@@ -77,12 +78,13 @@ SERVICES: dict[str, type] = {
     "second_factors": SecondFactors,
     "access": AccessSecrets,
     "access.tokens": AccessTokens,
+    "credentials": ApplicationCredentials,
 }
 # Nothing from outside gets there: parts of the start, of the stop and of other operations.
 INNER = set(
     "passwords.close passwords.expect audit_log.record audit_log.write audit_log.tell"
     " regulation.turn regulation.passed regulation.withdraw tokens.sign"
-    " live.find_by live.listen".split()
+    " live.find_by live.listen second_factors.list_unreadable credentials.list_unreadable".split()
 )
 OPERATIONS = sorted(
     f"{service}.{name}"
@@ -135,7 +137,7 @@ def _settings(folder: Path, storage: str) -> Any:
         {
             "data_dir": str(folder),
             "storage": storage,
-            "routes": [{"upstream": "http://127.0.0.1:9"}],
+            "routes": [{"upstream": "http://127.0.0.1:9", "credentials": {"per_user": "basic"}}],
             "users": [{"username": "carol", "password_hash": CHEAP_HASH}],
             "regulation": {"attempts": 1000, "network_attempts": 100_000},
         },
@@ -237,6 +239,7 @@ def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
         Email: EMAILS,
         PasswordDigest: PASSWORDS,
         Kind: st.sampled_from(Kind),
+        ApplicationLogin: st.builds(ApplicationLogin, st.just("/") | TEXTS, TEXTS, TEXTS),
         RecordFilter: st.builds(RecordFilter, st.none() | TEXTS, st.none(), st.none()),
         Credential: st.builds(
             Credential, st.sampled_from(world.users), st.just("a hash"), st.just(OURS)

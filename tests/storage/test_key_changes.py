@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jwt
 import pytest
+from doorward.accounts.application_credentials import ApplicationLogin
 from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.factors import totp
 from doorward.accounts.keys import NOTICE_S
@@ -55,7 +56,13 @@ def settings(tmp_path: Path) -> Settings:
     return settings_from(
         {
             "data_dir": str(tmp_path),
-            "routes": [{"upstream": "http://127.0.0.1:9", "assertion": {"audience": "wiki"}}],
+            "routes": [
+                {
+                    "upstream": "http://127.0.0.1:9",
+                    "assertion": {"audience": "wiki"},
+                    "credentials": {"per_user": "basic"},
+                }
+            ],
         },
         tmp_path,
     )
@@ -199,6 +206,8 @@ async def alice(owner: Owner) -> Alice:
     code = totp.code_at(secret, totp.step_at(now))
     await server.second_factors.confirm_totp(session, secret, code, now)
     token = await server.api_tokens.add_token(user, NewToken("phone"), actor=OWNER, now=now)
+    login = ApplicationLogin("/", "alice", "a password elsewhere")
+    await server.credentials.set(user, login, actor=OWNER, now=now)
     return Alice(user, session, secret, token, rotate(owner.settings, now, None, leaked=False))
 
 
@@ -220,9 +229,9 @@ async def test_a_key_that_signs_is_never_retired(owner: Owner, alice: Alice) -> 
 async def test_a_key_is_needed_while_a_secret_is_under_it(owner: Owner, alice: Alice) -> None:
     owner.clock.now += NOTICE_S + TAKEN_UP_S + 1  # and no server looks at its keys
     said = await owner.refusal(alice.added.former)
-    assert "still encrypts the second factors of 1 users (alice)" in said
+    assert "still encrypts secrets of 1 users (alice)" in said
     await owner.pass_time(0)
-    assert "second factors" not in await owner.refusal(alice.added.former)
+    assert "secrets of 1 users" not in await owner.refusal(alice.added.former)
 
 
 async def test_a_key_is_needed_while_cookies_and_tokens_from_its_time_are(
@@ -347,6 +356,7 @@ async def test_an_id_that_names_no_key_is_refused(owner: Owner, id: str) -> None
 ENCRYPTED = {
     "factors.code_key": "renewed",
     "factors.totp_secret": "renewed",
+    "application_credentials.password": "renewed",
     "enrolments.totp_secret": "forgotten after ten minutes",
 }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from doorward.accounts.application_credentials import ApplicationLogin
 from doorward.accounts.factors import totp
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import StorageUnavailable
@@ -45,7 +46,9 @@ def started(tmp_path: Path, mailbox: Mailbox) -> Started:
             {
                 "data_dir": str(tmp_path),
                 "secret_files": [str(tmp_path / name) for name, _ in keys],
-                "routes": [{"upstream": "http://127.0.0.1:9"}],
+                "routes": [
+                    {"upstream": "http://127.0.0.1:9", "credentials": {"per_user": "basic"}}
+                ],
             },
             tmp_path,
         )
@@ -212,3 +215,57 @@ async def test_a_reset_frees_from_a_key_that_is_lost(
             await accounts.second_factors.reset_totp(alice.user, NOW, actor=OWNER)
     async with started(NEW) as accounts:
         assert await accounts.second_factors.list_enabled(alice.user) == ("email",)
+
+
+# Credentials towards applications
+
+LOGIN = ApplicationLogin("/", "alice.smith", "a password elsewhere")
+
+
+async def with_login(accounts: Accounts) -> User:
+    user = await accounts.users.add("alice", "correct horse", now=NOW)
+    await accounts.credentials.set(user, LOGIN, actor=OWNER, now=NOW)
+    return user
+
+
+async def test_a_password_for_an_application_is_not_in_the_database_file(
+    started: Started, tmp_path: Path
+) -> None:
+    async with started(OLD) as accounts:
+        await with_login(accounts)
+    kept = stored(tmp_path)
+    assert LOGIN.account.encode() in kept
+    assert not [trace for trace in traces(LOGIN.password.encode()) if trace in kept]
+
+
+async def test_a_new_first_key_takes_it_over_and_the_old_one_can_go(started: Started) -> None:
+    async with started(OLD) as accounts:
+        user = await with_login(accounts)
+    for keys in ((NEW, OLD), (NEW,)):
+        async with started(*keys) as accounts:
+            found = await accounts.credentials.find(user, "/")
+            assert found is not None and found.password == LOGIN.password
+
+
+async def test_a_start_without_its_key_names_user_route_and_command(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with started(OLD) as accounts:
+        user = await with_login(accounts)
+    with pytest.raises(StorageFault) as caught:
+        async with started(NEW):
+            pass
+    assert "credentials of user 'alice' for route /" in str(caught.value)
+    assert "doorward user credential remove alice /" in str(caught.value)
+
+    async def not_yet(accounts: Accounts) -> None:
+        """A command does not ask for all secrets to be readable."""
+
+    with monkeypatch.context() as patched:
+        patched.setattr(wiring, "renew_secrets", not_yet)
+        async with started(NEW) as accounts:
+            with pytest.raises(StorageUnavailable):
+                await accounts.credentials.find(user, "/")
+            await accounts.credentials.remove(user, "/", actor=OWNER, now=NOW)
+    async with started(NEW) as accounts:
+        assert await accounts.credentials.find(user, "/") is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from doorward.accounts.application_credentials import ApplicationCredentials
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.keys import Keys
 from doorward.accounts.sessions.sessions import Sessions
@@ -27,9 +28,16 @@ class KeyNeeds:
 class KeyUses:
     """Times are Unix seconds. Every method raises StorageUnavailable."""
 
-    __slots__ = ("_factors", "_sessions", "_tokens")
+    __slots__ = ("_credentials", "_factors", "_sessions", "_tokens")
 
-    def __init__(self, sessions: Sessions, factors: SecondFactors, tokens: ApiTokens) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        factors: SecondFactors,
+        tokens: ApiTokens,
+        credentials: ApplicationCredentials,
+    ) -> None:
+        self._credentials = credentials
         self._sessions = sessions
         self._factors = factors
         self._tokens = tokens
@@ -38,9 +46,10 @@ class KeyUses:
         """What would be lost if there were only the `rest`: the key in question has signed nothing
         since `before`."""
         users = await self._factors.list_unreadable(rest)
+        users += await self._credentials.list_unreadable(rest)
         opened = await self._sessions.count_opened(before, now)
         unused = await self._tokens.count_unused(before, now)
-        return KeyNeeds(tuple(users), opened.count, opened.last_end, unused)
+        return KeyNeeds(tuple(dict.fromkeys(users)), opened.count, opened.last_end, unused)
 
     async def end(self, before: float, now: float) -> None:
         """Ends the sessions and tokens that `find` counts."""

@@ -102,6 +102,20 @@ class InvalidToken(Refusal):
         self.field = field
 
 
+class CredentialNotFound(Refusal):
+    """The route takes no credentials of users, or there are none to remove."""
+
+    code = "credential_not_found"
+    message = "There are no such credentials."
+
+
+class InvalidCredential(Refusal):
+    """A name or password that no application could be sent."""
+
+    code = "invalid_credential"
+    message = "These credentials cannot be stored."
+
+
 class UserNotFound(Refusal):
     code = "user_not_found"
     message = "There is no such user."

@@ -28,6 +28,15 @@ def new_password(from_stdin: bool, generate: bool) -> str:
     leave("Use --password-stdin or --generate: there is no terminal to ask on.", WRONG_USAGE)
 
 
+def application_password(from_stdin: bool) -> str:
+    """The password of an account that is not Doorward's; asked on a terminal by default."""
+    if from_stdin:
+        return read_stdin_line()
+    if sys.stdin.isatty():
+        return ask_password()
+    leave("Say --password-stdin: there is no terminal to ask on.", WRONG_USAGE)
+
+
 @contextmanager
 def explain_weakness() -> Iterator[None]:
     """Says of a password that is refused as guessable how it is accepted."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from doorward.cli import credential
 from doorward.cli.accounts import confirm_or_leave, owner, with_accounts
 from doorward.cli.display import describe_user, describe_with_factors, format_value, print_users
 from doorward.cli.holders import name_the_holder
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from doorward.wiring.accounts import Accounts
 
 app = commands("Add, list and change users.")
+app.add_typer(credential.app, name="credential")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="User name or verified address.")]
 StdinOption = Annotated[

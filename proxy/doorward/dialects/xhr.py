@@ -75,6 +75,8 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.TotpNotOn: ErrorAnswer(401, "totp_not_on"),
     refusals.TokenNotFound: ErrorAnswer(404, "token_not_found"),
     refusals.InvalidToken: ErrorAnswer(400, "invalid_token"),
+    refusals.CredentialNotFound: ErrorAnswer(404, "credential_not_found"),
+    refusals.InvalidCredential: ErrorAnswer(400, "invalid_credential"),
     refusals.InvalidTotpSecret: ErrorAnswer(400, "invalid_totp_secret"),
     refusals.EnrolmentExpired: ErrorAnswer(401, "enrolment_expired"),
     refusals.MailFailed: ErrorAnswer(503, "mail_failed"),

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from doorward import paths
 from doorward.accounts.addresses import Addresses
+from doorward.accounts.application_credentials import ApplicationCredentials
 from doorward.accounts.factors.records import EMAIL, TOTP
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.permissions import is_admin
@@ -63,6 +64,7 @@ class AccountPage:
     factors: SecondFactors
     addresses: Addresses
     tokens: ApiTokens
+    credentials: ApplicationCredentials
 
     def routes(self) -> list[Route]:
         endpoint = self.forms.messages.endpoint
@@ -101,6 +103,7 @@ class AccountPage:
             own=session.user.source == DATABASE,
             others=OTHERS,
             tokens=tokens,
+            applications=self.credentials.routes,
             expiring=any(token.expires_soon(now) for token in tokens),
             administers=is_admin(session.user),
             done=DONE.get(request.query_params.get("done", "")),

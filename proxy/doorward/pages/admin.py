@@ -60,6 +60,8 @@ KINDS: Mapping[Kind, str] = {
     Kind.FACTOR_FAILED: N_("Wrong code"),
     Kind.FACTOR_LOCKED: N_("Codes locked"),
     Kind.RECOVERY_CODES_MADE: N_("Recovery codes created"),
+    Kind.CREDENTIAL_SET: N_("Credentials for an application set"),
+    Kind.CREDENTIAL_REMOVED: N_("Credentials for an application removed"),
     Kind.TOKEN_ADDED: N_("Token created"),
     Kind.TOKEN_ENDED: N_("Token ended"),
     Kind.TOKENS_ENDED: N_("Tokens ended"),

@@ -4,7 +4,7 @@ Knows the order; every step is in its own file. Nothing waits as long as memory 
 and a connection is free; what has to wait continues in a task.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -38,14 +38,17 @@ from doorward.observe.observer import (
     refusal_outcome,
 )
 from doorward.observe.refusals import TARGET_CHARACTERS, KeptRefusal, Refusals
+from doorward.relay.credential_relay import CredentialRelay
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.passage import Passages
+from doorward.relay.preparation import Preparation
 from doorward.relay.rate_limits import RouteLimits
 from doorward.relay.relay import Pending, Relay, Services, Waiting
 from doorward.relay.tunnels import Tunnels
 from doorward.relay.verifier import Verifier
 from doorward.relay.watch import Watch
 from doorward.rewrite.added_headers import AddedHeaders
+from doorward.rewrite.route_credentials import PreparedCredentials
 from doorward.upstream.failures import UpstreamFailure
 from doorward.web.answers import Answer, Answers, stranger, unfit
 
@@ -85,10 +88,12 @@ class Gateway:
         verifier: Verifier | None = None,
         rate_limits: RouteLimits | None = None,
         added: Sequence[AddedHeaders | None] = (),
+        credentials: Mapping[int, PreparedCredentials] | None = None,
     ) -> None:
         """`passages` lead to an application in this process, in place of any upstream; `refusals`
         keeps what was refused, for later questions; `verifier` is there where front proxies may
-        ask; `added` is what each route adds to answers, those of our own included."""
+        ask; `added` is what each route adds to answers, those of our own included; `credentials`
+        are those of routes that have to be found before a request is sent."""
         self._added = (*added, None)  # also for NO_ROUTE
         self._verifier = verifier
         self._rate_limits = rate_limits
@@ -104,7 +109,9 @@ class Gateway:
         self._keep = keep
         self._passages = passages
         self._refusals = refusals
-        self._services = Services(self, tunnels, watch, observer)
+        preparation = Preparation(watch, credentials or {})
+        self._services = Services(self, tunnels, watch, observer, preparation)
+        self._prepared = preparation.routes
 
     def begin(self, exchange: ClientExchange) -> Waiting | None:
         """Answer a request, or return what has to be waited for; see `ClientExchange.spawn`."""
@@ -222,10 +229,7 @@ class Gateway:
             decision = self._rate_limits.judge(facts.request, decision, self._clock())
         at_once = not (facts.request.upgrade or facts.subrequest) and self._passages is None
         if isinstance(decision, Forward) and at_once:
-            forwarder = self._forwarders[decision.route]
-            return Relay(
-                exchange, facts, request_id, started, self._services, decision, forwarder
-            ).start()
+            return self._relay(exchange, facts, request_id, started, decision)
         pending = Pending(exchange, facts, request_id, started)
         return self._ask(pending) if decision is None else self._follow(pending, decision)
 
@@ -256,21 +260,29 @@ class Gateway:
                 self._passages.start(*parts, self._services, decision)
                 return None
             if isinstance(judged, Forward):
-                return Relay(
-                    pending.exchange,
-                    facts,
-                    pending.request_id,
-                    pending.started,
-                    self._services,
-                    decision,
-                    self._forwarders[decision.route],
-                ).start()
+                parts = pending.exchange, facts, pending.request_id, pending.started
+                return self._relay(*parts, decision)
             self.refuse(pending, judged, decision.route)
             return None
         if self._keep is not None and self._answers.may_keep(decision, pending.exchange.arrival):
             return self._offer_login(pending, decision, self._keep)
         self.refuse(pending, decision, decision.route)
         return None
+
+    def _relay(
+        self,
+        exchange: ClientExchange,
+        facts: RequestFacts,
+        request_id: str,
+        started: float,
+        decision: Forward,
+    ) -> Waiting | None:
+        """Send a request to its upstream, or return what has to be waited for."""
+        services, forwarder = self._services, self._forwarders[decision.route]
+        args = exchange, facts, request_id, started, services, decision, forwarder
+        if decision.route in self._prepared:
+            return CredentialRelay(*args).start()
+        return Relay(*args).start()
 
     # Answers of our own
 

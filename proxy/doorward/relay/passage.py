@@ -20,7 +20,7 @@ from doorward.http1.headers import Header
 from doorward.observe.observer import CLIENT_GONE, FORWARDED, BriefRecord, failure_outcome
 from doorward.relay.outbox import Message
 from doorward.relay.relay import Pending, Services
-from doorward.relay.request_body import declared_bytes
+from doorward.relay.request_body import Refused, declared_bytes
 from doorward.relay.tunnels import CLOSE_CODES
 from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.answer_headers import answer_headers
@@ -166,7 +166,20 @@ class Passage(Pending):
         if most is not None and declared_bytes(self.facts.request.headers) > most:
             self._refuse(too_large())
             return
-        self._task = self._host.host(self._run(self._scope()))
+        if self.services.preparation.is_needed(self._decision):
+            self._task = self._host.host(self._prepare())
+        else:
+            self._task = self._host.host(self._run(self._scope()))
+
+    async def _prepare(self) -> None:
+        """Have what goes with the request found first."""
+        try:
+            decision = await self.services.preparation.prepare(self.facts, self._decision)
+        except Refused as over:
+            self._refuse(over.refusal)
+            return
+        self._decision, self.session = decision, decision.session
+        await self._run(self._scope())
 
     async def _run(self, scope: dict[str, Any]) -> None:
         try:

@@ -29,6 +29,7 @@ from doorward.observe.observer import (
     failure_outcome,
 )
 from doorward.relay.forwarder import Forwarder
+from doorward.relay.preparation import Preparation
 from doorward.relay.request_body import BadBody, Refused, RequestBody, declared_bytes
 from doorward.relay.retry import Next, SentRequest, next_step
 from doorward.relay.tunnels import CLOSE_CODES, SWITCHING, Tunnels
@@ -73,11 +74,17 @@ class Replies(Protocol):
 class Services:
     """What all relays of one gateway share."""
 
-    __slots__ = ("observer", "replies", "tunnels", "watch")
+    __slots__ = ("observer", "preparation", "replies", "tunnels", "watch")
 
     def __init__(
-        self, replies: Replies, tunnels: Tunnels, watch: Watch, observer: Observer
+        self,
+        replies: Replies,
+        tunnels: Tunnels,
+        watch: Watch,
+        observer: Observer,
+        preparation: Preparation,
     ) -> None:
+        self.preparation = preparation
         self.replies = replies
         self.tunnels = tunnels
         self.watch = watch

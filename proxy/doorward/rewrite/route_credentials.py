@@ -4,32 +4,42 @@ Knows how they are written into a request's head; must not decide whether they g
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
+from doorward.accounts.application_credentials import ApplicationCredential
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
+from doorward.gate.accept import Accepted
 from doorward.http1.headers import Header
 from doorward.settings import Route
 from doorward.settings.application_secrets import ApplicationSecrets, WatchedSecret
 
 HIDDEN = "(hidden)"
 
+# A user's own at a route's application, by the route's name. Raises StorageUnavailable.
+Find = Callable[[User, str], Awaitable[ApplicationCredential | None]]
+
 
 class RouteCredentials(Protocol):
     """What goes with a request, by its session; None on a public path without one."""
-
-    def is_ready(self, session: Session | None) -> bool:
-        """Whether `add` needs no preparation."""
-
-    async def prepare(self, session: Session) -> None:
-        """Find what `add` needs. Raises StorageUnavailable."""
 
     def add(self, head: bytes, session: Session | None) -> bytes:
         """The head with the credentials in it. No Authorization is in there before."""
 
     async def show(self, user: User | None) -> bytes:
         """The lines that would be added for this user, the secret hidden."""
+
+
+class PreparedCredentials(RouteCredentials, Protocol):
+    """The same where something has to be found first, once for each session."""
+
+    def is_ready(self, session: Session | None) -> bool:
+        """Whether `add` needs no preparation."""
+
+    async def prepare(self, session: Session, request: Accepted) -> None:
+        """Find what `add` needs. `request` is the one that it is needed for. Raises
+        StorageUnavailable, UpstreamFailure."""
 
 
 class SharedCredentials:
@@ -41,12 +51,6 @@ class SharedCredentials:
         self._username = username
         self._text: str | None = None
         self._line = b""
-
-    def is_ready(self, session: Session | None) -> bool:
-        return True
-
-    async def prepare(self, session: Session) -> None:
-        """Nothing is missing."""
 
     def add(self, head: bytes, session: Session | None) -> bytes:
         text = self._secret.text
@@ -61,6 +65,38 @@ class SharedCredentials:
 
     async def show(self, user: User | None) -> bytes:
         return show_authorization("Bearer" if self._username is None else "Basic")
+
+
+class UserCredentials:
+    """Every user's own account. Without one, nothing is sent, and the application answers as it
+    answers anybody.
+
+    They are found once for each session. A change is announced to every worker, which reads the
+    session again then: what is kept with it is gone."""
+
+    def __init__(self, route: str, find: Find) -> None:
+        self._route = route
+        self._find = find
+
+    def is_ready(self, session: Session | None) -> bool:
+        return session is None or self in session.derived
+
+    async def prepare(self, session: Session, request: Accepted) -> None:
+        """Raises StorageUnavailable."""
+        session.derived[self] = await self._make(session.user)
+
+    async def _make(self, user: User) -> bytes:
+        found = await self._find(user, self._route)
+        return b"" if found is None else make_basic(found.account, found.password)
+
+    def add(self, head: bytes, session: Session | None) -> bytes:
+        line = None if session is None else session.derived.get(self)
+        return add_line(head, line) if isinstance(line, bytes) else head
+
+    async def show(self, user: User | None) -> bytes:
+        """Raises StorageUnavailable."""
+        line = b"" if user is None else await self._make(user)
+        return show_authorization("Basic") if line else b""
 
 
 def make_basic(username: str, password: str) -> bytes:
@@ -85,9 +121,9 @@ def drop_challenges(headers: Iterable[Header]) -> list[Header]:
 
 
 def build_credentials(
-    routes: Iterable[Route], secrets: ApplicationSecrets
+    routes: Iterable[Route], secrets: ApplicationSecrets, find: Find
 ) -> dict[int, RouteCredentials]:
-    """Those of the routes that have some, by the numbers of these."""
+    """Those of the routes that have some, by the numbers of these; `find` finds users' own."""
     found: dict[int, RouteCredentials] = {}
     for number, route in enumerate(routes):
         chosen = route.credentials
@@ -98,4 +134,6 @@ def build_credentials(
             found[number] = SharedCredentials(secret, chosen.basic.username)
         elif chosen.bearer_file is not None:
             found[number] = SharedCredentials(secrets.get(chosen.bearer_file), None)
+        else:
+            found[number] = UserCredentials(route.name, find)
     return found

@@ -142,6 +142,11 @@ class Route(Section):
         return self
 
     @property
+    def name(self) -> str:
+        """What it is called by commands and in storage: its host, if it has one, and its path."""
+        return f"{self.host or ''}{self.path}"
+
+    @property
     def base(self) -> str:
         """The path prefix at its upstreams; they all have the same."""
         return self.upstream[0].base if self.upstream else ""

@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 
 from doorward.settings import addresses
 from doorward.settings.access import AccessSettings, ConfigUser, Route
+from doorward.settings.credentials import needs_users_own
 from doorward.settings.dialects import Dialects
 from doorward.settings.document import Node
 from doorward.settings.faults import KeyPath, Wrong
@@ -301,6 +302,11 @@ class Settings(Section):
         headers = [header for route in self.routes for header in route.identity_headers]
         found = {header.delimiter for header in headers if header.is_list} - {LINES}
         return "".join(sorted(found | {","}))
+
+    @property
+    def user_routes(self) -> tuple[str, ...]:
+        """The names of routes at whose application users have credentials of their own."""
+        return tuple(route.name for route in self.routes if needs_users_own(route.credentials))
 
     def body_bytes(self, route: Route) -> int | None:
         """Maximum size of a request's body on this route in bytes, or None."""

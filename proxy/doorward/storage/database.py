@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from doorward.settings import Settings
 from doorward.storage.access import AccessRows
+from doorward.storage.application_credentials import CredentialRows
 from doorward.storage.attempts import AttemptRows
 from doorward.storage.audit_log import AuditLogRows, Tell
 from doorward.storage.engine import Engine, postgresql_engine, sqlite_engine
@@ -39,6 +40,7 @@ class Database:
     access: AccessRows
     tokens: TokenRows
     factors: FactorRows
+    credentials: CredentialRows
     feed: FeedRows
     attempts: AttemptRows
     audit_log: AuditLogRows
@@ -82,6 +84,7 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
         AccessRows(engine, feed),
         TokenRows(engine, feed),
         FactorRows(engine, feed),
+        CredentialRows(engine, feed),
         feed,
         AttemptRows(engine, audit_log),
         audit_log,

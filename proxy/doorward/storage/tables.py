@@ -153,6 +153,18 @@ factors = Table(
     Column("browsers", Integer, nullable=False, server_default="0"),
 )
 
+# Users' names and passwords at applications behind Doorward. Passwords are encrypted likewise, each
+# for its user, route and name.
+application_credentials = Table(
+    "application_credentials",
+    metadata,
+    Column("user_number", ForeignKey("users.number", ondelete="CASCADE"), primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("password", LargeBinary, nullable=False),
+    Column("set_at", Double, nullable=False),
+)
+
 # Those not used yet.
 recovery_codes = Table(
     "recovery_codes",

@@ -238,7 +238,7 @@ class Explainer:
     def _route_place(self, target: Target) -> SettingPlace:
         route = self._authorize.routes[target.route]
         number = self._settings.routes.index(route)
-        return self._place(("routes", number), (route.host or "") + route.path)
+        return self._place(("routes", number), route.name)
 
     def _list_upstreams(self, target: Target) -> tuple[str, ...]:
         return tuple(map(str, self._authorize.routes[target.route].upstream))

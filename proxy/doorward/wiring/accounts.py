@@ -7,6 +7,7 @@ which `doorward.app` brings along: they are most of a command's second.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from datetime import timedelta
 
 from doorward.accounts.addresses import Addresses
 from doorward.accounts.administration import Administration
+from doorward.accounts.application_credentials import (
+    ApplicationCredentials,
+    UnreadableCredential,
+)
 from doorward.accounts.audit.audit_log import AuditLog
 from doorward.accounts.basic import BasicLogins
 from doorward.accounts.factors.browsers import Browsers
@@ -70,6 +75,7 @@ class Accounts:
     api_tokens: ApiTokens
     token_uses: TokenUses
     basic: BasicLogins
+    credentials: ApplicationCredentials
 
 
 @contextlib.asynccontextmanager
@@ -150,6 +156,7 @@ async def _join(
         api_tokens,
         TokenUses(api_tokens),
         BasicLogins(logins),
+        ApplicationCredentials(database.credentials, factors, keys, settings.user_routes),
     )
 
 
@@ -164,6 +171,13 @@ async def renew_secrets(accounts: Accounts) -> None:
     Raises StorageFault with the name of a user whose secrets no key opens."""
     try:
         await accounts.second_factors.renew_secrets()
+        await accounts.credentials.renew_secrets()
+    except UnreadableCredential as fault:
+        raise StorageFault(
+            f"secret_files: no key opens the credentials of user {fault.username!r} for route"
+            f" {fault.route}; name the key file that was in use before as well, or remove them:"
+            f" doorward user credential remove {shlex.quote(fault.username)} {fault.route}"
+        ) from fault
     except UnreadableSecret as fault:
         raise StorageFault(
             f"secret_files: no key opens the second factor of user {str(fault)!r}; name the key"

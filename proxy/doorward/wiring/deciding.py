@@ -111,7 +111,7 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         settings.trusted_headers,
     )
     secrets = ApplicationSecrets(settings)
-    credentials = build_credentials(authorize.routes, secrets)
+    credentials = build_credentials(authorize.routes, secrets, accounts.credentials.find)
     heads = RequestHeads(authorize.routes, credentials)
     explainer = Explainer(settings, accept, gate, authorize, heads, credentials, is_internal)
     return Deciding(

@@ -18,6 +18,7 @@ from doorward.pages.admin_explain import AdminExplainPage
 from doorward.pages.admin_guard import AdminGuard
 from doorward.pages.admin_user import AdminUserPages
 from doorward.pages.aliases import AliasPages
+from doorward.pages.applications import ApplicationPages
 from doorward.pages.authenticator import AuthenticatorPage
 from doorward.pages.credentials import CredentialPages
 from doorward.pages.expiry_script import ExpiryScript
@@ -76,7 +77,15 @@ def build_pages(
         (
             LogoutPage(service, messages),
             second,
-            AccountPage(forms, accounts.sessions, factors, accounts.addresses, accounts.api_tokens),
+            AccountPage(
+                forms,
+                accounts.sessions,
+                factors,
+                accounts.addresses,
+                accounts.api_tokens,
+                accounts.credentials,
+            ),
+            ApplicationPages(forms, accounts.credentials),
             ExpiryScript(messages),
             TokenPages(forms, guard, accounts.api_tokens),
             AuthenticatorPage(forms, factors),

@@ -27,7 +27,7 @@ from doorward.relay.verifier import Verifier
 from doorward.relay.watch import Watch
 from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.relocation import Relocate, build_relocation
-from doorward.rewrite.route_credentials import drop_challenges
+from doorward.rewrite.route_credentials import UserCredentials, drop_challenges
 from doorward.rewrite.verification_head import VerificationHeads
 from doorward.settings import Route, Settings
 from doorward.settings.application_secrets import ApplicationSecrets
@@ -115,6 +115,11 @@ def join(
         verifier=verifier,
         rate_limits=rate_limits if rate_limits.has_any else None,
         added=tuple(map(build_added_headers, authorize.routes)),
+        credentials={
+            number: one
+            for number, one in deciding.credentials.items()
+            if isinstance(one, UserCredentials)
+        },
     )
     return Joined(
         gateway, observer, names, deciding.pages.prepare, deciding.explainer, deciding.secrets

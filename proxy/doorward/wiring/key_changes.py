@@ -145,7 +145,9 @@ async def _settle(
         if key is _find_signing(keys, purpose, now):
             raise CannotRetire(_say_that_it_signs(keys, key, purpose, now))
     before = _took_over_at(settings, keys[keys.index(key) - 1]) + CLOCKS_DIFFER_S
-    uses = KeyUses(accounts.sessions, accounts.second_factors, accounts.api_tokens)
+    uses = KeyUses(
+        accounts.sessions, accounts.second_factors, accounts.api_tokens, accounts.credentials
+    )
     if force:
         await renew_secrets(accounts)
     rest = tuple(each for each in keys if each is not key)
@@ -173,7 +175,7 @@ def _say_that_it_signs(keys: tuple[KeyFile, ...], key: KeyFile, purpose: str, no
 def _say_who_needs(key: KeyFile, needs: KeyNeeds) -> str:
     names = ", ".join(needs.users[:5]) + (", …" if len(needs.users) > 5 else "")
     return (
-        f"key {key.id} still encrypts the second factors of {len(needs.users)} users ({names}). A"
+        f"key {key.id} still encrypts secrets of {len(needs.users)} users ({names}). A"
         " running Doorward encrypts them with the new key within seconds; without one, use --force"
     )
 

@@ -22,7 +22,7 @@ RESET = f"{paths.RESET}?".encode()  # what comes after it sets somebody's passwo
 
 def name_routes(routes: Sequence[Route]) -> tuple[str, ...]:
     """What routes are called, by their numbers: where they are found."""
-    return tuple(f"{route.host or ''}{route.path}" for route in routes)
+    return tuple(route.name for route in routes)
 
 
 def build_observer(

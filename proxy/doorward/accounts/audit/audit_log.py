@@ -53,6 +53,8 @@ class Kind(StrEnum):
     TOKEN_FAILED = "token_failed"  # noqa: S105
     KEY_ADDED = "key_added"
     KEY_RETIRED = "key_retired"
+    CREDENTIAL_SET = "credential_set"
+    CREDENTIAL_REMOVED = "credential_removed"
     CONFIGURATION_RELOADED = "configuration_reloaded"
 
 

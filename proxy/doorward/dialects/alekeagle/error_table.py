@@ -70,6 +70,8 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.TotpNotOn: ErrorAnswer(400, GENERIC),
     refusals.TokenNotFound: ErrorAnswer(400, GENERIC),
     refusals.InvalidToken: ErrorAnswer(400, GENERIC),
+    refusals.CredentialNotFound: ErrorAnswer(400, GENERIC),
+    refusals.InvalidCredential: ErrorAnswer(400, GENERIC),
     refusals.InvalidTotpSecret: ErrorAnswer(400, GENERIC),
     refusals.EnrolmentExpired: ErrorAnswer(400, GENERIC),
     refusals.MailFailed: ErrorAnswer(500, INTERNAL),

@@ -52,6 +52,8 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.TotpNotOn: ErrorAnswer(400, "invalid-totp"),
     refusals.TokenNotFound: ErrorAnswer(400, "error-token-not-found"),
     refusals.InvalidToken: ErrorAnswer(400, "error-invalid-token"),
+    refusals.CredentialNotFound: ErrorAnswer(400, "error-credential-not-found"),
+    refusals.InvalidCredential: ErrorAnswer(400, "error-invalid-credential"),
     refusals.InvalidTotpSecret: ErrorAnswer(400, "invalid-totp"),
     refusals.EnrolmentExpired: ErrorAnswer(400, "invalid-totp"),
     refusals.MailFailed: ErrorAnswer(503, "error-email-send-failed"),

@@ -1,0 +1,52 @@
+"""What has to be there before a decided request is carried: credentials towards the application.
+
+Knows which decisions wait for them; must not know what they are, or how a request is carried.
+"""
+
+from collections.abc import Mapping
+
+from doorward.accounts.refusals import StorageUnavailable
+from doorward.accounts.sessions.sessions import Session
+from doorward.gate.decision import Forward, Refuse, unavailable
+from doorward.gate.gate import RequestFacts
+from doorward.relay.request_body import Refused
+from doorward.relay.watch import Watch
+from doorward.rewrite.route_credentials import PreparedCredentials
+
+# A session is read again whenever something about its user changes, and then its credentials are.
+TRIES = 3
+
+
+class Preparation:
+    """Finds what goes with a decision before it is carried out."""
+
+    def __init__(self, watch: Watch, credentials: Mapping[int, PreparedCredentials]) -> None:
+        self._watch = watch
+        self._credentials = credentials
+        self.routes = frozenset(credentials)
+
+    def is_needed(self, decision: Forward) -> bool:
+        if not decision.credentials:
+            return False
+        credentials = self._credentials.get(decision.route)
+        return credentials is not None and not credentials.is_ready(decision.session)
+
+    async def prepare(self, facts: RequestFacts, decision: Forward) -> Forward:
+        """The decision as it is made once its credentials are there. Raises UpstreamFailure, and
+        Refused when the decision is another one by now."""
+        for _ in range(TRIES):
+            if not self.is_needed(decision):
+                return decision
+            await self._find(facts, decision.route, decision.session)
+            confirmed = await self._watch.confirm(facts, decision)
+            if isinstance(confirmed, Refuse):
+                raise Refused(confirmed)
+            decision = confirmed
+        raise Refused(unavailable())
+
+    async def _find(self, facts: RequestFacts, route: int, session: Session | None) -> None:
+        assert session is not None, "there is nothing to find for nobody"
+        try:
+            await self._credentials[route].prepare(session, facts.request)
+        except StorageUnavailable:
+            raise Refused(unavailable()) from None
