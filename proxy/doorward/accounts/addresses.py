@@ -1,7 +1,7 @@
-"""A user's own e-mail address, changed by a user who can read mail sent to the new one.
+"""Changing a user's own e-mail address, once the user has read a mail sent to the new one.
 
-It decides whether an address is somebody's; pages and mail servers it must not know. Nothing is
-stored until it is: what was asked travels sealed with the form that asks for the code.
+It decides whether an address is the user's; it must not know pages or mail servers. Nothing is
+stored before that: the request travels sealed in the form that asks for the code.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ from doorward.accounts.users.users import Users
 
 PURPOSE = "address"
 LIFETIME_S = 1800.0
-# Mails of one user in an hour, by this process: who has a session could else have us mail anybody.
+# Limit on one user's mails per hour, in this process. Without it, anybody with a session could have
+# mail sent to any address.
 MAILS = 5
 PER_S = 3600.0
 TOO_MANY = "Too many e-mails were sent; try again in an hour."
 
 
 class Addresses:
-    """`mailer` is None when no mail server is set up. Methods raise StorageUnavailable."""
+    """`mailer` is None if no mail server is configured. Methods raise StorageUnavailable."""
 
     __slots__ = ("_factors", "_mailer", "_sealing", "_sent", "_users")
 
@@ -57,8 +58,8 @@ class Addresses:
         return self._mailer is not None and user.source == DATABASE
 
     async def begin(self, session: Session, address: str, now: float) -> str:
-        """Mails a code to the address; returns what has to come back with it. Raises ProofRequired,
-        InvalidEmail, ReadOnlyUser, MailFailed."""
+        """Mails a code to the address; returns the sealed request, which has to come back with the
+        code. Raises ProofRequired, InvalidEmail, ReadOnlyUser, MailFailed."""
         await self._factors.require_proof(session, now)
         user, address = session.user, address.strip()
         if user.source != DATABASE:
@@ -67,7 +68,7 @@ class Addresses:
         if self._mailer is None:
             raise MailFailed
         self._count(user, now)
-        # Not six digits: nobody counts who guesses, so it cannot be guessed.
+        # Not six digits: attempts are not counted, so it must be too long to guess.
         code = randomness.recovery_code()
         await self._mailer.send_address_code(
             address, user.username, f"{code[:4]}-{code[4:]}", LIFETIME_S
@@ -89,9 +90,9 @@ class Addresses:
         self._sent = lately
 
     async def confirm(self, session: Session, asked: str, code: str, now: float) -> User:
-        """The user with this address and no other; a code works once, and only while the addresses
-        are as they were when it was asked for. Raises ProofRequired, EnrolmentExpired,
-        SecondFactorInvalid, NameTaken, ReadOnlyUser, UserNotFound."""
+        """The user with only this address; a code works once, and only while the addresses are the
+        same as when it was requested. Raises ProofRequired, EnrolmentExpired, SecondFactorInvalid,
+        NameTaken, ReadOnlyUser, UserNotFound."""
         await self._factors.require_proof(session, now)
         address, right, until, before = self._open(session, asked)
         if now >= until:
@@ -103,7 +104,7 @@ class Addresses:
         return await self._users.set_address(replace(session.user, emails=emails), address, now)
 
     def address(self, session: Session, asked: str) -> str:
-        """Where the code went. Raises EnrolmentExpired."""
+        """The address that the code was sent to. Raises EnrolmentExpired."""
         return self._open(session, asked)[0]
 
     def _open(self, session: Session, asked: str) -> tuple[str, str, float, list[tuple[str, bool]]]:

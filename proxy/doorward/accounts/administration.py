@@ -1,7 +1,7 @@
-"""What administrators do to others: users found among many, changed, banned, sessions ended,
-lock-outs lifted, records read. Every change is an act of theirs in the audit trail.
+"""Operations of administrators on other users: search, change, ban, end sessions, lift lock-outs,
+read records. The audit trail records every change with the administrator's name.
 
-It knows who may do what to whom, and that lists come in pages; forms it must not know.
+It knows who may do what to whom, and pages of lists; it must not know forms.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page of users ended: the key of its last user and its number. The next page begins
-    after it (a key set), so that the last page costs no more than the first."""
+    """The end of a page of users: the key of its last user and its number. The next page begins
+    after it (keyset pagination), so the last page costs no more than the first."""
 
     key: str
     number: int
@@ -40,40 +40,39 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
-    """Which users. `begins`: how the normalised name or a verified address begins."""
+    """Which users. `begins`: the beginning of the normalised name or of a verified address."""
 
     begins: str = ""
     banned: bool = False
 
 
 class Listings(Protocol):
-    """Lists of many, a page at a time by an index. Every method raises StorageUnavailable."""
+    """Long lists, read a page at a time by an index. Every method raises StorageUnavailable."""
 
     async def users(
         self, chosen: UserFilter, after: Cursor | None, limit: int
     ) -> Sequence[tuple[Cursor, User]]:
-        """At most so many, in the order of their places; each user once."""
+        """At most so many users, in order; each user once."""
 
     async def user(self, public_id: str) -> User | None:
         """The row of the user with this public id."""
 
     async def sessions(self, now: float, before: int | None, limit: int) -> Sequence[Session]:
-        """Those that are not over, of everybody, the newest first: numbers below `before`."""
+        """Valid sessions of all users, the newest first, with numbers below `before`."""
 
     async def records(
         self, wanted: RecordFilter, before: int | None, limit: int
     ) -> Sequence[Record]:
-        """Those that are wanted, the newest first: numbers below `before`."""
+        """The matching records, the newest first, with numbers below `before`."""
 
     async def locks(self, now: float, limit: int) -> Sequence[Lock]:
-        """Who has to wait with passwords, the next to be free first."""
+        """Lock-outs after wrong passwords, the next to end first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What an administrator says of a user; None leaves it as it is. `email` replaces all
-    addresses and counts as verified, an empty one removes them. `admin` is about that role
-    alone, where `roles` is None."""
+    """Changes to a user; None changes nothing. `email` replaces all addresses and counts as
+    verified; an empty one removes them. `admin` adds or removes that role if `roles` is None."""
 
     name: str | None = None
     email: str | None = None
@@ -83,8 +82,8 @@ class Details:
     must_change: bool | None = None
 
     def change_roles(self, before: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Which roles a user who has these loses, and then gets. Roles that nothing is said about
-        are in neither, as somebody else may change them at the same time."""
+        """The roles that the user loses, and those that the user gets. Other roles are in neither
+        set, because somebody else may change them at the same time."""
         if self.roles is not None:
             return tuple(before), tuple(self.roles)
         if self.admin is None:
@@ -94,15 +93,16 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A new user, or one with a new password; a generated one is seen only now."""
+    """A new user, or a user with a new password. A generated password is available only here."""
 
     user: User
-    password: str | None = field(repr=False)  # None: it was given
+    password: str | None = field(repr=False)  # None if the caller gave it
 
 
 @dataclass(frozen=True, slots=True)
 class UserDetails:
-    """A user as an administrator sees one. `refused` is why the actor may change nothing."""
+    """A user as an administrator sees it. `refused` is the reason why the actor cannot change
+    anything."""
 
     user: User
     factors: tuple[str, ...]
@@ -116,8 +116,8 @@ class UserDetails:
 
 
 class Administration:
-    """`actor` is who asks, whose right the caller need not have looked at: methods raise
-    NotPermitted, and those that take an id raise UserNotFound. All raise StorageUnavailable."""
+    """`actor` is the user who asks. Callers need not check permissions: methods raise NotPermitted,
+    and those that take an id raise UserNotFound. All raise StorageUnavailable."""
 
     __slots__ = ("_directories", "_factors", "_listings", "_regulation", "_sessions", "_users")
 
@@ -140,7 +140,7 @@ class Administration:
     async def users(
         self, actor: User, text: str, banned: bool, after: Cursor | None, limit: int
     ) -> Sequence[tuple[Cursor, User]]:
-        """Users whose name or verified address begins with the text; all with none."""
+        """Users whose name or verified address begins with the text; all if it is empty."""
         _require(actor)
         begins = parse_handle(text.strip()) if text.strip() else ""
         if begins is None:
@@ -228,13 +228,13 @@ class Administration:
             await self._users.enable(user.username, now, actor=actor)
 
     async def delete(self, actor: User, public_id: str, now: float) -> None:
-        """The user and everything that belongs to it is gone. Raises ReadOnlyUser."""
+        """Delete the user and everything that belongs to it. Raises ReadOnlyUser."""
         user = await self._subject(actor, public_id)
         with act_on_behalf(actor):
             await self._users.delete(user.username, now, actor=actor)
 
     async def demand_change(self, actor: User, public_id: str, now: float) -> None:
-        """The next login asks for a new password. Raises ReadOnlyUser."""
+        """Require a new password at the next login. Raises ReadOnlyUser."""
         await self.edit(actor, public_id, Details(must_change=True), now=now)
 
     async def renew_password(self, actor: User, public_id: str, now: float) -> Added:
@@ -251,8 +251,7 @@ class Administration:
     async def set_password(
         self, actor: User, public_id: str, password: str, *, now: float, must_change: bool
     ) -> None:
-        """The user's password becomes this one; ends the user's sessions. Raises ReadOnlyUser,
-        WeakPassword."""
+        """Set the user's password; ends the user's sessions. Raises ReadOnlyUser, WeakPassword."""
         user = await self._subject(actor, public_id)
         with act_on_behalf(actor):
             await self._users.set_password(
@@ -260,27 +259,28 @@ class Administration:
             )
 
     async def reset_factors(self, actor: User, public_id: str, now: float) -> None:
-        """No app, no recovery codes, no codes by e-mail; ends the user's sessions. Raises
+        """Remove app, recovery codes and codes by e-mail; ends the user's sessions. Raises
         TotpNotOn."""
         user = await self._subject(actor, public_id)
         with act_on_behalf(actor):
             await self._factors.reset_totp(user, now, actor=actor, email=True)
 
     async def unlock(self, actor: User, public_id: str, now: float) -> None:
-        """Wrong passwords and codes of this user count no more."""
+        """Forget this user's wrong passwords and codes."""
         user = await self._subject(actor, public_id)
         with act_on_behalf(actor):
             await self._factors.unlock(user, actor=actor)
             await self._regulation.unlock(user, now, actor=actor)
 
     async def unlock_network(self, actor: User, address: str, now: float) -> None:
-        """Wrong passwords from the network of this address count no more."""
+        """Forget the wrong passwords from the network of this address."""
         _require(actor)
         with act_on_behalf(actor):
             await self._regulation.unlock_network(address, now)
 
     async def end(self, actor: User, public_id: str, session: str, now: float) -> None:
-        """Ends one session of the user; one that is over already, or not the user's, is left."""
+        """End one session of the user. Ignores sessions that have ended or belong to another
+        user."""
         user = await self._subject(actor, public_id)
         if session in {one.id for one in await self._sessions.list(user, now)}:
             await self._sessions.revoke(session, actor=actor, now=now)
@@ -292,7 +292,7 @@ class Administration:
     async def sessions(
         self, actor: User, before: int | None, limit: int, now: float
     ) -> Sequence[Session]:
-        """Everybody's that are not over, the newest first."""
+        """Valid sessions of all users, the newest first."""
         _require(actor)
         found = await self._listings.sessions(now, before, limit)
         await recognise(session.user_agent for session in found)
@@ -301,8 +301,8 @@ class Administration:
         return found
 
     async def every_session(self, now: float) -> AsyncIterator[Session]:
-        """Everybody's that are not over, the newest first, read in pages: however many there are,
-        neither storage nor anything else waits for long. The caller has checked who asks."""
+        """Valid sessions of all users, the newest first, read in pages, so that a long list blocks
+        neither storage nor the event loop. The caller has checked permissions."""
         before = None
         while found := await self._listings.sessions(now, before, PAGE):
             await recognise(session.user_agent for session in found)
@@ -312,7 +312,7 @@ class Administration:
             before = found[-1].number
 
     async def everyone(self) -> AsyncIterator[User]:
-        """Every user of every source by name, read in pages. The caller has checked who asks."""
+        """All users of every source by name, read in pages. The caller has checked permissions."""
         after = None
         while found := await self._listings.users(UserFilter(), after, PAGE):
             for _, user in found:
@@ -320,7 +320,7 @@ class Administration:
             after = found[-1][0]
 
     async def find(self, public_id: str) -> User | None:
-        """The user with this public id, looked up by index. The caller has checked who asks."""
+        """The user with this public id, by index. The caller has checked permissions."""
         user = await self._listings.user(public_id) if randomness.is_public_id(public_id) else None
         return None if user is None else self._directories.complete(user)
 
@@ -334,7 +334,7 @@ class Administration:
     async def locks(
         self, actor: User, now: float, limit: int
     ) -> tuple[Sequence[Lock], Sequence[CodeLock]]:
-        """Who has to wait with passwords, and who with codes."""
+        """Lock-outs after wrong passwords, and after wrong codes."""
         _require(actor)
         codes = await self._factors.locks(now)
         return await self._listings.locks(now, limit), codes[:limit]
@@ -351,11 +351,11 @@ class Administration:
         return user
 
     async def _subject(self, actor: User, public_id: str) -> User:
-        """Whom the actor may change here: the operations ask the same themselves, but for what one
-        may do to oneself elsewhere."""
+        """The user to change. The operations check permissions too, but they also allow what users
+        may do to themselves elsewhere."""
         user = await self._user(actor, public_id)
         require_over(actor, user)
-        # Changes go by name: it has to lead to this very user.
+        # Changes go by name, which must belong to this user.
         if (await self._users.get(user.username)).number != user.number:
             raise UserNotFound
         return user

@@ -1,7 +1,7 @@
-"""Name and password of HTTP Basic: for programs of users who have no second factor.
+"""Logins by HTTP Basic, for programs of users who have no second factor.
 
-It knows logins, and that an outcome counts for a short while. What else a request carries, and
-where passwords are taken at all, it must not know.
+It knows logins, and that a result is remembered for a short time. It must not know what else a
+request carries, or where passwords are accepted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from doorward.accounts.user import User
 KIND = "basic"
 # A WebDAV client sends a request for each file, with the password in each.
 KEPT_S = 300.0
-# Numbers of sessions that memory alone has: far from those of sessions and of tokens.
+# Numbers of sessions that exist only in memory, far from those of sessions and tokens.
 _FIRST_NUMBER = -(1 << 62)
 
 
 class BasicLogins:
-    """`compute_key` stands for a name and a password from an address without telling them: what is
-    remembered of one address says nothing of another, which may be locked out or may not."""
+    """`compute_key` represents name, password and address without revealing them. What is
+    remembered for one address does not apply to another, which may or may not be locked out."""
 
     __slots__ = ("_key", "_logins")
 
@@ -43,9 +43,8 @@ class BasicLogins:
         return hmac.digest(self._key, text, "sha256")
 
     async def find(self, name: bytes, password: bytes, client: ClientInfo, now: float) -> Found:
-        """A session of KEPT_S for a client that has this password and no second factor; it ends
-        before that with every change to its user. Raises LockedOut, Overloaded,
-        StorageUnavailable."""
+        """A session for a client with this password and no second factor. It lasts KEPT_S, or until
+        anything about its user changes. Raises LockedOut, Overloaded, StorageUnavailable."""
         try:
             user = await self._logins.authenticate_program(
                 _decode(name), _decode(password), client=client, now=now
@@ -59,8 +58,8 @@ class BasicLogins:
 
     @staticmethod
     def _build_session(user: User, key: bytes, client: ClientInfo, now: float) -> Session:
-        """The same number for the same name and password, so that what is open continues when the
-        password is looked at again."""
+        """The number is the same for the same name and password, so open streams continue when the
+        password is checked again."""
         return Session(
             number=_FIRST_NUMBER - int.from_bytes(key[:7]),
             id=randomness.public_id(),
@@ -81,7 +80,8 @@ class BasicLogins:
 
 
 def _decode(text: bytes) -> str:
-    """UTF-8, which the challenge asks for (RFC 7617 2.1); else what browsers sent before that."""
+    """UTF-8, which the challenge asks for (RFC 7617 2.1); else Latin-1, which older browsers
+    send."""
     try:
         return text.decode()
     except UnicodeDecodeError:

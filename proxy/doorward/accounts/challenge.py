@@ -1,6 +1,6 @@
-"""What somebody is asked for when a second factor is due. It holds values and no behaviour.
+"""The question for a second factor: values without behaviour.
 
-It must not know how a dialect words the question.
+It must not know how a dialect words it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """`method` is the one that is asked for: totp, email, password, or None when there is none.
+    """`method` is the requested one: totp, email, password, or None if there is none.
 
-    `available` are the user's factors that can be used, in the order totp, email; the password and
-    recovery codes are never named there. `code_generated`: a mail was just sent; `code_expires` is
-    when the newest mailed code dies, in Unix seconds; `email_or_username` is who was asked for.
+    `available` lists the user's usable factors, in the order totp, email; it never contains the
+    password or recovery codes. `code_generated`: a mail was just sent; `code_expires` is when the
+    newest mailed code expires, in Unix seconds; `email_or_username` is the user's login.
     """
 
     method: str | None

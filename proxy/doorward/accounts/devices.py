@@ -1,7 +1,6 @@
-"""What a User-Agent says of the device behind it. The only door to ua-parser.
+"""The device behind a User-Agent. The only importer of ua-parser.
 
-It trusts nothing of it: a User-Agent is what a client likes to be taken for, fit for a list that
-people read and for nothing else.
+It trusts nothing: clients can send any User-Agent. The result is only for lists that people read.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-REMEMBERED = 4096  # User-Agents of 512 characters at most; most people have one of a few dozen
-APP = "RC Mobile;"  # how the app of the documented API begins its own
+REMEMBERED = 4096  # User-Agents of at most 512 characters; most users have one of a few dozen
+APP = "RC Mobile;"  # the prefix of the documented API's app
 DESKTOP = " Electron/"
 VERSION = re.compile(r"\d+(\.\d+){0,2}")
 SMALL = re.compile(r"\b(iPad|Tablet)\b|Android(?!.*\bMobile\b)", re.IGNORECASE)
@@ -22,7 +21,8 @@ HANDHELD = re.compile(r"\b(iPhone|iPod|Mobile|Android|Windows Phone)\b", re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """`type` is browser, mobile, tablet, mobile-app, desktop-app or other. Unknown is empty."""
+    """`type` is browser, mobile, tablet, mobile-app, desktop-app or other. Unknown parts are
+    empty."""
 
     type: str
     name: str = ""
@@ -39,8 +39,8 @@ class Device:
 
 @lru_cache(REMEMBERED)
 def parse_device(user_agent: str) -> Device:
-    """The device of this User-Agent: 0.7 ms, of the first one 120 ms."""
-    import ua_parser  # with its table; only lists of sessions want it
+    """The device of this User-Agent. Takes 0.7 ms, the first time 120 ms."""
+    import ua_parser  # large tables; only lists of sessions need it
 
     parsed = ua_parser.parse(user_agent)
     agent, system = parsed.user_agent, parsed.os
@@ -57,15 +57,15 @@ _recognised: set[str] = set()
 
 
 async def recognise(user_agents: Iterable[str]) -> None:
-    """Parse them in a thread, so that `device` has the answer at once: parsing a page of new ones
-    takes longer than the event loop may be kept from requests, and so does the first of all."""
+    """Parse them in a thread, so that `device` has them in its cache: parsing a page of new ones
+    would block the event loop too long, and so would the very first."""
     new = set(user_agents) - _recognised
     if new:
         await asyncio.to_thread(_parse, new)
 
 
 def _parse(user_agents: set[str]) -> None:
-    if len(_recognised) + len(user_agents) > REMEMBERED:  # `device` has forgotten some of them
+    if len(_recognised) + len(user_agents) > REMEMBERED:  # `device` has dropped some of them
         _recognised.clear()
     for user_agent in user_agents:
         parse_device(user_agent)
@@ -85,13 +85,13 @@ def _type(user_agent: str, known: bool) -> str:
         return "tablet"
     if HANDHELD.search(user_agent):
         return "mobile"
-    # Every browser says so since Netscape; programs like curl do not.
+    # Every browser has sent this since Netscape; programs such as curl do not.
     return "browser" if known and user_agent.startswith(("Mozilla/", "Opera/")) else "other"
 
 
-# The rules of the original DatePoll web client, dialects/datepoll: the order decides, wrong as it
-# may be of today's browsers (Edge passes for Chrome), since its users know their list by them.
-# Name, what occurs in the User-Agent, what the version stands behind.
+# The rules of the original DatePoll web client, dialects/datepoll. The order decides, even where it
+# is wrong for today's browsers (Edge counts as Chrome), because its users know their list that way.
+# Name, text to find in the User-Agent, text before the version.
 BROWSERS = (
     ("Opera", "OPR", ("OPR/",)),
     ("Microsoft Edge", "Edge", ("Edge/",)),
@@ -140,7 +140,7 @@ MAJOR = re.compile(r"\d+")
 
 
 def describe_agent(user_agent: str) -> str:
-    """The sentence DatePoll's web client says of itself, as in `Chrome - 77; OS: Linux; Phone:
+    """The description that DatePoll's web client sends, such as `Chrome - 77; OS: Linux; Phone:
     false`; for sessions that were opened without one."""
     name, version = _browser(user_agent)
     system = next((name for name, form in SYSTEMS if form.search(user_agent)), "-")

@@ -1,7 +1,7 @@
-"""Forgotten passwords: a link by mail that lets its user set another one, once.
+"""Forgotten passwords: a mailed link with which the user sets a new one, once.
 
-It decides who gets one and whether one is still good; the client learns neither. It knows no page
-and no wording.
+It decides who gets a link and whether one is still valid; clients cannot find out either. It knows
+no page and no wording.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from doorward.accounts.users.users import Users
 PURPOSE = "forgotten password"
 LIFETIME_S = 1800.0
 PER_S = 3600.0
-ASKED = 10  # times an hour from one network, whatever is asked for
-MAILED = 3  # mails to one user in an hour, whoever asks
-AT_ONCE = 100  # mails on their way; a mail server that hangs keeps none of them for 20 s
+ASKED = 10  # per hour from one network, whatever is asked for
+MAILED = 3  # mails to one user per hour, from all networks
+AT_ONCE = 100  # mails being sent; a mail server that hangs blocks each for 20 s
 BUSY_S = 5.0
 CLOSING_S = 3.0
 VOID = "This link is no longer valid. Ask for a new one."
@@ -47,17 +47,18 @@ class Usage(Protocol):
 
 
 class RateCounters(Protocol):
-    """Filled by `doorward.storage.rates`."""
+    """Implemented by `doorward.storage.rates`."""
 
     def count(self, key: str, limit: int, window_s: float, now: float) -> Usage:
         """Counts one use of `key`. Raises StorageUnavailable."""
 
 
 class Forgotten:
-    """`mailer` is None when no mail server is set up: then nobody is offered this.
+    """`mailer` is None if no mail server is configured: then this is not offered.
 
-    A link is bound to its user, the address it went to and `User.version`: a new password, a ban or
-    a reset of factors voids it, and so does its use (CVE-2023-26481)."""
+    A link belongs to its user, its address and `User.version`: a new password, a ban or a reset of
+    factors invalidates it, and so does its use (CVE-2023-26481).
+    """
 
     __slots__ = (
         "_audit_log",
@@ -94,9 +95,9 @@ class Forgotten:
         return self._mailer is not None
 
     def ask(self, name: str, address: str, now: float) -> float | None:
-        """Sees to a mail for the user with this name or address, if there is one who may have it,
-        after this has returned: neither the answer nor its time tells (CVE-2023-39522). None, or
-        in how many seconds to ask again. Raises StorageUnavailable."""
+        """Have a mail sent to the user with this name or address, if there is one who may get it,
+        after this has returned: neither the answer nor its time reveals which (CVE-2023-39522).
+        Returns None, or after how many seconds to ask again. Raises StorageUnavailable."""
         asked = self._counters.count(f"forgotten {get_network(address)}", ASKED, PER_S, now)
         if asked.is_exceeded:
             return asked.resets_at - now
@@ -108,11 +109,11 @@ class Forgotten:
         return None
 
     async def settle(self) -> None:
-        """Returns when every mail is sent or given up."""
+        """Returns when every mail has been sent or has failed."""
         await asyncio.gather(*self._tasks)
 
     async def close(self) -> None:
-        """Gives mails that are on their way a moment, and then up."""
+        """Waits a moment for mails that are being sent, then cancels them."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSING_S)
             for task in late:
@@ -120,8 +121,8 @@ class Forgotten:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def whose(self, link: str, now: float) -> User:
-        """The user whose password this lets change. Looking at it is no use of it: mail servers
-        do. Raises EnrolmentExpired."""
+        """The user whose password this link can change. Looking at it does not use it up, because
+        mail servers open links. Raises EnrolmentExpired."""
         try:
             sealed = base64.urlsafe_b64decode(link.encode())
             public_id, version, address, until = json.loads(self._sealing.open(sealed, ""))
@@ -135,10 +136,12 @@ class Forgotten:
         return user
 
     async def use(self, link: str, password: str, now: float) -> User:
-        """Sets the password and ends every session of the user; of two with one link one does.
+        """Sets the password and ends every session of the user; if a link is used twice, one
+        attempt succeeds.
 
-        Codes by e-mail are switched off: who reads the mail has both already. The app of the user
-        stays, and is asked for. Raises EnrolmentExpired, WeakPassword, Overloaded."""
+        Turns off codes by e-mail: somebody who can read the mail would have both factors. An
+        authenticator app stays and is asked for. Raises EnrolmentExpired, WeakPassword, Overloaded.
+        """
         user = await self.whose(link, now)
         try:
             new = await self._users.new_password(user, password)
@@ -150,7 +153,7 @@ class Forgotten:
         return user
 
     async def _mail(self, name: str, now: float) -> None:
-        with contextlib.suppress(Refusal):  # a mail server that refused has been logged
+        with contextlib.suppress(Refusal):  # a mail server's refusal has been logged
             credential = await self._users.credential(name)
             user = None if credential is None else credential.user
             if user is None or user.email is None or not await self._may(user):
@@ -163,8 +166,8 @@ class Forgotten:
             await self._audit_log.record(build_event(Kind.RESET_MAILED, now, subject=user))
 
     async def _may(self, user: User) -> bool:
-        """Whether a mail may stand in for this user's password: not where the mailbox would then
-        be all there is to steal."""
+        """Whether a mail may replace this user's password: not if access to the mailbox would then
+        be enough to log in."""
         if user.source != DATABASE or not user.is_usable:
             return False
         return await self._factors.list_enabled(user) != (EMAIL,)

@@ -1,6 +1,6 @@
-"""What is written down about logins, sessions, users and factors: one event an act, never a secret.
+"""Records about logins, sessions, users and factors: one event per operation, never a secret.
 
-It knows neither the table nor the log the events end in, and no decision is made from them.
+It knows neither the table nor the log that events are written to, and no decision depends on them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from doorward.accounts.user import User
 
-COMMAND = "command"  # the actor of what is done on the command line
+COMMAND = "command"  # the actor of commands
 DONE = "done"
 REFUSED = "refused"
 
@@ -22,13 +22,13 @@ DETAIL_CHARACTERS = 200
 
 
 class Kind(StrEnum):
-    """What happened. The words are part of the record's format."""
+    """Kind of event. The words are part of the record's format."""
 
     LOGIN = "login"
-    LOGIN_PENDING = "login_pending"  # the password was right, the second factor is due
+    LOGIN_PENDING = "login_pending"  # the password was right, a second factor is still required
     LOGIN_FAILED = "login_failed"
     LOCKED_OUT = "locked_out"
-    LOCK_ENDED = "lock_ended"  # its detail says how many attempts the lock refused
+    LOCK_ENDED = "lock_ended"  # its detail is the number of attempts refused during the lock-out
     UNLOCKED = "unlocked"
     SESSION_ENDED = "session_ended"
     SESSIONS_ENDED = "sessions_ended"
@@ -60,11 +60,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One act. `at` is Unix seconds; what is not known is empty.
+    """One event. `at` is Unix seconds; unknown values are empty.
 
-    `actor` is who did it: a user's name, `command`, or empty for somebody without a session.
-    `subject` is the name of the user it was done to; names that no user has are not kept, for
-    people type passwords there. `session` is a public id. `detail` is a word or two of ours.
+    `actor` is the user who did it, `command`, or empty for a client without a session. `subject` is
+    the user it was done to; unknown names are not recorded, because people sometimes type their
+    password there. `session` is a public id. `detail` is one of Doorward's own words.
     """
 
     at: float
@@ -80,7 +80,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An event as it was written down; numbers grow."""
+    """A stored event; numbers increase."""
 
     number: int
     event: Event
@@ -88,41 +88,42 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class RecordFilter:
-    """Which records to read; None is any. `user` is actor or subject, `since` Unix seconds."""
+    """Which records to read; None matches all. `user` is actor or subject, `since` Unix seconds."""
 
     user: str | None = None
     kind: Kind | None = None
     since: float | None = None
 
 
-PURGED_AT_ONCE = 500  # records in one transaction, so that no login waits long
+PURGED_AT_ONCE = 500  # records per transaction, so that logins do not wait long
 
 
 class AuditLog(Protocol):
-    """The append-only record: what is written stays as it is until it is old.
+    """The append-only audit log: records do not change until they are deleted by age.
 
     Every method raises StorageUnavailable.
 
-    Stores whose method takes an `event` write it in the transaction of the act itself."""
+    Stores whose methods take an `event` write it in the transaction of the operation.
+    """
 
     async def record(self, event: Event) -> None:
-        """Writes it down; once this returns it is kept."""
+        """Store the event; it is durable when this returns."""
 
     async def latest(self, wanted: RecordFilter, limit: int) -> Sequence[Record]:
-        """The newest that are wanted, oldest first."""
+        """The newest matching records, oldest first."""
 
     async def after(
         self, number: int, wanted: RecordFilter, limit: int | None = None
     ) -> Sequence[Record]:
-        """Those that are wanted with a number above this one, oldest first, at most so many."""
+        """The matching records with a number above this one, oldest first, at most so many."""
 
     async def purge(self, before: float, limit: int) -> int:
-        """Forgets the oldest records from before then, at most so many; returns how many."""
+        """Delete the oldest records from before that time, at most so many; returns how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a call of the core comes from, as far as the record is concerned."""
+    """The caller of an operation, as far as records are concerned."""
 
     actor: str = ""
     address: str = ""
@@ -131,20 +132,20 @@ class Origin:
 
 @contextmanager
 def act_on_behalf(actor: User) -> Iterator[None]:
-    """Events made inside are acts of this user, from where the call came."""
+    """Events made inside are recorded as this user's, from the caller's address."""
     with act_as(replace(_origin.get(), actor=actor.username)):
         yield
 
 
 class Asking(Protocol):
-    """What a record says of a `ClientInfo`."""
+    """The parts of a `ClientInfo` that are recorded."""
 
     @property
     def address(self) -> str: ...
 
 
 class AuditedSession(Protocol):
-    """What a record says of a `Session`."""
+    """The parts of a `Session` that are recorded."""
 
     @property
     def id(self) -> str: ...
@@ -159,7 +160,7 @@ _origin: ContextVar[Origin] = ContextVar("origin", default=_NOWHERE)
 
 @contextmanager
 def act_as(origin: Origin) -> Iterator[None]:
-    """Events made inside bear this origin. For records alone: no decision reads it."""
+    """Events made inside have this origin. Only for records: no decision depends on it."""
     token = _origin.set(origin)
     try:
         yield
@@ -178,8 +179,8 @@ def build_event(
     outcome: str = DONE,
     detail: str = "",
 ) -> Event:
-    """The event with what the origin says of it. The session's user is the subject unless another
-    is named. Who acts is `actor`, else the origin's, else the session's user."""
+    """The event with the values of the origin. If no subject is named, it is the session's user.
+    The actor is `actor`, else the origin's, else the session's user."""
     origin = _origin.get()
     acts = origin.actor
     if actor is not None:
@@ -203,5 +204,5 @@ def build_event(
 
 
 def add_count(event: Event, ended: int) -> Event:
-    """The event, its detail saying how many sessions ended."""
+    """The event, with the number of sessions that ended as its detail."""
     return replace(event, detail=f"{event.detail} ({ended} ended)".lstrip())

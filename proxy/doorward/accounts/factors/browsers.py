@@ -1,7 +1,7 @@
-"""Browsers in which a user has given a code and need not at later logins: a signed note each.
+"""Browsers in which a user has entered a code and can skip it at later logins: a signed note each.
 
-It knows notes and what ends them; cookies it must not know. A note stands in for the code of a
-login alone: the session it helps to open has no second factor as far as rules go.
+It knows notes and what ends them; it must not know cookies. A note replaces only the code of a
+login: for rules, the session has no second factor.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _NOTE = re.compile(r"([0-9]{1,15})\.([A-Za-z0-9_-]{43})")
 
 
 class Browsers:
-    """`lifetime_s` is how long one is known; None: none is.
+    """`lifetime_s` is how long a browser is remembered; None: never.
 
-    A note is bound to its user as it was then: `User.version` grows with every new password, ban
-    and reset, `Factors.browsers` with every change of a factor and when all sessions are ended.
+    A note belongs to its user as of that moment: `User.version` increases with every new password,
+    ban and reset, `Factors.browsers` with every change of a factor and when all sessions are ended.
     """
 
     __slots__ = ("_keys", "lifetime_s")
@@ -33,15 +33,15 @@ class Browsers:
         self.lifetime_s = lifetime_s
 
     def note(self, user: User, epoch: int, now: float) -> str | None:
-        """What the browser is to bring along; `epoch` is `Factors.browsers`."""
+        """The note for a browser; `epoch` is `Factors.browsers`."""
         if self.lifetime_s is None:
             return None
         until = int(now + self.lifetime_s)
         return f"{until}.{_signature(self._keys()[0], user, epoch, until)}"
 
     def recognises(self, note: str, user: User, epoch: int, now: float) -> bool:
-        """Whether we wrote this for the user, nothing ended it, and it has not run out. Shortening
-        the setting shortens the life of notes that are out already."""
+        """Whether this is a valid note of the user's that nothing has ended. A shorter setting also
+        applies to existing notes."""
         found = _NOTE.fullmatch(note)
         if found is None or self.lifetime_s is None:
             return False

@@ -1,6 +1,6 @@
-"""Codes sent by e-mail: six digits, valid for an hour and once. It decides when one is mailed.
+"""Codes by e-mail: six digits, valid once and for an hour. It decides when to mail one.
 
-Whether a code is right is asked elsewhere; how a mail looks and travels it must not know.
+It must not know how a code is checked, or how a mail looks and is sent.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from doorward.accounts.refusals import MailFailed
 from doorward.accounts.user import User
 
 LIFETIME_S = 3600.0
-# A code lives this long until a server has taken its mail, so that a process which is killed in
-# between keeps nobody waiting for an hour. More than the mailer's own timeout.
+# A code lasts this long until a server has accepted its mail, so that a process that is killed in
+# between makes nobody wait an hour. Longer than the mailer's timeout.
 SENDING_S = 60.0
 _CODE = re.compile(r"[0-9]{6}")
 _OTHERS = re.compile(r"[^0-9]+")
 
 
 def normalise(code: str) -> str | None:
-    """The six digits, whatever stands between them; None when they are not six."""
+    """The six digits without anything between them; None if they are not six."""
     digits = _OTHERS.sub("", text.code(code))
     return digits if _CODE.fullmatch(digits) else None
 
@@ -37,7 +37,7 @@ def format_code(code: str) -> str:
 
 
 def digest(key: bytes, code: str) -> bytes:
-    """What storage keeps; without the key, a million values hide nothing."""
+    """The stored form. Without the key, a hash of one of a million values hides nothing."""
     return hmac.digest(key, b"email " + code.encode("ascii"), hashlib.sha256)
 
 
@@ -51,14 +51,15 @@ class EmailedCodes:
         self._mailer = mailer
 
     def can_reach(self, user: User) -> bool:
-        """Whether a mail could be sent: to a verified address of the user and to no other
+        """Whether a mail can be sent: only to a verified address of the user
         (GHSA-qgqp-xh8r-v73r)."""
         return self._mailer is not None and user.email is not None
 
     async def send(self, user: User, key: bytes, now: float) -> float | None:
-        """Mails a new code and returns when it dies; None when one lives already.
+        """Mails a new code and returns when it expires; None if there is a valid one.
 
-        Raises MailFailed, and then there is no code."""
+        Raises MailFailed, and then there is no code.
+        """
         if self._mailer is None or user.email is None:
             raise MailFailed
         code = randomness.mail_code()
@@ -67,7 +68,7 @@ class EmailedCodes:
             return None
         try:
             await self._mailer.send_code(user.email, user.username, format_code(code), LIFETIME_S)
-        except BaseException:  # cancelled, too: who asks again shall get a mail
+        except BaseException:  # also when cancelled: the next request must get a mail
             await asyncio.shield(self._store.drop_code(user.number, kept))
             raise
         await self._store.prolong_code(user.number, kept, now + LIFETIME_S)

@@ -1,6 +1,7 @@
-"""What is stored of a user's factors, and what the core asks of that storage.
+"""The stored form of a user's factors, and the interface to their storage.
 
-Values and a Protocol; secrets come sealed, codes as digests. It must not know how either is made.
+Values and a Protocol; secrets are encrypted, codes are digests. It must not know how either is
+made.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from doorward.accounts.session import Renewal
 TOTP = "totp"
 EMAIL = "email"
 RECOVERY = "recovery"
-BROWSER = "browser"  # a remembered one, in place of a code; no factor
+BROWSER = "browser"  # a remembered browser in place of a code; not a factor
 PASSWORD = "password"  # noqa: S105 - the name of a method
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """One user's. Times are Unix seconds.
+    """One user's factors. Times are Unix seconds.
 
-    `code_key` (sealed) is the key of the digests of this user's codes: random, so that the
-    instance's keys can change while the codes stay good. None: nothing is stored yet. `browsers`
-    grows with every change of a factor and whenever all sessions are ended at once.
+    `code_key` (sealed) is the key for digests of this user's codes: a random one, so that the
+    instance's keys can change while codes stay valid. None: nothing is stored yet. `browsers`
+    increases with every change of a factor and whenever all sessions are ended together.
     """
 
     code_key: bytes | None = field(default=None, repr=False)
@@ -57,14 +58,14 @@ NONE = Factors()
 
 @dataclass(frozen=True, slots=True)
 class CodeAttempt:
-    """An attempt taken from the budget. `locked_until`: it was the last one."""
+    """An attempt that was taken from the budget. `locked_until` is set if it was the last one."""
 
     locked_until: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What of a user is encrypted. `is_used`: a factor is on, so that something depends on it."""
+    """A user's encrypted values. `is_used`: a factor is on, so they are needed."""
 
     user: int
     username: str
@@ -75,7 +76,7 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class CodeLock:
-    """A user who gave too many wrong codes."""
+    """A user who entered too many wrong codes."""
 
     user: int
     username: str
@@ -83,56 +84,58 @@ class CodeLock:
 
 
 class FactorStore(Protocol):
-    """Users and sessions go by their numbers. Every method raises StorageUnavailable.
+    """Users and sessions are given by number. Every method raises StorageUnavailable.
 
-    A method named `accept_…` is one atomic statement: of two that come with the same code at the
-    same moment, one gets True. It also gives the budget of attempts back. Events are written down
-    with a change that takes place, and with no other."""
+    Methods named `accept_…` are one atomic statement: if two requests bring the same code at the
+    same moment, one gets True. They also restore the budget of attempts. An event is recorded only
+    if the change takes place.
+    """
 
     async def read(self, user: int) -> Factors:
-        """NONE when nothing is stored."""
+        """NONE if nothing is stored."""
 
     async def create(self, user: int, code_key: bytes) -> None:
-        """A row for a user that has none; leaves one alone that is there."""
+        """Create a row for a user that has none; otherwise nothing happens."""
 
     async def spend(
         self, user: int, *, attempts: int, lock_s: float, now: float
     ) -> CodeAttempt | None:
-        """Takes one attempt; None while locked. The last one locks, and shortens the life of a
-        mailed code to the lock's, so that every lock ends with a new code."""
+        """Takes one attempt; None during a lock-out. The last attempt starts a lock-out and makes a
+        mailed code expire with it, so that every lock-out ends with a new code."""
 
     async def accept_step(self, user: int, totp: bytes, step: int) -> bool:
-        """Whether this secret is the one that is on, and no step as late was accepted before."""
+        """Whether this secret is in use, and no step this late was accepted before."""
 
     async def accepted_step(self, user: int) -> int | None:
         """The latest step of a TOTP code that was accepted."""
 
     async def cap_lock(self, user: int, until: float) -> None:
-        """A lock that lasts longer ends then."""
+        """Shortens a lock-out that lasts longer."""
 
     async def accept_code(self, user: int, digest: bytes, now: float) -> bool:
-        """Whether this mailed code lived; now it does not."""
+        """Whether this mailed code was valid; now it is not."""
 
     async def accept_recovery(self, user: int, digest: bytes) -> bool:
-        """Whether this recovery code was unused; now it is gone."""
+        """Whether this recovery code was unused; now it is used."""
 
     async def forgive(self, user: int) -> None:
-        """Gives the budget back and lifts a lock."""
+        """Restores the budget and ends a lock-out."""
 
     async def issue_code(self, user: int, digest: bytes, expires: float, now: float) -> bool:
-        """Keeps a mailed code, unless one lives, e-mail is off or the user is locked."""
+        """Stores a mailed code, unless there is a valid one, e-mail is off or the user is locked
+        out."""
 
     async def prolong_code(self, user: int, digest: bytes, expires: float) -> None:
-        """When this code dies instead; nothing happens when it is gone."""
+        """Changes when this code expires; nothing happens if it is gone."""
 
     async def drop_code(self, user: int, digest: bytes) -> None:
-        """Takes this code away."""
+        """Deletes this code."""
 
     async def enrol(self, session: int, totp: bytes, expires: float) -> None:
-        """Keeps the secret that was shown in this session last."""
+        """Stores the secret that was shown last in this session."""
 
     async def enrolment(self, session: int, now: float) -> bytes | None:
-        """That secret, unless it expired."""
+        """That secret, unless it has expired."""
 
     async def turn_on_totp(
         self,
@@ -144,12 +147,13 @@ class FactorStore(Protocol):
         event: Event | None = None,
         renewal: Renewal | None = None,
     ) -> bool:
-        """Replaces the recovery codes and ends enrolments and trust; False when it is on. The
-        renewed session has its second factor as of now. Raises SessionNotFound when that ended or
+        """Replaces the recovery codes and ends enrolments and trust; False if it is already on. The
+        renewed session's second factor is as of now. Raises SessionNotFound if the session ended or
         was renewed meanwhile; then nothing has changed."""
 
     async def turn_off_totp(self, user: int, now: float, event: Event | None = None) -> bool:
-        """Ends trust, and with the last factor the recovery codes; False when it is off."""
+        """Ends trust, and deletes the recovery codes with the last factor; False if it is already
+        off."""
 
     async def reset(
         self,
@@ -160,8 +164,8 @@ class FactorStore(Protocol):
         *,
         email: bool = False,
     ) -> bool:
-        """TOTP off, `email` too, another key for codes, and so no code that was made before is
-        right; ends the user's sessions and the logins under way. False when the user has no
+        """Turns TOTP off, e-mail codes too with `email`, and replaces the key for codes, so that no
+        earlier code is valid; ends the user's sessions and pending logins. False if the user has no
         factor."""
 
     async def set_email(
@@ -172,19 +176,19 @@ class FactorStore(Protocol):
         event: Event | None = None,
         renewal: Renewal | None = None,
     ) -> None:
-        """Ends trust, and with the last factor the recovery codes. Raises SessionNotFound when the
-        renewed session ended or was renewed meanwhile; then nothing has changed."""
+        """Ends trust, and deletes the recovery codes with the last factor. Raises SessionNotFound
+        if the renewed session ended or was renewed meanwhile; then nothing has changed."""
 
     async def replace_recovery(
         self, user: int, digests: Sequence[bytes], now: float, event: Event | None = None
     ) -> None:
-        """These are the unused ones from now on."""
+        """Replaces the unused codes."""
 
     async def sealed(self) -> Sequence[Sealed]:
-        """Everything that is encrypted, of all users."""
+        """All encrypted values of all users."""
 
     async def reseal(self, old: Sealed, new: Sealed) -> None:
-        """Replaces each of the two that is as `old` has it."""
+        """Replaces each of the two values that is still as in `old`."""
 
     async def locks(self, now: float) -> Sequence[CodeLock]:
-        """Who is locked, by name."""
+        """Users who are locked out, by name."""

@@ -1,6 +1,7 @@
-"""Recovery codes: eight characters each, for users who lost every factor. Made, read, digested.
+"""Recovery codes: eight characters each, for users who have lost every factor. Made, parsed,
+digested.
 
-It must not know which were used; storage has the digests of those that were not.
+It must not know which were used; storage has the digests of the unused ones.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ def new_codes() -> tuple[str, ...]:
 
 
 def normalise(code: str) -> str | None:
-    """The code as it was made, None when this has not the form of one. Case, spaces and dashes are
-    a matter of handwriting."""
+    """The code as it was made, None if it does not have the form of one. Case, spaces and dashes
+    are ignored."""
     plain = text.code(code).lower()
     return plain if _CODE.fullmatch(plain) else None
 
 
 def digest(key: bytes, code: str) -> bytes:
-    """What storage keeps: without the key, 38 bits are too few to hide behind a hash."""
+    """The stored form. Without the key, a hash of 38 bits could be reversed."""
     return hmac.digest(key, b"recovery " + code.encode("ascii"), hashlib.sha256)

@@ -1,7 +1,8 @@
-"""The second factor: which one is due, whether a code is right, who is trusted for a while.
+"""The second factor: which one is required, whether a code is right, and what is trusted for a
+while.
 
-It decides for every page and dialect alike and knows neither form nor wire format. It must not know
-the passwords of logins.
+It decides for every page and dialect and knows no form or wire format. It must not know the
+passwords of logins.
 """
 
 from __future__ import annotations
@@ -54,20 +55,20 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The recovery codes, which are never seen again; `opened`: the session that the authenticator
-    was added in, where it got a new token."""
+    """The recovery codes, which are shown only once; `opened` is the session in which the app was
+    added, if it got a new token."""
 
     codes: tuple[str, ...] = field(repr=False)
     opened: Opened | None
 
 
 class SecondFactors:
-    """Every method raises StorageUnavailable; codes are given as people type them.
+    """Every method raises StorageUnavailable; codes are given as users type them.
 
-    A user with a factor on is asked for it, or refused when it cannot be asked for: never passed.
-    Methods that change what guards an account take the session in which that is asked for, and
-    raise ProofRequired unless its user has just proved to be there. With `renew` they give the
-    session a new token, so that a stolen copy of the old one is worth nothing.
+    A user who has a factor is asked for it, or refused if Doorward cannot ask for it. Methods that
+    change what protects an account take the user's session, and raise ProofRequired unless the user
+    has recently entered a password or code in it. With `renew` they give the session a new token,
+    so that a stolen copy of the old one is worthless.
     """
 
     __slots__ = ("_browsers", "_policy", "_sessions", "_store", "_vault", "_verification")
@@ -89,25 +90,26 @@ class SecondFactors:
         self._policy = policy
 
     async def list_enabled(self, user: User) -> tuple[str, ...]:
-        """The factors the user has on: totp, email. With any, every login asks."""
+        """The user's factors: totp, email. If there are any, every login asks for one."""
         return (await self._store.read(user.number)).enabled
 
     async def can_be_asked(self, user: User) -> bool:
-        """Whether this user has any way to give one, a recovery code included."""
+        """Whether this user can give a factor in any way, including recovery codes."""
         due = await self._verification.due(user, None, fallback=False, name=None, now=0.0)
         return bool(due.challenge.available or (due.factors.enabled and due.factors.recovery))
 
     def can_mail(self, user: User) -> bool:
-        """Whether codes could be mailed to this user."""
+        """Whether codes can be mailed to this user."""
         return self._verification.can_mail(user)
 
     async def may_be_led(self, user: User) -> bool:
-        """Whether a page can help this user to a factor: by asking for one, or by setting one up
-        where there is none. Never the latter where one is on that cannot be asked for."""
+        """Whether a page can help this user to a factor: by asking for one, or by setting one up if
+        there is none, but not if the user has one that cannot be asked for."""
         return not await self.list_enabled(user) or await self.can_be_asked(user)
 
     async def remember_browser(self, user: User, now: float) -> str | None:
-        """A note for the browser in which the user just gave a code; None where none is kept."""
+        """A note for the browser in which the user just entered a code; None if browsers are not
+        remembered."""
         if self._browsers is None:
             return None
         return self._browsers.note(user, (await self._store.read(user.number)).browsers, now)
@@ -122,9 +124,10 @@ class SecondFactors:
     async def prepare(
         self, user: User, method: str | None, *, name: str | None = None, now: float
     ) -> Challenge:
-        """What to ask for. Mails a code when that is e-mail and no mailed code lives.
+        """The question to ask. Mails a code if the method is e-mail and there is no valid code.
 
-        Raises TooManyCodes while the user is locked, MailFailed."""
+        Raises TooManyCodes during a lock-out, MailFailed.
+        """
         due = await self._verification.due(user, method, fallback=False, name=name, now=now)
         return (await self._verification.mail_code(user, due, now)).challenge
 
@@ -137,10 +140,11 @@ class SecondFactors:
         password_fallback: bool = False,
         now: float,
     ) -> str:
-        """Consumes the code; returns what it was: totp, email, recovery or password. Without a
-        method that is a factor, the code of any factor that is on will do.
+        """Consumes the code; returns its kind: totp, email, recovery or password. Without a method,
+        a code of any of the user's factors is accepted.
 
-        Raises SecondFactorInvalid, TooManyCodes, Overloaded."""
+        Raises SecondFactorInvalid, TooManyCodes, Overloaded.
+        """
         verification = self._verification
         due = await verification.due(user, method, fallback=password_fallback, name=None, now=now)
         return await verification.verify(user, code, method, due, now)
@@ -156,12 +160,13 @@ class SecondFactors:
         now: float,
         renew: bool = False,
     ) -> Opened | None:
-        """Returns when this session may do what wants a second factor, now; with `renew` under a
-        new token once a code was given.
+        """Returns if this session may now do something that requires a second factor; with `renew`,
+        under a new token if a code was given.
 
-        The SHA-256 of the password stands in for users without a factor. Raises
+        For users without a factor, the SHA-256 of the password is accepted. Raises
         SecondFactorRequired, SecondFactorInvalid, TooManyCodes, MailFailed, Overloaded,
-        SessionNotFound."""
+        SessionNotFound.
+        """
         if session.level is not FULL:  # CVE-2026-32246
             raise SessionNotFound
         if honours_trust and self._is_trusted(session, client, now):
@@ -189,8 +194,8 @@ class SecondFactors:
         now: float,
         renew: bool,
     ) -> Opened | None:
-        """Trusts this browser in this session for a while, where that is honoured. A password is
-        no second factor for rules that want one."""
+        """Trusts this browser in this session for a while, if that is configured. For rules that
+        require a second factor, a password is none."""
         until, mark = session.trusted_until, session.trusted_fingerprint
         if honours_trust and self._policy.trust_period_s > 0:
             until, mark = now + self._policy.trust_period_s, fingerprint(client)
@@ -200,10 +205,11 @@ class SecondFactors:
         )
 
     async def require_proof(self, session: Session, now: float, within_s: float = PROOF_S) -> None:
-        """Returns when a password or code of its user was given in this session within that time:
-        a code, where the user has a factor on. A login is such a moment.
+        """Returns if the user entered a password or code in this session within that time; if the
+        user has a factor, a code. A login counts.
 
-        Raises ProofRequired, SessionNotFound for a session whose factor is due."""
+        Raises ProofRequired, and SessionNotFound for a session that still needs its factor.
+        """
         user = _require_user(session)
         due = await self._verification.due(user, None, fallback=True, name=None, now=now)
         at = session.second_factor_at if due.factors.enabled else session.proved_at
@@ -221,7 +227,8 @@ class SecondFactors:
     async def _take(
         self, session: Session, code: str, method: str | None, now: float, *, renew: bool = False
     ) -> Opened | None:
-        """Consumes a code: its user is there, in this session. Raises as `verify` does."""
+        """Consumes a code, as proof that the user is present in this session. Raises as `verify`
+        does."""
         await self.verify(_require_user(session), code, method, now=now)
         return await self._sessions.trust(
             session,
@@ -235,10 +242,11 @@ class SecondFactors:
     async def complete(
         self, session: Session, code: str, method: str | None, *, client: ClientInfo, now: float
     ) -> Opened:
-        """Makes a pending session full, or gives a full one a fresh factor; under a new token in
-        either case, and the old one is dead at once.
+        """Completes a pending session, or renews the factor of a complete one; in both cases under
+        a new token, and the old one stops working at once.
 
-        Raises SessionNotFound, SecondFactorInvalid, TooManyCodes."""
+        Raises SessionNotFound, SecondFactorInvalid, TooManyCodes.
+        """
         if not session.is_live(now):
             raise SessionNotFound
         passed = await self.verify(session.user, code, method, now=now)
@@ -290,7 +298,7 @@ class SecondFactors:
             raise EnrolmentExpired
         try:
             return self._vault.secret(session.user, sealed)
-        except StorageUnavailable:  # begun under a key that is gone
+        except StorageUnavailable:  # started under a key that was removed
             raise EnrolmentExpired from None
 
     async def _turn_on(
@@ -313,14 +321,15 @@ class SecondFactors:
 
     @staticmethod
     def check_secret(secret: str) -> None:
-        """Raises InvalidTotpSecret when `adopt_totp` would."""
+        """Raises InvalidTotpSecret if `adopt_totp` would."""
         if totp.normalise_secret(secret) is None:
             raise InvalidTotpSecret
 
     async def adopt_totp(self, user: User, secret: str, now: float) -> None:
-        """Turns TOTP on with a secret that an app has already: users of another program.
+        """Turns TOTP on with a secret that an app already has, for imported users.
 
-        Raises TotpAlreadyOn, InvalidTotpSecret."""
+        Raises TotpAlreadyOn, InvalidTotpSecret.
+        """
         if (text := totp.normalise_secret(secret)) is None:
             raise InvalidTotpSecret
         await self._turn_on(user, text, None, (), now)
@@ -328,8 +337,8 @@ class SecondFactors:
     async def remove_totp(
         self, session: Session, code: str, now: float, *, renew: bool = False
     ) -> Opened | None:
-        """With a code of the app or a recovery code, which is the proof; the renewed session.
-        Raises TotpNotOn, SecondFactorInvalid, TooManyCodes, ProofRequired."""
+        """Turns TOTP off, with a code of the app or a recovery code as proof; returns the renewed
+        session. Raises TotpNotOn, SecondFactorInvalid, TooManyCodes, ProofRequired."""
         user = _require_user(session)
         if TOTP not in await self.list_enabled(user):
             raise TotpNotOn
@@ -342,9 +351,9 @@ class SecondFactors:
     async def reset_totp(
         self, user: User, now: float, *, actor: Actor, email: bool = False
     ) -> None:
-        """Takes TOTP and recovery codes away, lifts a lock and ends the user's sessions. Codes by
-        e-mail go with `email` only. Raises NotPermitted, and TotpNotOn when the user has no factor
-        at all."""
+        """Removes TOTP and recovery codes, ends a lock-out and the user's sessions; removes codes
+        by e-mail only with `email`. Raises NotPermitted, and TotpNotOn if the user has no
+        factor."""
         require_over(actor, user)
         removed = build_event(Kind.FACTOR_REMOVED, now, subject=user, detail="totp reset")
         fresh = self._vault.new_code_key(user)
@@ -354,7 +363,7 @@ class SecondFactors:
     async def enable_email(
         self, session: Session, now: float, *, renew: bool = False
     ) -> Opened | None:
-        """Codes by e-mail are asked for from now on; the renewed session. Raises ProofRequired,
+        """Turns codes by e-mail on; returns the renewed session. Raises ProofRequired,
         InvalidEmail, MailFailed, SessionNotFound."""
         user = _require_user(session)
         await self.require_proof(session, now)
@@ -375,8 +384,8 @@ class SecondFactors:
         await self.stop_mailing(user, now)
 
     async def stop_mailing(self, user: User, now: float) -> None:
-        """No codes by e-mail for a user who has just set the password by a link that was mailed:
-        somebody who reads the mail would have both."""
+        """Turns codes by e-mail off for a user who has just set the password by a mailed link:
+        somebody who can read the mail would otherwise have both."""
         removed = build_event(Kind.FACTOR_REMOVED, now, subject=user, detail=EMAIL)
         await self._store.set_email(user.number, False, now, removed)
 
@@ -401,22 +410,22 @@ class SecondFactors:
         return codes
 
     async def remaining_recovery(self, user: User) -> int:
-        """How many recovery codes are unused."""
+        """The number of unused recovery codes."""
         return (await self._store.read(user.number)).recovery
 
     async def locks(self, now: float) -> Sequence[CodeLock]:
-        """Who gave too many wrong codes and has to wait."""
-        most = now + self._policy.lock_s  # after a clock that was ahead
+        """Users who have to wait after too many wrong codes."""
+        most = now + self._policy.lock_s  # set by a clock that was ahead
         locks = await self._store.locks(now)
         return [replace(lock, until=min(lock.until, most)) for lock in locks]
 
     async def unlock(self, user: User, *, actor: Actor) -> None:
-        """Gives the whole budget of codes back. Raises NotPermitted."""
+        """Restores the whole budget of codes. Raises NotPermitted."""
         require_over(actor, user)
         await self._store.forgive(user.number)
 
     async def list_unreadable(self, keys: Keys) -> list[str]:
-        """The names of users whose secrets none of these keys opens."""
+        """The names of users whose secrets none of these keys decrypts."""
         vault, found = Vault(keys), []
         for sealed in await self._store.sealed():
             try:
@@ -427,7 +436,7 @@ class SecondFactors:
 
     async def renew_secrets(self) -> None:
         """Encrypts with the first key what an older one encrypted. Raises UnreadableSecret with the
-        name of a user whose secrets no key opens."""
+        name of a user whose secrets no key decrypts."""
         for old in await self._store.sealed():
             new = self._vault.renew(old)
             if new != old:
@@ -435,13 +444,14 @@ class SecondFactors:
 
 
 def fingerprint(client: ClientInfo) -> str:
-    """Which browser, from where: SHA-256 over User-Agent and address."""
+    """The browser and its address: SHA-256 over User-Agent and address."""
     text = json.dumps([client.user_agent, client.address])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _require_user(session: Session) -> User:
-    """Whose session it is. Raises SessionNotFound for one whose factor is due (CVE-2026-32246)."""
+    """The session's user. Raises SessionNotFound for a session that still needs its factor
+    (CVE-2026-32246)."""
     if session.level is not FULL:
         raise SessionNotFound
     return session.user

@@ -1,7 +1,7 @@
 """Codes of authenticator apps (RFC 6238): SHA-1, six digits, thirty seconds.
 
-The only door to pyotp. It computes; what was accepted before, and how often somebody tried, it
-must not know.
+The only importer of pyotp. It computes; it must not know which codes were accepted before, or how
+often somebody tried.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ def new_secret() -> str:
 
 
 def normalise_secret(secret: str) -> str | None:
-    """A secret as it may come back from a client or a file; None when it is none.
+    """A secret as a client or a file may write it; None if it is not valid.
 
-    Fewer than 112 bits are refused (NIST SP 800-63B-4 3.1.4.1)."""
+    Fewer than 112 bits are refused (NIST SP 800-63B-4 3.1.4.1).
+    """
     plain = text.code(secret).upper().rstrip("=")
     try:
         pyotp.TOTP(plain)
@@ -39,23 +40,23 @@ def normalise_secret(secret: str) -> str | None:
 
 
 def provisioning_uri(secret: str, username: str, issuer: str) -> str:
-    """What an app reads from a QR code: `otpauth://totp/Issuer:name?secret=…&issuer=…`."""
+    """The URI that apps read from a QR code: `otpauth://totp/Issuer:name?secret=…&issuer=…`."""
     return pyotp.TOTP(secret, name=username, issuer=issuer).provisioning_uri()
 
 
 def step_at(now: float) -> int:
-    """The number of the thirty seconds in which `now` lies (RFC 6238 4.2)."""
+    """The number of the thirty-second step that contains `now` (RFC 6238 4.2)."""
     return int(now // STEP_S)
 
 
 def code_at(secret: str, step: int) -> str:
     """The code of this step."""
-    # By the step's number and not by a date: pyotp reads a naive one in the machine's time zone.
+    # By the step's number, not by a date: pyotp reads a naive date in the machine's time zone.
     return pyotp.TOTP(secret, interval=STEP_S).generate_otp(step)
 
 
 def matched_step(secret: str, code: str, now: float) -> int | None:
-    """The step around `now` whose code this is. The same work whether and wherever it matches."""
+    """The step around `now` with this code. Takes the same time whether and where it matches."""
     digits = text.code(code)
     if _CODE.fullmatch(digits) is None:
         return None

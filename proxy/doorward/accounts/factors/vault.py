@@ -1,6 +1,6 @@
-"""The encrypted secrets of users, sealed and opened: TOTP secrets, and the keys of code digests.
+"""The encrypted secrets of users: TOTP secrets, and the keys of code digests.
 
-It knows whose a secret is and under which key; what is computed with it, it must not know.
+It knows whose a secret is and which key encrypts it; it must not know what is computed with it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from doorward.accounts.user import User
 
 
 class Vault:
-    """A secret that no key opens ends as StorageUnavailable: the start refuses such a database, so
-    the key was lost since."""
+    """A secret that no key decrypts raises StorageUnavailable: the start refuses such a database,
+    so the key must have been removed since."""
 
     __slots__ = ("_code_keys", "_secrets")
 
@@ -40,7 +40,8 @@ class Vault:
         return _open(self._code_keys, user, sealed)
 
     def renew(self, old: Sealed) -> Sealed:
-        """The same secrets under the first key. Raises UnreadableSecret with the user's name."""
+        """The same secrets, encrypted with the first key. Raises UnreadableSecret with the user's
+        name."""
         try:
             return self._renew(old, _owner(old.user))
         except UnreadableSecret as error:

@@ -1,6 +1,6 @@
-"""Whether a code is right: which methods a user has, which one is asked, the budget of attempts.
+"""Checking codes: which methods a user has, which one is asked for, and the budget of attempts.
 
-It consumes codes; sessions, trust and logins it must not know. One budget holds for every method,
+It consumes codes; it must not know sessions, trust or logins. One budget applies to every method,
 address and dialect (CVE-2024-21500).
 """
 
@@ -38,15 +38,15 @@ from doorward.accounts.users.users import Users
 from doorward.text import CODE_CHARACTERS
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
-# Details of records.
-LOCKED = "locked"  # not looked at
+# Details of audit records.
+LOCKED = "locked"  # not checked
 USED = "totp: this code was used before"
 LATER = "totp: a later code was used before; check the clock"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The settings of second factors. With `trust_period_s` of 0 nothing is trusted."""
+    """The settings of second factors. If `trust_period_s` is 0, nothing is trusted."""
 
     issuer: str
     trust_period_s: float
@@ -56,7 +56,8 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A challenge and what it was made from. `credential`: whose password may stand in."""
+    """A challenge and what it was made from. `credential`: the user whose password is accepted
+    instead."""
 
     challenge: Challenge
     factors: Factors
@@ -88,7 +89,7 @@ class Verification:
         return self._mailed.can_reach(user)
 
     async def code_key(self, user: User, factors: Factors) -> bytes:
-        """The key of the digests of this user's codes, made when there is none yet."""
+        """The key for digests of this user's codes, created if there is none yet."""
         if factors.code_key is None:
             await self._store.create(user.number, self._vault.new_code_key(user))
             factors = await self._store.read(user.number)
@@ -99,9 +100,9 @@ class Verification:
     async def due(
         self, user: User, method: str | None, *, fallback: bool, name: str | None, now: float
     ) -> Due:
-        """Which method is asked for. A named factor is taken even when it is off, and then no code
-        is right; otherwise the first that can be used. The password stands in where `fallback`
-        allows it and the user has no factor: it is never a way around one."""
+        """The method to ask for. A named method is used even if the user does not have it, and then
+        no code is right; otherwise the first usable one. With `fallback`, the password is accepted
+        from users who have no factor: it never replaces one."""
         factors = await self._store.read(user.number)
         usable = tuple(m for m in factors.enabled if m != EMAIL or self._mailed.can_reach(user))
         credential = None
@@ -118,17 +119,18 @@ class Verification:
         return Due(challenge, factors, credential)
 
     async def _digest_credential(self, user: User) -> Credential | None:
-        """The user's password, when its SHA-256 is enough to tell whether one has it."""
+        """The user's password, if its SHA-256 is enough to check it."""
         credential = await self._users.credential(user.username)
         if credential is None or credential.user.number != user.number:
             return None
         return credential if self._passwords.takes_digests(credential.scheme) else None
 
     async def mail_code(self, user: User, due: Due, now: float, *, answered: bool = False) -> Due:
-        """The same, with a code mailed where e-mail is asked for and none lives.
+        """The same, and a code is mailed if the method is e-mail and there is no valid code.
 
-        Raises TooManyCodes while the user is locked; MailFailed, unless `answered`: a user with a
-        code (a recovery code, say) need not wait for the mail."""
+        Raises TooManyCodes during a lock-out; MailFailed, unless `answered`: a user who has a code
+        (such as a recovery code) need not wait for the mail.
+        """
         await self._check_lock(user, due, now, answered)
         challenge = due.challenge
         if challenge.method != EMAIL or EMAIL not in challenge.available:
@@ -151,7 +153,7 @@ class Verification:
         if until > now + self._policy.lock_s:  # set by a clock that was ahead
             until = now + self._policy.lock_s
             await self._store.cap_lock(user.number, until)
-        if answered:  # a code that nobody looks at is a failure, too
+        if answered:  # a code that is not checked is a failure, too
             await self._record(Kind.FACTOR_FAILED, user, LOCKED, now)
         raise TooManyCodes(due.challenge, until - now)
 
@@ -161,10 +163,11 @@ class Verification:
         )
 
     async def verify(self, user: User, code: str, method: str | None, due: Due, now: float) -> str:
-        """Consumes the code; returns which method it was of.
+        """Consumes the code; returns its method.
 
-        The attempt is counted before anybody looks, so that a hundred at once are no more than one
-        after the other. Raises SecondFactorInvalid, TooManyCodes, Overloaded."""
+        The attempt is counted before the code is checked, so that a hundred at once are no more
+        than a hundred in a row. Raises SecondFactorInvalid, TooManyCodes, Overloaded.
+        """
         await self._check_lock(user, due, now, answered=True)
         if not due.factors.enabled and due.credential is None:
             raise SecondFactorInvalid(due.challenge)
@@ -186,8 +189,9 @@ class Verification:
         return await self._refuse(user, due, spent, why, now)
 
     async def _why_not(self, user: User, due: Due, code: str, now: float) -> str:
-        """For the record alone: the method, and why a code of the app's was refused. While a clock
-        was ahead later codes were accepted, and once it is right all are refused until then."""
+        """For the record only: the method, and the reason why an app's code was refused. While a
+        clock was ahead, later codes were accepted; after it is corrected, all codes are refused
+        until that time."""
         asked, sealed = due.challenge.method or "", due.factors.totp
         if sealed is None or len(code) > CODE_CHARACTERS:
             return asked
@@ -257,7 +261,7 @@ class Verification:
 
 
 def _mailed(challenge: Challenge, expires: float | None, now: float) -> Challenge:
-    """`expires` is None when another request mailed a code at the same moment."""
+    """`expires` is None if another request mailed a code at the same moment."""
     if expires is None:
         return replace(challenge, code_expires=now + emailed.LIFETIME_S)
     return replace(challenge, code_generated=True, code_expires=expires)
