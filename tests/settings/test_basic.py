@@ -49,9 +49,9 @@ def test_basic_on_http_is_warned_of(settings: Make) -> None:
     rules = [{"path": "/x", "basic": True}]
     for chosen in ({"routes": routes}, {"access": {"rules": rules}}):
         plain = settings(public_url="http://wiki.example.com", **chosen).warnings
-        assert any("basic" in one and "on http" in one for one in plain)
+        assert any("basic" in one and "is http" in one for one in plain)
         secure = settings(public_url="https://wiki.example.com", **chosen).warnings
-        assert not any("on http" in one for one in secure)
+        assert not any("is http" in one for one in secure)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,6 @@ def test_basic_on_http_is_odd_wherever_it_is_asked_for() -> None:
     route = {"upstream": "http://127.0.0.1:9", "basic": True, "rules": [rule]}
     values = {"routes": [route], "access": {"rules": [rule]}, "public_url": "http://wiki.test"}
     places = ("routes[0].basic", "routes[0].rules[0].basic", "access.rules[0].basic")
-    said = "on http, tokens and passwords can be read on the way"
+    said = "public_url is http, so tokens and passwords are sent unencrypted"
     assert settings_from(values).warnings == tuple(f"{place}: {said}" for place in places)
     assert settings_from(values | {"public_url": "https://wiki.test"}).warnings == ()

@@ -124,9 +124,9 @@ class Demand:
                 holds = session is not None and alone.admits(session.user, address)
                 found.append(Condition(name, _join(values), holds))
         if self.two_factor:
-            age = "" if self.max_age_s is None else f" of the last {self.max_age_s:.0f} s"
+            age = "" if self.max_age_s is None else f", at most {self.max_age_s:.0f} s old"
             holds = session is not None and self.has_factor(session, now)
-            found.append(Condition("second factor", f"one{age}", holds))
+            found.append(Condition("second factor", f"required{age}", holds))
         return tuple(found)
 
 

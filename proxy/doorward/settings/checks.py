@@ -351,7 +351,7 @@ def warnings(settings: Settings) -> Iterator[str]:
         yield "public_url: is http, but with tls nothing but https is answered"
     if settings.public_origin.startswith("http:"):
         for found in _list_basic(settings):
-            yield f"{format_path(found)}: on http, tokens and passwords can be read on the way"
+            yield f"{format_path(found)}: public_url is http, so tokens and passwords are sent unencrypted"
     if settings.forward_auth is not None and not settings.trusted_proxies:
         yield "forward_auth: nobody may ask, as trusted_proxies names no front proxy"
     yield from _unreached_hosts(settings)

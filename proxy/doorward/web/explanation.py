@@ -311,7 +311,7 @@ def list_lines(found: Explanation) -> Iterator[str]:
         yield f"Route  {_place(found.route)} to {to}"
     yield from _rule_lines(found.rules)
     for number, demand in enumerate(found.demands):
-        yield "Demands" if number == 0 else "  or"
+        yield "Requirements" if number == 0 else "  or"
         yield from (f"  {_condition(each)}" for each in demand)
     yield _verdict(found)
     if found.head:
