@@ -351,9 +351,10 @@ def warnings(settings: Settings) -> Iterator[str]:
         yield "public_url: is http, but with tls nothing but https is answered"
     if settings.public_origin.startswith("http:"):
         for found in _list_basic(settings):
-            yield f"{format_path(found)}: public_url is http, so tokens and passwords are sent unencrypted"
+            said = "public_url is http, so tokens and passwords are sent unencrypted"
+            yield f"{format_path(found)}: {said}"
     if settings.forward_auth is not None and not settings.trusted_proxies:
-        yield "forward_auth: nobody may ask, as trusted_proxies names no front proxy"
+        yield "forward_auth: no front proxy can ask, because trusted_proxies is empty"
     yield from _unreached_hosts(settings)
     for number, route in enumerate(settings.routes):
         if not route.tls.verify:
