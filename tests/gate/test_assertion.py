@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
-import re
 import shutil
 import subprocess
 import threading
@@ -319,9 +318,3 @@ async def test_an_asgi_application_gets_the_claims_or_nothing(
     ):
         await app({"type": kind, "headers": lines}, None, send)
     assert [each for each in calls if each is not None] == [{"sub": "u"}, 401, 401, 1008]
-
-
-def test_the_readme_of_the_examples_names_each() -> None:
-    text = (EXAMPLES / "README.md").read_text()
-    named = set(re.findall(r"\]\(([^)]+)\)", text))
-    assert named == {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".mjs")}

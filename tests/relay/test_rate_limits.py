@@ -274,7 +274,11 @@ def test_the_handshake_of_a_websocket_counts(deploy: Start) -> None:
         route = {"upstream": application.url, "rate_limit": {"requests": 2, "per": "1d"}}
         live = deploy("", routes=[route], users=[config_user()])
         headers = {"Cookie": live.login().partition(": ")[2]}
-        options: dict[str, Any] = {"additional_headers": headers, "proxy": None}
+        options: dict[str, Any] = {
+            "additional_headers": headers,
+            "proxy": None,
+            "open_timeout": PATIENCE_S,
+        }
         for _ in range(2):
             with connect(f"ws://{live.host}/", **options) as socket:
                 for _ in range(9):  # what is said through it does not
