@@ -9,7 +9,7 @@ import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 
-from tests.support.house import PASSWORD, House, house
+from tests.support.house import PASSWORD, House, house, set_cookies
 from tests.support.second_factors import next_code, turn_on_totp
 from tests.support.speakers import SPEAKERS, Speaker
 
@@ -19,7 +19,8 @@ OTHER_SITE = {"sec-fetch-site": "cross-site", "origin": "https://evil.test"}
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[House]:
-    async with house(tmp_path, dialects=EVERY) as built:
+    route = {"upstream": "http://127.0.0.1:9", "logout": {"cookies": ["PHPSESSID"]}}
+    async with house(tmp_path, dialects=EVERY, routes=[route]) as built:
         await built.add("alice")
         yield built
 
@@ -219,3 +220,12 @@ async def test_another_site_cannot_log_its_visitor_in(home: House, speaker: Spea
 async def test_a_name_that_is_no_text_is_malformed(speaker: Speaker) -> None:
     for name in (None, 1, ["alice"], {"$ne": ""}):
         assert speaker.is_told(await speaker.login(name), "malformed")  # type: ignore[arg-type]
+
+
+# Leaving
+
+
+async def test_a_logout_takes_the_applications_cookies_with_it(speaker: Speaker) -> None:
+    closed = await speaker.close(await opened(speaker))
+    assert speaker.is_told(closed, "closed")
+    assert "PHPSESSID=; Max-Age=0; Path=/" in set_cookies(closed)

@@ -263,7 +263,7 @@ def test_a_client_that_does_not_read_is_cut_off_all_the_same(deploy: Start) -> N
         live.add_user("alice")
         with joined(live, live.login("alice")) as client:
             live.command("session", "revoke-all", "alice")
-            until(lambda: origin.is_done, "for the upstream's connection to end")
+            until(origin.is_done, "for the upstream's connection to end")
             assert client.sock.fileno() >= 0
 
 

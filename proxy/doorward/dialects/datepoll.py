@@ -294,7 +294,10 @@ class Datepoll:
         session = await self._find_own(caller, request.path_params.get("id", ""))
         if not await self.context.service.end(session):
             raise refusals.SessionNotFound
-        return render(DatepollDone(msg="Successfully deleted session"))
+        response = render(DatepollDone(msg="Successfully deleted session"))
+        if session.number != caller.number:
+            return response
+        return await self.context.service.leave_applications(request, response, session)
 
     async def _find_own(self, caller: Session, id: str) -> Session:
         """One of the caller's own. Raises SessionNotFound, whatever else the id leads to."""
@@ -316,7 +319,8 @@ class Datepoll:
             raise refusals.SessionNotFound
         if not await self.context.service.end(session):
             raise refusals.SessionNotFound
-        return render(DatepollDone(msg="Successfully logged out and deleted session"))
+        response = render(DatepollDone(msg="Successfully logged out and deleted session"))
+        return await self.context.service.leave_applications(request, response, session)
 
     async def _find_by_secret(self, secret: str) -> Session | None:
         """By a refresh secret, or by the token of a session that has none."""

@@ -186,7 +186,7 @@ class Xhr:
         response = respond_empty()
         if not is_by_header(request):
             self.context.service.cookie.expire(response, request)
-        return response
+        return await self.context.service.leave_applications(request, response, session)
 
     async def peek_logout(self, request: Request) -> Response:
         """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""

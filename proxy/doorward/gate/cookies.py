@@ -230,7 +230,7 @@ class Cookies:
                 lines.append(self._end(b"__Secure-" + name, self.domain, True))
         for name in names:
             lines.append(self._end(name, None, self.secure))
-            lines += [self._end(name, domain, self.secure) for domain in _domains(host)]
+            lines += [self._end(name, domain, self.secure) for domain in list_domains(host)]
         return [(b"set-cookie", line) for line in lines]
 
     def _end(self, name: bytes, domain: str | None, secure: bool) -> bytes:
@@ -302,7 +302,7 @@ def _plain(name: bytes) -> bytes:
     return name.removeprefix(b"__Host-").removeprefix(b"__Secure-")
 
 
-def _domains(host: str) -> list[str]:
+def list_domains(host: str) -> list[str]:
     """`a.b.example.com` and its parents with at least two labels; nothing for addresses."""
     name = host.rpartition(":")[0] if ":" in host else host
     labels = name.strip(".").split(".")

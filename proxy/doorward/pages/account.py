@@ -130,7 +130,8 @@ class AccountPage:
             except SessionNotFound:
                 pass
         if which == session.id:
-            return rendering.redirect(paths.LOGIN, service.cookie.expire_lines(request))
+            left = rendering.redirect(paths.LOGIN, service.cookie.expire_lines(request))
+            return await service.leave_applications(request, left, session)
         return rendering.redirect(f"{paths.ACCOUNT}?done=ended")
 
     async def remaining(self, request: Request) -> Response:

@@ -192,7 +192,7 @@ class Passage(Pending):
         facts, decision, request = self.facts, self._decision, self.facts.request
         original = self._host.original
         head = self._passages.heads.make(facts, decision, self.request_id)
-        target, headers = _read(head)
+        target, headers = read_head(head)
         raw_path, _, query = target.partition(b"?")
         scheme = request.scheme
         client = original.get("client")
@@ -277,7 +277,7 @@ class Passage(Pending):
         self.services.observer.ended(outcome, route, status, self.started, record)
 
 
-def _read(head: bytes) -> tuple[bytes, list[Header]]:
+def read_head(head: bytes) -> tuple[bytes, list[Header]]:
     """The target and the headers of a request head of ours, names in lower case."""
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     headers = []

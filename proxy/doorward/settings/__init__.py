@@ -31,13 +31,14 @@ from doorward.settings.models import (
     SessionSettings,
     Settings,
 )
-from doorward.settings.protection import RouteRate, SecurityHeaders
+from doorward.settings.protection import AppLogout, RouteRate, SecurityHeaders
 from doorward.settings.rewriting import Rewrite, RouteCookies
 from doorward.settings.rules import BasicSettings, Rule
 from doorward.settings.tls import Tls, UpstreamTls
 
 __all__ = [
     "AccessSettings",
+    "AppLogout",
     "BasicSettings",
     "Concurrency",
     "ConfigUser",

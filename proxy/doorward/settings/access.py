@@ -36,7 +36,7 @@ from doorward.settings.fields import (
     required,
 )
 from doorward.settings.identity import Assertion, Encoding, IdentityHeader, Told, list_headers
-from doorward.settings.protection import RouteRate, SecurityHeaders
+from doorward.settings.protection import AppLogout, RouteRate, SecurityHeaders
 from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
 from doorward.settings.rules import Basic, Requirement, Rule
 from doorward.settings.tls import UpstreamTls
@@ -96,6 +96,9 @@ class Route(Section):
     close_websockets: Switch = key(
         False, "Whether to close WebSockets with code 4401 when their session ends."
     )
+    logout: Annotated[AppLogout | None, Unless("off")] = key(
+        "off", "What ends at the application when a user logs out of Doorward, or off."
+    )
     rate_limit: Annotated[RouteRate | None, Unless("off")] = key(
         "off", "Limit on requests to the application, or off; others get 429."
     )
@@ -132,6 +135,10 @@ class Route(Section):
     def _one_mind(self) -> Route:
         if "none" in self.identity and len(self.identity) > 1:
             raise Wrong("none cannot be combined with other presets", "remove it", key="identity")
+        if self.logout is not None and self.logout.url is not None:
+            if not f"{self.logout.url}/".startswith(f"{self.path.rstrip('/')}/"):
+                hint = f"write it as browsers do, such as {self.path.rstrip('/')}/logout"
+                raise Wrong("logout.url is not below the route's path", hint, key="logout")
         if self.session_expires and self.cache_control == "keep":
             message = "would be stored with answers that shared caches may keep"
             raise Wrong(message, "remove cache_control: keep", key="session_expires")

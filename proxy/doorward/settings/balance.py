@@ -11,7 +11,7 @@ from doorward.settings.fields import Duration, Parsed, Section, Unless, key, who
 from doorward.text import has_hidden
 
 
-def _checked_path(value: object) -> str:
+def checked_path(value: object) -> str:
     found = values.text(value)
     clean = found.isascii() and not has_hidden(found) and " " not in found
     if not found.startswith("/") or found.startswith("//") or not clean or "#" in found:
@@ -54,7 +54,7 @@ class Failover(Section):
 
 
 class HealthCheck(Section):
-    path: Annotated[str, Parsed(_checked_path, {"type": "string", "pattern": "^/"})] = key(
+    path: Annotated[str, Parsed(checked_path, {"type": "string", "pattern": "^/"})] = key(
         "/", "Path to request. A status below 400 means healthy."
     )
     interval: Duration = key("5s", "Time between two checks, in each process.")

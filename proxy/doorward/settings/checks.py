@@ -40,7 +40,7 @@ def upstreams_given(settings: Settings) -> Found:
 
 
 # What a route says of answers that Doorward carries itself.
-_OF_ANSWERS = ("security_headers", "session_expires", "close_websockets")
+_OF_ANSWERS = ("security_headers", "session_expires", "close_websockets", "logout")
 
 
 def answers_carried(settings: Settings) -> Found:
@@ -52,6 +52,16 @@ def answers_carried(settings: Settings) -> Found:
                     message = "has no effect, because the front proxy carries the answers"
                     hint = "let the front proxy do it, or give the route its upstream"
                     yield ("routes", number, name), Wrong(message, hint)
+
+
+def logout_cookies_foreign(settings: Settings) -> Found:
+    for number, route in enumerate(settings.routes):
+        for position, name in enumerate(() if route.logout is None else route.logout.cookies):
+            plain = name.removeprefix("__Host-").removeprefix("__Secure-")
+            if plain in ("doorward", settings.cookie_name):
+                message = f"{name} is Doorward's own cookie, which expires anyway"
+                place: KeyPath = ("routes", number, "logout", "cookies", position)
+                yield place, Wrong(message, "name those of the application")
 
 
 def public_url_given(settings: Settings) -> Found:
@@ -282,6 +292,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (some_route, ("routes",)),
     (upstreams_given, ("routes", "forward_auth")),
     (answers_carried, ("routes", "forward_auth")),
+    (logout_cookies_foreign, ("routes", "listen", "public_url", "sessions.cookie")),
     (routes_differ, ("routes",)),
     (upstreams_differ, ("listen", "admin_listen")),
     (credentials_say_one_thing, ("routes",)),

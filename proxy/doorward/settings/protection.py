@@ -4,14 +4,17 @@ them; rewriting and the relay do."""
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Annotated, Literal
 
 from pydantic import model_validator
 
 from doorward.settings import values
+from doorward.settings.balance import checked_path
 from doorward.settings.faults import Wrong
 from doorward.settings.fields import (
     Duration,
+    Listed,
     Parsed,
     Section,
     Switch,
@@ -22,6 +25,7 @@ from doorward.settings.fields import (
     word_from,
 )
 
+_COOKIE = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,128}")  # RFC 6265 4.1.1
 _MOST_PER_S = 1_000_000
 FRAMES = ("same-origin", "deny")
 # Referrer Policy 3.
@@ -78,6 +82,32 @@ class RouteRate(Section):
     def _divides(self) -> RouteRate:
         if self.requests > self.per.total_seconds() * _MOST_PER_S:
             raise Wrong(f"is more than {_MOST_PER_S} a second", key="requests")
+        return self
+
+
+def _cookie(value: object) -> str:
+    found = values.text(value)
+    if not _COOKIE.fullmatch(found):
+        raise Wrong(f"{values.quote(found)} is not a cookie's name", "write it as PHPSESSID")
+    return found
+
+
+CookieName = Annotated[str, Parsed(_cookie, {"type": "string"})]
+
+
+class AppLogout(Section):
+    url: Annotated[
+        Annotated[str, Parsed(checked_path, {"type": "string", "pattern": "^/"})] | None,
+        Unless("none"),
+    ] = key("none", "Path of the application's own logout, which Doorward calls (GET), or none.")
+    cookies: Annotated[tuple[CookieName, ...], Listed()] = key(
+        [], "Names of the application's cookies that expire with the session."
+    )
+
+    @model_validator(mode="after")
+    def _does_something(self) -> AppLogout:
+        if self.url is None and not self.cookies:
+            raise Wrong("does nothing", "name url, cookies or both, or write off")
         return self
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import LoginRequest, Logins
@@ -24,6 +25,7 @@ from doorward.gate.identify import Identify
 from doorward.gate.same_origin import Sender
 from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
+from doorward.web.application_logout import ApplicationLogouts
 from doorward.web.endpoint import get_client, get_sender
 from doorward.web.return_address import LOST, ReturnAddresses, address
 from doorward.web.session_cookie import SessionCookie
@@ -68,6 +70,7 @@ class SessionService:
     identify: Identify
     cookie: SessionCookie
     clock: Callable[[], float]
+    applications: ApplicationLogouts
     returns: ReturnAddresses = field(default_factory=ReturnAddresses)
 
     def sender(self, request: Request) -> Sender:
@@ -136,9 +139,19 @@ class SessionService:
         happen must not look like one (CVE-2024-21492).
         """
         now = self.clock()
-        for session in await self._find_presented(request, now):
+        found = await self._find_presented(request, now)
+        for session in found:
             await self.sessions.end(session, now)
-        return self.cookie.expire_lines(request)
+        others = await self.applications.end(request, found[0] if found else None)
+        return [*self.cookie.expire_lines(request), *others]
+
+    async def leave_applications(
+        self, request: Request, response: Response, session: Session
+    ) -> Response:
+        """The answer to a logout, once applications with sessions of their own have heard of it.
+        Every logout of a dialect asks, after the session is over."""
+        response.raw_headers.extend(await self.applications.end(request, session))
+        return response
 
     async def _find_presented(self, request: Request, now: float) -> list[Session]:
         tokens = self.cookie.read_tokens(request)

@@ -28,6 +28,7 @@ from doorward.rewrite.route_credentials import RouteCredentials, build_credentia
 from doorward.settings import Settings
 from doorward.settings.application_secrets import ApplicationSecrets
 from doorward.storage.rates import Rates
+from doorward.web.application_logout import ApplicationLogouts
 from doorward.web.endpoint import internal_paths, shadowed_paths
 from doorward.web.explanation import Explainer, Explanation, Question
 from doorward.web.public_keys import build_key_route
@@ -52,6 +53,7 @@ class Deciding:
     routes: list[Route]
     is_internal: Callable[[bytes], bool]
     explainer: Explainer
+    applications: ApplicationLogouts
     credentials: dict[int, RouteCredentials]
     secrets: ApplicationSecrets
 
@@ -125,6 +127,7 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         routes,
         is_internal,
         explainer,
+        service.applications,
         credentials,
         secrets,
     )

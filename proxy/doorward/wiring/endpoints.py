@@ -36,6 +36,7 @@ from doorward.pages.sites import known_hosts
 from doorward.pages.tokens import TokenPages
 from doorward.settings import Settings
 from doorward.storage.rates import Rates
+from doorward.web.application_logout import ApplicationLogouts
 from doorward.web.explanation import Explain
 from doorward.web.return_address import ReturnAddresses
 from doorward.web.session_cookie import SessionCookie
@@ -54,6 +55,7 @@ def build_session_service(
         identify,
         SessionCookie(cookies, accounts.tokens, clock),
         clock,
+        ApplicationLogouts(settings),
         ReturnAddresses(
             settings.login_hosts, allows_http=settings.portal_origin.startswith("http:")
         ),

@@ -17,6 +17,7 @@ from doorward.http1.client_exchange import TunnelLimits
 from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
 from doorward.observe.refusals import Refusals
+from doorward.relay.application_logout import LogoutCalls
 from doorward.relay.forwarder import AddingForwarder, Forwarder
 from doorward.relay.gateway import Gateway
 from doorward.relay.maintenance import maintenance_pages
@@ -96,6 +97,9 @@ def join(
     count(counters, forwarders, pools, tunnels, accounts.live)
     names = name_routes(authorize.routes)
     verifier = build_verifier(settings, authorize, answers, tunnels)
+    deciding.applications.call = LogoutCalls(
+        deciding.accept, gate, authorize.routes, forwarders, passages, clock
+    )
     rate_limits = RouteLimits(rates, authorize.routes)
     observer = build_observer(settings.log, counters, names, deciding.access)
     gateway = Gateway(

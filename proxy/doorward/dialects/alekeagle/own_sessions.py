@@ -85,7 +85,7 @@ class OwnSessions:
         if not await self.sessions.end(found, self.context.clock(), by):
             raise refusals.SessionNotFound
         response = render(AlekeagleDone(code="GENERIC_SUCCESS", message="Session Deleted"))
-        return self._expire_cookie(request, response, is_over=by == "logout")
+        return await self._leave(request, response, caller) if by == "logout" else response
 
     async def end_many(self, request: Request) -> Response:
         caller = await self._require_change(request)
@@ -93,14 +93,15 @@ class OwnSessions:
         going = [each for each in await self._sessions(caller) if str(each.iat) in wanted]
         count = await self.sessions.end_own(caller.user, going, self.context.clock())
         is_over = any(each.number == caller.number for each in going)
-        return self._expire_cookie(request, render_removed(count), is_over=is_over)
+        response = render_removed(count)
+        return await self._leave(request, response, caller) if is_over else response
 
     async def end_all(self, request: Request) -> Response:
         caller = await self._require_change(request)
         now = self.context.clock()
         if not _spares_caller(request):
             count = await self.sessions.end_all(caller.user, now, by="revoked")
-            return self._expire_cookie(request, render_removed(count), is_over=True)
+            return await self._leave(request, render_removed(count), caller)
         # A program that holds a token of its own cannot be told of another one here.
         ended = await self.sessions.end_others(
             caller, now, renew=not contexts.is_by_header(request)
@@ -110,11 +111,12 @@ class OwnSessions:
             self.context.service.cookie.set(response, request, ended.opened)
         return response
 
-    def _expire_cookie(self, request: Request, response: Response, *, is_over: bool) -> Response:
-        """The answer; it takes the cookie away when the session behind that is over."""
-        if is_over and not contexts.is_by_header(request):
-            self.context.service.cookie.expire(response, request)
-        return response
+    async def _leave(self, request: Request, response: Response, caller: Session) -> Response:
+        """The answer, when the session that asked is over itself."""
+        service = self.context.service
+        if not contexts.is_by_header(request):
+            service.cookie.expire(response, request)
+        return await service.leave_applications(request, response, caller)
 
 
 def _parse_ids(fields: Fields) -> set[str]:

@@ -99,7 +99,7 @@ class LoginAndLogout:
         response = _render_logout()
         if caller.token is None:
             service.cookie.expire(response, request)
-        return response
+        return await service.leave_applications(request, response, caller.session)
 
     async def peek_logout(self, request: Request) -> Response:
         """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""

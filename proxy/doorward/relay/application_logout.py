@@ -1,0 +1,174 @@
+"""The call of an application's own logout, on behalf of a session that is over.
+
+It goes the way of any request of that session: the same accept, head, identity and upstreams. Only
+the rules are not asked, because the request is Doorward's own; the answer's body is not read.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.requests import Request
+
+from doorward.accounts.session import Session
+from doorward.gate.accept import Accept, Accepted
+from doorward.gate.decision import Forward, Refuse
+from doorward.gate.gate import Gate, RequestFacts
+from doorward.gate.identity_policy import UnfitIdentity
+from doorward.gate.targets import Unfit
+from doorward.http1.arrival import Arrival
+from doorward.http1.headers import BadHeaders, Header
+from doorward.relay.forwarder import Forwarder
+from doorward.relay.passage import Passages, read_head
+from doorward.settings import AppLogout, Route
+from doorward.upstream.connection import Connection
+from doorward.upstream.failures import UpstreamFailure
+from doorward.upstream.heads import Head
+from doorward.web.application_logout import LogoutFailed
+from doorward.web.endpoint import get_client
+
+# What an application may want to know of the browser; its cookies above all.
+_PASSED = (b"cookie", b"user-agent", b"accept-language")
+FAILED_FROM = 400  # a redirect is what most answer
+
+
+class LogoutCalls:
+    """Calls the logout of the applications behind `forwarders`, or of the one in this process."""
+
+    def __init__(
+        self,
+        accept: Accept,
+        gate: Gate,
+        routes: Sequence[Route],
+        forwarders: Sequence[Forwarder],
+        passages: Passages | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._accept = accept
+        self._gate = gate
+        self._routes = tuple(routes)
+        self._forwarders = forwarders
+        self._passages = passages
+        self._clock = clock
+
+    async def __call__(
+        self, route: Route, logout: AppLogout, request: Request, session: Session
+    ) -> None:
+        """Raises LogoutFailed."""
+        try:
+            facts, decision = self._make(route, logout, request, session)
+            if self._passages is None:
+                forwarder = self._forwarders[decision.route]
+                status = await _ask_upstream(forwarder, facts, decision)
+            else:
+                status = await _ask_inner(self._passages, facts, decision)
+        except UpstreamFailure as failure:
+            raise LogoutFailed(str(failure)) from None
+        except (Unfit, BadHeaders, UnfitIdentity) as fault:
+            raise LogoutFailed(str(fault)) from None
+        if status >= FAILED_FROM:
+            raise LogoutFailed(f"it answered {status}")
+
+    def _make(
+        self, route: Route, logout: AppLogout, request: Request, session: Session
+    ) -> tuple[RequestFacts, Forward]:
+        """The request as it would be, had the browser sent it itself."""
+        assert logout.url is not None
+        client = get_client(request)
+        passed: list[Header] = [line for line in request.headers.raw if line[0] in _PASSED]
+        headers = [(b"host", client.host.encode()), *passed]
+        arrival = Arrival(b"GET", logout.url.encode(), headers, client.address, client.scheme)
+        facts = self._gate.facts(self._accept(arrival))
+        if isinstance(facts, Refuse) or self._routes[facts.target.route] != route:
+            raise LogoutFailed("its address does not lead to this route")
+        return facts, self._gate.forward_for(facts, session, self._clock())
+
+
+async def _ask_upstream(forwarder: Forwarder, facts: RequestFacts, decision: Forward) -> int:
+    """The status of the answer. Raises UpstreamFailure."""
+    connection = await forwarder.upstreams.connect()
+    answer = _Answer()
+    try:
+        request_id = facts.request.request_id
+        forwarder.begin(connection, answer, facts, request_id, decision, has_body=False)
+        return await answer.status
+    finally:
+        answer.leave(connection)
+
+
+class _Answer:
+    """Fills `Sink`; only the status counts."""
+
+    def __init__(self) -> None:
+        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def leave(self, connection: Connection) -> None:
+        """Give the connection back, whatever is still to come over it."""
+        self.status.cancel()
+        if connection.serves(self):
+            connection.abandon()
+
+    def on_interim(self, status: int, headers: list[Header]) -> None:
+        pass
+
+    def on_head(self, head: Head) -> None:
+        if not self.status.done():
+            self.status.set_result(head.status)
+
+    def on_body(self, data: bytes) -> None:
+        pass
+
+    def on_whole(self, head: Head, body: bytes) -> None:
+        self.on_head(head)
+
+    def on_end(self, trailers: tuple[Header, ...]) -> None:
+        pass
+
+    def on_failure(self, failure: UpstreamFailure) -> None:
+        if not self.status.done():
+            self.status.set_exception(failure)
+
+    def on_writable(self) -> None:
+        pass
+
+    def on_sweep(self, now: float) -> None:
+        pass
+
+
+async def _ask_inner(passages: Passages, facts: RequestFacts, decision: Forward) -> int:
+    """The same of the application in this process."""
+    status = 0
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+
+    await passages.app(_scope(passages, facts, decision), receive, send)
+    return status or FAILED_FROM
+
+
+def _scope(passages: Passages, facts: RequestFacts, decision: Forward) -> dict[str, Any]:
+    request: Accepted = facts.request
+    target, headers = read_head(passages.heads.make(facts, decision, request.request_id))
+    path, _, query = target.partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": request.scheme,
+        "path": unquote(path.decode("latin-1")),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": headers,
+        "client": (request.address_text, 0) if request.address_text else None,
+        "server": None,
+        "state": {"doorward": passages.identity(facts, decision)},
+        "extensions": {},
+    }
