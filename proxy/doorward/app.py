@@ -224,6 +224,7 @@ class Application:
             )
             await _in_batches(lambda: accounts.sessions.purge(self._clock()), PURGED_AT_ONCE)
             await _in_batches(lambda: accounts.api_tokens.purge(self._clock()), PURGED_AT_ONCE)
+            await accounts.handovers.purge(self._clock())
             if keep is not None:
                 await _in_batches(
                     lambda: accounts.audit_log.purge(

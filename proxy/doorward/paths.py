@@ -7,6 +7,7 @@ PREFIX = "/.doorward/"
 
 LOGIN = PREFIX + "login"
 LOGOUT = PREFIX + "logout"
+HANDOVER = PREFIX + "handover"  # sessions for hosts of other root domains
 SECOND_FACTOR = PREFIX + "second-factor"
 FORGOTTEN = PREFIX + "forgotten"
 RESET = PREFIX + "reset"  # `?token=` behind it sets somebody's password

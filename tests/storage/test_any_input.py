@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -39,6 +39,7 @@ from doorward.accounts.session import (
 )
 from doorward.accounts.sessions.access import AccessSecrets
 from doorward.accounts.sessions.access_tokens import AccessTokens
+from doorward.accounts.sessions.handover import Handovers, HostTokens
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
@@ -77,6 +78,8 @@ SERVICES: dict[str, type] = {
     "audit_log": AuditLogRows,
     "second_factors": SecondFactors,
     "access": AccessSecrets,
+    "handovers": Handovers,
+    "handovers.host_tokens": HostTokens,
     "access.tokens": AccessTokens,
     "credentials": ApplicationCredentials,
 }
@@ -84,7 +87,8 @@ SERVICES: dict[str, type] = {
 INNER = set(
     "passwords.close passwords.expect audit_log.record audit_log.write audit_log.tell"
     " regulation.turn regulation.passed regulation.withdraw tokens.sign"
-    " live.find_by live.listen second_factors.list_unreadable credentials.list_unreadable".split()
+    " live.find_by live.listen second_factors.list_unreadable credentials.list_unreadable"
+    " handovers.host_tokens.sign".split()
 )
 OPERATIONS = sorted(
     f"{service}.{name}"
@@ -224,6 +228,7 @@ def values(world: World, hint: Any) -> st.SearchStrategy[Any]:
         return many if origin is Sequence else many.map(tuple)
     simple: dict[Any, st.SearchStrategy[Any]] = {
         str: TEXTS,
+        Hashable: st.binary(max_size=200),
         bytes: st.binary(max_size=200) | TEXTS.map(lambda t: t.encode("utf-8", "surrogatepass")),
         bool: st.booleans(),
         int: st.integers(0, 2),

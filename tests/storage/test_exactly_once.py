@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from doorward.accounts.audit.audit_log import Event, Kind
 from doorward.accounts.refusals import EnrolmentExpired, NameTaken, SessionNotFound, UserNotFound
 from doorward.accounts.session import Renewal, Session
+from doorward.accounts.sessions.handover import Code
 from doorward.accounts.user import Email, NewPassword, User
 from doorward.storage import Database
 
@@ -19,6 +21,7 @@ from tests.support.people import NOW, add, digest, open_session
 AT_ONCE = 8
 Use = Callable[[Database, User, Session], Awaitable[object]]
 KEY, SECRET, CODE = b"key", b"sealed secret", b"c" * 32
+HANDED_OVER, BINDING = b"h" * 32, b"b" * 32
 
 
 async def set_address(store: Database, user: User, session: Session) -> object:
@@ -36,7 +39,15 @@ def fields(user: User) -> dict[str, Any]:
     return {name: getattr(user, name) for name in user.__slots__}
 
 
+async def take_code(store: Database, user: User, session: Session) -> object:
+    event = Event(NOW, Kind.HANDED_OVER)
+    parts = HANDED_OVER, BINDING, digest()
+    taken = await store.handovers.take_code(*parts, most=8, now=NOW, event=event)
+    return taken is not None
+
+
 USES: dict[str, Use] = {
+    "a code for another host": take_code,
     "a session ended": lambda s, u, x: s.sessions.end(x.number, NOW, "logout"),
     "sessions ended together": lambda s, u, x: s.sessions.end_many([x.number], NOW, "revoked"),
     "a rise": lambda s, u, x: s.sessions.rise(x, digest(), "password+totp", NOW),
@@ -76,6 +87,8 @@ async def prepared(store: Database) -> tuple[User, Session]:
     await store.factors.turn_on_totp(user.number, SECRET, 1, [CODE], NOW)
     await store.factors.set_email(user.number, True, NOW)
     await store.factors.issue_code(user.number, CODE, NOW + 3600, NOW)
+    code = Code(HANDED_OVER, session.number, BINDING, NOW + 60)
+    await store.handovers.add_code(code, 8, NOW)
     return user, session
 
 

@@ -63,6 +63,14 @@ def read_cookie(headers: Iterable[Header], name: str) -> str | None:
     return found.pop().decode("latin-1") if len(found) == 1 else None
 
 
+def host_cookie(name: str, value: str, *, same_site: str, secure: bool) -> Header:
+    """The Set-Cookie line of a cookie of one host alone, as __Host- wants it. `value` may have more
+    attributes behind it; without `same_site` the browser's own default counts."""
+    line = f"{name}={value}; Path=/; HttpOnly"
+    line += f"; SameSite={same_site}" if same_site else ""
+    return b"set-cookie", (line + ("; Secure" if secure else "")).encode()
+
+
 # The content of one request's Cookie lines: Doorward's values, and the lines without them.
 SplitCookies = tuple[tuple[bytes, ...], tuple[bytes, ...]]
 _NONE: SplitCookies = ((), ())
@@ -94,6 +102,7 @@ class Cookies:
         "_of_any",
         "_reserved",
         "domain",
+        "host_name",
         "name",
         "own",
         "same_site",
@@ -116,16 +125,18 @@ class Cookies:
         self.own = (prefix + name).encode()
         self._default = (prefix + DEFAULT_NAME).encode()
         self.name = self._default if prefers_default else self.own
+        # Of sessions that were handed over from another root domain.
+        self.host_name = f"{'__Host-' if secure else ''}{name}-host"
         self._mark = name.encode()  # in every line that has a cookie with this name
         self._has_any_mark = _ANY in self._mark
         plain = re.escape(self._mark)
         # Browsers send cookies to every port of a host, so other instances' cookies arrive too and
         # must not reach an application.
         self._of_any = re.compile(
-            rb"(?:__Host-|__Secure-)?(?:doorward(?:-[0-9]{1,5})?|" + plain + rb")"
+            rb"(?:__Host-|__Secure-)?(?:doorward(?:-[0-9]{1,5})?|" + plain + rb")(?:-host)?"
         )
         self._reserved = re.compile(
-            _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-browser)?)", re.IGNORECASE
+            _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-browser|-host)?)", re.IGNORECASE
         )
         # The first byte distinguishes nearly every other cookie from Doorward's.
         begins = b"_=" + _ANY[:1] + self._mark[:1] + _IGNORED

@@ -15,6 +15,7 @@ from doorward.accounts.sessions.tokens import Tokens, is_token
 from doorward.gate.accept import Accepted
 from doorward.gate.access_tokens import AccessCarrier, get_credential
 from doorward.gate.cookies import Cookies
+from doorward.gate.handover import Handed, HandoverCarrier
 from doorward.gate.tokens import (
     Presented,
     TokenCarrier,
@@ -44,6 +45,7 @@ class Credentials:
     pair: tuple[bytes, bytes] | None = None  # their values, if the token has Doorward's form
     access: AccessToken | None = None  # from an Authorization
     linked: AccessToken | None = None  # from the query, if one counts there
+    handed: Handed | None = None  # the cookie of a session from another root domain
     target: bytes | None = None  # the request's target without Doorward's tokens, if it had one
     forged: bool = False  # a cookie was there, but Doorward did not sign it
     binds: bool = False  # an Authorization of the application authenticates the connection
@@ -74,6 +76,7 @@ class Credentials:
             and self.pair is None
             and self.access is None
             and self.linked is None
+            and self.handed is None
         )
 
 
@@ -100,7 +103,8 @@ class Identify:
     With `bare_tokens`, an Authorization that consists only of a token in Doorward's form counts
     too; with `takes_pair`, X-User-Id with X-Auth-Token counts on requests to an application.
     `access` knows the access tokens, if their dialect is on; with `takes_linked`, one in the query
-    of a request to an application logs in.
+    of a request to an application logs in. `handover` knows the cookies of sessions from another
+    root domain.
     """
 
     def __init__(
@@ -114,8 +118,10 @@ class Identify:
         access: AccessCarrier | None = None,
         takes_linked: bool = False,
         api_tokens: TokenCarrier | None = None,
+        handover: HandoverCarrier | None = None,
     ) -> None:
         self._access = access
+        self._handover = handover
         self._api_tokens = api_tokens
         self._takes_linked = takes_linked
         self._takes_pair = takes_pair
@@ -136,6 +142,8 @@ class Identify:
         set where every Basic is Doorward's."""
         headers = request.headers
         credentials, lines = self._read_cookie(headers), headers.authorizations
+        if self._handover is not None and headers.cookies:
+            credentials.handed = self._handover.read(headers.cookies, request.host)
         if lines:
             token = read_authorization(lines[0]) if len(lines) == 1 else None
             if token is None:
@@ -239,11 +247,25 @@ class Identify:
             return None
         if not all(token is None or self._live.is_unknown(token, now) for token in tokens):
             return None
+        if credentials.handed is not None:
+            return self._peek_handed(credentials.handed, tokens, now)
         session = None if credentials.cookie is None else self._live.peek(credentials.cookie, now)
         if session is None and credentials.cookie is not None and not credentials.forged:
             if self._tokens.unsign(credentials.cookie) is not None:
                 return None
             credentials.forged = True
+        bearer, pair = (token is not None for token in tokens)
+        return Caller(session, foreign_bearer=bearer, foreign_pair=pair)
+
+    def _peek_handed(
+        self, handed: Handed, tokens: Sequence[bytes | None], now: float
+    ) -> Caller | None:
+        """The same with the cookie of a session that was handed over, which goes before the other
+        one."""
+        assert self._handover is not None
+        session = self._handover.peek(handed, now)
+        if session is None:
+            return None
         bearer, pair = (token is not None for token in tokens)
         return Caller(session, foreign_bearer=bearer, foreign_pair=pair)
 
@@ -258,6 +280,7 @@ class Identify:
             None if access is None else get_credential(access),
             pair,
             credentials.bearer,
+            credentials.handed,
             credentials.cookie,
         ):
             session = None if credential is None else self._live.peek(credential, now)
@@ -307,7 +330,11 @@ class Identify:
         return Caller(session, foreign_bearer=rest.foreign_bearer)
 
     async def _ask_lines(self, credentials: Credentials, now: float) -> Caller:
-        by_cookie = await self._by_cookie(credentials.cookie, now)
+        if credentials.handed is not None:
+            assert self._handover is not None
+            by_cookie = await self._handover.find(credentials.handed, now)
+        else:
+            by_cookie = await self._by_cookie(credentials.cookie, now)
         by_bearer = await self._by_bearer(credentials, now)
         if by_bearer is None or not by_bearer.known:
             foreign = by_bearer is not None

@@ -66,6 +66,8 @@ KINDS: Mapping[Kind, str] = {
     Kind.TOKEN_ENDED: N_("Token ended"),
     Kind.TOKENS_ENDED: N_("Tokens ended"),
     Kind.TOKEN_FAILED: N_("Token wrong"),
+    Kind.HANDED_OVER: N_("Session passed to another host"),
+    Kind.HANDOVER_FAILED: N_("Session not passed to another host"),
     Kind.CONFIGURATION_RELOADED: N_("Configuration reloaded"),
 }
 

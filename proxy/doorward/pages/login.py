@@ -33,6 +33,7 @@ from doorward.pages import rendering, second_factor
 from doorward.pages.browser import get_note
 from doorward.pages.form import read_form
 from doorward.pages.form_token import FormToken
+from doorward.pages.handover import HandoverPage
 from doorward.pages.languages import N_
 from doorward.pages.login_loop import find_causes, is_login_loop
 from doorward.pages.message import Messages
@@ -92,12 +93,15 @@ class LoginPage:
     second: second_factor.SecondFactorPage
     preserved_forms: PreservedForms
     token: FormToken
+    handover: HandoverPage | None = None
 
     def routes(self) -> list[Route]:
         return [self.messages.endpoint(paths.LOGIN, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
         """The form. A user who is logged in continues (a second tab), except with `?another=1`."""
+        if self.handover is not None and self.handover.takes(request):
+            return await self.handover.leave(request)
         session = await self.service.session(request)
         logged_in = session is not None and session.level is FULL
         if logged_in and "another" not in request.query_params:
@@ -120,6 +124,8 @@ class LoginPage:
         )
 
     async def submit(self, request: Request) -> Response:
+        if self.handover is not None and self.handover.takes(request):
+            return await self.handover.leave(request)
         form = await read_form(self.service, self.messages, request, most_bytes(request))
         if isinstance(form, Response):
             return form
@@ -181,10 +187,12 @@ class LoginPage:
 
     async def preserve(self, scope: Scope, receive: Receive) -> Response | None:
         """For the gate: the form of a person whose session is over, preserved across the login."""
+        request = Request(scope)
+        if self.handover is not None and self.handover.takes(request):
+            return None  # the login is on another host, where the form would not be
         preserved = await self.preserved_forms.read(scope, receive)
         if preserved is None:
             return None
-        request = Request(scope)
         sealed, line = self.preserved_forms.seal(preserved)
         target = referring_page(request.headers.raw, get_client(request).host)
         action = address(paths.LOGIN, target)

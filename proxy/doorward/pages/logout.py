@@ -32,7 +32,7 @@ class LogoutPage:
         return [self.messages.endpoint(paths.LOGOUT, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
-        session = await self.service.session(request)
+        session = await self.service.session(request) or await self.service.find_handed(request)
         name = None if session is None else session.user.username
         return self.messages.renderer.render_page(
             request,

@@ -31,6 +31,7 @@ from doorward.gate.decision import MAX_AGE
 from doorward.pages import rendering
 from doorward.pages.browser import note_line
 from doorward.pages.form import read_form
+from doorward.pages.handover import HandoverPage
 from doorward.pages.languages import N_
 from doorward.pages.message import Messages
 from doorward.pages.preserved_form import FIELD, PreservedForms, most_bytes
@@ -63,12 +64,15 @@ class SecondFactorPage:
     messages: Messages
     preserved_forms: PreservedForms
     factors: SecondFactors
+    handover: HandoverPage | None = None
 
     def routes(self) -> list[Route]:
         return [self.messages.endpoint(paths.SECOND_FACTOR, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
         """The form for a session whose factor is due; others go on to their target or the login."""
+        if self.handover is not None and self.handover.takes(request):
+            return await self.handover.leave(request, paths.SECOND_FACTOR)
         session = await self.service.session(request)
         if session is None:
             return self._to_login(request)

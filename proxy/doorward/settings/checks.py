@@ -182,6 +182,31 @@ def cookie_domain_reaches(settings: Settings) -> Found:
             return
 
 
+def handover_possible(settings: Settings) -> Found:
+    """A session is handed over to hosts that the cookie does not reach, and that are served."""
+    domain, portal = settings.sessions.cookie.domain, urlsplit(settings.portal_origin).hostname
+    served = [route.host for route in settings.routes]
+    if settings.forward_auth is not None and not settings.routes:
+        served.append(None)
+    for number, host in enumerate(settings.handover_hosts):
+        key: KeyPath = ("handover", "hosts", number)
+        if host == portal:
+            yield key, Wrong("is the portal itself", "leave it out")
+        elif domain is not None and is_within(host, domain):
+            hint = "leave it out: the cookie of sessions.cookie.domain reaches it"
+            yield key, Wrong(f"is within {domain}", hint)
+        elif None not in served and not any(_covers(one, host) for one in served if one):
+            yield key, Wrong("is the host of no route", "add a route for it, or correct it")
+    if settings.handover is not None and settings.sessions.cookie.same_site == "strict":
+        message = "browsers send no such cookie after a hand-over from another domain"
+        yield ("sessions", "cookie", "same_site"), Wrong(message, "write lax")
+
+
+def _covers(pattern: str, host: str) -> bool:
+    """Whether a route's host takes requests for this one, or for all that it stands for."""
+    return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
 def tls_where_spoken(settings: Settings) -> Found:
     for number, route in enumerate(settings.routes):
         spoken = any(upstream.scheme == "https" for upstream in route.upstream)
@@ -306,6 +331,10 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (emails_differ, ()),
     (cookie_possible, ("listen", "public_url", "sessions.cookie")),
     (cookie_domain_reaches, ("listen", "public_url", "forward_auth", "sessions.cookie")),
+    (
+        handover_possible,
+        ("listen", "public_url", "routes", "forward_auth", "handover", "sessions.cookie"),
+    ),
 )
 
 
@@ -338,6 +367,7 @@ def _unreached_hosts(settings: Settings) -> Iterator[str]:
         if host not in settings.login_hosts:
             place = format_path(("forward_auth", "hosts", number))
             reason = "a login at the portal does not reach it; see sessions.cookie.domain"
+            reason += " and handover"
             yield f"{place}: {host}: {reason}"
 
 

@@ -1,5 +1,5 @@
-"""Knows the settings of forward-auth: which hosts front proxies may ask about, and where users log
-in. It must not know their endpoints or headers."""
+"""Knows the settings of forward-auth and of logins for several domains: which hosts front proxies
+may ask about, where users log in, and for which hosts that counts. It must not know endpoints."""
 
 from __future__ import annotations
 
@@ -31,4 +31,10 @@ class ForwardAuth(Section):
     aliases: Annotated[tuple[Alias, ...], Listed()] = key(
         [],
         f"Products whose endpoints to serve too: {', '.join(ALIASES)}.",
+    )
+
+
+class Handover(Section):
+    hosts: Annotated[tuple[Host, ...], Listed(least=1)] = required(
+        "Hosts of other root domains for which a login at the portal also counts."
     )

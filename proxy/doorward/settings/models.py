@@ -38,7 +38,7 @@ from doorward.settings.fields import (
     required,
     whole,
 )
-from doorward.settings.forward_auth import ForwardAuth
+from doorward.settings.forward_auth import ForwardAuth, Handover
 from doorward.settings.identity import LINES
 from doorward.settings.limits import LimitSettings
 from doorward.settings.log import LogSettings
@@ -217,6 +217,11 @@ class Settings(Section):
         "Forward-auth: answers front proxies that ask whether to let a request pass.",
         validate_default=False,
     )
+    handover: Annotated[Handover | None, Unless("off", empty=None)] = key(
+        None,
+        "One login for hosts of other root domains. If unset, none.",
+        validate_default=False,
+    )
     limits: LimitSettings = key({}, "Limits for clients.")
     fast_lane: Switch = key(
         True, "Whether to handle a request without an asyncio task where nothing has to be awaited."
@@ -285,15 +290,21 @@ class Settings(Section):
 
     @property
     def login_hosts(self) -> tuple[str, ...]:
-        """The hosts of `forward_auth` for which a login at the portal is valid."""
-        if self.forward_auth is None:
-            return ()
+        """The hosts for which a login at the portal is valid: those of `forward_auth` that the
+        cookie reaches, and those that sessions are handed over to."""
         domain, portal = self.sessions.cookie.domain, urlsplit(self.portal_origin).hostname
-        return tuple(
+        asked = () if self.forward_auth is None else self.forward_auth.hosts
+        reached = tuple(
             host
-            for host in self.forward_auth.hosts
+            for host in asked
             if host == portal or (domain is not None and addresses.is_within(host, domain))
         )
+        return reached + self.handover_hosts
+
+    @property
+    def handover_hosts(self) -> tuple[str, ...]:
+        """Hosts of other root domains that sessions are handed over to."""
+        return () if self.handover is None else self.handover.hosts
 
     @property
     def list_delimiters(self) -> str:

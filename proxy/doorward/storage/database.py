@@ -15,6 +15,7 @@ from doorward.storage.engine import Engine, postgresql_engine, sqlite_engine
 from doorward.storage.factors import FactorRows
 from doorward.storage.fault import StorageFault
 from doorward.storage.feed import FeedRows
+from doorward.storage.handovers import HandoverRows
 from doorward.storage.listings import ListingRows
 from doorward.storage.marker import Marker
 from doorward.storage.postgres_notify import PostgresNotify
@@ -46,6 +47,7 @@ class Database:
     audit_log: AuditLogRows
     notices: PostgresNotify
     listings: ListingRows
+    handovers: HandoverRows
 
     async def close(self) -> None:
         await self.notices.close()
@@ -90,6 +92,7 @@ async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -
         audit_log,
         notices,
         ListingRows(engine),
+        HandoverRows(engine, feed),
     )
 
 

@@ -19,9 +19,9 @@ from doorward.accounts.refusals import StorageUnavailable
 from doorward.storage.engine import Engine
 from doorward.storage.fault import StorageFault
 
-HEAD = "0007"
+HEAD = "0008"
 # Whence a migration leads on, and the head.
-VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007"})
+VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"})
 VERSION_TABLE = "alembic_version"
 
 LOCK_WAIT_S = 60  # a migration of 100,000 users takes seconds

@@ -29,7 +29,7 @@ from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.rows import chunks
-from doorward.storage.tables import factors, sessions, users
+from doorward.storage.tables import factors, handovers, host_tokens, sessions, users
 
 JOINED = select(*rows.SESSION_COLUMNS, *rows.USER_COLUMNS).join(
     users, users.c.number == sessions.c.user_number
@@ -129,6 +129,7 @@ class SessionRows:
             )
             if not risen.rowcount:
                 return None
+            await _drop_handed_over(change, session.number)
             change.sessions.add(session.number)
             change.record(event)
             renewals = session.renewals + 1
@@ -309,6 +310,14 @@ async def renew(change: Change, renewal: Renewal | None, **values: object) -> No
     change.sessions.add(session.number)
     if not (await change.connection.execute(renewed)).rowcount:
         raise SessionNotFound
+    await _drop_handed_over(change, session.number)
+
+
+async def _drop_handed_over(change: Change, number: int) -> None:
+    """Tokens of other hosts, and codes for them, count no longer than the session's own token."""
+    for table in (handovers, host_tokens):
+        query = delete(table).where(table.c.session_number == number)
+        await change.connection.execute(query)
 
 
 async def forget_browsers(change: Change, user: int) -> None:

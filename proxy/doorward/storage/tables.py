@@ -109,6 +109,27 @@ sessions = Table(
     sqlite_autoincrement=True,
 )
 
+# Codes that hand a session over to a host of another root domain, each for one browser (`binding`),
+# and the tokens that sessions have on such hosts. Both go with the session's own token.
+handovers = Table(
+    "handovers",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("session_number", ForeignKey("sessions.number", ondelete="CASCADE"), nullable=False),
+    Column("binding", LargeBinary(32), nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index(None, "session_number"),
+    Index(None, "expires_at"),
+)
+host_tokens = Table(
+    "host_tokens",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("session_number", ForeignKey("sessions.number", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index(None, "session_number"),
+)
+
 # API tokens. `digest` is a keyed hash of the secret; routes, methods and networks narrow the token,
 # empty lists do not. Tokens that are over stay for a while, so that they are still known as ours.
 tokens = Table(

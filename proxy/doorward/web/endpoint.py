@@ -14,6 +14,7 @@ from starlette.routing import Route
 from doorward import paths
 from doorward.accounts.audit.audit_log import Origin, act_as
 from doorward.gate.accept import Client
+from doorward.gate.authority import BadAuthority, parse_authority
 from doorward.gate.same_origin import Sender, detect_sender
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -30,6 +31,14 @@ def get_client(request: Request) -> Client:
     """The client, as `accept` saw it."""
     client: Client = request.state.client
     return client
+
+
+def get_host(request: Request) -> str:
+    """The host that was asked, lower-case, without port and final dot."""
+    try:
+        return parse_authority(get_client(request).host.encode()).host
+    except BadAuthority:
+        return ""
 
 
 def get_sender(request: Request, public_origin: str) -> Sender:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.logins import LoginRequest, Logins
+from doorward.accounts.sessions.handover import Handovers
 from doorward.accounts.sessions.sessions import (
     FULL,
     ClientInfo,
@@ -21,12 +22,13 @@ from doorward.accounts.sessions.sessions import (
     Sessions,
 )
 from doorward.gate.cookies import Header
+from doorward.gate.handover import HandoverCarrier
 from doorward.gate.identify import Identify
 from doorward.gate.same_origin import Sender
 from doorward.settings import Settings
 from doorward.settings.dialects import Dialect
 from doorward.web.application_logout import ApplicationLogouts
-from doorward.web.endpoint import get_client, get_sender
+from doorward.web.endpoint import get_client, get_host, get_sender
 from doorward.web.return_address import LOST, ReturnAddresses, address
 from doorward.web.session_cookie import SessionCookie
 
@@ -72,6 +74,8 @@ class SessionService:
     clock: Callable[[], float]
     applications: ApplicationLogouts
     returns: ReturnAddresses = field(default_factory=ReturnAddresses)
+    handover: HandoverCarrier | None = None
+    handovers: Handovers | None = None
 
     def sender(self, request: Request) -> Sender:
         """Whose page made the browser send this."""
@@ -88,7 +92,8 @@ class SessionService:
     async def peek(self, request: Request, now: float) -> Session | None:
         """The full session whose cookie this is, looked at in a way that is no use of it."""
         found = await self._find_presented(request, now)
-        session = found[0] if len(found) == 1 and self.cookie.count(request) == 1 else None
+        count = self.cookie.count(request) + (self._read_handed(request) is not None)
+        session = found[0] if len(found) == 1 and count == 1 else None
         return session if session is not None and session.level is FULL else None
 
     def onward(self, request: Request) -> str:
@@ -143,7 +148,10 @@ class SessionService:
         for session in found:
             await self.sessions.end(session, now)
         others = await self.applications.end(request, found[0] if found else None)
-        return [*self.cookie.expire_lines(request), *others]
+        lines = [*self.cookie.expire_lines(request), *others]
+        if self.handover is not None and self.handover.takes(get_host(request)):
+            lines.append(self.handover.expire_line())
+        return lines
 
     async def leave_applications(
         self, request: Request, response: Response, session: Session
@@ -156,7 +164,38 @@ class SessionService:
     async def _find_presented(self, request: Request, now: float) -> list[Session]:
         tokens = self.cookie.read_tokens(request)
         found = [await self.sessions.by_token(token, now) for token in tokens]
+        handed = self._read_handed(request)
+        if handed is not None and self.handovers is not None:
+            host, token = handed
+            found.append(await self.handovers.by_token(token, host, now))
         return [each.session for each in found if each.session is not None]
+
+    # Sessions that were handed over from another root domain
+
+    def _read_handed(self, request: Request) -> tuple[str, str] | None:
+        """The host that was asked, and the token of a session that was handed over to it."""
+        if self.handover is None:
+            return None
+        lines = [value for name, value in request.headers.raw if name == b"cookie"]
+        handed = self.handover.read(lines, get_host(request))
+        token = None if handed is None else self.handover.open(handed)
+        return None if handed is None or token is None else (handed.host, token)
+
+    async def find_handed(self, request: Request) -> Session | None:
+        """The session that was handed over to the host which is asked. It opens none of our pages;
+        they know by it that nobody has to log in, and who logs out."""
+        handed = self._read_handed(request)
+        if handed is None or self.handovers is None:
+            return None
+        host, token = handed
+        return (await self.handovers.by_token(token, host, self.clock())).session
+
+    async def forget_handed(self, request: Request) -> None:
+        """The token that the request carries is replaced by another one."""
+        handed = self._read_handed(request)
+        if handed is not None and self.handovers is not None:
+            host, token = handed
+            await self.handovers.forget(token, host, self.clock())
 
 
 def get_client_info(request: Request) -> ClientInfo:

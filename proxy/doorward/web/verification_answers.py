@@ -3,7 +3,7 @@
 Knows refusals, kinds of clients and what front proxies can pass on; must not know how one asks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -27,8 +27,16 @@ _NO_STORE: Header = (b"cache-control", b"no-store")
 class VerificationAnswers:
     """`portal` is the origin of the site where people log in."""
 
-    def __init__(self, answers: Answers, portal: str, page_bytes: int) -> None:
-        """`page_bytes` is the longest target that a page of the portal may have."""
+    def __init__(
+        self,
+        answers: Answers,
+        portal: str,
+        page_bytes: int,
+        begins_there: Callable[[str], bool] = lambda host: False,
+    ) -> None:
+        """`page_bytes` is the longest target that a page of the portal may have; `begins_there`
+        tells hosts where a login begins, because sessions are handed over to them."""
+        self._begins_there = begins_there
         self._answers = answers
         self._portal = portal
         self._page_bytes = page_bytes
@@ -104,6 +112,8 @@ class VerificationAnswers:
         site = build_origin(request.scheme, request.authority)
         if site == self._portal:
             return self._portal + login
+        if login.startswith(paths.LOGIN) and self._begins_there(request.host):
+            return site + login
         return self._portal + login.replace("rd=/", f"rd={quote(site, safe='')}/", 1)
 
 

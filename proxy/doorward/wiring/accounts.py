@@ -33,6 +33,7 @@ from doorward.accounts.passwords.regulation import AttemptLimits, Regulation
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sealing import UnreadableSecret
 from doorward.accounts.sessions.access import AccessSecrets
+from doorward.accounts.sessions.handover import Handovers
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
@@ -76,6 +77,7 @@ class Accounts:
     token_uses: TokenUses
     basic: BasicLogins
     credentials: ApplicationCredentials
+    handovers: Handovers
 
 
 @contextlib.asynccontextmanager
@@ -157,6 +159,7 @@ async def _join(
         TokenUses(api_tokens),
         BasicLogins(logins),
         ApplicationCredentials(database.credentials, factors, keys, settings.user_routes),
+        Handovers(database.handovers, directories, regulation, audit_log, keys),
     )
 
 

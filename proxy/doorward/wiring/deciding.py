@@ -18,6 +18,7 @@ from doorward.gate.authorize import Authorize
 from doorward.gate.cookies import Cookies, build_cookies
 from doorward.gate.front_proxies import Endpoints
 from doorward.gate.gate import Gate
+from doorward.gate.handover import HandoverCarrier
 from doorward.gate.identify import Identify
 from doorward.gate.tokens import TokenCarrier
 from doorward.header_names import add_identity_names
@@ -66,6 +67,11 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
     api_tokens = TokenCarrier(
         accounts.live, accounts.api_tokens, accounts.token_uses, accounts.basic
     )
+    handover = None
+    if settings.handover is not None:
+        handover = HandoverCarrier(
+            settings.handover.hosts, accounts.live, accounts.handovers, cookies
+        )
     identify = Identify(
         accounts.live,
         accounts.tokens,
@@ -75,8 +81,9 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         access=access,
         takes_linked=datepoll is not None and datepoll.token_on_upstream,
         api_tokens=api_tokens,
+        handover=handover,
     )
-    service = build_session_service(settings, accounts, identify, cookies, clock)
+    service = build_session_service(settings, accounts, identify, cookies, clock, handover)
 
     async def explain(question: Question) -> Explanation:
         return await explainer.explain(question, clock())

@@ -11,6 +11,7 @@ from doorward.dialects.api.guard import ApiGuard
 from doorward.dialects.context import Context
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.cookies import Cookies
+from doorward.gate.handover import HandoverCarrier
 from doorward.gate.identify import Identify
 from doorward.pages.account import AccountPage
 from doorward.pages.admin import AdminPages
@@ -24,6 +25,7 @@ from doorward.pages.credentials import CredentialPages
 from doorward.pages.expiry_script import ExpiryScript
 from doorward.pages.forgotten import ForgottenPages
 from doorward.pages.form_token import FormToken
+from doorward.pages.handover import HandoverPage
 from doorward.pages.login import LoginPage
 from doorward.pages.logout import LogoutPage
 from doorward.pages.message import Messages
@@ -45,7 +47,12 @@ from doorward.wiring.accounts import Accounts, Clock
 
 
 def build_session_service(
-    settings: Settings, accounts: Accounts, identify: Identify, cookies: Cookies, clock: Clock
+    settings: Settings,
+    accounts: Accounts,
+    identify: Identify,
+    cookies: Cookies,
+    clock: Clock,
+    handover: HandoverCarrier | None = None,
 ) -> SessionService:
     return SessionService(
         settings,
@@ -56,10 +63,28 @@ def build_session_service(
         SessionCookie(cookies, accounts.tokens, clock),
         clock,
         ApplicationLogouts(settings),
-        ReturnAddresses(
-            settings.login_hosts, allows_http=settings.portal_origin.startswith("http:")
-        ),
+        ReturnAddresses(settings.login_hosts, allows_http=_allows_http(settings)),
+        handover,
+        accounts.handovers,
     )
+
+
+def _allows_http(settings: Settings) -> bool:
+    return settings.portal_origin.startswith("http:")
+
+
+def build_handover_page(
+    settings: Settings,
+    accounts: Accounts,
+    service: SessionService,
+    messages: Messages,
+) -> HandoverPage | None:
+    """Where sessions are handed over to other root domains, if the settings name any."""
+    if service.handover is None:
+        return None
+    returns = ReturnAddresses(settings.handover_hosts, allows_http=_allows_http(settings))
+    portal = settings.portal_origin
+    return HandoverPage(service, messages, accounts.handovers, service.handover, returns, portal)
 
 
 def build_pages(
@@ -69,14 +94,16 @@ def build_pages(
     factors, keys = accounts.second_factors, accounts.keys
     messages = Messages(PageRenderer(settings.pages, known_hosts(settings)))
     preserved_forms = PreservedForms(service, keys)
-    second = SecondFactorPage(service, messages, preserved_forms, factors)
+    handover = build_handover_page(settings, accounts, service, messages)
+    second = SecondFactorPage(service, messages, preserved_forms, factors, handover)
     forms = Forms(service, messages, accounts.logins, factors, keys)
     guard = AdminGuard(forms, factors)
     aliases = () if settings.forward_auth is None else settings.forward_auth.aliases
     return Pages(
         messages,
-        LoginPage(service, messages, second, preserved_forms, FormToken(service, keys)),
+        LoginPage(service, messages, second, preserved_forms, FormToken(service, keys), handover),
         (
+            *(() if handover is None else (handover,)),
             LogoutPage(service, messages),
             second,
             AccountPage(

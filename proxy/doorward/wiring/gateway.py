@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from doorward.gate.authorize import Authorize
 from doorward.gate.front_proxies import list_presets
+from doorward.gate.rules import host_matches
 from doorward.gate.verification import Verifications
 from doorward.http1.client_exchange import TunnelLimits
 from doorward.observe.counters import Counters
@@ -184,7 +185,12 @@ def build_verifier(
         verifications,
         authorize,
         heads,
-        VerificationAnswers(answers, settings.portal_origin, most_page_bytes(settings)),
+        VerificationAnswers(
+            answers,
+            settings.portal_origin,
+            most_page_bytes(settings),
+            lambda host: any(host_matches(one, host) for one in settings.handover_hosts),
+        ),
         tunnels,
     )
 

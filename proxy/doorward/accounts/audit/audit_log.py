@@ -55,6 +55,8 @@ class Kind(StrEnum):
     KEY_RETIRED = "key_retired"
     CREDENTIAL_SET = "credential_set"
     CREDENTIAL_REMOVED = "credential_removed"
+    HANDED_OVER = "handed_over"  # a session, to the host in the detail
+    HANDOVER_FAILED = "handover_failed"
     CONFIGURATION_RELOADED = "configuration_reloaded"
 
 

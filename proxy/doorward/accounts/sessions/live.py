@@ -7,7 +7,7 @@ revocation that has been answered on this host came after.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.feed import Feed, News
@@ -25,7 +25,7 @@ CONFIRMATION_S = 3.0
 
 
 class Live:
-    """A bounded cache from credential (the bytes that a request carries) to session.
+    """A bounded cache from credential (what a request carries, mostly bytes) to session.
 
     `peek` never waits. `find` asks storage, and brings the cache up to date first.
     """
@@ -33,11 +33,11 @@ class Live:
     def __init__(self, sessions: Sessions, feed: Feed) -> None:
         self._sessions = sessions
         self._feed = feed
-        self._cached: dict[bytes, Session] = {}
+        self._cached: dict[Hashable, Session] = {}
         # Tuples: nearly all hold one credential, and an empty set is four times as large.
-        self._of_session: dict[int, tuple[bytes, ...]] = {}
-        self._of_user: dict[int, tuple[bytes, ...]] = {}
-        self._unknown: dict[bytes, float] = {}  # until when storage need not be asked again
+        self._of_session: dict[int, tuple[Hashable, ...]] = {}
+        self._of_user: dict[int, tuple[Hashable, ...]] = {}
+        self._unknown: dict[Hashable, float] = {}  # until when storage need not be asked again
         self._used: dict[int, float] = {}
         self._number: int | None = None  # of the newest entry of the feed that was applied
         self._marker = b""
@@ -59,19 +59,19 @@ class Live:
             and 0 <= now - self._confirmed_at < CONFIRMATION_S
         )
 
-    def peek(self, credential: bytes, now: float) -> Session | None:
+    def peek(self, credential: Hashable, now: float) -> Session | None:
         """The live session of a credential seen before, or None: then `find` knows."""
         session = self._cached.get(credential)
         if session is None or not self.is_current(now) or not session.is_live(now):
             return None
         return session
 
-    def is_unknown(self, credential: bytes, now: float) -> bool:
+    def is_unknown(self, credential: Hashable, now: float) -> bool:
         """Whether storage has said lately that it never knew this token: it is somebody else's."""
         until = self._unknown.get(credential)
         return until is not None and 0 < until - now <= UNKNOWN_S and self.is_current(now)
 
-    def note_unknown(self, credential: bytes, now: float) -> None:
+    def note_unknown(self, credential: Hashable, now: float) -> None:
         """Storage never knew this: for a while it need not be asked again."""
         self._unknown.pop(credential, None)
         if len(self._unknown) >= UNKNOWN_LIMIT:
@@ -95,7 +95,7 @@ class Live:
         """When a session that storage listed was last used, with what is not written yet."""
         return max(session.last_used_at, self._used.get(session.number, 0.0))
 
-    async def find(self, credential: bytes, token: str, now: float) -> Found:
+    async def find(self, credential: Hashable, token: str, now: float) -> Found:
         """What storage says of a token. Raises StorageUnavailable: then nobody was found."""
         found = await self.find_by(credential, lambda: self._sessions.by_token(token, now), now)
         if not found.known:
@@ -103,7 +103,7 @@ class Live:
         return found
 
     async def find_by(
-        self, credential: bytes, ask: Callable[[], Awaitable[Found]], now: float
+        self, credential: Hashable, ask: Callable[[], Awaitable[Found]], now: float
     ) -> Found:
         """What storage says when it is asked so; `credential` stands for the question in memory.
 
@@ -133,7 +133,7 @@ class Live:
         session.last_used_at = self.last_used_at(session)
         return session
 
-    def _keep(self, credential: bytes, session: Session) -> None:
+    def _keep(self, credential: Hashable, session: Session) -> None:
         if self._cached.get(credential) is session:
             return
         if len(self._cached) >= SESSIONS_LIMIT:
@@ -143,10 +143,10 @@ class Live:
         for index, key in self._indexes(session):
             index[key] = (*index.get(key, ()), credential)
 
-    def _indexes(self, session: Session) -> tuple[tuple[dict[int, tuple[bytes, ...]], int], ...]:
+    def _indexes(self, session: Session) -> tuple[tuple[dict[int, tuple[Hashable, ...]], int], ...]:
         return (self._of_session, session.number), (self._of_user, session.user.number)
 
-    def _drop(self, credential: bytes) -> None:
+    def _drop(self, credential: Hashable) -> None:
         session = self._cached.pop(credential, None)
         if session is None:
             return

@@ -71,3 +71,6 @@ for (const field of document.querySelectorAll("input[data-judge]")) {
     if (field.value) waiting = setTimeout(() => judge().catch(() => {}), 400);
   });
 }
+
+// A form that asks nothing: its button is there for browsers without script.
+for (const form of document.querySelectorAll("form[data-submit]")) form.submit();

@@ -1,0 +1,201 @@
+"""Handing a session over to a host of another root domain, which no cookie of ours reaches.
+
+It knows codes, the browser's nonce and tokens that count on one host; no cookie and no form. A
+token of a host stands for the same session as the one it was handed over from, and is its own
+secret: a stolen one opens that host alone, and whatever ends the session ends it, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Protocol
+
+from doorward.accounts import randomness
+from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Event, Kind, build_event
+from doorward.accounts.keys import Keys
+from doorward.accounts.passwords.regulation import NETWORK, Regulation
+from doorward.accounts.refusals import LockedOut, SessionNotFound
+from doorward.accounts.session import FULL, ClientInfo, Found, Opened, Session
+from doorward.accounts.sessions.tokens import is_token
+from doorward.accounts.users.directory import Directories
+
+CODE_S = 60.0  # from the page that has the code to the host that takes it
+NONCE_S = 600.0  # from leaving the host to coming back, with a login between
+MOST_CODES = 8  # of one session at a time: as many tabs
+MOST_TOKENS = 64  # of one session: hosts, and browsers' lost cookies
+PURPOSE = "host cookie"
+# SHA-256 in base64url without padding.
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What storage keeps of a code: digests of it and of the host and browser that it is for."""
+
+    digest: bytes
+    session: int
+    binding: bytes
+    expires_at: float
+
+
+class HandoverStore(Protocol):
+    """Every method raises StorageUnavailable."""
+
+    async def add_code(self, code: Code, most: int, now: float) -> None:
+        """Keeps it, and the newest `most` of its session alone."""
+
+    async def take_code(
+        self,
+        digest: bytes,
+        binding: bytes,
+        token: bytes,
+        most: int,
+        now: float,
+        event: Event,
+    ) -> Session | None:
+        """Deletes the code, whatever follows. Where it was bound so and its session is live and
+        full, the token is kept for that session, with the newest `most` of them, and `event` is
+        written down with the session's user."""
+
+    async def by_token(self, digest: bytes) -> Session | None:
+        """The session with this token of a host, ended ones included."""
+
+    async def drop_token(self, digest: bytes, now: float) -> None:
+        """Forgets a token of a host."""
+
+    async def purge_codes(self, now: float) -> None:
+        """Forgets codes that are over."""
+
+
+class HostTokens:
+    """Signs and recognises the cookie values of one host at a time: the host is part of what is
+    signed, so that a value is nothing on another."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys.follow(lambda derive: derive(PURPOSE))
+
+    def sign(self, token: str, host: str) -> str:
+        return f"{token}.{_signature(self._keys()[0], token, host)}"
+
+    def unsign(self, value: bytes, host: str) -> str | None:
+        """The token in this cookie value, or None when it was not signed for this host."""
+        token, _, signature = value.decode("latin-1").partition(".")
+        if not is_token(token.encode("latin-1")) or not signature.isascii():
+            return None
+        expected = [_signature(key, token, host) for key in self._keys()]
+        return token if any([hmac.compare_digest(signature, one) for one in expected]) else None
+
+
+def _signature(key: bytes, token: str, host: str) -> str:
+    made = hmac.digest(key, f"{token}\n{host}".encode("utf-8", "surrogatepass"), "sha256")
+    return urlsafe_b64encode(made).rstrip(b"=").decode()
+
+
+def make_nonce() -> str:
+    """What a browser keeps while it is away for a login."""
+    return randomness.session_token()
+
+
+def build_challenge(nonce: str) -> str:
+    """What addresses hold of a nonce, which does not reveal it (as in RFC 7636 4.2)."""
+    return urlsafe_b64encode(_digest(nonce)).rstrip(b"=").decode()
+
+
+def is_challenge(text: str) -> bool:
+    return _CHALLENGE.fullmatch(text) is not None
+
+
+class Handovers:
+    """All hand-overs. Every method raises StorageUnavailable."""
+
+    __slots__ = ("_audit_log", "_directories", "_regulation", "_store", "host_tokens")
+
+    def __init__(
+        self,
+        store: HandoverStore,
+        directories: Directories,
+        regulation: Regulation,
+        audit_log: AuditLog,
+        keys: Keys,
+    ) -> None:
+        self._store = store
+        self._directories = directories
+        self._regulation = regulation
+        self._audit_log = audit_log
+        self.host_tokens = HostTokens(keys)
+
+    async def issue(self, session: Session, host: str, challenge: str, now: float) -> str:
+        """A code that hands this session over to one host, in the browser that has the nonce behind
+        this challenge. It is seen this once. Raises SessionNotFound for one that is not full."""
+        if session.level is not FULL:  # CVE-2026-32246: half a login is none
+            raise SessionNotFound
+        code = randomness.session_token()
+        kept = Code(_digest(code), session.number, _digest(challenge, host), now + CODE_S)
+        await self._store.add_code(kept, MOST_CODES, now)
+        return code
+
+    async def redeem(
+        self, code: str, host: str, nonce: str, client: ClientInfo, now: float
+    ) -> Opened | None:
+        """The session, with a token of its own for this host; None for a code that is over, used,
+        for another host or another browser. A code that was presented is used up."""
+        if not is_token(code.encode()):
+            return None
+        token = randomness.session_token()
+        session = await self._store.take_code(
+            _digest(code),
+            _digest(build_challenge(nonce), host),
+            _digest(token, host),
+            MOST_TOKENS,
+            now,
+            build_event(Kind.HANDED_OVER, now, client=client, detail=host),
+        )
+        if session is None:
+            await self._count_failure(host, client, now)
+            return None
+        session.user = self._directories.complete(session.user)
+        if not session.is_live(now):
+            return None
+        return Opened(session, token)
+
+    async def _count_failure(self, host: str, client: ClientInfo, now: float) -> None:
+        failed = build_event(Kind.HANDOVER_FAILED, now, client=client, outcome=REFUSED, detail=host)
+        try:
+            locks = await self._regulation.count_network(client.address, now)
+        except LockedOut:
+            return  # said already, and counted by those who are locked out
+        await self._audit_log.record(failed)
+        if locks:
+            locked = build_event(
+                Kind.LOCKED_OUT, now, client=client, outcome=REFUSED, detail=NETWORK
+            )
+            await self._audit_log.record(locked)
+
+    async def by_token(self, token: str, host: str, now: float) -> Found:
+        """The live session with this token of this host."""
+        session = await self._store.by_token(_digest(token, host))
+        if session is None:
+            return Found(None, known=False)
+        session.user = self._directories.complete(session.user)
+        if session.is_live(now) and session.level is FULL:
+            return Found(session, known=True)
+        return Found(None, known=True, banned=session.is_suspended(now))
+
+    async def forget(self, token: str, host: str, now: float) -> None:
+        """The token is nothing any more; its session continues elsewhere."""
+        await self._store.drop_token(_digest(token, host), now)
+
+    async def purge(self, now: float) -> None:
+        await self._store.purge_codes(now)
+
+
+def _digest(secret: str, host: str = "") -> bytes:
+    """SHA-256, enough for 256 random bits; of a secret that counts on one host, with its name."""
+    text = f"{secret}\n{host}" if host else secret
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

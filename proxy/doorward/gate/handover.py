@@ -1,0 +1,117 @@
+"""The cookie of a session that was handed over to a host of another root domain.
+
+Knows its name and on which hosts it counts; must not know how a session gets there. The same value
+is nothing on any other host, and opens applications, none of Doorward's own pages.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from doorward.accounts.sessions.handover import NONCE_S, Handovers
+from doorward.accounts.sessions.live import Live
+from doorward.accounts.sessions.sessions import Found, Session
+from doorward.gate.cookies import (
+    Cookies,
+    Header,
+    has_our_form,
+    host_cookie,
+    iterate_pairs,
+    read_cookie,
+)
+from doorward.gate.rules import host_matches
+
+_NONCE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A value of this cookie on the host where it came. It stands for itself in memory, where no
+    other carrier's bytes can be equal to it."""
+
+    host: str
+    value: bytes
+
+
+class HandoverCarrier:
+    """`hosts` are those that sessions are handed over to, exact or `*.example.com`."""
+
+    def __init__(
+        self, hosts: Sequence[str], live: Live, handovers: Handovers, cookies: Cookies
+    ) -> None:
+        self._hosts = tuple(hosts)
+        self._live = live
+        self._handovers = handovers
+        self._secure = cookies.secure
+        self._same_site = cookies.same_site
+        self._name = cookies.host_name
+        self._mark = self._name.encode()
+        self._nonce = "__Host-doorward-handover" if cookies.secure else "doorward-handover"
+
+    def takes(self, host: str) -> bool:
+        """Whether sessions are handed over to this host."""
+        return any(host_matches(one, host) for one in self._hosts)
+
+    # Who asks
+
+    def read(self, lines: Sequence[bytes], host: str) -> Handed | None:
+        """The cookie on a host where it counts; None where there is none, or two that differ."""
+        found = {
+            value
+            for line in lines
+            if self._mark in line
+            for _, name, value in iterate_pairs(line)
+            if name == self._mark and has_our_form(value)
+        }
+        if len(found) != 1 or not self.takes(host):
+            return None
+        return Handed(host, found.pop())
+
+    def peek(self, handed: Handed, now: float) -> Session | None:
+        """The session, where memory knows it."""
+        return self._live.peek(handed, now)
+
+    def open(self, handed: Handed) -> str | None:
+        """The token in it, or None for a value that was not signed for its host."""
+        return self._handovers.host_tokens.unsign(handed.value, handed.host)
+
+    async def find(self, handed: Handed, now: float) -> Found:
+        """What is known of it. Raises StorageUnavailable."""
+        session = self._live.peek(handed, now)
+        if session is not None:
+            return Found(session, known=True)
+        token = self.open(handed)
+        if token is None or self._live.is_unknown(handed, now):
+            return Found(None, known=False)  # it dies here, without a query
+        ask = self._handovers.by_token
+        found = await self._live.find_by(handed, lambda: ask(token, handed.host, now), now)
+        if not found.known:
+            self._live.note_unknown(handed, now)
+        return found
+
+    # Lines
+
+    def set_line(self, token: str, host: str, max_age_s: float | None) -> Header:
+        """Without an age it ends with the browser."""
+        signed = self._handovers.host_tokens.sign(token, host)
+        age = "" if max_age_s is None else f"; Max-Age={max_age_s:.0f}"
+        return self._line(self._name, f"{signed}{age}", self._same_site.capitalize())
+
+    def expire_line(self) -> Header:
+        return self._line(self._name, "; Max-Age=0", self._same_site.capitalize())
+
+    def read_nonce(self, headers: Iterable[Header]) -> str | None:
+        value = read_cookie(headers, self._nonce)
+        return value if value is not None and _NONCE.fullmatch(value) else None
+
+    def nonce_line(self, nonce: str) -> Header:
+        """The form that comes back is another site's, hence `None`, which browsers take over https
+        alone; without an attribute they send a new cookie with such a form for two minutes."""
+        same_site = "None" if self._secure else ""
+        return self._line(self._nonce, f"{nonce}; Max-Age={NONCE_S:.0f}", same_site)
+
+    def expire_nonce_line(self) -> Header:
+        return self._line(self._nonce, "; Max-Age=0", "None" if self._secure else "")
+
+    def _line(self, name: str, value: str, same_site: str) -> Header:
+        return host_cookie(name, value, same_site=same_site, secure=self._secure)
