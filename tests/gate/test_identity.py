@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 from doorward.accounts.permissions import OWNER
+from doorward.accounts.users.editing import Edit
 from doorward.header_names import is_identity_name
 from doorward.http1.headers import parse_headers, select_trailers
 from doorward.rewrite.identity_headers import ENCODINGS, VALUE_BYTES, IdentityHeaders
@@ -162,6 +163,33 @@ async def test_an_address_that_is_not_verified_is_not_told(front: Front) -> None
 
     lines = await sent(front, emails=[Email("admin@app.test", False)])
     assert lines == [(b"remote-user", b"alice")]
+
+
+async def test_an_id_stays_when_all_else_that_is_said_of_a_user_changes(
+    fronts: Build, origin: Origin
+) -> None:
+    told = ["remote-user", {"header": "Remote-Sub", "value": "id"}]
+    front = await fronts(routes=[{"upstream": origin.url, "identity": told}])
+    before = dict(await sent(front, **ALICE))
+    session = await front.opened()
+    edit = Edit(name="Alice B.", remove_groups=("staff",), add_groups=("x",))
+    await front.accounts.users.edit("alice", edit, actor=OWNER, now=front.clock())
+    after = dict(await sent(front))
+    assert before[b"remote-sub"] == after[b"remote-sub"] == session.session.user.id.encode()
+    assert before[b"remote-name"] != after[b"remote-name"] == b"Alice B."
+
+
+@pytest.mark.parametrize("name", [b"X-authentik-jwt", b"X_Pomerium_Jwt_Assertion"])
+async def test_tokens_of_other_products_come_from_nobody(
+    fronts: Build, origin: Origin, name: bytes
+) -> None:
+    """They are neither sent, as no application could verify ours, nor taken from a client."""
+    presets = ["authentik", "pomerium"]
+    front = await fronts(routes=[{"upstream": origin.url, "identity": presets}])
+    cookie = front.cookie(await front.opened(**ALICE))
+    assert (await front.get("/", cookie, (name, b"forged"))).status == 200
+    assert b"forged" not in origin.heads[-1]
+    assert not [line for line in lines_of(origin.heads[-1]) if b"jwt" in line[0]]
 
 
 async def test_a_change_of_the_user_is_told_at_the_next_request(front: Front) -> None:
@@ -391,7 +419,6 @@ async def test_a_group_that_holds_a_delimiter_is_refused_where_it_is_made(
 ) -> None:
     from doorward.accounts.permissions import OWNER
     from doorward.accounts.refusals import InvalidGroup
-    from doorward.accounts.users.editing import Edit
 
     front = await on_route(fronts, origin, identity=["authentik", "x-token"])
     for name in ("a|b", "a b", "a,b"):
