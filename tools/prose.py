@@ -7,8 +7,10 @@ how each kind of file is read. `python -m tools.prose [FILE…]` prints what it 
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,10 +41,24 @@ RULES: dict[str, str] = {
     r"beside": "besides, next to, with",
     r"at present": "now, currently",
     r"(?:is|are|be) demanded": "is required",
-    r"stands? (?:under|elsewhere|before)": "is under, is elsewhere, is in front of",
+    r"stands? (?:under|elsewhere|before|in (?:the|a|an|its|it))": "is under, in, in front of",
+    r"go(?:es)? before(?! \w+ing)": "takes precedence over, overrides",
+    r"puts? before": "prepend, put in front of",
+    r"(?:look|looks|looked|see|sees) whether": "check whether",
+    r"(?:is|are|was|be) (?:wanted|meant)(?! (?:for|to|by))": "is required, is intended",
+    r"judged?": "check, decide",
+    r"(?:code|cookie|session|token|it) dies": "expires, is refused",
+    r"for good(?! reason)": "permanently",
+    r"bearable": "name the limit",
+    r"an? (?:line|sentence) each": "one line per …",
+    r"(?:nothing|something) of(?! the)": "nothing about; must not know",
+    r"likewise": "in the same way",
+    r"the news": "the feed, what is new",
     r"left out(?=[:;])": "If unset, …",
     r"good (?:once|for (?:an hour|half|thirty|this))": "valid …",
+    r"who asks": "the user, the client, the caller",
     # Negation where a plain statement says it.
+    r"(?:logs?|checks?) nobody": "users stay logged in; does not check logins",
     r"(?:nothing|none|nobody|never|no other|no one) but|no \w+ but": "only",
     r"not un\w+": "say it positively",
     # Filler.
@@ -58,6 +74,10 @@ RULES: dict[str, str] = {
     r"whitelist|blacklist": "allow list, deny list",
     r"lockout": "lock-out",
     r"back ?pressure": "back-pressure",
+    r"super[- ]admins?": "super administrator",
+    r"handbook": "documentation",
+    r"in the clear": "unencrypted",
+    r"for ever": "forever",
     r"of ours|ours alone": "Doorward's",
     r"of yours": "your …",
 }
@@ -136,7 +156,10 @@ def _catalogue(text: str) -> Prose:
 
 
 def _python(text: str) -> Prose:
-    """Docstrings, and help texts. In the code "ours" is what Doorward itself set."""
+    """Docstrings, comments and help texts. In the code "ours" is what Doorward itself set."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], re.sub(r"`[^`]*`|\bof ours\b", "`", token.string)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if docstring := ast.get_docstring(node):

@@ -1,5 +1,5 @@
-"""Names of headers: which ones tell an application who asks or how a request came, and which ones
-clients and servers use among themselves.
+"""Names of headers: which ones identify the user or describe a request's path to an application,
+and which ones clients and servers use among themselves.
 
 Knows names alone; must not know what is done with a header.
 """
@@ -7,7 +7,8 @@ Knows names alone; must not know what is done with a header.
 import re
 from collections.abc import Callable, Iterable
 
-# RFC 9110 7.6.1, and what older clients and proxies treat likewise. `proxy` is httpoxy.
+# RFC 9110 7.6.1, and those that older clients and proxies treat in the same way. `proxy` is
+# httpoxy.
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer"
     b" transfer-encoding upgrade proxy http2-settings".split()
@@ -129,8 +130,7 @@ def can_identify(name: bytes) -> bool:
     )
 
 
-# Of this process: names that some route's settings add to those above. What is learnt of a name is
-# kept per process, too, for the hot path; whoever keeps it forgets it when one is added.
+# kept per process, too, for the hot path; it is cleared when a name is added.
 _added: set[bytes] = set()
 _learners: list[Callable[[], None]] = []
 

@@ -23,8 +23,8 @@ class Doorward:
     """Protects `app` as `doorward serve` protects an upstream.
 
     `settings` are a mapping as YAML would give it, the path of a file, or made already. Their
-    routes name no upstream; without any, one leads all requests to `app`. The application finds
-    who asks in the headers of the route's presets, and as an `Identity` or None in
+    routes name no upstream; without any, one leads all requests to `app`. The application finds the
+    user in the headers of the route's presets, and as an `Identity` or None in
     `scope["state"]["doorward"]`. Raises InvalidSettings.
     """
 

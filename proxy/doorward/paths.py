@@ -19,7 +19,7 @@ EXPIRY_SCRIPT = SESSION + ".js"  # applications include it
 ADMIN = PREFIX + "admin"
 API = PREFIX + "api/v1/"
 
-VERIFY = PREFIX + "verify"  # where front proxies ask, each under its own name beneath
+VERIFY = PREFIX + "verify"  # for front proxies, each under its own name below
 KEYS = PREFIX + "jwks.json"
 HEALTH = PREFIX + "healthz"
 OPENAPI = PREFIX + "openapi.json"

@@ -32,12 +32,19 @@ def test_a_rule_says_what_to_write_instead(rule: str) -> None:
         "The pool holds nothing but connections.",
         "Users sign in with their email address by email.",
         "A clock that was ahead is put right.",
+        "A restart logs nobody out, and nginx checks nobody.",
+        "Only super admins may do that.",
+        "The route's rules go before the others.",
+        "The handbook says who asks.",
+        "Sessions are kept for ever, and a password travels in the clear.",
+        "An attempt is counted before it is judged.",
     ],
 )
 def test_a_banned_sentence_is_found_in_every_kind_of_file(sentence: str, tmp_path: Path) -> None:
     assert check(f"# Title\n\n{sentence}\n", "page.md", tmp_path)
     assert check(f"# {sentence}\nlisten: x\n", "doorward.yaml", tmp_path)
     assert check(f'"""Summary.\n\n{sentence}\n"""\n', "module.py", tmp_path)
+    assert check(f"x = 1  # {sentence}\n", "code.py", tmp_path)
     assert check(f'option(help="{sentence}")\n', "command.py", tmp_path)
     assert check("{% trans %}" + sentence + "{% endtrans %}\n", "page.html", tmp_path)
     assert check(f'msgid "{sentence}"\nmsgstr "…"\n', "de.po", tmp_path)
@@ -48,6 +55,23 @@ def test_code_is_not_prose(tmp_path: Path) -> None:
     assert not check(text, "page.md", tmp_path)
     assert not check("email: x\n", "doorward.yaml", tmp_path)
     assert not check("believed = told = 'whoever'\n", "module.py", tmp_path)
+
+
+def test_comments_of_code_may_call_doorward_s_own_things_ours(tmp_path: Path) -> None:
+    assert not check("x = 1  # a token of ours\n", "module.py", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Run this before going to the next step.",
+        "The name is meant for people, and no path is needed.",
+        "Close it for good reasons only.",
+        "Nothing of the head is kept.",
+    ],
+)
+def test_a_plain_sentence_is_left_alone(sentence: str, tmp_path: Path) -> None:
+    assert not check(f"{sentence}\n", "page.md", tmp_path)
 
 
 def test_a_fault_says_where_it_is_and_what_to_write(tmp_path: Path) -> None:

@@ -116,8 +116,8 @@ class UserDetails:
 
 
 class Administration:
-    """`actor` is the user who asks. Callers need not check permissions: methods raise NotPermitted,
-    and those that take an id raise UserNotFound. All raise StorageUnavailable."""
+    """`actor` is the user who calls. Callers need not check permissions: methods raise
+    NotPermitted, and those that take an id raise UserNotFound. All raise StorageUnavailable."""
 
     __slots__ = ("_directories", "_factors", "_listings", "_regulation", "_sessions", "_users")
 

@@ -165,7 +165,7 @@ class Logins:
             if await self._second_factors.list_enabled(user):
                 raise InvalidCredentials("second_factor")
         except Refusal as refusal:
-            if user is not None:  # otherwise it was written down, or not judged
+            if user is not None:  # otherwise it was recorded, or not checked
                 await self._write_down(refusal, user, client, now)
             if self.when_refused is not None:
                 self.when_refused(BASIC, refusal.code)
@@ -226,10 +226,9 @@ class Logins:
         *,
         conceals: bool = True,
     ) -> User:
-        """The user whose password this is, judged in their turn and on their budget. A lock
-        refuses in the time that a wrong password takes, and costs neither a hash nor a record.
-        `conceals` is False for a client known to be the user. Raises InvalidCredentials,
-        LockedOut."""
+        """The user with this password, checked in turn and counted on the budgets. A lock-out is
+        refused in the time that a wrong password takes, without a hash or a record. `conceals` is
+        False for a client known to be the user. Raises InvalidCredentials, LockedOut."""
         known = None if credential is None else credential.user
         try:
             await self._regulation.check(name, known, client.address, now)
@@ -319,7 +318,7 @@ class Logins:
         reason = getattr(refusal, "reason", refusal.code)
         kind = Kind.LOGIN_FAILED
         if isinstance(refusal, SecondFactorRequired):
-            kind = Kind.LOGIN_PENDING  # it goes on with a code
+            kind = Kind.LOGIN_PENDING  # a code continues it
         await self._audit_log.record(_build_event(kind, now, user, client, reason))
 
     async def _write_down_locks(

@@ -1,4 +1,4 @@
-"""What a role allows. It knows roles and permissions, not who asks for what."""
+"""What a role allows. It knows roles and permissions; it must not know operations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Actor = User | Owner
 
 
 def list_permissions(user: User) -> frozenset[str]:
-    """Everything the user may do to others; a super admin is an admin."""
+    """Every permission of the user over others; a super administrator is an administrator."""
     roles = {*user.roles, ADMIN} if user.super_admin else user.roles
     return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
 
@@ -65,7 +65,7 @@ def require_over(actor: Actor, subject: User) -> None:
 
 
 def require_rank(actor: Actor, before: User, after: User) -> None:
-    """Returns when the one may make such a change: only super admins make or unmake
+    """Returns if the actor may make such a change: only super administrators can create or edit
     administrators. Raises NotPermitted."""
     if actor is OWNER or actor.super_admin:
         return

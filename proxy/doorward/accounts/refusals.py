@@ -181,7 +181,8 @@ class ReadOnlyUser(Refusal):
 class SecondFactorRequired(Refusal):
     """The password (or session) is right, and a second factor is due. `challenge` says which.
 
-    With no method available it is a refusal for good: nobody passes for want of a way to ask."""
+    If no method is available, the login cannot be completed.
+    """
 
     code = "totp_required"
     message = "A second factor is required."

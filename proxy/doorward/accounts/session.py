@@ -89,9 +89,9 @@ class Authentication:
 
 @dataclass(frozen=True, slots=True)
 class TokenScope:
-    """What narrows an API token; an empty list narrows nothing. Routes are paths, with a host
-    before them where one is meant. With `admin` (read or write) the token opens the administration
-    API and nothing else."""
+    """What narrows an API token; an empty list narrows nothing. Routes are paths, optionally with a
+    host in front. With `admin` (read or write) the token opens the administration API and nothing
+    else."""
 
     routes: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """A guest book without a login, as old applications are: the one that `doorward demo` protects.
 
-It knows WSGI and the header `Remote-User`, and nothing of Doorward; the standard library is enough.
-It trusts the header `Remote-User` from anybody, so it must be reachable through a gate only.
+It knows WSGI and the header `Remote-User`; it must not know Doorward, and needs only the standard
+library. It trusts the header `Remote-User` from anybody, so it must be reachable through a gate
+only.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ async def print_json_list(values: AsyncIterable[object]) -> None:
 
 
 def tell(sentences: str | Iterable[str], value: object, json: bool) -> None:
-    """What was done: in sentences, a line each, or as a value."""
+    """What was done: as sentences, one per line, or as a value."""
     if json:
         print_json(value)
         return

@@ -13,8 +13,8 @@ from doorward.web.endpoint import Handler, get_sender
 ANY = "*"
 MAX_AGE_S = 600  # browsers cut at 7200 (Chromium) and 86400 (Firefox)
 
-# What scripts may send and read beside what is always allowed: every dialect's carriers, the second
-# factor's headers, and what counting says.
+# What scripts can send and read in addition to what is always allowed: every dialect's carriers,
+# the second factor's headers, and what counting says.
 REQUEST_HEADERS = (
     "Authorization, Content-Type, X-Requested-With, X-User-Id, X-Auth-Token, X-2fa-Code,"
     " X-2fa-Method"

@@ -118,7 +118,7 @@ REFRESH_ERROR_TABLE = ERROR_TABLE | {refusals.SessionNotFound: _LOGGED_OUT}
 DELETE_ERROR_TABLE = ERROR_TABLE | {refusals.StorageUnavailable: _NOT_DELETED}
 LOG_OUT_ERROR_TABLE = DELETE_ERROR_TABLE | {refusals.SessionNotFound: _NOT_MINE}
 
-# What is told where more is known: a disabled user's right password, a token that was looked at.
+# The answers where more is known: a disabled user's right password, a token that was checked.
 _REASONS = {
     "disabled": ErrorAnswer(400, "not_activated"),
     "expired": ErrorAnswer(401, "token_expired"),
@@ -239,7 +239,8 @@ class Datepoll:
         stays = given.flag("stay_logged_in") and description != ""
         code = given.optional("code")
         given.check()
-        self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        # CVE-2017-1000069: another site must not log a visitor in
+        self.context.check_origin(request)
         session = NewSession("datepoll", self._lifetimes(stays), stays, description)
         login = LoginRequest(name, password, session, code=code or None, new_password=new)
         opened = await self.context.service.open(request, login)

@@ -171,7 +171,7 @@ def _query(shape: type[Shape] | None) -> Iterator[Json]:
 
 
 def _success(row: Operation) -> Json:
-    if not row.status:  # nothing but refusals
+    if not row.status:  # only refusals
         return {}
     said: Json = {"description": "Done."}
     if row.answer is not None:

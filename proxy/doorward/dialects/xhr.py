@@ -167,7 +167,8 @@ class Xhr:
         raise contexts.Unavailable
 
     async def _read_credentials(self, request: Request) -> tuple[str, str]:
-        self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        # CVE-2017-1000069: another site must not log a visitor in
+        self.context.check_origin(request)
         fields = await read_json(request)
         return get_text(fields, "username"), get_text(fields, "password")
 
@@ -216,7 +217,7 @@ class Xhr:
         if session.user.source != DATABASE:  # the document's own condition
             raise refusals.NotPermitted(_DATABASE_ONLY)
         now = self.context.clock()
-        # A program that holds a token of its own cannot be told of another one here.
+        # A program that has a token cannot get another one here.
         renew = not is_by_header(request)
         confirmed = await self.factors.confirm_totp(session, secret, token, now, renew=renew)
         return self._respond(request, confirmed.opened)

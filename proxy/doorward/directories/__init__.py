@@ -1,4 +1,4 @@
 """Where users come from besides the database: the configuration file (later: htpasswd, LDAP).
 
-It knows how each describes its users and nothing of their sessions.
+It knows how each describes its users; it must not know sessions.
 """

@@ -1,6 +1,6 @@
 """Users of an htpasswd file: names and hashes, governed by the file, read again when it changes.
 
-It knows lines of `name:hash` and nothing of what a user may do.
+It knows lines of `name:hash` and must not know permissions.
 """
 
 from __future__ import annotations

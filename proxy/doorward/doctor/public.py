@@ -60,7 +60,7 @@ async def check_public(settings: Settings, url: str) -> list[Finding]:
 
 
 async def check_login(url: str, username: str, password: str) -> list[Finding]:
-    """Log in as a browser does, and see whether the page that was asked for comes then."""
+    """Log in as a browser does, and check whether the requested page opens afterwards."""
     import httpx
 
     target = urlsplit(url).path or "/"

@@ -217,7 +217,7 @@ async def _find_folded(door: Door, plain: httpx.Response) -> list[Finding]:
 async def _find_careless_paths(door: Door, plain: httpx.Response) -> list[Finding]:
     wrong = await _get(door, f"{door.upstream.base}/{public_id()}")
     if _mark(wrong) == _mark(plain):
-        return []  # it answers everything alike, and nothing can be told
+        return []  # it gives the same answer to everything, so nothing can be concluded
     found, path = [], door.path.partition("?")[0]
     ways = [(f"{path};doorward=1", "ignores everything after a ; in a path")]
     if path[-1:].isalnum():

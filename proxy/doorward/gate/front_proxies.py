@@ -62,7 +62,7 @@ FRONT_PROXIES = (
 )
 ENVOY = FrontProxy("envoy", NamedBy.ITSELF)
 
-# Endpoints of other programs, so that whoever replaces one of them need not change the front proxy:
+# Endpoints of other programs, so that the front proxy need not change when one of them is replaced:
 # exact paths, and with a slash or `=` at the end prefixes before the target that is asked about.
 Table = tuple[tuple[str, FrontProxy], ...]
 

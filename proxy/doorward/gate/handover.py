@@ -52,7 +52,7 @@ class HandoverCarrier:
         """Whether sessions are handed over to this host."""
         return any(host_matches(one, host) for one in self._hosts)
 
-    # Who asks
+    # The session of a request
 
     def read(self, lines: Sequence[bytes], host: str) -> Handed | None:
         """The cookie on a host where it counts; None where there is none, or two that differ."""
@@ -82,7 +82,7 @@ class HandoverCarrier:
             return Found(session, known=True)
         token = self.open(handed)
         if token is None or self._live.is_unknown(handed, now):
-            return Found(None, known=False)  # it dies here, without a query
+            return Found(None, known=False)  # refused without a query
         ask = self._handovers.by_token
         found = await self._live.find_by(handed, lambda: ask(token, handed.host, now), now)
         if not found.known:

@@ -260,8 +260,7 @@ class Identify:
     def _peek_handed(
         self, handed: Handed, tokens: Sequence[bytes | None], now: float
     ) -> Caller | None:
-        """The same with the cookie of a session that was handed over, which goes before the other
-        one."""
+        """The same with the cookie of a session that was handed over, which takes precedence."""
         assert self._handover is not None
         session = self._handover.peek(handed, now)
         if session is None:

@@ -36,7 +36,7 @@ _WHOLE_SERVER = (b"OPTIONS", ASTERISK)
 _WEBSOCKET = b"sec-websocket-key"
 # A line whose name an application could read as another: `Remote_User` as `Remote-User`.
 _ODD_NAME = re.compile(rb"\r\n([a-z0-9-]*[^a-z0-9\-:\s][^:\s]*):")
-# Whoever may not ask tends to ask often; one line a minute says it.
+# A peer that is not trusted tends to ask often, so one line a minute is logged.
 _SAY_AGAIN_S = 60.0
 
 

@@ -72,8 +72,8 @@ class AnswerFields:
 _Request = TypeVar("_Request", bound=RequestFields)
 _Answer = TypeVar("_Answer", bound=AnswerFields)
 
-# An action, what the line begins with where it goes on (the end of the line before included), and
-# the line's value.
+# An action, what the line begins with where it continues (including the end of the previous line),
+# and the line's value.
 _Line = tuple[int, bytes, bytes]
 
 
@@ -178,7 +178,7 @@ def _sort_request(head: RequestFields, lines: list[bytes], names: _Names) -> boo
     for line in lines:
         name, _, value = line.partition(b": ")
         begin = passes(name)
-        # `strip` returns what it was given where nothing is to be taken off.
+        # `strip` returns what it was given if nothing has to be removed.
         is_plain = value and value.strip(OWS) is value
         if begin is not None and is_plain:
             passing += (begin, value)

@@ -29,14 +29,14 @@ NAME_BYTES = 64
 LENGTH_DIGITS = 18
 
 # What is done with a line. Of requests and answers:
-PASS = 0  # it goes on
+PASS = 0  # forwarded
 DROP = 1
 UNUSUAL = 2  # the head is not for the reader
 CONNECTION = 3
 CONTENT_LENGTH = 4
 TRANSFER_ENCODING = 5
 # Of requests:
-ONCE = 10  # it goes on, and a second one is unusual. ONCE + n is the n-th such name
+ONCE = 10  # forwarded, and a second one is unusual. ONCE + n is the n-th such name
 ONCE_NAMES = 8
 HOST = 20
 COOKIE = 21
@@ -51,7 +51,7 @@ FORWARDED_HOST = 29
 FORWARDED_PORT = 30
 FORWARDED_PREFIX = 31
 # Of answers:
-SET_COOKIE = 40  # goes on; the gate asks whether it could replace a cookie of ours
+SET_COOKIE = 40  # forwarded; the gate checks whether it could replace a cookie of ours
 CACHE_CONTROL = 41  # is set aside where the answer is for one session
 SHARED_CACHES = 42  # is dropped there
 KEEP_ALIVE = 43
@@ -64,7 +64,7 @@ LEARNT = 2048
 
 class Actions:
     """What is done with a line by its lower-case name, as `action_of` says. Names in `usual` are
-    asked for once and kept for good; of others so many are remembered."""
+    asked for once and kept; of others, a limited number is remembered."""
 
     def __init__(self, action_of: Callable[[bytes], int], usual: Iterable[bytes]) -> None:
         self._action_of = action_of

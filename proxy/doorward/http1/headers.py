@@ -52,7 +52,7 @@ class HeaderAction(Enum):
     TARGET = auto()
 
 
-# Names the gate reads, in the one spelling that it believes.
+# Names that the gate reads, in the one spelling that it trusts.
 _READ = {
     b"host": HeaderAction.HOST,
     b"cookie": HeaderAction.COOKIE,
@@ -205,7 +205,7 @@ class ParsedHeaders:
     request_id: bytes | None = None
     content_length: bytes | None = None
     chunked: bool = False
-    expects: bool = False  # to be told whether to go on with the body
+    expects: bool = False  # to learn whether to send the body
     trailers: bool = False  # in the answer will be read (TE)
     announced: list[bytes] = field(default_factory=list)  # names of the request's trailers
     max_forwards: bytes | None = None
@@ -325,7 +325,7 @@ def _drop_named(found: ParsedHeaders, named: list[bytes]) -> None:
         found.pairs = [line for line in found.pairs if line[0] not in unusual]
 
 
-# Framing, routing, credentials and what describes content: not for the end of a message, whoever
+# Framing, routing, credentials and what describes content: not for the end of a message, wherever
 # reads it there (RFC 9110 6.5.1).
 _NO_TRAILER = re.compile(
     rb"content-.*|.*cookie.*|.*auth.*|host|date|expires|age|vary|location|retry-after|warning"

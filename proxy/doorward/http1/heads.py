@@ -167,7 +167,7 @@ SINGLE = (
 # Steer a connection, so that llhttp and its user have to see them.
 _STEERING = frozenset((b"upgrade", b"proxy-connection"))
 
-# What the gate treats specially beside these (method overrides, second targets, Expect, Trailer,
+# What the gate treats specially besides these (method overrides, second targets, Expect, Trailer,
 # Max-Forwards) is unusual.
 _REQUEST_ACTIONS = {
     HeaderAction.PASS: tables.PASS,
@@ -201,7 +201,7 @@ def request_action(name: bytes) -> int:
 
 
 # What of an answer's framing the reader takes for it, whatever becomes of the line; and what says
-# something of the connection that it does not (see `upstream/framing.py`).
+# about the connection what it does not (see `upstream/framing.py`).
 _ANSWER_FRAMING = {
     b"content-length": tables.CONTENT_LENGTH,
     b"transfer-encoding": tables.TRANSFER_ENCODING,

@@ -1,7 +1,7 @@
 """Request headers that name another target than the request line does: found, and read.
 
 An application acts on these targets as well, so the rules are asked about each. Knows how the
-headers are written; must not know routes, rules or who asks.
+headers are written; must not know routes, rules or users.
 """
 
 import re
@@ -46,7 +46,7 @@ _ABSOLUTE = re.compile(rb"(https?)://([^/?#@\\\s]+)((?:/[^\s]*)?)", re.IGNORECAS
 _PATH = re.compile(rb"/(?![/\\])[^\s]*")
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
 
-# RFC 4918 10.4.2: tags, which are URLs, stand before lists; URLs within a list are lock tokens.
+# RFC 4918 10.4.2: tags, which are URLs, precede lists; URLs within a list are lock tokens.
 _LIST = rb"\((?:[^()<>\[\]\"]|<[^<>]*>|\[(?:W/)?\"[^\"]*\"\])*\)"
 _TAG_OR_LIST = re.compile(rb"[ \t]*(?:<([^<>]*)>|" + _LIST + rb")[ \t]*")
 

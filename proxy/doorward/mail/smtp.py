@@ -45,8 +45,8 @@ class SmtpServer:
 
     @classmethod
     def of(cls, url: str) -> SmtpServer:
-        """What `smtp://`, `smtps://` or `smtp+plain://` says. Nothing is sent in the clear to
-        another machine unless the URL says so in so many letters (RFC 8314 3)."""
+        """What `smtp://`, `smtps://` or `smtp+plain://` says. Nothing is sent unencrypted to
+        another machine unless the URL begins with `smtp+plain` (RFC 8314 3)."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         security = {"smtps": TLS, "smtp+plain": PLAIN}.get(parts.scheme, STARTTLS)

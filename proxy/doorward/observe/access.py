@@ -1,7 +1,7 @@
 """The access log: one line for each request, when it is over.
 
-Knows how a line is made; must not know who asks. Of a session it tells the public id, of a target
-what is left once our tokens are taken out.
+Knows the form of a line; must not know users. Of a session it tells the public id, of a target what
+is left once our tokens are taken out.
 """
 
 import re
@@ -15,7 +15,7 @@ from doorward.observe.observer import ExchangeRecord, Observer, Outcome, now_s
 
 _log = structlog.get_logger("doorward.log")
 
-# What is told of a target: a line has to pass in one piece where several processes write.
+# How much of a target is logged: a line has to pass in one piece where several processes write.
 TARGET_CHARACTERS = 2048
 _LOGIN_DATA = re.compile(rb"\A([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
 

@@ -117,7 +117,7 @@ class FileSink:
 
 
 def _write_whole(file: int, line: bytes) -> None:
-    """Write a line, or nothing of it. Raises OSError."""
+    """Write a whole line or nothing. Raises OSError."""
     size = os.fstat(file).st_size
     written = os.write(file, line)
     if written < len(line):

@@ -16,7 +16,7 @@ BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 REQUESTS, SECONDS = "requests", "seconds"
 LOGINS, LOCKOUTS = "logins", "lockouts"
 RETRIES, FAILURES = "retries", "failures"
-LOST = "lost"  # what could not be told
+LOST = "lost"  # a value that is unknown
 
 # A value's name and the values of its labels. All of them words and numbers of ours.
 Key = tuple[str | int, ...]
@@ -70,7 +70,7 @@ class Counters:
         found = dict(self._events)
         for (outcome, route, status, bucket), (count, seconds) in self._rows.items():
             found[REQUESTS, outcome.word, outcome.reason, route, status, bucket] = count
-            if status != SWITCHED:  # a tunnel's hours say nothing of how quick answers are
+            if status != SWITCHED:  # the hours of a tunnel do not show how quick answers are
                 took = (SECONDS, outcome.word, route)
                 found[took] = found.get(took, 0.0) + seconds
         return sum_values((found, *(read() for read in self.sources)))

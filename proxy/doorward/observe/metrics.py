@@ -44,7 +44,7 @@ CONNECTIONS, TUNNELS, SESSIONS = "connections", "tunnels", "sessions"
 PATIENCE_S = 1.0
 LOOK_S = 0.02
 
-# name in the numbers → name, help text and labels as they are told
+# name in the numbers → name, help text and labels of the metric
 COUNTERS = {
     RETRIES: (
         "doorward_upstream_retries",
@@ -128,8 +128,8 @@ class Metrics:
             self._failed = False
 
     async def answer(self, accept: str) -> tuple[bytes, str]:
-        """The exposition and its media type, as who asks takes it. Raises OSError where the workers
-        cannot put their numbers together: a total must never fall."""
+        """The exposition and its media type, in a format that the client accepts. Raises OSError
+        where the workers cannot put their numbers together: a total must never fall."""
         numbers = await self._numbers()
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collector(render_metrics(numbers, self._routes)))

@@ -16,7 +16,7 @@ SWITCHED = 101
 # The status that nginx notes for a client that left before it was answered.
 CLIENT_GONE = 499
 NO_ROUTE = -1
-# Reasons why an answer was not whole, beside the codes of refusals.
+# Reasons why an answer was not complete, besides the codes of refusals.
 ANSWER_CUT, LEFT, STOPPING = "answer_cut", "client_gone", "server_stopping"
 # What is answered by status to what is no request, or stopped being one.
 TURNED_AWAY = {
@@ -106,7 +106,7 @@ class BriefRecord:
 class Observer(Protocol):
     """Called at the end of each exchange, in the request's path: it must be quick."""
 
-    writes: bool  # whether it asks what it is told of: else nothing of that is made ready
+    writes: bool  # whether anybody uses what it collects: otherwise it collects nothing
 
     def ended(
         self, outcome: Outcome, route: int, status: int, started: float, record: ExchangeRecord

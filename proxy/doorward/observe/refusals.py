@@ -1,7 +1,7 @@
 """What was refused lately, for people who ask with the id on the page of a refusal.
 
-Knows how a refusal is kept: a line each in a file of bounded size, of this host alone. What one
-means it must not know. No query is kept, as tokens travel there.
+Knows how refusals are stored: one line per refusal in a file of bounded size, of this host alone.
+What one means it must not know. No query is kept, as tokens travel there.
 """
 
 from __future__ import annotations

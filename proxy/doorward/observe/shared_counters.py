@@ -19,10 +19,10 @@ from doorward.observe.counters import Values, sum_values
 
 FOLDER = "metrics"
 SUFFIX = ".numbers"
-LOCK = "lock"  # held by whoever takes files away, and shared by those who read them
+LOCK = "lock"  # held by the process that removes files, and shared by those that read them
 
-# A file: when its process last looked, then two slots that are written by turns. Whoever is killed
-# while it writes leaves the other one whole.
+# A file: when its process last looked, then two slots that are written by turns. A process that is
+# killed while it writes leaves the other one whole.
 _LOOKED = struct.Struct("<d")
 _SLOT = struct.Struct("<QII")  # turn, bytes, CRC-32
 SLOT_BYTES = 8 * 1024 * 1024  # of a sparse file; a hundred thousand values
@@ -139,7 +139,7 @@ def _read_look(path: Path) -> float:
 
 
 def _read(path: Path) -> tuple[Values, Values]:
-    """The newest whole slot of a file; nothing of one that has none."""
+    """The newest complete slot of a file; an empty one if there is none."""
     with _open_file(path) as file:
         turn, said = max(_read_slot(file, start) for start in STARTS)
     totals, moment = json.loads(said) if turn else ([], [])

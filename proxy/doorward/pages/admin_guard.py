@@ -22,7 +22,7 @@ from doorward.pages.languages import N_
 from doorward.pages.session_form import Forms, PostedForm
 from doorward.web.return_address import address
 
-# Where no trust is wanted (trust_period 0), a page and the form on it still need one code only.
+# Without trust (trust_period 0), a page and the form on it still need one code only.
 LEAST_FRESH_S = 60.0
 WHY = N_("The administration pages ask for a code again after a while.")
 # What the core says in words that are not a refusal's own; the catalogues have it from here.

@@ -57,7 +57,7 @@ class AliasPages:
         return self._lead(request, paths.LOGOUT)
 
     async def tell_user(self, request: Request) -> Response:
-        """Who asks. No token is part of it (CVE-2024-39315)."""
+        """The user. No token is part of it (CVE-2024-39315)."""
         session = await self.service.session(request)
         if session is None or session.level is not FULL:
             return self.messages.answer(request, 401)

@@ -1,7 +1,7 @@
 """Factors: setting up and removing an authenticator app, recovery codes, codes by e-mail.
 
-Knows the steps and where they lead; secrets and codes are made and judged by the core. A user whom
-a rule demands a factor of, and who has none, is led here and on to where they wanted to go.
+Knows the steps and where they lead; the core makes secrets and checks codes. A user whom a rule
+demands a factor of, and who has none, is led here and on to where they wanted to go.
 """
 
 from dataclasses import dataclass

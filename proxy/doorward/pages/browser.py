@@ -8,7 +8,7 @@ from starlette.requests import Request
 from doorward.gate.cookies import Cookies, Header, read_cookie
 from doorward.web.session_cookie import page_cookie
 
-NAME = "browser"  # beside the session cookie's
+NAME = "browser"  # added to the session cookie's name
 
 
 def get_note(request: Request, cookies: Cookies) -> str | None:
@@ -16,7 +16,7 @@ def get_note(request: Request, cookies: Cookies) -> str | None:
 
 
 def note_line(note: str, age_s: float, cookies: Cookies) -> Header:
-    """The Set-Cookie line. Strict: it is wanted when our own form is posted, and nowhere else."""
+    """The Set-Cookie line. Strict: it is needed only when Doorward's own form is posted."""
     return page_cookie(
         cookies.companion_name(NAME),
         note,

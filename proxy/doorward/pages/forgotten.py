@@ -27,7 +27,7 @@ from doorward.web.session_service import SessionService
 MISSING = N_("Enter your user name or your e-mail address.")
 TOO_OFTEN = N_("You have asked for this too often. Try again later.")
 VOID = N_("This link is no longer valid. Ask for a new one.")  # as the core says it
-# The address of the page is the key: whatever follows from here is told the host alone.
+# The address of the page is the key: requests that follow from here send only the host as referrer.
 QUIET = "origin"
 
 

@@ -1,8 +1,8 @@
 """The token of the login form: shows that a posted form came from our own page.
 
-It is for browsers that say nothing of where a form came from, and which nobody is logged in with
-yet: the page sets a cookie and writes a token made from it into the form (double submit). A client
-that posts a form from another site can neither read nor set that cookie.
+It is for browsers that do not say where a form came from and have no session yet: the page sets a
+cookie and writes a token made from it into the form (double submit). A client that posts a form
+from another site can neither read nor set that cookie.
 """
 
 import hashlib

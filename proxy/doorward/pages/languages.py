@@ -33,7 +33,7 @@ def N_(sentence: str) -> str:
 
 
 class Language:
-    """One of them. Owners' catalogues go before ours, sentence by sentence."""
+    """One language. The operator's catalogues override Doorward's, sentence by sentence."""
 
     __slots__ = ("code", "locale", "translations")
 

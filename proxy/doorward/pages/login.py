@@ -45,7 +45,7 @@ from doorward.web.session_service import SessionService, lifetimes
 
 OFF = ("", "0", "false", "no", "off")
 
-# What the form asks for beside name and password, of users who have to change theirs.
+# Further fields of the form, for users who have to change their password.
 CHANGE = "password"
 CHANGE_WITH_CODE = "password and code"
 

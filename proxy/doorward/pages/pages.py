@@ -28,7 +28,7 @@ class Pages:
     def __init__(self, messages: Messages, login: LoginPage, others: Sequence[PageRoutes]) -> None:
         self.messages = messages  # for the gate, too
         self._pages: tuple[PageRoutes, ...] = (login, *others)
-        self.preserve = login.preserve  # likewise
+        self.preserve = login.preserve  # the same
 
     def prepare(self) -> None:
         """Do what the first requests would wait for; to be called in a thread."""

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 
 def draw_svg(text: str) -> Markup:
-    """An SVG element to stand in a page, black on white in every scheme: cameras want it so."""
+    """An SVG element for a page, black on white in every scheme: cameras want it so."""
     out = io.BytesIO()
     segno.make(text, error="m", micro=False).save(
         out, kind="svg", xmldecl=False, svgns=True, border=4, omitsize=True, dark="#000",

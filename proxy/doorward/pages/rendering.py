@@ -1,6 +1,6 @@
 """Pages as HTML: templates, the stylesheet and the headers that guard them.
 
-Knows nothing of what a page says. Works without script; nothing is loaded from anywhere else.
+Must not know the content of pages. Works without script; nothing is loaded from anywhere else.
 """
 
 import hashlib
@@ -49,7 +49,8 @@ GUARDS = {
 PAGE_LINES = tuple((name.encode(), value.encode()) for name, value in GUARDS.items())
 _PAGE_NAMES = frozenset(name for name, _ in PAGE_LINES)
 
-YEAR_S = 365 * 24 * 3600  # names carry a hash of what they name, so they may be kept for good
+# names contain a hash of the content, so browsers may keep the files permanently
+YEAR_S = 365 * 24 * 3600
 LOGO_BYTES = 64 * 1024
 
 _TYPES = {

@@ -30,7 +30,7 @@ TOKENS = f"{paths.ACCOUNT}/tokens"
 ADMIN_TOKENS = f"{paths.ADMIN}/tokens"
 
 DAY_S = 86_400.0
-# What may be chosen, in days; the last is for ever.
+# The choices, in days; the last one never expires.
 LIVES: Mapping[str, float | None] = {
     "30": 30 * DAY_S,
     "90": 90 * DAY_S,

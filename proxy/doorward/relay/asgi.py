@@ -27,7 +27,7 @@ BODILESS = (204, 304)
 # How long an answer may take before a task waits for the client's leaving: most take less, and the
 # task costs more than all else.
 LISTENS_AFTER_S = 0.2
-# What RFC 3986 lets stand in a path; the rest of one that comes decoded is encoded again.
+# What RFC 3986 allows in a path; the rest of a decoded path is encoded again.
 PATH_SAFE = "/!$&'()*+,;=:@-._~"
 
 
@@ -109,7 +109,7 @@ class RequestExchange(AsgiExchange):
         if not self._body_left and self._listening is None:
             self._listen()
         if self._listening is not None:
-            if self._body_left:  # it has none, and nobody was told yet
+            if self._body_left:  # it has none, and this was not reported yet
                 self._body_left = False
                 return {"type": REQUEST, "body": b"", "more_body": False}
             if not (self.disconnected or self.response_complete):

@@ -64,7 +64,7 @@ Keep = Callable[[Scope, Receive], Awaitable[Response | None]]
 BAD_REQUEST = 400
 CRASHED = 500  # what any server answers for an application that raised
 
-HEALTH_PATH = paths.HEALTH.encode()  # answered under any Host: who asks knows only an address
+HEALTH_PATH = paths.HEALTH.encode()  # answered under any Host: the client knows only an address
 
 
 class Gateway:
@@ -139,7 +139,7 @@ class Gateway:
             return self._answer_internally(exchange, arrival, request, started)
         try:
             found = self._gate.facts(request)
-        except Exception:  # likewise
+        except Exception:  # the same
             _log.exception("decision_failed", request=request.request_id)
             found = broken()
         if isinstance(found, Refuse):
@@ -170,7 +170,7 @@ class Gateway:
         request, subrequest = found
         try:
             facts = self._gate.facts(request, subrequest)
-        except Exception:  # likewise
+        except Exception:  # the same
             _log.exception("decision_failed", request=request.request_id)
             facts = broken()
         if isinstance(facts, Refuse):
@@ -222,7 +222,7 @@ class Gateway:
     ) -> Waiting | None:
         try:
             decision = self._gate.decide(facts, self._clock())
-        except Exception:  # likewise
+        except Exception:  # the same
             _log.exception("decision_failed", request=request_id)
             decision = broken()
         if self._rate_limits is not None and isinstance(decision, Forward):
@@ -237,7 +237,7 @@ class Gateway:
         """Decide with storage's help."""
         try:
             decision = await self._gate.ask(pending.facts, self._clock())
-        except Exception:  # likewise
+        except Exception:  # the same
             _log.exception("decision_failed", request=pending.request_id)
             decision = broken()
         if self._rate_limits is not None and isinstance(decision, Forward):
@@ -445,7 +445,7 @@ def _unread(arrival: Received, client: Client | None = None) -> UnreadRequest:
 
 
 def _internal_scope(scope: Scope, request: Accepted) -> Scope:
-    """The scope for paths of ours, with who asks; matched on the raw path, as the gate matches.
+    """The scope for paths of ours, with the user; matched with the raw path, as the gate matches.
     Its scheme and Host are those that were decided on."""
     headers = [line for line in scope["headers"] if line[0] != b"host"]
     return {

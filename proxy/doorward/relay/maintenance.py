@@ -9,7 +9,7 @@ from pathlib import Path
 from doorward.settings import Fault, InvalidSettings, Settings
 from doorward.upstream.failures import Page
 
-# It is kept in memory, and sent whole to everybody who asks meanwhile.
+# It is kept in memory, and sent whole to all concurrent clients.
 PAGE_BYTES = 1024 * 1024
 
 

@@ -39,7 +39,7 @@ InnerApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks, as an application finds it in `scope["state"]["doorward"]`."""
+    """The user, as an application finds it in `scope["state"]["doorward"]`."""
 
     username: str
     name: str | None

@@ -10,7 +10,7 @@ from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import RequestHeaders, trailer_lines
 from doorward.upstream.connection import Connection
 
-# How long a client that asked whether to go on waits for the upstream to say so (RFC 9110 10.1.1:
+# How long a client that sent Expect: 100-continue waits for the upstream's answer (RFC 9110 10.1.1:
 # many never do).
 CONTINUE_S = 1.0
 

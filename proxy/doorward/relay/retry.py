@@ -30,10 +30,10 @@ class SentRequest:
 
 
 def next_step(attempt: SentRequest, failure: UpstreamFailure) -> Next:
-    """A kept connection that closes unanswered lost a race, and says nothing of the request (RFC
-    9112 9.3.1): once more, where it was sent. A fresh one that does has refused it."""
+    """A kept connection that closes unanswered lost a race (RFC 9112 9.3.1): send once more to the
+    same upstream. A fresh one that does has refused it."""
     if isinstance(failure, ConnectFailed):
-        return Next.GIVE_UP  # whoever connects has tried all there are
+        return Next.GIVE_UP  # a new connection has tried every address
     if attempt.has_body or attempt.method not in IDEMPOTENT:
         return Next.GIVE_UP
     if isinstance(failure, ConnectionLost) and attempt.over_kept and not attempt.was_stale:

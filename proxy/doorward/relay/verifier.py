@@ -74,7 +74,7 @@ class Verifier:
             return self._heads.make(decision, subrequest.front, now)
         except UnfitIdentity:
             return unfit_identity()
-        except Exception:  # likewise
+        except Exception:  # the same
             _log.exception("decision_failed", request=facts.request.request_id)
             return broken()
 

@@ -12,8 +12,8 @@ from doorward.http1.headers import Header
 from doorward.http1.response_head import ResponseHead
 from doorward.settings import Route, SecurityHeaders
 
-# What is stored may have the application's own policy, and a client that is told NOT_MODIFIED
-# takes the headers of that answer for it (RFC 9111 3.2): the policy would be replaced by ours.
+# What is stored may have the application's own policy, and a client that gets NOT_MODIFIED takes
+# the headers of that answer for it (RFC 9111 3.2): the policy would be replaced by ours.
 NOT_MODIFIED = 304
 
 EXPIRES_IN = b"x-doorward-session-expires-in"  # seconds
@@ -98,7 +98,7 @@ def build_added_headers(route: Route) -> AddedHeaders | None:
 
 
 def _list_plain(security: SecurityHeaders) -> Iterable[Header]:
-    """Those that only their own name stands in the way of."""
+    """Those that only a header of the same name prevents."""
     if security.nosniff:
         yield b"x-content-type-options", b"nosniff"
     if security.referrer is not None:

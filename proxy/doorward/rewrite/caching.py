@@ -13,7 +13,7 @@ from doorward.http1.headers import OWS
 REMEMBERED_BYTES = 128
 
 # Permissions to shared caches (RFC 9111 5.2.2). Qualified forms (`private="x"`) cover some headers
-# only, so quoted arguments are taken off, which leaves the stricter, unqualified directive.
+# only, so quoted arguments are removed, which leaves the stricter, unqualified directive.
 _SHARED = frozenset((b"public", b"s-maxage", b"proxy-revalidate"))
 _QUOTED = re.compile(rb'="[^"]*"')
 _DIRECTIVE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")

@@ -131,7 +131,8 @@ ASSERTION = "X-Doorward-Assertion"
 
 
 class SignedIdentity:
-    """The same with a signed statement of who asks, made once a minute for each session."""
+    """The same with a signed token that identifies the user, made once a minute for each
+    session."""
 
     def __init__(self, plain: IdentityHeaders, route: Route, keys: AssertionKeys, issuer: str):
         assert route.assertion is not None
@@ -162,7 +163,7 @@ class SignedIdentity:
 
 
 def build_tells(routes: Iterable[Route], keys: Keys, issuer: str) -> tuple[Tell, ...]:
-    """What tells each route's application who asks."""
+    """The headers that identify the user to each route's application."""
     made: dict[str, AssertionKeys] = {}
     found: list[Tell] = []
     for route in routes:
@@ -178,7 +179,7 @@ def build_tells(routes: Iterable[Route], keys: Keys, issuer: str) -> tuple[Tell,
 
 
 def _list_values(header: IdentityHeader, session: Session) -> tuple[str, ...]:
-    """What a header says, a line each."""
+    """The values of a header, one per line."""
     field = _FIELDS.get(header.value)
     if field is None:
         return (header.value,)

@@ -20,7 +20,7 @@ _ABSOLUTE = re.compile(rb"(?:(https?):)?//([^/?#\\\s@]+)([/?#].*)?", re.IGNORECA
 # A path that browsers do not take for another host's.
 _PATH = re.compile(rb"/(?![/\\])[\x21-\x7e\x80-\xff]*")
 _PATH_END = re.compile(rb"[?#]")
-# What stands before the URL of a Refresh; how it ends is found from the end.
+# What precedes the URL of a Refresh; how it ends is found from the end.
 _REFRESH = re.compile(rb"[\s\d.]+[;,]\s*url\s*=\s*", re.IGNORECASE)
 
 _URLS = frozenset((b"location", b"content-location"))

@@ -1,5 +1,5 @@
-"""What a route changes of its requests: its path removed, its upstream's put before, another
-Host. Nothing of it happens on a route that does not ask for it.
+"""What a route changes of its requests: its path removed, its upstream's path added, another Host.
+All of this happens only on routes that ask for it.
 
 Knows what was decided; must not decide who may pass. See docs/decisions/005-rewriting.md.
 """
@@ -15,7 +15,7 @@ from doorward.settings.addresses import add_brackets
 
 @dataclass(frozen=True, slots=True)
 class RouteRewriting:
-    """`prefix` is removed from the target and `base` put before what is left; `host` is sent in
+    """`prefix` is removed from the target and `base` put in front of the rest; `host` is sent in
     place of the one that was asked for.
 
     `scheme`, where something is rewritten, is that of the upstream.

@@ -1,4 +1,4 @@
-"""The answer that lets a front proxy send a request on: who asks, in the headers of its route.
+"""The answer that lets a front proxy forward a request: the user, in the headers of its route.
 
 Knows the names of identity headers; must not decide anything.
 """
@@ -38,7 +38,7 @@ class VerificationHeads:
         if any(route.assertion is not None for route in routes):
             told.append(ASSERTION)
         self._names = tuple(dict.fromkeys(name.encode() for name in told))
-        # What the answers at another program's endpoints say beside what a route says itself.
+        # What the answers at another program's endpoints contain besides a route's own headers.
         self._more = {
             preset: tuple(_tell_more(preset, route) for route in routes) for preset in presets
         }

@@ -30,7 +30,7 @@ AT_ONCE = 16
 PAUSE_S = 0.1
 # After how long without another lack they are said to be enough again.
 CALM_S = 1.0
-# Clients that are told why they are turned away may take a moment to read it; so many at a time.
+# Clients that are turned away get a moment to read the reason; at most so many at a time.
 TOLD_AT_ONCE = 64
 
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -112,7 +112,7 @@ class Acceptor:
                     self._without_descriptors(fault)
                 elif fault.errno == errno.EINVAL:  # shut down, by the parent of the workers
                     self._stop()
-                return  # else nobody is left, or a client left at once: the loop looks again
+                return  # otherwise no client is left, or one left at once: the loop looks again
             if self._exhausted and self._loop.time() - self._exhausted > CALM_S:
                 _log.info("descriptors_free_again", refused=self._refused)
                 self._exhausted, self._refused = 0.0, 0

@@ -15,7 +15,7 @@ from doorward.http1.headers import OWS
 
 class MetricsEndpoint(Protocol):
     async def answer(self, accept: str) -> tuple[bytes, str]:
-        """The exposition and its media type, as who asks takes it."""
+        """The exposition and its media type, in a format that the client accepts."""
 
 
 class OwnHostsOnly:

@@ -18,7 +18,7 @@ LOOK_S = 1.0
 
 
 class Certificate:
-    """`context` is a listener's for good; each new connection gets what the files held last.
+    """`context` stays the listener's; each new connection gets what the files last contained.
 
     A pair that does not fit, as while one file is written before the other, changes nothing: the
     last good one stays until the files change again. Raises InvalidSettings at the start.

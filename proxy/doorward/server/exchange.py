@@ -174,7 +174,7 @@ class Exchange:
         self.body_bytes += len(piece)
         return self.body_bytes
 
-    # Whoever answers
+    # The answering side
 
     def begin(self, gateway: RequestHandler) -> None:
         """Have `gateway` answer, without a task as long as nothing has to be waited for."""

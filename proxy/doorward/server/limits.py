@@ -22,12 +22,12 @@ _log = structlog.get_logger("doorward.server")
 
 # What a process asks for: three times what the default of `limits.connections` needs.
 DESCRIPTORS = 65536
-# What a process needs beside its connections: the database, logs, listeners, libraries, and kept
+# What a process needs besides its connections: the database, logs, listeners, libraries, and kept
 # connections to upstreams.
 OTHER_DESCRIPTORS = 128
 
-# How often it is looked whether a client that says no more is still there; and when it is first
-# sent something to find out, and after how long again.
+# How often to check whether a silent client is still there; and when it is first sent something to
+# find out, and after how long again.
 GONE_S = 0.25
 PROBE_S = (1.0, 10.0)
 

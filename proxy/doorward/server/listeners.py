@@ -15,7 +15,7 @@ from pathlib import Path
 from doorward.settings import Listen, Settings
 
 BACKLOG = 2048
-LEAST_OPEN_PORT = 1024  # those below take a privilege, unless the system was told otherwise
+LEAST_OPEN_PORT = 1024  # those below take a privilege, unless the system is configured otherwise
 
 
 class ListenFault(Exception):

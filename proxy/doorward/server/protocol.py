@@ -76,7 +76,7 @@ class Protocol(asyncio.Protocol):
     flow: Flow
     _timers: ConnectionTimers
     attached: Closable | None = None  # upstream connections that are this client's alone
-    _refused: tuple[int, str] | None = None  # what the bytes behind the last request are told
+    _refused: tuple[int, str] | None = None  # the answer to the bytes behind the last request
     _requests_left = -1  # which is never none
     _sent_before = -1  # of an answer's body, when a half-closed client was looked at last
 
@@ -133,7 +133,7 @@ class Protocol(asyncio.Protocol):
             self._timers.note_body()
         if self._unread > 2 * self.limits.header_bytes:
             # llhttp's binding keeps a line of a head or a trailer until its end has come, and
-            # copies it with every piece; what is not body must not go on and on (CVE-2024-22019).
+            # copies it with every piece; what is not body must be limited (CVE-2024-22019).
             self._refuse(431, "the request head is too large")
 
     def _is_plain(self, data: bytes) -> bool:
@@ -208,7 +208,7 @@ class Protocol(asyncio.Protocol):
             self._refuse(400, INVALID)
             return b""
         if may_be and space and method not in KNOWN and method not in NEVER:
-            self._stand_in = method  # llhttp is told another, which it knows
+            self._stand_in = method  # llhttp gets another one, which it knows
             data = b"PUT" + data[len(method) :]
         self._tail = b""
         return self._feed_head(data)

@@ -27,7 +27,7 @@ from doorward.settings import LimitSettings
 
 # Once the grace period is over: how long the last answers may take to leave.
 LAST_WORDS_S = 0.5
-LOOK_S = 0.1  # how often open connections are looked at, beside what announces their end
+LOOK_S = 0.1  # how often open connections are checked, in addition to the events at their end
 
 
 class _Connections(set[Protocol]):

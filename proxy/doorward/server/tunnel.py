@@ -19,7 +19,7 @@ HELD_BYTES = 64 * 1024
 LINGER_S = 10.0
 # When one side has said its last word, how long the other may be silent.
 HALF_CLOSED_S = 5.0
-# How long a client that was told why its WebSocket ends may take to hear it and to leave.
+# How long a client may take to read why its WebSocket ends, and to leave.
 FAREWELL_S = 1.0
 
 _PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")

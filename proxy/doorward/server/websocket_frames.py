@@ -1,7 +1,7 @@
 """Where one frame ends in a stream of WebSocket frames (RFC 6455 5.2), as they pass.
 
-Knows the lengths in their headers; must not know what is said in them, and keeps nothing of it but
-the first bytes of a header that is not whole yet.
+Knows the lengths in their headers; must not know their content, and keeps only the first bytes of a
+header that is not whole yet.
 """
 
 _CLOSE = 0x8

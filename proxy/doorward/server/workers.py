@@ -74,7 +74,8 @@ class _Supervisor:
 
     def run(self) -> int:
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would not be told
+        # otherwise its death would not be reported
+        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             return self._keep()
         finally:

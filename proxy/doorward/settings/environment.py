@@ -1,5 +1,5 @@
 """Knows the `DOORWARD_…` variables: the setting of each, and how its text is read. It must not
-judge the values; they are checked as if they were in the file."""
+check the values; they are checked as if they were in the file."""
 
 from __future__ import annotations
 

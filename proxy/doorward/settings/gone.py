@@ -1,4 +1,4 @@
-"""Knows which settings are accepted but have no effect yet. It must not judge them. When a feature
+"""Knows which settings are accepted but have no effect yet. It must not check them. When a feature
 is built, remove its line."""
 
 from __future__ import annotations

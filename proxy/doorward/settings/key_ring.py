@@ -54,7 +54,7 @@ class KeyFile:
 
     @property
     def id(self) -> str:
-        """What people call it: 48 bits of a hash, which tell nothing of 256 random bits."""
+        """What people call it: 48 bits of a hash, which reveal nothing about 256 random bits."""
         text = b"doorward key id " + self.secret
         return hashlib.sha256(text).hexdigest()[:ID_DIGITS]
 

@@ -44,7 +44,7 @@ def read_private(path: Path, largest: int, make_it: str) -> bytes:
 
     Raises UnusableFile; `make_it` says how such a file is made."""
     try:
-        # Without O_NONBLOCK a named pipe would hold the start up for ever.
+        # Without O_NONBLOCK a named pipe would block the start forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise UnusableFile("does not exist", make_it) from None

@@ -37,7 +37,7 @@ class AttemptRows:
         self, attempt: str, wanted: Sequence[Budget], period: Period, now: float
     ) -> Spent:
         async with self._engine.writing() as connection:
-            # Whoever holds the row of a budget counts it alone, until commit.
+            # A transaction that holds the row of a budget counts it alone, until commit.
             held = {}
             for budget in sorted(wanted, key=lambda one: one.key):
                 until = await self._hold(connection, budget, now)

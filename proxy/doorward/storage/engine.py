@@ -21,8 +21,8 @@ from doorward.accounts.refusals import StorageUnavailable
 from doorward.storage.fault import StorageFault
 from doorward.storage.health import READ, WRITE, Health
 
-# From the call to its end, waiting for a connection and for other writers included. Whoever waits
-# longer has given up, and a queue of such would only grow.
+# From the call to its end, waiting for a connection and for other writers included. A caller that
+# waits longer has given up, and a queue of such would only grow.
 DEADLINE_S = 5.0
 # SQLite waits for another process's lock in a thread that nothing can interrupt: a second at a
 # time, so that a caller whose deadline passes is not held up by it.

@@ -22,7 +22,7 @@ from doorward.storage.marker import Marker
 from doorward.storage.postgres_notify import PostgresNotify
 from doorward.storage.tables import feed, feed_counter
 
-KEPT_S = 3600.0  # far longer than any worker can be behind and still be believed (a second or so)
+KEPT_S = 3600.0  # far longer than any worker can be behind and still be trusted (about a second)
 
 
 @dataclass(slots=True)
@@ -90,10 +90,10 @@ class FeedRows:
 
     @asynccontextmanager
     async def changing(self, now: float) -> AsyncIterator[Change]:
-        """A transaction whose news and events are written with it, the news marked before this
-        returns.
+        """A transaction with its feed rows and events; the marker is changed before this returns.
 
-        Raises StorageUnavailable."""
+        Raises StorageUnavailable.
+        """
         async with self._engine.writing() as connection:
             change = Change(connection)
             yield change

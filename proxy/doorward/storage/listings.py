@@ -23,7 +23,7 @@ from doorward.storage.engine import Engine
 from doorward.storage.sessions import JOINED
 from doorward.storage.tables import audit, handles, sessions, users
 
-LAST = "\U0010ffff"  # no name goes on with this
+LAST = "\U0010ffff"  # no name continues with this
 Found = list[tuple[Cursor, User]]
 
 

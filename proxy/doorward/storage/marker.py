@@ -24,7 +24,7 @@ MARK_BYTES = 16
 MADE = struct.Struct("d")
 FILE_BYTES = MARK_BYTES + MADE.size
 # A worker looks once a second whether its file is still the file. Until all have, a mark in a new
-# file reaches nobody, so whoever writes one waits.
+# file reaches no process, so a process that writes one waits.
 SETTLE_S = 1.1
 CLOSED = -1  # in place of a file descriptor
 

@@ -1,7 +1,7 @@
 """Word from other hosts on one PostgreSQL that the feed has grown (LISTEN, NOTIFY).
 
-It tells when to look and never what at. Nothing depends on it: a worker that misses a notice finds
-the news at the next poll.
+It tells when to look and never what at. Nothing depends on it: a worker that misses a notice reads
+the feed at the next poll.
 """
 
 from __future__ import annotations

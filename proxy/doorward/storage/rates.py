@@ -112,7 +112,7 @@ class Rates:
     def _count(self, digest: bytes, window_s: float, now: float) -> tuple[int, float]:
         """The uses in this window, this one included, and when it ends."""
         file, start = self._opened(), _find_bucket(digest)
-        # Held for microseconds; the system lets go when a process dies.
+        # Held for microseconds; the system releases it when a process ends.
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             bucket = os.pread(file, BUCKET_BYTES, start).ljust(BUCKET_BYTES, b"\0")

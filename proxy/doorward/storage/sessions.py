@@ -257,7 +257,7 @@ class SessionRows:
         query = (
             update(sessions)
             .where(sessions.c.number == bindparam("session"))
-            # One that lies far ahead was noted by a clock that has been put right since.
+            # One that lies far ahead was written by a clock that has been corrected since.
             .values(last_used_at=case((last.between(at, at + CLOCKS_DIFFER_S), last), else_=at))
         )
         # In the order of numbers, as `_end` locks them: two that each wait for the other cannot be.

@@ -158,7 +158,8 @@ tokens = Table(
 )
 
 # Second factors. Secrets are encrypted with a key that is not in here, and codes are digested with
-# one of the user's own that is encrypted likewise. `failures` counts wrong codes of every kind.
+# one of the user's own that is encrypted in the same way. `failures` counts wrong codes of every
+# kind.
 factors = Table(
     "factors",
     metadata,
@@ -174,8 +175,8 @@ factors = Table(
     Column("browsers", Integer, nullable=False, server_default="0"),
 )
 
-# Users' names and passwords at applications behind Doorward. Passwords are encrypted likewise, each
-# for its user, route and name.
+# Users' names and passwords at applications behind Doorward. Passwords are encrypted in the same
+# way, each for its user, route and name.
 application_credentials = Table(
     "application_credentials",
     metadata,

@@ -61,7 +61,7 @@ class Address:
         except TimeoutError:
             raise ConnectTimeout(f"no connection to {self} within {timeout_s:g} s") from None
         except OSError as fault:  # a certificate that cannot be trusted is one, too
-            if _without_descriptors():  # which says nothing of the upstream
+            if _without_descriptors():  # which does not depend on the upstream
                 raise UpstreamOverloaded(
                     f"no descriptor is left for a connection to {self}"
                 ) from None

@@ -27,7 +27,7 @@ HEAD_LIMIT_BYTES = 256 * 1024
 LINES_LIMIT = 2048
 # An upstream's `Keep-Alive: timeout` counts from its side: a request must not meet the close.
 KEPT_LESS_S = 1
-# Of heads that were read in one pass: whoever wants their lines asks `Head.plain`.
+# Of heads that were read in one pass: for their lines, ask `Head.plain`.
 _NO_LINES: list[Header] = []
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is sent instead, as it stands in a file."""
+    """What is sent instead, as in the file."""
 
     body: bytes
     media_type: str

@@ -12,7 +12,7 @@ from doorward.upstream.failures import InvalidAnswer
 Header = tuple[bytes, bytes]
 
 LENGTH, CODING = b"content-length", b"transfer-encoding"
-# What says something of the connection.
+# Headers about the connection.
 _TELLING = frozenset(
     (
         b"keep-alive",

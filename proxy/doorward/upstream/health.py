@@ -23,7 +23,7 @@ class HealthListener(Protocol):
 async def watch(
     listener: HealthListener, address: Address, check: HealthCheck, host: str | None
 ) -> None:
-    """Ask for ever. `host` is the name to ask for; None: the upstream's own."""
+    """Check forever. `host` is the name to ask for; None: the upstream's own."""
     bad = 0
     async with build_client(address, check.timeout.total_seconds()) as client:
         while True:

@@ -29,7 +29,7 @@ from doorward.settings import Settings
 from doorward.settings.faults import KeyPath, format_path
 from doorward.web.answers import unfit
 
-# It would be believed by the application: nobody is handed one for somebody else.
+# The application would trust it, so nobody gets one for another user.
 _ASSERTION = re.compile(rf"(\r\n{ASSERTION}: )[^\r]*", re.IGNORECASE)
 
 FORWARDED, REFUSED, INTERNAL = "forwarded", "refused", "internal"
@@ -298,7 +298,7 @@ def _make_session(question: Question, now: float) -> Session | None:
 
 
 def list_lines(found: Explanation) -> Iterator[str]:
-    """What was found, a line each, as commands and pages show it."""
+    """The result, one line per item, as commands and pages show it."""
     yield f"  by {found.user or 'nobody'} ({found.level}) from {found.address or 'anywhere'}"
     yield from (f"  {note}" for note in found.notes)
     if found.readings:

@@ -1,6 +1,6 @@
 """The keys that verify assertions, where applications read them (RFC 7517 5).
 
-Knows JSON; must not know who is asked about. Nobody is asked who they are: these keys are public.
+Knows JSON; must not know users. No login is required: these keys are public.
 """
 
 import json

@@ -45,7 +45,7 @@ from doorward.wiring.accounts import Accounts, Clock
 from doorward.wiring.deciding import Deciding, build_deciding
 from doorward.wiring.observation import build_observer, count, name_routes
 
-OTHER_LINES_BYTES = 8 * 1024  # of a request's head beside its target, cookies above all
+OTHER_LINES_BYTES = 8 * 1024  # of a request's head besides its target, mainly cookies
 
 
 @dataclass(frozen=True, slots=True)

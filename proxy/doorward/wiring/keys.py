@@ -20,8 +20,8 @@ LOOK_S = 1.0
 
 
 class KeyFiles:
-    """`keys` is one value for good, and is replaced from within. Files that cannot be used change
-    nothing: the last keys stay. Raises InvalidSettings at the start."""
+    """`keys` is one object, whose content is replaced. Files that cannot be used change nothing:
+    the last keys stay. Raises InvalidSettings at the start."""
 
     def __init__(self, settings: Settings, now: float) -> None:
         self.settings = settings

@@ -1,7 +1,7 @@
 """Password hashes: made, verified, renewed in a few threads so that logins cannot starve the rest.
 
-It knows hash formats and nothing of users. Ours is argon2id over the lower-case SHA-256 hex of the
-password, because one documented API sends only that.
+It knows hash formats; it must not know users. Ours is argon2id over the lower-case SHA-256 hex of
+the password, because one documented API sends only that.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ class Passwords:
         self.expect([(scheme, stored)])
         tries = 0
         for reading in list_forms(password):
-            if isinstance(reading, PasswordDigest):  # nothing of its kind was hashed
+            if isinstance(reading, PasswordDigest):  # no hash was computed
                 continue
             tries += 1
             if imported.matches(stored, scheme, reading):

@@ -1,7 +1,7 @@
 """Password hashes that other programs made: recognised, and verified as their makers did.
 
-The only door to libpass and bcrypt. It knows forms of hashes and nothing of users; the first login
-replaces such a hash by one of ours where it is ours to replace.
+The only door to libpass and bcrypt. It knows forms of hashes; it must not know users; the first
+login replaces such a hash by one of ours where it is ours to replace.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ KINDS: Mapping[str, HashKind] = {
         {"ln": 20, "r": 32, "p": 16},
     ),
 }
-WEAK = frozenset({"sha1"})  # unsalted and fast: whoever reads the file has the passwords in a day
+WEAK = frozenset({"sha1"})  # unsalted and fast: with the file, all passwords are found in a day
 
 
 def get_scheme(stored: str) -> str:
@@ -136,7 +136,7 @@ def _costs(kind: HashKind, stored: str) -> Mapping[str, int] | None:
 
 
 def _huge(kind: HashKind, costs: Mapping[str, int]) -> bool:
-    """Whether one of the costs, or what they come to together, is more than is bearable."""
+    """Whether one of the costs, or all of them together, is too high."""
     if any(value > kind.most[key] for key, value in costs.items()):
         return True
     if "ln" in costs:  # RFC 7914 2

@@ -1,7 +1,8 @@
-"""Logins at one user, or from one network, that wait for each other.
+"""Logins of one user, or from one network, that wait for each other.
 
-It knows keys and how many may go at once; what they do then it must not know. An attempt is counted
-before it is judged: without turns, right passwords that arrive together would spend a budget.
+It knows keys and how many may run at a time; it must not know what they do. An attempt is counted
+before it is checked: without this queue, right passwords that arrive together would use up a
+budget.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How often a password may be wrong: which clients have to wait, for how long, and what they learn.
 
 It knows names, networks and budgets; which answer is right, and how a hash is made, it must not
-know. An attempt is counted before it is judged, so that a thousand at once are no more than a few.
+know. An attempt is counted before it is checked, so that a thousand at once are no more than a few.
 
 An attempt is counted on its networks, on the name as it was typed, and on the user that the name
 leads to. Only locks of the first two are shown: all names and addresses of a user share one budget
@@ -47,7 +47,7 @@ PURGED_AT_ONCE = 500  # budgets, so that no login waits long
 SETTLED_AT_ONCE = 100  # locks that ended
 NO_ADDRESS = "none"  # who came over a unix socket that no trusted proxy speaks for
 
-# Logins that are judged at once: two hash, two write.
+# Logins that run at a time: two hash, two write.
 PLACES = 4
 WAITING = 1024  # for a place; about twenty seconds of hashing
 
@@ -140,7 +140,7 @@ class AttemptStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One password that is about to be judged; or, when it `is_refused`, to be called wrong
+    """One password that is about to be checked; or, when it `is_refused`, to be called wrong
     unseen. `own` are the budgets that a right one clears."""
 
     id: str
@@ -185,12 +185,13 @@ class Regulation:
 
     @asynccontextmanager
     async def turn(self, name: str, address: str) -> AsyncIterator[None]:
-        """Held from before `begin` until the attempt is judged and written down: one at a time for
-        a name from a network, and for a network no more than leave most of its budget to those
-        that fail; networks take turns. By the name and not by its user: how long a second name has
-        to wait for the first would tell that they are one user's.
+        """Held from before `begin` until the attempt is checked and recorded: one at a time for a
+        name from a network, and for a network no more than leave most of its budget to those that
+        fail; networks take turns. By the name and not by its user: how long a second name has to
+        wait for the first would tell that they are one user's.
 
-        Raises Overloaded."""
+        Raises Overloaded.
+        """
         networks = get_networks(address)
         if self._limits is None:
             async with self._queue.place(networks):
@@ -247,7 +248,7 @@ class Regulation:
             await self._store.give_back(attempt.id, attempt.own)
 
     async def withdraw(self, attempt: Attempt | None) -> None:
-        """The password was not judged."""
+        """The password was not checked."""
         if attempt is not None:
             await self._store.give_back(attempt.id)
 

@@ -14,7 +14,7 @@ _BETWEEN = re.compile(r"[\W_]+")  # what stands between the parts of a name or a
 LOOKED_AT = 72  # characters: its work grows faster than their number
 LEAST = 1  # 0: among the first thousand guesses of anybody who tries
 
-# zxcvbn keeps the words of a call in its module: two threads would judge by each other's.
+# zxcvbn keeps the words of a call in its module, so two threads would use each other's.
 _TURN = threading.Lock()
 
 

@@ -1,6 +1,6 @@
 """Access tokens: signed notes (JWT, RFC 7519) that name a session for a while. Only door to PyJWT.
 
-They say which session is meant. Whether it still lives, only a look at it tells, at each use.
+They name a session. Whether it is still valid is looked up at each use.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class AccessTokens:
         return None
 
 
-# Times are compared by who asks, with a clock of theirs; `sub` is a number as it was documented.
+# Clients compare times with their own clocks; `exp` is a number as documented.
 _SIGNATURE_ONLY: Any = {
     "verify_exp": False,
     "verify_iat": False,

@@ -1,4 +1,4 @@
-"""Assertions: signed statements to an application of who asks, as compact JWS (RFC 7515).
+"""Assertions: signed tokens that identify the user to an application, as compact JWS (RFC 7515).
 
 They are for applications that verify a signature and cannot trust a header. The keys follow from
 the instance's secrets and turn over with them: the first signs, the public halves of all are

@@ -41,6 +41,7 @@ class Feed(Protocol):
         """Why the last write failed, when none has succeeded since."""
 
     async def try_writing(self) -> None:
-        """Write something that changes nothing, to see whether it succeeds.
+        """Write something that changes nothing, to check whether it succeeds.
 
-        Raises StorageUnavailable."""
+        Raises StorageUnavailable.
+        """

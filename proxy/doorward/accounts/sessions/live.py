@@ -43,7 +43,8 @@ class Live:
         self._marker = b""
         self._confirmed_at = float("-inf")
         self._epoch = 0  # grows whenever news were applied
-        self._reading: asyncio.Future[None] | None = None  # the news, for all who wait for them
+        # the read of the feed, for all who wait for it
+        self._reading: asyncio.Future[None] | None = None
 
     @property
     def count(self) -> int:
@@ -157,7 +158,7 @@ class Live:
         session.stale = session.number not in self._of_session
 
     async def catch_up(self, now: float) -> None:
-        """Read the news if there may be any. Raises StorageUnavailable."""
+        """Read the feed if it may have changed. Raises StorageUnavailable."""
         if self.is_current(now):
             return
         if self._reading is not None:  # begun before this call: it may miss the newest
@@ -170,8 +171,9 @@ class Live:
         return now - self._confirmed_at
 
     async def _read_news(self, now: float) -> bytes:
-        """Apply the news, in one read for all who ask meanwhile: its failure is theirs, too, so
-        that nobody waits for one read after another. Returns the marker from before the read."""
+        """Apply what is new in the feed, in one read for all concurrent callers: its failure is
+        theirs, too, so that nobody waits for one read after another. Returns the marker from before
+        the read."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._apply_news(now))
             self._reading.add_done_callback(self._read)
@@ -181,7 +183,7 @@ class Live:
     def _read(self, reading: asyncio.Future[None]) -> None:
         self._reading = None
         if not reading.cancelled():
-            reading.exception()  # told to whoever waited, if anybody still did
+            reading.exception()  # raised to the waiting callers, if there are any
 
     async def _apply_news(self, now: float) -> None:
         marker = self._feed.marker()
@@ -222,7 +224,7 @@ class Live:
         return None if cause is None else f"storage cannot be written ({cause})"
 
     async def close(self) -> None:
-        """Ends a read of the news that is under way; to be called before storage is closed."""
+        """Cancels a read of the feed; to be called before storage is closed."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait((self._reading,))

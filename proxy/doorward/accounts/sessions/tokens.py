@@ -1,6 +1,6 @@
 """Session tokens: signed for the cookie, hashed for storage. The only door to itsdangerous.
 
-It knows the form of a token and nothing of the session behind it.
+It knows the form of a token; it must not know the session behind it.
 """
 
 from __future__ import annotations

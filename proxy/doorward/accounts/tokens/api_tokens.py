@@ -165,7 +165,7 @@ class ApiTokens:
         return [self._complete(token) for token in found]
 
     async def every(self, now: float) -> AsyncIterator[ApiToken]:
-        """Everybody's that are not over, read in pages. The caller has checked who asks."""
+        """All valid tokens, read in pages. The caller has checked permissions."""
         before = None
         while found := await self._store.list(None, now, before, PAGE):
             for token in found:

@@ -48,7 +48,7 @@ class DirectoryFault(Exception):
 class Directory(Protocol):
     @property
     def warnings(self) -> Sequence[str]:
-        """What is odd about it, but no fault: a sentence each."""
+        """Warnings about it, one sentence per warning."""
 
     def fresh(self) -> Directory | None:
         """The directory as its file is now, once it has changed and settled; else None.

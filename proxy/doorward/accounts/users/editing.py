@@ -20,8 +20,8 @@ from doorward.accounts.user import Email, User
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """None leaves as it is; an empty name removes it. What is removed goes before what is added;
-    an address added again takes the new spelling and state."""
+    """None leaves as it is; an empty name removes it. Removals are applied before additions; an
+    address added again takes the new spelling and state."""
 
     name: str | None = None
     remove_emails: tuple[str, ...] = ()

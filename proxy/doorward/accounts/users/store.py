@@ -17,8 +17,9 @@ from doorward.accounts.user import Credential, NewPassword, NewUser, Seen, User
 class UserStore(Protocol):
     """Methods that take a user raise UserNotFound when it is gone.
 
-    Whatever takes a right away also ends or suspends sessions and feeds the news, all at once; the
-    event is written down with it."""
+    A method that removes a right also ends or suspends sessions and writes to the feed, in one
+    transaction with the event.
+    """
 
     async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
         """Raises NameTaken when a handle leads to another user."""

@@ -75,7 +75,8 @@ class Users:
 
     async def refresh(self, now: float) -> tuple[str, ...]:
         """Takes in what changed in the directories' files; to be called once a second. Returns
-        what is wrong or odd about a change, a sentence each: a wrong one leaves all as it was."""
+        errors and warnings about a change, one sentence per item; after an error the previous users
+        stay."""
         said: list[str] = []
         for directory in self._directories:
             try:
@@ -88,7 +89,7 @@ class Users:
         return tuple(said)
 
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the directories' files, a sentence each."""
+        """Warnings about the directories' files, one sentence per warning."""
         return tuple(warning for directory in self._directories for warning in directory.warnings)
 
     async def _take_in(self, old: Directory, fresh: Directory, now: float) -> None:

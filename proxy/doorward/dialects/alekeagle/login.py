@@ -47,7 +47,8 @@ class TokenLogin:
     factors: SecondFactors
 
     async def login(self, request: Request) -> Response:
-        self.context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        # CVE-2017-1000069: another site must not log a visitor in
+        self.context.check_origin(request)
         fields = await read_required_fields(request, "user", "pass")
         if "2fa" in fields:
             return await self._second_step(request, fields["2fa"])

@@ -102,7 +102,7 @@ class OwnSessions:
         if not _spares_caller(request):
             count = await self.sessions.end_all(caller.user, now, by="revoked")
             return await self._leave(request, render_removed(count), caller)
-        # A program that holds a token of its own cannot be told of another one here.
+        # A program that has a token cannot get another one here.
         ended = await self.sessions.end_others(
             caller, now, renew=not contexts.is_by_header(request)
         )

@@ -13,7 +13,7 @@ from doorward.dialects.alekeagle.shapes import AlekeagleRemoved, AlekeagleSessio
 
 
 def render_session(session: Session) -> AlekeagleSession:
-    """The client's own name for it goes before what its User-Agent comes to."""
+    """The client's own name for it, else a name from its User-Agent."""
     name = session.information or session_name(session.user_agent)
     return AlekeagleSession(iat=session.iat, exp=exp(session), name=name, sub=session.user.id)
 

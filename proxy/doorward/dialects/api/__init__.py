@@ -321,7 +321,7 @@ class Api:
                 await self.guard.find_actor(request)
                 found = await self.audit_log.after(number, wanted, MOST)
             except StorageUnavailable:
-                found = ()  # whoever follows waits, too
+                found = ()  # later ones wait, too
             except (Refusal, RequestFault):
                 return
             for record in found:

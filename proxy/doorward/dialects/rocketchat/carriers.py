@@ -1,7 +1,7 @@
 """Where the `rocketchat` dialect looks for a token, and its rate limit.
 
-X-User-Id with X-Auth-Token goes before Bearer before the cookie. It knows headers and counters;
-what a session may do it must not know.
+X-User-Id with X-Auth-Token takes precedence over Bearer, and Bearer over the cookie. It knows
+headers and counters; what a session may do it must not know.
 """
 
 from dataclasses import dataclass
@@ -48,8 +48,8 @@ def _get_token(request: Request) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Counts by address, route and method. Nobody is exempt; a request without a session where
-    one is needed is refused and not counted."""
+    """Counts by address, route and method. It applies to everybody; a request without a session
+    where one is needed is refused and not counted."""
 
     context: Context
     rates: Rates

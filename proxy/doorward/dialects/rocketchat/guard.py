@@ -17,7 +17,7 @@ from doorward.dialects.fields import is_storable, read_optional_json
 from doorward.dialects.rocketchat.carriers import Requester, find_caller
 from doorward.web.session_service import get_client_info
 
-CHARACTERS = 4096  # no parameter of ours is longer; passwords are judged by the core
+CHARACTERS = 4096  # no parameter of ours is longer; the core checks passwords
 
 
 @dataclass(frozen=True, slots=True)

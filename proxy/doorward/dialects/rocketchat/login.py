@@ -54,7 +54,7 @@ class LoginAndLogout:
 
     async def login(self, request: Request) -> Response:
         context = self.guard.context
-        context.check_origin(request)  # CVE-2017-1000069: nobody is logged in by another site
+        context.check_origin(request)  # CVE-2017-1000069: another site must not log a visitor in
         fields = await read_optional_json(request)
         if "resume" in fields:
             return await self._resume(require_text(fields["resume"]))
