@@ -13,14 +13,16 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.conftest import Start
 from tests.journeys.test_forward_auth import APP, EXAMPLES, PORTAL, Asking, asking
-from tests.journeys.test_front_proxies import PROXIES, _binary, application
 from tests.support.browsing import CHROMIUM
+from tests.support.front_proxies import PROXIES, application, find_binary
 from tests.support.live import PASSWORD, config_user, free_port
 from tests.support.wire import values_of
 
 SISTER = "wiki.example.com"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no Chromium; apt-get install chromium brings it"
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory, deploy: Start) -> Iterator[Asking]:
-    _binary(PROXIES["nginx"])
+    find_binary(PROXIES["nginx"])
     settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
     del settings["listen"]
     settings["forward_auth"]["hosts"] = [APP, SISTER]

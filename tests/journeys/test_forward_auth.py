@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
+import json
 import os
 import ssl
-import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,27 +22,32 @@ from urllib.parse import quote, urlencode
 
 import pytest
 import yaml
+from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes
+from doorward.settings import load_settings
 from doorward.settings.identity import PRESETS
+from doorward.wiring.accounts import build_accounts
 
 from tests.conftest import Start
-from tests.journeys.test_front_proxies import (
+from tests.support.certificates import Authority
+from tests.support.front_proxies import (
     CLIENT,
     MIB,
     PROXIES,
     Application,
     Replace,
-    _binary,
-    _haproxy,
     application,
+    find_binary,
+    running,
+    talk,
 )
-from tests.support.certificates import Authority
 from tests.support.live import PASSWORD, Live, config_user, free_port
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.sessions import open_session
 from tests.support.wire import Answer, Client, values_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "forward-auth"
 APP, PORTAL = "app.example.com", "auth.example.com"
 NAMES = [header.header for header in PRESETS["remote-user"]]
+DAY_S = 86_400.0
 BROWSER = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html")
 ACCESS = {
     "rules": [
@@ -136,41 +143,17 @@ def asking(
         for old, new in replace.items():
             written = written.replace(old, new)
         (folder / source).write_text(written)
-    file, binary = folder / proxy.file, _binary(proxy)
-    command = [binary, "-db", "-f", str(file)]
-    if proxy.run is not _haproxy:
-        command = proxy.run(binary, folder, file, port)
-    log = folder / "proxy.log"
-    environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=environment) as child,
-    ):
-        front = Asking(name, port, authority.believing(), inner, doorward)
-
-        def answers() -> bool:
-            assert child.poll() is None, log.read_text()[-4000:]
-            try:
-                return front.ask("/.doorward/healthz", host=PORTAL).status == 200
-            except OSError:
-                return False
-
-        try:
-            until(answers, f"for {proxy.binary}")
-            yield front
-        finally:
-            child.terminate()
-            try:
-                child.wait(timeout=PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
+    front = Asking(name, port, authority.believing(), inner, doorward)
+    ask = lambda: front.ask("/.doorward/healthz", host=PORTAL)  # noqa: E731
+    with running(proxy, folder, folder / proxy.file, port, ask):
+        yield front
 
 
 @pytest.fixture(scope="module", params=LISTENS)
 def front(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, deploy: Start
 ) -> Iterator[Asking]:
-    _binary(PROXIES[request.param])
+    find_binary(PROXIES[request.param])
     settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
     del settings["listen"]
     with application() as inner:
@@ -277,16 +260,73 @@ def test_a_body_passes_whole_and_once(front: Asking) -> None:
     assert front.ask("/upload", body=b"x" * 1024, method="POST").status == 401
 
 
-def test_a_websocket_is_asked_about(front: Asking) -> None:
-    """The application of these tests answers 200, which tells that it was asked."""
+async def test_a_websocket_is_asked_about_and_carries_frames_both_ways(front: Asking) -> None:
     key = base64.b64encode(b"sixteen bytes!!!").decode()
     upgrade = ("Connection: Upgrade", "Upgrade: websocket", f"Sec-WebSocket-Key: {key}")
     lines = (*upgrade, "Sec-WebSocket-Version: 13")
     cookie, _ = front.login()
+    sent = len(front.inner.origin.heads)
     assert front.ask("/ws", *lines).status == 401
-    assert front.ask("/ws", cookie, *lines, f"Origin: {front.site}").status == 200
-    assert values_of(front.inner.origin.heads[-1], b"upgrade") == [b"websocket"]
     assert front.ask("/ws", cookie, *lines, "Origin: https://evil.test").status == 403
+    assert len(front.inner.origin.heads) == sent
+    await talk(f"wss://{APP}:{front.port}/ws", front.port, front.tls, cookie)
+    assert front.inner.users[-1] == "alice"
+    assert values_of(front.inner.origin.heads[-1], b"upgrade")[0].lower() == b"websocket"
+
+
+async def test_a_session_that_is_over_by_time_opens_nothing(front: Asking) -> None:
+    settings = load_settings(front.doorward.config, {})
+    async with build_accounts(settings) as accounts:
+        user, now = await accounts.users.get("alice"), time.time()
+        for age_s, status in ((3600.0, 200), (DAY_S + 60, 401)):
+            opened = await open_session(
+                accounts.sessions,
+                user,
+                client=ClientInfo(CLIENT, ""),
+                kind="page",
+                lifetimes=Lifetimes(None, DAY_S, DAY_S, None),
+                remember=False,
+                now=now - age_s,
+            )
+            cookie = f"Cookie: __Secure-doorward={accounts.tokens.sign(opened.token)}"
+            assert front.ask("/", cookie).status == status
+            assert front.ask("/", cookie, *BROWSER).status == (200 if status == 200 else 303)
+
+
+LOOKALIKES = [
+    ("Remote_User: root",),
+    ("remote_user: root", "Remote_Groups: admins"),
+    ("REMOTE_USER: root",),
+    ("Remote.User: root",),
+    ("Remote-User: root", "Remote-User: root"),
+    ("remote-user: root", "REMOTE-USER: root"),
+    ("Remote-User: root", "Remote_User: root"),
+    ("Remote_User: root", "Connection: Remote-User"),
+    ("Remote-User: root", "Connection: Remote-User, close"),
+]
+
+
+@pytest.mark.parametrize("lines", LOOKALIKES, ids=", ".join)
+def test_an_application_that_folds_names_sees_nobody_but_the_user(
+    front: Asking, lines: tuple[str, ...]
+) -> None:
+    """CVE-2026-52845, CVE-2025-64484, CVE-2024-45410: CGI has one name for `Remote_User` and
+    `Remote-User`."""
+    cookie, _ = front.login()
+    for path, more, user in (("/public/", (), []), ("/", (cookie,), ["alice"])):
+        sent = len(front.inner.origin.heads)
+        answer = front.ask(path, *more, *lines)
+        if len(front.inner.origin.heads) == sent:
+            assert answer.status in (400, 403)
+            continue
+        assert answer.status == 200
+        assert front.inner.read_variables("Remote-User") == user
+        assert front.inner.read_variables("Remote-Groups") == []
+
+
+@pytest.mark.parametrize("name", ["X-Remote_User", "Remote_Users", "X_Other"])
+def test_other_headers_with_an_underscore_refuse_nothing(front: Asking, name: str) -> None:
+    assert front.ask("/public/", f"{name}: x").status == 200
 
 
 def test_a_host_that_is_not_served_reaches_nothing(front: Asking) -> None:
@@ -295,6 +335,28 @@ def test_a_host_that_is_not_served_reaches_nothing(front: Asking) -> None:
         answer = client.ask(b"GET /public/ HTTP/1.1\r\nHost: other.test\r\n\r\n")
     assert len(front.inner.origin.heads) == sent
     assert answer.status in (200, 421) and not answer.body.startswith(b"ok")
+
+
+# What every front proxy is asked: a row that is missing here, or a front proxy without these tests,
+# would be one that nobody looked at.
+MATRIX: dict[str, Callable[..., Any]] = {
+    "allowed, and nobody's browser": test_a_login_at_the_portal_leads_back_to_the_application_which_sees_who_asks,
+    "nobody, a program": test_a_program_gets_a_401_that_names_the_login,
+    "forbidden": test_somebody_who_may_not_gets_403,
+    "forged headers": test_headers_that_a_client_forges_open_nothing_and_reach_nobody,
+    "lookalikes": test_an_application_that_folds_names_sees_nobody_but_the_user,
+    "second factor due": test_a_second_factor_that_is_due_is_asked_for_at_the_portal,
+    "over by time": test_a_session_that_is_over_by_time_opens_nothing,
+    "logged out": test_a_session_that_was_ended_opens_nothing,
+    "WebSocket": test_a_websocket_is_asked_about_and_carries_frames_both_ways,
+    "POST with a body": test_a_body_passes_whole_and_once,
+}
+
+
+def test_every_row_of_the_matrix_runs_with_every_front_proxy() -> None:
+    for row in MATRIX.values():
+        assert "front" in inspect.signature(row).parameters
+    assert {"nginx", "caddy", "haproxy"} == LISTENS.keys()
 
 
 # What stood before another program
@@ -344,25 +406,112 @@ server {{
 """
 
 
+# nginx as it is usually set up to ask oauth2-proxy, but for the address.
+OAUTH2_PROXY_STYLE = f"""
+server {{
+  listen 443 ssl;
+  server_name {PORTAL};
+  ssl_certificate /etc/ssl/example/fullchain.pem;
+  ssl_certificate_key /etc/ssl/example/privkey.pem;
+  location / {{
+    proxy_pass http://127.0.0.1:8080;
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Real-IP $remote_addr;
+  }}
+}}
+server {{
+  listen 443 ssl;
+  server_name {APP};
+  ssl_certificate /etc/ssl/example/fullchain.pem;
+  ssl_certificate_key /etc/ssl/example/privkey.pem;
+  location /oauth2/ {{
+    proxy_pass http://127.0.0.1:8080;
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Real-IP $remote_addr;
+    proxy_set_header X-Auth-Request-Redirect $request_uri;
+  }}
+  location = /oauth2/auth {{
+    proxy_pass http://127.0.0.1:8080;
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Real-IP $remote_addr;
+    proxy_set_header X-Forwarded-Uri $request_uri;
+    proxy_set_header Content-Length "";
+    proxy_pass_request_body off;
+  }}
+  location / {{
+    auth_request /oauth2/auth;
+    error_page 401 = @signin;
+    auth_request_set $user $upstream_http_x_auth_request_user;
+    auth_request_set $email $upstream_http_x_auth_request_email;
+    proxy_set_header X-User $user;
+    proxy_set_header X-Email $email;
+    proxy_pass http://127.0.0.1:9000;
+  }}
+  location @signin {{
+    return 302 /oauth2/sign_in?rd=$scheme://$http_host$request_uri;
+  }}
+}}
+"""
+
+
+@contextmanager
+def instead_of(alias: str, text: str, folder: Path, deploy: Start) -> Iterator[Asking]:
+    """nginx with a configuration for another program, asking Doorward."""
+    find_binary(PROXIES["nginx"])
+    settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
+    del settings["listen"]
+    settings["forward_auth"]["aliases"] = [alias]
+    with application() as inner:
+        live = deploy("", users=[config_user()], access=ACCESS, routes=[{}], **settings)
+        with asking("nginx", folder, live, inner, text=text) as front:
+            yield front
+
+
 def test_an_nginx_that_asked_authelia_needs_another_address_only(
     tmp_path: Path, deploy: Start
 ) -> None:
-    _binary(PROXIES["nginx"])
-    settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
-    del settings["listen"]
-    settings["forward_auth"]["aliases"] = ["authelia"]
-    with application() as inner:
-        live = deploy("", users=[config_user()], access=ACCESS, routes=[{}], **settings)
-        with asking("nginx", tmp_path, live, inner, text=AUTHELIA_STYLE) as front:
-            refused = front.ask("/a?b=c", *BROWSER)
-            assert refused.status == 302
-            (way,) = refused.values(b"location")
-            assert way.startswith(f"https://{PORTAL}/.doorward/login?rd=".encode())
-            cookie, onward = front.login("/a?b=c")
-            assert onward == front.site + "/a?b=c"
-            assert front.ask("/a?b=c", cookie, "Remote-User: root").status == 200
-            assert values_of(inner.origin.heads[-1], b"remote-user") == [b"alice"]
-            assert front.ask("/admin/", cookie).status == 403
+    with instead_of("authelia", AUTHELIA_STYLE, tmp_path, deploy) as front:
+        refused = front.ask("/a?b=c", *BROWSER)
+        assert refused.status == 302
+        (way,) = refused.values(b"location")
+        assert way.startswith(f"https://{PORTAL}/.doorward/login?rd=".encode())
+        cookie, onward = front.login("/a?b=c")
+        assert onward == front.site + "/a?b=c"
+        assert front.ask("/a?b=c", cookie, "Remote-User: root").status == 200
+        assert values_of(front.inner.origin.heads[-1], b"remote-user") == [b"alice"]
+        assert front.ask("/admin/", cookie).status == 403
+
+
+def test_an_nginx_that_asked_oauth2_proxy_needs_another_address_only(
+    tmp_path: Path, deploy: Start
+) -> None:
+    with instead_of("oauth2-proxy", OAUTH2_PROXY_STYLE, tmp_path, deploy) as front:
+        refused = front.ask("/a?b=c", *BROWSER)
+        assert refused.status == 302
+        (sign_in,) = refused.values(b"location")
+        path = sign_in.decode().removeprefix(front.site)
+        assert path == f"/oauth2/sign_in?rd={front.site}/a?b=c"
+        led = front.ask(path, *BROWSER)
+        (way,) = led.values(b"location")
+        assert (led.status, way.partition(b"?")[0]) == (
+            302,
+            f"https://{PORTAL}/.doorward/login".encode(),
+        )
+        cookie, onward = front.login("/a?b=c")
+        assert onward == front.site + "/a?b=c"
+        assert (
+            front.ask("/a?b=c", cookie, "X-User: root", "X-Auth-Request-User: root").status == 200
+        )
+        assert values_of(front.inner.origin.heads[-1], b"x-user") == [b"alice"]
+        assert front.ask("/admin/", cookie).status == 403
+        told = json.loads(front.ask("/oauth2/userinfo", cookie).body)
+        assert (told["user"], told["preferredUsername"]) == ("alice", "alice")
+        (out,) = front.ask("/oauth2/sign_out", cookie).values(b"location")
+        assert out == f"https://{PORTAL}/.doorward/logout".encode()
+        for line in (f"X-Forwarded-Host: {PORTAL}", "X-Forwarded-Uri: /public/", *FORGED):
+            sent = len(front.inner.origin.heads)
+            assert front.ask("/", line).status != 200, line
+            assert len(front.inner.origin.heads) == sent, line
 
 
 # Those that are read

@@ -6,145 +6,41 @@ Traefik, which Debian does not package, are read.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
-import shutil
 import ssl
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from websockets.asyncio.client import connect
-from websockets.sync.server import ServerConnection, serve
-from websockets.typing import Origin as PageOrigin
 
 from tests.conftest import Start
 from tests.support.certificates import Authority
 from tests.support.corpora import corpus
+from tests.support.front_proxies import (
+    CLIENT,
+    HOST,
+    MIB,
+    PROXIES,
+    Application,
+    Proxy,
+    Replace,
+    application,
+    find_binary,
+    running,
+    talk,
+)
 from tests.support.live import PASSWORD, Live, config_user, free_port
-from tests.support.origin import OK, Origin
-from tests.support.waiting import PATIENCE_S, until
-from tests.support.wire import Answer, Client, Wire, read_body, values_of
+from tests.support.origin import Origin
+from tests.support.waiting import until
+from tests.support.wire import Answer, Client, values_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "front-proxies"
-HOST = "wiki.example.com"
-CLIENT = "127.0.0.3"  # the address that clients come from; the proxy comes from 127.0.0.1
-MIB = 1 << 20
-
-Replace = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """`run` writes what the file does not say into a folder and returns the command."""
-
-    binary: str
-    file: str
-    listen: str  # as the file has it; `{}` is where the port belongs
-    replaced: str
-    run: Callable[[str, Path, Path, int], list[str]]
-
-
-def _nginx(binary: str, folder: Path, file: Path, port: int) -> list[str]:
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "".join(f"  {kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    (folder / "main.conf").write_text(
-        f"daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nevents {{}}\n"
-        f"http {{\n  access_log off;\n{temporary}  include {file};\n}}\n"
-    )
-    return [binary, "-e", "stderr", "-p", str(folder), "-c", str(folder / "main.conf")]
-
-
-def _caddy(binary: str, folder: Path, file: Path, port: int) -> list[str]:
-    (folder / "main").write_text(
-        "{\n\tadmin off\n\tauto_https disable_redirects\n"
-        f"\tdefault_bind 127.0.0.1\n\tstorage file_system {folder}/storage\n}}\nimport {file}\n"
-    )
-    return [binary, "run", "--adapter", "caddyfile", "--config", str(folder / "main")]
-
-
-def _haproxy(binary: str, folder: Path, file: Path, port: int) -> list[str]:
-    (folder / "global.cfg").write_text("global\n  maxconn 100\n")
-    return [binary, "-db", "-f", str(folder / "global.cfg"), "-f", str(file)]
-
-
-def _apache(binary: str, folder: Path, file: Path, port: int) -> list[str]:
-    modules = "mpm_event authz_core ssl headers proxy proxy_http unique_id".split()
-    loaded = "".join(
-        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in modules
-    )
-    user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
-    (folder / "main.conf").write_text(
-        f"ServerRoot {folder}\nPidFile {folder}/pid\nErrorLog /dev/stderr\nServerName {HOST}\n"
-        f"Mutex sem\n{loaded}{user}Listen 127.0.0.1:{port}\nInclude {file}\n"
-    )
-    return [binary, "-d", str(folder), "-f", str(folder / "main.conf"), "-DFOREGROUND"]
-
-
-PROXIES = {
-    "nginx": Proxy("nginx", "nginx.conf", "listen 443 ssl", "listen 127.0.0.1:{} ssl", _nginx),
-    "caddy": Proxy("caddy", "Caddyfile", f"{HOST} {{", f"{HOST}:{{}} {{{{", _caddy),
-    "haproxy": Proxy("haproxy", "haproxy.cfg", "bind :443", "bind 127.0.0.1:{}", _haproxy),
-    "httpd": Proxy("apache2", "httpd.conf", "*:443", "127.0.0.1:{}", _apache),
-}
-
-
-@dataclass
-class Application:
-    """What stands behind Doorward: an origin, and an echo over WebSockets."""
-
-    origin: Origin
-    websocket_port: int
-    uploads: dict[str, str] = field(default_factory=dict)  # path to what has come so far
-    users: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def application() -> Iterator[Application]:
-    uploads: dict[str, str] = {}
-    users: list[str] = []
-
-    def script(wire: Wire) -> None:
-        while head := wire.head():
-            target = head.split(b" ", 2)[1].decode()
-            if target == "/events":
-                wire.send(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                    b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
-                )
-                until(lambda: "/events/seen" in uploads)  # the client has the first event
-                wire.send(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
-                continue
-            if target.startswith("/upload"):
-                uploads[target] = "begun"
-            body = read_body(wire, head)
-            uploads[target] = hashlib.sha256(body).hexdigest()
-            wire.send(OK)
-
-    def echo(connection: ServerConnection) -> None:
-        assert connection.request is not None
-        users.append(connection.request.headers.get("Remote-User", ""))
-        for message in connection:
-            connection.send(message)
-
-    with ExitStack() as stack:
-        origin = stack.enter_context(Origin((script,)))
-        server = stack.enter_context(
-            serve(echo, "127.0.0.1", 0, max_size=4 * MIB, open_timeout=PATIENCE_S)
-        )
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield Application(origin, server.socket.getsockname()[1], uploads, users)
-        server.shutdown()
-        thread.join(PATIENCE_S)
 
 
 @dataclass
@@ -179,13 +75,6 @@ class Front:
         return "Cookie: " + lines[0].partition(b";")[0].decode()
 
 
-def _binary(proxy: Proxy) -> str:
-    found = shutil.which(proxy.binary, path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is None:
-        pytest.skip(f"{proxy.binary} is not installed; its Debian package has it")
-    return found
-
-
 def substituted(proxy: Proxy, replace: Replace, port: int) -> str:
     """The example with ports and certificates of this test; each of them must be in it."""
     text = (EXAMPLES / proxy.file).read_text()
@@ -210,31 +99,9 @@ def fronted(proxy: Proxy, folder: Path, doorward: Live, inner: Application) -> I
     port = free_port()
     file = folder / proxy.file
     file.write_text(substituted(proxy, replace, port))
-    command = proxy.run(_binary(proxy), folder, file, port)
-    log = folder / "proxy.log"
-    environment = os.environ | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=environment) as child,
-    ):
-        front = Front(port, authority.believing(), inner)
-
-        def answers() -> bool:
-            assert child.poll() is None, log.read_text()[-4000:]
-            try:
-                return front.ask("/.doorward/healthz").status == 200
-            except OSError:
-                return False
-
-        try:
-            until(answers, f"for {proxy.binary}")
-            yield front
-        finally:
-            child.terminate()
-            try:
-                child.wait(timeout=PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
+    front = Front(port, authority.believing(), inner)
+    with running(proxy, folder, file, port, lambda: front.ask("/.doorward/healthz")):
+        yield front
 
 
 @pytest.fixture(scope="module", params=PROXIES)
@@ -242,14 +109,11 @@ def front(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, deploy: Start
 ) -> Iterator[Front]:
     proxy = PROXIES[request.param]
-    _binary(proxy)
+    find_binary(proxy)
     settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
     del settings["listen"]
     with application() as inner:
-        settings["routes"] = [
-            {"upstream": inner.origin.url},
-            {"path": "/ws", "upstream": f"http://127.0.0.1:{inner.websocket_port}"},
-        ]
+        settings["routes"] = [{"upstream": inner.origin.url}]
         settings["access"] = {"rules": [{"host": "public.test", "require": "public"}]}
         live = deploy("", users=[config_user()], **settings)
         with fronted(proxy, tmp_path_factory.mktemp(request.param), live, inner) as built:
@@ -329,26 +193,7 @@ def test_the_target_passes_as_it_was_sent(front: Front) -> None:
 
 
 async def test_a_websocket_passes(front: Front) -> None:
-    """With the client that needs no threads: the other one reads and writes a TLS connection in two
-    at once, which Python before 3.13 lets go wrong: now and then its request is never sent."""
-    async with connect(
-        f"wss://{HOST}/ws",
-        host="127.0.0.1",
-        port=front.port,
-        local_addr=(CLIENT, 0),
-        ssl=front.tls,
-        server_hostname=HOST,
-        additional_headers={"Cookie": front.login().partition(": ")[2]},
-        origin=PageOrigin(f"https://{HOST}"),
-        max_size=4 * MIB,
-        proxy=None,
-        open_timeout=PATIENCE_S,
-        ping_timeout=PATIENCE_S,
-    ) as tunnel:
-        for message in ("hello", b"\x00\xff", "x" * MIB):
-            await tunnel.send(message)
-            async with asyncio.timeout(PATIENCE_S):
-                assert await tunnel.recv() == message
+    await talk(f"wss://{HOST}/ws", front.port, front.tls, front.login())
     assert front.application.users[-1] == "alice"
 
 

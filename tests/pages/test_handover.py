@@ -250,6 +250,17 @@ async def test_a_logout_anywhere_ends_the_session_everywhere(fronts: Build, at: 
     assert where(await browser.send(onward)).startswith(LOGIN)
 
 
+@pytest.mark.parametrize("attack", [*ATTACKS, f"http://{OTHER}/", f"https://{OTHER}.evil.test/"])
+async def test_a_logout_leads_to_no_other_place(fronts: Build, attack: str) -> None:
+    """CVE-2021-29456."""
+    browser = Browser(await build(fronts))
+    site = (b"sec-fetch-site", b"same-origin")
+    for host in (PORTAL, OTHER):
+        page = f"https://{host}{LOGOUT}?{urlencode({'rd': attack})}"
+        out = await browser.send(page, site, *NAVIGATES, form={"a": "b"})
+        assert (out.status, where(out)) == (303, LOGIN)
+
+
 async def test_whatever_ends_the_row_ends_it_there(fronts: Build) -> None:
     front, browser = await arrived(fronts)
     await browser.come_in()
