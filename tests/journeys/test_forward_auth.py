@@ -162,7 +162,7 @@ def front(
             yield built
 
 
-def test_a_login_at_the_portal_leads_back_to_the_application_which_sees_who_asks(
+def test_a_login_at_the_portal_leads_back_and_the_user_is_seen(
     front: Asking,
 ) -> None:
     refused = front.ask("/wiki?x=1&y=2", *BROWSER)
@@ -340,7 +340,7 @@ def test_a_host_that_is_not_served_reaches_nothing(front: Asking) -> None:
 # What every front proxy is asked: a row that is missing here, or a front proxy without these tests,
 # would be one that nobody looked at.
 MATRIX: dict[str, Callable[..., Any]] = {
-    "allowed, and nobody's browser": test_a_login_at_the_portal_leads_back_to_the_application_which_sees_who_asks,
+    "allowed, nobody in a browser": test_a_login_at_the_portal_leads_back_and_the_user_is_seen,
     "nobody, a program": test_a_program_gets_a_401_that_names_the_login,
     "forbidden": test_somebody_who_may_not_gets_403,
     "forged headers": test_headers_that_a_client_forges_open_nothing_and_reach_nobody,
