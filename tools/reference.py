@@ -113,6 +113,8 @@ def kind(rule: dict[str, Any]) -> str:
     if "$ref" in rule:
         return "mapping"
     named = rule.get("type")
+    if named == "object":
+        return "mapping"
     if "array" in (named or ()):
         return f"list of {kind(rule['items'])}"
     if "0-9]+ms" in rule.get("pattern", ""):

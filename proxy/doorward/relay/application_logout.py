@@ -4,7 +4,6 @@ It goes the way of any request of that session: the same accept, head, identity 
 the rules are not asked, because the request is Doorward's own; the answer's body is not read.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -22,9 +21,8 @@ from doorward.http1.headers import BadHeaders, Header
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.passage import Passages, read_head
 from doorward.settings import AppLogout, Route
-from doorward.upstream.connection import Connection
+from doorward.upstream.awaited_head import AwaitedHead
 from doorward.upstream.failures import UpstreamFailure
-from doorward.upstream.heads import Head
 from doorward.web.application_logout import LogoutFailed
 from doorward.web.endpoint import get_client
 
@@ -88,52 +86,13 @@ class LogoutCalls:
 async def _ask_upstream(forwarder: Forwarder, facts: RequestFacts, decision: Forward) -> int:
     """The status of the answer. Raises UpstreamFailure."""
     connection = await forwarder.upstreams.connect()
-    answer = _Answer()
+    answer = AwaitedHead()
     try:
         request_id = facts.request.request_id
         forwarder.begin(connection, answer, facts, request_id, decision, has_body=False)
-        return await answer.status
+        return (await answer.head).status
     finally:
         answer.leave(connection)
-
-
-class _Answer:
-    """Fills `Sink`; only the status counts."""
-
-    def __init__(self) -> None:
-        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    def leave(self, connection: Connection) -> None:
-        """Give the connection back, whatever is still to come over it."""
-        self.status.cancel()
-        if connection.serves(self):
-            connection.abandon()
-
-    def on_interim(self, status: int, headers: list[Header]) -> None:
-        pass
-
-    def on_head(self, head: Head) -> None:
-        if not self.status.done():
-            self.status.set_result(head.status)
-
-    def on_body(self, data: bytes) -> None:
-        pass
-
-    def on_whole(self, head: Head, body: bytes) -> None:
-        self.on_head(head)
-
-    def on_end(self, trailers: tuple[Header, ...]) -> None:
-        pass
-
-    def on_failure(self, failure: UpstreamFailure) -> None:
-        if not self.status.done():
-            self.status.set_exception(failure)
-
-    def on_writable(self) -> None:
-        pass
-
-    def on_sweep(self, now: float) -> None:
-        pass
 
 
 async def _ask_inner(passages: Passages, facts: RequestFacts, decision: Forward) -> int:

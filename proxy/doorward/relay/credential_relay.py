@@ -1,20 +1,31 @@
 """One decided request whose credentials towards the application may have to be found first.
 
-The same as any relay otherwise; must not know which credentials these are.
+The same as any relay otherwise; must not know which credentials these are, except that those of one
+kind can be over: then a safe request is sent once more with others.
 """
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from doorward.gate.decision import unavailable
 from doorward.relay.preparation import TRIES
 from doorward.relay.relay import Relay, Waiting
 from doorward.relay.request_body import Refused
 from doorward.upstream.connection import Connection
+from doorward.upstream.framing import Header
+from doorward.upstream.heads import Head
+
+# RFC 9110 9.2.1, of those that show pages: the others change something, or are not asked for twice.
+_SAFE = frozenset((b"GET", b"HEAD"))
 
 
 class CredentialRelay(Relay):
     """A relay of a route whose credentials need preparation."""
+
+    _number = 0  # of the credentials that were sent
+    _is_repeated = False
+    _is_discarding = False  # the rest of an answer that nobody gets
 
     def start(self) -> Waiting | None:
         has_body = self.facts.request.headers.has_body
@@ -38,3 +49,64 @@ class CredentialRelay(Relay):
                 return connection
             connection.abandon()  # while it was connecting, the session was read again
         raise Refused(unavailable())
+
+    def _begin(self, connection: Connection, *, has_body: bool) -> None:
+        self._number = self._services.preparation.get_number(self._decision)
+        super()._begin(connection, has_body=has_body)
+
+    # What the connection calls
+
+    def on_head(self, head: Head) -> None:
+        if not self._decision.credentials:
+            super().on_head(head)
+            return
+        preparation, decision = self._services.preparation, self._decision
+        headers = head.headers if head.plain is None else head.plain.headers
+        if preparation.is_over(decision, head.status, headers):
+            # Told in any case: the next request goes with others.
+            if preparation.renew(decision, self._number) and self._is_repeatable:
+                self._repeat()
+                return
+        kept = preparation.take(decision, self._number, headers)
+        super().on_head(replace(head, headers=kept, plain=None))
+
+    @property
+    def _is_repeatable(self) -> bool:
+        request = self.facts.request
+        return (
+            not self._is_repeated
+            and request.method in _SAFE
+            and not request.headers.has_body
+            and not request.upgrade
+        )
+
+    def _repeat(self) -> None:
+        """Send the request once more, and discard this answer."""
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        self._is_repeated = self._is_discarding = True
+        # Not at once: the connection is in the middle of reading the answer.
+        asyncio.get_running_loop().call_soon(self._abandon_answer, connection)
+        self.exchange.spawn(self._send_again())
+
+    def _abandon_answer(self, connection: Connection) -> None:
+        if connection.serves(self):
+            connection.abandon()
+
+    async def _send_again(self) -> None:
+        self._is_discarding = False
+        await self._send()
+
+    def on_whole(self, head: Head, body: bytes) -> None:
+        self.on_head(head)
+        if not self._is_discarding:
+            self.exchange.write(body)
+            self.on_end(())
+
+    def on_body(self, data: bytes) -> None:
+        if not self._is_discarding:
+            super().on_body(data)
+
+    def on_end(self, trailers: tuple[Header, ...]) -> None:
+        if not self._is_discarding:
+            super().on_end(trailers)

@@ -3,12 +3,13 @@
 Knows which decisions wait for them; must not know what they are, or how a request is carried.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.sessions.sessions import Session
 from doorward.gate.decision import Forward, Refuse, unavailable
 from doorward.gate.gate import RequestFacts
+from doorward.http1.headers import Header
 from doorward.relay.request_body import Refused
 from doorward.relay.watch import Watch
 from doorward.rewrite.route_credentials import PreparedCredentials
@@ -50,3 +51,22 @@ class Preparation:
             await self._credentials[route].prepare(session, facts.request)
         except StorageUnavailable:
             raise Refused(unavailable()) from None
+
+    # After an answer
+
+    def get_number(self, decision: Forward) -> int:
+        """Which of the credentials that were found one after another go with a decision now."""
+        credentials = self._credentials.get(decision.route) if decision.credentials else None
+        return 0 if credentials is None else credentials.get_number(decision.session)
+
+    def is_over(self, decision: Forward, status: int, headers: Sequence[Header]) -> bool:
+        """Whether an answer says that the application does not know who asked."""
+        return self._credentials[decision.route].is_over(status, headers)
+
+    def renew(self, decision: Forward, number: int) -> bool:
+        """Have others found in place of those of this number; whether it helps to ask again."""
+        return self._credentials[decision.route].renew(decision.session, number)
+
+    def take(self, decision: Forward, number: int, headers: Sequence[Header]) -> list[Header]:
+        """An answer's headers without those that are not for the client."""
+        return self._credentials[decision.route].take(headers, decision.session, number)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from doorward.gate.accept import Accepted
 from doorward.gate.decision import Forward, Keeps
 from doorward.gate.gate import RequestFacts
-from doorward.gate.hop import Hop
 from doorward.gate.identify import Credentials
 from doorward.http1.headers import RequestHeaders
+from doorward.rewrite.forwarding import write_forwarding
 from doorward.rewrite.route_credentials import RouteCredentials
 from doorward.rewrite.route_rewriting import build_rewriting
 from doorward.settings import Route
@@ -51,7 +51,7 @@ def _before_id(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
     return b"%b %b HTTP/1.1\r\n%b%b" % (
         request.method,
         carried.target or request.target,
-        _forwarding(request.hop),
+        write_forwarding(request.hop),
         _lines(request, carried, keeps),
     )
 
@@ -89,20 +89,3 @@ def _framing(headers: RequestHeaders) -> bytes:
     if headers.expects and headers.has_body:
         text += b"expect: 100-continue\r\n"
     return text
-
-
-def _forwarding(hop: Hop) -> bytes:
-    """Host and X-Forwarded-* as they were decided; a trusted peer's chain is carried on."""
-    if hop.lines is None:
-        values = {
-            "host": hop.authority,  # first, as RFC 9110 7.2 asks
-            "x-forwarded-for": hop.forwarded_for,
-            "x-real-ip": hop.address_text,
-            "x-forwarded-proto": hop.scheme,
-            "x-forwarded-host": hop.authority,
-            "x-forwarded-port": hop.port,
-            "x-forwarded-prefix": hop.prefix,
-        }
-        lines = "".join(f"{name}: {value}\r\n" for name, value in values.items() if value)
-        hop.lines = lines.encode("latin-1")
-    return hop.lines

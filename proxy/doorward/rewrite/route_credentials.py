@@ -4,7 +4,7 @@ Knows how they are written into a request's head; must not decide whether they g
 """
 
 import base64
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from doorward.accounts.application_credentials import ApplicationCredential
@@ -12,8 +12,7 @@ from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accepted
 from doorward.http1.headers import Header
-from doorward.settings import Route
-from doorward.settings.application_secrets import ApplicationSecrets, WatchedSecret
+from doorward.settings.application_secrets import WatchedSecret
 
 HIDDEN = "(hidden)"
 
@@ -40,6 +39,21 @@ class PreparedCredentials(RouteCredentials, Protocol):
     async def prepare(self, session: Session, request: Accepted) -> None:
         """Find what `add` needs. `request` is the one that it is needed for. Raises
         StorageUnavailable, UpstreamFailure."""
+
+    def get_number(self, session: Session | None) -> int:
+        """Which of the things that were found one after another a session has."""
+
+    def is_over(self, status: int, headers: Sequence[Header]) -> bool:
+        """Whether an answer says that the application does not know who asked, and that others
+        could help."""
+
+    def take(self, headers: Sequence[Header], session: Session | None, number: int) -> list[Header]:
+        """An answer's headers without those that are not for the client. The request went with
+        what has this number."""
+
+    def renew(self, session: Session | None, number: int) -> bool:
+        """The application does not take what had this number any more. Whether there is another
+        one, or will be after `prepare`."""
 
 
 class SharedCredentials:
@@ -85,6 +99,19 @@ class UserCredentials:
         """Raises StorageUnavailable."""
         session.derived[self] = await self._make(session.user)
 
+    def get_number(self, session: Session | None) -> int:
+        return 0
+
+    def is_over(self, status: int, headers: Sequence[Header]) -> bool:
+        """A name and password are what they are."""
+        return False
+
+    def take(self, headers: Sequence[Header], session: Session | None, number: int) -> list[Header]:
+        return list(headers)
+
+    def renew(self, session: Session | None, number: int) -> bool:
+        return False
+
     async def _make(self, user: User) -> bytes:
         found = await self._find(user, self._route)
         return b"" if found is None else make_basic(found.account, found.password)
@@ -118,22 +145,3 @@ def drop_challenges(headers: Iterable[Header]) -> list[Header]:
     """An answer's headers without the application's question for credentials: the browser would
     ask the user for a password that never reaches the application."""
     return [line for line in headers if line[0].lower() != b"www-authenticate"]
-
-
-def build_credentials(
-    routes: Iterable[Route], secrets: ApplicationSecrets, find: Find
-) -> dict[int, RouteCredentials]:
-    """Those of the routes that have some, by the numbers of these; `find` finds users' own."""
-    found: dict[int, RouteCredentials] = {}
-    for number, route in enumerate(routes):
-        chosen = route.credentials
-        if chosen is None:
-            continue
-        if chosen.basic is not None:
-            secret = secrets.get(chosen.basic.password_file)
-            found[number] = SharedCredentials(secret, chosen.basic.username)
-        elif chosen.bearer_file is not None:
-            found[number] = SharedCredentials(secrets.get(chosen.bearer_file), None)
-        else:
-            found[number] = UserCredentials(route.name, find)
-    return found

@@ -41,6 +41,8 @@ def list_secrets(settings: Settings) -> Iterator[SecretPlace]:
             yield SecretPlace(f"{place}.basic.password_file", chosen.basic.password_file)
         if chosen.bearer_file is not None:
             yield SecretPlace(f"{place}.bearer_file", chosen.bearer_file, is_token=True)
+        if chosen.form is not None and chosen.form.password_file is not None:
+            yield SecretPlace(f"{place}.form.password_file", chosen.form.password_file)
 
 
 def read_secret(place: SecretPlace) -> str:

@@ -226,6 +226,24 @@ def credentials_say_one_thing(settings: Settings) -> Found:
             yield (*place, other), Wrong(f"cannot be combined with {given[0]}", "give one of them")
 
 
+def forms_possible(settings: Settings) -> Found:
+    """The application's cookies are kept in one process: two would be two sessions there."""
+    for number, route in enumerate(settings.routes):
+        form = None if route.credentials is None else route.credentials.form
+        if form is None:
+            continue
+        place: KeyPath = ("routes", number, "credentials", "form")
+        if settings.workers > 1:
+            message = "needs workers: 1, because one process keeps the application's cookies"
+            yield place, Wrong(message, "set workers to 1")
+        if settings.in_process:
+            message = "needs an upstream, and the application is in this process"
+            yield place, Wrong(message, "use `doorward serve` in front of it")
+        if (form.username is None) != (form.password_file is None):
+            missing = "username" if form.username is None else "password_file"
+            yield (*place, missing), Wrong("is required with the other", "give both, or neither")
+
+
 def credentials_have_a_way(settings: Settings) -> Found:
     """A front proxy that forwards requests itself never gets them."""
     for number, route in enumerate(settings.routes):
@@ -321,6 +339,7 @@ CHECKS: tuple[tuple[Callable[[Settings], Found], tuple[str, ...]], ...] = (
     (routes_differ, ("routes",)),
     (upstreams_differ, ("listen", "admin_listen")),
     (credentials_say_one_thing, ("routes",)),
+    (forms_possible, ("routes", "workers", "in_process")),
     (credentials_have_a_way, ("routes",)),
     (bases_agree, ("routes",)),
     (tls_where_spoken, ("routes",)),

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from doorward.settings.credentials import FormFields
 from doorward.settings.fields import Section, Unless
 from doorward.settings.models import Settings
 from doorward.settings.names import mask_password
@@ -52,6 +53,8 @@ def _word(field: FieldInfo) -> str | None:
 def _value(value: Any, name: str) -> Any:
     if isinstance(value, Section):
         return _section(value)
+    if isinstance(value, FormFields):
+        return dict(value)
     if isinstance(value, tuple):
         return [_value(item, name) for item in value]
     if isinstance(value, timedelta):

@@ -25,7 +25,7 @@ from doorward.header_names import add_identity_names
 from doorward.pages.pages import Pages
 from doorward.rewrite.identity_headers import build_tells
 from doorward.rewrite.request_head import RequestHeads
-from doorward.rewrite.route_credentials import RouteCredentials, build_credentials
+from doorward.rewrite.route_credentials import RouteCredentials
 from doorward.settings import Settings
 from doorward.settings.application_secrets import ApplicationSecrets
 from doorward.storage.rates import Rates
@@ -34,6 +34,7 @@ from doorward.web.endpoint import internal_paths, shadowed_paths
 from doorward.web.explanation import Explainer, Explanation, Question
 from doorward.web.public_keys import build_key_route
 from doorward.wiring.accounts import Accounts, Clock
+from doorward.wiring.credentials import build_credentials
 from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
 
 _log = structlog.get_logger("doorward")
@@ -120,7 +121,7 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         settings.trusted_headers,
     )
     secrets = ApplicationSecrets(settings)
-    credentials = build_credentials(authorize.routes, secrets, accounts.credentials.find)
+    credentials = build_credentials(authorize.routes, secrets, accounts.credentials, clock)
     heads = RequestHeads(authorize.routes, credentials)
     explainer = Explainer(settings, accept, gate, authorize, heads, credentials, is_internal)
     return Deciding(

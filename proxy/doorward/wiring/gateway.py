@@ -19,6 +19,7 @@ from doorward.observe.counters import Counters
 from doorward.observe.observer import Observer
 from doorward.observe.refusals import Refusals
 from doorward.relay.application_logout import LogoutCalls
+from doorward.relay.form_login import FormLogins
 from doorward.relay.forwarder import AddingForwarder, Forwarder
 from doorward.relay.gateway import Gateway
 from doorward.relay.maintenance import maintenance_pages
@@ -28,8 +29,9 @@ from doorward.relay.tunnels import Tunnels
 from doorward.relay.verifier import Verifier
 from doorward.relay.watch import Watch
 from doorward.rewrite.added_headers import build_added_headers
+from doorward.rewrite.form_credentials import FormCredentials
 from doorward.rewrite.relocation import Relocate, build_relocation
-from doorward.rewrite.route_credentials import UserCredentials, drop_challenges
+from doorward.rewrite.route_credentials import drop_challenges
 from doorward.rewrite.verification_head import VerificationHeads
 from doorward.settings import Route, Settings
 from doorward.settings.application_secrets import ApplicationSecrets
@@ -42,6 +44,7 @@ from doorward.web.explanation import Explainer
 from doorward.web.return_address import page_bytes
 from doorward.web.verification_answers import VerificationAnswers
 from doorward.wiring.accounts import Accounts, Clock
+from doorward.wiring.credentials import select_prepared
 from doorward.wiring.deciding import Deciding, build_deciding
 from doorward.wiring.observation import build_observer, count, name_routes
 
@@ -95,6 +98,13 @@ def join(
             inner, settings, authorize.routes, deciding.heads, cookies, authorize.is_public, clock
         )
         pools.swept.append(passages.sweep)
+    for number, forwarder in enumerate(forwarders):
+        credentials = deciding.credentials.get(number)
+        if isinstance(credentials, FormCredentials):
+            route = authorize.routes[number]
+            credentials.log_in = FormLogins(
+                route, credentials.form, forwarder.upstreams, clock
+            ).log_in
     count(counters, forwarders, pools, tunnels, accounts.live)
     names = name_routes(authorize.routes)
     verifier = build_verifier(settings, authorize, answers, tunnels)
@@ -120,11 +130,7 @@ def join(
         verifier=verifier,
         rate_limits=rate_limits if rate_limits.has_any else None,
         added=tuple(map(build_added_headers, authorize.routes)),
-        credentials={
-            number: one
-            for number, one in deciding.credentials.items()
-            if isinstance(one, UserCredentials)
-        },
+        credentials=select_prepared(deciding.credentials),
     )
     return Joined(
         gateway, observer, names, deciding.pages.prepare, deciding.explainer, deciding.secrets

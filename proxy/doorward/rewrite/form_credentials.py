@@ -1,0 +1,135 @@
+"""Credentials of an application that has a login form: each session is logged in there once, and
+the application's cookies are kept with it.
+
+Knows what a session has at the application; must not know how a form is sent. `relay` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from doorward.accounts.application_credentials import ApplicationCredential
+from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.user import User
+from doorward.gate.accept import Accepted
+from doorward.http1.headers import Header
+from doorward.rewrite.cookie_jar import CookieJar
+from doorward.rewrite.login_form import ApplicationForm
+from doorward.rewrite.route_credentials import HIDDEN
+
+UNAUTHORIZED = 401
+# An application that ends a session at once, or answers 401 to what this user may not do, is not
+# asked for a new one with every request.
+RENEWED_AFTER_S = 60.0
+
+# Who a session is at the application. Raises StorageUnavailable.
+FindAccount = Callable[[User], Awaitable[ApplicationCredential | None]]
+# Logs in for a request; the application's cookies. Raises UpstreamFailure.
+LogIn = Callable[[User, ApplicationCredential, Accepted], Awaitable[CookieJar]]
+
+
+@dataclass(slots=True)
+class ApplicationSession:
+    """What one session has at the application. It goes with the session: a session that is ended,
+    or read again because something about its user has changed, leaves nothing behind.
+
+    `jar` is None where the user has no account there. `number` grows with each login."""
+
+    is_open: bool = False
+    jar: CookieJar | None = None
+    number: int = 0
+    opened_at: float = 0.0
+    login: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class FormCredentials:
+    """`log_in` is given once there is a way to the application."""
+
+    def __init__(
+        self, login: ApplicationForm, find: FindAccount, clock: Callable[[], float]
+    ) -> None:
+        self.form = login
+        self._find = find
+        self._clock = clock
+        self.log_in: LogIn | None = None
+
+    def _get(self, session: Session | None) -> ApplicationSession | None:
+        found = None if session is None else session.derived.get(self)
+        return found if isinstance(found, ApplicationSession) else None
+
+    # Before a request
+
+    def is_ready(self, session: Session | None) -> bool:
+        found = self._get(session)
+        return session is None or (found is not None and found.is_open)
+
+    async def prepare(self, session: Session, request: Accepted) -> None:
+        """Logs in, once for all requests that wait. Raises StorageUnavailable, UpstreamFailure."""
+        found = self._get(session)
+        if found is None:
+            found = session.derived[self] = ApplicationSession()
+        if found.login is None:
+            found.login = asyncio.ensure_future(self._open(found, session.user, request))
+            found.login.add_done_callback(lambda login: _forget(found, login))
+        # Whoever leaves while it is under way takes it from nobody else.
+        await asyncio.shield(found.login)
+
+    async def _open(self, found: ApplicationSession, user: User, request: Accepted) -> None:
+        account = await self._find(user)
+        if account is not None:
+            assert self.log_in is not None, "there is no way to the application yet"
+            found.jar = await self.log_in(user, account, request)
+        found.number += 1
+        found.opened_at = self._clock()
+        found.is_open = True
+
+    def add(self, head: bytes, session: Session | None) -> bytes:
+        found = self._get(session)
+        return head if found is None or found.jar is None else found.jar.write(head)
+
+    def get_number(self, session: Session | None) -> int:
+        """Which of its logins a session goes by."""
+        found = self._get(session)
+        return 0 if found is None else found.number
+
+    async def show(self, user: User | None) -> bytes:
+        """Raises StorageUnavailable."""
+        account = None if user is None else await self._find(user)
+        return b"" if account is None else f"cookie: {HIDDEN}\r\n".encode()
+
+    # After an answer
+
+    def is_over(self, status: int, headers: Sequence[Header]) -> bool:
+        """401, or a redirect to the login form."""
+        return status == UNAUTHORIZED or self.form.is_redirect(status, headers)
+
+    def take(self, headers: Sequence[Header], session: Session | None, number: int) -> list[Header]:
+        """An answer's headers without the cookies, which are kept here, unless they are of an
+        earlier login."""
+        found = self._get(session)
+        if found is None or found.jar is None:
+            return list(headers)
+        if found.number == number:
+            found.jar.take_all(headers, self._clock())
+        return [line for line in headers if line[0].lower() != b"set-cookie"]
+
+    def renew(self, session: Session | None, number: int) -> bool:
+        """The application has ended the session that a request went with, by the number of its
+        login. Whether there is another, or will be with the next request."""
+        found = self._get(session)
+        if found is None or found.jar is None:
+            return False
+        if found.number != number or not found.is_open:
+            return True  # somebody else has noticed
+        if 0 <= self._clock() - found.opened_at < RENEWED_AFTER_S:
+            return False
+        found.is_open = False
+        return True
+
+
+def _forget(found: ApplicationSession, login: asyncio.Task[None]) -> None:
+    found.login = None
+    if not login.cancelled():
+        login.exception()  # told to whoever waited, if anybody still did

@@ -1,0 +1,50 @@
+"""The reader of an answer of which only the head counts, for requests of Doorward's own.
+
+Must not know what was asked.
+"""
+
+import asyncio
+
+from doorward.upstream.connection import Connection
+from doorward.upstream.failures import UpstreamFailure
+from doorward.upstream.framing import Header
+from doorward.upstream.heads import Head
+
+
+class AwaitedHead:
+    """Fills `Sink`. Waiting for `head` raises UpstreamFailure. Call `leave` in any case."""
+
+    def __init__(self) -> None:
+        self.head: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
+
+    def leave(self, connection: Connection) -> None:
+        """Give the connection back, whatever is still to come over it."""
+        self.head.cancel()
+        if connection.serves(self):
+            connection.abandon()
+
+    def on_interim(self, status: int, headers: list[Header]) -> None:
+        pass
+
+    def on_head(self, head: Head) -> None:
+        if not self.head.done():
+            self.head.set_result(head)
+
+    def on_body(self, data: bytes) -> None:
+        pass
+
+    def on_whole(self, head: Head, body: bytes) -> None:
+        self.on_head(head)
+
+    def on_end(self, trailers: tuple[Header, ...]) -> None:
+        pass
+
+    def on_failure(self, failure: UpstreamFailure) -> None:
+        if not self.head.done():
+            self.head.set_exception(failure)
+
+    def on_writable(self) -> None:
+        pass
+
+    def on_sweep(self, now: float) -> None:
+        pass
