@@ -183,6 +183,17 @@ async def test_all_others_are_ended_and_this_one_stays(
     assert (await browser.get(ACCOUNT)).status_code == 200
 
 
+async def test_ending_this_one_is_a_logout_for_applications_too(tmp_path: Path) -> None:
+    route = {"upstream": "http://127.0.0.1:9", "logout": {"cookies": ["PHPSESSID"]}}
+    async with house(tmp_path, routes=[route]) as home:
+        await home.add()
+        async with home.browser(sec_fetch_site="same-origin") as browser:
+            await browser.post(LOGIN, data={"username": "alice", "password": PASSWORD})
+            (session,) = await home.sessions()
+            done = await post(browser, f"{ACCOUNT}/sessions", end=session.id)
+    assert "PHPSESSID=; Max-Age=0; Path=/" in done.headers.get_list("set-cookie")
+
+
 async def test_ending_this_one_logs_out(home: House, browser: httpx.AsyncClient) -> None:
     (mine,) = await home.sessions()
     done = await post(browser, f"{ACCOUNT}/sessions", end=mine.id)

@@ -46,10 +46,12 @@ from doorward.gate.tokens import read_authorization, take_api_key
 from doorward.http1 import headers as gate_headers
 from doorward.http1.headers import BadHeaders, parse_headers, select_trailers
 from doorward.pages import languages
+from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.answer_headers import answer_headers
 from doorward.rewrite.relocation import build_relocation
 from doorward.server.proxy_protocol import BadHeader, read_line
 from doorward.server.tunnel import asked_protocols
+from doorward.server.websocket_frames import FrameReader
 from doorward.settings import settings_from
 from doorward.upstream.framing import read_keep_alive, read_terms
 from doorward.web import forms, return_address
@@ -174,6 +176,34 @@ def by_answer_header(name: bytes) -> Callable[[bytes], object]:
     return read
 
 
+ADDED = build_added_headers(
+    settings_from(
+        {
+            "routes": [
+                {
+                    "upstream": "http://127.0.0.1:9",
+                    "security_headers": {"frame": "deny", "csp": "default-src 'self'"},
+                }
+            ]
+        }
+    ).routes[0]
+)
+
+
+def by_added_header(value: bytes) -> object:
+    assert ADDED is not None
+    return ADDED.missing([(b"content-security-policy", value)], 200, secure=True)
+
+
+def by_frames(stream: bytes) -> object:
+    """At once, and a few bytes at a time."""
+    whole, pieces = FrameReader(), FrameReader()
+    whole.read(stream)
+    for at in range(0, len(stream), 3):
+        pieces.read(stream[at : at + 3])
+    return whole.is_between
+
+
 # Where in a head a client's or an upstream's bytes may stand.
 PLACES: dict[str, Callable[[bytes], bytes]] = {
     "all": lambda value: value,
@@ -255,6 +285,8 @@ BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     "multipart": (by_form("multipart/form-data; boundary=a"), BODY),
     "read_line": (read_line, 107),
     "read_authorization": (by_authorization, HEAD),
+    "security headers": (by_added_header, 4 * HEAD),
+    "frames": (by_frames, 4 * HEAD),
     "take_api_key": (lambda value: take_api_key(b"x-api-key: " + value, b"x-api-key"), HEAD),
 }
 TEXTS: dict[str, tuple[Callable[[str], object], int]] = {
@@ -442,6 +474,7 @@ NOT_FOREIGN = {
     "read_scheme": "likewise",
     "read_last": "likewise",
     "read_arrival": "names and values of an ASGI scope, for `parse_headers`",
+    "read_head": "a request head that Doorward itself has made",
     "parse_headers": "read of each `request …` entry",
     "read_second_targets": "likewise, of those that name a target",
     "read_cookie": "likewise, of Cookie lines",

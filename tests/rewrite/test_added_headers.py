@@ -147,6 +147,14 @@ def test_a_wrong_value_is_named_at_the_start(value: Any, key: str, words: str) -
     assert words in str(wrong.value)
 
 
+def test_hsts_without_https_is_warned_of() -> None:
+    route = {"upstream": "http://a", "security_headers": {"hsts": "1d"}}
+    settings = settings_from({"routes": [route]})
+    assert "routes[0].security_headers.hsts: has no effect over http" in str(settings.warnings)
+    secure = settings_from({"routes": [route], "public_url": "https://a.test"})
+    assert not any("hsts" in warning for warning in secure.warnings)
+
+
 # How long a session lasts
 
 EXPIRES = b"x-doorward-session-expires-in"

@@ -390,6 +390,14 @@ def _unreached_hosts(settings: Settings) -> Iterator[str]:
             yield f"{place}: {host}: {reason}"
 
 
+def _unsent_hsts(settings: Settings) -> Iterator[str]:
+    for number, route in enumerate(settings.routes):
+        headers = route.security_headers
+        if headers is not None and headers.hsts and settings.public_origin.startswith("http:"):
+            place = format_path(("routes", number, "security_headers", "hsts"))
+            yield f"{place}: has no effect over http, which public_url names"
+
+
 def _list_basic(settings: Settings) -> Iterator[KeyPath]:
     for number, route in enumerate(settings.routes):
         if route.basic is not None:
@@ -416,6 +424,7 @@ def warnings(settings: Settings) -> Iterator[str]:
     if settings.forward_auth is not None and not settings.trusted_proxies:
         yield "forward_auth: no front proxy can ask, because trusted_proxies is empty"
     yield from _unreached_hosts(settings)
+    yield from _unsent_hsts(settings)
     for number, route in enumerate(settings.routes):
         if not route.tls.verify:
             place = format_path(("routes", number, "tls", "verify"))

@@ -147,7 +147,8 @@ class SessionService:
         found = await self._find_presented(request, now)
         for session in found:
             await self.sessions.end(session, now)
-        others = await self.applications.end(request, found[0] if found else None)
+        full = next((session for session in found if session.level is FULL), None)
+        others = await self.applications.end(request, full)
         lines = [*self.cookie.expire_lines(request), *others]
         if self.handover is not None and self.handover.takes(get_host(request)):
             lines.append(self.handover.expire_line())
