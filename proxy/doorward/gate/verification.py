@@ -34,8 +34,6 @@ REAL_IP = b"x-real-ip"
 _URL = re.compile(rb"([A-Za-z]+)://([^/?#@\\\s]+)(/.*)", re.DOTALL)
 _WHOLE_SERVER = (b"OPTIONS", ASTERISK)
 _WEBSOCKET = b"sec-websocket-key"
-# A line whose name an application could read as another: `Remote_User` as `Remote-User`.
-_ODD_NAME = re.compile(rb"\r\n([a-z0-9-]*[^a-z0-9\-:\s][^:\s]*):")
 # A peer that is not trusted tends to ask often, so one line a minute is logged.
 _SAY_AGAIN_S = 60.0
 
@@ -77,6 +75,7 @@ class Verifications:
         self.find = Endpoints(aliases).find
         self._hosts = tuple(hosts)
         self._managed = frozenset(managed)
+        self._lookalikes = _compile_lookalikes(self._managed)
         self._scheme = scheme
         self._hops = Hops(trusted, self._may_ask_about, public_origin)
         self._clock = clock
@@ -146,13 +145,12 @@ class Verifications:
         asked = _only_host(headers)
         host = read_last(headers.forwarded_host, "X-Forwarded-Host")
         proto = read_last(headers.forwarded_proto, "X-Forwarded-Proto")
-        uri, client = _find(arrival, headers, (URI, REAL_IP))
+        uri, client, original = _find(arrival, headers, (URI, REAL_IP, ORIGINAL_URL))
         if uri is None:
             raise Unfit(400, "no request is named (X-Forwarded-Uri)")
         if client is None:
             raise Unfit(400, "no client is named (X-Real-IP)")
         scheme = self._scheme if proto is None else read_scheme(proto)
-        (original,) = _find(arrival, headers, (ORIGINAL_URL,))
         agree = host is None or host.lower() == asked.lower()
         if original is not None:
             agree = agree and _split(original)[1:] == (asked, uri)
@@ -166,8 +164,13 @@ class Verifications:
         """Refuse what a client sends under another spelling of a name that the answer sets: the
         front proxy replaces that name alone, and an application may read both as one
         (CVE-2026-52845, CVE-2025-64484)."""
-        for name in _list_odd_names(arrival, headers):
-            if normalize_name(name) in self._managed:
+        if isinstance(headers, RequestHead):
+            found = self._lookalikes.findall(headers.text.lower())
+        else:
+            names = [name.lower() for name, _ in arrival.headers]
+            found = [name for name in names if normalize_name(name) in self._managed]
+        for name in found:
+            if name not in self._managed:
                 shown = name.decode("ascii", "backslashreplace")
                 reason = f"the header {shown} could be taken for one of Doorward's"
                 self._tell(arrival, reason, "routes.identity")
@@ -269,25 +272,19 @@ def _find(arrival: Received, headers: RequestHeaders, names: Sequence[bytes]) ->
     return found
 
 
-def _list_odd_names(arrival: Received, headers: RequestHeaders) -> list[bytes]:
-    """Names of headers, in lower case, that have more than letters, digits and hyphens."""
-    if isinstance(headers, RequestHead):
-        return _ODD_NAME.findall(headers.text.lower())
-    names = [name.lower() for name, _ in arrival.headers]
-    return [name for name in names if name != normalize_name(name)]
-
-
 def _find_line(text: bytes, lower: bytes, begin: bytes) -> bytes | None:
     at = lower.find(begin)
     if at < 0:
         return None
     at += len(begin)
     value = text[at : text.index(b"\r\n", at)].strip(OWS)
+    if lower.find(begin, at) < 0:
+        return value
     said = {value}
     while (at := lower.find(begin, at)) >= 0:
         at += len(begin)
         said.add(text[at : text.index(b"\r\n", at)].strip(OWS))
-    return value if len(said) == 1 else _only(said, begin[2:-1])
+    return _only(said, begin[2:-1])
 
 
 def _only(said: set[bytes], name: bytes) -> bytes | None:
@@ -295,3 +292,10 @@ def _only(said: set[bytes], name: bytes) -> bytes | None:
     if len(said) > 1:
         raise Unfit(400, f"there are {len(said)} {name.decode()} headers, and they differ")
     return next(iter(said), None)
+
+
+def _compile_lookalikes(managed: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Finds headers of these names in lower-case heads, in every spelling: with any punctuation
+    where the name has a hyphen."""
+    spelled = (rb"[^a-z0-9:\s]".join(name.split(b"-")) for name in sorted(managed))
+    return re.compile(rb"\r\n(%b):" % (b"|".join(spelled) or rb"(?!)"))
