@@ -26,9 +26,9 @@ from doorward.upstream.failures import UpstreamFailure
 from doorward.web.application_logout import LogoutFailed
 from doorward.web.endpoint import get_client
 
-# What an application may want to know of the browser; its cookies above all.
+# Headers of the browser that an application may need, above all its cookies.
 _PASSED = (b"cookie", b"user-agent", b"accept-language")
-FAILED_FROM = 400  # a redirect is what most answer
+FAILED_FROM = 400  # most answer with a redirect
 
 
 class LogoutCalls:
@@ -71,7 +71,7 @@ class LogoutCalls:
     def _make(
         self, route: Route, logout: AppLogout, request: Request, session: Session
     ) -> tuple[RequestFacts, Forward]:
-        """The request as it would be, had the browser sent it itself."""
+        """The request as the browser would have sent it."""
         assert logout.url is not None
         client = get_client(request)
         passed: list[Header] = [line for line in request.headers.raw if line[0] in _PASSED]
@@ -96,7 +96,7 @@ async def _ask_upstream(forwarder: Forwarder, facts: RequestFacts, decision: For
 
 
 async def _ask_inner(passages: Passages, facts: RequestFacts, decision: Forward) -> int:
-    """The same of the application in this process."""
+    """The same for the application in this process."""
     status = 0
 
     async def receive() -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""The gateway as an ASGI application, for any server but our own: requests.
+"""The gateway as an ASGI application, for requests under any server but Doorward's own.
 
-`RequestExchange` fills `ClientExchange` with messages of ASGI, which has three gaps to be worked
-around: a client that leaves is noticed only while somebody receives, so a task does once the body
-is over; a body of HTTP/2 is announced by nothing, so its first piece is looked at before anything
-is decided; and an answer that is cut can only be reported by an exception. It knows no trailers and
-no answers before the answer.
+`RequestExchange` implements `ClientExchange` with ASGI messages. ASGI has three gaps: a client that
+leaves is noticed only while a coroutine receives, so a task does that once the body is over; an
+HTTP/2 body is not announced, so its first piece is read before anything is decided; and only an
+exception can report that an answer was cut. It supports no trailers and no interim answers.
 """
 
 import asyncio
@@ -24,8 +23,8 @@ from doorward.relay.outbox import Message, Outbox, Send
 
 REQUEST, DISCONNECT = "http.request", "http.disconnect"
 BODILESS = (204, 304)
-# How long an answer may take before a task waits for the client's leaving: most take less, and the
-# task costs more than all else.
+# How long an answer may take before a task waits for the client to leave. Most take less, and the
+# task costs more than everything else.
 LISTENS_AFTER_S = 0.2
 # What RFC 3986 allows in a path; the rest of a decoded path is encoded again.
 PATH_SAFE = "/!$&'()*+,;=:@-._~"
@@ -36,7 +35,7 @@ _BAD_REQUEST = b"this is not a valid HTTP request\n"
 
 
 class BadArrival(Exception):
-    """A server handed on a request with bytes that end a line."""
+    """A server passed on a request with bytes that end a line."""
 
 
 async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,13 +64,14 @@ class RequestExchange(AsgiExchange):
         self._receive = receive
         self.outbox = Outbox(send, self._client_gone)
         self._peeked: Message | None = None
-        self._body_left = True  # of the request: not all of it was received
+        self._body_left = True  # of the request: it was not received completely
         self._listening: asyncio.Task[None] | None = None
         self._listens_at: asyncio.TimerHandle | None = None
         self._gone: Callable[[], object] | None = None
 
     async def run(self, gateway: Gateway) -> None:
-        """Answer by `gateway`, and return once the server has all of it. Raises AnswerCut."""
+        """Answer through `gateway`, and return once the server has the whole answer. Raises
+        AnswerCut."""
         try:
             if self._is_multiplexed and not self._has_body():
                 await self._peek()
@@ -88,12 +88,13 @@ class RequestExchange(AsgiExchange):
     # The request's body
 
     def _has_body(self) -> bool:
-        """Whether the head says that a body follows."""
+        """Whether the head announces a body."""
         names = {name for name, value in self.arrival.headers if value != b"0"}
         return not names.isdisjoint((b"content-length", b"transfer-encoding"))
 
     async def _peek(self) -> None:
-        """Look for a body that no header tells of (RFC 9113 8.1), and frame it as HTTP/1.1 does."""
+        """Look for a body that no header announces (RFC 9113 8.1), and frame it as HTTP/1.1
+        does."""
         message = await self._receive()
         if message["type"] == DISCONNECT:
             self._client_gone()
@@ -104,8 +105,9 @@ class RequestExchange(AsgiExchange):
             self._body_left = False
 
     async def receive(self) -> Message:
-        """What comes of the request's body, then word that the client has left. Only one coroutine
-        may ask at a time, and nobody asks the server while another does."""
+        """The next piece of the request's body, or the message that the client has left. Only one
+        coroutine may call this at a time, and nothing else may receive from the server
+        meanwhile."""
         if not self._body_left and self._listening is None:
             self._listen()
         if self._listening is not None:
@@ -128,7 +130,7 @@ class RequestExchange(AsgiExchange):
     # The client
 
     def when_gone(self, callback: Callable[[], object]) -> None:
-        """As long as a body is to come, the client's leaving is noticed by its receiver."""
+        """While a body is being received, its receiver notices that the client left."""
         self._gone = callback
         if self.disconnected:
             self._client_gone()
@@ -161,7 +163,7 @@ class RequestExchange(AsgiExchange):
         self.status = head.status
         headers = list(head.headers)
         if head.status in BODILESS:
-            # Some servers count on as many bytes as it says (RFC 9110 8.6, 15.4.5).
+            # Some servers expect exactly the announced number of bytes (RFC 9110 8.6, 15.4.5).
             self._is_bodiless = True
             headers = [line for line in headers if line[0].lower() != b"content-length"]
         if not self.keep_alive and not self._is_multiplexed:
@@ -178,7 +180,8 @@ class RequestExchange(AsgiExchange):
         self.outbox.finish()
 
     def _put_body(self, data: bytes, *, more: bool) -> None:
-        """An empty piece has the head leave: servers may keep it until a body follows."""
+        """An empty piece makes the server send the head: servers may keep it until a body
+        follows."""
         if self._is_bodiless:
             data = b""
         last = None if data or more else self.outbox.last_queued
@@ -238,8 +241,8 @@ def read_arrival(scope: Scope) -> Arrival:
 
 
 def _check(method: bytes, target: bytes, headers: Iterable[Header]) -> None:
-    """Hold a server to what it has to keep from its applications (CVE-2025-57804): a line break in
-    a value would be a header of its own towards the upstream. Raises BadArrival."""
+    """Check what a server has to keep from its applications (CVE-2025-57804): a line break in a
+    value would become a header towards the upstream. Raises BadArrival."""
     if not TOKEN.fullmatch(method) or _BREAKS.search(target):
         raise BadArrival
     for name, value in headers:
@@ -248,9 +251,8 @@ def _check(method: bytes, target: bytes, headers: Iterable[Header]) -> None:
 
 
 def _read_plain(method: bytes, target: bytes, headers: Iterable[Header]) -> RequestHead | None:
-    """The head as the reader takes it, if it is one without a body: a fifth of what the gate's own
-    walk over the headers takes. A server that lets a line break through gets nothing read into
-    it."""
+    """The head, parsed by the fast reader if it has no body: takes a fifth of the time of the
+    gate's own walk over the headers. If a server passes on a line break, nothing is parsed."""
     lines = [b"%b: %b\r\n" % (name, value) for name, value in headers]
     text = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))
     if text.count(b"\n") != len(lines) + 2:
@@ -262,7 +264,7 @@ def _read_plain(method: bytes, target: bytes, headers: Iterable[Header]) -> Requ
 
 
 def _with_one_cookie(headers: Iterable[Header]) -> list[Header]:
-    """HTTP/2 may send each cookie in a line of its own; HTTP/1.1 may not (RFC 9113 8.2.3)."""
+    """HTTP/2 may send each cookie in its own line; HTTP/1.1 may not (RFC 9113 8.2.3)."""
     lines = list(headers)
     cookies = [value for name, value in lines if name == b"cookie"]
     if len(cookies) < 2:

@@ -1,6 +1,6 @@
-"""What requests and WebSockets of an ASGI server have in common as exchanges.
+"""What exchanges for requests and for WebSockets of an ASGI server have in common.
 
-Knows how an outbox is filled and how an application of our own answers through it; must not know
+Knows how to fill an outbox and how an application in this process answers through it; must not know
 what a client may send.
 """
 
@@ -21,7 +21,7 @@ START, BODY = "http.response.start", "http.response.body"
 
 
 class AsgiExchange(ABC):
-    """Fills a part of `ClientExchange`. A subclass begins, writes and ends an answer."""
+    """Implements a part of `ClientExchange`. A subclass begins, writes and ends an answer."""
 
     known: KnownRequest | None = None
     attached: Closable | None = None
@@ -30,7 +30,7 @@ class AsgiExchange(ABC):
     gone_for = LEFT
     disconnected = response_started = response_complete = False
     status = sent_bytes = 0
-    farewell = (POLICY, "")  # code and reason for a WebSocket's client that is cut off
+    farewell = (POLICY, "")  # code and reason for the client of a WebSocket that is cut
     outbox: Outbox
 
     def attach(self, attached: Closable) -> bool:
@@ -47,7 +47,7 @@ class AsgiExchange(ABC):
         self.outbox.drained = callback
 
     def interim(self, status: int, headers: list[Header]) -> None:  # noqa: B027
-        """ASGI has no answers before the answer: they are not passed on."""
+        """ASGI has no interim answers, so they are not passed on."""
 
     @abstractmethod
     def start_with(self, head: ResponseHead) -> None: ...
@@ -63,7 +63,8 @@ class AsgiExchange(ABC):
         self.outbox.cut(at_once=at_once)
 
     async def send(self, message: Any) -> None:
-        """Take a message of an application of our own, in order with what is written."""
+        """Take a message of the application in this process, in order with what was written
+        before."""
         if message["type"] == START:
             self.start_with(ResponseHead(message["status"], tuple(message.get("headers", ()))))
         elif message["type"] != BODY or not self.response_started or self.response_complete:

@@ -1,4 +1,4 @@
-"""One decided request whose credentials towards the application may have to be found first.
+"""One decided request whose credentials for the application may have to be fetched first.
 
 The same as any relay otherwise; must not know which credentials these are, except that those of one
 kind can be over: then a safe request is sent once more with others.
@@ -34,7 +34,7 @@ class CredentialRelay(Relay):
         return self._send(is_first=True)
 
     async def _find(self, *, is_first: bool) -> Connection:
-        """Raises UpstreamFailure, and Refused when the decision is another one by now."""
+        """Raises UpstreamFailure, and Refused if the decision has changed meanwhile."""
         preparation = self._services.preparation
         for _ in range(TRIES):
             if preparation.is_needed(self._decision):
@@ -47,7 +47,7 @@ class CredentialRelay(Relay):
             connection = await super()._find(is_first=is_first)
             if not preparation.is_needed(self._decision):
                 return connection
-            connection.abandon()  # while it was connecting, the session was read again
+            connection.abandon()  # the session was read again during the connect
         raise Refused(unavailable())
 
     def _begin(self, connection: Connection, *, has_body: bool) -> None:

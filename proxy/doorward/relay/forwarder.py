@@ -1,7 +1,6 @@
-"""One route's way to its upstreams: which connection a request goes over, and what its answer's
-head becomes.
+"""One route's upstreams: which connection a request uses, and which headers its answer gets.
 
-Knows connections and what the route asks for; must not know what happens to an exchange.
+Knows connections and the route's settings; must not know what happens to an exchange.
 """
 
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from doorward.upstream.pool import Upstreams
 
 
 class Forwarder:
-    """`body_bytes` bounds a request's body; None is no bound."""
+    """`body_bytes` limits a request's body; None is no limit."""
 
     def __init__(
         self,
@@ -46,11 +45,11 @@ class Forwarder:
         relocate: Relocate | None = None,
     ) -> None:
         """`maintenance`: what is served when no upstream can be reached; `relocate`: what the route
-        changes of its answers' headers."""
+        changes in the headers of answers."""
         self.upstreams = upstreams
         self.body_bytes = body_bytes
         self.retries = 0
-        self.failures: dict[str, int] = {}  # by their words, those that were retried included
+        self.failures: dict[str, int] = {}  # by reason, including those that were retried
         self._heads = heads
         self._relocate = relocate
         self._maintenance = maintenance
@@ -62,11 +61,11 @@ class Forwarder:
 
     @property
     def retried(self) -> int:
-        """How often a request was sent, or a connection for it sought, once more."""
+        """Count a request that was sent again, or a connection that was tried again."""
         return self.retries + self.upstreams.retries
 
     def count(self, failure: UpstreamFailure) -> None:
-        """An exchange failed, whatever follows from that."""
+        """Count a failed exchange, whatever happens next."""
         self.failures[failure.word] = self.failures.get(failure.word, 0) + 1
 
     # A connection
@@ -74,7 +73,7 @@ class Forwarder:
     def take(
         self, exchange: ClientExchange, session: Session | None, upstreams: Upstreams
     ) -> Connection | None:
-        """A connection that is kept: the client's own if it has one, else one that is free."""
+        """An idle connection: the client's own if it has one, else one from the pool."""
         attached = exchange.attached
         if attached is None:
             return upstreams.take()
@@ -89,9 +88,10 @@ class Forwarder:
         *,
         fresh: bool = False,
     ) -> Connection:
-        """A connection, which may take its time; `fresh`: not one that is kept.
+        """A connection, new or idle; `fresh`: a new one.
 
-        Raises UpstreamFailure; nothing was sent then."""
+        Raises UpstreamFailure; nothing was sent then.
+        """
         try:
             attached = exchange.attached
             if attached is not None and not fresh:
@@ -112,10 +112,11 @@ class Forwarder:
         request: Accepted,
         session: Session | None,
     ) -> None:
-        """Have this connection, over which an exchange is under way, belong to this client alone.
+        """Bind this connection, which an exchange uses, to this client.
 
-        Behind a trusted proxy, whose connections may be many people's, and where a server does not
-        tell connections apart, it is closed after the exchange."""
+        Behind a trusted proxy, whose connections several users may share, and under a server that
+        does not tell connections apart, it is closed after the exchange.
+        """
         attached = exchange.attached or OwnConnections()
         if request.trusted or not exchange.attach(attached):
             Tether(connection)
@@ -150,12 +151,12 @@ class Forwarder:
     def answer_headers(
         self, headers: list[Header], request: Accepted, decision: Forward
     ) -> list[Header]:
-        """An answer's headers as the client gets them."""
+        """An answer's headers for the client."""
         kept = answer_headers(headers, self._sets_ours, decision.private)
         return kept if self._relocate is None else self._relocate(kept, request)
 
     def response_head(self, head: Head, request: Accepted, decision: Forward) -> ResponseHead:
-        """An answer's head as the client gets it."""
+        """An answer's head for the client."""
         plain, private = head.plain, decision.private
         if plain is None:
             headers = head.headers
@@ -169,7 +170,7 @@ class Forwarder:
 
 
 class AddingForwarder(Forwarder):
-    """One of a route that adds headers to its answers; others pay nothing for it."""
+    """For a route that adds headers to its answers; others have no cost."""
 
     def __init__(
         self, *args: Any, added: AddedHeaders, clock: Callable[[], float], **options: Any

@@ -1,7 +1,7 @@
-"""The way of every request: accepted, then answered by a page of ours, refused, or relayed.
+"""The order for every request: accept it, then answer it with a page, refuse it, or relay it.
 
-Knows the order; every step is in its own file. Nothing waits as long as memory knows the session
-and a connection is free; what has to wait continues in a task.
+Knows the order; every step is in its own file. Nothing waits if the session is in memory and a
+connection is free; what has to wait continues in a task.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -58,11 +58,12 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-# The answer to a form of nobody's that is kept until the login is done; None for other requests.
+# The answer to a form without a session, which is kept until the login is done; None for other
+# requests.
 Keep = Callable[[Scope, Receive], Awaitable[Response | None]]
 
 BAD_REQUEST = 400
-CRASHED = 500  # what any server answers for an application that raised
+CRASHED = 500  # the answer of any server for an application that raised
 
 HEALTH_PATH = paths.HEALTH.encode()  # answered under any Host: the client knows only an address
 
@@ -90,10 +91,10 @@ class Gateway:
         added: Sequence[AddedHeaders | None] = (),
         credentials: Mapping[int, PreparedCredentials] | None = None,
     ) -> None:
-        """`passages` lead to an application in this process, in place of any upstream; `refusals`
-        keeps what was refused, for later questions; `verifier` is there where front proxies may
-        ask; `added` is what each route adds to answers, those of our own included; `credentials`
-        are those of routes that have to be found before a request is sent."""
+        """`passages` lead to an application in this process instead of an upstream; `refusals`
+        keeps refused requests for later explanations; `verifier` exists if front proxies may ask;
+        `added` is what each route adds to answers, including Doorward's own; `credentials` are
+        those of routes that have to be fetched before a request is sent."""
         self._added = (*added, None)  # also for NO_ROUTE
         self._verifier = verifier
         self._rate_limits = rate_limits
@@ -114,7 +115,7 @@ class Gateway:
         self._prepared = preparation.routes
 
     def begin(self, exchange: ClientExchange) -> Waiting | None:
-        """Answer a request, or return what has to be waited for; see `ClientExchange.spawn`."""
+        """Answer a request, or return what has to be awaited; see `ClientExchange.spawn`."""
         started = now_s()
         known = exchange.known
         if known is not None and known.link == exchange.link:
@@ -131,7 +132,7 @@ class Gateway:
         except (Unfit, BadHeaders, LastHop) as fault:
             self._refuse_unfit(exchange, arrival, unfit(fault, arrival), started)
             return None
-        except Exception:  # whatever breaks on the way lets nobody through (promise 1)
+        except Exception:  # any error on the way refuses the request (promise 1)
             _log.exception("decision_failed")
             self._refuse_unfit(exchange, arrival, broken(), started)
             return None
@@ -234,7 +235,7 @@ class Gateway:
         return self._ask(pending) if decision is None else self._follow(pending, decision)
 
     async def _ask(self, pending: Pending) -> None:
-        """Decide with storage's help."""
+        """Decide, using storage if needed."""
         try:
             decision = await self._gate.ask(pending.facts, self._clock())
         except Exception:  # the same
@@ -277,7 +278,7 @@ class Gateway:
         started: float,
         decision: Forward,
     ) -> Waiting | None:
-        """Send a request to its upstream, or return what has to be waited for."""
+        """Send a request to its upstream, or return what has to be awaited."""
         services, forwarder = self._services, self._forwarders[decision.route]
         args = exchange, facts, request_id, started, services, decision, forwarder
         if decision.route in self._prepared:
@@ -299,7 +300,8 @@ class Gateway:
             self._record(exchange, OURS, NO_ROUTE, started, asked, request, crashed=crashed)
 
     async def _offer_login(self, pending: Pending, refusal: Refuse, keep: Keep) -> None:
-        """The login page with the form of somebody whose session is over, if this is one."""
+        """The login page with the form that was sent after the session ended, if this is such a
+        request."""
         exchange, request = pending.exchange, pending.request
         scope = _internal_scope(exchange.scope, request)
         response = await keep(scope, exchange.receive)
@@ -319,7 +321,7 @@ class Gateway:
         self._give_refusal(pending.exchange, refusal, route, pending.started, pending.request)
 
     def fail(self, pending: Pending, failure: UpstreamFailure, route: int) -> None:
-        """Tell that the upstream gave no answer."""
+        """Report that the upstream gave no answer."""
         exchange, request = pending.exchange, pending.request
         answer = self._answers.failure(failure, exchange.arrival, request)
         outcome = failure_outcome(failure.code)
@@ -328,7 +330,7 @@ class Gateway:
     def _refuse_unfit(
         self, exchange: ClientExchange, arrival: Received, refusal: Refuse, started: float
     ) -> None:
-        """Refuse what was not accepted. What comes behind it may be anything."""
+        """Refuse a request that was not accepted. The bytes after it may be anything."""
         client = stranger(arrival)
         if refusal.status == BAD_REQUEST:
             exchange.keep_alive = False
@@ -408,7 +410,7 @@ class Gateway:
         *,
         crashed: bool,
     ) -> None:
-        """Record an exchange that an application over ASGI answered, or did not."""
+        """Record an exchange that an application over ASGI answered or left unanswered."""
         status = exchange.status
         if not status:
             status = CRASHED if crashed else exchange.turned_away or CLIENT_GONE
@@ -423,7 +425,7 @@ class Gateway:
         return self._find_session(request, self._clock())
 
     def _find_session(self, request: Accepted, now: float) -> Session | None:
-        """For records. What breaks here broke on the way to the decision, too, and was logged."""
+        """For records. An error here also occurred in the decision and was logged there."""
         try:
             return self._gate.known(request, now)
         except Exception:
@@ -435,7 +437,7 @@ def _is_health(target: bytes) -> bool:
 
 
 def _show(raw: bytes) -> str:
-    """Bytes of a client, as ASCII."""
+    """Bytes of a client, as printable ASCII."""
     return raw.decode("ascii", "backslashreplace")
 
 
@@ -445,8 +447,8 @@ def _unread(arrival: Received, client: Client | None = None) -> UnreadRequest:
 
 
 def _internal_scope(scope: Scope, request: Accepted) -> Scope:
-    """The scope for paths of ours, with the user; matched with the raw path, as the gate matches.
-    Its scheme and Host are those that were decided on."""
+    """The scope for Doorward's own paths, with the user; matched with the raw path, as the gate
+    matches. Its scheme and Host are those that were decided."""
     headers = [line for line in scope["headers"] if line[0] != b"host"]
     return {
         **scope,

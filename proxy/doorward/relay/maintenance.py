@@ -1,4 +1,4 @@
-"""The page of one's own that is served while no upstream can be reached.
+"""The operator's page that is served while no upstream can be reached.
 
 Knows files and their types; must not know when it is served.
 """

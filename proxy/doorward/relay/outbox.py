@@ -1,7 +1,7 @@
-"""What an exchange over ASGI sends: messages in their order, at the pace of the server that takes
-them, and the tasks that make them.
+"""What an exchange over ASGI sends: messages in order, at the pace of the server that takes them,
+and the tasks that make them.
 
-Knows how a server learns of an end and of a cut; must not know what is said.
+Knows how a server learns of an end and of a cut; must not know the content.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
-# What may wait for a slow client before its upstream is made to wait.
+# How much may wait for a slow client before its upstream has to wait.
 HIGH_WATER_BYTES = 256 * 1024
 
 
@@ -21,13 +21,13 @@ def _ignore() -> None:
 
 
 class AnswerCut(Exception):
-    """An answer that ends in the middle. A server that gets it from its application closes the
-    connection, so that the client sees a cut and not an end."""
+    """An answer that ends in the middle. A server that gets this from its application closes the
+    connection, so that the client sees a cut instead of an end."""
 
 
 class Outbox:
     """`run`, in the task that the server made for the exchange, sends what `put` has queued until
-    `finish`, `cut`, `fail` or the client's leaving, which `when_gone` hears of."""
+    `finish`, `cut`, `fail` or the client leaves, which it learns from `when_gone`."""
 
     def __init__(self, send: Send, when_gone: Callable[[], None]) -> None:
         self._send = send
@@ -47,14 +47,14 @@ class Outbox:
         return self._queued_bytes > HIGH_WATER_BYTES
 
     async def wait_until_drained(self) -> None:
-        """Wait while the client is slow. Only one coroutine may."""
+        """Wait while the client is slow. Only one coroutine may wait."""
         while self.is_slow and not (self._is_finished or self._is_void):
             drained = asyncio.Event()
             self.drained = drained.set
             await drained.wait()
 
     def put(self, message: Message, size: int = 0) -> None:
-        """Have a message sent, with so many bytes of a body in it."""
+        """Queue a message that contains this many bytes of a body."""
         if self._is_void:
             return
         self._queue.append((message, size))
@@ -63,7 +63,7 @@ class Outbox:
 
     @property
     def last_queued(self) -> Message | None:
-        """What was put last, as long as it is not sent."""
+        """The last queued message, as long as it is not sent."""
         return self._queue[-1][0] if self._queue else None
 
     def _wake(self) -> None:
@@ -71,7 +71,7 @@ class Outbox:
             self._news.set_result(None)
 
     def finish(self) -> None:
-        """Nothing comes after what is queued."""
+        """End after what is queued."""
         self._is_finished = True
         self._wake()
 
@@ -83,12 +83,12 @@ class Outbox:
             self._void()
 
     def drop(self) -> None:
-        """The client has left: nobody takes what is queued."""
+        """The client has left, so nothing queued is sent."""
         self.finish()
         self._void()
 
     def _void(self) -> None:
-        """Send nothing more, and do not wait for a client that takes nothing either."""
+        """Send nothing more, and do not wait for a client that reads nothing."""
         self._is_void = True
         self._queue.clear()
         self._queued_bytes = 0
@@ -96,14 +96,15 @@ class Outbox:
             self._runner.cancel()
 
     def spawn(self, waiting: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
-        """Go on in a task, which ends with `run`, and whose fault `run` raises."""
+        """Continue in a task, which ends with `run`, and whose error `run` raises."""
         task = asyncio.ensure_future(waiting)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
         return task
 
     def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Have an application answer. It may continue once all is sent; `run` waits for it."""
+        """Let an application answer. It may continue once everything is sent; `run` waits for
+        it."""
         self._guest = task = self.spawn(guest)
         task.add_done_callback(self._guest_done)
         return task
@@ -120,21 +121,21 @@ class Outbox:
             self._wake()
 
     async def run(self) -> None:
-        """Send until the end. Raises AnswerCut, and whatever a task raised."""
+        """Send until the end. Raises AnswerCut, and any error of a task."""
         self._runner = asyncio.current_task()
         try:
             await self._send_all()
             await self._end_guest()
         except asyncio.CancelledError:
             if not self._is_void or self._runner is None or self._runner.uncancel():
-                raise  # the server's doing
+                raise  # the server cancelled it
             if self._is_cut:
                 raise AnswerCut from None
             await self._end_guest()
         finally:
             if self._tasks:
                 await self._end_tasks()
-            # Or every exchange would be a cycle for the collector.
+            # Otherwise every exchange would be a reference cycle.
             self._when_gone, self.drained, self._runner = _ignore, None, None
 
     async def _send_all(self) -> None:
@@ -159,7 +160,7 @@ class Outbox:
         self._is_sending = True
         try:
             await self._send(message)
-        except OSError:  # which says since ASGI 2.4 that the client has left
+        except OSError:  # since ASGI 2.4, this means that the client has left
             self._is_sending = False
             self._when_gone()
         finally:

@@ -1,7 +1,7 @@
-"""A decided request on its way to an application in this very process.
+"""A decided request on its way to an application in this process.
 
-Takes the place of `Relay` where Doorward is a middleware: the same decision, request head and
-answer headers, without a connection between. Knows ASGI; must not know how a server carries it.
+Replaces `Relay` if Doorward is a middleware: the same decision, request head and answer headers,
+without a connection. Knows ASGI; must not know how a server sends it.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Identity:
     groups: tuple[str, ...]
     roles: tuple[str, ...]
     session_id: str
-    level: str  # full, or pending as long as a second factor is due
+    level: str  # complete, or pending as long as a second factor is required
 
     @classmethod
     def of(cls, session: Session) -> "Identity":
@@ -64,21 +64,21 @@ class Identity:
 
 
 class Host(Protocol):
-    """What an exchange over ASGI has besides `ClientExchange`: it can have an application
+    """What an exchange over ASGI has in addition to `ClientExchange`: it can let an application
     answer."""
 
     original: dict[str, Any]  # the scope as the server made it
-    farewell: tuple[int, str]  # code and reason for a WebSocket's client that is cut off
+    farewell: tuple[int, str]  # code and reason for the client of a WebSocket that is cut
 
     def host(self, guest: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Have it answered by `guest`, which continues after the answer if it likes."""
+        """Let `guest` answer; it may continue after the answer."""
 
     async def guest_receive(self) -> Message: ...
     async def guest_send(self, message: Message) -> None: ...
 
 
 class Passages:
-    """All that are under way in one process; `app` is the application."""
+    """All open passages of one process; `app` is the application."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Passages:
         services: Services,
         decision: Forward,
     ) -> None:
-        """Have the application answer a request."""
+        """Let the application answer a request."""
         passage = Passage(self, services, decision, exchange, facts, request_id, started)
         self._open.add(passage)
         if facts.request.upgrade:
@@ -125,7 +125,7 @@ class Passages:
                 passage.services.tunnels.open -= 1
 
     def sweep(self, now: float) -> None:
-        """To be called now and then."""
+        """Called regularly."""
         for passage in tuple(self._open):
             passage.services.watch.look(passage)
 
@@ -139,7 +139,7 @@ class Passages:
 
 
 class Passage(Pending):
-    """One request on its way to the application; fills `watch.Stream`."""
+    """One request on its way to the application; implements `watch.Stream`."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class Passage(Pending):
             self._end()
 
     def _scope(self) -> dict[str, Any]:
-        """The application's scope: what was decided in place of what the client said."""
+        """The application's scope: decided values instead of the client's."""
         facts, decision, request = self.facts, self._decision, self.facts.request
         original = self._host.original
         head = self._passages.heads.make(facts, decision, self.request_id)
@@ -210,7 +210,7 @@ class Passage(Pending):
             "headers": headers,
             "client": client,
             "state": state,
-            # What an application says by others would pass its answer by us.
+            # Other messages of the application would bypass this.
             "extensions": {name: extensions[name] for name in kept & extensions.keys()},
         }
 
@@ -242,7 +242,7 @@ class Passage(Pending):
     # Ends
 
     def end_for(self, refusal: Refuse) -> None:
-        """Its session is over, or may not do this any more: end it at once."""
+        """The session is over or has lost access: end the passage at once."""
         if self.is_over:
             return
         if self.exchange.response_started:
@@ -278,7 +278,7 @@ class Passage(Pending):
 
 
 def read_head(head: bytes) -> tuple[bytes, list[Header]]:
-    """The target and the headers of a request head of ours, names in lower case."""
+    """The target and the headers of a request head that Doorward built, names in lower case."""
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     headers = []
     for line in lines:

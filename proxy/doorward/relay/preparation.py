@@ -1,6 +1,6 @@
-"""What has to be there before a decided request is carried: credentials towards the application.
+"""What a decided request needs before it is forwarded: credentials for the application.
 
-Knows which decisions wait for them; must not know what they are, or how a request is carried.
+Knows which decisions need them; must not know what they are, or how a request is forwarded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from doorward.relay.request_body import Refused
 from doorward.relay.watch import Watch
 from doorward.rewrite.route_credentials import PreparedCredentials
 
-# A session is read again whenever something about its user changes, and then its credentials are.
+# A session is read again whenever something about its user changes, and so are its credentials.
 TRIES = 3
 
 
 class Preparation:
-    """Finds what goes with a decision before it is carried out."""
+    """Prepares a decision before it is carried out."""
 
     def __init__(self, watch: Watch, credentials: Mapping[int, PreparedCredentials]) -> None:
         self._watch = watch
@@ -33,8 +33,8 @@ class Preparation:
         return credentials is not None and not credentials.is_ready(decision.session)
 
     async def prepare(self, facts: RequestFacts, decision: Forward) -> Forward:
-        """The decision as it is made once its credentials are there. Raises UpstreamFailure, and
-        Refused when the decision is another one by now."""
+        """The decision, made again once its credentials are there. Raises UpstreamFailure, and
+        Refused if the decision has changed meanwhile."""
         for _ in range(TRIES):
             if not self.is_needed(decision):
                 return decision

@@ -1,10 +1,10 @@
-"""One decided request on its way: to an upstream, once more if need be, and its answer back.
+"""One decided request: sent to an upstream, again if needed, and its answer sent back.
 
-It is started without waiting. Where it has to wait, for a connection or for the request's body, a
-task continues with the same relay, so that id, start, upstreams tried and the one record of the
-exchange are the same whatever happens on the way. The answer comes by calls of the connection
-(`Sink`), is written as it comes, and ends in exactly one of: `on_end` or `on_whole`, a failure, the
-client's leaving, the end of its session (`end_for`), or the end of its tunnel.
+It starts without waiting. If it has to wait for a connection or for the request's body, a task
+continues with the same relay, so that id, start time, tried upstreams and the one record of the
+exchange stay the same. The connection calls it with the answer (`Sink`), which is written as it
+arrives. It ends in exactly one way: `on_end` or `on_whole`, a failure, the client leaving, the end
+of its session (`end_for`), or the end of its tunnel.
 """
 
 import asyncio
@@ -48,8 +48,8 @@ Waiting = Coroutine[Any, Any, None]
 
 
 class Pending:
-    """One request that is being answered: by which exchange it came, what is known of it, the id
-    that it has, and when it began (of `observer.now_s`)."""
+    """One request that is being answered: its exchange, what is known of it, its id, and when it
+    began (in `observer.now_s`)."""
 
     def __init__(
         self, exchange: ClientExchange, facts: RequestFacts, request_id: str, started: float
@@ -65,7 +65,7 @@ class Pending:
 
 
 class Replies(Protocol):
-    """Answers of our own in place of an upstream's."""
+    """Doorward's own answers in place of an upstream's."""
 
     def refuse(self, pending: Pending, refusal: Refuse, route: int) -> None: ...
     def fail(self, pending: Pending, failure: UpstreamFailure, route: int) -> None: ...
@@ -92,10 +92,10 @@ class Services:
 
 
 class Relay(Pending):
-    """Fills `Sink`, `watch.Stream` and `ExchangeRecord`."""
+    """Implements `Sink`, `watch.Stream` and `ExchangeRecord`."""
 
-    # What holds for most requests costs them nothing.
-    is_whole = True  # where an observer is given the relay itself
+    # Class attributes, so that values that most requests share cost nothing.
+    is_whole = True  # if an observer gets the relay itself
     _connection: Connection | None = None
     _body: RequestBody | None = None
     _tunnel: ClientTunnel | None = None
@@ -113,7 +113,7 @@ class Relay(Pending):
         decision: Forward,
         forwarder: Forwarder,
     ) -> None:
-        self.exchange = exchange  # without a call of Pending's: this is made for every request
+        self.exchange = exchange  # without calling Pending's: this is made for every request
         self.facts = facts
         self.request_id = request_id
         self.started = started
@@ -121,10 +121,10 @@ class Relay(Pending):
         self._services = services
         self._decision = decision
         self._forwarder = forwarder
-        self._upstreams: Upstreams = forwarder.upstreams  # those that have not been tried
+        self._upstreams: Upstreams = forwarder.upstreams  # the upstreams that have not been tried
 
     def start(self) -> Waiting | None:
-        """Send the request, or return what has to be waited for."""
+        """Send the request, or return what has to be awaited."""
         exchange, forwarder, headers = self.exchange, self._forwarder, self.facts.request.headers
         if headers.has_body:
             most = forwarder.body_bytes
@@ -139,7 +139,7 @@ class Relay(Pending):
         return None
 
     async def _send(self, *, is_first: bool = False) -> None:
-        """Find a connection, decide again if that took its time, and send the request."""
+        """Find a connection, decide again if that took long, and send the request."""
         try:
             connection = await self._find(is_first=is_first)
             has_body = self.facts.request.headers.has_body
@@ -161,7 +161,7 @@ class Relay(Pending):
             raise
 
     async def _find(self, *, is_first: bool) -> Connection:
-        """Raises UpstreamFailure, and Refused when the decision is another one by now."""
+        """Raises UpstreamFailure, and Refused if the decision has changed meanwhile."""
         exchange, forwarder, upstreams = self.exchange, self._forwarder, self._upstreams
         if not self._was_stale:
             connection = forwarder.take(exchange, self.session, upstreams)
@@ -197,7 +197,7 @@ class Relay(Pending):
             self._body = RequestBody(exchange, connection, facts.request.headers, most)
         exchange.when_gone(self._on_client_gone)
 
-    # What the connection calls
+    # Called by the connection
 
     def on_interim(self, status: int, headers: list[Header]) -> None:
         if status != CONTINUE:
@@ -304,7 +304,7 @@ class Relay(Pending):
         observer = self._services.observer
         observer.ended(outcome, self._decision.route, SWITCHED, self.started, self)
 
-    # Ends that the upstream has no part in
+    # Ends that do not come from the upstream
 
     def _on_client_gone(self) -> None:
         if self._tunnel is None and not self.is_over:
@@ -315,7 +315,7 @@ class Relay(Pending):
         self._record_cut(self.exchange.gone_for)
 
     def end_for(self, refusal: Refuse) -> None:
-        """Its session is over, or may not do this any more: end it at once."""
+        """The session is over or has lost access: end the relay at once."""
         if self._tunnel is not None:
             self._ended_for = refusal.code
             self._tunnel.cut(CLOSE_CODES + refusal.status, refusal.code)
@@ -328,7 +328,7 @@ class Relay(Pending):
             self._refuse(refusal)
 
     def _refuse(self, refusal: Refuse) -> None:
-        self.exchange.keep_alive = False  # the rest of the request, if any, is not waited for
+        self.exchange.keep_alive = False  # the rest of the request, if any, is not awaited
         self._services.replies.refuse(self, refusal, self._decision.route)
 
     def _abandon(self) -> None:
@@ -337,7 +337,7 @@ class Relay(Pending):
         if self._body is not None:
             self._body.stop()
 
-    # What the observer and the watch ask
+    # Asked by the observer and the watch
 
     def _record_cut(self, reason: str) -> None:
         record = BriefRecord(self.request, self.session, self.sent_bytes, is_whole=False)

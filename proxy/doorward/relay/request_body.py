@@ -1,6 +1,6 @@
-"""A request's body on its way to an upstream: passed on as it comes, within its bounds.
+"""A request's body on its way to an upstream: forwarded as it arrives, within its limits.
 
-Knows framing and back-pressure; must not know who sends it.
+Knows framing and back-pressure; must not know the client.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ CONTINUE_S = 1.0
 
 
 class Refused(Exception):
-    """An exchange that ends with an answer of ours, before anything was sent of another."""
+    """The exchange ends with an answer by Doorward, before any other answer was sent."""
 
     def __init__(self, refusal: Refuse) -> None:
         super().__init__(refusal.code)
@@ -24,19 +24,20 @@ class Refused(Exception):
 
 
 class BadBody(Exception):
-    """A server handed on another length than its head said."""
+    """The server delivered another length than the head announced."""
 
 
 def declared_bytes(headers: RequestHeaders) -> int:
-    """The length of a body that the head tells, 0 where it tells none."""
+    """The length of a body that the head announces, 0 if none."""
     return int(headers.content_length or 0)
 
 
 class RequestBody:
-    """Sends the body over `connection`, on which the request's head went out.
+    """Sends the body over `connection`, on which the request's head was sent.
 
-    `most` bounds it in bytes; a head that says more was refused before. `stop` ends the wait of
-    every sender when the exchange is over, or answered."""
+    `most` limits it in bytes; a head that announces more was refused before. `stop` ends every
+    sender's wait when the exchange is over or answered.
+    """
 
     def __init__(
         self,
@@ -53,8 +54,8 @@ class RequestBody:
         self._may_go_on = self._is_answered = self._is_over = False
 
     async def send(self) -> None:
-        """Send it all. Raises Refused for more than may be, BadBody for another length than the
-        head's; the upstream sees a cut then."""
+        """Send all of it. Raises Refused for more than the limit, BadBody for another length than
+        the head's; the upstream then sees a cut."""
         if self._headers.expects and not await self._is_wanted():
             return
         chunked = self._headers.chunked
@@ -86,7 +87,7 @@ class RequestBody:
         self._wake()
 
     def on_answer(self) -> None:
-        """It has answered: a body that it did not ask for is not sent any more."""
+        """The upstream has answered, so a body that it did not ask for is not sent any more."""
         self._is_answered = True
         self._wake()
 
@@ -102,7 +103,8 @@ class RequestBody:
             self._news.set_result(None)
 
     async def _is_wanted(self) -> bool:
-        """Whether the upstream says so, or nothing for a while; not when it answered instead."""
+        """Whether the upstream asks for the body, or does not answer for a while; False if it
+        answers instead."""
         timer = self._connection.loop.call_later(CONTINUE_S, self.go_on)
         try:
             while not (self._may_go_on or self._is_answered or self._is_over):

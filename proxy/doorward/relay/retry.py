@@ -1,4 +1,4 @@
-"""What follows when an upstream gave no answer: one table, and pure.
+"""What to do if an upstream gave no answer: one table, and pure.
 
 Knows what was sent and what was tried; must not know connections.
 """
@@ -8,25 +8,25 @@ from enum import Enum, auto
 
 from doorward.upstream.failures import ConnectFailed, ConnectionLost, UpstreamFailure
 
-# RFC 9110 9.2.2, less what nobody sends: sent once more when there was no answer.
+# RFC 9110 9.2.2, without methods that are not in use: sent again if there was no answer.
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"PROPFIND"))
 
 
 class Next(Enum):
-    SAME_UPSTREAM_FRESH = auto()  # over a connection that is made for it
+    SAME_UPSTREAM_FRESH = auto()  # over a new connection
     OTHER_UPSTREAM = auto()
     GIVE_UP = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """One try at an answer, of which nothing has reached the client."""
+    """One attempt at an answer of which nothing has reached the client."""
 
     method: bytes
-    has_body: bool  # which was sent on as it came, and is not kept
-    over_kept: bool  # the connection had carried an exchange before
+    has_body: bool  # it was forwarded as it arrived, and is not kept
+    over_kept: bool  # the connection had been used before
     has_other: bool  # another upstream has not been tried yet
-    was_stale: bool = False  # a kept connection was closed once already
+    was_stale: bool = False  # a kept connection was already closed once
 
 
 def next_step(attempt: SentRequest, failure: UpstreamFailure) -> Next:

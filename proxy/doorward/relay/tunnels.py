@@ -1,6 +1,7 @@
-"""Upgrades: which pages may ask for one, how many tunnels are open, and what an answer must say.
+"""Upgrades: which pages may ask for one, how many tunnels are open, and what an answer must
+contain.
 
-Knows origins and limits; must not know what is said through a tunnel.
+Knows origins and limits; must not know the content of a tunnel.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ class Tunnels:
     def __init__(
         self, public_origin: str, routes: tuple[Route, ...], limit: int, limits: TunnelLimits
     ) -> None:
-        """`limit` is for their number, `limits` for each."""
+        """`limit` is for their number, `limits` for each of them."""
         self._public_origin = public_origin
         self._hosts = tuple(route.host for route in routes)
         self._limit = limit
@@ -39,10 +40,10 @@ class Tunnels:
         self.open = 0
 
     def judge(self, request: Accepted, decision: Forward) -> Forward | Refuse:
-        """What happens to an upgrade that the rules let through.
+        """What happens to an upgrade that the rules allow.
 
-        A browser sends its cookies whatever page asks, and shows the answer to that page: so only
-        pages of this host may (RFC 6455 10.2). Programs send no Origin.
+        A browser sends its cookies whatever page asks, and gives the answer to that page, so only
+        pages of this host may ask (RFC 6455 10.2). Programs send no Origin.
         """
         if self.is_foreign(request, decision):
             return cross_origin()
@@ -64,10 +65,11 @@ class Tunnels:
         headers: list[Header],
         route: int,
     ) -> ClientTunnel:
-        """Join client and upstream, which has switched.
+        """Join client and upstream, which has switched protocols.
 
-        Raises InvalidAnswer when it has to something else than was asked for, ConnectionLost when
-        it has left, Refused when there are too many."""
+        Raises InvalidAnswer if it switched to another protocol than requested, ConnectionLost if it
+        has left, Refused if there are too many.
+        """
         switched = [value for name, value in head.headers if name.lower() == b"upgrade"]
         protocols = _protocols(switched)
         if not protocols <= _protocols([request.upgrade]):

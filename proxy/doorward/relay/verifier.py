@@ -1,7 +1,7 @@
-"""What answers front proxies that ask about a request (forward-auth): its parts, and what holds for
-a request that is not sent on by this process.
+"""Answers front proxies that ask about a request (forward-auth), which this process does not
+forward.
 
-Must not decide who may; the gate does, as for any other request.
+Must not decide who has access; the gate does, as for any other request.
 """
 
 import structlog
@@ -31,7 +31,7 @@ _log = structlog.get_logger("doorward.gate")
 
 
 class Verifier:
-    """`find` tells what is asked at a target, if front proxies ask there."""
+    """`find` returns what is asked at a target, if front proxies can ask there."""
 
     def __init__(
         self,
@@ -51,22 +51,22 @@ class Verifier:
     def read(
         self, subrequest: Subrequest, arrival: Received
     ) -> tuple[Accepted, Subrequest] | Refuse:
-        """The request that is asked about and how, or why nothing is said of it."""
+        """The request that is asked about and how, or the reason why there is no answer."""
         try:
             return self._verifications.read(subrequest, arrival)
         except Unverifiable as fault:
             return Refuse(fault.status, fault.code, fault.reason)
         except BadHeaders as fault:
             return bad_request(str(fault))
-        except Exception:  # whatever breaks on the way lets nobody through (promise 1)
+        except Exception:  # any error on the way refuses the request (promise 1)
             _log.exception("decision_failed")
             return Refuse(503, broken().code, broken().message)
 
     def allow(
         self, facts: RequestFacts, decision: Forward, subrequest: Subrequest, now: float
     ) -> ResponseHead | Refuse:
-        """The answer that lets a request through, unless what the decision rests on is taken from
-        a request before it is sent on: the front proxy sends on what it has."""
+        """The answer that allows a request, unless the decision depends on something that Doorward
+        would remove before forwarding, because the front proxy forwards it."""
         refusal = self._judge(facts, decision, subrequest)
         if refusal is not None:
             return refusal

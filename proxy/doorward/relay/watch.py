@@ -1,7 +1,7 @@
-"""What is still being carried when its session ends: looked at four times a second, and closed.
+"""What is still open when its session ends: checked four times a second, and closed.
 
-Knows sessions and the gate's decision; must not know connections. A request that is over before
-the next look costs nothing.
+Knows sessions and the gate's decision; must not know connections. A request that ends before the
+next check costs nothing.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from doorward.gate.gate import RequestFacts
 
 _log = structlog.get_logger("doorward.gate")
 
-# Requests are refused after three seconds without word from storage; what is open already stays
-# for a restart of the database, but not while this host is cut off from who revokes.
+# New requests are refused after three seconds without an answer from storage. Open streams continue
+# for as long as a restart of the database takes, but not if this host is cut off from the others.
 SILENCE_S = 30.0
 
 Ask = Callable[[RequestFacts, float], Awaitable[Decision]]
 
 
 class WatchedStream(Protocol):
-    """An exchange or a tunnel under way; `session` is the one it was let through with."""
+    """An open exchange or tunnel; `session` is the session that it was allowed with."""
 
     facts: RequestFacts
     request_id: str
@@ -36,22 +36,22 @@ class WatchedStream(Protocol):
     def is_over(self) -> bool: ...
 
     def end_for(self, refusal: Refuse) -> None:
-        """Its session is over, or may not do this any more: end it at once."""
+        """The session is over or has lost access: end the stream at once."""
 
 
 class Watch:
-    """Decides again on what is under way once its session may have ended or changed."""
+    """Decides again on open streams once their session may have ended or changed."""
 
     def __init__(self, live: Live, ask: Ask, clock: Callable[[], float]) -> None:
         self._live = live
         self._ask = ask
         self._clock = clock
-        self._waiting: dict[int, WatchedStream] = {}  # by identity, to be decided on again
+        self._waiting: dict[int, WatchedStream] = {}  # by identity, to be decided again
         self._task: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
 
     def look(self, stream: WatchedStream) -> None:
-        """To be called now and then while `stream` is under way."""
+        """Called regularly while `stream` is open."""
         session = stream.session
         if session is None:
             return
@@ -66,7 +66,7 @@ class Watch:
             stream.end_for(unavailable())
 
     async def confirm(self, facts: RequestFacts, decision: Forward) -> Decision:
-        """A decision that had to wait before anybody heard of the request: as it is made now."""
+        """A decision that took long before the request was seen here: the decision as it is now."""
         session, now = decision.session, self._clock()
         if session is None or (
             self._live.is_current(now) and session.is_live(now) and not session.stale
@@ -78,12 +78,12 @@ class Watch:
         try:
             await self._live.catch_up(now)
         except Refusal:
-            pass  # storage is silent: housekeeping says so
+            pass  # storage does not answer: housekeeping logs it
         finally:
             self._reading = None
 
     async def _decide_again(self) -> None:
-        """One after another, and once for all that go by a session which is over."""
+        """One after another, and once for all streams of a session that is over."""
         ended: set[int] = set()
         try:
             while self._waiting:
@@ -96,7 +96,7 @@ class Watch:
                     if decision.session is not None and decision.session.number == number:
                         stream.session = decision.session
                         continue
-                    decision = nobody  # open to everybody, but it began as somebody's
+                    decision = nobody  # public, but it began with a session
                 if decision.code == nobody.code:
                     ended.add(number)
                 if not stream.is_over:  # meanwhile
@@ -108,6 +108,6 @@ class Watch:
     async def _decide(self, facts: RequestFacts) -> Decision:
         try:
             return await self._ask(facts, self._clock())
-        except Exception:  # as for any request: nobody (promise 1)
+        except Exception:  # as for any request: no session (promise 1)
             _log.exception("decision_failed", request=facts.request.request_id)
             return broken()

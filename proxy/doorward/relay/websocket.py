@@ -1,9 +1,9 @@
-"""The gateway as an ASGI application, for any server but our own: WebSockets.
+"""The gateway as an ASGI application, for WebSockets under any server but Doorward's own.
 
-A server that speaks ASGI has done the client's handshake and takes its frames apart, so what is
-relayed are messages. Towards the gateway this is a request with an upgrade like any other; towards
-the upstream it is a WebSocket of our own, whose handshake is ours (RFC 6455 4.1) and whose frames
-`wsproto` makes. Neither side's extensions or pings reach the other.
+An ASGI server has done the client's handshake and parses its frames, so messages are relayed. For
+the gateway this is a request with an upgrade like any other; for the upstream it is a WebSocket by
+Doorward, with its own handshake (RFC 6455 4.1) and frames made by `wsproto`. Extensions and pings
+of one side do not reach the other.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ DISCONNECT = "websocket.disconnect"
 # A server that has this extension can answer a handshake with more than 403.
 ANSWERS = "websocket.http.response"
 
-FORBIDDEN = 403  # what a server tells a client that is closed before it was accepted
+FORBIDDEN = 403  # the server's code for a client that is closed before it was accepted
 # RFC 6455 7.4.1, and the registry that it opens.
 NORMAL, GOING_AWAY, UNSAID, ABNORMAL, TOO_BIG = 1000, 1001, 1005, 1006, 1009
 BAD_GATEWAY = 1014
 
-# Of an answer to a handshake, no more than this is passed on.
+# At most this much of an answer to a handshake is passed on.
 ANSWER_BYTES = 64 * 1024
-# How long a side may take to read what is on its way to it once the other has ended.
+# How long one side may take to read what is queued for it after the other has ended.
 LINGER_S = 10.0
-# How long a server may take to tell a client that is cut off why.
+# How long a server may take to send the reason to a client that is cut.
 FAREWELL_S = 1.0
 
 _SCHEMES = {"ws": "http", "wss": "https"}
@@ -59,7 +59,7 @@ async def answer_websocket(gateway: Gateway, scope: Scope, receive: Receive, sen
 
 
 class Handshake:
-    """Our handshake with an upstream, for which the client's subprotocols are passed on."""
+    """Doorward's handshake with an upstream, with the client's subprotocols."""
 
     def __init__(self, subprotocols: Iterable[str]) -> None:
         self._nonce = generate_nonce()
@@ -88,7 +88,7 @@ class Handshake:
 
 
 class WebSocketExchange(AsgiExchange):
-    """One WebSocket of an ASGI server, from its handshake on: fills `ClientExchange`."""
+    """One WebSocket of an ASGI server, from its handshake on: implements `ClientExchange`."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._handshake = Handshake(scope.get("subprotocols") or ())
@@ -105,13 +105,13 @@ class WebSocketExchange(AsgiExchange):
         self._left = asyncio.Event()
         self._gone: Callable[[], object] | None = None
         self._tunnel: WebSocketTunnel | None = None
-        self._head: ResponseHead | None = None  # of an answer in place of one
+        self._head: ResponseHead | None = None  # of an answer instead of a tunnel
         self._body = bytearray()
         self._inbox: asyncio.Queue[Message] | None = None  # of an application in this process
         self._is_accepted = False
 
     async def run(self, gateway: Gateway) -> None:
-        """Answer by `gateway`, and return once the WebSocket is over. Raises AnswerCut."""
+        """Answer through `gateway`, and return once the WebSocket is over. Raises AnswerCut."""
         try:
             await self._receive()  # websocket.connect
             self.spawn(self._read())
@@ -138,7 +138,7 @@ class WebSocketExchange(AsgiExchange):
     # The client
 
     async def _read(self) -> None:
-        """Pass on what the client says; a slow upstream makes it wait."""
+        """Pass on the client's messages; a slow upstream makes the client wait."""
         while (message := await self._receive())["type"] != DISCONNECT:
             if self._tunnel is not None:
                 await self._tunnel.pass_on(message)
@@ -186,7 +186,7 @@ class WebSocketExchange(AsgiExchange):
         self._tunnel.open(early)
         return self._tunnel
 
-    # An answer in place of one
+    # An answer instead of a tunnel
 
     def start_with(self, head: ResponseHead) -> None:
         self.response_started, self.status = True, head.status
@@ -196,7 +196,7 @@ class WebSocketExchange(AsgiExchange):
             self.outbox.finish()
 
     def write(self, data: bytes) -> None:
-        """Keep a piece of the body: not every server takes more than one."""
+        """Keep a piece of the body, because not every server takes more than one."""
         self._body += data
         if len(self._body) > ANSWER_BYTES and not self.response_complete:
             callback = self._gone
@@ -217,7 +217,7 @@ class WebSocketExchange(AsgiExchange):
             self.outbox.put({"type": f"{ANSWERS}.body", "body": body, "more_body": False})
         self.outbox.finish()
 
-    # The same in the words of ASGI's http scopes, for the paths that are Doorward's own
+    # The same as ASGI http messages, for Doorward's own paths
 
     async def receive(self) -> Message:
         await self._left.wait()
@@ -254,7 +254,8 @@ class WebSocketExchange(AsgiExchange):
 
 
 class WebSocketTunnel(asyncio.Protocol):
-    """The upstream's end of a WebSocket, and the client's by an outbox; fills `ClientTunnel`."""
+    """The upstream's end of a WebSocket, and the client's through an outbox; implements
+    `ClientTunnel`."""
 
     def __init__(
         self,
@@ -268,7 +269,7 @@ class WebSocketTunnel(asyncio.Protocol):
         self._upstream_lost = upstream_lost
         self._limits = limits
         self._websocket = Connection(ConnectionType.CLIENT)
-        self._pieces: list[str | bytes] = []  # of a message that is not whole yet
+        self._pieces: list[str | bytes] = []  # of a message that is not complete yet
         self._piece_bytes = 0
         self._loop = asyncio.get_running_loop()
         self._writable = asyncio.Event()
@@ -276,12 +277,12 @@ class WebSocketTunnel(asyncio.Protocol):
         self._moved_at = self._loop.time()
         self._has_moved = self._is_closing = self._is_lost = self._has_client_ended = False
         self._linger: asyncio.TimerHandle | None = None
-        self.farewell = (POLICY, "")  # code and reason for a client that is cut off
+        self.farewell = (POLICY, "")  # code and reason for a client that is cut
         self.sent_bytes = 0  # to the client, of messages
         self.over: asyncio.Future[None] = self._loop.create_future()
 
     def open(self, early: bytes) -> None:
-        """Take over a connection that has switched; `early` came behind its answer."""
+        """Take over a connection that has switched; `early` came after its answer."""
         self._outbox.drained = self._resume
         self._upstream.set_protocol(self)
         self._upstream.resume_reading()
@@ -322,7 +323,7 @@ class WebSocketTunnel(asyncio.Protocol):
             self._outbox.put(_message(pieces), size)
 
     def _upstream_closes(self, event: CloseConnection) -> None:
-        """A close frame, or one that cannot be read, of which wsproto says how to answer it."""
+        """A close frame, or an invalid one, for which wsproto has an answer."""
         is_fault = self._websocket.state is ConnectionState.OPEN
         if self._websocket.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
             self._upstream.write(bytes(self._websocket.send(event.response())))
@@ -364,7 +365,7 @@ class WebSocketTunnel(asyncio.Protocol):
         await self._writable.wait()
 
     def client_closed(self, code: int, reason: str) -> None:
-        """The client has ended it; one that is lost leaves no word to pass on."""
+        """The client has closed it; a client that is lost sent no close code."""
         if not self._is_closing:
             self._is_closing = True
             if code == ABNORMAL:
@@ -387,7 +388,8 @@ class WebSocketTunnel(asyncio.Protocol):
             self._wait_for_ends()
 
     def _end_upstream(self, code: int, reason: str = "") -> None:
-        """Say so, and leave it to the upstream to close the connection (RFC 6455 7.1.1)."""
+        """Send a close frame, and leave it to the upstream to close the connection (RFC 6455
+        7.1.1)."""
         if self._websocket.state is ConnectionState.OPEN and not self._is_lost:
             event = CloseConnection(code=code, reason=reason or None)
             if code == UNSAID:
@@ -406,7 +408,7 @@ class WebSocketTunnel(asyncio.Protocol):
         self._outbox.drop()
 
     def client_ended(self) -> None:
-        """The server has no more to do with it."""
+        """The server has finished with it."""
         self._has_client_ended = True
         if not self._is_closing:  # the server stops, or failed
             self._is_closing = True
@@ -420,7 +422,7 @@ class WebSocketTunnel(asyncio.Protocol):
             self.over.set_result(None)
 
     def sweep(self, now: float) -> None:
-        """To be called now and then: ends a tunnel through which nothing went for too long."""
+        """Called regularly: ends a tunnel without traffic for too long."""
         if self._has_moved:
             self._has_moved, self._moved_at = False, now
         elif now - self._moved_at > self._limits.idle_timeout_s and not self._is_closing:
@@ -447,7 +449,7 @@ def _message(pieces: list[str | bytes]) -> Message:
 
 
 def _arrival(scope: Scope, handshake: Handshake) -> Arrival:
-    """A WebSocket's scope as the request that its handshake would be towards the upstream."""
+    """A WebSocket's scope as the request that its handshake would be for the upstream."""
     arrival = read_arrival(scope)
     kept = [
         line
@@ -457,7 +459,7 @@ def _arrival(scope: Scope, handshake: Handshake) -> Arrival:
     arrival.headers = [*kept, *handshake.lines()]
     arrival.scheme = _SCHEMES.get(arrival.scheme, arrival.scheme)
     arrival.upgrade = b"websocket"
-    arrival.parsed = None  # which was read with the client's own handshake
+    arrival.parsed = None  # which was read with the client's handshake
     return arrival
 
 

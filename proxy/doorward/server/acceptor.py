@@ -1,8 +1,8 @@
-"""Takes connections off a listening socket, and brings each to where HTTP begins.
+"""Accepts connections from a listening socket and takes each to the point where HTTP begins.
 
-Knows what comes before HTTP: room for the connection, a PROXY header, TLS. Must not know requests.
+Knows what comes before HTTP: limits on connections, a PROXY header, TLS. Must not know requests.
 Every connection is counted from the moment it is accepted and has one deadline until its first
-request may begin, whether it is plain, TLS or announced by a proxy.
+request may begin, whether it is plain, uses TLS or begins with a PROXY header.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from doorward.server.proxy_protocol import BadHeader, Source, read_source
 
 _log = structlog.get_logger("doorward.server")
 
-# Connections taken at each turn of the loop: few, so that requests get their turn and workers that
-# share a socket get about as many each.
+# Connections accepted in each turn of the loop: few, so that requests are served in between and
+# workers that share a socket get about as many each.
 AT_ONCE = 16
-# How long to wait for descriptors when there are none left.
+# How long to wait if there are no descriptors left.
 PAUSE_S = 0.1
-# After how long without another lack they are said to be enough again.
+# Time without another shortage after which it is logged as over.
 CALM_S = 1.0
 # Clients that are turned away get a moment to read the reason; at most so many at a time.
 TOLD_AT_ONCE = 64
@@ -44,8 +44,8 @@ Make = Callable[[Source | None, Place], asyncio.Protocol]
 @dataclass(frozen=True, slots=True)
 class EntryRequirements:
     """What a connection has to go through. `proxies` have to begin with a PROXY header; `tls` are
-    the loop's arguments for it; both end after `timeout_s`. `url` is shown to clients that speak
-    http where https is spoken."""
+    the loop's arguments for it; both end after `timeout_s`. `url` is shown to clients that use http
+    on an https port."""
 
     timeout_s: float
     tls: dict[str, Any] | None = None
@@ -54,9 +54,9 @@ class EntryRequirements:
 
 
 class Acceptor:
-    """Accepts from `sock` until it is closed; `make` gets the source that a PROXY header named, and
-    the place that the connection has to leave at its end. `turned_away` gets the address of
-    each client for which there was no room."""
+    """Accepts from `sock` until it is closed; `make` gets the source from a PROXY header, and the
+    place that the connection has to release at its end. `turned_away` gets the address of each
+    client that was refused."""
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class Acceptor:
         self._entering: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
-        self._exhausted = 0.0  # when there was no descriptor last, until there are enough again
+        self._exhausted = 0.0  # time of the last shortage of descriptors, until it is over
         self._refused = 0  # clients, since descriptors ran out
         self._spare = _open_spare()
         self._listening = True
         self._loop.add_reader(sock, self._accept)
 
     def close(self) -> None:
-        """Refuse new connections, and drop those that have not come to their first request."""
+        """Refuse new connections, and close those that have not reached their first request."""
         self._stop()
         self._sock.close()
         if self._spare is not None:
@@ -133,8 +133,8 @@ class Acceptor:
         task.add_done_callback(tasks.discard)
 
     def _without_descriptors(self, fault: OSError) -> None:
-        """Answer those that wait by the spare descriptor, and pause: a client gets an answer rather
-        than silence, and the loop does not spin."""
+        """Answer waiting clients with the spare descriptor, and pause: clients get an answer
+        instead of silence, and the loop does not spin."""
         if not self._exhausted:
             _log.error("descriptors_exhausted", reason=fault.strerror)
         self._exhausted = self._loop.time()
@@ -145,7 +145,7 @@ class Acceptor:
         self._pause = self._loop.call_later(PAUSE_S, self._go_on)
 
     def _answer_by_spare(self) -> bool:
-        """Accept a connection with the spare descriptor and answer it; False if that cannot be."""
+        """Accept a connection with the spare descriptor and answer it; False if that fails."""
         if self._spare is None:
             return False
         os.close(self._spare)
@@ -169,7 +169,7 @@ class Acceptor:
         self._loop.add_reader(self._sock, self._accept)
 
     def _turn_away(self, conn: socket.socket, peer: str) -> None:
-        """Answer 503 where that needs no handshake."""
+        """Answer 503 if that needs no handshake."""
         self._turned_away(peer, FULL)
         if self._entry.tls is not None:
             conn.close()
@@ -179,7 +179,7 @@ class Acceptor:
             _answer(conn)
             conn.close()
 
-    # Entering
+    # Before HTTP
 
     async def _enter(self, conn: socket.socket, peer: str, place: Place) -> None:
         deadline = self._loop.time() + self._entry.timeout_s
@@ -200,7 +200,7 @@ class Acceptor:
                     if first.isalpha():
                         await tell(conn, self._plain_http())
                     return
-            handed_over = True  # from here on it is the loop's to close
+            handed_over = True  # from here on the loop closes it
             await self._loop.connect_accepted_socket(
                 lambda: self._make(source, place), conn, **self._tls(deadline)
             )
@@ -224,7 +224,7 @@ class Acceptor:
         return {**self._entry.tls, "ssl_handshake_timeout": left}
 
     async def _first_byte(self, conn: socket.socket) -> bytes:
-        """What the client begins with, left where it is; nothing when it left."""
+        """The client's first byte, which is not consumed; empty if the client left."""
         while True:
             try:
                 return conn.recv(1, socket.MSG_PEEK)
@@ -254,7 +254,7 @@ async def _readable(loop: asyncio.AbstractEventLoop, conn: socket.socket) -> Non
 
 
 def format_peer(conn: socket.socket) -> str:
-    """The address of the other end; empty on a unix socket."""
+    """The address of the other end; empty on a Unix socket."""
     try:
         name = conn.getpeername()
     except OSError:
@@ -263,15 +263,15 @@ def format_peer(conn: socket.socket) -> str:
 
 
 def _answer(conn: socket.socket) -> None:
-    """503 to a client that cannot be waited for. What it sent is taken, as far as it is there, so
-    that the close is no reset."""
+    """Send 503 without waiting for the client. What it has sent so far is read, so that closing is
+    no reset."""
     with contextlib.suppress(OSError):
         conn.send(plain_answer(503, FULL))
         conn.recv(65536)
 
 
 def _open_spare() -> int | None:
-    """A descriptor to give up when there is no other one."""
+    """A spare descriptor, to use when there is no other one."""
     try:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

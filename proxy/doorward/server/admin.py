@@ -1,4 +1,4 @@
-"""The admin listener: alive, ready, what was counted. Must not know how that is found out."""
+"""The admin listener: health, readiness, metrics. Must not know how they are determined."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
@@ -19,12 +19,12 @@ class MetricsEndpoint(Protocol):
 
 
 class OwnHostsOnly:
-    """Answers requests for hosts of this listener and refuses others with 421.
+    """Answers requests for this listener's own hosts and refuses others with 421.
 
-    A web page may give its own name the address of this listener and read it through a visitor's
-    browser (DNS rebinding); the browser still sends the page's name as Host. Loopback names and
-    addresses, the address that the connection came to, and `hosts` are the listener's own. So is a
-    unix socket under any name, as no browser reaches it.
+    A web page could point its own name to the address of this listener and read it through a
+    visitor's browser (DNS rebinding); the browser still sends the page's name as Host. The own
+    hosts are loopback names and addresses, the address that the connection came to, and `hosts`. On
+    a Unix socket every name counts, because no browser reaches it.
     """
 
     def __init__(self, app: Any, hosts: Iterable[str]) -> None:
@@ -48,7 +48,7 @@ class OwnHostsOnly:
 
 
 def _normal(host: str) -> str:
-    """A name in lower case; an address in the one spelling in which addresses are compared."""
+    """A name in lower case; an address in the normal form."""
     address = parse_address(host)
     return host.lower() if address is None else str(address)
 
@@ -65,8 +65,8 @@ def admin_app(
     metrics: MetricsEndpoint | None = None,
     hosts: Iterable[str] = (),
 ) -> OwnHostsOnly:
-    """`/healthz`: this process answers. `/readyz`: 200, or 503 and why it cannot serve. `/metrics`:
-    for Prometheus. `hosts` are names and addresses under which it may be asked, besides its own."""
+    """`/healthz`: this process answers. `/readyz`: 200, or 503 with the reason. `/metrics`: for
+    Prometheus. `hosts` are further names and addresses of the listener."""
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "ok"})

@@ -1,4 +1,4 @@
-"""The certificate that clients are met with, read again when its files change.
+"""The listener's certificate, read again when its files change.
 
 Knows files and TLS contexts; must not know what is served over the connections.
 """
@@ -13,7 +13,7 @@ from doorward.settings.file_state import FileState, get_file_state
 
 _log = structlog.get_logger("doorward.tls")
 
-# How often the files are looked at: a renewal has weeks of time.
+# How often the files are checked: a renewal has weeks of time.
 LOOK_S = 1.0
 
 
@@ -31,11 +31,11 @@ class Certificate:
         self.context.sni_callback = self._meet
 
     def _meet(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-        """Called in every handshake, whether a server name was sent or not."""
+        """Called in every handshake, with or without a server name."""
         connection.context = self._latest
 
     def look(self) -> None:
-        """Read the files again if they are others than those seen last."""
+        """Read the files again if they have changed since the last read."""
         state = self._state()
         if state == self._seen:
             return

@@ -1,7 +1,7 @@
-"""The clocks of one client connection: how long it may be silent, and in which of its states.
+"""The timeouts of one client connection in each of its states.
 
-Knows clocks and limits; must not know what is said, nor what follows when a time is up. Most
-connections never have more than two of the timers: each is made when it is first needed.
+Knows clocks and limits; must not know what is sent, or what happens after a timeout. Most
+connections never need more than two of the timers, so each is made when it is first needed.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from doorward.settings import LimitSettings
 
 
 class TimedClient(TimedConnection, ProbedConnection, Protocol):
-    """A client connection, as its timers see it."""
+    """A client connection, for its timers."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is answered, and no head is under way."""
+        """Whether no request is being answered, and no head is being read."""
 
     def close(self) -> None: ...
 
 
 class ConnectionTimers:
-    """One timer while a head is unfinished, and one for idle connections that looks again, instead
-    of one that each request cancels; clocks for bodies, slow readers and half-closed clients."""
+    """One timer for an unfinished head, and one for idle connections that checks again, instead of
+    one that each request cancels; clocks for bodies, slow readers and half-closed clients."""
 
     __slots__ = (
         "_body",
@@ -59,7 +59,7 @@ class ConnectionTimers:
         self._half_closed: HalfClosed | None = None
 
     def stop(self) -> None:
-        """The connection is gone."""
+        """The connection is closed."""
         self.end_head()
         for clock in (self._body, self._reader, self._half_closed):
             if clock is not None:
@@ -70,8 +70,8 @@ class ConnectionTimers:
     # A head
 
     def await_head(self) -> None:
-        """Close the connection unless a head is whole in `header_timeout`, counted from the first
-        call."""
+        """Close the connection unless a head is complete within `header_timeout`, counted from the
+        first call."""
         if self._head is None:
             seconds = self._limits.header_timeout.total_seconds()
             self._head = self._loop.call_later(seconds, self._head_late)
@@ -81,7 +81,7 @@ class ConnectionTimers:
         self._connection.close()
 
     def end_head(self) -> None:
-        """The head is whole, or not waited for any more."""
+        """The head is complete, or no longer awaited."""
         if self._head is not None:
             self._head.cancel()
             self._head = None
@@ -89,7 +89,7 @@ class ConnectionTimers:
     # Idle connections
 
     def start_idle(self) -> None:
-        """The connection carries nothing from now on."""
+        """The connection is idle from now on."""
         self._idle_since = self._loop.time()
         if self._idle is None:
             self._look_again(self._limits.idle_timeout.total_seconds())
@@ -98,7 +98,7 @@ class ConnectionTimers:
         self._idle = self._loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        """Close a connection that carried nothing for `idle_timeout`."""
+        """Close a connection that was idle for `idle_timeout`."""
         timeout_s = self._limits.idle_timeout.total_seconds()
         left = self._idle_since + timeout_s - self._loop.time()
         if not self._connection.is_idle:
@@ -108,27 +108,27 @@ class ConnectionTimers:
         else:
             self._connection.close()
 
-    # Silence within a message
+    # Pauses within a message
 
     def note_body(self) -> None:
-        """Something came of a message that is not whole yet."""
+        """Part of an incomplete message has arrived."""
         if self._body is None:
             self._body = BodyClock(self._connection, self._limits.body_timeout.total_seconds())
         self._body.came()
 
     def await_reader(self) -> None:
-        """The client has to read before anything else can be sent."""
+        """The client has to read before more can be sent."""
         if self._reader is None:
             seconds = self._limits.write_timeout.total_seconds()
             self._reader = ReaderClock(self._connection, self._transport, seconds)
         self._reader.start()
 
     def note_reader(self) -> None:
-        """The client has caught up for once."""
+        """The client has caught up."""
         if self._reader is not None:
             self._reader.moved()
 
     def watch_half_closed(self) -> None:
-        """The client has said its last word and waits for an answer."""
+        """The client has closed its sending side and waits for an answer."""
         if self._half_closed is None:
             self._half_closed = HalfClosed(self._connection, self._transport)

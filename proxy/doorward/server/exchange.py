@@ -1,7 +1,7 @@
-"""One request and its answer on a client connection: what is said of an answer becomes bytes.
+"""One request and its answer on a client connection: turns answers into bytes.
 
-Knows HTTP/1 framing of answers; must not know what is answered. Head and first piece of body leave
-in one write. It fills `ClientExchange`, and answers in ASGI's words, too.
+Knows HTTP/1 framing of answers; must not know their content. Head and first piece of the body are
+sent in one write. It implements `ClientExchange`, and takes ASGI messages too.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from doorward.http1.response_head import InvalidResponseHead, ResponseHead, chec
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
 from doorward.server.tunnel import Lost, PendingUpgrade, Tunnel
 
-# Shared by all that have none, so that most requests cost no list.
+# Shared by all exchanges without any, so that most requests need no list.
 NO_TRAILERS: list[Header] = []
 NO_PIECES: deque[bytes] = deque()
-# Pieces of a body up to this size together are one: a client that dribbles costs few writes.
+# Pieces of a body are joined up to this size, so that a slow client causes few writes.
 JOINED_BYTES = 16 * 1024
 
 START, BODY = "http.response.start", "http.response.body"
@@ -37,13 +37,13 @@ FAILED_HEAD = [
 
 
 class RequestHandler(Protocol):
-    """Answers requests, or returns what has to be waited for."""
+    """Answers requests, or returns what has to be awaited."""
 
     def begin(self, exchange: ClientExchange) -> Coroutine[Any, Any, None] | None: ...
 
 
 class Flag:
-    """What is needed of an `asyncio.Event`, at a fraction of the cost of making one."""
+    """The needed part of an `asyncio.Event`, which is much cheaper to make."""
 
     __slots__ = ("_set", "_waiter")
 
@@ -60,7 +60,7 @@ class Flag:
         self._set = False
 
     async def wait(self) -> None:
-        """Wait until it is set. Only one coroutine may, as only one receives."""
+        """Wait until it is set. Only one coroutine may wait, because only one receives."""
         while not self._set:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -79,11 +79,11 @@ _NOBODY_WAITS = _NoFlag()
 class Exchange:
     """One request and its answer.
 
-    `start_with`, `write` and `end` are how an answer is given; `send` says the same in ASGI's
-    words. `upgrade` are the protocols that a tunnel is asked for, and `switch` makes it.
+    `start_with`, `write` and `end` give an answer; `send` does the same with ASGI messages.
+    `upgrade` are the protocols that the client asks for, and `switch` makes the tunnel.
     """
 
-    # What holds for most requests costs them nothing.
+    # Class attributes, so that values that most requests share cost nothing.
     is_http_1_0 = waiting_for_100_continue = False
     keep_alive = more_body = True
     disconnected = response_started = response_complete = chunked_encoding = False
@@ -91,17 +91,17 @@ class Exchange:
     parsed: RequestHead | None = None
     plain = True
     _headers: list[Header] | None = None
-    attached: Closable | None = None  # ends with the client's connection
+    attached: Closable | None = None  # ended together with the client's connection
     upgrade = b""
     waiting: PendingUpgrade | None = None
     tunnel: Tunnel | None = None
-    turned_away = 0  # the status, where it was answered instead of its carrier
-    left_for = ""  # why the client left, where that was not its own choice
+    turned_away = 0  # the status, if the request was answered without a carrier
+    left_for = ""  # why the client left, if that was not its own choice
     head: ResponseHead | None = None  # of the answer
-    trailers: list[Header] = NO_TRAILERS  # of the request, once its body is whole
+    trailers: list[Header] = NO_TRAILERS  # of the request, once its body is complete
     _pieces: deque[bytes] = NO_PIECES
-    body_bytes = 0  # of the request, that came and nobody has asked for yet
-    on_response: Any = None  # whom to tell, where that is not the protocol
+    body_bytes = 0  # of the request's body, received but not asked for yet
+    on_response: Any = None  # what to notify, if it is not the protocol
     message_event: Any = _NOBODY_WAITS
     _gone: Callable[[], object] | None = None
     _drained: Callable[[], None] | None = None
@@ -118,8 +118,8 @@ class Exchange:
         plain: bool,
         parsed: RequestHead | None = None,
     ) -> None:
-        """`plain`: no body follows, nor anything else that has to be waited for. `parsed` stands in
-        for `headers`."""
+        """`plain`: no body follows, and nothing else has to be awaited. `parsed` stands in for
+        `headers`."""
         self.protocol = protocol
         self.method = method
         self.target = target
@@ -133,7 +133,7 @@ class Exchange:
         if not plain:
             self._pieces = deque()
 
-    # The request, of which it fills `Received`
+    # The request; implements `Received`
 
     @property
     def arrival(self) -> Received:
@@ -158,18 +158,18 @@ class Exchange:
 
     @property
     def link(self) -> tuple[str, str]:
-        """The connection's other end, and the scheme that it goes by."""
+        """The connection's other end, and its scheme."""
         link: tuple[str, str] = self.protocol.link
         return link
 
     def attach(self, attached: Closable) -> bool:
-        """Have it end with the client's connection."""
+        """End it together with the client's connection."""
         attached.is_closed = self.disconnected
         self.attached = self.protocol.attached = attached
         return True
 
     def take_body(self, piece: bytes) -> int:
-        """Keep a piece of the body until somebody asks for it, and return how much is kept."""
+        """Keep a piece of the body until it is asked for, and return how much is kept."""
         self._pieces.append(piece)
         self.body_bytes += len(piece)
         return self.body_bytes
@@ -177,7 +177,7 @@ class Exchange:
     # The answering side
 
     def begin(self, gateway: RequestHandler) -> None:
-        """Have `gateway` answer, without a task as long as nothing has to be waited for."""
+        """Let `gateway` answer, without a task as long as nothing has to be awaited."""
         try:
             waiting = gateway.begin(self)
         except Exception as fault:
@@ -193,10 +193,10 @@ class Exchange:
             await waiting
 
     def spawn(self, waiting: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Go on in a task. The server's stop ends it."""
+        """Continue in a task. The server's stop ends it."""
         if self.message_event is _NOBODY_WAITS:
             self.message_event = Flag()
-            if self.body_bytes or not self.more_body:  # it came before anybody waited
+            if self.body_bytes or not self.more_body:  # it came before anything waited
                 self.message_event.set()
         task: asyncio.Task[None] = self.protocol.loop.create_task(self._run(waiting))
         self.protocol.tasks.add(task)
@@ -206,20 +206,20 @@ class Exchange:
         try:
             await waiting
         except asyncio.CancelledError:
-            pass  # the server stops, and the client has its answer or sees a cut
+            pass  # the server stops; the client has its answer or sees a cut
         except Exception as fault:
             self._fail(fault)
         finally:
             self.protocol.tasks.discard(asyncio.current_task())  # cheaper than a callback
 
     async def run_asgi(self, app: Any) -> None:
-        """Have an ASGI application answer."""
+        """Let an ASGI application answer."""
         await app(self.scope, self.receive, self.send)
         if not (self.response_complete or self.disconnected):
             raise InvalidResponseHead("the application returned without a complete answer")
 
     def _fail(self, fault: Exception) -> None:
-        """What is left to do for an answer that nobody will give."""
+        """Clean up after an answer that will not be given."""
         self.protocol.logger.error("Exception while answering", exc_info=fault)
         if self.response_complete or self.disconnected:
             return
@@ -229,10 +229,10 @@ class Exchange:
             self.start_with(ResponseHead(500, FAILED_HEAD))
             self.end(b"Internal Server Error")
 
-    # The connection's news
+    # Events of the connection
 
     def when_gone(self, callback: Callable[[], object]) -> None:
-        """Call `callback` once if the client goes away before the answer is complete."""
+        """Call `callback` once if the client leaves before the answer is complete."""
         if self.disconnected:
             callback()
         else:
@@ -248,12 +248,12 @@ class Exchange:
 
     @property
     def gone_for(self) -> str:
-        """Why the client did not get the whole answer: a word for the log."""
+        """Why the client did not get the complete answer: a word for the log."""
         return self.left_for or TURNED_AWAY.get(self.turned_away, LEFT)
 
     @property
     def is_slow(self) -> bool:
-        """True while the client has not taken what was written."""
+        """True while the client has not read what was written."""
         return bool(self.flow.write_paused)
 
     def when_drained(self, callback: Callable[[], None]) -> None:
@@ -272,7 +272,7 @@ class Exchange:
     # The answer
 
     def interim(self, status: int, headers: list[Header]) -> None:
-        """Pass on an answer before the answer (RFC 9110 15.2): 1xx, less 100 and 101."""
+        """Pass on an interim answer (RFC 9110 15.2): 1xx, except 100 and 101."""
         if self.disconnected or self.response_started or self.is_http_1_0:
             return
         lines = [status_line(status), *(b"%b: %b\r\n" % line for line in headers), b"\r\n"]
@@ -283,7 +283,7 @@ class Exchange:
         if self.response_started:
             raise InvalidResponseHead("a second head")
         if self.waiting_for_100_continue:
-            # The body may never come (RFC 9110 10.1.1): what does must not be taken for it.
+            # The body may never come (RFC 9110 10.1.1), and other bytes must not be taken for it.
             self.keep_alive = self.waiting_for_100_continue = False
         if head.closes:
             self.keep_alive = False
@@ -301,7 +301,7 @@ class Exchange:
         self.response_started = True
 
     def _chunked(self) -> bytes:
-        """A body of unknown length: in chunks, or ended by the close for HTTP/1.0."""
+        """A body of unknown length: in chunks, or until the connection closes for HTTP/1.0."""
         if self.is_http_1_0:
             self.keep_alive = False
             return b"\r\n"
@@ -309,20 +309,22 @@ class Exchange:
         return b"transfer-encoding: chunked\r\n\r\n"
 
     def write(self, data: bytes) -> None:
-        """A piece of the body, and the head if it waits. Nothing is done once the client left."""
+        """A piece of the body, with the head if it waits. Does nothing after the client has
+        left."""
         if not self.disconnected:
             head, self._head = self._head, b""
             self._put(head + self._framed(data))
 
     def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
-        """The last piece; the answer is complete. `trailers` are lines, sent after chunks only."""
+        """The last piece; the answer is complete. `trailers` are lines, which are sent only after
+        chunks."""
         if self.disconnected:
             return
         if data or self._head or self.chunked_encoding or self._left > 0:
             head, self._head = self._head, b""
             self._put(head + self._framed(data) + self._closing(trailers))
         self.response_complete = True
-        self._gone = self._drained = None  # or every request would be a cycle for the collector
+        self._gone = self._drained = None  # otherwise every request would be a reference cycle
         self.message_event.set()
         (self.on_response or self.protocol.on_response_complete)()
 
@@ -343,7 +345,7 @@ class Exchange:
 
     @property
     def is_event_stream(self) -> bool:
-        """Whether the answer is one without an end: the client reconnects when it is cut off."""
+        """Whether the answer has no end: its client reconnects when it is cut."""
         head = self.head
         return head is not None and head.is_event_stream and not self.response_complete
 
@@ -356,13 +358,15 @@ class Exchange:
         self.protocol.close()
 
     def cut(self, *, at_once: bool = False) -> None:
-        """Close the connection in mid-answer, so that the client sees that it is not whole.
+        """Close the connection in the middle of the answer, so that the client sees that it is
+        incomplete.
 
-        `at_once`: without what a slow client has not taken yet.
+        `at_once`: without what a slow client has not read yet.
         """
         self.disconnected = True
         if self.response_started and not (self.chunked_encoding or self._left >= 0):
-            reset_at_close(self.transport)  # a body that ends with the connection would look whole
+            # a body that ends with the connection would look complete
+            reset_at_close(self.transport)
             self.transport.abort()
         elif at_once:
             self.transport.abort()
@@ -395,7 +399,7 @@ class Exchange:
             raise InvalidResponseHead("a shorter body than the head said")
         return b""
 
-    # The same in ASGI's words
+    # The same with ASGI messages
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -419,8 +423,8 @@ class Exchange:
         }
 
     async def receive(self) -> dict[str, Any]:
-        """What came of the request's body, or word that the client left. Only one coroutine may
-        ask. A client that asked whether to continue is told to."""
+        """The next piece of the request's body, or the message that the client left. Only one
+        coroutine may ask. If the client asked whether to continue, it gets 100."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
@@ -435,7 +439,7 @@ class Exchange:
             if self.body_bytes <= JOINED_BYTES:
                 body = b"".join(self._pieces)
                 self._pieces.clear()
-            else:  # each goes as it came: to join them would copy all of a body
+            else:  # one at a time, because joining them would copy the whole body
                 body = self._pieces.popleft()
             self.body_bytes -= len(body)
             if self._pieces:

@@ -1,13 +1,13 @@
-"""Back-pressure of one connection, both ways. Must not know what is sent over it."""
+"""Back-pressure of one connection, both ways. Must not know the content."""
 
 import asyncio
 
-# What may be kept of a request's body that nobody has asked for yet.
+# How much of a request's body is kept before it is asked for.
 HIGH_WATER_BYTES = 256 * 1024
 
 
 class Flow:
-    """`write_paused`: the client has not taken what was written."""
+    """`write_paused`: the client has not read what was written."""
 
     __slots__ = ("_drained", "_transport", "read_paused", "write_paused")
 
@@ -44,13 +44,13 @@ class Flow:
 
 
 def other_end(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
-    """The client's address and port; None over a unix socket."""
+    """The client's address and port; None over a Unix socket."""
     name = transport.get_extra_info("peername")
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) > 1 else None
 
 
 def own_end(transport: asyncio.BaseTransport) -> tuple[str, int | None] | None:
-    """The address and port that the client connected to, or the path of a unix socket."""
+    """The address and port that the client connected to, or the path of a Unix socket."""
     name = transport.get_extra_info("sockname")
     if isinstance(name, tuple):
         return str(name[0]), int(name[1])

@@ -1,7 +1,7 @@
-"""How many connections there may be, and how long a client may keep one waiting.
+"""Limits on connections, and on how long a client may keep one waiting.
 
-Knows numbers and clocks of client connections; must not know what is said over them. What is here
-is made when it is first needed: a request without a body and a client that reads have none of it.
+Knows numbers and clocks of client connections; must not know the content. Clocks are made when
+first needed: a request without a body and a client that reads need none.
 """
 
 import array
@@ -35,9 +35,9 @@ Peers = tuple[Network | Literal["unix"], ...]
 
 
 class Counts:
-    """The connections of one listener in one process, all and by their peers' addresses.
+    """The connections of one listener in one process, in total and by peer address.
 
-    `free` are networks whose addresses are not counted one by one.
+    `free` are networks whose addresses are not counted separately.
     """
 
     def __init__(self, most: int | None, most_per_address: int | None, free: Peers) -> None:
@@ -48,7 +48,7 @@ class Counts:
         self.by_address: dict[int, int] = {}
 
     def enter(self, address: str) -> "Place | None":
-        """A connection's place, or None if it is one too many. `address` is empty on a unix
+        """A place for a connection, or None if there are too many. `address` is empty on a Unix
         socket."""
         if self._most is not None and self.all >= self._most:
             return None
@@ -59,7 +59,7 @@ class Counts:
         return place
 
     def add(self, key: int | None) -> bool:
-        """Count a connection of one address; False if it is one too many of it."""
+        """Count a connection of one address; False if it has too many."""
         if key is not None:
             count = self.by_address.get(key, 0)
             if self._most_per_address is not None and count >= self._most_per_address:
@@ -68,15 +68,15 @@ class Counts:
         return True
 
     def take(self, key: int | None) -> None:
-        """Count a connection of one address no longer."""
+        """Stop counting a connection of one address."""
         if key is not None:
             self.by_address[key] -= 1
             if not self.by_address[key]:
                 del self.by_address[key]
 
     def key(self, address: str) -> int | None:
-        """What counts as one address: of IPv6 what one client may well have, a /64. None: it is
-        not counted."""
+        """The unit that counts as one address: for IPv6 a /64, which one client can have. None: it
+        is not counted."""
         if self._most_per_address is None:
             return None
         parsed = parse_address(address)
@@ -86,7 +86,7 @@ class Counts:
 
 
 class Place:
-    """One connection among those that are counted, from its accept to its end."""
+    """The place of one counted connection, from its accept to its end."""
 
     __slots__ = ("_counts", "_key", "_left")
 
@@ -105,7 +105,7 @@ class Place:
         return True
 
     def leave(self) -> None:
-        """The connection is gone. Further calls change nothing."""
+        """The connection is closed. Further calls do nothing."""
         if not self._left:
             self._left = True
             self._counts.all -= 1
@@ -113,10 +113,10 @@ class Place:
 
 
 def fit_descriptors(settings: Settings) -> Settings:
-    """The same settings with no more `limits.connections` than this process has descriptors for,
-    once it has raised its limit as far as the system allows. Says so in one line.
+    """The same settings, with `limits.connections` lowered to what this process has descriptors
+    for, after raising its limit as far as the system allows. Logs one line if it was lowered.
 
-    Many shells begin with 1024, for programs that use select(); this one does not.
+    Many shells start with 1024, for programs that use select(); this one does not.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
@@ -142,25 +142,26 @@ def fit_descriptors(settings: Settings) -> Settings:
 
 
 class TimedConnection(Protocol):
-    """A client connection, as its clocks see it."""
+    """A client connection, for its clocks."""
 
     @property
     def is_held_back(self) -> bool:
-        """Whether we do not read what the client sends, or have not asked for it yet."""
+        """Whether Doorward does not read what the client sends, or has not asked for it yet."""
 
     @property
     def awaits_body(self) -> bool:
-        """Whether more of a body has to come."""
+        """Whether more of a body is expected."""
 
     @property
     def awaits_reader(self) -> bool:
-        """Whether the client has to read before anything else can be sent."""
+        """Whether the client has to read before more can be sent."""
 
     def body_late(self) -> None: ...
 
 
 class BodyClock:
-    """Runs while a body is coming: one timer that looks again, whatever comes meanwhile."""
+    """Runs while a body is being received: one timer that checks again, whatever arrives
+    meanwhile."""
 
     __slots__ = ("_came_at", "_connection", "_held_back", "_loop", "_seconds", "_timer")
 
@@ -173,7 +174,7 @@ class BodyClock:
         self._held_back = False
 
     def came(self) -> None:
-        """Something came of a message that is not whole yet."""
+        """Part of an incomplete message has arrived."""
         self._came_at = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._look)
@@ -186,7 +187,8 @@ class BodyClock:
         self._timer = None
         if not self._connection.awaits_body:
             return
-        if self._connection.is_held_back or self._held_back:  # its time begins when we read again
+        # its time begins when Doorward reads again
+        if self._connection.is_held_back or self._held_back:
             self._held_back = self._connection.is_held_back
             self.came()
             return
@@ -198,7 +200,7 @@ class BodyClock:
 
 
 class ReaderClock:
-    """Runs while a client does not take what is sent; ends the connection when it takes nothing."""
+    """Runs while a client does not read what is sent; closes the connection if it reads nothing."""
 
     __slots__ = ("_connection", "_left", "_loop", "_moved", "_seconds", "_timer", "_transport")
 
@@ -219,7 +221,7 @@ class ReaderClock:
             self._wait()
 
     def moved(self) -> None:
-        """The client has caught up for once."""
+        """The client has caught up."""
         self._moved = True
 
     def stop(self) -> None:
@@ -242,7 +244,7 @@ class ReaderClock:
 
     def _untaken(self) -> int:
         """Bytes that wait here and in the kernel. The kernel asks for more only when a good part of
-        some MiB is free again, which is many minutes' worth for a slow client."""
+        several MiB is free again, which takes a slow client many minutes."""
         count = array.array("i", [0])
         with contextlib.suppress(OSError, AttributeError):
             fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, count)
@@ -250,13 +252,13 @@ class ReaderClock:
 
 
 class HalfClosed:
-    """Watches a client that has said its last word and waits for an answer: is it still there?
+    """Watches a client that has closed its sending side and waits for an answer: is it still there?
 
-    On the wire a close looks like the end of what a client says, until something is sent to it. So
-    an interim answer is sent now and then, which any client may ignore (RFC 9110 15.2.1): one that
-    has closed resets the connection. Within an answer there is no such thing: if its next bytes
-    take longer than from one look to the next, the client counts as gone. On a unix socket the
-    kernel tells both apart.
+    On the network, a close looks like the end of the client's data until something is sent to it.
+    So an interim answer, which any client may ignore (RFC 9110 15.2.1), is sent regularly: a client
+    that has closed resets the connection. In the middle of an answer that is impossible; if its
+    next bytes take longer than one interval, the client counts as gone. On a Unix socket the kernel
+    tells both apart.
     """
 
     __slots__ = ("_connection", "_loop", "_poll", "_probe_at", "_timer", "_transport")
@@ -274,7 +276,8 @@ class HalfClosed:
         self._timer.cancel()
 
     def _look(self) -> None:
-        if self._poll.poll(0):  # of errors and of a close on both sides, which are always told
+        # for errors and for a close of both sides, which are always reported
+        if self._poll.poll(0):
             self._transport.abort()
             return
         now = self._loop.time()
@@ -290,5 +293,5 @@ class ProbedConnection(Protocol):
     """A client connection that waits for an answer."""
 
     def probe(self) -> bool:
-        """Send the client something that changes nothing, if that is possible now. False where
-        nothing can be sent, and nothing was since the last time: the client counts as gone."""
+        """Send the client something that changes nothing, if possible now. False if nothing can be
+        sent, and nothing was since the last time: the client counts as gone."""

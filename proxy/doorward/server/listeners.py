@@ -1,4 +1,4 @@
-"""Sockets that are listened on, bound before anything else starts.
+"""Listening sockets, bound before anything else starts.
 
 Must not know what is served over them.
 """
@@ -19,18 +19,18 @@ LEAST_OPEN_PORT = 1024  # those below take a privilege, unless the system is con
 
 
 class ListenFault(Exception):
-    """An address that cannot be listened on; the text says which, why and what to do."""
+    """An address that cannot be used for listening; the text says which, why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """What one Doorward listens on, in however many processes."""
+    """The listening sockets of one Doorward, in all of its processes."""
 
     main: socket.socket
     admin: socket.socket | None
 
     def refuse(self) -> None:
-        """Refuse new connections at once, in whichever processes these sockets are open."""
+        """Refuse new connections at once, in every process that has these sockets open."""
         for sock in (self.main, self.admin):
             if sock is not None:
                 with contextlib.suppress(OSError):  # it may be closed already
@@ -62,7 +62,7 @@ def bind(listen: Listen, key: str) -> socket.socket:
 
 
 def explain_fault(listen: Listen, fault: OSError) -> str:
-    """Why an address cannot be listened on, and what to do."""
+    """Why an address cannot be used, and what to do."""
     if fault.errno == errno.EADDRINUSE:
         return "it is already in use; choose another or stop the program that uses it"
     if fault.errno == errno.EADDRNOTAVAIL:
@@ -97,7 +97,7 @@ def _inet(listen: Listen) -> socket.socket:
 
 
 def _unix(path: Path) -> socket.socket:
-    """A unix socket, in place of one that nobody listens on any more but of no other file."""
+    """Bind a Unix socket; replaces a socket that nobody listens on any more, but no other file."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.exists() and stat.S_ISSOCK(path.stat().st_mode) and not _is_served(path):
@@ -116,11 +116,11 @@ def _identity(path: Path) -> tuple[int, ...] | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_ctime_ns  # numbers of files are given out again
+    return found.st_dev, found.st_ino, found.st_ctime_ns  # inode numbers are reused
 
 
 def _take_away(path: Path, identity: tuple[int, ...] | None) -> None:
-    """Remove a socket of ours, unless the next server has put its own there meanwhile."""
+    """Remove this process's socket, unless the next server has put its own there meanwhile."""
     if _identity(path) == identity:
         path.unlink(missing_ok=True)
 
@@ -135,7 +135,7 @@ def _is_served(path: Path) -> bool:
 
 
 def format_address(sock: socket.socket, *, tls: bool = False) -> str:
-    """The address as a person would type it."""
+    """The address as a user would type it."""
     name = sock.getsockname()
     if isinstance(name, str):
         return f"unix:{name}"

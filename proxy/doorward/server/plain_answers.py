@@ -1,4 +1,4 @@
-"""Answers to bytes that never became a request: nobody to draw a page for.
+"""Answers to bytes that never became a request, so there is no page to render.
 
 Must not know when they are given.
 """
@@ -10,8 +10,8 @@ import socket
 
 from doorward.http1.dates import now_header
 
-# A close with bytes unread is a reset, which can overtake the answer (RFC 9112 9.6): so what the
-# client still sends is taken in for a moment, up to a limit. nginx's lingering_timeout is 5 s.
+# Closing with unread bytes is a reset, which can overtake the answer (RFC 9112 9.6). So what the
+# client still sends is read for a moment, up to a limit. nginx's lingering_timeout is 5 s.
 LINGER_BYTES = 1024 * 1024
 LINGER_S = 1.0
 

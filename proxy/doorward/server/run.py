@@ -1,4 +1,4 @@
-"""Serving an application until a signal says stop: listeners, signals, the graceful end.
+"""Serves an application until a signal: listeners, signals, graceful stop.
 
 Must not know what the application does.
 """
@@ -26,13 +26,13 @@ _log = structlog.get_logger("doorward.server")
 
 Ready = Callable[[], Awaitable[str | None]]
 
-# How long a client may take to say goodbye in TLS; the loop's default is 30 s.
+# How long a client may take for the TLS close; the loop's default is 30 s.
 TLS_GOODBYE_S = 3.0
 
 
 @contextlib.asynccontextmanager
 async def _watching(certificate: Certificate | None) -> AsyncIterator[None]:
-    """Has the certificate look at its files as long as connections are taken."""
+    """Lets the certificate check its files while connections are accepted."""
 
     async def watch(certificate: Certificate) -> None:
         while True:
@@ -62,9 +62,10 @@ class _Stop:
 
 @contextlib.contextmanager
 def _signals(stop: _Stop, sockets: Sockets, lifeline: int | None) -> Iterator[None]:
-    """SIGTERM and SIGINT ask to stop, or `lifeline` when it ends; SIGHUP is ignored and logged.
+    """SIGTERM and SIGINT ask to stop, or the end of `lifeline`; SIGHUP is ignored and logged.
 
-    A worker leaves SIGINT to its parent: a terminal sends it to both, and two ask to hurry.
+    A worker leaves SIGINT to its parent: a terminal sends it to both, and a second one means to
+    hurry.
     """
     loop = asyncio.get_running_loop()
 
@@ -80,8 +81,8 @@ def _signals(stop: _Stop, sockets: Sockets, lifeline: int | None) -> Iterator[No
         loop.add_reader(lifeline, orphaned)
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
-    # The first process of a container inherits the children that others left. Where this signal is
-    # ignored, the kernel reaps them; the loop keeps it from having a handler.
+    # The first process of a container inherits other children. If this signal is ignored, the
+    # kernel reaps them; the loop keeps it from having a handler.
     children = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     reap()
     try:
@@ -96,7 +97,7 @@ def _signals(stop: _Stop, sockets: Sockets, lifeline: int | None) -> Iterator[No
 
 
 def _admin_hosts(settings: Settings) -> list[str]:
-    """The names and addresses under which the configuration has the admin listener asked."""
+    """The names and addresses of the admin listener in the configuration."""
     listen = settings.admin_listen
     own = [] if listen is None or listen.host is None or listen.is_everywhere else [listen.host]
     return [*settings.admin_hosts, *own]
@@ -116,7 +117,7 @@ async def run(
 ) -> None:
     """Serve `app` until a signal says stop, or `lifeline` (a file descriptor) ends.
 
-    `ready` gives the reason why not, or None; the admin listener's `/readyz` asks it, and `metrics`
+    `ready` returns the reason why not, or None, for the admin listener's `/readyz`; `metrics` is
     for `/metrics`. Raises InvalidSettings for files of `tls` that cannot be used.
     """
     certificate = Certificate(settings.tls) if settings.tls else None

@@ -25,7 +25,7 @@ from doorward.server.protocol import Protocol, protocol_with
 from doorward.server.proxy_protocol import Source, speaking_for
 from doorward.settings import LimitSettings
 
-# Once the grace period is over: how long the last answers may take to leave.
+# After the grace period: how long the last answers may take to be sent.
 LAST_WORDS_S = 0.5
 LOOK_S = 0.1  # how often open connections are checked, in addition to the events at their end
 
@@ -45,10 +45,10 @@ class _Connections(set[Protocol]):
 
 
 class Serving:
-    """Serves `app`, or `gateway` where there is one, on `sock` from the moment it is made; `end`
-    ends it. `at_once`: the gateway is asked without a task where it can be.
+    """Serves `app`, or `gateway` if there is one, on `sock` from the moment it is made; `end` ends
+    it. `at_once`: the gateway is called without a task where possible.
 
-    `entry` is what connections go through before HTTP, `trusted` are not counted by address.
+    `entry` is what connections go through before HTTP; `trusted` are not counted by address.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class Serving:
             self._observer.ended(refusal_outcome(TURNED_AWAY[503]), NO_ROUTE, 503, now_s(), record)
 
     async def end(self, grace_s: float, forced: asyncio.Event) -> None:
-        """Refuse new connections, close idle ones, end streams and tunnels, and give requests under
-        way `grace_s` or until `forced`; then answer 503 or cut."""
+        """Refuse new connections, close idle ones, end streams and tunnels, and give open requests
+        `grace_s` or until `forced`; then answer 503 or cut."""
         self._acceptor.close()
         for connection in self._open():
             connection.shutdown()

@@ -1,6 +1,7 @@
-"""Two connections joined after an upgrade: bytes both ways, as they come, until either side ends.
+"""Two connections joined after an upgrade: bytes pass both ways as they arrive, until either side
+ends.
 
-Knows transports and their back-pressure; must not know what is said through a tunnel, or by whom.
+Knows transports and their back-pressure; must not know the content or the user.
 """
 
 import asyncio
@@ -13,23 +14,23 @@ from doorward.server.websocket_frames import FrameReader, write_close
 
 Lost = Callable[[Exception | None], None]
 
-# What a client may send behind its upgrade's head before it has to wait for the answer.
+# How much a client may send after its upgrade's head before it has to wait for the answer.
 HELD_BYTES = 64 * 1024
-# When one side has ended, how long the other may take to read what is on its way to it.
+# When one side has ended, how long the other may take to read what is queued for it.
 LINGER_S = 10.0
-# When one side has said its last word, how long the other may be silent.
+# When one side has closed its sending side, how long the other may be silent.
 HALF_CLOSED_S = 5.0
 # How long a client may take to read why its WebSocket ends, and to leave.
 FAREWELL_S = 1.0
 
 _PROTOCOL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
-# Protocols whose bytes are requests again: of those, nobody would decide (smuggling by h2c). Some
-# servers know drafts of them, too, such as h2c-14.
+# Protocols whose bytes are requests again, for which nobody would decide (smuggling by h2c). Some
+# servers also support their drafts, such as h2c-14.
 _CARRY_REQUESTS = frozenset(b"h2c h2 h3 http https tls".split())
 
 
 def asked_protocols(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The Upgrade of a request as it may pass (RFC 9110 7.8); empty: none of it may."""
+    """The Upgrade of a request as far as it may pass (RFC 9110 7.8); empty: nothing may."""
     offered = [value.split(b",") for name, value in headers if name == b"upgrade"]
     kept = [one.strip(b" \t") for line in offered for one in line]
     return b", ".join(one for one in kept if _is_tunnelled(one))
@@ -41,9 +42,9 @@ def _is_tunnelled(protocol: bytes) -> bool:
 
 
 class PendingUpgrade(asyncio.Protocol):
-    """Stands in for a client's HTTP protocol from an upgrade's head to the answer.
+    """Replaces a client's HTTP protocol from an upgrade's head to the answer.
 
-    What comes meanwhile is kept: it belongs to the tunnel, or is the next request when the answer
+    What arrives meanwhile is kept: it belongs to the tunnel, or is the next request if the answer
     is an ordinary one.
     """
 
@@ -58,7 +59,7 @@ class PendingUpgrade(asyncio.Protocol):
             self._http.flow.pause_reading()
 
     def eof_received(self) -> bool:
-        return False  # it leaves before it has its tunnel
+        return False  # it left before it got its tunnel
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._http.connection_lost(exc)
@@ -87,9 +88,9 @@ class PendingUpgrade(asyncio.Protocol):
         upstream_lost: Lost,
         limits: TunnelLimits,
     ) -> "Tunnel":
-        """The tunnel to an upstream that has switched, and reads nothing yet.
+        """The tunnel to an upstream that has switched protocols and reads nothing yet.
 
-        `early` came behind its answer. `upstream_lost` is called when its connection is closed.
+        `early` came after its answer. `upstream_lost` is called when its connection is closed.
         """
         http = self._http
         client, frames = End(http.transport, http.connection_lost), None
@@ -131,7 +132,7 @@ class End(asyncio.Protocol):
         self._on_lost(exc)
         self.tunnel.lost(self)
 
-    # Back-pressure: who reads slowly makes the other side wait
+    # Back-pressure: a side that reads slowly makes the other wait
 
     def pause_writing(self) -> None:
         self.is_slow = True
@@ -157,8 +158,8 @@ class FramedEnd(End):
 
 
 class Tunnel:
-    """Both ends. `over` is done when both connections are closed. `frames` follows what the client
-    of a WebSocket is sent."""
+    """Both ends. `over` is done when both connections are closed. `frames` follows what is sent to
+    the client of a WebSocket."""
 
     def __init__(
         self,
@@ -192,11 +193,11 @@ class Tunnel:
 
     @property
     def sent_bytes(self) -> int:
-        """What the client was sent, but for what came with the answer."""
+        """The bytes sent to the client, except those that came with the answer."""
         return self._upstream.received_bytes
 
     def sweep(self, now: float) -> None:
-        """To be called now and then: ends a tunnel through which nothing went for too long."""
+        """Called regularly: ends a tunnel without traffic for too long."""
         if self.moved:
             self.moved = False
             self._moved_at = now
@@ -204,7 +205,8 @@ class Tunnel:
             self.close()
 
     def half_close(self, end: End) -> bool:
-        """One side says no more; it may still listen. True while its connection stays open."""
+        """One side has closed its sending side but may still receive. True while its connection
+        stays open."""
         both = end.transport.can_write_eof() and end.other.transport.can_write_eof()  # not over TLS
         if self._half_closed or not both or end.other.transport.is_closing():
             return False
@@ -222,15 +224,15 @@ class Tunnel:
             self.over.set_result(None)
 
     def close(self) -> None:
-        """End both sides once they have what is on its way to them."""
+        """End both sides once they have what is queued for them."""
         for end in (self._client, self._upstream):
             end.transport.close()
         if self._linger is None:
             self._linger = self._loop.call_later(LINGER_S, self.cut)
 
     def cut(self, code: int = 0, reason: str = "") -> None:
-        """End both sides at once. A WebSocket's client hears why if it has whole frames only: a
-        close frame in the middle of another would be read as a part of that."""
+        """End both sides at once. A WebSocket's client gets the reason if it has only complete
+        frames: a close frame in the middle of another would be read as part of that."""
         self._upstream.transport.abort()
         may_tell = code and not self._is_leaving and not self._client.transport.is_closing()
         if may_tell and self._frames is not None and self._frames.is_between:
@@ -239,8 +241,8 @@ class Tunnel:
             self._client.transport.abort()
 
     def _take_leave(self, close: bytes) -> None:
-        """Send it and continue to read for a moment: a connection that is closed with unread bytes
-        is reset, and the client's system then drops what it has not read."""
+        """Send it and read for a moment longer: a connection that is closed with unread bytes is
+        reset, and the client's system then drops what it has not read."""
         self._is_leaving = True
         client = self._client.transport
         client.write(close)

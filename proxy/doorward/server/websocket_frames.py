@@ -1,7 +1,7 @@
-"""Where one frame ends in a stream of WebSocket frames (RFC 6455 5.2), as they pass.
+"""Finds where frames end in a stream of WebSocket frames (RFC 6455 5.2).
 
-Knows the lengths in their headers; must not know their content, and keeps only the first bytes of a
-header that is not whole yet.
+Knows the lengths in their headers; must not know their content, and keeps only the first bytes of
+an incomplete header.
 """
 
 _CLOSE = 0x8
@@ -16,14 +16,15 @@ def write_close(code: int, reason: str) -> bytes:
 
 
 class FrameReader:
-    """Follows frames. `is_between` is true where another frame may be put in: no frame is under
-    way, and none that was sent forbids it. Frames of one message may have others between them."""
+    """Follows frames. `is_between` is true where another frame can be inserted: no frame is
+    incomplete, and none that was sent forbids it. Frames of one message may have others between
+    them."""
 
     __slots__ = ("_header", "_left", "_opcode")
 
     def __init__(self) -> None:
-        self._left = 0  # of the payload that is under way
-        self._header = b""  # the beginning of the next
+        self._left = 0  # of the payload that is being sent
+        self._header = b""  # the beginning of the next frame
         self._opcode = 0  # of the last frame that was begun
 
     @property
@@ -57,7 +58,8 @@ class FrameReader:
             self._header = data[at:]
 
     def _end_long(self, data: bytes, at: int, second: int) -> int:
-        """Where a frame ends whose header is longer than two bytes; -1 while it is not whole."""
+        """Where a frame with a header of more than two bytes ends; -1 while the header is
+        incomplete."""
         length = second & ~_MASKED
         extended = _LENGTH_BYTES.get(length, 0)
         start = at + 2 + extended + (4 if second & _MASKED else 0)

@@ -1,8 +1,8 @@
-"""Several processes at one socket: started, restarted when they die, stopped together.
+"""Several processes on one socket: started, restarted when they die, stopped together.
 
-Knows processes and signals only; must not know what they serve. The parent never runs a loop or a
-thread, so that forking from it is safe at any time. It blocks its signals and waits for them one
-by one, so that none can come between a fork and the note of it.
+Knows only processes and signals; must not know what they serve. The parent never runs a loop or a
+thread, so that forking from it is always safe. It blocks its signals and waits for them one at a
+time, so that none can arrive between a fork and its record.
 """
 
 import contextlib
@@ -18,22 +18,22 @@ _log = structlog.get_logger("doorward.workers")
 HANG_UP = signal.SIGHUP
 STOPS = frozenset((signal.SIGTERM, signal.SIGINT))
 SIGNALS = STOPS | {HANG_UP, signal.SIGCHLD}
-# A worker with this status was refused its start: another one would be, too.
+# A worker with this status was refused at its start; another one would be, too.
 REFUSED = 2
-# A worker that died sooner than this is started again only after a pause, each longer.
+# A worker that died sooner than this is started again only after a pause, which grows.
 QUICK_S = 5.0
 PAUSES_S = (0.1, 0.5, 2.0, 5.0)
 NEVER_S = 3600.0  # some time or other; waiting is taken up again then
 
 
 def ignored() -> None:
-    """Say that nothing comes of a SIGHUP, by which others read their configuration again."""
+    """Log that SIGHUP has no effect; other programs read their configuration again."""
     _log.warning("signal_ignored", signal="SIGHUP", reason="restart to apply a new configuration")
 
 
 def reap() -> list[tuple[int, int]]:
-    """Take leave of the children that are dead; returns their process ids and statuses. The first
-    process of a container inherits those that others left."""
+    """Reap dead children; returns their process ids and statuses. The first process of a container
+    inherits those of others."""
     found = []
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -44,7 +44,7 @@ def reap() -> list[tuple[int, int]]:
 def supervise(
     count: int, job: Callable[[int], int], when_stopping: Callable[[], None], stop_within_s: float
 ) -> int:
-    """Keep `count` processes at `job` until a signal says stop; returns the status to end with.
+    """Keep `count` processes running `job` until a signal says stop; returns the exit status.
 
     `job` gets a file descriptor that ends when this process does, and returns its exit status.
     `when_stopping` is called before workers are told to stop; those that have not ended after
@@ -98,7 +98,7 @@ class _Supervisor:
             self._heed(signal.sigtimedwait(SIGNALS, self._patience_s(now)))
 
     def _patience_s(self, now: float) -> float:
-        """How long nothing is to be done but to wait for a signal."""
+        """How long to wait for a signal."""
         if self._kill_at is not None:
             return max(self._kill_at - now, 0.0)
         return max(self._start_at - now, 0.0) if self._start_at > now else NEVER_S
@@ -112,7 +112,7 @@ class _Supervisor:
             ignored()
 
     def _reap(self) -> None:
-        """Note which workers are dead. Other children are none of ours."""
+        """Record which workers are dead. Other children are ignored."""
         for process, status in reap():
             if (started := self._started.pop(process, None)) is not None:
                 self._ended(process, status, started)
@@ -132,7 +132,7 @@ class _Supervisor:
             self._start_at = time.monotonic() + pause_s
 
     def _stop(self) -> None:
-        """Tell the workers to stop; once more, to hurry."""
+        """Tell the workers to stop; the second time, to hurry."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + self._stop_within_s
             self._when_stopping()
@@ -153,7 +153,7 @@ class _Supervisor:
         self._started[process] = time.monotonic()
 
     def _work(self) -> None:
-        """The child's whole life: it never returns into the parent's code."""
+        """The child's whole life: it never returns to the parent's code."""
         status = 1
         try:
             os.close(self._end_of_line)
@@ -169,6 +169,6 @@ class _Supervisor:
 
 
 def _signal(process: int, number: signal.Signals) -> None:
-    """A worker may have ended, and have been reaped, at this very moment."""
+    """A worker may have ended, and have been reaped, just now."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, number)
