@@ -1,4 +1,5 @@
-"""The cookies of one session at an application, which are kept here and never reach its browser.
+"""The cookies that an application sets for one session. They are kept here and never reach the
+browser.
 
 Knows lines of Cookie and Set-Cookie (RFC 6265); must not know whose session it is.
 """
@@ -22,8 +23,8 @@ class _KeptCookie:
 
 
 class CookieJar:
-    """Grows no larger than its bounds. Attributes but Path, Max-Age and Expires are for browsers:
-    whatever the application set on this way is sent on this way alone."""
+    """Grows no larger than its limits. Attributes other than Path, Max-Age and Expires are for
+    browsers: whatever the application sets over this connection is sent over it only."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[bytes, bytes], _KeptCookie] = {}
@@ -33,7 +34,7 @@ class CookieJar:
         return frozenset(name for name, _ in self._kept)
 
     def take(self, line: bytes, now: float) -> None:
-        """Keep what a Set-Cookie says, or forget what it ends."""
+        """Store what a Set-Cookie sets, or forget what it expires."""
         pair, *attributes = line.split(b";")
         name, equals, value = pair.partition(b"=")
         name, value = name.strip(), value.strip()
@@ -50,7 +51,7 @@ class CookieJar:
             del self._kept[next(iter(self._kept))]
 
     def take_all(self, headers: Iterable[Header], now: float) -> None:
-        """Keep what an answer's headers say."""
+        """Store what an answer's headers set."""
         for name, value in headers:
             if name.lower() == b"set-cookie":
                 self.take(value, now)
@@ -60,7 +61,7 @@ class CookieJar:
         return sum(len(name) + len(one.value) for (name, _), one in self._kept.items())
 
     def write(self, head: bytes) -> bytes:
-        """A request's head with these cookies in place of the browser's of the same names."""
+        """A request's head with these cookies in place of the browser's with the same names."""
         line, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
         path = line.split(b" ")[1].partition(b"?")[0]
         others = [each for each in lines if not each.startswith(b"cookie: ")]
@@ -88,7 +89,7 @@ def _read_attributes(attributes: list[bytes]) -> dict[bytes, bytes]:
 
 
 def _is_over(said: dict[bytes, bytes], now: float) -> bool:
-    """Max-Age goes before Expires (RFC 6265 5.3)."""
+    """Max-Age takes precedence over Expires (RFC 6265 5.3)."""
     age = said.get(b"max-age")
     if age is not None and age.removeprefix(b"-").isdigit():
         return age.startswith(b"-") or not age.strip(b"0")

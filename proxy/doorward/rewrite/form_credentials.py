@@ -73,7 +73,7 @@ class FormCredentials:
         if found.login is None:
             found.login = asyncio.ensure_future(self._open(found, session.user, request))
             found.login.add_done_callback(lambda login: _forget(found, login))
-        # Whoever leaves while it is under way takes it from nobody else.
+        # A caller that leaves meanwhile does not cancel the login for the others.
         await asyncio.shield(found.login)
 
     async def _open(self, found: ApplicationSession, user: User, request: Accepted) -> None:
@@ -106,7 +106,7 @@ class FormCredentials:
         return status == UNAUTHORIZED or self.form.is_redirect(status, headers)
 
     def take(self, headers: Sequence[Header], session: Session | None, number: int) -> list[Header]:
-        """An answer's headers without the cookies, which are kept here, unless they are of an
+        """An answer's headers without the cookies, which are stored here unless they belong to an
         earlier login."""
         found = self._get(session)
         if found is None or found.jar is None:
@@ -122,7 +122,7 @@ class FormCredentials:
         if found is None or found.jar is None:
             return False
         if found.number != number or not found.is_open:
-            return True  # somebody else has noticed
+            return True  # another request has noticed
         if 0 <= self._clock() - found.opened_at < RENEWED_AFTER_S:
             return False
         found.is_open = False
@@ -132,4 +132,4 @@ class FormCredentials:
 def _forget(found: ApplicationSession, login: asyncio.Task[None]) -> None:
     found.login = None
     if not login.cancelled():
-        login.exception()  # told to whoever waited, if anybody still did
+        login.exception()  # raised to the waiting callers, if there are any
