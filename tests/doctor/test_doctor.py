@@ -288,6 +288,83 @@ def test_what_it_cannot_look_at_is_said(folder: Path, words: list[str], said: st
     assert done.exit_code == 2 and said in done.stderr
 
 
+# Forward-auth
+
+
+ASKING = {
+    "trusted_proxies": ["127.0.0.1/32"],
+    "routes": [{}],
+    "forward_auth": {"hosts": ["localhost"]},
+    "access": {"rules": [{"path": "/public/*", "methods": ["GET"], "require": "public"}]},
+}
+
+
+def asked(folder: Path, **values: Any) -> Settings:
+    return settings_from(SOUND | {"data_dir": str(folder)} | ASKING | values, folder)
+
+
+async def test_18_front_proxies_that_are_not_trusted(folder: Path) -> None:
+    finding = only(await found(asked(folder, trusted_proxies=[])), "rules")
+    assert "trusted_proxies" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((200, {}), "opens without a login"),
+        ((500, {}), "cannot ask Doorward"),
+        ((302, {"Location": "http://elsewhere.test/login"}), "redirects to http://elsewhere.test"),
+        ((302, {"Location": "http://localhost:8080/.doorward/login?rd=/"}), None),
+        ((401, {}), None),
+    ],
+)
+async def test_19_a_front_proxy_that_does_not_ask(
+    folder: Path, serve: Serve, answer: tuple[int, dict[str, str]], said: str | None
+) -> None:
+    answers = {"/": answer, "/public/": (200, {})}
+    url = serve(answers=answers).replace("127.0.0.1", "localhost")
+    findings = await found(asked(folder), url=url)
+    if said is None:
+        assert findings == {}
+    else:
+        assert said in only(findings, "address").message
+    assert await found(asked(folder), url=f"{url}/public/") == {}
+
+
+async def test_20_a_host_that_the_login_does_not_reach(folder: Path, serve: Serve) -> None:
+    chosen = asked(folder, forward_auth={"hosts": ["localhost"], "portal": "http://auth.test"})
+    url = serve(answers={"/": (401, {})}).replace("127.0.0.1", "localhost")
+    message = (await found(chosen, url=url))["address"][0].message
+    assert message == "a login at http://auth.test is not valid for localhost"
+
+
+async def test_21_a_cookie_whose_domain_is_not_the_one_of_the_settings(
+    folder: Path, serve: Serve
+) -> None:
+    """The one that the settings name is as it should be."""
+    told = {
+        "doorward=t; Path=/; Domain=app.test": None,
+        "doorward=t; Path=/; Domain=test": "Domain=test",
+        "doorward=t; Path=/": "no Domain, which should be app.test",
+        "doorward=; Max-Age=0; Path=/": None,
+        "doorward-form=t; Path=/.doorward/": None,
+    }
+    for line, said in told.items():
+        answers = {"/.doorward/login": (303, {"Location": "/", "Set-Cookie": line})}
+        url = serve(answers=answers)
+        chosen = settings(
+            folder,
+            serve(),
+            public_url="http://app.test",
+            sessions={"cookie": {"domain": "app.test"}},
+        )
+        findings = (await found(chosen, url=url, username="ada", password="x")).get("login", ())
+        messages = [each.message for each in findings if "has" in each.message]
+        assert [said is not None and said in message for message in messages] == [True] * (
+            said is not None
+        ), line
+
+
 async def test_a_check_that_breaks_hides_no_other() -> None:
     from doorward.doctor.checkups import _make
 

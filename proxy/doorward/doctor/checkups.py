@@ -51,7 +51,9 @@ async def _from_outside(visit: Visit) -> list[Checkup]:
     address = await _make("address", lambda: public.check_public(visit.settings, url))
     if username is None:
         return [address, Checkup("login", skipped="use --user to try a login")]
-    login = await _make("login", lambda: public.check_login(url, username, visit.password))
+    login = await _make(
+        "login", lambda: public.check_login(visit.settings, url, username, visit.password)
+    )
     return [address, login]
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from doorward import paths
-from doorward.doctor.findings import Finding
+from doorward.doctor import front_proxies
+from doorward.doctor.findings import Finding, note
 from doorward.doctor.upstreams import (
     AGENT,
     CLOCKS_DIFFER_S,
@@ -25,6 +26,8 @@ from doorward.settings.addresses import origin
 if TYPE_CHECKING:
     import httpx
 
+# Of Doorward's own pages alone, whatever the session cookie is for.
+_PAGE_COOKIES = ("-form", "-browser", "-handover")
 _BROWSER = {
     "accept": "text/html",
     "sec-fetch-mode": "navigate",
@@ -37,6 +40,9 @@ async def check_public(settings: Settings, url: str) -> list[Finding]:
     """Whether Doorward answers where people look for it, and as it thinks it does."""
     import httpx
 
+    if front_proxies.is_asked_about(settings, url):
+        async with _client(url) as client:
+            return await front_proxies.check_host(settings, client, url)
     found: list[Finding] = []
     if origin(url) != settings.public_origin:
         message = f"users open {origin(url)}, but public_url is {settings.public_origin}"
@@ -59,20 +65,27 @@ async def check_public(settings: Settings, url: str) -> list[Finding]:
     return found
 
 
-async def check_login(url: str, username: str, password: str) -> list[Finding]:
+async def check_login(settings: Settings, url: str, username: str, password: str) -> list[Finding]:
     """Log in as a browser does, and check whether the requested page opens afterwards."""
     import httpx
 
-    target = urlsplit(url).path or "/"
+    if front_proxies.is_asked_about(settings, url):
+        return [note(f"users of {url} log in at the portal", f"use --url {settings.portal_origin}")]
+    target, domain = urlsplit(url).path or "/", settings.sessions.cookie.domain
     async with _client(url) as client:
         try:
-            return [each async for each in _log_in(client, url, target, username, password)]
+            return [each async for each in _log_in(client, url, target, username, password, domain)]
         except (httpx.HTTPError, OSError) as error:
             return [Finding(f"the login fails: {error}", "see the check of --url")]
 
 
 async def _log_in(
-    client: httpx.AsyncClient, url: str, target: str, username: str, password: str
+    client: httpx.AsyncClient,
+    url: str,
+    target: str,
+    username: str,
+    password: str,
+    domain: str | None,
 ) -> AsyncIterator[Finding]:
     form = {"username": username, "password": password}
     sent = {"origin": origin(url)}
@@ -82,7 +95,7 @@ async def _log_in(
         yield Finding(message, "check name and password; use a user without a second factor")
         return
     lines = answer.headers.get_list("set-cookie")
-    for finding in _judge_cookies(url, lines):
+    for finding in _judge_cookies(url, lines, domain):
         yield finding
     cookie = "; ".join(line.partition(";")[0] for line in lines if _is_kept(url, line))
     page = await client.get(target, headers={"cookie": cookie} if cookie else {})
@@ -92,7 +105,8 @@ async def _log_in(
         yield Finding(message, "the cookie was not sent back: check its attributes and public_url")
 
 
-def _judge_cookies(url: str, lines: list[str]) -> Iterator[Finding]:
+def _judge_cookies(url: str, lines: list[str], domain: str | None = None) -> Iterator[Finding]:
+    """`domain` is the one that the settings name, without which no cookie has any."""
     if not lines:
         yield Finding("the login sets no cookie", "let the proxy in front pass Set-Cookie")
     for line in lines:
@@ -100,9 +114,10 @@ def _judge_cookies(url: str, lines: list[str]) -> Iterator[Finding]:
         if not _is_kept(url, line):
             message = f"browsers drop the cookie {name}, as it is Secure and {url} is http"
             yield Finding(message, "serve https, or change public_url to http://")
-        domain = next((p for p in line.split(";") if p.strip().lower().startswith("domain=")), "")
-        if domain:
-            message = f"the cookie {name} has{domain}"
+        said = next((p for p in line.split(";") if p.strip().lower().startswith("domain=")), "")
+        is_ours = said.partition("=")[2].strip() == (domain or "")
+        if not is_ours and "Max-Age=0" not in line and not name.endswith(_PAGE_COOKIES):
+            message = f"the cookie {name} has{said or f' no Domain, which should be {domain}'}"
             yield Finding(message, "let the proxy in front leave Set-Cookie unchanged")
 
 
