@@ -353,6 +353,28 @@ async def test_one_account_for_everybody_comes_from_a_file(
         assert answer.body.startswith(b"app:")
 
 
+@pytest.mark.parametrize("where", ["/.doorward/logout", "/xhr/logout"])
+async def test_a_logout_ends_the_session_that_is_kept_here(
+    fronts: Build, application: Origin, shop: Shop, where: str
+) -> None:
+    """The application's logout gets the cookies that only Doorward has, and opens no session."""
+    route = {
+        "upstream": application.url,
+        "credentials": {"form": FORM},
+        "logout": {"url": "/bye"},
+    }
+    front = await fronts(routes=[route], access=RULES)
+    await front.opened()
+    await give(front)
+    used, unused = [front.cookie(await front.opened()) for _ in range(2)]
+    assert (await front.get("/x", used)).status == 200
+    for cookie in (used, unused):
+        lines = [*HOST, (b"sec-fetch-site", b"same-origin"), cookie]
+        assert (await ask(front.app, scope(where, lines, "POST"))).status in (204, 303)
+    assert shop.requests[-2:] == [(b"/bye", "alice"), (b"/bye", None)]
+    assert len(shop.logins) == 1
+
+
 async def test_a_session_that_ends_leaves_nothing_behind(
     fronts: Build, application: Origin, shop: Shop
 ) -> None:

@@ -144,10 +144,14 @@ class SessionService:
         happen must not look like one (CVE-2024-21492).
         """
         now = self.clock()
+        # Only the copy in memory knows the session's cookies at applications.
+        current = await self.session(request)
         found = await self._find_presented(request, now)
         for session in found:
             await self.sessions.end(session, now)
-        full = next((session for session in found if session.level is FULL), None)
+        numbers = {session.number for session in found if session.level is FULL}
+        copies = found if current is None else [current, *found]
+        full = next((session for session in copies if session.number in numbers), None)
         others = await self.applications.end(request, full)
         lines = [*self.cookie.expire_lines(request), *others]
         if self.handover is not None and self.handover.takes(get_host(request)):
