@@ -1,6 +1,6 @@
 """Where an upstream listens, and how to open a connection to it.
 
-Must not know what is said over the connection.
+Must not know what is sent over the connection.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A place to connect to: `host` and `port`, over TLS or not, or the `path` of a unix socket."""
+    """An address to connect to: `host` and `port`, with or without TLS, or the `path` of a Unix
+    socket."""
 
     host: str | None = None
     port: int | None = None
@@ -30,9 +31,10 @@ class Address:
 
     @classmethod
     def of(cls, upstream: Upstream, tls: UpstreamTls | None = None) -> "Address":
-        """The address of a configured upstream; `tls` counts where that is https.
+        """The address of a configured upstream; `tls` is used for https.
 
-        Raises InvalidSettings for files of `tls` that cannot be used."""
+        Raises InvalidSettings for files of `tls` that cannot be used.
+        """
         if upstream.scheme == "unix":
             return cls(path=str(upstream.path))
         if upstream.scheme == "http":
@@ -49,18 +51,18 @@ class Address:
 
     @property
     def context(self) -> ssl.SSLContext | None:
-        """How it is met over TLS; None where that is not spoken."""
+        """The TLS context; None without TLS."""
         return None if self.tls is None else _context(self.tls)
 
     async def open(self, make: Callable[[], P], timeout_s: float) -> P:
-        """A connected protocol. Raises ConnectFailed, ConnectTimeout or Overloaded, and nothing was
-        sent then."""
+        """A connected protocol. Raises ConnectFailed, ConnectTimeout or Overloaded, and then
+        nothing was sent."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._open(make)
         except TimeoutError:
             raise ConnectTimeout(f"no connection to {self} within {timeout_s:g} s") from None
-        except OSError as fault:  # a certificate that cannot be trusted is one, too
+        except OSError as fault:  # an untrusted certificate counts as well
             if _without_descriptors():  # which does not depend on the upstream
                 raise UpstreamOverloaded(
                     f"no descriptor is left for a connection to {self}"
@@ -87,7 +89,7 @@ class Address:
 
 
 def _without_descriptors() -> bool:
-    """Whether this process can open nothing more, whatever the failure was called."""
+    """Whether this process has no descriptors left, whatever the failure was called."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError:
@@ -97,12 +99,12 @@ def _without_descriptors() -> bool:
 
 @cache
 def _context(tls: UpstreamTls) -> ssl.SSLContext:
-    """Read once, as a file of authorities takes some milliseconds."""
+    """Read once, because a file of authorities takes some milliseconds."""
     return connecting_context(tls)
 
 
 def _send_at_once(transport: asyncio.BaseTransport) -> None:
-    """A small write must not wait for the acknowledgement of the one before it."""
+    """Send small writes at once, without waiting for the acknowledgement of the previous one."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

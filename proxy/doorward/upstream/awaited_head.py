@@ -1,6 +1,6 @@
-"""The reader of an answer of which only the head counts, for requests of Doorward's own.
+"""Reads an answer of which only the head matters, for Doorward's own requests.
 
-Must not know what was asked.
+Must not know the question.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from doorward.upstream.heads import Head
 
 
 class AwaitedHead:
-    """Fills `Sink`. Waiting for `head` raises UpstreamFailure. Call `leave` in any case."""
+    """Implements `Sink`. Awaiting `head` raises UpstreamFailure. Always call `leave`."""
 
     def __init__(self) -> None:
         self.head: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
 
     def leave(self, connection: Connection) -> None:
-        """Give the connection back, whatever is still to come over it."""
+        """Give the connection back, even if more of the answer is still to come."""
         self.head.cancel()
         if connection.serves(self):
             connection.abandon()

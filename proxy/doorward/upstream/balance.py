@@ -1,6 +1,7 @@
-"""Several upstreams of one route: the least busy gets the next exchange, one that fails gets none.
+"""Several upstreams of one route: the least busy one gets the next exchange, a failing one gets
+none.
 
-Must not know requests, nor how an upstream is asked whether it is well; `health.py` does.
+Must not know requests, or how health checks work; `health.py` does.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ _log = structlog.get_logger("doorward.upstream")
 
 
 class Member:
-    """One of several upstreams. Failures eject it for a while, a health check
-    for as long as it is unhealthy."""
+    """One of several upstreams. Failures eject it for a while, a health check for as long as it is
+    unhealthy."""
 
     def __init__(self, pool: Pool, failover: Failover, when_changed: Callable[[], None]) -> None:
         self.pool = pool
@@ -36,7 +37,7 @@ class Member:
         return not self.is_unhealthy and not self.ejected_until
 
     def failed(self) -> None:
-        """Something went wrong there just now."""
+        """Record a failure."""
         now = asyncio.get_running_loop().time()
         since = now - self._failover.within.total_seconds()
         self._failures = [*(at for at in self._failures if at > since), now]
@@ -46,7 +47,7 @@ class Member:
             self._when_changed()
 
     def sweep(self, now: float) -> None:
-        """Let it back in after its time; one more failure soon after takes it out again."""
+        """Use it again after its pause; one more failure soon after ejects it again."""
         if self.ejected_until and now >= self.ejected_until:
             self.ejected_until = 0.0
             self._failures = [now] * (self._failover.failures - 1)
@@ -54,7 +55,7 @@ class Member:
             self._when_changed()
 
     def judge(self, is_unhealthy: bool) -> None:
-        """What a health check found."""
+        """The result of a health check."""
         if is_unhealthy != self.is_unhealthy:
             self.is_unhealthy = is_unhealthy
             event = "upstream_ill" if is_unhealthy else "upstream_well"
@@ -64,7 +65,7 @@ class Member:
 
 
 class Group:
-    """The upstreams of a route. Failures never eject a single one, only its health does."""
+    """The upstreams of a route. Failures never eject an only one, only its health check does."""
 
     def __init__(self, pools: tuple[Pool, ...], failover: Failover) -> None:
         self.members = tuple(Member(pool, failover, self._update_usable) for pool in pools)
@@ -73,10 +74,10 @@ class Group:
                 member.pool.when_failed.append(member.failed)
         self._usable = self.members
         self.retries = 0
-        self._served = 0  # where in `_usable` the last exchange went: equals take turns
+        self._served = 0  # position in `_usable` of the last exchange: equally busy ones take turns
 
     def _update_usable(self) -> None:
-        """If failures have ejected all, none is: a try is better than a certain refusal."""
+        """If failures have ejected all, all are usable: a try is better than a certain refusal."""
         well = tuple(member for member in self.members if not member.is_unhealthy)
         self._usable = tuple(member for member in well if member.is_usable) or well
 
@@ -85,7 +86,7 @@ class Group:
             member.sweep(now)
 
     def _least_busy(self, tried: frozenset[Member]) -> int:
-        """Where in `_usable` the next exchange goes, -1 when nowhere."""
+        """The position in `_usable` for the next exchange, -1 if there is none."""
         usable, best, least = self._usable, -1, 0
         for step in range(1, len(usable) + 1):
             at = (self._served + step) % len(usable)
@@ -102,7 +103,8 @@ class Group:
         return connection
 
     async def connect(self, tried: frozenset[Member] = frozenset()) -> Connection:
-        """A connection to the least busy; where that fails, to the next. Raises UpstreamFailure."""
+        """A connection to the least busy upstream; if that fails, to the next. Raises
+        UpstreamFailure."""
         failure: ConnectFailed | None = None
         while (at := self._least_busy(tried)) >= 0:
             self.retries += failure is not None
@@ -117,13 +119,13 @@ class Group:
     def without(
         self, connection: Connection, tried: frozenset[Member] = frozenset()
     ) -> Upstreams | None:
-        """Those where this exchange was not tried yet."""
+        """The upstreams that this exchange has not tried yet."""
         tried |= {member for member in self.members if member.pool is connection.home}
         return Remaining(self, tried) if self._least_busy(tried) >= 0 else None
 
 
 class Remaining:
-    """The upstreams of a group that an exchange has not failed at yet."""
+    """The upstreams of a group at which an exchange has not failed yet."""
 
     retries = 0  # the group counts
 
@@ -142,7 +144,7 @@ class Remaining:
 
 
 def build_upstreams(route: Route, pools: Pools) -> Pool | Group:
-    """Where a route leads. Raises InvalidSettings for TLS files that cannot be used."""
+    """The upstreams of a route. Raises InvalidSettings for TLS files that cannot be used."""
     connect_s = route.timeouts.connect.total_seconds()
     found = tuple(
         pools.of(

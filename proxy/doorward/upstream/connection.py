@@ -1,6 +1,6 @@
-"""One connection to an upstream: an exchange at a time, bytes streamed as they come.
+"""One connection to an upstream: one exchange at a time, bytes streamed as they arrive.
 
-Knows HTTP/1.1 framing through llhttp; must not know users, rules, or who reads the answer. The
+Knows HTTP/1.1 framing through llhttp; must not know users, rules, or the reader of the answer. The
 reader is a `Sink`; it is called from the event loop and must not block.
 """
 
@@ -20,19 +20,20 @@ from doorward.upstream.framing import body_length, read_keep_alive, read_terms
 from doorward.upstream.heads import BODILESS, Head, ReadPlain
 from doorward.upstream.sink import Sink as Sink
 
-# llhttp has no bound of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to
-# more than 10 MiB. Big enough for any cookie jar an application sets in one answer.
+# llhttp has no limit of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to more
+# than 10 MiB. Large enough for all cookies that an application sets in one answer.
 HEAD_LIMIT_BYTES = 256 * 1024
-# Lines of a head, and of trailers. Browsers have no limit of their own below some thousands.
+# Lines of a head, and of trailers. Browsers have no limit below some thousands.
 LINES_LIMIT = 2048
-# An upstream's `Keep-Alive: timeout` counts from its side: a request must not meet the close.
+# An upstream's `Keep-Alive: timeout` counts from its side; a request must not meet the close.
 KEPT_LESS_S = 1
 # Of heads that were read in one pass: for their lines, ask `Head.plain`.
 _NO_LINES: list[Header] = []
 
 
 class ConnectionOwner(Protocol):
-    """Where a connection belongs, and goes after an exchange; `failure` says how that ended."""
+    """The owner of a connection, which gets it back after an exchange; `failure` says how that
+    ended."""
 
     def release(
         self, connection: "Connection", alive: bool, failure: UpstreamFailure | None = None
@@ -40,18 +41,19 @@ class ConnectionOwner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """A pooled connection. `begin` starts an exchange; the owner's `release` takes it back.
-    `home` is the owner that made it; another one may have it since.
+    """A pooled connection. `begin` starts an exchange; the owner's `release` takes it back. `home`
+    is the owner that made it; it may have another one since.
 
-    `reused` tells whether an earlier exchange went over it, so that its silent end before any
-    byte of an answer may be a keep-alive race rather than a refusal (RFC 9112 9.3.1).
+    `reused` is true if an earlier exchange used it. If it then closes before any byte of an answer,
+    this may be a keep-alive race instead of a refusal (RFC 9112 9.3.1).
     """
 
-    # What holds for most connections costs them nothing; with more than 30 attributes of its own
-    # an object loses CPython's shared keys, and an exchange took a microsecond more.
+    # Class attributes, so that values that most connections share cost nothing. With more than 30
+    # attributes of its own, an object loses CPython's shared keys, and an exchange took a
+    # microsecond more.
     _lenient = False
     _is_bare = False  # its answer ends lines with a bare line feed
-    _before = b""  # the last byte of a first line that is not whole yet
+    _before = b""  # the last byte of an incomplete first line
     _trailer_may_tell_length = False
 
     def __init__(self, owner: ConnectionOwner, lenient: bool = False) -> None:
@@ -69,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._closes_at: float | None = None  # by its own account, while it is idle
         self._reading = True
 
-    # An exchange, as its carrier drives it
+    # An exchange, driven by its carrier
 
     def begin(
         self,
@@ -83,8 +85,8 @@ class Connection(asyncio.Protocol):
         upgrade: bool = False,
         read_plain: ReadPlain | None = None,
     ) -> None:
-        """Send a request head. `no_body`: the answer has none whatever it says (HEAD). `read_plain`
-        is asked to read the answer's head before llhttp is.
+        """Send a request head. `no_body`: the answer has no body, whatever it says (HEAD).
+        `read_plain` is tried on the answer's head before llhttp.
 
         `ended`: no request body follows. `upgrade`: the answer may be 101; `hand_over` follows.
         """
@@ -103,7 +105,7 @@ class Connection(asyncio.Protocol):
         self._trailers: list[Header] = []
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
-        if self.transport is None:  # closed since it was made, before anybody listened
+        if self.transport is None:  # closed since it was made, before anything listened
             self.loop.call_soon(self.connection_lost, None)
         else:
             self.transport.write(head)
@@ -115,13 +117,13 @@ class Connection(asyncio.Protocol):
             self.transport.write(data)
 
     def end_request(self) -> None:
-        """The request's body is whole; from now on the upstream has its time to answer."""
+        """The request's body is complete; the upstream's time to answer begins."""
         self._request_ended = True
         if self._sink is not None and not self.answered:
             self._wait_for(self._response_timeout_s)
 
     def pause_reading(self) -> None:
-        """Let the upstream wait: the client is slower than it."""
+        """Make the upstream wait: the client is slower than it."""
         if self._reading and self.transport is not None:
             self._reading = False
             self.transport.pause_reading()
@@ -133,8 +135,9 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def hand_over(self) -> tuple[asyncio.Transport, bytes]:
-        """After 101: the connection, which is not read from, and what came behind the answer. Who
-        takes it calls `handed_lost` when it is closed. Raises ConnectionLost."""
+        """After 101: the connection, which is not read from, and the bytes that came after the
+        answer. The new reader is called with `handed_lost` when it is closed. Raises
+        ConnectionLost."""
         if self.transport is None or self._sink is None:
             raise ConnectionLost("the upstream switched protocols and left")
         return self.transport, self._early
@@ -144,7 +147,8 @@ class Connection(asyncio.Protocol):
         self.connection_lost(exc)
 
     def abandon(self) -> None:
-        """End an exchange that nobody wants any more; the upstream sees the connection close."""
+        """End an exchange whose answer is no longer needed; the upstream sees the connection
+        close."""
         self._sink = None
         self.close()
 
@@ -153,17 +157,18 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def is_usable(self) -> bool:
-        """True while an exchange can begin, and the upstream will not close it at that moment."""
+        """True while an exchange can begin, unless the upstream is about to close the
+        connection."""
         if self.transport is None or self.transport.is_closing():
             return False
         return self._closes_at is None or not self.is_due(self.loop.time())
 
     def is_due(self, now: float) -> bool:
-        """Whether the upstream said that it closes the idle connection at about this time."""
+        """Whether the upstream announced to close the idle connection at about this time."""
         return self._closes_at is not None and now >= self._closes_at
 
     def serves(self, sink: Sink) -> bool:
-        """Whether the exchange under way is this one's."""
+        """Whether the current exchange is this one's."""
         return self._sink is sink
 
     def check_deadline(self, now: float) -> None:
@@ -198,8 +203,8 @@ class Connection(asyncio.Protocol):
             self._finish()
 
     def _is_plain(self, data: bytes) -> bool:
-        """True when an answer begins here whose plain head says where it ends: its body is passed
-        on. Others are for llhttp."""
+        """True if an answer begins here whose plain head says where it ends: its body is passed on.
+        Others are parsed by llhttp."""
         assert self._read_plain is not None and self._sink is not None
         plain = self._read_plain(data)
         if plain is None:
@@ -240,7 +245,7 @@ class Connection(asyncio.Protocol):
             self._keep_alive = False
             self._parser = None
             if self.answered and "Content-Length" in str(fault):
-                self._complete = True  # of a trailer, which nobody gets; the body is whole
+                self._complete = True  # of a trailer, which is not passed on; the body is complete
             elif not self._complete:
                 self._fail(InvalidAnswer(f"the upstream's answer is not valid HTTP/1: {fault}"))
             return
@@ -252,11 +257,11 @@ class Connection(asyncio.Protocol):
             self._wait_for(self._idle_timeout_s)
             self._raw = head.length >= 0
             if not self._body_bytes and self._sink is not None:
-                self._sink.on_body(b"")  # a head on its own is news
+                self._sink.on_body(b"")  # a head alone is passed on at once
 
     def _look_for_bare(self, data: bytes) -> None:
-        """Take bare line feeds when the first line ends with one (RFC 9112 2.2). In an answer whose
-        lines end with CRLF one is no end of a line, but what somebody put into a value."""
+        """Accept bare line feeds if the first line ends with one (RFC 9112 2.2). In an answer whose
+        lines end with CRLF, a bare one does not end a line; somebody put it into a value."""
         assert self._parser is not None
         line, found, _ = data.partition(b"\n")
         if not self._head_bytes or self._before:
@@ -266,7 +271,7 @@ class Connection(asyncio.Protocol):
                 self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
 
     def _switch(self, early: bytes) -> None:
-        """The upstream said 101; it is not read from until somebody takes the connection over."""
+        """The upstream said 101; nothing is read until the connection is taken over."""
         assert self._sink is not None
         self._early, self._parser = early, None
         self.answered = True
@@ -299,7 +304,7 @@ class Connection(asyncio.Protocol):
             self._fail(ConnectionLost("the upstream closed the connection before its answer ended"))
 
     def _ends_with_close(self) -> bool:
-        """True for a body framed by the connection's end (RFC 9112 6.3, last case)."""
+        """True for a body that ends with the connection (RFC 9112 6.3, last case)."""
         return (
             self._head is not None
             and self._head.length < 0
@@ -314,7 +319,7 @@ class Connection(asyncio.Protocol):
         if self._sink is not None:
             self._sink.on_writable()
 
-    # llhttp's callbacks: they note and pass on; an exception in one makes the answer invalid
+    # llhttp's callbacks: they record and pass on; an exception in one makes the answer invalid
 
     def on_message_begin(self) -> None:
         if self._complete:
@@ -348,8 +353,8 @@ class Connection(asyncio.Protocol):
         length, tells = body_length(self._headers)
         self._keep_alive = self._parser.should_keep_alive()
         if self._upgrade or self._is_bare:
-            # What asked to be a tunnel may be one at the other end, whatever was answered; where
-            # a bare answer ends is not for two to agree on.
+            # A connection that was asked to become a tunnel may be one at the other end, whatever
+            # the answer was; and two readers may disagree on where a bare answer ends.
             self._keep_alive = False
         self._head = head = Head(status, self._headers, length, self._keep_alive)
         if tells:
@@ -366,8 +371,8 @@ class Connection(asyncio.Protocol):
 
     def _let_trailer_tell_length(self, may: bool) -> None:
         """llhttp takes a Content-Length in a trailer for a second framing of the body. It is only a
-        field that does not belong there (RFC 9110 6.5.1), and nobody gets it. In a head it stays
-        refused: this is said once the head is read, and taken back before the next."""
+        field in the wrong place (RFC 9110 6.5.1), and it is not passed on. In a head it is still
+        refused: this is set after the head was read, and reset before the next."""
         assert self._parser is not None
         self._trailer_may_tell_length = may
         self._parser.set_dangerous_leniencies(lenient_chunked_length=may)
@@ -390,7 +395,7 @@ class Connection(asyncio.Protocol):
         self._release_sink().on_end(tuple(self._trailers))
 
     def _release_sink(self) -> Sink:
-        """The exchange is over. The owner has the connection again before the reader hears it."""
+        """The exchange is over. The owner gets the connection back before the reader is called."""
         sink, self._sink = self._sink, None
         assert sink is not None
         head, transport = self._head, self.transport
@@ -404,7 +409,7 @@ class Connection(asyncio.Protocol):
                 self.resume_reading()
         else:
             alive = False
-            self.close()  # an answer before the request was whole: the rest is not sent
+            self.close()  # an answer before the request was complete: the rest is not sent
         self.owner.release(self, alive)
         return sink
 
@@ -417,5 +422,5 @@ class Connection(asyncio.Protocol):
 
     @property
     def waits_for_answer(self) -> bool:
-        """True when the request is whole and nothing was answered yet."""
+        """True if the request is complete and nothing was answered yet."""
         return self._request_ended and not self.answered

@@ -1,4 +1,4 @@
-"""What can go wrong between Doorward and an upstream, and which status says so.
+"""What can go wrong between Doorward and an upstream, and the status for each.
 
 Must not know how the answer is rendered.
 """
@@ -19,7 +19,7 @@ class UpstreamFailure(Exception):
 
     status = 502
     code = "bad_gateway"
-    word = "failed"  # what it is counted as
+    word = "failed"  # its word in metrics
     message = "The application behind this address cannot be reached."
     retry_after_s: int | None = None
     page: Page | None = None
@@ -41,7 +41,7 @@ class ConnectTimeout(ConnectFailed):
 
 
 class NoneUsable(ConnectFailed):
-    """Every upstream is known not to be well: none was asked."""
+    """Every upstream is known to be unhealthy, so none was tried."""
 
     word = "none_usable"
     status = 503
@@ -51,7 +51,7 @@ class NoneUsable(ConnectFailed):
 
 
 class UpstreamOverloaded(UpstreamFailure):
-    """As many requests as may be are under way, and as many as may wait do; or for too long."""
+    """The maximum number of requests is open, and the queue is full; or the wait was too long."""
 
     word = "overloaded"
     status = 503
@@ -61,21 +61,21 @@ class UpstreamOverloaded(UpstreamFailure):
 
 
 class ConnectionLost(UpstreamFailure):
-    """The upstream closed before its answer was whole."""
+    """The upstream closed before its answer was complete."""
 
     word = "lost"
     message = "The application behind this address closed the connection without an answer."
 
 
 class InvalidAnswer(UpstreamFailure):
-    """Bytes that are not an HTTP/1 answer, or one that nobody asked for."""
+    """Bytes that are not an HTTP/1 answer, or an answer without a request."""
 
     word = "invalid"
     message = "The application behind this address sent an answer that is not valid."
 
 
 class ResponseTimeout(UpstreamFailure):
-    """No answer head within `timeouts.response`, or silence for `timeouts.idle` after it."""
+    """No answer head within `timeouts.response`, or nothing for `timeouts.idle` after it."""
 
     word = "timeout"
     status = 504

@@ -1,6 +1,7 @@
-"""What an answer's head says of its connection: where the body ends, and how long it is kept after.
+"""What an answer's head says about its connection: where the body ends, and how long it is kept
+afterwards.
 
-RFC 9112 6.3 and 9.3. Must not know the connection that it comes over.
+RFC 9112 6.3 and 9.3. Must not know the connection.
 """
 
 import re
@@ -18,12 +19,12 @@ _TELLING = frozenset(
         b"keep-alive",
         b"www-authenticate",
         b"proxy-authenticate",
-        b"persistent-auth",  # IIS: this connection is a user's
+        b"persistent-auth",  # IIS: this connection belongs to a user
     )
 )
 _TIMEOUT = re.compile(rb"(?:^|[,\s])timeout=(\d{1,6})(?!\d)", re.IGNORECASE)
 
-# Which of these a name is, as it was spelled; names repeat from answer to answer.
+# The kind of a name as it was spelled; names repeat from answer to answer.
 _READ: dict[bytes, bytes | None] = {}
 _READ_LIMIT = 2048
 _READ_BYTES = 64
@@ -40,9 +41,9 @@ def _remember(name: bytes) -> bytes | None:
 
 def body_length(headers: list[Header]) -> tuple[int, bool]:
     """The body's length, or -1; and whether `read_terms` has something to read. Raises
-    InvalidAnswer for a coding that only its sender can undo.
+    InvalidAnswer for a transfer coding that Doorward cannot decode.
 
-    One look-up a name, as this is done for every answer: 0.9 microseconds for ten.
+    One look-up per name, because this is done for every answer: 0.9 microseconds for ten.
     """
     length, tells = -1, False
     for name, value in headers:
@@ -63,14 +64,14 @@ def body_length(headers: list[Header]) -> tuple[int, bool]:
 
 
 def read_keep_alive(value: bytes) -> int | None:
-    """The seconds that a Keep-Alive tells, if it tells some."""
+    """The seconds in a Keep-Alive header, if there are any."""
     match = _TIMEOUT.search(value)
     return None if match is None else int(match[1])
 
 
 def read_terms(headers: list[Header]) -> tuple[bool, int | None]:
-    """Whether the connection is one client's from now on, and for how many seconds the upstream
-    keeps it idle, None when it does not say."""
+    """Whether the connection belongs to one client from now on, and for how many seconds the
+    upstream keeps it idle, None if it does not say."""
     binds, kept_s = False, None
     for name, value in headers:
         lowered = name.lower()

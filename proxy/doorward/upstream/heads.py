@@ -1,6 +1,6 @@
-"""Heads of final answers, whichever way they were read.
+"""Heads of final answers, from either reader.
 
-Must not know the connection that they came over, or the reader of the answer.
+Must not know the connection, or the reader of the answer.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from doorward.upstream.framing import Header
 
 BODILESS = frozenset((204, 304))  # RFC 9112 6.3
 
-# Reads the plain head at the start of some bytes in one pass; None for any that llhttp is to read.
+# Reads the plain head at the start of some bytes in one pass; None for any other, which llhttp
+# parses.
 ReadPlain = Callable[[bytes], AnswerHead | None]
 
 
 @dataclass(slots=True)
 class Head:
-    """What the head of a final answer says; `length`: of its body in bytes, -1 when it does not
-    tell. `binds`, `kept_s`: see `terms_of`. `plain` is what the head reader made of it, if it did.
-    """
+    """The head of a final answer; `length`: of its body in bytes, -1 if unknown. `binds`, `kept_s`:
+    see `terms_of`. `plain` is the result of the head reader, if it read the head."""
 
     status: int
     headers: list[Header]

@@ -1,6 +1,6 @@
-"""Whether upstreams are well, by asking each now and then. httpx, as this is off the data path.
+"""Health checks of upstreams. Uses httpx, because this is not in the data path.
 
-Must not know what follows from an answer; a `Member` of a group does.
+Must not know what follows from a result; a `Member` of a group does.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class HealthListener(Protocol):
-    """Hears whether an upstream is unhealthy."""
+    """Learns whether an upstream is unhealthy."""
 
     def judge(self, is_unhealthy: bool) -> None: ...
 
@@ -34,12 +34,12 @@ async def watch(
 
 
 def build_client(address: Address, timeout_s: float) -> "httpx.AsyncClient":
-    """What asks an upstream for something off the data path, over a connection each."""
-    import httpx  # takes a tenth of a second, and most do without
+    """A client for requests outside the data path, with a new connection for each."""
+    import httpx  # importing takes a tenth of a second, and most runs do not need it
 
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
     transport = httpx.AsyncHTTPTransport(
-        verify=address.context or False,  # False where it is not asked: no TLS, nothing to load
+        verify=address.context or False,  # False without TLS: nothing to load
         uds=address.path,
         limits=httpx.Limits(max_keepalive_connections=0),
     )

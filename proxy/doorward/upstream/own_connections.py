@@ -1,7 +1,7 @@
-"""Upstream connections that one client connection has to itself, and that end with it.
+"""Upstream connections that belong to one client connection and end with it.
 
-A connection that is authenticated answers every later request as that user, so it never goes back
-to its pool. Knows connections and pools; must not know schemes, users or requests.
+An authenticated connection answers every later request as that user, so it never goes back to its
+pool. Knows connections and pools; must not know schemes, users or requests.
 """
 
 from typing import cast
@@ -12,10 +12,10 @@ from doorward.upstream.pool import Pool
 
 
 class OwnConnections:
-    """What one client connection has: for each route one connection at most.
+    """The connections of one client connection: at most one per route.
 
-    `session` is the one that a request came with, None for nobody. A connection that began under
-    another session is closed rather than used.
+    `session` is the request's session, or None. A connection that began with another session is
+    closed instead of used.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class OwnConnections:
         self.is_closed = False
 
     def take(self, route: object, session: object) -> Connection | None:
-        """The connection of this route, when there is one and an exchange may begin over it."""
+        """The connection of this route, if there is one and an exchange may begin over it."""
         tether = self._tethers.get(route)
         if tether is None:
             return None
@@ -33,7 +33,7 @@ class OwnConnections:
         return tether.connection if tether.resume() else None
 
     async def claim(self, route: object, session: object) -> Connection | None:
-        """The same, once the upstream may have one request more. Raises Overloaded."""
+        """The same, once the upstream may get one request more. Raises Overloaded."""
         tether = self._tethers.get(route)
         if tether is None:
             return None
@@ -44,7 +44,7 @@ class OwnConnections:
         return connection
 
     def hold(self, route: object, session: object, connection: Connection) -> None:
-        """Keep a connection, over which an exchange is under way, for this client alone."""
+        """Keep a connection, which an exchange is using, for this client."""
         known = self._tethers.get(route)
         if known is None or known.connection is not connection:
             self._drop(route)
@@ -63,8 +63,8 @@ class OwnConnections:
 
 
 class Tether:
-    """The owner of such a connection. Without `bound` it is closed after the exchange that is
-    under way, as no later request can be known to be the same client's."""
+    """The owner of such a connection. Without `bound` it is closed after the current exchange,
+    because no later request can be recognized as the same client's."""
 
     def __init__(
         self, connection: Connection, bound: OwnConnections | None = None, session: object = None
@@ -84,7 +84,7 @@ class Tether:
         return True
 
     def drop(self) -> None:
-        """Close it, at once or after the exchange that is under way."""
+        """Close it, at once or after the current exchange."""
         self._bound = None
         if self._is_parked:
             self.connection.close()

@@ -1,4 +1,4 @@
-"""Keep-alive connections to upstreams: handed out, taken back, swept for timeouts.
+"""Keep-alive connections to upstreams: handed out, taken back, checked for timeouts.
 
 Must not know requests or answers.
 """
@@ -18,8 +18,8 @@ from doorward.upstream.failures import (
     UpstreamOverloaded,
 )
 
-# The default of `pool.idle`. Applications commonly close idle connections after 2 to 75 s; nginx
-# keeps its own for 60 s.
+# The default of `pool.idle`. Applications often close idle connections after 2 to 75 s; nginx keeps
+# its own for 60 s.
 IDLE_S = 55.0
 # More than this many idle connections to one upstream are closed at once.
 IDLE_LIMIT = 256
@@ -28,24 +28,25 @@ SWEEP_S = 0.25
 
 
 class Upstreams(Protocol):
-    """Where an exchange gets its connection: a `Pool`, or several behind one face."""
+    """The source of connections for exchanges: a `Pool`, or several behind one interface."""
 
-    retries: int  # connections that were sought at another upstream, as one failed
+    retries: int  # connections that were tried at another upstream after a failure
 
     def take(self) -> Connection | None:
-        """A kept connection, or None: then `connect`, at once."""
+        """An idle connection, or None: then call `connect` at once."""
 
     async def connect(self) -> Connection:
-        """A connection, fresh as a rule. Raises UpstreamFailure; nothing was sent then."""
+        """A connection, usually a new one. Raises UpstreamFailure; nothing was sent then."""
 
     def without(self, connection: Connection) -> "Upstreams | None":
-        """Where else to try what failed over this connection; None when there is no other."""
+        """Where else to try after a failure of this connection; None if there is no other
+        upstream."""
 
 
 class Pool:
-    """The connections to one upstream. The youngest idle one is used first, so others can age.
+    """The connections to one upstream. The youngest idle one is used first, so that others can age.
 
-    `when_failed` are called when the upstream turns out not to be well.
+    `when_failed` are called when the upstream turns out to be unhealthy.
     """
 
     retries = 0
@@ -67,16 +68,16 @@ class Pool:
         self._connecting = 0
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
-        self._parked = 0  # idle, and kept for one client
+        self._parked = 0  # idle, and reserved for one client
 
     @property
     def busy(self) -> int:
-        """How many exchanges are under way or about to be."""
+        """The number of exchanges that are open or about to begin."""
         return len(self._all) - len(self._idle) - self._parked + self._connecting
 
     @property
     def connections(self) -> tuple[int, int]:
-        """How many are idle and how many busy."""
+        """The numbers of idle and busy connections."""
         idle = len(self._idle) + self._parked
         return idle, len(self._all) - idle
 
@@ -90,7 +91,7 @@ class Pool:
         return None
 
     async def connect(self) -> Connection:
-        """A fresh connection. Raises ConnectFailed or ConnectTimeout."""
+        """A new connection. Raises ConnectFailed or ConnectTimeout."""
         self._connecting += 1
         try:
             connection = await self.address.open(
@@ -128,7 +129,7 @@ class Pool:
         connection.close()
 
     def sweep(self, now: float) -> None:
-        """Fail exchanges past their deadline, close connections idle for too long."""
+        """Fail exchanges past their deadline, close connections that were idle for too long."""
         for connection in tuple(self._all):
             connection.check_deadline(now)
         for connection in tuple(self._idle):
@@ -140,13 +141,14 @@ class Pool:
     # Connections that one client has to itself, see `bound.py`
 
     async def room(self) -> None:
-        """Wait until an exchange may begin. Raises Overloaded. `resume` at once, or `let_in`."""
+        """Wait until an exchange may begin. Raises Overloaded. Call `resume` at once, or
+        `let_in`."""
 
     def let_in(self) -> None:
-        """Have a waiting request take the room that is not needed after all."""
+        """Give the place, which is not needed after all, to a waiting request."""
 
     def park(self) -> None:
-        """A connection that is bound to one client waits for its next request."""
+        """A connection that belongs to one client waits for its next request."""
         self._parked += 1
 
     def resume(self) -> bool:
@@ -155,7 +157,7 @@ class Pool:
         return True
 
     def unpark(self) -> None:
-        """A connection that waited is closed."""
+        """A waiting connection is closed."""
         self._parked -= 1
 
     def close(self) -> None:
@@ -166,18 +168,19 @@ class Pool:
 
 
 def _is_upstream_fault(connection: Connection, failure: UpstreamFailure) -> bool:
-    """Whether the upstream is not well. A kept connection may have lost a race, a client may have
-    stopped sending, and who began to answer was well enough."""
+    """Whether the failure means that the upstream is unhealthy. A kept connection may have lost a
+    race, a client may have stopped sending, and an upstream that began to answer was healthy
+    enough."""
     if isinstance(failure, ConnectionLost):
         return not (connection.reused or connection.answered)
     return connection.waits_for_answer
 
 
 class BoundedPool(Pool):
-    """A pool whose upstream gets so many exchanges at a time; others wait in line, in their order.
+    """A pool whose upstream gets a limited number of exchanges at a time; others wait in order.
 
-    A request that is let in holds a promise of a place until the connection is taken, so that
-    nobody who comes in between gets it.
+    A request that is admitted has a promised place until it takes the connection, so that no
+    request in between can take it.
     """
 
     def __init__(
@@ -203,7 +206,7 @@ class BoundedPool(Pool):
         return None if self.busy >= self._limit else super().take()
 
     async def connect(self) -> Connection:
-        """A connection, kept or fresh, when it is this exchange's turn. Raises Overloaded too."""
+        """A connection, kept or new, when it is this exchange's turn. Also raises Overloaded."""
         await self.room()
         try:
             return super().take() or await super().connect()
@@ -223,7 +226,7 @@ class BoundedPool(Pool):
         self.let_in()
 
     async def _turn(self) -> None:
-        """Wait in line; the place that was promised is given up to the caller, at once."""
+        """Wait in the queue; the promised place passes to the caller at once."""
         if len(self._waiting) >= self._queue:
             raise UpstreamOverloaded(f"{self.address} is busy, and {self._queue} wait already")
         place = asyncio.get_running_loop().create_future()
@@ -242,7 +245,7 @@ class BoundedPool(Pool):
     def _leave(self, place: "asyncio.Future[None]") -> None:
         if place in self._waiting:
             self._waiting.remove(place)
-        elif place.done() and not place.cancelled():  # let in, and gone at the same moment
+        elif place.done() and not place.cancelled():  # admitted and gone at the same moment
             self._promised -= 1
             self.let_in()
 
@@ -261,12 +264,12 @@ class BoundedPool(Pool):
 
 
 class Pools:
-    """One pool for each upstream and its bounds, under one sweep."""
+    """One pool for each upstream and its limits, with one sweep."""
 
     def __init__(self) -> None:
         self._pools: dict[tuple[Address, float, Concurrency | None, float, bool], Pool] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.swept: list[Callable[[float], None]] = []  # called with the loop's time, often
+        self.swept: list[Callable[[float], None]] = []  # called often, with the loop's time
         self.checks: list[Callable[[], Coroutine[Any, Any, None]]] = []  # to run all along
 
     def of(
@@ -277,7 +280,7 @@ class Pools:
         idle_s: float = IDLE_S,
         lenient: bool = False,
     ) -> Pool:
-        """The pool of this upstream, the same for every route to it with these settings."""
+        """The pool of this upstream, shared by all routes to it with the same settings."""
         if bounds is None or bounds.requests is None:
             bounds = None
         key = (address, connect_timeout_s, bounds, idle_s, lenient)
@@ -291,7 +294,7 @@ class Pools:
         return self._pools[key]
 
     def connections(self) -> Iterator[tuple[str, int, int]]:
-        """For each pool its upstream, and how many connections are idle and busy."""
+        """For each pool its upstream and the numbers of idle and busy connections."""
         for pool in self._pools.values():
             yield str(pool.address), *pool.connections
 

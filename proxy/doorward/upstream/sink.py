@@ -1,6 +1,6 @@
 """The reader of an answer, as a connection sees it.
 
-Must not know how it comes.
+Must not know how the answer arrives.
 """
 
 from typing import Protocol
@@ -11,10 +11,10 @@ from doorward.upstream.heads import Head
 
 
 class Sink(Protocol):
-    """The reader of an answer: any `on_interim` (1xx), `on_head`, any `on_body`, then `on_end`, or
-    `on_whole` instead of these three; or `on_failure`, once, at any point. After these three
-    nothing more is called. `on_sweep` comes now and then for as long as the exchange lasts, with
-    the loop's time."""
+    """The reader of an answer. The order is: any `on_interim` (1xx), `on_head`, any `on_body`, then
+    `on_end`; or `on_whole` instead of the last three; or `on_failure`, once, at any point. Nothing
+    is called after `on_end`, `on_whole` or `on_failure`. `on_sweep` is called regularly during the
+    exchange, with the loop's time."""
 
     def on_interim(self, status: int, headers: list[Header]) -> None: ...
     def on_head(self, head: Head) -> None: ...

@@ -1,4 +1,4 @@
-"""The answer to a refusal: a page for people, JSON for programs, the way to the login.
+"""The answer to a refusal: a page for people, JSON for programs, and the link to the login.
 
 Knows refusals and kinds of clients; must not know how an answer is rendered or sent.
 """
@@ -45,8 +45,8 @@ _log = structlog.get_logger("doorward.gate")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. Refusals are many when somebody floods, and a framework's response takes
-    longer to make than to decide on."""
+    """A complete answer. A flood causes many refusals, and a framework's response takes longer to
+    make than the decision."""
 
     status: int
     headers: Sequence[Header]
@@ -64,15 +64,16 @@ class RefusalMessages(Protocol):
 
 
 class Answers:
-    """Answers of the gate's own."""
+    """The gate's own answers."""
 
     def __init__(self, messages: RefusalMessages, page_bytes: int) -> None:
-        """`page_bytes` is the longest target that an internal page may have."""
+        """`page_bytes` is the maximum length of an internal page's target."""
         self._messages = messages
         self._page_bytes = page_bytes
 
     def to(self, refusal: Refuse, arrival: Received, asked: Accepted | Client) -> Answer:
-        """`asked` is the request, or what is known of the client of one that was not accepted."""
+        """`asked` is the request, or what is known of the client of a request that was not
+        accepted."""
         if refusal.status == MOVED:
             return Answer(MOVED, (_EMPTY, *refusal.headers))
         who = get_client_kind(arrival.method, arrival)
@@ -85,7 +86,8 @@ class Answers:
             return _redirect(refusal, login)
         client = asked if isinstance(asked, Client) else asked.client
         if login is not None:
-            # The target of a form or a frame is no page to return to; what it stood on may be.
+            # The target of a form or a frame is not a page to return to; the page that contained it
+            # may be.
             onward = referring_page(arrival.headers, client.host)
             login = link_with_age(address(login.partition("?")[0], onward), refusal)
             refusal = replace(refusal, login=login)
@@ -94,7 +96,7 @@ class Answers:
     def render(
         self, refusal: Refuse, arrival: Received, asked: Accepted, client_kind: ClientKind
     ) -> Answer:
-        """A refusal as it stands, for this kind of client."""
+        """A refusal, for this kind of client."""
         if client_kind is ClientKind.PROGRAM:
             return self._messages.answer_program(refusal, asked.request_id)
         return self._render(refusal, arrival, asked.client, client_kind)
@@ -108,7 +110,7 @@ class Answers:
         return Answer(page.status_code, page.raw_headers, bytes(page.body))
 
     def failure(self, failure: UpstreamFailure, arrival: Received, request: Accepted) -> Answer:
-        """To a request whose upstream gave none."""
+        """The answer to a request whose upstream gave none."""
         _log.warning("upstream_failed", reason=str(failure), request=request.request_id)
         if failure.page is not None:
             return _maintenance(failure.page)
@@ -118,14 +120,14 @@ class Answers:
         return self.to(refusal, arrival, request)
 
     def may_keep(self, refusal: Refuse, arrival: Received) -> bool:
-        """Whether this is a form of a person without a session, which the login page may keep and
-        offer to send again. Every carrier asks here."""
+        """Whether this is a form that a person sent without a session, which the login page may
+        keep and offer to send again."""
         is_form = refusal.code == UNAUTHENTICATED and arrival.method == b"POST"
         return is_form and get_client_kind(arrival.method, arrival) is ClientKind.FORM
 
 
 def get_client_kind(method: bytes, arrival: Received) -> ClientKind:
-    """Who sent a request of this method with the headers of `arrival`."""
+    """The kind of client that sent a request of this method with the headers of `arrival`."""
     named, head = method.decode("latin-1"), arrival.parsed
     if not isinstance(head, RequestHead):
         return detect_client_kind(named, arrival.headers)
@@ -133,7 +135,7 @@ def get_client_kind(method: bytes, arrival: Received) -> ClientKind:
 
 
 def link_with_age(login: str, refusal: Refuse) -> str:
-    """The page for codes shows no form to a user who gave one that is fresh enough."""
+    """The page for codes shows no form to a user whose last code is recent enough."""
     if refusal.max_age_s is None:
         return login
     return f"{login}{'&' if '?' in login else '?'}{MAX_AGE}={refusal.max_age_s:.0f}"
@@ -151,7 +153,7 @@ def _redirect(refusal: Refuse, to: str) -> Answer:
 
 
 def unfit(fault: Exception, arrival: Received) -> Refuse:
-    """Why a request was not accepted."""
+    """The answer to a request that was not accepted, with the reason."""
     if isinstance(fault, LastHop):
         return last_hop(arrival.method)
     if isinstance(fault, UnknownExpectation):
@@ -162,11 +164,11 @@ def unfit(fault: Exception, arrival: Received) -> Refuse:
 
 
 def stranger(arrival: Received) -> Client:
-    """The client of a request that was not accepted: its connection is all that is known."""
+    """The client of a request that was not accepted: only its connection is known."""
     return Client(arrival.peer, arrival.scheme, "", request_id(), "")
 
 
 def _languages(arrival: Received) -> str:
-    """What the request says of languages that are understood (RFC 9110 12.5.4)."""
+    """The languages that the client understands (RFC 9110 12.5.4)."""
     lines = (value for name, value in arrival.headers if name.lower() == b"accept-language")
     return next(lines, b"").decode("latin-1")

@@ -1,8 +1,8 @@
-"""The end of a session, as applications with sessions of their own are to see it: their logout is
-called, and their cookies expire in the answer to ours.
+"""Ends sessions of applications when Doorward's session ends: calls their logout, and expires their
+cookies in the answer.
 
-Knows which routes ask for that and what a browser may hold; must not know how a request reaches an
-application, and never keeps a logout from working.
+Knows which routes ask for that and what a browser may have; must not know how a request reaches an
+application. A logout never fails because of it.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from doorward.web.endpoint import get_client
 
 _log = structlog.get_logger("doorward.web")
 
-# What all applications together may take before the answer goes out without them.
+# Time for all applications together, after which the answer is sent without them.
 CALL_S = 3.0
 
 # Ask a route's application to end its session of this browser. Raises LogoutFailed.
@@ -42,8 +42,8 @@ class ApplicationLogouts:
         self.call: CallLogout | None = None
 
     async def end(self, request: Request, session: Session | None) -> list[Header]:
-        """The lines that expire the applications' cookies, once each was asked to end the session
-        that is over. One whose second factor was due never reached an application."""
+        """The lines that expire the applications' cookies, after each was asked to end its session.
+        A session that still needed its second factor never reached an application."""
         client = get_client(request)
         here = [each for each in self._routes if _serves(each[0], client)]
         if session is not None and session.level is FULL:
@@ -74,7 +74,7 @@ class ApplicationLogouts:
                 await call(route, logout, request, session)
         except (LogoutFailed, TimeoutError) as failure:
             reason = str(failure) or "it took too long"
-        except Exception:  # whatever breaks there, the session is over here
+        except Exception:  # whatever fails there, the session is over here
             _log.exception("application_logout_failed", route=route.path)
             return
         else:
@@ -82,8 +82,8 @@ class ApplicationLogouts:
         _log.warning("application_logout_failed", route=route.path, reason=reason)
 
     def _expire(self, route: Route, logout: AppLogout, client: Client) -> Iterable[bytes]:
-        """One line for each cookie of a name that a browser may hold next to others of that name
-        (RFC 6265 5.3): they differ in domain and path."""
+        """One line for each variant of a cookie that a browser may have (RFC 6265 5.3): they differ
+        in domain and path."""
         above = list_domains(client.host)
         domains = [None, *above[:1]]
         if self._cookie_domain in above[1:]:

@@ -1,4 +1,4 @@
-"""Internal endpoints: exact paths, methods, bounded bodies.
+"""Internal endpoints: exact paths, methods, limited bodies.
 
 Shared by pages and dialects; must not know what any of them does.
 """
@@ -24,17 +24,17 @@ NotAllowed = Callable[[Request, tuple[str, ...]], Response]
 
 
 class BodyTooLarge(Exception):
-    """A body of one of our own endpoints went over its bound: 413."""
+    """The body of one of Doorward's own endpoints is over its limit: 413."""
 
 
 def get_client(request: Request) -> Client:
-    """The client, as `accept` saw it."""
+    """The client, as `accept` determined it."""
     client: Client = request.state.client
     return client
 
 
 def get_host(request: Request) -> str:
-    """The host that was asked, lower-case, without port and final dot."""
+    """The requested host in lower case, without port and final dot."""
     try:
         return parse_authority(get_client(request).host.encode()).host
     except BadAuthority:
@@ -42,13 +42,13 @@ def get_host(request: Request) -> str:
 
 
 def get_sender(request: Request, public_origin: str) -> Sender:
-    """Whose page sent a request to an internal endpoint."""
+    """The sender of a request to an internal endpoint."""
     client = get_client(request)
     return detect_sender(request.headers.raw, client.scheme, client.host, public_origin)
 
 
 def _origin(request: Request) -> Origin:
-    """What records say of where this comes from; the path that any Host may ask has no client."""
+    """The origin of this for records; the one path that answers under any Host has no client."""
     client = getattr(request.state, "client", None)
     return Origin() if client is None else Origin("", client.address, client.request_id)
 
@@ -62,8 +62,8 @@ def unchanged(answer: Handler) -> Handler:
 
 
 class Endpoint(Route):
-    """A route of Doorward's own; `answered` are the methods that it has handlers for,
-    `error_format` is that of its dialect, if it has one."""
+    """A route of Doorward's own; `answered` are the methods with handlers, `error_format` is that
+    of its dialect, if it has one."""
 
     answered: tuple[str, ...] = ()
     error_format: object = None
@@ -76,10 +76,11 @@ def endpoint(
     around: Callable[[Handler], Handler] = unchanged,
     **handlers: Handler,
 ) -> Endpoint:
-    """The route for `path`; keywords are lower-case methods. `around` wraps what answers them all.
+    """The route for `path`; keywords are lower-case methods. `around` wraps all handlers.
 
     HEAD answers where GET does, OPTIONS is 204, any other method goes to `not_allowed` and gets
-    `Allow` (RFC 9110 15.5.6). The path is ours whatever the method, so none reaches an upstream.
+    `Allow` (RFC 9110 15.5.6). The path is Doorward's for every method, so no request for it reaches
+    an upstream.
     """
     table = {method.upper(): handler for method, handler in handlers.items()}
     if "GET" in table:
@@ -98,7 +99,7 @@ def endpoint(
 
     route = Endpoint(path, around(answer))
     route.answered = tuple(table)
-    route.methods = set()  # every method is ours; `answer` sorts them
+    route.methods = set()  # it takes every method; `answer` sorts them
     return route
 
 
@@ -106,10 +107,10 @@ _PREFIX = paths.PREFIX.encode()
 
 
 def internal_paths(routes: Iterable[Route]) -> Callable[[bytes], bool]:
-    """Tells raw paths that one of these routes answers from those that are an application's.
+    """Tells raw paths of these routes from those of an application.
 
-    Asked for every proxied request, so it looks in a set first; only routes with parameters need
-    their pattern tried.
+    Called for every proxied request, so it first looks in a set; only routes with parameters need a
+    match of their pattern.
     """
     routes = tuple(routes)
     plain = frozenset(route.path.encode() for route in routes if not route.param_convertors)
@@ -128,8 +129,8 @@ def internal_paths(routes: Iterable[Route]) -> Callable[[bytes], bool]:
 
 
 def shadowed_paths(routes: Iterable[Route], prefixes: Iterable[str]) -> list[str]:
-    """The paths of these routes that an upstream would get, were they not ours; `prefixes` are the
-    paths that upstreams have."""
+    """The paths of these routes that an upstream would otherwise get; `prefixes` are the paths of
+    upstreams."""
     slashed = tuple({prefix.rstrip("/") + "/" for prefix in prefixes})
     return sorted(route.path for route in routes if (route.path + "/").startswith(slashed))
 
@@ -148,12 +149,12 @@ async def body(request: Request, limit: int = BODY_LIMIT_BYTES) -> bytes:
 
 
 def media_type(request: Request) -> str:
-    """What the body is said to be, without parameters, lower-case; empty when nothing is said."""
+    """The media type of the body, without parameters, in lower case; empty if there is none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def referer(request: Request) -> SplitResult:
-    """The page that led here, as the browser says; nothing for what is no URL."""
+    """The page that led here, according to the browser; empty if it is not a URL."""
     try:
         return urlsplit(request.headers.get("referer", ""))
     except ValueError:

@@ -1,7 +1,7 @@
-"""Why a request is let through or refused, and what would be sent: told by the code that decides.
+"""Why a request is allowed or refused, and what would be sent, from the code that decides.
 
-Knows the gate and the head that is made for an upstream; must not know who reads it, or how.
-Nothing is sent, and no session is needed: the one that is decided with is made up.
+Knows the gate and the head for an upstream; must not know who reads the result, or how. Nothing is
+sent, and the decision uses an invented session.
 """
 
 import re
@@ -36,13 +36,13 @@ FORWARDED, REFUSED, INTERNAL = "forwarded", "refused", "internal"
 
 
 class NoUrl(ValueError):
-    """What was asked about is neither a URL of http nor a path."""
+    """The question was about neither an http URL nor a path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request that might come: by whom (None: nobody), from which address, and whether a second
-    factor was given just now."""
+    """A possible request: its user (None: no session), its address, and whether a second factor was
+    just given."""
 
     method: str
     url: str
@@ -53,7 +53,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class SettingPlace:
-    """Where in the settings something stands: its key, and its line where a file has it."""
+    """The place of a setting: its key, and its line if there is a file."""
 
     key: str
     line: int | None = None
@@ -62,7 +62,7 @@ class SettingPlace:
 
 @dataclass(frozen=True, slots=True)
 class AskedRule:
-    """A rule that was asked whether it applies: it does when every condition holds."""
+    """A rule that was tried: it applies if every condition holds."""
 
     place: SettingPlace
     requires: str
@@ -81,8 +81,8 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`rules` were asked in their order, the last one decided; of `demands`, the conditions of one
-    alternative have to hold together. `head` is what the upstream would get."""
+    """`rules` were tried in this order, and the last one decided; the conditions of one alternative
+    of `demands` must all hold. `head` is what the upstream would get."""
 
     outcome: str
     status: int = 0
@@ -147,7 +147,7 @@ class Explainer:
         return self._tell(question, request, facts, session, decision, now, shown)
 
     def _subrequest(self, request: Accepted) -> Subrequest | None:
-        """Set for the hosts that front proxies ask about, whose routes need no upstream."""
+        """Set for the hosts that front proxies can ask about, whose routes need no upstream."""
         asked = self._settings.forward_auth
         if asked is None or not any(host_matches(host, request.host) for host in asked.hosts):
             return None
@@ -160,7 +160,7 @@ class Explainer:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise NoUrl(f"{question.url!r} is neither a URL of http or https nor a path")
-        # As it was typed: how a path can be read is half of the answer.
+        # As typed, because the ways to read a path matter.
         target = url.partition("://")[2][len(parts.netloc) :].partition("#")[0] or "/"
         target = target if target.startswith("/") else "/" + target
         headers = [(b"host", parts.netloc.encode())]
@@ -271,7 +271,8 @@ def _notes(question: Question) -> tuple[str, ...]:
 
 
 def _make_session(question: Question, now: float) -> Session | None:
-    """One that was opened just now; none for nobody, and for users whose sessions do not count."""
+    """A session that was just opened; None without a user, and for users whose sessions are not
+    valid."""
     user = question.user
     if user is None or not user.is_usable:
         return None

@@ -1,6 +1,6 @@
-"""Posted forms of the pages: few short fields, no file, each at most once.
+"""Posted forms of the pages: a few short fields, no file, each at most once.
 
-Knows the two encodings that HTML forms have; must not know what a field means.
+Knows the two encodings of HTML forms; must not know the meaning of fields.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from doorward.web.endpoint import BODY_LIMIT_BYTES, body, media_type
 
-FIELDS_LIMIT = 16  # ours have three
+FIELDS_LIMIT = 16  # Doorward's forms have three fields
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
@@ -23,19 +23,18 @@ class NotAForm(Exception):
 
 
 class UnreadableForm(Exception):
-    """The body says it is a form and cannot be read as one, or not in one way only: 400."""
+    """The body is declared as a form but cannot be parsed, or is ambiguous: 400."""
 
 
 async def read_fields(request: Request, most: int = BODY_LIMIT_BYTES) -> dict[str, str]:
-    """The form's fields, of at most so many bytes. Raises BodyTooLarge, NotAForm,
-    UnreadableForm."""
+    """The form's fields, limited in bytes. Raises BodyTooLarge, NotAForm, UnreadableForm."""
     return _unite(await read_pairs(request, most=most))
 
 
 async def read_pairs(
     request: Request, limit: int = FIELDS_LIMIT, most: int = BODY_LIMIT_BYTES
 ) -> list[tuple[str, str]]:
-    """The form's names and values as they came, at most `limit`. Raises as `read_fields` does."""
+    """The form's names and values in order, at most `limit`. Raises as `read_fields` does."""
     kind = media_type(request)
     if kind not in (URLENCODED, MULTIPART):
         raise NotAForm
@@ -54,15 +53,15 @@ async def _parts(request: Request, content: bytes, limit: int) -> list[tuple[str
     async def replay() -> Message:
         return {"type": "http.request", "body": content, "more_body": False}
 
-    # A scope of its own: the parser raises its own exception, and reads what was bounded above.
+    # A separate scope: the parser raises its own exception, and its input was limited above.
     again = Request({"type": "http", "headers": request.headers.raw}, replay)
     form = await again.form(max_files=0, max_fields=limit, max_part_size=BODY_LIMIT_BYTES)
-    # With no file allowed every value is text; the parser's types do not know.
+    # Without files every value is text, which the parser's types do not express.
     return [(name, str(value)) for name, value in form.multi_items()]
 
 
 def _unite(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """One value a name: of two user names, another reader may take the other one."""
+    """One value per name: of two user names, another reader might take the other one."""
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:

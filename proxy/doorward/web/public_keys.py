@@ -20,7 +20,7 @@ KEPT_S = 300
 
 
 def build_key_route(keys: Keys, algorithms: Iterable[str]) -> Route:
-    """Where the keys of these algorithms are read."""
+    """The route at which the keys of these algorithms are published."""
     published = [AssertionKeys(keys, algorithm) for algorithm in algorithms]
 
     async def show(request: Request) -> Response:

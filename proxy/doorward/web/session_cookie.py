@@ -1,6 +1,6 @@
-"""The session cookie, and the small ones next to it, in the answers of pages and dialects.
+"""The session cookie, and smaller ones, in the answers of pages and dialects.
 
-Knows tokens, attributes and what a browser may hold; whose session it is it must not know.
+Knows tokens, attributes and what a browser may have; must not know the session.
 """
 
 from collections.abc import Callable
@@ -31,8 +31,8 @@ class SessionCookie:
         response.raw_headers.extend(self.expire_lines(request))
 
     def set_lines(self, request: Request, opened: Opened) -> list[Header]:
-        """What sets the cookie; with a Max-Age only for a session that is remembered, and not
-        while its second factor is due."""
+        """The lines that set the cookie; with a Max-Age only for a remembered session that does not
+        need its second factor any more."""
         session = opened.session
         remembered = session.remember and session.level is FULL
         age = session.expires_at - self.clock() if remembered else None
@@ -43,28 +43,29 @@ class SessionCookie:
         return [*self.clearing_lines(request), line]
 
     def clearing_lines(self, request: Request) -> list[Header]:
-        """Lines that end every variant when the request carries our cookie more than once: no
-        login would work with them. Otherwise none, as another tab may just have got a new one."""
+        """Lines that expire every variant if the request has Doorward's cookie more than once,
+        because no login would work with them. Otherwise none, because another tab may just have got
+        a new one."""
         return self.expire_lines(request) if self.count(request) > 1 else []
 
     def expire_lines(self, request: Request) -> list[Header]:
-        """Lines that end every variant of our cookie that this browser may hold."""
+        """Lines that expire every variant of Doorward's cookie that this browser may have."""
         held = self.cookies.held(_cookie_lines(request))
         of_default = not self._is_anothers(held)
         return self.cookies.expire_lines(get_client(request).host, of_default=of_default)
 
     def count(self, request: Request) -> int:
-        """How many session cookies the request has, valid or not."""
+        """The number of session cookies in the request, valid or not."""
         return len(self._values(request))
 
     def read_tokens(self, request: Request) -> list[str]:
-        """The tokens in the request's session cookies that are signed right, each once."""
+        """The correctly signed tokens in the request's session cookies, each once."""
         tokens = [self.tokens.unsign(value) for value in self._values(request)]
         return list(dict.fromkeys(token for token in tokens if token is not None))
 
     def _is_anothers(self, held: NamedValues) -> bool:
-        """Whether the default name holds a token that another instance on this host signed: ours
-        is under our own name then, and theirs is neither replaced nor ended."""
+        """Whether the default name has a token that another instance on this host signed: this
+        instance then uses its own name, and the other cookie is neither replaced nor expired."""
         return any(
             has_our_form(value) and self.tokens.unsign(value) is None for value in held.default
         )
@@ -76,8 +77,8 @@ class SessionCookie:
 def page_cookie(
     name: str, value: str, *, same_site: str, secure: bool, max_age_s: float | None = None
 ) -> Header:
-    """The Set-Cookie line of a cookie that is sent to the pages alone, so that no application sees
-    it. Without an age it ends with the browser."""
+    """The Set-Cookie line of a cookie that is sent only to the pages, so that no application sees
+    it. Without an age it lasts until the browser closes."""
     age = "" if max_age_s is None else f"; Max-Age={min(int(max_age_s), MAX_AGE_LIMIT_S)}"
     line = f"{name}={value}{age}; Path={paths.PREFIX}; HttpOnly; SameSite={same_site}"
     return b"set-cookie", (line + ("; Secure" if secure else "")).encode()

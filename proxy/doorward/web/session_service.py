@@ -1,6 +1,6 @@
-"""What pages and dialects share: the session of a request, opening one and ending it.
+"""What pages and dialects share: finding, opening and ending the session of a request.
 
-Knows cookies and the core; must not know forms, bodies or anybody's wire format.
+Knows cookies and the core; must not know forms, bodies or wire formats.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def _seconds(duration: timedelta | None) -> float | None:
 
 
 def lifetimes(settings: Settings) -> Lifetimes:
-    """How long sessions live that are opened on the page or through `xhr`."""
+    """The lifetimes of sessions from the page or `xhr`."""
     sessions = settings.sessions
     return Lifetimes(
         idle_timeout_s=_seconds(sessions.idle_timeout),
@@ -49,7 +49,7 @@ def lifetimes(settings: Settings) -> Lifetimes:
 
 
 def dialect_lifetimes(settings: Settings, dialect: Dialect) -> Lifetimes:
-    """How long sessions live that are opened through a dialect with lifetimes of its own."""
+    """The lifetimes of sessions from a dialect that has its own."""
     lifetime, remembered = dialect.session_lifetimes()
     if lifetime is None or remembered is None:
         return lifetimes(settings)
@@ -78,44 +78,44 @@ class SessionService:
     handovers: Handovers | None = None
 
     def sender(self, request: Request) -> Sender:
-        """Whose page made the browser send this."""
+        """The sender of the request, according to the browser."""
         return get_sender(request, self.settings.public_origin)
 
     def is_from_own_site(self, request: Request) -> bool:
-        """False when another site made the browser send this."""
+        """False if another site made the browser send this."""
         return self.sender(request) is not Sender.OTHER
 
     async def session(self, request: Request) -> Session | None:
-        """The live session this request carries, of any level. Raises StorageUnavailable."""
+        """The live session of this request, of any level. Raises StorageUnavailable."""
         return await self.identify.session(request.headers.raw, self.clock())
 
     async def peek(self, request: Request, now: float) -> Session | None:
-        """The full session whose cookie this is, looked at in a way that is no use of it."""
+        """The complete session of this cookie; does not count as use of it."""
         found = await self._find_presented(request, now)
         count = self.cookie.count(request) + (self._read_handed(request) is not None)
         session = found[0] if len(found) == 1 and count == 1 else None
         return session if session is not None and session.level is FULL else None
 
     def onward(self, request: Request) -> str:
-        """Where this page leads on to: the address in its query, if it is one of this host or of
-        another that a login here holds for."""
+        """Where this page leads afterwards: the address in its query, if it is on this host or on
+        another for which a login here is valid."""
         if self.has_lost(request):
             return "/"
         return self.returns.check(request.query_params.get("rd"))
 
     def has_lost(self, request: Request) -> bool:
-        """Whether the address to return to was too long, which the page then says."""
+        """Whether the return address was too long, which the page then says."""
         rd = request.query_params.get("rd", "")
         return LOST in request.query_params or len(rd) > self.settings.limits.target_bytes
 
     def here(self, page: str, request: Request) -> str:
-        """The address of a page that leads on to where this one does."""
+        """The address of a page that leads to the same return address."""
         if self.has_lost(request):
             return f"{page}?{LOST}=1"
         return address(page, self.onward(request))
 
     async def open(self, request: Request, login: LoginRequest) -> Opened:
-        """Logs in and ends the sessions whose cookies came along. Raises as `Logins.login` does."""
+        """Logs in and ends the sessions of the request's cookies. Raises as `Logins.login` does."""
         now = self.clock()
         old = await self._find_presented(request, now)
         opened = await self.logins.login(
@@ -134,14 +134,14 @@ class SessionService:
         )
 
     async def end(self, session: Session) -> bool:
-        """Whether it was this call that ended it."""
+        """Whether this call ended it."""
         return await self.sessions.end(session, self.clock())
 
     async def leave(self, request: Request) -> list[Header]:
-        """Ends every session whose cookie this request carries; returns the lines that expire them.
+        """Ends every session whose cookie this request has; returns the lines that expire them.
 
-        Storage is asked, not the cache, and StorageUnavailable is raised: a logout that did not
-        happen must not look like one (CVE-2024-21492).
+        Storage is asked, not the cache, and StorageUnavailable is raised: a logout that failed must
+        not look like one that worked (CVE-2024-21492).
         """
         now = self.clock()
         # Only the copy in memory knows the session's cookies at applications.
@@ -161,8 +161,8 @@ class SessionService:
     async def leave_applications(
         self, request: Request, response: Response, session: Session
     ) -> Response:
-        """The answer to a logout, once applications with sessions of their own have heard of it.
-        Every logout of a dialect asks, after the session is over."""
+        """The answer to a logout, after applications with sessions of their own were told to end
+        them. Every logout of a dialect calls this after the session is over."""
         response.raw_headers.extend(await self.applications.end(request, session))
         return response
 
@@ -178,7 +178,7 @@ class SessionService:
     # Sessions that were handed over from another root domain
 
     def _read_handed(self, request: Request) -> tuple[str, str] | None:
-        """The host that was asked, and the token of a session that was handed over to it."""
+        """The requested host, and the token of a session that was handed over to it."""
         if self.handover is None:
             return None
         lines = [value for name, value in request.headers.raw if name == b"cookie"]
@@ -187,8 +187,8 @@ class SessionService:
         return None if handed is None or token is None else (handed.host, token)
 
     async def find_handed(self, request: Request) -> Session | None:
-        """The session that was handed over to the host which is asked. It opens none of our pages;
-        they know by it that nobody has to log in, and who logs out."""
+        """The session that was handed over to the requested host. It opens none of Doorward's
+        pages, but shows them that no login is needed, and whose session a logout ends."""
         handed = self._read_handed(request)
         if handed is None or self.handovers is None:
             return None
@@ -196,7 +196,7 @@ class SessionService:
         return (await self.handovers.by_token(token, host, self.clock())).session
 
     async def forget_handed(self, request: Request) -> None:
-        """The token that the request carries is replaced by another one."""
+        """The token in the request is replaced by another one."""
         handed = self._read_handed(request)
         if handed is not None and self.handovers is not None:
             host, token = handed

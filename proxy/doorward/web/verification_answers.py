@@ -1,4 +1,4 @@
-"""What a front proxy is told to refuse a request with, and where its client may log in.
+"""The answers with which a front proxy refuses a request, and the link to the login.
 
 Knows refusals, kinds of clients and what front proxies can pass on; must not know how one asks.
 """
@@ -34,8 +34,8 @@ class VerificationAnswers:
         page_bytes: int,
         begins_there: Callable[[str], bool] = lambda host: False,
     ) -> None:
-        """`page_bytes` is the longest target that a page of the portal may have; `begins_there`
-        tells hosts where a login begins, because sessions are handed over to them."""
+        """`page_bytes` is the maximum length of a portal page's target; `begins_there` returns
+        whether a host's login begins there, because sessions are handed over to it."""
         self._begins_there = begins_there
         self._answers = answers
         self._portal = portal
@@ -68,8 +68,7 @@ class VerificationAnswers:
         return Answer(answer.status, [*answer.headers, *lines], answer.body)
 
     def unread(self, refusal: Refuse) -> Answer:
-        """To a verification of which no request is known, for the person who set up the front
-        proxy."""
+        """To a question that names no request, for the operator of the front proxy."""
         text = f"{refusal.message}\n".encode()
         lines: Sequence[Header] = (
             (b"content-type", b"text/plain; charset=utf-8"),
@@ -80,8 +79,8 @@ class VerificationAnswers:
         return Answer(refusal.status, lines, text)
 
     def _move(self, refusal: Refuse, request: Accepted, front: FrontProxy) -> Answer:
-        """Elsewhere on the same host. A front proxy that passes no redirect on gets a refusal that
-        names the address."""
+        """Another address on the same host. A front proxy that passes on no redirect gets a refusal
+        that names the address."""
         path = dict(refusal.headers)[b"location"]
         address = f"{build_origin(request.scheme, request.authority)}".encode() + path
         lines: Sequence[Header] = (
@@ -95,8 +94,8 @@ class VerificationAnswers:
     def _login(
         self, refusal: Refuse, arrival: Received, request: Accepted, kind: ClientKind
     ) -> str:
-        """Where the client may help itself. A form or a frame is led back to the page that it
-        stood on, as a refused request itself is."""
+        """Where the user can log in. A form or a frame is led back to the page that contained it,
+        as for a refused request."""
         login = refusal.login or paths.LOGIN + "?rd=/"
         page = login.partition("?")[0]
         if kind.is_person and kind is not ClientKind.NAVIGATION:
@@ -108,7 +107,8 @@ class VerificationAnswers:
         return found
 
     def _link(self, login: str, request: Accepted) -> str:
-        """A link to a page of ours that leads back to a path (`rd`), as one to the portal."""
+        """A link to one of Doorward's pages that leads back to a path (`rd`), as a link to the
+        portal."""
         site = build_origin(request.scheme, request.authority)
         if site == self._portal:
             return self._portal + login
@@ -118,8 +118,8 @@ class VerificationAnswers:
 
 
 def _status(status: int, front: FrontProxy) -> int:
-    """The nearest status that a front proxy passes on as a refusal: an error of its own would tell
-    nobody why, and of errors of ours only 503 may come again in a moment."""
+    """The nearest status that a front proxy passes on as a refusal: its own error would not say
+    why, and of Doorward's errors only 503 tells clients to retry."""
     if status == MOVED:
         return status
     if status >= 500:
