@@ -1,4 +1,4 @@
-"""What Doorward says of itself: logs now, metrics and audit sinks later.
+"""What Doorward reports about itself: logs, metrics and audit sinks.
 
-Must not know who calls it.
+Must not know its callers.
 """

@@ -1,7 +1,7 @@
-"""The access log: one line for each request, when it is over.
+"""The access log: one line for each request, when it ends.
 
-Knows the form of a line; must not know users. Of a session it tells the public id, of a target what
-is left once our tokens are taken out.
+Knows the form of a line; must not know users. It logs a session's public id, and targets without
+Doorward's tokens.
 """
 
 import re
@@ -25,7 +25,7 @@ class Line(Protocol):
 
 
 class AccessLog:
-    """An observer that writes, and passes on to another who counts."""
+    """An observer that writes lines, and passes events on to another that counts."""
 
     writes = True
 
@@ -36,8 +36,8 @@ class AccessLog:
         without_tokens: Callable[[bytes], bytes],
         line: Line,
     ) -> None:
-        """`routes` are what routes are called, by their numbers; `without_tokens` takes what is
-        ours out of a target."""
+        """`routes` are the names of routes, by number; `without_tokens` removes Doorward's tokens
+        from a target."""
         self._further = further
         self._routes = tuple(routes)
         self._without_tokens = without_tokens
@@ -49,7 +49,7 @@ class AccessLog:
         self._further.ended(outcome, route, status, started, record)
         try:
             self._write(outcome, route, status, started, record)
-        except Exception:  # a line is never a reason to take an answer away
+        except Exception:  # a line is never a reason to lose an answer
             _log.exception("access_line_lost")
 
     def _write(
@@ -82,13 +82,13 @@ class AccessLog:
 
 
 def _text(raw: bytes) -> str:
-    """Bytes of a client, as ASCII."""
+    """Bytes of a client, as printable ASCII."""
     return raw.decode("ascii", "backslashreplace")
 
 
 def write_lines_to(stream: LogStream | None = None, format: Format = "auto") -> Line:
-    """Writes lines of the access log to `stream` (standard error), past the level of other lines:
-    who asked for them gets them all."""
+    """Writes lines of the access log to `stream` (standard error), whatever the level of other
+    lines: an operator who turned it on gets all of them."""
     stream = stream or output()
     logger = structlog.wrap_logger(
         structlog.WriteLogger(cast(Any, stream)),

@@ -1,7 +1,7 @@
-"""Where audit records go besides the database: one JSON object a line, to a file or standard
+"""Where audit records go besides the database: one JSON object per line, to a file or standard
 output.
 
-It knows how a line looks; what is recorded, and why, it must not know.
+It knows the form of a line; it must not know what is recorded, or why.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STDOUT = "stdout"
 
 
 def describe_record(record: Record) -> dict[str, object]:
-    """What is shown of a record. The keys and the order of the first three are part of the format:
-    a filter for fail2ban can match them before anything that people choose."""
+    """The printed form of a record. The keys and the order of the first three are part of the
+    format: a filter for fail2ban can match them before any text that users choose."""
     event = record.event
     return {
         "time": format_time(event.at),
@@ -56,14 +56,14 @@ def format_line(record: Record) -> str:
 
 
 def open_sink(file: Path | str | None) -> Tell | None:
-    """What a command tells of every record, for this value of `audit.file`. Raises StorageFault
-    when the file cannot be written."""
+    """Where a command writes its records, for this value of `audit.file`. Raises StorageFault if
+    the file cannot be written."""
     channel = open_channel(file)
     return None if channel is None else write_to(channel)
 
 
 def open_channel(file: Path | str | None) -> Channel | None:
-    """Where lines go for this value of `audit.file`. Raises StorageFault when the file cannot be
+    """Where lines go for this value of `audit.file`. Raises StorageFault if the file cannot be
     written."""
     if file is None:
         return None
@@ -81,13 +81,13 @@ def open_channel(file: Path | str | None) -> Channel | None:
 
 
 def write_to(channel: Channel) -> Tell:
-    """The act is done and the database has the record: a line that is lost is no reason to answer
+    """The operation is done and the database has the record: a lost line is no reason to answer
     503."""
     return lambda record: channel.put(format_line(record))
 
 
 def tell_both(first: Tell, second: Tell | None) -> Tell:
-    """Tells these two of each record."""
+    """Sends each record to these two."""
 
     def tell(record: Record) -> None:
         first(record)
@@ -98,8 +98,8 @@ def tell_both(first: Tell, second: Tell | None) -> Tell:
 
 
 class FileSink:
-    """Opened whenever there is something to write, so that the file may be rotated away; made with
-    mode 0600. Never leaves a part of a line: processes that write here lock the file."""
+    """Opened for each line, so that the file can be rotated; made with mode 0600. Never leaves part
+    of a line: processes that write here lock the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -121,7 +121,7 @@ def _write_whole(file: int, line: bytes) -> None:
     size = os.fstat(file).st_size
     written = os.write(file, line)
     if written < len(line):
-        with contextlib.suppress(OSError):  # of a pipe nothing can be taken back
+        with contextlib.suppress(OSError):  # bytes written to a pipe cannot be taken back
             os.ftruncate(file, size)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -135,6 +135,6 @@ def _back(lines: int) -> None:
 
 
 def _log() -> Any:
-    import structlog  # slow, and most commands never get here
+    import structlog  # slow to import, and most commands never need it
 
     return structlog.get_logger("doorward.audit")

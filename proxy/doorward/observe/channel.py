@@ -1,8 +1,7 @@
-"""Lines written in the background: queued, and written by a thread of their own.
+"""Lines written in the background: queued, and written by a thread.
 
-Knows queues and how writing fails; must not know what lines say. A caller with something to say
-never waits for the disk or for a reader, and never fails with them: what cannot be written is
-counted.
+Knows queues and failures of writing; must not know the content of lines. A caller never waits for
+the disk or a reader, and never fails with them: what cannot be written is counted.
 """
 
 import contextlib
@@ -14,24 +13,24 @@ from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-# Some MiB at most: a line of the access log has some hundred bytes, a few KiB at most.
+# A few MiB at most: a line of the access log has some hundred bytes, at most a few KiB.
 LINES = 10_000
-# How long lines are gathered, so that a busy loop does not wake the thread for each of them.
+# How long lines are gathered, so that a busy loop does not wake the thread for each one.
 GATHER_S = 0.01
 # How long the last lines may take when the process ends.
 CLOSE_S = 1.0
 
 Lines = deque[bytes]
-# Writes lines and takes each away once it is written; true: it may wait. Raises OSError.
+# Writes lines and removes each once it is written; true: it may wait. Raises OSError.
 Write = Callable[[Lines, bool], None]
 
 
 class Channel:
-    """A queue before `write`, in a thread between `start` and `close`; otherwise the caller that
-    puts a line writes it.
+    """A queue in front of `write`, in a thread between `start` and `close`; otherwise the caller
+    writes the line.
 
-    `when_failed` gets the reason of the first failure, `when_back` how many lines were lost, once
-    one could be written again.
+    `when_failed` gets the reason of the first failure, `when_back` the number of lost lines, once a
+    line can be written again.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class Channel:
         return self._dropped + self._failed
 
     def put(self, line: str) -> None:
-        """Have a line written, in one piece. Never waits and never raises."""
+        """Write a line, in one piece. Never waits and never raises."""
         data = line.encode("utf-8", "backslashreplace")
         if self._thread is None:
             self._deliver(deque((data,)), may_wait=False)
@@ -67,14 +66,14 @@ class Channel:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Lines are written by a thread as long as this lasts."""
+        """A thread writes lines while this is open."""
         self._thread = Thread(target=self._work, name="doorward-channel", daemon=True)
         self._thread.start()
         try:
             yield
         finally:
             self._queue.put(None)
-            self._thread.join(CLOSE_S)  # a reader that is stuck does not keep the process
+            self._thread.join(CLOSE_S)  # a reader that is stuck does not keep the process alive
             if not self._thread.is_alive():
                 self._thread = None
 
@@ -114,7 +113,7 @@ class Descriptor:
         self._file = file
         self._poll = select.poll()
         self._poll.register(file, select.POLLOUT)
-        self._has_half = False  # of a line, which the next must not continue
+        self._has_half = False  # of a line, which the next one must not continue
 
     def __call__(self, lines: Lines, may_wait: bool) -> None:
         while lines:
@@ -128,7 +127,7 @@ class Descriptor:
         while left:
             try:
                 count = os.write(self._file, left)
-            except BlockingIOError:  # another process that has this file open chose that
+            except BlockingIOError:  # another process with this file open chose that
                 self._poll.poll(1000)
                 continue
             self._has_half = count < len(left)

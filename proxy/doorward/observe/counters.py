@@ -1,6 +1,6 @@
-"""What one process counts: exchanges by what became of them and how long they took, and events.
+"""The counters of one process: exchanges by outcome and duration, and events.
 
-Knows numbers in memory; must not know how they are shown, nor of other processes.
+Knows numbers in memory; must not know how they are shown, or other processes.
 """
 
 from bisect import bisect_left
@@ -10,7 +10,7 @@ from time import perf_counter
 from doorward.accounts.audit.audit_log import DONE, Kind, Record
 from doorward.observe.observer import SWITCHED, ExchangeRecord, Outcome
 
-# Upper bounds in seconds of the classes that durations are counted in; the last has none.
+# Upper bounds of the duration buckets in seconds; the last one has none.
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 REQUESTS, SECONDS = "requests", "seconds"
@@ -18,21 +18,21 @@ LOGINS, LOCKOUTS = "logins", "lockouts"
 RETRIES, FAILURES = "retries", "failures"
 LOST = "lost"  # a value that is unknown
 
-# A value's name and the values of its labels. All of them words and numbers of ours.
+# A value's name and the values of its labels, which are all Doorward's own words and numbers.
 Key = tuple[str | int, ...]
 Values = dict[Key, float]
 
 
 class Counters:
-    """An observer that counts. Half a microsecond for each exchange."""
+    """An observer that counts. Takes half a microsecond per exchange."""
 
     writes = False
 
     def __init__(self) -> None:
         self._rows: dict[tuple[Outcome, int, int, int], list[float]] = {}
         self._events: Values = {}
-        self.sources: list[Callable[[], Values]] = []  # what others count
-        self.gauges: list[Callable[[], Values]] = []  # what is so at the moment
+        self.sources: list[Callable[[], Values]] = []  # counted by other parts
+        self.gauges: list[Callable[[], Values]] = []  # current values
 
     def ended(
         self, outcome: Outcome, route: int, status: int, started: float, record: ExchangeRecord
@@ -46,11 +46,11 @@ class Counters:
         row[1] += took
 
     def note(self, *key: str | int) -> None:
-        """One more of what happens now and then."""
+        """Count one event."""
         self._events[key] = self._events.get(key, 0) + 1
 
     def tell(self, record: Record) -> None:
-        """A record of the audit trail that was just written."""
+        """Count an audit record that was just written."""
         event = record.event
         if event.kind is Kind.LOGIN:
             self.note(LOGINS, event.detail, "done")
@@ -62,11 +62,11 @@ class Counters:
             self.note(LOCKOUTS, "second_factor")
 
     def refused_login(self, dialect: str, code: str) -> None:
-        """A login that ended with this refusal."""
+        """Count a login that was refused for this reason."""
         self.note(LOGINS, dialect, "pending" if code == "second_factor_required" else code)
 
     def totals(self) -> Values:
-        """Everything that only grows."""
+        """All totals that only increase."""
         found = dict(self._events)
         for (outcome, route, status, bucket), (count, seconds) in self._rows.items():
             found[REQUESTS, outcome.word, outcome.reason, route, status, bucket] = count
@@ -76,7 +76,7 @@ class Counters:
         return sum_values((found, *(read() for read in self.sources)))
 
     def moment(self) -> Values:
-        """Everything that comes and goes."""
+        """All current values."""
         return sum_values(read() for read in self.gauges)
 
 

@@ -1,6 +1,6 @@
-"""How log lines look: readable on a terminal, JSON objects, one a line, elsewhere.
+"""The form of log lines: readable on a terminal, elsewhere one JSON object per line.
 
-Must not know what is logged; nobody hands it a token.
+Must not know what is logged; it is never given a token.
 """
 
 import logging
@@ -25,10 +25,10 @@ class LogStream(Protocol):
 
 
 class Output:
-    """Standard error as loggers write to it: they never wait for it, nor fail with it."""
+    """Standard error for loggers: they never wait for it or fail with it."""
 
     def __init__(self, file: int | None) -> None:
-        """`file` is a descriptor; None: it is closed."""
+        """`file` is a descriptor; None if it is closed."""
         self._file = file
         write = to_nothing if file is None else Descriptor(file)
         self.channel = Channel(write, when_back=_lost)
@@ -45,7 +45,7 @@ class Output:
 
 @cache
 def output() -> Output:
-    """The one of this process, and of those that it forks."""
+    """The output of this process, and of those that it forks."""
     try:
         return Output(None if sys.stderr is None else os.dup(sys.stderr.fileno()))
     except OSError:  # of another kind than a file has
@@ -90,15 +90,15 @@ def configure_logs(
 
 
 def choose_renderers(stream: LogStream, format: Format) -> list[Any]:
-    """structlog's last processors: what makes a line of a record."""
+    """structlog's last processors, which turn a record into a line."""
     if format == "console" or (format == "auto" and stream.isatty()):
         return [escape_record, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
 def escape_record(logger: Any, method: str, record: Any) -> Any:
-    """Values without what ends a line, moves a cursor or turns text around (CVE-2020-7694); JSON
-    does that by itself."""
+    """Values without characters that end a line, move a cursor or reverse text (CVE-2020-7694);
+    JSON escapes them anyway."""
     for key, value in record.items():
         if isinstance(value, str) and not value.isprintable():
             record[key] = "".join(map(_escape, value))

@@ -1,7 +1,7 @@
-"""What is counted, as Prometheus reads it: of all processes, whichever of them is asked.
+"""The metrics for Prometheus: of all processes, whichever is asked.
 
-Knows names, labels and help texts; must not know who counts. No label's value is a client's choice:
-they are routes of the configuration, statuses and words of ours.
+Knows names, labels and help texts; must not know who counts. Clients cannot choose the value of a
+label: they are routes of the configuration, statuses and Doorward's own words.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _log = structlog.get_logger("doorward.metrics")
 
 CONNECTIONS, TUNNELS, SESSIONS = "connections", "tunnels", "sessions"
 
-# Others write what they counted four times a second; one that is stuck is not waited for.
+# Others write their numbers four times a second; a process that is stuck is not awaited.
 PATIENCE_S = 1.0
 LOOK_S = 0.02
 
@@ -90,8 +90,8 @@ BY_ROUTE = (RETRIES, FAILURES)
 
 
 class Metrics:
-    """Of one process, and with `folder` of all that write there. `routes` are what routes are
-    called, by their numbers."""
+    """The metrics of one process, and with `folder` of all that write there. `routes` are the names
+    of routes, by number."""
 
     def __init__(
         self, routes: Sequence[str], folder: Path | None = None, counters: Counters | None = None
@@ -109,8 +109,8 @@ class Metrics:
             self._shared.close()
 
     def fold(self, now: float = 0.0) -> None:
-        """To be called four times a second: others may read what was counted here. Where that
-        cannot be written it is counted here all the same, and tried again."""
+        """Called four times a second, so that others can read this process's numbers. If they
+        cannot be written, they are still counted here, and written later."""
         if self._folder is None:
             return
         try:
@@ -140,7 +140,7 @@ class Metrics:
         if self._folder is None:
             return Numbers(self.counters.totals(), self.counters.moment(), 1)
         asked_at = time.monotonic()
-        self.fold()  # first, so that no later answer of another process tells less
+        self.fold()  # first, so that no later answer of another process has smaller totals
         if self._shared is None or self._failed:
             raise OSError("the numbers of the workers cannot be put together")
         while not self._shared.all_looked_since(asked_at):
@@ -189,7 +189,7 @@ def _labels(key: Sequence[str | int], routes: Sequence[str] | None) -> list[str]
 
 
 def _route(number: str | int, routes: Sequence[str]) -> str:
-    """What a route is called; nothing where a request has none."""
+    """The name of a route; empty if a request has none."""
     return routes[int(number)] if int(number) >= 0 else ""
 
 

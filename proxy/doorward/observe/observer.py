@@ -1,6 +1,6 @@
-"""What hears of every exchange once it is over: what was decided, how it ended, how long it took.
+"""The interface that is called after every exchange: the decision, the outcome, the duration.
 
-Knows words and numbers; must not know who tells it, or what is made of them.
+Knows words and numbers; must not know who calls it, or what is made of them.
 """
 
 import time
@@ -10,15 +10,15 @@ from typing import Protocol
 
 from doorward.accounts.sessions.sessions import Session
 
-now_s = time.perf_counter  # what `started` is read from
+now_s = time.perf_counter  # the clock of `started`
 
 SWITCHED = 101
-# The status that nginx notes for a client that left before it was answered.
+# The status that nginx logs for a client that left before it got an answer.
 CLIENT_GONE = 499
 NO_ROUTE = -1
 # Reasons why an answer was not complete, besides the codes of refusals.
 ANSWER_CUT, LEFT, STOPPING = "answer_cut", "client_gone", "server_stopping"
-# What is answered by status to what is no request, or stopped being one.
+# Answers by status to bytes that are no request, or stopped being one.
 TURNED_AWAY = {
     400: "bad_request",
     408: "request_timeout",
@@ -28,10 +28,10 @@ TURNED_AWAY = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # by identity: a third of what hashing words takes
+@dataclass(frozen=True, slots=True, eq=False)  # by identity: a third of the time of hashing words
 class Outcome:
-    """What was decided on a request: `forwarded`, `verified`, `refused` or `ours`. `reason` is a
-    word of ours for why it was refused, or why it was not answered in full. There is one object of
+    """The decision on a request: `forwarded`, `verified`, `refused` or `ours`. `reason` is one of
+    Doorward's words for why it was refused, or not answered completely. There is one object for
     each."""
 
     word: str
@@ -40,7 +40,7 @@ class Outcome:
 
 FORWARDED = Outcome("forwarded")
 OURS = Outcome("ours")
-VERIFIED = Outcome("verified")  # a front proxy was told to let it through
+VERIFIED = Outcome("verified")  # a front proxy was allowed to forward it
 
 
 @cache
@@ -50,12 +50,12 @@ def refusal_outcome(code: str) -> Outcome:
 
 @cache
 def failure_outcome(code: str) -> Outcome:
-    """It was let through, but the answer was not the upstream's, or not all of it."""
+    """It was allowed, but the answer was not the upstream's, or not complete."""
     return Outcome("forwarded", code)
 
 
 class LoggedRequest(Protocol):
-    """A request, as far as a log tells of it. `target` may hold what no log may."""
+    """A request, for logs. `target` may contain what must not be logged."""
 
     @property
     def method(self) -> bytes: ...
@@ -71,7 +71,7 @@ class LoggedRequest(Protocol):
 
 @dataclass(slots=True)
 class UnreadRequest:
-    """A request that nobody could accept: what is known of it."""
+    """A request that was not accepted: what is known of it."""
 
     address_text: str = ""
     method: bytes = b""
@@ -81,7 +81,7 @@ class UnreadRequest:
 
 
 class ExchangeRecord(Protocol):
-    """What an access log asks of a carrier. `sent_bytes` is of the answer's body."""
+    """What an access log reads from a carrier. `sent_bytes` counts the answer's body."""
 
     @property
     def request(self) -> LoggedRequest: ...
@@ -95,7 +95,7 @@ class ExchangeRecord(Protocol):
 
 @dataclass(slots=True)
 class BriefRecord:
-    """Told of an exchange that is over at once."""
+    """The record of an exchange that ended at once."""
 
     request: LoggedRequest
     session: Session | None = None

@@ -1,7 +1,7 @@
-"""What was refused lately, for people who ask with the id on the page of a refusal.
+"""Recent refusals, which users can ask about with the id on a page.
 
-Knows how refusals are stored: one line per refusal in a file of bounded size, of this host alone.
-What one means it must not know. No query is kept, as tokens travel there.
+Knows how refusals are stored: one line per refusal in a file of limited size, of this host only. It
+must not know what a refusal means. No query is stored, because it may contain tokens.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from doorward.observe.channel import Channel, Lines
 
 NAME = "refusals.jsonl"
 KEPT_S = 24 * 3600.0
-# Two files of this size at most, some twenty thousand refusals; the older one goes first.
+# Two files of at most this size, about twenty thousand refusals; the older one is deleted first.
 FILE_BYTES = 4 * 1024 * 1024
-# Of each process: a flood of refused requests must not push everything else out within a minute.
+# Per process: a flood of refused requests must not push out everything else within a minute.
 MOST_PER_SECOND = 50
 TARGET_CHARACTERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRefusal:
-    """A request that was refused: what it was, who asked (empty: nobody), and the answer. `at` is
-    in Unix seconds; `has_factor`: the session had given a second factor."""
+    """A request that was refused: what it was, its user (empty: none), and the answer. `at` is in
+    Unix seconds; `has_factor`: the session had a second factor."""
 
     request_id: str
     at: float
@@ -42,14 +42,14 @@ class KeptRefusal:
 
 
 class Refusals:
-    """Keeps refusals for a day at most, as room permits."""
+    """Stores refusals for at most a day, as space permits."""
 
     def __init__(self, directory: Path) -> None:
         self.channel = Channel(_Ring(directory / NAME, FILE_BYTES))
         self._second, self._left = 0, 0
 
     def has_room(self, now: float) -> bool:
-        """Whether one more may be kept in this second; asked before one is put together."""
+        """Whether one more can be stored in this second; checked before a record is built."""
         second = int(now)
         if second != self._second:
             self._second, self._left = second, MOST_PER_SECOND
@@ -61,8 +61,8 @@ class Refusals:
 
 
 class _Ring:
-    """Appends to a file, of which one older piece is kept. Other processes append to it, too; each
-    opens it again for what it has to write."""
+    """Appends to a file, of which one older piece is kept. Other processes append to it too; each
+    opens it again for every line."""
 
     def __init__(self, path: Path, most_bytes: int) -> None:
         self._path = path
@@ -88,7 +88,7 @@ def _older(path: Path) -> Path:
 
 
 def find_refusal(directory: Path, request_id: str, now: float) -> KeptRefusal | None:
-    """The refusal of the last day with this id; None if there is none, or none any more."""
+    """The refusal of the last day with this id; None if there is none."""
     newest = directory / NAME
     for path in (newest, _older(newest)):
         try:

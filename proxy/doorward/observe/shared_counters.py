@@ -1,7 +1,7 @@
-"""What several processes counted, put together: each keeps its numbers in a file that all can read.
+"""Sums the counters of several processes: each keeps its numbers in a file that all can read.
 
-Knows files and numbers; must not know what is counted. A process that died has no more of what
-comes and goes, but what it counted stays, so that no total ever falls.
+Knows files and numbers; must not know what is counted. The current values of a process that died
+are gone, but its totals are kept, so that no total ever falls.
 """
 
 import contextlib
@@ -30,10 +30,9 @@ STARTS = (4096, 4096 + SLOT_BYTES)
 
 
 def clear_counters(data_dir: Path) -> Path:
-    """The folder for processes that are about to start, without what earlier ones left. Raises
-    OSError."""
+    """Empty the folder of files of earlier processes before new ones start. Raises OSError."""
     folder = data_dir / FOLDER
-    for made in (data_dir, folder):  # `parents` would not make them this person's alone
+    for made in (data_dir, folder):  # `parents` would not restrict them to this user
         made.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in folder.glob(f"*{SUFFIX}"):
         path.unlink(missing_ok=True)
@@ -42,7 +41,7 @@ def clear_counters(data_dir: Path) -> Path:
 
 @dataclass(slots=True)
 class Numbers:
-    """Of one process, or of all. `processes` is how many of them run."""
+    """The numbers of one process, or of all. `processes` is the number of running ones."""
 
     totals: Values = field(default_factory=dict)
     moment: Values = field(default_factory=dict)
@@ -60,14 +59,15 @@ class Shared:
         with _lock(folder, fcntl.LOCK_EX):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX)  # ends with the process, however that ends
+            # released when the process ends, however it ends
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             self._bury()
 
     def close(self) -> None:
         os.close(self._file)
 
     def write(self, totals: Values, moment: Values) -> None:
-        """Keep these numbers; the same ones again cost no more than a look."""
+        """Write these numbers; unchanged ones cost only a comparison."""
         said = json.dumps(
             [_encode_values(sum_values((self._inherited, totals))), _encode_values(moment)]
         ).encode()
@@ -79,7 +79,8 @@ class Shared:
         os.pwrite(self._file, _LOOKED.pack(time.monotonic()), 0)
 
     def all_looked_since(self, at: float) -> bool:
-        """Whether what every process had counted by then (`time.monotonic`) is written."""
+        """Whether everything that all processes had counted by then (`time.monotonic`) is
+        written."""
         with _lock(self._folder, fcntl.LOCK_SH):
             return all(_read_look(path) >= at for path in self._paths() if self._runs(path))
 
@@ -94,7 +95,7 @@ class Shared:
         )
 
     def _bury(self) -> None:
-        """Take over what the dead counted, so that their files do not become many."""
+        """Take over the totals of dead processes, so that their files do not become many."""
         dead = [path for path in self._paths() if not self._runs(path)]
         self._inherited = sum_values(_read(path)[0] for path in dead)
         self.write({}, {})
@@ -105,7 +106,7 @@ class Shared:
         return sorted(self._folder.glob(f"*{SUFFIX}"))
 
     def _runs(self, path: Path) -> bool:
-        """Whether the process of a file is alive: it holds its file as long."""
+        """Whether the process of a file is alive: it holds a lock on the file as long."""
         if path == self._path:
             return True
         with _open_file(path) as file:

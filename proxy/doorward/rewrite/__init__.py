@@ -1,4 +1,4 @@
-"""The heads that are sent on: of requests to an upstream, and of its answers to a client.
+"""The heads that are forwarded: of requests to an upstream, and of its answers to a client.
 
-It makes bytes of what the gate decided; it must not know connections.
+It makes bytes from the gate's decision; it must not know connections.
 """

@@ -1,7 +1,7 @@
-"""Headers that a route adds to its answers where the application says nothing itself.
+"""Headers that a route adds to its answers if the application does not set them.
 
-Knows names and what an answer's head already says; must not know the connection. Everything that is
-the same for every answer is made once per route.
+Knows names and the headers of an answer; must not know the connection. Everything that is the same
+for every answer is made once per route.
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ from doorward.http1.headers import Header
 from doorward.http1.response_head import ResponseHead
 from doorward.settings import Route, SecurityHeaders
 
-# What is stored may have the application's own policy, and a client that gets NOT_MODIFIED takes
-# the headers of that answer for it (RFC 9111 3.2): the policy would be replaced by ours.
+# A stored answer may have the application's own policy, and a client that gets NOT_MODIFIED applies
+# that answer's headers to it (RFC 9111 3.2): the policy would be replaced by Doorward's.
 NOT_MODIFIED = 304
 
 EXPIRES_IN = b"x-doorward-session-expires-in"  # seconds
@@ -26,7 +26,7 @@ _FRAMES = {"same-origin": (b"SAMEORIGIN", b"'self'"), "deny": (b"DENY", b"'none'
 
 
 class AddedHeaders:
-    """What one route adds: `security` where it is missing, and how long the session lasts."""
+    """What one route adds: `security` headers that are missing, and how long the session lasts."""
 
     def __init__(self, security: SecurityHeaders | None, *, tells_expiry: bool = False) -> None:
         self._tells_expiry = tells_expiry
@@ -48,19 +48,19 @@ class AddedHeaders:
             self._frame = _FRAMES[security.frame]
 
     def complete(self, head: ResponseHead, *, secure: bool) -> ResponseHead:
-        """The head with what it lacks. `secure`: the client came by https."""
+        """The head with missing headers added. `secure`: the client uses https."""
         missing = self._find_missing(head.text.lower(), head.status, secure)
         head.text += b"".join([b"%b: %b\r\n" % line for line in missing])
         return head
 
     def missing(self, headers: Iterable[Header], status: int, *, secure: bool) -> list[Header]:
-        """What an answer with these headers lacks."""
+        """The headers that an answer lacks."""
         said = b"".join([b"\r\n%b: %b" % (name, value) for name, value in headers])
         return self._find_missing(said.lower() + b"\r\n", status, secure)
 
     def expiry(self, session: Session | None, private: bool, now: float) -> list[Header]:
-        """How long the session lasts if it is not used, on an answer that is for it alone. Nothing
-        of a session that has no end."""
+        """How long the session lasts if it is not used, on an answer that is only for that session.
+        Nothing for a session without an end."""
         if not self._tells_expiry or session is None or not private:
             return []
         ends_at = session.ends_at()
@@ -80,7 +80,7 @@ class AddedHeaders:
         if self._policy is not None and not policies:
             found.append((_POLICY, self._policy))
             policies = [self._policy.lower()]
-        # One subject under two names: browsers that know frame-ancestors do not read the other.
+        # One subject with two names: browsers that support frame-ancestors ignore the other.
         is_said = _has(said, _FRAME_OPTIONS) or any(map(_names_ancestors, said_policies))
         if self._frame is not None and not is_said:
             options, ancestors = self._frame
@@ -91,7 +91,7 @@ class AddedHeaders:
 
 
 def build_added_headers(route: Route) -> AddedHeaders | None:
-    """What a route adds, or None where it asks for nothing."""
+    """What a route adds, or None if it adds nothing."""
     if route.security_headers is None and not route.session_expires:
         return None
     return AddedHeaders(route.security_headers, tells_expiry=route.session_expires)
@@ -110,7 +110,7 @@ def _has(said: bytes, name: bytes) -> bool:
 
 
 def _list_policies(said: bytes) -> list[bytes]:
-    """The policies that browsers enforce; those that are only reported bear another name."""
+    """The policies that browsers enforce; those that are only reported have another name."""
     _, *rest = said.split(b"\r\n%b:" % _POLICY)
     lines = [each.partition(b"\r\n")[0] for each in rest]
     return [policy for line in lines for policy in line.split(b",")]

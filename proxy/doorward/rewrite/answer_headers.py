@@ -1,6 +1,6 @@
-"""What of an upstream's answer headers a client gets, and what is added.
+"""Which headers of an upstream's answer a client gets, and which are added.
 
-Knows names; must not know what was asked for, or by whom.
+Knows names; must not know the request or the user.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from doorward.upstream.heads import ReadPlain
 
 
 class AnswerAction(Enum):
-    """What happens to an answer header of some name."""
+    """What to do with an answer header of a certain name."""
 
     PASS = auto()
     DROP = auto()
@@ -31,7 +31,7 @@ _READ = {
     b"set-cookie": AnswerAction.SET_COOKIE,
     b"cache-control": AnswerAction.CACHE_CONTROL,
 }
-# Names repeat from answer to answer; an upstream must not fill memory with new ones either.
+# Names repeat from answer to answer, but an upstream must not fill the cache with new ones.
 _LEARNT: dict[bytes, AnswerAction] = {}
 forget_with(_LEARNT.clear)
 _LEARNT_LIMIT = 2048
@@ -39,7 +39,7 @@ _LEARNT_BYTES = 64
 
 
 def classify_answer_header(lowered: bytes) -> AnswerAction:
-    """What happens to an answer header of this lower-case name."""
+    """What to do with an answer header of this lower-case name."""
     action = _READ.get(lowered, AnswerAction.PASS)
     if action is not AnswerAction.PASS:
         return action
@@ -68,8 +68,8 @@ def read_private(data: bytes) -> AnswerHead | None:
 def plain_response_head(
     plain: AnswerHead, sets_ours: Callable[[bytes], bool], private: bool
 ) -> ResponseHead | None:
-    """The head as a client gets it, of one that was read in one pass; None where a cookie has to be
-    taken out of it."""
+    """The head for the client, of an answer that was read in one pass; None if a cookie has to be
+    removed."""
     for cookie in plain.set_cookies:
         if sets_ours(cookie):
             return None
@@ -92,8 +92,8 @@ def _remember_action(name: bytes) -> AnswerAction:
 
 
 def interim_headers(headers: list[Header]) -> list[Header]:
-    """What of a 1xx answer's headers a client gets, such as the Link of early hints. It has no
-    body, and no length of one (RFC 9110 8.6)."""
+    """Which headers of a 1xx answer a client gets, such as the Link of early hints. It has no body,
+    and no length of one (RFC 9110 8.6)."""
     kept = answer_headers(headers, lambda cookie: True)
     return [line for line in kept if line[0].lower() != b"content-length"]
 
@@ -103,11 +103,11 @@ def answer_headers(
     sets_ours: Callable[[bytes], bool],
     private: bool = False,
 ) -> list[Header]:
-    """An upstream's answer headers as a client gets them, lines and order kept.
+    """An upstream's answer headers for the client, in the same order.
 
-    Hop-by-hop ones end here, as do a Set-Cookie that could replace ours and names that say who
-    somebody is: an application that trusts those must not get them from another by way of a client.
-    One that is `private` is for one session, whatever the application says to shared caches.
+    Hop-by-hop headers are removed, and so are a Set-Cookie that could replace Doorward's and
+    identity headers: another application that trusts those must not get them through a client. If
+    it is `private`, it is for one session, whatever the application says to shared caches.
     """
     kept: list[Header] = []
     named: list[bytes] = []

@@ -1,6 +1,6 @@
-"""What an answer that is for one session says to caches.
+"""What an answer for one session says to caches.
 
-The applications behind us do not know that they are protected: what they call public is not
+The applications do not know that they are protected, so an answer that they call public may not be
 (RFC 9111 3.5). Knows caching headers; must not know sessions or rules.
 """
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from doorward.http1.headers import OWS
 
-# Longer values are read each time, so that what is remembered stays small.
+# Longer values are read each time, to keep the cache small.
 REMEMBERED_BYTES = 128
 
 # Permissions to shared caches (RFC 9111 5.2.2). Qualified forms (`private="x"`) cover some headers
@@ -25,16 +25,16 @@ _TARGETED_END = b"-cache-control"
 
 
 def is_targeted(name: bytes) -> bool:
-    """Whether a header of this lower-case name speaks to shared caches alone."""
+    """Whether only shared caches obey a header of this lower-case name."""
     return name in _TARGETED or name.endswith(_TARGETED_END)
 
 
 def private_control(control: bytes) -> tuple[bytes, bool]:
-    """An answer's Cache-Control, less what lets shared caches keep it, and whether its Expires
-    goes; one that says so itself stands as it is. `no-store`, `no-cache` and lives in the client's
-    own cache stand.
+    """An answer's Cache-Control without permissions for shared caches, and whether its Expires is
+    removed. A line that is already private is unchanged. `no-store`, `no-cache` and lifetimes in
+    the client's own cache are kept.
 
-    Expires goes where max-age says the same (RFC 9111 5.3): caches that know Expires alone do not
+    Expires is removed if there is a max-age (RFC 9111 5.3): caches that know only Expires do not
     know `private` either.
     """
     return _remembered(control) if len(control) <= REMEMBERED_BYTES else _made(control)
@@ -49,7 +49,7 @@ def _made(control: bytes) -> tuple[bytes, bool]:
     return b", ".join([b"private", *kept]), has_age
 
 
-# Applications say one of a few things; reading one costs 4 microseconds.
+# Applications send one of a few values; parsing one costs 4 microseconds.
 _remembered = lru_cache(maxsize=1024)(_made)
 
 
@@ -60,7 +60,7 @@ def _is_private(directives: list[tuple[bytes, bytes]]) -> bool:
 
 
 def _read(value: bytes) -> list[tuple[bytes, bytes]] | None:
-    """Names in lower case, with the directives as they came; None when they cannot be read."""
+    """Names in lower case, with the original directives; None if they cannot be parsed."""
     found = []
     for part in _QUOTED.sub(b"", value).split(b","):
         directive = part.strip(OWS)

@@ -1,13 +1,13 @@
-"""The lines that tell an upstream how a request came: Host and X-Forwarded-*.
+"""The headers that describe the request's path to an upstream: Host and X-Forwarded-*.
 
-Knows what was decided of the last hop; must not decide anything.
+Knows the decided values of the last hop; must not decide anything.
 """
 
 from doorward.gate.hop import Hop
 
 
 def write_forwarding(hop: Hop) -> bytes:
-    """Host and X-Forwarded-* as they were decided; a trusted peer's chain is carried on."""
+    """Host and X-Forwarded-* with the decided values; a trusted peer's chain is continued."""
     if hop.lines is None:
         values = {
             "host": hop.authority,  # first, as RFC 9110 7.2 asks

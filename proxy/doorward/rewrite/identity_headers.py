@@ -1,6 +1,6 @@
-"""The headers that tell an application who is asking: each said once, values made safe.
+"""The headers that identify the user to an application: each sent once, with safe values.
 
-Knows users' fields; must not know how a session was found.
+Knows users' attributes; must not know how a session was found.
 """
 
 import base64
@@ -19,8 +19,9 @@ from doorward.settings.identity import LINES, IdentityHeader
 
 _log = structlog.get_logger("doorward.gate")
 
-# Of one header's value: what common servers take of a line (nginx's large_client_header_buffers,
-# Apache's LimitRequestFieldSize). Cutting a list would take groups away unseen.
+# Maximum bytes of a header's value: common servers limit lines (nginx's
+# large_client_header_buffers, Apache's LimitRequestFieldSize). Cutting a list would silently remove
+# groups.
 VALUE_BYTES = 8 * 1024
 
 _FIELDS: dict[str, Callable[[Session], tuple[str, ...]]] = {
@@ -39,7 +40,7 @@ _FIELDS: dict[str, Callable[[Session], tuple[str, ...]]] = {
 
 
 def _percent(value: str) -> bytes:
-    """Visible ASCII as it is; every other byte of its UTF-8, and `%`, percent-encoded.
+    """Visible ASCII unchanged; every other byte of the UTF-8, and `%`, percent-encoded.
 
     `%` too, because a user named `%C3%A9` must not look like the user named `é`.
     """
@@ -58,12 +59,12 @@ def _utf_8(value: str) -> bytes:
     return value.encode()
 
 
-# RFC 2047 2: a word has at most 75 characters, and each is of whole characters.
+# RFC 2047 2: a word has at most 75 characters and contains whole characters.
 _WORD_BYTES = 45
 
 
 def _rfc2047(value: str) -> bytes:
-    """ASCII as it is, unless it looks encoded already; anything else in words of RFC 2047."""
+    """ASCII unchanged, unless it looks encoded; anything else in encoded words of RFC 2047."""
     raw = _utf_8(value)
     if value.isascii() and "=?" not in value:
         return raw
@@ -92,15 +93,15 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
 
 
 class IdentityHeaders:
-    """What the application of one route gets: a function of the session, made once for each."""
+    """The identity headers of one route: a function of the session, computed once for each."""
 
     def __init__(self, headers: Iterable[IdentityHeader], encoding: str) -> None:
         self._headers = tuple(headers)
         self._encode = ENCODINGS[encoding]
 
     def __call__(self, session: Session, now: float) -> bytes:
-        """The header lines. Empty values are left out, so that an application cannot take one for
-        a name. Raises UnfitIdentity for a value that no header can say, and logs which."""
+        """The header lines. Empty values are omitted, so that an application cannot take one for a
+        name. Raises UnfitIdentity for a value that cannot be sent, and logs which."""
         known = session.derived.get(self)
         if isinstance(known, bytes):
             return known
@@ -125,7 +126,7 @@ class IdentityHeaders:
         return value
 
 
-# Half of its life: one that was sent just before it is renewed holds for a minute more.
+# Half of its lifetime: one that was sent just before its renewal is valid for another minute.
 RENEWED_AFTER_S = LIFE_S / 2
 ASSERTION = "X-Doorward-Assertion"
 

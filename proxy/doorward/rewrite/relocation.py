@@ -1,7 +1,7 @@
-"""Where an application says that things are, corrected: Location, Refresh, cookies.
+"""Corrects the application's URLs in headers: Location, Refresh, cookies.
 
-Knows where it stands and where it thinks it is; must not know why a request was let through.
-What cannot be read in one way only is passed as it came.
+Knows where the application is and which URL it uses for itself; must not know why a request was
+allowed. Ambiguous values are passed on unchanged.
 """
 
 import re
@@ -17,7 +17,7 @@ from doorward.settings import Route
 Relocate = Callable[[list[Header], Accepted], list[Header]]
 
 _ABSOLUTE = re.compile(rb"(?:(https?):)?//([^/?#\\\s@]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
-# A path that browsers do not take for another host's.
+# A path that browsers do not read as another host.
 _PATH = re.compile(rb"/(?![/\\])[\x21-\x7e\x80-\xff]*")
 _PATH_END = re.compile(rb"[?#]")
 # What precedes the URL of a Refresh; how it ends is found from the end.
@@ -28,14 +28,14 @@ _OURS = paths.PREFIX.encode()
 
 
 def build_relocation(route: Route) -> Relocate | None:
-    """What a route changes of its answers, or None where it asks for nothing."""
+    """What a route changes in its answers, or None if nothing."""
     if not route.rewrite.answers and not _added(route):
         return None
     return Relocation(route)
 
 
 def _added(route: Route) -> tuple[tuple[bytes, bytes], ...]:
-    """The attributes that are added to cookies: their names in lower case, and the text."""
+    """The attributes to add to cookies: their names in lower case, and the text."""
     cookies = route.cookies
     found = []
     if cookies.secure:
@@ -81,7 +81,7 @@ class Relocation:
         return value[:start] + self._url(url, request) + value[start + len(url) :]
 
     def _url(self, value: bytes, request: Accepted) -> bytes:
-        """A URL of the application's as a path on the host that was asked, whichever that is."""
+        """An application's URL as a path on the requested host."""
         match = _ABSOLUTE.fullmatch(value)
         if match is None:
             return self._placed(value) if _PATH.fullmatch(value) else value
@@ -96,13 +96,14 @@ class Relocation:
         origin = build_origin(scheme, match[2].lower().decode("latin-1"))
         if origin in self._origins:
             return True
-        # From https to http of the host that was asked it never means to go, the other way it may.
+        # The application never means to go from https to http on the requested host; the other way
+        # it may.
         is_asked = origin == build_origin(scheme, request.authority)
         return is_asked and (scheme == request.scheme or request.scheme == "https")
 
     def _placed(self, path: bytes) -> bytes:
-        """A path as people see it: under the route's in place of the upstream's. One that is there
-        already knows where it stands, and one next to the upstream's cannot be reached."""
+        """A path as users see it: below the route's path instead of the upstream's. A path that is
+        already there is correct, and one outside the upstream's path cannot be reached."""
         if self._base:
             return self._without_base(path)
         if not self._prefix or path.startswith(_OURS):
@@ -146,7 +147,7 @@ def _is_beneath(path: bytes, prefix: bytes) -> bool:
 
 
 def _list_origins(route: Route) -> frozenset[str]:
-    """The origins that the application may take for its own, for any client."""
+    """The origins that the application may use for itself, for any client."""
     found = set(route.rewrite.elsewhere)
     authorities = [format_authority(one) for one in route.upstream if one.scheme != "unix"]
     if host := choose_host(route):
@@ -157,6 +158,6 @@ def _list_origins(route: Route) -> frozenset[str]:
 
 
 def _covers(domain: bytes, host: str) -> bool:
-    """Whether browsers take a cookie for this domain from this host (RFC 6265 5.1.3)."""
+    """Whether browsers accept a cookie for this domain from this host (RFC 6265 5.1.3)."""
     domain = domain.removeprefix(b".")
     return bool(domain) and (host.encode() == domain or host.encode().endswith(b"." + domain))

@@ -1,4 +1,4 @@
-"""The request head as an upstream receives it: built from what was decided on, nothing else.
+"""The request head for an upstream, built only from decided values.
 
 Knows forwarding headers and framing; must not decide anything.
 """
@@ -19,8 +19,8 @@ _NOTHING = Keeps(bearer=False, pair=False, overrides=False)
 
 
 class RequestHeads:
-    """Makes the heads of requests to the upstreams of these routes, by their numbers, as are the
-    `credentials` of those that have some."""
+    """Makes the heads of requests to the upstreams of these routes, which are given by number, as
+    are the `credentials` of those that have some."""
 
     def __init__(
         self, routes: Iterable[Route], credentials: Mapping[int, RouteCredentials] | None = None
@@ -30,7 +30,7 @@ class RequestHeads:
 
     def make(self, facts: RequestFacts, decision: Forward, request_id: str) -> bytes:
         """Request line and headers up to the empty line. Identity headers are those of the
-        decision; no client header of those names is among the rest."""
+        decision; the client's headers of those names have been removed."""
         before = facts.before_id
         if decision.keeps is not None:
             before = _before_id(facts.request, facts.credentials, decision.keeps)
@@ -46,8 +46,8 @@ class RequestHeads:
 
 
 def _before_id(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
-    """The request line and the client's own headers. The target goes out as it came in, tokens of
-    ours taken out of its query."""
+    """The request line and the client's own headers. The target is unchanged, except that
+    Doorward's tokens are removed from its query."""
     return b"%b %b HTTP/1.1\r\n%b%b" % (
         request.method,
         carried.target or request.target,
@@ -57,7 +57,7 @@ def _before_id(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
 
 
 def _lines(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
-    """What passes of the client's own headers."""
+    """The client's own headers that pass."""
     headers = request.headers
     text = headers.passing_text if carried.passing is None else carried.passing
     for line in carried.cookies:

@@ -1,6 +1,6 @@
-"""The credentials that go to the application of a route in place of the client's.
+"""The credentials that a route's application gets instead of the client's.
 
-Knows how they are written into a request's head; must not decide whether they go with a request.
+Knows how they are written into a request's head; must not decide which requests get them.
 """
 
 import base64
@@ -16,48 +16,48 @@ from doorward.settings.application_secrets import WatchedSecret
 
 HIDDEN = "(hidden)"
 
-# A user's own at a route's application, by the route's name. Raises StorageUnavailable.
+# A user's own credentials for a route's application, by the route's name. Raises
+# StorageUnavailable.
 Find = Callable[[User, str], Awaitable[ApplicationCredential | None]]
 
 
 class RouteCredentials(Protocol):
-    """What goes with a request, by its session; None on a public path without one."""
+    """The credentials for a request, by its session; None on a public path without one."""
 
     def add(self, head: bytes, session: Session | None) -> bytes:
-        """The head with the credentials in it. No Authorization is in there before."""
+        """The head with the credentials. It contains no Authorization before."""
 
     async def show(self, user: User | None) -> bytes:
-        """The lines that would be added for this user, the secret hidden."""
+        """The lines that would be added for this user, with the secret hidden."""
 
 
 class PreparedCredentials(RouteCredentials, Protocol):
-    """The same where something has to be found first, once for each session."""
+    """The same if something has to be fetched first, once per session."""
 
     def is_ready(self, session: Session | None) -> bool:
         """Whether `add` needs no preparation."""
 
     async def prepare(self, session: Session, request: Accepted) -> None:
-        """Find what `add` needs. `request` is the one that it is needed for. Raises
-        StorageUnavailable, UpstreamFailure."""
+        """Fetch what `add` needs for `request`. Raises StorageUnavailable, UpstreamFailure."""
 
     def get_number(self, session: Session | None) -> int:
-        """Which of the things that were found one after another a session has."""
+        """The number of the session's current credentials, which are fetched one after another."""
 
     def is_over(self, status: int, headers: Sequence[Header]) -> bool:
-        """Whether an answer says that the application does not know who asked, and that others
-        could help."""
+        """Whether an answer says that the application does not recognize the user, so that new
+        credentials could help."""
 
     def take(self, headers: Sequence[Header], session: Session | None, number: int) -> list[Header]:
-        """An answer's headers without those that are not for the client. The request went with
-        what has this number."""
+        """An answer's headers without those that are not for the client. The request used the
+        credentials with this number."""
 
     def renew(self, session: Session | None, number: int) -> bool:
-        """The application does not take what had this number any more. Whether there is another
-        one, or will be after `prepare`."""
+        """The application no longer accepts the credentials with this number. Returns whether there
+        are others, or will be after `prepare`."""
 
 
 class SharedCredentials:
-    """One account, or one token, of the application for everybody."""
+    """One account or token of the application for all users."""
 
     def __init__(self, secret: WatchedSecret, username: str | None) -> None:
         """`username` is for Basic; without one the secret is a Bearer token."""
@@ -82,11 +82,12 @@ class SharedCredentials:
 
 
 class UserCredentials:
-    """Every user's own account. Without one, nothing is sent, and the application answers as it
-    answers anybody.
+    """Every user's own account. Without one nothing is sent, and the application answers as it does
+    to anybody.
 
-    They are found once for each session. A change is announced to every worker, which reads the
-    session again then: what is kept with it is gone."""
+    They are fetched once per session. A change is announced to every worker, which then reads the
+    session again, without what was kept with it.
+    """
 
     def __init__(self, route: str, find: Find) -> None:
         self._route = route
@@ -103,7 +104,7 @@ class UserCredentials:
         return 0
 
     def is_over(self, status: int, headers: Sequence[Header]) -> bool:
-        """A name and password are what they are."""
+        """A name and password do not expire."""
         return False
 
     def take(self, headers: Sequence[Header], session: Session | None, number: int) -> list[Header]:
@@ -127,7 +128,7 @@ class UserCredentials:
 
 
 def make_basic(username: str, password: str) -> bytes:
-    """The line that says them (RFC 7617 2, in UTF-8)."""
+    """The Basic header line (RFC 7617 2, in UTF-8)."""
     said = base64.b64encode(f"{username}:{password}".encode())
     return b"authorization: Basic %b\r\n" % said
 
@@ -142,6 +143,6 @@ def add_line(head: bytes, line: bytes) -> bytes:
 
 
 def drop_challenges(headers: Iterable[Header]) -> list[Header]:
-    """An answer's headers without the application's question for credentials: the browser would
-    ask the user for a password that never reaches the application."""
+    """An answer's headers without the application's challenge: the browser would ask the user for a
+    password that never reaches the application."""
     return [line for line in headers if line[0].lower() != b"www-authenticate"]

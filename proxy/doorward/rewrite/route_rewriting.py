@@ -15,10 +15,10 @@ from doorward.settings.addresses import add_brackets
 
 @dataclass(frozen=True, slots=True)
 class RouteRewriting:
-    """`prefix` is removed from the target and `base` put in front of the rest; `host` is sent in
-    place of the one that was asked for.
+    """`prefix` is removed from the target and `base` put in front of the rest; `host` is sent
+    instead of the requested one.
 
-    `scheme`, where something is rewritten, is that of the upstream.
+    `scheme` is the upstream's, if something is rewritten.
     """
 
     prefix: bytes = b""
@@ -27,8 +27,8 @@ class RouteRewriting:
     scheme: bytes = b""
 
     def head(self, head: bytes, request: Accepted) -> bytes:
-        """A request's head as this route wants it. The route was chosen by the very bytes that are
-        removed; `X-Forwarded-Prefix` tells what they were."""
+        """A request's head as this route needs it. The route was chosen by the bytes that are
+        removed; `X-Forwarded-Prefix` contains them."""
         targets = request.headers.targets if self.scheme else ()
         if not (self.prefix or self.base or self.host is not None or targets):
             return head
@@ -39,7 +39,7 @@ class RouteRewriting:
         if self.prefix:
             before = request.hop.prefix.encode()
             if before:
-                # As a whole line: a value of the client's may end like it.
+                # As a whole line, because a value of the client's may end like it.
                 rest = rest.replace(b"\r\nx-forwarded-prefix: %b\r\n" % before, b"\r\n", 1)
             rest = b"x-forwarded-prefix: %b%b\r\n%b" % (before, self.prefix, rest)
         if self.host is not None:
@@ -49,15 +49,15 @@ class RouteRewriting:
         return b"\r\n".join((line, host, rest))
 
     def _retargeted(self, rest: bytes, line: Header, host: bytes) -> bytes:
-        """The headers, with one that names another target as the application knows it: WebDAV
-        servers compare scheme and host with their own."""
+        """The headers, with second targets as the application knows them: WebDAV servers compare
+        scheme and host with their own."""
         value = rewrite_target(line, b"%b://%b" % (self.scheme, host), self.prefix, self.base)
         old, new = (b"\r\n%b: %b\r\n" % (line[0], each) for each in (line[1], value))
         return (b"\r\n" + rest).replace(old, new, 1)[2:]
 
 
 def build_rewriting(route: Route) -> RouteRewriting | None:
-    """What this route asks for, or None."""
+    """What this route rewrites, or None."""
     found = RouteRewriting(
         route.path.encode() if route.rewrite.strip_path else b"",
         route.base.encode(),
@@ -75,7 +75,7 @@ def _scheme(route: Route) -> bytes:
 
 
 def choose_host(route: Route) -> bytes | None:
-    """The Host that is sent to this route's upstream; None for the one that was asked for."""
+    """The Host for this route's upstream; None for the requested one."""
     if route.rewrite.host == "keep":
         return None
     if route.rewrite.host == "upstream":
@@ -84,7 +84,7 @@ def choose_host(route: Route) -> bytes | None:
 
 
 def format_authority(upstream: Upstream) -> str:
-    """Host and port, the scheme's own port left out."""
+    """Host and port, without the scheme's default port."""
     own = 443 if upstream.scheme == "https" else 80
     host = add_brackets(upstream.host or "")
     return host if upstream.port == own else f"{host}:{upstream.port}"

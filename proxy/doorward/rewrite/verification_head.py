@@ -24,11 +24,10 @@ class _Kept:
 
 
 class VerificationHeads:
-    """Makes these answers, once for each session and what its routes say of it.
+    """Makes these answers, once per session and set of headers.
 
-    Every identity header of any route and of any of `presets` is there, empty where there is
-    nothing to say: a front proxy copies what is there over what a client sent, and leaves the
-    client's where nothing is (CVE-2026-30851).
+    They contain every identity header of every route and of `presets`, empty if there is no value:
+    a front proxy replaces a client's header only with one that is there (CVE-2026-30851).
     """
 
     def __init__(self, routes: Iterable[Route], presets: Iterable[str] = ()) -> None:
@@ -46,16 +45,16 @@ class VerificationHeads:
 
     @property
     def managed(self) -> frozenset[bytes]:
-        """The names that answers set, as they are compared."""
+        """The names that answers set, in normal form."""
         return frozenset(map(normalize_name, self._names))
 
     def make(self, decision: Forward, front: FrontProxy, now: float) -> ResponseHead:
-        """Raises UnfitIdentity for what no header can say."""
+        """Raises UnfitIdentity for a value that cannot be sent."""
         identity, session = decision.identity, decision.session
         if session is None or not identity:
-            # Without identity a route tells nobody's name, in these headers neither.
+            # Without identity headers a route tells nobody's name, not in these headers either.
             return self._make_empty(front.allowed)
-        # One for each: an assertion changes what is said every minute.
+        # One cache per route: an assertion changes every minute.
         key = self, decision.route, front.allowed, front.preset
         kept = session.derived.get(key)
         if isinstance(kept, _Kept) and kept.identity == identity:
