@@ -1,6 +1,6 @@
-"""A login: name and password in, a session or a refusal out. The order of the checks is this file.
+"""A login: name and password in, a session or a refusal out. This file has the order of the checks.
 
-It knows no form and no cookie. Whatever goes wrong on the way ends as a refusal, never in a session
+It knows no form and no cookie. Any error on the way ends as a refusal, never as a session.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from doorward.accounts.sessions.sessions import (
 from doorward.accounts.user import DATABASE, Credential, NewPassword, User
 from doorward.accounts.users.users import Users
 
-# The password was not looked at: neither a failure nor an attempt.
+# The password was not checked: neither a failure nor an attempt.
 BASIC = "basic"
 NOT_JUDGED = (Overloaded, StorageUnavailable)
 
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
-    """What a client gives and asks for. The name may be a verified address.
+    """What a client sends and asks for. The name may be a verified address.
 
-    `method` is that of the code. `pending`: a session whose code is still due will do. `browser` is
-    the note of one in which a code was given before: it does without. `new_password` is for users
-    who have to change theirs: it is changed once everything else is right, and never without a code
-    where a factor is on.
+    `method` is that of the code. `pending`: a session that still needs its code is acceptable.
+    `browser` is the note of a browser that can skip the code. `new_password` is for users who have
+    to change theirs: it is changed after all other checks, and never without a code if the user has
+    a factor.
     """
 
     name: str
@@ -64,7 +64,7 @@ class LoginRequest:
 
 
 class Logins:
-    """Nothing about one login is kept on this object (CVE-2026-33544)."""
+    """No data of a single login is kept on this object (CVE-2026-33544)."""
 
     __slots__ = (
         "_audit_log",
@@ -102,13 +102,13 @@ class Logins:
         now: float,
         replaces: Session | None = None,
     ) -> Opened:
-        """Opens a session with a new token and ends `replaces`. For a user who has a second factor
-        on and gave no code it is a pending one where the request allows that, else there is none.
+        """Opens a session with a new token and ends `replaces`. If a user has a second factor and
+        sent no code, the session is pending, or there is none if the request does not allow that.
 
         Raises InvalidCredentials, LockedOut, UserBanned, PasswordChangeRequired,
         PasswordChangeNotNeeded, WeakPassword, SecondFactorRequired, SecondFactorInvalid,
-        TooManyCodes, MailFailed, Overloaded, StorageUnavailable, the last also when the record of
-        it could not be kept.
+        TooManyCodes, MailFailed, Overloaded, StorageUnavailable, the last also if the record could
+        not be written.
         """
         credential = await self._users.credential(request.name)
         try:
@@ -154,8 +154,8 @@ class Logins:
     async def authenticate_program(
         self, name: str, password: str, *, client: ClientInfo, now: float
     ) -> User:
-        """The user whose password this is, for a program that can give nothing else. Users who have
-        a second factor are refused, whatever the password. Raises InvalidCredentials, LockedOut,
+        """The user with this password, for a program that can send nothing else. Users who have a
+        second factor are refused, whatever the password. Raises InvalidCredentials, LockedOut,
         UserBanned, PasswordChangeRequired, Overloaded, StorageUnavailable."""
         credential = await self._users.credential(name)
         user = None
@@ -184,10 +184,10 @@ class Logins:
         now: float,
         renew: bool = False,
     ) -> Opened | None:
-        """Returns when this is the password of the session's user, who has proved to be there then:
-        asked of users who are logged in already, on the budget of logins. With `renew` the session
-        gets a new token, or a copy of the old one would be proved as well. Raises
-        InvalidCredentials, LockedOut, Overloaded, SessionNotFound."""
+        """Returns if this is the password of the session's user, which proves that the user is
+        present. Attempts count on the budget of logins. With `renew` the session gets a new token,
+        because otherwise copies of the old one would be trusted too. Raises InvalidCredentials,
+        LockedOut, Overloaded, SessionNotFound."""
         if session.level is not FULL:
             raise SessionNotFound
         await self._confirm(session.user, password, client, now)
@@ -196,13 +196,14 @@ class Logins:
     async def change_password(
         self, session: Session, old: str, new: str, *, client: ClientInfo, now: float
     ) -> Opened:
-        """The session's user changes the password: the session continues under a new token, all
+        """Changes the password of the session's user: the session continues with a new token, all
         others end. Raises as `prove` does, ProofRequired, ReadOnlyUser, WeakPassword,
         UserNotFound."""
         if session.level is not FULL:
             raise SessionNotFound
         await self._confirm(session.user, old, client, now)
-        # Before the proof is noted: a refused password must leave no copy of this session trusted.
+        # Before the proof is recorded: a refused password must leave no copy of this session
+        # trusted.
         checked = await self._users.new_password(session.user, new)
         await self._sessions.prove(session, now)
         await self._second_factors.require_proof(session, now)
@@ -213,7 +214,7 @@ class Logins:
     async def _confirm(self, user: User, password: str, client: ClientInfo, now: float) -> None:
         credential = await self._users.credential(user.username)
         if credential is not None and credential.user.number != user.number:
-            credential = None  # somebody else has the name now
+            credential = None  # another user has the name now
         await self._authenticate(user.username, credential, password, client, now, conceals=False)
 
     async def _authenticate(
@@ -249,8 +250,8 @@ class Logins:
         client: ClientInfo,
         now: float,
     ) -> User:
-        """The user whose password this is. A failure is written down while it has its turn, so
-        that records take turns as well. Raises InvalidCredentials."""
+        """The user with this password. A failure is recorded in the same turn, so that records take
+        turns as well. Raises InvalidCredentials."""
         try:
             if attempt is not None and attempt.is_refused and not is_too_long(password):
                 await self._passwords.waste(password)
@@ -268,10 +269,11 @@ class Logins:
         return user
 
     async def _verify(self, credential: Credential | None, password: Password) -> User:
-        """The user whose password this is. Raises InvalidCredentials.
+        """The user with this password. Raises InvalidCredentials.
 
-        Every failure costs the same number of hashes, whichever it is; absurdly long passwords
-        cost none, for any user."""
+        Every failure costs the same number of hashes; absurdly long passwords cost none, for any
+        user.
+        """
         if is_too_long(password):
             raise InvalidCredentials("too_long")
         if credential is None:
@@ -281,7 +283,7 @@ class Logins:
             credential.password_hash,
             credential.scheme,
             password,
-            renew=credential.user.source == DATABASE,  # files are not ours to write
+            renew=credential.user.source == DATABASE,  # Doorward does not write to users' files
         )
         if not verdict.ok:
             raise InvalidCredentials("password")
@@ -293,7 +295,7 @@ class Logins:
         return credential.user
 
     async def _factor(self, user: User, request: LoginRequest, now: float) -> str | None:
-        """Which factor was shown; None when the session is to be pending."""
+        """The factor that was given; None if the session is to be pending."""
         keeps_password = request.new_password is None
         if request.code:
             return await self._second_factors.verify(user, request.code, request.method, now=now)
@@ -307,8 +309,8 @@ class Logins:
         raise SecondFactorRequired(challenge)
 
     async def _change_password(self, user: User, new: NewPassword, now: float) -> User:
-        """The user under the new password; a simultaneous change of the user is noticed
-        when the session is opened, for then the version is another."""
+        """The user with the new password. A concurrent change of the user is noticed when the
+        session is opened, because the version then differs."""
         await self._users.change_password(user, new, now=now)
         return replace(user, must_change_password=False, version=user.version + 1)
 
@@ -324,7 +326,7 @@ class Logins:
     async def _write_down_locks(
         self, attempt: Attempt | None, client: ClientInfo, now: float
     ) -> None:
-        """One record of each budget that this failure emptied."""
+        """One record for each budget that this failure used up."""
         for scope in () if attempt is None else attempt.exhausted:
             whom = attempt.user if attempt is not None and scope == USER else None
             await self._audit_log.record(_build_event(Kind.LOCKED_OUT, now, whom, client, scope))

@@ -24,7 +24,7 @@ ROLES: Mapping[str, frozenset[str]] = {
 
 
 class Owner(Enum):
-    """Who has the machine: acts on the command line, and over everybody."""
+    """The operator of the machine, who uses the command line and can change everybody."""
 
     OWNER = "command"
 
@@ -46,14 +46,14 @@ def require(user: Actor, permission: str) -> None:
 
 
 def is_admin(user: User) -> bool:
-    """Whether the pages of administration are this user's."""
+    """Whether the user can use the administration pages."""
     return user.super_admin or ADMIN in user.roles
 
 
 def require_over(actor: Actor, subject: User) -> None:
-    """Returns when the one may change the other: no admin rises in rank by way of somebody
-    else (CVE-2024-41942), and nobody saws off the branch he sits on. Every operation of the core
-    that acts on somebody asks this itself. Raises NotPermitted."""
+    """Returns if the actor can change the subject: no administrator gains rank through another user
+    (CVE-2024-41942), and none can lock themselves out. Every operation of the core on another user
+    calls this. Raises NotPermitted."""
     if actor is OWNER:
         return
     if not is_admin(actor):

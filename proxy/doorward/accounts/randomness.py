@@ -1,6 +1,6 @@
-"""The only place where randomness comes from: ids, tokens, generated passwords.
+"""The only source of randomness: ids, tokens, generated passwords.
 
-All of it is drawn from the operating system's generator (CVE-2024-21495 is what else happens).
+All of it comes from the operating system's generator (CVE-2024-21495 shows why).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import secrets
 import string
 
-# Without 0 O 1 I l U V u and the like: read aloud or typed from paper, an id stays what it is.
+# Without 0 O 1 I l U V u and similar characters, so that an id can be read aloud or typed from
+# paper.
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz"
 ID_LENGTH = 17
 TOKEN_BYTES = 32
@@ -19,7 +20,7 @@ REFRESH_ALPHABET = string.digits + string.ascii_letters
 REFRESH_LENGTH = 64  # 381 bits: the length its clients know
 API_SECRET_LENGTH = 32  # 190 bits
 RECOVERY_ALPHABET = "23456789abcdefghjkmnpqrstwxyz"  # typed from paper, in whatever case
-RECOVERY_LENGTH = 8  # 38 bits: guessed against the attempt budget, not against a hash
+RECOVERY_LENGTH = 8  # 38 bits: guesses are limited by the attempt budget, not by a hash
 MAIL_DIGITS = 6
 TOTP_SECRET_BYTES = 20  # RFC 4226 4, R6: 160 bits recommended
 KEY_BYTES = 32
@@ -31,12 +32,12 @@ def _letters(count: int) -> str:
 
 
 def public_id() -> str:
-    """17 characters without look-alikes: the id of a user or session that people may see."""
+    """17 characters without look-alikes: the public id of a user or session."""
     return _letters(ID_LENGTH)
 
 
 def is_public_id(text: str) -> bool:
-    """Whether this has the form of one; not whether anybody has it."""
+    """Whether this has the form of an id; not whether it exists."""
     return len(text) == ID_LENGTH and all(letter in ALPHABET for letter in text)
 
 
@@ -46,7 +47,7 @@ def session_token() -> str:
 
 
 def refresh_secret() -> str:
-    """What gets a session its next access token: 64 letters and digits."""
+    """The secret that gets a session its next access token: 64 letters and digits."""
     return "".join(secrets.choice(REFRESH_ALPHABET) for _ in range(REFRESH_LENGTH))
 
 
@@ -60,8 +61,8 @@ def password() -> str:
     return _letters(PASSWORD_LENGTH)
 
 
-# Request ids need to be unique, over processes and restarts too, but nobody gains by guessing one:
-# a random stem and a counter cost a tenth of 16 fresh random bytes.
+# Request ids need to be unique, across processes and restarts too, but guessing one is useless: a
+# random stem and a counter cost a tenth of 16 fresh random bytes.
 _STEM = secrets.token_hex(8)
 _COUNTER = itertools.count(1)
 
@@ -71,7 +72,7 @@ def _renew_stem() -> None:
     _STEM = secrets.token_hex(8)
 
 
-os.register_at_fork(after_in_child=_renew_stem)  # or two workers would share ids
+os.register_at_fork(after_in_child=_renew_stem)  # otherwise two workers would share ids
 
 
 def request_id() -> str:
@@ -80,7 +81,7 @@ def request_id() -> str:
 
 
 def marker_bytes() -> bytes:
-    """What the revocation marker shows after a change: 16 bytes that never were there before."""
+    """The content of the revocation marker after a change: 16 new bytes."""
     return secrets.token_bytes(16)
 
 
@@ -90,7 +91,7 @@ def totp_secret() -> bytes:
 
 
 def recovery_code() -> str:
-    """Eight characters that stand in for a factor once."""
+    """Eight characters that replace a factor once."""
     return "".join(secrets.choice(RECOVERY_ALPHABET) for _ in range(RECOVERY_LENGTH))
 
 
@@ -105,5 +106,5 @@ def key() -> bytes:
 
 
 def nonce() -> bytes:
-    """What makes two ciphertexts of one text differ."""
+    """The nonce that makes two ciphertexts of one text differ."""
     return secrets.token_bytes(NONCE_BYTES)

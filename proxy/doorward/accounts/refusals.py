@@ -1,7 +1,7 @@
-"""Every way the core says no: a closed tree, so that each dialect can answer it from a table.
+"""Every refusal of the core: a closed tree, so that each dialect can answer it from a table.
 
-A refusal knows a code for programs and a sentence for people; which status or body it becomes is
-the business of the layer that translates it.
+A refusal has a code for programs and a sentence for people; the layer that translates it chooses
+status and body.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(Exception):
-    """What the core refuses. `str()` is a sentence that may be shown to the client."""
+    """A refusal by the core. `str()` is a sentence that may be shown to the client."""
 
     code: ClassVar[str] = "refused"
     message: ClassVar[str] = "This is not allowed."
@@ -25,20 +25,20 @@ class Refusal(Exception):
 
 
 def retry_after(refusal: Exception) -> int | None:
-    """For one that time mends by itself: in how many whole seconds, as in RFC 9110 10.2.3."""
+    """For a refusal that ends by itself: after how many whole seconds, as in RFC 9110 10.2.3."""
     wait = getattr(refusal, "retry_after_s", None)
     return None if wait is None else max(1, math.ceil(wait))
 
 
 class InvalidCredentials(Refusal):
-    """Wrong name or password, or a user that may not log in; the answer never tells which."""
+    """Wrong name or password, or a user who cannot log in; the answer never reveals which."""
 
     code = "invalid_credentials"
     message = "The name or the password is not right."
 
     def __init__(self, reason: str = "unknown") -> None:
         super().__init__()
-        # For the log alone: unknown, password, disabled, changed, too_long, locked_out,
+        # Only for the log: unknown, password, disabled, changed, too_long, locked_out,
         # second_factor.
         self.reason = reason
 
@@ -51,7 +51,7 @@ class UserBanned(Refusal):
 
 
 class LockedOut(Refusal):
-    """Too many wrong passwords; right ones are refused alike (429). `scope` is user or network."""
+    """Too many wrong passwords; right ones are refused too (429). `scope` is user or network."""
 
     code = "locked_out"
     message = "Too many failed logins; try again later."
@@ -63,7 +63,7 @@ class LockedOut(Refusal):
 
 
 class PasswordChangeRequired(Refusal):
-    """Raised only after a right password; `user` is whose password has to change."""
+    """Raised only after a right password; `user` has to change it."""
 
     code = "password_change_required"
     message = "The password has to be changed before this user can log in."
@@ -74,7 +74,7 @@ class PasswordChangeRequired(Refusal):
 
 
 class PasswordChangeNotNeeded(Refusal):
-    """Raised only after a right password: changing it then is a matter for its user's session."""
+    """Raised only after a right password: users change it in a session then."""
 
     code = "password_change_not_needed"
     message = "This user's password does not have to be changed."
@@ -91,8 +91,8 @@ class TokenNotFound(Refusal):
 
 
 class InvalidToken(Refusal):
-    """A token that nobody can have. `field` is what is wrong with it: name, route, method, network,
-    expiry, admin, or most where a user has too many."""
+    """An impossible token. `field` says what is wrong: name, route, method, network, expiry, admin,
+    or most if a user has too many."""
 
     code = "invalid_token"
     message = "This token cannot be created."
@@ -110,7 +110,7 @@ class CredentialNotFound(Refusal):
 
 
 class InvalidCredential(Refusal):
-    """A name or password that no application could be sent."""
+    """A name or password that cannot be sent to an application."""
 
     code = "invalid_credential"
     message = "These credentials cannot be stored."
@@ -122,7 +122,7 @@ class UserNotFound(Refusal):
 
 
 class NameTaken(Refusal):
-    """The name or address already leads to another user, of whatever source."""
+    """The name or address already belongs to another user, of any source."""
 
     code = "name_taken"
     message = "Another user already has this name or address."
@@ -141,7 +141,7 @@ class InvalidEmail(Refusal):
 
 
 class InvalidGroup(Refusal):
-    """Groups are joined with commas in identity headers: one with a comma would be two."""
+    """Groups are joined with commas in identity headers, so one with a comma would be two."""
 
     code = "invalid_group"
     message = (
@@ -156,7 +156,7 @@ class WeakPassword(Refusal):
 
 
 class InvalidHash(Refusal):
-    """A hash of another program of an unknown kind, or that costs too much to verify."""
+    """Another program's hash of an unknown kind, or one that costs too much to check."""
 
     code = "invalid_hash"
     message = "Doorward cannot verify this kind of password hash."
@@ -179,7 +179,7 @@ class ReadOnlyUser(Refusal):
 
 
 class SecondFactorRequired(Refusal):
-    """The password (or session) is right, and a second factor is due. `challenge` says which.
+    """The password (or session) is right, and a second factor is required. `challenge` says which.
 
     If no method is available, the login cannot be completed.
     """
@@ -193,8 +193,8 @@ class SecondFactorRequired(Refusal):
 
 
 class ProofRequired(Refusal):
-    """The session is right, but no password or code of its user was given in it lately, and this
-    changes what guards the account. `challenge` says which to give: the factor that is on, or the
+    """The session is right, but its user has not given a password or code recently, and this
+    changes what protects the account. `challenge` says which to give: the user's factor, or the
     password."""
 
     code = "proof_required"
@@ -215,8 +215,8 @@ class SecondFactorInvalid(Refusal):
 
 
 class TooManyCodes(Refusal):
-    """The user's budget of wrong codes is spent; right ones are refused, too, until then.
-    `judged`: this code was looked at, and was the wrong one that spent it."""
+    """The user's budget of wrong codes is used up; until it is restored, right ones are refused
+    too. `judged`: this code was checked, and was the wrong one that used it up."""
 
     code = "totp_max_attempts"
     message = "Too many wrong codes; wait a while."
@@ -229,7 +229,7 @@ class TooManyCodes(Refusal):
 
 
 class TotpAlreadyOn(Refusal):
-    """A factor is never replaced silently: it is removed first, which needs a code."""
+    """A factor is never replaced silently: it has to be removed first, which needs a code."""
 
     code = "totp_already_on"
     message = "An authenticator app is already set up. Remove it first."
@@ -246,14 +246,15 @@ class InvalidTotpSecret(Refusal):
 
 
 class EnrolmentExpired(Refusal):
-    """Nothing was begun in this session, it was too long ago, or another one was begun since."""
+    """No enrolment was started in this session, it was too long ago, or another one was started
+    since."""
 
     code = "enrolment_expired"
     message = "This key is no longer valid. Start again."
 
 
 class MailFailed(Refusal):
-    """There is no mail server, or it did not take the mail (503)."""
+    """There is no mail server, or it did not accept the mail (503)."""
 
     code = "mail_failed"
     message = "The e-mail could not be sent; try again in a moment."

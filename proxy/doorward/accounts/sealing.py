@@ -1,6 +1,6 @@
-"""Secrets encrypted for storage: AES-256-GCM under a key of the instance, bound to their owner.
+"""Secrets encrypted for storage: AES-256-GCM with a key of the instance, bound to their owner.
 
-It knows bytes and keys; what the secrets are for it must not know.
+It knows bytes and keys; it must not know what the secrets are for.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from doorward.accounts.keys import Keys
 
 
 class UnreadableSecret(Exception):
-    """No key of this instance opens it, or it was another owner's."""
+    """No key of this instance decrypts it, or it belongs to another owner."""
 
 
 class Sealing:
-    """For one purpose: what is sealed for one cannot be opened for another (CVE-2024-47616)."""
+    """For one purpose: a value sealed for one cannot be opened for another (CVE-2024-47616)."""
 
     __slots__ = ("_ciphers",)
 
@@ -25,17 +25,17 @@ class Sealing:
         self._ciphers = keys.follow(lambda derive: tuple(AESGCM(key) for key in derive(purpose)))
 
     def seal(self, secret: bytes, owner: str) -> bytes:
-        """Nonce and ciphertext, under the first key. The owner is authenticated along, so that a
-        row copied to another user opens nothing."""
+        """Nonce and ciphertext, with the first key. The owner is authenticated data, so a row
+        copied to another user cannot be decrypted."""
         nonce = randomness.nonce()
         return nonce + self._ciphers()[0].encrypt(nonce, secret, owner.encode())
 
     def open(self, sealed: bytes, owner: str) -> bytes:
-        """The secret, whichever key it is under. Raises UnreadableSecret."""
+        """The secret, with any of the keys. Raises UnreadableSecret."""
         return self._open(sealed, owner)[0]
 
     def renew(self, sealed: bytes, owner: str) -> bytes | None:
-        """The same secret under the first key, None when it is that already. Raises
+        """The same secret with the first key, None if it uses that already. Raises
         UnreadableSecret."""
         secret, position = self._open(sealed, owner)
         return None if position == 0 else self.seal(secret, owner)

@@ -1,6 +1,6 @@
-"""One session as values: who opened it, where, until when, and when it is over.
+"""One session as values: its user, origin, lifetime and end.
 
-It knows no storage, and only the token that a new session is handed out with.
+It knows no storage, and only the token that a new session is issued with.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from doorward.accounts import devices
 from doorward.accounts.user import User
 
 PENDING_S = 300.0  # from the password to the code
-PROOF_S = 300.0  # for how long a password or code proves that the user is there
-CLOCKS_DIFFER_S = 60.0  # between hosts; a use further ahead was noted by a clock that was wrong
+PROOF_S = 300.0  # how long a password or code proves that the user is present
+# tolerated difference between hosts' clocks; a use further in the future came from a wrong clock
+CLOCKS_DIFFER_S = 60.0
 
 
 class Level(StrEnum):
-    """How much a session opens. Storage and answers have the value; code compares by identity."""
+    """How much a session opens. Storage and answers contain the value; code compares by
+    identity."""
 
     FULL = "full"
-    PENDING = "pending"  # the second factor is due: it opens its own endpoint and logout
+    # a second factor is required: it opens only its own endpoint and the logout
+    PENDING = "pending"
     TOKEN = "token"  # noqa: S105 - a program's: opens applications, none of Doorward's own paths
 
     @classmethod
     def _missing_(cls, value: object) -> Level:
-        """A level that this version does not know opens no more than the least one."""
+        """A level that this version does not know opens no more than the lowest one."""
         return cls.PENDING
 
 
@@ -37,13 +40,14 @@ TOKEN: Final[Literal[Level.TOKEN]] = Level.TOKEN
 
 
 def is_fresh(at: float | None, now: float, within_s: float = PROOF_S) -> bool:
-    """Whether that was less than `within_s` ago; None is never, as is a time to come."""
+    """Whether that was less than `within_s` ago; None is not, and neither is a time in the
+    future."""
     return at is not None and 0 <= now - at < within_s
 
 
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
-    """Who asked, as the gate saw it."""
+    """The client, as the gate determined it."""
 
     address: str
     user_agent: str
@@ -51,7 +55,8 @@ class ClientInfo:
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long a session lives, in seconds; None is without end. Remembered ones may idle."""
+    """Lifetimes of a session in seconds; None is unlimited. Remembered sessions have no idle
+    timeout."""
 
     idle_timeout_s: float | None
     lifetime_s: float
@@ -68,7 +73,7 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """What a client asks for. `kind` names the page or the dialect; `information` is free text."""
+    """The requested session. `kind` is the page or the dialect; `information` is free text."""
 
     kind: str
     lifetimes: Lifetimes
@@ -78,8 +83,8 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """What the user of a new session has shown, and the level that this is worth. Times are Unix
-    seconds; None is never."""
+    """What the user of a new session has proved, and the resulting level. Times are Unix seconds;
+    None is never."""
 
     level: Level = FULL
     method: str = "password"
@@ -89,7 +94,7 @@ class Authentication:
 
 @dataclass(frozen=True, slots=True)
 class TokenScope:
-    """What narrows an API token; an empty list narrows nothing. Routes are paths, optionally with a
+    """The limits of an API token; an empty list is no limit. Routes are paths, optionally with a
     host in front. With `admin` (read or write) the token opens the administration API and nothing
     else."""
 
@@ -104,13 +109,13 @@ EVERYTHING: Final = TokenScope()
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One login. Times are Unix seconds; `last_used_at` moves, hence not frozen.
+    """One login. Times are Unix seconds; `last_used_at` changes, so it is not frozen.
 
-    `proved_at` is when a password or code of its user was last given in it: None is never.
-    `renewals` counts the tokens that replaced one because of a change to the account.
-    `derived` holds what a carrier computes once per session; storage never sees it. `stale`: no
-    news of this session reach this copy any more; who still goes by it has to ask again. `scope`
-    is that of the token which a session of level TOKEN stands for.
+    `proved_at` is when its user last gave a password or code in it: None is never. `renewals`
+    counts the tokens that were replaced because of a change to the account. `derived` has values
+    that a carrier computes once per session; they are never stored. `stale`: this copy gets no more
+    updates from the feed, so holders have to look the session up again. `scope` is that of the
+    token, for a session of level TOKEN.
     """
 
     number: int
@@ -140,8 +145,8 @@ class Session:
     scope: TokenScope | None = None
 
     def ends_at(self) -> float:
-        """When it is over unless it is used before. A pending one has the full one's end stored,
-        which counts from the moment it is full."""
+        """When it ends unless it is used before. For a pending session, the end of the complete one
+        is stored, which counts from the moment of completion."""
         if self.level is PENDING:
             return min(self.expires_at, self.created_at + PENDING_S)
         if self.idle_timeout_s is None:
@@ -150,27 +155,28 @@ class Session:
 
     @property
     def device(self) -> devices.Device:
-        """What its User-Agent says. The first call of a process takes 120 ms."""
+        """The device from its User-Agent. The first call of a process takes 120 ms."""
         return devices.parse_device(self.user_agent)
 
     @property
     def description(self) -> str:
-        """The client's own words, else what its User-Agent comes to."""
+        """The client's own description, else the device from its User-Agent."""
         return self.information or devices.describe_agent(self.user_agent)
 
     def is_live(self, now: float) -> bool:
-        """Neither ended nor past its end, its user usable. Asked at every use (CVE-2025-64708)."""
+        """Whether it has neither ended nor expired and its user is usable. Checked at every use
+        (CVE-2025-64708)."""
         return self.ended_at is None and now < self.ends_at() and self.user.is_usable
 
     def is_suspended(self, now: float) -> bool:
-        """Whether it would be live, were its user not banned."""
+        """Whether it would be live if its user were not banned."""
         user = self.user
         return self.ended_at is None and now < self.ends_at() and user.active and user.banned
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new session, and its token: the only time it is seen."""
+    """A new session and its token, which is available only here."""
 
     session: Session
     token: str = field(repr=False)
@@ -178,15 +184,15 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """A session that continues where others end, and the token under which it does: storage writes
-    it with the change itself, so that no copy of the old token outlives that."""
+    """A session that continues while others end, with its new token. Storage writes it in the same
+    transaction as the change, so that no copy of the old token stays valid."""
 
     session: Session
     token: str = field(repr=False)
     digest: bytes = field(repr=False)
 
     def opened(self, **changed: Any) -> Opened:
-        """The session as it is once storage has written this."""
+        """The session as it is after storage has written this."""
         renewals = self.session.renewals + 1
         return Opened(replace(self.session, renewals=renewals, derived={}, **changed), self.token)
 
@@ -194,7 +200,7 @@ class Renewal:
 @dataclass(frozen=True, slots=True)
 class Found:
     """`known`: storage has this token, though the session may be ended, expired or suspended;
-    `banned`: the last of these, until its user is unbanned."""
+    `banned`: suspended until its user is unbanned."""
 
     session: Session | None
     known: bool

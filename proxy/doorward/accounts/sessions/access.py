@@ -1,6 +1,6 @@
-"""Sessions found by other ways than their token: by an access token's claim, by a refresh secret.
+"""Sessions found without their token: by an access token's claim, by a refresh secret.
 
-It knows no carrier and no wire format; that a session has ended, it learns where all others do.
+It knows no carrier and no wire format; it learns of ended sessions in the same way as all others.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from doorward.accounts.sessions.access_tokens import AccessTokens
 from doorward.accounts.sessions.sessions import FULL, Found, Lifetimes, Session
 from doorward.accounts.users.directory import Directories
 
-# Longer ones are nobody's; shorter ones neither, but that storage may say.
+# Longer ones do not exist; shorter ones do not either, but storage may say so.
 SECRET_CHARACTERS = 256
 
 
 class AccessStore(Protocol):
-    """Finds sessions with ended ones among them. Every method raises StorageUnavailable."""
+    """Finds sessions, including ended ones. Every method raises StorageUnavailable."""
 
     async def by_id(self, public_id: str) -> Session | None: ...
 
@@ -31,11 +31,11 @@ class AccessStore(Protocol):
         """False, and nothing changed, when the session has ended."""
 
     async def renew(self, number: int, expires_at: float, information: str, now: float) -> bool:
-        """Used now, under another end and description; False when it has ended."""
+        """Used now, with another end and description; False if it has ended."""
 
 
 class AccessSecrets:
-    """`tokens` names sessions for an hour; a refresh secret gets the next one of them."""
+    """`tokens` names sessions for an hour; a refresh secret gets the next token."""
 
     __slots__ = ("_directories", "_store", "tokens")
 
@@ -45,7 +45,8 @@ class AccessSecrets:
         self.tokens = AccessTokens(keys)
 
     async def by_id(self, public_id: str, now: float) -> Found:
-        """The live session with this public id. It proves nothing: only for ids that we signed."""
+        """The live session with this public id. An id proves nothing: only for ids that Doorward
+        signed."""
         if not randomness.is_public_id(public_id):
             return Found(None, known=False)
         return self._found(await self._store.by_id(public_id), now)
@@ -65,9 +66,11 @@ class AccessSecrets:
         return Found(None, known=True, banned=session.is_suspended(now))
 
     async def make_secret(self, session: Session, now: float) -> str:
-        """A refresh secret for the session: the only time it is seen. An older one is void.
+        """A refresh secret for the session, which is available only here. An older one becomes
+        invalid.
 
-        Raises SessionNotFound when the session has ended, or is not full."""
+        Raises SessionNotFound if the session has ended, or is not complete.
+        """
         secret = randomness.refresh_secret()
         if session.level is not FULL or not await self._store.keep_secret(
             session.number, _digest(secret), now
@@ -78,9 +81,10 @@ class AccessSecrets:
     async def renew(
         self, session: Session, *, lifetimes: Lifetimes, information: str, now: float
     ) -> None:
-        """The session's life begins again, as long as `max_lifetime_s` from its opening allows.
+        """The session's lifetime begins again, as far as `max_lifetime_s` from its opening allows.
 
-        Raises SessionNotFound when it has ended."""
+        Raises SessionNotFound if it has ended.
+        """
         end = now + lifetimes.whole_s(session.remember)
         if lifetimes.max_lifetime_s is not None:
             end = min(end, session.created_at + lifetimes.max_lifetime_s)
@@ -89,5 +93,5 @@ class AccessSecrets:
 
 
 def _digest(secret: str) -> bytes:
-    """What storage keeps: SHA-256, enough for 380 random bits."""
+    """The stored form: SHA-256, which is enough for 380 random bits."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -20,21 +20,21 @@ ISSUER = "lumen-jwt"  # what the documented API has always said
 SESSION_CLAIM = "session"  # private (RFC 7519 4.3): the session's public id
 RENEWALS_CLAIM = "renewals"  # of the session, at the time; not there while it is 0
 
-# {"typ":"JWT","alg":"HS256"}: all of ours begin so, and what begins otherwise is never parsed, be
-# its algorithm `none` or another (RFC 8725 3.1).
+# {"typ":"JWT","alg":"HS256"}: all of Doorward's tokens begin with this, and others are never
+# parsed, whether their algorithm is `none` or another (RFC 8725 3.1).
 HEADER = b"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9"
 # About 180 characters of claims; an HMAC-SHA-256 has 43.
 FORM = re.compile(HEADER + rb"\.[A-Za-z0-9_-]{1,512}\.[A-Za-z0-9_-]{43}")
 
 
 def has_form(value: bytes) -> bool:
-    """Whether this looks like a token of ours; not whether it is one."""
+    """Whether this looks like one of Doorward's tokens; not whether it is one."""
     return FORM.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """What a token of ours says. Times are whole Unix seconds; `user` is a number."""
+    """The content of a token. Times are whole Unix seconds; `user` is a number."""
 
     session: str
     user: int
@@ -46,7 +46,7 @@ class AccessToken:
         return now >= self.expires_at
 
     def is_due(self, now: float) -> bool:
-        """Whether it counts now: issued, and not expired (no leeway)."""
+        """Whether it is valid now: issued, and not expired (no leeway)."""
         return self.issued_at <= now and not self.is_expired(now)
 
 
@@ -72,7 +72,7 @@ class AccessTokens:
         return jwt.encode(claims, self._keys()[0], ALGORITHM, sort_headers=False)
 
     def read(self, value: bytes) -> AccessToken | None:
-        """What this token says, expired or not; None when we did not issue it."""
+        """The content of this token, expired or not; None if Doorward did not issue it."""
         if not has_form(value):
             return None
         claims = self._verify(value)

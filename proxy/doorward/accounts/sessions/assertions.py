@@ -25,7 +25,7 @@ LIFE_S = 120
 # The order of P-256 (FIPS 186-5; SEC 2, 2.4.2).
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# What a session's `method` is made of. RFC 8176 has no word for recovery codes.
+# The parts of a session's `method`. RFC 8176 has no word for recovery codes.
 METHODS = {"password": "pwd", "totp": "otp", "email": "otp", "recovery": "recovery"}
 
 Jwk = dict[str, str]
@@ -56,7 +56,7 @@ _MAKERS = {ES256: _make_es256, EDDSA: _make_eddsa}
 
 @dataclass(frozen=True, slots=True)
 class _KeyPairs:
-    """`private` signs, and has the first of the `public` ones for verifiers."""
+    """`private` signs; its public half is the first of `public`."""
 
     private: Any
     public: tuple[Jwk, ...]
@@ -82,11 +82,11 @@ class AssertionKeys:
 
     @property
     def public(self) -> tuple[Jwk, ...]:
-        """What verifiers get: a JWK for each secret, the one that signs first."""
+        """The JWKs for verifiers, one per secret, the one that signs first."""
         return self._pairs().public
 
     def sign(self, session: Session, issuer: str, audience: str, now: float) -> str:
-        """A statement about this session that holds for two minutes."""
+        """A token about this session that is valid for two minutes."""
         user, at, pairs = session.user, int(now), self._pairs()
         claims: dict[str, object] = {
             "iss": issuer,

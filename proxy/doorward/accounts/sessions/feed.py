@@ -1,6 +1,6 @@
-"""What the core asks of the revocation feed: which sessions and users changed since a number.
+"""The interface to the revocation feed: which sessions and users changed since a number.
 
-It knows neither the file nor the table behind it; `doorward.storage.feed` fills it.
+It knows neither the file nor the table behind it; `doorward.storage.feed` implements it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What changed up to `number`. With `everything`, older news are gone: drop all of a cache."""
+    """What changed up to `number`. With `everything`, older entries are gone: the whole cache must
+    be dropped."""
 
     number: int
     sessions: frozenset[int] = frozenset()
@@ -21,15 +22,17 @@ class News:
 
 class Feed(Protocol):
     def marker(self) -> bytes:
-        """Bytes that differ after every change on this host; empty when nothing can be said."""
+        """Bytes that differ after every change on this host; empty if unknown."""
 
     def check_file(self) -> None:
-        """To be called once a second: notices that the marker file is missing or was replaced."""
+        """Called once a second: notices that the marker file is missing or was replaced."""
 
     async def heard(self) -> None:
-        """Returns when another host may have changed something; never, where nobody would tell.
+        """Returns when another host may have changed something; never, if there are no
+        notifications.
 
-        Raises StorageUnavailable."""
+        Raises StorageUnavailable.
+        """
 
     async def head(self) -> int:
         """The number of the newest entry. Raises StorageUnavailable."""
@@ -38,7 +41,7 @@ class Feed(Protocol):
         """Everything with a number above `after`. Raises StorageUnavailable."""
 
     def write_fault(self) -> str | None:
-        """Why the last write failed, when none has succeeded since."""
+        """Why the last write failed, if none has succeeded since."""
 
     async def try_writing(self) -> None:
         """Write something that changes nothing, to check whether it succeeds.

@@ -1,7 +1,7 @@
-"""The sessions that requests present, kept in memory and kept true by the revocation feed.
+"""The sessions of recent requests, cached in memory and kept up to date by the revocation feed.
 
-Knows neither cookies nor storage's tables. What it hands out was confirmed by storage, and no
-revocation that has been answered on this host came after.
+Knows neither cookies nor storage's tables. Every session that it returns was confirmed by storage,
+and was not revoked since by any call on this host that has answered.
 """
 
 from __future__ import annotations
@@ -13,46 +13,47 @@ from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.feed import Feed, News
 from doorward.accounts.sessions.sessions import Found, Session, Sessions
 
-# About half a KiB each. The oldest goes when one more comes; it is read again when it is used.
+# About half a KiB each. When the cache is full, the oldest is dropped; it is read again when it is
+# used.
 SESSIONS_LIMIT = 20_000
-# Tokens of an application's own that look like ours; 43 bytes each.
+# An application's own tokens that look like Doorward's; 43 bytes each.
 UNKNOWN_LIMIT = 4096
-# A token is random, so none that storage did not know is ever opened later; but a backup that is
-# restored may know it.
+# Tokens are random, so an unknown one never becomes valid later, except after a restore of a
+# backup.
 UNKNOWN_S = 60.0
-# Without word from storage for this long, nothing in memory counts. The poll asks every second.
+# If storage has not answered for this long, nothing in memory is valid. The poll asks every second.
 CONFIRMATION_S = 3.0
 
 
 class Live:
     """A bounded cache from credential (what a request carries, mostly bytes) to session.
 
-    `peek` never waits. `find` asks storage, and brings the cache up to date first.
+    `peek` never waits. `find` asks storage, and updates the cache first.
     """
 
     def __init__(self, sessions: Sessions, feed: Feed) -> None:
         self._sessions = sessions
         self._feed = feed
         self._cached: dict[Hashable, Session] = {}
-        # Tuples: nearly all hold one credential, and an empty set is four times as large.
+        # Tuples: nearly all contain one credential, and a set takes four times the memory.
         self._of_session: dict[int, tuple[Hashable, ...]] = {}
         self._of_user: dict[int, tuple[Hashable, ...]] = {}
-        self._unknown: dict[Hashable, float] = {}  # until when storage need not be asked again
+        self._unknown: dict[Hashable, float] = {}  # until then storage need not be asked again
         self._used: dict[int, float] = {}
-        self._number: int | None = None  # of the newest entry of the feed that was applied
+        self._number: int | None = None  # number of the newest applied entry of the feed
         self._marker = b""
         self._confirmed_at = float("-inf")
-        self._epoch = 0  # grows whenever news were applied
+        self._epoch = 0  # increases whenever entries were applied
         # the read of the feed, for all who wait for it
         self._reading: asyncio.Future[None] | None = None
 
     @property
     def count(self) -> int:
-        """How many sessions are in memory."""
+        """The number of sessions in memory."""
         return len(self._of_session)
 
     def is_current(self, now: float) -> bool:
-        """False when this host revoked something since, or storage was silent for too long."""
+        """False if this host revoked something since, or storage has not answered for too long."""
         marker = self._feed.marker()
         return (
             marker == self._marker
@@ -61,43 +62,45 @@ class Live:
         )
 
     def peek(self, credential: Hashable, now: float) -> Session | None:
-        """The live session of a credential seen before, or None: then `find` knows."""
+        """The live session of a cached credential, or None: then call `find`."""
         session = self._cached.get(credential)
         if session is None or not self.is_current(now) or not session.is_live(now):
             return None
         return session
 
     def is_unknown(self, credential: Hashable, now: float) -> bool:
-        """Whether storage has said lately that it never knew this token: it is somebody else's."""
+        """Whether storage recently said that it has never known this token, so that it belongs to
+        the application."""
         until = self._unknown.get(credential)
         return until is not None and 0 < until - now <= UNKNOWN_S and self.is_current(now)
 
     def note_unknown(self, credential: Hashable, now: float) -> None:
-        """Storage never knew this: for a while it need not be asked again."""
+        """Storage has never known this; for a while it need not be asked again."""
         self._unknown.pop(credential, None)
         if len(self._unknown) >= UNKNOWN_LIMIT:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[credential] = now + UNKNOWN_S
 
     def forget(self) -> None:
-        """Ask storage again for every session, and its carrier's signature again for every
-        credential. Sessions that are in use continue, as after a change of theirs."""
+        """Look up every session in storage again, and check every credential's signature again.
+        Sessions in use continue, as after a change of their own."""
         for credential in list(self._cached):
             self._drop(credential)
         self._unknown.clear()
         self._epoch += 1
 
     def use(self, session: Session, now: float) -> None:
-        """Note the use of a session, which keeps it from ending unused."""
+        """Record the use of a session, which keeps it from expiring unused."""
         if now > session.last_used_at or now < session.last_used_at - CLOCKS_DIFFER_S:
             session.last_used_at = self._used[session.number] = now
 
     def last_used_at(self, session: Session) -> float:
-        """When a session that storage listed was last used, with what is not written yet."""
+        """When a session was last used, including uses that are not written yet."""
         return max(session.last_used_at, self._used.get(session.number, 0.0))
 
     async def find(self, credential: Hashable, token: str, now: float) -> Found:
-        """What storage says of a token. Raises StorageUnavailable: then nobody was found."""
+        """The session of a token, from storage. Raises StorageUnavailable, so that no session is
+        assumed."""
         found = await self.find_by(credential, lambda: self._sessions.by_token(token, now), now)
         if not found.known:
             self.note_unknown(credential, now)
@@ -106,9 +109,9 @@ class Live:
     async def find_by(
         self, credential: Hashable, ask: Callable[[], Awaitable[Found]], now: float
     ) -> Found:
-        """What storage says when it is asked so; `credential` stands for the question in memory.
+        """The session from this query to storage; `credential` is its cache key.
 
-        When something was revoked while storage was asked, it is asked again.
+        If something was revoked during the query, it is repeated.
         """
         while True:
             await self.catch_up(now)
@@ -126,11 +129,11 @@ class Live:
         return Found(session, known=True)
 
     def _share(self, session: Session) -> Session:
-        """The session as memory has it already through another credential, else as just read."""
+        """The cached session if another credential already has it, else the one just read."""
         for credential in self._of_session.get(session.number, ()):
             if self._cached[credential].expires_at == session.expires_at:
                 return self._cached[credential]
-            self._drop(credential)  # it lives longer now
+            self._drop(credential)  # its lifetime has been extended
         session.last_used_at = self.last_used_at(session)
         return session
 
@@ -161,13 +164,13 @@ class Live:
         """Read the feed if it may have changed. Raises StorageUnavailable."""
         if self.is_current(now):
             return
-        if self._reading is not None:  # begun before this call: it may miss the newest
+        if self._reading is not None:  # started before this call, so it may miss the newest entries
             if await self._read_news(now) == self._feed.marker():
                 return
         await self._read_news(now)
 
     def silence_s(self, now: float) -> float:
-        """For how long storage has confirmed nothing."""
+        """How long ago storage last answered."""
         return now - self._confirmed_at
 
     async def _read_news(self, now: float) -> bytes:
@@ -207,9 +210,9 @@ class Live:
             self._epoch += 1
 
     async def poll(self, now: float) -> None:
-        """To be called once a second, whatever the marker says. Raises StorageUnavailable."""
+        """Called once a second, whatever the marker says. Raises StorageUnavailable."""
         self._feed.check_file()
-        if self._reading is not None:  # begun before what this poll is to see
+        if self._reading is not None:  # started before the entries that this poll must see
             await self._read_news(now)
         await self._read_news(now)
         if self._feed.write_fault() is not None:
@@ -230,7 +233,7 @@ class Live:
             await asyncio.wait((self._reading,))
 
     async def listen(self, clock: Callable[[], float]) -> None:
-        """Polls as soon as another host changed something; to be cancelled, or begun again when it
+        """Polls as soon as another host changed something. Cancel it, or start it again when it
         raises StorageUnavailable."""
         while True:
             await self._feed.heard()

@@ -1,6 +1,6 @@
 """Sessions: opened, found by their token, listed and ended. It decides when one is over.
 
-It knows no cookie and no cache (`live.py` has that); storage keeps what this file hands it.
+It knows no cookie and no cache (`live.py` does); storage keeps the data.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ PURGED_AT_ONCE = 500  # rows in one transaction: some ten milliseconds of SQLite
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How many sessions ended; `opened` is the one that continues, where it got a new token."""
+    """The number of ended sessions; `opened` is the one that continues, if it got a new token."""
 
     count: int
     opened: Opened | None
@@ -83,7 +83,7 @@ class Sessions:
         tokens: Tokens,
         most: int | None = None,
     ) -> None:
-        """`most` is how many a user may have; one more ends the oldest."""
+        """`most` is the maximum per user; one more ends the oldest."""
         self._store = store
         self._directories = directories
         self._tokens = tokens
@@ -101,8 +101,9 @@ class Sessions:
     ) -> Opened:
         """A new session with a new token; `replaces` ends in the same transaction.
 
-        Raises InvalidCredentials when the user was banned, disabled, deleted or given another
-        password since it was read."""
+        Raises InvalidCredentials if the user was banned, disabled, deleted or given another
+        password since it was read.
+        """
         token = randomness.session_token()
         draft = Session(
             number=0,
@@ -150,9 +151,9 @@ class Sessions:
         return Found(None, known=True, banned=session.is_suspended(now))
 
     async def rise(self, session: Session, method: str, client: ClientInfo, now: float) -> Opened:
-        """The session, full and with a second factor as of now, under a new token; the old one is
-        dead once this returns, with every access token and refresh secret of it. Raises
-        SessionNotFound when it ended, changed its level or token meanwhile, or its user changed."""
+        """The session, complete and with a second factor as of now, under a new token. The old
+        token stops working at once, with every access token and refresh secret. Raises
+        SessionNotFound if it ended or changed its level or token meanwhile, or its user changed."""
         token = randomness.session_token()
         login = None
         if session.level is not FULL:  # only now it is one
@@ -175,10 +176,11 @@ class Sessions:
         now: float,
         renew: bool = False,
     ) -> Opened | None:
-        """Notes when a second factor was given, and until when that counts for whom; its user has
-        proved to be there now. With `renew` only who has the new token that this returns has.
+        """Records when a second factor was given, and how long and for which browser it counts; it
+        also proves that the user is present. With `renew`, only the returned new token is trusted.
 
-        Raises SessionNotFound when the session ended meanwhile, or was renewed."""
+        Raises SessionNotFound if the session ended or was renewed meanwhile.
+        """
         renewal = self.renewal(session) if renew else None
         number = session.number
         if not await self._store.trust(number, factor_at, until, fingerprint, now, renewal):
@@ -192,25 +194,23 @@ class Sessions:
         return _apply(session, renewal, values)
 
     async def prove(self, session: Session, now: float, *, renew: bool = False) -> Opened | None:
-        """Notes that its user has proved to be there now. With `renew` only who has the new token
-        that this returns has. Raises SessionNotFound when the session ended meanwhile, or was
-        renewed."""
+        """Records that its user is present now. With `renew`, only the returned new token is
+        trusted. Raises SessionNotFound if the session ended or was renewed meanwhile."""
         renewal = self.renewal(session) if renew else None
         if not await self._store.prove(session.number, now, renewal):
             raise SessionNotFound
         return _apply(session, renewal, {"proved_at": now})
 
     def renewal(self, session: Session) -> Renewal:
-        """A new token for this session, to be written with the change that asks for one."""
+        """A new token for this session, to be written together with the change that requires it."""
         token = randomness.session_token()
         return Renewal(session, token, self._tokens.digest(token))
 
     async def end(
         self, session: Session, now: float, by: str = "logout", actor: User | None = None
     ) -> bool:
-        """Ends it; once this returns no worker of this host lets it through. Whether it was this
-        call that ended it: of several at once it is one. `actor` is who did it, when not its
-        user."""
+        """Ends it; once this returns, no worker of this host accepts it. Returns whether this call
+        ended it: of several at the same time, one does. `actor` is who did it, if not its user."""
         return await self._store.end(
             session.number, now, by, _build_ending(session, now, by, actor)
         )
@@ -223,7 +223,7 @@ class Sessions:
         by: str = "logout",
         actor: User | None = None,
     ) -> int:
-        """Ends every session of the user (`but` that one); returns how many."""
+        """Ends every session of the user (except `but`); returns how many."""
         kept = None if but is None else but.number
         ending = build_event(
             Kind.SESSIONS_ENDED, now, subject=user, actor=actor, session=but, detail=by
@@ -233,7 +233,8 @@ class Sessions:
     async def end_others(self, session: Session, now: float, *, renew: bool) -> Ended:
         """Ends every other session of its user, and with `renew` every copy of this one's token.
 
-        Raises SessionNotFound when this session ended or was renewed meanwhile."""
+        Raises SessionNotFound if this session ended or was renewed meanwhile.
+        """
         user, renewal = session.user, self.renewal(session) if renew else None
         ending = build_event(
             Kind.SESSIONS_ENDED, now, subject=user, actor=user, session=session, detail="revoked"
@@ -252,9 +253,9 @@ class Sessions:
         return session
 
     async def revoke(self, id: str, *, actor: Actor, now: float) -> Session:
-        """Ends the session with this public id for `actor`: an own one, or with the permission that
-        of anybody over whom the actor is. One that has ended is left. Raises SessionNotFound, also
-        for what is not the actor's to know of, NotPermitted."""
+        """Ends the session with this public id for `actor`: an own one, or with the permission one
+        of a user of lower rank. Ignores a session that has ended. Raises NotPermitted, and
+        SessionNotFound, also for sessions that the actor must not learn of."""
         session = await self.get(id)
         if actor is OWNER:
             await self.end(session, now, actor.value)
@@ -278,34 +279,35 @@ class Sessions:
         return await self.end_all(user, now, None, actor.id, actor)
 
     async def end_own(self, user: User, sessions: Sequence[Session], now: float) -> int:
-        """Ends these of the user's own in one step; returns how many it was that ended them. Those
-        of others are passed over."""
+        """Ends these of the user's own sessions in one step; returns how many it ended. Those of
+        other users are ignored."""
         going = [s for s in sessions if s.ended_at is None and s.user.number == user.number]
         events = [_build_ending(session, now, "revoked") for session in going]
         return await self._store.end_many([s.number for s in going], now, "revoked", events)
 
     async def count_opened(self, before: float, now: float) -> OpenedBefore:
-        """Those that were opened before then and are not over, everybody's."""
+        """The number of valid sessions of all users that were opened before that time."""
         return await self._store.count_opened(before, now)
 
     async def end_opened(self, before: float, now: float) -> int:
-        """Ends what `count_opened` counts, for the owner of the machine; returns how many."""
+        """Ends what `count_opened` counts, for the operator of the machine; returns how many."""
         by = OWNER.value
         ended = build_event(Kind.SESSIONS_ENDED, now, detail="key retired")
         return await self._store.end_opened(before, now, by, ended)
 
     async def correct(self, now: float) -> None:
-        """Takes every last use that lies in the future as one of now: a clock was ahead, and has
-        been corrected since. To be called at the start and now and then, or a session would idle
-        for as long as the clock was ahead."""
+        """Changes every last use in the future to now: a clock was ahead and has been corrected.
+        Called at the start and regularly; otherwise a session would be idle for as long as the
+        clock was ahead."""
         await self._store.correct(now + CLOCKS_DIFFER_S, now)
 
     async def purge(self, now: float) -> int:
-        """Forgets sessions that are over for KEPT_S; call again while it returns PURGED_AT_ONCE."""
+        """Deletes sessions that have been over for KEPT_S; call again while it returns
+        PURGED_AT_ONCE."""
         return await self._store.purge(now - KEPT_S, PURGED_AT_ONCE)
 
     async def list(self, user: User, now: float) -> tuple[Session, ...]:
-        """The user's sessions that are not over, newest first."""
+        """The user's valid sessions, newest first."""
         sessions = await self._store.list(user.number, now)
         await recognise(session.user_agent for session in sessions)
         for session in sessions:
@@ -313,15 +315,15 @@ class Sessions:
         return tuple(sessions)
 
     async def touch(self, used: Sequence[tuple[int, float]]) -> None:
-        """Notes when sessions (by number) were last used."""
+        """Records when sessions (by number) were last used."""
         await self._store.touch(used)
 
 
 def _apply(
     session: Session, renewal: Renewal | None, values: Mapping[str, object]
 ) -> Opened | None:
-    """The session as it is now. One that was renewed is left: a client with the old token may be
-    looking at it."""
+    """The session as it is now. A renewed one is left alone: a client with the old token may be
+    reading it."""
     if renewal is not None:
         return renewal.opened(**values)
     for name, value in values.items():

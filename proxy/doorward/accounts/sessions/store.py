@@ -1,7 +1,6 @@
-"""What the core asks of storage about sessions. It must not know how that is kept.
+"""The interface of the core to the storage of sessions. It must not know how they are stored.
 
-Every method raises StorageUnavailable. Where one takes an event, it is written down in the
-transaction of the act itself.
+Every method raises StorageUnavailable. An event is written in the transaction of the operation.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from doorward.accounts.session import Renewal, Session
 
 @dataclass(frozen=True, slots=True)
 class OpenedBefore:
-    """How many sessions, and when the last is over even if it is used until then; 0 for none."""
+    """How many sessions, and when the last one expires even if it is used until then; 0 for
+    none."""
 
     count: int
     last_end: float
@@ -33,17 +33,18 @@ class SessionStore(Protocol):
         event: Event | None = None,
         ending: Event | None = None,
     ) -> Session | None:
-        """Keeps the draft, with its number and the next free `iat`, ends `replaces` and the user's
-        oldest of the draft's level beyond `most`, at once. `event` is written down with the one,
-        `ending` with the other.
+        """Stores the draft with its number and the next free `iat`; ends `replaces` and the user's
+        oldest sessions of the draft's level beyond `most`, in one transaction. `event` is written
+        for the new one, `ending` for the ended ones.
 
-        None, and nothing changed, when the user is gone, not usable or changed (`user.version`)."""
+        None, and nothing changed, if the user is gone, not usable or changed (`user.version`).
+        """
 
     async def by_digest(self, digest: bytes) -> Session | None:
-        """The session with this token, ended ones included; one query."""
+        """The session with this token, including ended ones; one query."""
 
     async def by_id(self, id: str) -> Session | None:
-        """The session with this public id, ended ones included."""
+        """The session with this public id, including ended ones."""
 
     async def rise(
         self,
@@ -54,9 +55,10 @@ class SessionStore(Protocol):
         event: Event | None = None,
         most: int | None = None,
     ) -> Session | None:
-        """The session full, with this token and a second factor as of now; the old token is known
-        and dead, the refresh secret and the access tokens are void. None, and nothing changed, when
-        it ended, is of another level than given, or its user is gone, not usable or changed."""
+        """Completes the session, with this token and a second factor as of now. The old token is
+        remembered but invalid, and so are the refresh secret and the access tokens. None, and
+        nothing changed, if it ended, has another level, or its user is gone, not usable or
+        changed."""
 
     async def trust(
         self,
@@ -67,20 +69,20 @@ class SessionStore(Protocol):
         now: float,
         renewal: Renewal | None = None,
     ) -> bool:
-        """Writes second_factor_at and the trust window, that the user proved to be there now, and
-        the renewal; False when the session has ended. Raises SessionNotFound as renewals do."""
+        """Writes second_factor_at, the trust window, the proof of presence and the renewal; False
+        if the session has ended. Raises SessionNotFound as renewals do."""
 
     async def prove(self, number: int, now: float, renewal: Renewal | None = None) -> bool:
-        """The user proved to be there now, in the renewed session; False when the session has
-        ended. Raises SessionNotFound as renewals do."""
+        """Writes the proof of presence and the renewal; False if the session has ended. Raises
+        SessionNotFound as renewals do."""
 
     async def end(self, number: int, now: float, by: str, event: Event | None = None) -> bool:
-        """Whether it had not ended before; only then the event is written down."""
+        """Whether it had not ended before; only then the event is written."""
 
     async def end_many(
         self, numbers: Sequence[int], now: float, by: str, events: Sequence[Event] = ()
     ) -> int:
-        """How many had not ended before; all at once, the events written down as they are."""
+        """How many had not ended before; all in one transaction, with their events."""
 
     async def end_all(
         self,
@@ -91,24 +93,24 @@ class SessionStore(Protocol):
         event: Event | None = None,
         renewal: Renewal | None = None,
     ) -> int:
-        """How many ended; the event is written down with their count. Raises SessionNotFound when
-        the renewed session ended or was renewed meanwhile; then nothing has changed."""
+        """How many ended; the event is written with their number. Raises SessionNotFound if the
+        renewed session ended or was renewed meanwhile; then nothing has changed."""
 
     async def list(self, user: int, now: float) -> Sequence[Session]:
-        """Those neither ended nor past their end, newest first."""
+        """Valid sessions, newest first."""
 
     async def count_opened(self, before: float, now: float) -> OpenedBefore:
-        """Those opened before then that are neither ended nor past their end."""
+        """Valid sessions that were opened before that time."""
 
     async def end_opened(self, before: float, now: float, by: str, event: Event) -> int:
-        """How many of those ended, all at once; the event is written down with their count."""
+        """How many of those ended, in one transaction; the event is written with their number."""
 
     async def purge(self, before: float, limit: int) -> int:
-        """Forgets at most so many that were over by then; returns how many."""
+        """Deletes at most so many that were over by then; returns how many."""
 
     async def correct(self, most: float, now: float) -> None:
-        """Every session that was last used after `most` was last used now."""
+        """Sets the last use of every session that lies after `most` to now."""
 
     async def touch(self, used: Sequence[tuple[int, float]]) -> None:
-        """Session numbers and when they were last used; lowers a stored time only where it is more
-        than CLOCKS_DIFFER_S ahead."""
+        """When sessions (by number) were last used; lowers a stored time only if it is more than
+        CLOCKS_DIFFER_S ahead."""

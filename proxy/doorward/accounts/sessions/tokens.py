@@ -17,7 +17,7 @@ from doorward.accounts.keys import Keys
 
 PURPOSE = "session cookie"
 TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
-# Longer than any value of ours: nothing beyond it is worth a hash.
+# Longer than any of Doorward's values: longer input is refused without a hash.
 VALUE_BYTES = 128
 
 
@@ -27,14 +27,14 @@ def is_token(value: bytes) -> bool:
 
 
 class _Hmac(SigningAlgorithm):
-    """HMAC-SHA-256 in one call: every forged cookie costs one."""
+    """HMAC-SHA-256 in one call, because every forged cookie costs one."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
         return hmac.digest(key, value, "sha256")
 
 
 def _build_signer(keys: Sequence[bytes]) -> Signer:
-    """itsdangerous wants the newest key last. The keys are derived already, hence "none"."""
+    """itsdangerous expects the newest key last. The keys are derived already, hence "none"."""
     return Signer(list(reversed(keys)), sep=".", key_derivation="none", algorithm=_Hmac())
 
 
@@ -51,7 +51,7 @@ class Tokens:
         return self._signer().sign(token).decode("ascii")
 
     def unsign(self, value: bytes) -> str | None:
-        """The token in this cookie value, or None when the value is not ours."""
+        """The token in this cookie value, or None if Doorward did not sign it."""
         if len(value) > VALUE_BYTES:
             return None
         try:
