@@ -1,4 +1,4 @@
-"""Where users come from besides the database: the configuration file (later: htpasswd, LDAP).
+"""Sources of users besides the database: the configuration file, htpasswd files, and imports.
 
 It knows how each describes its users; it must not know sessions.
 """

@@ -1,4 +1,4 @@
-"""Authelia's file of users (YAML), read for an import. It knows that file's keys and no others."""
+"""Authelia's file of users (YAML), read for an import. It knows only that file's keys."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from doorward.directories.formats import FormatFault, Row, imported_entry
 
 
 def read_authelia(text: str) -> list[Row]:
-    """The users of the file. An address counts as verified, as it does there.
+    """The users of the file. Addresses count as verified, as in Authelia.
 
-    Raises FormatFault."""
+    Raises FormatFault.
+    """
     import yaml
 
     try:

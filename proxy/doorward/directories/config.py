@@ -1,4 +1,4 @@
-"""The users of the configuration file: read once, governed by the file, read-only at run time."""
+"""The users of the configuration file: read once at the start, and read-only."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from doorward.settings import ConfigUser
 
 
 class ConfigDirectory:
-    """Fills `accounts.users.directory.Directory`. An address in the file counts as verified."""
+    """Implements `accounts.users.directory.Directory`. An address in the file counts as
+    verified."""
 
     source = "config"
     warnings: Sequence[str] = ()
 
     def __init__(self, users: Sequence[ConfigUser]) -> None:
-        """Raises InvalidName, InvalidEmail, NameTaken when two users share a name or address."""
+        """Raises InvalidName, InvalidEmail, NameTaken if two users share a name or address."""
         self._by_name: dict[str, DirectoryEntry] = {}
         self._by_handle: dict[str, DirectoryEntry] = {}
         for user in users:
             self._keep(_entry(user))
 
     def fresh(self) -> None:
-        """Settings are read at the start."""
+        """Settings are read only at the start."""
 
     def by_handle(self, key: str) -> DirectoryEntry | None:
         return self._by_handle.get(key)

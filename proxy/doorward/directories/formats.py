@@ -1,4 +1,4 @@
-"""What the files of other programs have in common: users with a hash, and lines that cannot be.
+"""What the files of other programs have in common: users with a hash, and invalid lines.
 
 It knows no single format.
 """
@@ -13,8 +13,7 @@ from doorward.accounts.users.directory import DirectoryEntry
 
 
 class FormatFault(Exception):
-    """A line that cannot be. `str()` is a sentence that begins with its number and with the user it
-    is about, where there are such."""
+    """An invalid line. `str()` is a sentence that begins with its number and its user, if known."""
 
     def __init__(self, line: int | None, message: str, user: str = "") -> None:
         where = None if line is None else f"line {line}"
@@ -31,7 +30,7 @@ class Row:
 
 
 def name_before_colon(line: str) -> str:
-    """Whom a line is about; nobody without a colon: it could be a secret that lost its name."""
+    """The user of a line; None without a colon, because it could be a secret without its name."""
     name, colon, _ = line.partition(":")
     return name if colon else ""
 

@@ -1,4 +1,4 @@
-"""Users of an htpasswd file: names and hashes, governed by the file, read again when it changes.
+"""Users of an htpasswd file: names and hashes, read again when the file changes.
 
 It knows lines of `name:hash` and must not know permissions.
 """
@@ -42,26 +42,27 @@ def _entry(line: str) -> DirectoryEntry:
     name, colon, rest = line.partition(":")
     if not colon:
         raise InvalidHash("This is not name:hash.")
-    # What some tools put behind the hash, after another colon, is a comment.
+    # What some tools write after the hash and another colon is a comment.
     return imported_entry(name, rest.partition(":")[0])
 
 
 def _of_a_file(entry: DirectoryEntry) -> DirectoryEntry:
-    """As it counts in a file, where an argon2id hash may be one of `doorward hash-password`."""
+    """The hash as it counts in a file, where an argon2id hash may come from `doorward
+    hash-password`."""
     is_argon2id = entry.password_hash.startswith("$argon2id$")
     return replace(entry, scheme=FILE) if is_argon2id else entry
 
 
 class HtpasswdDirectory:
-    """Fills `doorward.accounts.users.directory.Directory`."""
+    """Implements `doorward.accounts.users.directory.Directory`."""
 
     source = "htpasswd"
 
     def __init__(self, path: Path) -> None:
         """Raises DirectoryFault."""
         self._path = path
-        self._read: Signature | None = None  # the file as it was read, or found faulty
-        self._seen: Signature | None = None  # as it was at the last look, when different
+        self._read: Signature | None = None  # the file as it was read, or found invalid
+        self._seen: Signature | None = None  # as it was at the last check, if different
         self._entries: dict[str, DirectoryEntry] = {}
         try:
             text, self._read = _content(path)
@@ -83,8 +84,8 @@ class HtpasswdDirectory:
         )
 
     def fresh(self) -> HtpasswdDirectory | None:
-        """A change counts when the file is the same at two looks: htpasswd writes into it, and
-        half of a file would end the sessions of the other half."""
+        """A change is used if the file is the same at two checks: htpasswd writes into it, and half
+        a file would end the sessions of the other users."""
         now = _signature(self._path)
         if now == self._read:
             self._seen = None
@@ -109,7 +110,7 @@ class HtpasswdDirectory:
 
 
 def _content(path: Path) -> tuple[str, Signature]:
-    """Text and signature of one and the same file."""
+    """Text and signature of the same file."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if status.st_size > FILE_BYTES:

@@ -10,7 +10,7 @@ from doorward.settings import Settings
 
 
 def open_directories(settings: Settings) -> Directories:
-    """Raises DirectoryFault, NameTaken when two share a user."""
+    """Raises DirectoryFault, and NameTaken if two directories share a user."""
     return Directories(_each(settings))
 
 

@@ -1,6 +1,6 @@
 """Tinyauth's users, `name:hash` or `name:hash:secret`, read for an import. It knows no other form.
 
-They stand one a line in a file, or with commas between them in a variable's value.
+They are one per line in a file, or separated by commas in a variable's value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def read_tinyauth(text: str) -> list[Row]:
 
 
 def _entry(text: str) -> DirectoryEntry:
-    # Compose files spell each $ twice, and tinyauth reads both spellings.
+    # Compose files double each $, and tinyauth reads both spellings.
     name, *rest = text.replace("$$", "$").split(":")
     if not 1 <= len(rest) <= 2:
         raise InvalidHash("This is not name:hash or name:hash:secret.")

@@ -1,4 +1,4 @@
-"""Mails, worded and handed to a mail server. It must not know why somebody gets one."""
+"""Mails, worded and passed to a mail server. It must not know why somebody gets one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["SmtpMailer", "SmtpServer", "build_mailer"]
 
 
 def build_mailer(settings: Settings) -> SmtpMailer | None:
-    """The mailer of these settings, None when they name no mail server."""
+    """The mailer of these settings, None if they name no mail server."""
     if settings.email is None:
         return None
     server = SmtpServer.of(settings.email.smtp.get_secret_value())

@@ -1,7 +1,7 @@
-"""The way to a mail server: TLS wherever the URL does not say otherwise, verified. The only door to
+"""The connection to a mail server: verified TLS unless the URL says otherwise. The only importer of
 aiosmtplib.
 
-It fills the core's Mailer; when a mail is due, and to whom, it must not know.
+It implements the core's Mailer; it must not know when a mail is sent, or to whom.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = structlog.get_logger("doorward.mail")
 Letter = Callable[[str, str, str, str, str, float], EmailMessage]
 
 
-TIMEOUT_S = 20.0  # for the whole of it; somebody is looking at a page meanwhile
+TIMEOUT_S = 20.0  # for all of it; a user is waiting for a page meanwhile
 
 PLAIN = "plain"
 STARTTLS = "starttls"
@@ -35,7 +35,7 @@ TLS = "tls"
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """`security` is PLAIN, STARTTLS (which the server has to offer) or TLS from the first byte."""
+    """`security` is PLAIN, STARTTLS (which the server must offer) or TLS from the first byte."""
 
     host: str
     port: int | None
@@ -67,7 +67,7 @@ def _is_loopback(host: str) -> bool:
 
 
 async def try_login(server: SmtpServer, tls: ssl.SSLContext | None = None) -> str | None:
-    """Connect, log in where there is a name, and leave again. Why that failed, or None."""
+    """Connect, log in if there is a name, and disconnect. Returns why that failed, or None."""
     client = aiosmtplib.SMTP(
         hostname=server.host,
         port=server.port,
@@ -87,7 +87,8 @@ async def try_login(server: SmtpServer, tls: ssl.SSLContext | None = None) -> st
 
 
 class SmtpMailer:
-    """Fills `doorward.accounts.mailer.Mailer`. `tls` replaces the system's authorities in tests."""
+    """Implements `doorward.accounts.mailer.Mailer`. `tls` replaces the system's authorities in
+    tests."""
 
     __slots__ = ("_origin", "_sender", "_server", "_site", "_tls")
 
@@ -96,7 +97,7 @@ class SmtpMailer:
     ) -> None:
         self._server = server
         self._sender = sender
-        self._origin = origin  # of the settings: what a request calls us may be an attacker's
+        self._origin = origin  # from the settings: the host in a request may be an attacker's
         self._site = origin.partition("://")[2]
         self._tls = tls
 
@@ -131,7 +132,7 @@ class SmtpMailer:
                     timeout=TIMEOUT_S,
                 )
         except (aiosmtplib.SMTPException, OSError, ValueError, UnicodeError) as error:
-            # What the server said may quote the address; of the mail itself it quotes nothing.
+            # The server's answer may quote the address, but nothing from the mail.
             _log.error("mail_failed", server=server.host, reason=_reason(error))
             raise MailFailed from error
 

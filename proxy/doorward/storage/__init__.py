@@ -1,6 +1,6 @@
 """Tables and queries behind the core: SQLite or PostgreSQL, migrated when opened, and the feed.
 
-It knows no policy and no HTTP. SQLAlchemy is imported in this package alone.
+It knows no policy and no HTTP. Only this package imports SQLAlchemy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Sessions by their public id and by their refresh secret. It finds and keeps, and decides nothing.
+"""Finds sessions by their public id and by their refresh secret, and decides nothing.
 
-It must not know what a secret looks like: it sees digests.
+It must not know the form of a secret: it gets digests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ c = sessions.c
 
 
 class AccessRows:
-    """Fills `doorward.accounts.sessions.access.AccessStore`."""
+    """Implements `doorward.accounts.sessions.access.AccessStore`."""
 
     __slots__ = ("_engine", "_feed")
 
@@ -47,7 +47,7 @@ class AccessRows:
     async def renew(self, number: int, expires_at: float, information: str, now: float) -> bool:
         values = {"expires_at": expires_at, "information": information, "last_used_at": now}
         async with self._feed.changing(now) as change:
-            change.sessions.add(number)  # who has it in memory has the old end
+            change.sessions.add(number)  # caches still have the old end
             return await _change(change.connection, number, **values)
 
 

@@ -1,4 +1,4 @@
-"""The tables of failed passwords and of the budgets they spend. It counts; the core says what."""
+"""The tables of failed passwords and of the budgets they use up. It counts; the core decides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEVER = 0.0
 
 
 class AttemptRows:
-    """Fills `doorward.accounts.passwords.regulation.AttemptStore`."""
+    """Implements `doorward.accounts.passwords.regulation.AttemptStore`."""
 
     __slots__ = ("_audit_log", "_engine")
 
@@ -57,7 +57,7 @@ class AttemptRows:
             return Spent(exhausted=tuple(emptied), is_refused=is_refused)
 
     async def _hold(self, connection: AsyncConnection, budget: Budget, now: float) -> float:
-        """Until when the budget was locked last; its row is made when missing, and held."""
+        """Until when the budget is or was locked; its row is created if missing, and locked."""
         values = {
             "budget": budget.key,
             "network": budget.network,
@@ -67,7 +67,7 @@ class AttemptRows:
             "locked_by": "",
             "refused": 0,
         }
-        # A name may lead to another user than it did.
+        # A name may belong to another user now.
         changed = {"touched_at": now, "user_number": budget.user}
         query = self._engine.insert_or_update(budgets, values, **changed)
         return float(
@@ -99,7 +99,7 @@ class AttemptRows:
         async with self._engine.reading() as connection:  # mostly there is none
             if not list(await connection.scalars(query)):
                 return 0
-        # Of several processes one finds a row: the others pass over it, or find nothing any more.
+        # One of several processes finds a row: the others skip it, or find nothing any more.
         held = query.with_for_update(skip_locked=True)
         async with self._engine.writing() as connection:
             keys = list(await connection.scalars(held))
@@ -124,13 +124,13 @@ class AttemptRows:
             await connection.execute(delete(attempts).where(attempts.c.budget.in_(lifted)))
             records = await self._audit_log.write(connection, [event])
         self._audit_log.tell(records)
-        # A user's name and the user itself are locked together.
+        # A user's name and the user are locked out together.
         return len({row.network for row in found if row.locked_until > event.at})
 
     async def purge(self, before: float, now: float, limit: int) -> int:
         c = budgets.c
         old = (c.touched_at < before) & (c.locked_until <= now) & (c.refused == 0)
-        # Rows that a login holds are left for the next time.
+        # Rows that a login has locked are left for the next time.
         stale = select(budgets.c.budget).where(old).with_for_update(skip_locked=True)
         async with self._engine.writing() as connection:
             gone = list(await connection.scalars(stale.limit(limit)))
@@ -140,12 +140,12 @@ class AttemptRows:
 
 
 async def locks_at(engine: Engine, now: float, limit: int | None = None) -> Sequence[Lock]:
-    """Those that last, the next to end first; one of a user for each network."""
+    """Current lock-outs, the next to end first; one per user and network."""
     c = budgets.c
     query = (
         select(c.network, c.user_number, c.budget, c.locked_until, users.c.username)
         .outerjoin(users, users.c.number == c.user_number)
-        # Locked together with the name that was typed.
+        # Locked out together with the name that was typed.
         .where(c.locked_until > now, ~c.budget.contains(f" {NOBODY} "))
         .order_by(c.locked_until, c.budget)
         .limit(None if limit is None else 2 * limit)
@@ -156,13 +156,13 @@ async def locks_at(engine: Engine, now: float, limit: int | None = None) -> Sequ
             scope = "network" if row.budget == row.network else "user"
             known = row.user_number if scope == "user" else None
             key = row.network, row.budget if known is None else known
-            found.pop(key, None)  # of a user and a name of theirs, the one that ends last
+            found.pop(key, None)  # of a user and the user's names, the lock-out that ends last
             found[key] = Lock(scope, row.network, row.username, row.locked_until)
     return list(found.values())[:limit]
 
 
 def _build_lock_end(row: Any, now: float) -> Event:
-    """Made by nobody's request."""
+    """Not made by any request."""
     scope = "network" if row.budget == row.network else "user"
     return Event(
         at=now,
@@ -182,15 +182,16 @@ async def _spend(
     period: Period,
     now: float,
 ) -> bool:
-    """Whether this attempt spent what was left: then the budget is locked."""
-    # What led to a lock that is over does not lead to the next one, nor do attempts of a clock that
-    # was ahead; hosts whose clocks differ a little count together.
+    """Whether this attempt used up the budget: then it is locked."""
+    # Attempts before a lock-out that is over do not count towards the next one, and neither do
+    # attempts of a clock that was ahead. Attempts from hosts whose clocks differ a little count
+    # together.
     at = attempts.c.at
     recent = (at > now - period.window_s) & (at >= last_lock) & (at < now + period.window_s)
     add_count = select(func.count()).where(attempts.c.budget == budget.key, recent)
     spent = int(await connection.scalar(add_count) or 0) + 1
     await connection.execute(insert(attempts).values(attempt=attempt, budget=budget.key, at=now))
-    if spent < budget.limit or last_lock > now:  # what is refused does not prolong a lock
+    if spent < budget.limit or last_lock > now:  # attempts during a lock-out do not extend it
         return False
     await _lock(connection, budget.key, now + period.ban_s, attempt)
     return True
@@ -202,6 +203,6 @@ async def _lock(connection: AsyncConnection, key: str, until: float, by: str = "
 
 
 async def _unlock(connection: AsyncConnection, which: ColumnElement[bool]) -> None:
-    """In the order in which `spend` holds them, so that two never wait for each other."""
+    """In the same order as in `spend`, so that two transactions never wait for each other."""
     for key in sorted(await connection.scalars(select(budgets.c.budget).where(which))):
         await _lock(connection, key, NEVER)

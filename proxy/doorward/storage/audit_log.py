@@ -1,6 +1,5 @@
-"""The audit trail: rows that are added, read and, once they are old, deleted; never changed. It
-knows no act behind an event.
-"""
+"""The audit trail: rows that are added, read and deleted by age, but never changed. It must not
+know what the events mean."""
 
 from __future__ import annotations
 
@@ -27,7 +26,8 @@ def _nobody(record: Record) -> None:
 
 
 class AuditLogRows:
-    """Fills `accounts.audit.audit_log.AuditLog`. `tell` hears of every record, once it is kept."""
+    """Implements `accounts.audit.audit_log.AuditLog`. `tell` is called with every record once it is
+    stored."""
 
     __slots__ = ("_engine", "_tell")
 
@@ -61,7 +61,7 @@ class AuditLogRows:
             return gone.rowcount
 
     async def write(self, connection: AsyncConnection, events: Iterable[Event]) -> list[Record]:
-        """Adds the events to a transaction; when it is through, `tell` has to be called."""
+        """Adds the events to a transaction; after the commit, call `tell`."""
         return [await _written(connection, event) for event in events]
 
     def tell(self, records: Iterable[Record]) -> None:
@@ -83,7 +83,7 @@ async def _written(connection: AsyncConnection, event: Event) -> Record:
 def _filter(wanted: RecordFilter) -> Select[Any]:
     query = RECORDS
     if wanted.user is not None:
-        user = clip(wanted.user)  # of a command line, which may hold any bytes
+        user = clip(wanted.user)  # from a command line, which may contain any bytes
         query = query.where(or_(audit.c.actor == user, audit.c.subject == user))
     if wanted.kind is not None:
         query = query.where(audit.c.kind == wanted.kind)

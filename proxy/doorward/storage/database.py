@@ -1,4 +1,4 @@
-"""The database as one thing that is opened and closed. It must not know what is kept in it."""
+"""Opens and closes the database as a whole. It must not know the tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MARKER_FILE = "revocations"
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """What fills the core's Protocols."""
+    """The implementations of the core's Protocols."""
 
     engine: Engine
     marker: Marker
@@ -56,15 +56,16 @@ class Database:
 
 
 async def open_database(settings: Settings, now: float, tell: Tell | None = None) -> Database:
-    """The database of these settings, its tables made or brought to this release under a lock.
-    `tell` hears of every audit record that is written through it.
+    """The database of these settings, with its tables created or migrated under a lock. `tell` is
+    called with every audit record that is written.
 
-    Raises StorageFault."""
+    Raises StorageFault.
+    """
     return await open_storage(settings.storage, settings.data_dir, tell)
 
 
 async def open_storage(storage: str, data_dir: Path, tell: Tell | None = None) -> Database:
-    """As `open_database`, for the two settings that matter to it."""
+    """As `open_database`, with the two settings that it needs."""
     path = data_dir / DATABASE_FILE
     engine = sqlite_engine(path) if storage == SQLITE else postgresql_engine(storage)
     where = str(path) if storage == SQLITE else _without_password(storage)

@@ -1,6 +1,5 @@
-"""How SQLite and PostgreSQL are opened, read and written, and the border at which every error of
-theirs becomes the core's StorageUnavailable. It knows no table.
-"""
+"""How SQLite and PostgreSQL are opened, read and written, and where each of their errors becomes
+the core's StorageUnavailable. It knows no table."""
 
 from __future__ import annotations
 
@@ -24,15 +23,15 @@ from doorward.storage.health import READ, WRITE, Health
 # From the call to its end, waiting for a connection and for other writers included. A caller that
 # waits longer has given up, and a queue of such would only grow.
 DEADLINE_S = 5.0
-# SQLite waits for another process's lock in a thread that nothing can interrupt: a second at a
-# time, so that a caller whose deadline passes is not held up by it.
+# SQLite waits for another process's lock in a thread that cannot be interrupted: one second at a
+# time, so that a caller's deadline is kept.
 BUSY_TIMEOUT_S = 1
 BUSY_ATTEMPTS = 4
 CONNECTIONS = 4  # a thread each for SQLite, a server process each for PostgreSQL
 CONNECT_TIMEOUT_S = 5
 COMMAND_TIMEOUT_S = 15
-# Primary result codes after which a connection of SQLite may be of no more use: one that was opened
-# while the file was read-only stays so for life, and one that met an I/O error may hold bad pages.
+# Primary result codes after which a connection of SQLite may be unusable: one that was opened while
+# the file was read-only stays so, and one that met an I/O error may have bad pages.
 SPOILT = frozenset(
     (
         sqlite3.SQLITE_PERM,
@@ -44,8 +43,8 @@ SPOILT = frozenset(
     )
 )
 
-# FULL, not the NORMAL that goes well with WAL: NORMAL survives a killed process, but may lose the
-# last commits with the power, and an acknowledged revocation must never come back.
+# FULL, not the NORMAL that is common with WAL: NORMAL survives a killed process but may lose the
+# last commits in a power failure, and an acknowledged revocation must never be undone.
 PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
@@ -67,8 +66,8 @@ class Engine:
         connect: Callable[[], Awaitable[Any]] | None = None,
         path: Path | None = None,
     ) -> None:
-        """`connect` opens a connection of the driver's own, where it can tell of news. `path` is
-        the database's file, where it has one."""
+        """`connect` opens a plain connection of the driver, if it supports notifications. `path` is
+        the database's file, if there is one."""
         self.is_sqlite = engine.dialect.name == "sqlite"
         self.errors = errors
         self.connect = connect
@@ -76,12 +75,12 @@ class Engine:
         self._path = path
         self._identity = None if path is None else _identity(path)
         self._engine = engine
-        # A single SELECT needs no transaction around it, and each statement is a trip to a thread.
+        # A single SELECT needs no transaction, and each statement is a trip to a thread.
         self._reader = (
             engine if self.is_sqlite else engine.execution_options(isolation_level="AUTOCOMMIT")
         )
         self._writer = engine.execution_options(writes=True)
-        # SQLite has one writer. In one process it is kinder to queue than to poll for the lock.
+        # SQLite has one writer. Within one process, queueing is better than polling for the lock.
         self._turn = asyncio.Lock() if self.is_sqlite else nullcontext()
 
     @asynccontextmanager
@@ -92,12 +91,12 @@ class Engine:
 
     @asynccontextmanager
     async def writing(self, within_s: float | None = DEADLINE_S) -> AsyncIterator[AsyncConnection]:
-        """A transaction that holds SQLite's write lock from its first moment, so that it never
-        fails half-way because somebody else writes. Raises StorageUnavailable."""
+        """A transaction that holds SQLite's write lock from its start, so that it never fails
+        half-way because of another writer. Raises StorageUnavailable."""
         async with self._border(WRITE, within_s):
             async with self._turn, self._writer.begin() as connection:
                 yield connection
-            await self._check_file()  # or it was committed to a file that nobody will read
+            await self._check_file()  # otherwise it was committed to a file that nobody will read
 
     @asynccontextmanager
     async def _border(self, operation: str, within_s: float | None) -> AsyncIterator[None]:
@@ -111,10 +110,11 @@ class Engine:
         self.health.succeeded(operation)
 
     async def _check_file(self) -> None:
-        """A file that is removed or replaced leaves its readers with one that no other process, and
-        no later start, will see: what is written there is lost. Raises Moved.
+        """If the file was removed or replaced, open connections still use one that no other
+        process, and no later start, will see: what is written there is lost. Raises Moved.
 
-        A stat costs a microsecond; every other step here goes to a thread."""
+        A stat costs a microsecond; every other step here goes to a thread.
+        """
         if self._path is not None and _identity(self._path) != self._identity:
             await self._engine.dispose()
             raise Moved(
@@ -123,17 +123,18 @@ class Engine:
             )
 
     def insert_missing(self, table: Table) -> Insert:
-        """An INSERT that leaves rows alone which are there already."""
+        """An INSERT that skips rows that exist already."""
         if self.is_sqlite:
             return sqlite.insert(table).on_conflict_do_nothing()
-        from sqlalchemy.dialects import postgresql  # 40 ms that SQLite's users need not wait
+        # importing takes 40 ms, which users of SQLite need not wait
+        from sqlalchemy.dialects import postgresql
 
         return postgresql.insert(table).on_conflict_do_nothing()
 
     def insert_or_update(
         self, table: Table, values: Mapping[str, object], **changed: object
     ) -> Insert:
-        """An INSERT of one row; where its key is there already, that row is changed instead."""
+        """An INSERT of one row; if its key exists already, that row is updated instead."""
         if self.is_sqlite:
             new = sqlite.insert(table).values(values)
             return new.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
@@ -143,9 +144,10 @@ class Engine:
         return other.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
 
     async def use_wal(self) -> None:
-        """Lets readers of SQLite continue while somebody writes; the file remembers it.
+        """Lets readers of SQLite continue during a write; the file stores this.
 
-        Not done at every connection, so that another program's file stays as it is."""
+        Not done for every connection, so that another program's file is not changed.
+        """
         if self.is_sqlite:
             async with self.reading() as connection:
                 await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
@@ -155,7 +157,7 @@ class Engine:
 
 
 def sqlite_engine(path: Path) -> Engine:
-    """The database in this file, made with mode 0600 when missing. Raises StorageFault."""
+    """The database in this file, created with mode 0600 if missing. Raises StorageFault."""
     _make_file(path)
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
@@ -182,7 +184,7 @@ def _make_file(path: Path) -> None:
 
 
 def _prepare(connection: Any, _: object) -> None:
-    # Python's own notion of when a transaction begins is switched off; `_begin` says it.
+    # Python's own transaction handling is turned off; `_begin` starts transactions.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in PRAGMAS:
@@ -203,7 +205,7 @@ def _begin(connection: Connection) -> None:
 
 
 def _drop_spoilt(context: ExceptionContext) -> None:
-    """Closes every connection of the pool after an error that may stay with them."""
+    """Closes every connection of the pool after an error that may persist in them."""
     if _result_code(context.original_exception) in SPOILT:
         context.is_disconnect = True
 
@@ -223,7 +225,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, in one line for the log; statements and their values are left out."""
+    """The cause of an error, in one line for the log, without statements and values."""
     if isinstance(error, DBAPIError):
         error = error.orig if isinstance(error.orig, Exception) else error
     text = " ".join(str(error).split("\n")[0].split())
@@ -231,7 +233,7 @@ def _cause(error: Exception) -> str:
 
 
 def postgresql_engine(url: str) -> Engine:
-    """The database at this libpq URL. Raises StorageFault when the driver is not installed."""
+    """The database at this libpq URL. Raises StorageFault if the driver is not installed."""
     try:
         import asyncpg  # type: ignore[import-untyped]
     except ImportError as error:
@@ -240,7 +242,7 @@ def postgresql_engine(url: str) -> Engine:
         ) from error
 
     async def connect() -> Any:
-        # asyncpg reads the URL itself, with sslmode, sockets and password files, as libpq would.
+        # asyncpg reads the URL itself, with sslmode, sockets and password files, like libpq.
         try:
             return await asyncpg.connect(
                 url, timeout=CONNECT_TIMEOUT_S, command_timeout=COMMAND_TIMEOUT_S
@@ -256,6 +258,6 @@ def postgresql_engine(url: str) -> Engine:
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_pre_ping=True,
     )
-    # What goes wrong while connecting comes as the driver raises it.
+    # Errors while connecting are raised as they come from the driver.
     errors = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
     return Engine(engine, errors, connect)

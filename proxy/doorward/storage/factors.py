@@ -1,6 +1,8 @@
-"""The tables of second factors. It keeps sealed secrets, digests and counts; the core judges.
+"""The tables of second factors. It stores encrypted secrets, digests and counts; the core checks
+codes.
 
-What must happen once happens in one statement, so that of two that come together one wins.
+What must happen only once happens in one statement, so that one of two concurrent requests
+succeeds.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ NO_CODE: dict[str, object] = {"code_digest": None, "code_expires": None}
 
 
 class FactorRows:
-    """Fills `doorward.accounts.factors.records.FactorStore`."""
+    """Implements `doorward.accounts.factors.records.FactorStore`."""
 
     __slots__ = ("_engine", "_feed")
 
@@ -120,7 +122,7 @@ class FactorRows:
         )
 
     async def prolong_code(self, user: int, digest: bytes, expires: float) -> None:
-        # Not a code whose life a lock has shortened meanwhile.
+        # Not a code whose lifetime a lock-out has shortened meanwhile.
         free = factors.c.locked_until.is_(None)
         await self._change(user, factors.c.code_digest == digest, free, code_expires=expires)
 
@@ -247,19 +249,20 @@ class FactorRows:
             return [CodeLock(*row) for row in await connection.execute(query)]
 
     async def _change(self, user: int, *conditions: ColumnElement[bool], **values: object) -> bool:
-        """Whether the user's row was as the conditions say, and was changed."""
+        """Whether the user's row met the conditions, and was changed."""
         query = update(factors).where(factors.c.user_number == user, *conditions)
         async with self._engine.writing() as connection:
             return (await connection.execute(query.values(**values))).rowcount > 0
 
 
 def _is_free(now: float) -> ColumnElement[bool]:
-    """Not locked, or not any more."""
+    """Not locked out, or not any more."""
     return or_(factors.c.locked_until.is_(None), factors.c.locked_until <= now)
 
 
 async def _hold(connection: AsyncConnection, user: int) -> None:
-    """Everybody takes the user's row first and the codes after it: nobody waits in a circle."""
+    """Every transaction takes the user's row first and the codes after it, so that none
+    deadlock."""
     mine = select(factors.c.user_number).where(factors.c.user_number == user)
     await connection.execute(mine.with_for_update())
 
@@ -274,7 +277,7 @@ async def _replace_recovery(change: Change, user: int, digests: Sequence[bytes])
 
 
 async def _end_recovery(change: Change, user: int) -> None:
-    """Recovery codes stand in for a factor; without one they go."""
+    """Recovery codes replace a factor; without one they are deleted."""
     c = factors.c
     none = select(c.user_number).where(c.user_number == user, c.totp_secret.is_(None), ~c.email)
     query = delete(recovery_codes).where(recovery_codes.c.user_number.in_(none))
@@ -282,7 +285,7 @@ async def _end_recovery(change: Change, user: int) -> None:
 
 
 async def _end_trust(change: Change, user: int) -> None:
-    """What was allowed on the strength of other factors is asked for again; enrolments are void."""
+    """Ends trust that was based on other factors; enrolments become invalid."""
     await forget_browsers(change, user)
     c = sessions.c
     mine = select(c.number).where(c.user_number == user)
@@ -297,7 +300,7 @@ async def _end_trust(change: Change, user: int) -> None:
 
 
 async def _end_logins(change: Change, user: int, now: float) -> None:
-    """The sessions of the user, and the logins under way (`users.version`)."""
+    """Ends the user's sessions and pending logins (`users.version`)."""
     query = update(users).where(users.c.number == user).values(version=users.c.version + 1)
     await change.connection.execute(query)
     await end_sessions(change, user, now, "second_factor")

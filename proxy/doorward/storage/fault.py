@@ -1,7 +1,7 @@
-"""The one error storage adds to the core's refusals: it cannot be opened at all."""
+"""The one error that storage adds to the core's refusals: it cannot be opened."""
 
 from __future__ import annotations
 
 
 class StorageFault(Exception):
-    """`str()` is one sentence for the person who runs Doorward: what, where, and what to do."""
+    """`str()` is one sentence for the operator: what, where, and what to do."""

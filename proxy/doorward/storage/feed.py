@@ -1,4 +1,5 @@
-"""The revocation feed: rows that say which sessions and users changed, a marker that says when.
+"""The revocation feed: rows with the sessions and users that changed, and a marker that shows that
+something changed.
 
 It knows what is announced, not why.
 """
@@ -27,7 +28,7 @@ KEPT_S = 3600.0  # far longer than any worker can be behind and still be trusted
 
 @dataclass(slots=True)
 class Change:
-    """A transaction, and what running workers have to hear of when it is done."""
+    """A transaction, and what running workers have to be notified of after it."""
 
     connection: AsyncConnection
     sessions: set[int] = field(default_factory=set)
@@ -35,7 +36,7 @@ class Change:
     events: list[Event] = field(default_factory=list)
 
     def record(self, event: Event | None) -> None:
-        """Has the event written down in this transaction."""
+        """Write the event in this transaction."""
         if event is not None:
             self.events.append(event)
 
@@ -47,7 +48,7 @@ class Change:
 
 
 class FeedRows:
-    """Fills `doorward.accounts.sessions.feed.Feed`."""
+    """Implements `doorward.accounts.sessions.feed.Feed`."""
 
     __slots__ = ("_audit_log", "_engine", "_marker", "_notices", "heard", "marker")
 
@@ -81,7 +82,7 @@ class FeedRows:
         async with self._engine.reading() as connection:
             found = (await connection.execute(rows)).all()
         number, purged = (found[0].number, found[0].purged) if found else (0, 0)
-        # Below `after`: the database is a restored backup.
+        # A number below `after`: the database is a restored backup.
         if after < purged or number < after:
             return News(number, everything=True)
         sessions = frozenset(row.session_number for row in found if row.session_number is not None)

@@ -1,4 +1,5 @@
-"""Whether the database can be read and written: what went wrong last, logged when it changes.
+"""Whether the database can be read and written: the last cause of a failure, logged when it
+changes.
 
 It must not know what is read or written, or what happens to a request that needed it.
 """
@@ -14,12 +15,12 @@ WRITE = "write"
 
 
 class Health:
-    """Each cause of a failure is logged once, and so is the recovery: never once per request."""
+    """Each cause of a failure is logged once, and so is the recovery, never once per request."""
 
     __slots__ = ("_failures", "_said")
 
     def __init__(self) -> None:
-        self._failures: dict[str, str] = {}  # the last cause by what failed
+        self._failures: dict[str, str] = {}  # the last cause, by kind of operation
         self._said: set[tuple[str, str]] = set()  # since the last success
 
     def failed(self, operation: str, cause: str) -> None:
@@ -34,5 +35,5 @@ class Health:
             _log.warning("storage_recovered", operation=operation)
 
     def failure(self, operation: str) -> str | None:
-        """The cause of the last failure when nothing has succeeded since, else None."""
+        """The cause of the last failure if nothing has succeeded since, else None."""
         return self._failures.get(operation)

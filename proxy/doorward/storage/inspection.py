@@ -1,6 +1,7 @@
-"""A look into a SQLite file without opening it for use: is it whole, and whose release made it.
+"""Inspects a SQLite file without opening it for use: whether it is intact, and which release made
+it.
 
-Knows the file; must not know what is in its tables, and changes nothing.
+Knows the file; must not know the tables, and changes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Damage:
 
 
 def inspect_sqlite(path: Path) -> Iterator[Damage]:
-    """What is wrong with a database; reading all of it takes a second per few hundred MiB."""
+    """The damage of a database; reading all of it takes a second per few hundred MiB."""
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             yield from _inspect(database, path)
@@ -40,7 +41,7 @@ def _inspect(database: sqlite3.Connection, path: Path) -> Iterator[Damage]:
         yield Damage(f"{path} has rows that belong to nobody", "restore a backup")
     names = "SELECT 1 FROM sqlite_master WHERE name = ?"
     if database.execute(names, (VERSION_TABLE,)).fetchone() is None:
-        return  # empty: the first start makes the tables
+        return  # empty: the first start creates the tables
     row = database.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
     version = None if row is None else row[0]
     if version not in VERSIONS:

@@ -1,6 +1,5 @@
-"""Lists of many rows, a page at a time: users, sessions, records, lock-outs. Each is a range of an
-index that begins where the last one ended; it knows no right to look.
-"""
+"""Long lists, a page at a time: users, sessions, records, lock-outs. Each page is a range of an
+index that begins where the last one ended. It checks no permissions."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ Found = list[tuple[Cursor, User]]
 
 
 class ListingRows:
-    """Fills `doorward.accounts.administration.Listings`."""
+    """Implements `doorward.accounts.administration.Listings`."""
 
     __slots__ = ("_engine",)
 
@@ -36,12 +35,12 @@ class ListingRows:
         self._engine = engine
 
     async def users(self, chosen: UserFilter, after: Cursor | None, limit: int) -> Found:
-        """By name; those that only an address leads to stand where the address would."""
+        """By name; users who are found only by an address are sorted by the address."""
         async with self._engine.reading() as connection:
             named = await _find_by_name(connection, chosen, after, limit)
             if not chosen.begins:
                 return named
-            # Beyond the last name of a full page nothing is looked at.
+            # After the last name of a full page, nothing is read.
             until = named[-1][0].key if len(named) == limit else chosen.begins + LAST
             addressed = await _find_by_address(connection, chosen, after, until, limit)
         both = sorted([*named, *addressed], key=lambda one: (one[0].key, one[0].number))
@@ -104,7 +103,8 @@ async def _find_by_name(
 async def _find_by_address(
     connection: AsyncConnection, chosen: UserFilter, after: Cursor | None, until: str, limit: int
 ) -> Found:
-    """Users with an address that begins so and a name that does not, at the first such."""
+    """Users with an address that begins with the text and a name that does not, at the first such
+    address."""
     c, other = handles.c, handles.alias()
     earlier = exists().where(
         other.c.user_number == c.user_number,
@@ -134,8 +134,8 @@ def _build_cursor(row: Any) -> tuple[Cursor, User]:
 
 
 def _list_columns(wanted: RecordFilter) -> list[tuple[ColumnElement[bool], ...]]:
-    """A query for each of the two columns that a user may stand in: each has an index, both
-    together have none."""
+    """One query for each of the two columns that can match: each has an index, both together have
+    none."""
     if wanted.user is None:
         return [()]
     user = clip(wanted.user)

@@ -1,8 +1,8 @@
 """The marker: a few memory-mapped bytes that every process of this host compares on each request,
 and that each change of the feed replaces. It knows no database.
 
-The map is for reading only. New marks are written to the file: a full disk makes that an OSError,
-where writing through the map would kill the process (SIGBUS).
+The map is only read. New marks are written to the file: with a full disk that is an OSError,
+whereas writing through the map would kill the process (SIGBUS).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from doorward.accounts import randomness
 
 MARK_BYTES = 16
-# After the mark: when the file was made, in seconds of the host's monotonic clock; 0 when nobody
+# After the mark: when the file was made, in seconds of the host's monotonic clock; 0 if no process
 # can have been running then.
 MADE = struct.Struct("d")
 FILE_BYTES = MARK_BYTES + MADE.size
@@ -30,10 +30,10 @@ CLOSED = -1  # in place of a file descriptor
 
 
 class Marker:
-    """The file at `path`, made when missing. `fresh`: nobody else can be running yet.
+    """The file at `path`, created if missing. `fresh`: no other process can be running yet.
 
-    Truncating the file kills its readers (SIGBUS): it is 0600 and nobody's to touch; removing or
-    replacing it is noticed.
+    Truncating the file kills its readers (SIGBUS), so it has mode 0600; removing or replacing it is
+    noticed.
     """
 
     __slots__ = ("_file", "_identity", "_map", "_path")
@@ -48,24 +48,24 @@ class Marker:
             self._make(0.0 if fresh else time.monotonic())
 
     def read(self) -> bytes:
-        """The mark as it is now, measured at 0.1 µs; empty while the file is missing."""
+        """The current mark, which takes 0.1 µs; empty while the file is missing."""
         return self._map[:MARK_BYTES]
 
     def check(self) -> None:
-        """Follows the file when it was replaced; `read` is empty while it is missing."""
+        """Opens the file again if it was replaced; `read` is empty while it is missing."""
         if self._identity is None or self._identity != self._found():
-            with contextlib.suppress(OSError):  # what cannot be opened is as good as missing
+            with contextlib.suppress(OSError):  # a file that cannot be opened counts as missing
                 self._open()
 
     async def replace(self) -> None:
-        """Writes a new mark, and waits until all who run can see it. Raises OSError."""
+        """Writes a new mark, and waits until all running processes can see it. Raises OSError."""
         if self._identity is None or self._identity != self._found():
             if not self._open():
                 self._make(time.monotonic())
         _write(self._file, randomness.marker_bytes())
         (made,) = MADE.unpack(self._map[MARK_BYTES:FILE_BYTES])
         age_s = time.monotonic() - made
-        if made and 0 <= age_s < SETTLE_S:  # a monotonic time in the future is of another boot
+        if made and 0 <= age_s < SETTLE_S:  # a monotonic time in the future is from before a reboot
             await asyncio.sleep(SETTLE_S - age_s)
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class Marker:
         return status.st_dev, status.st_ino
 
     def _open(self) -> bool:
-        """Maps the file that is there; False, and an empty mark, when there is none of ours."""
+        """Maps the existing file; False, and an empty mark, if there is no valid one."""
         self.close()
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -97,7 +97,7 @@ class Marker:
         return True
 
     def _make(self, made: float) -> None:
-        """Puts a whole file in place at once: nobody ever sees half of one."""
+        """Puts a complete file in place at once, so that no process ever sees a part of one."""
         draft = self._path.with_name(f"{self._path.name}.{randomness.public_id()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(draft, flags, 0o600)
@@ -112,9 +112,10 @@ class Marker:
 
     def _place(self, draft: Path) -> None:
         try:
-            os.link(draft, self._path)  # unlike rename, leaves the file that another made meanwhile
+            # unlike rename, this keeps the file that another process made meanwhile
+            os.link(draft, self._path)
         except FileExistsError:
-            if not self._open():  # not of our form: worth nothing to anybody
+            if not self._open():  # not a valid marker, so nobody uses it
                 os.replace(draft, self._path)
         finally:
             draft.unlink(missing_ok=True)

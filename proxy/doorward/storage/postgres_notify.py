@@ -21,7 +21,7 @@ CLOSE_S = 2.0
 
 
 class PostgresNotify:
-    """One connection that listens, besides the pool; none before somebody waits, none on SQLite."""
+    """One listening connection besides the pool; none until something waits, none on SQLite."""
 
     __slots__ = ("_connection", "_engine", "_told")
 
@@ -31,13 +31,13 @@ class PostgresNotify:
         self._told = asyncio.Event()
 
     async def send(self, connection: AsyncConnection) -> None:
-        """Tells every host, once the transaction is through."""
+        """Notifies every host, once the transaction is committed."""
         if self._engine.connect is not None:
             await connection.execute(text(f"NOTIFY {CHANNEL}"))
 
     async def heard(self) -> None:
-        """Returns when there may be news, and when it begins to listen: nobody knows what came
-        before. Raises StorageUnavailable."""
+        """Returns when the feed may have grown, and when listening begins, because earlier
+        notifications are lost. Raises StorageUnavailable."""
         if self._engine.connect is None:  # the processes of one host have the marker
             await asyncio.Event().wait()
         elif self._connection is None or self._connection.is_closed():

@@ -1,8 +1,9 @@
-"""How often somebody asked within a window of time: counters in a file that all workers share.
+"""How often something was requested within a window of time: counters in a file that all workers
+share.
 
-Knows keys and windows; what a key stands for, and what happens to clients that ask too often, it
-must not know. The file is read and written, never mapped: writing into a hole of a mapped file when
-the disk is full kills the process (SIGBUS), while a failed write is an error like any other.
+Knows keys and windows; it must not know what a key stands for, or what happens to clients that ask
+too often. The file is read and written, never mapped: writing into a hole of a mapped file when the
+disk is full kills the process (SIGBUS), whereas a failed write is an ordinary error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from doorward.accounts.refusals import StorageUnavailable
 PURPOSE = "rate counters"
 RATES_FILE = "doorward.rates"
 
-# One counter: which key, when its window ends in Unix seconds, how often it was used.
+# One counter: its key, the end of its window in Unix seconds, and its number of uses.
 SLOT = struct.Struct("=16sdQ")
 # At most half a million counters, in 16 MiB of a sparse file. A new key in a full bucket replaces
 # the window that ends first, so the file stays bounded.
@@ -33,7 +34,7 @@ BUCKET_BYTES = SLOT.size * SLOTS_PER_BUCKET
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What one more use made of a counter. `window_s`: the length of the whole window."""
+    """The state of a counter after one more use. `window_s`: the length of the whole window."""
 
     limit: int
     used: int
@@ -50,10 +51,10 @@ class Count:
 
 
 class Rates:
-    """The counters of this host: each count is one step that no other process comes between.
+    """The counters of this host. Each count is one step that no other process interrupts.
 
-    A window begins with its first use. What is lost with the file is a few minutes of counting.
-    Keys are stored as keyed hashes, so the file neither tells nor lets anybody choose which
+    A window begins with its first use. If the file is lost, a few minutes of counting are lost.
+    Keys are stored as keyed hashes, so the file reveals nothing, and clients cannot choose which
     counters share a bucket.
     """
 
@@ -65,8 +66,8 @@ class Rates:
         self._descriptor = -1
 
     def count(self, key: str, limit: int, window_s: float, now: float) -> Count:
-        """Counts one use of `key`; measured at 12 µs. Raises StorageUnavailable, also when the
-        disk is full."""
+        """Counts one use of `key`, which takes 12 µs. Raises StorageUnavailable, also if the disk
+        is full."""
         digest = blake2b(key.encode(), digest_size=16, key=self._key()).digest()
         try:
             used, ends_at = self._count(digest, window_s, now)
@@ -150,8 +151,8 @@ def _find_bucket(digest: bytes) -> int:
 
 
 def _find_slot(bucket: bytes, digest: bytes) -> int:
-    """The offset of this key's slot, else of the one whose window ends first; empty slots ended
-    long ago."""
+    """The offset of this key's slot, else of the one whose window ends first; empty slots count as
+    ended long ago."""
     first, first_ends = 0, float("inf")
     for at in range(0, BUCKET_BYTES, SLOT.size):
         kept, ends_at, _ = SLOT.unpack_from(bucket, at)

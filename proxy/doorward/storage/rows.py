@@ -1,4 +1,4 @@
-"""How a row becomes a user or a session of the core, and back. It must not know any query."""
+"""Converts rows to users and sessions of the core, and back. It must not know any query."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SESSION_FIELDS = (
     "address", "user_agent", "information", "kind", "level", "method", "second_factor_at",
     "trusted_until", "trusted_fingerprint", "proved_at", "renewals", "ended_at", "ended_by",
 )  # fmt: skip
-# What many sessions have in common; memory holds each once.
+# What many sessions have in common is kept in memory once.
 ALIKE = ("address", "user_agent", "information", "kind", "method")
 SESSION_COLUMNS = [sessions.c.number, *(sessions.c[name] for name in SESSION_FIELDS)]
 
@@ -73,7 +73,7 @@ def session(row: Row[Any]) -> Session:
 
 @lru_cache(maxsize=1024)
 def _once(one: User) -> User:
-    """The same object for equal users: memory holds many sessions of them."""
+    """The same object for equal users, because many sessions of a user are in memory."""
     return one
 
 
@@ -82,6 +82,6 @@ def session_values(draft: Session) -> dict[str, object]:
 
 
 def chunks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
-    """The values in pieces that fit one statement."""
+    """The values in chunks that fit one statement."""
     for start in range(0, len(values), CHUNK):
         yield values[start : start + CHUNK]

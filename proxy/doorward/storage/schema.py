@@ -1,6 +1,7 @@
-"""The version of the tables: read at every start, raised by Alembic under a lock when it is behind.
+"""The version of the tables: read at every start, and migrated by Alembic under a lock if it is
+behind.
 
-Alembic is slow to import and needed once per release, so nothing here imports it before that.
+Alembic is slow to import and needed once per release, so it is imported only then.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from doorward.storage.engine import Engine
 from doorward.storage.fault import StorageFault
 
 HEAD = "0008"
-# Whence a migration leads on, and the head.
+# The revision before a migration, and the head.
 VERSIONS = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"})
 VERSION_TABLE = "alembic_version"
 
@@ -29,12 +30,12 @@ ADVISORY_LOCK = 0x646F6F72  # "door"
 
 
 async def migrate(engine: Engine, where: str, lock: Path) -> bool:
-    """Brings the tables to this release; True when there were none before. Raises StorageFault."""
+    """Migrates the tables to this release; True if there were none before. Raises StorageFault."""
     try:
         async with engine.reading() as connection:
             found = await _version(connection, where)
         if found == HEAD:
-            await engine.use_wal()  # a restored backup may have come without
+            await engine.use_wal()  # a restored backup may lack them
             return False
         async with _alone(engine, lock):
             found = await _raise(engine, where)
@@ -45,8 +46,8 @@ async def migrate(engine: Engine, where: str, lock: Path) -> bool:
 
 
 async def _raise(engine: Engine, where: str) -> str | None:
-    """Migrates, all or nothing, unless another process did while this one waited; the version that
-    was there before."""
+    """Migrates, all or nothing, unless another process did so while this one waited; returns the
+    version from before."""
     async with engine.writing(within_s=None) as connection:
         if not engine.is_sqlite:
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
@@ -57,7 +58,8 @@ async def _raise(engine: Engine, where: str) -> str | None:
 
 
 async def _version(connection: AsyncConnection, where: str) -> str | None:
-    """What the database says it is, None when it is empty. Raises StorageFault if not ours."""
+    """The version in the database, None if it is empty. Raises StorageFault if it is not
+    Doorward's."""
     tables = await connection.run_sync(lambda c: inspect(c).get_table_names())
     if VERSION_TABLE not in tables:
         if tables:
@@ -76,7 +78,8 @@ async def _version(connection: AsyncConnection, where: str) -> str | None:
 
 @asynccontextmanager
 async def _alone(engine: Engine, path: Path) -> AsyncIterator[None]:
-    """One process of this host at a time, so that two first starts do not make the tables twice."""
+    """One process of this host at a time, so that two first starts do not create the tables
+    twice."""
     if not engine.is_sqlite:
         yield
         return
@@ -85,7 +88,7 @@ async def _alone(engine: Engine, path: Path) -> AsyncIterator[None]:
         await _lock(descriptor, path)
         yield
     finally:
-        os.close(descriptor)  # gives the lock back
+        os.close(descriptor)  # releases the lock
 
 
 async def _lock(descriptor: int, path: Path) -> None:
@@ -111,7 +114,7 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-# What SQLite says, and what to do about it; the first that occurs in its message decides.
+# SQLite's messages, and what to do about each; the first one that matches decides.
 SENTENCES = (
     ("not a database", "is not a database or is damaged; restore a backup or move the file away"),
     ("malformed", "is damaged; restore a backup or move the file away"),

@@ -1,4 +1,4 @@
-"""The table of sessions. It keeps, finds and ends what the core hands it and decides nothing."""
+"""The table of sessions. It stores, finds and ends sessions for the core, and decides nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NEWEST_FIRST = (sessions.c.created_at.desc(), sessions.c.number.desc())
 
 
 class SessionRows:
-    """Fills `doorward.accounts.sessions.sessions.SessionStore`."""
+    """Implements `doorward.accounts.sessions.sessions.SessionStore`."""
 
     __slots__ = ("_engine", "_feed")
 
@@ -87,7 +87,8 @@ class SessionRows:
         if row is None:
             return None
         session = rows.session(row)
-        if row.token_digest != digest:  # the token from before the last rise: known, and dead
+        # the token from before the last renewal: remembered, but invalid
+        if row.token_digest != digest:
             session.ended_at = session.second_factor_at or session.created_at
         return session
 
@@ -112,7 +113,7 @@ class SessionRows:
             risen = await change.connection.execute(
                 update(sessions)
                 .where(c.number == session.number, c.level == session.level, c.ended_at.is_(None))
-                # Of two at once the second would find the first one's time here.
+                # Of two concurrent ones, the second would find the first one's time here.
                 .where(c.second_factor_at.is_not_distinct_from(session.second_factor_at))
                 .where(c.renewals == session.renewals)
                 .values(
@@ -213,7 +214,7 @@ class SessionRows:
             c.expires_at < before,
             c.last_used_at + c.idle_timeout_s < before,
         )
-        # Looked for outside the transaction: nobody waits while all the rows are read.
+        # Selected outside the transaction, so that nothing waits while all rows are read.
         async with self._engine.reading() as connection:
             found = list(await connection.scalars(select(c.number).where(over).limit(limit)))
         if not found:
@@ -247,7 +248,7 @@ class SessionRows:
             for chunk in chunks(found):
                 query = update(sessions).where(c.number.in_(chunk))
                 await change.connection.execute(query.values(last_used_at=now))
-            change.sessions.update(found)  # or memory keeps the old time
+            change.sessions.update(found)  # otherwise caches keep the old time
 
     async def touch(self, used: Sequence[tuple[int, float]]) -> None:
         if not used:
@@ -260,14 +261,14 @@ class SessionRows:
             # One that lies far ahead was written by a clock that has been corrected since.
             .values(last_used_at=case((last.between(at, at + CLOCKS_DIFFER_S), last), else_=at))
         )
-        # In the order of numbers, as `_end` locks them: two that each wait for the other cannot be.
+        # In the order of numbers, as in `_end`, so that two transactions never wait for each other.
         values = [{"session": number, "at": time} for number, time in sorted(used)]
         async with self._engine.writing() as connection:
             await connection.execute(query, values)
 
 
 def _opened(before: float, now: float) -> tuple[ColumnElement[bool], ...]:
-    """Opened before then, and not over."""
+    """Opened before that time, and not over."""
     c = sessions.c
     is_used = or_(c.idle_timeout_s.is_(None), c.last_used_at + c.idle_timeout_s > now)
     return c.created_at < before, c.ended_at.is_(None), c.expires_at > now, is_used
@@ -276,23 +277,23 @@ def _opened(before: float, now: float) -> tuple[ColumnElement[bool], ...]:
 async def end_sessions(
     change: Change, user: int, now: float, by: str, but: int | None = None
 ) -> int:
-    """Ends the sessions of a user within a change, all of which it holds; returns how many."""
+    """Ends the sessions of a user within a change that has locked all of them; returns how many."""
     numbers = await hold_sessions(change, user)
     return await _end(change, [number for number in numbers if number != but], now, by)
 
 
 async def hold_sessions(change: Change, user: int) -> Sequence[int]:
-    """The numbers of the user's sessions, which nobody else changes until commit. In their order,
-    as everybody holds several: two that each wait for the other cannot be."""
+    """The numbers of the user's sessions, locked until commit. In the order of numbers, as
+    everywhere, so that two transactions never wait for each other."""
     c = sessions.c
     query = select(c.number).where(c.user_number == user, c.ended_at.is_(None))
     return list(await change.connection.scalars(query.order_by(c.number).with_for_update()))
 
 
 async def renew(change: Change, renewal: Renewal | None, **values: object) -> None:
-    """Writes a session's new token within a change: the old one is known and dead, the refresh
-    secret and the access tokens are void, the method is the renewed session's. None changes
-    nothing. Raises SessionNotFound."""
+    """Writes a session's new token within a change: the old one is remembered but invalid, the
+    refresh secret and the access tokens are invalid, the method is the renewed session's. None
+    changes nothing. Raises SessionNotFound."""
     if renewal is None:
         return
     c, session = sessions.c, renewal.session
@@ -321,14 +322,14 @@ async def _drop_handed_over(change: Change, number: int) -> None:
 
 
 async def forget_browsers(change: Change, user: int) -> None:
-    """No browser may skip the user's code any more."""
+    """No browser can skip the user's code any more."""
     c = factors.c
     query = update(factors).where(c.user_number == user).values(browsers=c.browsers + 1)
     await change.connection.execute(query)
 
 
 async def _end(change: Change, numbers: Sequence[int], now: float, by: str) -> int:
-    """How many had not ended before. All are announced: it costs nothing and hides no mistake."""
+    """How many had not ended before. All are announced, which costs nothing and cannot miss one."""
     ended = 0
     for chunk in chunks(numbers):
         query = update(sessions).where(sessions.c.number.in_(chunk), sessions.c.ended_at.is_(None))
@@ -341,9 +342,11 @@ async def _end(change: Change, numbers: Sequence[int], now: float, by: str) -> i
 async def _end_beyond(
     change: Change, new: Session, most: int | None, now: float, event: Event | None
 ) -> None:
-    """Ends the oldest of the user's sessions so that `most` are left, the new one among them.
+    """Ends the oldest of the user's sessions so that `most` are left, including the new one.
 
-    Pending ones are counted apart: who knows no more than the password ends nobody's session."""
+    Pending ones are counted separately: somebody who knows only the password cannot end other
+    sessions.
+    """
     if most is None:
         return
     c = sessions.c
@@ -365,7 +368,7 @@ async def _end_beyond(
 
 
 async def hold_user(connection: AsyncConnection, user: User) -> bool:
-    """Whether the user is as it was read; until commit nobody else changes it."""
+    """Whether the user is as it was read; until commit nobody else can change it."""
     query = select(users.c.version, users.c.active, users.c.banned)
     found = await connection.execute(query.where(users.c.number == user.number).with_for_update())
     row = found.one_or_none()
@@ -373,7 +376,8 @@ async def hold_user(connection: AsyncConnection, user: User) -> bool:
 
 
 async def _free_second(connection: AsyncConnection, user: int, wanted: int) -> int:
-    """The first second from the wanted one on that no session of the user has; the lock is held."""
+    """The first second, from the requested one on, that no session of the user has; the lock is
+    held."""
     query = select(sessions.c.iat).where(sessions.c.user_number == user, sessions.c.iat >= wanted)
     for iat in await connection.scalars(query.order_by(sessions.c.iat)):
         if iat != wanted:

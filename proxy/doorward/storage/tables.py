@@ -1,7 +1,7 @@
-"""The tables. Migrations make them; a test holds the two equal.
+"""The tables. Migrations create them; a test compares the two.
 
-Times are Unix seconds, secrets are digests. Numbers of users and sessions are never used twice, so
-that a cache that is behind cannot take one for another.
+Times are Unix seconds, secrets are digests. Numbers of users and sessions are never reused, so that
+an outdated cache cannot confuse two.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-# Compared code point by code point, as SQLite does: then a beginning of a name is a range of them.
+# Compared by code point, as in SQLite: then names with a common beginning are a range.
 Exact = Text().with_variant(Text(collation="C"), "postgresql")
 
 metadata = MetaData(
@@ -35,9 +35,9 @@ metadata = MetaData(
     }
 )
 
-# One row for each user of every source. For users of a directory it holds identity and state only:
-# the directory says the rest. Addresses, groups and roles are read and written whole, with their
-# user, in the one query that finds a session: hence JSON and no tables of their own.
+# One row for each user of every source. For users of a directory it has only identity and state;
+# the directory has the rest. Addresses, groups and roles are read and written together with their
+# user, in the one query that finds a session, so they are JSON instead of tables.
 users = Table(
     "users",
     metadata,
@@ -65,8 +65,8 @@ users = Table(
     sqlite_autoincrement=True,
 )
 
-# Every normalised name and verified address of the database's users, so that one key says that no
-# two users share one and that no name is another's address.
+# Every normalised name and verified address of the database's users, so that one key ensures that
+# no two users share one and no name is another user's address.
 handles = Table(
     "handles",
     metadata,
@@ -75,7 +75,7 @@ handles = Table(
     Index(None, "user_number"),
 )
 
-# Ended sessions stay for a while, so that their tokens are still known as ours.
+# Ended sessions are kept for a while, so that their tokens are still recognized.
 sessions = Table(
     "sessions",
     metadata,
@@ -130,8 +130,8 @@ host_tokens = Table(
     Index(None, "session_number"),
 )
 
-# API tokens. `digest` is a keyed hash of the secret; routes, methods and networks narrow the token,
-# empty lists do not. Tokens that are over stay for a while, so that they are still known as ours.
+# API tokens. `digest` is a keyed hash of the secret; routes, methods and networks limit the token,
+# empty lists do not. Tokens that are over are kept for a while, so that they are still recognized.
 tokens = Table(
     "tokens",
     metadata,
@@ -187,7 +187,7 @@ application_credentials = Table(
     Column("set_at", Double, nullable=False),
 )
 
-# Those not used yet.
+# The unused ones.
 recovery_codes = Table(
     "recovery_codes",
     metadata,
@@ -195,7 +195,7 @@ recovery_codes = Table(
     Column("digest", LargeBinary(32), primary_key=True),
 )
 
-# Secrets shown in a session and not confirmed yet: the last of each.
+# Secrets shown in a session and not confirmed yet: the last one of each session.
 enrolments = Table(
     "enrolments",
     metadata,
@@ -204,8 +204,8 @@ enrolments = Table(
     Column("expires_at", Double, nullable=False),
 )
 
-# What running workers have to hear of. A row names a session or a user; a token is a session whose
-# number is the negative of its own.
+# Changes for running workers. A row names a session or a user; a token is a session whose number is
+# the negative of the token's.
 feed = Table(
     "feed",
     metadata,
@@ -216,8 +216,8 @@ feed = Table(
     Index(None, "at"),
 )
 
-# One row. Who adds to the feed holds its lock until commit, so numbers appear in their order;
-# `purged` is the highest number that was thrown away.
+# One row. A transaction that adds to the feed locks it until commit, so numbers appear in order;
+# `purged` is the highest deleted number.
 feed_counter = Table(
     "feed_counter",
     metadata,
@@ -226,9 +226,9 @@ feed_counter = Table(
     Column("purged", BigInteger, nullable=False),
 )
 
-# What attempts at passwords are counted on: a network, or a user or name from a network. A lock
-# that is over leaves its end here, so that what led to it does not count again. `refused` attempts
-# came while it lasted; they are reported once it is over.
+# What password attempts are counted on: a network, or a user or name from a network. A lock-out
+# that is over leaves its end here, so that earlier attempts do not count again. `refused` attempts
+# came during a lock-out; they are reported when it is over.
 budgets = Table(
     "budgets",
     metadata,
@@ -245,7 +245,7 @@ budgets = Table(
     Index(None, "refused"),
 )
 
-# An attempt has a row for each budget it is counted on.
+# An attempt has one row per budget.
 attempts = Table(
     "attempts",
     metadata,

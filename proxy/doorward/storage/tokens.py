@@ -1,4 +1,4 @@
-"""The table of API tokens. It keeps, finds and ends what the core hands it and decides nothing."""
+"""The table of API tokens. It stores, finds and ends tokens for the core, and decides nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BY_ID = JOINED.where(c.id == bindparam("public_id"))
 
 
 class TokenRows:
-    """Fills `doorward.accounts.tokens.store.TokenStore`."""
+    """Implements `doorward.accounts.tokens.store.TokenStore`."""
 
     __slots__ = ("_engine", "_feed")
 
@@ -86,7 +86,7 @@ class TokenRows:
     async def end(self, number: int, now: float, by: str, event: Event) -> bool:
         async with self._feed.changing(now) as change:
             ended = await _end(change, c.number == number, now, by) > 0
-            change.sessions.add(-number)  # announced again: it costs nothing and hides no mistake
+            change.sessions.add(-number)  # announced again, which costs nothing and cannot miss one
             change.record(event if ended else None)
         return ended
 
@@ -130,7 +130,7 @@ class TokenRows:
                 user_agent=case((is_newer, bindparam("by")), else_=c.user_agent),
             )
         )
-        # In the order of numbers: two that each wait for the other cannot be.
+        # In the order of numbers, so that two transactions never wait for each other.
         values = [
             {"token": one.number, "at": one.at, "from": one.address, "by": one.user_agent}
             for one in sorted(used, key=lambda one: one.number)
@@ -140,7 +140,7 @@ class TokenRows:
 
     async def purge(self, before: float, limit: int) -> int:
         over = or_(c.ended_at < before, c.expires_at < before)
-        # Looked for outside the transaction: nobody waits while all the rows are read.
+        # Selected outside the transaction, so that nothing waits while all rows are read.
         async with self._engine.reading() as connection:
             found = list(await connection.scalars(select(c.number).where(over).limit(limit)))
         if not found:

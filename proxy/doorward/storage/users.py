@@ -1,4 +1,4 @@
-"""The tables of users and of what leads to them. It keeps and finds; the core has the rules."""
+"""The tables of users and their handles. It stores and finds; the core has the rules."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from doorward.storage.tokens import end_tokens
 
 CREDENTIALS = select(*rows.USER_COLUMNS, users.c.password_hash, users.c.password_scheme)
 USERS = select(*rows.USER_COLUMNS)
-SAME_S = 5.0  # within which every worker has read a file that changed; it looks once a second
+SAME_S = 5.0  # by then every worker has read a changed file; workers check once a second
 
 
 class UserRows:
-    """Fills `doorward.accounts.users.users.UserStore`."""
+    """Implements `doorward.accounts.users.users.UserStore`."""
 
     __slots__ = ("_engine", "_feed")
 
@@ -140,7 +140,7 @@ class UserRows:
         ]
         if new:
             async with self._engine.writing() as connection:
-                # Two processes that start together find the same ones missing.
+                # Two processes that start together find the same rows missing.
                 await connection.execute(self._engine.insert_missing(users), new)
 
     async def set_password(
@@ -212,8 +212,7 @@ class UserRows:
 async def _update(
     change: Change, user: User, of: int | None = None, **values: ColumnElement[Any] | object
 ) -> None:
-    """Changes the user's row, while it is `of` that version, and announces it. Raises
-    UserNotFound."""
+    """Updates the user's row, if it is the version `of`, and announces it. Raises UserNotFound."""
     change.users.add(user.number)
     query = update(users).where(users.c.number == user.number).values(**values)
     if of is not None:
@@ -248,8 +247,8 @@ async def _lead(connection: AsyncConnection, number: int, led: Sequence[str]) ->
 
 
 async def _note(change: Change, row: Any, digest: bytes, now: float) -> bool:
-    """Ends the sessions of a user whose password changed in its file; False when another process
-    did so already."""
+    """Ends the sessions of a user whose password changed in its file; False if another process
+    already did."""
     query = update(users).where(
         users.c.number == row.number, users.c.entry_digest.is_not_distinct_from(row.entry_digest)
     )
@@ -262,8 +261,8 @@ async def _note(change: Change, row: Any, digest: bytes, now: float) -> bool:
 
 
 async def _is_recorded(connection: AsyncConnection, event: Event) -> bool:
-    """Whether another process was first to say so. Changes of the feed hold this row, so they
-    come one after the other."""
+    """Whether another process recorded it first. Changes of the feed lock this row, so they come
+    one after another."""
     await connection.execute(select(feed_counter.c.number).with_for_update())
     same = (audit.c.kind == event.kind) & (audit.c.detail == event.detail)
     query = select(audit.c.number).where(same, audit.c.at > event.at - SAME_S)

@@ -1,4 +1,4 @@
-"""Where Alembic starts: it works on the connection and inside the transaction it is given."""
+"""Where Alembic starts: it works on the given connection and inside its transaction."""
 
 from __future__ import annotations
 
