@@ -13,7 +13,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from doorward.app import Application
-from doorward.relay.passage import Identity as Identity
+from doorward.policy import Identity as Identity
 from doorward.settings import Settings, load_settings_in_process, settings_in_process
 
 _Message = Any

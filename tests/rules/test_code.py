@@ -49,7 +49,7 @@ ROWS = (
     ("accounts",),  # plain values, and what they need
     ("settings",),
     ("header_names",),
-    ("paths", "text"),
+    ("paths", "text", "policy"),
 )
 # Modules of accounts/ itself that stand above its six parts.
 ERRANDS = (

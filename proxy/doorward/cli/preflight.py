@@ -29,6 +29,7 @@ def check_files(settings: Settings) -> None:
 
 
 def _checks() -> tuple[Callable[[Settings], object], ...]:
+    from doorward.gate.policy import load_policy
     from doorward.pages.rendering import check_look
     from doorward.relay.maintenance import maintenance_pages
     from doorward.settings.application_secrets import ApplicationSecrets
@@ -41,6 +42,7 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
         check_data_dir,
         check_ring,
         ApplicationSecrets,
+        load_policy,
         maintenance_pages,
         _users,
         lambda settings: check_look(settings.pages),

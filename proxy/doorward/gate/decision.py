@@ -185,6 +185,16 @@ def beyond_token() -> Refuse:
     return Refuse(403, "forbidden", "This token is not valid for this request.")
 
 
+def policy_denied() -> Refuse:
+    """The owner's own decision refused; the log has its reason."""
+    return Refuse(403, "policy_denied", "You are not allowed to open this.")
+
+
+def policy_failed() -> Refuse:
+    """The owner's own decision gave no answer."""
+    return Refuse(403, "policy_failed", "You are not allowed to open this.")
+
+
 def denied(home: bool) -> Refuse:
     """No user may open this."""
     return Refuse(403, "forbidden", "This is closed to everyone.", home=home)

@@ -157,15 +157,21 @@ class Gate:
 
     async def ask(self, facts: RequestFacts, now: float) -> Decision:
         """The decision, using storage if needed."""
-        try:
-            caller = await self._identify.ask(facts.credentials, now)
-        except StorageUnavailable:
-            return self._judge_unknown(facts, unavailable(), now)
-        except Overloaded:
-            return self._judge_unknown(facts, overloaded(), now)
-        except LockedOut as refusal:
-            return self._judge_unknown(facts, locked_out(retry_after(refusal) or 1), now)
+        caller, refusal = await self._find_caller(facts, now)
+        if refusal is not None:
+            return self._judge_unknown(facts, refusal, now)
         return await self.decide_for(facts, caller, now)
+
+    async def _find_caller(self, facts: RequestFacts, now: float) -> tuple[Caller, Refuse | None]:
+        """The caller, or why it is not known."""
+        try:
+            return await self._identify.ask(facts.credentials, now), None
+        except StorageUnavailable:
+            return NOBODY, unavailable()
+        except Overloaded:
+            return NOBODY, overloaded()
+        except LockedOut as refusal:
+            return NOBODY, locked_out(retry_after(refusal) or 1)
 
     async def decide_for(self, facts: RequestFacts, caller: Caller, now: float) -> Decision:
         """The decision for a known caller."""

@@ -6,7 +6,6 @@ without a connection. Knows ASGI; must not know how a server sends it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from urllib.parse import unquote
 
@@ -15,9 +14,11 @@ from doorward.gate.authorize import Target
 from doorward.gate.cookies import Cookies, log_drops
 from doorward.gate.decision import Forward, Refuse, too_large
 from doorward.gate.gate import RequestFacts
+from doorward.gate.policy_gate import build_identity
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import Header
 from doorward.observe.observer import CLIENT_GONE, FORWARDED, BriefRecord, failure_outcome
+from doorward.policy import Identity
 from doorward.relay.outbox import Message
 from doorward.relay.relay import Pending, Services
 from doorward.relay.request_body import Refused, declared_bytes
@@ -35,32 +36,6 @@ _WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
 InnerApp = Callable[[Any, Any, Any], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The user, as an application finds it in `scope["state"]["doorward"]`."""
-
-    username: str
-    name: str | None
-    email: str | None
-    groups: tuple[str, ...]
-    roles: tuple[str, ...]
-    session_id: str
-    level: str  # complete, or pending as long as a second factor is required
-
-    @classmethod
-    def of(cls, session: Session) -> "Identity":
-        user = session.user
-        return cls(
-            username=user.username,
-            name=user.name,
-            email=user.email,
-            groups=tuple(user.groups),
-            roles=tuple(user.roles),
-            session_id=session.id,
-            level=session.level,
-        )
 
 
 class Host(Protocol):
@@ -135,7 +110,7 @@ class Passages:
             return None
         if self._is_public(facts.target) and not self._tells_on_public[decision.route]:
             return None
-        return Identity.of(session)
+        return build_identity(session)
 
 
 class Passage(Pending):

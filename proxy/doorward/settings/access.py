@@ -3,10 +3,12 @@ It must not decide by them; the gate and the accounts do."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import model_validator
 
+from doorward.settings import values
 from doorward.settings.balance import (
     Concurrency,
     Failover,
@@ -24,6 +26,7 @@ from doorward.settings.fields import (
     Group,
     Host,
     Listed,
+    Parsed,
     PasswordHash,
     Place,
     RoutePath,
@@ -41,6 +44,18 @@ from doorward.settings.rewriting import CacheControl, Rewrite, RouteCookies
 from doorward.settings.rules import Basic, Requirement, Rule
 from doorward.settings.tls import UpstreamTls
 
+
+def policy_name(value: object) -> str:
+    """The place of a function, as module:name."""
+    found = values.text(value)
+    if not re.fullmatch(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", found):
+        raise Wrong(
+            f"{values.quote(found)} is not a function", "write it as mypackage.policy:decide"
+        )
+    return found
+
+
+PolicyName = Annotated[str, Parsed(policy_name, {"type": "string"})]
 Groups = Annotated[tuple[Group, ...], Listed()]
 
 
@@ -172,6 +187,10 @@ class AccessSettings(Section):
     rules: Annotated[tuple[Rule, ...], Listed(single=False)] = key(
         [], "List of rules. The first rule that applies decides."
     )
+    decide: Annotated[PolicyName | None, Unless("off")] = key(
+        "off", "Python function that decides along with the rules, as module:function, or off."
+    )
+    decide_timeout: Duration = key("1s", "Time for it to answer; then the request is refused.")
 
 
 class ConfigUser(Section):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -20,6 +21,8 @@ from doorward.gate.front_proxies import Endpoints
 from doorward.gate.gate import Gate
 from doorward.gate.handover import HandoverCarrier
 from doorward.gate.identify import Identify
+from doorward.gate.policy import PolicyFunction, load_policy
+from doorward.gate.policy_gate import AllowingAuthorize, PolicyGate
 from doorward.gate.tokens import TokenCarrier
 from doorward.header_names import add_identity_names
 from doorward.pages.pages import Pages
@@ -103,8 +106,7 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
     add_identity_names(
         header.header.encode() for route in authorize.routes for header in route.identity_headers
     )
-    gate = Gate(
-        authorize,
+    parts = (
         identify,
         cookies,
         is_internal,
@@ -113,6 +115,7 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         settings.public_origin,
         api_tokens,
     )
+    gate = build_gate(settings, authorize, parts, clock)
     own_hosts = find_own_hosts(settings)
     accept = Accept(
         settings.trusted_proxies,
@@ -139,6 +142,21 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         credentials,
         secrets,
     )
+
+
+def build_gate(
+    settings: Settings, authorize: Authorize, parts: tuple[Any, ...], clock: Clock
+) -> Gate:
+    """The gate over these rules, and a decision of the owner's own if there is one. Raises
+    InvalidSettings."""
+    decide = load_policy(settings)
+    if decide is None:
+        return Gate(authorize, *parts)
+    gate = PolicyGate(authorize, *parts)
+    allowing = Gate(AllowingAuthorize(settings.routes, settings.access), *parts)
+    policy = PolicyFunction(decide, settings.access.decide_timeout.total_seconds())
+    gate.begin(allowing, policy.ask, clock)
+    return gate
 
 
 def with_aliases(

@@ -1,0 +1,102 @@
+"""A decision of one's own in Python: found by its name, called within bounds.
+
+Knows functions, threads and time; must not know what is decided by it. Whatever goes wrong is a
+`PolicyFailed`, and so a refusal.
+"""
+
+import asyncio
+import importlib
+import inspect
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any
+
+from doorward.gate.policy_gate import PolicyFailed
+from doorward.policy import Allow, Deny, Identity, Request
+from doorward.settings import Fault, InvalidSettings, Settings
+
+# Functions that block are given threads, so that they do not block everybody. A call that is too
+# late keeps its thread until it returns: others wait, and more than these are refused.
+THREADS = 8
+CALLS = 256
+
+_Job = tuple["Future[Any]", Callable[[], Any]]
+
+
+def load_policy(settings: Settings) -> Callable[..., Any] | None:
+    """The function that `access.decide` names, or None. Raises InvalidSettings."""
+    name = settings.access.decide
+    if name is None:
+        return None
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        inspect.signature(found).bind(None, None)
+    except Exception as error:  # of the module's own, too
+        message = f"{name} cannot be used: {type(error).__name__}: {error}"
+        hint = "name a function of two arguments that Python can import, such as policy:decide"
+        raise InvalidSettings([Fault("access.decide", None, message, hint)]) from error
+    decide: Callable[..., Any] = found
+    return decide
+
+
+class PolicyFunction:
+    """Asks the function. A coroutine function runs in the event loop, any other in a thread."""
+
+    def __init__(self, decide: Callable[..., Any], timeout_s: float) -> None:
+        self._decide = decide
+        self._timeout_s = timeout_s
+        call = getattr(decide, "__call__", None)  # noqa: B004 - of an object, it may be one
+        self._is_async = inspect.iscoroutinefunction(decide) or inspect.iscoroutinefunction(call)
+        self._room = threading.BoundedSemaphore(CALLS)
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    async def ask(self, request: Request, identity: Identity | None) -> Allow | Deny | None:
+        """What it answers. Raises PolicyFailed."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if self._is_async:
+                    found = await self._decide(request, identity)
+                else:
+                    found = await self._ask_thread(request, identity)
+        except TimeoutError:
+            raise PolicyFailed(f"it took longer than {self._timeout_s:g} s") from None
+        except PolicyFailed:
+            raise
+        except Exception as error:
+            raise PolicyFailed(f"it raised {type(error).__name__}: {error}") from error
+        if found is None or isinstance(found, Allow | Deny):
+            return found
+        if inspect.iscoroutine(found):
+            found.close()
+        raise PolicyFailed(f"it returned {type(found).__name__}, not Allow, Deny or None")
+
+    async def _ask_thread(self, request: Request, identity: Identity | None) -> Any:
+        if not self._room.acquire(blocking=False):
+            raise PolicyFailed(f"{CALLS} calls are under way or wait")
+        future: Future[Any] = Future()
+        future.add_done_callback(lambda done: self._room.release())
+        while len(self._threads) < THREADS:
+            # Daemons: one that never returns does not hold up a stop.
+            thread = threading.Thread(target=_work, args=(self._jobs,), daemon=True, name="policy")
+            self._threads.append(thread)
+            thread.start()
+        self._jobs.put((future, lambda: self._decide(request, identity)))
+        return await asyncio.wrap_future(future)
+
+
+def _work(jobs: "SimpleQueue[_Job]") -> None:
+    while True:
+        future, call = jobs.get()
+        if not future.set_running_or_notify_cancel():
+            continue  # nobody waits for it any more
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+        del future, call
