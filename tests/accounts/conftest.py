@@ -12,6 +12,7 @@ from doorward.accounts.factors.verification import Verification
 from doorward.accounts.keys import Keys
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import Passwords
+from doorward.accounts.passwords.known_browsers import KnownBrowsers
 from doorward.accounts.passwords.regulation import Regulation
 from doorward.accounts.sessions.sessions import Sessions
 from doorward.accounts.sessions.tokens import Tokens
@@ -54,7 +55,7 @@ def core(passwords: Passwords) -> Core:
     factor_rows, mailbox, vault = MemoryFactors(session_rows), Mailbox(), Vault(keys)
     verification = Verification(factor_rows, users, passwords, mailbox, vault, policy, audit_log)
     factors = SecondFactors(factor_rows, sessions, verification, vault, policy)
-    logins = Logins(users, sessions, passwords, regulation, audit_log, factors)
+    logins = Logins(users, sessions, passwords, regulation, audit_log, factors, KnownBrowsers(keys))
     token_rows = MemoryTokens(session_rows)
     user_rows.tokens = token_rows
     api_tokens = ApiTokens(token_rows, directories, factors, regulation, audit_log, keys)

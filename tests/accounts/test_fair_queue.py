@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from doorward.accounts.keys import Keys
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.fair_queue import FairQueue
 from doorward.accounts.passwords.hashing import Password, Passwords, PasswordVerdict
+from doorward.accounts.passwords.known_browsers import KnownBrowsers
 from doorward.accounts.passwords.regulation import PLACES, WIDER, get_networks
 from doorward.accounts.refusals import InvalidCredentials, LockedOut, Overloaded, Refusal
 from doorward.accounts.sessions.sessions import ClientInfo
@@ -126,7 +128,13 @@ class Scripted(Passwords):
 def scripted(core: Core) -> Scripted:
     passwords = Scripted()
     core.logins = Logins(
-        core.users, core.sessions, passwords, core.regulation, core.audit_log, core.second_factors
+        core.users,
+        core.sessions,
+        passwords,
+        core.regulation,
+        core.audit_log,
+        core.second_factors,
+        KnownBrowsers(Keys((b"k" * 32,))),
     )
     return passwords
 

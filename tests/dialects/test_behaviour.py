@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.user import Email
 
-from tests.support.house import PASSWORD, House, house, set_cookies
+from tests.support.house import PASSWORD, House, house, set_cookies, set_notes
 from tests.support.second_factors import next_code, turn_on_totp
 from tests.support.speakers import SPEAKERS, Speaker
 
@@ -109,6 +110,52 @@ async def test_who_guesses_is_locked_out_and_the_right_password_too(
     assert not await home.sessions()
     home.clock.now += 301
     assert speaker.is_told(await speaker.login(), "opened")
+
+
+def notes_of(login: httpx.Response) -> dict[str, str]:
+    """The Cookie header that this browser has at the next login here."""
+    (line,) = set_notes(login)
+    pair, *attributes = line.split("; ")
+    path = next(one for one in attributes if one.startswith("Path=")).removeprefix("Path=")
+    assert login.request.url.path.startswith(path) and {"HttpOnly", "SameSite=Strict"} <= {
+        *attributes
+    }
+    return {"Cookie": pair}
+
+
+async def test_a_neighbour_does_not_lock_out_a_browser_that_logged_in_before(
+    home: House, speaker: Speaker
+) -> None:
+    """Everybody here has one address. The cookie is worth as many guesses, and no more."""
+    login = await speaker.login()
+    known = notes_of(login)
+    speaker.client.cookies.clear()
+    for _ in range(5):
+        assert speaker.is_told(await speaker.login(password="wrong"), "wrong password")
+    assert speaker.is_told(await speaker.login(), "locked")
+    speaker.client.headers.update(known)
+    assert speaker.is_told(await speaker.login(), "opened")
+    for _ in range(5):
+        speaker.client.cookies.clear()
+        assert speaker.is_told(await speaker.login(password="wrong"), "wrong password")
+    for password in (PASSWORD, "wrong"):
+        assert speaker.is_told(await speaker.login(password=password), "locked")
+    home.clock.now += 301
+    await home.accounts.users.set_password("alice", "violet tractor", now=home.clock(), actor=OWNER)
+    for _ in range(5):
+        assert speaker.is_told(await speaker.login(password="wrong"), "wrong password")
+    del speaker.client.headers["Cookie"]
+    assert speaker.is_told(await speaker.login(), "locked"), "no longer counted apart"
+
+
+async def test_only_a_whole_login_makes_a_browser_known(home: House, speaker: Speaker) -> None:
+    secret = await turn_on_totp(home)
+    login = await speaker.login()
+    assert not set_notes(login)
+    done = await speaker.code(login, next_code(home, secret))
+    if speaker.name != "xhr":  # which logs in at another path than it asks for the code
+        notes_of(done)
+    assert set_notes(done)
 
 
 async def test_a_lock_out_does_not_tell_which_name_and_address_are_one_users(

@@ -226,7 +226,15 @@ def test_lines_that_end_it_name_the_host_and_its_parents(host: str, domains: lis
 
 # What an application may set
 
-BASES = [b"doorward", b"doorward-8443", b"doorward-browser", b"sid", b"sid-browser"]
+BASES = [
+    b"doorward",
+    b"doorward-8443",
+    b"doorward-browser",
+    b"doorward-known",
+    b"sid",
+    b"sid-browser",
+    b"sid-known",
+]
 PREFIXES = [b"", b"__Host-", b"__Secure-", b"__Http-", b"__Host-Http-", b"__host-", b"__SECURE-"]
 SPELLINGS = [
     b"%b=evil",
@@ -331,6 +339,20 @@ def test_no_token_of_another_instance_passes() -> None:
 def test_a_name_that_is_no_token_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidSettings):
         settings_of(tmp_path, sessions={"cookie": {"name": name}})
+
+
+@pytest.mark.parametrize(
+    "name", [b"doorward-known", b"doorward-8443-known", b"__Secure-doorward-known", b"sid-known"]
+)
+@pytest.mark.parametrize("with_session", [True, False])
+def test_the_note_of_a_known_browser_never_passes(name: bytes, with_session: bool) -> None:
+    """Where a login endpoint lies among the application's paths, it comes to those as well."""
+    note = name + b"=1800000000." + b"A" * 43
+    own = b"sid" if b"sid" in name else b"doorward"
+    session = b"; " + own + b"=" + TOKEN if with_session else b""
+    for cookies in (Cookies(False, name=own.decode()), Cookies(True, name=own.decode())):
+        for line in (b"a=b; " + note + session, note + session + b"; a=b"):
+            assert cookies.take([line])[1] == (b"a=b",)
 
 
 def test_the_name_is_a_setting(tmp_path: Path) -> None:

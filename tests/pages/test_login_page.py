@@ -13,7 +13,17 @@ from doorward.accounts.permissions import OWNER
 from doorward.accounts.session import FULL, PENDING
 from doorward.pages.rendering import GUARDS, POLICY
 
-from tests.support.house import HOST, ORIGIN, PASSWORD, House, house, set_cookies, text_of
+from tests.support.house import (
+    HOST,
+    ORIGIN,
+    PASSWORD,
+    House,
+    house,
+    set_cookies,
+    set_notes,
+    text_of,
+)
+from tests.support.second_factors import next_code, turn_on_totp
 
 LOGIN = "/.doorward/login"
 RIGHT = {"username": "alice", "password": PASSWORD}
@@ -236,6 +246,51 @@ async def test_a_wrong_password_shows_the_form_again_and_says_so(
     assert 'value="alice"' in page.text and "wrong" not in page.text
     assert 'action="/.doorward/login?rd=/wiki"' in page.text
     assert not set_cookies(page)
+
+
+async def test_a_neighbour_does_not_lock_out_a_browser_that_logged_in_before(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    """Everybody here has one address. The cookie is for the pages alone, and names nobody."""
+    login = await browser.post(LOGIN, data=RIGHT)
+    (line,) = set_notes(login)
+    assert re.fullmatch(
+        r"doorward-known=[0-9]+\.[A-Za-z0-9_-]{43}; Max-Age=15552000; Path=/.doorward/;"
+        r" HttpOnly; SameSite=Strict",
+        line,
+    )
+    known = dict(browser.cookies)
+    async with home.browser() as neighbour:
+        for _ in range(5):
+            assert (await neighbour.post(LOGIN, data=WRONG)).status_code == 401
+        assert (await neighbour.post(LOGIN, data=RIGHT)).status_code == 429
+        neighbour.cookies["doorward-known"] = "x" + known["doorward-known"]
+        assert (await neighbour.post(LOGIN, data=RIGHT)).status_code == 429
+    assert (await browser.post(LOGIN, data=RIGHT)).status_code == 303
+    for _ in range(5):
+        assert (await browser.post(LOGIN, data=WRONG)).status_code == 401
+    assert (await browser.post(LOGIN, data=RIGHT)).status_code == 429
+    assert (await browser.post(LOGIN, data=WRONG)).status_code == 429
+
+
+async def test_a_browser_becomes_known_with_the_code_and_stays_so_with_a_new_password(
+    home: House, browser: httpx.AsyncClient
+) -> None:
+    secret = await turn_on_totp(home)
+    assert "doorward-known" not in (await browser.post(LOGIN, data=RIGHT)).cookies
+    done = await browser.post("/.doorward/second-factor", data={"code": next_code(home, secret)})
+    assert "doorward-known" in done.cookies
+    page = await browser.get("/.doorward/account/password")
+    token = re.search(r'name="form" value="([0-9a-f]+)"', page.text)
+    assert token is not None
+    new = "violet tractor under seven moons"
+    form = {"form": token[1], "current": PASSWORD, "new": new, "again": new}
+    changed = await browser.post("/.doorward/account/password", data=form)
+    assert changed.status_code == 303, changed.text
+    user = await home.accounts.users.get("alice")
+    recognises = home.accounts.known_browsers.recognises
+    assert not recognises(done.cookies["doorward-known"], user, home.clock())
+    assert recognises(changed.cookies["doorward-known"], user, home.clock())
 
 
 async def test_no_failure_tells_one_account_from_another(

@@ -306,6 +306,32 @@ async def test_many_names_at_once_spend_the_network_exactly(desk: Desk, opened: 
     assert sorted(tried) == ["judged"] * 50 + ["network"] * 30
 
 
+async def test_known_browsers_spend_one_budget_of_their_user_exactly(
+    desk: Desk, opened: Open
+) -> None:
+    """Whichever process they meet and wherever they are; and nobody else's is touched."""
+    other, user = Desk(regulation(await opened()), desk.user), desk.user
+    assert user is not None
+
+    async def guess(one: Desk, address: str) -> str:
+        try:
+            await one.regulation.check("alice", user, address, NOW, known=user)
+            await one.regulation.begin("alice", user, address, NOW, known=user)
+        except LockedOut as locked:
+            return locked.scope
+        return "judged"
+
+    for _ in range(6):
+        await desk.wrong()
+    tried = await asyncio.gather(
+        *(guess(one, f"192.0.2.{n}") for n in range(10, 30) for one in (desk, other))
+    )
+    assert sorted(tried) == ["judged"] * 5 + ["user"] * 35
+    assert await desk.wrong(address=AWAY) == "judged"
+    (lock,) = [lock for lock in await desk.regulation.lockouts(NOW) if lock.network != f"{HOME}/32"]
+    assert (lock.scope, lock.user) == ("user", "Alice")
+
+
 GUESSER = """
 import asyncio, pathlib, sys
 from doorward.accounts.keys import Keys

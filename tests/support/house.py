@@ -172,7 +172,15 @@ def accepted(app: ASGIApp) -> ASGIApp:
 
 
 def set_cookies(response: httpx.Response) -> list[str]:
-    return response.headers.get_list("set-cookie")
+    """What is set of the session's cookie, and of others but the note of a known browser."""
+    lines = response.headers.get_list("set-cookie")
+    return [line for line in lines if "-known=" not in line.partition(";")[0]]
+
+
+def set_notes(response: httpx.Response) -> list[str]:
+    """What makes this browser known at later logins."""
+    lines = response.headers.get_list("set-cookie")
+    return [line for line in lines if "-known=" in line.partition(";")[0]]
 
 
 def text_of(page: httpx.Response) -> str:

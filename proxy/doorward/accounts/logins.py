@@ -12,6 +12,7 @@ from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Event, Kind, bu
 from doorward.accounts.factors.records import BROWSER, PASSWORD
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.passwords.hashing import Password, Passwords, is_too_long
+from doorward.accounts.passwords.known_browsers import KnownBrowsers
 from doorward.accounts.passwords.regulation import USER, Attempt, Regulation
 from doorward.accounts.refusals import (
     InvalidCredentials,
@@ -48,9 +49,10 @@ class LoginRequest:
     """What a client sends and asks for. The name may be a verified address.
 
     `method` is that of the code. `pending`: a session that still needs its code is acceptable.
-    `browser` is the note of a browser that can skip the code. `new_password` is for users who have
-    to change theirs: it is changed after all other checks, and never without a code if the user has
-    a factor.
+    `browser` is the note of a browser that can skip the code, `known` that of a browser in which
+    the user logged in before: its attempts have a budget of their own. `new_password` is for users
+    who have to change theirs: it is changed after all other checks, and never without a code if the
+    user has a factor.
     """
 
     name: str
@@ -61,6 +63,7 @@ class LoginRequest:
     pending: bool = False
     new_password: str | None = field(default=None, repr=False)
     browser: str | None = field(default=None, repr=False)
+    known: str | None = field(default=None, repr=False)
 
 
 class Logins:
@@ -68,6 +71,7 @@ class Logins:
 
     __slots__ = (
         "_audit_log",
+        "_known_browsers",
         "_passwords",
         "_regulation",
         "_second_factors",
@@ -84,7 +88,9 @@ class Logins:
         regulation: Regulation,
         audit_log: AuditLog,
         second_factors: SecondFactors,
+        known_browsers: KnownBrowsers,
     ) -> None:
+        self._known_browsers = known_browsers
         self._users = users
         self._sessions = sessions
         self._passwords = passwords
@@ -126,7 +132,11 @@ class Logins:
         now: float,
         replaces: Session | None,
     ) -> Opened:
-        user = await self._authenticate(request.name, credential, request.password, client, now)
+        known = None if credential is None else credential.user
+        is_known = self._known_browsers.recognises(request.known, known, now)
+        user = await self._authenticate(
+            request.name, credential, request.password, client, now, is_known=is_known
+        )
         try:
             _check_allowed(user, request.new_password)
             new = None
@@ -226,16 +236,19 @@ class Logins:
         now: float,
         *,
         conceals: bool = True,
+        is_known: bool = False,
     ) -> User:
         """The user with this password, checked in turn and counted on the budgets. A lock-out is
         refused in the time that a wrong password takes, without a hash or a record. `conceals` is
-        False for a client known to be the user. Raises InvalidCredentials, LockedOut."""
-        known = None if credential is None else credential.user
+        False for a client known to be the user; `is_known`: from a browser of theirs, which has a
+        budget of its own. Raises InvalidCredentials, LockedOut."""
+        user = None if credential is None else credential.user
+        known = user if is_known else None
         try:
-            await self._regulation.check(name, known, client.address, now)
-            async with self._regulation.turn(name, client.address):
+            await self._regulation.check(name, user, client.address, now, known=known)
+            async with self._regulation.turn(name, client.address, known=known):
                 attempt = await self._regulation.begin(
-                    name, known, client.address, now, conceals=conceals
+                    name, user, client.address, now, conceals=conceals, known=known
                 )
                 return await self._judge(attempt, credential, password, client, now)
         except LockedOut:

@@ -251,7 +251,7 @@ class Datepoll:
             )
         response = render(DatepollToken(**fields))
         if self.settings.cookie:
-            self.context.service.cookie.set(response, request, opened)
+            self.context.service.cookie.set(response, request, opened, request.url.path)
         return response
 
     def _lifetimes(self, stays: bool) -> Lifetimes:

@@ -127,6 +127,9 @@ def respond_empty() -> Response:
     return Response(status_code=204, headers={"cache-control": "no-store"})
 
 
+LOGIN = "/xhr/login"
+
+
 @dataclass(frozen=True, slots=True)
 class Xhr:
     context: Context
@@ -148,7 +151,7 @@ class Xhr:
 
     def _set_cookie(self, request: Request, response: Response, opened: Opened) -> None:
         if self.settings.cookie:
-            self.context.service.cookie.set(response, request, opened)
+            self.context.service.cookie.set(response, request, opened, LOGIN)
 
     async def totp(self, request: Request) -> Response:
         """The second step of a login: a code of the app, of a mail or a recovery code."""
@@ -243,7 +246,7 @@ class Xhr:
 def routes(context: Context, settings: DialectXhr, factors: SecondFactors) -> list[Route]:
     xhr = Xhr(context, settings, factors)
     return [
-        context.endpoint("/xhr/login", ERROR_FORMAT, post=xhr.login),
+        context.endpoint(LOGIN, ERROR_FORMAT, post=xhr.login),
         context.endpoint("/xhr/totp", ERROR_FORMAT, post=xhr.totp),
         context.endpoint("/xhr/login/ldap", ERROR_FORMAT, post=xhr.login_ldap),
         context.endpoint("/xhr/session", ERROR_FORMAT, get=xhr.session),

@@ -71,6 +71,9 @@ def host_cookie(name: str, value: str, *, same_site: str, secure: bool) -> Heade
     return b"set-cookie", (line + ("; Secure" if secure else "")).encode()
 
 
+KNOWN = "known"  # what companion the note of a known browser is; see `companion_name`
+
+
 # The content of one request's Cookie lines: Doorward's values, and the lines without them.
 SplitCookies = tuple[tuple[bytes, ...], tuple[bytes, ...]]
 _NONE: SplitCookies = ((), ())
@@ -133,10 +136,13 @@ class Cookies:
         # Browsers send cookies to every port of a host, so other instances' cookies arrive too and
         # must not reach an application.
         self._of_any = re.compile(
-            rb"(?:__Host-|__Secure-)?(?:doorward(?:-[0-9]{1,5})?|" + plain + rb")(?:-host)?"
+            rb"(?:__Host-|__Secure-)?(?:doorward(?:-[0-9]{1,5})?|"
+            + plain
+            + rb")(?:-host|(-known))?"
         )
         self._reserved = re.compile(
-            _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-browser|-host)?)", re.IGNORECASE
+            _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-(?:browser|host|known))?)",
+            re.IGNORECASE,
         )
         # The first byte distinguishes nearly every other cookie from Doorward's.
         begins = b"_=" + _ANY[:1] + self._mark[:1] + _IGNORED
@@ -197,7 +203,8 @@ class Cookies:
                 own.append(value)
             elif name == self._default:
                 default.append(value)
-            if not (self._of_any.fullmatch(name) and has_our_form(value)):
+            ours = self._of_any.fullmatch(name)
+            if ours is None or not (ours[1] or has_our_form(value)):
                 kept.append(pair)
         return b";".join(kept).strip(b" \t")
 

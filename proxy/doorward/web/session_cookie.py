@@ -10,9 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from doorward import paths
-from doorward.accounts.sessions.sessions import FULL, Opened
+from doorward.accounts.passwords.known_browsers import KNOWN_S, KnownBrowsers
+from doorward.accounts.sessions.sessions import FULL, Opened, Session
 from doorward.accounts.sessions.tokens import Tokens
-from doorward.gate.cookies import MAX_AGE_LIMIT_S, Cookies, Header, NamedValues, has_our_form
+from doorward.gate.cookies import (
+    KNOWN,
+    MAX_AGE_LIMIT_S,
+    Cookies,
+    Header,
+    NamedValues,
+    has_our_form,
+    read_cookie,
+)
 from doorward.web.endpoint import get_client
 
 
@@ -22,17 +31,22 @@ class SessionCookie:
 
     cookies: Cookies
     tokens: Tokens
+    known_browsers: KnownBrowsers
     clock: Callable[[], float]
 
-    def set(self, response: Response, request: Request, opened: Opened) -> None:
-        response.raw_headers.extend(self.set_lines(request, opened))
+    def set(
+        self, response: Response, request: Request, opened: Opened, login: str | None = None
+    ) -> None:
+        """`login` is the path of the endpoint at which this client logs in; None where it did not
+        just do so, or did so on a page."""
+        response.raw_headers.extend(self.set_lines(request, opened, login))
 
     def expire(self, response: Response, request: Request) -> None:
         response.raw_headers.extend(self.expire_lines(request))
 
-    def set_lines(self, request: Request, opened: Opened) -> list[Header]:
+    def set_lines(self, request: Request, opened: Opened, login: str | None = None) -> list[Header]:
         """The lines that set the cookie; with a Max-Age only for a remembered session that does not
-        need its second factor any more."""
+        need its second factor any more. A complete login also makes the browser known."""
         session = opened.session
         remembered = session.remember and session.level is FULL
         age = session.expires_at - self.clock() if remembered else None
@@ -40,7 +54,30 @@ class SessionCookie:
         held = self.cookies.held(_cookie_lines(request))
         to_own = bool(held.own) or self._is_anothers(held)
         line = self.cookies.set_line(signed, age, to_own=to_own)
-        return [*self.clearing_lines(request), line]
+        if login is None and request.url.path.startswith(paths.PREFIX):
+            login = paths.PREFIX
+        known = [] if login is None else self._known_lines(opened.session, login)
+        return [*self.clearing_lines(request), line, *known]
+
+    def _known_lines(self, session: Session, login: str) -> list[Header]:
+        """What makes this browser known at the path where it logs in. Sent everywhere, it would
+        make every request longer."""
+        note = self.known_browsers.note(session, self.clock())
+        if note is None:
+            return []
+        line = page_cookie(
+            self.cookies.companion_name(KNOWN),
+            note,
+            same_site="Strict",
+            secure=self.cookies.secure,
+            max_age_s=KNOWN_S,
+            path=login,
+        )
+        return [line]
+
+    def read_known(self, request: Request) -> str | None:
+        """The note of a browser that is known here."""
+        return read_cookie(request.headers.raw, self.cookies.companion_name(KNOWN))
 
     def clearing_lines(self, request: Request) -> list[Header]:
         """Lines that expire every variant if the request has Doorward's cookie more than once,
@@ -75,12 +112,18 @@ class SessionCookie:
 
 
 def page_cookie(
-    name: str, value: str, *, same_site: str, secure: bool, max_age_s: float | None = None
+    name: str,
+    value: str,
+    *,
+    same_site: str,
+    secure: bool,
+    max_age_s: float | None = None,
+    path: str = paths.PREFIX,
 ) -> Header:
     """The Set-Cookie line of a cookie that is sent only to the pages, so that no application sees
     it. Without an age it lasts until the browser closes."""
     age = "" if max_age_s is None else f"; Max-Age={min(int(max_age_s), MAX_AGE_LIMIT_S)}"
-    line = f"{name}={value}{age}; Path={paths.PREFIX}; HttpOnly; SameSite={same_site}"
+    line = f"{name}={value}{age}; Path={path}; HttpOnly; SameSite={same_site}"
     return b"set-cookie", (line + ("; Secure" if secure else "")).encode()
 
 

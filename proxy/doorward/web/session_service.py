@@ -4,7 +4,7 @@ Knows cookies and the core; must not know forms, bodies or wire formats.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -119,7 +119,10 @@ class SessionService:
         now = self.clock()
         old = await self._find_presented(request, now)
         opened = await self.logins.login(
-            login, client=get_client_info(request), now=now, replaces=old[0] if old else None
+            replace(login, known=self.cookie.read_known(request)),
+            client=get_client_info(request),
+            now=now,
+            replaces=old[0] if old else None,
         )
         for session in old[1:]:
             await self.sessions.end(session, now)

@@ -29,6 +29,7 @@ from doorward.accounts.forgotten import Forgotten
 from doorward.accounts.keys import Keys
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import Passwords
+from doorward.accounts.passwords.known_browsers import KnownBrowsers
 from doorward.accounts.passwords.regulation import AttemptLimits, Regulation
 from doorward.accounts.refusals import Refusal
 from doorward.accounts.sealing import UnreadableSecret
@@ -70,6 +71,7 @@ class Accounts:
     access: AccessSecrets
     keys: Keys
     key_files: KeyFiles
+    known_browsers: KnownBrowsers
     addresses: Addresses
     administration: Administration
     forgotten: Forgotten
@@ -130,7 +132,8 @@ async def _join(
     )
     browsers = Browsers(keys, _seconds(settings.second_factor.remember_browser))
     factors = SecondFactors(database.factors, sessions, verification, vault, policy, browsers)
-    logins = Logins(users, sessions, passwords, regulation, audit_log, factors)
+    known_browsers = KnownBrowsers(keys)
+    logins = Logins(users, sessions, passwords, regulation, audit_log, factors, known_browsers)
     live = Live(sessions, database.feed)
     access = AccessSecrets(database.access, directories, keys)
     addresses = Addresses(users, factors, mailer, keys)
@@ -152,6 +155,7 @@ async def _join(
         access,
         keys,
         key_files,
+        known_browsers,
         addresses,
         administration,
         forgotten,

@@ -60,7 +60,7 @@ def build_session_service(
         accounts.sessions,
         accounts.second_factors,
         identify,
-        SessionCookie(cookies, accounts.tokens, clock),
+        SessionCookie(cookies, accounts.tokens, accounts.known_browsers, clock),
         clock,
         ApplicationLogouts(settings),
         ReturnAddresses(settings.login_hosts, allows_http=_allows_http(settings)),

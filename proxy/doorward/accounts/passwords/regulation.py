@@ -33,6 +33,7 @@ from doorward.accounts.user import User
 PURPOSE = "attempts at unknown names"
 USER = "user"
 NETWORK = "network"
+KNOWN = "known"  # begins the budget of all browsers in which a user has logged in before
 
 # Widths of networks, the widest first. With IPv6 a host has a /64 of addresses to choose from, a
 # household often a /56, and a /48 is free for the asking (RIPE-690).
@@ -184,15 +185,23 @@ class Regulation:
         self._refused: Counter[str] = Counter()  # attempts by the budget whose lock refused them
 
     @asynccontextmanager
-    async def turn(self, name: str, address: str) -> AsyncIterator[None]:
+    async def turn(
+        self, name: str, address: str, *, known: User | None = None
+    ) -> AsyncIterator[None]:
         """Held from before `begin` until the attempt is checked and recorded: one at a time for a
         name from a network, and for a network no more than leave most of its budget to those that
         fail; networks take turns. By the name and not by its user: how long a second name has to
-        wait for the first would tell that they are one user's.
+        wait for the first would tell that they are one user's. `known` is the user from a browser
+        of theirs.
 
         Raises Overloaded.
         """
         networks = get_networks(address)
+        if known is not None:  # waits for no neighbour
+            own = _key_of_known(known)
+            async with self._turns.turn(own, 1), self._queue.place((own,)):
+                yield
+            return
         if self._limits is None:
             async with self._queue.place(networks):
                 yield
@@ -203,12 +212,15 @@ class Regulation:
                 async with self._queue.place(networks):
                     yield
 
-    async def check(self, name: str, user: User | None, address: str, now: float) -> None:
+    async def check(
+        self, name: str, user: User | None, address: str, now: float, *, known: User | None = None
+    ) -> None:
         """Returns when no lock is to be shown. Takes no turn and writes nothing. Raises LockedOut,
         whatever the password is."""
         if self._limits is None:
             return
-        await self._check([b.key for b in self._budgets(name, user, address, True) if b.shown], now)
+        budgets = self._budgets(name, user, address, True, known)
+        await self._check([budget.key for budget in budgets if budget.shown], now)
 
     async def _check(self, keys: Sequence[str], now: float) -> None:
         assert self._limits is not None
@@ -217,21 +229,29 @@ class Regulation:
             self._refuse(*found, now)
 
     async def begin(
-        self, name: str, user: User | None, address: str, now: float, *, conceals: bool = True
+        self,
+        name: str,
+        user: User | None,
+        address: str,
+        now: float,
+        *,
+        conceals: bool = True,
+        known: User | None = None,
     ) -> Attempt | None:
         """Counts an attempt at a name, which leads to this user or to nobody; None when nothing is
-        counted. `conceals` is False for a client known to be the user.
+        counted. `conceals` is False for a client known to be the user; `known` is the user from a
+        browser of theirs, which has a budget of its own.
 
         Raises LockedOut, whatever the password is."""
         limits = self._limits
         if limits is None:
             return None
-        budgets = self._budgets(name, user, address, conceals)
+        budgets = self._budgets(name, user, address, conceals, known)
         attempt, period = randomness.public_id(), Period(limits.window_s, limits.ban_s)
         spent = await self._store.spend(attempt, budgets, period, now)
         if spent.locked is not None:
             self._refuse(*spent.locked, now)
-        scopes = [_scope(key) for key in spent.exhausted if key != self._find_typed(budgets)]
+        scopes = [_scope(key) for key in spent.exhausted if f" {TYPED} " not in key]
         own = tuple(budget.key for budget in budgets if _scope(budget.key) == USER)
         return Attempt(attempt, user, own, tuple(scopes), spent.is_refused)
 
@@ -309,10 +329,14 @@ class Regulation:
         return await self._store.purge(now - kept_s, now, PURGED_AT_ONCE)
 
     def _budgets(
-        self, name: str, user: User | None, address: str, conceals: bool
+        self, name: str, user: User | None, address: str, conceals: bool, known: User | None
     ) -> tuple[Budget, ...]:
-        """Always as many for one address, whatever user the name leads to."""
+        """Always as many for one address, whatever user the name leads to. One alone for a known
+        browser, and the same for all of a user's, so that many notes are not many budgets."""
         assert self._limits is not None
+        if known is not None:
+            own, most = _key_of_known(known), self._limits.attempts
+            return (Budget(own, get_network(address), most, known.number),)
         budgets, network = self._budgets_of_networks(address), get_network(address)
         number, most = None if user is None else user.number, self._limits.attempts
         typed = Budget(self._typed(name, network), network, most, number)
@@ -333,16 +357,15 @@ class Regulation:
     def _typed(self, name: str, network: str) -> str:
         return f"{network} {TYPED} {self._hash(name)}"
 
-    @staticmethod
-    def _find_typed(budgets: Sequence[Budget]) -> str:
-        """The budget of the name: it is emptied with its user's, and told of as one."""
-        return budgets[-2].key
-
     def _hash(self, name: str) -> str:
         """The name in any spelling (GHSA-hjj4-hfjm-fmrj), as a keyed hash, for people type
         passwords there."""
         text = (parse_handle(name) or name).encode("utf-8", "surrogatepass")
         return hmac.new(self._key(), text, hashlib.sha256).hexdigest()
+
+
+def _key_of_known(user: User) -> str:
+    return f"{KNOWN} {USER} {user.number}"
 
 
 def _scope(key: str) -> str:

@@ -74,7 +74,7 @@ class TokenLogin:
     def _render_login(self, request: Request, opened: Opened) -> Response:
         response = render(AlekeagleToken(token=opened.token, exp=exp(opened.session)), 201)
         if self.dialect.cookie:
-            self.context.service.cookie.set(response, request, opened)
+            self.context.service.cookie.set(response, request, opened, request.url.path)
         return response
 
     async def _render_challenge(

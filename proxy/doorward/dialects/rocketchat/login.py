@@ -65,7 +65,7 @@ class LoginAndLogout:
         opened = await context.service.open(request, login)
         response = await self._render_login(opened.session, opened.token)
         if self.dialect.cookie:
-            context.service.cookie.set(response, request, opened)
+            context.service.cookie.set(response, request, opened, request.url.path)
         return response
 
     async def _resume(self, token: str) -> Response:
