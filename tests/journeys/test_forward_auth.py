@@ -47,11 +47,13 @@ from tests.support.wire import Answer, Client, values_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "forward-auth"
 APP, PORTAL = "app.example.com", "auth.example.com"
+OPEN = "open.example.com"  # may be asked about, too
 NAMES = [header.header for header in PRESETS["remote-user"]]
 DAY_S = 86_400.0
 BROWSER = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html")
 ACCESS = {
     "rules": [
+        {"host": OPEN, "require": "public"},
         {"path": "/public/*", "require": "public"},
         {"path": "/admin/*", "groups": ["admins"]},
         {"path": "/second/*", "require": "two_factor"},
@@ -59,7 +61,7 @@ ACCESS = {
 }
 # What of a file says the port, and what takes its place.
 LISTENS = {
-    "nginx": {"listen 443 ssl": "listen 127.0.0.1:{} ssl"},
+    "nginx": {"listen 443 ssl": "listen 127.0.0.1:{} ssl", "$host": "$host:{}"},
     "caddy": {f"{APP} {{": f"{APP}:{{}} {{", f"{PORTAL} {{": f"{PORTAL}:{{}} {{"},
     "haproxy": {"bind :443": "bind 127.0.0.1:{}"},
     "traefik": {},
@@ -162,6 +164,7 @@ def front(
     find_binary(RUN[request.param])
     settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
     del settings["listen"]
+    settings["forward_auth"]["hosts"].append(OPEN)
     with application() as inner:
         live = deploy("", users=[config_user()], access=ACCESS, routes=[{}], **settings)
         with asking(request.param, tmp_path_factory.mktemp(request.param), live, inner) as built:
@@ -241,6 +244,23 @@ def test_headers_that_a_client_forges_open_nothing_and_reach_nobody(front: Askin
     head = front.inner.origin.heads[-1]
     assert [value for value in values_of(head, b"remote-user") if value] == [b"alice"]
     assert b"root" not in head
+
+
+def name_two_hosts(front: Asking) -> Iterator[bytes]:
+    """Requests whose targets are whole URLs of one host, and whose Host is another (RFC 9112
+    3.2.2)."""
+    for site in (front.site, f"https://{APP}", f"http://{APP}"):
+        for host in (OPEN, f"{OPEN}:{front.port}"):
+            yield f"GET {site}/a HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+
+def test_a_target_with_a_host_of_its_own_is_decided_as_what_is_opened(front: Asking) -> None:
+    """A lookup by one of two hosts, and a decision by the other, as in CVE-2026-77560."""
+    sent = len(front.inner.origin.heads)
+    for request in name_two_hosts(front):
+        with front.client() as client:
+            assert client.ask(request).status in (302, 400, 401, 421), request
+    assert len(front.inner.origin.heads) == sent
 
 
 def test_a_session_that_was_ended_opens_nothing(front: Asking) -> None:
@@ -354,6 +374,7 @@ MATRIX: dict[str, Callable[..., Any]] = {
     "second factor due": test_a_second_factor_that_is_due_is_asked_for_at_the_portal,
     "over by time": test_a_session_that_is_over_by_time_opens_nothing,
     "logged out": test_a_session_that_was_ended_opens_nothing,
+    "two hosts": test_a_target_with_a_host_of_its_own_is_decided_as_what_is_opened,
     "WebSocket": test_a_websocket_is_asked_about_and_carries_frames_both_ways,
     "POST with a body": test_a_body_passes_whole_and_once,
 }
@@ -392,7 +413,7 @@ server {{
     internal;
     proxy_pass http://127.0.0.1:8080/api/authz/auth-request;
     proxy_set_header X-Original-Method $request_method;
-    proxy_set_header X-Original-URL $scheme://$http_host$request_uri;
+    proxy_set_header X-Original-URL $scheme://$host$request_uri;
     proxy_set_header X-Forwarded-For $remote_addr;
     proxy_set_header Content-Length "";
     proxy_set_header Connection "";
@@ -432,13 +453,13 @@ server {{
   ssl_certificate_key /etc/ssl/example/privkey.pem;
   location /oauth2/ {{
     proxy_pass http://127.0.0.1:8080;
-    proxy_set_header Host $http_host;
+    proxy_set_header Host $host;
     proxy_set_header X-Real-IP $remote_addr;
     proxy_set_header X-Auth-Request-Redirect $request_uri;
   }}
   location = /oauth2/auth {{
     proxy_pass http://127.0.0.1:8080;
-    proxy_set_header Host $http_host;
+    proxy_set_header Host $host;
     proxy_set_header X-Real-IP $remote_addr;
     proxy_set_header X-Forwarded-Uri $request_uri;
     proxy_set_header Content-Length "";
@@ -454,7 +475,7 @@ server {{
     proxy_pass http://127.0.0.1:9000;
   }}
   location @signin {{
-    return 302 /oauth2/sign_in?rd=$scheme://$http_host$request_uri;
+    return 302 /oauth2/sign_in?rd=$scheme://$host$request_uri;
   }}
 }}
 """
@@ -467,6 +488,7 @@ def instead_of(alias: str, text: str, folder: Path, deploy: Start) -> Iterator[A
     settings: dict[str, Any] = yaml.safe_load((EXAMPLES / "doorward.yaml").read_text())
     del settings["listen"]
     settings["forward_auth"]["aliases"] = [alias]
+    settings["forward_auth"]["hosts"].append(OPEN)
     with application() as inner:
         live = deploy("", users=[config_user()], access=ACCESS, routes=[{}], **settings)
         with asking("nginx", folder, live, inner, text=text) as front:
@@ -486,6 +508,7 @@ def test_an_nginx_that_asked_authelia_needs_another_address_only(
         assert front.ask("/a?b=c", cookie, "Remote-User: root").status == 200
         assert values_of(front.inner.origin.heads[-1], b"remote-user") == [b"alice"]
         assert front.ask("/admin/", cookie).status == 403
+        test_a_target_with_a_host_of_its_own_is_decided_as_what_is_opened(front)
 
 
 def test_an_nginx_that_asked_oauth2_proxy_needs_another_address_only(
@@ -514,6 +537,7 @@ def test_an_nginx_that_asked_oauth2_proxy_needs_another_address_only(
         assert (told["user"], told["preferredUsername"]) == ("alice", "alice")
         (out,) = front.ask("/oauth2/sign_out", cookie).values(b"location")
         assert out == f"https://{PORTAL}/.doorward/logout".encode()
+        test_a_target_with_a_host_of_its_own_is_decided_as_what_is_opened(front)
         for line in (f"X-Forwarded-Host: {PORTAL}", "X-Forwarded-Uri: /public/", *FORGED):
             sent = len(front.inner.origin.heads)
             assert front.ask("/", line).status != 200, line
