@@ -170,7 +170,7 @@ class Live:
         with self.client() as client:
             answer = client.ask(head.encode() + body)
         assert answer.status == 200, answer
-        line = next(v for v in answer.values(b"set-cookie") if b"Max-Age=0" not in v)
+        line = answer.values(b"set-cookie")[-1]  # what comes before it is not the session's
         return "Cookie: " + line.partition(b";")[0].decode()
 
     def command(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

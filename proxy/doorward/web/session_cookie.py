@@ -57,7 +57,8 @@ class SessionCookie:
         if login is None and request.url.path.startswith(paths.PREFIX):
             login = paths.PREFIX
         known = [] if login is None else self._known_lines(opened.session, login)
-        return [*self.clearing_lines(request), line, *known]
+        # The session last: simple clients keep the last line alone.
+        return [*self.clearing_lines(request), *known, line]
 
     def _known_lines(self, session: Session, login: str) -> list[Header]:
         """What makes this browser known at the path where it logs in. Sent everywhere, it would
