@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
 import threading
@@ -24,9 +25,10 @@ from doorward.web.explanation import Question
 from structlog.testing import capture_logs
 
 from tests.support.front import Build, Front
+from tests.support.origin import OK, Origin, answering
 from tests.support.sessions import open_session
 from tests.support.verifying import FORWARD_AUTH, SITE, verify
-from tests.support.wire import Header
+from tests.support.wire import Header, values_of
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "decisions-in-python.md"
 RULES = {
@@ -200,6 +202,29 @@ async def late_async(request: Request, identity: Identity | None) -> Allow:
     return Allow()
 
 
+def exiting(request: Request, identity: Identity | None) -> Allow:
+    raise SystemExit(3)
+
+
+async def exiting_async(request: Request, identity: Identity | None) -> Allow:
+    raise SystemExit(3)
+
+
+def cancelling(request: Request, identity: Identity | None) -> Allow:
+    raise asyncio.CancelledError
+
+
+async def cancelling_async(request: Request, identity: Identity | None) -> Allow:
+    """As by awaiting a task that somebody else has cancelled."""
+    raise asyncio.CancelledError
+
+
+async def stubborn_async(request: Request, identity: Identity | None) -> Allow:
+    with contextlib.suppress(BaseException):
+        await asyncio.get_running_loop().create_future()
+    return Allow()
+
+
 class Awkward:
     def __call__(self, request: Request, identity: Identity | None) -> Any:
         return late_async(request, identity)
@@ -210,13 +235,31 @@ class Awkward:
     [
         (raising, "it raised RuntimeError: out of order"),
         (raising_async, "it raised RuntimeError: out of order"),
+        (exiting, "it raised SystemExit: 3"),
+        (exiting_async, "it raised SystemExit: 3"),
+        (cancelling, "it raised CancelledError"),
+        (cancelling_async, "it raised CancelledError"),
         (late_async, "longer than 0.5 s"),
+        (stubborn_async, "longer than 0.5 s"),
         (answering_with(True), "it returned bool"),
         (answering_with(Allow), "it returned type"),
         (answering_with("Allow", is_async=True), "it returned str"),
         (Awkward(), "it returned coroutine"),
     ],
-    ids=["raises", "raises late", "late", "bool", "type", "str", "coroutine"],
+    ids=[
+        "raises",
+        "raises late",
+        "exits",
+        "exits late",
+        "cancels",
+        "cancels late",
+        "late",
+        "stubborn",
+        "bool",
+        "type",
+        "str",
+        "coroutine",
+    ],
 )
 async def test_whatever_goes_wrong_refuses(
     fronts: Build, deciding: Set, decide: Decide, says: str
@@ -230,6 +273,60 @@ async def test_whatever_goes_wrong_refuses(
             assert b"order" not in answer.body
     assert front.origin.heads == []
     assert {says in line["reason"] for line in logs if line["event"] == "policy_failed"} == {True}
+
+
+READINGS = ["/%61dmin/x", "//admin/x", "/admin%2fx", "/admin;a/x", "/%2561dmin/x", "/admin%3bx/x"]
+
+
+@pytest.mark.parametrize("path", READINGS)
+async def test_it_decides_on_every_reading_of_a_path(
+    fronts: Build, deciding: Set, path: str
+) -> None:
+    """Five shapes, 2: decide on one representation, forward another."""
+
+    def closing(request: Request, identity: Identity | None) -> Any:
+        return Deny("closed") if request.path.startswith("/admin/") else Allow()
+
+    def opening(request: Request, identity: Identity | None) -> Any:
+        return None if request.path.startswith("/admin/") else Allow()
+
+    for decide, status in ((closing, 403), (opening, 401)):
+        front = await fronts(access=deciding(decide) | {"rules": []})
+        assert (await front.get("/a%20b")).status == 200
+        assert (await front.get("/admin/x")).status == (await front.get(path)).status == status
+
+
+@pytest.mark.parametrize("answer", [Allow(), None])
+async def test_it_has_seen_the_method_that_the_application_obeys(
+    fronts: Build, deciding: Set, answer: Any
+) -> None:
+    def decide(request: Request, identity: Identity | None) -> Any:
+        return Deny("reading only") if request.method == "DELETE" else answer
+
+    front = await fronts(access=deciding(decide))
+    names = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+    asked = await front.get("/public/x", *((name, b"DELETE") for name in names))
+    assert asked.status == 200
+    assert not any(value for name in names for value in values_of(front.origin.heads[-1], name))
+
+
+async def test_whoever_is_allowed_without_a_login_gets_no_credentials(
+    fronts: Build, deciding: Set, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("token\n")
+    secret.chmod(0o600)
+    with Origin((answering(OK),)) as origin:
+        for on_public, sent in ((False, []), (True, [b"Bearer token"])):
+            credentials = {"bearer_file": str(secret), "on_public": on_public}
+            route = {"upstream": origin.url, "credentials": credentials}
+            access = deciding(answering_with(Allow()))
+            front = await fronts(routes=[route], access=access)
+            assert (await front.get("/x")).status == 200
+            assert values_of(origin.heads[-1], b"authorization") == sent
+            cookie = front.cookie(await front.opened())
+            assert (await front.get("/x", cookie)).status == 200
+            assert values_of(origin.heads[-1], b"authorization") == [b"Bearer token"]
 
 
 REQUEST = Request("GET", "http", "app.test", "/", "", "192.0.2.1", (), "/")

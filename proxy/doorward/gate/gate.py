@@ -299,7 +299,8 @@ class Gate:
                     return unfit_identity()
             forward = Forward(target.route, session, identity, private, credentials.binds)
             if target.route in self._credentials:
-                self._add_credentials(forward, rule.is_public)
+                # Nobody may be allowed elsewhere by a decision in Python.
+                self._add_credentials(forward, rule.is_public or session is None)
             if caller.foreign_bearer or caller.foreign_pair or request.headers.overrides:
                 overrides = bool(request.headers.overrides)
                 overrides = overrides and not self._authorize.depends_on_method(request)

@@ -58,18 +58,27 @@ class PolicyFunction:
 
     async def ask(self, request: Request, identity: Identity | None) -> Allow | Deny | None:
         """What it answers. Raises PolicyFailed."""
+        is_late = False
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s) as limit:
                 if self._is_async:
                     found = await self._decide(request, identity)
                 else:
                     found = await self._ask_thread(request, identity)
+            is_late = limit.expired()  # it may have kept the cancellation to itself
         except TimeoutError:
-            raise PolicyFailed(f"it took longer than {self._timeout_s:g} s") from None
+            is_late = True
         except PolicyFailed:
             raise
-        except Exception as error:
-            raise PolicyFailed(f"it raised {type(error).__name__}: {error}") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # the request is over
+            raise _failed(error) from error
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            raise _failed(error) from error
+        if is_late:
+            raise PolicyFailed(f"it took longer than {self._timeout_s:g} s") from None
         if found is None or isinstance(found, Allow | Deny):
             return found
         if inspect.iscoroutine(found):
@@ -90,6 +99,10 @@ class PolicyFunction:
         return await asyncio.wrap_future(future)
 
 
+def _failed(error: BaseException) -> PolicyFailed:
+    return PolicyFailed(f"it raised {type(error).__name__}: {error}")
+
+
 def _work(jobs: "SimpleQueue[_Job]") -> None:
     while True:
         future, call = jobs.get()
@@ -97,6 +110,6 @@ def _work(jobs: "SimpleQueue[_Job]") -> None:
             continue  # nobody waits for it any more
         try:
             future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
+        except BaseException as error:  # SystemExit would end the process of whoever awaits this
+            future.set_exception(_failed(error))
         del future, call

@@ -5,7 +5,8 @@ refuse anything. It can allow what the rules refuse to this user, and nothing th
 another reason. See docs/guides/decisions-in-python.md.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 
 import structlog
 
@@ -77,6 +78,13 @@ class PolicyGate(Gate):
 
     async def decide_for(self, facts: RequestFacts, caller: Caller, now: float) -> Decision:
         """The decision for the user, once that is known."""
+        decision = await self._decide_for(facts, caller, now)
+        if isinstance(decision, Forward) and decision.keeps is not None:
+            # The function may have decided by the method, and not by one that a header asks for.
+            decision.keeps = replace(decision.keeps, overrides=False)
+        return decision
+
+    async def _decide_for(self, facts: RequestFacts, caller: Caller, now: float) -> Decision:
         if caller.conflict:
             return await super().decide_for(facts, caller, now)
         session = caller.session
@@ -87,7 +95,7 @@ class PolicyGate(Gate):
         identity = build_identity(session) if is_usable and session is not None else None
         request = self._describe_request(facts)
         try:
-            verdict = await self._ask_policy(request, identity)
+            verdict = await self._ask_readings(request, identity, facts.request.other_readings)
         except PolicyFailed as fault:
             _log.error("policy_failed", reason=str(fault), request=facts.request.request_id)
             return policy_failed().on(facts.target.route)
@@ -101,6 +109,21 @@ class PolicyGate(Gate):
         if isinstance(verdict, Allow) and (is_usable or session is None) and not facts.others:
             return await self._allowing.decide_for(facts, caller, now)
         return await super().decide_for(facts, caller, now)
+
+    async def _ask_readings(
+        self, request: Request, identity: Identity | None, others: Collection[bytes]
+    ) -> Allow | Deny | None:
+        """The answer for the path as it was sent and for each other way in which an application
+        could read it. Deny for one is Deny; only Allow for all is Allow. Raises PolicyFailed."""
+        verdict = await self._ask_policy(request, identity)
+        for path in sorted(others):
+            if isinstance(verdict, Deny):
+                break
+            reading = replace(request, path=path.decode("latin-1"))
+            found = await self._ask_policy(reading, identity)
+            if isinstance(found, Deny) or found is None:
+                verdict = found if isinstance(found, Deny) else None
+        return verdict
 
     def _describe_request(self, facts: RequestFacts) -> Request:
         request: Accepted = facts.request
