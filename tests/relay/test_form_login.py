@@ -14,7 +14,7 @@ import pytest
 from doorward.accounts.application_credentials import ApplicationCredential, ApplicationLogin
 from doorward.accounts.permissions import OWNER
 from doorward.relay.form_login import REFUSED_FOR_S
-from doorward.rewrite.cookie_jar import COOKIES, JAR_BYTES, CookieJar
+from doorward.rewrite.cookie_jar import COOKIES, JAR_BYTES, WITHHELD, CookieJar
 from doorward.rewrite.form_credentials import RENEWED_AFTER_S
 from doorward.rewrite.login_form import _fill
 from doorward.settings import InvalidSettings, settings_from
@@ -178,6 +178,8 @@ async def test_first_requests_that_come_together_log_in_once(
         b"HTTP/1.1 307 X\r\nlocation: login\r\nSet-Cookie: sid=; Max-Age=0\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n4\r\nover\r\n0\r\n\r\n",
         b"HTTP/1.1 401 X\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000),
+        b"HTTP/1.1 401 X\r\n\r\nuntil the connection closes",
+        b"HTTP/1.1 401 X\r\nContent-Length: 4\r\n\r\noverHTTP/1.1 200 OK\r\n\r\n",
     ],
 )
 async def test_a_session_that_the_application_ended_is_opened_again_once(
@@ -196,6 +198,43 @@ async def test_a_session_that_the_application_ended_is_opened_again_once(
     answer = await front.get("/z", cookie)  # at once again: no loop, and no third login
     assert answer.status == int(over.split(b" ")[1])
     assert len(shop.logins) == 2
+
+
+@pytest.mark.parametrize("body", [b"ZZZ\r\n", b"3\r\nabcZZ\r\n", b"3\r\nabc\r\n0\r\n\x00\r\n"])
+async def test_a_discarded_answer_may_be_broken(
+    fronts: Build, application: Origin, shop: Shop, body: bytes
+) -> None:
+    """In the bytes that came with its head, before the connection could be closed."""
+    front = await shopping(fronts, application)
+    cookie = front.cookie(await front.opened())
+    assert (await front.get("/x", cookie)).status == 200
+    shop.sessions.clear()
+    shop.over = b"HTTP/1.1 401 X\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    front.clock.now += RENEWED_AFTER_S
+    raised: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: raised.append(context))
+    assert (await front.get("/y", cookie)).body == b"alice:sid=s2; csrf=cs2"
+    assert raised == []
+
+
+async def test_a_cookie_that_the_application_removed_does_not_come_from_the_browser(
+    fronts: Build, application: Origin, shop: Shop
+) -> None:
+    """Another host of the domain may have set it there, for the session of somebody else."""
+    front = await shopping(fronts, application)
+    cookie, forged = front.cookie(await front.opened()), (b"cookie", b"sid=other; own=1")
+    assert (await front.get("/x", cookie)).status == 200
+    shop.sessions = {b"other": "mallory"}
+    removing = b"Set-Cookie: sid=; Max-Age=0; Path=/\r\nContent-Length: 0\r\n\r\n"
+    shop.over = b"HTTP/1.1 302 X\r\nLocation: /bye\r\n" + removing
+    for _ in range(2):
+        assert (await front.get("/y", cookie, forged)).status == 302
+        assert values_of(shop.heads[-1], b"cookie")[0].startswith(b"own=1; ")
+    shop.over = b"HTTP/1.1 302 X\r\nLocation: /login\r\n" + removing
+    shop.answer = b"HTTP/1.1 302 X\r\nLocation: /\r\nSet-Cookie: new=1\r\nContent-Length: 0\r\n\r\n"
+    front.clock.now += RENEWED_AFTER_S
+    assert (await front.get("/y", cookie, forged)).status == 302
+    assert values_of(shop.heads[-1], b"cookie") == [b"own=1; new=1"], "nor after another login"
 
 
 async def test_an_application_that_never_knows_its_session_makes_no_loop(
@@ -451,7 +490,11 @@ def test_a_jar_is_bounded_and_writes_whole_heads(lines: list[bytes]) -> None:
     for number, line in enumerate(lines):
         jar.take(line.translate(None, b"\r\n"), NOW)
         jar.take(b"n%d=" % number + b"x" * 4000, NOW)
-    assert len(jar.names) <= COOKIES and jar._bytes <= JAR_BYTES
+        jar.take(b"p=1; Path=/%d" % number + b"x" * 4000, NOW)
+        jar.take(b"x" * 4000 + b"%d=; Max-Age=0" % number, NOW)
+    assert len(jar._kept) <= COOKIES and jar._bytes <= JAR_BYTES
+    assert sum(len(name + path + one.value) for (name, path), one in jar._kept.items()) <= JAR_BYTES
+    assert len(jar._withheld) <= WITHHELD and sum(map(len, jar._withheld)) <= JAR_BYTES
     head = jar.write(b"GET /a?b HTTP/1.1\r\nhost: a\r\ncookie: own=1\r\nx: y\r\n\r\n")
     assert head.startswith(b"GET /a?b HTTP/1.1\r\nhost: a\r\nx: y\r\n")
     assert head.endswith(b"\r\n\r\n") and head.count(b"\r\ncookie: ") == 1
@@ -484,6 +527,32 @@ def test_cookies_are_kept_as_their_lines_say(
     jar.take_all([(b"Set-Cookie", line) for line in lines], NOW)
     head = jar.write(b"GET %b HTTP/1.1\r\nhost: a\r\n\r\n" % path)
     assert values_of(head, b"cookie") == ([] if sent is None else [sent])
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        b"my.sid=e",
+        b"MY_SID=e",
+        b"%6dy_sid=e",
+        b" my_sid =e",
+        b'"my_sid"=e',
+        b"my sid=e",
+        b"=my_sid=e",
+        b"my_sid[a]=e",
+        b"my_sid",
+        b"a=b, my_sid=e",
+        b"a=b,$Path=/,my_sid=e",
+        b"my%5Fsid%00=e",
+    ],
+)
+def test_a_browsers_cookie_does_not_pass_in_another_spelling(spelt: bytes) -> None:
+    """Five shapes, 1: one value with several spellings compared in one spelling."""
+    jar = CookieJar()
+    jar.take(b"my_sid=1", NOW)
+    lines = b"cookie: own=1;%b\r\ncookie: %b;x.y=2" % (spelt, spelt)
+    head = jar.write(b"GET / HTTP/1.1\r\nhost: a\r\n%b\r\n\r\n" % lines)
+    assert values_of(head, b"cookie") == [b"own=1; x.y=2; my_sid=1"]
 
 
 # Settings

@@ -13,6 +13,7 @@ from doorward.relay.preparation import TRIES
 from doorward.relay.relay import Relay, Waiting
 from doorward.relay.request_body import Refused
 from doorward.upstream.connection import Connection
+from doorward.upstream.failures import UpstreamFailure
 from doorward.upstream.framing import Header
 from doorward.upstream.heads import Head
 
@@ -110,3 +111,7 @@ class CredentialRelay(Relay):
     def on_end(self, trailers: tuple[Header, ...]) -> None:
         if not self._is_discarding:
             super().on_end(trailers)
+
+    def on_failure(self, failure: UpstreamFailure) -> None:
+        if not self._is_discarding:
+            super().on_failure(failure)

@@ -4,16 +4,25 @@ browser.
 Knows lines of Cookie and Set-Cookie (RFC 6265); must not know whose session it is.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from urllib.parse import unquote_to_bytes
 
 from doorward.http1.headers import Header
 
 # Browsers keep 50 of a host, of 4 KiB each; applications use a handful. The oldest goes.
 COOKIES = 50
 JAR_BYTES = 16 * 1024
+# Names that the browser cannot use any more, even if the application has removed their cookies.
+WITHHELD = 4 * COOKIES
 _DATE_BYTES = 64
+
+# Some applications also separate pairs with commas (RFC 2965), and ignore these bytes in names.
+_SEPARATORS = re.compile(rb"[;,]")
+_IGNORED = bytes((*range(0x20), 0x22, 0x7F))
+_PHP = bytes.maketrans(b". ", b"__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class CookieJar:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[bytes, bytes], _KeptCookie] = {}
+        self._withheld: dict[bytes, None] = {}  # as `_fold` returns them
 
     @property
     def names(self) -> frozenset[bytes]:
@@ -38,11 +48,12 @@ class CookieJar:
         pair, *attributes = line.split(b";")
         name, equals, value = pair.partition(b"=")
         name, value = name.strip(), value.strip()
-        if not name or not equals or len(name) + len(value) > JAR_BYTES:
-            return
         said = _read_attributes(attributes)
         path = said.get(b"path", b"/")
         path = path if path.startswith(b"/") else b"/"
+        if not name or not equals or len(name) + len(value) + len(path) > JAR_BYTES:
+            return
+        self._withhold(_fold(name))
         self._kept.pop((name, path), None)
         if _is_over(said, now):
             return
@@ -56,19 +67,31 @@ class CookieJar:
             if name.lower() == b"set-cookie":
                 self.take(value, now)
 
+    def succeed(self, earlier: "CookieJar") -> None:
+        """Withhold what an earlier jar of the same session did."""
+        for name in earlier._withheld:
+            self._withhold(name)
+
+    def _withhold(self, name: bytes) -> None:
+        self._withheld.setdefault(name)
+        while len(self._withheld) > WITHHELD or sum(map(len, self._withheld)) > JAR_BYTES:
+            del self._withheld[next(iter(self._withheld))]
+
     @property
     def _bytes(self) -> int:
-        return sum(len(name) + len(one.value) for (name, _), one in self._kept.items())
+        return sum(
+            len(name) + len(path) + len(one.value) for (name, path), one in self._kept.items()
+        )
 
     def write(self, head: bytes) -> bytes:
-        """A request's head with these cookies in place of the browser's with the same names."""
+        """A request's head with these cookies. The browser's pass if the application has never set
+        any of that name, in a spelling that some application could take for it."""
         line, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
         path = line.split(b" ")[1].partition(b"?")[0]
         others = [each for each in lines if not each.startswith(b"cookie: ")]
         sent = [each[len(b"cookie: ") :] for each in lines if each.startswith(b"cookie: ")]
-        names = self.names
         pairs = [pair.strip() for each in sent for pair in each.split(b";")]
-        kept = [pair for pair in pairs if pair and pair.partition(b"=")[0].strip() not in names]
+        kept = [pair for pair in pairs if pair and self._withheld.keys().isdisjoint(_names(pair))]
         kept += [
             b"%b=%b" % (name, one.value)
             for (name, _), one in self._kept.items()
@@ -77,6 +100,20 @@ class CookieJar:
         if kept:
             others.append(b"cookie: " + b"; ".join(kept))
         return b"\r\n".join([line, *others]) + b"\r\n\r\n"
+
+
+def _names(pair: bytes) -> Iterator[bytes]:
+    """The names that applications may read in a pair of a Cookie line."""
+    for part in _SEPARATORS.split(pair):
+        yield _fold(part.strip(b"= \t").partition(b"=")[0])
+
+
+def _fold(name: bytes) -> bytes:
+    """The same for all spellings of a name. ASP.NET ignores case. PHP reads dots and spaces as
+    underscores and ends a name at a bracket, and before 7.4.11 it decoded percent signs
+    (CVE-2020-7070)."""
+    plain = unquote_to_bytes(name).translate(None, _IGNORED).strip()
+    return plain.partition(b"[")[0].translate(_PHP).lower()
 
 
 def _read_attributes(attributes: list[bytes]) -> dict[bytes, bytes]:

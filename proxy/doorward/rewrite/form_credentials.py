@@ -80,7 +80,10 @@ class FormCredentials:
         account = await self._find(user)
         if account is not None:
             assert self.log_in is not None, "there is no way to the application yet"
-            found.jar = await self.log_in(user, account, request)
+            jar, before = await self.log_in(user, account, request), found.jar
+            if before is not None:
+                jar.succeed(before)
+            found.jar = jar
         found.number += 1
         found.opened_at = self._clock()
         found.is_open = True
