@@ -42,7 +42,7 @@ def fields(user: User) -> dict[str, Any]:
 async def take_code(store: Database, user: User, session: Session) -> object:
     event = Event(NOW, Kind.HANDED_OVER)
     parts = HANDED_OVER, BINDING, digest()
-    taken = await store.handovers.take_code(*parts, most=8, now=NOW, event=event)
+    taken = await store.handovers.take_code(*parts, most=8, now=NOW, event=event, failed=event)
     return taken is not None
 
 

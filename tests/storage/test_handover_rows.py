@@ -15,6 +15,7 @@ from tests.support.people import NOW, add, digest, open_session
 
 BINDING = b"b" * 32
 EVENT = Event(NOW, Kind.HANDED_OVER, detail="other.example.org")
+FAILED = Event(NOW, Kind.HANDOVER_FAILED, detail="other.example.org")
 
 
 async def issue(store: Database, session: Session, **more: object) -> bytes:
@@ -25,7 +26,7 @@ async def issue(store: Database, session: Session, **more: object) -> bytes:
 
 
 async def take(store: Database, code: bytes, token: bytes, **more: object) -> Session | None:
-    values = {"binding": BINDING, "most": 8, "now": NOW, "event": EVENT, **more}
+    values = {"binding": BINDING, "most": 8, "now": NOW, "event": EVENT, "failed": FAILED, **more}
     return await store.handovers.take_code(code, token=token, **values)  # type: ignore[arg-type]
 
 
@@ -48,7 +49,10 @@ async def test_a_code_that_is_presented_wrongly_is_used_up(
     session = await open_session(store, await add(store))
     code = await issue(store, session)
     assert await take(store, code, digest(), **wrong) is None
+    (record,) = await store.audit_log.latest(RecordFilter(kind=Kind.HANDOVER_FAILED), 5)
+    assert (record.event.subject, record.event.session) == ("Alice", session.id)
     assert await take(store, code, digest()) is None
+    assert len(await store.audit_log.latest(RecordFilter(kind=Kind.HANDOVER_FAILED), 5)) == 1
 
 
 async def test_a_session_that_ended_is_not_handed_over(store: Database) -> None:

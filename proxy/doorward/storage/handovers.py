@@ -58,6 +58,7 @@ class HandoverRows:
         most: int,
         now: float,
         event: Event,
+        failed: Event,
     ) -> Session | None:
         async with self._feed.changing(now) as change:
             connection = change.connection
@@ -72,12 +73,12 @@ class HandoverRows:
             row = taken.one_or_none()
             if row is None or session is None:
                 return None
-            if row.binding != binding or not now < row.expires_at:
-                return None
-            if session.level is not FULL or not session.is_live(now):
+            user = session.user.username
+            is_good = row.binding == binding and now < row.expires_at
+            if not is_good or session.level is not FULL or not session.is_live(now):
+                change.record(replace(failed, subject=user, session=session.id))
                 return None
             await _keep_token(connection, session.number, token, most, now)
-            user = session.user.username
             change.record(replace(event, actor=user, subject=user, session=session.id))
             return session
 

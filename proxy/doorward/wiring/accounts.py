@@ -163,7 +163,7 @@ async def _join(
         TokenUses(api_tokens),
         BasicLogins(logins),
         ApplicationCredentials(database.credentials, factors, keys, settings.user_routes),
-        Handovers(database.handovers, directories, regulation, audit_log, keys),
+        Handovers(database.handovers, directories, keys),
     )
 
 

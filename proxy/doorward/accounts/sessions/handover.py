@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from doorward.accounts import randomness
-from doorward.accounts.audit.audit_log import REFUSED, AuditLog, Event, Kind, build_event
+from doorward.accounts.audit.audit_log import REFUSED, Event, Kind, build_event
 from doorward.accounts.keys import Keys
-from doorward.accounts.passwords.regulation import NETWORK, Regulation
-from doorward.accounts.refusals import LockedOut, SessionNotFound
+from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.session import FULL, ClientInfo, Found, Opened, Session
 from doorward.accounts.sessions.tokens import is_token
 from doorward.accounts.users.directory import Directories
@@ -56,10 +55,11 @@ class HandoverStore(Protocol):
         most: int,
         now: float,
         event: Event,
+        failed: Event,
     ) -> Session | None:
         """Deletes the code, whatever follows. Where it was bound so and its session is live and
         full, the token is kept for that session, with the newest `most` of them, and `event` is
-        written down with the session's user."""
+        written down with the session's user; otherwise `failed`, if there was such a code."""
 
     async def by_token(self, digest: bytes) -> Session | None:
         """The session with this token of a host, ended ones included."""
@@ -114,20 +114,11 @@ def is_challenge(text: str) -> bool:
 class Handovers:
     """All hand-overs. Every method raises StorageUnavailable."""
 
-    __slots__ = ("_audit_log", "_directories", "_regulation", "_store", "host_tokens")
+    __slots__ = ("_directories", "_store", "host_tokens")
 
-    def __init__(
-        self,
-        store: HandoverStore,
-        directories: Directories,
-        regulation: Regulation,
-        audit_log: AuditLog,
-        keys: Keys,
-    ) -> None:
+    def __init__(self, store: HandoverStore, directories: Directories, keys: Keys) -> None:
         self._store = store
         self._directories = directories
-        self._regulation = regulation
-        self._audit_log = audit_log
         self.host_tokens = HostTokens(keys)
 
     async def issue(self, session: Session, host: str, challenge: str, now: float) -> str:
@@ -144,7 +135,11 @@ class Handovers:
         self, code: str, host: str, nonce: str, client: ClientInfo, now: float
     ) -> Opened | None:
         """The session, with a token of its own for this host; None for a code that is over, used,
-        for another host or another browser. A code that was presented is used up."""
+        for another host or another browser. A code that was presented is used up.
+
+        A code that never was is neither counted nor written down: nobody guesses 256 bits, but any
+        site can have a visitor's browser send some, which would lock the visitor's network out.
+        """
         if not is_token(code.encode()):
             return None
         token = randomness.session_token()
@@ -155,27 +150,14 @@ class Handovers:
             MOST_TOKENS,
             now,
             build_event(Kind.HANDED_OVER, now, client=client, detail=host),
+            build_event(Kind.HANDOVER_FAILED, now, client=client, outcome=REFUSED, detail=host),
         )
         if session is None:
-            await self._count_failure(host, client, now)
             return None
         session.user = self._directories.complete(session.user)
         if not session.is_live(now):
             return None
         return Opened(session, token)
-
-    async def _count_failure(self, host: str, client: ClientInfo, now: float) -> None:
-        failed = build_event(Kind.HANDOVER_FAILED, now, client=client, outcome=REFUSED, detail=host)
-        try:
-            locks = await self._regulation.count_network(client.address, now)
-        except LockedOut:
-            return  # said already, and counted by those who are locked out
-        await self._audit_log.record(failed)
-        if locks:
-            locked = build_event(
-                Kind.LOCKED_OUT, now, client=client, outcome=REFUSED, detail=NETWORK
-            )
-            await self._audit_log.record(locked)
 
     async def by_token(self, token: str, host: str, now: float) -> Found:
         """The live session with this token of this host."""
