@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,63 @@ def test_every_change_of_the_ring_changes_its_state(settings: Settings) -> None:
     rings.find_first(settings).chmod(0o400)
     states.append(read_state(settings))
     assert len(set(states)) == len(states)
+
+
+LINE = '{"id": "%s", "made": %s, "retired": %s}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE % ("0123456789ab", "1" + "0" * 400, "1.0"),
+        LINE % ("0123456789ab", "NaN", "1.0"),
+        LINE % ("0123456789ab", "1.0", "1e999"),
+        LINE % ("0123456789ab", "-1.0", "1.0"),
+        LINE % ("0123456789ab", "1e15", "1.0"),
+        LINE % ("0123456789a", "1.0", "1.0"),
+        LINE % ("0123456789AB", "1.0", "1.0"),
+        LINE % ("", "1.0", "1.0"),
+        '{"id": null, "made": 1.0, "retired": 1.0}',
+        '{"id": ["0123456789ab"], "made": 1.0, "retired": 1.0}',
+        '{"id": "0123456789ab", "made": true, "retired": 1.0}',
+        '{"id": "0123456789ab", "made": "1.0", "retired": 1.0}',
+    ],
+)
+def test_a_line_that_retires_no_key_for_certain_stops_the_start(
+    settings: Settings, line: str
+) -> None:
+    """A key whose line was damaged must not count again, and no line may end the process."""
+    ledger = rings._ledger(rings.find_first(settings))
+    ledger.write_text(LINE % ("ba9876543210", "1.0", "2.0") + "\n" + line + "\n")
+    with pytest.raises(InvalidSettings, match="is not a ledger"):
+        read_ring(settings)
+
+
+def test_two_retirements_at_once_both_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins after the first has read the ledger and before it writes."""
+    for name, letter in (("a", "o"), ("b", "p"), ("c", "q")):
+        write_key(tmp_path / name, letter)
+    settings = build(tmp_path, "a", "b", "c")
+    _, second, third = read_ring(settings).keys
+    real, others = (
+        rings._write_ledger,
+        [threading.Thread(target=retire_key, args=(settings, third, NOW))],
+    )
+
+    def begin_another(lines: Any) -> bytes:
+        if others:
+            other = others.pop()
+            started.append(other)
+            other.start()
+            other.join(0.5)
+        return real(lines)
+
+    started: list[threading.Thread] = []
+    monkeypatch.setattr(rings, "_write_ledger", begin_another)
+    retire_key(settings, second, NOW)
+    started[0].join()
+    ring = read_ring(settings)
+    assert {one.id for one in ring.retired} == {second.id, third.id}
+    assert len(ring.keys) == 1

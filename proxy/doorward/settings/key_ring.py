@@ -10,6 +10,8 @@ that appears, is replaced or goes, so what is read between two of them is whole.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -35,6 +37,8 @@ ID_DIGITS = 12
 # Ten digits since 2001 and until 2286: no number that somebody gives a copy.
 _TIME = re.compile(r"([0-9]{10})(\.now)?")
 URGENT = ".now"
+_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
+_LATEST = 253_402_300_800.0  # the year 10000, which no date can be printed of
 _LARGEST_LEDGER = 1024 * 1024
 _READS = 5  # while files change under the reader; a rotation changes them twice
 
@@ -138,13 +142,30 @@ def retire_key(settings: Settings, key: KeyFile, now: float) -> None:
 
     The ledger is written first: whatever fails after that, the key counts no more, and the file
     that is left can be retired once more. Raises KeysAreGiven, InvalidSettings."""
-    first, ring = find_first(settings), read_ring(settings)
-    with _report_given(first):
+    first = find_first(settings)
+    with _report_given(first), _locked(first.parent):
+        ring = read_ring(settings)
         if key.id not in {each.id for each in ring.retired}:
             lines = (*ring.retired, RetiredKey(key.id, key.made_at, now))
             replace_file(_ledger(first), _write_ledger(lines), first.stat())
         _remove(first, key, ring)
         sync_directory(first.parent)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One retirement at a time: of two that wrote the ledger at once, one key would count again."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            # Some network file systems lock no directories.
+            if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _remove(first: Path, key: KeyFile, ring: KeyRing) -> None:
@@ -301,5 +322,12 @@ def _read_ledger(path: Path) -> tuple[RetiredKey, ...]:
 
 
 def _read_line(line: bytes) -> RetiredKey:
+    """Raises ValueError, KeyError, TypeError, RecursionError for anything that `_write_ledger` does
+    not write: a damaged line must not let its key count again."""
     found = json.loads(line)
-    return RetiredKey(str(found["id"]), float(found["made"]), float(found["retired"]))
+    id, times = found["id"], (found["made"], found["retired"])
+    if not isinstance(id, str) or _ID.fullmatch(id) is None:
+        raise ValueError(id)
+    if not all(type(time) in (int, float) and 0 <= time < _LATEST for time in times):
+        raise ValueError(times)
+    return RetiredKey(id, *map(float, times))
