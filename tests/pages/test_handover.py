@@ -220,6 +220,17 @@ async def test_a_proxied_host_is_handed_sessions_too(fronts: Build, origin: Orig
     assert b"doorward" not in head.lower().partition(b"\r\ncookie:")[2]
 
 
+async def test_an_application_never_sees_the_nonce(fronts: Build, origin: Origin) -> None:
+    """Whoever has it could take up a code that was meant for this browser (CVE-2025-52553)."""
+    _, browser = await arrived(fronts, origin=origin)
+    await browser.start()
+    browser.jar[OTHER] |= {"a": "b", "doorward-handover": "c" * 43}
+    assert NONCE in browser.jar[OTHER]
+    assert (await browser.send(f"https://{OTHER}/public/")).status == 200
+    (head,) = origin.heads
+    assert b"a=b" in head and b"handover" not in head
+
+
 async def test_several_tabs_come_in_one_after_another(fronts: Build) -> None:
     _, browser = await arrived(fronts)
     first = await browser.fetch_form("/one")

@@ -138,7 +138,7 @@ class Cookies:
         self._of_any = re.compile(
             rb"(?:__Host-|__Secure-)?(?:doorward(?:-[0-9]{1,5})?|"
             + plain
-            + rb")(?:-host|(-known))?"
+            + rb")(?:-host|(-known|-handover))?"
         )
         self._reserved = re.compile(
             _PREFIXES + rb"(?:doorward(?:-.*)?|" + plain + rb"(?:-(?:browser|host|known))?)",
