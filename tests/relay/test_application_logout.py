@@ -64,6 +64,19 @@ async def test_the_application_is_asked_as_its_user_would_ask(
     assert (await front.get("/", front.cookie(opened))).status == 401
 
 
+@pytest.mark.parametrize("port", ["", ":8080"])
+@pytest.mark.parametrize("host", ["[2001:db8::1]", "192.0.2.9", "wiki.test"])
+async def test_the_host_of_a_route_may_be_an_address(
+    fronts: Build, origin: Origin, host: str, port: str
+) -> None:
+    route = {"host": host, "upstream": origin.url, "logout": LOGOUT}
+    front = await fronts(routes=[route], public_url=f"http://{host}{port}")
+    opened = await front.opened()
+    left = await leave(front, with_others(front, opened), host=f"{host}{port}".encode())
+    assert b"PHPSESSID=; Max-Age=0; Path=/" in expired(left)
+    assert origin.heads[0].startswith(f"GET /bye HTTP/1.1\r\nhost: {host}{port}\r\n".encode())
+
+
 async def test_every_variant_of_a_cookie_expires(fronts: Build, origin: Origin) -> None:
     """Cookies of one name differ by path and domain; a browser keeps those that are not named."""
     route = {"host": "app.test", "path": "/wiki", "upstream": origin.url}

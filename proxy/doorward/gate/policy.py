@@ -110,6 +110,6 @@ def _work(jobs: "SimpleQueue[_Job]") -> None:
             continue  # nobody waits for it any more
         try:
             future.set_result(call())
-        except BaseException as error:  # SystemExit would end the process of whoever awaits this
+        except BaseException as error:  # SystemExit would end the process that awaits it
             future.set_exception(_failed(error))
         del future, call

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from doorward.accounts.session import FULL, Session
 from doorward.gate.accept import Client
+from doorward.gate.authority import BadAuthority, parse_authority
 from doorward.gate.cookies import Header, list_domains
 from doorward.gate.rules import host_matches
 from doorward.settings import AppLogout, Route, Settings
@@ -103,5 +104,9 @@ class ApplicationLogouts:
 
 
 def _serves(route: Route, client: Client) -> bool:
-    host = client.host.rpartition(":")[0] if ":" in client.host else client.host
-    return route.host is None or host_matches(route.host, host.rstrip("."))
+    if route.host is None:
+        return True
+    try:
+        return host_matches(route.host, parse_authority(client.host.encode()).host)
+    except BadAuthority:  # of a request without a host
+        return False
