@@ -74,11 +74,7 @@ ROWS = {
         Row("/api/verify?auth=basic", FORWARDED),
         Row("/api/verify?rd=https://evil.test/", FORWARDED, window=302),
     ),
-    "oauth2-proxy": (
-        Row("/oauth2/auth", by_host, 202, preset="x-auth-request"),
-        Row("/oauth2/auth", FORWARDED, 202, preset="x-auth-request"),
-        Row("/oauth2/auth", ORIGINAL, 202, preset="x-auth-request"),
-    ),
+    "oauth2-proxy": (Row("/oauth2/auth", by_host, 202, preset="x-auth-request"),),
     "tinyauth": (
         Row("/api/auth/traefik", FORWARDED, window=307, preset="tinyauth"),
         Row("/api/auth/caddy", FORWARDED, window=307, preset="tinyauth"),
@@ -288,6 +284,22 @@ async def test_where_host_names_the_request_a_client_cannot_name_another(
     assert (await asked(front, BY_HOST, "/", *forged)).status in (400, 401)
     cookie = front.cookie(await front.opened())
     assert (await asked(front, BY_HOST, "/admin/", cookie, *forged)).status in (400, 403)
+
+
+@pytest.mark.parametrize("host", ["unlisted.example.com", "auth.sister.test", "10.0.0.7"])
+@pytest.mark.parametrize("named", [FORWARDED, ORIGINAL])
+async def test_where_host_names_the_request_no_other_header_names_it_for_an_unlisted_host(
+    fronts: Build, host: str, named: Callable[..., list[Header]]
+) -> None:
+    """nginx's default server answers under any name, and passes on what a client says of it."""
+    front = await build(fronts)
+    lines = [line for line in named(target="/public/") if line[0] != b"host"]
+    lines += [(b"host", host.encode()), (b"x-real-ip", b"203.0.113.9")]
+    if not any(name == b"x-forwarded-uri" for name, _ in lines):
+        lines.append((b"x-forwarded-uri", b"/public/"))
+    answer = await ask(front.app, scope("/oauth2/auth", lines, peer=PROXY))
+    assert answer.status in (400, 403)
+    assert not answer.values(b"x-auth-request-user")
 
 
 async def test_where_host_names_the_request_its_client_is_in_x_real_ip(fronts: Build) -> None:

@@ -18,7 +18,7 @@ class NamedBy(Enum):
     FORWARDED = auto()  # X-Forwarded-Method, -Proto, -Host and -Uri
     ORIGINAL = auto()  # X-Original-Method and X-Original-URL
     EITHER = auto()  # the first of these, or the second where only that came
-    HOST = auto()  # Host and X-Forwarded-Uri where that host may be asked about, otherwise EITHER
+    HOST = auto()  # Host, X-Forwarded-Uri and X-Real-IP alone: the rest may be the client's own
     ITSELF = auto()  # the verification has the method, Host and, behind a prefix, the target
 
 

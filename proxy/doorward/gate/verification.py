@@ -14,7 +14,6 @@ from typing import NamedTuple
 import structlog
 
 from doorward.gate.accept import Accepted, check_method, read_request_id, read_target
-from doorward.gate.authority import BadAuthority, parse_authority
 from doorward.gate.front_proxies import Endpoints, NamedBy, Subrequest
 from doorward.gate.hop import Hops, Trusted, read_last, read_scheme
 from doorward.gate.rules import host_matches
@@ -99,7 +98,7 @@ class Verifications:
         self._refuse_lookalikes(asked, arrival, headers)
         if asked.narrowing is not None and asked.narrowing.unknown:
             raise Unfit(400, f"{asked.narrowing.unknown[0]} is not known here")
-        if asked.front.named_by is NamedBy.HOST and self._is_asked_about(headers):
+        if asked.front.named_by is NamedBy.HOST:
             named, chain = self._read_by_host(arrival, headers)
             asked = replace(asked, names_method=False)
         else:
@@ -128,13 +127,6 @@ class Verifications:
             b"websocket" if _WEBSOCKET in headers.passing_text else b"",
         )
         return request, asked
-
-    def _is_asked_about(self, headers: RequestHeaders) -> bool:
-        """Whether the front proxy passes on the Host of the request that it asks about."""
-        try:
-            return self._may_ask_about(parse_authority(_only_host(headers)).host)
-        except BadAuthority:
-            return False
 
     def _read_by_host(
         self, arrival: Received, headers: RequestHeaders
@@ -236,8 +228,6 @@ _MISSING = {
     NamedBy.FORWARDED: "X-Forwarded-Method, -Proto, -Host and -Uri",
     NamedBy.ORIGINAL: "X-Original-Method and X-Original-URL",
     NamedBy.EITHER: "X-Forwarded-Method, -Proto, -Host and -Uri, or X-Original-Method and -URL",
-    NamedBy.HOST: "X-Forwarded-Method, -Proto, -Host and -Uri, or X-Original-Method and -URL;"
-    " Host is none of forward_auth.hosts",
 }
 
 
