@@ -147,6 +147,8 @@ def test_a_frame_whose_session_is_over_shows_the_way_to_the_login(
     with visiting(browser, live) as page:
         page.goto(f"http://{live.host}/wiki")
         log_in(page, "framed")
+        expect(page).to_have_url(f"http://{live.host}/wiki")
+        page.wait_for_load_state()
         page.context.clear_cookies()
         page.evaluate(
             "document.body.append(Object.assign(document.createElement('iframe'),"

@@ -22,6 +22,26 @@ MISSING: dict[tuple[str, ...], dict[str, Any]] = {
     ("routes", "tls", "key"): {
         "routes": [{"tls": {"certificate": "certificate.pem", "key": "gone.pem"}}]
     },
+    ("routes", "credentials", "basic", "password_file"): {
+        "routes": [{"credentials": {"basic": {"username": "app", "password_file": "gone"}}}]
+    },
+    ("routes", "credentials", "bearer_file"): {
+        "routes": [{"credentials": {"bearer_file": "gone"}}]
+    },
+    ("routes", "credentials", "form", "password_file"): {
+        "routes": [
+            {
+                "credentials": {
+                    "form": {
+                        "url": "/login",
+                        "fields": {"user": "{username}", "pass": "{password}"},
+                        "username": "app",
+                        "password_file": "gone",
+                    }
+                }
+            }
+        ]
+    },
     ("routes", "maintenance"): {"routes": [{"maintenance": "gone.html"}]},
     ("htpasswd",): {"htpasswd": "gone"},
     ("audit", "file"): {"audit": {"file": "gone/audit.log"}},

@@ -26,12 +26,15 @@ def every_command() -> Iterator[tuple[tuple[str, ...], Any]]:
     """The words of each command a person can type, and the command; groups opened."""
     top: Any = typer.main.get_command(app)
     for name in COMMANDS:
-        command = top.get_command(typer.Context(top), name)
-        inner: dict[str, Any] = getattr(command, "commands", {})
-        if not inner:
-            yield (name,), command
-        for sub in inner:
-            yield (name, sub), inner[sub]
+        yield from open_group((name,), top.get_command(typer.Context(top), name))
+
+
+def open_group(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    inner: dict[str, Any] = getattr(command, "commands", {})
+    if not inner:
+        yield words, command
+    for name, one in inner.items():
+        yield from open_group((*words, name), one)
 
 
 EVERY = dict(every_command())

@@ -107,7 +107,10 @@ def test_a_users_own_are_found_when_they_are_needed(
         assert values_of(origin.heads[-1], b"authorization") == [own]
         headers = {"Cookie": cookie.partition(": ")[2]}
         url = f"ws://{live.host}/socket/mine"
-        with connect(url, additional_headers=headers, proxy=None, open_timeout=PATIENCE_S):
-            pass
+        with connect(
+            url, additional_headers=headers, proxy=None, open_timeout=PATIENCE_S
+        ) as socket:
+            socket.send("x")
+            assert socket.recv(PATIENCE_S) == "x"  # so the application has noted its head
         assert application.heads[-1].get_all("Authorization") == [own.decode()]
     assert "geheim" not in live.log.read_text() and own.decode() not in live.log.read_text()

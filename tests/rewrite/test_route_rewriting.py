@@ -629,7 +629,7 @@ def test_a_route_that_asks_for_nothing_costs_nothing() -> None:
         ({"rewrite": {"host": "a/b"}}, "not a host"),
         ({"rewrite": {"host": "a:0"}}, "not a port"),
         ({"rewrite": {"host": "a\r\nx: y"}}, "not a host"),
-        ({"cookies": {"same_site": "none"}}, "from secure cookies only"),
+        ({"cookies": {"same_site": "none"}}, "only on secure cookies"),
         ({"cookies": {"same_site": "off"}}, "none of keep, lax"),
         ({"cache_control": "public"}, "none of private, keep"),
     ],

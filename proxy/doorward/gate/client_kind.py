@@ -67,6 +67,11 @@ def sends_fetch_metadata(headers: Headers) -> bool:
     return any(name == b"sec-fetch-mode" for name, _ in headers)
 
 
+def is_browser(request: Request) -> bool:
+    """Whether a browser sent a request to a path of ours, in a window or from a script."""
+    return sends_fetch_metadata(request.headers.raw) or detect_request_kind(request).is_person
+
+
 def _collect(headers: Headers) -> dict[bytes, list[bytes]]:
     found: dict[bytes, list[bytes]] = {}
     for name, value in headers:

@@ -13,6 +13,7 @@ from doorward import paths
 from doorward.accounts.passwords.known_browsers import KNOWN_S, KnownBrowsers
 from doorward.accounts.sessions.sessions import FULL, Opened, Session
 from doorward.accounts.sessions.tokens import Tokens
+from doorward.gate.client_kind import is_browser
 from doorward.gate.cookies import (
     KNOWN,
     MAX_AGE_LIMIT_S,
@@ -46,7 +47,8 @@ class SessionCookie:
 
     def set_lines(self, request: Request, opened: Opened, login: str | None = None) -> list[Header]:
         """The lines that set the cookie; with a Max-Age only for a remembered session that does not
-        need its second factor any more. A complete login also makes the browser known."""
+        need its second factor any more. A complete login of a browser also makes it known; a
+        program gets the one line that the documents of the dialects have."""
         session = opened.session
         remembered = session.remember and session.level is FULL
         age = session.expires_at - self.clock() if remembered else None
@@ -56,7 +58,9 @@ class SessionCookie:
         line = self.cookies.set_line(signed, age, to_own=to_own)
         if login is None and request.url.path.startswith(paths.PREFIX):
             login = paths.PREFIX
-        known = [] if login is None else self._known_lines(opened.session, login)
+        known = []
+        if login is not None and is_browser(request):
+            known = self._known_lines(session, login)
         # The session last: simple clients keep the last line alone.
         return [*self.clearing_lines(request), *known, line]
 
