@@ -127,6 +127,7 @@ async def test_a_neighbour_does_not_lock_out_a_browser_that_logged_in_before(
     home: House, speaker: Speaker
 ) -> None:
     """Everybody here has one address. The cookie is worth as many guesses, and no more."""
+    speaker.client.headers["sec-fetch-mode"] = "cors"
     login = await speaker.login()
     known = notes_of(login)
     speaker.client.cookies.clear()
@@ -150,12 +151,19 @@ async def test_a_neighbour_does_not_lock_out_a_browser_that_logged_in_before(
 
 async def test_only_a_whole_login_makes_a_browser_known(home: House, speaker: Speaker) -> None:
     secret = await turn_on_totp(home)
+    speaker.client.headers["sec-fetch-mode"] = "cors"
     login = await speaker.login()
     assert not set_notes(login)
     done = await speaker.code(login, next_code(home, secret))
     if speaker.name != "xhr":  # which logs in at another path than it asks for the code
         notes_of(done)
     assert set_notes(done)
+
+
+async def test_a_program_gets_the_one_cookie_of_the_documents(speaker: Speaker) -> None:
+    login = await speaker.login()
+    assert speaker.is_told(login, "opened")
+    assert len(login.headers.get_list("set-cookie")) == 1
 
 
 async def test_a_lock_out_does_not_tell_which_name_and_address_are_one_users(

@@ -14,7 +14,7 @@ from tests.support.wire import Wire, read_body, values_of
 
 def log_in(browser: httpx.Client, live: Live) -> None:
     form = {"username": "alice", "password": PASSWORD}
-    headers = {"sec-fetch-site": "same-origin"}
+    headers = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "navigate"}
     answer = browser.post(f"http://{live.host}/.doorward/login", data=form, headers=headers)
     assert answer.status_code == 303, answer.text
 
