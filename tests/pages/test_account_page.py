@@ -34,15 +34,6 @@ async def home(tmp_path: Path, mailbox: Mailbox) -> AsyncIterator[House]:
         yield opened
 
 
-@pytest.fixture
-async def browser(home: House) -> AsyncIterator[httpx.AsyncClient]:
-    """Logged in as alice, just now."""
-    async with home.browser(sec_fetch_site="same-origin") as client:
-        done = await client.post(LOGIN, data={"username": "alice", "password": PASSWORD})
-        assert done.status_code == 303
-        yield client
-
-
 async def token(browser: httpx.AsyncClient, path: str = ACCOUNT) -> str:
     found = re.search(r'name="form" value="(\w+)"', (await browser.get(path)).text)
     assert found is not None

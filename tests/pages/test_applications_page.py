@@ -28,15 +28,6 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
         yield opened
 
 
-@pytest.fixture
-async def browser(home: House) -> AsyncIterator[httpx.AsyncClient]:
-    """Logged in as alice, just now."""
-    async with home.browser(sec_fetch_site="same-origin") as client:
-        done = await client.post(LOGIN, data={"username": "alice", "password": PASSWORD})
-        assert done.status_code == 303
-        yield client
-
-
 async def found(home: House) -> ApplicationCredential | None:
     user = await home.accounts.users.get("alice")
     return await home.accounts.credentials.find(user, "/mail")

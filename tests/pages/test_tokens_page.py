@@ -29,15 +29,6 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
         yield opened
 
 
-@pytest.fixture
-async def browser(home: House) -> AsyncIterator[httpx.AsyncClient]:
-    """Logged in as alice, just now."""
-    async with home.browser(sec_fetch_site="same-origin") as client:
-        done = await client.post(LOGIN, data={"username": "alice", "password": PASSWORD})
-        assert done.status_code == 303
-        yield client
-
-
 async def make(home: House, name: str = "alice", label: str = "phone", **more: object) -> str:
     user = await home.accounts.users.get(name)
     new = NewToken(label, **more)  # type: ignore[arg-type]
