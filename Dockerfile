@@ -17,7 +17,7 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Doorward" \
       org.opencontainers.image.description="A login in front of web applications that lack one" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.version="0.3.0.dev0" \
       org.opencontainers.image.revision="${REVISION}"
 # The versions are those of the first stage: nothing comes from an index here.
 # hadolint ignore=DL3013

@@ -1,3 +1,3 @@
 """Doorward: a login in front of web applications that lack one."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
