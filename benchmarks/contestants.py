@@ -92,10 +92,20 @@ class Contestant:
     is_doorward: bool = False
     tokens: tuple[Header, ...] = ()  # API tokens of the same users
     lacks: tuple[str, ...] = field(default=())  # cases that it is not made for
+    admin_port: int | None = None  # of Doorward, where its metrics are
 
     def takes_part(self, only: tuple[str, ...], case: str) -> bool:
         named = self.name in only or ("doorward" in only and self.is_doorward)
         return (named or not only) and case not in self.lacks
+
+    def metrics(self) -> str:
+        """Doorward's metrics as text; empty for others. Raises NotStarted."""
+        if self.admin_port is None:
+            return ""
+        answer = ask(self.admin_port, "/metrics")
+        if answer.status != 200:
+            raise NotStarted(f"{self.name} answers /metrics with {answer.status}")
+        return answer.body.decode()
 
     def check(self) -> None:
         """Raises NotStarted unless the page comes through, under the right names."""
@@ -135,20 +145,32 @@ def doorward(
 ) -> Entry:
     @contextmanager
     def start(folder: Path, upstream: int) -> Iterator[Contestant]:
-        port = free_port()
-        config = write_config(name, folder, upstream, port, settings)
+        port, admin_port = free_port(), free_port()
+        more = {"admin_listen": f"127.0.0.1:{admin_port}"} | settings
+        config = write_config(name, folder, upstream, port, more)
         add_stormer(config)
         command = [os.fspath(DOORWARD), "serve", "-c", os.fspath(config)]
         with running(name, command, port, folder, environ) as pid:
             told = f"{what}; {reader(environ or {})}"
-            yield build_doorward(name, told, pid, port, config)
+            yield build_doorward(name, told, pid, port, config, admin_port)
 
     return start
 
 
-def build_doorward(name: str, what: str, pid: int, port: int, config: Path) -> Contestant:
+def build_doorward(
+    name: str, what: str, pid: int, port: int, config: Path, admin_port: int | None = None
+) -> Contestant:
     sessions, tokens = log_in_all(port), tuple(make_tokens(config, NAMES))
-    return Contestant(name, what, (pid,), port, sessions, is_doorward=True, tokens=tokens)
+    return Contestant(
+        name,
+        what,
+        (pid,),
+        port,
+        sessions,
+        is_doorward=True,
+        tokens=tokens,
+        admin_port=admin_port,
+    )
 
 
 @contextmanager

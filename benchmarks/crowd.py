@@ -11,13 +11,15 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from contestants import OURS, STORMER, Contestant, application
+from lag import Lag
 from people import PASSWORD
 from processes import usage
 from sessions import many_sessions
@@ -32,6 +34,7 @@ class Figures:
     p99_ms: float
     rss_mib: float
     count: int
+    lag_ms: float | None = None
 
 
 def percentile(times: list[float], share: float) -> float:
@@ -183,7 +186,7 @@ class Crowd:
 def show(what: str, figures: Figures) -> None:
     print(
         f"{what:44}{figures.count:8}{figures.p50_ms:9.2f}{figures.p99_ms:9.2f}"
-        f"{figures.rss_mib:9.1f}",
+        f"{figures.rss_mib:9.1f}{figures.lag_ms or 0:9.1f}",
         flush=True,
     )
 
@@ -200,8 +203,13 @@ def main() -> int:
         crowd = Crowd(contestant, arguments.seconds)
         print(
             f"{'ordinary requests, beside them':44}{'count':>8}{'p50 ms':>9}{'p99 ms':>9}{'MiB':>9}"
+            f"{'lag ms':>9}"
         )
-        run = uvloop.run
+
+        def run(job: Coroutine[Any, Any, Figures]) -> Figures:
+            lag = Lag(contestant.metrics)
+            return replace(uvloop.run(job), lag_ms=lag.longest_ms())
+
         show("nothing", run(crowd.probe()))
         show("500 idle connections", run(crowd.beside(crowd.idlers)))
         show("200 slow clients", run(crowd.beside(crowd.dribblers)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cases import Carrier, Case, Load
 from contestants import Contestant, bearer, forged, tool
+from lag import Lag
 from processes import usage
 from results import Round
 from storm import storm
@@ -42,9 +43,11 @@ def measure(
     """Raises BadRound unless every request was answered as the case says."""
     rush = storm(contestant.port, case.logins_per_s) if case.logins_per_s else nullcontext()
     with rush:
+        lag = Lag(contestant.metrics)
         before = usage(contestant.pids)
         figures = wrk(contestant, case, seconds, case.connections or connections, folder, seed)
         after = usage(contestant.pids)
+        lag_ms = lag.longest_ms()
     return Round(
         requests=int(figures["requests"]),
         requests_per_s=figures["requests"] / figures["seconds"],
@@ -52,6 +55,7 @@ def measure(
         rss_mib=after.rss_bytes / 2**20,
         p50_ms=figures["p50_ms"],
         p99_ms=figures["p99_ms"],
+        lag_ms=lag_ms,
     )
 
 

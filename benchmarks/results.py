@@ -24,6 +24,7 @@ class Round:
     rss_mib: float
     p50_ms: float | None = None  # messages and events have none
     p99_ms: float | None = None
+    lag_ms: float | None = None  # the longest of Doorward's event loops; others have none
 
 
 Rounds = Mapping[str, list[Round]]  # of one case, by contestant
@@ -120,7 +121,7 @@ def _compared(entry: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """The ratio first: it alone can be compared when the runs' machines were not equally busy."""
     if entry["ratio"] is not None:
         yield "ratio", entry["ratio"]
-    for figure in ("cpu_us", "p50_ms", "p99_ms", "rss_mib"):
+    for figure in ("cpu_us", "p50_ms", "p99_ms", "lag_ms", "rss_mib"):
         if figure in entry["figures"]:
             yield figure, entry["figures"][figure]["median"]
 

@@ -16,6 +16,7 @@ LABELS = {
     "cpu_us": "CPU µs",
     "p50_ms": "p50 ms",
     "p99_ms": "p99 ms",
+    "lag_ms": "lag ms",
     "rss_mib": "RSS MiB",
 }
 
@@ -25,7 +26,7 @@ def print_case(case: Case, rounds: Rounds) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", box=None)
     table.add_column("")
     for label in (f"CPU µs a {case.each}", "min … max", f"÷ {PEER}", f"{case.each}s a second",
-                  "p50 ms", "p99 ms", "min … max", "RSS MiB"):  # fmt: skip
+                  "p50 ms", "p99 ms", "min … max", "lag ms", "RSS MiB"):  # fmt: skip
         table.add_column(label, justify="right")
     shares = ratios(rounds)
     for name, those in rounds.items():
@@ -40,6 +41,7 @@ def print_case(case: Case, rounds: Rounds) -> None:
             f"{found['p50_ms'].median:.2f}" if "p50_ms" in found else "",
             f"{p99.median:.2f}" if p99 else "",
             span(p99) if p99 else "",
+            f"{found['lag_ms'].maximum:.1f}" if "lag_ms" in found else "",
             f"{found['rss_mib'].median:.0f}",
         )
     console.print()

@@ -21,6 +21,7 @@ from doorward.accounts.sessions.sessions import PURGED_AT_ONCE
 from doorward.observe.audit import Tell, open_channel, tell_both, write_to
 from doorward.observe.counters import LOST, Counters
 from doorward.observe.logs import configure_logs, output
+from doorward.observe.loop_lag import LoopLag
 from doorward.observe.metrics import Metrics
 from doorward.observe.observer import Observer
 from doorward.observe.refusals import Refusals
@@ -326,17 +327,19 @@ def serve_app(
         async with Application(settings, numbers=numbers) as app:
             _settle_memory()
             preparing = asyncio.ensure_future(asyncio.to_thread(app.prepare))
-            await run(
-                settings,
-                sockets,
-                app,
-                app.ready,
-                metrics=app.metrics,
-                gateway=app.gateway,
-                observer=app.observer,
-                lifeline=lifeline,
-                on_listening=on_listening,
-            )
+            assert app.metrics is not None
+            with LoopLag().measuring(app.metrics.counters):
+                await run(
+                    settings,
+                    sockets,
+                    app,
+                    app.ready,
+                    metrics=app.metrics,
+                    gateway=app.gateway,
+                    observer=app.observer,
+                    lifeline=lifeline,
+                    on_listening=on_listening,
+                )
             await preparing
 
     with output().channel.running(), asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -14,6 +14,7 @@ import structlog
 from doorward.accounts.audit.audit_log import REFUSED, Event, Kind, Record
 from doorward.observe import metrics as module
 from doorward.observe.counters import FAILURES, LOCKOUTS, LOGINS, LOST, RETRIES, Counters
+from doorward.observe.loop_lag import LAG_MAX, LoopLag
 from doorward.observe.metrics import CONNECTIONS, SESSIONS, TUNNELS, Metrics
 from doorward.observe.observer import (
     FORWARDED,
@@ -140,7 +141,8 @@ async def test_the_handbook_names_every_metric_and_its_labels() -> None:
     metrics.counters.gauges.append(
         lambda: {(CONNECTIONS, "x", "idle"): 1, (TUNNELS,): 1, (SESSIONS,): 1}
     )
-    text, _ = await metrics.answer("")
+    with LoopLag().measuring(metrics.counters):
+        text, _ = await metrics.answer("")
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text.decode()):
         total = "_total" if family.type == "counter" else ""
@@ -186,6 +188,21 @@ async def test_whoever_is_asked_tells_of_all(tmp_path: Path) -> None:
     two.close()
 
 
+async def test_the_longest_lag_of_all_processes_is_told(tmp_path: Path) -> None:
+    folder = clear_counters(tmp_path)
+    one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
+    one.counters.peak_sources.append(lambda: {(LAG_MAX,): 0.04})
+    two.counters.peak_sources.append(lambda: {(LAG_MAX,): 0.3})
+    one.fold()
+    two.fold()
+    sweep = asyncio.ensure_future(folding(two))
+    assert (await samples(one))["doorward_event_loop_lag_max_seconds"] == 0.3
+    sweep.cancel()
+    two.close()
+    assert (await samples(one))["doorward_event_loop_lag_max_seconds"] == 0.04
+    one.close()
+
+
 async def test_what_the_dead_counted_stays_and_what_they_held_does_not(tmp_path: Path) -> None:
     folder = clear_counters(tmp_path)
     one, two = Metrics(ROUTES, folder), Metrics(ROUTES, folder)
@@ -219,8 +236,8 @@ async def test_a_process_that_is_stuck_is_not_waited_for(
 
 def test_a_file_that_was_being_written_tells_what_was_there_before(tmp_path: Path) -> None:
     shared = Shared(clear_counters(tmp_path))
-    shared.write({(RETRIES, 0): 1}, {})
-    shared.write({(RETRIES, 0): 2}, {})
+    shared.write({(RETRIES, 0): 1}, {}, {})
+    shared.write({(RETRIES, 0): 2}, {}, {})
     path = next((tmp_path / "metrics").glob("*.numbers"))
     with path.open("r+b") as file:
         for start in STARTS:
@@ -236,7 +253,7 @@ OTHER = """
 import pathlib, signal, sys
 from doorward.observe.shared_counters import Shared
 shared = Shared(pathlib.Path(sys.argv[1]))
-shared.write({("retries", 0): 5}, {("tunnels",): 7})
+shared.write({("retries", 0): 5}, {("tunnels",): 7}, {("loop_lag_max",): 9})
 signal.pause()
 """
 
@@ -248,17 +265,19 @@ def test_a_killed_process_loses_nothing_that_it_wrote(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", OTHER, os.fspath(folder)])
     until(lambda: shared.read().totals == {(RETRIES, 0): 5}, "for its numbers")
     assert (shared.read().moment, shared.read().processes) == ({("tunnels",): 7}, 2)
+    assert shared.read().peaks == {("loop_lag_max",): 9}
     child.kill()
     child.wait()
     numbers = shared.read()
     assert (numbers.totals, numbers.moment, numbers.processes) == ({(RETRIES, 0): 5}, {}, 1)
+    assert numbers.peaks == {}
     shared.close()
 
 
 def test_nothing_of_an_earlier_start_is_left(tmp_path: Path) -> None:
     folder = clear_counters(tmp_path)
     shared = Shared(folder)
-    shared.write({(RETRIES, 0): 5}, {})
+    shared.write({(RETRIES, 0): 5}, {}, {})
     shared.close()
     assert clear_counters(tmp_path) == folder
     assert not list(folder.glob("*.numbers"))

@@ -33,6 +33,7 @@ class Counters:
         self._events: Values = {}
         self.sources: list[Callable[[], Values]] = []  # counted by other parts
         self.gauges: list[Callable[[], Values]] = []  # current values
+        self.peak_sources: list[Callable[[], Values]] = []  # those of which the largest one counts
 
     def ended(
         self, outcome: Outcome, route: int, status: int, started: float, record: ExchangeRecord
@@ -79,10 +80,22 @@ class Counters:
         """All current values."""
         return sum_values(read() for read in self.gauges)
 
+    def peaks(self) -> Values:
+        """All values of which the largest one of all processes counts."""
+        return largest_values(read() for read in self.peak_sources)
+
 
 def sum_values(parts: Iterable[Values]) -> Values:
     whole: Values = {}
     for part in parts:
         for key, value in part.items():
             whole[key] = whole.get(key, 0) + value
+    return whole
+
+
+def largest_values(parts: Iterable[Values]) -> Values:
+    whole: Values = {}
+    for part in parts:
+        for key, value in part.items():
+            whole[key] = max(whole.get(key, value), value)
     return whole

@@ -33,6 +33,7 @@ from doorward.observe.counters import (
     Counters,
     Values,
 )
+from doorward.observe.loop_lag import LAG, LAG_BOUNDS_S, LAG_MAX, LAG_SECONDS
 from doorward.observe.observer import SWITCHED
 from doorward.observe.shared_counters import Numbers, Shared
 
@@ -86,6 +87,12 @@ GAUGES = {
         (),
     ),
 }
+PEAKS = {
+    LAG_MAX: (
+        "doorward_event_loop_lag_max_seconds",
+        "The longest lag of an event loop in the last one to two minutes, of all processes.",
+    ),
+}
 BY_ROUTE = (RETRIES, FAILURES)
 
 
@@ -116,7 +123,8 @@ class Metrics:
         try:
             if self._shared is None:
                 self._shared = Shared(self._folder)
-            self._shared.write(self.counters.totals(), self.counters.moment())
+            counted = self.counters
+            self._shared.write(counted.totals(), counted.moment(), counted.peaks())
         except OSError as fault:
             if not self._failed:
                 _log.error("metrics_not_written", reason=str(fault))
@@ -138,7 +146,8 @@ class Metrics:
 
     async def _numbers(self) -> Numbers:
         if self._folder is None:
-            return Numbers(self.counters.totals(), self.counters.moment(), 1)
+            counted = self.counters
+            return Numbers(counted.totals(), counted.moment(), counted.peaks(), 1)
         asked_at = time.monotonic()
         self.fold()  # first, so that no later answer of another process has smaller totals
         if self._shared is None or self._failed:
@@ -172,6 +181,12 @@ def render_metrics(numbers: Numbers, routes: Sequence[str]) -> Iterator[Metric]:
         for key, value in _label_values(name, numbers.moment):
             gauge.add_metric(_labels(key, None), value)
         yield gauge
+    yield _lags(numbers.totals)
+    for name, (title, text) in PEAKS.items():
+        peak = GaugeMetricFamily(title, text, labels=())
+        for _, value in _label_values(name, numbers.peaks):
+            peak.add_metric((), value)
+        yield peak
     yield GaugeMetricFamily("doorward_processes", "Worker processes.", value=numbers.processes)
     build = GaugeMetricFamily("doorward_build_info", "Always 1.", labels=("version",))
     build.add_metric((__version__,), 1)
@@ -222,13 +237,26 @@ def _durations(totals: Values, routes: Sequence[str]) -> Metric:
     )
     for (word, route), counts in classes.items():
         seconds = totals.get((SECONDS, word, route), 0.0)
-        family.add_metric([_route(route, routes), str(word)], _cumulative(counts), seconds)
+        buckets = _cumulative(BOUNDS_S, counts)
+        family.add_metric([_route(route, routes), str(word)], buckets, seconds)
     return family
 
 
-def _cumulative(counts: Sequence[float]) -> list[tuple[str, float]]:
+def _lags(totals: Values) -> Metric:
+    family = HistogramMetricFamily(
+        "doorward_event_loop_lag_seconds",
+        "How late event loops run their callbacks, measured fifty times a second.",
+        labels=(),
+    )
+    counts = [count for _, count in _label_values(LAG, totals)]
+    if counts:
+        family.add_metric((), _cumulative(LAG_BOUNDS_S, counts), totals[LAG_SECONDS,])
+    return family
+
+
+def _cumulative(bounds: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
     buckets, whole = [], 0.0
-    for bound, count in zip((*BOUNDS_S, float("inf")), counts, strict=True):
+    for bound, count in zip((*bounds, float("inf")), counts, strict=True):
         whole += count
         buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), whole))
     return buckets

@@ -1,7 +1,8 @@
-"""Sums the counters of several processes: each keeps its numbers in a file that all can read.
+"""Combines the numbers of several processes: each keeps its own in a file that all can read.
 
-Knows files and numbers; must not know what is counted. The current values of a process that died
-are gone, but its totals are kept, so that no total ever falls.
+Knows files and numbers; must not know what is counted. Totals and current values are added up; of
+peaks, the largest is taken. The current values of a process that died are gone, but its totals are
+kept, so that no total ever falls.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from doorward.observe.counters import Values, sum_values
+from doorward.observe.counters import Values, largest_values, sum_values
 
 FOLDER = "metrics"
 SUFFIX = ".numbers"
@@ -41,10 +42,12 @@ def clear_counters(data_dir: Path) -> Path:
 
 @dataclass(slots=True)
 class Numbers:
-    """The numbers of one process, or of all. `processes` is the number of running ones."""
+    """The numbers of one process, or of all. `peaks` are the largest values of any process;
+    `processes` is the number of running ones."""
 
     totals: Values = field(default_factory=dict)
     moment: Values = field(default_factory=dict)
+    peaks: Values = field(default_factory=dict)
     processes: int = 0
 
 
@@ -66,11 +69,10 @@ class Shared:
     def close(self) -> None:
         os.close(self._file)
 
-    def write(self, totals: Values, moment: Values) -> None:
+    def write(self, totals: Values, moment: Values, peaks: Values) -> None:
         """Write these numbers; unchanged ones cost only a comparison."""
-        said = json.dumps(
-            [_encode_values(sum_values((self._inherited, totals))), _encode_values(moment)]
-        ).encode()
+        whole = sum_values((self._inherited, totals))
+        said = json.dumps([_encode_values(part) for part in (whole, moment, peaks)]).encode()
         if said != self._written and len(said) + _SLOT.size <= SLOT_BYTES:
             self._turn += 1
             head = _SLOT.pack(self._turn, len(said), zlib.crc32(said))
@@ -89,8 +91,9 @@ class Shared:
         with _lock(self._folder, fcntl.LOCK_SH):
             found = [(_read(path), self._runs(path)) for path in self._paths()]
         return Numbers(
-            sum_values(totals for (totals, _), _ in found),
-            sum_values(moment for (_, moment), runs in found if runs),
+            sum_values(totals for (totals, _, _), _ in found),
+            sum_values(moment for (_, moment, _), runs in found if runs),
+            largest_values(peaks for (_, _, peaks), runs in found if runs),
             sum(runs for _, runs in found),
         )
 
@@ -98,7 +101,7 @@ class Shared:
         """Take over the totals of dead processes, so that their files do not become many."""
         dead = [path for path in self._paths() if not self._runs(path)]
         self._inherited = sum_values(_read(path)[0] for path in dead)
-        self.write({}, {})
+        self.write({}, {}, {})
         for path in dead:
             path.unlink(missing_ok=True)
 
@@ -139,12 +142,13 @@ def _read_look(path: Path) -> float:
     return float(_LOOKED.unpack(raw)[0]) if len(raw) == _LOOKED.size else 0.0
 
 
-def _read(path: Path) -> tuple[Values, Values]:
-    """The newest complete slot of a file; an empty one if there is none."""
+def _read(path: Path) -> tuple[Values, Values, Values]:
+    """Totals, current values and peaks of the newest complete slot of a file; nothing if there is
+    none."""
     with _open_file(path) as file:
         turn, said = max(_read_slot(file, start) for start in STARTS)
-    totals, moment = json.loads(said) if turn else ([], [])
-    return _decode_values(totals), _decode_values(moment)
+    totals, moment, peaks = json.loads(said) if turn else ([], [], [])
+    return _decode_values(totals), _decode_values(moment), _decode_values(peaks)
 
 
 def _read_slot(file: int, start: int) -> tuple[int, bytes]:

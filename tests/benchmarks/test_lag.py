@@ -1,0 +1,59 @@
+"""The longest lag of one round, from two scrapes of a process that has lived for longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from doorward.observe.counters import Counters
+from doorward.observe.loop_lag import LoopLag
+from doorward.observe.metrics import render_metrics
+from doorward.observe.shared_counters import Numbers
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from benchmarks.lag import Lag
+
+
+class Scraped(Collector):
+    def __init__(self) -> None:
+        self.lag = LoopLag(lambda: 0.0)
+
+    def collect(self) -> Iterator[Metric]:
+        counters = Counters()
+        counters.sources.append(self.lag.totals)
+        numbers = Numbers(counters.totals(), {}, self.lag.peaks(), 1)
+        return render_metrics(numbers, ())
+
+    def text(self) -> str:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return generate_latest(registry).decode()
+
+
+def test_the_longest_lag_is_exact_if_it_is_that_of_the_last_minutes() -> None:
+    scraped = Scraped()
+    scraped.lag.record(0.004, 1.0)
+    lag = Lag(scraped.text)
+    scraped.lag.record(0.013, 2.0)
+    scraped.lag.record(0.002, 3.0)
+    assert lag.longest_ms() == 13.0
+
+
+def test_a_longer_lag_of_an_earlier_round_leaves_the_bound_of_the_bucket() -> None:
+    scraped = Scraped()
+    scraped.lag.record(0.8, 1.0)
+    lag = Lag(scraped.text)
+    scraped.lag.record(0.013, 2.0)
+    assert lag.longest_ms() == 20.0
+
+
+def test_a_lag_above_every_bound_is_the_maximum() -> None:
+    scraped = Scraped()
+    lag = Lag(scraped.text)
+    scraped.lag.record(9.5, 1.0)
+    assert lag.longest_ms() == 9500.0
+
+
+def test_there_is_no_lag_where_there_are_no_metrics() -> None:
+    assert Lag(lambda: "").longest_ms() is None
