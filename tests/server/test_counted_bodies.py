@@ -11,8 +11,10 @@ import pytest
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.response_head import ResponseHead
 from doorward.server import protocol as server_protocol
-from doorward.server.protocol import Protocol, protocol_with
+from doorward.server.protocol import protocol_with
 from doorward.settings import LimitSettings
+
+from tests.support.client_connection import Connections, Transport
 
 HOST = b"Host: app.test\r\n"
 STREAM = (
@@ -29,43 +31,6 @@ EXPECTED = [
     (b"POST", b"/d", b"ok"),
     (b"POST", b"/e", b""),
 ]
-
-
-class Transport(asyncio.Transport):
-    """Takes everything at once and keeps nothing back."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_closed = False
-        self.is_paused = False
-
-    def write(self, data: Any) -> None: ...
-    def close(self) -> None:
-        self.is_closed = True
-
-    def is_closing(self) -> bool:
-        return self.is_closed
-
-    def pause_reading(self) -> None:
-        self.is_paused = True
-
-    def resume_reading(self) -> None:
-        self.is_paused = False
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None: ...
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-
-class Connections(set[Protocol]):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    def discard(self, connection: object) -> None: ...
 
 
 class Recorder:

@@ -9,12 +9,12 @@ HIGH_WATER_BYTES = 256 * 1024
 class Flow:
     """`write_paused`: the client has not read what was written."""
 
-    __slots__ = ("_drained", "_transport", "read_paused", "write_paused")
+    __slots__ = ("_drained", "_is_held", "_transport", "read_paused", "write_paused")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._drained: asyncio.Future[None] | None = None
-        self.read_paused = self.write_paused = False
+        self.read_paused = self.write_paused = self._is_held = False
 
     async def drain(self) -> None:
         """Wait until the client has caught up, or left."""
@@ -28,8 +28,17 @@ class Flow:
             self.read_paused = True
             self._transport.pause_reading()
 
+    def hold_reading(self) -> None:
+        """Pause, and stay so until `release_reading`, whatever is resumed meanwhile."""
+        self._is_held = True
+        self.pause_reading()
+
+    def release_reading(self) -> None:
+        self._is_held = False
+        self.resume_reading()
+
     def resume_reading(self) -> None:
-        if self.read_paused:
+        if self.read_paused and not self._is_held:
             self.read_paused = False
             self._transport.resume_reading()
 

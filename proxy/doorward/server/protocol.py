@@ -93,6 +93,8 @@ class Protocol(asyncio.Protocol):
         self._running: Exchange | None = None  # whose turn it is; others wait behind it
         self._in_head = self._in_message = self._lingering = False
         self._held = b""  # the start of a request, as long as its first line is not whole
+        self._later = b""  # requests that are read once those before them are answered
+        self._is_answering = False  # those of the pipeline
         self._unread = 0  # bytes since the last head or piece of body
         self.parser = httptools.HttpRequestParser(self)
         # One request that says that it is the last may have others behind it, which are ignored.
@@ -114,8 +116,12 @@ class Protocol(asyncio.Protocol):
             if self._unread > LINGER_BYTES:
                 self.transport.abort()
             return
-        if not (self._in_message or self._held) and self._is_plain(data):
-            return
+        if not self._in_message:
+            if self._later or self.flow.write_paused:
+                self._keep(data)
+                return
+            if not self._held and self._is_plain(data):
+                return
         self._unread += len(data)
         self._read(data)
         self._wait()
@@ -123,7 +129,36 @@ class Protocol(asyncio.Protocol):
     def _read(self, rest: bytes) -> None:
         """Take in what came: the rest of a message, or others behind it."""
         while rest and not (self._lingering or self.transport.is_closing()):
-            rest = self._go_on(rest) if self._in_message else self._begin(rest)
+            if self._in_message:
+                rest = self._go_on(rest)
+            elif self.pipeline or self.flow.write_paused:
+                self._keep(rest)
+                return
+            else:
+                rest = self._begin(rest)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep requests for later and read no more: the client has not read the answers to earlier
+        ones, or another is waiting already. However many it sends, memory holds one read of it."""
+        self._later += data
+        self._unread = 0
+        self.flow.hold_reading()
+
+    def _read_on(self) -> None:
+        """Read what comes next: what was kept, or what the client sends."""
+        if self._later:
+            # Not at once: answers that need no waiting would be given within each other.
+            self.loop.call_soon(self._take_kept)
+        else:
+            self.flow.release_reading()
+
+    def _take_kept(self) -> None:
+        if self.pipeline or self.flow.write_paused:
+            return
+        kept, self._later = self._later, b""
+        self.flow.release_reading()
+        if kept and not (self._lingering or self.transport.is_closing()):
+            self.data_received(kept)
 
     def _wait(self) -> None:
         """Bound the wait for what is still to come of a message, and its size."""
@@ -373,8 +408,8 @@ class Protocol(asyncio.Protocol):
         exchange.is_http_1_0 = version == "1.0"
         exchange.keep_alive = version == "1.1" and self.parser.should_keep_alive()
         exchange.waiting_for_100_continue = self._expects
-        if previous is not None and not previous.response_complete:
-            self.flow.pause_reading()
+        if previous is not None and (self.flow.write_paused or not previous.response_complete):
+            self.flow.hold_reading()
             self.pipeline.appendleft(exchange)
         elif not exchange.plain:  # others run once their message is whole, which is at once
             self._run(exchange)
@@ -418,10 +453,11 @@ class Protocol(asyncio.Protocol):
                 self.close()
         if (self._lingering and self._refused is None) or self.transport.is_closing():
             return
-        self.flow.resume_reading()
         if self.pipeline:
-            self._run(self.pipeline.pop())
+            self._answer_pipeline()
             return
+        if self._later or self.flow.read_paused:
+            self._read_on()
         if self._refused is not None:
             self._turn_away(*self._refused)
             self._refused = None
@@ -429,12 +465,33 @@ class Protocol(asyncio.Protocol):
             return
         self._timers.start_idle()
 
+    def _answer_pipeline(self) -> None:
+        """Answer what waits in the pipeline, until an answer takes time or the client reads too
+        slowly. Not within each other: a stack is not that deep."""
+        if self._is_answering:
+            return
+        self._is_answering = True
+        try:
+            while self.pipeline and self._may_answer():
+                following = self.pipeline.pop()
+                if not self.pipeline:
+                    self._read_on()  # its body, or the next one
+                self._run(following)
+        finally:
+            self._is_answering = False
+
+    def _may_answer(self) -> bool:
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        is_over = self._lingering and self._refused is None
+        return not is_over and (self._running is None or self._running.response_complete)
+
     def _is_free(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
     @property
     def is_idle(self) -> bool:
-        return not self._in_head and self._is_free()
+        return not (self._in_head or self._later) and self._is_free()
 
     def _refuse(self, status: int, reason: str) -> None:
         """Answer bytes that are no request and close. The answer to what they belong to is cut if
@@ -483,7 +540,8 @@ class Protocol(asyncio.Protocol):
             return
         self._lingering = True
         self._unread = 0
-        self.flow.resume_reading()
+        self._later = b""
+        self.flow.release_reading()
         self.transport.write_eof()
         self.loop.call_later(LINGER_S, self.close)
 
@@ -599,6 +657,10 @@ class Protocol(asyncio.Protocol):
         self._timers.note_reader()
         if self._running is not None:
             self._running.client_caught_up()
+        if self.pipeline:
+            self._answer_pipeline()
+        elif self._later:
+            self._take_kept()
 
 
 def _refuse_codings(headers: list[Header]) -> None:

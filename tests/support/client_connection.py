@@ -1,0 +1,45 @@
+"""A client's connection without a socket: the server's protocol over a transport in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from doorward.server.protocol import Protocol
+
+
+class Transport(asyncio.Transport):
+    """Takes everything at once and keeps nothing back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+        self.is_paused = False
+
+    def write(self, data: Any) -> None: ...
+    def close(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None: ...
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+class Connections(set[Protocol]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def discard(self, connection: object) -> None: ...
