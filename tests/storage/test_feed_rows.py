@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from doorward.accounts.refusals import UserNotFound
 from doorward.accounts.sessions.feed import News
-from doorward.storage import Database
+from doorward.storage import Database, feed
 from doorward.storage.feed import KEPT_S
 
 from tests.storage.conftest import Open
@@ -26,6 +26,19 @@ async def test_news_are_what_came_after_a_number(store: Database) -> None:
     expected = News(head + 2, frozenset({second.number}), frozenset({user.number}))
     assert await store.feed.news(head) == expected
     assert await store.feed.news(head + 2) == News(head + 2)
+
+
+async def test_many_news_come_in_parts(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "READ_AT_ONCE", 2)
+    user = await add(store)
+    first, second = await open_session(store, user), await open_session(store, user)
+    await store.sessions.end(first.number, NOW, "logout")
+    await store.sessions.end(second.number, NOW, "logout")
+    await store.users.set_banned(user, True, NOW)
+    ended = frozenset({first.number, second.number})
+    assert await store.feed.news(0) == News(2, ended, more=True)
+    assert await store.feed.news(1) == News(3, ended - {first.number}, frozenset({user.number}))
+    assert await store.feed.news(2) == News(3, users=frozenset({user.number}))
 
 
 async def test_opening_a_session_is_no_news(store: Database) -> None:

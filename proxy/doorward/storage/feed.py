@@ -23,6 +23,8 @@ from doorward.storage.marker import Marker
 from doorward.storage.postgres_notify import PostgresNotify
 from doorward.storage.tables import feed, feed_counter
 
+# How many entries are read at a time: a few milliseconds in which no request is answered.
+READ_AT_ONCE = 1000
 KEPT_S = 3600.0  # far longer than any worker can be behind and still be trusted (about a second)
 
 
@@ -77,16 +79,19 @@ class FeedRows:
             return int(await connection.scalar(select(feed_counter.c.number)) or 0)
 
     async def news(self, after: int) -> News:
-        rows = select(feed_counter.c.number, feed_counter.c.purged, feed.c.session_number,
-            feed.c.user_number).outerjoin(feed, feed.c.number > after)  # fmt: skip
+        c = feed.c
+        rows = select(feed_counter.c.number, feed_counter.c.purged, c.number, c.session_number,
+            c.user_number).outerjoin(feed, c.number > after)  # fmt: skip
         async with self._engine.reading() as connection:
-            found = (await connection.execute(rows)).all()
-        number, purged = (found[0].number, found[0].purged) if found else (0, 0)
+            found = (await connection.execute(rows.order_by(c.number).limit(READ_AT_ONCE))).all()
+        number, purged = found[0][:2] if found else (0, 0)
         # A number below `after`: the database is a restored backup.
         if after < purged or number < after:
             return News(number, everything=True)
-        sessions = frozenset(row.session_number for row in found if row.session_number is not None)
-        users = frozenset(row.user_number for row in found if row.user_number is not None)
+        sessions = frozenset(session for *_, session, _ in found if session is not None)
+        users = frozenset(user for *_, user in found if user is not None)
+        if len(found) == READ_AT_ONCE and found[-1][2] < number:
+            return News(found[-1][2], sessions, users, more=True)
         return News(number, sessions, users)
 
     @asynccontextmanager

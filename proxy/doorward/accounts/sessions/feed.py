@@ -12,12 +12,13 @@ from typing import Protocol
 @dataclass(frozen=True, slots=True)
 class News:
     """What changed up to `number`. With `everything`, older entries are gone: the whole cache must
-    be dropped."""
+    be dropped. With `more`, newer entries are left for the next call."""
 
     number: int
     sessions: frozenset[int] = frozenset()
     users: frozenset[int] = frozenset()
     everything: bool = False
+    more: bool = False
 
 
 class Feed(Protocol):
@@ -38,7 +39,8 @@ class Feed(Protocol):
         """The number of the newest entry. Raises StorageUnavailable."""
 
     async def news(self, after: int) -> News:
-        """Everything with a number above `after`. Raises StorageUnavailable."""
+        """The next entries with a number above `after`, at most so many that applying them holds up
+        no request for long. Raises StorageUnavailable."""
 
     def write_fault(self) -> str | None:
         """Why the last write failed, if none has succeeded since."""

@@ -7,7 +7,7 @@ and was not revoked since by any call on this host that has answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.feed import Feed, News
@@ -84,8 +84,7 @@ class Live:
     def forget(self) -> None:
         """Look up every session in storage again, and check every credential's signature again.
         Sessions in use continue, as after a change of their own."""
-        for credential in list(self._cached):
-            self._drop(credential)
+        self._drop(tuple(self._cached))
         self._unknown.clear()
         self._epoch += 1
 
@@ -133,7 +132,7 @@ class Live:
         for credential in self._of_session.get(session.number, ()):
             if self._cached[credential].expires_at == session.expires_at:
                 return self._cached[credential]
-            self._drop(credential)  # its lifetime has been extended
+            self._drop((credential,))  # its lifetime has been extended
         session.last_used_at = self.last_used_at(session)
         return session
 
@@ -141,8 +140,8 @@ class Live:
         if self._cached.get(credential) is session:
             return
         if len(self._cached) >= SESSIONS_LIMIT:
-            self._drop(next(iter(self._cached)))
-        self._drop(credential)
+            self._drop((next(iter(self._cached)),))
+        self._drop((credential,))
         self._cached[credential] = session
         for index, key in self._indexes(session):
             index[key] = (*index.get(key, ()), credential)
@@ -150,15 +149,23 @@ class Live:
     def _indexes(self, session: Session) -> tuple[tuple[dict[int, tuple[Hashable, ...]], int], ...]:
         return (self._of_session, session.number), (self._of_user, session.user.number)
 
-    def _drop(self, credential: Hashable) -> None:
-        session = self._cached.pop(credential, None)
-        if session is None:
+    def _drop(self, credentials: Iterable[Hashable]) -> None:
+        """Drop all of these at once: one after another would take quadratic time, and one user may
+        have very many sessions."""
+        found = (self._cached.pop(credential, None) for credential in credentials)
+        dropped = [session for session in found if session is not None]
+        if not dropped:
             return
-        for index, key in self._indexes(session):
-            index[key] = tuple(one for one in index[key] if one != credential)
-            if not index[key]:
-                del index[key]
-        session.stale = session.number not in self._of_session
+        for index, numbers in (
+            (self._of_session, {session.number for session in dropped}),
+            (self._of_user, {session.user.number for session in dropped}),
+        ):
+            for number in numbers:
+                left = tuple(one for one in index.pop(number) if one in self._cached)
+                if left:
+                    index[number] = left
+        for session in dropped:
+            session.stale = session.number not in self._of_session
 
     async def catch_up(self, now: float) -> None:
         """Read the feed if it may have changed. Raises StorageUnavailable."""
@@ -192,11 +199,14 @@ class Live:
         marker = self._feed.marker()
         if self._number is None:
             self._number = await self._feed.head()
-        self._apply(await self._feed.news(self._number))
+        more = True
+        while more:
+            more = self._apply(await self._feed.news(self._number))
         self._marker = marker
         self._confirmed_at = now
 
-    def _apply(self, news: News) -> None:
+    def _apply(self, news: News) -> bool:
+        """Returns whether there is more."""
         self._number = news.number
         if news.everything:
             gone = set(self._cached)
@@ -204,10 +214,10 @@ class Live:
         else:
             gone = {c for number in news.sessions for c in self._of_session.get(number, ())}
             gone |= {c for number in news.users for c in self._of_user.get(number, ())}
-        for credential in gone:
-            self._drop(credential)
+        self._drop(gone)
         if news.everything or news.sessions or news.users:
             self._epoch += 1
+        return news.more
 
     async def poll(self, now: float) -> None:
         """Called once a second, whatever the marker says. Raises StorageUnavailable."""
