@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import httpx
 import pytest
 from doorward import __version__, paths
 from doorward.app import Application
+from doorward.dialects import openapi
 from doorward.dialects.operations import DIALECTS
 from doorward.dialects.shapes import Shape
 from doorward.settings import settings_from
@@ -55,6 +57,21 @@ async def test_every_endpoint_is_told_of_in_words_and_every_word_is_of_an_endpoi
         assert summaries[name] == {row.summary for row in dialect.rows.values()}
     ids = [o["operationId"] for path in told["paths"].values() for o in path.values()]
     assert len(ids) == len(set(ids))
+
+
+async def test_it_is_built_while_others_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builders: list[threading.Thread] = []
+
+    def note(*about: Any) -> Any:
+        builders.append(threading.current_thread())
+        return describe(*about)
+
+    describe = openapi.describe
+    monkeypatch.setattr(openapi, "describe", note)
+    assert (await read(tmp_path))[0].status == 200
+    assert len(builders) == 1 and threading.main_thread() not in builders
 
 
 async def test_a_prefix_of_ones_own_is_followed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from doorward.accounts.session import ClientInfo, Lifetimes, Opened
 from doorward.accounts.users.directory import DirectoryFault
 from doorward.directories import htpasswd
 from doorward.directories.authelia import read_authelia
-from doorward.directories.formats import FormatFault
+from doorward.directories.formats import FormatFault, Row
 from doorward.directories.htpasswd import HtpasswdDirectory, read_htpasswd
 from doorward.directories.tinyauth import read_tinyauth
 from doorward.settings import load_settings
@@ -118,6 +119,24 @@ async def test_a_change_of_the_file_counts_at_the_second_look(file: Path) -> Non
         await accounts.users.refresh(NOW)
         await accounts.users.refresh(NOW)
         assert await login(accounts, "bob", "bobs password")
+
+
+async def test_a_changed_file_is_read_while_others_are_answered(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[threading.Thread] = []
+
+    def note(text: str) -> list[Row]:
+        readers.append(threading.current_thread())
+        return read_htpasswd(text)
+
+    async with running(file) as accounts:
+        monkeypatch.setattr(htpasswd, "read_htpasswd", note)
+        file.write_text(lines(carol="carols password"))
+        for _ in range(2):
+            await accounts.users.refresh(NOW)
+        assert await login(accounts, "carol", "carols password")
+    assert readers and threading.main_thread() not in readers
 
 
 async def test_a_change_is_recorded_by_one_of_the_processes_that_read_it(file: Path) -> None:

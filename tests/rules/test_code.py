@@ -211,6 +211,20 @@ def test_cookies_are_read_at_one_door(source: Path) -> None:
 
 
 @every_source
+def test_many_rows_are_written_in_chunks(source: Path) -> None:
+    """All parameters of one call are prepared in the event loop, where nobody is answered."""
+    calls = {
+        ast.unparse(node)
+        for node in ast.walk(tree(source))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith(".execute")
+        and len(node.args) > 1
+        and not isinstance(node.args[1], ast.Dict | ast.Tuple)
+    }
+    assert not calls or place(source) == "storage/many_rows.py"
+
+
+@every_source
 def test_a_module_starts_with_a_docstring(source: Path) -> None:
     assert ast.get_docstring(tree(source))
 

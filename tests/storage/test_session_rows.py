@@ -9,7 +9,7 @@ import pytest
 from doorward.accounts.audit.audit_log import Event, Kind
 from doorward.accounts.session import FULL, PENDING
 from doorward.accounts.user import NewPassword
-from doorward.storage import Database
+from doorward.storage import Database, rows
 
 from tests.storage.conftest import Open
 from tests.support.people import NOW, add, digest, draft, open_session
@@ -140,6 +140,17 @@ async def test_the_list_has_what_is_not_over_newest_first(store: Database) -> No
     await store.sessions.touch([(idle.number, NOW + 9)])
     listed = [s.number for s in await store.sessions.list(user.number, NOW + 10)]
     assert listed == [lasting.number, idle.number]
+
+
+async def test_more_uses_than_fit_one_statement_are_all_written(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "CHUNK", 2)
+    user = await add(store)
+    numbers = [(await open_session(store, user)).number for _ in range(5)]
+    await store.sessions.touch([(number, NOW + 7) for number in numbers])
+    listed = await store.sessions.list(user.number, NOW + 7)
+    assert [session.last_used_at for session in listed] == [NOW + 7] * 5
 
 
 async def test_last_use_only_grows(opened: Open) -> None:

@@ -152,8 +152,11 @@ class PageRenderer:
         return environment
 
     def prepare(self) -> None:
-        """Compile every template: the first page of a kind takes some twenty milliseconds else.
-        To be called in a thread."""
+        """Compile every template and load what is known of each language: otherwise the first page
+        of a kind takes some twenty milliseconds. To be called in a thread."""
+        for language in self.languages.known.values():
+            language.ago(1)
+            _ = language.direction
         for environment in self._environments.values():
             for name in environment.list_templates(extensions=["html"]):
                 environment.get_template(name)

@@ -8,7 +8,6 @@ succeeds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, case, delete, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +17,7 @@ from doorward.accounts.factors.records import NONE, CodeAttempt, CodeLock, Facto
 from doorward.accounts.session import Renewal
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
+from doorward.storage.many_rows import execute_many
 from doorward.storage.rows import chunks
 from doorward.storage.sessions import end_sessions, forget_browsers, hold_sessions, renew
 from doorward.storage.tables import enrolments, factors, recovery_codes, sessions, users
@@ -271,9 +271,8 @@ async def _replace_recovery(change: Change, user: int, digests: Sequence[bytes])
     await _hold(change.connection, user)
     mine = recovery_codes.c.user_number == user
     await change.connection.execute(delete(recovery_codes).where(mine))
-    if digests:
-        codes: list[dict[str, Any]] = [{"user_number": user, "digest": d} for d in digests]
-        await change.connection.execute(insert(recovery_codes), codes)
+    codes = [{"user_number": user, "digest": digest} for digest in digests]
+    await execute_many(change.connection, insert(recovery_codes), codes)
 
 
 async def _end_recovery(change: Change, user: int) -> None:

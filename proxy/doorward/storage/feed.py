@@ -19,6 +19,7 @@ from doorward.accounts.sessions.feed import News
 from doorward.storage.audit_log import AuditLogRows
 from doorward.storage.engine import Engine
 from doorward.storage.health import WRITE
+from doorward.storage.many_rows import execute_many
 from doorward.storage.marker import Marker
 from doorward.storage.postgres_notify import PostgresNotify
 from doorward.storage.tables import feed, feed_counter
@@ -125,7 +126,7 @@ async def _announce(
     add_count = update(feed_counter).values(number=feed_counter.c.number + len(rows))
     last = (await connection.execute(add_count.returning(feed_counter.c.number))).scalar_one()
     numbered = [{**row, "number": last - i} for i, row in enumerate(reversed(rows))]
-    await connection.execute(insert(feed), numbered)
+    await execute_many(connection, insert(feed), numbered)
     await _purge(connection, now - KEPT_S)
 
 

@@ -28,6 +28,7 @@ from doorward.accounts.user import User
 from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
+from doorward.storage.many_rows import execute_many
 from doorward.storage.rows import chunks
 from doorward.storage.tables import factors, handovers, host_tokens, sessions, users
 
@@ -264,7 +265,7 @@ class SessionRows:
         # In the order of numbers, as in `_end`, so that two transactions never wait for each other.
         values = [{"session": number, "at": time} for number, time in sorted(used)]
         async with self._engine.writing() as connection:
-            await connection.execute(query, values)
+            await execute_many(connection, query, values)
 
 
 def _opened(before: float, now: float) -> tuple[ColumnElement[bool], ...]:

@@ -26,6 +26,7 @@ from doorward.accounts.token import ApiToken, TokenDraft, TokenUse
 from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
+from doorward.storage.many_rows import execute_many
 from doorward.storage.sessions import hold_user
 from doorward.storage.tables import tokens, users
 
@@ -136,7 +137,7 @@ class TokenRows:
             for one in sorted(used, key=lambda one: one.number)
         ]
         async with self._engine.writing() as connection:
-            await connection.execute(query, values)
+            await execute_many(connection, query, values)
 
     async def purge(self, before: float, limit: int) -> int:
         over = or_(c.ended_at < before, c.expires_at < before)

