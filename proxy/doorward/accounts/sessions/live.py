@@ -84,8 +84,10 @@ class Live:
     def forget(self) -> None:
         """Look up every session in storage again, and check every credential's signature again.
         Sessions in use continue, as after a change of their own."""
-        self._drop(tuple(self._cached))
-        self._unknown.clear()
+        for session in self._cached.values():
+            session.stale = True
+        for index in (self._cached, self._of_session, self._of_user, self._unknown):
+            index.clear()
         self._epoch += 1
 
     def use(self, session: Session, now: float) -> None:
@@ -209,13 +211,11 @@ class Live:
         """Returns whether there is more."""
         self._number = news.number
         if news.everything:
-            gone = set(self._cached)
-            self._unknown.clear()
-        else:
+            self.forget()
+        elif news.sessions or news.users:
             gone = {c for number in news.sessions for c in self._of_session.get(number, ())}
             gone |= {c for number in news.users for c in self._of_user.get(number, ())}
-        self._drop(gone)
-        if news.everything or news.sessions or news.users:
+            self._drop(gone)
             self._epoch += 1
         return news.more
 
