@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 PAGE = b"x" * 1024
 STORMER = "alice"  # in the database, with a hash of Doorward's own cost, for logins under load
 DOORWARD = Path(sys.executable).with_name("doorward")
+EARLIER = "DOORWARD_EARLIER"  # the path of another version's program, in the environment
 # Where root's path or a shell's does not lead, and these are installed.
 ELSEWHERE = "/usr/sbin:/usr/local/sbin:/usr/local/go/bin"
 JSON_TYPE = ("Content-Type", "application/json")
@@ -155,6 +156,19 @@ def doorward(
             yield build_doorward(name, told, pid, port, config, admin_port)
 
     return start
+
+
+@contextmanager
+def earlier(folder: Path, upstream: int) -> Iterator[Contestant]:
+    """Another version of Doorward, which may be too old to have API tokens."""
+    program = os.environ.get(EARLIER)
+    if program is None:
+        raise NotStarted(f"{EARLIER} names no program")
+    port = free_port()
+    config = write_config("earlier", folder, upstream, port, {})
+    with running("earlier", [program, "serve", "-c", os.fspath(config)], port, folder) as pid:
+        what = f"another version, one worker; {version(program, '--version')}"
+        yield Contestant("earlier", what, (pid,), port, log_in_all(port), lacks=("token",))
 
 
 def build_doorward(

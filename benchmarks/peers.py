@@ -23,6 +23,7 @@ from contestants import (
     Contestant,
     Entry,
     Missing,
+    earlier,
     log_in_all,
     run_nginx,
     tool,
@@ -320,6 +321,7 @@ ALL: dict[str, Entry] = {
     "tinyauth": tinyauth,
     "verify": verify,
     "apache": apache,
+    "earlier": earlier,
 }
 # Those of a run that does not say whom it wants.
-DEFAULT = tuple(name for name in ALL if name != "go-one")
+DEFAULT = tuple(name for name in ALL if name not in ("go-one", "earlier"))
