@@ -313,7 +313,11 @@ class Exchange:
         left."""
         if not self.disconnected:
             head, self._head = self._head, b""
-            self._put(head + self._framed(data))
+            framed = self._framed(data)
+            if head and len(framed) > JOINED_BYTES:  # joining them would copy the piece
+                self.transport.writelines((head, framed))
+            else:
+                self._put(head + framed)
 
     def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
         """The last piece; the answer is complete. `trailers` are lines, which are sent only after
