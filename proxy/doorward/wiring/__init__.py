@@ -1,4 +1,4 @@
 """The composition root: builds the parts from the settings and joins them.
 
-It knows every part by its constructor, and the inside of none.
+Knows the constructor of every part; must not know how any of them works.
 """

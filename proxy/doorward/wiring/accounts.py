@@ -1,7 +1,7 @@
-"""The core over live storage, opened alike by a server and by a command.
+"""The account core over live storage, for servers and commands alike.
 
-It joins what this row and those below it know. A command imports it without the gate and the pages,
-which `doorward.app` brings along: they are most of a command's second.
+Joins storage, directories and mail with the core. Commands import it without the gate and the
+pages, which `doorward.app` imports: those take most of a command's second.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """The core in one value, for start-up and for commands. Nothing that answers requests is given
-    it: pages and dialects get the services that they use."""
+    """The core in one value, for start-up and for commands. Pages and dialects get only the
+    services that they use."""
 
     users: Users
     sessions: Sessions
@@ -86,8 +86,8 @@ class Accounts:
 async def build_accounts(
     settings: Settings, clock: Clock = time.time, tell: Tell | None = None
 ) -> AsyncIterator[Accounts]:
-    """The account core; what was opened is closed. `tell` hears of every audit record that is
-    written through it. Raises InvalidSettings, StorageFault."""
+    """The account core; closes what it opened. `tell` is called with every audit record that the
+    core writes. Raises InvalidSettings, StorageFault."""
     files = KeyFiles(settings, clock())
     keys = files.keys
     database = await open_database(settings, clock(), tell)
@@ -120,7 +120,7 @@ async def _join(
         await users.sync(now)
     except DirectoryFault as fault:
         raise StorageFault(str(fault)) from fault
-    except Refusal as refusal:  # a name of two sources, a database that fell silent
+    except Refusal as refusal:  # two sources share a name, or the database does not answer
         raise StorageFault(f"users: {refusal}") from refusal
     tokens = Tokens(keys)
     sessions = Sessions(database.sessions, directories, tokens, settings.sessions.max_per_user)
@@ -172,10 +172,11 @@ def _seconds(duration: timedelta | None) -> float | None:
 
 
 async def renew_secrets(accounts: Accounts) -> None:
-    """Encrypts with the first key whatever an older one encrypted; to be done before a server
-    takes requests. Commands can do without, and may have to: somebody has to repair it.
+    """Encrypt with the first key what an older one encrypted, before a server accepts requests.
+    Commands do not need this, and must work when it fails, so that an operator can repair the
+    cause.
 
-    Raises StorageFault with the name of a user whose secrets no key opens."""
+    Raises StorageFault with the name of a user whose secrets no key decrypts."""
     try:
         await accounts.second_factors.renew_secrets()
         await accounts.credentials.renew_secrets()
@@ -205,7 +206,7 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _limits(settings: Settings) -> AttemptLimits | None:
-    """What the settings say of wrong passwords; None: they cost nothing."""
+    """The limits on wrong passwords in the settings; None if regulation is off."""
     chosen = settings.regulation
     if not chosen.enabled:
         return None

@@ -1,6 +1,6 @@
-"""The credentials that routes have towards their applications, built as the settings say.
+"""The credentials that routes send to their applications, built from the settings.
 
-Knows every kind of them by its constructor; what any of them does it must not know.
+Knows the constructor of every kind; must not know what any of them does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from doorward.wiring.accounts import Clock
 def build_credentials(
     routes: Iterable[Route], secrets: ApplicationSecrets, own: ApplicationCredentials, clock: Clock
 ) -> dict[int, RouteCredentials]:
-    """Those of the routes that have some, by the numbers of these; `own` are users' own."""
+    """The credentials of routes that have any, by route number; `own` are those of users."""
     found: dict[int, RouteCredentials] = {}
     for number, route in enumerate(routes):
         chosen = route.credentials
@@ -46,7 +46,7 @@ def build_credentials(
 
 
 def select_prepared(found: dict[int, RouteCredentials]) -> dict[int, PreparedCredentials]:
-    """Those that have to be found before a request is sent."""
+    """The credentials that have to be looked up before a request is sent."""
     return {
         number: one
         for number, one in found.items()
@@ -57,7 +57,7 @@ def select_prepared(found: dict[int, RouteCredentials]) -> dict[int, PreparedCre
 def _build_account(
     route: Route, form: FormLogin, secrets: ApplicationSecrets, own: ApplicationCredentials
 ) -> FindAccount:
-    """Who a user is at the application: the account of everybody, or one of their own."""
+    """The account at the application: one for all users, or the user's own."""
     username, path = form.username, form.password_file
     if username is not None and path is not None:
         secret = secrets.get(path)

@@ -1,5 +1,6 @@
-"""All that a decision needs, joined as the settings say: the gate, the pages and dialects whose
-paths it must know, and the heads that follow from it. Nothing here carries a request.
+"""Everything that a decision needs, joined as the settings say: the gate, the pages and dialects
+whose paths it has to know, and the heads that are built from it. Must not know how a request is
+forwarded.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ _log = structlog.get_logger("doorward")
 
 @dataclass(frozen=True, slots=True)
 class Deciding:
-    """`routes` are our own endpoints'; `access` knows access tokens, where their dialect is on;
-    `credentials` are those of the routes that have some, and their files are `secrets`."""
+    """`routes` are those of Doorward's own endpoints; `access` reads access tokens, if their
+    dialect is on; `credentials` are those of routes that have any, and `secrets` their files."""
 
     accept: Accept
     gate: Gate
@@ -64,7 +65,7 @@ class Deciding:
 
 
 def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: Clock) -> Deciding:
-    """Raises InvalidSettings for files of the owner's that cannot be used."""
+    """Raises InvalidSettings for the operator's files that cannot be used."""
     cookies = build_cookies(settings)
     datepoll = settings.dialects.datepoll
     access = None if datepoll is None else AccessCarrier(accounts.live, accounts.access)
@@ -147,7 +148,7 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
 def build_gate(
     settings: Settings, authorize: Authorize, parts: tuple[Any, ...], clock: Clock
 ) -> Gate:
-    """The gate over these rules, and a decision of the owner's own if there is one. Raises
+    """The gate over these rules, with the operator's decision in Python if there is one. Raises
     InvalidSettings."""
     decide = load_policy(settings)
     if decide is None:
@@ -162,7 +163,7 @@ def build_gate(
 def with_aliases(
     settings: Settings, is_internal: Callable[[bytes], bool]
 ) -> Callable[[bytes], bool]:
-    """Tells our own paths, the aliases of endpoints for front proxies among them."""
+    """Tells which paths are Doorward's own, including aliases of endpoints for front proxies."""
     asked = settings.forward_auth
     if asked is None or not asked.aliases:
         return is_internal
@@ -171,7 +172,7 @@ def with_aliases(
 
 
 def find_own_hosts(settings: Settings) -> frozenset[str]:
-    """Hosts that are served for Doorward's own pages alone: front proxies have the applications."""
+    """Hosts that serve only Doorward's own pages; the applications are behind front proxies."""
     if settings.forward_auth is None:
         return frozenset()
     sites = (settings.public_origin, settings.portal_origin)

@@ -1,6 +1,6 @@
 """Doorward's own endpoints: each page and each dialect with the services that it uses.
 
-Knows every page and dialect by its constructor; what any of them does it must not know.
+Knows the constructor of every page and dialect; must not know what any of them does.
 """
 
 from starlette.routing import Route
@@ -79,7 +79,7 @@ def build_handover_page(
     service: SessionService,
     messages: Messages,
 ) -> HandoverPage | None:
-    """Where sessions are handed over to other root domains, if the settings name any."""
+    """The hand-over of sessions to other root domains, if the settings name any."""
     if service.handover is None:
         return None
     returns = ReturnAddresses(settings.handover_hosts, allows_http=_allows_http(settings))
@@ -90,7 +90,7 @@ def build_handover_page(
 def build_pages(
     settings: Settings, accounts: Accounts, service: SessionService, explain: Explain
 ) -> Pages:
-    """Raises InvalidSettings for files of the owner's that cannot be used."""
+    """Raises InvalidSettings for the operator's files that cannot be used."""
     factors, keys = accounts.second_factors, accounts.keys
     messages = Messages(PageRenderer(settings.pages, known_hosts(settings)))
     preserved_forms = PreservedForms(service, keys)
@@ -135,7 +135,7 @@ def build_dialects(
     rates: Rates,
     explain: Explain | None = None,
 ) -> dict[str, list[Route]]:
-    """The routes of each dialect that is on, by its name."""
+    """The routes of each enabled dialect, by the dialect's name."""
     on, context = settings.dialects, Context(settings, service)
     sessions, factors = accounts.sessions, accounts.second_factors
     found: dict[str, list[Route]] = {}

@@ -48,17 +48,17 @@ from doorward.wiring.credentials import select_prepared
 from doorward.wiring.deciding import Deciding, build_deciding
 from doorward.wiring.observation import build_observer, count, name_routes
 
-OTHER_LINES_BYTES = 8 * 1024  # of a request's head besides its target, mainly cookies
+OTHER_LINES_BYTES = 8 * 1024  # for the rest of a request's head, mainly cookies
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """All that answers requests. `routes` are what routes are called, by their numbers."""
+    """Everything that answers requests. `routes` are the names of routes, by number."""
 
     gateway: Gateway
     observer: Observer
     routes: tuple[str, ...]
-    prepare: Callable[[], None]  # what the first requests would wait for; for a thread
+    prepare: Callable[[], None]  # does what the first requests would wait for; call it in a thread
     explainer: Explainer
     secrets: ApplicationSecrets  # to be read again when their files change
 
@@ -73,8 +73,8 @@ def join(
     inner: ASGIApp | None = None,
     refusals: Refusals | None = None,
 ) -> Joined:
-    """The gate, the pages and the dialects over one core, before upstreams or before `inner`, an
-    application in this process; `refusals` keeps what is refused."""
+    """The gate, the pages and the dialects over one core, in front of upstreams or of `inner`, an
+    application in this process. `refusals` records refused requests."""
     deciding = build_deciding(settings, accounts, rates, clock)
     gate, authorize, cookies = deciding.gate, deciding.authorize, deciding.cookies
     watch = Watch(accounts.live, gate.ask, clock)
@@ -138,7 +138,7 @@ def join(
 
 
 def build_answer_editing(route: Route) -> Relocate | None:
-    """What a route changes of its answers' headers, or None."""
+    """The function that a route's settings apply to headers of answers, or None."""
     relocate = build_relocation(route)
     if route.credentials is None:
         return relocate
@@ -174,7 +174,7 @@ def build_forwarder(
 def build_verifier(
     settings: Settings, authorize: Authorize, answers: Answers, tunnels: Tunnels
 ) -> Verifier | None:
-    """What answers front proxies, where the settings name hosts that they may ask about."""
+    """The part that answers front proxies, if the settings name hosts that they may ask about."""
     asked = settings.forward_auth
     if asked is None:
         return None
@@ -202,7 +202,8 @@ def build_verifier(
 
 
 def most_page_bytes(settings: Settings) -> int:
-    """Of the target of an internal page: there has to be room for the other lines of its head."""
+    """The maximum length of an internal page's target, which leaves room for the rest of the
+    head."""
     limits = settings.limits
     room = max(limits.header_bytes - OTHER_LINES_BYTES, limits.header_bytes // 2)
     return min(page_bytes(limits.target_bytes), room)

@@ -1,6 +1,7 @@
-"""`doorward keys`: what keys there are, a new one made, an old one retired once nothing needs it.
+"""`doorward keys`: lists keys, makes a new one, and retires an old one when nothing needs it.
 
-It joins files, keys and the core. Each step leaves everything readable if the next one fails.
+Joins key files with the core. After each step everything can still be read, even if the next step
+fails.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from doorward.wiring.keys import TAKEN_UP_S, build_keys
 
 COOKIES, SECRETS, ASSERTIONS = "cookies", "secrets", "assertions"
 SIGNS, VERIFIES, RETIRED = "signs", "verifies", "retired"
-# What else a key has signed is over by then: forms and links in mails live for half an hour, access
-# tokens for an hour unless the settings say otherwise, assertions for two minutes.
+# By then everything else that a key has signed has expired: forms and links in mails after half an
+# hour, access tokens after an hour unless the settings say otherwise, assertions after two minutes.
 SHORT_LIVED_S = 3600.0
-# Until a key that is put into a Secret by hand is in every pod: kubelets take a minute or two.
+# How long it takes until a key that was put into a Secret by hand is in every pod: kubelets need a
+# minute or two.
 BY_HAND_S = 600.0
 
 
@@ -42,8 +44,8 @@ class CannotRetire(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """What a key is for one purpose. `signs_from`: when a new one begins to sign; Unix seconds.
-    `key_ids`: what assertions and `jwks.json` call it, by algorithm."""
+    """The state of a key for one purpose. `signs_from`: when a new key begins to sign, in Unix
+    seconds. `key_ids`: its names in assertions and `jwks.json`, by algorithm."""
 
     id: str
     purpose: str
@@ -69,8 +71,8 @@ class AddedKey:
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """What became of a key. `stays`: its file is named in the configuration, and is ignored from
-    now on."""
+    """The result of retiring a key. `stays`: the configuration names its file, which is ignored
+    from now on."""
 
     id: str
     sessions: int
@@ -114,8 +116,8 @@ async def record_rotation(accounts: Accounts, key: AddedKey, now: float) -> None
 async def retire(
     settings: Settings, accounts: Accounts, prefix: str, now: float, *, force: bool
 ) -> Retirement:
-    """Have the key whose id begins so count no more. With `force`, secrets under it are
-    re-encrypted, and what else needs it ends. Raises CannotRetire, KeysAreGiven, InvalidSettings,
+    """Stop accepting the key whose id begins like this. With `force`, re-encrypt secrets under it
+    and end everything else that needs it. Raises CannotRetire, KeysAreGiven, InvalidSettings,
     StorageFault, StorageUnavailable."""
     ring = read_ring(settings)
     key = _find(prefix, (*ring.keys, *ring.left))
@@ -138,7 +140,7 @@ async def _settle(
     now: float,
     force: bool,
 ) -> KeyNeeds:
-    """Returns what was ended so that nothing needs the key. Raises CannotRetire."""
+    """Returns what was ended because it needed the key. Raises CannotRetire."""
     if key.since > now:
         return KeyNeeds()  # it has signed nothing
     for purpose in _list_purposes(settings):
@@ -197,7 +199,7 @@ def _say_what_needs(key: KeyFile, needs: KeyNeeds, short: float) -> str:
 
 
 def say_how_to_add(settings: Settings, why: KeysAreGiven, now: float) -> str:
-    """What to do where a key cannot be made from here."""
+    """Instructions for when a key cannot be made from here."""
     first, second = find_first(settings), math.ceil(now + BY_HAND_S)
     return (
         f"{why}. Put one line of `openssl rand 32 | basenc --base64url` beside it as"
@@ -207,7 +209,7 @@ def say_how_to_add(settings: Settings, why: KeysAreGiven, now: float) -> str:
 
 
 def say_how_to_remove(settings: Settings, why: KeysAreGiven, prefix: str) -> str:
-    """What to do where a key that nothing needs cannot be retired from here."""
+    """Instructions for when a key that nothing needs cannot be retired from here."""
     first, ring = find_first(settings), read_ring(settings)
     key = _find(prefix, (*ring.keys, *ring.left))
     next_ = next((each for each in reversed(ring.keys) if each.since), None)
@@ -234,8 +236,8 @@ def _signs_from(key: KeyFile, purpose: str) -> float:
 
 
 def _took_over_at(settings: Settings, key: KeyFile) -> float:
-    """When this key replaced an older one for signing. For one that the configuration names,
-    not before it was named there."""
+    """When this key replaced an older one for signing. A key in the configuration does not count
+    before it was added there."""
     if key.since:
         return max(key.since, key.made_at)
     edited = [] if settings.file is None else [settings.file.stat().st_mtime]

@@ -1,6 +1,7 @@
-"""The keys of this process: read from their files, read again when those change, arranged by time.
+"""The keys of this process, read from their files and read again when those change, in order of
+time.
 
-It joins the files of `settings.key_ring` with the core's `Keys`; it must not know their uses.
+Joins the files of `settings.key_ring` with the core's `Keys`; must not know how keys are used.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from doorward.settings.key_ring import KeyFile, read_ring, read_state
 
 _log = structlog.get_logger("doorward.keys")
 
-# A new key signs so long after it was made: every process looks once a second, and all know it
-# before any of them signs with it.
+# How long after it was made a new key begins to sign. Every process looks once a second, so all of
+# them know the key before any of them signs with it.
 TAKEN_UP_S = 10.0
 LOOK_S = 1.0
 
 
 class KeyFiles:
-    """`keys` is one object, whose content is replaced. Files that cannot be used change nothing:
-    the last keys stay. Raises InvalidSettings at the start."""
+    """`keys` is one object whose content is replaced. If files cannot be used, the previous keys
+    stay. Raises InvalidSettings at the start."""
 
     def __init__(self, settings: Settings, now: float) -> None:
         self.settings = settings
@@ -30,8 +31,8 @@ class KeyFiles:
         self.keys = build_keys(self.files, now)
 
     def look(self, now: float) -> Keys | None:
-        """Read the files again if they are others than those seen last, and take the keys as they
-        count now. The keys from before, where these are others."""
+        """Read the files again if they changed, and update the keys. Returns the previous keys if
+        they differ."""
         self._read_again()
         fresh, before = build_keys(self.files, now), self.keys.copy()
         if fresh.is_same(before):

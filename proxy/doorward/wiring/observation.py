@@ -1,6 +1,6 @@
-"""The numbers of the gate and the parts below it, joined with the observers of exchanges.
+"""Connects the counters with the parts that count, and builds the observer of exchanges.
 
-Knows where the numbers are; must not know how they are exported.
+Knows where each number is kept; must not know how numbers are exported.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,19 +17,19 @@ from doorward.relay.tunnels import Tunnels
 from doorward.settings import LogSettings, Route
 from doorward.upstream.pool import Pools
 
-RESET = f"{paths.RESET}?".encode()  # what comes after it sets somebody's password
+RESET = f"{paths.RESET}?".encode()  # the token after it allows setting a password
 
 
 def name_routes(routes: Sequence[Route]) -> tuple[str, ...]:
-    """What routes are called, by their numbers: where they are found."""
+    """The names of routes, by number: their host and path."""
     return tuple(route.name for route in routes)
 
 
 def build_observer(
     log: LogSettings, counters: Counters, names: Sequence[str], tokens: AccessCarrier | None
 ) -> Observer:
-    """Who counts and, where that is asked for, writes a line of each exchange; `tokens` finds
-    those that a target may hold."""
+    """The observer that counts exchanges and, if the settings say so, writes an access log.
+    `tokens` finds tokens in targets."""
     if not log.access:
         return counters
 
@@ -51,7 +51,7 @@ def count(
     tunnels: Tunnels,
     live: Live,
 ) -> None:
-    """Have the counters read what these count."""
+    """Let the counters read the numbers of these parts."""
     counters.sources += [_retries(forwarders), _failures(forwarders)]
     counters.gauges += [
         _connections(pools),
