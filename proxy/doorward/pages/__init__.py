@@ -1,6 +1,6 @@
-"""The pages people see: login, logout and messages, rendered with Jinja2 and one small stylesheet.
+"""The pages that people see, rendered with Jinja2 and one small stylesheet.
 
-They know forms and words; they must not know SQL, rules or how a request is forwarded.
+Knows forms and texts; must not know SQL, rules or how a request is forwarded.
 """
 
 from doorward.pages.pages import Pages

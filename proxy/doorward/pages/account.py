@@ -1,7 +1,7 @@
 """The account page: the user, the sessions and what protects the account.
 
-Knows what is shown and which sessions end; changes of factors, password and address have pages of
-their own.
+Knows what is shown and which sessions end; factors, password and address are changed on other
+pages.
 """
 
 import ipaddress
@@ -43,7 +43,7 @@ DONE = {
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session as its row of the list says it; times are seconds from now."""
+    """A session as a row of the list shows it; times are seconds from now."""
 
     id: str
     here: bool
@@ -113,7 +113,7 @@ class AccountPage:
         return rendering.redirect(paths.ACCOUNT)
 
     async def end(self, request: Request) -> Response:
-        """Ends the session that the form names, or all others."""
+        """End the session that the form names, or all others."""
         posted = await self.forms.read_form(request)
         if isinstance(posted, Response):
             return posted
@@ -124,7 +124,7 @@ class AccountPage:
             ended = await self.sessions.end_others(session, now, renew=True)
             return self.forms.redirect(request, f"{paths.ACCOUNT}?done=others", ended.opened)
         mine = {one.id for one in await self.sessions.list(user, now)}
-        if which in mine:  # what ended meanwhile is ended
+        if which in mine:  # one that ended in the meantime needs nothing more
             try:
                 await self.sessions.revoke(which, actor=user, now=now)
             except SessionNotFound:
@@ -135,8 +135,9 @@ class AccountPage:
         return rendering.redirect(f"{paths.ACCOUNT}?done=ended")
 
     async def remaining(self, request: Request) -> Response:
-        """For scripts: how long the session lives if nothing is done. Asking is no use of it, so a
-        script that asks every minute does not keep its user logged in."""
+        """For scripts: how long the session lasts if nothing else happens. This request does not
+        count as use of the session, so a script that asks every minute does not keep its user
+        logged in."""
         service = self.forms.service
         now = service.clock()
         found = await service.peek(request, now)
@@ -168,7 +169,7 @@ def describe_session(session: Session, now: float, here: bool) -> SessionRow:
 
 
 def describe_place(address: str) -> str:
-    """What can be said of an address without asking anybody."""
+    """A description of an address that needs no look-up."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

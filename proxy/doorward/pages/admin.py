@@ -1,7 +1,7 @@
-"""Administration's lists: users, sessions, lock-outs, records.
+"""The lists of the administration pages: users, sessions, lock-outs, audit records.
 
-Knows pages, filters and words for what happened; the admin guard decides who may see them, and one
-user has a page of its own.
+Knows pages, filters and texts for events. `admin_guard.py` decides who may see them, and
+`admin_user.py` shows a single user.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class AdminPages:
         ]
 
     async def proven(self, request: Request) -> Response:
-        """The only form of these pages is the question for a code."""
+        """The only form of these pages asks for a code."""
         posted = await self.guard.read_form(request)
         return posted if isinstance(posted, Response) else rendering.redirect(paths.ADMIN)
 
@@ -166,7 +166,7 @@ class AdminPages:
         )
 
     async def lift(self, request: Request) -> Response:
-        """Lets a user, or the network of an address, try again."""
+        """End the lock-out of a user, or of the network of an address."""
         posted = await self.guard.read_form(request)
         if isinstance(posted, Response):
             return posted
@@ -233,7 +233,7 @@ def build_link(path: str, **query: str) -> str:
 
 
 def _place(text: str) -> Cursor | None:
-    """Where the last page ended, as its link says it."""
+    """The position after the previous page, from the link."""
     number, _, key = text.partition(".")
     return Cursor(key, int(number)) if _is_number(number) else None
 
@@ -248,7 +248,7 @@ def _is_number(text: str) -> bool:
 
 
 def _day(text: str) -> float | None:
-    """The beginning of this day, UTC."""
+    """The start of this day in UTC."""
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
     except ValueError:

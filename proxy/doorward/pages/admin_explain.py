@@ -1,6 +1,8 @@
-"""Administration's answer to "why?": which rule decides on a request, or decided on one.
+"""The administration page that explains decisions: which rule decides on a request, or decided on
+one.
 
-Knows a form and its fields; the gate explains itself, and the admin guard decides who may ask.
+Knows a form and its fields; the gate makes the explanation, and `admin_guard.py` decides who may
+ask.
 """
 
 from __future__ import annotations
@@ -35,12 +37,12 @@ NO_USER = N_("There is no user with this name.")
 
 
 class Unanswerable(Exception):
-    """What was asked cannot be answered; the text says why."""
+    """The question cannot be answered; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainForm:
-    """What the form holds."""
+    """The content of the form."""
 
     id: str = ""
     url: str = ""
@@ -52,7 +54,7 @@ class ExplainForm:
 
 @dataclass(slots=True)
 class ExplainAnswer:
-    """`refused` is what was answered to a request, `lines` are what the rules make of one now."""
+    """`refused` is the recorded refusal of a request; `lines` explain what the rules decide now."""
 
     asked: ExplainForm = field(default_factory=ExplainForm)
     refused: KeptRefusal | None = None
@@ -62,7 +64,7 @@ class ExplainAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AdminExplainPage:
-    """`directory` holds the refusals of the last day."""
+    """`directory` contains the refusals of the last day."""
 
     guard: AdminGuard
     administration: Administration
@@ -73,7 +75,7 @@ class AdminExplainPage:
         return [self.guard.forms.messages.endpoint(EXPLAIN, self.show, self.proven)]
 
     async def proven(self, request: Request) -> Response:
-        """This page has no form to obey but the question for a code."""
+        """The only form of this page that changes anything asks for a code."""
         posted = await self.guard.read_form(request)
         return posted if isinstance(posted, Response) else rendering.redirect(EXPLAIN)
 
@@ -99,7 +101,7 @@ class AdminExplainPage:
             if kept is None:
                 raise Unanswerable(NO_REFUSAL)
             answer.refused = kept
-            if not kept.scheme:  # it was not fit to be decided on
+            if not kept.scheme:  # the request was too malformed to be decided on
                 return
             url = f"{kept.scheme}://{kept.host}{kept.path}"
             asked = ExplainForm(
@@ -122,7 +124,7 @@ class AdminExplainPage:
         question = Question(asked.method, asked.url, user, asked.address, asked.has_factor)
         try:
             return await self.explain(question)
-        except ValueError:  # NoUrl, and what cannot be a URL at all
+        except ValueError:  # NoUrl, or text that cannot be a URL at all
             raise Unanswerable(NO_URL) from None
 
 

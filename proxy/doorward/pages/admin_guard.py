@@ -1,6 +1,6 @@
 """The guard of the administration pages: an admin who has just given a second factor.
 
-It decides before anything is shown or done; what the pages behind it do it must not know.
+Decides before anything is shown or done; must not know what the pages behind it do.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from doorward.pages.languages import N_
 from doorward.pages.session_form import Forms, PostedForm
 from doorward.web.return_address import address
 
-# Without trust (trust_period 0), a page and the form on it still need one code only.
+# If second factors are not trusted for a while (trust_period 0), a page and its form still need
+# only one code.
 LEAST_FRESH_S = 60.0
 WHY = N_("The administration pages ask for a code again after a while.")
-# What the core says in words that are not a refusal's own; the catalogues have it from here.
+# Messages of the core that do not belong to a refusal. They are listed here for the catalogues.
 FROM_THE_CORE = (
     N_("You cannot do this to your own account."),
     N_("Only super administrators can do this to an administrator."),
@@ -40,14 +41,14 @@ class AdminGuard:
     factors: SecondFactors
 
     async def session(self, request: Request) -> Session | Response:
-        """The administrator's session, or the answer to anybody else."""
+        """The administrator's session, or the answer for anyone else."""
         session = await self.forms.session(request)
         if isinstance(session, Response):
             return session
         return await self._check_admin(request, PostedForm(session, {})) or session
 
     async def read_form(self, request: Request) -> PostedForm | Response:
-        """A form that is to be obeyed; one that brought only a code leads to its page."""
+        """A posted form to act on. A form that only contained a code leads back to its page."""
         posted = await self.forms.read_form(request)
         if isinstance(posted, Response):
             return posted
@@ -71,7 +72,7 @@ class AdminGuard:
         given_at = posted.session.second_factor_at
         if question is not None or is_fresh(given_at, service.clock(), fresh_s):
             return question
-        return self.forms.messages.answer(request, 403)  # the factor went meanwhile
+        return self.forms.messages.answer(request, 403)  # the factor was removed in the meantime
 
     def _without_factor(self, request: Request, onward: str) -> Response:
         if onward and detect_request_kind(request).is_person:
@@ -80,7 +81,7 @@ class AdminGuard:
         return self.forms.messages.answer(request, 401, text, "second_factor_required")
 
     def render_refusal(self, request: Request, refusal: Refusal) -> Response | None:
-        """The page for a refusal that is not about what was typed."""
+        """The page for a refusal that has nothing to do with the form's input."""
         status = STATUSES.get(type(refusal))
         if status is None:
             return None
@@ -89,6 +90,6 @@ class AdminGuard:
 
 
 def here(request: Request) -> str:
-    """The page that was asked for."""
+    """The page that was requested."""
     query = f"?{request.url.query}" if request.url.query else ""
     return f"{request.url.path}{query}"

@@ -1,6 +1,6 @@
-"""One user as administrators see it, and making a new one.
+"""The page of one user for administrators, and the page that creates a user.
 
-Knows the forms and their messages; the core decides what an administrator may do to a user.
+Knows the forms and their messages; the core decides what an administrator may change.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ STATUSES: dict[type[Refusal], int] = {NameTaken: 409, TotpNotOn: 409, ReadOnlyUs
 
 
 def list_acts(administration: Administration) -> Mapping[str, Act]:
-    """What a button does, by its value."""
+    """The actions of the buttons, by value."""
     return {
         "ban": administration.ban,
         "unban": administration.unban,
@@ -210,6 +210,6 @@ def _page(public_id: str) -> str:
 
 
 def _groups(form: Mapping[str, str]) -> tuple[str, ...]:
-    """Of a field in which they are separated by commas."""
+    """The items of a field, which are separated by commas."""
     names = (name.strip() for name in form.get("groups", "").split(","))
     return tuple(dict.fromkeys(name for name in names if name))

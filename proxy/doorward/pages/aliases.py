@@ -1,7 +1,7 @@
-"""Pages of ours under the names that other programs give them, so that links and front proxies that
-were set up for those programs keep working: each leads to the page of the portal.
+"""Doorward's pages under the names that other programs use for them, so that links and front
+proxies that were set up for those programs keep working. Each redirects to a page of the portal.
 
-Knows names and where they lead; must not know what the pages do.
+Knows names and targets; must not know what the pages do.
 """
 
 from collections.abc import Iterable
@@ -21,13 +21,13 @@ from doorward.web.endpoint import get_client
 from doorward.web.session_service import SessionService
 
 FOUND, SEE_OTHER = 302, 303
-# What oauth2-proxy reads where the query names no address to return to.
+# The header that oauth2-proxy reads if the query contains no return address.
 _RETURN_HEADER = "x-auth-request-redirect"
 
 
 @dataclass(frozen=True, slots=True)
 class AliasPages:
-    """`aliases` are the programs whose names count; `portal` is the origin that they lead to."""
+    """`aliases` are the programs whose names are used; `portal` is the origin of the targets."""
 
     service: SessionService
     messages: Messages
@@ -53,7 +53,8 @@ class AliasPages:
         return self._lead(request, paths.LOGIN)
 
     async def lead_to_logout(self, request: Request) -> Response:
-        """The page with the button: a link or an image must not log anybody out."""
+        """Redirect to the page with the button, because a link or an image must not log anyone
+        out."""
         return self._lead(request, paths.LOGOUT)
 
     async def tell_user(self, request: Request) -> Response:
@@ -76,7 +77,7 @@ class AliasPages:
         here = build_origin(client.scheme, client.host)
         rd = request.query_params.get("rd") or request.headers.get(_RETURN_HEADER) or ""
         if rd.startswith(paths.OAUTH2_PROXY):
-            rd = ""  # nginx names the very page that is asked for
+            rd = ""  # nginx sends the address of this page itself
         to = self.portal + page
         if rd and here != self.portal and rd.startswith("/"):
             site = build_origin(self.portal.partition(":")[0], client.host)

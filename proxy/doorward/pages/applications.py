@@ -1,6 +1,6 @@
-"""A user's own names and passwords at the applications: seen without their secrets, set, removed.
+"""A user's own names and passwords at applications: shown without secrets, set and removed here.
 
-Knows the fields and what is said of them; whose credentials these are is the core's business.
+Knows the fields and their messages; the core decides whose credentials these are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from doorward.pages.languages import N_
 from doorward.pages.session_form import Forms, PostedForm
 
 APPLICATIONS = f"{paths.ACCOUNT}/applications"
-# Of a posted form, what may be written into the question for proof: no secret.
+# The fields of a posted form that may be repeated in the form that asks for proof: no secrets.
 ASKED = ("code", "method", "current")
 DONE = {
     "set": N_("Your name and password are saved."),
@@ -36,7 +36,7 @@ UNFIT = N_("Enter a user name without a colon, and a password of at most 1,024 b
 
 @dataclass(frozen=True, slots=True)
 class ApplicationRow:
-    """An application as its row of the list says it; `account` is None where nothing is set."""
+    """An application as a row of the list shows it; `account` is None if nothing is set."""
 
     route: str
     account: str | None
@@ -50,7 +50,7 @@ class ApplicationPages:
     credentials: ApplicationCredentials
 
     def routes(self) -> list[Route]:
-        """None where no application has accounts of its users."""
+        """None if no application has accounts per user."""
         if not self.credentials.routes:
             return []
         return [self.forms.messages.endpoint(APPLICATIONS, self.show, self.submit)]
@@ -116,7 +116,7 @@ class ApplicationPages:
         try:
             await self.credentials.remove_own(posted.session, posted.form["remove"], now=now)
         except CredentialNotFound:
-            pass  # removed meanwhile
+            pass  # removed in the meantime
         return rendering.redirect(f"{APPLICATIONS}?done=removed")
 
     async def _set(self, request: Request, posted: PostedForm) -> Response:
@@ -128,7 +128,7 @@ class ApplicationPages:
         route = request.query_params.get("route", "")
         if route not in self.credentials.routes:
             return rendering.redirect(APPLICATIONS)
-        if "password" not in form:  # it answered that question
+        if "password" not in form:  # the form answered the question for proof
             return await self._form(request, session, route)
         account = form.get("account", "").strip()
         login = ApplicationLogin(route, account, form["password"])

@@ -1,7 +1,7 @@
-"""Factors: setting up and removing an authenticator app, recovery codes, codes by e-mail.
+"""The pages for second factors: authenticator apps, recovery codes and codes by e-mail.
 
-Knows the steps and where they lead; the core makes secrets and checks codes. A user whom a rule
-demands a factor of, and who has none, is led here and on to where they wanted to go.
+Knows the steps and their order; the core makes secrets and checks codes. If a rule demands a factor
+of a user who has none, the user is sent here first, and then to the requested page.
 """
 
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class AuthenticatorPage:
             session,
             status,
             on=TOTP in enabled,
-            # Somebody was sent here on the way to somewhere else.
+            # The user was sent here on the way to another page.
             demanded="rd" in request.query_params and not enabled,
             error=error,
             clock=clock,
@@ -100,7 +100,7 @@ class AuthenticatorPage:
         status: int = 200,
         error: str | None = None,
     ) -> Response:
-        """The key to scan; an error is that of a code which does not fit it."""
+        """The page with the key to scan, with an error if a code does not match the key."""
         secret = enrolment.secret
         return self.forms.render(
             request,
@@ -116,7 +116,7 @@ class AuthenticatorPage:
         )
 
     async def _confirm(self, request: Request, posted: PostedForm) -> Response:
-        if not await self._is_proved(posted):  # began too long ago, or elsewhere: once more
+        if not await self._is_proved(posted):  # begun too long ago, or in another browser
             return await self._begin(request, PostedForm(posted.session, {"step": "begin"}))
         service, session, form = self.forms.service, posted.session, posted.form
         now = service.clock()
@@ -137,7 +137,8 @@ class AuthenticatorPage:
         return await self.factors.is_proved(posted.session, self.forms.service.clock())
 
     def _confirmed(self, request: Request, session: Session, confirmed: Confirmed) -> Response:
-        """The code that was just right is this session's second factor, under a new token."""
+        """The correct code also counts as this session's second factor. The session gets a new
+        token."""
         if confirmed.opened is not None:
             self.forms.set_cookie(request, confirmed.opened)
         return self._codes(request, session, confirmed.codes)
@@ -169,7 +170,7 @@ class AuthenticatorPage:
         return self.forms.redirect(request, f"{paths.ACCOUNT}?done=removed", opened)
 
     async def renew(self, request: Request) -> Response:
-        """New recovery codes; the old ones are void."""
+        """Make new recovery codes; the old ones stop working."""
         posted = await self.forms.read_form(request)
         if isinstance(posted, Response):
             return posted
@@ -183,7 +184,7 @@ class AuthenticatorPage:
         return self._codes(request, posted.session, codes)
 
     async def switch(self, request: Request) -> Response:
-        """Codes by e-mail, on or off."""
+        """Switch codes by e-mail on or off."""
         posted = await self.forms.read_form(request)
         if isinstance(posted, Response):
             return posted

@@ -1,6 +1,6 @@
-"""The cookie by which a browser is known at later logins. It holds the core's note as it is.
+"""The cookie that identifies a known browser at later logins. It contains a value made by the core.
 
-It is sent to the pages alone, so that no application sees it; the core knows what it means.
+Browsers send it only to Doorward's pages, so no application sees it. The core knows what it means.
 """
 
 from starlette.requests import Request
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from doorward.gate.cookies import Cookies, Header, read_cookie
 from doorward.web.session_cookie import page_cookie
 
-NAME = "browser"  # added to the session cookie's name
+NAME = "browser"  # appended to the session cookie's name
 
 
 def get_note(request: Request, cookies: Cookies) -> str | None:

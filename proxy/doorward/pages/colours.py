@@ -1,6 +1,7 @@
-"""An owner's accent colour, as it can be read on light and on dark paper.
+"""The operator's accent colour, adjusted so that it is legible on light and dark backgrounds.
 
-It computes (WCAG 2.2, 1.4.3) and knows no page. The stylesheet's own colours it must not know.
+Knows how to compute contrast (WCAG 2.2, 1.4.3); must not know pages or the stylesheet's other
+colours.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ Colour = tuple[float, float, float]  # red, green, blue from 0 to 1
 LIGHT: Colour = (1.0, 1.0, 1.0)
 DARK: Colour = (0.09, 0.11, 0.145)
 BLACK: Colour = (0.04, 0.05, 0.07)
-READABLE = 4.5  # contrast of text and what is behind it
+READABLE = 4.5  # contrast between text and background
 STEP = 0.04
 
 
 def stylesheet(accent: str) -> str:
-    """What sets the accent in both schemes; `accent` is `#rrggbb`."""
+    """The CSS that sets the accent in both colour schemes; `accent` is `#rrggbb`."""
     colour = _parse(accent)
     light = _toward(colour, BLACK, LIGHT)
     dark = _toward(colour, LIGHT, DARK)
@@ -39,7 +40,7 @@ def _set(accent: Colour, strong: Colour) -> str:
 
 
 def _toward(colour: Colour, end: Colour, paper: Colour) -> Colour:
-    """The nearest on the way to `end` that can be read on the paper."""
+    """The first legible colour on the way from this one to `end`."""
     found, share = colour, 0.0
     while contrast(found, paper) < READABLE and share < 1:
         share += STEP

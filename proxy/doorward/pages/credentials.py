@@ -1,6 +1,6 @@
-"""Changing the password and the e-mail address of one's own account.
+"""The pages on which users change their password and e-mail address.
 
-Knows the fields and what is said of them; hashing, mailing and judging are the core's business.
+Knows the fields and their messages; the core hashes, sends mail and decides.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ PASSWORD = f"{paths.ACCOUNT}/password"
 STRENGTH = f"{paths.ACCOUNT}/password/strength"
 EMAIL = f"{paths.ACCOUNT}/email"
 
-# Why the core refuses a new password, as it says it.
+# The core's reasons for refusing a new password.
 TOO_SHORT = N_("A password has at least 8 characters.")
 TOO_LONG = N_("A password has at most 1,024 bytes.")
 GUESSABLE = N_("This password is too easy to guess. Choose another one.")
@@ -89,8 +89,8 @@ class CredentialPages:
         )
 
     async def _demand_proof(self, request: Request, posted: PostedForm) -> Response | None:
-        """The question for a code, for users with a factor on. Of others the form itself asks the
-        password; nothing that was typed is written into the question."""
+        """The form that asks for a code, for users who have a factor. Other users type their
+        password in the form itself. No input is repeated in the form that asks."""
         session = posted.session
         if session.user.source != DATABASE:
             return None
@@ -125,7 +125,7 @@ class CredentialPages:
             return posted
         if (question := await self._demand_proof(request, posted)) is not None:
             return question
-        if "new" not in posted.form:  # it answered that question
+        if "new" not in posted.form:  # the form answered the question for proof
             return rendering.redirect(PASSWORD)
         session, old, new = posted.session, posted.form.get("current", ""), posted.form["new"]
         now = self.forms.service.clock()
@@ -143,7 +143,7 @@ class CredentialPages:
         return self.forms.redirect(request, f"{paths.ACCOUNT}?done=password", opened)
 
     async def judge(self, request: Request) -> Response:
-        """For the script that shows a hint while the user types."""
+        """For the script that shows a hint while the user is typing."""
         posted = await self.forms.read_form(request)
         if isinstance(posted, Response):
             return posted

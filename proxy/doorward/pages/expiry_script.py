@@ -1,6 +1,6 @@
-"""The script by which an application's own pages warn before the session ends.
+"""The script that warns users on an application's pages before the session ends.
 
-Knows the script and its sentences; how long a session lives the script asks `/.doorward/session`.
+Knows the script and its texts. The script asks `/.doorward/session` how long the session lasts.
 """
 
 import json
@@ -20,7 +20,7 @@ OVER = N_("Your session has ended. Log in again.")
 
 _HEADERS = {
     "content-type": "text/javascript; charset=utf-8",
-    # It has no hash in its name, as people write that into their pages.
+    # Its name contains no hash, because people write the name into their pages.
     "cache-control": "public, max-age=3600",
     "vary": "Accept-Language",
     "x-content-type-options": "nosniff",
@@ -39,7 +39,7 @@ class ExpiryScript:
 
 
 def write_script(language: Language) -> bytes:
-    """The script in one language, without what only its readers here need."""
+    """The script in one language, without the comments for developers."""
     source = (files("doorward.pages") / "static" / "session.js").read_text()
     lines = [line.strip() for line in source.splitlines()]
     text = "\n".join(line for line in lines if not line.startswith("//"))

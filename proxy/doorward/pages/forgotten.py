@@ -1,6 +1,6 @@
-"""Forgotten passwords: asking for a link, and setting another password by it.
+"""The pages for forgotten passwords: requesting a link, and setting a new password with it.
 
-Knows two forms and their sentences; the core decides who gets a mail and what a link allows.
+Knows two forms and their texts; the core decides who gets a mail and what a link allows.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from doorward.web.session_service import SessionService
 
 MISSING = N_("Enter your user name or your e-mail address.")
 TOO_OFTEN = N_("You have asked for this too often. Try again later.")
-VOID = N_("This link is no longer valid. Ask for a new one.")  # as the core says it
-# The address of the page is the key: requests that follow from here send only the host as referrer.
+VOID = N_("This link is no longer valid. Ask for a new one.")  # the core's wording
+# The page's address contains the key, so requests from this page send only the origin as referrer.
 QUIET = "origin"
 
 
@@ -38,7 +38,7 @@ class ForgottenPages:
     forgotten: Forgotten
 
     def routes(self) -> list[Route]:
-        """Where no mail can be sent, one page that says who can help."""
+        """If no mail can be sent, a single page that says who can help."""
         endpoint = self.messages.endpoint
         if not self.forgotten.is_offered:
             return [endpoint(paths.FORGOTTEN, self.show)]
@@ -51,7 +51,7 @@ class ForgottenPages:
         return self._forgotten(request)
 
     async def ask(self, request: Request) -> Response:
-        """One answer for every name, given before the name is looked up."""
+        """The same answer for every name, sent before the name is looked up."""
         form = await read_form(self.service, self.messages, request)
         if isinstance(form, Response):
             return form
@@ -118,7 +118,7 @@ class ForgottenPages:
         status: int = 200,
         error: str | None = None,
     ) -> Response:
-        """The form for a link that is good; without one, what came of it."""
+        """The form for a valid link; without a link, the result of the last step."""
         response = self.messages.renderer.render_page(
             request,
             "reset.html",

@@ -1,6 +1,6 @@
-"""Posted forms of the pages: sent from this site, short and readable.
+"""Reads forms that pages post: from this site, short and well-formed.
 
-Knows the answers to those that are not; must not know any field.
+Knows the answers to other forms; must not know any field.
 """
 
 from starlette.requests import Request
@@ -18,8 +18,8 @@ FOREIGN = N_("This form was sent from another site.")
 async def read_form(
     service: SessionService, messages: Messages, request: Request, most: int = BODY_LIMIT_BYTES
 ) -> dict[str, str] | Response:
-    """The fields, or the answer to a request that has none for us."""
-    if not service.is_from_own_site(request):  # CVE-2017-1000069: a login is bound to its form
+    """The fields, or the answer to a request without a valid form."""
+    if not service.is_from_own_site(request):  # CVE-2017-1000069: a login is tied to its form
         return messages.answer(request, 403, FOREIGN, "foreign_origin")
     try:
         return await read_fields(request, most)

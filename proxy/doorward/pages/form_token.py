@@ -1,8 +1,8 @@
-"""The token of the login form: shows that a posted form came from our own page.
+"""The token of the login form, which proves that a posted form came from Doorward's page.
 
-It is for browsers that do not say where a form came from and have no session yet: the page sets a
-cookie and writes a token made from it into the form (double submit). A client that posts a form
-from another site can neither read nor set that cookie.
+It is for browsers that have no session yet and do not send the form's origin. The page sets a
+cookie and writes a token derived from it into the form (double submit). Another site can neither
+read nor set that cookie.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from doorward.gate.same_origin import Sender
 from doorward.web.session_cookie import page_cookie
 from doorward.web.session_service import SessionService
 
-FIELD = "form"  # as in the forms of the account
+FIELD = "form"  # the same name as in the account's forms
 NAMES = {True: "__Secure-doorward-form", False: "doorward-form"}
 _VALUE = re.compile(r"[0-9a-f]{16,64}")
 
@@ -32,10 +32,10 @@ class FormToken:
         self._name = NAMES[self._is_secure]
 
     def offer(self, request: Request) -> tuple[str, list[Header]]:
-        """The token for the form on this page and the line that sets its cookie. A browser that
-        says whose page sent this request says so of the form, too, and needs neither.
+        """The token for the form on this page, and the line that sets its cookie. A browser that
+        sends the origin of this request sends it with the form, too, and needs neither.
 
-        A cookie that the browser has is kept, so that the forms of all its tabs go on to work.
+        If the browser has a cookie, it is kept, so that forms in other tabs still work.
         """
         if self._service.sender(request) is not Sender.UNSAID:
             return "", []
@@ -46,7 +46,7 @@ class FormToken:
         return self._token(self._keys()[0], browser), [line]
 
     def is_due(self, request: Request, form: Mapping[str, str]) -> bool:
-        """Whether this form should have had the token of its page, and has not."""
+        """Whether this form lacks the page's token although it needs it."""
         if self._service.sender(request) is not Sender.UNSAID:
             return False
         given, browser = form.get(FIELD, "").encode(), self._browser(request)
@@ -57,7 +57,8 @@ class FormToken:
         )
 
     def _browser(self, request: Request) -> str | None:
-        """The cookie's value; two that differ are none: a sibling host may have set one of them."""
+        """The cookie's value. None if there are two different ones, as a sibling host may have set
+        one."""
         value = read_cookie(request.headers.raw, self._name)
         return value if value is not None and _VALUE.fullmatch(value) else None
 

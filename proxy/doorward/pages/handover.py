@@ -1,8 +1,8 @@
-"""The way of a session to a host of another root domain, which no cookie of the portal reaches.
+"""Hands a session over to a host of another root domain, which gets no cookie of the portal.
 
-The host sends the browser to the portal with a nonce, the portal sends it back with a code, in a
-form: no address that anybody logs has either in it. Knows pages and where they lead; what a code is
-worth the core knows.
+The host puts a nonce into a cookie and sends the browser to the portal with a challenge made from
+it. The portal sends the browser back with a code in a form, so no logged address contains the nonce
+or the code. Knows pages and their order; the core decides whether a code is valid.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ UNKNOWN = N_("This address leads to no site that you can log in to here.")
 
 @dataclass(frozen=True, slots=True)
 class HandoverPage:
-    """`portal` is the origin where people log in; `returns` are addresses on the other hosts."""
+    """`portal` is the origin where users log in; `returns` checks addresses on the other hosts."""
 
     service: SessionService
     messages: Messages
@@ -50,11 +50,11 @@ class HandoverPage:
     # On the host
 
     def takes(self, request: Request) -> bool:
-        """Whether the host that is asked gets its sessions from the portal."""
+        """Whether the requested host gets its sessions from the portal."""
         return self.carrier.takes(get_host(request))
 
     async def leave(self, request: Request, page: str = paths.LOGIN) -> Response:
-        """The way to the portal: to a page of it, or to a session for this host."""
+        """Redirect to the portal: to a page of it, or to get a session for this host."""
         client = get_client(request)
         scheme = self.portal.partition(":")[0]
         onward = safe_return(request.query_params.get("rd"))
@@ -73,8 +73,8 @@ class HandoverPage:
         return rendering.redirect(f"{self.portal}{paths.HANDOVER}?{query}", [line])
 
     async def take(self, request: Request) -> Response:
-        """The code that the portal's form brings: the session it is for, with a cookie here. Only
-        the browser that left from here has the nonce (CVE-2017-1000069, CVE-2025-52553)."""
+        """Exchange the code in the portal's form for a session, with a cookie for this host. Only
+        the browser that started here has the nonce (CVE-2017-1000069, CVE-2025-52553)."""
         if not self.takes(request):
             return self.messages.answer(request, 404)
         try:
@@ -94,7 +94,7 @@ class HandoverPage:
             opened = await self.handovers.redeem(code, host, nonce, client, now)
         if opened is None:
             return await self._refuse(request, onward)
-        await self.service.forget_handed(request)  # another session's, perhaps
+        await self.service.forget_handed(request)  # it may be another session's
         session = opened.session
         age = session.expires_at - self.service.clock() if session.remember else None
         lines = [
@@ -104,7 +104,7 @@ class HandoverPage:
         return rendering.redirect(onward, lines)
 
     async def _refuse(self, request: Request, onward: str) -> Response:
-        """A second tab, whose form came late, has the session of the first."""
+        """A second tab whose form arrives late uses the session of the first one."""
         if await self.service.find_handed(request) is not None:
             return rendering.redirect(onward)
         again = f"{paths.LOGIN}?rd={quote(onward, safe='/')}"
@@ -115,8 +115,7 @@ class HandoverPage:
     # At the portal
 
     async def give(self, request: Request) -> Response:
-        """The form that takes a code to the host, for a user who is logged in; others log in
-        first."""
+        """The form that carries a code to the host. A user who is not logged in logs in first."""
         if self.takes(request):
             return await self.leave(request)
         rd, challenge = (request.query_params.get(name, "") for name in ("rd", "challenge"))
@@ -146,5 +145,5 @@ class HandoverPage:
 
 
 def get_site_host(site: str) -> str:
-    """The host of an origin, without its port."""
+    """The host name of an origin, without the port."""
     return site.partition("://")[2].partition(":")[0]

@@ -1,7 +1,8 @@
-"""The languages that pages speak: catalogues of Babel's, chosen by what a browser asks for.
+"""The languages of the pages: Babel catalogues, chosen by the browser's Accept-Language.
 
-The only door to Babel. It knows sentences and their translations, not where they are used. The
-source is English; a catalogue is a file of this folder or of the owner's, `de.po` and so on.
+The only module that uses Babel. Knows sentences and their translations; must not know where they
+are used. The source language is English; a catalogue is a file such as `de.po`, here or in the
+operator's folder.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from babel.messages.pofile import PoFileError, read_po
 LOCALE = Path(__file__).with_name("locale")
 ENGLISH = "en"
 AUTO = "auto"
-HEADER_CHARACTERS = 256  # of Accept-Language; browsers send about 40
+HEADER_CHARACTERS = 256  # of Accept-Language that are read; browsers send about 40
 
 
 class UnusableCatalogue(Exception):
-    """A catalogue that cannot be read, or a language that none is in."""
+    """A catalogue that cannot be read, or a language without a catalogue."""
 
 
 def N_(sentence: str) -> str:
-    """Marks a sentence for the catalogues; it is translated where it is said."""
+    """Mark a sentence for the catalogues; it is translated where it is used."""
     return sentence
 
 
@@ -51,7 +52,7 @@ class Language:
 
     @property
     def tag(self) -> str:
-        """As HTML names it (BCP 47)."""
+        """The language tag for HTML (BCP 47)."""
         return self.code.replace("_", "-")
 
     @property
@@ -59,11 +60,11 @@ class Language:
         return str(self.locale.text_direction)
 
     def say(self, sentence: str) -> str:
-        """The sentence in this language; as it is where there is no translation."""
+        """The sentence in this language, or unchanged if there is no translation."""
         return self.translations.gettext(sentence) if sentence else ""
 
     def span(self, seconds: float) -> str:
-        """`3 hours`: in one unit, rounded."""
+        """`3 hours`: one unit, rounded."""
         return format_timedelta(timedelta(seconds=max(1, seconds)), locale=self.locale)
 
     def within(self, seconds: float) -> str:
@@ -92,7 +93,7 @@ def _compile(path: Path, code: str) -> gettext.GNUTranslations:
 
 
 class Languages:
-    """All there are; `choice` is one of them for everybody, or `auto`. Raises UnusableCatalogue."""
+    """All languages; `choice` is the one for every user, or `auto`. Raises UnusableCatalogue."""
 
     def __init__(self, choice: str = AUTO, folder: Path | None = None) -> None:
         found: dict[str, list[Path]] = {ENGLISH: []}
@@ -112,7 +113,8 @@ class Languages:
         return self._known
 
     def of(self, accept_language: str | None) -> Language:
-        """The best for this Accept-Language (RFC 9110 12.5.4, RFC 4647 3.4: `de-AT` finds `de`)."""
+        """The best language for this Accept-Language (RFC 9110 12.5.4, RFC 4647 3.4: `de-AT` finds
+        `de`)."""
         if self._only is not None:
             return self._only
         for tag in _parse_accepted((accept_language or "")[:HEADER_CHARACTERS]):
@@ -124,7 +126,7 @@ class Languages:
 
 
 def _parse_accepted(header: str) -> list[str]:
-    """The tags, those wanted most first; what cannot be read is not wanted."""
+    """The tags in order of preference, without those that cannot be parsed."""
     wanted = []
     for item in header.lower().split(","):
         tag, _, quality = item.partition(";")

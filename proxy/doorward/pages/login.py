@@ -1,6 +1,6 @@
-"""The login page: a form for people, and what happens when it is posted.
+"""The login page: the form, and the answer when it is posted.
 
-Knows fields, sentences and statuses; whether a password is right is the core's business.
+Knows fields, texts and statuses; the core decides whether a password is right.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ from doorward.web.session_service import SessionService, lifetimes
 
 OFF = ("", "0", "false", "no", "off")
 
-# Further fields of the form, for users who have to change their password.
+# Additional fields, for users who have to change their password.
 CHANGE = "password"
 CHANGE_WITH_CODE = "password and code"
 
@@ -72,9 +72,10 @@ STATUSES: dict[type[Refusal], int] = {
 
 @dataclass(frozen=True, slots=True)
 class LoginForm:
-    """What the form shows. `change`: the new password that it asks for; `preserved`: the sealed
-    form that it carries; `interrupted`: that one has just been; `clock`: whether a phone's clock
-    may be wrong; `action`: where it is posted if not to the page that shows it."""
+    """The content of the form. `change`: the sentence that asks for a new password; `preserved`:
+    the sealed form that it carries; `interrupted`: whether a form was just preserved; `clock`:
+    whether a phone's clock may be wrong; `action`: where the form is posted, if not to its own
+    page."""
 
     error: str | None = None
     username: str = ""
@@ -99,7 +100,8 @@ class LoginPage:
         return [self.messages.endpoint(paths.LOGIN, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
-        """The form. A user who is logged in continues (a second tab), except with `?another=1`."""
+        """The form. A user who is already logged in, in a second tab, continues to the target,
+        except with `?another=1`."""
         if self.handover is not None and self.handover.takes(request):
             return await self.handover.leave(request)
         session = await self.service.session(request)
@@ -112,7 +114,7 @@ class LoginPage:
         return self._render(request, 200, LoginForm(logged_in_as=name))
 
     def _explain(self, request: Request) -> Response:
-        """Instead of a login loop: the page that explains it, the second time in a row."""
+        """The page that explains a login loop, from the second time in a row."""
         target = self.service.here(paths.LOGIN, request)
         return self.messages.renderer.render_page(
             request,
@@ -134,8 +136,8 @@ class LoginPage:
         return await self._log_in(request, form)
 
     def _refuse_unbound(self, request: Request, form: dict[str, str]) -> Response:
-        """The answer to a form that may be another site's (CVE-2017-1000069): the same form again,
-        with its token; a program learns what to send."""
+        """The answer to a form that may come from another site (CVE-2017-1000069): the same form
+        again, with its token. For a program, the answer says what to send."""
         if not detect_request_kind(request).is_person:
             return self.messages.answer(request, 403, SEND, "form_token_required")
         name, preserved = form.get("username", ""), form.get(FIELD, "")
@@ -186,10 +188,11 @@ class LoginPage:
         )
 
     async def preserve(self, scope: Scope, receive: Receive) -> Response | None:
-        """For the gate: the form of a person whose session is over, preserved across the login."""
+        """For the gate: preserve the posted form of a person whose session is over across the
+        login."""
         request = Request(scope)
         if self.handover is not None and self.handover.takes(request):
-            return None  # the login is on another host, where the form would not be
+            return None  # the login is on another host, which would not have the form
         preserved = await self.preserved_forms.read(scope, receive)
         if preserved is None:
             return None

@@ -1,7 +1,7 @@
-"""A login that did not last: the browser comes straight back from it. The loop stops here, and the
-page says why that can be.
+"""Detects logins that do not last, because the browser comes straight back to the login page. Stops
+the loop, and lists the possible causes.
 
-Knows causes and how a request shows them; it must not know rules or passwords.
+Knows causes and how a request shows them; must not know rules or passwords.
 """
 
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from doorward import paths
 from doorward.web.endpoint import get_client, referer
 from doorward.web.session_service import SessionService
 
-# Set when a half-done login ran out, or a form of the account found no session.
+# Set when an unfinished login expired, or a form of the account found no session.
 EXPLAINED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
 class Causes:
-    """What this request says of why; the page names the rest as possible."""
+    """The causes that this request shows; the page lists the others as possible."""
 
-    doubled: bool  # several cookies of our name
-    insecure: bool  # a Secure cookie, and the page was asked for over http
-    public_url: str | None  # where people should be, when they are elsewhere
-    kept_none: bool  # no session cookie came along
-    refused: bool  # one came, and no session is behind it
+    doubled: bool  # several cookies with Doorward's name
+    insecure: bool  # the cookie is Secure, and the page was requested over http
+    public_url: str | None  # the right address, if the user is at another one
+    kept_none: bool  # the request has no session cookie
+    refused: bool  # the request has a cookie without a session
 
 
 def is_login_loop(request: Request) -> bool:
-    """Whether the login page was asked for straight after its own form was posted. Browsers keep
-    the Referer of a form over the redirects that follow it (Fetch 4.4)."""
+    """Whether the login page was requested straight after its own form was posted. Browsers keep a
+    form's Referer across the redirects that follow (Fetch 4.4)."""
     if EXPLAINED in request.query_params or "again" in request.query_params:
         return False
     came_from = referer(request)

@@ -1,6 +1,6 @@
 """The logout page: GET shows a button, only POST ends the session.
 
-Knows where to go afterwards; that a session ends everywhere at once is the core's business.
+Knows where the browser goes afterwards; the core ends the session everywhere at once.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from doorward.web.return_address import address
 from doorward.web.session_service import SessionService
 
 FAILED = N_("You are still logged in: the logout could not be saved. Try again in a moment.")
-# W3C Clear Site Data 3.1. Not "cookies": those of the application may be of no concern to a login.
+# W3C Clear Site Data 3.1. Not "cookies", because the application may have cookies that have nothing
+# to do with logins.
 FORGET = (b"clear-site-data", b'"cache", "storage"')
 
 
@@ -45,7 +46,7 @@ class LogoutPage:
         )
 
     async def submit(self, request: Request) -> Response:
-        """Ends the session, if there is one, and expires every variant of the cookie."""
+        """End the session, if there is one, and expire every variant of the cookie."""
         if not self.service.is_from_own_site(request):
             return self.messages.answer(request, 403, FOREIGN, "foreign_origin")
         try:
@@ -56,7 +57,7 @@ class LogoutPage:
         return rendering.redirect(self._target(request), [*expired, *forget])
 
     def _target(self, request: Request) -> str:
-        """CVE-2021-29456: where a logout leads is checked like where a login does."""
+        """CVE-2021-29456: the target of a logout is checked like that of a login."""
         rd = request.query_params.get("rd")
         target = self.service.returns.check(rd)
         return paths.LOGIN if target == "/" and rd != "/" else target

@@ -1,6 +1,6 @@
-"""The answer to a refused or failed request: one page for people, one JSON object for programs.
+"""The answer to a refused or failed request: a page for people, a JSON object for programs.
 
-Knows words for statuses; must not know why the gate decided as it did.
+Knows texts for statuses; must not know why the gate decided as it did.
 """
 
 import json
@@ -26,13 +26,15 @@ from doorward.web.refusal_headers import RETRY_LATER
 
 _log = structlog.get_logger("doorward.pages")
 
-# One encoder for all: strangers are refused often, and making one costs more than using it.
+# One encoder for all answers: refusals are frequent, and making an encoder costs more than using
+# it.
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """`code` is for programs; `title` and `text` are for people; `link` is a way on from here."""
+    """`code` is for programs; `title` and `text` are for people; `link` leads to a page that
+    helps."""
 
     code: str
     title: str
@@ -44,10 +46,10 @@ JSON_LINES: tuple[Header, ...] = ((b"content-type", b"application/json"), *PAGE_
 
 _HOME = ("/", N_("Go to the start page"))
 _ACCOUNT = (paths.ACCOUNT, N_("Your account"))
-_AGAIN = ("", N_("Try again"))  # the empty reference is this very page (RFC 3986 4.4)
+_AGAIN = ("", N_("Try again"))  # an empty reference is the current page (RFC 3986 4.4)
 
 _LOG_IN = N_("Log in")
-# What a person can do about a refusal, by its code, where it is not to log in.
+# What a person can do about a refusal other than log in, by the refusal's code.
 _WAYS: Mapping[str, str] = {"second_factor_required": N_("Enter a code")}
 
 WORDS: Mapping[int, Words] = {
@@ -103,7 +105,7 @@ WORDS: Mapping[int, Words] = {
 }
 
 
-# What the gate says in words of its own; the catalogues have it from here.
+# Messages of the gate, listed here for the catalogues.
 FROM_THE_GATE = (
     N_("You need to log in to open this."),
     N_("You are logged in, but you do not have access to this."),
@@ -123,7 +125,7 @@ def _respond(answer: Answer) -> Response:
 
 
 def _links(words: Words, refusal: Refuse) -> list[tuple[str, str]]:
-    """The links of a refusal's page, the one that most people want first."""
+    """The links on a refusal's page, the most useful one first."""
     login, switch = refusal.login, refusal.switch
     first = words.link if login is None else (login, _WAYS.get(refusal.code, _LOG_IN))
     if first is _HOME and not refusal.home:
@@ -133,8 +135,8 @@ def _links(words: Words, refusal: Refuse) -> list[tuple[str, str]]:
 
 
 def replace_lines(request: Request, lines: Iterable[Header]) -> None:
-    """Adds these lines, in place of any set before, to whatever answers this request: a browser
-    that a token is withheld from because something later failed would be logged out."""
+    """Add these lines to whatever answers this request, in place of any set before. If a later step
+    fails, the browser still gets its new token; otherwise it would be logged out."""
     request.state.lines = tuple(lines)
 
 
@@ -145,11 +147,12 @@ class Messages:
     def message(
         self, refusal: Refuse, client: Client | None, *, client_kind: ClientKind, languages: str
     ) -> Response:
-        """The answer to a request that goes no further. An empty code or message takes the words of
-        the status; headers are added as they are; `languages` is the request's Accept-Language.
+        """The answer to a request that is not forwarded. If the code or message is empty, those of
+        the status are used; headers are added unchanged; `languages` is the request's
+        Accept-Language.
 
-        For a program it is `{"error", "message", "request_id"}`, `login`, if there is one, and
-        `max_age`, where a factor has to be given again, in English.
+        A program gets `{"error", "message", "request_id"}` in English, with `login` if there is
+        one, and `max_age` if a factor has to be given again.
         """
         status, login = refusal.status, refusal.login
         words = WORDS.get(status, WORDS[500])
@@ -174,7 +177,7 @@ class Messages:
         return allow_frames(page) if client_kind is ClientKind.FRAME else page
 
     def answer_program(self, refusal: Refuse, request_id: str) -> Answer:
-        """The same for a program, whole."""
+        """The complete answer for a program."""
         status = refusal.status
         words = WORDS.get(status, WORDS[500])
         content: dict[str, object] = {
@@ -195,8 +198,8 @@ class Messages:
     def answer(
         self, request: Request, status: int, text: str | None = None, code: str = ""
     ) -> Response:
-        """The message in the form that this request can use."""
-        client = getattr(request.state, "client", None)  # none on the one path any Host may ask
+        """The message as a page or as JSON, depending on the request."""
+        client = getattr(request.state, "client", None)  # none where any Host may ask
         languages = request.headers.get("accept-language", "")
         refusal = Refuse(status, code, text or "")
         return self.message(
@@ -207,8 +210,7 @@ class Messages:
         return self.answer(request, 405)
 
     def safely(self, handler: Handler) -> Handler:
-        """The handler, with an answer where it raises: 503 for storage, 500 for what was
-        not foreseen."""
+        """The handler, with an answer for exceptions: 503 for storage, 500 for anything else."""
 
         async def answered(request: Request) -> Response:
             try:

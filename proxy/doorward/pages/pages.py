@@ -1,6 +1,6 @@
-"""All pages, joined: their routes under `/.doorward/` and the message of the gate.
+"""All pages together: their routes under `/.doorward/`, and the gate's messages.
 
-Knows that each page has routes; what a page does is in its own file.
+Knows that each page has routes; must not know what a page does.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Pages:
         qr.draw_svg("")
 
     def routes(self) -> list[Route]:
-        """Every path under `/.doorward/`; names that nothing here has are 404."""
+        """Every path under `/.doorward/`; unknown names get 404."""
         return [
             *(route for page in self._pages for route in page.routes()),
             endpoint(paths.HEALTH, not_allowed=self.messages.not_allowed, get=healthy),
@@ -49,10 +49,10 @@ class Pages:
             return self.messages.answer(request, 404)
 
         route = Route(paths.PREFIX + "{name:path}", unknown)
-        route.methods = set()  # whatever the method, none of these paths reaches an upstream
+        route.methods = set()  # none of these paths reaches an upstream, whatever the method
         return route
 
 
 async def healthy(request: Request) -> Response:
-    """This process answers. It needs no client, as it is asked under any Host."""
+    """The process is alive. Any Host may ask, so the client is not determined."""
     return add_page_headers(JSONResponse({"status": "ok"}))

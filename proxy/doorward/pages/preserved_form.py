@@ -1,7 +1,8 @@
-"""A form that was posted to the application after the session had ended, kept across a login.
+"""Preserves a form that was posted to the application after the session had ended, across the
+login.
 
-Knows how it is sealed into our own form, for one browser and ten minutes; nothing is stored, and
-nothing is sent again without a click. It must not know what the form means.
+The form is sealed into the login form, for one browser and ten minutes. Nothing is stored, and
+nothing is sent again without a click. Must not know what the form means.
 """
 
 import base64
@@ -26,15 +27,16 @@ from doorward.web.session_service import SessionService
 
 LIFE_S = 600.0
 FIELDS = 1000
-FIELD = "kept"  # of our own forms while they carry one
-# A form of 64 KiB as JSON with every quote escaped, sealed, in base64, and posted with ours.
+FIELD = "kept"  # of Doorward's forms while they carry one
+# Enough for a form of 64 KiB as JSON with every quote escaped, sealed, in base64, and posted with
+# Doorward's own.
 PRESERVED_BYTES = 256 * 1024
 COOKIE = "doorward-kept"
 
 
 @dataclass(frozen=True, slots=True)
 class PreservedForm:
-    """A form as it was posted: where to, and its names and values in order."""
+    """A posted form: its target, and its names and values in order."""
 
     target: str
     encoding: str
@@ -42,7 +44,8 @@ class PreservedForm:
 
 
 def most_bytes(request: Request) -> int:
-    """Most bytes of a page's form: more only from a browser for which one is preserved."""
+    """The maximum size of a page's form. It is larger only for a browser that has a preserved
+    form."""
     browser = read_cookie(request.headers.raw, COOKIE)
     return BODY_LIMIT_BYTES if browser is None else PRESERVED_BYTES
 
@@ -53,8 +56,8 @@ class PreservedForms:
         self._sealing: Callable[[], Sealing] = lambda: Sealing(keys, "kept form")
 
     async def read(self, scope: Scope, receive: Receive) -> PreservedForm | None:
-        """The form of this request; None for what is not one, or too large, or of another site:
-        what that had posted would become this site's own by being sent again."""
+        """The form of this request. None if it is not a form, is too large, or comes from another
+        site: sending that again would make it look like this site's own."""
         request = Request(scope, receive)
         if not self._is_own(request):
             return None
@@ -70,11 +73,11 @@ class PreservedForms:
         return PreservedForm(target, kind, tuple(pairs))
 
     def _is_own(self, request: Request) -> bool:
-        """Only where the browser says so: silence is not enough."""
+        """Only if the browser says so; a missing header is not enough."""
         return self._service.sender(request) is Sender.OWN
 
     def seal(self, form: PreservedForm) -> tuple[str, Header]:
-        """What our form carries, and the cookie without which it is worth nothing."""
+        """The sealed value for Doorward's form, and the cookie that is needed to open it."""
         browser = randomness.nonce().hex()
         text = json.dumps([form.target, form.encoding, form.pairs, self._now() + LIFE_S])
         sealed = self._sealing().seal(text.encode(), browser)
@@ -83,7 +86,7 @@ class PreservedForms:
         return base64.b64encode(sealed).decode(), line
 
     def open(self, request: Request, sealed: str) -> PreservedForm | None:
-        """None when it is not this browser's, or too old."""
+        """None if it belongs to another browser or is too old."""
         browser = read_cookie(request.headers.raw, COOKIE)
         if not sealed or browser is None:
             return None

@@ -1,4 +1,4 @@
-"""A text as a picture for a camera. The only door to segno; what the text says it must not know."""
+"""Draws a text as a QR code. The only module that uses segno; must not know what the text means."""
 
 import io
 
@@ -7,7 +7,8 @@ from markupsafe import Markup
 
 
 def draw_svg(text: str) -> Markup:
-    """An SVG element for a page, black on white in every scheme: cameras want it so."""
+    """An SVG element for a page, black on white in every colour scheme, because cameras need
+    that."""
     out = io.BytesIO()
     segno.make(text, error="m", micro=False).save(
         out, kind="svg", xmldecl=False, svgns=True, border=4, omitsize=True, dark="#000",

@@ -1,6 +1,6 @@
-"""Pages as HTML: templates, the stylesheet and the headers that guard them.
+"""Pages as HTML: templates, the stylesheet and the security headers.
 
-Must not know the content of pages. Works without script; nothing is loaded from anywhere else.
+Must not know the content of pages. Pages work without scripts and load nothing from other hosts.
 """
 
 import hashlib
@@ -26,16 +26,16 @@ from doorward.settings.pages import PagesSettings
 from doorward.web.endpoint import endpoint, get_client
 from doorward.web.return_address import find_site
 
-# 'self' in form-action: a posted password goes nowhere but here. Script is allowed by a nonce, not
-# by 'self', and only where a page has some: what an application serves under the same origin
-# cannot run in ours, and markup that slipped through neither (GHSA-gmfg-3v4q-9qr4).
+# 'self' in form-action: a password can only be posted to this site. Scripts are allowed by a nonce,
+# not by 'self', and only on pages that have some. So neither files that an application serves under
+# the same origin nor injected markup can run scripts here (GHSA-gmfg-3v4q-9qr4).
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 SCRIPTED = f"{POLICY}; connect-src 'self'; script-src 'nonce-"
 
-# Referrer-Policy: `no-referrer` would make browsers post our own forms with `Origin: null`.
+# Referrer-Policy: `no-referrer` would make browsers post Doorward's own forms with `Origin: null`.
 GUARDS = {
     "cache-control": "no-store",
     "content-security-policy": POLICY,
@@ -61,13 +61,14 @@ _TYPES = {
     "jpg": "image/jpeg",
     "webp": "image/webp",
 }
-# An image that is opened by itself is a page: an owner's SVG runs no script there either.
+# An image that is opened on its own is a page. The operator's SVG must not run scripts there
+# either.
 IMAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """A file that pages load, under an address of its own for each content."""
+    """A file that pages load. Its address depends on its content."""
 
     name: str
     content: bytes
@@ -90,7 +91,8 @@ def _own_file(name: str, more: str = "") -> Static:
 
 
 def check_look(look: PagesSettings) -> None:
-    """Read every file that dresses the pages. Raises InvalidSettings with each faulty one."""
+    """Read every file that changes the look of the pages. Raises InvalidSettings with each invalid
+    one."""
     faults: list[Fault] = []
     for read in (_languages, _icon):
         try:
@@ -102,12 +104,12 @@ def check_look(look: PagesSettings) -> None:
 
 
 class PageRenderer:
-    """Draws pages as the settings dress them. Raises InvalidSettings for files it cannot use."""
+    """Renders pages with the look in the settings. Raises InvalidSettings for unusable files."""
 
     def __init__(
         self, look: PagesSettings, is_known: Callable[[str], bool] = lambda host: False
     ) -> None:
-        """`is_known` tells which hosts pages may name."""
+        """`is_known` tells which host names pages may show."""
         self._look = look
         self._is_known = is_known
         self.languages = _languages(look)
@@ -165,8 +167,8 @@ class PageRenderer:
         return self.languages.of(request.headers.get("accept-language"))
 
     def here(self, request: Request) -> str:
-        """What this site is called: its name in the settings or its host; empty for a host that the
-        settings do not know."""
+        """The name of this site: from the settings, or its host; empty for a host that is not in
+        the settings."""
         host = get_client(request).host
         return self._look.name or (host if self._is_known(host) else "")
 
@@ -178,8 +180,9 @@ class PageRenderer:
         more: Iterable[Header] = (),
         **values: object,
     ) -> Response:
-        """A page as HTML; every value is escaped where it is written. `onward` among them is where
-        its form leads in the end, which the policy has to allow where that is another site."""
+        """A page as HTML; every value is escaped where it is inserted. The value `onward` is the
+        final target of the page's form; the content security policy allows it if it is another
+        site."""
         nonce = randomness.nonce().hex()
         known = {"nonce": nonce, "here": self.here(request)}
         text = self._fill(template, self.language(request), status, values | known)
@@ -198,7 +201,7 @@ class PageRenderer:
         more: Iterable[Header] = (),
         **values: object,
     ) -> Response:
-        """The same without any script."""
+        """The same without scripts."""
         known = {"nonce": None, "here": self._look.name or ""}
         text = self._fill(template, language, status, values | known)
         return add_page_headers(Response(text, status, media_type="text/html"), more)
@@ -214,14 +217,14 @@ class PageRenderer:
 
 
 def add_page_headers(response: Response, more: Iterable[Header] = ()) -> Response:
-    """The response with the headers of every page, and `more` of them."""
+    """The response with the headers of every page, and with `more`."""
     lines = [line for line in response.raw_headers if line[0] not in _PAGE_NAMES]
     response.raw_headers = [*lines, *PAGE_LINES, *more]
     return response
 
 
 def allow_frames(response: Response) -> Response:
-    """The same, shown in frames of this very site's pages too; it holds only links."""
+    """The same, but pages of this site may show it in frames, because it contains only links."""
     framed = POLICY.replace("frame-ancestors 'none'", "frame-ancestors 'self'")
     response.headers["content-security-policy"] = framed
     response.headers["x-frame-options"] = "SAMEORIGIN"
@@ -240,7 +243,7 @@ def _languages(look: PagesSettings) -> Languages:
         raise InvalidSettings([Fault("pages.language", None, str(fault), None)]) from fault
 
 
-# What a file begins with says what it is; its name may lie.
+# The first bytes of a file determine its type, because its name may be wrong.
 _BEGINNINGS: Sequence[tuple[bytes, str]] = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpg"),
@@ -285,10 +288,10 @@ def _give(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]
 
 
 def iso(at: float) -> str:
-    """As `<time datetime>` wants it (RFC 3339)."""
+    """The format of `<time datetime>` (RFC 3339)."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 def site(text: str) -> Markup:
-    """A name of whatever script and length, apart from the sentence it stands in."""
+    """Isolate a name of any script and length from the sentence around it."""
     return Markup("<bdi>{}</bdi>").format(text)

@@ -1,7 +1,6 @@
-"""The page that asks for a second factor: after a password, or where a rule wants one.
+"""The page that asks for a second factor, after a password or because a rule demands one.
 
-Knows a field, buttons and sentences; which factor is due and whether a code is right it asks the
-core.
+Knows a field, buttons and texts; the core decides which factor is due and whether a code is right.
 """
 
 import re
@@ -45,7 +44,7 @@ _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def may_be_clock(refusal: Refusal) -> bool:
-    """Whether the clock of a phone can be the cause: an authenticator's code that is wrong."""
+    """Whether the phone's clock may be wrong, because an authenticator's code was."""
     return isinstance(refusal, SecondFactorInvalid) and refusal.challenge.method == TOTP
 
 
@@ -70,7 +69,8 @@ class SecondFactorPage:
         return [self.messages.endpoint(paths.SECOND_FACTOR, get=self.show, post=self.submit)]
 
     async def show(self, request: Request) -> Response:
-        """The form for a session whose factor is due; others go on to their target or the login."""
+        """The form for a session whose factor is due; others continue to their target or the
+        login."""
         if self.handover is not None and self.handover.takes(request):
             return await self.handover.leave(request, paths.SECOND_FACTOR)
         session = await self.service.session(request)
@@ -85,7 +85,8 @@ class SecondFactorPage:
         return await self._ask(request, session, None)
 
     def _is_fresh(self, request: Request, session: Session) -> bool:
-        """Whether the session's factor is as fresh as the rule wants that led here."""
+        """Whether the session's factor is as fresh as demanded by the rule that sent the user
+        here."""
         at, asked = session.second_factor_at, request.query_params.get(MAX_AGE, "")
         if at is None or _SECONDS.fullmatch(asked) is None:
             return at is not None
@@ -119,7 +120,7 @@ class SecondFactorPage:
     async def continue_login(
         self, request: Request, session: Session, sealed: str, lines: list[Header]
     ) -> Response:
-        """The next step of a login that carries a kept form: the code, or the form itself."""
+        """The next step of a login that carries a preserved form: the code, or the form itself."""
         if session.level is not FULL:
             response = await self._ask(request, session, None, None, sealed)
             response.raw_headers.extend(lines)
@@ -130,7 +131,8 @@ class SecondFactorPage:
         )
 
     async def _note_lines(self, session: Session) -> list[Header]:
-        """What lets this browser do without a code at later logins, where the settings allow it."""
+        """The cookie with which this browser needs no code at later logins, if the settings allow
+        it."""
         settings, now = self.service.settings, self.service.clock()
         note = await self.factors.remember_browser(session.user, now)
         life = settings.second_factor.remember_browser
@@ -146,7 +148,7 @@ class SecondFactorPage:
         error: str | None = None,
         preserved: str = "",
     ) -> Response:
-        """The form for this method, its mail sent where it is e-mail."""
+        """The form for this method; if it is e-mail, the code is sent first."""
         try:
             now = self.service.clock()
             challenge = await self.factors.prepare(session.user, method, now=now)
@@ -191,6 +193,6 @@ class SecondFactorPage:
 
     def _to_login(self, request: Request) -> Response:
         target = self.service.here(paths.LOGIN, request)
-        if self.service.cookie.count(request):  # else the browser keeps none, and the page says so
+        if self.service.cookie.count(request):  # otherwise it keeps no cookies
             target += ("&" if "?" in target else "?") + "expired=1"
         return rendering.redirect(target, self.service.cookie.clearing_lines(request))

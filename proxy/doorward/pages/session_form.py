@@ -1,7 +1,7 @@
-"""Forms of people who are logged in: each is posted to their session, and asks for proof where a
+"""Forms of users who are logged in. Each belongs to the user's session, and asks for proof where a
 stolen session must not be enough.
 
-Knows sessions, hidden fields and the question for proof; what a form is for it must not know.
+Knows sessions, hidden fields and the form that asks for proof; must not know what a form is for.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WRONG = N_("The password is not right.")
 
 @dataclass(slots=True)
 class PostedForm:
-    """A form of a session of its user's, of level full: the renewed one, once proof was given."""
+    """A form of a full session: the renewed session if proof was given."""
 
     session: Session
     form: dict[str, str]
@@ -53,7 +53,7 @@ class PostedForm:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """How proof is asked for: a code, or the password where there is no challenge."""
+    """How to ask for proof: a code, or the password if there is no challenge."""
 
     status: int
     challenge: Challenge | None = None
@@ -81,7 +81,8 @@ class Forms:
         return _token(self._keys()[0], session)
 
     async def session(self, request: Request) -> Session | Response:
-        """The full session of the request, or the way to the login. Raises StorageUnavailable."""
+        """The full session of the request, or a redirect to the login. Raises
+        StorageUnavailable."""
         session = await self.service.session(request)
         if session is not None and session.level is FULL:
             return session
@@ -96,7 +97,7 @@ class Forms:
         )
 
     async def read_form(self, request: Request) -> PostedForm | Response:
-        """The form, or the answer to one that is not of this session."""
+        """The form, or the answer to a form of another session."""
         form = await read_form(self.service, self.messages, request)
         if isinstance(form, Response):
             return form
@@ -115,9 +116,9 @@ class Forms:
         within_s: float = PROOF_S,
         why: str = GUARDED,
     ) -> Response | None:
-        """None when it is the user who does this: a code or, for a user without a factor, the
-        password was given just now or comes with the form, and then the session gets a new token:
-        a copy of the old one has proved nothing. Otherwise the question for it."""
+        """None if it is the user who does this: a code, or the password of a user without a factor,
+        was given just now or comes with the form. Then the session gets a new token, because a copy
+        of the old one has proved nothing. Otherwise the form that asks for proof."""
         question = await self._check_proof(request, posted, within_s)
         return None if question is None else self._question(request, posted, question, why)
 
@@ -179,19 +180,19 @@ class Forms:
         return response
 
     def redirect(self, request: Request, where: str, opened: Opened | None) -> Response:
-        """On to another page, under the session's new token where there is one."""
+        """Redirect to another page, with the session's new token if there is one."""
         if opened is not None:
             self.set_cookie(request, opened)
         return rendering.redirect(where)
 
     def set_cookie(self, request: Request, opened: Opened) -> None:
-        """Has the answer, whatever it is, set the cookie of the session's new token."""
+        """Set the cookie with the session's new token in the answer, whatever the answer is."""
         replace_lines(request, self.service.cookie.set_lines(request, opened))
 
     def render(
         self, request: Request, template: str, session: Session, status: int = 200, **values: object
     ) -> Response:
-        """A page of the account, posting its forms to its own address."""
+        """A page of the account, whose forms are posted to its own address."""
         query = f"?{request.url.query}" if request.url.query else ""
         known: Mapping[str, object] = {
             "action": request.url.path + query,

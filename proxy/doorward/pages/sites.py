@@ -1,6 +1,6 @@
-"""The host names that pages may show: those that the settings name, never one a client made up.
+"""The host names that pages may show: only those in the settings, never one that a client made up.
 
-A page that repeated any Host would introduce itself under a name of an attacker's choice.
+A page that repeated any Host would show a name of an attacker's choice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from doorward.settings import Settings
 
 
 def known_hosts(settings: Settings) -> Callable[[str], bool]:
-    """Tells whether public_url or a route names this authority (lower-case); the port is free."""
+    """A function that tells whether public_url or a route contains this authority (lower-case, any
+    port)."""
     own = urlsplit(settings.public_origin).hostname
     routes = [route.host.lower() for route in settings.routes if route.host is not None]
 

@@ -1,7 +1,6 @@
-"""Tokens for programs: made, seen and ended by their user, and seen and ended by administrators.
+"""The pages for API tokens: users make, see and end their own; administrators see and end them.
 
-Knows the fields and what is said of them; what a token opens, and who may end it, is the core's
-business.
+Knows the fields and their messages; the core decides what a token allows and who may end it.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ LIVES: Mapping[str, float | None] = {
 }
 USUAL_LIFE = "90"
 ENDED = N_("The token is ended.")
-# What is said of each field, in place of the core's own words.
+# Messages for each field, instead of the core's wording.
 WRONG: Mapping[str, str] = {
     "name": N_("Give the token a name of 1 to 190 characters."),
     "route": N_("A path begins with /, such as /calendar."),
@@ -51,7 +50,7 @@ WRONG: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A token as its row of the list says it; times are seconds from now."""
+    """A token as a row of the list shows it; times are seconds from now."""
 
     id: str
     name: str
@@ -141,10 +140,10 @@ class TokenPages:
         now, user = self.forms.service.clock(), posted.session.user
         try:
             token = await self.tokens.get(posted.form["end"])
-            if token.user.number == user.number:  # others are ended by administrators
+            if token.user.number == user.number:  # only administrators end those of other users
                 await self.tokens.revoke(token.id, actor=user, now=now)
         except TokenNotFound:
-            pass  # whatever it was, it is no token of theirs
+            pass  # it is not a token of this user
         return rendering.redirect(f"{TOKENS}?done=1")
 
     async def _make(self, request: Request, posted: PostedForm) -> Response:
@@ -198,7 +197,7 @@ class TokenPages:
         try:
             await self.tokens.revoke(posted.form.get("token", ""), actor=actor, now=now)
         except TokenNotFound:
-            pass  # it ended and was forgotten
+            pass  # it has ended and was deleted
         except Refusal as refusal:
             if (answer := self.guard.render_refusal(request, refusal)) is None:
                 raise
@@ -207,5 +206,5 @@ class TokenPages:
 
 
 def _split(form: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Of a field in which several are separated by commas or white space."""
+    """The items of a field, separated by commas or white space."""
     return tuple(form.get(name, "").replace(",", " ").split())
