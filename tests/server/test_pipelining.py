@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.response_head import ResponseHead
-from doorward.server.protocol import Protocol, protocol_with
+from doorward.server.protocol import TURNS, Protocol, protocol_with
 from doorward.settings import LimitSettings
 
 from tests.conftest import Start
@@ -155,6 +155,42 @@ async def test_requests_behind_one_that_takes_long_are_read_once(
     await settle()
     assert gateway.targets == [b"/%d" % number for number in range(1000)]
     assert not client.is_paused
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("write", [write_get, write_post, write_any, write_chunks_first])
+@pytest.mark.parametrize("in_a_task", [False, True])
+async def test_a_client_with_many_requests_lets_others_have_their_turn(
+    in_a_task: bool, write: Callable[[int], bytes]
+) -> None:
+    """One read can hold thousands of them."""
+    gateway = Gateway(in_a_task=in_a_task)
+    connection = protocol_with(LimitSettings(), None, gateway)(Connections())
+    connection.connection_made(Transport())
+    connection.data_received(b"".join(map(write, range(2000))))
+    before = 0
+    while before < 2000:
+        assert len(gateway.targets) - before <= 2 * TURNS, "of two callbacks at most"
+        before = len(gateway.targets)
+        await asyncio.sleep(0)
+    assert gateway.targets == [b"/%d" % number for number in range(2000)]
+    connection.connection_lost(None)
+
+
+async def test_what_follows_a_request_for_an_upgrade_is_its_tunnels() -> None:
+    """Also where it is longer than what is read at once."""
+    gateway = Gateway(in_a_task=True)
+    transport = Transport()
+    connection = protocol_with(LimitSettings(), None, gateway)(Connections())
+    connection.connection_made(transport)
+    asks = b"GET /up HTTP/1.1\r\n%bConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" % HOST
+    connection.data_received(asks + write_get(1) * 1000)
+    assert not connection.pipeline and connection.cycle is not None
+    assert connection.cycle.upgrade == b"websocket"
+    # The answer is an ordinary one: what was kept for the tunnel are requests after all.
+    while len(gateway.targets) < 1001:
+        await asyncio.sleep(0)
+    assert gateway.targets == [b"/up", *[b"/1"] * 1000]
     connection.connection_lost(None)
 
 

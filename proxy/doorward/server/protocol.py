@@ -40,6 +40,10 @@ _OWN_PAGES = paths.PREFIX.encode()
 FRAMING = (b"content-length", b"transfer-encoding")
 SPECIAL = frozenset((*FRAMING, b"expect", b"upgrade"))
 INVALID = "this is not a valid HTTP request"
+# How many pipelined requests, and how many bytes of them, are taken before other connections have
+# their turn. Every request in a piece costs copies of what is behind it.
+TURNS = 64
+PIECE_BYTES = 4096
 
 
 class HeadTooLarge(Exception):
@@ -95,6 +99,7 @@ class Protocol(asyncio.Protocol):
         self._held = b""  # the start of a request, as long as its first line is not whole
         self._later = b""  # requests that are read once those before them are answered
         self._is_answering = False  # those of the pipeline
+        self._turns_left = TURNS
         self._unread = 0  # bytes since the last head or piece of body
         self.parser = httptools.HttpRequestParser(self)
         # One request that says that it is the last may have others behind it, which are ignored.
@@ -116,33 +121,55 @@ class Protocol(asyncio.Protocol):
             if self._unread > LINGER_BYTES:
                 self.transport.abort()
             return
-        if not self._in_message:
-            if self._later or self.flow.write_paused:
-                self._keep(data)
-                return
-            if not self._held and self._is_plain(data):
-                return
+        if self._later or (self.flow.write_paused and not self._in_message):
+            self._keep(data)
+            return
+        if not (self._in_message or self._held) and self._is_plain(data):
+            return
         self._unread += len(data)
         self._read(data)
         self._wait()
 
     def _read(self, rest: bytes) -> None:
         """Take in what came: the rest of a message, or others behind it."""
+        behind = b""
+        self._turns_left = TURNS
         while rest and not (self._lingering or self.transport.is_closing()):
             if self._in_message:
                 rest = self._go_on(rest)
             elif self.pipeline or self.flow.write_paused:
-                self._keep(rest)
-                return
+                break
+            elif len(rest) > PIECE_BYTES and not behind:
+                rest, behind = rest[:PIECE_BYTES], rest[PIECE_BYTES:]
             else:
                 rest = self._begin(rest)
+        if rest or behind:
+            self._put_off(rest + behind)
+
+    def _put_off(self, data: bytes) -> None:
+        """Leave for later what came behind a request."""
+        waiting = None if self.cycle is None else self.cycle.waiting
+        if waiting is not None and not self._is_free():
+            waiting.data_received(data)  # it asked for an upgrade
+        elif not (self._lingering or self.transport.is_closing()):
+            self._keep(data)
+            self.loop.call_soon(self._take_kept)
 
     def _keep(self, data: bytes) -> None:
-        """Keep requests for later and read no more: the client has not read the answers to earlier
-        ones, or another is waiting already. However many it sends, memory holds one read of it."""
+        """Keep requests for later, and read no more: however many a client sends before it reads
+        the answers, memory holds one read of them."""
         self._later += data
         self._unread = 0
         self.flow.hold_reading()
+
+    def _take_kept(self) -> None:
+        """Go on with what was kept, if it is its turn."""
+        if not self._in_message and (self.pipeline or self.flow.write_paused):
+            return
+        kept, self._later = self._later, b""
+        self.flow.release_reading()
+        if kept and not (self._lingering or self.transport.is_closing()):
+            self.data_received(kept)
 
     def _read_on(self) -> None:
         """Read what comes next: what was kept, or what the client sends."""
@@ -151,14 +178,6 @@ class Protocol(asyncio.Protocol):
             self.loop.call_soon(self._take_kept)
         else:
             self.flow.release_reading()
-
-    def _take_kept(self) -> None:
-        if self.pipeline or self.flow.write_paused:
-            return
-        kept, self._later = self._later, b""
-        self.flow.release_reading()
-        if kept and not (self._lingering or self.transport.is_closing()):
-            self.data_received(kept)
 
     def _wait(self) -> None:
         """Bound the wait for what is still to come of a message, and its size."""
@@ -382,6 +401,7 @@ class Protocol(asyncio.Protocol):
         if not exchange.plain:
             exchange.message_event.set()
         elif not self.pipeline:
+            self._turns_left -= 1
             self._run(exchange)
 
     def on_headers_complete(self) -> None:
@@ -408,9 +428,11 @@ class Protocol(asyncio.Protocol):
         exchange.is_http_1_0 = version == "1.0"
         exchange.keep_alive = version == "1.1" and self.parser.should_keep_alive()
         exchange.waiting_for_100_continue = self._expects
-        if previous is not None and (self.flow.write_paused or not previous.response_complete):
+        if previous is not None and not (self._turns_left and self._may_begin(previous)):
             self.flow.hold_reading()
             self.pipeline.appendleft(exchange)
+            if self._may_begin(previous):
+                self.loop.call_soon(self._answer_pipeline)
         elif not exchange.plain:  # others run once their message is whole, which is at once
             self._run(exchange)
 
@@ -472,19 +494,25 @@ class Protocol(asyncio.Protocol):
             return
         self._is_answering = True
         try:
-            while self.pipeline and self._may_answer():
+            for _ in range(TURNS):
+                if not (self.pipeline and self._may_answer()):
+                    return
                 following = self.pipeline.pop()
                 if not self.pipeline:
                     self._read_on()  # its body, or the next one
                 self._run(following)
         finally:
             self._is_answering = False
+        self.loop.call_soon(self._answer_pipeline)
 
     def _may_answer(self) -> bool:
-        if self.flow.write_paused or self.transport.is_closing():
+        if self.transport.is_closing() or (self._lingering and self._refused is None):
             return False
-        is_over = self._lingering and self._refused is None
-        return not is_over and (self._running is None or self._running.response_complete)
+        return self._running is None or self._may_begin(self._running)
+
+    def _may_begin(self, previous: Exchange) -> bool:
+        """Whether another answer may begin: the one before it is complete, and the client reads."""
+        return previous.response_complete and not self.flow.write_paused
 
     def _is_free(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
