@@ -76,7 +76,7 @@ KNOWN = "known"  # what companion the note of a known browser is; see `companion
 
 # The content of one request's Cookie lines: Doorward's values, and the lines without them.
 SplitCookies = tuple[tuple[bytes, ...], tuple[bytes, ...]]
-_NONE: SplitCookies = ((), ())
+NO_COOKIES: SplitCookies = ((), ())
 
 
 @dataclass(slots=True)
@@ -104,6 +104,7 @@ class Cookies:
         "_may_begin",
         "_of_any",
         "_reserved",
+        "_usual",
         "domain",
         "host_name",
         "name",
@@ -132,6 +133,10 @@ class Cookies:
         self.host_name = f"{'__Host-' if secure else ''}{name}-host"
         self._mark = name.encode()  # in every line that has a cookie with this name
         self._has_any_mark = _ANY in self._mark
+        names = b"|".join(re.escape(each) for each in {self.own, self._default})
+        self._usual = re.compile(
+            rb"[ \t]*(?:%b)[ \t]*=(%b)(?=;|\Z)" % (names, _OUR_FORM.pattern)
+        ).match
         plain = re.escape(self._mark)
         # Browsers send cookies to every port of a host, so other instances' cookies arrive too and
         # must not reach an application.
@@ -156,8 +161,6 @@ class Cookies:
         Pairs with other names pass byte for byte. A pair whose name any Doorward uses and whose
         value has the form of Doorward's never passes.
         """
-        if not lines:
-            return _NONE
         if len(lines) == 1 and (found := self._take_usual(lines[0])) is not None:
             return found
         return self._take_any(lines)
@@ -183,18 +186,14 @@ class Cookies:
             return ((), (line,)) if line else None
         if line.find(_ANY, at + 1) >= 0:
             return None
-        start, end = line.rfind(b";", 0, at) + 1, line.find(b";", at)
-        pair = line[start:] if end < 0 else line[start:end]
-        name, _, value = pair.partition(b"=")
-        name = name.strip(b" \t")
-        if (name != self.own and name != self._default) or not _OUR_FORM.fullmatch(value):
+        start = line.rfind(b";", 0, at) + 1
+        found = self._usual(line, start)
+        if found is None:
             return None
-        if not start:
-            rest = b"" if end < 0 else line[end + 1 :].strip(b" \t")
-        else:
-            rest = line[: start - 1] if end < 0 else line[: start - 1] + line[end:]
-            rest = rest.strip(b" \t")
-        return ((value,), (rest,) if rest else ())
+        end = found.end()
+        rest = line[: start - 1] + line[end:] if start else line[end + 1 :]
+        rest = rest.strip(b" \t")
+        return ((found[1],), (rest,) if rest else ())
 
     def _without_ours(self, line: bytes, own: list[bytes], default: list[bytes]) -> bytes:
         kept = []

@@ -14,7 +14,7 @@ from doorward.accounts.session import TOKEN
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accepted
-from doorward.gate.authorize import Authorize, Target, Verdict
+from doorward.gate.authorize import ALLOWED, UNAUTHENTICATED, Authorize, Target, Verdict
 from doorward.gate.client_kind import sends_fetch_metadata
 from doorward.gate.cookies import Cookies, Header
 from doorward.gate.decision import (
@@ -265,9 +265,9 @@ class Gate:
         concerns."""
         for target in facts.others:
             verdict = self._authorize.judge(target, session, facts.request.address, now)
-            if verdict is not Verdict.ALLOWED:
+            if verdict is not ALLOWED:
                 return verdict, target
-        return Verdict.ALLOWED, facts.target
+        return ALLOWED, facts.target
 
     def _judge(self, facts: RequestFacts, caller: Caller, now: float) -> Decision | NeedsFactor:
         request, target, credentials = facts.request, facts.target, facts.credentials
@@ -280,13 +280,13 @@ class Gate:
         if session is not None and session.level is not FULL:
             is_beyond = session.level is TOKEN and not self._admits(session, request, now)
             session = session if session.level is TOKEN and not is_beyond else None
-        verdict = self._authorize.judge(target, session, request.address, now)
+        verdict = self._authorize.judge(target, session, request.hop.address, now)
         decisive = target
-        if facts.others and verdict is Verdict.ALLOWED:
+        if facts.others and verdict is ALLOWED:
             verdict, decisive = self._judge_others(facts, session, now)
-        if facts.subrequest is not None and verdict is Verdict.ALLOWED:
+        if facts.subrequest is not None and verdict is ALLOWED:
             verdict = _narrow(facts.subrequest, session)
-        if verdict is Verdict.ALLOWED:
+        if verdict is ALLOWED:
             demands = self._demands[target.route]
             if demands is not None and (refusal := demands.refusal(request)):
                 return refusal
@@ -310,7 +310,7 @@ class Gate:
             return forward
         if is_beyond:
             return beyond_token()
-        if verdict is Verdict.UNAUTHENTICATED:
+        if verdict is UNAUTHENTICATED:
             if facts.unauthenticated is None:
                 way_back = credentials.target or request.target
                 cookies = self._expire_duplicates(facts)
@@ -365,10 +365,10 @@ class Gate:
 def _narrow(subrequest: Subrequest, session: Session | None) -> Verdict:
     """What is left of an allowed request where the verification asks for certain users alone."""
     if subrequest.narrowing is None:
-        return Verdict.ALLOWED
+        return ALLOWED
     if session is None:
-        return Verdict.UNAUTHENTICATED
-    return Verdict.ALLOWED if subrequest.narrowing.admits(session.user) else Verdict.FORBIDDEN
+        return UNAUTHENTICATED
+    return ALLOWED if subrequest.narrowing.admits(session.user) else Verdict.FORBIDDEN
 
 
 def _lead_to_pages(request: Accepted) -> Refuse:

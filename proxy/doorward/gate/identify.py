@@ -14,7 +14,7 @@ from doorward.accounts.sessions.sessions import Found, Session
 from doorward.accounts.sessions.tokens import Tokens, is_token
 from doorward.gate.accept import Accepted
 from doorward.gate.access_tokens import AccessCarrier, get_credential
-from doorward.gate.cookies import Cookies
+from doorward.gate.cookies import NO_COOKIES, Cookies
 from doorward.gate.handover import Handed, HandoverCarrier
 from doorward.gate.tokens import (
     Presented,
@@ -47,6 +47,7 @@ class Credentials:
     linked: AccessToken | None = None  # from the query, if one counts there
     handed: Handed | None = None  # the cookie of a session from another root domain
     target: bytes | None = None  # the request's target without Doorward's tokens, if it had one
+    is_plain: bool = True  # there is at most a cookie and an API token
     forged: bool = False  # a cookie was there, but Doorward did not sign it
     binds: bool = False  # an Authorization of the application authenticates the connection
     token: Presented | None = None  # an API token, or name and password by Basic
@@ -64,14 +65,9 @@ class Credentials:
         own."""
         self.authorizations, self.bearer_line, self.binds = (), None, False
 
-    @property
-    def is_empty(self) -> bool:
-        return self.token is None and self.cookie is None and self.is_plain
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether there is at most a cookie and an API token."""
-        return (
+    def sort(self) -> None:
+        """Note which carriers there are, once all of them are read."""
+        self.is_plain = (
             self.bearer is None
             and self.pair is None
             and self.access is None
@@ -122,6 +118,7 @@ class Identify:
     ) -> None:
         self._access = access
         self._handover = handover
+        self._reads_more = access is not None or handover is not None
         self._api_tokens = api_tokens
         self._takes_linked = takes_linked
         self._takes_pair = takes_pair
@@ -142,6 +139,8 @@ class Identify:
         set where every Basic is Doorward's."""
         headers = request.headers
         credentials, lines = self._read_cookie(headers), headers.authorizations
+        if not (lines or headers.pairs or api_key or self._reads_more):
+            return credentials
         if self._handover is not None and headers.cookies:
             credentials.handed = self._handover.read(headers.cookies, request.host)
         if lines:
@@ -160,6 +159,7 @@ class Identify:
             credentials.pairs = headers.pairs
             if self._takes_pair:
                 _take_pair(credentials)
+        credentials.sort()
         return credentials
 
     def _take_password(
@@ -180,7 +180,8 @@ class Identify:
             credentials.token, credentials.request = found[0], request
 
     def _read_cookie(self, headers: RequestHeaders) -> Credentials:
-        values, rest = self._cookies.take(headers.cookies)
+        lines = headers.cookies
+        values, rest = self._cookies.take(lines) if lines else NO_COOKIES
         return Credentials(values[0] if values else None, rest, len(values) > 1)
 
     def _sort_authorizations(self, credentials: Credentials, lines: Sequence[bytes]) -> None:
@@ -207,7 +208,7 @@ class Identify:
 
     def peek(self, credentials: Credentials, now: float) -> Caller | None:
         """The caller, if storage is not needed to find it; None otherwise."""
-        if credentials.is_empty or credentials.ambiguous:
+        if credentials.ambiguous:
             return NOBODY
         if credentials.token is not None:
             return self._peek_token(credentials, credentials.token, now)
@@ -226,19 +227,18 @@ class Identify:
         return None if others is None else _put_before(Found(session, known=True), others)
 
     def _peek_others(self, credentials: Credentials, now: float) -> Caller | None:
-        if credentials.is_plain:
-            if credentials.cookie is None:
-                return NOBODY
-            if credentials.forged:
-                return NOBODY
-            session = self._live.peek(credentials.cookie, now)
-            if session is not None:
-                return Caller(session)
-            if self._tokens.unsign(credentials.cookie) is None:
-                credentials.forged = True  # refused without a query
-                return NOBODY
-            return None
-        return self._peek_beside(credentials, now)
+        if not credentials.is_plain:
+            return self._peek_beside(credentials, now)
+        cookie = credentials.cookie
+        if cookie is None or credentials.forged:
+            return NOBODY
+        session = self._live.peek(cookie, now)
+        if session is not None:
+            return Caller(session)
+        if self._tokens.unsign(cookie) is None:
+            credentials.forged = True  # refused without a query
+            return NOBODY
+        return None
 
     def _peek_beside(self, credentials: Credentials, now: float) -> Caller | None:
         """The same if storage has never known the token: then the cookie decides."""
@@ -295,7 +295,7 @@ class Identify:
         over ends the search; a token that storage has never known belongs to the application and is
         ignored.
         """
-        if credentials.is_empty or credentials.ambiguous:
+        if credentials.ambiguous:
             return NOBODY
         others = await self._ask_others(credentials, now)
         if credentials.token is None or others.conflict:
@@ -394,6 +394,7 @@ class Identify:
         if pair:
             credentials.pairs = parsed.pairs
             _take_pair(credentials)
+        credentials.sort()
         caller = await self.ask(credentials, now)
         if caller.foreign_bearer or caller.foreign_pair:
             return NOBODY

@@ -146,6 +146,7 @@ class CompiledRule:
 
     __slots__ = (
         "activity",
+        "admits_everyone",
         "demands",
         "hosts",
         "is_public",
@@ -164,6 +165,7 @@ class CompiledRule:
         self.activity = rule.activity
         self.tokens = rule.tokens
         self.demands = tuple(Demand.of(each) for each in rule.alternatives)
+        self.admits_everyone = Demand() in self.demands  # who has a session
         self.matches_path = _compile_path(rule, prefix)
         self.hosts = tuple(host.lower() for host in rule.host)
         self.methods = frozenset(method.encode() for method in rule.methods)

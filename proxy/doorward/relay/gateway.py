@@ -226,11 +226,12 @@ class Gateway:
         except Exception:  # the same
             _log.exception("decision_failed", request=request_id)
             decision = broken()
-        if self._rate_limits is not None and isinstance(decision, Forward):
-            decision = self._rate_limits.judge(facts.request, decision, self._clock())
-        at_once = not (facts.request.upgrade or facts.subrequest) and self._passages is None
-        if isinstance(decision, Forward) and at_once:
-            return self._relay(exchange, facts, request_id, started, decision)
+        if isinstance(decision, Forward):
+            if self._rate_limits is not None:
+                decision = self._rate_limits.judge(facts.request, decision, self._clock())
+            at_once = not (facts.request.upgrade or facts.subrequest) and self._passages is None
+            if at_once and isinstance(decision, Forward):
+                return self._relay(exchange, facts, request_id, started, decision)
         pending = Pending(exchange, facts, request_id, started)
         return self._ask(pending) if decision is None else self._follow(pending, decision)
 
@@ -280,10 +281,10 @@ class Gateway:
     ) -> Waiting | None:
         """Send a request to its upstream, or return what has to be awaited."""
         services, forwarder = self._services, self._forwarders[decision.route]
-        args = exchange, facts, request_id, started, services, decision, forwarder
         if decision.route in self._prepared:
+            args = exchange, facts, request_id, started, services, decision, forwarder
             return CredentialRelay(*args).start()
-        return Relay(*args).start()
+        return Relay(exchange, facts, request_id, started, services, decision, forwarder).start()
 
     # Answers of our own
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+import structlog
+
 from doorward.http1.arrival import Received
 from doorward.http1.client_exchange import ClientExchange, Closable, TunnelLimits
 from doorward.http1.dates import now_header
@@ -21,6 +23,8 @@ from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import InvalidResponseHead, ResponseHead, check_lines, status_line
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
 from doorward.server.tunnel import Lost, PendingUpgrade, Tunnel
+
+_log = structlog.get_logger("doorward.server")
 
 # Shared by all exchanges without any, so that most requests need no list.
 NO_TRAILERS: list[Header] = []
@@ -220,7 +224,7 @@ class Exchange:
 
     def _fail(self, fault: Exception) -> None:
         """Clean up after an answer that will not be given."""
-        self.protocol.logger.error("Exception while answering", exc_info=fault)
+        _log.error("exchange_failed", exc_info=fault)
         if self.response_complete or self.disconnected:
             return
         if self.response_started:

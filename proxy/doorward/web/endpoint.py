@@ -123,7 +123,7 @@ def internal_paths(routes: Iterable[Route]) -> Callable[[bytes], bool]:
     def is_internal(path: bytes) -> bool:
         if path in plain or path.startswith(_PREFIX):
             return True
-        return any(pattern.match(path) for pattern in patterns)
+        return bool(patterns) and any(pattern.match(path) for pattern in patterns)
 
     return is_internal
 
