@@ -328,7 +328,7 @@ def identity(*told: object, **more: object) -> dict[str, object]:
     b"Host Cookie Authorization Content-Length content_type Connection Transfer-Encoding TE Upgrade"
     b" X-Forwarded-For X_Forwarded_Proto Forwarded X-Request-Id X-Real-IP X-User-Id X-Auth-Token"
     b" Destination If Accept Origin X-HTTP-Method-Override SCRIPT_NAME Proxy Set-Cookie Location"
-    b" Sec-WebSocket-Key".decode().split(),
+    b" Sec-WebSocket-Key Content-Encoding Content-Security-Policy Sec-Fetch-Dest".decode().split(),
 )
 def test_a_name_that_means_something_else_is_refused(name: str) -> None:
     with pytest.raises(InvalidSettings, match=r"identity\[0\].header: .* already means"):

@@ -273,6 +273,11 @@ def test_every_name_that_the_gate_reads_is_taken_by_the_reader_or_unusual() -> N
         assert heads.request_action(name) == head_tables.ONCE + heads.SINGLE.index(name)
 
 
+def test_usual_names_are_whole() -> None:
+    for name in (*header_names.USUAL_REQUEST_NAMES, *header_names.USUAL_ANSWER_NAMES):
+        assert all(name.split(b"-")), name
+
+
 def test_the_variables_that_choose_the_reader_are_known() -> None:
     environ = {heads.PURE_PYTHON: "1", "DOORWARD_EXTENSION": "required"}
     assert not read_environment(environ).warnings
