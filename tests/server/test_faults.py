@@ -1,0 +1,66 @@
+"""A fault in whatever answers a request: the client gets 500 or sees a cut, and the log says why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from doorward.http1.client_exchange import ClientExchange
+from doorward.http1.response_head import ResponseHead
+from doorward.server.protocol import protocol_with
+from doorward.settings import LimitSettings
+from structlog.testing import capture_logs
+
+from tests.support.client_connection import Connections, Transport
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
+
+
+class Recording(Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+
+class Broken:
+    """`begun` is how much of the answer is sent before; `waits`: it fails in a task."""
+
+    def __init__(self, begun: bool, waits: bool) -> None:
+        self._begun, self._waits = begun, waits
+
+    def begin(self, exchange: ClientExchange) -> Coroutine[Any, Any, None] | None:
+        if self._waits:
+            return self._answer(exchange)
+        self._fail(exchange)
+        return None
+
+    async def _answer(self, exchange: ClientExchange) -> None:
+        self._fail(exchange)
+
+    def _fail(self, exchange: ClientExchange) -> None:
+        if self._begun:
+            exchange.start_with(ResponseHead(200, [(b"content-length", b"5")]))
+            exchange.write(b"a")
+        raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_fault_is_logged_and_the_client_hears_of_it(begun: bool, waits: bool) -> None:
+    transport = Recording()
+    connection = protocol_with(LimitSettings(), None, Broken(begun, waits))(Connections())
+    connection.connection_made(transport)
+    with capture_logs() as lines:
+        connection.data_received(REQUEST)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert [line["event"] for line in lines] == ["exchange_failed"]
+    assert isinstance(lines[0]["exc_info"], RuntimeError)
+    assert transport.sent.startswith(b"HTTP/1.1 200" if begun else b"HTTP/1.1 500")
+    assert transport.is_closed
+    connection.connection_lost(None)
