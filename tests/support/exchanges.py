@@ -39,7 +39,7 @@ class Reader:
     def on_head(self, head: Head) -> None:
         assert not self.status, "one answer has one head"
         self.status = head.status
-        self.headers = head.headers if head.plain is None else head.plain.headers
+        self.headers = head.headers
         self._news.set()
 
     def on_body(self, data: bytes) -> None:

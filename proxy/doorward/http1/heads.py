@@ -142,6 +142,8 @@ class AnswerHead(reader.AnswerFields):
 
     __slots__ = ()
 
+    binds = False  # the connection to one client: such a head is left to llhttp
+
     @property
     def headers(self) -> list[Header]:
         """Every header as it came, built at each call."""

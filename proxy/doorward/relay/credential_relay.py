@@ -6,7 +6,6 @@ kind can be over: then a safe request is sent once more with others.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 from doorward.gate.decision import unavailable
 from doorward.relay.preparation import TRIES
@@ -15,7 +14,7 @@ from doorward.relay.request_body import Refused
 from doorward.upstream.connection import Connection
 from doorward.upstream.failures import UpstreamFailure
 from doorward.upstream.framing import Header
-from doorward.upstream.heads import Head
+from doorward.upstream.heads import Head, ParsedHead
 
 # RFC 9110 9.2.1, of those that show pages: the others change something, or are not asked for twice.
 _SAFE = frozenset((b"GET", b"HEAD"))
@@ -62,14 +61,14 @@ class CredentialRelay(Relay):
             super().on_head(head)
             return
         preparation, decision = self._services.preparation, self._decision
-        headers = head.headers if head.plain is None else head.plain.headers
+        headers = head.headers
         if preparation.is_over(decision, head.status, headers):
             # Told in any case: the next request goes with others.
             if preparation.renew(decision, self._number) and self._is_repeatable:
                 self._repeat()
                 return
         kept = preparation.take(decision, self._number, headers)
-        super().on_head(replace(head, headers=kept, plain=None))
+        super().on_head(ParsedHead(head.status, kept, head.length, head.binds))
 
     @property
     def _is_repeatable(self) -> bool:
@@ -101,8 +100,7 @@ class CredentialRelay(Relay):
     def on_whole(self, head: Head, body: bytes) -> None:
         self.on_head(head)
         if not self._is_discarding:
-            self.exchange.write(body)
-            self.on_end(())
+            self._end(body, b"")
 
     def on_body(self, data: bytes) -> None:
         if not self._is_discarding:

@@ -13,6 +13,7 @@ from doorward.gate.decision import Forward
 from doorward.gate.gate import RequestFacts
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import Header
+from doorward.http1.heads import AnswerHead
 from doorward.http1.response_head import ResponseHead
 from doorward.rewrite.added_headers import AddedHeaders
 from doorward.rewrite.answer_headers import (
@@ -55,6 +56,7 @@ class Forwarder:
         self._maintenance = maintenance
         self._response_timeout_s = response_timeout_s
         self._idle_timeout_s = idle_timeout_s
+        self._is_ours = cookies.sets_ours
         self._sets_ours = log_drops(cookies.sets_ours)
 
     # Counts
@@ -157,16 +159,11 @@ class Forwarder:
 
     def response_head(self, head: Head, request: Accepted, decision: Forward) -> ResponseHead:
         """An answer's head for the client."""
-        plain, private = head.plain, decision.private
-        if plain is None:
-            headers = head.headers
-        else:
-            if self._relocate is None:
-                made = plain_response_head(plain, self._sets_ours, private)
-                if made is not None:
-                    return made
-            headers = plain.headers
-        return ResponseHead(head.status, self.answer_headers(headers, request, decision))
+        if self._relocate is None and isinstance(head, AnswerHead):
+            made = plain_response_head(head, self._is_ours, decision.private)
+            if made is not None:
+                return made
+        return ResponseHead(head.status, self.answer_headers(head.headers, request, decision))
 
 
 class AddingForwarder(Forwarder):

@@ -220,8 +220,7 @@ class Relay(Pending):
 
     def on_whole(self, head: Head, body: bytes) -> None:
         self.on_head(head)
-        self.exchange.write(body)
-        self.on_end(())
+        self._end(body, b"")
 
     def on_body(self, data: bytes) -> None:
         exchange, connection = self.exchange, self._connection
@@ -232,9 +231,13 @@ class Relay(Pending):
             exchange.when_drained(connection.resume_reading)
 
     def on_end(self, trailers: tuple[Header, ...]) -> None:
+        self._end(b"", trailer_lines(trailers) if trailers else b"")
+
+    def _end(self, data: bytes, trailers: bytes) -> None:
+        """Send the last piece, and record the exchange."""
+        self.exchange.end(data, trailers)
         route, observer = self._decision.route, self._services.observer
         observer.ended(FORWARDED, route, self._status, self.started, self)
-        self.exchange.end(b"", trailer_lines(trailers) if trailers else b"")
         if self._body is not None:
             self._body.stop()
 

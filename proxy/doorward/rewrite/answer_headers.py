@@ -77,7 +77,7 @@ def plain_response_head(
     if private:
         value, without_expires = private_control(plain.cache_control or b"")
         text = plain.without_expires if without_expires else text
-        text += b"cache-control: %b\r\n" % value
+        text += b"cache-control: " + value + b"\r\n"
     return ResponseHead.of_lines(plain.status, text, plain.length, is_dated=plain.is_dated)
 
 

@@ -36,7 +36,8 @@ class RequestHeads:
             before = _before_id(facts.request, facts.credentials, decision.keeps)
         elif before is None:
             before = facts.before_id = _before_id(facts.request, facts.credentials, _NOTHING)
-        head = b"%bx-request-id: %b\r\n%b\r\n" % (before, request_id.encode(), decision.identity)
+        number, identity = request_id.encode(), decision.identity
+        head = b"".join((before, b"x-request-id: ", number, b"\r\n", identity, b"\r\n"))
         rewriting = self._rewritings[decision.route]
         if rewriting is not None:
             head = rewriting.head(head, facts.request)
@@ -48,35 +49,32 @@ class RequestHeads:
 def _before_id(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
     """The request line and the client's own headers. The target is unchanged, except that
     Doorward's tokens are removed from its query."""
-    return b"%b %b HTTP/1.1\r\n%b%b" % (
+    headers, hop = request.headers, request.hop
+    parts = [
         request.method,
+        b" ",
         carried.target or request.target,
-        write_forwarding(request.hop),
-        _lines(request, carried, keeps),
-    )
-
-
-def _lines(request: Accepted, carried: Credentials, keeps: Keeps) -> bytes:
-    """The client's own headers that pass."""
-    headers = request.headers
-    text = headers.passing_text if carried.passing is None else carried.passing
+        b" HTTP/1.1\r\n",
+        hop.lines or write_forwarding(hop),
+        headers.passing_text if carried.passing is None else carried.passing,
+    ]
     for line in carried.cookies:
-        text += b"cookie: %b\r\n" % line
+        parts += b"cookie: ", line, b"\r\n"
     for line in carried.authorizations:
-        text += b"authorization: %b\r\n" % line
+        parts += b"authorization: ", line, b"\r\n"
     if headers.has_body or headers.content_length is not None:
-        text += _framing(headers)
+        parts.append(_framing(headers))
     if headers.trailers:
-        text += b"te: trailers\r\n"
+        parts.append(b"te: trailers\r\n")
     if request.upgrade:
-        text += b"connection: Upgrade\r\nupgrade: %b\r\n" % request.upgrade
+        parts.append(b"connection: Upgrade\r\nupgrade: %b\r\n" % request.upgrade)
     if carried.pairs and (carried.pair is None or keeps.pair):
-        text += b"".join([b"%b: %b\r\n" % line for line in carried.pairs])
+        parts += [b"%b: %b\r\n" % line for line in carried.pairs]
     if keeps.bearer and carried.bearer_line is not None:
-        text += b"authorization: %b\r\n" % carried.bearer_line
+        parts.append(b"authorization: %b\r\n" % carried.bearer_line)
     if keeps.overrides:
-        text += b"".join([b"%b: %b\r\n" % line for line in headers.overrides])
-    return text
+        parts += [b"%b: %b\r\n" % line for line in headers.overrides]
+    return b"".join(parts)
 
 
 def _framing(headers: RequestHeaders) -> bytes:

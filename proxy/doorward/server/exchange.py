@@ -131,6 +131,7 @@ class Exchange:
             self.parsed = parsed
         else:
             self._headers, self.plain = headers, plain
+        self.peer, self.scheme = protocol.link
         self.transport = protocol.transport
         self.flow = protocol.flow
         self._bodiless = method == b"HEAD"
@@ -151,20 +152,9 @@ class Exchange:
         return self._headers
 
     @property
-    def peer(self) -> str:
-        peer: str = self.protocol.link[0]
-        return peer
-
-    @property
-    def scheme(self) -> str:
-        scheme: str = self.protocol.link[1]
-        return scheme
-
-    @property
     def link(self) -> tuple[str, str]:
         """The connection's other end, and its scheme."""
-        link: tuple[str, str] = self.protocol.link
-        return link
+        return self.peer, self.scheme
 
     def attach(self, attached: Closable) -> bool:
         """End it together with the client's connection."""
@@ -317,20 +307,20 @@ class Exchange:
         left."""
         if not self.disconnected:
             head, self._head = self._head, b""
-            framed = self._framed(data)
-            if head and len(framed) > JOINED_BYTES:  # joining them would copy the piece
-                self.transport.writelines((head, framed))
-            else:
-                self._put(head + framed)
+            self._send(head, self._framed(data))
 
     def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
         """The last piece; the answer is complete. `trailers` are lines, which are sent only after
         chunks."""
         if self.disconnected:
             return
-        if data or self._head or self.chunked_encoding or self._left > 0:
-            head, self._head = self._head, b""
-            self._put(head + self._framed(data) + self._closing(trailers))
+        head, self._head = self._head, b""
+        if self._left == len(data) and not self._bodiless:  # all that the head said
+            self.sent_bytes += self._left
+            self._left = 0
+            self._send(head, data)
+        else:
+            self._send(head, self._framed(data) + self._closing(trailers))
         self.response_complete = True
         self._gone = self._drained = None  # otherwise every request would be a reference cycle
         self.message_event.set()
@@ -361,7 +351,7 @@ class Exchange:
         """End an answer without an end, because the server stops."""
         self.left_for = STOPPING
         if self.chunked_encoding and not self.disconnected:
-            self._put(self._head + b"0\r\n\r\n")
+            self._send(self._head, b"0\r\n\r\n")
         self.client_gone()
         self.protocol.close()
 
@@ -381,9 +371,11 @@ class Exchange:
         else:
             self.protocol.close()
 
-    def _put(self, data: bytes) -> None:
-        if data:
-            self.transport.write(data)
+    def _send(self, head: bytes, data: bytes) -> None:
+        if head and len(data) > JOINED_BYTES:  # joining them would copy the piece
+            self.transport.writelines((head, data))
+        elif head or data:
+            self.transport.write(head + data)
 
     def _framed(self, data: bytes) -> bytes:
         if self._bodiless or not data:

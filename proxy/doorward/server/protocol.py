@@ -194,7 +194,8 @@ class Protocol(asyncio.Protocol):
         """True when a request begins here whose head the reader takes, and it was taken for it: one
         without a body, and nothing else, or one whose body is as long as its head says. Others are
         for llhttp."""
-        if not self._is_free():
+        previous = self.cycle
+        if previous is not None and not previous.response_complete:
             return False
         known = self.known.find(data) if len(data) <= KNOWN_BYTES else None
         if known is None:

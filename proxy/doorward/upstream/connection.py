@@ -17,7 +17,7 @@ from doorward.upstream.failures import (
 )
 from doorward.upstream.framing import Header as Header
 from doorward.upstream.framing import body_length, read_keep_alive, read_terms
-from doorward.upstream.heads import BODILESS, Head, ReadPlain
+from doorward.upstream.heads import BODILESS, Head, ParsedHead, ReadPlain
 from doorward.upstream.sink import Sink as Sink
 
 # llhttp has no limit of its own; nginx answers 502 to more than its 4-8 KiB by default, Go to more
@@ -27,8 +27,6 @@ HEAD_LIMIT_BYTES = 256 * 1024
 LINES_LIMIT = 2048
 # An upstream's `Keep-Alive: timeout` counts from its side; a request must not meet the close.
 KEPT_LESS_S = 1
-# Of heads that were read in one pass: for their lines, ask `Head.plain`.
-_NO_LINES: list[Header] = []
 
 
 class ConnectionOwner(Protocol):
@@ -102,6 +100,7 @@ class Connection(asyncio.Protocol):
         self.answered = self._complete = self._keep_alive = self._raw = False
         self._head_bytes = self._body_bytes = 0
         self._head: Head | None = None  # of the final answer
+        self._kept_s: int | None = None  # how long the upstream keeps it idle, if it says so
         self._trailers: list[Header] = []
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
@@ -212,21 +211,27 @@ class Connection(asyncio.Protocol):
         size = 0 if self._no_body or plain.status in BODILESS else plain.length
         if size < 0:
             return False
-        kept_s = None if plain.kept is None else read_keep_alive(plain.kept)
-        alive = plain.keep_alive and (kept_s is None or kept_s > KEPT_LESS_S)
-        head = Head(plain.status, _NO_LINES, plain.length, alive, False, kept_s, plain)
-        self._head, self._keep_alive = head, alive
+        self._head, self._keep_alive = plain, plain.keep_alive
+        if plain.kept is not None:
+            self._keep_for(read_keep_alive(plain.kept))
         self.answered = True
         end = len(plain.text)
         if len(data) - end >= size:
-            self._keep_alive = alive and len(data) - end == size
-            self._release_sink().on_whole(head, data[end : end + size])
+            if len(data) - end > size:
+                self._keep_alive = False
+            self._release_sink().on_whole(plain, data[end : end + size])
             return True
-        self._sink.on_head(head)
+        self._sink.on_head(plain)
         if self._sink is not None:  # it may have seen enough
             self._raw = True
             self._pass_raw(data[end:])
         return True
+
+    def _keep_for(self, kept_s: int | None) -> None:
+        """Note how long the upstream keeps the connection idle. None: it does not say."""
+        self._kept_s = kept_s
+        if kept_s is not None and kept_s <= KEPT_LESS_S:
+            self._keep_alive = False
 
     def _parse(self, data: bytes) -> None:
         if self._parser is None:
@@ -276,7 +281,7 @@ class Connection(asyncio.Protocol):
         self._early, self._parser = early, None
         self.answered = True
         self.pause_reading()
-        self._sink.on_head(Head(101, self._headers, -1, False))
+        self._sink.on_head(ParsedHead(101, self._headers, -1))
 
     def _pass_raw(self, data: bytes) -> None:
         """The rest of a body of known length needs counting, not parsing."""
@@ -356,11 +361,10 @@ class Connection(asyncio.Protocol):
             # A connection that was asked to become a tunnel may be one at the other end, whatever
             # the answer was; and two readers may disagree on where a bare answer ends.
             self._keep_alive = False
-        self._head = head = Head(status, self._headers, length, self._keep_alive)
+        self._head = head = ParsedHead(status, self._headers, length)
         if tells:
-            head.binds, head.kept_s = read_terms(self._headers)
-            if head.kept_s is not None and head.kept_s <= KEPT_LESS_S:
-                self._keep_alive = head.keep_alive = False
+            head.binds, kept_s = read_terms(self._headers)
+            self._keep_for(kept_s)
         if length < 0:
             self._let_trailer_tell_length(True)
         self.answered = True
@@ -398,12 +402,12 @@ class Connection(asyncio.Protocol):
         """The exchange is over. The owner gets the connection back before the reader is called."""
         sink, self._sink = self._sink, None
         assert sink is not None
-        head, transport = self._head, self.transport
-        alive = self._keep_alive and self._request_ended
-        if alive and head is not None and transport is not None and not transport.is_closing():
+        transport = self.transport
+        alive = self._keep_alive and self._request_ended and self._head is not None
+        if alive and transport is not None and not transport.is_closing():
             self.reused = True
             self.idle_since = self.loop.time()
-            kept_s = head.kept_s
+            kept_s = self._kept_s
             self._closes_at = None if kept_s is None else self.idle_since + kept_s - KEPT_LESS_S
             if not self._reading:
                 self.resume_reading()

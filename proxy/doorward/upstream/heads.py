@@ -5,6 +5,7 @@ Must not know the connection, or the reader of the answer.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from doorward.http1.heads import AnswerHead
 from doorward.upstream.framing import Header
@@ -16,15 +17,25 @@ BODILESS = frozenset((204, 304))  # RFC 9112 6.3
 ReadPlain = Callable[[bytes], AnswerHead | None]
 
 
+class Head(Protocol):
+    """The head of a final answer; `length`: of its body in bytes, -1 if unknown. `binds`: see
+    `read_terms`. `headers` may be built at each call."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> list[Header]: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def binds(self) -> bool: ...
+
+
 @dataclass(slots=True)
-class Head:
-    """The head of a final answer; `length`: of its body in bytes, -1 if unknown. `binds`, `kept_s`:
-    see `terms_of`. `plain` is the result of the head reader, if it read the head."""
+class ParsedHead:
+    """A head that llhttp read."""
 
     status: int
     headers: list[Header]
     length: int
-    keep_alive: bool
     binds: bool = False
-    kept_s: int | None = None
-    plain: AnswerHead | None = None
