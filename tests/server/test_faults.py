@@ -1,4 +1,4 @@
-"""A fault in whatever answers a request: the client gets 500 or sees a cut, and the log says why."""
+"""A fault while a request is answered: the client gets 500 or sees a cut, and the log says why."""
 
 from __future__ import annotations
 

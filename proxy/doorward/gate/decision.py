@@ -47,7 +47,7 @@ class Keeps:
     overrides: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen for the same reason: many may be refused at once
 class Refuse:
     """An answer by Doorward. `login`: where the user can do something about it. `switch`: where
     another user can log in. `home`: whether the start page of this host can be opened."""
@@ -227,13 +227,15 @@ def conflicting() -> Refuse:
     )
 
 
-_QUOTED = re.compile(rb"[^A-Za-z0-9_.\-/~!*'()]")
-_ENCODED = {byte: b"%%%02X" % byte for byte in range(256)}
+_QUOTED = re.compile(rb"([^A-Za-z0-9_.\-/~!*'()])")
+_ENCODED = {bytes((byte,)): b"%%%02X" % byte for byte in range(256)}
 
 
 def _way_back(target: bytes) -> str:
     """The target as the value of a query parameter."""
-    return _QUOTED.sub(lambda match: _ENCODED[match[0][0]], target).decode("ascii")
+    parts = _QUOTED.split(target)  # every second one is a byte to encode
+    parts[1::2] = map(_ENCODED.__getitem__, parts[1::2])
+    return b"".join(parts).decode("ascii")
 
 
 # RFC 7617 2.1. A browser then asks for a password itself, even if a script sent the request.

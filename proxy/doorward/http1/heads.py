@@ -105,9 +105,10 @@ class RequestHead(reader.RequestFields):
         found: list[Header] = []
         text = b"\r\n" + self.passing_text
         for name in names:
-            _, *pieces = text.split(b"\r\n%b: " % name)
-            for piece in pieces:
-                found.append((name, piece.partition(b"\r\n")[0]))
+            begin = b"\r\n%b: " % name
+            if begin in text:
+                _, *pieces = text.split(begin)
+                found += [(name, piece.partition(b"\r\n")[0]) for piece in pieces]
         return found
 
     @property

@@ -4,7 +4,7 @@ Must not know the connection that it goes to, nor the body that follows.
 """
 
 import http
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from doorward.http1.headers import Header
 
@@ -72,6 +72,11 @@ class ResponseHead:
         if name == b"connection":
             self.closes = self.closes or b"close" in value.lower()
         return name in (b"connection", b"transfer-encoding")
+
+
+def write_lines(headers: Iterable[Header]) -> bytes:
+    """These headers as lines. Raises InvalidResponseHead for a line break within one."""
+    return check_lines([b"%b: %b\r\n" % line for line in headers])
 
 
 def check_lines(lines: list[bytes]) -> bytes:

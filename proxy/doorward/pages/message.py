@@ -3,9 +3,10 @@
 Knows texts for statuses; must not know why the gate decided as it did.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring as _quote
 
 import structlog
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from doorward.gate.accept import Client
 from doorward.gate.client_kind import ClientKind, detect_request_kind
 from doorward.gate.cookies import Header
 from doorward.gate.decision import Refuse
+from doorward.http1.response_head import ResponseHead, write_lines
 from doorward.pages.languages import N_
 from doorward.pages.rendering import PAGE_LINES, PageRenderer, allow_frames
 from doorward.web.answers import Answer
@@ -25,10 +27,6 @@ from doorward.web.endpoint import Handler, endpoint, unchanged
 from doorward.web.refusal_headers import RETRY_LATER
 
 _log = structlog.get_logger("doorward.pages")
-
-# One encoder for all answers: refusals are frequent, and making an encoder costs more than using
-# it.
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +41,14 @@ class Words:
 
 
 JSON_LINES: tuple[Header, ...] = ((b"content-type", b"application/json"), *PAGE_LINES)
+
+
+@lru_cache(maxsize=256)
+def _write_program(status: int, headers: tuple[Header, ...]) -> bytes:
+    """What follows Content-Length. Strangers are refused often, with the same headers."""
+    later = (RETRY_LATER,) if status == 503 else ()
+    return write_lines((*JSON_LINES, *headers, *later))
+
 
 _HOME = ("/", N_("Go to the start page"))
 _ACCOUNT = (paths.ACCOUNT, N_("Your account"))
@@ -119,8 +125,8 @@ FROM_THE_GATE = (
 
 
 def _respond(answer: Answer) -> Response:
-    response = Response(answer.body, answer.status)
-    response.raw_headers = list(answer.headers)
+    response = Response(answer.body, answer.head.status)
+    response.raw_headers = answer.head.headers
     return response
 
 
@@ -180,20 +186,15 @@ class Messages:
         """The complete answer for a program."""
         status = refusal.status
         words = WORDS.get(status, WORDS[500])
-        content: dict[str, object] = {
-            "error": refusal.code or words.code,
-            "message": refusal.message or words.text,
-        }
+        code, message = refusal.code or words.code, refusal.message or words.text
+        text = f'{{"error":{_quote(code)},"message":{_quote(message)}'
         if refusal.login is not None:
-            content["login"] = refusal.login
+            text += f',"login":{_quote(refusal.login)}'
         if refusal.max_age_s is not None:
-            content["max_age"] = int(refusal.max_age_s)
-        content["request_id"] = request_id
-        body = _json(content).encode()
-        headers = [(b"content-length", b"%d" % len(body)), *JSON_LINES, *refusal.headers]
-        if status == 503:
-            headers.append(RETRY_LATER)
-        return Answer(status, headers, body)
+            text += f',"max_age":{int(refusal.max_age_s)}'
+        body = f'{text},"request_id":{_quote(request_id)}}}'.encode()
+        lines = b"content-length: %d\r\n" % len(body) + _write_program(status, refusal.headers)
+        return Answer(ResponseHead.of_lines(status, lines, len(body), is_dated=False), body)
 
     def answer(
         self, request: Request, status: int, text: str | None = None, code: str = ""

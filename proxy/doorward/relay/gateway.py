@@ -22,7 +22,6 @@ from doorward.gate.targets import LastHop, Unfit
 from doorward.http1.arrival import Received
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.headers import BadHeaders
-from doorward.http1.response_head import ResponseHead
 from doorward.observe.observer import (
     CLIENT_GONE,
     NO_ROUTE,
@@ -357,8 +356,11 @@ class Gateway:
     def _keep_refusal(
         self, refusal: Refuse, asked: LoggedRequest, request: Accepted | None
     ) -> None:
-        now, refusals = self._clock(), self._refusals
-        if refusals is None or refusal.status < BAD_REQUEST or not refusals.has_room(now):
+        refusals = self._refusals
+        if refusals is None or refusal.status < BAD_REQUEST:
+            return
+        now = self._clock()
+        if not refusals.has_room(now):
             return
         session = None if request is None else self._find_session(request, now)
         refusals.keep(
@@ -389,7 +391,7 @@ class Gateway:
         request: Accepted | None,
     ) -> None:
         """Send a whole answer, and record it."""
-        head, body = ResponseHead(answer.status, answer.headers), answer.body
+        head, body = answer.head, answer.body
         added = self._added[route]
         if added is not None and request is not None:
             added.complete(head, secure=request.scheme == "https")

@@ -15,6 +15,7 @@ from doorward.gate.front_proxies import FrontProxy
 from doorward.gate.same_origin import build_origin
 from doorward.http1.arrival import Received
 from doorward.http1.headers import Header
+from doorward.http1.response_head import write_lines
 from doorward.web.answers import Answer, Answers, get_client_kind, link_with_age
 from doorward.web.return_address import LOST, referring_page
 
@@ -62,10 +63,11 @@ class VerificationAnswers:
         is_led = kind is ClientKind.NAVIGATION or front.redirects_programs
         if is_led and front.redirects:
             kept = [line for line in refusal.headers if line[0] != b"www-authenticate"]
-            return Answer(front.redirect, (*lines, _EMPTY, *kept, _NO_STORE))
+            return Answer.of(front.redirect, (*lines, _EMPTY, *kept, _NO_STORE))
         refusal = replace(refusal, login=login)
         answer = self._answers.render(refusal, arrival, request, kind)
-        return Answer(answer.status, [*answer.headers, *lines], answer.body)
+        answer.head.text += write_lines(lines)
+        return answer
 
     def unread(self, refusal: Refuse) -> Answer:
         """To a question that names no request, for the operator of the front proxy."""
@@ -76,7 +78,7 @@ class VerificationAnswers:
             *refusal.headers,
             _NO_STORE,
         )
-        return Answer(refusal.status, lines, text)
+        return Answer.of(refusal.status, lines, text)
 
     def _move(self, refusal: Refuse, request: Accepted, front: FrontProxy) -> Answer:
         """Another address on the same host. A front proxy that passes on no redirect gets a refusal
@@ -89,7 +91,7 @@ class VerificationAnswers:
             _EMPTY,
             _NO_STORE,
         )
-        return Answer(MOVED if front.redirects else UNAUTHENTICATED, lines)
+        return Answer.of(MOVED if front.redirects else UNAUTHENTICATED, lines)
 
     def _login(
         self, refusal: Refuse, arrival: Received, request: Accepted, kind: ClientKind

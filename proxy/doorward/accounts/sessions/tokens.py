@@ -10,7 +10,7 @@ import hmac
 import re
 from collections.abc import Sequence
 
-from itsdangerous import BadSignature, Signer
+from itsdangerous import Signer
 from itsdangerous.signer import SigningAlgorithm
 
 from doorward.accounts.keys import Keys
@@ -54,11 +54,11 @@ class Tokens:
         """The token in this cookie value, or None if Doorward did not sign it."""
         if len(value) > VALUE_BYTES:
             return None
-        try:
-            token = self._signer().unsign(value)
-        except BadSignature:
+        token, _, signature = value.rpartition(b".")
+        # Not `unsign`: the exception that it raises costs as much as the HMAC.
+        if not (is_token(token) and self._signer().verify_signature(token, signature)):
             return None
-        return token.decode("ascii") if is_token(token) else None
+        return token.decode("ascii")
 
     @staticmethod
     def digest(token: str) -> bytes:
