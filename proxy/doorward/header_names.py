@@ -92,6 +92,28 @@ USUAL_ANSWER_NAMES = (
     b" x-ua-compatible x-xss-protection"
 ).split()
 
+# Names whose values are few, none of them a secret: the messages of one client or application have
+# the same lines of these again and again.
+REPEATING_REQUEST_NAMES = (
+    b"accept accept-charset accept-encoding accept-language access-control-request-headers"
+    b" access-control-request-method cache-control connection content-encoding content-type"
+    b" dnt host origin pragma priority purpose save-data sec-ch-ua sec-ch-ua-arch"
+    b" sec-ch-ua-mobile sec-ch-ua-model sec-ch-ua-platform sec-fetch-dest sec-fetch-mode"
+    b" sec-fetch-site sec-fetch-user sec-gpc sec-purpose te upgrade-insecure-requests"
+    b" user-agent via x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-proto"
+    b" x-requested-with"
+).split()
+REPEATING_ANSWER_NAMES = (
+    b"accept-ranges access-control-allow-credentials access-control-allow-headers"
+    b" access-control-allow-methods access-control-allow-origin access-control-expose-headers"
+    b" access-control-max-age allow alt-svc cache-control connection content-encoding"
+    b" content-language content-type cross-origin-embedder-policy cross-origin-opener-policy"
+    b" cross-origin-resource-policy date keep-alive permissions-policy pragma referrer-policy"
+    b" server strict-transport-security transfer-encoding vary via x-accel-buffering x-cache"
+    b" x-content-type-options x-frame-options x-powered-by x-robots-tag x-ua-compatible"
+    b" x-xss-protection"
+).split()
+
 _PUNCTUATION = re.compile(rb"[^a-z0-9]")
 
 

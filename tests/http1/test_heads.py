@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from doorward import header_names
 from doorward.gate.path_readings import BadPath, check_target
-from doorward.http1 import head_tables, heads
+from doorward.http1 import _heads_py, head_tables, heads
 from doorward.settings.environment import read_environment
 
 from tests.support.corpora import corpus
@@ -262,6 +262,66 @@ def test_names_that_clients_make_up_fill_no_memory() -> None:
     assert len(actions._learnt) <= head_tables.LEARNT
     actions.find(b"usual")
     assert asked[0] == b"usual" and asked.count(b"usual") == 1
+
+
+def test_lines_that_clients_make_up_fill_no_memory() -> None:
+    reader = Heads.of("python")
+    lines = reader.read_request.__self__._lines
+    for number in range(4 * _heads_py._KNOWN):
+        made_up = CURL[:-2] + b"Accept-Language: %d\r\nX-%d: a\r\n\r\n" % (number, number)
+        assert reader.read_request(made_up) is not None
+        assert reader.read_request(made_up) is not None
+        assert len(lines.known) + len(lines._acting) <= _heads_py._KNOWN
+        assert len(lines.blocks) <= _heads_py._BLOCKS
+        assert len(lines.names) + len(lines._repeating) <= 2 * head_tables.LEARNT
+    before = len(lines.known), len(lines.blocks)
+    reader.read_request(CURL[:-2] + b"Accept: %b\r\n\r\n" % (b"a" * _heads_py._KNOWN_BYTES))
+    reader.read_request(CURL[:-2] + b"a:b\r\n" * _heads_py._BLOCK_LINES + b"\r\n")
+    assert len(lines.known) <= before[0] + 2 and len(lines.blocks) <= before[1] + 1
+    statuses = reader.read_answer.__self__._statuses
+    for number in range(2 * _heads_py._KNOWN):
+        assert reader.read_answer(b"HTTP/1.1 200 %d\r\n\r\n" % number) is not None
+    assert len(statuses) <= _heads_py._KNOWN
+
+
+def test_lines_are_kept_only_of_names_that_say_no_secret() -> None:
+    """Nor of names that could come to mean who somebody is: those are no usual names."""
+    plain = (head_tables.PASS, head_tables.HOST, head_tables.CONNECTION, head_tables.TE)
+    forwarded = range(head_tables.FORWARDED, head_tables.FORWARDED_PREFIX + 1)
+    once = range(head_tables.ONCE, head_tables.ONCE + head_tables.ONCE_NAMES)
+    for name in header_names.REPEATING_REQUEST_NAMES:
+        assert heads.request_action(name) in (*plain, *forwarded, *once)
+    assert set(header_names.REPEATING_REQUEST_NAMES) < set(header_names.USUAL_REQUEST_NAMES)
+    assert set(header_names.REPEATING_ANSWER_NAMES) < set(header_names.USUAL_ANSWER_NAMES)
+    assert b"set-cookie" not in header_names.REPEATING_ANSWER_NAMES
+
+
+@each_reader
+def test_lines_that_came_before_contradict_others_as_new_ones_do(reader: Heads) -> None:
+    for one, two in (
+        (b"User-Agent: a", b"User-Agent: a"),
+        (b"User-Agent: a", b"user-agent: b"),
+        (b"Connection: keep-alive", b"Connection: keep-alive"),
+        (b"Connection: keep-alive", b"Connection: close"),
+        (b"Host: a", b"host: a"),
+        (b"Sec-Fetch-Site: none", b"Sec-Fetch-Site:none"),
+    ):
+        host = b"" if one.startswith(b"Host") else b"Host: a\r\n"
+        head = b"GET / HTTP/1.1\r\n%b%b\r\nAccept: */*\r\n%b\r\n" % (host, one, b"%b")
+        for _ in range(3):
+            assert reader.read_request(head % b"") is not None
+            assert reader.read_request(head % b"Accept: */*\r\n") is not None
+            assert reader.read_request(head % (two + b"\r\n")) is None
+
+
+@each_reader
+def test_cache_control_keeps_its_order_whatever_came_before(reader: Heads) -> None:
+    long = b"max-age=1, " + b"a" * 300
+    for values in ((b"no-store", long), (long, b"no-store"), (b"no-store", b"no-store")):
+        lines = b"".join([b"Cache-Control: %b\r\n" % value for value in values])
+        for _ in range(3):
+            head = reader.read_answer(b"HTTP/1.1 200 OK\r\n%b\r\n" % lines, 0, True)
+            assert head.cache_control == b",".join(values)
 
 
 def test_every_name_that_the_gate_reads_is_taken_by_the_reader_or_unusual() -> None:

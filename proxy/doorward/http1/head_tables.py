@@ -64,10 +64,17 @@ LEARNT = 2048
 
 class Actions:
     """What is done with a line by its lower-case name, as `action_of` says. Names in `usual` are
-    asked for once and kept; of others, a limited number is remembered."""
+    asked for once and kept; of others, a limited number is remembered. A reader may keep lines of
+    names in `repeating`."""
 
-    def __init__(self, action_of: Callable[[bytes], int], usual: Iterable[bytes]) -> None:
+    def __init__(
+        self,
+        action_of: Callable[[bytes], int],
+        usual: Iterable[bytes],
+        repeating: Iterable[bytes] = (),
+    ) -> None:
         self._action_of = action_of
+        self.repeating = frozenset(repeating)
         self.usual = {name: action_of(name) for name in usual}
         self._learnt: dict[bytes, int] = {}
         forget_with(self._learnt.clear)

@@ -17,7 +17,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from doorward.header_names import USUAL_ANSWER_NAMES, USUAL_REQUEST_NAMES
+from doorward.header_names import (
+    REPEATING_ANSWER_NAMES,
+    REPEATING_REQUEST_NAMES,
+    USUAL_ANSWER_NAMES,
+    USUAL_REQUEST_NAMES,
+)
 from doorward.http1 import head_tables as tables
 from doorward.http1.head_tables import Actions
 from doorward.http1.headers import OWS, Header, HeaderAction, classify_header
@@ -222,7 +227,9 @@ _ANSWER_FRAMING = {
 # `read_request(data, start=0, head_bytes, target_bytes, lines)`: the request head that begins at
 # `start`, which is len(text) bytes long; None for any that llhttp is to read. Limits are in bytes
 # and lines, and narrower ones than the reader's own (see `head_tables`).
-read_request = reader.RequestReader(Actions(request_action, USUAL_REQUEST_NAMES), RequestHead).read
+read_request = reader.RequestReader(
+    Actions(request_action, USUAL_REQUEST_NAMES, REPEATING_REQUEST_NAMES), RequestHead
+).read
 
 
 def answer_reader(action_of: Callable[[bytes], int]) -> "reader.AnswerReader[AnswerHead]":
@@ -237,4 +244,5 @@ def answer_reader(action_of: Callable[[bytes], int]) -> "reader.AnswerReader[Ans
         framing = _ANSWER_FRAMING.get(name)
         return action_of(name) if framing is None else framing
 
-    return reader.AnswerReader(Actions(action, USUAL_ANSWER_NAMES), AnswerHead)
+    actions = Actions(action, USUAL_ANSWER_NAMES, REPEATING_ANSWER_NAMES)
+    return reader.AnswerReader(actions, AnswerHead)
