@@ -1,1 +1,1 @@
-"""Passwords: how they are hashed, which are refused, and how often they may be guessed."""
+"""Passwords: hashing, rules for new ones, and limits on guessing."""

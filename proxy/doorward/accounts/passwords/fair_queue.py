@@ -1,8 +1,8 @@
-"""A few places and a queue for them in which networks take turns.
+"""A limited number of places, and a queue for them in which networks take turns.
 
-It knows paths of keys, the widest network first; what is done in a place it must not know. At each
-width every network that waits gets one place before any gets its second, so a thousand connections
-from one network delay a login from another by one place and not by a thousand.
+Knows paths of keys, the widest network first; must not know what is done in a place. At each width,
+every waiting network gets one place before any network gets a second one. So a thousand connections
+from one network delay a login from another by one place, not by a thousand.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Waiter = asyncio.Future[None]
 
 
 class FairQueue:
-    """`at_once` places; at most `waiting` wait for one. When more come, the newest of the longest
-    line is refused, so that a full queue is full for those who filled it."""
+    """`at_once` places, and at most `waiting` callers in the queue. If more arrive, the newest one
+    of the longest line is refused, so that only those who filled the queue find it full."""
 
     __slots__ = ("_free", "_most", "_waiting")
 
@@ -30,7 +30,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def place(self, path: Sequence[str]) -> AsyncIterator[None]:
-        """Held for one login from these networks. Raises Overloaded."""
+        """A place for one login from these networks. Raises Overloaded."""
         await self._enter(path)
         try:
             yield
@@ -51,11 +51,11 @@ class FairQueue:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._leave()  # the place came in the same moment
+                self._leave()  # the place was assigned at the same moment
             raise
 
     def _leave(self) -> None:
-        """Hands the place to the next; those that went away meanwhile are passed over."""
+        """Give the place to the next caller, skipping those that no longer wait."""
         while self._waiting.length:
             waiter = self._waiting.take()
             if not waiter.done():
@@ -65,13 +65,13 @@ class FairQueue:
 
 
 class NestedQueue:
-    """Waiters in the order they came, or lines of narrower networks that take turns."""
+    """Waiting callers in order of arrival, or lines of narrower networks that take turns."""
 
     __slots__ = ("_queues", "_waiters", "length")
 
     def __init__(self) -> None:
         self.length = 0
-        self._queues: dict[str, NestedQueue] = {}  # the next to have its turn first
+        self._queues: dict[str, NestedQueue] = {}  # the next one comes first
         self._waiters: deque[Waiter] = deque()
 
     def add(self, path: Sequence[str], waiter: Waiter) -> None:
@@ -82,7 +82,7 @@ class NestedQueue:
             self._waiters.append(waiter)
 
     def take(self) -> Waiter:
-        """The next one; its line is the last to have a turn again."""
+        """The next caller. Its line moves to the end."""
         self.length -= 1
         if self._waiters:
             return self._waiters.popleft()
@@ -94,7 +94,7 @@ class NestedQueue:
         return waiter
 
     def drop(self) -> Waiter:
-        """The newest of the longest line, taken out."""
+        """Remove the newest caller of the longest line, and return it."""
         self.length -= 1
         if self._waiters:
             return self._waiters.pop()

@@ -1,7 +1,8 @@
-"""Password hashes: made, verified, renewed in a few threads so that logins cannot starve the rest.
+"""Makes, verifies and renews password hashes, in a few threads so that logins do not delay other
+requests.
 
-It knows hash formats; it must not know users. Ours is argon2id over the lower-case SHA-256 hex of
-the password, because one documented API sends only that.
+Knows hash formats; must not know users. Doorward's own format is argon2id over the lower-case
+SHA-256 hex of the password, because one documented API sends only that.
 """
 
 from __future__ import annotations
@@ -24,24 +25,25 @@ from doorward.accounts.passwords.strength import LEAST, compute_score
 from doorward.accounts.refusals import InvalidCredentials, Overloaded, WeakPassword
 from doorward.accounts.user import NewPassword
 
-# OWASP's argon2id parameters at t=2. The library's own default, t=3, 64 MiB and four lanes, is made
-# for a machine that does nothing else.
+# OWASP's argon2id parameters at t=2. The library's default, t=3, 64 MiB and four lanes, suits a
+# machine that does nothing else.
 TIME_COST = 2
 MEMORY_KIB = 19 * 1024
 LANES = 1
 
 OURS = "argon2id-sha256"
-# A hash from a file may be ours or another tool's: tried over the SHA-256 hex, then the password.
+# A hash from a file may be Doorward's or another tool's: try the SHA-256 hex, then the password.
 FILE = "argon2id-file"
 
-# Whatever goes wrong (unknown name, wrong password, disabled user) costs this many hashes for each
-# reading of the password, or the time of the answer would tell (CVE-2026-77582). Two, because a
-# FILE hash takes two tries.
+# Every failure (unknown name, wrong password, disabled user) costs this many hashes for each form
+# of the password; otherwise the time of the answer would reveal the reason (CVE-2026-77582). Two,
+# because a FILE hash takes two tries.
 HASHES_PER_FAILURE = 2
 
-# More is refused unhashed. SHA-crypt and apr1 take time in proportion to the length.
+# Longer passwords are refused without hashing. SHA-crypt and apr1 take time in proportion to the
+# length.
 PASSWORD_BYTES = 1024
-DECOY = "0" * 64  # as long as the digests that are hashed otherwise
+DECOY = "0" * 64  # as long as the digests that are usually hashed
 LEAST_CHARACTERS = 8  # NIST SP 800-63B 5.1.1.2
 
 TOO_SHORT = f"A password has at least {LEAST_CHARACTERS} characters."
@@ -50,9 +52,9 @@ GUESSABLE = "This password is too easy to guess. Choose another one."
 SAME = "This is your current password."
 
 THREADS = 2
-QUEUE = 256  # waiting jobs: about five seconds of work; beyond it Overloaded
+QUEUE = 256  # waiting jobs, about five seconds of work; more are Overloaded
 
-UNMEASURED_S = 0.1  # what a failure may take until one was measured
+UNMEASURED_S = 0.1  # assumed duration of a failure until one was measured
 
 Result = TypeVar("Result")
 Sleep = Callable[[float], Awaitable[object]]
@@ -60,8 +62,8 @@ Sleep = Callable[[float], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class PasswordVerdict:
-    """`rehash` replaces a stored hash that we would make otherwise now; `hashes` were spent, and
-    `tries` of the scheme `spent`, when it was imported."""
+    """`rehash` replaces a stored hash in an outdated format. `hashes` is how many hashes were
+    computed; for an imported hash, `tries` is how many of the scheme `spent`."""
 
     ok: bool
     rehash: str | None = field(default=None, repr=False)
@@ -72,7 +74,8 @@ class PasswordVerdict:
 
 @dataclass(frozen=True, slots=True)
 class PasswordDigest:
-    """A password of which only the lower-case SHA-256 hex came: good for hashes of ours only."""
+    """A password of which only the lower-case SHA-256 hex was sent; it can only match Doorward's
+    own hashes."""
 
     hex: str = field(repr=False)
 
@@ -83,16 +86,16 @@ Password = str | PasswordDigest
 def list_forms(password: Password) -> tuple[Password, ...]:
     """The password as typed and, where that differs, in NFC (SP 800-63B 5.1.1.2, RFC 8265 4.2).
 
-    Keyboards differ in whether they compose an accented letter. An absurdly long one is read as
-    it is: its normal form could take seconds."""
+    Keyboards differ in whether they compose an accented letter. An extremely long password is used
+    unchanged, because normalizing it could take seconds."""
     if isinstance(password, PasswordDigest):
         return (password,)
     return tuple(dict.fromkeys((password, compose(password))))
 
 
 def sha256_hex(password: str) -> str:
-    """The digest form of a password: of these very bytes, not normalised."""
-    # A lone surrogate can come out of JSON; it is a wrong password, not an error.
+    """The digest form of a password, over exactly these bytes, not normalized."""
+    # JSON can contain a lone surrogate; that is a wrong password, not an error.
     return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -109,7 +112,7 @@ def is_too_long(password: Password) -> bool:
 
 
 def compose(password: str) -> str:
-    """The password as it is stored: in NFC, unless it is absurdly long."""
+    """The password as it is stored: in NFC, unless it is extremely long."""
     return password if is_too_long(password) else unicodedata.normalize("NFC", password)
 
 
@@ -121,7 +124,7 @@ def _check_length(password: str) -> None:
 
 
 class Passwords:
-    """The pool. Every method raises Overloaded when too many jobs wait."""
+    """The pool. Every method raises Overloaded if too many jobs wait."""
 
     def __init__(
         self,
@@ -141,8 +144,9 @@ class Passwords:
         self._imported: dict[str, str] = {}  # scheme → a hash of it, while any user has one
 
     def expect(self, stored: Iterable[tuple[str, str]]) -> None:
-        """Schemes of imported hashes in use, each with a hash: failures cost one of each as well,
-        or the time of the answer would tell who was imported and has not logged in since."""
+        """Add the schemes of imported hashes in use, each with one hash. Failures cost one hash of
+        each scheme too; otherwise the time of the answer would reveal which users were imported and
+        have not logged in since."""
         for scheme, one in stored:
             if scheme not in (OURS, FILE):
                 self._imported.setdefault(scheme, one)
@@ -155,19 +159,19 @@ class Passwords:
         *,
         allow_guessable: bool = False,
     ) -> NewPassword:
-        """A hash of scheme OURS, over the password in NFC. `words` are what anybody would try for
-        this user, `current` the stored hash that it replaces, with its scheme. Raises WeakPassword:
-        too short or too long, guessed at once, or the current one."""
+        """A hash of scheme OURS, over the password in NFC. `words` are obvious guesses for this
+        user; `current` is the stored hash that it replaces, with its scheme. Raises WeakPassword if
+        the password is too short, too long, easy to guess, or the current one."""
         _check_length(password)
         return await self._run(lambda: self._new(password, words, current, allow_guessable))
 
     async def verify(
         self, stored: str, scheme: str, password: Password, *, renew: bool = True
     ) -> PasswordVerdict:
-        """Whether the password is the stored one, in any of its readings; without `renew` no other
-        hash is made of it.
+        """Whether the password is the stored one, in any of its forms. Without `renew`, an outdated
+        hash is not replaced.
 
-        Raises InvalidCredentials when it is absurdly long."""
+        Raises InvalidCredentials if it is extremely long."""
         if is_too_long(password):
             raise InvalidCredentials("too_long")
         return await self._run(
@@ -186,7 +190,8 @@ class Passwords:
         return await self._run(lambda: self._matches(stored, digest))
 
     async def waste(self, password: Password = "", spent: PasswordVerdict | None = None) -> None:
-        """Spends what a failure with this password costs, less what a verdict spent already."""
+        """Compute as many hashes as a failure with this password costs, less those behind the
+        verdict."""
         if spent is not None:
             await self._run(lambda: self._fail(password, spent))
         else:
@@ -195,11 +200,11 @@ class Passwords:
             )
 
     async def pause(self) -> None:
-        """Waits as long as a failure takes and hashes nothing: for what a lock refuses."""
+        """Wait as long as a failure takes, without hashing, for attempts during a lock-out."""
         await self._sleep(self._failure_s)
 
     def close(self) -> None:
-        """Lets running jobs finish and drops the waiting ones."""
+        """Let running jobs finish, and drop the waiting ones."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def _run(self, job: Callable[[], Result]) -> Result:
@@ -210,8 +215,8 @@ class Passwords:
         except BaseException:
             self._places.release()
             raise
-        # The place is given back when the thread is done, or when the job of a cancelled request
-        # leaves the queue; not when the request goes away.
+        # The place is free again when the thread is done, or when the job of a cancelled request
+        # leaves the queue; not when the request is cancelled.
         future.add_done_callback(self._give_back)
         return await asyncio.wrap_future(future)
 
@@ -219,7 +224,8 @@ class Passwords:
         self._places.release()
 
     def _time(self, judge: Callable[[], PasswordVerdict]) -> PasswordVerdict:
-        """The verdict; how long failures take is remembered, recent ones more than others."""
+        """The verdict. Also updates the average duration of failures, in which recent ones count
+        more."""
         begun = self._timer()
         verdict = judge()
         if not verdict.ok:
@@ -242,8 +248,8 @@ class Passwords:
         return NewPassword(self._make(compose(password)), OURS)
 
     def _is(self, password: str, stored: str, scheme: str) -> bool:
-        """Whether this is the stored password, for a caller that may change it: a mismatch is
-        no failed login and need not cost as much."""
+        """Whether this is the stored password, for a caller that may change it. A mismatch is not a
+        failed login, and need not cost as much."""
         if self.takes_digests(scheme):
             return any(self._matches(stored, form) for form in _forms(scheme, password))
         return any(imported.matches(stored, scheme, _text(one)) for one in list_forms(password))
@@ -286,16 +292,17 @@ class Passwords:
             return False
 
     def _renew(self, stored: str, scheme: str, digest: str) -> str | None:
-        """A hash to replace the stored one; files are not ours to write."""
+        """A hash to replace the stored one. None for hashes in files, which Doorward does not
+        change."""
         if scheme == FILE or not self._hasher.check_needs_rehash(stored):
             return None
         return self._hasher.hash(digest)
 
     def _fail(self, password: Password, spent: PasswordVerdict) -> PasswordVerdict:
-        """Spends what is left of a failure; every reading of the password costs as much.
+        """Compute the hashes that a failure still lacks; every form of the password costs the same.
 
-        What is hashed is what was presented: hashes of other programs take longer for a longer
-        password, and the difference would tell whose hash is of which kind."""
+        Hashes the password that was sent: other programs' hashes take longer for a longer password,
+        and the difference would reveal which user has which kind of hash."""
         tried = list_forms(password)
         hashes = HASHES_PER_FAILURE * len(tried)
         self._waste(hashes - spent.hashes)
@@ -314,7 +321,7 @@ def _text(password: Password) -> str:
 
 
 def _forms(scheme: str, password: Password) -> Iterable[str]:
-    """What a hash of this scheme may be over."""
+    """The forms of a password that a hash of this scheme may be over."""
     for reading in list_forms(password):
         yield compute_digest(reading)
         if scheme == FILE and isinstance(reading, str):

@@ -1,1 +1,1 @@
-"""Users: who there is, under which name, and who may change whom."""
+"""Users: finding, creating and changing them, and the rules for their names."""

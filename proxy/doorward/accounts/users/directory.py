@@ -1,7 +1,7 @@
-"""What the core asks of a directory: the users some file (later: LDAP) holds, and how they log in.
+"""The interface to a directory: the users in a file (later also LDAP), and their password hashes.
 
-The directory governs name, hash, addresses, groups and roles of its users; the database keeps a row
-for each, with ids, bans and whatever else hangs on a user.
+The directory determines name, hash, addresses, groups and roles of its users. The database has a
+row for each of them, with ids, bans and everything else that belongs to a user.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from doorward.accounts.user import DATABASE, Credential, Email, User
 class DirectoryEntry:
     """A user as its directory or another program describes it. `key` is the normalised name.
 
-    The last two only come from other programs: no directory knows them."""
+    The last two come only from other programs, never from a directory."""
 
     key: str
     username: str
@@ -52,16 +52,18 @@ class Directory(Protocol):
         """Warnings about it, one sentence per warning."""
 
     def fresh(self) -> Directory | None:
-        """The directory as its file is now, once it has changed and settled; else None.
+        """The directory with the file's new content, once the file has changed and is no longer
+        being written; otherwise None.
 
-        Raises DirectoryFault, once for each change; the directory stays good as it is."""
+        Raises DirectoryFault once for each invalid change; this directory stays usable."""
 
     @property
     def source(self) -> str:
-        """The word stored with its users, such as `config`."""
+        """The source that is stored with its users, such as `config`."""
 
     def by_handle(self, key: str) -> DirectoryEntry | None:
-        """The entry with this normalised name or else this normalised verified address."""
+        """The entry with this normalised name, or otherwise with this normalised verified
+        address."""
 
     def by_name(self, key: str) -> DirectoryEntry | None:
         """The entry with this normalised name."""
@@ -74,7 +76,7 @@ class Directory(Protocol):
 
 
 def describe(user: User, entry: DirectoryEntry) -> User:
-    """The row's user with what its directory says of it."""
+    """The user from the row, completed with the directory's entry."""
     return replace(
         user,
         username=entry.username,
@@ -87,7 +89,7 @@ def describe(user: User, entry: DirectoryEntry) -> User:
 
 
 class Directories:
-    """All directories besides the database, as one. Raises NameTaken when two share a name."""
+    """All directories other than the database, combined. Raises NameTaken when two share a name."""
 
     __slots__ = ("_by_source",)
 
@@ -97,8 +99,8 @@ class Directories:
             self.put(directory)
 
     def put(self, fresh: Directory) -> None:
-        """Takes a directory in, or in the place of the one of its source. Raises NameTaken when it
-        shares a name or address with another; then nothing has changed."""
+        """Add a directory, or replace the one with the same source. Raises NameTaken, and changes
+        nothing, if it shares a name or address with another."""
         for other in self:
             if other.source == fresh.source:
                 continue
@@ -119,12 +121,12 @@ class Directories:
         return None
 
     def entry(self, user: User) -> DirectoryEntry | None:
-        """What the user's directory says of it; None when it is gone from there."""
+        """The user's entry in its directory; None if it was removed there."""
         directory = self._by_source.get(user.source)
         return None if directory is None else directory.by_name(normalise(user.username))
 
     def complete(self, user: User) -> User:
-        """The user as it is now; inactive when its directory no longer has it."""
+        """The user as it is now; inactive if its directory no longer contains it."""
         if user.source == DATABASE:
             return user
         entry = self.entry(user)

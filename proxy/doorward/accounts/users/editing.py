@@ -1,7 +1,7 @@
-"""What may be changed of a user of the database besides password and state, and what comes of it.
+"""Changes to a user of the database other than password and state, and their result.
 
-It computes; storage calls it inside the transaction that keeps the outcome, so that of two changes
-at once none is lost.
+Only computes. Storage calls it in the transaction that writes the result, so concurrent changes are
+not lost.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from doorward.accounts.user import Email, User
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """None leaves as it is; an empty name removes it. Removals are applied before additions; an
-    address added again takes the new spelling and state."""
+    """None changes nothing; an empty name removes the name. Removals are applied before additions;
+    an address added again takes the new spelling and state."""
 
     name: str | None = None
     remove_emails: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ def list_handles(username: str, emails: Iterable[Email]) -> tuple[str, ...]:
 
 
 def apply_edit(user: User, edit: Edit, delimiters: str = ",") -> User:
-    """The user as it is then; see `check_group` for `delimiters`. Raises InvalidName, InvalidEmail,
+    """The changed user; see `check_group` for `delimiters`. Raises InvalidName, InvalidEmail,
     InvalidGroup."""
     return replace(
         user,

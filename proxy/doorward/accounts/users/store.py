@@ -1,7 +1,7 @@
-"""What the core asks of storage about users. It must not know how that is kept.
+"""The core's interface to stored users. Must not know how they are stored.
 
-Every method raises StorageUnavailable. Where one takes an event, it is written down in the
-transaction of the act itself.
+Every method raises StorageUnavailable. If a method takes an event, it is written in the same
+transaction as the change.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from doorward.accounts.user import Credential, NewPassword, NewUser, Seen, User
 
 
 class UserStore(Protocol):
-    """Methods that take a user raise UserNotFound when it is gone.
+    """Methods that take a user raise UserNotFound if it no longer exists.
 
     A method that removes a right also ends or suspends sessions and writes to the feed, in one
     transaction with the event.
     """
 
     async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
-        """Raises NameTaken when a handle leads to another user."""
+        """Raises NameTaken if a handle belongs to another user."""
 
     async def insert_all(
         self, new: Sequence[NewUser], now: float, events: Sequence[Event] = ()
     ) -> Sequence[User]:
-        """All of them or, with NameTaken, none."""
+        """Insert all of them or, with NameTaken, none."""
 
     async def edit(
         self,
@@ -36,8 +36,8 @@ class UserStore(Protocol):
         now: float,
         event: Event | None = None,
     ) -> User:
-        """Keeps what `change` makes of the user as it is, and the handles that lead to it then, in
-        one step. Raises NameTaken, and whatever `change` raises; then nothing has changed."""
+        """Apply `change` to the current user and store the result with its handles, in one
+        transaction. If it raises NameTaken or an exception of `change`, nothing has changed."""
 
     async def by_handle(self, key: str) -> Credential | None:
         """The database user with this normalised name or verified address."""
@@ -46,10 +46,10 @@ class UserStore(Protocol):
         """The row of the user of this source with this normalised name."""
 
     async def taken(self, handles: Iterable[str]) -> Sequence[str]:
-        """Those of the handles that lead to a user of the database."""
+        """The handles that already belong to a user of the database."""
 
     async def imported(self, ours: str) -> Sequence[tuple[str, str]]:
-        """Each scheme in use but ours, with one hash of it."""
+        """Each scheme in use other than `ours`, with one hash of it."""
 
     async def claim(
         self,
@@ -60,9 +60,9 @@ class UserStore(Protocol):
         event: Event | None = None,
         reloaded: Event | None = None,
     ) -> None:
-        """Makes the missing rows of a directory, by normalised name. Ends the sessions of those
-        whose password changed in its file, the event written down for each, and tells of those
-        gone from it. `reloaded` is written down by the first process that read the file so."""
+        """Create the missing rows of a directory, by normalised name. Ends the sessions of users
+        whose password changed in its file, with the event for each, and announces those removed
+        from it. The first process that read this version of the file writes `reloaded`."""
 
     async def set_password(
         self,
@@ -75,22 +75,22 @@ class UserStore(Protocol):
         event: Event | None = None,
         version: int | None = None,
     ) -> None:
-        """Ends the user's sessions but the renewed one. Raises UserNotFound also for a user that is
-        not of this version any more, SessionNotFound when the renewed session ended or was renewed
-        meanwhile; then nothing has changed."""
+        """End the user's sessions except the renewed one. Raises UserNotFound also if the user's
+        version has changed, and SessionNotFound if the renewed session has ended or was renewed in
+        the meantime; then nothing has changed."""
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
-        """The same password under another hash, unless it changed since; ends nothing."""
+        """Replace the hash of the same password, unless it was changed; ends no session."""
 
     async def set_banned(
         self, user: User, banned: bool, now: float, event: Event | None = None
     ) -> None:
-        """Suspends or gives back the user's sessions."""
+        """Suspend the user's sessions, or restore them."""
 
     async def set_active(
         self, user: User, active: bool, now: float, event: Event | None = None
     ) -> None:
-        """Ends the user's sessions when no longer active."""
+        """End the user's sessions if the user is no longer active."""
 
     async def delete(self, user: User, now: float, event: Event | None = None) -> None:
-        """Takes the sessions along."""
+        """Delete the user with all sessions."""

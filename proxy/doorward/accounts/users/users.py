@@ -1,6 +1,6 @@
-"""Users of every source: found, made, changed, banned, deleted.
+"""Finds, creates, changes, bans and deletes users of every source.
 
-It knows names, rules about them and what ends sessions; storage and the directories hold them.
+Knows names, their rules and which changes end sessions; storage and directories contain the users.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = ["Credential", "Email", "NewUser", "User", "UserStore", "Users", "norm
 
 
 class Users:
-    """All users, named in any spelling. Every method raises StorageUnavailable."""
+    """All users; names may be given in any spelling. Every method raises StorageUnavailable."""
 
     __slots__ = ("_delimiters", "_directories", "_passwords", "_store", "_waiting")
 
@@ -60,24 +60,24 @@ class Users:
         passwords: Passwords,
         delimiters: str = ",",
     ) -> None:
-        """`delimiters` part groups in applications' headers: see `check_group`."""
+        """`delimiters` separate groups in applications' headers: see `check_group`."""
         self._delimiters = delimiters
         self._store = store
         self._directories = directories
         self._passwords = passwords
-        # Read and not taken in, as storage was silent: by source.
+        # By source: directories that were read but not applied, because storage did not answer.
         self._waiting: dict[str, Directory] = {}
 
     async def sync(self, now: float) -> None:
-        """Gives every user of a directory its row. Raises NameTaken for users of the database."""
+        """Create the missing rows for users of directories. Raises NameTaken if the database has a
+        user with such a name."""
         for directory in self._directories:
             await self._claim(directory, (), now)
         self._passwords.expect(await self._store.imported(OURS))
 
     async def refresh(self, now: float) -> tuple[str, ...]:
-        """Takes in what changed in the directories' files; to be called once a second. Returns
-        errors and warnings about a change, one sentence per item; after an error the previous users
-        stay."""
+        """Apply changes in the directories' files; called once a second. Returns errors and
+        warnings about a change, one sentence each. After an error, the previous users stay."""
         said: list[str] = []
         for directory in self._directories:
             try:
@@ -97,8 +97,8 @@ class Users:
 
     async def _take_in(self, old: Directory, fresh: Directory, now: float) -> None:
         gone = {entry.key for entry in old.entries()} - {entry.key for entry in fresh.entries()}
-        # First what logins read, then what ends sessions: a login with the old password that is
-        # under way is refused for the user's new version, and none can begin after.
+        # First replace the users that logins read, then end sessions: a login with the old password
+        # that is under way is refused because the user's version changes, and no new one can begin.
         self._directories.put(fresh)
         self._waiting.pop(fresh.source, None)
         try:
@@ -138,7 +138,7 @@ class Users:
         must_change_password: bool = False,
         allow_guessable: bool = False,
     ) -> User:
-        """A new user of the database; white space around the name is left out. Raises InvalidName,
+        """A new user of the database; white space around the name is removed. Raises InvalidName,
         InvalidEmail, InvalidGroup, NameTaken, WeakPassword."""
         username = strip_input(username)
         key = normalise(username)
@@ -166,9 +166,10 @@ class Users:
         )
 
     async def add_imported(self, entries: Sequence[DirectoryEntry], now: float) -> tuple[User, ...]:
-        """New users of the database with the hashes that another program made: all or none.
+        """Create users of the database with hashes that another program made: all or none.
 
-        Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken, which name the user."""
+        Raises InvalidName, InvalidEmail, InvalidGroup, NameTaken; their text contains the user's
+        name."""
         new = [self._build_new_user(entry) for entry in entries]
         added = [
             build_event(Kind.USER_ADDED, now, subject=one.username, detail="import") for one in new
@@ -194,18 +195,18 @@ class Users:
             raise type(refusal)(f"user {display(entry.username)}: {refusal}") from refusal
 
     def _free(self, handles: Sequence[str]) -> tuple[str, ...]:
-        """The handles. Raises NameTaken when one leads to a user of a directory."""
+        """The handles. Raises NameTaken if one belongs to a user of a directory."""
         if any(self._directories.by_handle(handle) for handle in handles):
             raise NameTaken
         return tuple(handles)
 
     async def edit(self, name: str, edit: Edit, now: float, *, actor: Actor) -> User:
-        """The user as changed; sessions continue, and show it at once. Raises NotPermitted,
+        """The changed user. Sessions continue, and have the changes at once. Raises NotPermitted,
         UserNotFound, ReadOnlyUser, InvalidName, InvalidEmail, InvalidGroup, NameTaken."""
         user = await self._subject(name, actor)
 
         def change(user: User) -> tuple[User, Sequence[str]]:
-            require_over(actor, user)  # as it is by now
+            require_over(actor, user)  # the current state
             changed = apply_edit(user, edit, self._delimiters)
             require_rank(actor, user, changed)
             return changed, self._free(list_handles(changed.username, changed.emails))
@@ -213,8 +214,8 @@ class Users:
         return await self._edit(user, change, now)
 
     async def set_address(self, user: User, address: str, now: float) -> User:
-        """A user who has proved to have this address has it and no other, unless another change of
-        addresses came between. Raises UserNotFound, ReadOnlyUser, NameTaken, EnrolmentExpired."""
+        """Make this the only address of a user who has proved to own it, unless the addresses were
+        changed in the meantime. Raises UserNotFound, ReadOnlyUser, NameTaken, EnrolmentExpired."""
         mine = await self._own(user.username)
         if mine.number != user.number:
             raise UserNotFound
@@ -235,7 +236,8 @@ class Users:
         )
 
     async def credential(self, handle: str) -> Credential | None:
-        """Who this name or verified address leads to, with the stored hash; None when nobody."""
+        """The user with this name or verified address, with the stored hash; None if there is
+        none."""
         key = parse_handle(handle)
         if key is None:
             return None
@@ -249,7 +251,8 @@ class Users:
         """The user with this name or verified address. Raises UserNotFound."""
         if (credential := await self.credential(name)) is not None:
             return credential.user
-        # A user gone from its directory still has a row, with bans, that can be seen and deleted.
+        # A user who was removed from a directory still has a row, with bans, that can be seen and
+        # deleted.
         for directory in self._directories:
             key = parse_handle(name) or ""
             if (user := await self._store.by_name(directory.source, key)) is not None:
@@ -266,7 +269,7 @@ class Users:
         must_change: bool = False,
         allow_guessable: bool = False,
     ) -> User:
-        """Sets somebody's password; ends the user's sessions (CVE-2026-40934). Raises NotPermitted,
+        """Set a user's password and end the user's sessions (CVE-2026-40934). Raises NotPermitted,
         UserNotFound, ReadOnlyUser, WeakPassword."""
         user = await self._subject(name, actor)
         new = await self.new_password(user, password, allow_guessable=allow_guessable)
@@ -276,8 +279,8 @@ class Users:
     async def new_password(
         self, user: User, password: str, *, allow_guessable: bool = False
     ) -> NewPassword:
-        """What this user's password may become; nothing is changed yet. Raises UserNotFound,
-        ReadOnlyUser, WeakPassword."""
+        """Check and hash a new password for this user, without changing anything yet. Raises
+        UserNotFound, ReadOnlyUser, WeakPassword."""
         credential = await self.credential(user.username)
         if credential is None or credential.user.number != user.number:
             raise UserNotFound
@@ -293,10 +296,10 @@ class Users:
     async def change_password(
         self, user: User, new: NewPassword, *, now: float, renewal: Renewal | None = None
     ) -> User:
-        """Sets the password of a user who has proved to be this one; ends the user's sessions but
-        the renewed one. Returns the user as it was.
+        """Set the password of a user who has just proved their identity; ends the user's sessions
+        except the renewed one. Returns the user before the change.
 
-        Raises UserNotFound, also when the user has changed since it was read, ReadOnlyUser,
+        Raises UserNotFound, also if the user has changed since it was read, ReadOnlyUser,
         SessionNotFound."""
         if (await self._own(user.username)).number != user.number:
             raise UserNotFound
@@ -326,11 +329,11 @@ class Users:
         )
 
     async def rehash(self, credential: Credential, new: str) -> None:
-        """Keeps a hash renewed at login."""
+        """Store a hash that was renewed at login."""
         await self._store.rehash(credential.user, credential.password_hash, new, OURS)
 
     async def ban(self, name: str, now: float, *, actor: Actor) -> User:
-        """Suspends the user and all sessions. Raises NotPermitted, UserNotFound."""
+        """Suspend the user and all sessions. Raises NotPermitted, UserNotFound."""
         user = await self.get(name)
         require_over(actor, user)
         await self._store.set_banned(
@@ -339,7 +342,8 @@ class Users:
         return user
 
     async def unban(self, name: str, now: float, *, actor: Actor) -> User:
-        """Gives back the sessions that have not expired. Raises NotPermitted, UserNotFound."""
+        """End a ban; sessions that have not expired are valid again. Raises NotPermitted,
+        UserNotFound."""
         user = await self.get(name)
         require_over(actor, user)
         await self._store.set_banned(
@@ -348,8 +352,8 @@ class Users:
         return user
 
     async def disable(self, name: str, now: float, *, actor: Actor) -> User:
-        """Ends all sessions; logins fail as if wrong. Raises NotPermitted, UserNotFound,
-        ReadOnlyUser."""
+        """End all sessions; logins fail as with a wrong password. Raises NotPermitted,
+        UserNotFound, ReadOnlyUser."""
         user = await self._subject(name, actor)
         disabled = build_event(Kind.USER_DISABLED, now, subject=user)
         await self._store.set_active(user, False, now, disabled)
@@ -364,7 +368,7 @@ class Users:
         return user
 
     async def delete(self, name: str, now: float, *, actor: Actor) -> User:
-        """The user and its sessions are gone. Raises NotPermitted, UserNotFound, ReadOnlyUser."""
+        """Delete the user and all sessions. Raises NotPermitted, UserNotFound, ReadOnlyUser."""
         user = await self.get(name)
         require_over(actor, user)
         if self._directories.entry(user) is not None:
@@ -373,7 +377,7 @@ class Users:
         return user
 
     async def _subject(self, name: str, actor: Actor) -> User:
-        """A user of the database whom the actor may change. Raises NotPermitted, UserNotFound,
+        """A user of the database that the actor may change. Raises NotPermitted, UserNotFound,
         ReadOnlyUser."""
         user = await self.get(name)
         require_over(actor, user)
@@ -390,7 +394,8 @@ class Users:
 
 
 def _build_reload(directory: Directory, now: float) -> Event:
-    """The mark at its end is one for all processes that read the same."""
+    """The mark at the end of the detail is the same for all processes that read the same
+    content."""
     entries = sorted(entry.digest + entry.key.encode() for entry in directory.entries())
     mark = hashlib.sha256(b"".join(entries)).hexdigest()[:8]
     detail = f"{directory.source}: {len(entries)} users, {mark}"
