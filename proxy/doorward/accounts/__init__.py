@@ -1,4 +1,5 @@
 """The core: users, passwords, sessions and logins, as values and refusals.
 
-It knows no HTTP, no SQL, no wire format and no clock of its own: time comes in as `now`.
+Knows neither HTTP nor SQL nor wire formats, and has no clock of its own: the time is an argument,
+`now`.
 """

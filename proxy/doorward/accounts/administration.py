@@ -25,7 +25,8 @@ from doorward.accounts.users.directory import Directories
 from doorward.accounts.users.editing import Edit
 from doorward.accounts.users.users import Users
 
-# Rows of one read of a list that is read whole: some milliseconds of work between two waits.
+# How many rows one read gets when a whole list is read: a few milliseconds of work between two
+# waits.
 PAGE = 200
 
 
@@ -40,7 +41,8 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
-    """Which users. `begins`: the beginning of the normalised name or of a verified address."""
+    """Filters for users. `begins`: the beginning of the normalised name or of a verified
+    address."""
 
     begins: str = ""
     banned: bool = False
@@ -111,7 +113,7 @@ class UserDetails:
 
     @property
     def is_own(self) -> bool:
-        """Whether the database has all of it, so that it can be changed here."""
+        """Whether the user is of the database, and can be changed here."""
         return self.user.source == DATABASE
 
 

@@ -1,7 +1,7 @@
-"""Users' own credentials at the applications behind Doorward: kept sealed, one a user and route.
+"""Users' own credentials at the applications behind Doorward, encrypted, one per user and route.
 
-It decides which texts can be credentials and whose they are. It must not know how they are sent;
-`doorward.rewrite` does.
+Decides which texts can be credentials and whose they are. Must not know how they are sent: see
+`doorward.rewrite`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from doorward.accounts.user import User
 from doorward.text import has_hidden
 
 PURPOSE = "application credential"
-# What a header can say in common servers, with room for the encoding.
+# What fits in a header of common servers, with room for the encoding.
 ACCOUNT_CHARACTERS = 190
 PASSWORD_BYTES = 1024
 UNFIT_PASSWORD = f"A password has 1 to {PASSWORD_BYTES} bytes and no control characters."
@@ -44,7 +44,7 @@ class ApplicationCredential:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationLogin:
-    """The same as a user or administrator gives them, for a route by its host and path."""
+    """The same, as entered by a user or administrator for a route, given by its host and path."""
 
     route: str
     account: str
@@ -63,13 +63,13 @@ class SealedCredential:
 
     @property
     def owner(self) -> str:
-        """What it is sealed for: a row changed, or copied to another user or route, opens
-        nothing. A route's name holds no space, and a number neither."""
+        """The context that it is encrypted for, so that a row copied to another user or route
+        cannot be decrypted. Neither numbers nor names of routes contain spaces."""
         return f"user {self.user} route {self.route} account {self.account}"
 
 
 class UnreadableCredential(Exception):
-    """No key opens the credentials of this user for this route."""
+    """No key decrypts this user's credentials for this route."""
 
     def __init__(self, username: str, route: str) -> None:
         super().__init__(username, route)
@@ -78,30 +78,30 @@ class UnreadableCredential(Exception):
 
 
 class CredentialStore(Protocol):
-    """Users go by their numbers. Every method raises StorageUnavailable. A change is announced, so
-    that no worker keeps what was before."""
+    """Users are given by number. Every method raises StorageUnavailable. Changes are announced, so
+    that no worker keeps old values."""
 
     async def put(self, credential: SealedCredential, event: Event) -> bool:
-        """Keeps it in place of an earlier one; False when there is no such user."""
+        """Store it in place of an earlier one; False if there is no such user."""
 
     async def remove(self, user: int, route: str, event: Event) -> bool:
-        """False when there is none."""
+        """Remove it; False if there is none."""
 
     async def read(self, user: int, route: str) -> SealedCredential | None: ...
 
     async def list(self, user: int) -> Sequence[SealedCredential]:
-        """By route."""
+        """The user's credentials, by route."""
 
     async def sealed(self) -> Sequence[tuple[str, SealedCredential]]:
-        """Everything that is encrypted, of all users, with their names."""
+        """All encrypted values of all users, with the users' names."""
 
     async def reseal(self, old: SealedCredential, new: SealedCredential) -> None:
-        """Replaces it if it is still as `old` has it."""
+        """Replace it if it is still as in `old`."""
 
 
 class ApplicationCredentials:
-    """Those of all users. `routes` take them, by host and path. Every method raises
-    StorageUnavailable."""
+    """The credentials of all users. `routes` are those that use them, by host and path. Every
+    method raises StorageUnavailable."""
 
     __slots__ = ("_factors", "_sealing", "_store", "routes")
 
@@ -118,15 +118,15 @@ class ApplicationCredentials:
         self.routes = routes
 
     async def set(self, user: User, login: ApplicationLogin, *, actor: Actor, now: float) -> None:
-        """Keeps them for this user, in place of what was there: for the owner of the machine alone.
-        Raises NotPermitted, CredentialNotFound for a route that takes none, InvalidCredential,
+        """Store them for this user, in place of earlier ones; only for the operator of the machine.
+        Raises NotPermitted, CredentialNotFound if the route takes none, InvalidCredential,
         UserNotFound."""
         if actor is not OWNER:
             raise NotPermitted
         await self._put(user, login, build_event(Kind.CREDENTIAL_SET, now, subject=user))
 
     async def set_own(self, session: Session, login: ApplicationLogin, *, now: float) -> None:
-        """The same for the session's user, who has just proved to be there. Raises ProofRequired,
+        """The same for the session's user, who has just proved to be present. Raises ProofRequired,
         SessionNotFound, CredentialNotFound, InvalidCredential, UserNotFound."""
         await self._factors.require_proof(session, now)
         event = build_event(Kind.CREDENTIAL_SET, now, session=session)
@@ -143,7 +143,8 @@ class ApplicationCredentials:
             raise UserNotFound
 
     async def remove(self, user: User, route: str, *, actor: Actor, now: float) -> None:
-        """For the owner of the machine. Raises NotPermitted, CredentialNotFound."""
+        """Remove them; only for the operator of the machine. Raises NotPermitted,
+        CredentialNotFound."""
         if actor is not OWNER:
             raise NotPermitted
         await self._remove(user, route, build_event(Kind.CREDENTIAL_REMOVED, now, subject=user))
@@ -157,18 +158,18 @@ class ApplicationCredentials:
 
     async def _remove(self, user: User, route: str, event: Event) -> None:
         named = replace(event, detail=route[:DETAIL_CHARACTERS])
-        if has_hidden(route):  # no route has such a name, and no database takes each
+        if has_hidden(route):  # no route has such a name, and some databases reject it
             raise CredentialNotFound
         if not await self._store.remove(user.number, route, named):
             raise CredentialNotFound
 
     async def list(self, user: User) -> Sequence[SealedCredential]:
-        """Also of routes that take none any more."""
+        """The user's credentials, including those for routes that no longer take any."""
         return await self._store.list(user.number)
 
     async def find(self, user: User, route: str) -> ApplicationCredential | None:
-        """What to log this user in with. A secret that no key opens is StorageUnavailable: the
-        start refuses such a database, so the key was lost since."""
+        """The credentials to log this user in with. A secret that no key decrypts raises
+        StorageUnavailable: the start refuses such a database, so the key was removed since."""
         sealed = None if has_hidden(route) else await self._store.read(user.number, route)
         if sealed is None:
             return None
@@ -179,7 +180,7 @@ class ApplicationCredentials:
         return ApplicationCredential(sealed.account, password.decode())
 
     async def list_unreadable(self, keys: Keys) -> Sequence[str]:
-        """The names of users with credentials that none of these keys opens."""
+        """The names of users with credentials that none of these keys decrypts."""
         sealing = Sealing(keys, PURPOSE)
         found = []
         for username, sealed in await self._store.sealed():
@@ -207,7 +208,7 @@ def _say_routes(routes: tuple[str, ...]) -> str:
 
 
 def _check(login: ApplicationLogin) -> None:
-    """RFC 7617 2: the name ends at the colon, and neither has a control character."""
+    """RFC 7617 2: the name cannot contain a colon, and neither part a control character."""
     account, password = login.account, login.password
     if not 0 < len(account) <= ACCOUNT_CHARACTERS or has_hidden(account):
         raise InvalidCredential(
@@ -215,7 +216,7 @@ def _check(login: ApplicationLogin) -> None:
         )
     if ":" in account:
         raise InvalidCredential("A user name of Basic authentication has no colon.")
-    if not 0 < len(password) <= PASSWORD_BYTES or has_hidden(password):  # half a surrogate is one
+    if not 0 < len(password) <= PASSWORD_BYTES or has_hidden(password):  # surrogates, too
         raise InvalidCredential(UNFIT_PASSWORD)
     if len(password.encode()) > PASSWORD_BYTES:
         raise InvalidCredential(UNFIT_PASSWORD)

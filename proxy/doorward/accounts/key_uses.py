@@ -1,6 +1,7 @@
-"""What needs a key that is to be retired: secrets under it, sessions and tokens from its time.
+"""What still needs a key that is to be retired: secrets under it, and sessions and tokens from its
+time.
 
-It knows who has them; where keys are kept, and which of them signs, it must not know.
+Knows who has them; must not know where keys are stored, or which of them signs.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from doorward.accounts.tokens.api_tokens import ApiTokens
 
 @dataclass(frozen=True, slots=True)
 class KeyNeeds:
-    """`users`: whose secrets no other key opens. `sessions`: how many have a cookie under the key,
-    the last of them to end at `until` (Unix seconds). `tokens`: how many are hashed with it."""
+    """`users`: those whose secrets no other key decrypts. `sessions`: how many have a cookie under
+    the key; the last of them ends at `until` (Unix seconds). `tokens`: how many are hashed with
+    it."""
 
     users: tuple[str, ...] = ()
     sessions: int = 0
@@ -43,8 +45,8 @@ class KeyUses:
         self._tokens = tokens
 
     async def find(self, rest: Keys, before: float, now: float) -> KeyNeeds:
-        """What would be lost if there were only the `rest`: the key in question has signed nothing
-        since `before`."""
+        """What would be lost if only the `rest` of the keys existed. The key in question has signed
+        nothing since `before`."""
         users = await self._factors.list_unreadable(rest)
         users += await self._credentials.list_unreadable(rest)
         opened = await self._sessions.count_opened(before, now)
@@ -52,6 +54,6 @@ class KeyUses:
         return KeyNeeds(tuple(dict.fromkeys(users)), opened.count, opened.last_end, unused)
 
     async def end(self, before: float, now: float) -> None:
-        """Ends the sessions and tokens that `find` counts."""
+        """End the sessions and tokens that `find` counts."""
         await self._sessions.end_opened(before, now)
         await self._tokens.end_unused(before, now)

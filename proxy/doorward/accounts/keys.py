@@ -1,7 +1,7 @@
 """The secrets of the instance, and the keys each use derives from them.
 
-It knows no file: `doorward.settings.key_ring` reads them. The first secret signs, all of them
-verify. They may be replaced while the instance runs, so every use follows them.
+The first secret signs, all of them verify. They can be replaced while the instance runs, so every
+use follows them. Must not know files: `doorward.settings.key_ring` reads them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 
-# Verifiers know a new key before it signs assertions. They keep a key set for as long as its
-# header says (300 s), or for ten minutes, whatever it says (jose; others for five).
+# Verifiers have to know a new key before it signs assertions. They cache the key set for as long as
+# its header says (300 s), or for a fixed time: ten minutes (jose) or five (others).
 NOTICE_S = 900.0
 
 Made = TypeVar("Made")
@@ -25,8 +25,8 @@ Derive = Callable[[str], tuple[bytes, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """`since`: from when on it signs, in Unix seconds; 0 for one that always did. An urgent one is
-    given no notice."""
+    """`since`: when it begins to sign, in Unix seconds; 0 for one that always did. An urgent one
+    signs without notice."""
 
     value: bytes = field(repr=False)
     since: float = 0.0
@@ -37,18 +37,18 @@ class Secret:
 
 
 def arrange(secrets: Sequence[Secret], now: float, notice_s: float = 0.0) -> tuple[bytes, ...]:
-    """The secrets, newest first as given, with the one that signs now moved to the front: the
-    newest that is due for `notice_s`. The last one always is."""
+    """The secrets in the given order, newest first, except that the one that signs now comes first.
+    That is the newest one that has been due for `notice_s`; the oldest always is."""
     first = next((each for each in secrets if each.is_due(now, notice_s)), secrets[-1])
     return (first.value, *(each.value for each in secrets if each is not first))
 
 
 class Keys:
-    """One derived key per secret and purpose (HKDF-SHA-256, RFC 5869), the secrets' order kept.
+    """One derived key per secret and purpose (HKDF-SHA-256, RFC 5869), in the order of the secrets.
 
-    The purpose is part of the derivation, so that a value made for one use is nothing in another
-    (CVE-2024-47616). `published` has the same secrets for what others verify: there a new one signs
-    only once it is known.
+    The purpose is part of the derivation, so that a value made for one use is invalid for another
+    (CVE-2024-47616). `published` has the same secrets for values that others verify: there, a new
+    one signs only once they know it.
     """
 
     __slots__ = ("_secrets", "published")
@@ -65,32 +65,32 @@ class Keys:
         return f"Keys({len(self._secrets)} secrets)"
 
     def copy(self) -> Keys:
-        """The same secrets, not replaced with these."""
+        """A copy that does not change when these are replaced."""
         return Keys(self._secrets, self.published._secrets)
 
     def is_same(self, other: Keys) -> bool:
-        """Whether the same secrets sign and verify, here and at others."""
+        """Whether the same secrets sign and verify, here and at verifiers."""
         mine, theirs = self.published._secrets, other.published._secrets
         return self._secrets == other._secrets and mine == theirs
 
     def replace(self, other: Keys) -> None:
-        """Have these secrets from now on; whatever follows this value does, too."""
+        """Use these secrets from now on, for everything that follows this object."""
         if self.published is not self:
             self.published.replace(other.published)
         self._secrets = other._secrets
 
     def signs_as(self, other: Keys) -> bool:
-        """Whether the same secret signs."""
+        """Whether the same secret signs in both."""
         return self._secrets[0] == other._secrets[0]
 
     def lacks_any(self, other: Keys) -> bool:
-        """Whether `other` has a secret that is not among these."""
+        """Whether `other` contains a secret that is missing here."""
         return not set(other._secrets) <= set(self._secrets)
 
     def follow(self, make: Callable[[Derive], Made]) -> Followed[Made]:
-        """What `make` makes of keys: it is given a function from a purpose to the keys of 32 bytes
-        for it, the one to sign with first. There is no other way to a key, so that none is kept
-        that was retired."""
+        """An object that `make` builds from keys. `make` gets a function that returns the 32-byte
+        keys for a purpose, the one that signs first. There is no other way to get a key, so that no
+        retired one is kept."""
         return Followed(self, make)
 
     def _derive(self, purpose: str) -> tuple[bytes, ...]:
@@ -102,7 +102,8 @@ class Keys:
 
 
 class Followed(Generic[Made]):
-    """Something made of keys, made again when it is asked for after they were replaced."""
+    """An object built from keys. After the keys are replaced, it is built again when it is next
+    used."""
 
     __slots__ = ("_keys", "_made", "_make", "_of")
 

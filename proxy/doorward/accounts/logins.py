@@ -284,7 +284,7 @@ class Logins:
     async def _verify(self, credential: Credential | None, password: Password) -> User:
         """The user with this password. Raises InvalidCredentials.
 
-        Every failure costs the same number of hashes; absurdly long passwords cost none, for any
+        Every failure costs the same number of hashes; extremely long passwords cost none, for any
         user.
         """
         if is_too_long(password):

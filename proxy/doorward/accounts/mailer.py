@@ -1,6 +1,6 @@
-"""What the core asks of the mail: to bring a code to somebody. It knows no wording and no server.
+"""The core's interface for sending codes by mail. Knows neither texts nor mail servers.
 
-`doorward.mail` fills it.
+`doorward.mail` implements it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from typing import Protocol
 
 class Mailer(Protocol):
     async def send_code(self, address: str, username: str, code: str, lifetime_s: float) -> None:
-        """Returns when a mail server has taken the mail; `code` is as people shall read it.
+        """Returns when a mail server has accepted the mail. `code` is formatted for people.
 
         Raises MailFailed."""
 
     async def send_address_code(
         self, address: str, username: str, code: str, lifetime_s: float
     ) -> None:
-        """The same with a code that tells whether the address is the user's."""
+        """The same with a code that proves that the address is the user's."""
 
     async def send_reset(self, address: str, username: str, link: str, lifetime_s: float) -> None:
-        """The same with what lets the user set another password; the mailer makes it a link."""
+        """The same with a token that lets the user set a new password; the mailer makes it a
+        link."""

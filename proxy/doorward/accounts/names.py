@@ -1,8 +1,8 @@
-"""What may be a name, an address or a group, and the one spelling that each is compared in.
+"""Which texts can be names, addresses or groups, and the form in which each is compared.
 
-One value with several spellings, compared in one of them, is the field's commonest hole
-(CVE-2026-33525, GHSA-hjj4-hfjm-fmrj): nothing compares names but through here. It knows refusals;
-characters are the business of `doorward.text`, which bounds before it looks.
+Values with several spellings, of which code compares only one, are a common vulnerability
+(CVE-2026-33525, GHSA-hjj4-hfjm-fmrj), so names are compared only through this module. Knows
+refusals; `doorward.text` checks characters, after it has checked the length.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def normalise_address(address: str) -> str:
 
 
 def parse_handle(name: str) -> str | None:
-    """The normalised name or address that somebody typed, None for what can be neither.
+    """The normalised form of a name or address that a user typed; None if it cannot be either.
 
-    White space around it is of the keyboard that put it there, not of the name."""
+    Keyboards add white space around it, which is not part of the name."""
     text = strip_input(name)
     for key in (fold_name, fold_address):
         try:
@@ -44,7 +44,7 @@ def parse_handle(name: str) -> str | None:
 
 
 def check_display_name(name: str) -> str:
-    """The name as it is. Raises InvalidName."""
+    """The unchanged name. Raises InvalidName."""
     if not is_clean(name):
         raise InvalidName(
             f"A display name has 1 to {NAME_CHARACTERS} characters, no control characters and no"
@@ -54,8 +54,8 @@ def check_display_name(name: str) -> str:
 
 
 def check_group(group: str, delimiters: str = ",") -> str:
-    """The group or role as it is. Raises InvalidGroup, also where it holds one of the characters
-    that part groups in some application's header."""
+    """The unchanged group or role. Raises InvalidGroup, also if it contains a character that
+    separates groups in an application's header."""
     if not is_clean(group) or "," in group:
         raise InvalidGroup
     if inside := next((one for one in delimiters if one in group), None):

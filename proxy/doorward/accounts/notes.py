@@ -1,7 +1,7 @@
-"""Signed notes that browsers bring along: each says until when it holds, and what it is about only
-the signature knows.
+"""Signed notes that browsers keep. A note contains only its expiry and a signature over that and
+the values that it is about.
 
-It knows signatures and times; what a note opens it must not know.
+Knows signatures and times; must not know what a note allows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NOTE = re.compile(r"([0-9]{1,15})\.([A-Za-z0-9_-]{43})")
 
 
 class Notes:
-    """For one purpose: what is written for one holds for no other (CVE-2024-47616)."""
+    """For one purpose: a note for one is invalid for another (CVE-2024-47616)."""
 
     __slots__ = ("_keys",)
 
@@ -27,13 +27,13 @@ class Notes:
         self._keys = keys.follow(lambda derive: derive(purpose))
 
     def write(self, about: Sequence[object], life_s: float, now: float) -> str:
-        """A note about these values, which JSON can say."""
+        """A note about these values, which must be serializable as JSON."""
         until = int(now + life_s)
         return f"{until}.{_sign(self._keys()[0], about, until)}"
 
     def holds(self, note: str, about: Sequence[object], life_s: float, now: float) -> bool:
-        """Whether we wrote this about the same values, and it has not run out. A shorter life
-        shortens that of notes that are out already."""
+        """Whether Doorward wrote this about the same values, and it has not expired. A shorter
+        lifetime also applies to existing notes."""
         found = _NOTE.fullmatch(note)
         if found is None:
             return False

@@ -1,6 +1,6 @@
-"""One API token as values: whose it is, what it may open, until when, and where it was last used.
+"""One API token as values: its user, scope, expiry and last use.
 
-It knows neither how the secret is written nor where it is kept.
+Must not know how the secret is written or where it is stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EXPIRY_WARNING_S = 14 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """What its owner asks for. `life_s` None: it never expires."""
+    """The requested token. If `life_s` is None, it never expires."""
 
     name: str
     scope: TokenScope = EVERYTHING
@@ -37,8 +37,8 @@ class TokenDraft:
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A token that storage keeps. Times are Unix seconds, None is never; `address` and
-    `user_agent` are those of the last use."""
+    """A stored token. Times are Unix seconds, None is never; `address` and `user_agent` are those
+    of the last use."""
 
     number: int
     id: str
@@ -65,7 +65,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class MadeToken:
-    """A new token and its text: the only time that it is seen."""
+    """A new token and its text, which is available only here."""
 
     token: ApiToken
     text: str = field(repr=False)

@@ -1,4 +1,4 @@
-"""A user as values: what is known about one, whatever the source. No behaviour beyond reading."""
+"""A user of any source, as values without behaviour."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """What storage needs to make a user. `handles` are the normalised forms that lead to it."""
+    """What storage needs to create a user. `handles` are the normalised names and addresses that
+    identify it."""
 
     id: str
     source: str
@@ -69,8 +70,8 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True)
 class NewPassword:
-    """The hash of a password that may become somebody's. `Passwords.new` alone makes one, so that
-    nothing is stored unchecked."""
+    """The hash of an acceptable new password. Only `Passwords.new` makes one, so that every stored
+    password was checked."""
 
     hash: str = field(repr=False)
     scheme: str
@@ -78,7 +79,7 @@ class NewPassword:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the database keeps of a directory's entry: `digest` tells when its password changed."""
+    """The stored part of a directory's entry. `digest` differs when the password has changed."""
 
     username: str
     digest: bytes
@@ -86,7 +87,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A user with what a password is verified against."""
+    """A user with the hash that passwords are verified against."""
 
     user: User
     password_hash: str = field(repr=False)

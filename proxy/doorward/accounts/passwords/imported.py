@@ -1,7 +1,7 @@
-"""Password hashes that other programs made: recognised, and verified as their makers did.
+"""Recognises and verifies password hashes that other programs made.
 
-The only door to libpass and bcrypt. It knows forms of hashes; it must not know users; the first
-login replaces such a hash by one of ours where it is ours to replace.
+The only module that uses libpass and bcrypt. Knows formats of hashes; must not know users. The
+first login replaces such a hash with Doorward's own, except in files.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from hashlib import sha256
 
 from doorward.accounts.refusals import InvalidHash
 
-# bcrypt reads no further, and the programs that made these hashes cut there without a word.
+# bcrypt reads no further, and the programs that made these hashes silently cut longer passwords.
 BCRYPT_BYTES = 72
 SCRYPT_BYTES = 256 * 1024 * 1024
 # Both costs of argon2 together: libsodium's SENSITIVE, 1 GiB four times over. Some two seconds.
 ARGON2_KIB = 4 * 1024 * 1024
-# SHA-crypt hashes the password in each round: 656,000 rounds over 1,024 bytes take ten seconds. So
-# many bytes take two, and nobody types more than this leaves room for: at 656,000 rounds, 152.
+# SHA-crypt hashes the password in each round: 656,000 rounds over 1,024 bytes take ten seconds.
+# This many bytes take two seconds. At 656,000 rounds that allows 152 bytes, more than anyone types.
 SHA_CRYPT_BYTES = 100_000_000
-MADE_HERE = "$argon2id$v=19$m=19456,t=2,p=1$"  # over the SHA-256 hex; others make such ones, too
+MADE_HERE = "$argon2id$v=19$m=19456,t=2,p=1$"  # others make these, too
 
 
 @dataclass(frozen=True, slots=True)
 class HashKind:
-    """`most` bounds what the hash itself may ask of us: a file must not stop the logins of all."""
+    """`most` limits the cost that a hash may demand: a file must not be able to block all
+    logins."""
 
     form: re.Pattern[str]
     verify: Callable[[bytes, str], bool]
@@ -52,17 +53,17 @@ def _argon2(password: bytes, stored: str) -> bool:
     verify = _libpass("argon2")
     if verify(password, stored):
         return True
-    # A line of a file that `doorward hash-password` made; only such a hash is worth a second try.
+    # A line that `doorward hash-password` made; only such a hash is tried in a second way.
     return stored.startswith(MADE_HERE) and verify(sha256(password).hexdigest().encode(), stored)
 
 
 _CRYPT = r"[./0-9A-Za-z]"
 _BASE64 = r"[./0-9A-Za-z+]"
-_ROUNDS = {"rounds": 1_000_000}  # of SHA-crypt; the custom is 5000 to 656,000
-CUSTOMARY_ROUNDS = 5000  # where a SHA-crypt hash names none
+_ROUNDS = {"rounds": 1_000_000}  # of SHA-crypt; 5000 to 656,000 are common
+CUSTOMARY_ROUNDS = 5000  # if a SHA-crypt hash contains none
 
-# Scheme → what it looks like, who verifies it, what it may cost. OWASP's and Authelia's parameters
-# are all far below the bounds.
+# Scheme → format, verifier, maximum cost. OWASP's and Authelia's parameters are all far below the
+# maximum.
 KINDS: Mapping[str, HashKind] = {
     "bcrypt": HashKind(  # the last character of the salt has two bits
         re.compile(rf"\$2[aby]\$(?P<cost>\d\d)\${_CRYPT}{{21}}[.Oeu]{_CRYPT}{{31}}"),
@@ -119,7 +120,7 @@ WEAK = frozenset({"sha1"})  # unsalted and fast: with the file, all passwords ar
 
 
 def get_scheme(stored: str) -> str:
-    """The scheme of a hash with what it costs, as in `bcrypt 12`. Raises InvalidHash."""
+    """The scheme of a hash with its cost, such as `bcrypt 12`. Raises InvalidHash."""
     for name, kind in KINDS.items():
         if (costs := _costs(kind, stored)) is not None:
             if _huge(kind, costs):
@@ -129,7 +130,7 @@ def get_scheme(stored: str) -> str:
 
 
 def _costs(kind: HashKind, stored: str) -> Mapping[str, int] | None:
-    """What a hash of this kind says it costs, None when it is of another."""
+    """The cost in a hash of this kind; None if it is of another."""
     if (found := kind.form.fullmatch(stored)) is None:
         return None
     return {key: int(found[key]) for key in kind.most if found[key] is not None}
@@ -150,15 +151,15 @@ def is_weak(scheme: str) -> bool:
 
 
 def matches(stored: str, scheme: str, password: str) -> bool:
-    """Whether this is the password. A hash that cannot be read, or that costs more than
-    `scheme_of` lets in, matches nothing: rows and files may hold what was never imported."""
+    """Whether this is the password. A hash that cannot be read, or that costs more than `scheme_of`
+    allows, never matches: rows and files may contain hashes that were never imported."""
     kind = KINDS.get(scheme.partition(" ")[0])
     costs = None if kind is None else _costs(kind, stored)
     if kind is None or costs is None or _huge(kind, costs):
         return False
     text = password.encode("utf-8", "surrogatepass")
     if kind.most is _ROUNDS and costs.get("rounds", CUSTOMARY_ROUNDS) * len(text) > SHA_CRYPT_BYTES:
-        return False  # for every user alike, as it depends on what was typed
+        return False  # the same for every user, as it depends only on the input
     try:
         return kind.verify(text, stored)
     except (ValueError, TypeError):  # a hash damaged beyond its form; NUL in the password

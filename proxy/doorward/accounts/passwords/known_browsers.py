@@ -1,9 +1,9 @@
-"""Browsers in which a user has logged in before: their attempts at the password are counted on a
-budget that nobody else can use up.
+"""Browsers in which a user has logged in before. Their password attempts have a budget that no
+other client can use up.
 
-It knows notes and what ends them; it must not know cookies, nor how attempts are counted. A note
-opens nothing: a client that has one may try the user's password a few times although others are
-locked out. It names nobody, so it tells a thief of it nothing.
+Knows notes and what invalidates them; must not know cookies, or how attempts are counted. A note
+only allows a client to try the user's password a few times although others are locked out. It does
+not contain the user's name.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from doorward.accounts.session import FULL, Session, is_fresh
 from doorward.accounts.user import User
 
 PURPOSE = "known browser"
-# Half a year from the last login: a browser that is used is known, one that was given away is not.
+# Half a year from the last login: long enough for a browser that is in use, and limited for one
+# that was given away.
 KNOWN_S = 180 * 86_400.0
 
 
 class KnownBrowsers:
-    """A note is bound to its user as it was then: `User.version` grows with every new password, ban
-    and reset."""
+    """A note is valid for one `User.version`, which grows with every new password, ban and
+    reset."""
 
     __slots__ = ("_notes",)
 
@@ -28,17 +29,18 @@ class KnownBrowsers:
         self._notes = Notes(keys, PURPOSE)
 
     def note(self, session: Session, now: float) -> str | None:
-        """For the browser that gets this session; None unless its user was there just now, with
-        everything that a login asks for."""
+        """A note for the browser that gets this session; None unless the user has just given
+        everything that a login requires."""
         if session.level is not FULL or not is_fresh(session.proved_at, now):
             return None
         return self._notes.write(_about(session.user), KNOWN_S, now)
 
     def recognises(self, note: str | None, user: User | None, now: float) -> bool:
-        """Whether we wrote this for the user, no new password ended it, and it has not run out."""
+        """Whether Doorward wrote this for the user, no new password has invalidated it, and it has
+        not expired."""
         if note is None:
             return False
-        # Of the same cost for a name that nobody has (CVE-2026-77582).
+        # The same cost for an unknown name (CVE-2026-77582).
         about = ["", 0] if user is None else _about(user)
         return self._notes.holds(note, about, KNOWN_S, now) and user is not None
 

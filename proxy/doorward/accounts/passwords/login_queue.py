@@ -1,7 +1,7 @@
-"""Logins of one user, or from one network, that wait for each other.
+"""Lets logins of one user, or from one network, wait for each other.
 
-It knows keys and how many may run at a time; it must not know what they do. An attempt is counted
-before it is checked: without this queue, right passwords that arrive together would use up a
+Knows keys and how many logins may run at a time; must not know what they do. An attempt is counted
+before it is checked, so without this queue right passwords that arrive together would use up a
 budget.
 """
 
@@ -14,23 +14,23 @@ from contextlib import asynccontextmanager
 
 from doorward.accounts.refusals import Overloaded
 
-# Behind one key: about ten seconds of hashing, beyond it Overloaded. Not in all, or one address
-# could fill the places of everybody.
+# The maximum per key, about ten seconds of hashing; more are Overloaded. It is not a total, because
+# one address could then fill every place.
 WAITING = 512
 
 
 class LoginQueue:
-    """Semaphores by key, which are there only while somebody holds or awaits one."""
+    """Semaphores by key, which exist only while they are held or awaited."""
 
     __slots__ = ("_semaphores", "_users")
 
     def __init__(self) -> None:
         self._semaphores: dict[str, asyncio.Semaphore] = {}
-        self._users: Counter[str] = Counter()  # who holds or awaits one
+        self._users: Counter[str] = Counter()  # how many hold or await one
 
     @asynccontextmanager
     async def turn(self, key: str, at_once: int) -> AsyncIterator[None]:
-        """Raises Overloaded when too many wait for this key."""
+        """Raises Overloaded if too many wait for this key."""
         if self._users[key] >= at_once + WAITING:
             raise Overloaded
         semaphore = self._semaphores.setdefault(key, asyncio.Semaphore(at_once))

@@ -1,12 +1,12 @@
-"""How often a password may be wrong: which clients have to wait, for how long, and what they learn.
+"""Limits wrong passwords: which clients have to wait, for how long, and what they are shown.
 
-It knows names, networks and budgets; which answer is right, and how a hash is made, it must not
-know. An attempt is counted before it is checked, so that a thousand at once are no more than a few.
+Knows names, networks and budgets; must not know which password is right, or how hashes are made. An
+attempt is counted before it is checked, so that a thousand at once get no further than a few.
 
-An attempt is counted on its networks, on the name as it was typed, and on the user that the name
-leads to. Only locks of the first two are shown: all names and addresses of a user share one budget
-(CVE-2025-24806), and a lock that began for a name and is shown for an address would say that both
-are one user's. While only the user is locked, every password is wrong.
+An attempt is counted for its networks, for the name as typed, and for the user with that name. Only
+locks of the first two are shown: all names and addresses of a user share one budget
+(CVE-2025-24806), and a lock that began with a name and is shown for an address would reveal that
+both belong to one user. While only the user is locked, every password is answered as wrong.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from doorward.accounts.user import User
 PURPOSE = "attempts at unknown names"
 USER = "user"
 NETWORK = "network"
-KNOWN = "known"  # begins the budget of all browsers in which a user has logged in before
+KNOWN = "known"  # prefix of the budget for all of a user's known browsers
 
-# Widths of networks, the widest first. With IPv6 a host has a /64 of addresses to choose from, a
-# household often a /56, and a /48 is free for the asking (RIPE-690).
+# Widths of networks, the widest first. With IPv6, a host has a /64 of addresses, a household often
+# has a /56, and a /48 is easy to get (RIPE-690).
 WIDTHS = {4: (32,), 6: (48, 56, 64)}
-# A /48 may hold a town of households, hence more attempts than for one of its /64.
+# A /48 may contain many households, so it gets more attempts than one of its /64.
 WIDER = 4
-# What a budget's key says after its network, before a keyed hash: a name as it was typed, and what
-# stands in for the user of a name that nobody has.
+# Parts of a budget's key between the network and a keyed hash: for a name as typed, and for an
+# unknown name in place of a user.
 TYPED = "name"
 NOBODY = "nobody"
-PURGED_AT_ONCE = 500  # budgets, so that no login waits long
-SETTLED_AT_ONCE = 100  # locks that ended
-NO_ADDRESS = "none"  # who came over a unix socket that no trusted proxy speaks for
+PURGED_AT_ONCE = 500  # budgets at a time, so that no login waits long
+SETTLED_AT_ONCE = 100  # ended locks at a time
+NO_ADDRESS = "none"  # a client on a Unix socket without a trusted proxy
 
-# Logins that run at a time: two hash, two write.
+# Logins that run at the same time: two hash, two write.
 PLACES = 4
-WAITING = 1024  # for a place; about twenty seconds of hashing
+WAITING = 1024  # waiting for a place; about twenty seconds of hashing
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class AttemptLimits:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What attempts are counted on. `user` is a number, None for networks and unknown names.
-    A lock of one that is not `shown` is never told."""
+    """A budget of attempts. `user` is a number, None for networks and unknown names. If it is not
+    `shown`, clients never learn of its lock."""
 
     key: str
     network: str
@@ -77,7 +77,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Attempts of the last `window_s` count; who spends a budget waits `ban_s`."""
+    """Attempts of the last `window_s` count; a used-up budget is locked for `ban_s`."""
 
     window_s: float
     ban_s: float
@@ -85,8 +85,8 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Either the shown budget that is locked, with the time it is so until, and nothing was
-    counted; or the budgets that this attempt emptied, and whether one not shown is locked."""
+    """Either the shown budget that is locked, and until when, and nothing was counted; or the
+    budgets that this attempt used up, and whether a hidden one is locked."""
 
     locked: tuple[str, float] | None = None
     exhausted: tuple[str, ...] = ()
@@ -95,8 +95,8 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Who has to wait. `user` is a name, None for networks and for names that nobody has;
-    `network` is None where a user waits everywhere."""
+    """A lock-out. `user` is a name, None for networks and unknown names; `network` is None if a
+    user is locked out everywhere."""
 
     scope: str
     network: str | None
@@ -108,51 +108,52 @@ class AttemptStore(Protocol):
     """Every method raises StorageUnavailable."""
 
     async def locked(self, budgets: Sequence[str], now: float) -> tuple[str, float] | None:
-        """The first of these budgets that is locked, and until when; changes nothing."""
+        """The first locked one of these budgets, and until when; changes nothing."""
 
     async def spend(
         self, attempt: str, wanted: Sequence[Budget], period: Period, now: float
     ) -> Spent:
-        """Counts the attempt on every budget, or on none when a shown one is locked: all in one
-        step that no other process comes between. A lock that would last longer than a new one was
-        set by a clock that has been corrected since, and ends when a new one would."""
+        """Count the attempt in every budget, or in none if a shown one is locked, in one atomic
+        step. A lock that lasts longer than a new one would was set by a clock that has been
+        corrected since; it is shortened to the length of a new one."""
 
     async def give_back(self, attempt: str, cleared: Sequence[str] = ()) -> None:
-        """As if this attempt had not been; all attempts on the `cleared` budgets are forgotten."""
+        """Undo this attempt, and forget all attempts in the `cleared` budgets."""
 
     async def locks(self, now: float) -> Sequence[Lock]:
-        """Those that last, the next to end first; one of a user for each network."""
+        """Current lock-outs, the next to end first; one per user and network."""
 
     async def refused(self, counts: Mapping[str, int]) -> None:
-        """Adds to the attempts that the lock of each budget has refused."""
+        """Add these numbers to the attempts that each budget's lock has refused."""
 
     async def settle(self, now: float, limit: int) -> int:
-        """Writes one record of each lock that ended and refused attempts, at most so many; returns
-        how many."""
+        """Write one record for each ended lock that refused attempts, at most so many; returns how
+        many."""
 
     async def lift(self, *, user: int | None, networks: Sequence[str], event: Event) -> int:
-        """Forgets the attempts at a user from everywhere, or those of networks; returns how many
-        locks ended."""
+        """Forget all attempts for a user, or all attempts of networks; returns how many locks
+        ended."""
 
     async def purge(self, before: float, now: float, limit: int) -> int:
-        """Forgets attempts older than that and budgets that nobody touched since, at most so many
-        budgets; returns how many."""
+        """Delete attempts before that time and budgets that were not used since, at most so many;
+        returns how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One password that is about to be checked; or, when it `is_refused`, to be called wrong
-    unseen. `own` are the budgets that a right one clears."""
+    """A password that is about to be checked or, if it `is_refused`, answered as wrong without a
+    check. `own` are the budgets that a right one clears."""
 
     id: str
     user: User | None
     own: tuple[str, ...]
-    exhausted: tuple[str, ...]  # scopes whose last attempt this is
+    exhausted: tuple[str, ...]  # scopes of budgets that this attempt used up
     is_refused: bool = False
 
 
 def get_network(address: str) -> str:
-    """The network whose attempts count together: IPv4 /32, IPv6 /64, mapped ones as IPv4."""
+    """The network whose attempts are counted together: IPv4 /32, IPv6 /64; mapped addresses as
+    IPv4."""
     return get_networks(address)[-1]
 
 
@@ -163,7 +164,7 @@ def get_networks(address: str) -> tuple[str, ...]:
     except ValueError:
         return (NO_ADDRESS,)
     if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped  # GHSA-7jmw-8259-q9jx: or one client has two budgets
+        found = found.ipv4_mapped  # GHSA-7jmw-8259-q9jx: otherwise a client has two budgets
     networks = []
     for prefix in WIDTHS[found.version]:
         host_bits = found.max_prefixlen - prefix
@@ -172,7 +173,7 @@ def get_networks(address: str) -> tuple[str, ...]:
 
 
 class Regulation:
-    """`limits` None: nobody ever waits but for their turn."""
+    """If `limits` is None, there are no lock-outs, only turns."""
 
     __slots__ = ("_key", "_limits", "_queue", "_refused", "_store", "_turns")
 
@@ -182,22 +183,21 @@ class Regulation:
         self._key = keys.follow(lambda derive: derive(PURPOSE)[0])
         self._turns = LoginQueue()
         self._queue = FairQueue(PLACES, WAITING)
-        self._refused: Counter[str] = Counter()  # attempts by the budget whose lock refused them
+        self._refused: Counter[str] = Counter()  # attempts that each budget's lock refused
 
     @asynccontextmanager
     async def turn(
         self, name: str, address: str, *, known: User | None = None
     ) -> AsyncIterator[None]:
-        """Held from before `begin` until the attempt is checked and recorded: one at a time for a
-        name from a network, and for a network no more than leave most of its budget to those that
-        fail; networks take turns. By the name and not by its user: how long a second name has to
-        wait for the first would tell that they are one user's. `known` is the user from a browser
-        of theirs.
+        """Hold this from before `begin` until the attempt is checked and recorded. It admits one
+        attempt at a time for a name from a network, and per network only a small part of its
+        budget; networks take turns. Names of one user do not wait for each other, because that
+        would reveal that they belong together. `known` is the user of a known browser.
 
         Raises Overloaded.
         """
         networks = get_networks(address)
-        if known is not None:  # waits for no neighbour
+        if known is not None:  # does not wait for others in the network
             own = _key_of_known(known)
             async with self._turns.turn(own, 1), self._queue.place((own,)):
                 yield
@@ -215,8 +215,8 @@ class Regulation:
     async def check(
         self, name: str, user: User | None, address: str, now: float, *, known: User | None = None
     ) -> None:
-        """Returns when no lock is to be shown. Takes no turn and writes nothing. Raises LockedOut,
-        whatever the password is."""
+        """Returns if there is no lock to show. Takes no turn and writes nothing. Raises LockedOut,
+        even for a right password."""
         if self._limits is None:
             return
         budgets = self._budgets(name, user, address, True, known)
@@ -238,9 +238,9 @@ class Regulation:
         conceals: bool = True,
         known: User | None = None,
     ) -> Attempt | None:
-        """Counts an attempt at a name, which leads to this user or to nobody; None when nothing is
-        counted. `conceals` is False for a client known to be the user; `known` is the user from a
-        browser of theirs, which has a budget of its own.
+        """Count an attempt for a name that belongs to this user or to nobody; None if nothing is
+        counted. `conceals` is False for a client known to be the user; `known` is the user of a
+        known browser, which has its own budget.
 
         Raises LockedOut, whatever the password is."""
         limits = self._limits
@@ -256,14 +256,14 @@ class Regulation:
         return Attempt(attempt, user, own, tuple(scopes), spent.is_refused)
 
     def _refuse(self, key: str, until: float, now: float) -> None:
-        """Raises LockedOut, and counts that."""
+        """Count the refused attempt, and raise LockedOut."""
         self._refused[key] += 1
         raise LockedOut(until - now, _scope(key))
 
     async def passed(self, attempt: Attempt | None) -> None:
-        """The password was right: the user starts over from this network, under this name. What
-        others failed at from there still counts, or one account of one's own would pay for
-        guessing at the rest."""
+        """The password was right: clear the user's attempts from this network, under this name.
+        Failures for other users from there still count; otherwise an attacker with an account could
+        reset them."""
         if attempt is not None:
             await self._store.give_back(attempt.id, attempt.own)
 
@@ -273,9 +273,9 @@ class Regulation:
             await self._store.give_back(attempt.id)
 
     async def count_network(self, address: str, now: float) -> bool:
-        """Counts a failure that was at no name, such as a wrong token, on the networks around this
-        address; whether it emptied their budget. Raises LockedOut, and counts nothing, when that
-        is empty already."""
+        """Count a failure without a name, such as a wrong token, for the networks around this
+        address. Returns whether it used up their budget. Raises LockedOut, and counts nothing, if
+        that was used up before."""
         if self._limits is None:
             return False
         budgets = self._budgets_of_networks(address)
@@ -287,28 +287,28 @@ class Regulation:
         return bool(spent.exhausted)
 
     async def lockouts(self, now: float) -> tuple[Lock, ...]:
-        """Who has to wait now, the next to be free first."""
+        """Current lock-outs, the next to end first."""
         locks = await self._store.locks(now)
         if self._limits is None:
             return tuple(locks)
-        most = now + self._limits.ban_s  # after a clock that was ahead
+        most = now + self._limits.ban_s  # set by a clock that was ahead
         return tuple(replace(lock, until=min(lock.until, most)) for lock in locks)
 
     async def unlock(self, user: User, now: float, *, actor: Actor) -> int:
-        """Lets the user try again from everywhere; returns how many locks ended. Networks that are
-        locked for all their users stay so. Raises NotPermitted."""
+        """End the user's lock-outs from everywhere; returns how many. Networks that are locked for
+        all users stay locked. Raises NotPermitted."""
         require_over(actor, user)
         lifted = build_event(Kind.UNLOCKED, now, subject=user, detail=USER)
         return await self._store.lift(user=user.number, networks=(), event=lifted)
 
     async def unlock_network(self, address: str, now: float) -> int:
-        """Lets the networks around this address try again; returns how many locks ended."""
+        """End the lock-outs of the networks around this address; returns how many."""
         lifted = build_event(Kind.UNLOCKED, now, detail=f"{NETWORK} {get_network(address)}")
         return await self._store.lift(user=None, networks=get_networks(address), event=lifted)
 
     async def flush(self, now: float) -> None:
-        """Keeps how many attempts were refused, in one batch, and writes one record of each lock
-        that is over. To be called every few seconds."""
+        """Write how many attempts were refused, in one batch, and one record for each lock that has
+        ended. Called every few seconds."""
         if self._limits is None:
             return
         refused, self._refused = self._refused, Counter()
@@ -321,8 +321,8 @@ class Regulation:
         await self._store.settle(now, SETTLED_AT_ONCE)
 
     async def purge(self, now: float) -> int:
-        """Forgets what no longer counts, a batch of it; returns how much. Less than PURGED_AT_ONCE
-        was all of it."""
+        """Delete a batch of attempts and budgets that no longer count; returns how many. If it is
+        less than PURGED_AT_ONCE, nothing is left."""
         if self._limits is None:
             return 0
         kept_s = self._limits.window_s + self._limits.ban_s
@@ -331,8 +331,9 @@ class Regulation:
     def _budgets(
         self, name: str, user: User | None, address: str, conceals: bool, known: User | None
     ) -> tuple[Budget, ...]:
-        """Always as many for one address, whatever user the name leads to. One alone for a known
-        browser, and the same for all of a user's, so that many notes are not many budgets."""
+        """The number of budgets does not depend on the user behind the name. A known browser has a
+        single one, shared by all of the user's known browsers, so that more notes do not mean more
+        attempts."""
         assert self._limits is not None
         if known is not None:
             own, most = _key_of_known(known), self._limits.attempts
@@ -358,8 +359,8 @@ class Regulation:
         return f"{network} {TYPED} {self._hash(name)}"
 
     def _hash(self, name: str) -> str:
-        """The name in any spelling (GHSA-hjj4-hfjm-fmrj), as a keyed hash, for people type
-        passwords there."""
+        """The name in any spelling (GHSA-hjj4-hfjm-fmrj), as a keyed hash, because people sometimes
+        type their password there."""
         text = (parse_handle(name) or name).encode("utf-8", "surrogatepass")
         return hmac.new(self._key(), text, hashlib.sha256).hexdigest()
 

@@ -1,6 +1,6 @@
-"""How easily a password is guessed. The only door to zxcvbn.
+"""Estimates how easily a password can be guessed. The only module that uses zxcvbn.
 
-It judges; it must not know whose password it is, beyond the words that anybody would try first.
+Must not know whose password it is, except for the words that an attacker would try first.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import re
 import threading
 from collections.abc import Iterable, Sequence
 
-_BETWEEN = re.compile(r"[\W_]+")  # what stands between the parts of a name or an address
-LOOKED_AT = 72  # characters: its work grows faster than their number
-LEAST = 1  # 0: among the first thousand guesses of anybody who tries
+_BETWEEN = re.compile(r"[\W_]+")  # separators between the parts of a name or an address
+LOOKED_AT = 72  # characters; zxcvbn takes more than linear time
+LEAST = 1  # 0: among the first thousand guesses
 
-# zxcvbn keeps the words of a call in its module, so two threads would use each other's.
+# zxcvbn stores the words of a call in its module, so two threads would overwrite each other's.
 _TURN = threading.Lock()
 
 
 async def measure_strength(password: str, words: Sequence[str] = ()) -> int:
-    """From 0 (guessed at once) to 4 (not in our time). `words` are the user's name and the like."""
+    """From 0 (guessed at once) to 4 (practically never). `words` are the user's name and similar
+    words."""
     return await asyncio.to_thread(compute_score, password, words)
 
 
 def compute_score(password: str, words: Sequence[str] = ()) -> int:
     """As `measure_strength`, in the caller's thread."""
-    import zxcvbn  # with its word lists, which only new passwords want
+    import zxcvbn  # loads word lists, which only new passwords need
 
     with _TURN:
         found: int = zxcvbn.zxcvbn(password[:LOOKED_AT], user_inputs=list(words))["score"]
@@ -33,7 +34,7 @@ def compute_score(password: str, words: Sequence[str] = ()) -> int:
 
 
 def list_words(username: str, name: str | None, addresses: Iterable[str]) -> tuple[str, ...]:
-    """What anybody would try first: each as it is, without its separators, and in its parts."""
+    """Obvious guesses: each word unchanged, without separators, and in parts."""
     found: list[str] = []
     for text in (username, name or "", *addresses):
         parts = _BETWEEN.split(text)

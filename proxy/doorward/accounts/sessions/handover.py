@@ -1,8 +1,9 @@
-"""Handing a session over to a host of another root domain, which no cookie of ours reaches.
+"""Hands a session over to a host of another root domain, to which browsers do not send the portal's
+cookie.
 
-It knows codes, the browser's nonce and tokens that count on one host; no cookie and no form. A
-token of a host stands for the same session as the one it was handed over from, and is its own
-secret: a stolen one opens that host alone, and whatever ends the session ends it, too.
+Knows codes, the browser's nonce and tokens that are valid on one host; must not know cookies or
+forms. A host's token identifies the same session as the portal's, but is a secret of its own: a
+stolen one is valid on that host only, and it ends with the session.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from doorward.accounts.session import FULL, ClientInfo, Found, Opened, Session
 from doorward.accounts.sessions.tokens import is_token
 from doorward.accounts.users.directory import Directories
 
-CODE_S = 60.0  # from the page that has the code to the host that takes it
-NONCE_S = 600.0  # from leaving the host to coming back, with a login between
-MOST_CODES = 8  # of one session at a time: as many tabs
-MOST_TOKENS = 64  # of one session: hosts, and browsers' lost cookies
+CODE_S = 60.0  # from the page with the code to the host that redeems it
+NONCE_S = 600.0  # from leaving the host until coming back, with a login in between
+MOST_CODES = 8  # codes of one session at a time, for as many tabs
+MOST_TOKENS = 64  # tokens of one session: hosts, and cookies that browsers lost
 PURPOSE = "host cookie"
 # SHA-256 in base64url without padding.
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -33,7 +34,7 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What storage keeps of a code: digests of it and of the host and browser that it is for."""
+    """The stored form of a code: digests of it, and of the host and browser that it is for."""
 
     digest: bytes
     session: int
@@ -45,7 +46,7 @@ class HandoverStore(Protocol):
     """Every method raises StorageUnavailable."""
 
     async def add_code(self, code: Code, most: int, now: float) -> None:
-        """Keeps it, and the newest `most` of its session alone."""
+        """Store it, and keep only the newest `most` of its session."""
 
     async def take_code(
         self,
@@ -57,23 +58,23 @@ class HandoverStore(Protocol):
         event: Event,
         failed: Event,
     ) -> Session | None:
-        """Deletes the code, whatever follows. Where it was bound so and its session is live and
-        full, the token is kept for that session, with the newest `most` of them, and `event` is
-        written down with the session's user; otherwise `failed`, if there was such a code."""
+        """Delete the code in any case. If it was for this host and browser and its session is live
+        and full, store the token for that session, keep the newest `most` of them, and write
+        `event` with the session's user. Otherwise write `failed`, if there was such a code."""
 
     async def by_token(self, digest: bytes) -> Session | None:
-        """The session with this token of a host, ended ones included."""
+        """The session with this token of a host, including ended ones."""
 
     async def drop_token(self, digest: bytes, now: float) -> None:
-        """Forgets a token of a host."""
+        """Delete a token of a host."""
 
     async def purge_codes(self, now: float) -> None:
-        """Forgets codes that are over."""
+        """Delete expired codes."""
 
 
 class HostTokens:
-    """Signs and recognises the cookie values of one host at a time: the host is part of what is
-    signed, so that a value is nothing on another."""
+    """Signs and verifies cookie values for one host at a time. The host is part of the signed data,
+    so a value is invalid on another host."""
 
     __slots__ = ("_keys",)
 
@@ -84,7 +85,7 @@ class HostTokens:
         return f"{token}.{_signature(self._keys()[0], token, host)}"
 
     def unsign(self, value: bytes, host: str) -> str | None:
-        """The token in this cookie value, or None when it was not signed for this host."""
+        """The token in this cookie value, or None if it was not signed for this host."""
         token, _, signature = value.decode("latin-1").partition(".")
         if not is_token(token.encode("latin-1")) or not signature.isascii():
             return None
@@ -98,12 +99,13 @@ def _signature(key: bytes, token: str, host: str) -> str:
 
 
 def make_nonce() -> str:
-    """What a browser keeps while it is away for a login."""
+    """The nonce that a browser keeps while it is at the portal."""
     return randomness.session_token()
 
 
 def build_challenge(nonce: str) -> str:
-    """What addresses hold of a nonce, which does not reveal it (as in RFC 7636 4.2)."""
+    """The challenge for a nonce. It appears in addresses, and does not reveal the nonce (as in RFC
+    7636 4.2)."""
     return urlsafe_b64encode(_digest(nonce)).rstrip(b"=").decode()
 
 
@@ -122,9 +124,9 @@ class Handovers:
         self.host_tokens = HostTokens(keys)
 
     async def issue(self, session: Session, host: str, challenge: str, now: float) -> str:
-        """A code that hands this session over to one host, in the browser that has the nonce behind
-        this challenge. It is seen this once. Raises SessionNotFound for one that is not full."""
-        if session.level is not FULL:  # CVE-2026-32246: half a login is none
+        """A code that hands this session over to one host, for the browser with this challenge's
+        nonce. The code is available only here. Raises SessionNotFound for one that is not full."""
+        if session.level is not FULL:  # CVE-2026-32246: an unfinished login does not count
             raise SessionNotFound
         code = randomness.session_token()
         kept = Code(_digest(code), session.number, _digest(challenge, host), now + CODE_S)
@@ -134,11 +136,11 @@ class Handovers:
     async def redeem(
         self, code: str, host: str, nonce: str, client: ClientInfo, now: float
     ) -> Opened | None:
-        """The session, with a token of its own for this host; None for a code that is over, used,
-        for another host or another browser. A code that was presented is used up.
+        """The session, with its own token for this host; None if the code has expired, was used, or
+        is for another host or browser. Presenting a code uses it up.
 
-        A code that never was is neither counted nor written down: nobody guesses 256 bits, but any
-        site can have a visitor's browser send some, which would lock the visitor's network out.
+        A code that never existed is neither counted nor recorded: nobody guesses 256 bits, but any
+        site can make a visitor's browser send some, which would lock the visitor's network out.
         """
         if not is_token(code.encode()):
             return None
@@ -170,7 +172,7 @@ class Handovers:
         return Found(None, known=True, banned=session.is_suspended(now))
 
     async def forget(self, token: str, host: str, now: float) -> None:
-        """The token is nothing any more; its session continues elsewhere."""
+        """End the token; its session continues elsewhere."""
         await self._store.drop_token(_digest(token, host), now)
 
     async def purge(self, now: float) -> None:
@@ -178,6 +180,7 @@ class Handovers:
 
 
 def _digest(secret: str, host: str = "") -> bytes:
-    """SHA-256, enough for 256 random bits; of a secret that counts on one host, with its name."""
+    """SHA-256, enough for 256 random bits; over the host's name, too, for a secret that is valid on
+    one host."""
     text = f"{secret}\n{host}" if host else secret
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,1 +1,1 @@
-"""API tokens: how programs log in. Made, found, narrowed and ended."""
+"""API tokens, with which programs log in."""

@@ -1,7 +1,7 @@
-"""API tokens: made for a user, found by what a program presents, listed and ended.
+"""Makes, finds, lists and ends API tokens.
 
-It decides whose a token is and when it is over, and who may end whose. It knows no header and no
-rule: `doorward.gate` narrows what a token opens.
+Decides whose a token is, when it ends, and who may end it. Must not know headers or rules:
+`doorward.gate` applies a token's scope.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from doorward.accounts.user import User
 from doorward.accounts.users.directory import Directories
 
 MOST_PER_USER = 100
-KEPT_S = 30 * 86_400.0  # how long a token that is over can still be looked up
+KEPT_S = 30 * 86_400.0  # how long an ended token can still be looked up
 PURGED_AT_ONCE = 500
-PAGE = 200  # rows of one read of a list that is read whole
-KIND = "token"  # of the session that stands for a token in memory
+PAGE = 200  # rows per read of a whole list
+KIND = "token"  # of the session that represents a token in memory
 
 
 class ApiTokens:
-    """All API tokens. Every method raises StorageUnavailable when storage does not answer."""
+    """All API tokens. Every method raises StorageUnavailable if storage does not answer."""
 
     __slots__ = ("_audit_log", "_directories", "_factors", "_hashes", "_regulation", "_store")
 
@@ -65,15 +65,15 @@ class ApiTokens:
         self._hashes = TokenHashes(keys)
 
     async def add_token(self, user: User, new: NewToken, *, actor: Actor, now: float) -> MadeToken:
-        """A new token for this user, made by the owner of the machine: nobody else can act as
-        another. Raises NotPermitted, InvalidToken."""
+        """A new token for this user, made by the operator of the machine; nobody else can act for
+        another user. Raises NotPermitted, InvalidToken."""
         if actor is not OWNER:
             raise NotPermitted
         return await self._mint(user, new, now, build_event(Kind.TOKEN_ADDED, now, subject=user))
 
     async def make_token(self, session: Session, new: NewToken, *, now: float) -> MadeToken:
-        """A new token for the session's user, who has just proved to be there: the token will do
-        without a second factor. Raises ProofRequired, SessionNotFound, InvalidToken."""
+        """A new token for the session's user, who has just proved to be present, because the token
+        needs no second factor. Raises ProofRequired, SessionNotFound, InvalidToken."""
         await self._factors.require_proof(session, now)
         return await self._mint(
             session.user, new, now, build_event(Kind.TOKEN_ADDED, now, session=session)
@@ -103,11 +103,11 @@ class ApiTokens:
         return MadeToken(token, str(text))
 
     async def find(self, value: bytes, name: bytes | None, client: ClientInfo, now: float) -> Found:
-        """The session that stands for this token. `name` is what Basic says with it: a name or
-        verified address of the token's user. A wrong token counts against its network.
+        """The session that represents this token. `name` is the name sent with it in Basic: a name
+        or verified address of the token's user. A wrong token counts as a failure of its network.
 
-        Raises LockedOut when too many wrong tokens or passwords came from there: a right token is
-        never refused for that."""
+        Raises LockedOut for a wrong token if there were too many wrong tokens or passwords from
+        there. A right token is never locked out."""
         text = read_text(value)
         token = None if text is None else await self._store.by_id(text.id)
         if text is None or token is None or not self._hashes.matches(text, token.digest):
@@ -135,20 +135,21 @@ class ApiTokens:
             await self._audit_log.record(locked)
 
     async def _renew_hash(self, token: ApiToken, text: TokenText) -> None:
-        """Under the first key, so that an older one can be retired once every token was used."""
+        """Hash it again with the first key, so that an older key can be retired once every token
+        was used."""
         fresh = self._hashes.make(text)
         if fresh != token.digest:
             await self._store.renew_hash(token.number, token.digest, fresh)
 
     async def get(self, public_id: str) -> ApiToken:
-        """The token with this public id, over or not. Raises TokenNotFound."""
+        """The token with this public id, ended or not. Raises TokenNotFound."""
         found = await self._store.by_id(public_id) if randomness.is_public_id(public_id) else None
         if found is None:
             raise TokenNotFound
         return self._complete(found)
 
     async def list(self, user: User, now: float) -> tuple[ApiToken, ...]:
-        """The user's tokens that are not over, the newest first."""
+        """The user's valid tokens, the newest first."""
         found = await self._store.list(user.number, now, None, MOST_PER_USER)
         await recognise(token.user_agent for token in found)
         return tuple(map(self._complete, found))
@@ -156,7 +157,7 @@ class ApiTokens:
     async def page(
         self, actor: User, before: int | None, limit: int, now: float
     ) -> Sequence[ApiToken]:
-        """Everybody's that are not over, the newest first: numbers below `before`. Raises
+        """All users' valid tokens, the newest first, with numbers below `before`. Raises
         NotPermitted."""
         if not is_admin(actor):
             raise NotPermitted
@@ -173,9 +174,9 @@ class ApiTokens:
             before = found[-1].number
 
     async def revoke(self, public_id: str, *, actor: Actor, now: float) -> ApiToken:
-        """Ends the token for `actor`: an own one, or with the permission that of anybody over whom
-        the actor is; once this returns no worker of this host lets it through. Raises
-        TokenNotFound, also for what is not the actor's to know of, NotPermitted."""
+        """End the token for `actor`: the actor's own or, with the permission, one of a user of
+        lower rank. Once this returns, no worker of this host accepts it. Raises NotPermitted, and
+        TokenNotFound, also for tokens that the actor must not learn of."""
         token = await self.get(public_id)
         if actor is OWNER:
             await self._end_one(token, now, actor.value)
@@ -195,7 +196,7 @@ class ApiTokens:
         await self._store.end(token.number, now, by, _name_token(ended, token.id))
 
     async def revoke_all(self, user: User, *, actor: Actor, now: float) -> int:
-        """Ends every token of the user for `actor`; returns how many. Raises NotPermitted."""
+        """End every token of the user for `actor`; returns how many. Raises NotPermitted."""
         by, acting = "revoked", None if actor is OWNER else actor
         if actor is OWNER:
             by = actor.value
@@ -207,21 +208,23 @@ class ApiTokens:
         return await self._store.end_all(user.number, now, by, ended)
 
     async def count_unused(self, since: float, now: float) -> int:
-        """How many are not over, and were neither made nor used since then, everybody's."""
+        """How many valid tokens of all users were neither made nor used since then."""
         return await self._store.count_unused(since, now)
 
     async def end_unused(self, since: float, now: float) -> int:
-        """Ends what `count_unused` counts, for the owner of the machine; returns how many."""
+        """End the tokens that `count_unused` counts, for the operator of the machine; returns how
+        many."""
         ended = build_event(Kind.TOKENS_ENDED, now, detail="key retired")
         return await self._store.end_unused(since, now, OWNER.value, ended)
 
     async def touch(self, used: Sequence[TokenUse]) -> None:
-        """Notes where and when tokens were last used."""
+        """Record where and when tokens were last used."""
         if used:
             await self._store.touch(used)
 
     async def purge(self, now: float) -> int:
-        """Forgets tokens that are over for KEPT_S; call again while it returns PURGED_AT_ONCE."""
+        """Delete tokens that ended more than KEPT_S ago; call again while it returns
+        PURGED_AT_ONCE."""
         return await self._store.purge(now - KEPT_S, PURGED_AT_ONCE)
 
     def _complete(self, token: ApiToken) -> ApiToken:
@@ -229,8 +232,9 @@ class ApiTokens:
 
 
 def build_session(token: ApiToken, user: User) -> Session:
-    """What stands for a token in memory: found, used and ended like a session, and of a level that
-    opens no page. Its number is the negative of the token's, so that none is a session's."""
+    """The session that represents a token in memory: found, used and ended like other sessions,
+    with a level that opens no page. Its number is the negative of the token's number, so that no
+    session has the same."""
     return Session(
         number=-token.number,
         id=token.id,

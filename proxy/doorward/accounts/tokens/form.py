@@ -1,7 +1,7 @@
-"""How an API token is written: `dw_`, its public id, the secret, six check digits.
+"""The text form of an API token: `dw_`, its public id, the secret, six check digits.
 
-The prefix and the check digits let secret scanners recognise a token. It knows the form, and the
-keyed hash that storage keeps; it must not know whose a token is.
+The prefix and the check digits let secret scanners recognise a token. Knows the form, and the keyed
+hash that is stored; must not know whose a token is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PURPOSE = "api token"
 PREFIX = "dw_"
 CHECK_LENGTH = 6  # a CRC-32 in base 62
 
-# 58 characters, so that none is taken for the bare token of a session, which has 43.
+# 58 characters, so that it cannot be mistaken for the bare token of a session, which has 43.
 FORM = re.compile(
     rb"dw_([%b]{%d})([0-9A-Za-z]{%d})([0-9A-Za-z]{%d})"
     % (
@@ -32,7 +32,7 @@ FORM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TokenText:
-    """A token of the right form, which may still have no owner."""
+    """A token with a valid form, which may still be unknown."""
 
     id: str
     secret: str = field(repr=False)
@@ -43,12 +43,12 @@ class TokenText:
 
 
 def new_text() -> TokenText:
-    """A token that nobody has."""
+    """A token that does not exist."""
     return TokenText(randomness.public_id(), randomness.api_secret())
 
 
 def read_text(value: bytes) -> TokenText | None:
-    """The token that these bytes spell, or None when their form or check digits are wrong."""
+    """The token in these bytes, or None if the form or the check digits are wrong."""
     match = FORM.fullmatch(value)
     if match is None:
         return None
@@ -65,8 +65,8 @@ def _check_digits(text: str) -> str:
 
 
 class TokenHashes:
-    """Keyed hashes of secrets: a stolen database is of no use without the key. The first key makes
-    them, all verify."""
+    """Keyed hashes of secrets, so that a stolen database is useless without the key. The first key
+    makes them, all verify."""
 
     __slots__ = ("_keys",)
 
@@ -74,11 +74,11 @@ class TokenHashes:
         self._keys = keys.follow(lambda derive: derive(PURPOSE))
 
     def make(self, text: TokenText) -> bytes:
-        """HMAC-SHA-256 over id and secret, so that a hash copied to another row opens nothing."""
+        """HMAC-SHA-256 over id and secret, so that a hash copied to another row is invalid."""
         return self._hash(self._keys()[0], text)
 
     def matches(self, text: TokenText, digest: bytes) -> bool:
-        """Whether this is the hash of this token, under whichever key."""
+        """Whether this is the hash of this token, under any of the keys."""
         return any(hmac.compare_digest(self._hash(key, text), digest) for key in self._keys())
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""What may narrow a token, as people type it: routes, methods, networks.
+"""Parses the scope of a token as people type it: routes, methods, networks.
 
-It knows how each is written, in the words that the configuration uses. It must not match them; the
-gate does.
+Knows the notation of each, which is that of the configuration. Must not match them against
+requests; the gate does.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from doorward.settings import addresses, patterns
 from doorward.settings.faults import Wrong
 from doorward.text import is_clean
 
-MOST_ENTRIES = 32  # of each kind
+MOST_ENTRIES = 32  # entries of each kind
 
 
 def check_name(name: str) -> str:
-    """The name as it is. Raises InvalidToken."""
+    """The unchanged name. Raises InvalidToken."""
     if not is_clean(name):
         raise InvalidToken(
             "The name of a token has 1 to 190 characters, no control characters and no space at"
@@ -30,7 +30,7 @@ def check_name(name: str) -> str:
 
 
 def check_scope(scope: TokenScope) -> TokenScope:
-    """The scope with each entry in the one form in which it is compared. Raises InvalidToken."""
+    """The scope with each entry in the form in which it is compared. Raises InvalidToken."""
     if scope.admin is not None and scope.routes:
         raise InvalidToken("An admin scope opens no routes: leave them out.", "route")
     return TokenScope(

@@ -1,7 +1,7 @@
-"""What the core asks of storage about API tokens. It must not know how that is kept.
+"""The core's interface to stored API tokens. Must not know how they are stored.
 
-Every method raises StorageUnavailable. Where one takes an event, it is written down in the
-transaction of the act itself.
+Every method raises StorageUnavailable. If a method takes an event, it is written in the same
+transaction as the change.
 """
 
 from __future__ import annotations
@@ -15,36 +15,37 @@ from doorward.accounts.token import ApiToken, TokenDraft, TokenUse
 
 class TokenStore(Protocol):
     async def insert_token(self, draft: TokenDraft, most: int, event: Event) -> ApiToken | None:
-        """Keeps the draft, with its number. None, and nothing changed, when the user is gone, not
-        usable or changed (`user.version`), or has `most` tokens that are not over.
+        """Store the draft; returns it with its number. None, and nothing changed, if the user is
+        gone, not usable or changed (`user.version`), or has `most` valid tokens.
         """
 
     async def by_id(self, public_id: str) -> ApiToken | None:
         """The token with this public id, ended ones included; one query."""
 
     async def renew_hash(self, number: int, old: bytes, new: bytes) -> None:
-        """Replaces the hash of a token, unless it is another one by now."""
+        """Replace the hash of a token, unless it has changed since."""
 
     async def end(self, number: int, now: float, by: str, event: Event) -> bool:
-        """Whether it had not ended before; only then the event is written down."""
+        """Whether it had not ended before; only then is the event written."""
 
     async def end_all(self, user: int, now: float, by: str, event: Event) -> int:
-        """How many of the user's tokens ended; the event is written down with their count."""
+        """End the user's tokens; returns how many. The event is written with their number."""
 
     async def list(
         self, user: int | None, now: float, before: int | None, limit: int
     ) -> Sequence[ApiToken]:
-        """Tokens that are not over, of this user or of everybody, the newest first: numbers below
-        `before`, at most so many."""
+        """Valid tokens of this user or of all users, the newest first, with numbers below `before`,
+        at most so many."""
 
     async def count_unused(self, since: float, now: float) -> int:
-        """Those that are not over, and were neither made nor used since then."""
+        """The number of valid tokens that were neither made nor used since then."""
 
     async def end_unused(self, since: float, now: float, by: str, event: Event) -> int:
-        """How many of those ended, all at once; the event is written down with their count."""
+        """End those in one transaction; returns how many. The event is written with their
+        number."""
 
     async def touch(self, used: Sequence[TokenUse]) -> None:
-        """Notes where and when tokens were last used; never lowers a time."""
+        """Record where and when tokens were last used; never lowers a time."""
 
     async def purge(self, before: float, limit: int) -> int:
-        """Forgets at most so many that were over by then; returns how many."""
+        """Delete at most so many that had ended by then; returns how many."""

@@ -1,6 +1,6 @@
 """Where and when tokens were last used, kept in memory until the next write.
 
-It knows numbers of tokens; whether a use was allowed it must not know.
+Knows numbers of tokens; must not know whether a use was allowed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class UsingClient(Protocol):
 
 
 class UsingRequest(Protocol):
-    """What is read of a request once its use is written."""
+    """The parts of a request that are read when its use is written."""
 
     @property
     def address_text(self) -> str: ...
@@ -39,13 +39,14 @@ class TokenUses:
         self._used: dict[int, tuple[float, UsingRequest]] = {}
 
     def note(self, session: Session, request: UsingRequest, now: float) -> None:
-        """A use of the token that this session stands for, if it does, just now. Called for every
+        """Record a use of the token that this session represents, if any. Called for every
         request."""
         if session.kind == KIND:
             self._used[session.number] = (now, request)
 
     async def flush(self) -> None:
-        """Write them in one batch. Raises StorageUnavailable: then they wait for the next one."""
+        """Write them in one batch. Raises StorageUnavailable; then they are written with the next
+        batch."""
         used, self._used = self._used, {}
         try:
             await self._tokens.touch([_read(number, *use) for number, use in used.items()])
