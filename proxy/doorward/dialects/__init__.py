@@ -1,4 +1,4 @@
-"""Four translators between APIs that exist and one core: each speaks a document's dialect.
+"""Four translators between existing APIs and one core. Each follows the API's own document.
 
-They decide nothing; they must not know SQL or each other.
+They decide nothing, and must not know SQL or each other.
 """

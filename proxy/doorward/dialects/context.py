@@ -1,4 +1,4 @@
-"""The steps that every dialect shares: origins checked, requests counted, errors rendered.
+"""The steps that all dialects share: checking origins, counting requests, rendering errors.
 
 Knows HTTP, sessions and the errors of an API; must not know how any dialect renders an answer.
 """
@@ -31,7 +31,7 @@ _log = structlog.get_logger("doorward.dialects")
 
 
 class RequestFault(Exception):
-    """What is wrong with a request before the core is asked: a closed tree like the refusals."""
+    """Errors of a request before the core is called: a closed tree like the refusals."""
 
     code: ClassVar[str] = "fault"
     message: ClassVar[str] = "This request cannot be answered."
@@ -41,8 +41,8 @@ class RequestFault(Exception):
 
 
 class Malformed(RequestFault):
-    """`fields`: the names of what is missing or of a wrong type, where that is known;
-    `sentences`: what is wrong with each, in a dialect that has words of its own for it."""
+    """`fields`: the names of fields that are missing or have a wrong type, if known; `sentences`:
+    what is wrong with each, in dialects with wording of their own."""
 
     code = "bad_request"
     message = "The body is not what this endpoint takes."
@@ -74,8 +74,9 @@ class MethodNotAllowed(RequestFault):
 
 
 class Unauthenticated(RequestFault):
-    """The request carries no session that opens this endpoint. `reason`: missing, expired, wrong;
-    only of a token that its own dialect looked at is more known than that none counts."""
+    """The request has no session that is valid for this endpoint. `reason`: missing, expired or
+    wrong. More than that none is valid is known only of a token that the dialect itself looked
+    up."""
 
     code = "unauthenticated"
     message = "This needs a login."
@@ -86,7 +87,7 @@ class Unauthenticated(RequestFault):
 
 
 class RateLimited(RequestFault):
-    """Counted, and over the limit."""
+    """The request exceeds the rate limit."""
 
     code = "rate_limited"
     message = "Too many requests; wait a while."
@@ -98,14 +99,14 @@ class RateLimited(RequestFault):
 
 
 class Unavailable(RequestFault):
-    """This way in is not set up here."""
+    """This login method is not configured here."""
 
     code = "unavailable"
     message = "This way to log in is not available here."
 
 
 class Broken(RequestFault):
-    """Something unforeseen; the log has it."""
+    """An unexpected error, which is in the log."""
 
     code = "internal_error"
     message = "Something broke; it is our fault."
@@ -113,7 +114,7 @@ class Broken(RequestFault):
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """A row of a dialect's table: the status and the code that an error goes out with."""
+    """A row of a dialect's table: the status and code of an error."""
 
     status: int
     code: str
@@ -125,12 +126,12 @@ RenderError = Callable[[ErrorAnswer, ApiError], Response]
 
 @dataclass(frozen=True, slots=True)
 class ErrorFormat:
-    """A dialect's errors: a table with a row for every leaf of both trees, and how a row becomes a
-    response."""
+    """A dialect's errors: a table with a row for every leaf of both trees, and the function that
+    renders a row."""
 
     table: Mapping[type[ApiError], ErrorAnswer]
     render_row: RenderError
-    shapes: tuple[type[BaseModel], ...]  # any of which an error may have
+    shapes: tuple[type[BaseModel], ...]  # an error may have any of them
 
     def render(self, error: ApiError) -> Response:
         row = next((self.table[kind] for kind in type(error).__mro__ if kind in self.table), None)
@@ -140,17 +141,17 @@ class ErrorFormat:
 
 
 class Limiter(Protocol):
-    """How a dialect counts requests, and the headers that report it."""
+    """A dialect's rate limit, and the headers that report it."""
 
     async def count(self, request: Request, method: str) -> Count | None:
-        """None: this one is not counted. `method` is one that the endpoint has, whatever the
-        request names: otherwise every invented method would be counted afresh."""
+        """None if the request is not counted. `method` is always one of the endpoint's: otherwise
+        every invented method would have its own count."""
 
     def lines(self, count: Count) -> list[Header]: ...
 
 
 class Context:
-    """What every dialect uses."""
+    """The services that every dialect uses."""
 
     def __init__(self, settings: Settings, service: SessionService) -> None:
         self.settings = settings
@@ -172,16 +173,17 @@ class Context:
         return session
 
     async def full_session(self, request: Request) -> Session:
-        """Raises Unauthenticated for a session whose second factor is due (CVE-2026-32246), too."""
+        """Raises Unauthenticated, also for a session whose second factor is due
+        (CVE-2026-32246)."""
         session = await self.session(request)
         if session.level is not FULL:
             raise Unauthenticated
         return session
 
     def check_origin(self, request: Request) -> None:
-        """Raises ForeignOrigin when another site's page rides on the cookie of its visitor.
+        """Raises ForeignOrigin if another site's page uses its visitor's cookie.
 
-        Where every site may call, none may so with a cookie."""
+        If every site may call, none may do so with a cookie."""
         if (
             is_by_header(request)
             or self.service.is_from_own_site(request)
@@ -198,8 +200,8 @@ class Context:
         limiter: Limiter | None = None,
         **handlers: Handler,
     ) -> Route:
-        """As `endpoint.endpoint`. What a handler raises is rendered in this error format; the limit
-        holds whatever the method."""
+        """As `endpoint.endpoint`. Exceptions of handlers are rendered in this error format; the
+        rate limit applies to every method."""
 
         def around(answer: Handler) -> Handler:
             if limiter is not None:
@@ -216,7 +218,7 @@ class Context:
         self, answer: Handler, error_format: ErrorFormat, limiter: Limiter, methods: tuple[str, ...]
     ) -> Handler:
         async def counted(request: Request) -> Response:
-            if request.method == "OPTIONS":  # a browser's question before a request that counts
+            if request.method == "OPTIONS":  # a preflight; the request after it is counted
                 return await answer(request)
             try:
                 count = await limiter.count(request, _get_counted_method(request.method, methods))
@@ -228,7 +230,7 @@ class Context:
                 response = error_format.render(RateLimited(count, count.resets_at - self.clock()))
             else:
                 response = await answer(request)
-            names = {name for name, _ in response.raw_headers}  # by a narrower count of its own
+            names = {name for name, _ in response.raw_headers}  # by a stricter limit
             lines = (line for line in limiter.lines(count) if line[0] not in names)
             response.raw_headers.extend(lines)
             return response
@@ -236,7 +238,7 @@ class Context:
         return counted
 
     def catch(self, handler: Handler, error_format: ErrorFormat) -> Handler:
-        """The handler; whatever it raises is rendered in this error format."""
+        """The handler, with its exceptions rendered in this error format."""
 
         async def answered(request: Request) -> Response:
             try:
@@ -253,7 +255,7 @@ class Context:
 
 
 def is_by_header(request: Request) -> bool:
-    """Whether a token in `Authorization` carries the session: no browser adds it by itself."""
+    """Whether the session's token is in `Authorization`, which browsers never add by themselves."""
     line = request.headers.get("authorization", "").rstrip(" ")
     scheme, _, rest = line.partition(" ")
     value = (rest.lstrip(" ") if scheme.lower() == "bearer" else line).encode("latin-1")
@@ -261,8 +263,8 @@ def is_by_header(request: Request) -> bool:
 
 
 def _get_counted_method(method: str, methods: tuple[str, ...]) -> str:
-    """The method of the endpoint that a request counts as: its own, GET for HEAD, and the first
-    one for any that the endpoint does not have."""
+    """The endpoint's method under which a request is counted: its own, GET for HEAD, and the first
+    one for a method that the endpoint does not have."""
     if method == "HEAD":
         method = "GET"
     named = method.lower()

@@ -1,6 +1,6 @@
 """The CORS headers by which scripts of other sites may call a dialect (Fetch, CORS protocol).
 
-It adds headers and decides about no session. Without origins in the settings it does nothing.
+Adds headers; must not decide about sessions. Does nothing without origins in the settings.
 """
 
 from starlette.requests import Request
@@ -13,8 +13,8 @@ from doorward.web.endpoint import Handler, get_sender
 ANY = "*"
 MAX_AGE_S = 600  # browsers cut at 7200 (Chromium) and 86400 (Firefox)
 
-# What scripts can send and read in addition to what is always allowed: every dialect's carriers,
-# the second factor's headers, and what counting says.
+# Headers that scripts can send and read in addition to those that are always allowed: every
+# dialect's carriers, the second factor's headers, and those of rate limits.
 REQUEST_HEADERS = (
     "Authorization, Content-Type, X-Requested-With, X-User-Id, X-Auth-Token, X-2fa-Code,"
     " X-2fa-Method"
@@ -25,8 +25,8 @@ EXPOSED_HEADERS = (
 
 
 class CorsPolicy:
-    """One dialect's. `*` lets everybody in, and nobody with a cookie: nothing that a browser sends
-    by itself counts then, and no cookie is set."""
+    """The rules of one dialect. `*` allows every site, but not with a cookie: credentials that
+    browsers send by themselves are ignored then, and no cookie is set."""
 
     __slots__ = ("_origins",)
 
@@ -34,15 +34,15 @@ class CorsPolicy:
         self._origins = frozenset(origins)
 
     def names(self, request: Request) -> bool:
-        """Whether the settings name the one site whose script sent this."""
+        """Whether the settings name the site whose script sent this."""
         return _origin(request) in self._origins
 
     def is_open(self, request: Request) -> bool:
-        """Whether this comes from another site that the settings do not name, but let in."""
+        """Whether this comes from another site that the settings allow without naming it."""
         return ANY in self._origins and _origin(request) is not None
 
     def around(self, answer: Handler, settings: Settings) -> Handler:
-        """The handler, its answers with the headers that the request's origin is due."""
+        """The handler, with the CORS headers for the request's origin in its answers."""
         if not self._origins:
             return answer
         own = settings.public_origin
@@ -74,11 +74,11 @@ class CorsPolicy:
 
 
 def is_preflight(request: Request) -> bool:
-    """A browser's question before the request: it carries no session and is asked for none."""
+    """A preflight request. It carries no session, and needs none."""
     return request.method == "OPTIONS" and "access-control-request-method" in request.headers
 
 
 def _origin(request: Request) -> str | None:
-    """The origin that the request names, if it names one. `null` is of no site."""
+    """The origin in the request, if there is one. `null` does not identify a site."""
     origins = request.headers.getlist("origin")
     return origins[0].lower() if len(origins) == 1 and origins[0] != "null" else None

@@ -7,8 +7,8 @@
     DELETE  /api/v1/user/myself/session/{id}     → 200 {"msg"}
     POST    /api/v1/user/myself/session/logoutCurrentSession  {"session_token"} → 200 {"msg"}
 
-It knows these; who may log in, and which sessions there are, it must not know. Errors are
-`{"msg", "error_code"}`; those about fields are a map from field to sentences (422).
+Knows these shapes; must not know who may log in, or which sessions exist. Errors are `{"msg",
+"error_code"}`; those about fields are a map from field to sentences (422).
 """
 
 import re
@@ -51,8 +51,9 @@ SESSIONS = "/api/v1/user/myself/session"
 _ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
-# Where it looks for a token: the last `token` of the query, then the body's, as the original does;
-# an empty one and `0` are none. After these what counts everywhere: Bearer, then the cookie.
+# Where it looks for a token: the last `token` in the query, then the one in the body, as the
+# original does; an empty one and `0` are ignored. Then the places that all dialects use: Bearer,
+# then the cookie.
 def get_token(request: Request, body: Mapping[str, object]) -> str | None:
     given = request.query_params.getlist(PARAMETER)
     for token in (given[-1] if given else None, body.get(PARAMETER)):
@@ -104,7 +105,8 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     contexts.Broken: ErrorAnswer(500, "internal_error"),
 }
 
-# What an endpoint says otherwise; the first two have a sentence and no code in their document.
+# Errors that an endpoint words differently; the first two have a sentence and no code in the
+# document.
 _NOT_SAVED = ErrorAnswer(500, "not_saved")
 _NOT_DELETED = ErrorAnswer(500, "not_deleted")
 _LOGGED_OUT = ErrorAnswer(400, "session_token_incorrect")
@@ -112,13 +114,13 @@ _NOT_MINE = ErrorAnswer(404, "session_token_incorrect")
 
 SIGN_IN_ERROR_TABLE = ERROR_TABLE | {
     refusals.StorageUnavailable: _NOT_SAVED,
-    refusals.SessionNotFound: _NOT_SAVED,  # it ended before it was answered
+    refusals.SessionNotFound: _NOT_SAVED,  # it ended before the answer
 }
 REFRESH_ERROR_TABLE = ERROR_TABLE | {refusals.SessionNotFound: _LOGGED_OUT}
 DELETE_ERROR_TABLE = ERROR_TABLE | {refusals.StorageUnavailable: _NOT_DELETED}
 LOG_OUT_ERROR_TABLE = DELETE_ERROR_TABLE | {refusals.SessionNotFound: _NOT_MINE}
 
-# The answers where more is known: a disabled user's right password, a token that was checked.
+# Answers when more is known: a disabled user's right password, or a token that was checked.
 _REASONS = {
     "disabled": ErrorAnswer(400, "not_activated"),
     "expired": ErrorAnswer(401, "token_expired"),
@@ -155,7 +157,7 @@ def render_error(answer: ErrorAnswer, error: ApiError) -> Response:
     sentence = _BY_STATUS.get(answer) or _SENTENCES.get(code, str(error))
     coded = {} if answer in (_NOT_SAVED, _NOT_DELETED) else {"error_code": code}
     response = render(DatepollError(msg=sentence, **coded), answer.status)
-    wait_s = None if answer is _WRONG else refusals.retry_after(error)  # a lock-out stays hidden
+    wait_s = None if answer is _WRONG else refusals.retry_after(error)  # lock-outs are not revealed
     response.raw_headers.extend(refusal_headers(answer.status, wait_s))
     return response
 
@@ -174,7 +176,7 @@ LOG_OUT = ErrorFormat(LOG_OUT_ERROR_TABLE, render_error, ERRORS)
 
 
 def render_session(session: Session, last_used_at: float) -> DatepollSession:
-    """`last_used` has six digits behind the second; `information` is a text in any case."""
+    """`last_used` has six digits after the seconds; `information` is always a text."""
     used = datetime.fromtimestamp(last_used_at, UTC)
     path = f"{SESSIONS}/{session.number}".removeprefix("/")
     return DatepollSession(
@@ -195,7 +197,8 @@ class Datepoll:
     last_used_at: Callable[[Session], float]
 
     async def _require_caller(self, request: Request, body: Mapping[str, object]) -> Session:
-        """The caller. Raises Unauthenticated; ForeignOrigin where a cookie carries the session."""
+        """The caller. Raises Unauthenticated, and ForeignOrigin if the session's token is in a
+        cookie."""
         value = get_token(request, body)
         if value is not None:
             return await self._find_by_token(value)
@@ -233,8 +236,8 @@ class Datepoll:
     async def _sign_in(
         self, request: Request, given: Validation, name: str, password: str, new: str | None = None
     ) -> Response:
-        """A session to be refreshed for who wants to stay and says what they are; else one that is
-        over with its only token."""
+        """A session with a refresh secret for a client that wants to stay and describes itself;
+        otherwise one that ends with its only token."""
         description = given.optional("session_information", most=CHARACTERS)
         stays = given.flag("stay_logged_in") and description != ""
         code = given.optional("code")
@@ -265,7 +268,8 @@ class Datepoll:
         return self.access.tokens.issue(session, life_s, self.context.clock())
 
     async def refresh(self, request: Request) -> Response:
-        """The next token; the session's life begins again, under a new description if one came."""
+        """The next token. The session's lifetime begins again, with a new description if one was
+        sent."""
         given = Validation(await read_body(request))
         secret = given.required("session_token")
         description = given.optional("session_information", most=CHARACTERS)
@@ -283,7 +287,7 @@ class Datepoll:
     # Sessions
 
     async def list(self, request: Request) -> Response:
-        """All of the caller's, the one used last at the end."""
+        """All of the caller's sessions, the most recently used one last."""
         caller = await self._require_caller(request, {})
         sessions = await self.sessions.list(caller.user, self.context.clock())
         used = sorted((self.last_used_at(session), session.number, session) for session in sessions)
@@ -301,7 +305,7 @@ class Datepoll:
         return await self.context.service.leave_applications(request, response, session)
 
     async def _find_own(self, caller: Session, id: str) -> Session:
-        """One of the caller's own. Raises SessionNotFound, whatever else the id leads to."""
+        """One of the caller's own sessions. Raises SessionNotFound for any other id."""
         number = int(id) if _ID.fullmatch(id) else 0
         mine = await self.sessions.list(caller.user, self.context.clock())
         for session in mine:
@@ -324,7 +328,7 @@ class Datepoll:
         return await self.context.service.leave_applications(request, response, session)
 
     async def _find_by_secret(self, secret: str) -> Session | None:
-        """By a refresh secret, or by the token of a session that has none."""
+        """End a session by its refresh secret, or by its token if it has none."""
         now = self.context.clock()
         if is_token(secret.encode()):
             return (await self.sessions.by_token(secret, now)).session
@@ -332,7 +336,8 @@ class Datepoll:
 
 
 async def read_body(request: Request) -> Mapping[str, object]:
-    """The body's fields; none when it cannot be read, as a missing one is reported by its name.
+    """The body's fields; none if it cannot be read, because each missing one is then reported by
+    name.
 
     Raises TooLarge."""
     try:
@@ -352,7 +357,7 @@ def routes(
     datepoll = Datepoll(context, settings, carrier, access, sessions, last_used_at)
     current = f"{SESSIONS}/logoutCurrentSession"
     change = "/api/auth/changePasswordAfterSignin"
-    # `logoutCurrentSession` is an id like any other to DELETE, and none that anybody has.
+    # For DELETE, `logoutCurrentSession` is an ordinary id, which no session has.
     no_such = context.catch(datepoll.delete, DELETE)
     return [
         context.endpoint("/api/auth/signin", SIGN_IN, post=datepoll.sign_in),

@@ -1,6 +1,6 @@
-"""Fields out of a body in any of three encodings: JSON, urlencoded and multipart.
+"""Reads fields from a body in any of three encodings: JSON, urlencoded and multipart.
 
-Knows how JSON and forms name lists and nested values; must not know what a field means.
+Knows how JSON and forms write lists and nested values; must not know what a field means.
 """
 
 import json
@@ -15,17 +15,17 @@ from doorward.web import endpoint, forms
 from doorward.web.endpoint import BodyTooLarge, media_type
 
 JSON = "application/json"
-FIELDS_LIMIT = 1000  # more session ids than a user can have, less than what a body has room for
+FIELDS_LIMIT = 1000  # more than a user's sessions, fewer than fit in a body
 
-# `sessions[]` is one more of a list, `2fa[code]` a field within another.
+# `sessions[]` adds to a list, `2fa[code]` is a field within another.
 _NESTED = re.compile(r"([^\[\]]+)\[([^\[\]]*)\]")
 
 Fields = dict[str, object]
 
 
 async def read_fields(request: Request) -> Fields:
-    """The body's fields; none where it is empty or of another type. Raises Malformed, TooLarge."""
-    if media_type(request) == JSON:  # some clients say so of a DELETE without a body
+    """The body's fields; none if it is empty or of another type. Raises Malformed, TooLarge."""
+    if media_type(request) == JSON:  # some clients send this type with a DELETE without a body
         content = await _read_body(request)
         return parse_object(content) if content else {}
     try:
@@ -48,7 +48,7 @@ async def read_json(request: Request) -> Fields:
 
 
 async def read_optional_json(request: Request) -> Fields:
-    """The same; no fields when the body is empty."""
+    """The same; no fields if the body is empty."""
     content = await _read_body(request)
     if not content:
         return {}
@@ -69,7 +69,7 @@ def _require_json(request: Request) -> None:
 
 
 def parse_object(content: bytes) -> Fields:
-    """JSON that means one thing (RFC 8259 4 and 6): no name twice, no NaN. Raises Malformed."""
+    """Unambiguous JSON (RFC 8259 4 and 6): no duplicate names, no NaN. Raises Malformed."""
     try:
         found = json.loads(content.decode(), object_pairs_hook=_unite, parse_constant=_refuse)
     except (ValueError, RecursionError):  # also: not UTF-8, a number of 5000 digits
@@ -91,7 +91,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def get_text(fields: Mapping[str, object], name: str) -> str:
-    """A field that has to be there as a string of whole characters. Raises Malformed."""
+    """A required field: a string without lone surrogates. Raises Malformed."""
     value = fields.get(name)
     if not isinstance(value, str):
         raise Malformed(f"The field {name} has to be a string.")
@@ -101,18 +101,18 @@ def get_text(fields: Mapping[str, object], name: str) -> str:
 
 
 def has_half_character(text: str) -> bool:
-    """Whether half of a surrogate pair is in it: JSON can say one, and UTF-8 cannot."""
+    """Whether it contains a lone surrogate, which JSON can express and UTF-8 cannot."""
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database keeps it: neither half of a character nor a NUL, which PostgreSQL
-    takes in no text."""
+    """Whether every database can store it: no lone surrogate, and no NUL, which PostgreSQL does not
+    accept in texts."""
     return "\0" not in text and not has_half_character(text)
 
 
 def _nest(pairs: list[tuple[str, str]]) -> Fields:
-    """A name that comes more than once is a list; a part of a nested one may come once."""
+    """A repeated name is a list; a part of a nested field may appear only once."""
     found: Fields = {}
     for name, value in pairs:
         nested = _NESTED.fullmatch(name)

@@ -1,7 +1,7 @@
-"""The API description (OpenAPI 3.1) of the dialects that are on, built from their routes when it is
-first asked for: it takes 20 ms, and most processes never need it.
+"""The API description (OpenAPI 3.1) of the enabled dialects. It is built from their routes when it
+is first requested, because that takes 30 ms and most processes never need it.
 
-It knows routes and the rows of `operations`; how an endpoint works it must not know.
+Knows routes and the rows of `operations`; must not know how an endpoint works.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ SCHEMES: dict[str, Json] = {
 FACTOR = ("x-2fa-code", "x-2fa-method")
 
 
-# What the gate says of a path that it does not read.
+# The gate's answer to a path that it refuses to read.
 BAD_REQUEST, BAD_PATH = 400, "bad_request"
 
 
@@ -54,7 +54,7 @@ class BadPathError(Shape):
 
 
 def route(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Route:
-    """Where the description of these routes, by the name of their dialect, is read."""
+    """The endpoint with the description of these routes, which are given by dialect."""
 
     @cache
     def build() -> bytes:
@@ -93,7 +93,7 @@ def describe(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Json:
 
 
 def _schemas(used: Iterable[type[BaseModel]]) -> Json:
-    """The models and all that they are made of. What is sent and what is taken are read alike: a
+    """The models and everything that they consist of. Requests and answers are described alike: a
     key with a default may be absent."""
     chosen = sorted(used, key=lambda model: model.__name__)
     _, rendered = models_json_schema(
@@ -124,7 +124,7 @@ def _operations(
 
 
 def _key(dialect: str, settings: Settings, path: str) -> str:
-    """What the rows call this path."""
+    """The name of this path in the rows."""
     if dialect == "rocketchat":
         return path.removeprefix(rocketchat.PREFIX)
     if dialect == "alekeagle" and (chosen := settings.dialects.alekeagle) is not None:
@@ -150,7 +150,7 @@ def _operation(
 
 
 def _carriers(dialect: DialectDescription) -> list[Json]:
-    """Any of them will do; within one, all that it names."""
+    """Alternatives; within one, everything that it names is required."""
     if dialect.alone:
         return [{dialect.alone: []}]
     ways = (dialect.carriers, ("bearer",), ("cookie",))
@@ -184,8 +184,8 @@ def _success(row: Operation) -> Json:
 def _refusals(
     dialect: DialectDescription, error_format: ErrorFormat, row: Operation, path: str
 ) -> Json:
-    """Each status that the operation can refuse with, and the codes that it goes out with. A path
-    that can be read in two ways is refused before anybody looks whose it is."""
+    """Each status with which the operation can refuse, and its codes. A path that can be read in
+    two ways is refused before its owner is determined."""
     codes: dict[int, set[str]] = {}
     counted = (RateLimited,) if dialect.counted else ()
     answers = [error_format.table[error] for error in (*row.list_refusals(), *counted)]

@@ -1,7 +1,7 @@
-"""What each endpoint of each dialect is for, takes and answers: the rows of the API description.
+"""The rows of the API description: what each endpoint of each dialect does, accepts and answers.
 
-It knows sentences, shapes and which refusals an operation can give; how an endpoint works it must
-not know. The routes say which endpoints there are and in which words they refuse.
+Knows summaries, shapes and the refusals of each operation; must not know how an endpoint works. The
+routes determine which endpoints exist and how they word refusals.
 """
 
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ Shapes = tuple[type[Shape], ...]
 class Operation:
     """One row.
 
-    `answer`: what a success holds; None: nothing. `body`: any of these; `optional_body`: or none at
-    all. `public`: for clients without a session. `factor`: takes the headers of a second factor.
-    `refuses`: besides what follows from the rest. `more`: answers whose words are not in the table
-    of the route, with `errors`, the shapes that only this operation has for them. `media`: what a
-    success is; each event of a stream is one `answer`.
+    `answer`: the content of a success; None: nothing. `body`: one of these; `optional_body`: or
+    none at all. `public`: for clients without a session. `factor`: accepts the headers of a second
+    factor. `refuses`: refusals in addition to those that follow from the rest. `more`: answers that
+    are not in the route's table, with `errors`, the shapes that only this operation has for them.
+    `media`: the type of a success; each event of a stream is one `answer`.
     """
 
     summary: str
@@ -47,7 +47,7 @@ class Operation:
     media: str = "application/json"
 
     def list_refusals(self) -> Refusals:
-        """All that it can refuse with, whatever a dialect calls that."""
+        """All refusals of the operation, whatever a dialect calls them."""
         body = (context.Malformed, context.TooLarge) if self.body else ()
         query = (context.Malformed,) if self.query else ()
         session = () if self.public else (context.Unauthenticated,)
@@ -103,7 +103,7 @@ XHR = {
     ),
 }  # fmt: skip
 
-# Under the prefix of the settings, with /user or without.
+# Under the prefix in the settings, with or without /user.
 _BANNED: Refusals = (core.UserBanned,)
 _MISSING: Refusals = (core.UserBanned, core.SessionNotFound)
 ALEKEAGLE = {
@@ -174,12 +174,12 @@ DATEPOLL = {
     ),
 }  # fmt: skip
 
-# Under /api/v1/. Each of its endpoints is counted.
+# Under /api/v1/. Every endpoint has a rate limit.
 _VIEW: Refusals = (core.NotPermitted,)
 _END: Refusals = (core.NotPermitted, core.SessionNotFound, core.UserNotFound)
 _SORT = (ErrorAnswer(400, "error-invalid-sort-keys"),)
 _INVALID_TOTP = (ErrorAnswer(400, "invalid-totp"),)
-# A change of factors can want a fresh password or code first.
+# A change of factors may require a fresh password or code first.
 _FRESH: Refusals = (*ASKED, core.ProofRequired)
 _LOG_OUT = Operation(
     "Log out.", rocketchat.RocketchatLoggedOut, changes=True, refuses=(core.SessionNotFound,)
@@ -360,8 +360,9 @@ FORMS = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 
 @dataclass(frozen=True, slots=True)
 class DialectDescription:
-    """A dialect's rows, the types of bodies it reads, where it looks for a token besides Bearer and
-    the cookie, and whether each of its requests is counted. `alone`: the only carrier that counts.
+    """A dialect's rows, the types of bodies that it reads, where it looks for a token besides
+    Bearer and the cookie, and whether all its requests are counted. `alone`: the only accepted
+    carrier.
     """
 
     rows: Mapping[str, Operation]

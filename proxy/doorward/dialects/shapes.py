@@ -1,7 +1,7 @@
-"""The JSON objects of the dialects: a model for each that they send or take.
+"""The JSON objects of the dialects: a model for each one that they send or accept.
 
-Answers are rendered from these models and described by them, so that neither can say what the other
-does not. It knows pydantic and no dialect.
+Answers are rendered from the same models that describe them, so that both always agree. Knows
+pydantic; must not know dialects.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""Fields of a body checked as the datepoll dialect's origin checks them, in its own sentences.
+"""Checks fields of a body as the original DatePoll does, with its messages.
 
-It knows values and rules; must not know which endpoint asks, or what a field is for.
+Knows values and rules; must not know endpoints, or what a field is for.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from doorward.dialects.fields import is_storable
 
 
 class Validation:
-    """Each method returns the value of a field; what is wrong is kept until `check` raises it."""
+    """Each method returns the value of a field. Errors are collected until `check` raises them."""
 
     def __init__(self, values: Mapping[str, object]) -> None:
         self._values = values
@@ -21,19 +21,20 @@ class Validation:
         return ""
 
     def check(self) -> None:
-        """Raises Malformed with all that is wrong, field by field."""
+        """Raises Malformed with all errors, by field."""
         if self._faults:
             raise Malformed(fields=tuple(self._faults), sentences=self._faults)
 
     def required(self, name: str, *, least: int = 1, most: int | None = None) -> str:
-        """A text that is there; white space alone is not. `least` and `most` count characters."""
+        """A required text that is not only white space. `least` and `most` are numbers of
+        characters."""
         return self._text(name, least, most) or self._missing(name)
 
     def _missing(self, name: str) -> str:
         return "" if name in self._faults else self._wrong(name, "The {} field is required.")
 
     def optional(self, name: str, *, most: int | None = None) -> str:
-        """A text, or nothing."""
+        """An optional text."""
         return self._text(name, 1, most)
 
     def _text(self, name: str, least: int, most: int | None) -> str:
@@ -51,7 +52,7 @@ class Validation:
         return value
 
     def flag(self, name: str) -> bool:
-        """True, false, 1, 0 and the texts of the latter; false when it is not there."""
+        """True, false, 1, 0, and "1" and "0" as texts; false if it is absent."""
         value = self._values.get(name)
         if value is None or value == "":
             return False

@@ -9,9 +9,9 @@
     POST        /xhr/session/totp           {"secret", "token"} → 204
     DELETE      /xhr/session/totp           {"token"} → 204
 
-It knows these; whether somebody may log in, and which sessions there are, it must not know.
-A session is `{"maxAge", "totp"}`, the former in milliseconds. Errors, which the document leaves
-open, are `{"error": "<code>", "message": "<sentence>"}`.
+Knows these shapes; must not know who may log in, or which sessions exist. A session is `{"maxAge",
+"totp"}`, the former in milliseconds. Errors, which the document leaves open, are `{"error":
+"<code>", "message": "<sentence>"}`.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ from doorward.settings.dialects import DialectXhr
 from doorward.web.refusal_headers import refusal_headers
 from doorward.web.session_service import lifetimes
 
-# Where it looks for a token: nowhere of its own. The cookie and `Authorization: Bearer` are enough.
+# Where it looks for a token: only in the cookie and `Authorization: Bearer`, like all dialects.
 
 # Refusal → status and code. A ban is answered like a wrong password.
 ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
@@ -111,7 +111,8 @@ ERROR_FORMAT = ErrorFormat(ERROR_TABLE, render_error, (XhrError,))
 
 
 def render_session(session: Session, now: float, *, totp: bool) -> XhrLife:
-    """`maxAge`: milliseconds to the earlier of both ends, the idle one as of this request."""
+    """`maxAge`: milliseconds until the session expires, or would expire if it were not used after
+    this request."""
     end = session.expires_at if session.level is FULL else session.ends_at()
     if session.idle_timeout_s is not None:
         end = min(end, now + session.idle_timeout_s)
@@ -143,7 +144,7 @@ class Xhr:
             request, LoginRequest(name, password, session, pending=True)
         )
         now, due = self.context.clock(), opened.session.level is PENDING
-        if due:  # a code is mailed where that is the factor
+        if due:  # mails a code if that is the factor
             await self.factors.prepare(opened.session.user, None, now=now)
         response = render(XhrLogin(session=render_session(opened.session, now, totp=due)))
         self._set_cookie(request, response, opened)
@@ -154,7 +155,7 @@ class Xhr:
             self.context.service.cookie.set(response, request, opened, LOGIN)
 
     async def totp(self, request: Request) -> Response:
-        """The second step of a login: a code of the app, of a mail or a recovery code."""
+        """The second step of a login: a code from the app or a mail, or a recovery code."""
         self.context.check_origin(request)
         token = get_text(await read_json(request), "token")
         session = await self.context.session(request)
@@ -183,7 +184,7 @@ class Xhr:
         return render(XhrSession(user=user, session=inner))
 
     async def logout(self, request: Request) -> Response:
-        """A session whose second factor is due may go, too."""
+        """Also ends a session whose second factor is due."""
         self.context.check_origin(request)
         session = await self.context.session(request)
         await self.context.service.end(session)
@@ -193,17 +194,18 @@ class Xhr:
         return await self.context.service.leave_applications(request, response, session)
 
     async def peek_logout(self, request: Request) -> Response:
-        """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
+        """HEAD is safe: it answers like GET, but ends nothing (RFC 9110 9.2.1)."""
         await self.context.session(request)
         return respond_empty()
 
     async def _require_change(self, request: Request) -> Session:
-        """Whose factors are to change. Raises ForeignOrigin, Unauthenticated."""
+        """The session whose user's factors are to be changed. Raises ForeignOrigin,
+        Unauthenticated."""
         self.context.check_origin(request)
         return await self.context.full_session(request)
 
     async def generate(self, request: Request) -> Response:
-        """A secret for the session; whether it may be added is decided when it is."""
+        """A new secret for the session. Whether it may be added is decided when it is confirmed."""
         session, now = await self._require_change(request), self.context.clock()
         enrolment = await self.factors.begin_totp(session, now, even_if_on=True)
         return render(XhrSecret(secret=enrolment.secret))
@@ -213,27 +215,28 @@ class Xhr:
         return render(None)
 
     async def add(self, request: Request) -> Response:
-        """The secret has to be the one last generated in this session."""
+        """The secret has to be the last one generated in this session."""
         session = await self._require_change(request)
         fields = await read_json(request)
         secret, token = get_text(fields, "secret"), get_text(fields, "token")
-        if session.user.source != DATABASE:  # the document's own condition
+        if session.user.source != DATABASE:  # the document requires this
             raise refusals.NotPermitted(_DATABASE_ONLY)
         now = self.context.clock()
-        # A program that has a token cannot get another one here.
+        # A program that sends a token cannot get another one here.
         renew = not is_by_header(request)
         confirmed = await self.factors.confirm_totp(session, secret, token, now, renew=renew)
         return self._respond(request, confirmed.opened)
 
     def _respond(self, request: Request, opened: Opened | None) -> Response:
-        """204, with the cookie of the session's new token where it got one."""
+        """204, with the cookie of the session's new token if it got one."""
         response = respond_empty()
         if opened is not None:
             self.context.service.cookie.set(response, request, opened)
         return response
 
     async def delete(self, request: Request) -> Response:
-        """With a code of the app or a recovery code. One client deletes without a body: refused."""
+        """Requires a code of the app or a recovery code. One client sends DELETE without a body,
+        which is refused."""
         session = await self._require_change(request)
         token = get_text(await read_json(request), "token")
         now = self.context.clock()

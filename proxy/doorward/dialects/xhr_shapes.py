@@ -1,4 +1,4 @@
-"""The objects of the `xhr` dialect. It knows keys and types, and not when which is sent."""
+"""The objects of the `xhr` dialect. Knows keys and types; must not know when each is sent."""
 
 from doorward.dialects.shapes import Shape, examples
 

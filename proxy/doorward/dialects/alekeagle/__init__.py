@@ -1,4 +1,4 @@
-"""The `alekeagle` dialect: sessions of oneself, listed and ended, and a login with a token.
+"""The `alekeagle` dialect: lists and ends the user's own sessions, and logs in with a token.
 
     POST    P/user/session        {"user", "pass", "rememberMe"?} → 201 {"token", "exp"}
                                   {"2fa": {"token", "type", "code"}} after a login that asked for it
@@ -9,9 +9,9 @@
     DELETE  P/user/sessions       {"sessions": ["<id>", …]} → 200 {"count", "type"}
     DELETE  P/user/sessions/all   200 {"count", "type"}; ?allButSelf=true spares the one that asks
 
-P is the setting `prefix`; with `sample_paths` all of it answers without `/user`, too. It knows
-these shapes; who may log in, and which sessions there are, it must not know. A session's id is its
-`iat`, times are Unix seconds. Bodies may be JSON, urlencoded or multipart; every answer is JSON.
+P is the setting `prefix`; with `sample_paths` every endpoint also answers without `/user`. Knows
+these shapes; must not know who may log in, or which sessions exist. A session's id is its `iat`,
+times are Unix seconds. Bodies may be JSON, urlencoded or multipart; every answer is JSON.
 
 Its files follow the order that every dialect has. It looks for a token in Authorization, with
 Bearer or with nothing before it; `gate/identify.py` does so where this dialect is on. Then come

@@ -1,15 +1,16 @@
-"""What the `alekeagle` dialect calls a session: browser and system out of its User-Agent.
+"""The name of a session in the `alekeagle` dialect: browser and system from its User-Agent.
 
-It knows that API's wording, which is a parser's of 2021, and trusts nothing that it reads.
-Beyond its tables a User-Agent is its own name.
+Knows that API's wording, which comes from a parser of 2021; trusts no input. A User-Agent that is
+not in the tables is its own name.
 """
 
 import re
 from functools import lru_cache
 
-REMEMBERED = 1024  # User-Agents; most people have one of a few dozen
+REMEMBERED = 1024  # User-Agents; most users have one of a few dozen
 
-# The first that is found counts: most browsers name those that they want to be taken for, too.
+# The first match counts, because most browsers also contain the names of browsers that they
+# imitate.
 BROWSERS = tuple(
     (name, re.compile(form))
     for name, form in (
@@ -55,7 +56,7 @@ PROCESSORS = tuple(
 
 @lru_cache(REMEMBERED)
 def session_name(user_agent: str) -> str:
-    """As in `Firefox v95.0 on Linux x86_64 amd64`; the User-Agent itself where unknown."""
+    """Such as `Firefox v95.0 on Linux x86_64 amd64`; the User-Agent itself if it is unknown."""
     browser, version = _first(BROWSERS, user_agent)
     system, release = _first(SYSTEMS, user_agent)
     release = release.replace("_", ".") if system in ("iOS", "Mac OS") else release
@@ -68,7 +69,8 @@ def session_name(user_agent: str) -> str:
 
 
 def _first(table: tuple[tuple[str, re.Pattern[str]], ...], user_agent: str) -> tuple[str, str]:
-    """The first name whose form is found, with what stands there; two empty texts for none."""
+    """The first name whose pattern matches, with the matched version; two empty texts if none
+    does."""
     for name, form in table:
         if found := form.search(user_agent):
             return name, next((group for group in found.groups() if group), "")

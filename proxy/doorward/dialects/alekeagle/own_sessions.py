@@ -1,6 +1,6 @@
 """The user's own sessions in the `alekeagle` dialect: read, listed and ended.
 
-It knows the endpoints' order of checks; how a session ends it must not know.
+Knows the endpoints' order of checks; must not know how a session ends.
 """
 
 import re
@@ -21,7 +21,7 @@ from doorward.dialects.alekeagle.shapes import AlekeagleDone, AlekeagleSessions
 from doorward.dialects.context import Context, Malformed, Unauthenticated
 from doorward.dialects.fields import Fields
 
-PAGE = 50  # sessions in a list that is asked for in parts
+PAGE = 50  # sessions in a page of the list
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class OwnSessions:
     # The caller and the caller's sessions
 
     async def _require_caller(self, request: Request) -> Session:
-        """Raises UserBanned; Unauthenticated also where a second factor is due
+        """Raises UserBanned, and Unauthenticated, also if a second factor is due
         (CVE-2026-32246)."""
         person = await self.context.service.identify.find_caller(
             request.headers.raw, self.context.clock()
@@ -44,12 +44,12 @@ class OwnSessions:
         return person.session
 
     async def _require_change(self, request: Request) -> Session:
-        """The same, for what changes something."""
+        """The same, for requests that change something."""
         self.context.check_origin(request)
         return await self._require_caller(request)
 
     async def _sessions(self, caller: Session) -> list[Session]:
-        """The caller's, in the order of their logins."""
+        """The caller's sessions, in the order of their logins."""
         found = await self.sessions.list(caller.user, self.context.clock())
         return sorted((s for s in found if s.level is FULL), key=lambda session: session.iat)
 
@@ -64,7 +64,7 @@ class OwnSessions:
 
     async def show_other(self, request: Request) -> Response:
         found = await self._find(request, await self._require_caller(request))
-        if found is None:  # another word than the one for ending it
+        if found is None:  # worded differently than when ending it
             return render_error(NOT_READABLE, refusals.SessionNotFound())
         return render(render_session(found))
 
@@ -112,7 +112,7 @@ class OwnSessions:
         return response
 
     async def _leave(self, request: Request, response: Response, caller: Session) -> Response:
-        """The answer, when the session that asked is over itself."""
+        """The answer if the caller's own session has ended."""
         service = self.context.service
         if not contexts.is_by_header(request):
             service.cookie.expire(response, request)
@@ -120,7 +120,7 @@ class OwnSessions:
 
 
 def _parse_ids(fields: Fields) -> set[str]:
-    """The ids in the body, as texts; what is no id is passed over."""
+    """The ids in the body, as texts; anything else is ignored."""
     found = fields.get("sessions")
     if not isinstance(found, list):
         raise Malformed(fields=("sessions",))
@@ -131,7 +131,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def _slice(request: Request, sessions: Sequence[Session]) -> Sequence[Session]:
-    """All, or the part that the query asks for; numbers that make no sense are its defaults."""
+    """All sessions, or the page that the query asks for; the defaults replace invalid numbers."""
     query = request.query_params
     if "limit" not in query and "offset" not in query:
         return sessions
@@ -145,7 +145,8 @@ def _parse_number(text: str | None) -> int:
 
 
 def _spares_caller(request: Request) -> bool:
-    """Whether `allButSelf`, in any case, is there without an `=` or says anything but no."""
+    """Whether `allButSelf`, in any case, is present without a value or with one that does not mean
+    no."""
     for pair in request.url.query.split("&"):
         name, equals, value = (unquote_plus(part) for part in pair.partition("="))
         if name.lower() == "allbutself":

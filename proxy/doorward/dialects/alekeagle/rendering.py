@@ -1,7 +1,6 @@
 """Sessions as JSON of the `alekeagle` dialect, and the number of those that were ended.
 
-It knows shapes; whose sessions these are it must not know. An id is an `iat`; times are Unix
-seconds.
+Knows shapes; must not know whose sessions these are. An id is an `iat`; times are Unix seconds.
 """
 
 from starlette.responses import Response
@@ -13,13 +12,14 @@ from doorward.dialects.alekeagle.shapes import AlekeagleRemoved, AlekeagleSessio
 
 
 def render_session(session: Session) -> AlekeagleSession:
-    """The client's own name for it, else a name from its User-Agent."""
+    """The client's own name for the session, or one from its User-Agent."""
     name = session.information or session_name(session.user_agent)
     return AlekeagleSession(iat=session.iat, exp=exp(session), name=name, sub=session.user.id)
 
 
 def exp(session: Session) -> int:
-    """Its whole life after `iat`, which moves on by seconds where two logins shared one."""
+    """The session's full lifetime after `iat`, which is moved by seconds if two logins had the same
+    one."""
     return int(session.expires_at) + max(0, session.iat - int(session.created_at))
 
 

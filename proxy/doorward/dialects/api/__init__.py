@@ -22,9 +22,9 @@
     GET     audit/events                 records as they come, as server-sent events
     GET     explain                      what happens to a request, and why
 
-It looks for a token in `Authorization` alone, as Bearer or by Basic, and for no session: no page of
-another site can ride on a cookie here. Errors are `{"error": "<code>", "message": "<sentence>"}`.
-It knows these; who may do what to whom, the core decides.
+Accepts only tokens in `Authorization`, as Bearer or Basic, and no sessions, so another site's page
+cannot use a cookie here. Errors are `{"error": "<code>", "message": "<sentence>"}`. Knows these
+shapes; the core decides who may do what.
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ from doorward.dialects.fields import get_text, is_storable, read_json, read_opti
 from doorward.gate.addresses import parse_address
 from doorward.web.explanation import Explain, Question
 
-# The fields of a user that an administrator sets; others are refused by name.
+# The fields of a user that an administrator can set; others are refused by name.
 _MUST_CHANGE = "must_change_password"
 _DETAILS = ("name", "email", "groups", "roles", _MUST_CHANGE)
 PAGE, MOST = 50, 200
 LOCKS = 200
-FOLLOW_S = 1.0  # between two looks at the records
-QUIET_LOOKS = 15  # after so many without news a comment keeps proxies from closing the stream
+FOLLOW_S = 1.0  # between two reads of the records
+QUIET_LOOKS = 15  # without news; then a comment keeps proxies from closing the stream
 
 Item = TypeVar("Item")
 Sleep = Callable[[float], Awaitable[object]]
@@ -147,7 +147,7 @@ class Api:
         return respond_empty()
 
     def act(self, act: Act) -> Callable[[Request], Awaitable[Response]]:
-        """What is done to one user, without anything to say about it."""
+        """Operations on one user that take no body."""
 
         async def answer(request: Request) -> Response:
             actor = await self.guard.find_actor(request)
@@ -271,8 +271,8 @@ class Api:
         )
 
     async def follow_records(self, request: Request) -> Response:
-        """Server-sent events (HTML, "server-sent events"): an id is a record's number, by which a
-        client that comes again continues where it was."""
+        """Server-sent events (HTML, "server-sent events"). Ids are numbers of records, so that a
+        client that reconnects continues where it was."""
         actor, wanted = await self.guard.find_actor(request), _read_filter(request)
         last = request.headers.get("last-event-id", "")
         if last.isascii() and last.isdigit() and len(last) < 19:
@@ -285,13 +285,13 @@ class Api:
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
     async def peek_records(self, request: Request) -> Response:
-        """HEAD: what GET would say, without the stream."""
+        """HEAD: the headers of GET, without the stream."""
         await self.guard.find_actor(request)
         _read_filter(request)
         return Response(media_type="text/event-stream", headers=NO_STORE)
 
     async def explain_request(self, request: Request) -> Response:
-        """What `doorward explain` says, of this process."""
+        """The output of `doorward explain`, from this process."""
         actor = await self.guard.find_actor(request)
         method, url = _read_text(request, "method") or "GET", _read_text(request, "url")
         address = _read_text(request, "address") or "127.0.0.1"
@@ -306,14 +306,14 @@ class Api:
         assert self.explain is not None
         try:
             found = await self.explain(Question(method, url, user, address, has_factor))
-        except ValueError:  # NoUrl, and what cannot be one at all
+        except ValueError:  # NoUrl, or text that cannot be a URL at all
             raise Malformed("The parameter url has to be a URL or a path.", ("url",)) from None
         return render(describe_explanation(found))
 
     async def _events(
         self, request: Request, wanted: RecordFilter, number: int
     ) -> AsyncIterator[str]:
-        """Until the client goes, or may not see them any more."""
+        """Until the client leaves, or is no longer allowed to see them."""
         yield ": records as they come\n\n"
         quiet = 0
         while True:
@@ -321,7 +321,7 @@ class Api:
                 await self.guard.find_actor(request)
                 found = await self.audit_log.after(number, wanted, MOST)
             except StorageUnavailable:
-                found = ()  # later ones wait, too
+                found = ()  # later ones have to wait, too
             except (Refusal, RequestFault):
                 return
             for record in found:
@@ -339,7 +339,7 @@ def _draw_event(record: Record) -> str:
     return f"id: {record.number}\nevent: record\ndata: {data}\n\n"
 
 
-# Where it looks for what a request asks for
+# Parameters of requests
 
 
 def _get_id(request: Request) -> str:
@@ -414,7 +414,7 @@ def _find_next(found: Sequence[Item], limit: int, number: Callable[[Item], int])
 
 
 def _refuse_others(fields: Mapping[str, object], *names: str) -> None:
-    """A field that is misspelt must not pass for one that was left out."""
+    """A misspelt field must not be mistaken for an absent one."""
     if others := tuple(name for name in fields if name not in names):
         raise Malformed(f"There is no field {others[0][:80]!a} here.", others)
 
@@ -448,7 +448,8 @@ def _read_details(fields: Mapping[str, object]) -> Details:
 
 
 def _read_new_password(fields: Mapping[str, object]) -> str | None:
-    """None if one is to be generated: what was shown to somebody else has to be changed."""
+    """None if one is to be generated. Such a password has to be changed, because an administrator
+    has seen it."""
     password = _get_optional(fields, "password")
     if password is None and _get_flag(fields, _MUST_CHANGE) is False:
         raise Malformed("A generated password has to be changed.", (_MUST_CHANGE,))

@@ -1,6 +1,6 @@
-"""Who may use the administration API: a token of an administrator, made for it.
+"""Access to the administration API: only with a token of an administrator that was made for it.
 
-Knows carriers and scopes of tokens; what an operation does it must not know.
+Knows carriers and scopes of tokens; must not know what an operation does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READS_ONLY = "This token may read and change nothing: its scope is admin:read."
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """A request, as `TokenUses` asks for it."""
+    """A request, as `TokenUses` needs it."""
 
     address_text: str
     client: Client
@@ -36,14 +36,14 @@ class _Use:
 
 @dataclass(frozen=True, slots=True)
 class ApiGuard:
-    """Storage is asked at every request, so that no worker lets a revoked token through."""
+    """Storage is asked for every request, so that no worker accepts a revoked token."""
 
     tokens: ApiTokens
     uses: TokenUses
     clock: Callable[[], float]
 
     async def find_actor(self, request: Request) -> User:
-        """The administrator whose token this request carries. Raises Unauthenticated, NotPermitted,
+        """The administrator whose token is in this request. Raises Unauthenticated, NotPermitted,
         LockedOut, StorageUnavailable."""
         now, client = self.clock(), get_client(request)
         session = await self._find_session(request, client, now)
@@ -60,7 +60,7 @@ class ApiGuard:
     async def _find_session(self, request: Request, client: Client, now: float) -> Session:
         lines = request.headers.getlist("authorization")
         token = read_authorization(lines[0].encode("latin-1")) if len(lines) == 1 else None
-        if token is None or token.name is not None:  # a browser sends Basic for any site's page
+        if token is None or token.name is not None:  # browsers send Basic for any site's page
             raise Unauthenticated
         asking = ClientInfo(client.address, client.user_agent)
         found = await self.tokens.find(token.value, token.name, asking, now)

@@ -1,4 +1,4 @@
-"""The objects of the administration API. It knows keys and types, and not when which is sent.
+"""The objects of the administration API. Knows keys and types; must not know when each is sent.
 
 Times are RFC 3339 in UTC, null is never. `next` is the `cursor` of the page that follows.
 """

@@ -1,7 +1,7 @@
 """Where the `rocketchat` dialect looks for a token, and its rate limit.
 
-X-User-Id with X-Auth-Token takes precedence over Bearer, and Bearer over the cookie. It knows
-headers and counters; what a session may do it must not know.
+X-User-Id with X-Auth-Token takes precedence over Bearer, and Bearer over the cookie. Knows headers
+and counters; must not know what a session may do.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ from doorward.web.endpoint import get_client
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """`token` is None when the cookie carries the session: browsers send it for any site's page."""
+    """`token` is None if the session comes from the cookie, which browsers send for any site's
+    page."""
 
     session: Session
     token: str | None
@@ -31,7 +32,8 @@ async def find_session(context: Context, request: Request) -> Session | None:
 
 
 async def find_caller(context: Context, request: Request, *, pending: bool = False) -> Requester:
-    """The caller; only with `pending` one whose second factor is due. Raises Unauthenticated."""
+    """The caller. A session whose second factor is due counts only with `pending`. Raises
+    Unauthenticated."""
     session = await find_session(context, request)
     if session is None or (session.level is not FULL and not pending):
         raise Unauthenticated
@@ -48,8 +50,8 @@ def _get_token(request: Request) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Counts by address, route and method. It applies to everybody; a request without a session
-    where one is needed is refused and not counted."""
+    """Counts by address, route and method, for every client. A request without a required session
+    is refused, and not counted."""
 
     context: Context
     rates: Rates

@@ -1,6 +1,6 @@
-"""The `sessions/…` endpoints of the `rocketchat` dialect: listed, looked at and ended.
+"""The `sessions/…` endpoints of the `rocketchat` dialect: list, show and end sessions.
 
-It knows their order of checks and paging; which sessions there are it must not know.
+Knows their order of checks and paging; must not know which sessions exist.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ SORTS: dict[str, Callable[[Session], object]] = {
 
 
 class WrongSort(Exception):
-    """A key that lists cannot be sorted by."""
+    """Lists cannot be sorted by this key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Paging:
     offset: int
     count: int
     wanted: str
-    order: tuple[tuple[str, bool], ...]  # key, and whether it goes down
+    order: tuple[tuple[str, bool], ...]  # key, and whether descending
 
     @classmethod
     def of(cls, request: Request) -> "Paging":
@@ -86,7 +86,7 @@ class Paging:
         sessions: Iterable[Session],
         render: Callable[[Session], Shape],
     ) -> Response:
-        """`count` is the size asked for, however many there are."""
+        """`count` is the requested size, not the number of entries."""
         found = list(sessions)
         for key, down in reversed(self.order):
             found.sort(key=SORTS[key], reverse=down)  # type: ignore[arg-type]  # one type a key
@@ -103,7 +103,7 @@ class Paging:
         return not self.wanted or self.wanted in search_term(session).lower()
 
     def wants_any(self, session: Session) -> bool:
-        """In lists of everybody's, names of users count as well."""
+        """In lists of all users' sessions, names of users are searched, too."""
         names = f"{session.user.username}\n{session.user.name or ''}".lower()
         return self.wants(session) or self.wanted in names
 
@@ -192,7 +192,8 @@ class Devices:
         return await self._end(found, caller.session)
 
     async def end_any(self, request: Request) -> Response:
-        """Credentials, permission, parameters, second factor, look-up: in this order."""
+        """Checks credentials, permission, parameters and second factor, and looks the session up,
+        in this order."""
         session = (await self.guard.require_changer(request)).session
         require(session.user, END_SESSIONS)
         wanted = (await read_body(request, required=["sessionId"]))["sessionId"]
@@ -202,11 +203,11 @@ class Devices:
     async def _get(self, id: str) -> Session:
         found = await self.sessions.get(id)
         if found.level is not FULL:
-            raise SessionNotFound  # no login yet
+            raise SessionNotFound  # not logged in yet
         return found
 
     async def _end(self, found: Session, by: Session) -> Response:
-        """Again is a success again."""
+        """Repeating it succeeds, too."""
         now = self.guard.context.clock()
         await self.sessions.revoke(found.id, actor=by.user, now=now)
         return render_success(RocketchatEnded, sessionId=found.id)

@@ -1,7 +1,7 @@
 """The errors of the `rocketchat` dialect: refusal → status and code, and the bodies with the code.
 
-The words are its document's, slips included. A ban is answered like a wrong password; a
-disabled user learns so after the right one, as documented.
+The wording is the document's, mistakes included. A ban is answered like a wrong password; a
+disabled user is informed after the right one, as documented.
 """
 
 import math
@@ -69,7 +69,7 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     contexts.Broken: ErrorAnswer(500, "Internal server error"),
 }
 
-# At login what is wrong with the person, not with the request, is a 401.
+# At login, errors that concern the user and not the request are 401.
 LOGIN_ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = ERROR_TABLE | {
     refusals.InvalidCredentials: ErrorAnswer(401, "Unauthorized"),
     refusals.UserBanned: ErrorAnswer(401, "Unauthorized"),
@@ -85,7 +85,7 @@ REASONS = {
     "totp-invalid": "TOTP Invalid",
     "totp-max-attempts": "TOTP Maximun Failed Attempts Reached",
 }
-NO_TYPE = frozenset(("error-unauthorized", "error-too-many-requests"))  # the text alone
+NO_TYPE = frozenset(("error-unauthorized", "error-too-many-requests"))  # only the text
 ASKING = (SecondFactorRequired, ProofRequired)  # a code was missing
 BARE = frozenset(("Session not found", "Internal server error"))
 WAIT = (
@@ -109,7 +109,7 @@ def _build_details(error: ApiError) -> dict[str, Any]:
 
 
 def build_failure(code: str, reason: str | None = None, **more: Any) -> RocketchatFailure:
-    """`reason [code]`, or only a text where there is no code."""
+    """`reason [code]`, or only a text if there is no code."""
     if code in BARE or reason is None:
         return RocketchatFailure(success=False, error=code, **more)
     typed: dict[str, Any] = {} if code in NO_TYPE else {"errorType": code}
@@ -155,7 +155,7 @@ def _respond(body: Shape, answer: ErrorAnswer, error: ApiError) -> Response:
 
 
 def build_details(challenge: Challenge, *, asked: bool) -> RocketchatDetails:
-    """The challenge for a client; `availableMethods` only where a code was missing."""
+    """The challenge for a client, with `availableMethods` only if the code was missing."""
     fields: dict[str, Any] = {
         "method": challenge.method,
         "codeGenerated": challenge.code_generated,

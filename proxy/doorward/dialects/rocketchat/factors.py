@@ -1,6 +1,6 @@
-"""Second factors turned on and off, and codes asked for by mail, in the `rocketchat` dialect.
+"""Turns second factors on and off and mails codes, in the `rocketchat` dialect.
 
-It knows the shapes; whether a code is right it must not know.
+Knows the shapes; must not know whether a code is right.
 """
 
 from dataclasses import dataclass
@@ -45,9 +45,9 @@ class OwnFactors:
     regulation: Regulation
 
     async def send_code(self, request: Request) -> Response:
-        """The same answer for everybody. The mail goes out after it, or its time would tell who
-        there is; each request counts against the sender's budget of attempts, with unknown names
-        as with known ones."""
+        """The same answer for every name. The mail is sent after it, because otherwise its time
+        would reveal which users exist. Each request counts in the sender's budget of attempts,
+        whether the name is known or not."""
         fields = await read_optional_json(request)
         name = require_text(fields.get("emailOrUsername", ""))
         if not name:
@@ -65,7 +65,7 @@ class OwnFactors:
         return response
 
     async def _mail(self, user: User, name: str) -> None:
-        """Where the e-mail factor is off nothing is sent."""
+        """If the e-mail factor is off, nothing is sent."""
         context = self.guard.context
         try:
             await self.factors.prepare(user, EMAIL, name=name, now=context.clock())
@@ -144,8 +144,8 @@ class OwnFactors:
         return session, (await read_body(request, required=["code"]))["code"]
 
     async def _end_others(self, session: Session) -> None:
-        """Sessions without the new factor end. The caller's token stays, as these answers have no
-        place for another one."""
+        """Sessions without the new factor end. The caller's token stays, because these answers have
+        no field for another one."""
         context = self.guard.context
         await self.sessions.end_others(session, context.clock(), renew=False)
 

@@ -1,6 +1,6 @@
 """What the handlers of the `rocketchat` dialect share: the caller, parameters, the second factor.
 
-It knows forms of requests and the order of the checks; what an endpoint does it must not know.
+Knows the form of requests and the order of checks; must not know what an endpoint does.
 """
 
 import json
@@ -17,7 +17,7 @@ from doorward.dialects.fields import is_storable, read_optional_json
 from doorward.dialects.rocketchat.carriers import Requester, find_caller
 from doorward.web.session_service import get_client_info
 
-CHARACTERS = 4096  # no parameter of ours is longer; the core checks passwords
+CHARACTERS = 4096  # no parameter is longer; the core checks passwords
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class RequestGuard:
     async def require_reader(
         self, request: Request, permission: str | None = None, *, pending: bool = False
     ) -> Session:
-        """The session that reads. Raises Unauthenticated, NotPermitted."""
+        """The session of a request that reads. Raises Unauthenticated, NotPermitted."""
         session = (await find_caller(self.context, request, pending=pending)).session
         if permission is not None:
             require(session.user, permission)
         return session
 
     async def require_changer(self, request: Request, *, pending: bool = False) -> Requester:
-        """The caller that changes something, unless another site's page sent it. Raises
-        Unauthenticated, ForeignOrigin."""
+        """The caller of a request that changes something, unless another site's page sent it.
+        Raises Unauthenticated, ForeignOrigin."""
         found = await find_caller(self.context, request, pending=pending)
         if found.token is None:
             self.context.check_origin(request)
@@ -55,8 +55,9 @@ class RequestGuard:
         )
 
     async def demand_proof(self, request: Request, session: Session, *, always: bool) -> None:
-        """Proof that its user is there, taken from the request: with `always` the factor that is on
-        every time, else and for users without one where none was given lately."""
+        """Takes proof from the request that the user is present. With `always`, users who have a
+        factor need it every time. Otherwise, and for users without a factor, proof is needed if
+        none was given recently."""
         is_asked = always and bool(await self.factors.list_enabled(session.user))
         if is_asked or not await self.factors.is_proved(session, self.context.clock()):
             await self.demand(request, session, honours_trust=False)
@@ -78,7 +79,7 @@ async def read_body(
 def check_names(
     fields: dict[str, object], required: Collection[str], optional: Collection[str] = ()
 ) -> dict[str, str]:
-    """In the words of the schema validator that the documented API has."""
+    """With the messages of the documented API's schema validator."""
     for name in required:
         if name not in fields:
             raise Malformed(f"must have required property '{name}'")
@@ -98,7 +99,7 @@ def require_text(value: object) -> str:
 def read_query(
     request: Request, *, required: Collection[str] = (), optional: Collection[str] = ()
 ) -> dict[str, str]:
-    """A query of these names, each at most once. Raises Malformed."""
+    """A query with these names, each at most once. Raises Malformed."""
     pairs = request.query_params.multi_items()
     fields: dict[str, object] = dict(pairs)
     if len(fields) != len(pairs):

@@ -1,6 +1,6 @@
-"""Login, logout and the own user, in the `rocketchat` dialect.
+"""Login, logout and the caller's user, in the `rocketchat` dialect.
 
-It knows the forms a login comes in; whether it succeeds it must not know.
+Knows the forms of a login; must not know whether it succeeds.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ class LoginAndLogout:
         return response
 
     async def _resume(self, token: str) -> Response:
-        """The same session under the same token: its bearer is logged in already."""
+        """The same session with the same token, because the client is already logged in."""
         context = self.guard.context
         found = (await self.sessions.by_token(token, context.clock())).session
         if found is None or found.level is not FULL:
@@ -92,7 +92,7 @@ class LoginAndLogout:
         )
 
     async def logout(self, request: Request) -> Response:
-        """A session whose second factor is due may go, too."""
+        """Also ends a session whose second factor is due."""
         caller = await self.guard.require_changer(request, pending=True)
         service = self.guard.context.service
         await service.end(caller.session)
@@ -102,13 +102,13 @@ class LoginAndLogout:
         return await service.leave_applications(request, response, caller.session)
 
     async def peek_logout(self, request: Request) -> Response:
-        """HEAD is safe: it tells what GET would say and ends nothing (RFC 9110 9.2.1)."""
+        """HEAD is safe: it answers like GET, but ends nothing (RFC 9110 9.2.1)."""
         await self.guard.require_reader(request, pending=True)
         return _render_logout()
 
     async def logout_others(self, request: Request) -> Response:
-        """The token is told to who had it anyway, and not to a script that rides on a cookie which
-        it cannot read."""
+        """The token is sent only to a client that already has it, not to a script that uses a
+        cookie which it cannot read."""
         caller = await self.guard.require_changer(request)
         context, session = self.guard.context, caller.session
         # The documented answer repeats the token that was presented.
@@ -128,7 +128,7 @@ class LoginAndLogout:
         return render_success(RocketchatMessage, message=f"User {wanted} has been logged out!")
 
     async def _find_user(self, caller: User, id: str) -> User:
-        """Raises NotPermitted before anybody is looked for, UserNotFound."""
+        """Raises NotPermitted before any user is looked up, and UserNotFound."""
         if id == caller.id:
             return caller
         require(caller, END_USERS_SESSIONS)
@@ -143,7 +143,7 @@ def _render_logout() -> Response:
 
 
 def _get_name(fields: Mapping[str, object]) -> str:
-    """`user`, as a text or an object, else `username` or `email`. Raises Malformed."""
+    """`user`, as a text or an object; otherwise `username` or `email`. Raises Malformed."""
     user = fields.get("user")
     if isinstance(user, dict):
         fields = user
@@ -156,7 +156,7 @@ def _get_name(fields: Mapping[str, object]) -> str:
 
 
 def _get_password(fields: Mapping[str, object]) -> Password:
-    """As typed, or as its SHA-256. Raises Malformed."""
+    """The password as typed, or its SHA-256. Raises Malformed."""
     password = fields.get("password")
     if password is None:
         raise Malformed("must have required property 'password'")

@@ -1,6 +1,6 @@
 """Sessions and users as JSON of the `rocketchat` dialect.
 
-It knows shapes; whom they may be shown to it must not know.
+Knows shapes; must not know who may see them.
 """
 
 import base64
@@ -75,8 +75,8 @@ def render_any_session(session: Session, current: Session, public_url: str) -> d
 
 
 def render_record(session: Session, public_url: str) -> dict[str, Any]:
-    """The keys of a RocketchatRecord, the raw record. `loginToken` stands for the login as the hash
-    of its token did: what we store of a token is not told (CVE-2026-40166)."""
+    """The keys of a RocketchatRecord, the raw record. `loginToken` identifies the login, as the
+    token's hash does in the original; the stored hash is not revealed (CVE-2026-40166)."""
     user, begun = session.user, datetime.fromtimestamp(session.created_at, UTC)
     held = list_roles(user)
     record: dict[str, Any] = {

@@ -1,4 +1,5 @@
-"""The objects of the `rocketchat` dialect. It knows keys and types, and not when which is sent."""
+"""The objects of the `rocketchat` dialect. Knows keys and types; must not know when each is
+sent."""
 
 from typing import Literal
 
