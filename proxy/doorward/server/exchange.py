@@ -31,6 +31,8 @@ NO_TRAILERS: list[Header] = []
 NO_PIECES: deque[bytes] = deque()
 # Pieces of a body are joined up to this size, so that a slow client causes few writes.
 JOINED_BYTES = 16 * 1024
+# What a piece takes besides its bytes, so that a client cannot fill memory with small ones.
+PIECE_BYTES = 64
 
 START, BODY = "http.response.start", "http.response.body"
 FAILED_HEAD = [
@@ -163,10 +165,10 @@ class Exchange:
         return True
 
     def take_body(self, piece: bytes) -> int:
-        """Keep a piece of the body until it is asked for, and return how much is kept."""
+        """Keep a piece of the body until it is asked for, and return how much memory is used."""
         self._pieces.append(piece)
         self.body_bytes += len(piece)
-        return self.body_bytes
+        return self.body_bytes + PIECE_BYTES * len(self._pieces)
 
     # The answering side
 
@@ -436,16 +438,24 @@ class Exchange:
             return {"type": "http.disconnect"}
         body, is_last = b"", not self.more_body
         if self._pieces:
-            if self.body_bytes <= JOINED_BYTES:
-                body = b"".join(self._pieces)
-                self._pieces.clear()
-            else:  # one at a time, because joining them would copy the whole body
-                body = self._pieces.popleft()
+            body = self._next_piece()
             self.body_bytes -= len(body)
             if self._pieces:
                 is_last = False
                 self.message_event.set()
         return {"type": "http.request", "body": body, "more_body": not is_last}
+
+    def _next_piece(self) -> bytes:
+        """The next piece of the body: small ones joined, as each that is passed on costs a turn and
+        a write. A large one is not copied."""
+        pieces = self._pieces
+        piece = pieces.popleft()
+        if not pieces or len(piece) + len(pieces[0]) > JOINED_BYTES:
+            return piece
+        joined, size = [piece], len(piece)
+        while pieces and (size := size + len(pieces[0])) <= JOINED_BYTES:
+            joined.append(pieces.popleft())
+        return b"".join(joined)
 
     async def send(self, message: Any) -> None:
         """Take the application's next message; waits while the client is slow."""

@@ -1,0 +1,88 @@
+"""A body in very small chunks costs about what its bytes cost: a client may send one byte in each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from doorward.http1.client_exchange import ClientExchange
+from doorward.http1.response_head import ResponseHead
+from doorward.server.exchange import JOINED_BYTES
+from doorward.server.flow import HIGH_WATER_BYTES
+from doorward.server.protocol import Protocol, protocol_with
+from doorward.settings import LimitSettings
+
+from tests.support.client_connection import Connections, Transport
+
+HEAD = b"POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Reader:
+    """Keeps the pieces of a body, once it may read them."""
+
+    def __init__(self) -> None:
+        self.may_read = asyncio.Event()
+        self.is_done = asyncio.Event()
+        self.pieces: list[bytes] = []
+
+    def begin(self, exchange: ClientExchange) -> Coroutine[Any, Any, None]:
+        return self._read(exchange)
+
+    async def _read(self, exchange: ClientExchange) -> None:
+        await self.may_read.wait()
+        more = True
+        while more:
+            message = await exchange.receive()
+            self.pieces.append(message["body"])
+            more = message["more_body"]
+        exchange.start_with(ResponseHead(204, []))
+        exchange.end()
+        self.is_done.set()
+
+
+def connect(reader: Reader) -> tuple[Protocol, Transport]:
+    transport = Transport()
+    connection = protocol_with(LimitSettings(), None, reader)(Connections())
+    connection.connection_made(transport)
+    return connection, transport
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, JOINED_BYTES - 1, JOINED_BYTES, 3 * JOINED_BYTES])
+async def test_small_pieces_of_a_body_are_joined(size: int) -> None:
+    """Each that is passed on costs a turn of a task and a write; a large one is not copied."""
+    reader = Reader()
+    connection, _ = connect(reader)
+    count = 200_000 // size
+    body = b"".join(bytes([number % 251]) * size for number in range(count))
+    chunks = (body[at : at + size] for at in range(0, len(body), size))
+    connection.data_received(HEAD + b"".join(b"%x\r\n%b\r\n" % (size, one) for one in chunks))
+    reader.may_read.set()
+    await asyncio.sleep(0)
+    connection.data_received(b"0\r\n\r\n")
+    await reader.is_done.wait()
+    assert b"".join(reader.pieces) == body
+    assert max(map(len, reader.pieces)) <= max(size, JOINED_BYTES)
+    # Two neighbours would not fit into one, and there is one more for the end.
+    assert len(reader.pieces) <= 2 * len(body) // JOINED_BYTES + 2
+    connection.connection_lost(None)
+
+
+async def test_a_client_waits_sooner_if_its_chunks_are_small() -> None:
+    """Every piece takes memory besides its bytes."""
+    reader = Reader()
+    connection, transport = connect(reader)
+    connection.data_received(HEAD)
+    sent = 0
+    while not transport.is_paused:
+        connection.data_received(b"1\r\nx\r\n" * 100)
+        sent += 100
+    assert sent < HIGH_WATER_BYTES / 32
+    reader.may_read.set()
+    while transport.is_paused:
+        await asyncio.sleep(0)
+    connection.data_received(b"0\r\n\r\n")
+    await reader.is_done.wait()
+    assert b"".join(reader.pieces) == b"x" * sent
+    connection.connection_lost(None)
