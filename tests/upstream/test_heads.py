@@ -86,6 +86,33 @@ def outcome(
         return runner.run(played())
 
 
+@pytest.mark.parametrize(
+    "end", [b"0\r\n\r\n", b"0\r\nX-Sum: 1\r\n\r\n", b"", b"no chunk\r\n"], ids=ascii
+)
+async def test_chunks_that_come_together_are_passed_on_together(end: bytes) -> None:
+    """A WSGI application that returns a string makes a chunk of every character."""
+    reader = Reader()
+    connection = Connection(ConnectionOwner())
+    connection.connection_made(Transport())
+    connection.begin(
+        reader,
+        GET,
+        no_body=False,
+        ended=True,
+        response_timeout_s=FOREVER_S,
+        idle_timeout_s=FOREVER_S,
+        read_plain=read_shared,
+    )
+    connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    connection.data_received(b"1\r\nx\r\n" * 1000 + end)
+    assert (reader.body, reader.pieces) == (b"x" * 1000, 2), "a head alone has an empty piece"
+    assert reader.ended == end.startswith(b"0")
+    assert (reader.failure is not None) == end.startswith(b"no")
+    if not end:
+        connection.data_received(b"2\r\nno")
+        assert (reader.body[-2:], reader.pieces) == (b"no", 3), "part of a chunk does not wait"
+
+
 STATUS = st.sampled_from(["200 OK", "200", "204 No", "206 Part", "304 Not", "404 \xff", "500 X"])
 ENDS = st.sampled_from(["\r\n"] * 8 + ["\n", "\r", "\r\n\r\n", "\r\n ", ""])
 HEADERS = st.sampled_from(

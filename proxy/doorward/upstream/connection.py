@@ -27,6 +27,8 @@ HEAD_LIMIT_BYTES = 256 * 1024
 LINES_LIMIT = 2048
 # An upstream's `Keep-Alive: timeout` counts from its side; a request must not meet the close.
 KEPT_LESS_S = 1
+# Pieces of a body below this are joined: for them a write costs more than a copy.
+SMALL_BYTES = 16 * 1024
 
 
 class ConnectionOwner(Protocol):
@@ -67,6 +69,7 @@ class Connection(asyncio.Protocol):
         self.writable = True
         self.idle_since = 0.0
         self._closes_at: float | None = None  # by its own account, while it is idle
+        self._pieces: list[bytes] = []  # of the answer's body, from what is being parsed
         self._reading = True
 
     # An exchange, driven by its carrier
@@ -247,6 +250,7 @@ class Connection(asyncio.Protocol):
             self._switch(data[pause.args[0] :])
             return
         except httptools.HttpParserError as fault:
+            self._pass_pieces()
             self._keep_alive = False
             self._parser = None
             if self.answered and "Content-Length" in str(fault):
@@ -254,6 +258,7 @@ class Connection(asyncio.Protocol):
             elif not self._complete:
                 self._fail(InvalidAnswer(f"the upstream's answer is not valid HTTP/1: {fault}"))
             return
+        self._pass_pieces()
         if not self.answered and self._head_bytes > HEAD_LIMIT_BYTES:
             self._fail(InvalidAnswer("the upstream's answer head is too large"))
             return
@@ -263,6 +268,14 @@ class Connection(asyncio.Protocol):
             self._raw = head.length >= 0
             if not self._body_bytes and self._sink is not None:
                 self._sink.on_body(b"")  # a head alone is passed on at once
+
+    def _pass_pieces(self) -> None:
+        """Pass on the small pieces that were parsed of the body as one: applications that write one
+        character at a time make a chunk of each, and each piece costs a write."""
+        pieces = self._pieces
+        if pieces and self._sink is not None:
+            self._sink.on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        pieces.clear()
 
     def _look_for_bare(self, data: bytes) -> None:
         """Accept bare line feeds if the first line ends with one (RFC 9112 2.2). In an answer whose
@@ -386,7 +399,11 @@ class Connection(asyncio.Protocol):
         if self._complete:
             raise InvalidAnswer("a body where none can be")
         self._body_bytes += len(data)
-        self._sink.on_body(data)
+        if len(data) < SMALL_BYTES:
+            self._pieces.append(data)
+        else:
+            self._pass_pieces()
+            self._sink.on_body(data)
 
     def on_message_complete(self) -> None:
         self._complete = self._complete or self.answered
