@@ -86,12 +86,8 @@ def outcome(
         return runner.run(played())
 
 
-@pytest.mark.parametrize(
-    "end", [b"0\r\n\r\n", b"0\r\nX-Sum: 1\r\n\r\n", b"", b"no chunk\r\n"], ids=ascii
-)
-async def test_chunks_that_come_together_are_passed_on_together(end: bytes) -> None:
-    """A WSGI application that returns a string makes a chunk of every character."""
-    reader = Reader()
+def connect(reader: Reader) -> Connection:
+    """A connection on which the request was sent."""
     connection = Connection(ConnectionOwner())
     connection.connection_made(Transport())
     connection.begin(
@@ -103,7 +99,40 @@ async def test_chunks_that_come_together_are_passed_on_together(end: bytes) -> N
         idle_timeout_s=FOREVER_S,
         read_plain=read_shared,
     )
-    connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    return connection
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer, reason",
+    [
+        (b"HTTP/1.1 600 Odd\r\n\r\n", "a status that nobody asked for"),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "a status that nobody asked for"),
+        (b"HTTP/2.0 200 OK\r\n\r\n", "a version that nobody asked for"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 3000 + b"\r\n", "too many header lines"),
+        (CHUNKED + b"0\r\n" + b"X: y\r\n" * 3000 + b"\r\n", "too many header lines"),
+        (CHUNKED + b"0\r\nX: " + b"y" * 300_000 + b"\r\n\r\n", "trailers without end"),
+        (b"HTTP/1.1 200 OK\r\nX\0: y\r\n\r\n", "Invalid header token"),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+async def test_the_log_says_what_is_wrong_with_an_answer(answer: bytes, reason: str) -> None:
+    """Not only that a callback of the parser refused it."""
+    reader = Reader()
+    connect(reader).data_received(answer)
+    assert str(reader.failure) == f"the upstream's answer is not valid HTTP/1: {reason}"
+
+
+@pytest.mark.parametrize(
+    "end", [b"0\r\n\r\n", b"0\r\nX-Sum: 1\r\n\r\n", b"", b"no chunk\r\n"], ids=ascii
+)
+async def test_chunks_that_come_together_are_passed_on_together(end: bytes) -> None:
+    """A WSGI application that returns a string makes a chunk of every character."""
+    reader = Reader()
+    connection = connect(reader)
+    connection.data_received(CHUNKED)
     connection.data_received(b"1\r\nx\r\n" * 1000 + end)
     assert (reader.body, reader.pieces) == (b"x" * 1000, 2), "a head alone has an empty piece"
     assert reader.ended == end.startswith(b"0")

@@ -256,7 +256,9 @@ class Connection(asyncio.Protocol):
             if self.answered and "Content-Length" in str(fault):
                 self._complete = True  # of a trailer, which is not passed on; the body is complete
             elif not self._complete:
-                self._fail(InvalidAnswer(f"the upstream's answer is not valid HTTP/1: {fault}"))
+                found = fault.__context__  # of one of the callbacks below
+                reason = found if isinstance(found, InvalidAnswer) else fault
+                self._fail(InvalidAnswer(f"the upstream's answer is not valid HTTP/1: {reason}"))
             return
         self._pass_pieces()
         if not self.answered and self._head_bytes > HEAD_LIMIT_BYTES:
