@@ -1,4 +1,4 @@
-"""A body in very small chunks costs about what its bytes cost: a client may send one byte in each."""
+"""A body in tiny chunks costs about what its bytes cost: a client may send one byte in each."""
 
 from __future__ import annotations
 
