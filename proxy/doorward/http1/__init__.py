@@ -1,4 +1,4 @@
-"""What connections to clients and to upstreams share: names of headers, dates, methods.
+"""Code that connections to clients and to upstreams share: header names, dates, methods.
 
-It knows HTTP/1.1; it must not know users, rules or routes.
+Knows HTTP/1.1; must not know users, rules or routes.
 """

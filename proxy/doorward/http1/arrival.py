@@ -1,4 +1,4 @@
-"""A request as a server took it off its connection: bytes only, nothing trusted yet."""
+"""A request as a server read it from its connection: only bytes, nothing is trusted yet."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,9 +7,9 @@ from doorward.http1.headers import Header, RequestHeaders
 
 
 class Received(Protocol):
-    """`target` is the request target as received (RFC 9112 3.2), `peer` the connection's other end,
-    names in `headers` are in lower case. `parsed` is what they say, where that was read already;
-    `upgrade` the protocols asked for, where the server can make a tunnel."""
+    """`target` is the request target as received (RFC 9112 3.2), `peer` is the connection's other
+    end, and names in `headers` are in lower case. `parsed` are the parsed headers, if the server
+    has parsed them; `upgrade` are the requested protocols, if the server can make a tunnel."""
 
     @property
     def method(self) -> bytes: ...
@@ -31,7 +31,7 @@ class Received(Protocol):
 
 @dataclass(slots=True)
 class Arrival:
-    """Fills `Received` for servers that give headers as a list."""
+    """Implements `Received` for servers that provide headers as a list."""
 
     method: bytes
     target: bytes

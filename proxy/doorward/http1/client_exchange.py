@@ -1,8 +1,9 @@
-"""A client's request and the answer that it gets, as the carrier of the request sees both.
+"""The interface to a client's request and its answer, for the code that carries the request.
 
-Two things fill it: the exchange of our own server, which writes to the client's connection, and the
-adapter for any other ASGI server. Everything is called from the event loop and returns at once, but
-for `receive` and `send`. An answer is begun once, goes out in pieces and is ended or cut.
+It has two implementations: the exchange of Doorward's own server, which writes to the client's
+connection, and the adapter for other ASGI servers. All methods are called in the event loop and,
+except for `receive` and `send`, return at once. An answer is begun once, sent in pieces, and ended
+or cut.
 """
 
 import asyncio
@@ -18,8 +19,8 @@ from doorward.http1.response_head import ResponseHead
 
 @dataclass(frozen=True, slots=True)
 class TunnelLimits:
-    """How long a tunnel may be silent, and the most bytes of a message where they are taken apart
-    on the way. `tells`: a WebSocket's client hears why it ends."""
+    """How long a tunnel may be silent, and the maximum size of a message if messages are parsed.
+    `tells`: a WebSocket's client is sent the reason for its end."""
 
     idle_timeout_s: float
     message_bytes: int
@@ -35,8 +36,8 @@ class ClientTunnel(Protocol):
     def sent_bytes(self) -> int: ...
     def sweep(self, now: float) -> None: ...
     def cut(self, code: int = 0, reason: str = "") -> None:
-        """End both sides at once. `code` and `reason` (at most 123 bytes) are for a WebSocket's
-        client, where it can hear them."""
+        """End both sides at once. `code` and `reason` (at most 123 bytes) are sent to a WebSocket's
+        client, if that is possible."""
 
 
 class Closable(Protocol):
@@ -48,11 +49,12 @@ class Closable(Protocol):
 
 
 class ClientExchange(Protocol):
-    """`arrival` is the request; `known` is what was made of the same bytes before, if they came.
+    """`arrival` is the request; `known` is the cached result for the same bytes, if they came
+    before.
 
-    `turned_away` is the status of an answer that the server itself gave meanwhile, or 0;
-    `gone_for` says in a word why the client did not get all of its answer. `keep_alive` may be set
-    to False: the connection then ends with this answer.
+    `turned_away` is the status of an answer that the server itself has given in the meantime, or 0;
+    `gone_for` is a word for why the client did not get the whole answer. If `keep_alive` is set to
+    False, the connection ends with this answer.
     """
 
     method: bytes
@@ -62,12 +64,12 @@ class ClientExchange(Protocol):
     response_started: bool
     response_complete: bool
     turned_away: int
-    status: int  # of the answer, 0 as long as there is none
+    status: int  # of the answer; 0 until there is one
     sent_bytes: int  # of its body
 
     @property
     def link(self) -> tuple[str, str]:
-        """The connection's other end, and the scheme that it goes by."""
+        """The connection's other end, and its scheme."""
 
     @property
     def arrival(self) -> Received: ...
@@ -76,7 +78,7 @@ class ClientExchange(Protocol):
     def gone_for(self) -> str: ...
 
     def spawn(self, waiting: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Go on in a task, which ends with the exchange."""
+        """Continue in a task, which ends with the exchange."""
 
     # The request's body, and what speaks ASGI
 
@@ -88,43 +90,43 @@ class ClientExchange(Protocol):
 
     @property
     def trailers(self) -> list[Header]:
-        """Of the request, once its body is whole."""
+        """The request's trailers, once its body is complete."""
 
     # The client
 
     def when_gone(self, callback: Callable[[], object]) -> None:
-        """Call `callback`, the last one that was given, once if the client goes away before the
-        answer is complete; at once if it has."""
+        """Call `callback` once if the client leaves before the answer is complete, or at once if it
+        has left. Only the last `callback` is kept."""
 
     @property
     def is_slow(self) -> bool:
-        """True while the client has not taken what was written."""
+        """True while the client has not read what was written."""
 
     def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever a slow client has caught up."""
+        """Call `callback` each time a slow client has caught up."""
 
     attached: Closable | None  # ends with the client's connection
 
     def attach(self, attached: Closable) -> bool:
-        """Have it end with the client's connection; False where that is not known."""
+        """End it together with the client's connection; False if that connection is unknown."""
 
     # The answer
 
     def interim(self, status: int, headers: list[Header]) -> None:
-        """An answer before the answer (RFC 9110 15.2): 1xx, less 100 and 101."""
+        """An informational answer (RFC 9110 15.2): 1xx, except 100 and 101."""
 
     def start_with(self, head: ResponseHead) -> None:
-        """The head; it leaves with the first piece of the body."""
+        """The head. It is sent with the first piece of the body."""
 
     def write(self, data: bytes) -> None:
-        """A piece of the body. Nothing is done once the client left."""
+        """A piece of the body. Ignored if the client has left."""
 
     def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
         """The last piece; `trailers` are lines."""
 
     def cut(self, *, at_once: bool = False) -> None:
-        """End in mid-answer, so that the client sees that it is not whole. `at_once`: without what
-        a slow client has not taken yet."""
+        """Break the answer off, so that the client notices that it is incomplete. `at_once`:
+        without sending what a slow client has not read yet."""
 
     def switch(
         self,
@@ -134,5 +136,5 @@ class ClientExchange(Protocol):
         upstream_lost: Callable[[Exception | None], None],
         limits: TunnelLimits,
     ) -> ClientTunnel:
-        """Answer 101 with these headers and join both connections; only where `arrival.upgrade`
-        says that a tunnel can be."""
+        """Answer 101 with these headers and join both connections; only if `arrival.upgrade` allows
+        a tunnel."""

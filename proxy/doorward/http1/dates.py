@@ -1,6 +1,6 @@
-"""The time of day as HTTP tells it.
+"""Dates in the format of HTTP.
 
-Must not know what they date.
+Must not know what they are used for.
 """
 
 import time
@@ -9,7 +9,7 @@ from functools import lru_cache
 
 
 def now_header() -> bytes:
-    """The value of a Date header now (RFC 9110 6.6.1)."""
+    """The current value of a Date header (RFC 9110 6.6.1)."""
     return _format_second(int(time.time()))
 
 

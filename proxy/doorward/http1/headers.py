@@ -1,7 +1,8 @@
-"""Which request headers pass to an upstream, which are ours to set, and the head that is sent.
+"""Which request headers pass to an upstream, which ones only Doorward sets, and the head that is
+sent.
 
-Knows names and framing; must not know who may do what. One walk over the request's headers sorts
-them into what the gate asks about and what passes, so nothing is looked at in two spellings.
+Knows names and framing; must not know who may do what. One pass over the request's headers
+separates those that the gate reads from those that pass, so no header is read in two spellings.
 """
 
 import re
@@ -26,7 +27,7 @@ Header = tuple[bytes, bytes]
 
 
 class HeaderAction(Enum):
-    """What happens to a request header of some name."""
+    """What happens to a request header, by name."""
 
     PASS = auto()
     DROP = auto()
@@ -52,7 +53,7 @@ class HeaderAction(Enum):
     TARGET = auto()
 
 
-# Names that the gate reads, in the one spelling that it trusts.
+# Names that the gate reads, in the only spelling that it trusts.
 _READ = {
     b"host": HeaderAction.HOST,
     b"cookie": HeaderAction.COOKIE,
@@ -72,17 +73,17 @@ _READ = {
     b"x-forwarded-prefix": HeaderAction.FORWARDED_PREFIX,
     b"x-request-id": HeaderAction.REQUEST_ID,
 }
-# A carrier of sessions where its dialect is on, and an application's own business where it is not.
+# They carry sessions if their dialect is on; otherwise they belong to the application.
 _PAIR = frozenset((b"x-user-id", b"x-auth-token"))
 
-# Space around a value is not of the value (RFC 9110 5.5).
+# Space around a value is not part of it (RFC 9110 5.5).
 OWS = b" \t"
 # CGI, WSGI, Rack and PHP fold these spellings into one name (CVE-2025-64484, CVE-2026-39858).
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 def classify_header(name: bytes) -> HeaderAction:
-    """What happens to a header of this name, in whatever spelling it came."""
+    """What happens to a header of this name, in any spelling."""
     name = name.lower()
     if name in _READ:
         return _READ[name]
@@ -109,7 +110,7 @@ def _is_managed(normal: bytes) -> bool:
     )
 
 
-# Names repeat from request to request; bounds keep a client from filling memory with new ones.
+# Names repeat from request to request. The limit keeps clients from filling memory with new ones.
 _ACTIONS: dict[bytes, HeaderAction] = {}
 forget_with(_ACTIONS.clear)
 _ACTIONS_LIMIT = 2048
@@ -126,7 +127,7 @@ def _remember_action(name: bytes) -> HeaderAction:
 
 
 class BadHeaders(Exception):
-    """The headers cannot be read in one way only: 400."""
+    """The headers are ambiguous: 400."""
 
 
 class UnknownExpectation(BadHeaders):
@@ -195,7 +196,7 @@ class ParsedHeaders:
     cookies: list[bytes] = field(default_factory=list)
     authorizations: list[bytes] = field(default_factory=list)
     pairs: list[Header] = field(default_factory=list)
-    targets: tuple[Header, ...] = ()  # that name another target; they pass, too
+    targets: tuple[Header, ...] = ()  # they contain another target, and pass, too
     forwarded: list[bytes] = field(default_factory=list)
     forwarded_for: list[bytes] = field(default_factory=list)
     forwarded_proto: tuple[bytes, ...] = ()
@@ -206,7 +207,7 @@ class ParsedHeaders:
     content_length: bytes | None = None
     chunked: bool = False
     expects: bool = False  # to learn whether to send the body
-    trailers: bool = False  # in the answer will be read (TE)
+    trailers: bool = False  # whether trailers of the answer will be read (TE)
     announced: list[bytes] = field(default_factory=list)  # names of the request's trailers
     max_forwards: bytes | None = None
 
@@ -216,7 +217,7 @@ class ParsedHeaders:
 
     @property
     def passing_text(self) -> bytes:
-        """What may pass, as lines."""
+        """The headers that may pass, as lines."""
         return b"".join([b"%b: %b\r\n" % line for line in self.passing])
 
     @property
@@ -225,7 +226,7 @@ class ParsedHeaders:
 
 
 def parse_headers(headers: Iterable[Header]) -> ParsedHeaders:
-    """Sort request headers (names in lower case). Raises BadHeaders when framing is ambiguous."""
+    """Sort request headers (names in lower case). Raises BadHeaders if the framing is ambiguous."""
     found = ParsedHeaders()
     passing, actions = found.passing, _ACTIONS
     named_by_connection: list[bytes] = []
@@ -240,7 +241,7 @@ def parse_headers(headers: Iterable[Header]) -> ParsedHeaders:
             found.hosts.append(value.strip(OWS))
         elif action is HeaderAction.TARGET:
             passing.append(line)
-            found.targets = (*found.targets[:2], line)  # of two of one name none is read
+            found.targets = (*found.targets[:2], line)  # if a name appears twice, neither is read
         elif action is HeaderAction.CONNECTION:
             named_by_connection += [token.strip().lower() for token in value.split(b",")]
         elif action is not HeaderAction.DROP:
@@ -284,7 +285,7 @@ def _read(found: ParsedHeaders, action: HeaderAction, line: Header) -> None:
         case HeaderAction.OVERRIDE:
             found.overrides.append(line)
         case HeaderAction.EXPECT:
-            if value.lower() != b"100-continue":  # the only one there is (RFC 9110 10.1.1)
+            if value.lower() != b"100-continue":  # the only defined value (RFC 9110 10.1.1)
                 raise UnknownExpectation("an expectation that nobody here can meet")
             found.expects = True
         case HeaderAction.TE:
@@ -301,15 +302,16 @@ def _read(found: ParsedHeaders, action: HeaderAction, line: Header) -> None:
             raise AssertionError(action)
 
 
-# More names than these are not passed on: looking each of them up costs a client nothing.
+# More names than this are not passed on, because each look-up costs Doorward time and the client
+# nothing.
 TRAILER_NAMES = 64
-# What Connection says on nearly every message; none of it names a header that passes.
+# The usual values of Connection; none of them is the name of a header that passes.
 USUAL_OPTIONS = frozenset((b"keep-alive", b"close", b"upgrade", b"te", b""))
 
 
 def _drop_named(found: ParsedHeaders, named: list[bytes]) -> None:
-    """Take out what Connection names. Ours are set after this, so none of them can be named away
-    (CVE-2022-31813, CVE-2024-45410)."""
+    """Remove the headers that Connection lists. Doorward's own headers are added later, so a client
+    cannot remove them in this way (CVE-2022-31813, CVE-2024-45410)."""
     unusual = set(named) - USUAL_OPTIONS
     if unusual:
         found.passing[:] = [line for line in found.passing if line[0] not in unusual]
@@ -325,8 +327,8 @@ def _drop_named(found: ParsedHeaders, named: list[bytes]) -> None:
         found.pairs = [line for line in found.pairs if line[0] not in unusual]
 
 
-# Framing, routing, credentials and what describes content: not for the end of a message, wherever
-# reads it there (RFC 9110 6.5.1).
+# Names for framing, routing, credentials and the description of content must not be trailers (RFC
+# 9110 6.5.1).
 _NO_TRAILER = re.compile(
     rb"content-.*|.*cookie.*|.*auth.*|host|date|expires|age|vary|location|retry-after|warning"
     rb"|cache-control|range|if-.*|pragma|expect|max-forwards|trailer"
@@ -334,7 +336,7 @@ _NO_TRAILER = re.compile(
 
 
 def select_trailers(headers: Iterable[Header]) -> list[Header]:
-    """What of a message's trailers passes, lines and order kept; either way."""
+    """The trailers of a message that pass, with lines and order kept, in either direction."""
     return [line for line in headers if _may_trail(line[0].lower())]
 
 
@@ -343,5 +345,5 @@ def _may_trail(name: bytes) -> bool:
 
 
 def trailer_lines(headers: Iterable[Header]) -> bytes:
-    """The same as they are sent."""
+    """The same, in the form in which they are sent."""
     return b"".join([b"%b: %b\r\n" % line for line in select_trailers(headers)])

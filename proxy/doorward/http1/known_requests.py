@@ -1,6 +1,7 @@
-"""Requests that came before, byte for byte, with what was made of them: the one memo of the way.
+"""A cache of requests that came before with exactly the same bytes, with the facts derived from
+them.
 
-Everything that depends on the moment, the session above all, is decided again each time.
+Everything that depends on the time, above all the session, is decided again for each request.
 """
 
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 from doorward.http1.heads import RequestHead
 from doorward.http1.repeats import Repeats, make_room
 
-# Four KiB of head each at most, and what was made of it; as a rule a quarter of that.
+# At most four KiB of head each, with the facts; usually a quarter of that.
 LIMIT = 1024
 HEAD_BYTES = 4096
 
 
 class KnownRequest:
-    """`facts` follow from the head alone for a request that came over `link`; see `Gate.facts`."""
+    """`facts` depend only on the head and on `link`, the connection that it came over; see
+    `Gate.facts`."""
 
     __slots__ = ("facts", "head", "link")
 
@@ -25,7 +27,8 @@ class KnownRequest:
 
 
 class KnownRequests:
-    """By their bytes. The settings that facts follow from do not change; `clear` forgets all."""
+    """Known requests by their bytes. The settings that facts depend on do not change; `clear`
+    removes everything."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownRequest] = {}
@@ -33,7 +36,7 @@ class KnownRequests:
         self.find = self._known.get
 
     def note(self, head: RequestHead) -> None:
-        """Keep a head that came a second time."""
+        """Store a head that came a second time."""
         text = head.text
         if len(text) <= HEAD_BYTES and self._repeats.before(text):
             make_room(self._known, LIMIT)

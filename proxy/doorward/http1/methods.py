@@ -1,12 +1,12 @@
-"""Request methods: which ones the parser knows, and what may be one.
+"""Request methods: those that the parser knows, and the syntax of others.
 
 Must not know what a method means.
 """
 
 import re
 
-# What llhttp takes for HTTP. Others of its kind pass under a stand-in; in lower case, though, they
-# might be taken for what they are not by an application behind rules that name methods.
+# The methods that llhttp accepts for HTTP. Others are parsed under a stand-in. Methods in lower
+# case are refused: an application might treat `get` as GET, while rules for GET do not apply to it.
 KNOWN = frozenset(
     b"GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT COPY LOCK MKCOL MOVE PROPFIND PROPPATCH"
     b" SEARCH UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY"

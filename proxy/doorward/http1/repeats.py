@@ -1,4 +1,5 @@
-"""What may be kept of bytes that come again: not what came once only, and never more than so much.
+"""Limits for caches by bytes: an entry is kept only when its bytes come again, and never more than
+a maximum.
 
 Must not know what the bytes mean.
 """
@@ -9,20 +10,20 @@ SEEN = 4096
 
 
 def make_room(kept: dict[Any, Any], limit: int) -> None:
-    """Let what was kept first go, so that one more makes `limit` at most."""
+    """Remove the oldest entries, so that with one more there are at most `limit`."""
     while len(kept) >= limit:
         del kept[next(iter(kept))]
 
 
 class Repeats:
-    """Whether bytes came before, of the last few thousand; by their hashes, so that it now and then
-    takes something for something else."""
+    """Whether bytes were among the last few thousand. It compares hashes, so it is sometimes
+    wrong."""
 
     def __init__(self) -> None:
         self._hashes: set[int] = set()
 
     def before(self, text: bytes) -> bool:
-        """Whether `text` came before. From now on it did."""
+        """Whether `text` came before. Records it."""
         number = hash(text)
         if number in self._hashes:
             return True

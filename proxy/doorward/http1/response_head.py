@@ -1,6 +1,6 @@
 """The head of an answer as bytes: the status line and the headers that are passed on.
 
-Must not know the connection that it goes to, nor the body that follows.
+Must not know the connection or the body.
 """
 
 import http
@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 from doorward.http1.headers import Header
 
-# Headers that are looked at have names of these lengths; others need not be lowered to see that.
+# Lengths of the names of headers that matter here, so that other names need not be lower-cased.
 _LENGTHS = {len(name) for name in ("date", "connection", "content-length", "transfer-encoding")}
 
 
@@ -24,12 +24,12 @@ _STATUS_LINES = {status: status_line(status) for status in range(200, 600)}
 
 
 class InvalidResponseHead(Exception):
-    """The application said something that is no answer; what was sent of it is cut."""
+    """The application sent an invalid answer; if part of it was sent, it is cut."""
 
 
 class ResponseHead:
-    """The head of an answer as far as it is the same for every client, at any time. `length`: of
-    the body in bytes, -1 when no header tells; `closes`: the connection is to end with it."""
+    """The part of an answer's head that is the same for every client at any time. `length`: of the
+    body in bytes, -1 if there is no such header; `closes`: the connection ends with it."""
 
     __slots__ = ("closes", "is_dated", "length", "status", "text")
 
@@ -47,7 +47,7 @@ class ResponseHead:
 
     @classmethod
     def of_lines(cls, status: int, lines: bytes, length: int, *, is_dated: bool) -> "ResponseHead":
-        """One whose header lines are ready: none of them steers a connection."""
+        """A head whose header lines are ready; none of them controls the connection."""
         made = cls.__new__(cls)
         made.status, made.length, made.is_dated, made.closes = status, length, is_dated, False
         made.text = (_STATUS_LINES.get(status) or status_line(status)) + lines
@@ -55,7 +55,7 @@ class ResponseHead:
 
     @property
     def headers(self) -> list[Header]:
-        """Names, in lower case, and values."""
+        """Names in lower case, and values."""
         lines = (line.partition(b": ") for line in self.text.split(b"\r\n")[1:-1])
         return [(name.lower(), value) for name, _, value in lines]
 
@@ -64,7 +64,7 @@ class ResponseHead:
         return b"\ncontent-type: text/event-stream" in self.text.lower()
 
     def _is_left_out(self, name: bytes, value: bytes) -> bool:
-        """True for a header that is decided for each connection rather than passed on."""
+        """True for a header that is decided per connection instead of passed on."""
         self.is_dated = self.is_dated or name == b"date"
         if name == b"content-length":
             self.length = int(value)

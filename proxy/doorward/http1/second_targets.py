@@ -1,7 +1,7 @@
-"""Request headers that name another target than the request line does: found, and read.
+"""Finds and parses request headers that contain another target than the request line.
 
-An application acts on these targets as well, so the rules are asked about each. Knows how the
-headers are written; must not know routes, rules or users.
+An application acts on these targets, too, so the rules have to allow each. Knows the syntax of the
+headers; must not know routes, rules or users.
 """
 
 import re
@@ -13,16 +13,16 @@ Header = tuple[bytes, bytes]
 
 
 class BadTarget(Exception):
-    """A header that cannot be read in one way only: 400."""
+    """An ambiguous header: 400."""
 
 
 class ForeignTarget(Exception):
-    """It names what is not on this server: 502 (RFC 4918 9.8.5)."""
+    """A target that is not on this server: 502 (RFC 4918 9.8.5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecondTarget:
-    """One URL in a header. `site` is its scheme and authority in lower case, None for one that is
+    """One URL in a header. `site` is its scheme and authority in lower case, None if the URL is
     only a path; `rest` is its path with its query."""
 
     site: tuple[str, str] | None
@@ -34,24 +34,25 @@ class SecondTarget:
 
     @property
     def host(self) -> str | None:
-        """The host of its site, as rules name it."""
+        """The host of its site, in the form that rules use."""
         if self.site is None:
             return None
         host, colon, port = self.site[1].rpartition(":")
         return (host if colon and port.isdigit() else self.site[1]).rstrip(".")
 
 
-# RFC 4918 8.3: an absolute URI or an absolute path. No user, as some take that for the host.
+# RFC 4918 8.3: an absolute URI or an absolute path, without a user, which some programs mistake for
+# the host.
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#@\\\s]+)((?:/[^\s]*)?)", re.IGNORECASE)
 _PATH = re.compile(rb"/(?![/\\])[^\s]*")
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
 
-# RFC 4918 10.4.2: tags, which are URLs, precede lists; URLs within a list are lock tokens.
+# RFC 4918 10.4.2: tags, which are URLs, come before lists; URLs in a list are lock tokens.
 _LIST = rb"\((?:[^()<>\[\]\"]|<[^<>]*>|\[(?:W/)?\"[^\"]*\"\])*\)"
 _TAG_OR_LIST = re.compile(rb"[ \t]*(?:<([^<>]*)>|" + _LIST + rb")[ \t]*")
 
 
-# The rules are asked about each, several times. Clients name the source, the destination and their
+# The rules are evaluated several times for each. Clients send the source, the destination and their
 # parents.
 TARGETS_LIMIT = 16
 
@@ -75,7 +76,7 @@ def _tags(value: bytes) -> list[Span]:
     return found
 
 
-# Names in lower case, and where in a value URLs stand. One more such header is one more line.
+# Names in lower case, and where the URLs are in the value. To support another header, add a line.
 READERS: dict[bytes, Callable[[bytes], list[Span]]] = {
     b"destination": _whole,  # RFC 4918 10.3
     b"if": _tags,  # RFC 4918 10.4
@@ -83,7 +84,7 @@ READERS: dict[bytes, Callable[[bytes], list[Span]]] = {
 
 
 def read_second_targets(lines: tuple[Header, ...]) -> list[SecondTarget]:
-    """The targets that these headers name. Raises BadTarget or ForeignTarget."""
+    """The targets in these headers. Raises BadTarget or ForeignTarget."""
     if len({name for name, _ in lines}) < len(lines):
         raise BadTarget("a header that names another target came twice")
     return [_read(value[slice(*span)]) for name, value in lines for span in READERS[name](value)]
@@ -102,7 +103,7 @@ def _read(url: bytes) -> SecondTarget:
 
 
 def move(target: bytes, prefix: bytes, base: bytes) -> bytes:
-    """A target that begins with `prefix`, with `base` in place of that; `*` as it is."""
+    """A target with `base` in place of its `prefix`; `*` stays unchanged."""
     rest = target[len(prefix) :]
     if rest.startswith(b"/"):
         return base + rest
@@ -110,8 +111,8 @@ def move(target: bytes, prefix: bytes, base: bytes) -> bytes:
 
 
 def rewrite_target(line: Header, origin: bytes, prefix: bytes, base: bytes = b"") -> bytes:
-    """The value of such a header, as an application knows it that stands at `origin` and `base` and
-    does not know of `prefix`: each URL begins with that. A path stays one."""
+    """The value of such a header for an application at `origin` and `base` that does not know
+    `prefix`: replaces the beginning of each URL. A path remains a path."""
     name, value = line
     for start, end in reversed(READERS[name](value)):
         target = _read(value[start:end])
