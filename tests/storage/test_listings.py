@@ -160,7 +160,7 @@ async def asked(crowd: Path) -> AsyncIterator[tuple[Database, Plans]]:
             explained = [file.execute(f"EXPLAIN QUERY PLAN {s}", p) for s, p in statements]
             return [row[3] for rows in explained for row in rows]
 
-    event.listen(store.engine._engine.sync_engine, "before_cursor_execute", note)
+    event.listen(store.engine._engine, "before_cursor_execute", note)
     yield store, plans
     await store.close()
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.sessions.sessions import Session
 from doorward.storage import rows
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import FeedRows
 from doorward.storage.sessions import JOINED

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit.audit_log import REFUSED, Event, Kind
 from doorward.accounts.passwords.regulation import NOBODY, Budget, Lock, Period, Spent
 from doorward.storage.audit_log import AuditLogRows
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.tables import attempts, budgets, users
 

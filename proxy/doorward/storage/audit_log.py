@@ -8,10 +8,10 @@ from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Row, Select, delete, insert, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit.audit_log import Event, Kind, Record, RecordFilter
 from doorward.accounts.names import clip
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.tables import audit
 

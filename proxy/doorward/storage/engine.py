@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, ExceptionContext, Insert, Table, event
+import sqlalchemy
+from sqlalchemy import Connection, ExceptionContext, Insert, Table, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from doorward.accounts.refusals import StorageUnavailable
+from doorward.storage.connection import AsyncConnection, borrow, dispose, transact
 from doorward.storage.fault import StorageFault
 from doorward.storage.health import READ, WRITE, Health
 
@@ -61,7 +62,7 @@ class Engine:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        engine: sqlalchemy.Engine,
         errors: tuple[type[Exception], ...],
         connect: Callable[[], Awaitable[Any]] | None = None,
         path: Path | None = None,
@@ -86,7 +87,7 @@ class Engine:
     @asynccontextmanager
     async def reading(self, within_s: float | None = DEADLINE_S) -> AsyncIterator[AsyncConnection]:
         """A connection for a single query. Raises StorageUnavailable."""
-        async with self._border(READ, within_s), self._reader.connect() as connection:
+        async with self._border(READ, within_s), borrow(self._reader) as connection:
             yield connection
 
     @asynccontextmanager
@@ -94,7 +95,7 @@ class Engine:
         """A transaction that holds SQLite's write lock from its start, so that it never fails
         half-way because of another writer. Raises StorageUnavailable."""
         async with self._border(WRITE, within_s):
-            async with self._turn, self._writer.begin() as connection:
+            async with self._turn, transact(self._writer) as connection:
                 yield connection
             await self._check_file()  # otherwise it was committed to a file that nobody will read
 
@@ -116,7 +117,7 @@ class Engine:
         A stat costs a microsecond; every other step here goes to a thread.
         """
         if self._path is not None and _identity(self._path) != self._identity:
-            await self._engine.dispose()
+            await dispose(self._engine)
             raise Moved(
                 f"{self._path} was removed or replaced while Doorward was running; put the"
                 " file back, or restore a backup as the handbook says and restart Doorward"
@@ -153,22 +154,22 @@ class Engine:
                 await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await dispose(self._engine)
 
 
 def sqlite_engine(path: Path) -> Engine:
     """The database in this file, created with mode 0600 if missing. Raises StorageFault."""
     _make_file(path)
-    engine = create_async_engine(
+    engine = create_engine(
         f"sqlite+aiosqlite:///{path}",
         connect_args={"timeout": BUSY_TIMEOUT_S},
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_S,
     )
-    event.listen(engine.sync_engine, "connect", _prepare)
-    event.listen(engine.sync_engine, "begin", _begin)
-    event.listen(engine.sync_engine, "handle_error", _drop_spoilt)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _drop_spoilt)
     return Engine(engine, (SQLAlchemyError, OSError), path=path)
 
 
@@ -250,9 +251,9 @@ def postgresql_engine(url: str) -> Engine:
         except ValueError as error:  # its text may quote the password
             raise asyncpg.InterfaceError("the URL is malformed") from error
 
-    engine = create_async_engine(
+    engine = create_engine(
         "postgresql+asyncpg://",
-        async_creator=connect,
+        connect_args={"async_creator_fn": connect},
         pool_size=CONNECTIONS,
         max_overflow=CONNECTIONS,
         pool_timeout=CONNECT_TIMEOUT_S,

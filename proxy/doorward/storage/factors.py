@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, case, delete, func, insert, null, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit.audit_log import Event
 from doorward.accounts.factors.records import NONE, CodeAttempt, CodeLock, Factors, Sealed
 from doorward.accounts.session import Renewal
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.many_rows import execute_many

@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit.audit_log import Event
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.sessions.feed import News
 from doorward.storage.audit_log import AuditLogRows
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.health import WRITE
 from doorward.storage.many_rows import execute_many

@@ -7,12 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit.audit_log import Event
 from doorward.accounts.session import FULL, Session
 from doorward.accounts.sessions.handover import Code
 from doorward.storage import rows
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import FeedRows
 from doorward.storage.sessions import JOINED

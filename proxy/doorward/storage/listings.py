@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, not_, or_, select, true, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.administration import Cursor, UserFilter
 from doorward.accounts.audit.audit_log import Record, RecordFilter
@@ -18,6 +17,7 @@ from doorward.accounts.user import User
 from doorward.storage import rows
 from doorward.storage.attempts import locks_at
 from doorward.storage.audit_log import RECORDS, record
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.sessions import JOINED
 from doorward.storage.tables import audit, handles, sessions, users

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Executable
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.rows import chunks
 
 

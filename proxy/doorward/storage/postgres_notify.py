@@ -11,9 +11,9 @@ import contextlib
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.refusals import StorageUnavailable
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 
 CHANNEL = "doorward"

@@ -17,7 +17,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts.audit.audit_log import Event, Kind, add_count
 from doorward.accounts.refusals import SessionNotFound
@@ -26,6 +25,7 @@ from doorward.accounts.sessions.sessions import FULL, Renewal, Session
 from doorward.accounts.sessions.store import OpenedBefore
 from doorward.accounts.user import User
 from doorward.storage import rows
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.many_rows import execute_many

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorward.accounts import randomness
 from doorward.accounts.audit.audit_log import Event
@@ -17,6 +16,7 @@ from doorward.accounts.refusals import NameTaken, UserNotFound
 from doorward.accounts.session import Renewal
 from doorward.accounts.user import Credential, NewPassword, NewUser, Seen, User
 from doorward.storage import rows
+from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.many_rows import execute_many
