@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from doorward.observe.counters import Counters
+from doorward.observe.exposition import PLAIN, render
 from doorward.observe.loop_lag import LoopLag
-from doorward.observe.metrics import render_metrics
+from doorward.observe.metrics import list_families
 from doorward.observe.shared_counters import Numbers
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
 
 from benchmarks.lag import Lag
 
 
-class Scraped(Collector):
+class Scraped:
     def __init__(self) -> None:
         self.lag = LoopLag(lambda: 0.0)
 
-    def collect(self) -> Iterator[Metric]:
+    def text(self) -> str:
         counters = Counters()
         counters.sources.append(self.lag.totals)
         numbers = Numbers(counters.totals(), {}, self.lag.peaks(), 1)
-        return render_metrics(numbers, ())
-
-    def text(self) -> str:
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return generate_latest(registry).decode()
+        return render(list_families(numbers, ()), PLAIN).decode()
 
 
 def test_the_longest_lag_is_exact_if_it_is_that_of_the_last_minutes() -> None:

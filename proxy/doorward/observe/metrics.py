@@ -5,20 +5,12 @@ label: they are routes of the configuration, statuses and Doorward's own words.
 """
 
 import asyncio
+import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from doorward import __version__
 from doorward.observe.counters import (
@@ -32,6 +24,15 @@ from doorward.observe.counters import (
     SECONDS,
     Counters,
     Values,
+)
+from doorward.observe.exposition import (
+    COUNTER,
+    GAUGE,
+    HISTOGRAM,
+    INFINITY,
+    Family,
+    choose_format,
+    render,
 )
 from doorward.observe.loop_lag import LAG, LAG_BOUNDS_S, LAG_MAX, LAG_SECONDS
 from doorward.observe.observer import SWITCHED
@@ -139,10 +140,8 @@ class Metrics:
         """The exposition and its media type, in a format that the client accepts. Raises OSError
         where the workers cannot put their numbers together: a total must never fall."""
         numbers = await self._numbers()
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collector(render_metrics(numbers, self._routes)))
-        encode, media_type = choose_encoder(accept)
-        return encode(registry), media_type
+        media_type = choose_format(accept)
+        return render(list_families(numbers, self._routes), media_type), media_type
 
     async def _numbers(self) -> Numbers:
         if self._folder is None:
@@ -159,37 +158,31 @@ class Metrics:
         return self._shared.read()
 
 
-class _Collector(Collector):
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = tuple(families)
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
-
-
-def render_metrics(numbers: Numbers, routes: Sequence[str]) -> Iterator[Metric]:
+def list_families(numbers: Numbers, routes: Sequence[str]) -> Iterator[Family]:
     """The numbers as families of samples."""
     yield _requests(numbers.totals, routes)
     yield _durations(numbers.totals, routes)
     for name, (title, text, labels) in COUNTERS.items():
-        counter = CounterMetricFamily(title, text, labels=labels)
+        counter = Family(title, COUNTER, text, labels)
         for key, value in _label_values(name, numbers.totals):
-            counter.add_metric(_labels(key, routes if name in BY_ROUTE else None), value)
+            counter.add(_labels(key, routes if name in BY_ROUTE else None), value)
         yield counter
     for name, (title, text, labels) in GAUGES.items():
-        gauge = GaugeMetricFamily(title, text, labels=labels)
+        gauge = Family(title, GAUGE, text, labels)
         for key, value in _label_values(name, numbers.moment):
-            gauge.add_metric(_labels(key, None), value)
+            gauge.add(_labels(key, None), value)
         yield gauge
     yield _lags(numbers.totals)
     for name, (title, text) in PEAKS.items():
-        peak = GaugeMetricFamily(title, text, labels=())
+        peak = Family(title, GAUGE, text)
         for _, value in _label_values(name, numbers.peaks):
-            peak.add_metric((), value)
+            peak.add((), value)
         yield peak
-    yield GaugeMetricFamily("doorward_processes", "Worker processes.", value=numbers.processes)
-    build = GaugeMetricFamily("doorward_build_info", "Always 1.", labels=("version",))
-    build.add_metric((__version__,), 1)
+    processes = Family("doorward_processes", GAUGE, "Worker processes.")
+    processes.add((), numbers.processes)
+    yield processes
+    build = Family("doorward_build_info", GAUGE, "Always 1.", ("version",))
+    build.add((__version__,), 1)
     yield build
 
 
@@ -208,55 +201,53 @@ def _route(number: str | int, routes: Sequence[str]) -> str:
     return routes[int(number)] if int(number) >= 0 else ""
 
 
-def _requests(totals: Values, routes: Sequence[str]) -> Metric:
+def _requests(totals: Values, routes: Sequence[str]) -> Family:
     found: dict[tuple[str | int, ...], float] = {}
     for (word, reason, route, status, _), count in _label_values(REQUESTS, totals):
         key: tuple[str | int, ...] = (route, status, word, reason)
         found[key] = found.get(key, 0) + count
-    family = CounterMetricFamily(
+    family = Family(
         "doorward_requests",
+        COUNTER,
         "Requests that are over, by route, status, decision (forwarded, verified, refused, ours)"
         " and reason.",
-        labels=("route", "status", "decision", "reason"),
+        ("route", "status", "decision", "reason"),
     )
     for key, count in found.items():
-        family.add_metric(_labels(key, routes), count)
+        family.add(_labels(key, routes), count)
     return family
 
 
-def _durations(totals: Values, routes: Sequence[str]) -> Metric:
+def _durations(totals: Values, routes: Sequence[str]) -> Family:
     classes: dict[tuple[str | int, str | int], list[float]] = {}
     for (word, _, route, status, bucket), count in _label_values(REQUESTS, totals):
         if status != SWITCHED:
             counts = classes.setdefault((word, route), [0.0] * (len(BOUNDS_S) + 1))
             counts[int(bucket)] += count
-    family = HistogramMetricFamily(
+    family = Family(
         "doorward_request_duration_seconds",
+        HISTOGRAM,
         "From a request's head to the end of its answer; tunnels are not among them.",
-        labels=("route", "decision"),
+        ("route", "decision"),
     )
     for (word, route), counts in classes.items():
         seconds = totals.get((SECONDS, word, route), 0.0)
         buckets = _cumulative(BOUNDS_S, counts)
-        family.add_metric([_route(route, routes), str(word)], buckets, seconds)
+        family.add_histogram([_route(route, routes), str(word)], buckets, seconds)
     return family
 
 
-def _lags(totals: Values) -> Metric:
-    family = HistogramMetricFamily(
+def _lags(totals: Values) -> Family:
+    family = Family(
         "doorward_event_loop_lag_seconds",
+        HISTOGRAM,
         "How late event loops run their callbacks, measured fifty times a second.",
-        labels=(),
     )
     counts = [count for _, count in _label_values(LAG, totals)]
     if counts:
-        family.add_metric((), _cumulative(LAG_BOUNDS_S, counts), totals[LAG_SECONDS,])
+        family.add_histogram((), _cumulative(LAG_BOUNDS_S, counts), totals[LAG_SECONDS,])
     return family
 
 
-def _cumulative(bounds: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
-    buckets, whole = [], 0.0
-    for bound, count in zip((*bounds, float("inf")), counts, strict=True):
-        whole += count
-        buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), whole))
-    return buckets
+def _cumulative(bounds: Sequence[float], counts: Sequence[float]) -> Iterator[tuple[float, float]]:
+    return zip((*bounds, INFINITY), itertools.accumulate(counts), strict=True)
