@@ -150,3 +150,21 @@ def test_a_target_is_told_up_to_a_length_and_without_login_data() -> None:
     ]:
         log.ended(FORWARDED, 0, 200, now_s(), BriefRecord(UnreadRequest(target=target)))
         assert stream.line()["target"] == shown
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_traceback_has_no_values_of_variables(restored: None, format: Format) -> None:
+    """structlog prints all of them with rich, where that is installed: passwords and tokens."""
+    stream = Terminal() if format == "console" else io.StringIO()
+    configure_logs(stream, format=format)
+
+    def log_in(password: str) -> None:
+        raise RuntimeError("broken")
+
+    try:
+        log_in("-".join(("correct", "horse")))
+    except RuntimeError:
+        structlog.get_logger("doorward").exception("request_failed")
+    written = stream.getvalue()
+    assert "RuntimeError" in written and "in log_in" in written
+    assert "correct-horse" not in written

@@ -92,7 +92,10 @@ def configure_logs(
 def choose_renderers(stream: LogStream, format: Format) -> list[Any]:
     """structlog's last processors, which turn a record into a line."""
     if format == "console" or (format == "auto" and stream.isatty()):
-        return [escape_record, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # structlog's own choice, if rich is installed, prints local variables: passwords, tokens
+        plain = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)
+        return [escape_record, renderer]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
