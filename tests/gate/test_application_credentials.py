@@ -13,9 +13,9 @@ from doorward.accounts.application_credentials import ApplicationLogin
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.app import Application
-from doorward.cli.preflight import check_files
 from doorward.settings import InvalidSettings, settings_from, settings_in_process
 from doorward.settings.application_secrets import ApplicationSecrets
+from doorward.start.preflight import check_files
 from doorward.storage.application_credentials import CredentialRows
 from doorward.web.explanation import Question
 from structlog.testing import capture_logs

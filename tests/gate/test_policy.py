@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from doorward.app import Application
-from doorward.cli.preflight import check_files
 from doorward.gate.gate import Gate
 from doorward.gate.policy import CALLS, THREADS, PolicyFunction, load_policy
 from doorward.gate.policy_gate import PolicyFailed, PolicyGate
 from doorward.policy import Allow, Deny, Identity, Request
 from doorward.settings import InvalidSettings, settings_from
+from doorward.start.preflight import check_files
 from doorward.storage.sessions import SessionRows
 from doorward.web.explanation import Question
 from structlog.testing import capture_logs

@@ -24,6 +24,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # docs/decisions/001-import-order.md
 ROWS = (
     ("cli", "middleware"),
+    ("start",),
     ("app",),
     ("doctor",),
     ("wiring",),

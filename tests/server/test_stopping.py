@@ -180,8 +180,8 @@ def test_an_answer_that_does_not_end_in_time_is_cut(tmp_path: Path, fast_lane: b
 
 def test_by_default_a_stop_takes_less_than_ten_seconds(tmp_path: Path) -> None:
     """What `docker stop` allows: the grace period and what comes after it."""
-    from doorward.cli.serve import AFTER_GRACE_S
     from doorward.settings import settings_from
+    from doorward.start.serve import AFTER_GRACE_S
 
     grace = settings_from({"routes": [{"upstream": "http://a"}]}).shutdown.grace
     assert grace.total_seconds() + AFTER_GRACE_S < 10

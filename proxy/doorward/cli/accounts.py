@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
 
-from doorward.cli.options import print_faults, settings_or_exit
+from doorward.cli.options import settings_or_exit
+from doorward.start.reports import report_faults
 
 if TYPE_CHECKING:
     from doorward.accounts.audit.audit_log import Record
@@ -90,7 +91,7 @@ def _faults() -> Iterator[None]:
     try:
         yield
     except InvalidSettings as invalid:
-        print_faults(invalid)
+        report_faults(invalid)
         raise typer.Exit(WRONG_USAGE) from None
     except StorageFault as fault:
         leave(str(fault), WRONG_USAGE)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doorward.cli.options import ConfigOption, JsonOption, commands, print_faults, settings_or_exit
+from doorward.cli.options import ConfigOption, JsonOption, commands, settings_or_exit
+from doorward.start.reports import report_faults
 
 if TYPE_CHECKING:
     from doorward.settings import Fault, InvalidSettings, Settings
@@ -47,8 +48,8 @@ def check(
 def _checked(config: ConfigOption) -> Settings:
     import os
 
-    from doorward.cli.preflight import check_files
     from doorward.settings import load_settings
+    from doorward.start.preflight import check_files
 
     settings = load_settings(config, os.environ)
     check_files(settings)
@@ -57,7 +58,7 @@ def _checked(config: ConfigOption) -> Settings:
 
 def _refuse(error: InvalidSettings, as_json: bool) -> None:
     if not as_json:
-        print_faults(error)
+        report_faults(error)
         return
     typer.echo(json.dumps({"ok": False, "faults": _describe(error.faults)}, indent=2))
 

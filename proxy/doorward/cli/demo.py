@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.cli.accounts import leave
-from doorward.cli.options import print_faults
+from doorward.start.reports import report_faults
 
 if TYPE_CHECKING:
     from doorward.settings import Settings
@@ -183,14 +183,14 @@ def settings_in(directory: Path, upstream: str, listen: str) -> Settings:
     try:
         return load_settings(file, {})
     except InvalidSettings as faults:
-        print_faults(faults)
+        report_faults(faults)
         raise typer.Exit(2) from None
 
 
 def serve_demo(settings: Settings) -> None:
     """Serve until a signal; the user is made first, and shown when the address answers."""
-    from doorward.cli.serve import serve_settings
     from doorward.observe.logs import configure_logs
+    from doorward.start.serve import serve_settings
 
     configure_logs(level=logging.WARNING)
     password = asyncio.run(add_user(settings))
@@ -199,7 +199,8 @@ def serve_demo(settings: Settings) -> None:
         end_with_terminal()
         tell(settings, password)
 
-    serve_settings(settings, begin)
+    if status := serve_settings(settings, begin):
+        raise typer.Exit(status)
 
 
 def end_with_terminal() -> None:

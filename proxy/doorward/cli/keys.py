@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, with_accounts
-from doorward.cli.options import ConfigOption, JsonOption, commands, print_faults, settings_or_exit
+from doorward.cli.options import ConfigOption, JsonOption, commands, settings_or_exit
 from doorward.cli.tables import format_time, print_json, print_table, tell
+from doorward.start.reports import report_faults
 
 if TYPE_CHECKING:
     from doorward.wiring.accounts import Accounts
@@ -31,7 +32,7 @@ def list_keys(config: ConfigOption = None, json: JsonOption = False) -> None:
     try:
         found = key_changes.list_keys(settings, now)
     except InvalidSettings as error:
-        print_faults(error)
+        report_faults(error)
         raise typer.Exit(WRONG_USAGE) from None
     if json:
         print_json([_describe(each, now) for each in found])

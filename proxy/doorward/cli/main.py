@@ -7,8 +7,6 @@ server's libraries.
 from __future__ import annotations
 
 import importlib
-import io
-import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -91,20 +89,3 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-def _write_everywhere() -> None:
-    """A character that the terminal's encoding lacks is written as its escape: a name must not end
-    a command halfway. The standard streams are text files unless somebody replaced them."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def main() -> None:
-    """The script's entry: faults that a person can mend end in one sentence, not a traceback."""
-    _write_everywhere()
-    try:
-        app()
-    except BrokenPipeError:
-        sys.exit(1)

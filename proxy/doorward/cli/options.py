@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from doorward.start.reports import read_settings, report_faults
+
 if TYPE_CHECKING:
     from doorward.settings import Settings
 
@@ -39,24 +41,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def settings_or_exit(path: Path | None) -> Settings:
     """Returns the settings, with warnings on standard error; ends the command with status 2 and
     every fault when they are wrong."""
-    import os
-
-    from doorward.settings import InvalidSettings, load_settings
-
-    try:
-        settings = load_settings(path, os.environ)
-    except InvalidSettings as error:
-        print_faults(error)
-        raise typer.Exit(2) from None
-    for warning in settings.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    return settings
-
-
-def print_faults(error: Exception) -> None:
-    """Prints what is wrong with the settings, one fault a line, on standard error."""
     from doorward.settings import InvalidSettings
 
-    assert isinstance(error, InvalidSettings)
-    for fault in error.faults:
-        typer.echo(str(fault), err=True)
+    try:
+        return read_settings(path)
+    except InvalidSettings as error:
+        report_faults(error)
+        raise typer.Exit(2) from None
