@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import itertools
 import os
@@ -28,7 +29,6 @@ from doorward.observe.refusals import Refusals
 from doorward.observe.shared_counters import clear_counters
 from doorward.relay.asgi import answer
 from doorward.relay.gateway import Gateway, Receive, Scope, Send
-from doorward.relay.websocket import answer_websocket
 from doorward.server import Sockets, run
 from doorward.settings import Fault, InvalidSettings, Settings, load_settings
 from doorward.settings.application_secrets import ApplicationSecrets
@@ -253,6 +253,9 @@ class Application:
             await self._lifespan(receive, send)
         else:
             assert self.gateway is not None, "the application was not started"
+            # our own server carries WebSockets without wsproto, which takes 1 MiB
+            from doorward.relay.websocket import answer_websocket
+
             await answer_websocket(self.gateway, scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -310,6 +313,18 @@ def _settle_memory() -> None:
     gc.set_threshold(5000, 3, 25_000)
 
 
+async def _prepare(app: Application) -> None:
+    """Do what the first requests would wait for."""
+    await asyncio.to_thread(app.prepare)
+    _return_memory()
+
+
+def _return_memory() -> None:
+    """Give pages that only the start needed back to the kernel, where the C library can."""
+    with contextlib.suppress(AttributeError):  # glibc's alone
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def serve_app(
     settings: Settings,
     sockets: Sockets,
@@ -327,7 +342,7 @@ def serve_app(
     async def main() -> None:
         async with Application(settings, numbers=numbers) as app:
             _settle_memory()
-            preparing = asyncio.ensure_future(asyncio.to_thread(app.prepare))
+            preparing = asyncio.ensure_future(_prepare(app))
             assert app.metrics is not None
             with LoopLag().measuring(app.metrics.counters):
                 await run(

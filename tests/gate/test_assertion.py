@@ -22,7 +22,7 @@ import pytest
 from doorward.accounts.factors import records
 from doorward.accounts.keys import Keys
 from doorward.accounts.sessions.assertions import EDDSA, ES256, LIFE_S, METHODS, AssertionKeys
-from doorward.rewrite.identity_headers import RENEWED_AFTER_S
+from doorward.rewrite.signed_identity import RENEWED_AFTER_S
 from doorward.settings import InvalidSettings, settings_from
 from doorward.web.explanation import Question
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from doorward.accounts.refusals import MailFailed
-from doorward.mail import SmtpMailer, SmtpServer
-from doorward.mail.smtp import PLAIN, STARTTLS, TLS
+from doorward.mail.smtp import PLAIN, STARTTLS, TLS, SmtpMailer, SmtpServer
 
 from tests.support.mail_server import Certificate, Serve, Sink
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 DATABASE = "database"
 
@@ -45,6 +46,12 @@ class User:
     def is_usable(self) -> bool:
         """Whether sessions of this user count."""
         return self.active and not self.banned
+
+
+@lru_cache(maxsize=1024)
+def share(one: User) -> User:
+    """The same object for equal users, because many sessions of a user are in memory."""
+    return one
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from doorward.accounts.refusals import Refusal
-from doorward.accounts.sessions.access_tokens import has_form
+from doorward.accounts.sessions.access_token import has_form
 from doorward.accounts.sessions.sessions import FULL, Session
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects.cors import CorsPolicy

@@ -1,19 +1,13 @@
-"""The API description (OpenAPI 3.1) of the enabled dialects. It is built from their routes when it
-is first requested, because that takes 30 ms and most processes never need it.
+"""The API description (OpenAPI 3.1) of the enabled dialects, built from their routes.
 
 Knows routes and the rows of `operations`; must not know how an endpoint works.
 """
 
-import asyncio
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from doorward import __version__, paths
@@ -23,7 +17,7 @@ from doorward.dialects.operations import DIALECTS, DialectDescription, Operation
 from doorward.dialects.shapes import Shape
 from doorward.gate.cookies import build_cookies
 from doorward.settings import Settings
-from doorward.web.endpoint import Endpoint, endpoint
+from doorward.web.endpoint import Endpoint
 
 REFERENCE = "#/components/schemas/{model}"
 Json = dict[str, object]
@@ -51,21 +45,6 @@ class BadPathError(Shape):
     error: str
     message: str
     request_id: str
-
-
-def route(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Route:
-    """The endpoint with the description of these routes, which are given by dialect."""
-
-    @cache
-    def build() -> bytes:
-        return json.dumps(describe(settings, tables)).encode()
-
-    async def show(request: Request) -> Response:
-        headers = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
-        described = await asyncio.to_thread(build)  # 30 ms the first time
-        return Response(described, media_type="application/json", headers=headers)
-
-    return endpoint(paths.OPENAPI, get=show)
 
 
 def describe(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Json:

@@ -9,7 +9,7 @@ import re
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from doorward.accounts.sessions.access import AccessSecrets
-from doorward.accounts.sessions.access_tokens import AccessToken
+from doorward.accounts.sessions.access_token import AccessToken
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import FULL, Found
 

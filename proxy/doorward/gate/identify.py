@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from doorward.accounts.sessions.access_tokens import AccessToken
+from doorward.accounts.sessions.access_token import AccessToken
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import Found, Session
 from doorward.accounts.sessions.tokens import Tokens, is_token

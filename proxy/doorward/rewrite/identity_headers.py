@@ -6,15 +6,11 @@ Knows users' attributes; must not know how a session was found.
 import base64
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import structlog
 
-from doorward.accounts.keys import Keys
-from doorward.accounts.sessions.assertions import LIFE_S, AssertionKeys
 from doorward.accounts.sessions.sessions import Session
-from doorward.gate.identity_policy import Tell, UnfitIdentity
-from doorward.settings import Route
+from doorward.gate.identity_policy import UnfitIdentity
 from doorward.settings.identity import LINES, IdentityHeader
 
 _log = structlog.get_logger("doorward.gate")
@@ -23,6 +19,7 @@ _log = structlog.get_logger("doorward.gate")
 # large_client_header_buffers, Apache's LimitRequestFieldSize). Cutting a list would silently remove
 # groups.
 VALUE_BYTES = 8 * 1024
+ASSERTION = "X-Doorward-Assertion"
 
 _FIELDS: dict[str, Callable[[Session], tuple[str, ...]]] = {
     "username": lambda session: (session.user.username,),
@@ -124,59 +121,6 @@ class IdentityHeaders:
         if len(value) > VALUE_BYTES:
             raise UnfitIdentity(f"is longer than {VALUE_BYTES} bytes")
         return value
-
-
-# Half of its lifetime: one that was sent just before its renewal is valid for another minute.
-RENEWED_AFTER_S = LIFE_S / 2
-ASSERTION = "X-Doorward-Assertion"
-
-
-class SignedIdentity:
-    """The same with a signed token that identifies the user, made once a minute for each
-    session."""
-
-    def __init__(self, plain: IdentityHeaders, route: Route, keys: AssertionKeys, issuer: str):
-        assert route.assertion is not None
-        self._plain = plain
-        self._keys = keys
-        self._issuer = issuer
-        self._audience = route.assertion.audience
-
-    def __call__(self, session: Session, now: float) -> bytes:
-        """The header lines. Raises UnfitIdentity."""
-        known: Any = session.derived.get(self)
-        if known is not None and 0 <= now - known[0] < RENEWED_AFTER_S:
-            lines: bytes = known[1]
-            return lines
-        token = self._keys.sign(session, self._issuer, self._audience, now)
-        if len(token) > VALUE_BYTES:
-            reason = f"is longer than {VALUE_BYTES} bytes"
-            user = session.user.username
-            _log.warning("identity_unfit", user=user, header=ASSERTION, reason=reason)
-            raise UnfitIdentity(reason)
-        lines = b"%b%b: %b\r\n" % (
-            self._plain(session, now),
-            ASSERTION.encode(),
-            token.encode(),
-        )
-        session.derived[self] = now, lines
-        return lines
-
-
-def build_tells(routes: Iterable[Route], keys: Keys, issuer: str) -> tuple[Tell, ...]:
-    """The headers that identify the user to each route's application."""
-    made: dict[str, AssertionKeys] = {}
-    found: list[Tell] = []
-    for route in routes:
-        plain = IdentityHeaders(route.identity_headers, route.encoding)
-        if route.assertion is None:
-            found.append(plain)
-            continue
-        algorithm = route.assertion.algorithm
-        if algorithm not in made:
-            made[algorithm] = AssertionKeys(keys, algorithm)
-        found.append(SignedIdentity(plain, route, made[algorithm], issuer))
-    return tuple(found)
 
 
 def _list_values(header: IdentityHeader, session: Session) -> tuple[str, ...]:

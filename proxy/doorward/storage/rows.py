@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from sys import intern
 from typing import Any, TypeVar
 
 from sqlalchemy import Row
 
 from doorward.accounts.sessions.sessions import Level, Session
-from doorward.accounts.user import Credential, Email, User
+from doorward.accounts.user import Credential, Email, User, share
 from doorward.storage.tables import sessions, users
 
 CHUNK = 500  # values in one IN (…); SQLite takes 32766 parameters, planners like fewer
@@ -68,13 +67,7 @@ def session(row: Row[Any]) -> Session:
     for name in ALIKE:
         found[name] = intern(found[name])
     found["level"] = Level(found["level"])
-    return Session(number=row.number, user=_once(user(row)), **found)
-
-
-@lru_cache(maxsize=1024)
-def _once(one: User) -> User:
-    """The same object for equal users, because many sessions of a user are in memory."""
-    return one
+    return Session(number=row.number, user=share(user(row)), **found)
 
 
 def session_values(draft: Session) -> dict[str, object]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.routing import Route
 
-from doorward.dialects import openapi
+from doorward.dialects.openapi_route import build_description_route
 from doorward.gate.accept import Accept
 from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.authorize import Authorize
@@ -27,7 +27,6 @@ from doorward.gate.policy_gate import AllowingAuthorize, PolicyGate
 from doorward.gate.tokens import TokenCarrier
 from doorward.header_names import add_identity_names
 from doorward.pages.pages import Pages
-from doorward.rewrite.identity_headers import build_tells
 from doorward.rewrite.request_head import RequestHeads
 from doorward.rewrite.route_credentials import RouteCredentials
 from doorward.settings import Settings
@@ -36,10 +35,10 @@ from doorward.storage.rates import Rates
 from doorward.web.application_logout import ApplicationLogouts
 from doorward.web.endpoint import internal_paths, shadowed_paths
 from doorward.web.explanation import Explainer, Explanation, Question
-from doorward.web.public_keys import build_key_route
 from doorward.wiring.accounts import Accounts, Clock
 from doorward.wiring.credentials import build_credentials
 from doorward.wiring.endpoints import build_dialects, build_pages, build_session_service
+from doorward.wiring.identity import build_tells
 
 _log = structlog.get_logger("doorward")
 
@@ -99,9 +98,12 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
     dialects = [route for found in tables.values() for route in found]
     if paths := shadowed_paths(dialects, [route.path for route in settings.routes]):
         _log.info("paths_of_dialects", paths=paths, reason="no upstream gets requests for these")
-    signed = [route.assertion.algorithm for route in settings.routes if route.assertion]
-    told = [build_key_route(accounts.keys, sorted(set(signed)))] if signed else []
-    routes = [*told, *dialects, openapi.route(settings, tables), *pages.routes()]
+    routes = [
+        *build_key_routes(settings, accounts),
+        *dialects,
+        build_description_route(settings, tables),
+        *pages.routes(),
+    ]
     is_internal = with_aliases(settings, internal_paths(routes))
     authorize = Authorize(settings.routes, settings.access)
     add_identity_names(
@@ -143,6 +145,16 @@ def build_deciding(settings: Settings, accounts: Accounts, rates: Rates, clock: 
         credentials,
         secrets,
     )
+
+
+def build_key_routes(settings: Settings, accounts: Accounts) -> list[Route]:
+    """Where the keys that verify assertions are read, if a route has assertions."""
+    signed = {route.assertion.algorithm for route in settings.routes if route.assertion}
+    if not signed:
+        return []
+    from doorward.web.public_keys import build_key_route  # with PyJWT, 2 MiB
+
+    return [build_key_route(accounts.keys, sorted(signed))]
 
 
 def build_gate(

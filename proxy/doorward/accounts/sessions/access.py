@@ -6,15 +6,17 @@ It knows no carrier and no wire format; it learns of ended sessions in the same 
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
 from doorward.accounts.names import clip
 from doorward.accounts.refusals import SessionNotFound
-from doorward.accounts.sessions.access_tokens import AccessTokens
 from doorward.accounts.sessions.sessions import FULL, Found, Lifetimes, Session
 from doorward.accounts.users.directory import Directories
+
+if TYPE_CHECKING:
+    from doorward.accounts.sessions.access_tokens import AccessTokens
 
 # Longer ones do not exist; shorter ones do not either, but storage may say so.
 SECRET_CHARACTERS = 256
@@ -37,12 +39,22 @@ class AccessStore(Protocol):
 class AccessSecrets:
     """`tokens` names sessions for an hour; a refresh secret gets the next token."""
 
-    __slots__ = ("_directories", "_store", "tokens")
+    __slots__ = ("_directories", "_keys", "_store", "_tokens")
 
     def __init__(self, store: AccessStore, directories: Directories, keys: Keys) -> None:
         self._store = store
         self._directories = directories
-        self.tokens = AccessTokens(keys)
+        self._keys = keys
+        self._tokens: AccessTokens | None = None
+
+    @property
+    def tokens(self) -> AccessTokens:
+        if self._tokens is None:
+            # PyJWT takes 1 MiB, and only one dialect has access tokens
+            from doorward.accounts.sessions.access_tokens import AccessTokens
+
+            self._tokens = AccessTokens(self._keys)
+        return self._tokens
 
     async def by_id(self, public_id: str, now: float) -> Found:
         """The live session with this public id. An id proves nothing: only for ids that Doorward

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from doorward.accounts.names import normalise
 from doorward.accounts.refusals import NameTaken
-from doorward.accounts.user import DATABASE, Credential, Email, User
+from doorward.accounts.user import DATABASE, Credential, Email, User, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Directories:
         if user.source == DATABASE:
             return user
         entry = self.entry(user)
-        return replace(user, active=False) if entry is None else describe(user, entry)
+        return share(replace(user, active=False) if entry is None else describe(user, entry))
 
     @staticmethod
     def credential(user: User, entry: DirectoryEntry) -> Credential:
