@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from babel import Locale
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from doorward.accounts.refusals import Refusal
-from doorward.pages.languages import LOCALE, Languages, UnusableCatalogue
+from doorward.pages.languages import LOCALE, Languages, LocalePhrases, UnusableCatalogue
 from doorward.pages.rendering import PageRenderer
+from doorward.pages.time_phrases import SHIPPED
 from doorward.settings import InvalidSettings
 from doorward.settings.pages import PagesSettings
 
@@ -53,6 +55,18 @@ def sentences() -> set[str]:
     )
     said = {id if isinstance(id, str) else id[0] for _, _, id, _, _ in found}
     return said | ({refusal.message for refusal in refusals()} - ELSEWHERE)
+
+
+def test_a_time_in_a_shipped_language_is_worded_as_in_the_cldr() -> None:
+    assert set(SHIPPED) == {"en", *(path.stem for path in LOCALE.glob("*.po"))}
+    moments = {unit * n / 20 for unit in (1, 60, 3600, 86400, 604800, 2592000) for n in range(1250)}
+    for code, phrases in SHIPPED.items():
+        judge = LocalePhrases(locale := Locale.parse(code))
+        assert locale.text_direction == "ltr"
+        for seconds in sorted(one for one in moments if one >= 1):
+            assert phrases.span(seconds) == judge.span(seconds)
+            assert phrases.in_future(seconds) == judge.in_future(seconds)
+            assert phrases.in_past(seconds) == judge.in_past(seconds)
 
 
 def test_the_sentences_are_found() -> None:

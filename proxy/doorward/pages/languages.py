@@ -18,6 +18,8 @@ from babel.dates import format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 
+from doorward.pages.time_phrases import SHIPPED, TimePhrases
+
 LOCALE = Path(__file__).with_name("locale")
 ENGLISH = "en"
 AUTO = "auto"
@@ -33,17 +35,38 @@ def N_(sentence: str) -> str:
     return sentence
 
 
+class LocalePhrases:
+    """How a time is worded in any language that Babel knows."""
+
+    def __init__(self, locale: Locale) -> None:
+        self._locale = locale
+
+    def span(self, seconds: float) -> str:
+        return format_timedelta(timedelta(seconds=seconds), locale=self._locale)
+
+    def in_future(self, seconds: float) -> str:
+        return format_timedelta(timedelta(seconds=seconds), add_direction=True, locale=self._locale)
+
+    def in_past(self, seconds: float) -> str:
+        return format_timedelta(
+            timedelta(seconds=-seconds), add_direction=True, locale=self._locale
+        )
+
+
 class Language:
     """One language. The operator's catalogues override Doorward's, sentence by sentence."""
 
-    __slots__ = ("code", "locale", "translations")
+    __slots__ = ("_phrases", "code", "direction", "translations")
 
     def __init__(self, code: str, catalogues: Sequence[Path] = ()) -> None:
         self.code = code
         try:
-            self.locale = Locale.parse(code)
+            locale = Locale.parse(code)
         except (UnknownLocaleError, ValueError) as fault:
             raise UnusableCatalogue(f"{code} is no language") from fault
+        shipped = SHIPPED.get(code)
+        self._phrases: TimePhrases | LocalePhrases = shipped or LocalePhrases(locale)
+        self.direction = "ltr" if shipped else str(locale.text_direction)
         self.translations: gettext.NullTranslations = gettext.NullTranslations()
         for path in catalogues:
             compiled = _compile(path, code)
@@ -55,29 +78,21 @@ class Language:
         """The language tag for HTML (BCP 47)."""
         return self.code.replace("_", "-")
 
-    @property
-    def direction(self) -> str:
-        return str(self.locale.text_direction)
-
     def say(self, sentence: str) -> str:
         """The sentence in this language, or unchanged if there is no translation."""
         return self.translations.gettext(sentence) if sentence else ""
 
     def span(self, seconds: float) -> str:
         """`3 hours`: one unit, rounded."""
-        return format_timedelta(timedelta(seconds=max(1, seconds)), locale=self.locale)
+        return self._phrases.span(max(1, seconds))
 
     def within(self, seconds: float) -> str:
         """`in 3 hours`."""
-        return format_timedelta(
-            timedelta(seconds=max(1, seconds)), add_direction=True, locale=self.locale
-        )
+        return self._phrases.in_future(max(1, seconds))
 
     def ago(self, seconds: float) -> str:
         """`3 hours ago`."""
-        return format_timedelta(
-            timedelta(seconds=min(-1, -seconds)), add_direction=True, locale=self.locale
-        )
+        return self._phrases.in_past(max(1, seconds))
 
 
 def _compile(path: Path, code: str) -> gettext.GNUTranslations:

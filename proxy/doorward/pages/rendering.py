@@ -158,7 +158,6 @@ class PageRenderer:
         of a kind takes some twenty milliseconds. To be called in a thread."""
         for language in self.languages.known.values():
             language.ago(1)
-            _ = language.direction
         for environment in self._environments.values():
             for name in environment.list_templates(extensions=["html"]):
                 environment.get_template(name)

@@ -3,10 +3,9 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from doorward.gate.addresses import parse_address
 from doorward.gate.authority import BadAuthority, parse_authority
@@ -88,4 +87,4 @@ def admin_app(
     routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     if metrics is not None:
         routes.append(Route("/metrics", scraped))
-    return OwnHostsOnly(Starlette(routes=routes), hosts)
+    return OwnHostsOnly(Router(routes), hosts)
