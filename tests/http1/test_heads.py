@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import Any
 
 import pytest
 from doorward import header_names
-from doorward.gate.path_readings import BadPath, check_target
+from doorward.gate.path_readings import BadPath, check_target, is_usual_target
 from doorward.http1 import _heads_py, head_tables, heads
+from doorward.http1.head_tables import TARGET_BYTES
 from doorward.settings.environment import read_environment
 
 from tests.support.corpora import corpus
@@ -336,6 +338,18 @@ def test_every_name_that_the_gate_reads_is_taken_by_the_reader_or_unusual() -> N
 def test_usual_names_are_whole() -> None:
     for name in (*header_names.USUAL_REQUEST_NAMES, *header_names.USUAL_ANSWER_NAMES):
         assert all(name.split(b"-")), name
+
+
+@each_reader
+def test_a_target_is_usual_by_the_same_table(reader: Heads) -> None:
+    pieces = [b"/", b"a", b".", b"~", b"%2e", b";", b"?", b"!"]
+    rests = [b"".join(each) for size in range(6) for each in product(pieces, repeat=size)]
+    rests += [before + bytes((byte,)) for before in (b"", b"a", b"a?") for byte in TARGET_BYTES]
+    for rest in rests:
+        target = b"/" + rest
+        head = reader.read_request(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+        assert head.path == target.partition(b"?")[0]
+        assert head.has_usual_target is is_usual_target(target), target
 
 
 def test_the_variables_that_choose_the_reader_are_known() -> None:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import httptools
+from doorward.gate.path_readings import is_usual_target
 from doorward.http1 import head_tables, heads
 from doorward.http1.headers import BadHeaders, Header, ParsedHeaders, parse_headers
 from doorward.http1.response_head import ResponseHead
@@ -123,6 +124,8 @@ def request_by_llhttp(text: bytes) -> dict[str, Any] | None:
     return {
         "method": noted.parser.get_method(),
         "target": noted.url,
+        "path": noted.url.partition(b"?")[0],
+        "has_usual_target": is_usual_target(noted.url),
         "keep_alive": noted.keep_alive,
         "text": text,
         "headers": noted.headers,
@@ -137,7 +140,10 @@ SCANNED = (
     "request_id", "content_length", "chunked", "expects", "trailers", "announced", "max_forwards",
     "has_body",
 )  # fmt: skip
-REQUEST = ("method", "target", "keep_alive", "text", "headers", "passing_text", *SCANNED)
+REQUEST = (
+    "method", "target", "path", "has_usual_target", "keep_alive", "text", "headers", "passing_text",
+    *SCANNED,
+)  # fmt: skip
 
 
 def _same(value: Any) -> Any:

@@ -145,7 +145,8 @@ class Accept:
         self._hop = Hops(trusted, serves, public_origin, believed).read
 
     def __call__(self, arrival: Received) -> Accepted:
-        headers = arrival.parsed or parse_headers(arrival.headers)
+        parsed = arrival.parsed
+        headers: RequestHeaders = parsed or parse_headers(arrival.headers)
         target, named = arrival.target, None
         if not target.startswith(b"/"):
             target, named = origin_form(target, arrival.method)
@@ -155,7 +156,10 @@ class Accept:
         if headers.max_forwards is not None:
             assert isinstance(headers, ParsedHeaders)  # the head reader leaves these to `scan`
             count_hop(headers, arrival.method)
-        path, others = read_target(target)
+        if parsed is not None and parsed.has_usual_target and parsed.target == target:
+            path, others = parsed.path, _NONE
+        else:
+            path, others = read_target(target)
         if not hop.is_served:
             raise Unfit(421, "no route answers for this host")
         return Accepted(

@@ -66,21 +66,26 @@ cdef Py_ssize_t LENGTH_DIGITS = tables.LENGTH_DIGITS
 cdef frozenset METHODS = tables.METHODS
 cdef bytes GET = b"GET"
 
-# A name's byte in lower case, 0 for one that no name holds; and whether a target may hold it.
+# A name's byte in lower case, 0 for one that no name holds; whether a target may hold it, and what
+# `USUAL_TARGET` says.
 cdef unsigned char[256] LOWER
 cdef unsigned char[256] IS_TARGET
+cdef unsigned char[256] IS_SEGMENT
+cdef unsigned char[256] BEGINS_SEGMENT
 cdef int _byte
 for _byte in range(256):
     LOWER[_byte] = ord(bytes((_byte,)).lower()) if _byte in tables.TOKEN_BYTES else 0
     IS_TARGET[_byte] = _byte in tables.TARGET_BYTES
+    IS_SEGMENT[_byte] = _byte in tables.SEGMENT_BYTES
+    BEGINS_SEGMENT[_byte] = _byte in tables.SEGMENT_START_BYTES
 
 
 @cython.no_gc
 cdef class RequestFields:
     """What a request head says."""
 
-    cdef readonly bytes method, target, text, passing_text, host
-    cdef readonly bint keep_alive, has_body, chunked, trailers
+    cdef readonly bytes method, target, path, text, passing_text, host
+    cdef readonly bint has_usual_target, keep_alive, has_body, chunked, trailers
     cdef readonly bytes content_length, request_id
     cdef readonly tuple cookies, authorizations, pairs
     cdef readonly tuple forwarded, forwarded_for, forwarded_proto, forwarded_host
@@ -222,6 +227,22 @@ cdef inline int _read_line(
     return 1
 
 
+cdef inline bint _has_one_reading(Bytes at, Bytes end, Bytes* stop) noexcept nogil:
+    """Whether a target is usual; `stop` gets the end of its path. What it holds is valid."""
+    cdef bint is_usual = True, begins = True
+    at += 1
+    while at < end and at[0] != c"?":
+        if at[0] == c"/":
+            is_usual &= not begins
+            begins = True
+        else:
+            is_usual &= BEGINS_SEGMENT[at[0]] if begins else IS_SEGMENT[at[0]]
+            begins = False
+        at += 1
+    stop[0] = at
+    return is_usual
+
+
 cdef inline unsigned char* _put(unsigned char* out, Line* line) noexcept nogil:
     """Write the line's end behind its name."""
     memcpy(out, b": ", 2)
@@ -299,7 +320,7 @@ cdef class RequestReader:
         cdef Bytes begin = <Bytes>PyBytes_AS_STRING(data) + start
         cdef Bytes end = begin + size
         cdef Bytes at = begin
-        cdef Bytes target
+        cdef Bytes target, stop
         cdef unsigned char* written = out
         cdef bytes method, value
         cdef uint64_t seen = 0
@@ -325,6 +346,8 @@ cdef class RequestReader:
             return None
         cdef RequestFields head = <RequestFields>(<PyTypeObject*>self.head).tp_new(self.head, <PyObject*>(), NULL)
         head.method, head.target = method, _bytes(target, at - target)
+        head.has_usual_target = _has_one_reading(target, at, &stop)
+        head.path = head.target if stop == at else _bytes(target, stop - target)
         head.keep_alive = True
         head.cookies = head.authorizations = head.pairs = ()
         head.forwarded = head.forwarded_for = head.forwarded_proto = ()

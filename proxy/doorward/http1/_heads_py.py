@@ -51,9 +51,9 @@ _BLOCKS, _BLOCK_LINES = 512, 32
 class RequestFields:
     """What a request head says, as far as it differs from these."""
 
-    method = target = text = passing_text = host = b""
+    method = target = path = text = passing_text = host = b""
     keep_alive = True
-    has_body = chunked = trailers = False
+    has_usual_target = has_body = chunked = trailers = False
     content_length: bytes | None = None
     request_id: bytes | None = None
     cookies: tuple[bytes, ...] = ()
@@ -255,6 +255,8 @@ class RequestReader(Generic[_Request]):
             return None
         head = self._head()
         head.method, head.target, head.text = method, target, text
+        head.path = target.partition(b"?")[0]
+        head.has_usual_target = tables.USUAL_TARGET.fullmatch(target) is not None
         return head if _sort_request(head, found, block, reader) else None
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from doorward.http1.headers import Header, RequestHeaders
+from doorward.http1.headers import Header
+from doorward.http1.heads import RequestHead
 
 
 class Received(Protocol):
@@ -26,7 +27,7 @@ class Received(Protocol):
     @property
     def is_http_1_0(self) -> bool: ...
     @property
-    def parsed(self) -> RequestHeaders | None: ...
+    def parsed(self) -> RequestHead | None: ...
 
 
 @dataclass(slots=True)
@@ -40,4 +41,4 @@ class Arrival:
     scheme: str
     upgrade: bytes = b""
     is_http_1_0: bool = False
-    parsed: RequestHeaders | None = None
+    parsed: RequestHead | None = None

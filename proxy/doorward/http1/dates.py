@@ -8,11 +8,11 @@ from email.utils import formatdate
 from functools import lru_cache
 
 
-def now_header() -> bytes:
-    """The current value of a Date header (RFC 9110 6.6.1)."""
-    return _format_second(int(time.time()))
+def write_date() -> bytes:
+    """The line of a Date header with the current time (RFC 9110 6.6.1)."""
+    return _write_second(int(time.time()))
 
 
 @lru_cache(maxsize=2)
-def _format_second(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
+def _write_second(second: int) -> bytes:
+    return f"date: {formatdate(second, usegmt=True)}\r\n".encode()

@@ -4,6 +4,8 @@ The compiled reader and its twin share these tables, so that neither has a list 
 are not here: `heads.py` asks `classify_header`, and a reader of answers brings a function like it.
 """
 
+import re
+import string
 from collections.abc import Callable, Iterable
 
 from doorward.header_names import forget_with
@@ -16,6 +18,15 @@ TOKEN_BYTES = bytes(byte for byte in range(256) if TOKEN.fullmatch(bytes((byte,)
 VALUE_BYTES = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
 # What `gate/path_readings.check_target` lets pass; a test compares the two.
 TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)
+# What a segment of a usual target begins with and holds. Such a target has one reading: no empty
+# segment, escape or parameter, none that begins with a dot, and any valid query behind. Of others
+# `gate/path_readings.py` lists all.
+SEGMENT_START_BYTES = string.ascii_letters.encode() + string.digits.encode() + b"-_~"
+SEGMENT_BYTES = SEGMENT_START_BYTES + b".!$&'()*+,=:@"
+_SEGMENT = b"[%b][%b]*" % (re.escape(SEGMENT_START_BYTES), re.escape(SEGMENT_BYTES))
+USUAL_TARGET = re.compile(
+    rb"/(?:%b/)*(?:%b)?(?:\?[%b]*)?" % (_SEGMENT, _SEGMENT, re.escape(TARGET_BYTES)), re.ASCII
+)
 # Other methods reach llhttp under the name of another one (see `server/protocol.py`).
 METHODS = KNOWN - NEVER
 

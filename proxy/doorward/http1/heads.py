@@ -63,6 +63,12 @@ def _lines(text: bytes) -> list[Header]:
     return [(name, value.strip(OWS)) for name, _, value in found]
 
 
+def _find_line(text: bytes, name: bytes, after: int) -> int:
+    """Where the next line of this name begins behind an end of line, -1 if there is none."""
+    at = text.find(b"\r\n" + name + b": ", after)
+    return at if at < 0 else at + 2
+
+
 class RequestHead(reader.RequestFields):
     """A client's request head, with the fields of `ParsedHeaders`, for which the gate takes it.
 
@@ -108,12 +114,13 @@ class RequestHead(reader.RequestFields):
     def select(self, names: Iterable[bytes]) -> list[Header]:
         """The headers of these lower-case names that pass, several of one name in their order."""
         found: list[Header] = []
-        text = b"\r\n" + self.passing_text
+        text = self.passing_text
         for name in names:
-            begin = b"\r\n%b: " % name
-            if begin in text:
-                _, *pieces = text.split(begin)
-                found += [(name, piece.partition(b"\r\n")[0]) for piece in pieces]
+            at = 0 if text.startswith(name + b": ") else _find_line(text, name, 0)
+            while at >= 0:
+                start, end = at + len(name) + 2, text.index(b"\r\n", at)
+                found.append((name, text[start:end]))
+                at = _find_line(text, name, end)
         return found
 
     @property

@@ -16,7 +16,7 @@ import structlog
 
 from doorward.http1.arrival import Received
 from doorward.http1.client_exchange import ClientExchange, Closable, TunnelLimits
-from doorward.http1.dates import now_header
+from doorward.http1.dates import write_date
 from doorward.http1.headers import Header
 from doorward.http1.heads import RequestHead
 from doorward.http1.known_requests import KnownRequest
@@ -292,7 +292,7 @@ class Exchange:
         if not self.keep_alive:
             end = b"connection: close\r\n" + end
         if not head.is_dated:  # RFC 9110 6.6.1
-            end = b"date: %b\r\n%b" % (now_header(), end)
+            end = write_date() + end
         self._head = head.text + end
         self.response_started = True
 

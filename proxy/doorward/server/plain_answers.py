@@ -8,7 +8,7 @@ import contextlib
 import http
 import socket
 
-from doorward.http1.dates import now_header
+from doorward.http1.dates import write_date
 
 # Closing with unread bytes is a reset, which can overtake the answer (RFC 9112 9.6). So what the
 # client still sends is read for a moment, up to a limit. nginx's lingering_timeout is 5 s.
@@ -23,8 +23,7 @@ def plain_answer(status: int, reason: str) -> bytes:
     later = b"retry-after: 5\r\n" if status == http.HTTPStatus.SERVICE_UNAVAILABLE else b""
     return (
         b"HTTP/1.1 %d %b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-        b"date: %b\r\n%bconnection: close\r\n\r\n%b"
-        % (status, phrase, len(body), now_header(), later, body)
+        b"%b%bconnection: close\r\n\r\n%b" % (status, phrase, len(body), write_date(), later, body)
     )
 
 

@@ -135,16 +135,20 @@ class Answers:
 
 def get_client_kind(method: bytes, arrival: Received) -> ClientKind:
     """The kind of client that sent a request of this method with the headers of `arrival`."""
-    named, head = method.decode("latin-1"), arrival.parsed
+    head = arrival.parsed
     if not isinstance(head, RequestHead):
-        return detect_client_kind(named, arrival.headers)
+        return detect_client_kind(method.decode("latin-1"), arrival.headers)
     hints = tuple(head.select(FETCH_METADATA) or head.select(OTHER_HINTS))
-    detect = _detect_again if len(head.text) <= REMEMBERED_BYTES else detect_client_kind
-    return detect(named, hints)
+    detect = _detect_again if len(head.text) <= REMEMBERED_BYTES else _detect
+    return detect(method, hints)
+
+
+def _detect(method: bytes, hints: tuple[Header, ...]) -> ClientKind:
+    return detect_client_kind(method.decode("latin-1"), hints)
 
 
 # Programs and browsers send one of a few values; judging them takes 3 microseconds.
-_detect_again = lru_cache(maxsize=256)(detect_client_kind)
+_detect_again = lru_cache(maxsize=256)(_detect)
 
 
 def link_with_age(login: str, refusal: Refuse) -> str:
