@@ -27,7 +27,7 @@ from doorward.observe.metrics import Metrics
 from doorward.observe.observer import Observer
 from doorward.observe.refusals import Refusals
 from doorward.observe.shared_counters import clear_counters
-from doorward.relay.asgi import answer
+from doorward.relay.asgi import LateListening, answer
 from doorward.relay.gateway import Gateway, Receive, Scope, Send
 from doorward.server import Sockets, run
 from doorward.settings import Fault, InvalidSettings, Settings, load_settings
@@ -108,6 +108,7 @@ class Application:
         parts = pools, rates, self._clock, counters, self._inner, refusals
         joined = join(self._settings, accounts, *parts)
         self.gateway, self.observer = joined.gateway, joined.observer
+        self._late = LateListening()
         self.prepare, self.explainer = joined.prepare, joined.explainer
         self._secrets = joined.secrets
         self.metrics = Metrics(joined.routes, self._numbers, counters)
@@ -248,7 +249,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             assert self.gateway is not None, "the application was not started"
-            await answer(self.gateway, scope, receive, send)
+            await answer(self.gateway, self._late, scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:

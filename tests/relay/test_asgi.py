@@ -165,6 +165,26 @@ async def test_a_client_that_leaves_while_the_server_waits_for_it_ends_the_reque
         await server.until(origin.is_done)
 
 
+async def test_each_of_several_slow_answers_notices_that_its_client_leaves(fronts: Build) -> None:
+    """One timer serves all of them; answers that were quick are not waited for."""
+    with Origin((silent, silent, silent)) as origin:
+        front = await fronts(routes=[{"upstream": origin.url}], **PUBLIC)
+        servers = [Server() for _ in range(3)]
+        running = []
+        for asked, server in enumerate(servers, 1):
+            answering = front.app(scope("/x", HOST), server.receive, server.send)
+            running.append(asyncio.ensure_future(answering))
+            await server.until(lambda asked=asked: len(origin.heads) == asked)  # type: ignore[misc]
+        running[1].cancel()
+        for server in servers:
+            server.gone.set()
+        async with asyncio.timeout(PATIENCE_S):
+            found = await asyncio.gather(*running, return_exceptions=True)
+        assert [type(each) for each in found] == [type(None), asyncio.CancelledError, type(None)]
+        assert not front.app._late._since
+        await servers[0].until(origin.is_done)
+
+
 async def test_a_server_that_stops_ends_the_request(fronts: Build) -> None:
     with Origin((silent,)) as origin:
         front, server = await fronts(routes=[{"upstream": origin.url}], **PUBLIC), Server()

@@ -5,6 +5,7 @@ Must not know the connection or the body.
 
 import http
 from collections.abc import Collection, Iterable
+from itertools import repeat
 
 from doorward.http1.headers import Header
 
@@ -56,8 +57,9 @@ class ResponseHead:
     @property
     def headers(self) -> list[Header]:
         """Names in lower case, and values."""
-        lines = (line.partition(b": ") for line in self.text.split(b"\r\n")[1:-1])
-        return [(name.lower(), value) for name, _, value in lines]
+        lines = self.text.split(b"\r\n")[1:-1]
+        split = map(bytes.partition, lines, repeat(b": "))
+        return [(name.lower(), value) for name, _, value in split]
 
     @property
     def is_event_stream(self) -> bool:

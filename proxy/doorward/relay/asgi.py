@@ -38,36 +38,77 @@ class BadArrival(Exception):
     """A server passed on a request with bytes that end a line."""
 
 
-async def answer(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request. Raises AnswerCut."""
+class LateListening:
+    """Has exchanges whose answer takes long listen for their client. One timer serves all of them:
+    one for each would cost every request 2.5 us more."""
+
+    def __init__(self) -> None:
+        self._since: dict[RequestExchange, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, exchange: "RequestExchange") -> None:
+        loop = asyncio.get_running_loop()
+        self._since[exchange] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(LISTENS_AFTER_S, self._look)
+
+    def remove(self, exchange: "RequestExchange") -> None:
+        self._since.pop(exchange, None)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        begun_by = loop.time() - LISTENS_AFTER_S
+        late = [exchange for exchange, since in self._since.items() if since <= begun_by]
+        for exchange in late:
+            del self._since[exchange]
+            exchange.listen()
+        first = next(iter(self._since.values()), None)
+        self._timer = None
+        if first is not None:
+            self._timer = loop.call_at(first + LISTENS_AFTER_S, self._look)
+
+
+def answer(
+    gateway: Gateway, late: LateListening, scope: Scope, receive: Receive, send: Send
+) -> Coroutine[Any, Any, None]:
+    """Answer one request, once this is awaited. Raises AnswerCut then."""
     try:
-        exchange = RequestExchange(scope, receive, send)
+        exchange = RequestExchange(scope, receive, send, late)
     except BadArrival:
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(_BAD_REQUEST))]
-        await send({"type": START, "status": 400, "headers": headers})
-        await send({"type": BODY, "body": _BAD_REQUEST})
-        return
-    await exchange.run(gateway)
+        return _refuse(send)
+    return exchange.run(gateway)
+
+
+async def _refuse(send: Send) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(_BAD_REQUEST))]
+    await send({"type": START, "status": 400, "headers": headers})
+    await send({"type": BODY, "body": _BAD_REQUEST})
 
 
 class RequestExchange(AsgiExchange):
     """One request of an ASGI server and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Class attributes, so that values that most exchanges share cost nothing.
+    _peeked: Message | None = None
+    _body_left = True  # of the request: it was not received completely
+    _listening: asyncio.Task[None] | None = None
+    _is_watched = False  # by `LateListening`
+    _gone: Callable[[], object] | None = None
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, late: LateListening) -> None:
         self.scope = self.original = scope
         self.arrival = arrival = read_arrival(scope)
         self.method = arrival.method
-        self.link = arrival.peer, arrival.scheme
         self.trailers: list[Header] = []
         self._is_bodiless = arrival.method == b"HEAD"
         self._is_multiplexed = scope.get("http_version", "1.1") >= "2"
         self._receive = receive
+        self._late = late
         self.outbox = Outbox(send, self._client_gone)
-        self._peeked: Message | None = None
-        self._body_left = True  # of the request: it was not received completely
-        self._listening: asyncio.Task[None] | None = None
-        self._listens_at: asyncio.TimerHandle | None = None
-        self._gone: Callable[[], object] | None = None
+
+    @property
+    def link(self) -> tuple[str, str]:
+        return self.arrival.peer, self.arrival.scheme
 
     async def run(self, gateway: Gateway) -> None:
         """Answer through `gateway`, and return once the server has the whole answer. Raises
@@ -80,8 +121,8 @@ class RequestExchange(AsgiExchange):
                 self.spawn(waiting)
             await self.outbox.run()
         finally:
-            if self._listens_at is not None:
-                self._listens_at.cancel()
+            if self._is_watched:
+                self._late.remove(self)
             if not self.response_complete:
                 self._client_gone()
 
@@ -89,6 +130,8 @@ class RequestExchange(AsgiExchange):
 
     def _has_body(self) -> bool:
         """Whether the head announces a body."""
+        if self.arrival.parsed is not None:
+            return False
         names = {name for name, value in self.arrival.headers if value != b"0"}
         return not names.isdisjoint((b"content-length", b"transfer-encoding"))
 
@@ -109,7 +152,7 @@ class RequestExchange(AsgiExchange):
         coroutine may call this at a time, and nothing else may receive from the server
         meanwhile."""
         if not self._body_left and self._listening is None:
-            self._listen()
+            self.listen()
         if self._listening is not None:
             if self._body_left:  # it has none, and this was not reported yet
                 self._body_left = False
@@ -124,7 +167,7 @@ class RequestExchange(AsgiExchange):
         elif not message.get("more_body", False):
             self._body_left = False
             if self._gone is not None:
-                self._listen()
+                self.listen()
         return message
 
     # The client
@@ -134,11 +177,12 @@ class RequestExchange(AsgiExchange):
         self._gone = callback
         if self.disconnected:
             self._client_gone()
-        elif self._listens_at is None and not (self._body_left and self._has_body()):
-            loop = asyncio.get_running_loop()
-            self._listens_at = loop.call_later(LISTENS_AFTER_S, self._listen)
+        elif not (self._is_watched or (self._body_left and self._has_body())):
+            self._is_watched = True
+            self._late.add(self)
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Notice that the client leaves, from now on."""
         if self._listening is None:
             self._listening = self.outbox.spawn(self._await_disconnect())
 
@@ -161,7 +205,7 @@ class RequestExchange(AsgiExchange):
             raise InvalidResponseHead("a second head")
         self.response_started = True
         self.status = head.status
-        headers = list(head.headers)
+        headers = head.headers
         if head.status in BODILESS:
             # Some servers expect exactly the announced number of bytes (RFC 9110 8.6, 15.4.5).
             self._is_bodiless = True
@@ -253,8 +297,8 @@ def _check(method: bytes, target: bytes, headers: Iterable[Header]) -> None:
 def _read_plain(method: bytes, target: bytes, headers: Iterable[Header]) -> RequestHead | None:
     """The head, parsed by the fast reader if it has no body: takes a fifth of the time of the
     gate's own walk over the headers. If a server passes on a line break, nothing is parsed."""
-    lines = [b"%b: %b\r\n" % (name, value) for name, value in headers]
-    text = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))
+    lines = list(map(b": ".join, headers))
+    text = b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (method, target, b"\r\n".join(lines))
     if text.count(b"\n") != len(lines) + 2:
         return None
     head = read_request(text)

@@ -29,18 +29,20 @@ class Outbox:
     """`run`, in the task that the server made for the exchange, sends what `put` has queued until
     `finish`, `cut`, `fail` or the client leaves, which it learns from `when_gone`."""
 
+    # Class attributes, so that values that most exchanges share cost nothing.
+    _queued_bytes = 0
+    _news: asyncio.Future[None] | None = None  # for `run`, while it waits
+    _runner: asyncio.Task[Any] | None = None
+    _guest: asyncio.Task[None] | None = None
+    _is_sending = _is_finished = _is_cut = _is_void = False
+    _fault: BaseException | None = None
+    drained: Callable[[], None] | None = None  # called when a slow client has caught up
+
     def __init__(self, send: Send, when_gone: Callable[[], None]) -> None:
         self._send = send
         self._when_gone = when_gone
         self._tasks: set[asyncio.Task[Any]] = set()
         self._queue: deque[tuple[Message, int]] = deque()
-        self._queued_bytes = 0
-        self._news: asyncio.Future[None] | None = None  # for `run`, while it waits
-        self._runner: asyncio.Task[Any] | None = None
-        self._guest: asyncio.Task[None] | None = None
-        self._is_sending = self._is_finished = self._is_cut = self._is_void = False
-        self._fault: BaseException | None = None
-        self.drained: Callable[[], None] | None = None  # called when a slow client has caught up
 
     @property
     def is_slow(self) -> bool:
@@ -59,7 +61,8 @@ class Outbox:
             return
         self._queue.append((message, size))
         self._queued_bytes += size
-        self._wake()
+        if self._news is not None:
+            self._wake()
 
     @property
     def last_queued(self) -> Message | None:
@@ -67,8 +70,9 @@ class Outbox:
         return self._queue[-1][0] if self._queue else None
 
     def _wake(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        news, self._news = self._news, None
+        if news is not None and not news.done():
+            news.set_result(None)
 
     def finish(self) -> None:
         """End after what is queued."""
@@ -125,13 +129,15 @@ class Outbox:
         self._runner = asyncio.current_task()
         try:
             await self._send_all()
-            await self._end_guest()
+            if self._guest is not None:
+                await self._end_guest(self._guest)
         except asyncio.CancelledError:
             if not self._is_void or self._runner is None or self._runner.uncancel():
                 raise  # the server cancelled it
             if self._is_cut:
                 raise AnswerCut from None
-            await self._end_guest()
+            if self._guest is not None:
+                await self._end_guest(self._guest)
         finally:
             if self._tasks:
                 await self._end_tasks()
@@ -139,39 +145,36 @@ class Outbox:
             self._when_gone, self.drained, self._runner = _ignore, None, None
 
     async def _send_all(self) -> None:
+        queue = self._queue
         while True:
-            while self._queue:
-                message, size = self._queue.popleft()
+            while queue:
+                message, size = queue.popleft()
                 self._queued_bytes -= size
-                await self._pass_on(message)
+                self._is_sending = True
+                try:
+                    await self._send(message)
+                except OSError:  # since ASGI 2.4, this means that the client has left
+                    self._is_sending = False
+                    self._when_gone()
+                finally:
+                    self._is_sending = False
                 if self.drained is not None and not self.is_slow:
                     self.drained()
             if self._fault is not None:
                 raise self._fault
             if self._is_cut:
                 raise AnswerCut
-            if not self._queue:
+            if not queue:
                 if self._is_finished:
                     return
-                self._news = asyncio.get_running_loop().create_future()
-                await self._news
+                self._news = news = asyncio.get_running_loop().create_future()
+                await news
 
-    async def _pass_on(self, message: Message) -> None:
-        self._is_sending = True
-        try:
-            await self._send(message)
-        except OSError:  # since ASGI 2.4, this means that the client has left
-            self._is_sending = False
-            self._when_gone()
-        finally:
-            self._is_sending = False
-
-    async def _end_guest(self) -> None:
+    async def _end_guest(self, guest: "asyncio.Task[None]") -> None:
         """Raises what the application raised."""
-        if self._guest is not None:
-            await asyncio.wait((self._guest,))
-            if not self._guest.cancelled():
-                self._guest.result()
+        await asyncio.wait((guest,))
+        if not guest.cancelled():
+            guest.result()
 
     async def _end_tasks(self) -> None:
         tasks = tuple(self._tasks)
