@@ -481,6 +481,8 @@ NOT_FOREIGN = {
     "read_key": "a file of the owner's, of 4 KiB",
     "read_ring": "files of the owner's",
     "read_state": "their names",
+    "read_settings": "a file of the owner's",
+    "read_arguments": "a command line",
     "read_private": "the reader of answers' heads, which is in the registry",
     "read_authelia": "a file of the administrator's, which a command reads once",
     "parse_address": "bounded at 128 characters before anything",
