@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from doorward.accounts.audit.audit_log import Kind, RecordFilter, build_event
 from doorward.accounts.refusals import NameTaken, UserNotFound
 from doorward.accounts.session import Renewal
 from doorward.accounts.user import Email, NewPassword, Seen, User
 from doorward.storage import Database
+from sqlalchemy import Engine, event
 
 from tests.storage.conftest import Open
 from tests.support.people import NOW, add, all_users, digest, draft, new_user, open_session
@@ -78,6 +81,41 @@ async def test_rows_of_a_directory_are_made_once(opened: Open) -> None:
     assert zoe is not None and (zoe.username, zoe.source) == ("Zoe", "config")
     # A directory says itself what leads to its users, with which password.
     assert await stores[1].users.by_handle("zoe") is None
+
+
+async def test_any_number_of_changed_passwords_takes_few_statements(opened: Open) -> None:
+    """A transaction has five seconds. With statements for each user, a file of ten thousand that
+    was made anew was never applied."""
+    store = await opened()
+    names = [f"user{number:04}" for number in range(1200)]
+    await store.users.claim("htpasswd", {n: Seen(n, b"1" * 32) for n in names}, (), NOW)
+    everyone = await all_users(store)
+    for user in everyone[:3]:
+        await open_session(store, user)
+    said = build_event(Kind.PASSWORD_CHANGED, NOW, detail="htpasswd")
+    with counting_statements() as count:
+        changed = {n: Seen(n, b"2" * 32) for n in names}
+        await store.users.claim("htpasswd", changed, (), NOW, said)
+    assert 5 < count() < 50
+    assert {user.version for user in await all_users(store)} == {1}
+    assert [await store.sessions.list(user.number, NOW) for user in everyone[:3]] == [[], [], []]
+    told = await store.audit_log.latest(RecordFilter(kind=Kind.PASSWORD_CHANGED), 2000)
+    assert sorted(record.event.subject for record in told) == names
+
+
+@contextmanager
+def counting_statements() -> Iterator[Callable[[], int]]:
+    """How many statements were sent to any database, of many rows counted once."""
+    sent: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield lambda: len(sent)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def test_a_password_changed_in_a_file_ends_the_sessions_once(opened: Open) -> None:

@@ -13,12 +13,15 @@ from doorward.accounts.audit.audit_log import Event, Kind, Record, RecordFilter
 from doorward.accounts.names import clip
 from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
+from doorward.storage.many_rows import insert_many
 from doorward.storage.tables import audit
 
 Tell = Callable[[Record], None]
 
 FIELDS = tuple(field.name for field in fields(Event))
-RECORDS = select(audit.c.number, *(audit.c[name] for name in FIELDS))
+_COLUMNS = (audit.c.number, *(audit.c[name] for name in FIELDS))
+RECORDS = select(*_COLUMNS)
+_ADD = insert(audit).returning(*_COLUMNS)
 
 
 def _nobody(record: Record) -> None:
@@ -60,9 +63,11 @@ class AuditLogRows:
             gone = await connection.execute(delete(audit).where(audit.c.number.in_(old)))
             return gone.rowcount
 
-    async def write(self, connection: AsyncConnection, events: Iterable[Event]) -> list[Record]:
+    async def write(self, connection: AsyncConnection, events: Sequence[Event]) -> list[Record]:
         """Adds the events to a transaction; after the commit, call `tell`."""
-        return [await _written(connection, event) for event in events]
+        values = [{name: getattr(event, name) for name in FIELDS} for event in events]
+        added = await insert_many(connection, _ADD, values)
+        return sorted(map(record, added), key=lambda record: record.number)
 
     def tell(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -71,13 +76,6 @@ class AuditLogRows:
     async def _read(self, query: Select[Any]) -> list[Record]:
         async with self._engine.reading() as connection:
             return [record(row) for row in await connection.execute(query)]
-
-
-async def _written(connection: AsyncConnection, event: Event) -> Record:
-    values = {name: getattr(event, name) for name in FIELDS}
-    result = await connection.execute(insert(audit).values(values))
-    assert result.inserted_primary_key is not None
-    return Record(result.inserted_primary_key[0], event)
 
 
 def _filter(wanted: RecordFilter) -> Select[Any]:
@@ -93,6 +91,6 @@ def _filter(wanted: RecordFilter) -> Select[Any]:
 
 
 def record(row: Row[Any]) -> Record:
-    """From a row of RECORDS."""
+    """From a row of RECORDS or of what was added."""
     values = {name: row._mapping[name] for name in FIELDS}
     return Record(row.number, Event(**values | {"kind": Kind(row.kind)}))

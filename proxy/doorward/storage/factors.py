@@ -288,7 +288,7 @@ async def _end_trust(change: Change, user: int) -> None:
     await forget_browsers(change, user)
     c = sessions.c
     mine = select(c.number).where(c.user_number == user)
-    await hold_sessions(change, user)
+    await hold_sessions(change, [user])
     trusted = mine.where(c.trusted_until.is_not(None))
     numbers = list(await change.connection.scalars(trusted))
     for chunk in chunks(numbers):
@@ -302,4 +302,4 @@ async def _end_logins(change: Change, user: int, now: float) -> None:
     """Ends the user's sessions and pending logins (`users.version`)."""
     query = update(users).where(users.c.number == user).values(version=users.c.version + 1)
     await change.connection.execute(query)
-    await end_sessions(change, user, now, "second_factor")
+    await end_sessions(change, [user], now, "second_factor")

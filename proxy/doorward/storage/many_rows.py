@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Executable
+from sqlalchemy import Executable, Row
 
 from doorward.storage.connection import AsyncConnection
 from doorward.storage.rows import chunks
@@ -21,3 +21,13 @@ async def execute_many(
     """
     for chunk in chunks(rows):
         await connection.execute(query, chunk)
+
+
+async def insert_many(
+    connection: AsyncConnection, query: Executable, rows: Sequence[Mapping[str, Any]]
+) -> list[Row[Any]]:
+    """The same for an INSERT with RETURNING. The rows that it returns are in no order."""
+    returned: list[Row[Any]] = []
+    for chunk in chunks(rows):
+        returned += await connection.execute(query, chunk)
+    return returned

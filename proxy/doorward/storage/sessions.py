@@ -193,7 +193,7 @@ class SessionRows:
     ) -> int:
         async with self._feed.changing(now) as change:
             await forget_browsers(change, user)
-            ended = await end_sessions(change, user, now, by, but)
+            ended = await end_sessions(change, [user], now, by, but)
             await renew(change, renewal)
             change.record(None if event is None else add_count(event, ended))
             return ended
@@ -276,19 +276,24 @@ def _opened(before: float, now: float) -> tuple[ColumnElement[bool], ...]:
 
 
 async def end_sessions(
-    change: Change, user: int, now: float, by: str, but: int | None = None
+    change: Change, of_users: Sequence[int], now: float, by: str, but: int | None = None
 ) -> int:
-    """Ends the sessions of a user within a change that has locked all of them; returns how many."""
-    numbers = await hold_sessions(change, user)
+    """Ends the sessions of these users within a change that has locked all of them; returns how
+    many."""
+    numbers = await hold_sessions(change, of_users)
     return await _end(change, [number for number in numbers if number != but], now, by)
 
 
-async def hold_sessions(change: Change, user: int) -> Sequence[int]:
-    """The numbers of the user's sessions, locked until commit. In the order of numbers, as
-    everywhere, so that two transactions never wait for each other."""
+async def hold_sessions(change: Change, of_users: Sequence[int]) -> Sequence[int]:
+    """The numbers of these users' sessions, locked until commit. In the order of numbers, as
+    everywhere, so that two transactions never wait for each other; of more users than one statement
+    takes, in the order of their chunks."""
     c = sessions.c
-    query = select(c.number).where(c.user_number == user, c.ended_at.is_(None))
-    return list(await change.connection.scalars(query.order_by(c.number).with_for_update()))
+    held: list[int] = []
+    for chunk in chunks(of_users):
+        query = select(c.number).where(c.user_number.in_(chunk), c.ended_at.is_(None))
+        held += await change.connection.scalars(query.order_by(c.number).with_for_update())
+    return held
 
 
 async def renew(change: Change, renewal: Renewal | None, **values: object) -> None:

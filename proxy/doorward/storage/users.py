@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from doorward.accounts import randomness
@@ -20,12 +20,19 @@ from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.many_rows import execute_many
+from doorward.storage.rows import chunks
 from doorward.storage.sessions import end_sessions, renew
 from doorward.storage.tables import audit, feed_counter, handles, sessions, users
 from doorward.storage.tokens import end_tokens
 
 CREDENTIALS = select(*rows.USER_COLUMNS, users.c.password_hash, users.c.password_scheme)
 USERS = select(*rows.USER_COLUMNS)
+_NOTE = (
+    update(users)
+    .where(users.c.number == bindparam("changed"))
+    .values(entry_digest=bindparam("digest"), version=users.c.version + 1)
+)
+_GONE = object()  # of a row that is no more; None is a digest that is not known yet
 SAME_S = 5.0  # by then every worker has read a changed file; workers check once a second
 
 
@@ -127,8 +134,9 @@ class UserRows:
             return
         async with self._feed.changing(now) as change:
             change.users.update(row.number for key, row in known.items() if key in gone)
-            for row in sorted(changed, key=lambda row: row.number):
-                if await _note(change, row, seen[row.username_key].digest, now) and event:
+            noted = await _note(change, changed, seen, now)
+            if event is not None:
+                for row in noted:
                     change.record(replace(event, subject=row.username))
             if reloaded is not None and not await _is_recorded(change.connection, reloaded):
                 change.record(reloaded)
@@ -167,7 +175,7 @@ class UserRows:
             )
             change.record(event)
             but = None if renewal is None else renewal.session.number
-            await end_sessions(change, user.number, now, "password", but)
+            await end_sessions(change, [user.number], now, "password", but)
             await renew(change, renewal)
 
     async def rehash(self, user: User, old: str, new: str, scheme: str) -> None:
@@ -190,7 +198,7 @@ class UserRows:
             change.record(event)
             await _update(change, user, active=active, version=users.c.version + 1)
             if not active:
-                await end_sessions(change, user.number, now, "disabled")
+                await end_sessions(change, [user.number], now, "disabled")
                 await end_tokens(change, user.number, now, "disabled")
 
     async def delete(self, user: User, now: float, event: Event | None = None) -> None:
@@ -246,18 +254,28 @@ async def _lead(connection: AsyncConnection, number: int, led: Sequence[str]) ->
         raise NameTaken from error
 
 
-async def _note(change: Change, row: Any, digest: bytes, now: float) -> bool:
-    """Ends the sessions of a user whose password changed in its file; False if another process
-    already did."""
-    query = update(users).where(
-        users.c.number == row.number, users.c.entry_digest.is_not_distinct_from(row.entry_digest)
-    )
-    noted = query.values(entry_digest=digest, version=users.c.version + 1)
-    if not (await change.connection.execute(noted)).rowcount:
-        return False
-    change.users.add(row.number)
-    await end_sessions(change, row.number, now, "password")
-    return True
+async def _note(
+    change: Change, changed: Sequence[Row[Any]], seen: Mapping[str, Seen], now: float
+) -> list[Row[Any]]:
+    """Ends the sessions of users whose passwords changed in their file. Returns these users, less
+    those for whom another process already did.
+
+    In few statements, however many they are: whoever makes the file anew, with new salts, changes
+    all of them at once, and a transaction has a deadline.
+    """
+    noted: list[Row[Any]] = []
+    for chunk in chunks(sorted(changed, key=lambda row: row.number)):
+        which = users.c.number.in_([row.number for row in chunk])
+        query = select(users.c.number, users.c.entry_digest).where(which)
+        held = await change.connection.execute(query.order_by(users.c.number).with_for_update())
+        digests = {row.number: row.entry_digest for row in held}
+        noted += [row for row in chunk if digests.get(row.number, _GONE) == row.entry_digest]
+    values = [{"changed": row.number, "digest": seen[row.username_key].digest} for row in noted]
+    await execute_many(change.connection, _NOTE, values)
+    numbers = [row.number for row in noted]
+    change.users.update(numbers)
+    await end_sessions(change, numbers, now, "password")
+    return noted
 
 
 async def _is_recorded(connection: AsyncConnection, event: Event) -> bool:
