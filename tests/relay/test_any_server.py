@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +29,13 @@ def stage(deploy: Start, carrier: Carrier) -> Iterator[Stage]:
     """No task may be left behind: a loop says so of each when it is closed."""
     stage = staged(deploy, **carrier)
     yield stage
-    stage.live.stop()
+    try:
+        stage.live.stop()
+    except subprocess.TimeoutExpired:
+        # If it is cancelled while it closes a connection whose answer was cut, hypercorn discards
+        # the cancellation, and now and then waits for that connection for ever.
+        if stage.live.server != "hypercorn":
+            raise
     log = stage.live.log.read_text()
     for words in ("was destroyed", "never retrieved", "never awaited"):
         assert words not in log
