@@ -267,8 +267,11 @@ class Application:
             _log.error("start_failed", reason=str(fault))
             await send({"type": "lifespan.startup.failed", "message": str(fault)})
             return
+        _settle_memory()  # nothing else is served here; within `middleware` something is
+        preparing = asyncio.ensure_future(_prepare(self))
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await preparing
         await self.__aexit__()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -244,10 +245,23 @@ async def lifespan(app: Any) -> list[Message]:
     return said
 
 
+@pytest.fixture
+def own_collector() -> Iterator[None]:
+    """The process's collector is put back after the test."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("own_collector")
 async def test_a_server_starts_and_stops_it(tmp_path: Path) -> None:
     app = Application(settings_from({"routes": [{"upstream": "http://127.0.0.1:9"}]}, tmp_path))
     kinds = [message["type"] for message in await lifespan(app)]
     assert kinds == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    # As under our own server, collections do not go over what lives as long as the process.
+    assert gc.get_freeze_count() > 10_000
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_start_that_fails_is_told_and_leaves_nothing_open(tmp_path: Path) -> None:
