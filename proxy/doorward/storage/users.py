@@ -260,8 +260,8 @@ async def _note(
     """Ends the sessions of users whose passwords changed in their file. Returns these users, less
     those for whom another process already did.
 
-    In few statements, however many they are: whoever makes the file anew, with new salts, changes
-    all of them at once, and a transaction has a deadline.
+    In few statements, however many they are: a script that writes the file again, with new salts,
+    changes all of them at once, and a transaction has a deadline.
     """
     noted: list[Row[Any]] = []
     for chunk in chunks(sorted(changed, key=lambda row: row.number)):
