@@ -59,17 +59,7 @@ def outcome(
 
     async def played() -> tuple[Any, ...]:
         owner, reader = ConnectionOwner(), Reader()
-        connection = Connection(owner)
-        connection.connection_made(Transport())
-        connection.begin(
-            reader,
-            GET,
-            no_body=no_body,
-            ended=True,
-            response_timeout_s=FOREVER_S,
-            idle_timeout_s=FOREVER_S,
-            read_plain=read_plain,
-        )
+        connection = connect(reader, owner, no_body=no_body, read_plain=read_plain)
         for piece in pieces:
             if connection.serves(reader):
                 connection.data_received(piece)
@@ -86,18 +76,24 @@ def outcome(
         return runner.run(played())
 
 
-def connect(reader: Reader) -> Connection:
+def connect(
+    reader: Reader,
+    owner: ConnectionOwner | None = None,
+    *,
+    no_body: bool = False,
+    read_plain: ReadPlain | None = read_shared,
+) -> Connection:
     """A connection on which the request was sent."""
-    connection = Connection(ConnectionOwner())
+    connection = Connection(owner or ConnectionOwner())
     connection.connection_made(Transport())
     connection.begin(
         reader,
         GET,
-        no_body=False,
+        no_body=no_body,
         ended=True,
         response_timeout_s=FOREVER_S,
         idle_timeout_s=FOREVER_S,
-        read_plain=read_shared,
+        read_plain=read_plain,
     )
     return connection
 

@@ -21,7 +21,7 @@ from doorward.accounts import randomness
 from doorward.gate.cookies import Header
 from doorward.pages import colours
 from doorward.pages.languages import Language, Languages, UnusableCatalogue
-from doorward.settings import Fault, InvalidSettings
+from doorward.settings import Fault, InvalidSettings, run_checks
 from doorward.settings.pages import PagesSettings
 from doorward.web.endpoint import endpoint, get_client
 from doorward.web.return_address import find_site
@@ -93,14 +93,7 @@ def _own_file(name: str, more: str = "") -> Static:
 def check_look(look: PagesSettings) -> None:
     """Read every file that changes the look of the pages. Raises InvalidSettings with each invalid
     one."""
-    faults: list[Fault] = []
-    for read in (_languages, _icon):
-        try:
-            read(look)
-        except InvalidSettings as invalid:
-            faults += invalid.faults
-    if faults:
-        raise InvalidSettings(faults)
+    run_checks((_languages, _icon), look)
 
 
 class PageRenderer:

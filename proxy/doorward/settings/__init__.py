@@ -12,7 +12,7 @@ from doorward.settings.dialects import (
     DialectXhr,
     Rate,
 )
-from doorward.settings.faults import Fault, InvalidSettings
+from doorward.settings.faults import Fault, InvalidSettings, run_checks
 from doorward.settings.findings import list_findings
 from doorward.settings.gone import list_unbuilt_keys
 from doorward.settings.limits import LimitSettings
@@ -76,6 +76,7 @@ __all__ = [
     "list_unbuilt_keys",
     "load_settings",
     "load_settings_in_process",
+    "run_checks",
     "settings_from",
     "settings_in_process",
 ]

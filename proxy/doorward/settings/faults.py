@@ -3,8 +3,11 @@ to do. It must not know which settings there are, nor keep a value that could be
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Checked = TypeVar("_Checked")
 
 # A place in the document: mapping keys and list positions from the top.
 KeyPath = tuple[str | int, ...]
@@ -46,6 +49,18 @@ class InvalidSettings(Exception):
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults: tuple[Fault, ...] = tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+def run_checks(checks: Iterable[Callable[[_Checked], object]], value: _Checked) -> None:
+    """Call every check with the value. Raises InvalidSettings with the errors of all of them."""
+    faults: list[Fault] = []
+    for check in checks:
+        try:
+            check(value)
+        except InvalidSettings as invalid:
+            faults += invalid.faults
+    if faults:
+        raise InvalidSettings(faults)
 
 
 class Wrong(ValueError):

@@ -10,22 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from doorward.settings import Fault, Settings
+    from doorward.settings import Settings
 
 
 def check_files(settings: Settings) -> None:
     """Read everything that a server reads when it starts. Raises InvalidSettings with every file
     that cannot be used."""
-    from doorward.settings import InvalidSettings
+    from doorward.settings import run_checks
 
-    faults: list[Fault] = []
-    for check in _checks():
-        try:
-            check(settings)
-        except InvalidSettings as invalid:
-            faults += invalid.faults
-    if faults:
-        raise InvalidSettings(faults)
+    run_checks(_checks(), settings)
 
 
 def _checks() -> tuple[Callable[[Settings], object], ...]:
