@@ -161,6 +161,11 @@ class _Lines:
 
     def read(self, line: bytes) -> _Line | None:
         """Read a line; None if it is not plain."""
+        name, _, value = line.partition(b": ")
+        usual = self.names.get(name)
+        # `strip` and `translate` return what they were given if nothing is to be changed.
+        if usual and value and value.strip(OWS) is value is value.translate(_AS_VALUE):
+            return *usual, value
         found = self._acting.get(line)
         if found is not None:
             return found
@@ -262,18 +267,12 @@ class RequestReader(Generic[_Request]):
 
 def _sort_request(head: RequestFields, lines: list[bytes], block: _Block, reader: _Lines) -> bool:
     """Keep what the gate reads and join what passes. False for what is unusual."""
-    passing, seen, find = [block.before], block.seen, reader.names.get
+    passing, seen = [block.before], block.seen
     for place, behind in block.others:
-        name, _, value = lines[place].partition(b": ")
-        named = find(name)
-        # `strip` and `translate` return what they were given if nothing is to be changed.
-        if named and value and value.strip(OWS) is value is value.translate(_AS_VALUE):
-            action, begin = named
-        else:
-            found = reader.read(lines[place])
-            if found is None:
-                return False
-            action, begin, value = found
+        found = reader.read(lines[place])
+        if found is None:
+            return False
+        action, begin, value = found
         if action == _PASS:
             passing += (begin, value, b"\r\n", behind)
             continue
@@ -367,18 +366,13 @@ def _sort_answer(
     head: AnswerFields, lines: list[bytes], block: _Block, reader: _Lines, private: bool
 ) -> bool:
     """Keep what connections and the gate read, and join what passes. False for what is unusual."""
-    passing, seen, find = [block.before], block.seen, reader.names.get
+    passing, seen = [block.before], block.seen
     head.is_dated = block.is_dated
     for place, behind in block.others:
-        name, _, value = lines[place].partition(b": ")
-        named = find(name)
-        if named and value and value.strip(OWS) is value is value.translate(_AS_VALUE):
-            action, begin = named
-        else:
-            found = reader.read(lines[place])
-            if found is None:
-                return False
-            action, begin, value = found
+        found = reader.read(lines[place])
+        if found is None:
+            return False
+        action, begin, value = found
         if action == _SET_COOKIE:
             head.set_cookies += (value,)
         elif action != _PASS:
