@@ -197,8 +197,9 @@ def by_added_header(value: bytes) -> object:
 
 def by_frames(stream: bytes) -> object:
     """At once, and a few bytes at a time."""
-    whole, pieces = FrameReader(), FrameReader()
-    whole.read(stream)
+    whole, pieces, taken = FrameReader(), FrameReader(), 0
+    while taken < len(stream):
+        taken += whole.read(stream[taken:])
     for at in range(0, len(stream), 3):
         pieces.read(stream[at : at + 3])
     return whole.is_between

@@ -8,23 +8,26 @@ or cut.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from doorward.http1.arrival import Received
 from doorward.http1.headers import Header
 from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import ResponseHead
+from doorward.http1.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
 class TunnelLimits:
     """How long a tunnel may be silent, and the maximum size of a message if messages are parsed.
-    `tells`: a WebSocket's client is sent the reason for its end."""
+    `tells`: a WebSocket's client is sent the reason for its end. `turns` are shared by all tunnels
+    of a process, for reading many messages."""
 
     idle_timeout_s: float
     message_bytes: int
     tells: bool = False
+    turns: Turns = field(default_factory=Turns)
 
 
 class ClientTunnel(Protocol):

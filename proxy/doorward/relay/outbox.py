@@ -14,6 +14,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 # How much may wait for a slow client before its upstream has to wait.
 HIGH_WATER_BYTES = 256 * 1024
+# What a queued message takes in memory besides its body. A WebSocket may have one for each byte.
+MESSAGE_BYTES = 400
 
 
 def _ignore() -> None:
@@ -59,6 +61,7 @@ class Outbox:
         """Queue a message that contains this many bytes of a body."""
         if self._is_void:
             return
+        size += MESSAGE_BYTES
         self._queue.append((message, size))
         self._queued_bytes += size
         if self._news is not None:

@@ -9,6 +9,7 @@ of one side do not reach the other.
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterable
+from itertools import islice
 from typing import Any
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
@@ -42,6 +43,9 @@ ANSWER_BYTES = 64 * 1024
 LINGER_S = 10.0
 # How long a server may take to send the reason to a client that is cut.
 FAREWELL_S = 1.0
+# Messages and control frames of one upstream that are taken before others have their turn: wsproto
+# needs about 10 us for each, and a piece that was read at once has up to 130,000.
+EVENTS_AT_ONCE = 128
 
 _SCHEMES = {"ws": "http", "wss": "https"}
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -276,6 +280,8 @@ class WebSocketTunnel(asyncio.Protocol):
         self._writable.set()
         self._moved_at = self._loop.time()
         self._has_moved = self._is_closing = self._is_lost = self._has_client_ended = False
+        self._is_behind = False  # events have come that are not taken yet
+        self._has_turn = False  # and will be
         self._linger: asyncio.TimerHandle | None = None
         self.farewell = (POLICY, "")  # code and reason for a client that is cut
         self.sent_bytes = 0  # to the client, of messages
@@ -295,10 +301,37 @@ class WebSocketTunnel(asyncio.Protocol):
         self._has_moved = True
         if self._websocket.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             self._websocket.receive_data(data)
-            for event in self._websocket.events():
-                self._take(event)
-        if self._outbox.is_slow and not self._upstream.is_closing():
+            if not self._is_behind:
+                self._take_events()
+
+    def _take_events(self) -> None:
+        """Take some of what has come. Nothing more is read until the rest is taken, and the client
+        has caught up."""
+        taken = 0
+        for event in islice(self._websocket.events(), EVENTS_AT_ONCE):
+            taken += 1
+            self._take(event)
+        self._is_behind = taken == EVENTS_AT_ONCE
+        if self._is_behind:
+            self._wait_for_turn()
+        if (self._is_behind or self._is_held) and not self._upstream.is_closing():
             self._upstream.pause_reading()
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether nothing is taken because the client reads slowly."""
+        return self._outbox.is_slow and not self._is_closing
+
+    def _wait_for_turn(self) -> None:
+        if not self._has_turn:
+            self._has_turn = True
+            self._limits.turns.wait(self._go_on)
+
+    def _go_on(self) -> None:
+        self._has_turn = False
+        if not self._is_held:
+            self._take_events()
+            self._resume()
 
     def _take(self, event: object) -> None:
         if isinstance(event, CloseConnection):
@@ -345,7 +378,10 @@ class WebSocketTunnel(asyncio.Protocol):
         self._writable.set()
 
     def _resume(self) -> None:
-        if not self._upstream.is_closing():
+        """Go on after a pause, unless there is another reason for it."""
+        if self._is_behind:
+            self._wait_for_turn()
+        elif not (self._is_held or self._upstream.is_closing()):
             self._upstream.resume_reading()
 
     # From the client
@@ -395,7 +431,9 @@ class WebSocketTunnel(asyncio.Protocol):
             if code == UNSAID:
                 event = CloseConnection(code=None)  # type: ignore[arg-type]
             self._upstream.write(bytes(self._websocket.send(event)))
-        if not self._upstream.is_closing():
+        if self._is_behind:
+            self._wait_for_turn()
+        elif not self._upstream.is_closing():
             self._upstream.resume_reading()
         self._wait_for_ends()
 

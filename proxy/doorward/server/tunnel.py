@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from doorward.http1.client_exchange import TunnelLimits
+from doorward.http1.turns import Turns
 from doorward.server.websocket_frames import FrameReader, write_close
 
 Lost = Callable[[Exception | None], None]
@@ -97,8 +98,10 @@ class PendingUpgrade(asyncio.Protocol):
         server = End(upstream, upstream_lost)
         if limits.tells:
             frames = FrameReader()
-            frames.read(early)
-            server = FramedEnd(upstream, upstream_lost, frames)
+            server = FramedEnd(upstream, upstream_lost, frames, limits.turns)
+            taken = 0
+            while taken < len(early):
+                taken += frames.read(early[taken:])
         tunnel = Tunnel(client, server, limits.idle_timeout_s, frames)
         http.flow.resume_reading()
         tunnel.open(head + early, self._held, client_is_slow=http.flow.write_paused)
@@ -141,20 +144,63 @@ class End(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.is_slow = False
-        if not self.other.transport.is_closing():
-            self.other.transport.resume_reading()
+        self.other.resume_reading()
+
+    def resume_reading(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
 
 class FramedEnd(End):
-    """The upstream's side of a WebSocket whose frames are followed."""
+    """The upstream's side of a WebSocket whose frames are followed. Where they are many, it reads
+    no more until those that it has are passed on, some in each of its turns."""
 
-    def __init__(self, transport: asyncio.Transport, on_lost: Lost, frames: FrameReader) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, on_lost: Lost, frames: FrameReader, turns: Turns
+    ) -> None:
         super().__init__(transport, on_lost)
-        self._frames = frames
+        self._frames, self._turns = frames, turns
+        self._rest = b""  # which is not passed on yet
 
     def data_received(self, data: bytes) -> None:
-        self._frames.read(data)
-        super().data_received(data)
+        is_waiting = bool(self._rest)
+        self._rest += data
+        if not is_waiting:
+            self._pass_on()
+            if self._rest:
+                self.transport.pause_reading()
+                self._turns.wait(self._go_on)
+
+    def eof_received(self) -> bool:
+        self._pass_all()
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pass_all()
+        super().connection_lost(exc)
+
+    def resume_reading(self) -> None:
+        if not self._rest:
+            super().resume_reading()
+
+    def _go_on(self) -> None:
+        self._pass_on()
+        if self._rest:
+            self._turns.wait(self._go_on)
+        elif not self.other.is_slow:
+            self.resume_reading()
+
+    def _pass_all(self) -> None:
+        while self._rest:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Pass on the next frames, unless the client's side is over."""
+        rest, self._rest = self._rest, b""
+        if rest and not (self.tunnel.is_leaving or self.other.transport.is_closing()):
+            taken = self._frames.read(rest)
+            self._rest = rest[taken:]
+            super().data_received(rest[:taken])
 
 
 class Tunnel:
@@ -172,7 +218,7 @@ class Tunnel:
         client.other, upstream.other = upstream, client
         self._client, self._upstream = client, upstream
         self._idle_timeout_s = idle_timeout_s
-        self._half_closed = self._is_leaving = False
+        self._half_closed = self.is_leaving = False
         self._frames = frames
         self._loop = asyncio.get_running_loop()
         self._linger: asyncio.TimerHandle | None = None
@@ -216,7 +262,7 @@ class Tunnel:
 
     def lost(self, end: End) -> None:
         if not end.other.is_lost:
-            if not self._is_leaving:
+            if not self.is_leaving:
                 self.close()
         elif not self.over.done():
             if self._linger is not None:
@@ -234,7 +280,7 @@ class Tunnel:
         """End both sides at once. A WebSocket's client gets the reason if it has only complete
         frames: a close frame in the middle of another would be read as part of that."""
         self._upstream.transport.abort()
-        may_tell = code and not self._is_leaving and not self._client.transport.is_closing()
+        may_tell = code and not self.is_leaving and not self._client.transport.is_closing()
         if may_tell and self._frames is not None and self._frames.is_between:
             self._take_leave(write_close(code, reason))
         else:
@@ -243,7 +289,7 @@ class Tunnel:
     def _take_leave(self, close: bytes) -> None:
         """Send it and read for a moment longer: a connection that is closed with unread bytes is
         reset, and the client's system then drops what it has not read."""
-        self._is_leaving = True
+        self.is_leaving = True
         client = self._client.transport
         client.write(close)
         if client.can_write_eof():  # not over TLS

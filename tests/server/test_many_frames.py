@@ -1,0 +1,222 @@
+"""A WebSocket with very many small frames takes its turn among the other connections, where they
+are followed (`close_websockets`) or parsed, and keeps them in order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from doorward.http1.client_exchange import TunnelLimits
+from doorward.http1.turns import Turns
+from doorward.relay.outbox import HIGH_WATER_BYTES, MESSAGE_BYTES, Message, Outbox
+from doorward.relay.websocket import EVENTS_AT_ONCE, WebSocketTunnel
+from doorward.server.tunnel import End, FramedEnd, Tunnel
+from doorward.server.websocket_frames import FRAMES_AT_ONCE, FrameReader
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.client_connection import Transport
+
+FRAME = b"\x81\x01a"
+MANY = FRAME * (3 * FRAMES_AT_ONCE + 5)
+
+
+class Keeping(Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def abort(self) -> None:
+        self.close()
+
+
+class Socket:
+    """A WebSocket that is open, and the transports of both ends."""
+
+    def __init__(self, turns: Turns) -> None:
+        self.client, self.upstream = Keeping(), Keeping()
+        self.client_end = End(self.client, lambda exc: None)
+        frames = FrameReader()
+        self.end = FramedEnd(self.upstream, lambda exc: None, frames, turns)
+        self.tunnel = Tunnel(self.client_end, self.end, 60.0, frames)
+        self.tunnel.open(b"", b"", client_is_slow=False)
+
+    @property
+    def passed_frames(self) -> int:
+        return len(self.client.written) // len(FRAME)
+
+
+async def one_turn() -> None:
+    await asyncio.sleep(0)
+
+
+async def test_many_frames_are_passed_on_in_several_turns() -> None:
+    socket = Socket(Turns())
+    socket.end.data_received(MANY)
+    assert socket.passed_frames == FRAMES_AT_ONCE and socket.upstream.is_paused
+    await one_turn()
+    assert socket.passed_frames == 2 * FRAMES_AT_ONCE
+    for _ in range(3):
+        await one_turn()
+    assert socket.client.written == MANY and not socket.upstream.is_paused
+
+
+async def test_sockets_with_many_frames_take_turns() -> None:
+    """A turn of the loop takes as long as one piece, however many of them there are."""
+    turns = Turns()
+    sockets = [Socket(turns) for _ in range(5)]
+    for socket in sockets:
+        socket.end.data_received(MANY)
+    for _ in range(15):
+        before = sum(socket.passed_frames for socket in sockets)
+        await one_turn()
+        assert sum(socket.passed_frames for socket in sockets) <= before + FRAMES_AT_ONCE
+    for _ in range(5):
+        await one_turn()
+    assert all(socket.client.written == MANY for socket in sockets)
+
+
+async def test_a_client_that_catches_up_does_not_let_later_frames_overtake() -> None:
+    socket = Socket(Turns())
+    socket.end.data_received(MANY)
+    socket.client_end.pause_writing()
+    socket.client_end.resume_writing()
+    assert socket.upstream.is_paused, "the rest is still waiting"
+    socket.end.data_received(b"\x81\x01z")  # as a TLS transport may deliver while it is paused
+    socket.client_end.pause_writing()
+    for _ in range(5):
+        await one_turn()
+    assert socket.client.written == MANY + b"\x81\x01z"
+    assert socket.upstream.is_paused, "the client is slow"
+    socket.client_end.resume_writing()
+    assert not socket.upstream.is_paused
+
+
+async def test_what_an_application_sent_before_it_left_is_passed_on() -> None:
+    socket = Socket(Turns())
+    socket.end.data_received(MANY)
+    socket.end.connection_lost(None)
+    assert socket.client.written == MANY and socket.client.is_closed
+
+
+async def test_nothing_follows_the_reason_for_the_end() -> None:
+    socket = Socket(Turns())
+    socket.end.data_received(MANY)
+    socket.tunnel.cut(4401, "unauthenticated")
+    told = socket.client.written
+    assert told.startswith(FRAME) and told.endswith(b"unauthenticated")
+    await one_turn()
+    socket.end.connection_lost(None)
+    assert socket.client.written == told
+    socket.tunnel.cut()
+
+
+async def test_a_turn_that_fails_does_not_end_the_others() -> None:
+    def fail() -> None:
+        raise ValueError
+
+    turns, taken = Turns(), list[str]()
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, fault: faults.append(fault))
+    turns.wait(fail)
+    turns.wait(lambda: taken.append("next"))
+    for _ in range(3):
+        await one_turn()
+    assert taken == ["next"] and len(faults) == 1
+    turns.wait(lambda: taken.append("later"))
+    await one_turn()
+    assert taken == ["next", "later"]
+
+
+@given(st.lists(st.integers(1, 40_000), max_size=8))
+def test_a_reader_takes_whole_frames_where_it_does_not_take_all(
+    cuts: list[int],
+) -> None:
+    """In whatever pieces they come."""
+    reader, at = FrameReader(), 0
+    for size in (*cuts, len(MANY)):
+        piece = MANY[at : at + size]
+        taken = reader.read(piece)
+        at += taken
+        assert taken == len(piece) or (at % len(FRAME) == 0 and reader.is_between)
+        assert reader.is_between == (at % len(FRAME) == 0)
+
+
+# Under other ASGI servers, where every frame becomes a message
+
+
+class Parsed:
+    """A WebSocket over ASGI, whose client takes messages while `gate` is open."""
+
+    def __init__(self, turns: Turns) -> None:
+        self.upstream, self.sent = Keeping(), list[Message]()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.outbox = Outbox(self._send, lambda: None)
+        limits = TunnelLimits(60.0, 1 << 20, turns=turns)
+        self.tunnel = WebSocketTunnel(self.outbox, self.upstream, lambda exc: None, limits)
+        self.tunnel.open(b"")
+        self.running = asyncio.ensure_future(self.outbox.run())
+
+    async def _send(self, message: Message) -> None:
+        self.sent.append(message)
+        await self.gate.wait()
+
+    async def close(self) -> None:
+        self.tunnel.connection_lost(None)
+        self.gate.set()
+        await self.running
+
+
+async def test_many_messages_are_taken_in_several_turns() -> None:
+    turns = Turns()
+    sockets = [Parsed(turns) for _ in range(3)]
+    messages = 4 * EVENTS_AT_ONCE + 5
+    for socket in sockets:
+        socket.tunnel.data_received(FRAME * messages)
+        assert socket.upstream.is_paused
+    for _ in range(20):
+        before = sum(socket.tunnel.sent_bytes for socket in sockets)
+        await one_turn()
+        assert sum(socket.tunnel.sent_bytes for socket in sockets) <= before + EVENTS_AT_ONCE
+    for socket in sockets:
+        assert [message["text"] for message in socket.sent] == ["a"] * messages
+        assert not socket.upstream.is_paused
+        await socket.close()
+
+
+async def test_small_messages_for_a_slow_client_do_not_fill_memory() -> None:
+    socket = Parsed(Turns())
+    await one_turn()
+    socket.gate.clear()
+    frames = 20_000
+    socket.tunnel.data_received(FRAME * frames)
+    for _ in range(200):
+        await one_turn()
+    assert socket.tunnel.sent_bytes <= HIGH_WATER_BYTES / MESSAGE_BYTES + EVENTS_AT_ONCE
+    assert socket.upstream.is_paused
+    socket.gate.set()
+    for _ in range(400):
+        await one_turn()
+    assert len(socket.sent) == frames and not socket.upstream.is_paused
+    await socket.close()
+
+
+async def test_a_close_behind_many_messages_is_heard_although_the_client_is_slow() -> None:
+    socket = Parsed(Turns())
+    await one_turn()
+    socket.gate.clear()
+    socket.tunnel.data_received(FRAME * 20_000 + b"\x88\x02\x03\xe8")
+    for _ in range(20):
+        await one_turn()
+    socket.tunnel.client_closed(1000, "")
+    assert not socket.upstream.is_closed
+    for _ in range(200):
+        await one_turn()
+    assert socket.upstream.is_closed
+    await socket.close()
