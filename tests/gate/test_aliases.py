@@ -308,6 +308,8 @@ async def test_where_host_names_the_request_its_client_is_in_x_real_ip(fronts: B
     assert (await asked(front, BY_HOST, "/inside/", inside)).status == 401
     lines = [(b"host", SITE.encode()), (b"x-forwarded-uri", b"/public/"), inside]
     assert (await ask(front.app, scope("/oauth2/auth", lines, peer=PROXY))).status == 400
+    lines.append((b"x-real-ip", b"unix:"))  # what nginx says of a client by a Unix socket
+    assert (await ask(front.app, scope("/oauth2/auth", lines, peer=PROXY))).status == 400
 
 
 # The pages

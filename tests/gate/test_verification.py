@@ -294,6 +294,18 @@ async def test_a_verification_without_a_client_is_refused(front: Front, endpoint
     assert answer.status == 400
 
 
+@pytest.mark.parametrize("client", [" ", "unknown", "unix:", "203.0.113.9, ", "203.0.113.9, _x"])
+@every_endpoint
+async def test_a_verification_whose_client_has_no_address_is_refused(
+    fronts: Build, endpoint: str, client: str
+) -> None:
+    """The front proxy's own address would count in its place (CVE-2024-47070)."""
+    rules = [{"path": "/*", "networks": [f"{PROXY}/32"], "require": "public"}]
+    front = await verifying(fronts, access={"rules": rules})
+    answer = await verify(front, endpoint, target="/inside/x", client=client)
+    assert answer.status == 400
+
+
 @every_endpoint
 async def test_nobody_but_a_trusted_proxy_may_ask(front: Front, endpoint: str) -> None:
     cookie = front.cookie(await front.opened())

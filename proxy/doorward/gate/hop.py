@@ -63,6 +63,7 @@ class Hop:
 _Forwarded = tuple[Sequence[bytes], bytes | None, bytes | None]
 # An address, the same as text (both empty if it is unknown), and whether it is trusted.
 _Peer = tuple[Address | None, str, bool]
+_NOBODY: _Peer = (None, "", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class Hops:
         chain, proto, host = self._read_forwarding(peer, came_by, headers, value)
         scheme = came_by if proto is None else read_scheme(proto)
         asked = self._asked(value if host is None else host, scheme)
-        address, text, _ = self._walk(peer, chain) if chain else self._peer(peer)
+        address, text, _ = self._walk(self._peer(peer), chain)
         return Hop(
             peer,
             came_by,
@@ -143,9 +144,12 @@ class Hops:
     def read_named(
         self, peer: str, came_by: str, chain: Sequence[bytes], authority: bytes, scheme: str
     ) -> Hop:
-        """The hop of a request that a trusted proxy asks about."""
+        """The hop of a request that a trusted proxy asks about. Raises Unfit where the nearest link
+        is no address: a client whose address is unknown does not have the proxy's."""
         asked = self._asked(authority, scheme)
-        address, text, _ = self._walk(peer, chain)
+        address, text, _ = self._walk(_NOBODY, chain)
+        if address is None:
+            raise Unfit(400, "the client that is named has no address")
         return Hop(
             peer,
             came_by,
@@ -234,8 +238,9 @@ class Hops:
         if not chain and proto is None and host is None:
             return found
         found_chain, found_proto, found_host = found
+        link = self._peer(peer)
         if (
-            (found_chain and self._walk(peer, found_chain)[0] != self._walk(peer, chain)[0])
+            (found_chain and self._walk(link, found_chain)[0] != self._walk(link, chain)[0])
             or (
                 found_proto
                 and read_scheme(found_proto) != (read_scheme(proto) if proto else came_by)
@@ -268,12 +273,12 @@ class Hops:
     def _in_trusted(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
 
-    def _walk(self, peer: str, lines: Sequence[bytes]) -> _Peer:
-        """The first address from the right that is not a trusted proxy (RFC 7239 5.2).
+    def _walk(self, found: _Peer, lines: Sequence[bytes]) -> _Peer:
+        """The first address from the right that is not a trusted proxy (RFC 7239 5.2); `found` is
+        the hop that passed on these lines.
 
         At a link that is not an address, the walk ends with the hop that passed it on.
         """
-        found = self._peer(peer)
         for entry in reversed(b",".join(lines).split(b",")):
             entry = entry.strip()
             if not entry or len(entry) > ADDRESS_CHARACTERS:
