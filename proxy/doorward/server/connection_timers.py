@@ -48,7 +48,7 @@ class ConnectionTimers:
         self, connection: TimedClient, transport: asyncio.Transport, limits: LimitSettings
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connection = connection
+        self._connection: TimedClient | None = connection  # until it is closed
         self._transport = transport
         self._limits = limits
         self._head: asyncio.TimerHandle | None = None
@@ -59,13 +59,14 @@ class ConnectionTimers:
         self._half_closed: HalfClosed | None = None
 
     def stop(self) -> None:
-        """The connection is closed."""
+        """The connection is closed. Nothing refers to it any more, and no timer starts."""
         self.end_head()
         for clock in (self._body, self._reader, self._half_closed):
             if clock is not None:
                 clock.stop()
         if self._idle is not None:
             self._idle.cancel()
+        self._connection = self._body = self._reader = self._half_closed = None
 
     # A head
 
@@ -78,7 +79,8 @@ class ConnectionTimers:
 
     def _head_late(self) -> None:
         self._head = None
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def end_head(self) -> None:
         """The head is complete, or no longer awaited."""
@@ -99,6 +101,8 @@ class ConnectionTimers:
 
     def _look(self) -> None:
         """Close a connection that was idle for `idle_timeout`."""
+        if self._connection is None:
+            return
         timeout_s = self._limits.idle_timeout.total_seconds()
         left = self._idle_since + timeout_s - self._loop.time()
         if not self._connection.is_idle:
@@ -112,16 +116,18 @@ class ConnectionTimers:
 
     def note_body(self) -> None:
         """Part of an incomplete message has arrived."""
-        if self._body is None:
+        if self._body is None and self._connection is not None:
             self._body = BodyClock(self._connection, self._limits.body_timeout.total_seconds())
-        self._body.came()
+        if self._body is not None:
+            self._body.came()
 
     def await_reader(self) -> None:
         """The client has to read before more can be sent."""
-        if self._reader is None:
+        if self._reader is None and self._connection is not None:
             seconds = self._limits.write_timeout.total_seconds()
             self._reader = ReaderClock(self._connection, self._transport, seconds)
-        self._reader.start()
+        if self._reader is not None:
+            self._reader.start()
 
     def note_reader(self) -> None:
         """The client has caught up."""
@@ -130,5 +136,5 @@ class ConnectionTimers:
 
     def watch_half_closed(self) -> None:
         """The client has closed its sending side and waits for an answer."""
-        if self._half_closed is None:
+        if self._half_closed is None and self._connection is not None:
             self._half_closed = HalfClosed(self._connection, self._transport)

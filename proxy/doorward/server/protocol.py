@@ -5,6 +5,7 @@ Knows the bytes of one client connection; must not know users, rules or upstream
 
 import asyncio
 from collections import deque
+from functools import cached_property
 from typing import Any, cast
 from typing import Protocol as Typed
 
@@ -101,9 +102,6 @@ class Protocol(asyncio.Protocol):
         self._is_answering = False  # those of the pipeline
         self._turns_left = TURNS
         self._unread = 0  # bytes since the last head or piece of body
-        self.parser = httptools.HttpRequestParser(self)
-        # One request that says that it is the last may have others behind it, which are ignored.
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.url = b""
         self.headers: list[Header] = []
         self._head_bytes = 0  # of the head that is being read
@@ -112,6 +110,14 @@ class Protocol(asyncio.Protocol):
         self._raw_left = 0  # of a body that llhttp does not see
         self._rereading = False
         self._stand_in: bytes | None = None  # a method that llhttp does not know
+
+    @cached_property
+    def parser(self) -> httptools.HttpRequestParser:
+        """Made when it is first needed: most connections never do."""
+        parser = httptools.HttpRequestParser(self)
+        # One request that says that it is the last may have others behind it, which are ignored.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
 
     # What it says
 
@@ -647,6 +653,14 @@ class Protocol(asyncio.Protocol):
         for exchange in (self.cycle, self._running, *self.pipeline):
             if exchange is not None:
                 exchange.client_gone()
+        self._release()
+
+    def _release(self) -> None:
+        """Drop what refers back to the connection, so that its memory is free at once: the
+        collector does not look again at what has lived for seconds (see `app._settle_memory`)."""
+        vars(self).pop("parser", None)
+        self.cycle = self._running = None
+        self.pipeline.clear()
 
     # A stop
 

@@ -268,6 +268,8 @@ class Tunnel:
             if self._linger is not None:
                 self._linger.cancel()
             self.over.set_result(None)
+            for each in (self._client, self._upstream):
+                del each.tunnel, each.other  # so that memory is free at once
 
     def close(self) -> None:
         """End both sides once they have what is queued for them."""

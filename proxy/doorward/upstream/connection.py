@@ -256,8 +256,7 @@ class Connection(asyncio.Protocol):
             if self.answered and "Content-Length" in str(fault):
                 self._complete = True  # of a trailer, which is not passed on; the body is complete
             elif not self._complete:
-                found = fault.__context__  # of one of the callbacks below
-                reason = found if isinstance(found, InvalidAnswer) else fault
+                reason = _reason(fault)
                 self._fail(InvalidAnswer(f"the upstream's answer is not valid HTTP/1: {reason}"))
             return
         self._pass_pieces()
@@ -322,6 +321,7 @@ class Connection(asyncio.Protocol):
             self._finish()
         else:
             self._fail(ConnectionLost("the upstream closed the connection before its answer ended"))
+        self._parser = None  # which refers back here: without it, memory is free at once
 
     def _ends_with_close(self) -> bool:
         """True for a body that ends with the connection (RFC 9112 6.3, last case)."""
@@ -447,3 +447,9 @@ class Connection(asyncio.Protocol):
     def waits_for_answer(self) -> bool:
         """True if the request is complete and nothing was answered yet."""
         return self._request_ended and not self.answered
+
+
+def _reason(fault: httptools.HttpParserError) -> str:
+    """What one of the callbacks found wrong, else what llhttp did: as text, because an exception in
+    a frame that it refers to stays in memory."""
+    return str(fault.__context__ if isinstance(fault.__context__, InvalidAnswer) else fault)
