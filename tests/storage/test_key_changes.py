@@ -39,6 +39,7 @@ from doorward.wiring.key_changes import (
 )
 from doorward.wiring.keys import TAKEN_UP_S, KeyFiles
 from sqlalchemy import LargeBinary
+from structlog.testing import capture_logs
 
 from tests.support.clock import FixedClock
 from tests.support.savings import migrated
@@ -181,6 +182,33 @@ async def test_files_that_cannot_be_used_leave_the_keys_as_they_were(
     first.write_bytes(content)
     assert worker.files.look(clock()) is None
     assert worker.tokens.unsign(cookie) == "a" * 43
+
+
+@pytest.mark.parametrize("what", ["the key", "the directory"])
+async def test_a_missing_key_is_not_replaced_while_a_server_runs(
+    settings: Settings, tmp_path: Path, what: str
+) -> None:
+    """A volume that is unmounted for a moment, or a restore, would log everybody out."""
+    clock = FixedClock()
+    settings = settings.model_copy(update={"data_dir": tmp_path / "data"})
+    worker = Worker(KeyFiles(settings, clock()))
+    worker.files.look(clock())
+    cookie = worker.tokens.sign("a" * 43).encode()
+    lost = find_first(settings) if what == "the key" else settings.data_dir
+    aside = lost.rename(tmp_path / "aside")
+    assert worker.files.look(clock()) is None
+    assert worker.tokens.unsign(cookie) == "a" * 43
+    assert not lost.exists(), "or what is moved back would not be at its place"
+    aside.rename(lost)
+    assert worker.files.look(clock()) is None
+    assert worker.tokens.unsign(cookie) == "a" * 43
+
+
+def test_a_key_that_is_made_next_to_an_older_database_is_logged(settings: Settings) -> None:
+    with capture_logs() as logs:
+        KeyFiles(settings, 0.0)
+        KeyFiles(settings, 0.0)
+    assert [log["event"] for log in logs] == ["key_lost"]
 
 
 @dataclass

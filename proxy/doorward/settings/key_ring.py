@@ -85,16 +85,18 @@ class KeysAreGiven(Exception):
     """Keys cannot be changed from here: the message says why."""
 
 
-def read_ring(settings: Settings) -> KeyRing:
+def read_ring(settings: Settings, *, may_make: bool = True) -> KeyRing:
     """Every key that counts. Without secret_files the first is the one of data_dir, which is made
-    when it is not there. Raises InvalidSettings with every file that is wrong."""
+    when it is not there. A server that runs must not make it (`may_make`): its directory may be
+    back in a moment, and a new key would log everybody out. Raises InvalidSettings with every file
+    that is wrong."""
     for _ in range(_READS):
         before = read_state(settings)
         with _again_if_changed(settings, before):
-            ring = _read(settings)
+            ring = _read(settings, may_make)
             if read_state(settings) == before:
                 return ring
-    return _read(settings)
+    return _read(settings, may_make)
 
 
 @contextlib.contextmanager
@@ -209,9 +211,9 @@ def _list_beside(first: Path) -> list[Path]:
     ]
 
 
-def _read(settings: Settings) -> KeyRing:
+def _read(settings: Settings, may_make: bool) -> KeyRing:
     first = find_first(settings)
-    named = _read_named(settings)
+    named = _read_named(settings, may_make)
     faults: list[Fault] = []
     found: list[KeyFile] = []
     for path in _list_beside(first):
@@ -241,9 +243,9 @@ def _setting(settings: Settings) -> str:
     return "secret_files" if settings.secret_files else "data_dir"
 
 
-def _read_named(settings: Settings) -> list[KeyFile]:
+def _read_named(settings: Settings, may_make: bool) -> list[KeyFile]:
     if not settings.secret_files:
-        return [_read_own(ensure_data_dir(settings))]
+        return [_read_own(ensure_data_dir(settings) if may_make else settings.data_dir, may_make)]
     keys: list[KeyFile] = []
     faults: list[Fault] = []
     for number, path in enumerate(settings.secret_files):
@@ -283,10 +285,12 @@ def _distinct(key: KeyFile, others: list[KeyFile]) -> KeyFile:
     return key
 
 
-def _read_own(directory: Path) -> KeyFile:
+def _read_own(directory: Path, may_make: bool) -> KeyFile:
     path = directory / KEY_FILE
     try:
         if not os.path.lexists(path):
+            if not may_make:
+                raise UnusableFile("is missing", "put it back; until then its key stays in use")
             make_key(path)
         return _open(path, 0.0)
     except UnusableFile as error:

@@ -6,11 +6,14 @@ Joins the files of `settings.key_ring` with the core's `Keys`; must not know how
 
 from __future__ import annotations
 
+import os
+
 import structlog
 
 from doorward.accounts.keys import NOTICE_S, Keys, Secret, arrange
 from doorward.settings import InvalidSettings, Settings
-from doorward.settings.key_ring import KeyFile, read_ring, read_state
+from doorward.settings.key_ring import KeyFile, find_first, read_ring, read_state
+from doorward.storage.database import holds_database
 
 _log = structlog.get_logger("doorward.keys")
 
@@ -27,7 +30,10 @@ class KeyFiles:
     def __init__(self, settings: Settings, now: float) -> None:
         self.settings = settings
         self._seen = read_state(settings)
+        is_lost = holds_database(settings) and not os.path.lexists(find_first(settings))
         self.files = read_ring(settings).keys
+        if is_lost:
+            _log.warning("key_lost", made=str(find_first(settings)))
         self.keys = build_keys(self.files, now)
 
     def look(self, now: float) -> Keys | None:
@@ -46,7 +52,7 @@ class KeyFiles:
             return
         self._seen = state
         try:
-            self.files = read_ring(self.settings).keys
+            self.files = read_ring(self.settings, may_make=False).keys
         except InvalidSettings as fault:
             _log.error("keys_not_taken", reason=str(fault))
         else:
