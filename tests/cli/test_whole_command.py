@@ -132,6 +132,50 @@ def test_no_command_ends_halfway_on_a_terminal_that_lacks_a_character(
     assert b"\\u0416" in done.stdout
 
 
+@pytest.mark.outside
+@pytest.mark.parametrize("sink", ["full", "closed"])
+def test_a_command_that_cannot_print_says_so_in_a_line(tmp_path: Path, sink: str) -> None:
+    """A full disk is told in one line with status 1; without a standard output, a command works."""
+    file = tmp_path / "doorward.yaml"
+    file.write_text("routes: [{upstream: 'http://127.0.0.1:9'}]\n")
+    config = ("-c", str(file))
+    words = [
+        ("user", "list"),
+        ("user", "list", "--json"),
+        ("user", "add", "alice", "--generate"),
+        ("audit",),
+        ("keys", "list"),
+        ("config", "check"),
+        ("config", "show"),
+    ]
+    status = 1 if sink == "full" else 0
+    commands = [(status, *each, *config) for each in words] + [(status, "--help")]
+    lead = "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
+    if sink == "closed":
+        lead = "os.close(1); sys.stdout = None"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os, sys; {lead}\n{EACH_IN_A_CHILD}", json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = "The output could not be written: No space left on device.\n" * (status * len(commands))
+    assert (done.returncode, done.stderr) == (0, told)
+
+
+EACH_IN_A_CHILD = """
+import json, os, sys
+for status, *words in json.loads(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        sys.argv = ["doorward", *words]
+        from doorward.cli import main
+        main()
+        sys.exit()
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ended == status, (words, ended)
+"""
+
 ONE_AFTER_THE_OTHER = """
 import json, sys
 from doorward.cli import main

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 
 from doorward.start.arguments import ServeArguments, read_arguments
+from doorward.start.reports import say
 
 INTERRUPTED = 130  # by Ctrl-C, as shells and typer have it
+# Why a file cannot be written that is open: the disk or the quota is full, or the device fails.
+UNWRITABLE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 
 
 def main() -> None:
@@ -19,9 +24,29 @@ def main() -> None:
             sys.exit(_serve(arguments))
         from doorward.cli.main import app  # a server would keep it
 
+        _replace_closed_streams()
         app()
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as fault:
+        # Other files' errors have a name. What those of sockets say is in no list.
+        if fault.filename is not None or fault.errno not in UNWRITABLE:
+            raise
+        _leave_unwritten(fault)
+
+
+def _leave_unwritten(fault: OSError) -> None:
+    """End a command whose output was not written, as a file is cut when the disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter would try again as it ends
+    say(f"The output could not be written: {fault.strerror}.")
+    sys.exit(1)
+
+
+def _replace_closed_streams() -> None:
+    """Let a command whose standard output or error is closed do its work."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
 
 
 def _serve(arguments: ServeArguments) -> int:

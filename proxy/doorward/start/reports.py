@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
 
 
 def say(sentence: str) -> None:
-    """Print on standard error, if there is one."""
+    """Print on standard error, if there is one that can be written. The exit status says that
+    something is wrong, whether or not this is read."""
     if sys.stderr is not None:
-        print(sentence, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(sentence, file=sys.stderr, flush=True)
 
 
 def read_settings(file: Path | None) -> Settings:
