@@ -318,8 +318,12 @@ def _settle_memory() -> None:
 
 
 async def _prepare(app: Application) -> None:
-    """Do what the first requests would wait for."""
-    await asyncio.to_thread(app.prepare)
+    """Do what the first requests would wait for. If that fails, such as without a descriptor, they
+    do it; the server goes on, and ends as if this had worked."""
+    try:
+        await asyncio.to_thread(app.prepare)
+    except Exception as fault:
+        _log.warning("not_prepared", reason=str(fault))
     _return_memory()
 
 

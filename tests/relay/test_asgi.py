@@ -13,6 +13,7 @@ from doorward.app import Application
 from doorward.relay.asgi import read_arrival
 from doorward.relay.outbox import AnswerCut
 from doorward.settings import settings_from
+from structlog.testing import capture_logs
 
 from tests.support.asgi import scope
 from tests.support.front import HOST, Build
@@ -262,6 +263,26 @@ async def test_a_server_starts_and_stops_it(tmp_path: Path) -> None:
     # As under our own server, collections do not go over what lives as long as the process.
     assert gc.get_freeze_count() > 10_000
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.usefixtures("own_collector")
+async def test_what_fails_ahead_of_the_first_request_does_not_fail_the_stop(tmp_path: Path) -> None:
+    """Such as a template that could not be opened because clients had all descriptors."""
+
+    def prepare() -> None:
+        (tmp_path / "gone.html").read_bytes()
+
+    class Unprepared(Application):
+        async def __aenter__(self) -> Application:
+            await super().__aenter__()
+            self.prepare = prepare
+            return self
+
+    app = Unprepared(settings_from({"routes": [{"upstream": "http://127.0.0.1:9"}]}, tmp_path))
+    with capture_logs() as logs:
+        kinds = [message["type"] for message in await lifespan(app)]
+    assert kinds == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert "not_prepared" in [log["event"] for log in logs]
 
 
 async def test_a_start_that_fails_is_told_and_leaves_nothing_open(tmp_path: Path) -> None:
