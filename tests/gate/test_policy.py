@@ -74,6 +74,17 @@ def answering_with(answer: Any, *, is_async: bool = False) -> Decide:
 both = pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine"])
 
 
+def test_a_module_that_ends_the_interpreter_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a script does that was not written to be imported."""
+    (tmp_path / "policy_that_exits.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    values = {"routes": [{"upstream": "http://a"}], "access": {"decide": "policy_that_exits:f"}}
+    with pytest.raises(InvalidSettings, match="cannot be used: SystemExit"):
+        load_policy(settings_from(values, tmp_path))
+
+
 @both
 async def test_none_leaves_it_to_the_rules(fronts: Build, deciding: Set, is_async: bool) -> None:
     front = await fronts(access=deciding(answering_with(None, is_async=is_async)))

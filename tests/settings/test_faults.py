@@ -275,6 +275,10 @@ WRONG = [
     ("email: {smtp: 'smtp://a'}", "email.from", "is required"),
     ("email: {smtp: 'http://a', from: a@b.de}", "email.smtp", "not the URL of a mail server"),
     ("email: {smtp: 'smtp://a/b', from: a@b.de}", "email.smtp", "more than"),
+    ("email: {smtp: 'smtp://u:p@@a b', from: a@b.de}", "email.smtp", "not the URL of a mail"),
+    ("email: {smtp: 'smtp://a b', from: a@b.de}", "email.smtp", "not the URL of a mail server"),
+    ("data_dir: ~/data", "data_dir", "only shells replace"),
+    ("listen: unix:~/door.sock", "listen", "only shells replace"),
 ]
 
 

@@ -218,6 +218,28 @@ def test_unknown_variables_are_warned_about_but_not_those_of_kubernetes(load: Lo
     assert settings.warnings[1].endswith("did you mean DOORWARD_SESSIONS__LIFETIME?")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["DOORWARD_ROUTES__UPSTREAM", "DOORWARD_ROUTES__0__UPSTREAM"],
+)
+def test_a_variable_for_a_part_of_a_list_names_the_one_for_the_list(load: Load, name: str) -> None:
+    (warning,) = load(**{name: "http://127.0.0.1:8"}).warnings
+    assert warning.startswith(f"{name} is not a setting")
+    assert warning.endswith("set DOORWARD_ROUTES to the whole list")
+
+
+def test_routes_in_the_environment_that_cannot_be_read_are_the_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not that there is no file, which nobody wanted."""
+    monkeypatch.chdir(tmp_path)
+    for environ in ({"DOORWARD_ROUTES": "["}, {"DOORWARD_ROUTES_FILE": str(tmp_path / "gone")}):
+        with pytest.raises(InvalidSettings) as caught:
+            load_settings(None, environ)
+        (fault,) = caught.value.faults
+        assert fault.source == next(iter(environ)) and fault.key == "routes"
+
+
 def test_an_empty_variable_counts_as_not_there(load: Load) -> None:
     assert load("workers: 2", DOORWARD_WORKERS="", DOORWARD_NONSENSE="").workers == 2
 

@@ -36,7 +36,7 @@ def load_policy(settings: Settings) -> Callable[..., Any] | None:
         for part in attribute.split("."):
             found = getattr(found, part)
         inspect.signature(found).bind(None, None)
-    except Exception as error:  # of the module's own, too
+    except (Exception, SystemExit) as error:  # of the module's own, too
         message = f"{name} cannot be used: {type(error).__name__}: {error}"
         hint = "name a function of two arguments that Python can import, such as policy:decide"
         raise InvalidSettings([Fault("access.decide", None, message, hint)]) from error

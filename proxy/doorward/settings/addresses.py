@@ -106,7 +106,7 @@ def listen(value: object, directory: Path) -> Listen:
 def _listen_host(host: str) -> str:
     if ":" in host and not host.startswith("["):
         raise Wrong(f"{quote(host)} is not a host", "write an IPv6 address as [::1]:8080")
-    return _url_host(host)
+    return url_host(host)
 
 
 def socket_path(value: str, directory: Path) -> Path:
@@ -129,6 +129,8 @@ def absolute(value: object, directory: Path) -> Path:
     name = text(value)
     if not name or has_hidden(name):
         raise Wrong(f"{quote(name)} is not a path")
+    if name == "~" or name.startswith("~/"):
+        raise Wrong(f"{quote(name)} begins with ~, which only shells replace", "write a whole path")
     return Path(os.path.normpath(directory / name))
 
 
@@ -139,7 +141,7 @@ def upstream(value: object, directory: Path) -> Upstream:
         return Upstream("unix", path=socket_path(found, directory))
     example = "http://127.0.0.1:9000, https://app:443 or unix:/path"
     parts = _split(found, ("http", "https"), example, with_path=True)
-    host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
+    host = url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
     if "//" in parts.path or ";" in parts.path:
         raise Wrong("has an empty segment or a parameter in its path", "write it as /base")
     base = patterns.route_path(parts.path or "/")
@@ -151,7 +153,7 @@ def public_url(value: object) -> str:
     """Returns scheme, host and port as given, without a trailing slash."""
     found = text(value)
     parts = _split(found, ("http", "https"), "https://wiki.example.com")
-    host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
+    host = url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
     if _is_address(host, "is_unspecified"):
         raise Wrong(f"people cannot open {host}", "write the name or address that people use")
     _read_port(parts)
@@ -161,7 +163,7 @@ def public_url(value: object) -> str:
 def origin(url: str) -> str:
     """Scheme, lower-case host and port of a valid URL, without the scheme's default port."""
     parts = urlsplit(url)
-    host = _url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
+    host = url_host(parts.netloc.rpartition(":")[0] if _has_port(parts) else parts.netloc)
     port = _read_port(parts)
     shown = "" if port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
     return f"{parts.scheme}://{add_brackets(host)}{shown}"
@@ -222,7 +224,7 @@ def _port(value: str, lowest: int) -> int:
     return int(value)
 
 
-def _url_host(host: str) -> str:
+def url_host(host: str) -> str:
     """Returns the host of a URL: an address without its brackets, or a name in ASCII."""
     if host.startswith("[") and host.endswith("]"):
         return _address(host[1:-1], host)
@@ -293,8 +295,8 @@ def sent_host(value: object) -> str:
         return found
     host, colon, port = found.rpartition(":") if found.rpartition("]")[2] else (found, "", "")
     if not colon:
-        return add_brackets(_url_host(found))
-    return f"{add_brackets(_url_host(host))}:{_port(port, lowest=1)}"
+        return add_brackets(url_host(found))
+    return f"{add_brackets(url_host(host))}:{_port(port, lowest=1)}"
 
 
 def server_name(value: object) -> str:

@@ -66,6 +66,10 @@ def read_environment(environ: Mapping[str, str]) -> Overrides:
 
 def _take(name: str, environ: Mapping[str, str], found: Overrides) -> None:
     path = _path(name)
+    if whole := _list_above(path):
+        hint = f"set {PREFIX}{'__'.join(whole).upper()} to the whole list"
+        found.warnings.append(f"{name} is not a setting and is passed over; {hint}")
+        return
     if setting := field_at(path):
         _add(found, path, name, environ[name], setting)
         return
@@ -78,6 +82,15 @@ def _take(name: str, environ: Mapping[str, str], found: Overrides) -> None:
         found.faults.append(Fault(format_path(_path(plain)), None, message, "unset one", name))
     elif (text := _file_text(environ[name], name, _path(plain), found)) is not None:
         _add(found, _path(plain), name, text, setting)
+
+
+def _list_above(path: Path_) -> Path_ | None:
+    """The list that a variable of this name would be in."""
+    for end in range(1, len(path)):
+        setting = field_at(path[:end])
+        if setting is not None and is_list(setting.annotation):
+            return path[:end]
+    return None
 
 
 def _path(name: str) -> Path_:
@@ -125,7 +138,7 @@ def _reason(error: ValueError) -> str:
 
 
 def _unknown(name: str) -> str:
-    names = [PREFIX + "__".join(key).upper() for key in every_key()]
+    names = [PREFIX + "__".join(key).upper() for key in every_key() if not _list_above(key)]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{name} is not a setting and is passed over{hint}"

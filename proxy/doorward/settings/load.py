@@ -45,7 +45,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     file = path or find_config_file(environ)
     overrides = read_environment(environ)
     if file is None and not overrides.gives("routes"):
-        raise InvalidSettings([_no_file()])
+        wrong = [fault for fault in overrides.faults if fault.key.startswith("routes")]
+        raise InvalidSettings(wrong or [_no_file()])
     root, faults = _read(file) if file else (Node({}, None, ""), [])
     return _loaded(root, faults, overrides, file)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from doorward.settings.addresses import add_brackets, url_host
 from doorward.settings.faults import Wrong
 from doorward.settings.values import quote, text
 from doorward.text import CHARACTERS, UnfitText, fold_address, fold_name, has_hidden, is_clean
@@ -98,12 +99,12 @@ def smtp(value: object) -> str:
         parts = _parts(found)
     except ValueError:
         raise Wrong("is not the URL of a mail server", hint) from None
-    if (
-        parts.scheme not in {"smtp", "smtps", "smtp+plain"}
-        or not parts.hostname
-        or has_hidden(found)
-    ):
+    if parts.scheme not in {"smtp", "smtps", "smtp+plain"} or has_hidden(found):
         raise Wrong("is not the URL of a mail server", hint)
+    try:
+        url_host(add_brackets(parts.hostname or ""))
+    except Wrong:  # which would quote it: it may be half of a password
+        raise Wrong("is not the URL of a mail server", hint) from None
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise Wrong("has more than user, password, host and port", hint)
     return found
