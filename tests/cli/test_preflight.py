@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 from doorward.cli.main import app
+from doorward.settings import Fault, InvalidSettings, run_checks
 from doorward.settings.known import every_key, field_at
 from typer.testing import CliRunner
 
@@ -100,6 +101,24 @@ def test_check_and_serve_tell_all_at_once_and_the_same(tmp_path: Path) -> None:
     assert len(found) == 6
     assert told("serve", file) == found
     assert not (tmp_path / "data").exists()
+
+
+def test_a_database_that_cannot_be_used_is_found_by_the_check(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "doorward.db").write_text("no database")
+    (line,) = told("config check", file)
+    assert line.startswith("data_dir: ") and "is damaged" in line
+    assert told("serve", file) == [line]
+
+
+def test_a_fault_that_two_checks_meet_is_told_once() -> None:
+    def check(value: str) -> None:
+        raise InvalidSettings([Fault("data_dir", None, value)])
+
+    with pytest.raises(InvalidSettings) as caught:
+        run_checks((check, check), "cannot be written to")
+    assert len(caught.value.faults) == 1
 
 
 def test_variables_that_go_before_the_file_are_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from alembic.script import ScriptDirectory
 from doorward.accounts.refusals import StorageUnavailable
 from doorward.storage import StorageFault, engine, schema
 from doorward.storage.database import SQLITE, open_storage
+from doorward.storage.inspection import FILES, find_unusable, inspect_sqlite
 from doorward.storage.tables import metadata
 from sqlalchemy import Connection, create_engine, text
 
@@ -164,6 +166,70 @@ async def test_a_file_that_is_not_a_good_database_of_ours_is_refused(
     assert (tmp_path / FILE).read_bytes() == before, "it is left as it was"
 
 
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (damage_header, "is damaged: file is not a database"),
+        (cut, "is damaged: database disk image is malformed"),
+        (take_newer, "has tables of version 9999"),
+        (lambda path: _execute(path, "DELETE FROM alembic_version"), "which version"),
+        (be_of_another_program, "holds tables of another program"),
+        (lambda path: path.write_bytes(b""), None),
+        (lambda path: path.unlink(), None),
+        (lambda path: None, None),
+    ],
+)
+async def test_an_inspection_finds_what_would_refuse_the_start(
+    tmp_path: Path, harm: Callable[[Path], None], says: str | None
+) -> None:
+    await (await open_storage(SQLITE, tmp_path)).close()
+    harm(tmp_path / FILE)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    found = list(find_unusable(tmp_path, is_sqlite=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == before, "it makes nothing"
+    if says is None:
+        assert found == []
+        await (await open_storage(SQLITE, tmp_path)).close()
+    else:
+        assert [says in damage.message for damage in found] == [True]
+        await refused(SQLITE, tmp_path)
+
+
+async def test_an_inspection_reads_a_database_in_use_and_does_not_wait_for_one_that_is_locked(
+    tmp_path: Path,
+) -> None:
+    store = await open_storage(SQLITE, tmp_path)
+    await add(store)
+    assert list(find_unusable(tmp_path, is_sqlite=True)) == []
+    await store.close()
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    other.execute("DELETE FROM feed")
+    try:
+        assert list(find_unusable(tmp_path, is_sqlite=True)) == []
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_that_a_server_writes_is_inspected(tmp_path: Path, name: str) -> None:
+    for harm in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("gone")):
+        path = tmp_path / name
+        harm(path)
+        (damage,) = find_unusable(tmp_path, is_sqlite=True)
+        assert str(path) in damage.message
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+async def test_the_files_that_are_inspected_are_those_that_there_are(tmp_path: Path) -> None:
+    store = await open_storage(SQLITE, tmp_path)
+    await add(store)
+    made = {path.name for path in tmp_path.iterdir()}
+    await store.close()
+    assert set(FILES) - made == {"doorward.rates"} and made <= set(FILES)
+
+
 async def test_a_locked_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.1)
     await (await open_storage(SQLITE, tmp_path)).close()
@@ -190,6 +256,21 @@ async def test_a_data_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     sentence = await refused(SQLITE, tmp_path / "file" / "data")
     assert sentence.startswith("data_dir: ") and "Not a directory" in sentence
+
+
+async def test_a_pipe_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE)
+    assert "is not a file" in await refused(SQLITE, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["wi?ki", "wi#ki", "100%41", "a b"])
+async def test_the_path_of_the_database_may_hold_any_character(tmp_path: Path, name: str) -> None:
+    store = await open_storage(SQLITE, tmp_path / name)
+    await add(store)
+    await store.close()
+    assert (tmp_path / name / FILE).stat().st_size > 0
+    assert list(inspect_sqlite(tmp_path / name / FILE)) == []
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 async def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:

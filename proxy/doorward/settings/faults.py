@@ -53,12 +53,12 @@ class InvalidSettings(Exception):
 
 def run_checks(checks: Iterable[Callable[[_Checked], object]], value: _Checked) -> None:
     """Call every check with the value. Raises InvalidSettings with the errors of all of them."""
-    faults: list[Fault] = []
+    faults: dict[Fault, None] = {}  # an ordered set: two checks may meet the same error
     for check in checks:
         try:
             check(value)
         except InvalidSettings as invalid:
-            faults += invalid.faults
+            faults |= dict.fromkeys(invalid.faults)
     if faults:
         raise InvalidSettings(faults)
 

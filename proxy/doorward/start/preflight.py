@@ -1,5 +1,5 @@
 """What `config check` and `serve` check besides the configuration file itself: every file that it
-names. It must not know what the files are for, and makes none.
+names, and those in `data_dir`. It must not know what the files are for, and makes none.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
         check_certificates,
         check_data_dir,
         check_ring,
+        _database,
         ApplicationSecrets,
         load_policy,
         maintenance_pages,
@@ -41,6 +42,18 @@ def _checks() -> tuple[Callable[[Settings], object], ...]:
         lambda settings: check_look(settings.pages),
         _audit_file,
     )
+
+
+def _database(settings: Settings) -> None:
+    from doorward.settings import Fault, InvalidSettings
+
+    if not settings.data_dir.is_dir():
+        return  # made at the start, with what is in it
+    from doorward.storage.inspection import find_unusable
+
+    is_sqlite = settings.storage == "sqlite"
+    if found := list(find_unusable(settings.data_dir, is_sqlite=is_sqlite)):
+        raise InvalidSettings(Fault("data_dir", None, one.message, one.advice) for one in found)
 
 
 def _users(settings: Settings) -> None:

@@ -4,15 +4,17 @@ the core's StorageUnavailable. It knows no table."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, ExceptionContext, Insert, Table, create_engine, event
+from sqlalchemy import URL, Connection, ExceptionContext, Insert, Table, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
@@ -161,7 +163,7 @@ def sqlite_engine(path: Path) -> Engine:
     """The database in this file, created with mode 0600 if missing. Raises StorageFault."""
     _make_file(path)
     engine = create_engine(
-        f"sqlite+aiosqlite:///{path}",
+        URL.create("sqlite+aiosqlite", database=str(path)),  # in a text, `?` would end the path
         connect_args={"timeout": BUSY_TIMEOUT_S},
         pool_size=CONNECTIONS,
         max_overflow=0,
@@ -176,7 +178,11 @@ def sqlite_engine(path: Path) -> Engine:
 def _make_file(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        is_file = stat.S_ISREG(os.fstat(file).st_mode)
+        os.close(file)
+        if not is_file:
+            raise OSError(errno.EINVAL, "is not a file")
     except OSError as error:
         raise StorageFault(
             f"data_dir: {path}: {error.strerror}; let the user that runs Doorward write there"

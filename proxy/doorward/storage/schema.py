@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,7 +42,8 @@ async def migrate(engine: Engine, where: str, lock: Path) -> bool:
             await engine.use_wal()
         return found is None
     except StorageUnavailable as error:
-        raise StorageFault(_sentence(where, str(error.__cause__))) from error.__cause__
+        sentence = _sentence(where, error.__cause__, is_sqlite=engine.is_sqlite)
+        raise StorageFault(sentence) from error.__cause__
 
 
 async def _raise(engine: Engine, where: str) -> str | None:
@@ -61,19 +62,26 @@ async def _version(connection: AsyncConnection, where: str) -> str | None:
     """The version in the database, None if it is empty. Raises StorageFault if it is not
     Doorward's."""
     tables = await connection.run_sync(lambda c: inspect(c).get_table_names())
-    if VERSION_TABLE not in tables:
-        if tables:
-            raise StorageFault(
-                f"storage: {where} holds tables of another program; give Doorward its own database"
-            )
-        return None
-    version: str | None = await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
-    if version not in VERSIONS:
-        raise StorageFault(
-            f"storage: {where} has tables of version {version}, this Doorward knows them up to"
-            f" {HEAD}; run the newer Doorward that wrote it, or restore a backup from before"
-        )
+    version: str | None = None
+    if VERSION_TABLE in tables:
+        version = await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+    if (misfit := find_misfit(tables, version)) is not None:
+        raise StorageFault(f"storage: {where} {misfit[0]}; {misfit[1]}")
     return version
+
+
+def find_misfit(tables: Collection[str], version: str | None) -> tuple[str, str] | None:
+    """Why a database with these tables and this version is not for this release, and what to do."""
+    if not tables or version in VERSIONS:
+        return None
+    if VERSION_TABLE not in tables:
+        return "holds tables of another program", "give Doorward its own database"
+    if version is None:
+        return "does not say which version its tables have", "restore a backup"
+    return (
+        f"has tables of version {version}, this Doorward knows them up to {HEAD}",
+        "run the newer Doorward that wrote it, or restore a backup from before",
+    )
 
 
 @asynccontextmanager
@@ -124,13 +132,19 @@ SENTENCES = (
         "unable to open",
         "cannot be opened; let the user that runs Doorward write file and directory",
     ),
+    (
+        "I/O error",
+        "cannot be read or written (I/O error); check the disk, its quota and data_dir",
+    ),
     ("full", "cannot be written as the disk is full; make room and try again"),
 )
 
 
-def _sentence(where: str, message: str) -> str:
+def _sentence(where: str, fault: BaseException | None, *, is_sqlite: bool) -> str:
+    message = str(getattr(fault, "orig", None) or fault)  # SQLAlchemy's has the driver's in it
     for word, sentence in SENTENCES:
         if word in message:
             return f"storage: {where} {sentence}"
     reason = " ".join(message.split("\n")[0].split()) or "no answer in time"
-    return f"storage: {where} cannot be used ({reason}); check that it runs and lets Doorward in"
+    advice = "restore a backup" if is_sqlite else "check that it runs and lets Doorward in"
+    return f"storage: {where} cannot be used ({reason}); {advice}"
