@@ -53,8 +53,40 @@ class Recorder:
         exchange.end()
 
 
-async def play(*pieces: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    recorder, transport = Recorder(), Transport()
+class Taker(Recorder):
+    """The same with a body that is given instead of received."""
+
+    async def _answer(self, exchange: ClientExchange) -> None:
+        self.start(exchange)
+
+    def start(self, exchange: ClientExchange) -> None:
+        exchange.give_body(_Body(self, exchange))
+
+
+class EagerTaker(Taker):
+    """The same without a task."""
+
+    def begin(self, exchange: ClientExchange) -> None:  # type: ignore[override]
+        self.start(exchange)
+
+
+class _Body:
+    is_ready = True
+
+    def __init__(self, taker: Taker, exchange: ClientExchange) -> None:
+        self.taker, self.exchange, self.body = taker, exchange, b""
+
+    def take(self, data: bytes, *, more: bool) -> None:
+        self.body += data
+        if not more:
+            exchange = self.exchange
+            self.taker.requests.append((exchange.method, exchange.arrival.target, self.body))
+            exchange.start_with(ResponseHead(200, [(b"content-length", b"0")]))
+            exchange.end()
+
+
+async def play(*pieces: bytes, by: type[Recorder] = Recorder) -> list[tuple[bytes, bytes, bytes]]:
+    recorder, transport = by(), Transport()
     connection = protocol_with(LimitSettings(), None, recorder)(Connections())
     connection.connection_made(transport)
     for piece in pieces:
@@ -72,15 +104,16 @@ def cuts() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("by_llhttp", [False, True])
+@pytest.mark.parametrize("by", [Recorder, Taker, EagerTaker])
 async def test_requests_are_the_same_wherever_they_are_cut(
-    by_llhttp: bool, monkeypatch: pytest.MonkeyPatch
+    by: type[Recorder], by_llhttp: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if by_llhttp:
         monkeypatch.setattr(server_protocol, "read_request", lambda *args: None)
     for at in range(len(STREAM)):
-        assert await play(STREAM[:at], STREAM[at:]) == EXPECTED, at
+        assert await play(STREAM[:at], STREAM[at:], by=by) == EXPECTED, at
     for first, last in cuts():
-        assert await play(STREAM[:first], STREAM[first:last], STREAM[last:]) == EXPECTED
+        assert await play(STREAM[:first], STREAM[first:last], STREAM[last:], by=by) == EXPECTED
 
 
 class Refuser(Recorder):

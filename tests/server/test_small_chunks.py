@@ -42,6 +42,32 @@ class Reader:
         self.is_done.set()
 
 
+class Taker(Reader):
+    """The same with a body that is given instead of received. Implements `BodyTaker`."""
+
+    exchange: ClientExchange
+
+    async def _read(self, exchange: ClientExchange) -> None:
+        self.exchange = exchange
+        exchange.give_body(self)
+        await self.may_read.wait()
+        exchange.give_more()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.may_read.is_set()
+
+    def take(self, data: bytes, *, more: bool) -> None:
+        self.pieces.append(data)
+        if not more:
+            self.exchange.start_with(ResponseHead(204, []))
+            self.exchange.end()
+            self.is_done.set()
+
+
+READERS = pytest.mark.parametrize("reading", [Reader, Taker])
+
+
 def connect(reader: Reader) -> tuple[Protocol, Transport]:
     transport = Transport()
     connection = protocol_with(LimitSettings(), None, reader)(Connections())
@@ -49,10 +75,11 @@ def connect(reader: Reader) -> tuple[Protocol, Transport]:
     return connection, transport
 
 
+@READERS
 @pytest.mark.parametrize("size", [1, 7, 1000, JOINED_BYTES - 1, JOINED_BYTES, 3 * JOINED_BYTES])
-async def test_small_pieces_of_a_body_are_joined(size: int) -> None:
-    """Each that is passed on costs a turn of a task and a write; a large one is not copied."""
-    reader = Reader()
+async def test_small_pieces_of_a_body_are_joined(size: int, reading: type[Reader]) -> None:
+    """Each that is passed on costs a write; a large one is not copied."""
+    reader = reading()
     connection, _ = connect(reader)
     count = 200_000 // size
     body = b"".join(bytes([number % 251]) * size for number in range(count))
@@ -69,9 +96,10 @@ async def test_small_pieces_of_a_body_are_joined(size: int) -> None:
     connection.connection_lost(None)
 
 
-async def test_a_client_waits_sooner_if_its_chunks_are_small() -> None:
+@READERS
+async def test_a_client_waits_sooner_if_its_chunks_are_small(reading: type[Reader]) -> None:
     """Every piece takes memory besides its bytes."""
-    reader = Reader()
+    reader = reading()
     connection, transport = connect(reader)
     connection.data_received(HEAD)
     sent = 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from doorward.upstream.connection import HEAD_LIMIT_BYTES
+from doorward.upstream.address import Address
+from doorward.upstream.connection import HEAD_LIMIT_BYTES, SMALL_BYTES, Connection
 from doorward.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout
+from doorward.upstream.pool import Pool
 
 from tests.support.corpora import corpus
 from tests.support.exchanges import FOREVER_S, GET, answer_to, begin, exchanged, pool_to
@@ -361,6 +365,7 @@ async def test_an_early_answer_stops_the_upload_and_ends_the_connection() -> Non
         async with pool_to(origin.place) as pool:
             post = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n"
             reader = begin(connection := await pool.connect(), post, body=True)
+            connection.send_head()
             await reader.until("over")
             assert (reader.status, reader.body, reader.failure) == (413, b"no", None)
             connection.write(b"late")
@@ -393,6 +398,49 @@ async def test_an_origin_that_answers_before_the_upload_may_stream_both_ways() -
 
 
 # Patience: the clock is what the sweep is told
+
+
+class Writes(asyncio.Transport):
+    """Keeps each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.said.append(bytes(data))
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
+
+    def is_closing(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("size", [1, SMALL_BYTES, 5 * SMALL_BYTES])
+async def test_the_head_leaves_with_the_first_piece_of_the_body(size: int) -> None:
+    connection, transport = Connection(Pool(Address(host="127.0.0.1", port=1), 1.0)), Writes()
+    connection.connection_made(transport)
+    post = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % (size + 1)
+    begin(connection, post, body=True)
+    assert not transport.said
+    connection.write(b"x" * size)
+    connection.send_head()
+    connection.write(b"y")
+    connection.end_request()
+    assert transport.said == [post + b"x" * size, b"y"]
+
+
+@pytest.mark.parametrize("then", [Connection.send_head, Connection.end_request])
+async def test_a_head_does_not_wait_for_a_body_that_has_not_come(
+    then: Callable[[Connection], None],
+) -> None:
+    connection, transport = Connection(Pool(Address(host="127.0.0.1", port=1), 1.0)), Writes()
+    connection.connection_made(transport)
+    begin(connection, b"POST / HTTP/1.1\r\n\r\n", body=True)
+    then(connection)
+    connection.send_head()
+    assert transport.said == [b"POST / HTTP/1.1\r\n\r\n"]
 
 
 async def test_an_origin_that_does_not_answer_in_time_is_504() -> None:

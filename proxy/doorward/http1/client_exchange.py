@@ -51,6 +51,17 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
+class BodyTaker(Protocol):
+    """Where a request's body goes."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes more now."""
+
+    def take(self, data: bytes, *, more: bool) -> None:
+        """Take the next piece, which is the last unless `more`."""
+
+
 class ClientExchange(Protocol):
     """`arrival` is the request; `known` is the cached result for the same bytes, if they came
     before.
@@ -90,6 +101,14 @@ class ClientExchange(Protocol):
 
     async def receive(self) -> dict[str, Any]: ...
     async def send(self, message: Any) -> None: ...
+
+    gives_body: bool  # whether `give_body` does; others have `receive` alone
+
+    def give_body(self, taker: BodyTaker) -> None:
+        """Give `taker` what has come of the request's body, and the rest as it comes."""
+
+    def give_more(self) -> None:
+        """The taker is ready again."""
 
     @property
     def trailers(self) -> list[Header]:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from doorward.http1.client_exchange import Closable
+from doorward.http1.client_exchange import BodyTaker, Closable
 from doorward.http1.headers import Header
 from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import InvalidResponseHead, ResponseHead
@@ -30,6 +30,7 @@ class AsgiExchange(ABC):
     gone_for = LEFT
     disconnected = response_started = response_complete = False
     status = sent_bytes = 0
+    gives_body = False
     farewell = (POLICY, "")  # code and reason for the client of a WebSocket that is cut
     outbox: Outbox
 
@@ -38,6 +39,12 @@ class AsgiExchange(ABC):
 
     def spawn(self, waiting: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         return self.outbox.spawn(waiting)
+
+    def give_body(self, taker: BodyTaker) -> None:
+        raise AssertionError("a body is received here")
+
+    def give_more(self) -> None:
+        raise AssertionError("a body is received here")
 
     @property
     def is_slow(self) -> bool:

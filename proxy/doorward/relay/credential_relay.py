@@ -28,9 +28,10 @@ class CredentialRelay(Relay):
     _is_discarding = False  # the rest of an answer that nobody gets
 
     def start(self) -> Waiting | None:
-        has_body = self.facts.request.headers.has_body
-        if has_body or not self._services.preparation.is_needed(self._decision):
+        if not self._services.preparation.is_needed(self._decision):
             return super().start()
+        if self.facts.request.headers.has_body and self._refuse_size():
+            return None
         return self._send(is_first=True)
 
     async def _find(self, *, is_first: bool) -> Connection:
@@ -50,9 +51,9 @@ class CredentialRelay(Relay):
             connection.abandon()  # the session was read again during the connect
         raise Refused(unavailable())
 
-    def _begin(self, connection: Connection, *, has_body: bool) -> None:
+    def _begin(self, connection: Connection, *, has_body: bool) -> Waiting | None:
         self._number = self._services.preparation.get_number(self._decision)
-        super()._begin(connection, has_body=has_body)
+        return super()._begin(connection, has_body=has_body)
 
     # What the connection calls
 

@@ -30,7 +30,7 @@ from doorward.observe.observer import (
 )
 from doorward.relay.forwarder import Forwarder
 from doorward.relay.preparation import Preparation
-from doorward.relay.request_body import BadBody, Refused, RequestBody, declared_bytes
+from doorward.relay.request_body import Refused, RequestBody, declared_bytes
 from doorward.relay.retry import Next, SentRequest, next_step
 from doorward.relay.tunnels import CLOSE_CODES, SWITCHING, Tunnels
 from doorward.relay.watch import Watch
@@ -92,7 +92,7 @@ class Services:
 
 
 class Relay(Pending):
-    """Implements `Sink`, `watch.Stream` and `ExchangeRecord`."""
+    """Implements `Sink`, `BodyOwner`, `watch.Stream` and `ExchangeRecord`."""
 
     # Class attributes, so that values that most requests share cost nothing.
     is_whole = True  # if an observer gets the relay itself
@@ -125,36 +125,36 @@ class Relay(Pending):
 
     def start(self) -> Waiting | None:
         """Send the request, or return what has to be awaited."""
-        exchange, forwarder, headers = self.exchange, self._forwarder, self.facts.request.headers
+        exchange, headers = self.exchange, self.facts.request.headers
         if headers.has_body:
-            most = forwarder.body_bytes
-            if most is not None and declared_bytes(headers) > most:
-                self._refuse(too_large())
+            if self._refuse_size():
                 return None
-            return self._send(is_first=True)
-        connection = forwarder.take(exchange, self.session, self._upstreams)
+            if RequestBody.must_wait(exchange, headers):
+                return self._send(is_first=True)
+        connection = self._forwarder.take(exchange, self.session, self._upstreams)
         if connection is None:
             return self._send(is_first=True)
-        self._begin(connection, has_body=False)
-        return None
+        return self._begin(connection, has_body=headers.has_body)
+
+    def _refuse_size(self) -> bool:
+        """Refuse a body that announces to be larger than its limit; False for others."""
+        most = self._forwarder.body_bytes
+        if most is None or declared_bytes(self.facts.request.headers) <= most:
+            return False
+        self._refuse(too_large())
+        return True
 
     async def _send(self, *, is_first: bool = False) -> None:
         """Find a connection, decide again if that took long, and send the request."""
         try:
             connection = await self._find(is_first=is_first)
-            has_body = self.facts.request.headers.has_body
-            self._begin(connection, has_body=has_body)
-            if self._body is not None:
-                await self._body.send()
+            body = self._begin(connection, has_body=self.facts.request.headers.has_body)
+            if body is not None:
+                await body
         except UpstreamFailure as failure:
             self._services.replies.fail(self, failure, self._decision.route)
         except Refused as over:
-            self._abandon()
             self._refuse(over.refusal)
-        except BadBody:
-            self._abandon()
-            self._record_cut(self.exchange.gone_for)
-            self.exchange.cut()
         except asyncio.CancelledError:
             if self._connection is None or not self.is_over:
                 self._leave()
@@ -186,16 +186,19 @@ class Relay(Pending):
         self._decision, self.session = decision, decision.session
         return connection
 
-    def _begin(self, connection: Connection, *, has_body: bool) -> None:
+    def _begin(self, connection: Connection, *, has_body: bool) -> Waiting | None:
+        """Begin the exchange, and return what has to be awaited for the request's body."""
         exchange, forwarder, facts = self.exchange, self._forwarder, self.facts
         self._connection = connection
         if self._decision.binds:
             forwarder.bind(connection, exchange, facts.request, self.session)
         forwarder.begin(connection, self, facts, self.request_id, self._decision, has_body=has_body)
-        if has_body:
-            most = forwarder.body_bytes
-            self._body = RequestBody(exchange, connection, facts.request.headers, most)
         exchange.when_gone(self._on_client_gone)
+        if not has_body:
+            return None
+        headers, most = facts.request.headers, forwarder.body_bytes
+        self._body = RequestBody(self, exchange, connection, headers, most)
+        return self._body.start()
 
     # Called by the connection
 
@@ -316,6 +319,16 @@ class Relay(Pending):
     def _leave(self) -> None:
         self._abandon()
         self._record_cut(self.exchange.gone_for)
+
+    def refuse_rest(self, refusal: Refuse) -> None:
+        """The request's body is not sent any further."""
+        self._abandon()
+        self._refuse(refusal)
+
+    def cut(self) -> None:
+        """The request is incomplete; both sides see a cut."""
+        self._leave()
+        self.exchange.cut()
 
     def end_for(self, refusal: Refuse) -> None:
         """The session is over or has lost access: end the relay at once."""

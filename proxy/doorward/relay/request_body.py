@@ -4,6 +4,8 @@ Knows framing and back-pressure; must not know the client.
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from doorward.gate.decision import Refuse, too_large
 from doorward.http1.client_exchange import ClientExchange
@@ -23,8 +25,14 @@ class Refused(Exception):
         self.refusal = refusal
 
 
-class BadBody(Exception):
-    """The server delivered another length than the head announced."""
+class BodyOwner(Protocol):
+    """Ends the exchange if its body cannot be sent."""
+
+    def refuse_rest(self, refusal: Refuse) -> None:
+        """The body is larger than its limit."""
+
+    def cut(self) -> None:
+        """The server delivered another length than the head announced."""
 
 
 def declared_bytes(headers: RequestHeaders) -> int:
@@ -33,53 +41,84 @@ def declared_bytes(headers: RequestHeaders) -> int:
 
 
 class RequestBody:
-    """Sends the body over `connection`, on which the request's head was sent.
+    """Sends the body over `connection`, on which the request was begun. Implements `BodyTaker`.
 
     `most` limits it in bytes; a head that announces more was refused before. `stop` ends every
-    sender's wait when the exchange is over or answered.
+    wait when the exchange is over.
     """
 
     def __init__(
         self,
+        owner: BodyOwner,
         exchange: ClientExchange,
         connection: Connection,
         headers: RequestHeaders,
         most: int | None,
     ) -> None:
+        self._owner = owner
         self._exchange = exchange
         self._connection = connection
         self._headers = headers
+        self._left = declared_bytes(headers)  # less than none of a body in chunks
         self._most = most
         self._news: asyncio.Future[None] | None = None
         self._may_go_on = self._is_answered = self._is_over = False
 
-    async def send(self) -> None:
-        """Send all of it. Raises Refused for more than the limit, BadBody for another length than
-        the head's; the upstream then sees a cut."""
+    @staticmethod
+    def must_wait(exchange: ClientExchange, headers: RequestHeaders) -> bool:
+        """Whether a body has to be awaited, before it is sent or piece by piece."""
+        return headers.expects or not exchange.gives_body
+
+    def start(self) -> Coroutine[Any, Any, None] | None:
+        """Send the request's head and what has come of the body; returns what has to be awaited for
+        the rest, if anything."""
+        waiting = None
+        if self.must_wait(self._exchange, self._headers):
+            waiting = self._send()
+        else:
+            self._exchange.give_body(self)
+        self._connection.send_head()
+        return waiting
+
+    async def _send(self) -> None:
         if self._headers.expects and not await self._is_wanted():
             return
-        chunked = self._headers.chunked
-        left = declared_bytes(self._headers)
+        if self._exchange.gives_body:
+            self._exchange.give_body(self)
+            return
         more = True
-        while more:
+        while more and not self._is_over:
             message = await self._exchange.receive()
-            if self._is_over or message["type"] == "http.disconnect":
+            if message["type"] == "http.disconnect":
                 return
-            data = message.get("body", b"")
             more = message.get("more_body", False)
-            left -= len(data)
-            if chunked and self._most is not None and -left > self._most:
-                raise Refused(too_large())
-            if not chunked and (left < 0 or (left > 0 and not more)):
-                raise BadBody
-            if data:
-                framed = b"%x\r\n%b\r\n" % (len(data), data) if chunked else data
-                self._connection.write(framed)
-            if more and not self._connection.writable:
-                await self._writable()
-        if chunked:
-            self._connection.write(b"0\r\n%b\r\n" % trailer_lines(self._exchange.trailers))
-        self._connection.end_request()
+            self.take(message.get("body", b""), more=more)
+            if more and not self.is_ready:
+                await self._ready()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a piece can be sent now, or is not needed any more."""
+        return self._connection.writable or self._is_over
+
+    def take(self, data: bytes, *, more: bool) -> None:
+        """Send a piece, the last one unless `more`."""
+        if self._is_over:
+            return
+        chunked, connection = self._headers.chunked, self._connection
+        self._left -= len(data)
+        if chunked and self._most is not None and -self._left > self._most:
+            self._owner.refuse_rest(too_large())
+            return
+        if not chunked and (self._left < 0 or (self._left > 0 and not more)):
+            self._owner.cut()
+            return
+        if data:
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        if not more:
+            if chunked:
+                connection.write(b"0\r\n%b\r\n" % trailer_lines(self._exchange.trailers))
+            connection.end_request()
 
     def go_on(self) -> None:
         """The upstream wants the body (RFC 9110 10.1.1)."""
@@ -92,7 +131,10 @@ class RequestBody:
         self._wake()
 
     def on_writable(self) -> None:
+        """The upstream has taken what was sent."""
         self._wake()
+        if self._exchange.gives_body:
+            self._exchange.give_more()
 
     def stop(self) -> None:
         self._is_over = True
@@ -113,8 +155,8 @@ class RequestBody:
             timer.cancel()
         return self._may_go_on and not self._is_over
 
-    async def _writable(self) -> None:
-        while not (self._connection.writable or self._is_over):
+    async def _ready(self) -> None:
+        while not self.is_ready:
             await self._wait()
 
     async def _wait(self) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import structlog
 
 from doorward.http1.arrival import Received
-from doorward.http1.client_exchange import ClientExchange, Closable, TunnelLimits
+from doorward.http1.client_exchange import BodyTaker, ClientExchange, Closable, TunnelLimits
 from doorward.http1.dates import write_date
 from doorward.http1.headers import Header
 from doorward.http1.heads import RequestHead
@@ -95,7 +95,7 @@ class Exchange:
     disconnected = response_started = response_complete = chunked_encoding = False
     known: KnownRequest | None = None
     parsed: RequestHead | None = None
-    plain = True
+    plain = gives_body = True
     _headers: list[Header] | None = None
     attached: Closable | None = None  # ended together with the client's connection
     upgrade = b""
@@ -106,6 +106,7 @@ class Exchange:
     head: ResponseHead | None = None  # of the answer
     trailers: list[Header] = NO_TRAILERS  # of the request, once its body is complete
     _pieces: deque[bytes] = NO_PIECES
+    taker: BodyTaker | None = None  # of the rest of the body
     body_bytes = 0  # of the request's body, received but not asked for yet
     on_response: Any = None  # what to notify, if it is not the protocol
     message_event: Any = _NOBODY_WAITS
@@ -169,6 +170,37 @@ class Exchange:
         self._pieces.append(piece)
         self.body_bytes += len(piece)
         return self.body_bytes + PIECE_BYTES * len(self._pieces)
+
+    def give_body(self, taker: BodyTaker) -> None:
+        """Give `taker` what has come of the body, and the rest as it comes."""
+        self._ask_for_body()
+        self.taker = taker
+        self.give_more()
+
+    def give_more(self) -> None:
+        """Give the taker what has come of the body, and read more when it is ready for that."""
+        taker = self.taker
+        if taker is None:
+            return
+        while taker.is_ready and (self._pieces or not self.more_body):
+            piece = self._next_piece()
+            more = self.more_body or bool(self._pieces)
+            if not more:
+                self.taker = None
+                self.flow.resume_reading()  # that the client leaves is to be known
+                taker.take(piece, more=False)
+                return
+            taker.take(piece, more=True)
+        if taker.is_ready:
+            self.flow.resume_reading()
+        else:
+            self.flow.pause_reading()
+
+    def _ask_for_body(self) -> None:
+        """Send 100 if the client waits for it (RFC 9110 10.1.1)."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
 
     # The answering side
 
@@ -427,35 +459,33 @@ class Exchange:
     async def receive(self) -> dict[str, Any]:
         """The next piece of the request's body, or the message that the client left. Only one
         coroutine may ask. If the client asked whether to continue, it gets 100."""
-        if self.waiting_for_100_continue and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.waiting_for_100_continue = False
+        self._ask_for_body()
         if not (self.disconnected or self.response_complete):
             self.flow.resume_reading()
             await self.message_event.wait()
             self.message_event.clear()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        body, is_last = b"", not self.more_body
+        body = self._next_piece()
         if self._pieces:
-            body = self._next_piece()
-            self.body_bytes -= len(body)
-            if self._pieces:
-                is_last = False
-                self.message_event.set()
-        return {"type": "http.request", "body": body, "more_body": not is_last}
+            self.message_event.set()
+        more = self.more_body or bool(self._pieces)
+        return {"type": "http.request", "body": body, "more_body": more}
 
     def _next_piece(self) -> bytes:
-        """The next piece of the body: small ones joined, as each that is passed on costs a turn and
-        a write. A large one is not copied."""
+        """The next piece of the body, empty if none has come: small ones joined, as each that is
+        passed on costs a write. A large one is not copied."""
         pieces = self._pieces
+        if not pieces:
+            return b""
         piece = pieces.popleft()
-        if not pieces or len(piece) + len(pieces[0]) > JOINED_BYTES:
-            return piece
-        joined, size = [piece], len(piece)
-        while pieces and (size := size + len(pieces[0])) <= JOINED_BYTES:
-            joined.append(pieces.popleft())
-        return b"".join(joined)
+        if pieces and len(piece) + len(pieces[0]) <= JOINED_BYTES:
+            joined, size = [piece], len(piece)
+            while pieces and (size := size + len(pieces[0])) <= JOINED_BYTES:
+                joined.append(pieces.popleft())
+            piece = b"".join(joined)
+        self.body_bytes -= len(piece)
+        return piece
 
     async def send(self, message: Any) -> None:
         """Take the application's next message; waits while the client is slow."""

@@ -149,6 +149,8 @@ class Protocol(asyncio.Protocol):
                 rest, behind = rest[:PIECE_BYTES], rest[PIECE_BYTES:]
             else:
                 rest = self._begin(rest)
+            if self.cycle is not None and self.cycle.taker is not None:
+                self.cycle.give_more()
         if rest or behind:
             self._put_off(rest + behind)
 
@@ -236,8 +238,11 @@ class Protocol(asyncio.Protocol):
         self.cycle = exchange = Exchange(self, head.method, head.target, None, False, head)
         exchange.keep_alive = head.keep_alive
         self._in_message, self._raw_left = True, int(head.content_length)
+        rest = data[len(head.text) :]
+        if rest:  # so that head and body can be forwarded in one write
+            rest = self._take_raw(rest)
         self._run(exchange)
-        self._read(data[len(head.text) :])
+        self._read(rest)
         self._wait()
         return True
 
@@ -407,6 +412,8 @@ class Protocol(asyncio.Protocol):
         exchange.more_body = False
         if not exchange.plain:
             exchange.message_event.set()
+            if exchange.taker is not None:
+                exchange.give_more()  # before a request behind it is read
         elif not self.pipeline:
             self._turns_left -= 1
             self._run(exchange)
@@ -454,7 +461,7 @@ class Protocol(asyncio.Protocol):
             exchange.attached = self.attached
         if gateway is None:
             exchange.spawn(exchange.run_asgi(self.app))
-        elif exchange.plain and self.at_once:
+        elif self.at_once and (exchange.plain or exchange.parsed is not None):
             exchange.begin(gateway)
         else:
             exchange.spawn(exchange.answer(gateway))

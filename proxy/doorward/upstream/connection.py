@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
     _is_bare = False  # its answer ends lines with a bare line feed
     _before = b""  # the last byte of an incomplete first line
     _trailer_may_tell_length = False
+    _held_head = b""  # of a request with a body, until the first piece of that
 
     def __init__(self, owner: ConnectionOwner, lenient: bool = False) -> None:
         """`lenient`: an answer may end its lines with a bare line feed."""
@@ -86,10 +87,11 @@ class Connection(asyncio.Protocol):
         upgrade: bool = False,
         read_plain: ReadPlain | None = None,
     ) -> None:
-        """Send a request head. `no_body`: the answer has no body, whatever it says (HEAD).
-        `read_plain` is tried on the answer's head before llhttp.
+        """Send a request head; before a body, it waits for the first piece or for `send_head`.
 
-        `ended`: no request body follows. `upgrade`: the answer may be 101; `hand_over` follows.
+        `no_body`: the answer has no body, whatever it says (HEAD). `read_plain` is tried on the
+        answer's head before llhttp. `ended`: no request body follows. `upgrade`: the answer may be
+        101; `hand_over` follows.
         """
         assert self._sink is None
         self._sink = sink
@@ -109,17 +111,32 @@ class Connection(asyncio.Protocol):
             self._parser = httptools.HttpResponseParser(self)
         if self.transport is None:  # closed since it was made, before anything listened
             self.loop.call_soon(self.connection_lost, None)
-        else:
+        elif ended:
             self.transport.write(head)
+        else:
+            self._held_head = head
+
+    def send_head(self) -> None:
+        """Send the head of a request if no piece of its body has come yet."""
+        if self._held_head:
+            self.write(b"")
 
     def write(self, data: bytes) -> None:
         """Send a piece of the request's body. Wait for `on_writable` while `writable` is false."""
-        if self._sink is not None and self.transport is not None:
-            self._wait_for(self._idle_timeout_s)
+        head, self._held_head = self._held_head, b""
+        if self._sink is None or self.transport is None:
+            return
+        self._wait_for(self._idle_timeout_s)
+        if not head:
             self.transport.write(data)
+        elif len(data) < SMALL_BYTES:
+            self.transport.write(head + data)
+        else:
+            self.transport.writelines((head, data))
 
     def end_request(self) -> None:
         """The request's body is complete; the upstream's time to answer begins."""
+        self.send_head()
         self._request_ended = True
         if self._sink is not None and not self.answered:
             self._wait_for(self._response_timeout_s)
