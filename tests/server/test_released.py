@@ -63,6 +63,10 @@ TRAFFIC = {
         b"HTTP/1.1 200",
     ),
     "half a body": (b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nok", b""),
+    "half a body in chunks": (
+        b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+        b"",
+    ),
     "an answer in chunks": (b"GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200"),
     "an answer without length": (b"GET /closing HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200"),
     "half an answer": (b"GET /cut HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200"),

@@ -242,7 +242,13 @@ class Relay(Pending):
         route, observer = self._decision.route, self._services.observer
         observer.ended(FORWARDED, route, self._status, self.started, self)
         if self._body is not None:
-            self._body.stop()
+            self._stop_body()
+
+    def _stop_body(self) -> None:
+        """Send no more of it. It refers back here: without it, memory is free at once."""
+        body, self._body = self._body, None
+        if body is not None:
+            body.stop()
 
     def on_writable(self) -> None:
         if self._body is not None:
@@ -258,8 +264,7 @@ class Relay(Pending):
         exchange, connection = self.exchange, self._connection
         assert connection is not None
         self._forwarder.count(failure)
-        if self._body is not None:
-            self._body.stop()
+        self._stop_body()
         if exchange.response_started:
             _log.warning("answer_cut", reason=str(failure), request=self.request_id)
             self._record_cut(ANSWER_CUT)
@@ -350,8 +355,7 @@ class Relay(Pending):
     def _abandon(self) -> None:
         if self._connection is not None:
             self._connection.abandon()
-        if self._body is not None:
-            self._body.stop()
+        self._stop_body()
 
     # Asked by the observer and the watch
 

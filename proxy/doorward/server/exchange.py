@@ -269,6 +269,7 @@ class Exchange:
     def client_gone(self) -> None:
         """The connection is closed."""
         callback, self._gone = self._gone, None
+        self.taker = None
         self.disconnected = self.disconnected or not self.response_complete
         self.message_event.set()
         if callback is not None and not self.response_complete:
@@ -356,7 +357,8 @@ class Exchange:
         else:
             self._send(head, self._framed(data) + self._closing(trailers))
         self.response_complete = True
-        self._gone = self._drained = None  # otherwise every request would be a reference cycle
+        # Otherwise requests would be reference cycles.
+        self._gone = self._drained = self.taker = None
         self.message_event.set()
         (self.on_response or self.protocol.on_response_complete)()
 
