@@ -13,11 +13,17 @@ import pytest
 from doorward.storage import Database
 from doorward.storage.database import SQLITE, open_storage
 
-from tests.support import postgresql
+from tests.support import lock_order, postgresql
 from tests.support.savings import migrated
 
 Open = Callable[[], Awaitable[Database]]
 numbers = count()
+
+
+@pytest.fixture(autouse=True)
+def rows_are_locked_in_order() -> Iterator[None]:
+    with lock_order.watched():
+        yield
 
 
 @pytest.fixture(scope="session")

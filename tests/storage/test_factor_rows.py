@@ -306,7 +306,8 @@ async def test_a_risen_session_is_found_by_its_new_token_alone(store: Database, 
         from doorward.storage.tables import sessions
         from sqlalchemy import update
 
-        await connection.execute(update(sessions).values(token_digest=old))
+        mine = update(sessions).where(sessions.c.number == session.number)
+        await connection.execute(mine.values(token_digest=old))
     before = await store.feed.head()
     risen = await rise(store, session, new)
     assert risen is not None and risen.level == "full" and risen.second_factor_at == NOW + 9

@@ -12,6 +12,7 @@ from doorward.accounts.passwords.regulation import NOBODY, Budget, Lock, Period,
 from doorward.storage.audit_log import AuditLogRows
 from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
+from doorward.storage.row_locks import in_order, locked
 from doorward.storage.tables import attempts, budgets, users
 
 NEVER = 0.0
@@ -78,9 +79,8 @@ class AttemptRows:
         mine, c = attempts.c.attempt == attempt, budgets.c
         async with self._engine.writing() as connection:
             await _unlock(connection, or_(c.locked_by == attempt, c.budget.in_(cleared)))
-            await connection.execute(
-                delete(attempts).where(or_(mine, attempts.c.budget.in_(cleared)))
-            )
+            which = locked(attempts, or_(mine, attempts.c.budget.in_(cleared)))
+            await connection.execute(delete(attempts).where(which))
 
     async def locks(self, now: float) -> Sequence[Lock]:
         return await locks_at(self._engine, now)
@@ -107,7 +107,8 @@ class AttemptRows:
                 users, users.c.number == c.user_number
             )
             found = list(await connection.execute(whose.where(c.budget.in_(keys))))
-            await connection.execute(update(budgets).where(c.budget.in_(keys)).values(refused=0))
+            settled = locked(budgets, c.budget.in_(keys))
+            await connection.execute(update(budgets).where(settled).values(refused=0))
             ended = [_build_lock_end(row, now) for row in found]
             records = await self._audit_log.write(connection, ended)
         self._audit_log.tell(records)
@@ -121,7 +122,8 @@ class AttemptRows:
             found = list(await connection.execute(query))
             await _unlock(connection, chosen)
             lifted = [row.budget for row in found]
-            await connection.execute(delete(attempts).where(attempts.c.budget.in_(lifted)))
+            theirs = locked(attempts, attempts.c.budget.in_(lifted))
+            await connection.execute(delete(attempts).where(theirs))
             records = await self._audit_log.write(connection, [event])
         self._audit_log.tell(records)
         # A user's name and the user are locked out together.
@@ -131,11 +133,13 @@ class AttemptRows:
         c = budgets.c
         old = (c.touched_at < before) & (c.locked_until <= now) & (c.refused == 0)
         # Rows that a login has locked are left for the next time.
-        stale = select(budgets.c.budget).where(old).with_for_update(skip_locked=True)
+        stale = in_order(budgets, old, skip_locked=True)
         async with self._engine.writing() as connection:
             gone = list(await connection.scalars(stale.limit(limit)))
-            await connection.execute(delete(budgets).where(budgets.c.budget.in_(gone)))
-            await connection.execute(delete(attempts).where(attempts.c.at < before))
+            which = locked(budgets, c.budget.in_(gone))
+            await connection.execute(delete(budgets).where(which))
+            over = locked(attempts, attempts.c.at < before)
+            await connection.execute(delete(attempts).where(over))
         return len(gone)
 
 

@@ -14,6 +14,7 @@ from doorward.accounts.names import clip
 from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.many_rows import insert_many
+from doorward.storage.row_locks import locked
 from doorward.storage.tables import audit
 
 Tell = Callable[[Record], None]
@@ -59,8 +60,9 @@ class AuditLogRows:
             old = list(await connection.scalars(query))
         if not old:
             return 0
+        which = locked(audit, audit.c.number.in_(old))
         async with self._engine.writing() as connection:
-            gone = await connection.execute(delete(audit).where(audit.c.number.in_(old)))
+            gone = await connection.execute(delete(audit).where(which))
             return gone.rowcount
 
     async def write(self, connection: AsyncConnection, events: Sequence[Event]) -> list[Record]:

@@ -18,7 +18,7 @@ from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.many_rows import execute_many
-from doorward.storage.rows import chunks
+from doorward.storage.row_locks import hold, in_order, locked
 from doorward.storage.sessions import end_sessions, forget_browsers, hold_sessions, renew
 from doorward.storage.tables import enrolments, factors, recovery_codes, sessions, users
 
@@ -134,6 +134,8 @@ class FactorRows:
         mine = enrolments.c.session_number == session
         values = {"session_number": session, "totp_secret": totp, "expires_at": expires}
         async with self._engine.writing() as connection:
+            # The new row locks its session, which comes before the row of an earlier enrolment.
+            await hold(connection, sessions, [session])
             await connection.execute(delete(enrolments).where(mine))
             await connection.execute(insert(enrolments).values(values))
 
@@ -157,6 +159,7 @@ class FactorRows:
         query = update(factors).where(factors.c.user_number == user)
         query = query.where(factors.c.totp_secret.is_(None))
         async with self._feed.changing(now) as change:
+            await hold(change.connection, users, [user])
             result = await change.connection.execute(query.values(totp_secret=totp, totp_step=step))
             if not result.rowcount:
                 return False
@@ -193,6 +196,7 @@ class FactorRows:
         values: dict[str, object] = {"code_key": code_key, **NO_CODE, **TOTP_OFF, **FORGIVEN}
         values |= {"email": False} if email else {}
         async with self._feed.changing(now) as change:
+            await hold(change.connection, users, [user])
             result = await change.connection.execute(query.values(**values))
             if not result.rowcount:
                 return False
@@ -223,6 +227,7 @@ class FactorRows:
         self, user: int, digests: Sequence[bytes], now: float, event: Event | None = None
     ) -> None:
         async with self._feed.changing(now) as change:
+            await hold(change.connection, users, [user])
             await _replace_recovery(change, user, digests)
             change.record(event)
 
@@ -261,15 +266,13 @@ def _is_free(now: float) -> ColumnElement[bool]:
 
 
 async def _hold(connection: AsyncConnection, user: int) -> None:
-    """Every transaction takes the user's row first and the codes after it, so that none
-    deadlock."""
-    mine = select(factors.c.user_number).where(factors.c.user_number == user)
-    await connection.execute(mine.with_for_update())
+    """Locks the row before the codes, as `LOCK_ORDER` says."""
+    await connection.execute(in_order(factors, factors.c.user_number == user))
 
 
 async def _replace_recovery(change: Change, user: int, digests: Sequence[bytes]) -> None:
     await _hold(change.connection, user)
-    mine = recovery_codes.c.user_number == user
+    mine = locked(recovery_codes, recovery_codes.c.user_number == user)
     await change.connection.execute(delete(recovery_codes).where(mine))
     codes = [{"user_number": user, "digest": digest} for digest in digests]
     await execute_many(change.connection, insert(recovery_codes), codes)
@@ -279,7 +282,9 @@ async def _end_recovery(change: Change, user: int) -> None:
     """Recovery codes replace a factor; without one they are deleted."""
     c = factors.c
     none = select(c.user_number).where(c.user_number == user, c.totp_secret.is_(None), ~c.email)
-    query = delete(recovery_codes).where(recovery_codes.c.user_number.in_(none))
+    query = delete(recovery_codes).where(
+        locked(recovery_codes, recovery_codes.c.user_number.in_(none))
+    )
     await change.connection.execute(query)
 
 
@@ -287,14 +292,13 @@ async def _end_trust(change: Change, user: int) -> None:
     """Ends trust that was based on other factors; enrolments become invalid."""
     await forget_browsers(change, user)
     c = sessions.c
-    mine = select(c.number).where(c.user_number == user)
-    await hold_sessions(change, [user])
-    trusted = mine.where(c.trusted_until.is_not(None))
-    numbers = list(await change.connection.scalars(trusted))
-    for chunk in chunks(numbers):
-        query = update(sessions).where(c.number.in_(chunk))
-        await change.connection.execute(query.values(trusted_until=None, trusted_fingerprint=None))
-    await change.connection.execute(delete(enrolments).where(enrolments.c.session_number.in_(mine)))
+    mine = c.user_number == user
+    await hold_sessions(change, [user])  # otherwise trust could begin after they are read
+    trusted = locked(sessions, mine, c.ended_at.is_(None), c.trusted_until.is_not(None))
+    query = update(sessions).where(trusted)
+    await change.connection.execute(query.values(trusted_until=None, trusted_fingerprint=None))
+    of_mine = enrolments.c.session_number.in_(select(c.number).where(mine))
+    await change.connection.execute(delete(enrolments).where(locked(enrolments, of_mine)))
     change.users.add(user)
 
 

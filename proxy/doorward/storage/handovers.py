@@ -15,6 +15,7 @@ from doorward.storage import rows
 from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import FeedRows
+from doorward.storage.row_locks import locked
 from doorward.storage.sessions import JOINED
 from doorward.storage.tables import handovers, host_tokens, sessions
 
@@ -41,7 +42,7 @@ class HandoverRows:
                 .offset(most - 1)
             )
             gone = list(await connection.scalars(others))
-            await connection.execute(delete(handovers).where(c.digest.in_(gone)))
+            await connection.execute(delete(handovers).where(locked(handovers, c.digest.in_(gone))))
             values = {
                 "digest": code.digest,
                 "session_number": code.session,
@@ -97,8 +98,10 @@ class HandoverRows:
                 change.sessions.add(number)
 
     async def purge_codes(self, now: float) -> None:
+        # without their sessions' locks, so it does not wait for anything
+        which = locked(handovers, c.expires_at <= now, skip_locked=True)
         async with self._engine.writing() as connection:
-            await connection.execute(delete(handovers).where(c.expires_at <= now))
+            await connection.execute(delete(handovers).where(which))
 
 
 async def _hold_session(connection: AsyncConnection, number: int) -> Session | None:
@@ -118,6 +121,6 @@ async def _keep_token(
         .offset(most - 1)
     )
     gone = list(await connection.scalars(others))
-    await connection.execute(delete(host_tokens).where(t.digest.in_(gone)))
+    await connection.execute(delete(host_tokens).where(locked(host_tokens, t.digest.in_(gone))))
     values = {"digest": digest, "session_number": number, "created_at": now}
     await connection.execute(insert(host_tokens).values(**values))

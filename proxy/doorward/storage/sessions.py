@@ -29,6 +29,7 @@ from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.many_rows import execute_many
+from doorward.storage.row_locks import hold, in_order, locked
 from doorward.storage.rows import chunks
 from doorward.storage.tables import factors, handovers, host_tokens, sessions, users
 
@@ -73,13 +74,14 @@ class SessionRows:
                 insert(sessions).values(user_number=draft.user.number, **values)
             )
             change.record(event)
-            if replaces is not None and await _end(
-                change, [replaces], draft.created_at, "replaced"
-            ):
-                change.record(ending)
             assert result.inserted_primary_key is not None
             session = replace(draft, number=result.inserted_primary_key[0], iat=iat)
-            await _end_beyond(change, session, most, draft.created_at, event)
+            replaced = [] if replaces is None else [replaces]
+            beyond = await _find_beyond(change, session, most, draft.created_at, replaced)
+            await hold(connection, sessions, [*replaced, *beyond])
+            if await _end(change, replaced, draft.created_at, "replaced"):
+                change.record(ending)
+            await _end_beyond(change, beyond, draft.created_at, event)
             return session
 
     async def by_digest(self, digest: bytes) -> Session | None:
@@ -111,6 +113,9 @@ class SessionRows:
         async with self._feed.changing(now) as change:
             if not await hold_user(change.connection, session.user):
                 return None
+            full = replace(session, level=FULL, method=method, derived={})
+            beyond = await _find_beyond(change, full, most, now)
+            await hold(change.connection, sessions, [session.number, *beyond])
             risen = await change.connection.execute(
                 update(sessions)
                 .where(c.number == session.number, c.level == session.level, c.ended_at.is_(None))
@@ -134,9 +139,8 @@ class SessionRows:
             await _drop_handed_over(change, session.number)
             change.sessions.add(session.number)
             change.record(event)
-            renewals = session.renewals + 1
-            full = replace(session, level=FULL, method=method, renewals=renewals, derived={})
-            await _end_beyond(change, full, most, now, event)
+            await _end_beyond(change, beyond, now, event)
+        full.renewals += 1
         full.second_factor_at = full.proved_at = full.last_used_at = now
         return full
 
@@ -180,7 +184,7 @@ class SessionRows:
     ) -> int:
         async with self._feed.changing(now) as change:
             change.events.extend(events)
-            return await _end(change, sorted(numbers), now, by)
+            return await _end(change, numbers, now, by)
 
     async def end_all(
         self,
@@ -221,7 +225,7 @@ class SessionRows:
         if not found:
             return 0
         async with self._engine.writing() as connection:
-            query = delete(sessions).where(c.number.in_(found), over)
+            query = delete(sessions).where(locked(sessions, c.number.in_(found), over))
             return (await connection.execute(query)).rowcount
 
     async def count_opened(self, before: float, now: float) -> OpenedBefore:
@@ -232,10 +236,9 @@ class SessionRows:
         return OpenedBefore(count, last_end or 0.0)
 
     async def end_opened(self, before: float, now: float, by: str, event: Event) -> int:
-        c = sessions.c
         async with self._feed.changing(now) as change:
-            held = select(c.number).where(*_opened(before, now)).order_by(c.number)
-            numbers = list(await change.connection.scalars(held.with_for_update()))
+            held = in_order(sessions, *_opened(before, now))
+            numbers = list(await change.connection.scalars(held))
             ended = await _end(change, numbers, now, by)
             change.record(add_count(event, ended))
         return ended
@@ -244,10 +247,9 @@ class SessionRows:
         c = sessions.c
         ahead = (c.last_used_at > most) & c.ended_at.is_(None)
         async with self._feed.changing(now) as change:
-            numbers = select(c.number).where(ahead).order_by(c.number).with_for_update()
-            found = list(await change.connection.scalars(numbers))
+            found = list(await change.connection.scalars(in_order(sessions, ahead)))
             for chunk in chunks(found):
-                query = update(sessions).where(c.number.in_(chunk))
+                query = update(sessions).where(locked(sessions, c.number.in_(chunk)))
                 await change.connection.execute(query.values(last_used_at=now))
             change.sessions.update(found)  # otherwise caches keep the old time
 
@@ -262,7 +264,7 @@ class SessionRows:
             # One that lies far ahead was written by a clock that has been corrected since.
             .values(last_used_at=case((last.between(at, at + CLOCKS_DIFFER_S), last), else_=at))
         )
-        # In the order of numbers, as in `_end`, so that two transactions never wait for each other.
+        # in the order of numbers, in which all rows are locked
         values = [{"session": number, "at": time} for number, time in sorted(used)]
         async with self._engine.writing() as connection:
             await execute_many(connection, query, values)
@@ -285,15 +287,13 @@ async def end_sessions(
 
 
 async def hold_sessions(change: Change, of_users: Sequence[int]) -> Sequence[int]:
-    """The numbers of these users' sessions, locked until commit. In the order of numbers, as
-    everywhere, so that two transactions never wait for each other; of more users than one statement
-    takes, in the order of their chunks."""
+    """The numbers of these users' sessions, in order and locked until commit."""
     c = sessions.c
-    held: list[int] = []
+    found: list[int] = []
     for chunk in chunks(of_users):
         query = select(c.number).where(c.user_number.in_(chunk), c.ended_at.is_(None))
-        held += await change.connection.scalars(query.order_by(c.number).with_for_update())
-    return held
+        found += await change.connection.scalars(query)
+    return await hold(change.connection, sessions, found, c.ended_at.is_(None))
 
 
 async def renew(change: Change, renewal: Renewal | None, **values: object) -> None:
@@ -323,7 +323,7 @@ async def renew(change: Change, renewal: Renewal | None, **values: object) -> No
 async def _drop_handed_over(change: Change, number: int) -> None:
     """Tokens of other hosts, and codes for them, count no longer than the session's own token."""
     for table in (handovers, host_tokens):
-        query = delete(table).where(table.c.session_number == number)
+        query = delete(table).where(locked(table, table.c.session_number == number))
         await change.connection.execute(query)
 
 
@@ -337,37 +337,45 @@ async def forget_browsers(change: Change, user: int) -> None:
 async def _end(change: Change, numbers: Sequence[int], now: float, by: str) -> int:
     """How many had not ended before. All are announced, which costs nothing and cannot miss one."""
     ended = 0
-    for chunk in chunks(numbers):
-        query = update(sessions).where(sessions.c.number.in_(chunk), sessions.c.ended_at.is_(None))
+    c = sessions.c
+    for chunk in chunks(sorted(numbers)):
+        which = locked(sessions, c.number.in_(chunk), c.ended_at.is_(None))
+        query = update(sessions).where(which)
         result = await change.connection.execute(query.values(ended_at=now, ended_by=by))
         ended += result.rowcount
     change.sessions.update(numbers)
     return ended
 
 
-async def _end_beyond(
-    change: Change, new: Session, most: int | None, now: float, event: Event | None
-) -> None:
-    """Ends the oldest of the user's sessions so that `most` are left, including the new one.
+async def _find_beyond(
+    change: Change, new: Session, most: int | None, now: float, but: Sequence[int] = ()
+) -> Sequence[int]:
+    """The oldest of the user's sessions, so that without these and `but`, `most` are left including
+    the new one.
 
     Pending ones are counted separately: somebody who knows only the password cannot end other
     sessions.
     """
     if most is None:
-        return
+        return ()
     c = sessions.c
     others = select(c.number).where(
         c.user_number == new.user.number,
-        c.number != new.number,
+        c.number.not_in([new.number, *but]),
         c.level == new.level,
         c.ended_at.is_(None),
         c.expires_at > now,
         or_(c.idle_timeout_s.is_(None), c.last_used_at + c.idle_timeout_s > now),
     )
     oldest = others.order_by(*NEWEST_FIRST)
-    numbers = list(await change.connection.scalars(oldest.offset(most - 1)))
+    return list(await change.connection.scalars(oldest.offset(most - 1)))
+
+
+async def _end_beyond(
+    change: Change, numbers: Sequence[int], now: float, event: Event | None
+) -> None:
     if numbers:
-        ended = await _end(change, sorted(numbers), now, "limit")
+        ended = await _end(change, numbers, now, "limit")
         if event is not None:
             limited = replace(event, kind=Kind.SESSIONS_ENDED, session="", detail="limit")
             change.record(add_count(limited, ended))

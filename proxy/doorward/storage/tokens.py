@@ -27,6 +27,7 @@ from doorward.storage import rows
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
 from doorward.storage.many_rows import execute_many
+from doorward.storage.row_locks import locked
 from doorward.storage.sessions import hold_user
 from doorward.storage.tables import tokens, users
 
@@ -131,7 +132,7 @@ class TokenRows:
                 user_agent=case((is_newer, bindparam("by")), else_=c.user_agent),
             )
         )
-        # In the order of numbers, so that two transactions never wait for each other.
+        # in the order of numbers, in which all rows are locked
         values = [
             {"token": one.number, "at": one.at, "from": one.address, "by": one.user_agent}
             for one in sorted(used, key=lambda one: one.number)
@@ -146,8 +147,9 @@ class TokenRows:
             found = list(await connection.scalars(select(c.number).where(over).limit(limit)))
         if not found:
             return 0
+        which = locked(tokens, c.number.in_(found))
         async with self._engine.writing() as connection:
-            return (await connection.execute(delete(tokens).where(c.number.in_(found)))).rowcount
+            return (await connection.execute(delete(tokens).where(which))).rowcount
 
 
 async def end_tokens(change: Change, user: int, now: float, by: str) -> int:
@@ -157,7 +159,8 @@ async def end_tokens(change: Change, user: int, now: float, by: str) -> int:
 
 async def _end(change: Change, which: ColumnElement[bool], now: float, by: str) -> int:
     """Ends those that have not ended, and announces them."""
-    query = update(tokens).where(which, c.ended_at.is_(None)).values(ended_at=now, ended_by=by)
+    query = update(tokens).where(locked(tokens, which, c.ended_at.is_(None)))
+    query = query.values(ended_at=now, ended_by=by)
     numbers = list(await change.connection.scalars(query.returning(c.number)))
     change.sessions.update(-number for number in numbers)
     return len(numbers)

@@ -19,10 +19,11 @@ from doorward.storage import rows
 from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
-from doorward.storage.many_rows import execute_many
+from doorward.storage.many_rows import execute_many, insert_many
+from doorward.storage.row_locks import in_order
 from doorward.storage.rows import chunks
 from doorward.storage.sessions import end_sessions, renew
-from doorward.storage.tables import audit, feed_counter, handles, sessions, users
+from doorward.storage.tables import audit, factors, feed_counter, handles, sessions, tokens, users
 from doorward.storage.tokens import end_tokens
 
 CREDENTIALS = select(*rows.USER_COLUMNS, users.c.password_hash, users.c.password_scheme)
@@ -48,23 +49,15 @@ class UserRows:
     async def insert(self, new: NewUser, now: float, event: Event | None = None) -> User:
         async with self._feed.changing(now) as change:
             change.record(event)
-            try:
-                return await _insert(change.connection, new, now)
-            except IntegrityError as error:
-                raise NameTaken from error
+            return (await _insert(change.connection, [new], now))[0]
 
     async def insert_all(
         self, new: Sequence[NewUser], now: float, events: Sequence[Event] = ()
     ) -> Sequence[User]:
-        added: list[User] = []
         async with self._feed.changing(now) as change:
             change.events.extend(events)
-            for one in new:
-                try:
-                    added.append(await _insert(change.connection, one, now))
-                except IntegrityError as error:
-                    raise NameTaken(f"user {display(one.username)}: {NameTaken.message}") from error
-        return added
+            await _check_free(change.connection, new)
+            return await _insert(change.connection, new, now)
 
     async def edit(
         self,
@@ -205,8 +198,7 @@ class UserRows:
         async with self._feed.changing(now) as change:
             change.users.add(user.number)
             change.record(event)
-            gone = select(sessions.c.number).where(sessions.c.user_number == user.number)
-            change.sessions.update(await change.connection.scalars(gone))
+            await _hold_with_rows(change, user.number)
             result = await change.connection.execute(
                 delete(users).where(users.c.number == user.number)
             )
@@ -230,26 +222,65 @@ async def _update(
         raise UserNotFound
 
 
-async def _insert(connection: AsyncConnection, new: NewUser, now: float) -> User:
-    """Raises IntegrityError."""
-    result = await connection.execute(insert(users).values(**_values(new, now)))
-    assert result.inserted_primary_key is not None
-    number = result.inserted_primary_key[0]
-    led = [{"handle": handle, "user_number": number} for handle in new.handles]
-    await execute_many(connection, insert(handles), led)
-    query = USERS.where(users.c.number == number)
-    return rows.user((await connection.execute(query)).one())
+async def _hold_with_rows(change: Change, user: int) -> None:
+    """Locks a user and the rows that are deleted with the user; announces the sessions."""
+    connection = change.connection
+    await connection.execute(in_order(users, users.c.number == user))
+    await connection.execute(in_order(factors, factors.c.user_number == user))
+    mine = in_order(sessions, sessions.c.user_number == user)
+    change.sessions.update(await connection.scalars(mine))
+    await connection.execute(in_order(tokens, tokens.c.user_number == user))
+
+
+async def _insert(
+    connection: AsyncConnection, new: Sequence[NewUser], now: float
+) -> Sequence[User]:
+    """Inserts users in the order of their names, so that of two imports of the same names one waits
+    for the other. Raises NameTaken."""
+    values = [_values(one, now) for one in sorted(new, key=lambda one: (one.source, one.key))]
+    query = insert(users).returning(*rows.USER_COLUMNS)
+    try:
+        added = {
+            row.user_id: rows.user(row) for row in await insert_many(connection, query, values)
+        }
+        led = [
+            {"handle": h, "user_number": added[one.id].number} for one in new for h in one.handles
+        ]
+        await execute_many(connection, insert(handles), sorted(led, key=lambda row: row["handle"]))
+    except IntegrityError as error:
+        raise NameTaken from error
+    return [added[one.id] for one in new]
+
+
+async def _check_free(connection: AsyncConnection, new: Sequence[NewUser]) -> None:
+    """Raises NameTaken, which names the first user that has a name or address of another one."""
+    wanted = [handle for one in new for handle in one.handles]
+    taken: set[str] = set()
+    for chunk in chunks(wanted):
+        query = select(handles.c.handle).where(handles.c.handle.in_(chunk))
+        taken.update(await connection.scalars(query))
+    for one in new:
+        if not taken.isdisjoint(one.handles):
+            raise NameTaken(f"user {display(one.username)}: {NameTaken.message}")
+        taken.update(one.handles)
 
 
 async def _lead(connection: AsyncConnection, number: int, led: Sequence[str]) -> None:
     """Makes these the handles of the user. Raises NameTaken."""
     mine = handles.c.user_number == number
     before = set(await connection.scalars(select(handles.c.handle).where(mine)))
-    if removed := before - set(led):
-        await connection.execute(delete(handles).where(mine, handles.c.handle.in_(removed)))
-    added = [{"handle": handle, "user_number": number} for handle in led if handle not in before]
+    # In order, as two users may exchange their addresses at the same time.
+    for handle in sorted(before ^ set(led)):
+        if handle in before:
+            await connection.execute(delete(handles).where(handles.c.handle == handle, mine))
+        else:
+            await _add_handle(connection, handle, number)
+
+
+async def _add_handle(connection: AsyncConnection, handle: str, number: int) -> None:
+    """Raises NameTaken."""
     try:
-        await execute_many(connection, insert(handles), added)
+        await connection.execute(insert(handles).values(handle=handle, user_number=number))
     except IntegrityError as error:
         raise NameTaken from error
 
@@ -266,8 +297,8 @@ async def _note(
     noted: list[Row[Any]] = []
     for chunk in chunks(sorted(changed, key=lambda row: row.number)):
         which = users.c.number.in_([row.number for row in chunk])
-        query = select(users.c.number, users.c.entry_digest).where(which)
-        held = await change.connection.execute(query.order_by(users.c.number).with_for_update())
+        query = in_order(users, which).add_columns(users.c.entry_digest)
+        held = await change.connection.execute(query)
         digests = {row.number: row.entry_digest for row in held}
         noted += [row for row in chunk if digests.get(row.number, _GONE) == row.entry_digest]
     values = [{"changed": row.number, "digest": seen[row.username_key].digest} for row in noted]
