@@ -20,7 +20,7 @@ from tests.support.clock import FixedClock
 from tests.support.front import Build, Front
 from tests.support.live import config_user
 from tests.support.origin import OK, Origin, answering
-from tests.support.wire import Answer, Header, lines_of, values_of
+from tests.support.wire import Answer, Header, Wire, lines_of, values_of
 
 LOGOUT = {"url": "/bye", "cookies": ["PHPSESSID"]}
 OURS = b"/.doorward/logout"
@@ -167,6 +167,28 @@ async def test_a_logout_works_whatever_the_application_does(
         assert said["log_level"] == "warning" and said["route"] == "/" and said["reason"]
         if case == "elsewhere":
             assert origin.heads == []
+
+
+def closing_at_the_second(wire: Wire) -> None:
+    """An application whose connections end when they are used again."""
+    wire.head()
+    wire.send(OK)
+    wire.head()
+
+
+async def test_a_kept_connection_that_was_closed_loses_no_logout(fronts: Build) -> None:
+    """Connections are kept for this where an upstream gets a limited number of requests."""
+    scripts = closing_at_the_second, answering(OK)
+    with Origin(scripts) as origin:
+        route = {"upstream": origin.url, "logout": LOGOUT, "concurrency": {"requests": 2}}
+        front = await fronts(routes=[route])
+        opened = await front.opened()
+        assert (await front.get("/", front.cookie(opened))).status == 200
+        with capture_logs() as logs:
+            assert (await leave(front, front.cookie(opened))).status == 303
+        assert not [line for line in logs if line["event"] == FAILED]
+        said = [head.split(b" ", 2)[1] for head in origin.heads]
+        assert said == [b"/", b"/bye", b"/bye"]
 
 
 async def test_a_redirect_and_a_long_body_are_a_logout_like_any(fronts: Build) -> None:

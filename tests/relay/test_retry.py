@@ -55,6 +55,14 @@ def test_what_changes_something_is_never_sent_twice(failure: UpstreamFailure) ->
         assert next_step(SentRequest(b"PUT", True, kept, other, stale), failure) is GIVE_UP
 
 
+def test_a_request_of_doorwards_own_is_sent_again_whatever_its_method() -> None:
+    own = SentRequest(b"POST", True, True, False, is_own=True)
+    assert next_step(own, LOST) is FRESH
+    assert next_step(own, TIMEOUT) is GIVE_UP
+    again = SentRequest(b"POST", True, True, False, was_stale=True, is_own=True)
+    assert next_step(again, LOST) is GIVE_UP
+
+
 @pytest.mark.parametrize("kind", [ConnectFailed, ConnectTimeout, NoneUsable])
 def test_where_no_connection_could_be_made_all_were_tried(kind: type[UpstreamFailure]) -> None:
     for kept, other, stale in product((True, False), repeat=3):

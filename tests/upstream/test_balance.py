@@ -226,6 +226,17 @@ async def test_more_than_may_wait_in_their_order_and_get_kept_connections() -> N
             assert len(origin.wires) == 1 and pool.busy == 0
 
 
+async def test_a_fresh_connection_is_a_new_one_even_where_kept_ones_are_used() -> None:
+    """After a kept connection that was closed, another kept one would be closed as well."""
+    with Origin((answering(OK),)) as origin:
+        async with bounded(origin.place, 2) as pool:
+            first = await pool.connect()
+            await begin(first).until("over")
+            fresh = await pool.connect(fresh=True)
+            assert fresh is not first and not fresh.reused
+            assert await pool.connect() is first
+
+
 async def test_a_full_line_and_a_long_wait_are_503() -> None:
     with Origin((answering(OK),)) as origin:
         async with bounded(origin.place, 1, queue=1, wait="50ms") as pool:

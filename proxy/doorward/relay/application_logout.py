@@ -19,9 +19,11 @@ from doorward.gate.targets import Unfit
 from doorward.http1.arrival import Arrival
 from doorward.http1.headers import BadHeaders, Header
 from doorward.relay.forwarder import Forwarder
+from doorward.relay.own_requests import ask
 from doorward.relay.passage import Passages, read_head
 from doorward.settings import AppLogout, Route
 from doorward.upstream.awaited_head import AwaitedHead
+from doorward.upstream.connection import Connection
 from doorward.upstream.failures import UpstreamFailure
 from doorward.web.application_logout import LogoutFailed
 from doorward.web.endpoint import get_client
@@ -85,14 +87,12 @@ class LogoutCalls:
 
 async def _ask_upstream(forwarder: Forwarder, facts: RequestFacts, decision: Forward) -> int:
     """The status of the answer. Raises UpstreamFailure."""
-    connection = await forwarder.upstreams.connect()
-    answer = AwaitedHead()
-    try:
+
+    def begin(connection: Connection, answer: AwaitedHead) -> None:
         request_id = facts.request.request_id
         forwarder.begin(connection, answer, facts, request_id, decision, has_body=False)
-        return (await answer.head).status
-    finally:
-        answer.leave(connection)
+
+    return (await ask(forwarder.upstreams, facts.request.method, begin)).status
 
 
 async def _ask_inner(passages: Passages, facts: RequestFacts, decision: Forward) -> int:

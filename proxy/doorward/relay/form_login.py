@@ -10,12 +10,13 @@ import structlog
 from doorward.accounts.application_credentials import ApplicationCredential
 from doorward.accounts.user import User
 from doorward.gate.accept import Accepted
+from doorward.relay.own_requests import ask
 from doorward.rewrite.cookie_jar import CookieJar
 from doorward.rewrite.login_form import ApplicationForm
 from doorward.settings import Route
 from doorward.upstream.awaited_head import AwaitedHead
 from doorward.upstream.connection import Connection
-from doorward.upstream.failures import ConnectionLost, UpstreamFailure
+from doorward.upstream.failures import UpstreamFailure
 from doorward.upstream.heads import Head
 from doorward.upstream.pool import Upstreams
 
@@ -57,7 +58,7 @@ class FormLogins:
         key, now = hash(account), self._clock()
         if 0 < self._refused.get(key, 0.0) - now <= REFUSED_FOR_S:
             raise LoginRefused("the application refused this account lately")
-        head = await self._ask(self._form.write(account, request))
+        head = await self._post(self._form.write(account, request))
         if head.status >= SERVER_ERROR:  # which says nothing of the account
             raise LoginRefused(f"the application answered the login with {head.status}")
         jar = CookieJar()
@@ -71,29 +72,17 @@ class FormLogins:
         _log.warning("application_login_failed", route=self._name, user=user.username, reason=fault)
         raise LoginRefused(f"the application did not log {user.username} in: {fault}")
 
-    async def _ask(self, message: bytes) -> Head:
-        """The head of the answer. A kept connection that closes unanswered lost a race (RFC 9112
-        9.3.1): once more."""
-        while True:
-            connection = await self._upstreams.connect()
-            was_kept = connection.reused
-            try:
-                return await self._exchange(connection, message)
-            except ConnectionLost:
-                if not was_kept or connection.answered:
-                    raise
+    async def _post(self, message: bytes) -> Head:
+        """The head of the answer."""
 
-    async def _exchange(self, connection: Connection, message: bytes) -> Head:
-        answer = AwaitedHead()
-        connection.begin(
-            answer,
-            message,
-            no_body=False,
-            ended=True,
-            response_timeout_s=self._response_timeout_s,
-            idle_timeout_s=self._idle_timeout_s,
-        )
-        try:
-            return await answer.head
-        finally:
-            answer.leave(connection)
+        def begin(connection: Connection, answer: AwaitedHead) -> None:
+            connection.begin(
+                answer,
+                message,
+                no_body=False,
+                ended=True,
+                response_timeout_s=self._response_timeout_s,
+                idle_timeout_s=self._idle_timeout_s,
+            )
+
+        return await ask(self._upstreams, b"POST", begin)

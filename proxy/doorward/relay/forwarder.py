@@ -100,7 +100,7 @@ class Forwarder:
                 own = await _own(attached).claim(self, _owner(session))
                 if own is not None:
                     return own
-            return await upstreams.connect()
+            return await upstreams.connect(fresh=fresh)
         except UpstreamFailure as failure:
             self.count(failure)
             if isinstance(failure, ConnectFailed):

@@ -27,6 +27,7 @@ class SentRequest:
     over_kept: bool  # the connection had been used before
     has_other: bool  # another upstream has not been tried yet
     was_stale: bool = False  # a kept connection was already closed once
+    is_own: bool = False  # Doorward's own: its body is kept, and it means the same when repeated
 
 
 def next_step(attempt: SentRequest, failure: UpstreamFailure) -> Next:
@@ -34,7 +35,7 @@ def next_step(attempt: SentRequest, failure: UpstreamFailure) -> Next:
     same upstream. A fresh one that does has refused it."""
     if isinstance(failure, ConnectFailed):
         return Next.GIVE_UP  # a new connection has tried every address
-    if attempt.has_body or attempt.method not in IDEMPOTENT:
+    if not attempt.is_own and (attempt.has_body or attempt.method not in IDEMPOTENT):
         return Next.GIVE_UP
     if isinstance(failure, ConnectionLost) and attempt.over_kept and not attempt.was_stale:
         return Next.SAME_UPSTREAM_FRESH

@@ -102,7 +102,9 @@ class Group:
             self._served = at
         return connection
 
-    async def connect(self, tried: frozenset[Member] = frozenset()) -> Connection:
+    async def connect(
+        self, tried: frozenset[Member] = frozenset(), *, fresh: bool = False
+    ) -> Connection:
         """A connection to the least busy upstream; if that fails, to the next. Raises
         UpstreamFailure."""
         failure: ConnectFailed | None = None
@@ -110,7 +112,8 @@ class Group:
             self.retries += failure is not None
             member, self._served = self._usable[at], at
             try:
-                return (member.pool.take() if tried else None) or await member.pool.connect()
+                kept = member.pool.take() if tried and not fresh else None
+                return kept or await member.pool.connect(fresh=fresh)
             except ConnectFailed as fault:
                 failure = fault
                 tried |= {member}
@@ -136,8 +139,8 @@ class Remaining:
     def take(self) -> Connection | None:
         return self._group.take(self._tried)
 
-    async def connect(self) -> Connection:
-        return await self._group.connect(self._tried)
+    async def connect(self, *, fresh: bool = False) -> Connection:
+        return await self._group.connect(self._tried, fresh=fresh)
 
     def without(self, connection: Connection) -> Upstreams | None:
         return self._group.without(connection, self._tried)

@@ -35,8 +35,9 @@ class Upstreams(Protocol):
     def take(self) -> Connection | None:
         """An idle connection, or None: then call `connect` at once."""
 
-    async def connect(self) -> Connection:
-        """A connection, usually a new one. Raises UpstreamFailure; nothing was sent then."""
+    async def connect(self, *, fresh: bool = False) -> Connection:
+        """A connection, usually a new one; `fresh`: always. Raises UpstreamFailure; nothing was
+        sent then."""
 
     def without(self, connection: Connection) -> "Upstreams | None":
         """Where else to try after a failure of this connection; None if there is no other
@@ -90,7 +91,7 @@ class Pool:
             connection.close()
         return None
 
-    async def connect(self) -> Connection:
+    async def connect(self, *, fresh: bool = False) -> Connection:
         """A new connection. Raises ConnectFailed or ConnectTimeout."""
         self._connecting += 1
         try:
@@ -205,11 +206,11 @@ class BoundedPool(Pool):
     def take(self) -> Connection | None:
         return None if self.busy >= self._limit else super().take()
 
-    async def connect(self) -> Connection:
+    async def connect(self, *, fresh: bool = False) -> Connection:
         """A connection, kept or new, when it is this exchange's turn. Also raises Overloaded."""
         await self.room()
         try:
-            return super().take() or await super().connect()
+            return (None if fresh else super().take()) or await super().connect()
         except BaseException:
             self.let_in()
             raise
