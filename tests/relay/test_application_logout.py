@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,55 @@ async def test_a_kept_connection_that_was_closed_loses_no_logout(fronts: Build) 
         assert not [line for line in logs if line["event"] == FAILED]
         said = [head.split(b" ", 2)[1] for head in origin.heads]
         assert said == [b"/", b"/bye", b"/bye"]
+
+
+DIALECTS: dict[str, Any] = {"alekeagle": {}, "datepoll": {}, "rocketchat": {}, "xhr": {}}
+# Every request by which a program ends its own session, and its JSON body.
+ENDINGS = {
+    "POST /xhr/logout": "",
+    "DELETE /api/session/{iat}": "",
+    "DELETE /api/sessions": '{"sessions": [{iat}]}',
+    "DELETE /api/sessions/all": "",
+    "DELETE /api/v1/user/myself/session/{number}": "",
+    "POST /api/v1/user/myself/session/logoutCurrentSession": '{"session_token": "{token}"}',
+    "GET /api/v1/logout": "",
+    "POST /api/v1/logout": "",
+    "POST /api/v1/sessions/logout.me": '{"sessionId": "{id}"}',
+    "POST /api/v1/sessions/logout": '{"sessionId": "{id}"}',
+    "POST /api/v1/users.logout": "{}",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_every_way_to_end_the_own_session_is_a_logout(
+    fronts: Build, origin: Origin, ending: str
+) -> None:
+    routes = [{"upstream": origin.url, "logout": LOGOUT}]
+    front = await fronts(routes=routes, dialects=DIALECTS)
+    opened = await front.opened(roles=("admin",))
+    session = opened.session
+    values = {
+        "{number}": str(session.number), "{iat}": str(session.iat), "{id}": session.id,
+        "{token}": opened.token,
+    }  # fmt: skip
+
+    def filled(text: str) -> str:
+        for name, value in values.items():
+            text = text.replace(name, value)
+        return text
+
+    method, target = filled(ending).split(" ")
+    body = filled(ENDINGS[ending]).encode()
+    headers = [
+        (b"host", b"app.test"), (b"authorization", b"Bearer " + opened.token.encode()),
+        (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)),
+        (b"x-2fa-code", sha256(b"correct horse").hexdigest().encode()),
+        (b"x-2fa-method", b"password"),
+    ]  # fmt: skip
+    left = await ask(front.app, scope(target, headers, method), body)
+    assert left.status in (200, 204), left.body
+    assert b"PHPSESSID=; Max-Age=0; Path=/" in expired(left)
+    assert [head.split(b" ", 2)[1] for head in origin.heads] == [b"/bye"]
 
 
 async def test_a_redirect_and_a_long_body_are_a_logout_like_any(fronts: Build) -> None:

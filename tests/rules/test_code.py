@@ -211,6 +211,27 @@ def test_cookies_are_read_at_one_door(source: Path) -> None:
     assert not {name for name in imported(source) if name.startswith("http.cookies")}
 
 
+# Endings that are not by their user's wish.
+NO_LOGOUT = {"dialects/alekeagle/login.py": ("_give_up",)}
+ENDS = re.compile(r"\b(sessions|service)\.(end|end_own|end_all|revoke|revoke_all)\(")
+
+
+@every_source
+def test_what_ends_sessions_for_their_user_completes_a_logout(source: Path) -> None:
+    """If the caller's own session ends, the applications behind Doorward have to know. The API for
+    administrators' programs has no session, and `leave` is the page's own."""
+    if part(module_name(source)) not in ("pages", "dialects") or inside(source, ("dialects/api/",)):
+        return
+    functions = [n for n in ast.walk(tree(source)) if isinstance(n, ast.AsyncFunctionDef)]
+    missing = {
+        function.name
+        for function in functions
+        if ENDS.search(text := ast.unparse(function))
+        and not re.search(r"\b(complete_logout|_leave)\(", text)
+    }
+    assert missing == set(NO_LOGOUT.get(place(source), ()))
+
+
 @every_source
 def test_many_rows_are_written_in_chunks(source: Path) -> None:
     """All parameters of one call are prepared in the event loop, where nobody is answered.

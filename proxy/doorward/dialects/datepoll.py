@@ -302,7 +302,7 @@ class Datepoll:
         response = render(DatepollDone(msg="Successfully deleted session"))
         if session.number != caller.number:
             return response
-        return await self.context.service.leave_applications(request, response, session)
+        return await self.context.service.complete_logout(request, response, session)
 
     async def _find_own(self, caller: Session, id: str) -> Session:
         """One of the caller's own sessions. Raises SessionNotFound for any other id."""
@@ -325,7 +325,7 @@ class Datepoll:
         if not await self.context.service.end(session):
             raise refusals.SessionNotFound
         response = render(DatepollDone(msg="Successfully logged out and deleted session"))
-        return await self.context.service.leave_applications(request, response, session)
+        return await self.context.service.complete_logout(request, response, session)
 
     async def _find_by_secret(self, secret: str) -> Session | None:
         """End a session by its refresh secret, or by its token if it has none."""

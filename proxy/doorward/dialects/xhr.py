@@ -188,10 +188,9 @@ class Xhr:
         self.context.check_origin(request)
         session = await self.context.session(request)
         await self.context.service.end(session)
-        response = respond_empty()
-        if not is_by_header(request):
-            self.context.service.cookie.expire(response, request)
-        return await self.context.service.leave_applications(request, response, session)
+        return await self.context.service.complete_logout(
+            request, respond_empty(), session, expire=not is_by_header(request)
+        )
 
     async def peek_logout(self, request: Request) -> Response:
         """HEAD is safe: it answers like GET, but ends nothing (RFC 9110 9.2.1)."""

@@ -130,8 +130,8 @@ class AccountPage:
             except SessionNotFound:
                 pass
         if which == session.id:
-            left = rendering.redirect(paths.LOGIN, service.cookie.expire_lines(request))
-            return await service.leave_applications(request, left, session)
+            left = rendering.redirect(paths.LOGIN)
+            return await service.complete_logout(request, left, session, expire=True)
         return rendering.redirect(f"{paths.ACCOUNT}?done=ended")
 
     async def remaining(self, request: Request) -> Response:

@@ -161,11 +161,14 @@ class SessionService:
             lines.append(self.handover.expire_line())
         return lines
 
-    async def leave_applications(
-        self, request: Request, response: Response, session: Session
+    async def complete_logout(
+        self, request: Request, response: Response, session: Session, *, expire: bool = False
     ) -> Response:
-        """The answer to a logout, after applications with sessions of their own were told to end
-        them. Every logout of a dialect calls this after the session is over."""
+        """The answer to a request that has ended its own session, after applications with sessions
+        of their own were told to end them. Every such request of a page or a dialect calls this.
+        `expire`: the session came by the cookie, which expires in the answer."""
+        if expire:
+            self.cookie.expire(response, request)
         response.raw_headers.extend(await self.applications.end(request, session))
         return response
 

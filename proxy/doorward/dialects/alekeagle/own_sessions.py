@@ -113,10 +113,9 @@ class OwnSessions:
 
     async def _leave(self, request: Request, response: Response, caller: Session) -> Response:
         """The answer if the caller's own session has ended."""
-        service = self.context.service
-        if not contexts.is_by_header(request):
-            service.cookie.expire(response, request)
-        return await service.leave_applications(request, response, caller)
+        return await self.context.service.complete_logout(
+            request, response, caller, expire=not contexts.is_by_header(request)
+        )
 
 
 def _parse_ids(fields: Fields) -> set[str]:

@@ -16,6 +16,7 @@ from doorward.accounts.permissions import END_SESSIONS, VIEW_SESSIONS, require
 from doorward.accounts.refusals import SessionNotFound
 from doorward.accounts.sessions.sessions import FULL, Session, Sessions
 from doorward.dialects.context import Malformed
+from doorward.dialects.rocketchat.carriers import Requester
 from doorward.dialects.rocketchat.error_table import build_failure
 from doorward.dialects.rocketchat.guard import (
     RequestGuard,
@@ -189,16 +190,17 @@ class Devices:
         found = await self._get(wanted)
         if found.user.number != caller.session.user.number:
             raise SessionNotFound
-        return await self._end(found, caller.session)
+        return await self._end(request, found, caller)
 
     async def end_any(self, request: Request) -> Response:
         """Checks credentials, permission, parameters and second factor, and looks the session up,
         in this order."""
-        session = (await self.guard.require_changer(request)).session
+        caller = await self.guard.require_changer(request)
+        session = caller.session
         require(session.user, END_SESSIONS)
         wanted = (await read_body(request, required=["sessionId"]))["sessionId"]
         await self.guard.demand(request, session, honours_trust=True)
-        return await self._end(await self._get(wanted), session)
+        return await self._end(request, await self._get(wanted), caller)
 
     async def _get(self, id: str) -> Session:
         found = await self.sessions.get(id)
@@ -206,8 +208,11 @@ class Devices:
             raise SessionNotFound  # not logged in yet
         return found
 
-    async def _end(self, found: Session, by: Session) -> Response:
+    async def _end(self, request: Request, found: Session, caller: Requester) -> Response:
         """Repeating it succeeds, too."""
-        now = self.guard.context.clock()
-        await self.sessions.revoke(found.id, actor=by.user, now=now)
-        return render_success(RocketchatEnded, sessionId=found.id)
+        now, session = self.guard.context.clock(), caller.session
+        await self.sessions.revoke(found.id, actor=session.user, now=now)
+        response = render_success(RocketchatEnded, sessionId=found.id)
+        if found.number != session.number:
+            return response
+        return await self.guard.complete_logout(request, response, caller)

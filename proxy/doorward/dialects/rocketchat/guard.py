@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.permissions import require
@@ -41,6 +42,14 @@ class RequestGuard:
         if found.token is None:
             self.context.check_origin(request)
         return found
+
+    async def complete_logout(
+        self, request: Request, response: Response, caller: Requester
+    ) -> Response:
+        """The answer to a request that has ended the session of its caller."""
+        return await self.context.service.complete_logout(
+            request, response, caller.session, expire=caller.token is None
+        )
 
     async def demand(self, request: Request, session: Session, *, honours_trust: bool) -> None:
         """Raises what `SecondFactors.demand` does."""

@@ -94,12 +94,8 @@ class LoginAndLogout:
     async def logout(self, request: Request) -> Response:
         """Also ends a session whose second factor is due."""
         caller = await self.guard.require_changer(request, pending=True)
-        service = self.guard.context.service
-        await service.end(caller.session)
-        response = _render_logout()
-        if caller.token is None:
-            service.cookie.expire(response, request)
-        return await service.leave_applications(request, response, caller.session)
+        await self.guard.context.service.end(caller.session)
+        return await self.guard.complete_logout(request, _render_logout(), caller)
 
     async def peek_logout(self, request: Request) -> Response:
         """HEAD is safe: it answers like GET, but ends nothing (RFC 9110 9.2.1)."""
@@ -117,7 +113,8 @@ class LoginAndLogout:
         return render_success(RocketchatKept, **token, tokenExpires=format_time(session.expires_at))
 
     async def logout_user(self, request: Request) -> Response:
-        session = (await self.guard.require_changer(request)).session
+        caller = await self.guard.require_changer(request)
+        session = caller.session
         wanted = (await read_body(request, optional=["userId"])).get("userId") or session.user.id
         try:
             user = await self._find_user(session.user, wanted)
@@ -125,7 +122,10 @@ class LoginAndLogout:
             await self.sessions.revoke_all(user, actor=session.user, now=now)
         except NotPermitted:
             return render_shape(build_failure("unauthorized"), 403)
-        return render_success(RocketchatMessage, message=f"User {wanted} has been logged out!")
+        response = render_success(RocketchatMessage, message=f"User {wanted} has been logged out!")
+        if user.number != session.user.number:
+            return response
+        return await self.guard.complete_logout(request, response, caller)
 
     async def _find_user(self, caller: User, id: str) -> User:
         """Raises NotPermitted before any user is looked up, and UserNotFound."""
