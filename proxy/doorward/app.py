@@ -319,7 +319,7 @@ def _settle_memory() -> None:
 
 async def _prepare(app: Application) -> None:
     """Do what the first requests would wait for. If that fails, such as without a descriptor, they
-    do it; the server goes on, and ends as if this had worked."""
+    do it; the server continues, and ends as if this had worked."""
     try:
         await asyncio.to_thread(app.prepare)
     except Exception as fault:
