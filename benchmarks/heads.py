@@ -78,7 +78,8 @@ ANSWERS = {
 
 
 class Noted:
-    """What `server/protocol.py` and `upstream/connection.py` note of a head that llhttp reads."""
+    """The notes that `server/request_parser.py` and `upstream/connection.py` take of a head that
+    llhttp reads."""
 
     def __init__(self) -> None:
         self.request = httptools.HttpRequestParser(self)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.response_head import ResponseHead
-from doorward.server import protocol as server_protocol
+from doorward.server import request_parser
 from doorward.server.protocol import protocol_with
 from doorward.settings import LimitSettings
 
@@ -109,7 +109,7 @@ async def test_requests_are_the_same_wherever_they_are_cut(
     by: type[Recorder], by_llhttp: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if by_llhttp:
-        monkeypatch.setattr(server_protocol, "read_request", lambda *args: None)
+        monkeypatch.setattr(request_parser, "read_request", lambda *args: None)
     for at in range(len(STREAM)):
         assert await play(STREAM[:at], STREAM[at:], by=by) == EXPECTED, at
     for first, last in cuts():

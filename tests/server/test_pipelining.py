@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from doorward.http1.client_exchange import ClientExchange
 from doorward.http1.response_head import ResponseHead
-from doorward.server.protocol import TURNS, Protocol, protocol_with
+from doorward.server.pipeline import TURNS
+from doorward.server.protocol import Protocol, protocol_with
 from doorward.settings import LimitSettings
 
 from tests.conftest import Start
@@ -185,8 +186,8 @@ async def test_what_follows_a_request_for_an_upgrade_is_its_tunnels() -> None:
     connection.connection_made(transport)
     asks = b"GET /up HTTP/1.1\r\n%bConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" % HOST
     connection.data_received(asks + write_get(1) * 1000)
-    assert not connection.pipeline and connection.cycle is not None
-    assert connection.cycle.upgrade == b"websocket"
+    assert not connection.pipeline.waiting and connection.pipeline.parser.last is not None
+    assert connection.pipeline.parser.last.upgrade == b"websocket"
     # The answer is an ordinary one: what was kept for the tunnel are requests after all.
     while len(gateway.targets) < 1001:
         await asyncio.sleep(0)

@@ -18,7 +18,9 @@ from doorward.app import Application
 from doorward.relay.relay import Relay
 from doorward.server.acceptor import EntryRequirements
 from doorward.server.exchange import Exchange
+from doorward.server.pipeline import Pipeline
 from doorward.server.protocol import Protocol
+from doorward.server.request_parser import RequestParser
 from doorward.server.serving import Serving
 from doorward.server.tunnel import End, Tunnel
 from doorward.settings import settings_from
@@ -31,7 +33,7 @@ from tests.support.savings import migrated
 from tests.support.waiting import settled
 from tests.support.wire import Wire, read_body
 
-HELD = (Protocol, Exchange, Relay, Connection, Tunnel, End)
+HELD = (Protocol, Pipeline, RequestParser, Exchange, Relay, Connection, Tunnel, End)
 
 ANSWERS = {
     b"/chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",

@@ -76,6 +76,23 @@ def test_a_head_that_dribbles_is_given_up(live: Live) -> None:
                 time.sleep(0.05)  # the slowness is what this is about
 
 
+@pytest.mark.parametrize("behind", [b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"nonsense\r\n\r\n"])
+def test_what_follows_a_request_and_is_refused_does_not_shorten_the_wait_for_its_answer(
+    stage: Stage, behind: bytes
+) -> None:
+    """`header_timeout` is for heads that are still to come."""
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        time.sleep(STEP_S)  # longer than `header_timeout`
+        wire.send(OK)
+
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request() + behind)
+        assert [client.answer().status for _ in range(2)] == [200, 400]
+        assert client.is_closed()
+
+
 def test_an_idle_connection_is_closed_after_its_time(live: Live) -> None:
     assert closes_after(live, HEALTH, answers=1) > 0.4
 

@@ -24,7 +24,7 @@ from doorward.rewrite.caching import private_control
 from doorward.upstream.failures import InvalidAnswer
 from doorward.upstream.framing import body_length, read_terms
 
-# Whose spaces at the end `server/protocol.py` takes off, as llhttp leaves them.
+# Whose spaces at the end `server/request_parser.py` takes off, as llhttp leaves them.
 SPECIAL = (b"content-length", b"transfer-encoding", b"expect", b"upgrade")
 
 _ANSWER_ACTIONS = {

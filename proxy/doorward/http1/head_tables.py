@@ -27,7 +27,7 @@ _SEGMENT = b"[%b][%b]*" % (re.escape(SEGMENT_START_BYTES), re.escape(SEGMENT_BYT
 USUAL_TARGET = re.compile(
     rb"/(?:%b/)*(?:%b)?(?:\?[%b]*)?" % (_SEGMENT, _SEGMENT, re.escape(TARGET_BYTES)), re.ASCII
 )
-# Other methods reach llhttp under the name of another one (see `server/protocol.py`).
+# Other methods reach llhttp under the name of another one (see `server/request_parser.py`).
 METHODS = KNOWN - NEVER
 
 # A reader leaves longer heads and names, and more lines, to llhttp, whose user counts them. For
