@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -110,6 +111,16 @@ def test_a_database_that_cannot_be_used_is_found_by_the_check(tmp_path: Path) ->
     (line,) = told("config check", file)
     assert line.startswith("data_dir: ") and "is damaged" in line
     assert told("serve", file) == [line]
+
+
+def test_an_address_that_cannot_be_listened_on_from_here_is_a_warning(tmp_path: Path) -> None:
+    """Not an error: the file may be for another machine, or for a user with more privileges."""
+    file = written(tmp_path, {"listen": "unix:gone/door.sock"})
+    done = CliRunner().invoke(app, ["config", "check", "--strict", "-c", str(file)])
+    assert done.exit_code == 0 and done.stdout == f"OK: {file}\n"
+    assert done.stderr.startswith("warning: listen: cannot listen on unix:")
+    done = CliRunner().invoke(app, ["config", "check", "--json", "-c", str(file)])
+    assert len(json.loads(done.stdout)["warnings"]) == 1
 
 
 def test_a_fault_that_two_checks_meet_is_told_once() -> None:

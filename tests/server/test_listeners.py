@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+from pathlib import Path
 
 import pytest
-from doorward.server.listeners import ListenFault, bind, explain_fault
-from doorward.settings import Listen
+from doorward.server.listeners import ListenFault, bind, explain_fault, find_unusable
+from doorward.settings import Listen, Settings, settings_from
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,49 @@ def test_an_address_of_another_machine_is_a_fault_of_its_setting() -> None:
         ListenFault, match=r"admin_listen: cannot listen on 192\.0\.2\.1:8080: this"
     ):
         bind(Listen("192.0.2.1", 8080), "admin_listen").close()
+
+
+def build(folder: Path, listen: str) -> Settings:
+    values = {"listen": listen, "public_url": "http://app.test", "admin_listen": "off"}
+    return settings_from(values | {"routes": [{"upstream": "http://a"}]}, folder)
+
+
+@pytest.mark.outside
+@pytest.mark.parametrize(
+    ("listen", "says"),
+    [
+        ("192.0.2.1:8080", "this machine has no such address"),
+        ("nowhere.invalid:8080", "choose another address"),
+        ("unix:gone/door.sock", "there is no directory"),
+        ("unix:precious", "another file has this name"),
+        ("unix:folder", "another file has this name"),
+        ("127.0.0.2:0", None),
+        ("127.0.0.1:0", None),
+        ("unix:door.sock", None),
+        ("unix:forgotten.sock", None),
+    ],
+)
+def test_what_the_start_would_refuse_is_found_before(
+    tmp_path: Path, listen: str, says: str | None
+) -> None:
+    (tmp_path / "precious").write_text("data")
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as forgotten:
+        forgotten.bind(os.fspath(tmp_path / "forgotten.sock"))
+    settings = build(tmp_path, listen)
+    if says is None:
+        assert find_unusable(settings) == ()
+        bind(settings.listen, "listen").close()
+        return
+    (sentence,) = find_unusable(settings)
+    assert sentence.startswith("listen: ") and says in sentence
+    with pytest.raises(ListenFault) as caught:
+        bind(settings.listen, "listen").close()
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.outside
+def test_an_address_in_use_is_not_found_because_it_may_be_ours(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert find_unusable(build(tmp_path, f"127.0.0.2:{port}")) == ()

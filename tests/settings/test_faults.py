@@ -278,6 +278,7 @@ WRONG = [
     ("email: {smtp: 'smtp://u:p@@a b', from: a@b.de}", "email.smtp", "not the URL of a mail"),
     ("email: {smtp: 'smtp://a b', from: a@b.de}", "email.smtp", "not the URL of a mail server"),
     ("data_dir: ~/data", "data_dir", "only shells replace"),
+    ("listen: '[::ffff:127.0.0.1]:80'", "listen", "write 127.0.0.1 without brackets"),
     ("listen: unix:~/door.sock", "listen", "only shells replace"),
 ]
 

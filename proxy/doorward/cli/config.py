@@ -70,16 +70,18 @@ def _describe(faults: Iterable[Fault]) -> list[dict[str, object]]:
 
 
 def _accept(settings: Settings, findings: Sequence[Fault], as_json: bool) -> None:
+    from doorward.server.listeners import find_unusable
     from doorward.settings import list_unbuilt_keys
 
+    warnings = [*settings.warnings, *find_unusable(settings)]
     source = str(settings.file) if settings.file else "the environment"
     if as_json:
-        found = {"ok": True, "source": source, "warnings": settings.warnings}
+        found = {"ok": True, "source": source, "warnings": warnings}
         found["findings"] = _describe(findings)
         more = {"unbuilt": list_unbuilt_keys(settings), "environment": settings.environment}
         typer.echo(json.dumps(found | more, indent=2))
         return
-    for warning in settings.warnings:
+    for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     for finding in findings:
         typer.echo(f"finding: {finding}", err=True)

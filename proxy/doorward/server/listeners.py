@@ -17,6 +17,8 @@ from doorward.settings import Listen, Settings
 BACKLOG = 2048
 LEAST_OPEN_PORT = 1024  # those below take a privilege, unless the system is configured otherwise
 
+EVERY_MACHINES = frozenset(("localhost", "127.0.0.1", "0.0.0.0"))  # noqa: S104 - nothing is bound
+
 
 class ListenFault(Exception):
     """An address that cannot be used for listening; the text says which, why and what to do."""
@@ -50,6 +52,41 @@ def open_listeners(settings: Settings) -> Iterator[Sockets]:
         yield Sockets(main, admin)
 
 
+def find_unusable(settings: Settings) -> tuple[str, ...]:
+    """Why this process could not listen on each address that it cannot. Another one, at another
+    time, may be able to: with more privileges, or once the directory of a socket exists. An address
+    in use is not among them, because a server may be running."""
+    found = []
+    for key, listen in (("listen", settings.listen), ("admin_listen", settings.admin_listen)):
+        if listen is not None and (reason := _explain_unusable(listen)) is not None:
+            found.append(f"{key}: cannot listen on {listen}: {reason}")
+    return tuple(found)
+
+
+def _explain_unusable(listen: Listen) -> str | None:
+    if listen.path is not None:
+        return _explain_unusable_path(listen.path)
+    if listen.host in EVERY_MACHINES and not 0 < (listen.port or 0) < LEAST_OPEN_PORT:
+        return None
+    try:
+        _bound(listen).close()
+    except OSError as fault:
+        return None if fault.errno == errno.EADDRINUSE else explain_fault(listen, fault)
+    return None
+
+
+def _explain_unusable_path(path: Path) -> str | None:
+    """Why there can be no socket at this path, and what to do."""
+    directory = path.parent
+    if not directory.is_dir():
+        return f"there is no directory {directory}; create it or choose another"
+    if os.path.lexists(path) and not path.is_socket():
+        return "another file has this name; choose another or move it away"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"{directory} cannot be written to; let the user that runs Doorward write there"
+    return None
+
+
 def bind(listen: Listen, key: str) -> socket.socket:
     """A listening socket for the setting `key`. Raises ListenFault."""
     try:
@@ -63,6 +100,8 @@ def bind(listen: Listen, key: str) -> socket.socket:
 
 def explain_fault(listen: Listen, fault: OSError) -> str:
     """Why an address cannot be used, and what to do."""
+    if listen.path is not None and (reason := _explain_unusable_path(listen.path)) is not None:
+        return reason
     if fault.errno == errno.EADDRINUSE:
         return "it is already in use; choose another or stop the program that uses it"
     if fault.errno == errno.EADDRNOTAVAIL:
@@ -77,6 +116,16 @@ def explain_fault(listen: Listen, fault: OSError) -> str:
 
 
 def _inet(listen: Listen) -> socket.socket:
+    sock = _bound(listen)
+    try:
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bound(listen: Listen) -> socket.socket:
     infos = socket.getaddrinfo(
         listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -89,7 +138,6 @@ def _inet(listen: Listen) -> socket.socket:
                 socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if listen.host == "::" else 1
             )
         sock.bind(address)
-        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise

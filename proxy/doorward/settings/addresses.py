@@ -106,7 +106,10 @@ def listen(value: object, directory: Path) -> Listen:
 def _listen_host(host: str) -> str:
     if ":" in host and not host.startswith("["):
         raise Wrong(f"{quote(host)} is not a host", "write an IPv6 address as [::1]:8080")
-    return url_host(host)
+    found = url_host(host)
+    if ":" in found and (mapped := IPv6Address(found).ipv4_mapped) is not None:
+        raise Wrong(f"{quote(host)} is an IPv4 address", f"write {mapped} without brackets")
+    return found
 
 
 def socket_path(value: str, directory: Path) -> Path:

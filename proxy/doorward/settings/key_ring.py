@@ -290,7 +290,7 @@ def _read_own(directory: Path, may_make: bool) -> KeyFile:
     try:
         if not os.path.lexists(path):
             if not may_make:
-                raise UnusableFile("is missing", "put it back; until then its key stays in use")
+                raise UnusableFile("is missing", "put it back; until a restart its key is kept")
             make_key(path)
         return _open(path, 0.0)
     except UnusableFile as error:
