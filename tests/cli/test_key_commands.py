@@ -94,6 +94,7 @@ def test_the_key_that_signs_is_not_retired(doorward: Command) -> None:
 def test_what_is_asked_wrongly_is_refused(doorward: Command) -> None:
     assert "see: doorward keys list" in doorward("keys", "retire", "nothing", status=1)
     assert "--in" in doorward("keys", "rotate", "--in", "soon", status=2)
+    assert "365d" in doorward("keys", "rotate", "--in", "366d", status=2)
     assert "exclude" in doorward("keys", "rotate", "--in", "1h", "--leaked", status=2)
 
 

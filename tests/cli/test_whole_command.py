@@ -163,6 +163,24 @@ def test_a_command_that_cannot_print_says_so_in_a_line(tmp_path: Path, sink: str
     assert (done.returncode, done.stderr) == (0, told)
 
 
+@pytest.mark.outside
+@pytest.mark.parametrize("words", [["--help"], ["serve"], ["user", "list"]], ids=" ".join)
+def test_ctrl_c_while_a_command_loads_prints_no_traceback(words: list[str]) -> None:
+    code = f"""
+import sys
+class CtrlC:
+    def find_spec(self, name, *more):
+        if name in ("doorward.start.serve", "doorward.cli.main"):
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC())
+sys.argv = ["doorward", *{words!r}]
+from doorward.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 EACH_IN_A_CHILD = """
 import json, os, sys
 for status, *words in json.loads(sys.argv[1]):

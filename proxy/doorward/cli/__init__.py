@@ -26,6 +26,8 @@ def main() -> None:
 
         _replace_closed_streams()
         app()
+    except KeyboardInterrupt:  # while libraries are imported: afterwards typer sees it
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as fault:
@@ -51,12 +53,9 @@ def _replace_closed_streams() -> None:
 
 def _serve(arguments: ServeArguments) -> int:
     _load_without_rich()
-    try:
-        from doorward.start.serve import serve  # a command does not wait for it
+    from doorward.start.serve import serve  # a command does not wait for it
 
-        return serve(arguments.config)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return serve(arguments.config)
 
 
 def _load_without_rich() -> None:

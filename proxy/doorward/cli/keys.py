@@ -65,6 +65,8 @@ def rotate(
     if wait is not None and leaked:
         leave("--in and --leaked exclude each other", WRONG_USAGE)
     wait_s = None if wait is None else _seconds(wait)
+    if wait_s is not None and wait_s > key_changes.LONGEST_WAIT_S:
+        leave("--in: at most 365d", WRONG_USAGE)
 
     async def job(accounts: Accounts) -> AddedKey:
         from doorward.settings.key_ring import KeysAreGiven

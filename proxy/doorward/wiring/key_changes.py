@@ -36,6 +36,8 @@ SHORT_LIVED_S = 3600.0
 # How long it takes until a key that was put into a Secret by hand is in every pod: kubelets need a
 # minute or two.
 BY_HAND_S = 600.0
+# Long enough to distribute a file. A key that signs in some years is forgotten until it does.
+LONGEST_WAIT_S = 365 * 86_400.0
 
 
 class CannotRetire(Exception):
