@@ -53,6 +53,9 @@ async def test_a_wrong_code_a_late_one_and_another_sessions_are_nothing(
     mine.proved_at = NOW + LIFETIME_S
     with pytest.raises(EnrolmentExpired):
         await addresses.confirm(mine, asked, code, NOW + LIFETIME_S)
+    mine.proved_at = NOW - 86_400  # as the clock was a day ahead when it was mailed
+    with pytest.raises(EnrolmentExpired):
+        await addresses.confirm(mine, asked, code, NOW - 86_400)
     mine.proved_at = NOW
     for session, token in (
         (other, asked),

@@ -506,6 +506,8 @@ async def test_trust_is_not_extended_by_use_and_not_honoured_everywhere(core: Co
         await demand(core, session, now=NOW + 200, honours_trust=False)
     with pytest.raises(SecondFactorRequired):
         await demand(core, session, now=NOW + 301)
+    with pytest.raises(SecondFactorRequired):  # the clock was a day ahead, and has been corrected
+        await demand(core, session, now=NOW - 86_400)
 
 
 async def test_an_endpoint_that_does_not_honour_trust_gives_none(core: Core) -> None:

@@ -386,6 +386,13 @@ async def test_a_code_is_over_after_a_minute(fronts: Build) -> None:
     assert (await Browser(front, browser.jar).post(late)).status == 403  # its nonce is gone
 
 
+async def test_a_code_from_a_clock_that_was_ahead_is_over(fronts: Build) -> None:
+    front, browser = await arrived(fronts)
+    form = await browser.fetch_form()
+    front.clock.now -= 600
+    assert (await browser.post(form)).status == 403
+
+
 async def test_a_code_is_for_one_host(fronts: Build) -> None:
     _, browser = await arrived(fronts)
     form = await browser.fetch_form("/", OTHER)

@@ -155,6 +155,22 @@ async def test_a_mailed_code_dies_in_time_is_prolonged_and_dropped(
     assert not await rows.accept_code(user.number, code, NOW)
 
 
+async def test_a_code_that_a_clock_mailed_when_it_was_ahead_is_over(
+    store: Database, user: User
+) -> None:
+    """Otherwise nobody would get a new one until the clock is there again."""
+    rows, code = store.factors, digest()
+    await rows.set_email(user.number, True, NOW)
+    await rows.issue_code(user.number, code, NOW + 60, NOW)
+    await rows.prolong_code(user.number, code, NOW + 3600)
+    back = NOW - 86_400
+    assert not (await rows.read(user.number)).has_live_code(back)
+    assert not await rows.accept_code(user.number, code, back)
+    for differs in (-30, 0):  # of two hosts
+        assert (await rows.read(user.number)).has_live_code(NOW + differs)
+    assert await rows.issue_code(user.number, code, back + 60, back)
+
+
 async def test_no_code_is_issued_for_a_factor_that_is_off_or_while_locked(
     store: Database, user: User
 ) -> None:

@@ -27,6 +27,7 @@ from doorward.accounts.refusals import (
     SecondFactorInvalid,
 )
 from doorward.accounts.sealing import Sealing, UnreadableSecret
+from doorward.accounts.session import is_running
 from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import DATABASE, Email, User
 from doorward.accounts.users.users import Users
@@ -95,7 +96,7 @@ class Addresses:
         NameTaken, ReadOnlyUser, UserNotFound."""
         await self._factors.require_proof(session, now)
         address, right, until, before = self._open(session, asked)
-        if now >= until:
+        if not is_running(until, now, LIFETIME_S):
             raise EnrolmentExpired
         given = recovery.normalise(code)
         if given is None or not hmac.compare_digest(given, right):

@@ -22,6 +22,7 @@ from doorward.accounts.mailer import Mailer
 from doorward.accounts.passwords.regulation import get_network
 from doorward.accounts.refusals import EnrolmentExpired, Refusal, UserNotFound
 from doorward.accounts.sealing import Sealing, UnreadableSecret
+from doorward.accounts.session import is_running
 from doorward.accounts.user import DATABASE, User
 from doorward.accounts.users.users import Users
 
@@ -129,7 +130,9 @@ class Forgotten:
         except (UnreadableSecret, binascii.Error, ValueError) as fault:
             raise EnrolmentExpired(VOID) from fault
         user = await self._listings.user(public_id)
-        if now >= until or user is None or (user.version, user.email) != (version, address):
+        if not is_running(until, now, LIFETIME_S):
+            raise EnrolmentExpired(VOID)
+        if user is None or (user.version, user.email) != (version, address):
             raise EnrolmentExpired(VOID)
         if not await self._may(user):
             raise EnrolmentExpired(VOID)

@@ -45,6 +45,13 @@ def is_fresh(at: float | None, now: float, within_s: float = PROOF_S) -> bool:
     return at is not None and 0 <= now - at < within_s
 
 
+def is_running(until: float | None, now: float, life_s: float) -> bool:
+    """Whether something that lasts this long, and ends then, is valid now; None is not. What ends
+    later than something new would, on a host whose clock differs a little, was begun by a clock
+    that was ahead, and is over."""
+    return until is not None and now < until <= now + life_s + CLOCKS_DIFFER_S
+
+
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
     """The client, as the gate determined it."""

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope
 from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
 from doorward.accounts.sealing import Sealing, UnreadableSecret
+from doorward.accounts.session import is_running
 from doorward.gate.cookies import Header, read_cookie
 from doorward.gate.same_origin import Sender
 from doorward.web import forms
@@ -95,7 +96,7 @@ class PreservedForms:
         except (UnreadableSecret, binascii.Error, ValueError):
             return None
         target, encoding, pairs, until = json.loads(text)
-        if self._now() >= until:
+        if not is_running(until, self._now(), LIFE_S):
             return None
         return PreservedForm(target, encoding, tuple((name, value) for name, value in pairs))
 

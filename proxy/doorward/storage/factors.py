@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, case, delete, func, insert, null, or_, select, update
 
 from doorward.accounts.audit.audit_log import Event
-from doorward.accounts.factors.records import NONE, CodeAttempt, CodeLock, Factors, Sealed
-from doorward.accounts.session import Renewal
+from doorward.accounts.factors.records import CODE_S, NONE, CodeAttempt, CodeLock, Factors, Sealed
+from doorward.accounts.session import CLOCKS_DIFFER_S, Renewal
 from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
 from doorward.storage.feed import Change, FeedRows
@@ -97,7 +97,7 @@ class FactorRows:
 
     async def accept_code(self, user: int, digest: bytes, now: float) -> bool:
         c = factors.c
-        lives = (c.code_digest == digest, c.code_expires > now, c.email)
+        lives = (c.code_digest == digest, _is_code_valid(now), c.email)
         return await self._change(user, *lives, **NO_CODE, **FORGIVEN)
 
     async def accept_recovery(self, user: int, digest: bytes) -> bool:
@@ -116,7 +116,7 @@ class FactorRows:
 
     async def issue_code(self, user: int, digest: bytes, expires: float, now: float) -> bool:
         c = factors.c
-        none_lives = or_(c.code_digest.is_(None), c.code_expires <= now)
+        none_lives = or_(c.code_digest.is_(None), ~_is_code_valid(now))
         return await self._change(
             user, c.email, none_lives, _is_free(now), code_digest=digest, code_expires=expires
         )
@@ -258,6 +258,12 @@ class FactorRows:
         query = update(factors).where(factors.c.user_number == user, *conditions)
         async with self._engine.writing() as connection:
             return (await connection.execute(query.values(**values))).rowcount > 0
+
+
+def _is_code_valid(now: float) -> ColumnElement[bool]:
+    """As `Factors.has_live_code`, for a code that there is."""
+    expires = factors.c.code_expires
+    return (expires > now) & (expires <= now + CODE_S + CLOCKS_DIFFER_S)
 
 
 def _is_free(now: float) -> ColumnElement[bool]:

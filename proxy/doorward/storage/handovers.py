@@ -9,8 +9,8 @@ from dataclasses import replace
 from sqlalchemy import delete, insert, select
 
 from doorward.accounts.audit.audit_log import Event
-from doorward.accounts.session import FULL, Session
-from doorward.accounts.sessions.handover import Code
+from doorward.accounts.session import FULL, Session, is_running
+from doorward.accounts.sessions.handover import CODE_S, Code
 from doorward.storage import rows
 from doorward.storage.connection import AsyncConnection
 from doorward.storage.engine import Engine
@@ -75,7 +75,7 @@ class HandoverRows:
             if row is None or session is None:
                 return None
             user = session.user.username
-            is_good = row.binding == binding and now < row.expires_at
+            is_good = row.binding == binding and is_running(row.expires_at, now, CODE_S)
             if not is_good or session.level is not FULL or not session.is_live(now):
                 change.record(replace(failed, subject=user, session=session.id))
                 return None

@@ -12,12 +12,11 @@ import re
 
 from doorward import text
 from doorward.accounts import randomness
-from doorward.accounts.factors.records import FactorStore
+from doorward.accounts.factors.records import CODE_S, FactorStore
 from doorward.accounts.mailer import Mailer
 from doorward.accounts.refusals import MailFailed
 from doorward.accounts.user import User
 
-LIFETIME_S = 3600.0
 # A code lasts this long until a server has accepted its mail, so that a process that is killed in
 # between makes nobody wait an hour. Longer than the mailer's timeout.
 SENDING_S = 60.0
@@ -67,9 +66,9 @@ class EmailedCodes:
         if not await self._store.issue_code(user.number, kept, now + SENDING_S, now):
             return None
         try:
-            await self._mailer.send_code(user.email, user.username, format_code(code), LIFETIME_S)
+            await self._mailer.send_code(user.email, user.username, format_code(code), CODE_S)
         except BaseException:  # also when cancelled: the next request must get a mail
             await asyncio.shield(self._store.drop_code(user.number, kept))
             raise
-        await self._store.prolong_code(user.number, kept, now + LIFETIME_S)
-        return now + LIFETIME_S
+        await self._store.prolong_code(user.number, kept, now + CODE_S)
+        return now + CODE_S

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from doorward.accounts.audit.audit_log import Event
-from doorward.accounts.session import Renewal
+from doorward.accounts.session import Renewal, is_running
 
 TOTP = "totp"
 EMAIL = "email"
 RECOVERY = "recovery"
 BROWSER = "browser"  # a remembered browser in place of a code; not a factor
+CODE_S = 3600.0  # how long a code by e-mail is valid
 PASSWORD = "password"  # noqa: S105 - the name of a method
 
 
@@ -46,11 +47,7 @@ class Factors:
         return self.locked_until is not None and now < self.locked_until
 
     def has_live_code(self, now: float) -> bool:
-        return (
-            self.code_digest is not None
-            and self.code_expires is not None
-            and now < self.code_expires
-        )
+        return self.code_digest is not None and is_running(self.code_expires, now, CODE_S)
 
 
 NONE = Factors()

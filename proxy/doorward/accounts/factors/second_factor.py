@@ -36,7 +36,7 @@ from doorward.accounts.refusals import (
     TotpNotOn,
 )
 from doorward.accounts.sealing import UnreadableSecret
-from doorward.accounts.session import PROOF_S, is_fresh
+from doorward.accounts.session import PROOF_S, is_fresh, is_running
 from doorward.accounts.sessions.sessions import FULL, ClientInfo, Opened, Renewal, Session, Sessions
 from doorward.accounts.user import User
 
@@ -181,7 +181,7 @@ class SecondFactors:
 
     def _is_trusted(self, session: Session, client: ClientInfo, now: float) -> bool:
         until, known = session.trusted_until, session.trusted_fingerprint
-        if until is None or known is None or now >= until:
+        if known is None or not is_running(until, now, self._policy.trust_period_s):
             return False
         return hmac.compare_digest(known, fingerprint(client))
 

@@ -16,6 +16,7 @@ from doorward.accounts.challenge import Challenge
 from doorward.accounts.factors import emailed, recovery, totp
 from doorward.accounts.factors.emailed import EmailedCodes
 from doorward.accounts.factors.records import (
+    CODE_S,
     EMAIL,
     PASSWORD,
     RECOVERY,
@@ -263,5 +264,5 @@ class Verification:
 def _mailed(challenge: Challenge, expires: float | None, now: float) -> Challenge:
     """`expires` is None if another request mailed a code at the same moment."""
     if expires is None:
-        return replace(challenge, code_expires=now + emailed.LIFETIME_S)
+        return replace(challenge, code_expires=now + CODE_S)
     return replace(challenge, code_generated=True, code_expires=expires)
