@@ -19,18 +19,16 @@ from doorward.wiring.keys import KeyFiles
 
 
 def many_sessions(config: Path, count: int, wanted: int) -> list[str]:
-    """Write copies of the latest session into the database; return the cookies of some."""
+    """Write copies of each user's latest session into the database, users in turn; return the
+    cookies of some."""
     settings = load_settings(config, {})
     tokens = Tokens(KeyFiles(settings, time.time()).keys)
     database = sqlite3.connect(settings.data_dir / "doorward.db")
     names = [row[1] for row in database.execute("PRAGMA table_info(sessions)")]
-    row = dict(
-        zip(
-            names,
-            database.execute("SELECT * FROM sessions ORDER BY number DESC LIMIT 1").fetchone(),
-            strict=True,
-        )
-    )
+    database.row_factory = sqlite3.Row
+    latest = database.execute("SELECT *, max(number) FROM sessions GROUP BY user_number")
+    rows_of_users = [{name: row[name] for name in names} for row in latest]
+    last = max(row["number"] for row in rows_of_users)
     chosen = set(random.sample(range(count), wanted))
     cookies = []
 
@@ -39,8 +37,9 @@ def many_sessions(config: Path, count: int, wanted: int) -> list[str]:
             token = session_token()
             if number in chosen:
                 cookies.append(f"doorward={tokens.sign(token)}")
+            row = rows_of_users[number % len(rows_of_users)]
             more = {
-                "number": row["number"] + 1 + number,
+                "number": last + 1 + number,
                 "id": public_id(),
                 "iat": row["iat"] + 1 + number,
                 "token_digest": sha256(token.encode()).digest(),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from enum import Enum
+from types import ModuleType
 
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.sessions import live as live_module
 from doorward.accounts.sessions.sessions import ClientInfo, Found, Lifetimes, Opened, Session
+from doorward.accounts.user import User
+from doorward.rewrite.identity_headers import IdentityHeaders
+from doorward.settings.identity import PRESETS
 from doorward.storage import feed as feed_module
 from doorward.wiring.accounts import Accounts
 
@@ -20,6 +27,10 @@ LIFETIMES = Lifetimes(None, 86400.0, 86400.0, None)
 
 async def opened(accounts: Accounts, clock: FixedClock, name: str) -> Opened:
     user = await accounts.users.add(name, "correct horse", now=clock())
+    return await open_from(accounts, clock, user)
+
+
+async def open_from(accounts: Accounts, clock: FixedClock, user: User) -> Opened:
     client = ClientInfo("192.0.2.7", "")
     return await open_session(
         accounts.sessions,
@@ -171,3 +182,37 @@ async def test_news_that_come_in_several_parts_are_all_applied(
         await accounts.sessions.end(session, clock())
     await accounts.live.catch_up(clock())
     assert all(session.stale for session in sessions)
+
+
+# It was 1000 bytes as long as each session had its identity headers in a dictionary of its own.
+SESSION_BYTES = 800
+
+
+async def test_a_session_in_use_takes_little_memory(accounts: Accounts, clock: FixedClock) -> None:
+    """What it shares with others counts once: its user, the user's headers, its browser."""
+    write_headers = IdentityHeaders(PRESETS["remote-user"], "percent")
+    user = await accounts.users.add("alice", "correct horse", now=clock(), groups=["staff"])
+    tokens = []
+    for _ in range(100):  # as many as a user may have
+        tokens.append((await open_from(accounts, clock, user)).token)
+        clock.now += 1
+    for token in tokens:
+        value = accounts.tokens.sign(token).encode()
+        found = await accounts.live.find(value, token, clock())
+        assert found.session is not None
+        accounts.live.use(found.session, clock())
+        assert b"Remote-User: alice" in write_headers(found.session, clock())
+    taken = count_bytes(accounts.live._cached, accounts.live._of_session)
+    assert taken / len(tokens) < SESSION_BYTES
+
+
+def count_bytes(*roots: object) -> int:
+    """The memory of everything that can be reached from here, less code and words."""
+    seen: dict[int, object] = {}
+    waiting = list(roots)
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen and not isinstance(one, type | ModuleType | Enum | IdentityHeaders):
+            seen[id(one)] = one
+            waiting += gc.get_referents(one)
+    return sum(map(sys.getsizeof, seen.values()))

@@ -119,9 +119,14 @@ async def test_an_endless_user_agent_is_cut(core: Core) -> None:
     assert len(opened.session.user_agent) == USER_AGENT_CHARACTERS
 
 
-async def test_what_a_carrier_derives_is_a_sessions_own(core: Core) -> None:
+async def test_what_is_derived_of_a_session_or_user_is_its_own(core: Core) -> None:
+    """A changed copy derives anew, or applications would get the headers from before the change."""
     await core.add()
     one, other = (await core.login()).session, (await core.login()).session
-    one.derived["x"] = 1
+    one.derived["x"] = one.user.derived["x"] = 1
     assert other.derived == {}
     assert replace(one) != one, "sessions are compared by identity"
+    assert replace(one, renewals=1).derived == {}
+    changed = replace(one.user, groups=("staff",))
+    assert changed.derived == {} and changed != one.user
+    assert replace(one.user) == one.user, "users are compared by their attributes"

@@ -119,10 +119,9 @@ class Session:
     """One login. Times are Unix seconds; `last_used_at` changes, so it is not frozen.
 
     `proved_at` is when its user last gave a password or code in it: None is never. `renewals`
-    counts the tokens that were replaced because of a change to the account. `derived` has values
-    that a carrier computes once per session; they are never stored. `stale`: this copy gets no more
-    updates from the feed, so holders have to look the session up again. `scope` is that of the
-    token, for a session of level TOKEN.
+    counts the tokens that were replaced because of a change to the account. `stale`: this copy gets
+    no more updates from the feed, so holders have to look the session up again. `scope` is that of
+    the token, for a session of level TOKEN.
     """
 
     number: int
@@ -147,9 +146,18 @@ class Session:
     renewals: int = 0
     ended_at: float | None = None
     ended_by: str | None = None  # a word for why, or the id of the user who did
-    derived: dict[object, object] = field(default_factory=dict)
     stale: bool = False
     scope: TokenScope | None = None
+    _derived: dict[object, object] | None = field(default=None, init=False)
+
+    @property
+    def derived(self) -> dict[object, object]:
+        """Values that a carrier computes once per session. They are never stored, and a changed
+        copy has its own. What depends only on the user is in `User.derived`, so most sessions have
+        no dictionary."""
+        if self._derived is None:
+            self._derived = {}
+        return self._derived
 
     def ends_at(self) -> float:
         """When it ends unless it is used before. For a pending session, the end of the complete one
@@ -201,7 +209,7 @@ class Renewal:
     def opened(self, **changed: Any) -> Opened:
         """The session as it is after storage has written this."""
         renewals = self.session.renewals + 1
-        return Opened(replace(self.session, renewals=renewals, derived={}, **changed), self.token)
+        return Opened(replace(self.session, renewals=renewals, **changed), self.token)
 
 
 @dataclass(frozen=True, slots=True)

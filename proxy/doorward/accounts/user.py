@@ -19,7 +19,8 @@ class User:
     """`number` is the database's, `id` the public one. `created_at` is Unix seconds.
 
     `version` grows with everything that ends the user's sessions (password, ban, disable), so that
-    a login which began before it cannot open a session after it.
+    a login which began before it cannot open a session after it. `derived` has values that are
+    computed once per user; a changed copy has its own.
     """
 
     number: int
@@ -36,6 +37,9 @@ class User:
     must_change_password: bool
     created_at: float
     version: int = 0
+    derived: dict[object, object] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def email(self) -> str | None:

@@ -21,6 +21,7 @@ _log = structlog.get_logger("doorward.gate")
 VALUE_BYTES = 8 * 1024
 ASSERTION = "X-Doorward-Assertion"
 
+_OF_SESSION = frozenset(("session", "level", "auth_time"))
 _FIELDS: dict[str, Callable[[Session], tuple[str, ...]]] = {
     "username": lambda session: (session.user.username,),
     "name": lambda session: (session.user.name or "",),
@@ -90,20 +91,23 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
 
 
 class IdentityHeaders:
-    """The identity headers of one route: a function of the session, computed once for each."""
+    """The identity headers of one route, computed once for each user, or for each session if one of
+    them depends on that."""
 
     def __init__(self, headers: Iterable[IdentityHeader], encoding: str) -> None:
         self._headers = tuple(headers)
         self._encode = ENCODINGS[encoding]
+        self._is_of_session = any(header.value in _OF_SESSION for header in self._headers)
 
     def __call__(self, session: Session, now: float) -> bytes:
         """The header lines. Empty values are omitted, so that an application cannot take one for a
         name. Raises UnfitIdentity for a value that cannot be sent, and logs which."""
-        known = session.derived.get(self)
+        derived = session.derived if self._is_of_session else session.user.derived
+        known = derived.get(self)
         if isinstance(known, bytes):
             return known
         lines = b"".join(self._lines(header, session) for header in self._headers)
-        session.derived[self] = lines
+        derived[self] = lines
         return lines
 
     def _lines(self, header: IdentityHeader, session: Session) -> bytes:

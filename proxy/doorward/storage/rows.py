@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from sys import intern
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ SESSION_FIELDS = (
 )  # fmt: skip
 # What many sessions have in common is kept in memory once.
 ALIKE = ("address", "user_agent", "information", "kind", "method")
+_share_number = lru_cache(maxsize=64)(lambda number: number)
 SESSION_COLUMNS = [sessions.c.number, *(sessions.c[name] for name in SESSION_FIELDS)]
 
 
@@ -66,6 +68,9 @@ def session(row: Row[Any]) -> Session:
     found = {name: fields[name] for name in SESSION_FIELDS}
     for name in ALIKE:
         found[name] = intern(found[name])
+    found["idle_timeout_s"] = _share_number(found["idle_timeout_s"])
+    if found["proved_at"] == found["created_at"]:
+        found["proved_at"] = found["created_at"]
     found["level"] = Level(found["level"])
     return Session(number=row.number, user=share(user(row)), **found)
 

@@ -113,7 +113,7 @@ class SessionRows:
         async with self._feed.changing(now) as change:
             if not await hold_user(change.connection, session.user):
                 return None
-            full = replace(session, level=FULL, method=method, derived={})
+            full = replace(session, level=FULL, method=method)
             beyond = await _find_beyond(change, full, most, now)
             await hold(change.connection, sessions, [session.number, *beyond])
             risen = await change.connection.execute(
