@@ -5,6 +5,8 @@ from __future__ import annotations
 import string
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from doorward.accounts import randomness
 from doorward.accounts.keys import Keys
 from doorward.accounts.sessions.tokens import Tokens, is_token
@@ -46,6 +48,13 @@ def test_a_signature_of_another_purpose_is_not_ours() -> None:
         keys.follow(lambda derive: derive("x"))()[0] != NEW
         and len(keys.follow(lambda derive: derive("x"))()[0]) == 32
     )
+
+
+@given(st.binary(min_size=1, max_size=200), st.text(string.printable, max_size=80))
+def test_keys_are_derived_as_rfc_5869_says(secret: bytes, purpose: str) -> None:
+    info = f"doorward {purpose}".encode()
+    wanted = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret)
+    assert Keys((secret,)).follow(lambda derive: derive(purpose))() == (wanted,)
 
 
 def test_keys_do_not_show_themselves() -> None:

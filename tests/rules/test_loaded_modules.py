@@ -44,7 +44,7 @@ NEVER = (
 WHEN_ON: dict[str, dict[str, Any]] = {
     "aiosmtplib": {"email": {"smtp": "smtp://127.0.0.1:9", "from": "doorward@example.com"}},
     "jwt": {"dialects": {"datepoll": {}}},
-    "cryptography.hazmat.primitives.asymmetric.ec": {
+    "cryptography": {
         "routes": [{"upstream": "http://127.0.0.1:9", "assertion": {"audience": "wiki"}}]
     },
     "doorward.dialects.alekeagle": {"dialects": {"alekeagle": {}}},

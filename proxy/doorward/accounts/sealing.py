@@ -5,11 +5,13 @@ It knows bytes and keys; it must not know what the secrets are for.
 
 from __future__ import annotations
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING
 
 from doorward.accounts import randomness
-from doorward.accounts.keys import Keys
+from doorward.accounts.keys import Derive, Keys
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 
 class UnreadableSecret(Exception):
@@ -22,7 +24,7 @@ class Sealing:
     __slots__ = ("_ciphers",)
 
     def __init__(self, keys: Keys, purpose: str) -> None:
-        self._ciphers = keys.follow(lambda derive: tuple(AESGCM(key) for key in derive(purpose)))
+        self._ciphers = keys.follow(lambda derive: _build_ciphers(derive, purpose))
 
     def seal(self, secret: bytes, owner: str) -> bytes:
         """Nonce and ciphertext, with the first key. The owner is authenticated data, so a row
@@ -41,6 +43,8 @@ class Sealing:
         return None if position == 0 else self.seal(secret, owner)
 
     def _open(self, sealed: bytes, owner: str) -> tuple[bytes, int]:
+        from cryptography.exceptions import InvalidTag
+
         nonce, text = sealed[: randomness.NONCE_BYTES], sealed[randomness.NONCE_BYTES :]
         for position, cipher in enumerate(self._ciphers()):
             try:
@@ -48,3 +52,10 @@ class Sealing:
             except (InvalidTag, ValueError):  # ValueError: shorter than a nonce
                 continue
         raise UnreadableSecret
+
+
+def _build_ciphers(derive: Derive, purpose: str) -> tuple[AESGCM, ...]:
+    # cryptography takes 8 MiB, which a worker does not need before there are secrets
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return tuple(AESGCM(key) for key in derive(purpose))
