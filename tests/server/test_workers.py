@@ -188,3 +188,12 @@ def test_workers_that_cannot_start_end_the_command(tmp_path: Path, origin: Origi
     done = live.command("serve")
     assert done.returncode == 2
     assert "doorward.db" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_workers_share_what_was_loaded_before_the_fork(pair: Live) -> None:
+    """It was a quarter of their own memory when each one's collector had written to all of it. Now
+    it is half."""
+    for worker in children(pair.pid):
+        lines = Path(f"/proc/{worker}/smaps_rollup").read_text().splitlines()[1:]
+        kib = {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
+        assert kib["Shared_Dirty"] > 0.4 * (kib["Shared_Dirty"] + kib["Private_Dirty"])

@@ -6,6 +6,7 @@ time, so that none can arrive between a fork and its record.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -147,6 +148,9 @@ class _Supervisor:
         self._status = self._status or 1
 
     def _fork(self) -> None:
+        # Or the workers' collector would write to every page that they share.
+        gc.collect()
+        gc.freeze()
         process = os.fork()
         if process == 0:
             self._work()
