@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from doorward.accounts.audit.audit_log import Event, Kind, Record, RecordFilter
 from doorward.accounts.refusals import NameTaken, StorageUnavailable, UserNotFound
 from doorward.accounts.user import NewPassword
 from doorward.storage import Database, audit_log
+from doorward.storage.audit_log import TOLD_AT_ONCE
 from doorward.storage.database import SQLITE, open_storage
 
 from tests.storage.conftest import Open
@@ -113,6 +116,51 @@ async def test_who_listens_hears_of_what_is_kept_once(tmp_path: Path) -> None:
     await store.users.set_banned(user, True, NOW, EVENT)
     await store.audit_log.record(EVENT)
     assert heard == list(await store.audit_log.latest(ANY, 9)) and len(heard) == 3
+    await store.close()
+
+
+@pytest.fixture
+async def telling(tmp_path: Path) -> AsyncIterator[tuple[Database, list[int]]]:
+    """A database, and in which turn of the event loop each record was told."""
+    told: list[int] = []
+    loop, turn, is_over = asyncio.get_running_loop(), 0, False
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if not is_over:
+            loop.call_soon(count)
+
+    count()
+    store = await open_storage(SQLITE, tmp_path, lambda record: told.append(turn))
+    yield store, told
+    is_over = True
+    await store.close()
+
+
+async def test_of_thousands_of_records_few_are_told_in_one_turn_of_the_loop(
+    telling: tuple[Database, list[int]],
+) -> None:
+    """Each is a line of JSON, and requests wait meanwhile."""
+    store, told = telling
+    await store.sessions.end_many([], NOW, "revoked", [EVENT] * 1203)
+    assert len(told) == 1203
+    assert max(Counter(told).values()) == TOLD_AT_ONCE
+
+
+async def test_records_that_are_stored_are_told_even_if_the_caller_is_cancelled(
+    tmp_path: Path,
+) -> None:
+    told: list[Record] = []
+
+    def tell(record: Record) -> None:
+        told.append(record)
+        ending.cancel()
+
+    store = await open_storage(SQLITE, tmp_path, tell)
+    ending = asyncio.ensure_future(store.sessions.end_many([], NOW, "revoked", [EVENT] * 1203))
+    await asyncio.wait([ending])
+    assert ending.cancelled() and len(told) == 1203
     await store.close()
 
 

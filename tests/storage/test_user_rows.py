@@ -103,6 +103,19 @@ async def test_any_number_of_changed_passwords_takes_few_statements(opened: Open
     assert sorted(record.event.subject for record in told) == names
 
 
+async def test_users_of_a_file_are_read_page_by_page(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("doorward.storage.users.READ_AT_ONCE", 3)
+    for count in (1, 3, 7):
+        seen = {f"user{n}": Seen(f"user{n}", b"%d" % count * 32) for n in range(count)}
+        await store.users.claim("htpasswd", seen, (), NOW)
+        assert len(await all_users(store)) == count
+    changed = seen | {"user6": Seen("user6", b"8" * 32)}
+    await store.users.claim("htpasswd", changed, (), NOW)
+    assert [user.version for user in await all_users(store)] == [2, 1, 1, 0, 0, 0, 1]
+
+
 @contextmanager
 def counting_statements() -> Iterator[Callable[[], int]]:
     """How many statements were sent to any database, of many rows counted once."""

@@ -111,7 +111,7 @@ class AttemptRows:
             await connection.execute(update(budgets).where(settled).values(refused=0))
             ended = [_build_lock_end(row, now) for row in found]
             records = await self._audit_log.write(connection, ended)
-        self._audit_log.tell(records)
+        await self._audit_log.tell(records)
         return len(records)
 
     async def lift(self, *, user: int | None, networks: Sequence[str], event: Event) -> int:
@@ -125,7 +125,7 @@ class AttemptRows:
             theirs = locked(attempts, attempts.c.budget.in_(lifted))
             await connection.execute(delete(attempts).where(theirs))
             records = await self._audit_log.write(connection, [event])
-        self._audit_log.tell(records)
+        await self._audit_log.tell(records)
         # A user's name and the user are locked out together.
         return len({row.network for row in found if row.locked_until > event.at})
 

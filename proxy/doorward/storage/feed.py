@@ -43,6 +43,11 @@ class Change:
         if event is not None:
             self.events.append(event)
 
+    @property
+    def count(self) -> int:
+        """The number of rows of the feed."""
+        return len(self.sessions) + len(self.users)
+
     def rows(self, now: float) -> Iterable[dict[str, float | None]]:
         for session in self.sessions:
             yield {"session_number": session, "user_number": None, "at": now}
@@ -104,14 +109,15 @@ class FeedRows:
         async with self._engine.writing() as connection:
             change = Change(connection)
             yield change
-            rows = list(change.rows(now))
-            if rows:
-                await _announce(connection, rows, now)
+            if change.count:
+                await _announce(change, now)
                 await self._notices.send(connection)
             records = await self._audit_log.write(connection, change.events)
-        self._audit_log.tell(records)
-        if rows:
-            await self._mark()
+        try:
+            if change.count:
+                await self._mark()
+        finally:
+            await self._audit_log.tell(records)
 
     async def _mark(self) -> None:
         try:
@@ -120,12 +126,12 @@ class FeedRows:
             raise StorageUnavailable from error
 
 
-async def _announce(
-    connection: AsyncConnection, rows: list[dict[str, float | None]], now: float
-) -> None:
-    add_count = update(feed_counter).values(number=feed_counter.c.number + len(rows))
+async def _announce(change: Change, now: float) -> None:
+    connection = change.connection
+    add_count = update(feed_counter).values(number=feed_counter.c.number + change.count)
     last = (await connection.execute(add_count.returning(feed_counter.c.number))).scalar_one()
-    numbered = [{**row, "number": last - i} for i, row in enumerate(reversed(rows))]
+    first = last - change.count + 1
+    numbered = ({**row, "number": first + i} for i, row in enumerate(change.rows(now)))
     await execute_many(connection, insert(feed), numbered)
     await _purge(connection, now - KEPT_S)
 

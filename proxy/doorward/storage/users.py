@@ -34,6 +34,7 @@ _NOTE = (
     .values(entry_digest=bindparam("digest"), version=users.c.version + 1)
 )
 _GONE = object()  # of a row that is no more; None is a digest that is not known yet
+READ_AT_ONCE = 1000  # users, in a few milliseconds
 SAME_S = 5.0  # by then every worker has read a changed file; workers check once a second
 
 
@@ -113,10 +114,7 @@ class UserRows:
         event: Event | None = None,
         reloaded: Event | None = None,
     ) -> None:
-        query = select(users.c.number, users.c.username_key, users.c.username, users.c.entry_digest)
-        async with self._engine.reading() as connection:
-            found = await connection.execute(query.where(users.c.source == source))
-            known = {row.username_key: row for row in found}
+        known = await self._read_known(source)
         await self._make(source, {key: seen[key] for key in seen.keys() - known.keys()}, now)
         changed = [
             row
@@ -127,20 +125,31 @@ class UserRows:
             return
         async with self._feed.changing(now) as change:
             change.users.update(row.number for key, row in known.items() if key in gone)
-            noted = await _note(change, changed, seen, now)
-            if event is not None:
-                for row in noted:
-                    change.record(replace(event, subject=row.username))
+            await _note(change, changed, seen, now, event)
             if reloaded is not None and not await _is_recorded(change.connection, reloaded):
                 change.record(reloaded)
 
+    async def _read_known(self, source: str) -> dict[str, Row[Any]]:
+        """The rows of the users of a source, by name."""
+        c, known = users.c, dict[str, Row[Any]]()
+        query = select(c.number, c.username_key, c.username, c.entry_digest)
+        query = query.where(c.source == source).order_by(c.username_key).limit(READ_AT_ONCE)
+        page: Sequence[Row[Any]] | None = None
+        while page is None or len(page) == READ_AT_ONCE:
+            later = query.where(c.username_key > page[-1].username_key) if page else query
+            async with self._engine.reading() as connection:
+                page = (await connection.execute(later)).all()
+            known |= {row.username_key: row for row in page}
+        return known
+
     async def _make(self, source: str, missing: Mapping[str, Seen], now: float) -> None:
-        new = [
-            _values(_build_row(source, key, missing[key].username), now)
-            | {"entry_digest": missing[key].digest}
-            for key in sorted(missing)
-        ]
-        if new:
+        # A transaction for each chunk: logins need not wait for all of them.
+        for chunk in chunks(sorted(missing)):
+            new = (
+                _values(_build_row(source, key, missing[key].username), now)
+                | {"entry_digest": missing[key].digest}
+                for key in chunk
+            )
             async with self._engine.writing() as connection:
                 # Two processes that start together find the same rows missing.
                 await execute_many(connection, self._engine.insert_missing(users), new)
@@ -237,12 +246,13 @@ async def _insert(
 ) -> Sequence[User]:
     """Inserts users in the order of their names, so that of two imports of the same names one waits
     for the other. Raises NameTaken."""
-    values = [_values(one, now) for one in sorted(new, key=lambda one: (one.source, one.key))]
+    by_name = sorted(new, key=lambda one: (one.source, one.key))
+    values = (_values(one, now) for one in by_name)
     query = insert(users).returning(*rows.USER_COLUMNS)
     try:
-        added = {
-            row.user_id: rows.user(row) for row in await insert_many(connection, query, values)
-        }
+        added: dict[str, User] = {}
+        async for inserted in insert_many(connection, query, values):
+            added |= {row.user_id: rows.user(row) for row in inserted}
         led = [
             {"handle": h, "user_number": added[one.id].number} for one in new for h in one.handles
         ]
@@ -286,27 +296,32 @@ async def _add_handle(connection: AsyncConnection, handle: str, number: int) -> 
 
 
 async def _note(
-    change: Change, changed: Sequence[Row[Any]], seen: Mapping[str, Seen], now: float
-) -> list[Row[Any]]:
-    """Ends the sessions of users whose passwords changed in their file. Returns these users, less
-    those for whom another process already did.
+    change: Change,
+    changed: Sequence[Row[Any]],
+    seen: Mapping[str, Seen],
+    now: float,
+    event: Event | None,
+) -> None:
+    """Ends the sessions of users whose passwords changed in their file, and records the event for
+    each, unless another process already did.
 
     In few statements, however many they are: a script that writes the file again, with new salts,
     changes all of them at once, and a transaction has a deadline.
     """
-    noted: list[Row[Any]] = []
+    numbers: list[int] = []
     for chunk in chunks(sorted(changed, key=lambda row: row.number)):
         which = users.c.number.in_([row.number for row in chunk])
         query = in_order(users, which).add_columns(users.c.entry_digest)
         held = await change.connection.execute(query)
         digests = {row.number: row.entry_digest for row in held}
-        noted += [row for row in chunk if digests.get(row.number, _GONE) == row.entry_digest]
-    values = [{"changed": row.number, "digest": seen[row.username_key].digest} for row in noted]
-    await execute_many(change.connection, _NOTE, values)
-    numbers = [row.number for row in noted]
+        noted = [row for row in chunk if digests.get(row.number, _GONE) == row.entry_digest]
+        values = ({"changed": row.number, "digest": seen[row.username_key].digest} for row in noted)
+        await execute_many(change.connection, _NOTE, values)
+        numbers += [row.number for row in noted]
+        if event is not None:
+            change.events.extend(replace(event, subject=row.username) for row in noted)
     change.users.update(numbers)
     await end_sessions(change, numbers, now, "password")
-    return noted
 
 
 async def _is_recorded(connection: AsyncConnection, event: Event) -> bool:

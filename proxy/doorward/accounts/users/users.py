@@ -96,13 +96,13 @@ class Users:
         return tuple(warning for directory in self._directories for warning in directory.warnings)
 
     async def _take_in(self, old: Directory, fresh: Directory, now: float) -> None:
-        gone = {entry.key for entry in old.entries()} - {entry.key for entry in fresh.entries()}
+        gone, reload = await asyncio.to_thread(_compare, old, fresh, now)
         # First replace the users that logins read, then end sessions: a login with the old password
         # that is under way is refused because the user's version changes, and no new one can begin.
         self._directories.put(fresh)
         self._waiting.pop(fresh.source, None)
         try:
-            await self._claim(fresh, gone, now, _build_reload(fresh, now))
+            await self._claim(fresh, gone, now, reload)
         except BaseException as failure:
             self._directories.put(old)
             if isinstance(failure, StorageUnavailable):
@@ -118,11 +118,11 @@ class Users:
     ) -> None:
         if taken := await self._store.taken(directory.handles()):
             raise NameTaken(_collision(directory.source, taken))
-        entries = list(directory.entries())
-        seen = {entry.key: Seen(entry.username, entry.digest) for entry in entries}
+        seen = await asyncio.to_thread(_list_seen, directory)
         changed = build_event(Kind.PASSWORD_CHANGED, now, detail=directory.source)
         await self._store.claim(directory.source, seen, gone, now, changed, reloaded)
-        self._passwords.expect((entry.scheme, entry.password_hash) for entry in entries)
+        stored = ((entry.scheme, entry.password_hash) for entry in directory.entries())
+        self._passwords.expect(stored)
 
     async def add(
         self,
@@ -391,6 +391,19 @@ class Users:
         if user.source != DATABASE:
             raise ReadOnlyUser(user.source)
         return user
+
+
+# In a thread, as there may be tens of thousands of users.
+
+
+def _list_seen(directory: Directory) -> dict[str, Seen]:
+    return {entry.key: Seen(entry.username, entry.digest) for entry in directory.entries()}
+
+
+def _compare(old: Directory, fresh: Directory, now: float) -> tuple[set[str], Event]:
+    """The users who are gone, and the event of the change."""
+    gone = {entry.key for entry in old.entries()} - {entry.key for entry in fresh.entries()}
+    return gone, _build_reload(fresh, now)
 
 
 def _build_reload(directory: Directory, now: float) -> Event:
