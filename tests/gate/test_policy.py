@@ -321,6 +321,26 @@ async def test_it_has_seen_the_method_that_the_application_obeys(
     assert not any(value for name in names for value in values_of(front.origin.heads[-1], name))
 
 
+@pytest.mark.parametrize(
+    ("path", "route", "expected"),
+    [
+        ("/shared", {}, b"private, max-age=60"),
+        ("/public/logo", {}, b"public, max-age=60"),
+        ("/shared", {"cache_control": "keep"}, b"public, max-age=60"),
+    ],
+)
+async def test_a_shared_cache_gets_no_answer_that_only_a_decision_allowed(
+    fronts: Build, deciding: Set, path: str, route: dict[str, Any], expected: bytes
+) -> None:
+    """It would give it to those whom the decision refuses."""
+    said = b"HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length: 0\r\n\r\n"
+    with Origin((answering(said),)) as origin:
+        access = deciding(answering_with(Allow()))
+        front = await fronts(access=access, routes=[{"upstream": origin.url} | route])
+        answer = await front.get(path)
+    assert answer.status == 200 and answer.values(b"cache-control") == [expected]
+
+
 async def test_whoever_is_allowed_without_a_login_gets_no_credentials(
     fronts: Build, deciding: Set, tmp_path: Path
 ) -> None:

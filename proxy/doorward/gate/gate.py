@@ -291,8 +291,11 @@ class Gate:
             if demands is not None and (refusal := demands.refusal(request)):
                 return refusal
             identity, private = b"", False
-            if session is not None:
-                policy = self._identity_policies[target.route]
+            policy = self._identity_policies[target.route]
+            if session is None:
+                # A decision in Python let in whom the rules would not: others may be refused.
+                private = policy.makes_private and not rule.is_public
+            else:
                 try:
                     identity, private = policy.apply(session, rule.is_public, now)
                 except UnfitIdentity:
