@@ -278,14 +278,36 @@ def test_an_endless_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch)
         HtpasswdDirectory(file)
 
 
-def test_a_file_replaced_by_another_is_noticed(file: Path) -> None:
-    directory = HtpasswdDirectory(file)
+def replaced(file: Path) -> None:
     new = file.with_name("new")
-    new.write_text(file.read_text())
+    new.write_text(lines(alice="next password!"))
     os.utime(new, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
     new.replace(file)
+
+
+def written_in_place(file: Path) -> None:
+    """As `rsync --inplace --times` does, with a hash of the same length."""
+    before = file.stat()
+    file.write_text(lines(alice="next password", bob="bobs password"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
+
+
+@pytest.mark.parametrize("change", [replaced, written_in_place])
+def test_a_change_that_keeps_the_time_of_the_file_is_noticed(
+    file: Path, change: Callable[[Path], None]
+) -> None:
+    directory = HtpasswdDirectory(file)
+    change(file)
     assert directory.fresh() is None
     assert directory.fresh() is not None
+
+
+def test_other_permissions_and_times_are_no_change_of_the_users(file: Path) -> None:
+    directory = HtpasswdDirectory(file)
+    file.chmod(0o600)
+    os.utime(file, (NOW, NOW))
+    assert [directory.fresh() for _ in range(3)] == [None] * 3
 
 
 @given(

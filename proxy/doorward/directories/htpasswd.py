@@ -15,10 +15,9 @@ from doorward.accounts.passwords.hashing import FILE
 from doorward.accounts.refusals import InvalidHash, Refusal
 from doorward.accounts.users.directory import DirectoryEntry, DirectoryFault
 from doorward.directories.formats import FormatFault, Row, imported_entry, name_before_colon
+from doorward.settings.file_state import FileState, get_file_state, read_file_state
 
 FILE_BYTES = 16 * 1024 * 1024  # some 200,000 users
-
-Signature = tuple[int, int, int]
 
 
 def read_htpasswd(text: str) -> list[Row]:
@@ -61,8 +60,8 @@ class HtpasswdDirectory:
     def __init__(self, path: Path) -> None:
         """Raises DirectoryFault."""
         self._path = path
-        self._read: Signature | None = None  # the file as it was read, or found invalid
-        self._seen: Signature | None = None  # as it was at the last check, if different
+        self._read: FileState | None = None  # the file as it was read, or found invalid
+        self._seen: FileState | None = None  # as it was at the last check, if different
         self._entries: dict[str, DirectoryEntry] = {}
         try:
             text, self._read = _content(path)
@@ -85,8 +84,9 @@ class HtpasswdDirectory:
 
     def fresh(self) -> HtpasswdDirectory | None:
         """A change is used if the file is the same at two checks: htpasswd writes into it, and half
-        a file would end the sessions of the other users."""
-        now = _signature(self._path)
+        a file would end the sessions of the other users. Other permissions are no change of the
+        users."""
+        now = get_file_state(self._path)
         if now == self._read:
             self._seen = None
             return None
@@ -94,7 +94,8 @@ class HtpasswdDirectory:
             self._seen = now
             return None
         self._read = now
-        return HtpasswdDirectory(self._path)
+        fresh = HtpasswdDirectory(self._path)
+        return None if fresh._entries == self._entries else fresh
 
     def by_handle(self, key: str) -> DirectoryEntry | None:
         return self._entries.get(key)
@@ -109,22 +110,10 @@ class HtpasswdDirectory:
         return self._entries.keys()
 
 
-def _content(path: Path) -> tuple[str, Signature]:
-    """Text and signature of the same file."""
+def _content(path: Path) -> tuple[str, FileState]:
+    """Text and state of the same file."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if status.st_size > FILE_BYTES:
             raise OSError(0, f"is larger than {FILE_BYTES // 2**20} MiB")
-        return file.read(FILE_BYTES).decode("utf-8-sig"), _signed(status)
-
-
-def _signature(path: Path) -> Signature | None:
-    """None when there is no file."""
-    try:
-        return _signed(path.stat())
-    except OSError:
-        return None
-
-
-def _signed(status: os.stat_result) -> Signature:
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        return file.read(FILE_BYTES).decode("utf-8-sig"), read_file_state(status)

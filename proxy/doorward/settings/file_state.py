@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 FileState = tuple[int, ...]
@@ -14,4 +15,9 @@ def get_file_state(path: Path) -> FileState:
         found = path.stat()
     except OSError:
         return ()
+    return read_file_state(found)
+
+
+def read_file_state(found: os.stat_result) -> FileState:
+    """The same of a file that is open."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
