@@ -8,7 +8,9 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from doorward.server.limits import Counts, Place
+from doorward.server.limits import Counts, Place, fit_descriptors
+from doorward.settings import settings_from
+from structlog.testing import capture_logs
 
 from tests.conftest import Start
 from tests.support.live import Live, config_user
@@ -338,3 +340,17 @@ def test_a_process_takes_as_many_descriptors_as_it_may(stage: Stage) -> None:
     )
     soft, hard = row.split()[3:5]
     assert int(soft) >= min(int(hard), 65536)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "lowered", "level"), [(64, 1, "warning"), (1024, 448, "info")]
+)
+def test_room_for_a_handful_of_connections_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, lowered: int, level: str
+) -> None:
+    """As under a service manager with `LimitNOFILE=64`: a single browser would get 503."""
+    monkeypatch.setattr("resource.getrlimit", lambda which: (descriptors, descriptors))
+    with capture_logs() as logs:
+        fitted = fit_descriptors(settings_from({"routes": [{"upstream": "http://a"}]}))
+    assert fitted.limits.connections == lowered
+    assert [line["log_level"] for line in logs] == [level]

@@ -25,6 +25,8 @@ DESCRIPTORS = 65536
 # What a process needs besides its connections: the database, logs, listeners, libraries, and kept
 # connections to upstreams.
 OTHER_DESCRIPTORS = 128
+# A browser opens six connections to a host: with fewer than these, a handful of people get 503.
+FEW_CONNECTIONS = 100
 
 # How often to check whether a silent client is still there; and when it is first sent something to
 # find out, and after how long again.
@@ -129,8 +131,8 @@ def fit_descriptors(settings: Settings) -> Settings:
     asked = settings.limits.connections
     if asked is not None and asked <= most:
         return settings
-    chosen = "connections" in settings.limits.model_fields_set
-    (_log.warning if chosen else _log.info)(
+    matters = most < FEW_CONNECTIONS or "connections" in settings.limits.model_fields_set
+    (_log.warning if matters else _log.info)(
         "connections_lowered",
         descriptors=soft,
         connections=most,
