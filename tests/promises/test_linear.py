@@ -505,6 +505,14 @@ NOT_FOREIGN = {
     "read_query": "the library's, of a target that is bounded",
     "parse_json": "likewise, of a query",
     "parse_number": "nine digits of a query",
+    "read_text": "a parameter of `read_query`",
+    "read_limit": "three digits of a query",
+    "read_flag": "one of two words of a query",
+    "read_cursor": "nine digits of a query",
+    "read_user_cursor": "nine digits of a query, and the rest as it is",
+    "read_filter": "parameters of `read_query`, one of them a time that the library reads",
+    "read_details": "fields of `read_json`",
+    "read_new_password": "likewise",
 }
 
 

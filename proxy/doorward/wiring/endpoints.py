@@ -179,13 +179,11 @@ def build_dialects(
         guard = ApiGuard(accounts.api_tokens, accounts.token_uses, service.clock)
         found["api"] = api.routes(
             context,
-            api.Api(
-                guard,
-                accounts.administration,
-                sessions,
-                accounts.api_tokens,
-                accounts.audit_log,
-                explain,
-            ),
+            guard,
+            accounts.administration,
+            sessions,
+            accounts.api_tokens,
+            accounts.audit_log,
+            explain,
         )
     return found
