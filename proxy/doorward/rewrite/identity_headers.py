@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from doorward.accounts.sessions.sessions import Session
+from doorward.accounts.user import User
 from doorward.gate.identity_policy import UnfitIdentity
 from doorward.settings.identity import LINES, IdentityHeader
 
@@ -21,14 +22,16 @@ _log = structlog.get_logger("doorward.gate")
 VALUE_BYTES = 8 * 1024
 ASSERTION = "X-Doorward-Assertion"
 
-_OF_SESSION = frozenset(("session", "level", "auth_time"))
-_FIELDS: dict[str, Callable[[Session], tuple[str, ...]]] = {
-    "username": lambda session: (session.user.username,),
-    "name": lambda session: (session.user.name or "",),
-    "email": lambda session: (session.user.email or "",),
-    "groups": lambda session: session.user.groups,
-    "roles": lambda session: session.user.roles,
-    "id": lambda session: (session.user.id,),
+# Two tables, so that no value of one session can be kept for all sessions of its user.
+_OF_USER: dict[str, Callable[[User], tuple[str, ...]]] = {
+    "username": lambda user: (user.username,),
+    "name": lambda user: (user.name or "",),
+    "email": lambda user: (user.email or "",),
+    "groups": lambda user: user.groups,
+    "roles": lambda user: user.roles,
+    "id": lambda user: (user.id,),
+}
+_OF_SESSION: dict[str, Callable[[Session], tuple[str, ...]]] = {
     "session": lambda session: (session.id,),
     "level": lambda session: (
         "authenticated" if session.second_factor_at is None else "two_factor",
@@ -129,10 +132,12 @@ class IdentityHeaders:
 
 def _list_values(header: IdentityHeader, session: Session) -> tuple[str, ...]:
     """The values of a header, one per line."""
-    field = _FIELDS.get(header.value)
-    if field is None:
+    if (of_user := _OF_USER.get(header.value)) is not None:
+        values = of_user(session.user)
+    elif (of_session := _OF_SESSION.get(header.value)) is not None:
+        values = of_session(session)
+    else:
         return (header.value,)
-    values = field(session)
     if not header.is_list or header.delimiter == LINES:
         return values
     if inside := next((value for value in values if header.delimiter in value), None):
