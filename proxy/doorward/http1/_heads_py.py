@@ -1,6 +1,6 @@
-"""The pure-Python twin of `_heads.pyx`: the same verdicts and the same fields, more slowly.
+"""The readers of `_heads.pyx` in pure Python: the same results and the same fields, more slowly.
 
-Knows bytes of heads; names come from `Actions`. See `heads.py`.
+Knows the bytes of heads; what is done with a name comes from `Actions`. See `heads.py`.
 """
 
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ from doorward.http1 import head_tables as tables
 from doorward.http1.head_tables import Actions
 from doorward.http1.headers import OWS, Header
 
-# As variables of this module they are found at once.
+# Variables of this module are faster to look up.
 _PASS, _DROP, _CONNECTION = tables.PASS, tables.DROP, tables.CONNECTION
 _CONTENT_LENGTH, _TRANSFER_ENCODING = tables.CONTENT_LENGTH, tables.TRANSFER_ENCODING
 _ONCE, _ONCE_END = tables.ONCE, tables.ONCE + tables.ONCE_NAMES
@@ -21,7 +21,7 @@ _SHARED_CACHES, _KEEP_ALIVE = tables.SHARED_CACHES, tables.KEEP_ALIVE
 _DATE, _EXPIRES = tables.DATE, tables.EXPIRES
 _METHODS, _HEAD_BYTES, _LINES = tables.METHODS, tables.HEAD_BYTES, tables.LINES
 
-# What may come in several lines, each of which counts: a field for each.
+# Headers that may have several lines, all of which count, and the field for each.
 _SEVERAL = {
     tables.AUTHORIZATION: "authorizations",
     tables.FORWARDED: "forwarded",
@@ -31,25 +31,25 @@ _SEVERAL = {
     tables.FORWARDED_PORT: "forwarded_port",
     tables.FORWARDED_PREFIX: "forwarded_prefix",
 }
-# Of an answer's, those of which two would say two things.
+# Headers of an answer of which two lines could contradict each other.
 _SINGLE = frozenset((_CONNECTION, _CONTENT_LENGTH, _TRANSFER_ENCODING, _KEEP_ALIVE, _EXPIRES))
-# What Connection may say; anything else names headers, or asks for another protocol.
+# Allowed values of Connection; others name headers, or ask for another protocol.
 _OPTIONS = frozenset((b"keep-alive", b"close"))
-# Two kinds of lines that would say two lengths, a bit each.
+# Two headers that would each state a length, one bit for each.
 _TWO_LENGTHS = 1 << _CONTENT_LENGTH | 1 << _TRANSFER_ENCODING
 
-# Translations that change bytes which may not be in a value or a target, and no others.
+# Translation tables that change exactly the bytes that are not valid in a value or a target.
 _AS_VALUE = bytes(byte if byte in tables.VALUE_BYTES else byte ^ 1 for byte in range(256))
 _AS_TARGET = bytes(byte if byte in tables.TARGET_BYTES else byte ^ 1 for byte in range(256))
 
-# What is kept of lines that repeat: so many, of so many bytes at most; so many blocks, of heads of
-# so many lines at most. An attacker can fill a few MiB with them.
+# Limits of the caches: lines and their length, blocks and the lines of their heads. An attacker can
+# fill a few MiB.
 _KNOWN, _KNOWN_BYTES = 1024, 256
 _BLOCKS, _BLOCK_LINES = 512, 32
 
 
 class RequestFields:
-    """What a request head says, as far as it differs from these."""
+    """The fields of a request head, with their defaults."""
 
     method = target = path = text = passing_text = host = b""
     keep_alive = True
@@ -68,7 +68,7 @@ class RequestFields:
 
 
 class AnswerFields:
-    """What the head of an answer says, as far as it differs from these."""
+    """The fields of an answer's head, with their defaults."""
 
     status = 0
     text = passing_text = b""
@@ -84,24 +84,24 @@ class AnswerFields:
 _Request = TypeVar("_Request", bound=RequestFields)
 _Answer = TypeVar("_Answer", bound=AnswerFields)
 
-# A line that was read: an action, what the line begins with where it passes, and its value.
+# A line that was read: its action, the beginning of the forwarded line, and its value.
 _Line = tuple[int, bytes, bytes]
 
 
 class _Block:
-    """What the known lines of a head say together. `before` passes before the first line that is
-    not known; `others` has the places of those, each with what passes behind it."""
+    """The known lines of a head, read together. `before` are the forwarded lines before the first
+    unknown line. `others` has the place of each unknown line, and the forwarded lines after it."""
 
     __slots__ = ("before", "is_dated", "others", "seen")
 
     def __init__(self) -> None:
         self.before = b""
         self.others: list[tuple[int, bytes]] = []
-        self.seen = 0  # of actions that one line may have, a bit each
+        self.seen = 0  # a bit for each action found that only one line may have
         self.is_dated = False
 
     def end_run(self, place: int, passing: list[bytes]) -> None:
-        """`passing` are the lines behind that at `place`, 0 for the first line."""
+        """`passing` are the lines after the one at `place`, 0 for the first line."""
         if place:
             self.others.append((place, b"".join(passing)))
         else:
@@ -109,21 +109,21 @@ class _Block:
 
 
 class _Lines:
-    """Reads header lines, and keeps those that repeat.
+    """Reads header lines, and caches those that repeat.
 
-    Browsers and applications send most of their lines each time, whatever they ask for. Lines of
-    names in `Actions.repeating` are looked up by their bytes, all lines of a head at once, and what
-    they say together is kept, too: 9 us of 79 for a request that differs.
+    Browsers and applications send most of their lines with every message. Lines whose names are in
+    `Actions.repeating` are looked up by their bytes, all lines of a head at once, and the result
+    for all of them is cached, too. This saves 9 us of 79 for a request that differs.
     """
 
     def __init__(self, actions: Actions, *, lowers: bool) -> None:
         self._actions = actions
         self._lowers = lowers
-        # The action of a line and what it begins with where it passes, by the name as it is
-        # spelled: of names that do not repeat, and of those that do.
+        # The action of a line and the beginning of the forwarded line, by the name as it was sent:
+        # for names that do not repeat, and for those that do.
         self.names: dict[bytes, tuple[int, bytes]] = {}
         self._repeating: dict[bytes, tuple[int, bytes]] = {}
-        # Lines that only pass, with what passes; and others that repeat.
+        # Repeating lines that are only forwarded or dropped, with the forwarded line; and others.
         self.known: dict[bytes, bytes] = {}
         self._acting: dict[bytes, _Line] = {}
         self.blocks: dict[tuple[bytes | None, ...], _Block] = {}
@@ -134,8 +134,8 @@ class _Lines:
             kept.clear()
 
     def join(self, lines: list[bytes]) -> _Block | None:
-        """The block of a head's lines, of which the first is none of a header. None if two lines
-        of it contradict each other."""
+        """The block of a head's lines, of which the first is not a header. None if two lines
+        contradict each other."""
         found = tuple(map(self.known.get, lines))
         block, passing, place = _Block(), [b""], 0
         for at, text in enumerate(found):
@@ -163,7 +163,7 @@ class _Lines:
         """Read a line; None if it is not plain."""
         name, _, value = line.partition(b": ")
         usual = self.names.get(name)
-        # `strip` and `translate` return what they were given if nothing is to be changed.
+        # `strip` and `translate` return the same object if they change nothing.
         if usual and value and value.strip(OWS) is value is value.translate(_AS_VALUE):
             return *usual, value
         found = self._acting.get(line)
@@ -190,12 +190,12 @@ class _Lines:
         elif action in (_PASS, _DATE) or _ONCE <= action < _ONCE_END:
             self.known[line] = b"%b%b\r\n" % (begin, value)
         elif action == _CONNECTION and value.lower() == b"keep-alive":
-            self.known[line] = b"%b%b\r\n" % (begin, value)  # says nothing, but once only
+            self.known[line] = b"%b%b\r\n" % (begin, value)  # the default, but only once
         else:
             self._acting[line] = action, begin, value
 
     def _learn(self, name: bytes) -> tuple[int, bytes] | None:
-        """None for what is no name, or too long a one."""
+        """None if the name is invalid or too long."""
         if not 0 < len(name) <= tables.NAME_BYTES or name.translate(None, tables.TOKEN_BYTES):
             return None
         lowered = name.lower()
@@ -208,7 +208,7 @@ class _Lines:
 
 
 def _whole(data: bytes | bytearray, start: int, head_bytes: int) -> bytes:
-    """The head at `start` up to and including the empty line; empty if it is not whole."""
+    """The head at `start` with its empty line, or b"" if it is incomplete."""
     if head_bytes > _HEAD_BYTES:
         head_bytes = _HEAD_BYTES
     if start < 0 or head_bytes < 0:
@@ -221,7 +221,7 @@ def _whole(data: bytes | bytearray, start: int, head_bytes: int) -> bytes:
 
 
 def _is_length(value: bytes) -> bool:
-    """Whether it is a body's length, written in the one usual way."""
+    """Whether it is a length in its usual form: digits without leading zeros."""
     if not value.isdigit() or len(value) > tables.LENGTH_DIGITS:
         return False
     return value[:1] != b"0" or value == b"0"
@@ -266,7 +266,7 @@ class RequestReader(Generic[_Request]):
 
 
 def _sort_request(head: RequestFields, lines: list[bytes], block: _Block, reader: _Lines) -> bool:
-    """Keep what the gate reads and join what passes. False for what is unusual."""
+    """Set the fields that the gate reads, and join the forwarded lines. False if it is unusual."""
     passing, seen = [block.before], block.seen
     for place, behind in block.others:
         found = reader.read(lines[place])
@@ -299,7 +299,7 @@ def _sort_request(head: RequestFields, lines: list[bytes], block: _Block, reader
 
 
 def _keep_single(head: RequestFields, action: int, value: bytes) -> bool:
-    """Keep what stands in one line. False for what is unusual."""
+    """Set the field of a header that has one line. False if its value is unusual."""
     if action == _HOST:
         head.host = value
         return value != b""
@@ -349,7 +349,7 @@ class AnswerReader(Generic[_Answer]):
         return head if _sort_answer(head, found, block, reader, private) else None
 
     def _read_status(self, line: bytes) -> int:
-        """0 for a first line that is not plain."""
+        """The status in a first line; 0 if the line is unusual."""
         digits, reason = line[9:12], line[12:]
         if line[:9] != b"HTTP/1.1 " or reason[:1] != b" " or not digits.isdigit():
             return 0
@@ -365,7 +365,7 @@ class AnswerReader(Generic[_Answer]):
 def _sort_answer(
     head: AnswerFields, lines: list[bytes], block: _Block, reader: _Lines, private: bool
 ) -> bool:
-    """Keep what connections and the gate read, and join what passes. False for what is unusual."""
+    """Set the fields of a head, and join the forwarded lines. False if the head is unusual."""
     passing, seen = [block.before], block.seen
     head.is_dated = block.is_dated
     for place, behind in block.others:
@@ -394,7 +394,7 @@ def _sort_answer(
 
 
 def _keep(head: AnswerFields, action: int, value: bytes, private: bool) -> bool | None:
-    """Whether the line passes; None for what is unusual."""
+    """Set the field of a line. Whether the line is forwarded; None if it is unusual."""
     if action == _CONTENT_LENGTH:
         if not _is_length(value):
             return None
@@ -425,7 +425,8 @@ def _keep(head: AnswerFields, action: int, value: bytes, private: bool) -> bool 
 
 
 def _find_end(head: AnswerFields) -> bool:
-    """Say what happens to the connection (RFC 9112 6.3, 9.3). False for contradictions."""
+    """Whether the headers agree on where the body ends. If only the end of the connection tells,
+    set `keep_alive` to False (RFC 9112 6.3, 9.3)."""
     status, length, chunked = head.status, head.length, head.chunked
     bodiless = status in (204, 304)
     if chunked and (length >= 0 or bodiless):

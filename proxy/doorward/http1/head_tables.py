@@ -1,7 +1,8 @@
-"""What the head readers look up: which bytes may stand where, and what is done with each line.
+"""The tables of both head readers: which bytes are valid where, and what is done with each line.
 
-The compiled reader and its twin share these tables, so that neither has a list of its own. Names
-are not here: `heads.py` asks `classify_header`, and a reader of answers brings a function like it.
+The compiled reader and the one in Python share them, so that neither has a list of its own. Names
+of headers are not here: `heads.py` calls `classify_header` for requests, and a function of the
+caller for answers.
 """
 
 import re
@@ -12,42 +13,42 @@ from doorward.header_names import forget_with
 from doorward.http1.headers import TOKEN
 from doorward.http1.methods import KNOWN, NEVER
 
-# RFC 9110 5.6.2: what a field name is made of.
+# RFC 9110 5.6.2: the bytes of a field name.
 TOKEN_BYTES = bytes(byte for byte in range(256) if TOKEN.fullmatch(bytes((byte,))))
-# RFC 9110 5.5 with obs-text. Lines that end with a tab or space are left to llhttp, which keeps it.
+# RFC 9110 5.5 with obs-text. llhttp reads lines that end with a tab or space, as it keeps those.
 VALUE_BYTES = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
-# What `gate/path_readings.check_target` lets pass; a test compares the two.
+# The bytes that `gate/path_readings.check_target` accepts; a test compares the two.
 TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)
-# What a segment of a usual target begins with and holds. Such a target has one reading: no empty
-# segment, escape or parameter, none that begins with a dot, and any valid query behind. Of others
-# `gate/path_readings.py` lists all.
+# How a segment of a usual target begins, and what it contains. Such a target can be read in one way
+# only: it has no empty segment, escape or parameter, no segment that begins with a dot, and may end
+# with any valid query. `gate/path_readings.py` lists the readings of other targets.
 SEGMENT_START_BYTES = string.ascii_letters.encode() + string.digits.encode() + b"-_~"
 SEGMENT_BYTES = SEGMENT_START_BYTES + b".!$&'()*+,=:@"
 _SEGMENT = b"[%b][%b]*" % (re.escape(SEGMENT_START_BYTES), re.escape(SEGMENT_BYTES))
 USUAL_TARGET = re.compile(
     rb"/(?:%b/)*(?:%b)?(?:\?[%b]*)?" % (_SEGMENT, _SEGMENT, re.escape(TARGET_BYTES)), re.ASCII
 )
-# Other methods reach llhttp under the name of another one (see `server/request_parser.py`).
+# llhttp gets other methods under the name of one that it knows (see `server/request_parser.py`).
 METHODS = KNOWN - NEVER
 
-# A reader leaves longer heads and names, and more lines, to llhttp, whose user counts them. For
-# requests they are the settings' defaults. Whatever `limits` say, no more lines are collected here.
+# llhttp reads longer heads and names, and heads with more lines; its caller applies the limits. For
+# requests, these are the defaults of the settings. A larger value in `limits` does not raise them.
 HEAD_BYTES = 64 * 1024
 REQUEST_TARGET_BYTES = 16 * 1024
 LINES = 256
 NAME_BYTES = 64
-# A length of more digits may not fit into 64 bits.
+# A length with more digits may not fit into 64 bits.
 LENGTH_DIGITS = 18
 
 # What is done with a line. Of requests and answers:
 PASS = 0  # forwarded
 DROP = 1
-UNUSUAL = 2  # the head is not for the reader
+UNUSUAL = 2  # llhttp has to read the head
 CONNECTION = 3
 CONTENT_LENGTH = 4
 TRANSFER_ENCODING = 5
 # Of requests:
-ONCE = 10  # forwarded, and a second one is unusual. ONCE + n is the n-th such name
+ONCE = 10  # forwarded; a second one is unusual. ONCE + n is the n-th such name
 ONCE_NAMES = 8
 HOST = 20
 COOKIE = 21
@@ -63,20 +64,20 @@ FORWARDED_PORT = 30
 FORWARDED_PREFIX = 31
 # Of answers:
 SET_COOKIE = 40  # forwarded; the gate checks whether it could replace a cookie of ours
-CACHE_CONTROL = 41  # is set aside where the answer is for one session
-SHARED_CACHES = 42  # is dropped there
+CACHE_CONTROL = 41  # kept apart if the answer is for one session
+SHARED_CACHES = 42  # dropped if the answer is for one session
 KEEP_ALIVE = 43
 DATE = 44
 EXPIRES = 45
 
-# Names that a client or an upstream makes up fill no memory beyond this.
+# Limits the memory that names invented by a client or an upstream can fill.
 LEARNT = 2048
 
 
 class Actions:
-    """What is done with a line by its lower-case name, as `action_of` says. Names in `usual` are
-    asked for once and kept; of others, a limited number is remembered. A reader may keep lines of
-    names in `repeating`."""
+    """What is done with a line, by its lower-case name. `action_of` decides; its results are kept
+    for all names in `usual`, and for a limited number of others. A reader may cache lines whose
+    names are in `repeating`."""
 
     def __init__(
         self,

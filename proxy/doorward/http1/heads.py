@@ -1,14 +1,14 @@
 """The one reader of plain message heads: of clients' requests and of upstreams' answers.
 
-It reads a whole head in one pass, and says in one object what the gate, `rewrite` and connections
-ask of it, with the lines that pass already joined. It is far stricter than llhttp: for a head that
-is not whole, not plainly valid, or says something unusual it returns None, and the caller has
-llhttp read it. So it never decides that a message is bad; what it takes, llhttp takes in the same
-way, to which tests hold both the compiled reader and its twin.
+It reads a complete head in one pass. The result is one object with everything that the gate,
+`rewrite` and the connections need, and with the forwarded lines already joined. The reader is far
+stricter than llhttp: if a head is incomplete, not plainly valid or unusual, it returns None, and
+the caller lets llhttp read it. So it never rejects a message. Tests check that llhttp reads every
+head that it accepts in the same way, with the compiled reader and with the one in Python.
 
-`_heads.pyx` does it in compiled code and `_heads_py.py` without; `RUNS` says which of them serves.
-Must not know who may do what. Names of answers mean what the caller's function says they mean. See
-docs/decisions/013-two-head-readers.md.
+`_heads.pyx` is the compiled reader and `_heads_py.py` the one in Python; `RUNS` says which is in
+use. Must not know access rules. For answers, the caller's function decides what is done with a
+name. See docs/decisions/013-two-head-readers.md.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ PURE_PYTHON = "DOORWARD_PURE_PYTHON"
 
 
 def _compiled() -> tuple[Any, str]:
-    """The compiled module, or None and the reason. One that was made from another source than the
-    one next to it reads as another version did, and does not count."""
+    """The compiled module, or None and the reason. A module compiled from another source than the
+    one next to it belongs to another version, and is not used."""
     if os.environ.get(PURE_PYTHON, "") not in ("", "0"):
         return None, f"as {PURE_PYTHON} asks"
     try:
@@ -64,7 +64,7 @@ def _lines(text: bytes) -> list[Header]:
 
 
 def _find_line(text: bytes, name: bytes, after: int) -> int:
-    """Where the next line of this name begins behind an end of line, -1 if there is none."""
+    """Where the next line with this name begins after an end of line; -1 if there is none."""
     at = text.find(b"\r\n" + name + b": ", after)
     return at if at < 0 else at + 2
 
@@ -72,8 +72,9 @@ def _find_line(text: bytes, name: bytes, after: int) -> int:
 class RequestHead(reader.RequestFields):
     """A client's request head, with the fields of `ParsedHeaders`, for which the gate takes it.
 
-    `text` is the head as it came. `passing_text` is what passes of it: lines of lower-case names,
-    each with its end. Never has it what `ParsedHeaders` keeps for requests that llhttp reads.
+    `text` is the head as it came. `passing_text` has the lines that are forwarded, with names in
+    lower case, each with its end. The fields that only unusual requests need are always empty:
+    llhttp reads those.
     """
 
     __slots__ = ()
@@ -92,7 +93,7 @@ class RequestHead(reader.RequestFields):
 
     @property
     def passing(self) -> list[Header]:
-        """The headers that pass, built at each call."""
+        """The headers that are forwarded, built at each call."""
         return _lines(self.passing_text)
 
     @property
@@ -100,8 +101,8 @@ class RequestHead(reader.RequestFields):
         return (self.host,)
 
     def find_value(self, begin: bytes) -> bytes | None:
-        """The value of a header that passes. `begin` is an end of line, its name in lower case,
-        a colon and a space. For names in `SINGLE`, of which there is one line or none."""
+        """The value of a forwarded header. `begin` is an end of line, its name in lower case, a
+        colon and a space. Only for names in `SINGLE`, which have at most one line."""
         text = self.passing_text
         if text.startswith(begin[2:]):
             return text[len(begin) - 2 : text.index(b"\r\n")]
@@ -112,7 +113,7 @@ class RequestHead(reader.RequestFields):
         return text[at : text.index(b"\r\n", at)]
 
     def select(self, names: Iterable[bytes]) -> list[Header]:
-        """The headers of these lower-case names that pass, several of one name in their order."""
+        """The forwarded headers with these lower-case names. Lines of one name keep their order."""
         found: list[Header] = []
         text = self.passing_text
         for name in names:
@@ -147,15 +148,15 @@ class RequestHead(reader.RequestFields):
 class AnswerHead(reader.AnswerFields):
     """The head of an upstream's final answer.
 
-    `text` is the head as it came. `passing_text` is what a client gets of it: lines as they came,
-    Set-Cookie included, whose values `set_cookies` has too. `length` is -1 when no header tells;
-    `kept` is the value of Keep-Alive. Read as `private`, it is without what speaks to shared caches
-    alone and without Cache-Control, whose value `cache_control` has.
+    `text` is the head as it came. `passing_text` has the lines that a client gets, as they came,
+    with Set-Cookie, whose values are also in `set_cookies`. `length` is -1 if no header states it;
+    `kept` is the value of Keep-Alive. If the head was read as `private`, `passing_text` is without
+    headers for shared caches and without Cache-Control, whose value is in `cache_control`.
     """
 
     __slots__ = ()
 
-    binds = False  # the connection to one client: such a head is left to llhttp
+    binds = False  # the connection to one client; llhttp reads such heads
 
     @property
     def headers(self) -> list[Header]:
@@ -164,11 +165,11 @@ class AnswerHead(reader.AnswerFields):
 
     @property
     def without_expires(self) -> bytes:
-        """`passing_text` less its Expires."""
+        """`passing_text` without Expires."""
         return self.passing_text[: self.expires_at] + self.passing_text[self.expires_end :]
 
 
-# Read by the gate, which would have to ask what two of them mean.
+# Read by the gate. Two lines with one of these names would be ambiguous.
 SINGLE = (
     b"user-agent",
     b"origin",
@@ -179,11 +180,11 @@ SINGLE = (
     b"content-type",
     b"x-requested-with",
 )
-# Steer a connection, so that llhttp and its user have to see them.
+# These control the connection, so llhttp and its caller have to see them.
 _STEERING = frozenset((b"upgrade", b"proxy-connection"))
 
-# What the gate treats specially besides these (method overrides, second targets, Expect, Trailer,
-# Max-Forwards) is unusual.
+# Other headers that the gate treats specially are unusual: method overrides, second targets,
+# Expect, Trailer and Max-Forwards.
 _REQUEST_ACTIONS = {
     HeaderAction.PASS: tables.PASS,
     HeaderAction.DROP: tables.DROP,
@@ -206,7 +207,7 @@ _REQUEST_ACTIONS = {
 
 
 def request_action(name: bytes) -> int:
-    """What the reader does with a request header of this lower-case name."""
+    """What the reader does with a request header that has this lower-case name."""
     if name in _STEERING:
         return tables.UNUSUAL
     action = _REQUEST_ACTIONS.get(classify_header(name), tables.UNUSUAL)
@@ -215,8 +216,8 @@ def request_action(name: bytes) -> int:
     return action
 
 
-# What of an answer's framing the reader takes for it, whatever becomes of the line; and what says
-# about the connection what it does not (see `upstream/framing.py`).
+# Headers of an answer that the reader uses itself, whether or not the line is forwarded; and those
+# that concern the connection in ways that it does not know (see `upstream/framing.py`).
 _ANSWER_FRAMING = {
     b"content-length": tables.CONTENT_LENGTH,
     b"transfer-encoding": tables.TRANSFER_ENCODING,
@@ -231,20 +232,21 @@ _ANSWER_FRAMING = {
     b"persistent-auth": tables.UNUSUAL,
 }
 
-# `read_request(data, start=0, head_bytes, target_bytes, lines)`: the request head that begins at
-# `start`, which is len(text) bytes long; None for any that llhttp is to read. Limits are in bytes
-# and lines, and narrower ones than the reader's own (see `head_tables`).
+# `read_request(data, start=0, head_bytes, target_bytes, lines)` returns the request head that is at
+# `start` and len(text) bytes long, or None if llhttp has to read it. Limits, in bytes and lines,
+# apply in addition to those in `head_tables`.
 read_request = reader.RequestReader(
     Actions(request_action, USUAL_REQUEST_NAMES, REPEATING_REQUEST_NAMES), RequestHead
 ).read
 
 
 def answer_reader(action_of: Callable[[bytes], int]) -> "reader.AnswerReader[AnswerHead]":
-    """A reader of answers' heads. `action_of` says of a lower-case name PASS, DROP, SET_COOKIE,
-    CACHE_CONTROL, SHARED_CACHES or UNUSUAL (see `head_tables`); names of framing are known here.
+    """A reader of answers' heads. `action_of` returns PASS, DROP, SET_COOKIE, CACHE_CONTROL,
+    SHARED_CACHES or UNUSUAL for a lower-case name (see `head_tables`). It is not asked about
+    framing.
 
     `read(data, start=0, private, head_bytes, lines)` returns the head that begins at `start`, or
-    None for any that llhttp is to read, 1xx and statuses above 599 among them.
+    None if llhttp has to read it, as for 1xx and statuses above 599.
     """
 
     def action(name: bytes) -> int:

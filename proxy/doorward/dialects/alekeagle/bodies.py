@@ -1,6 +1,6 @@
-"""What the `alekeagle` dialect reads out of bodies, and how it names what is missing there.
+"""The fields of bodies in the `alekeagle` dialect, and the error that names those missing.
 
-It knows names and types; what a field is for it must not know.
+Knows names and types; must not know what a field is for.
 """
 
 from starlette.requests import Request
@@ -10,7 +10,7 @@ from doorward.dialects.fields import Fields, has_half_character, read_fields
 
 
 async def read_required_fields(request: Request, *required: str) -> Fields:
-    """The body's fields. Of one that cannot be read all the required ones are missing."""
+    """The body's fields. If it cannot be read, all required fields count as missing."""
     try:
         return await read_fields(request)
     except Malformed as fault:
@@ -18,7 +18,7 @@ async def read_required_fields(request: Request, *required: str) -> Fields:
 
 
 def get_texts(fields: Fields, *names: str, within: str = "") -> list[str]:
-    """Raises Malformed with the names of all that are missing or no text."""
+    """Raises Malformed with the names of all fields that are missing or not text."""
     missing = tuple(name for name in names if not _is_text(fields.get(name)))
     if missing:
         raise Malformed(fields=tuple(f"{within}.{name}" if within else name for name in missing))
@@ -26,5 +26,5 @@ def get_texts(fields: Fields, *names: str, within: str = "") -> list[str]:
 
 
 def _is_text(value: object) -> bool:
-    """A string of whole characters: JSON can say half of one."""
+    """Whether it is a string of complete characters; JSON can contain half of one."""
     return isinstance(value, str) and not has_half_character(value)

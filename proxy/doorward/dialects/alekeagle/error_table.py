@@ -1,7 +1,7 @@
 """The errors of the `alekeagle` dialect, refusal → status and body: `{"code", "message"}`.
 
-It knows the document's words; when something is refused it must not know. What the document has no
-word for is GENERIC_ERROR with our sentence.
+Knows the document's codes; must not know when something is refused. Refusals for which the document
+has no code are GENERIC_ERROR with a message of Doorward's own.
 """
 
 import math
@@ -87,7 +87,7 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     contexts.Broken: ErrorAnswer(500, INTERNAL),
 }
 PASSING = (refusals.MailFailed, refusals.Overloaded, refusals.StorageUnavailable)
-PASSING_S = 5  # after which one of these may be over
+PASSING_S = 5  # how long a client waits after one of these
 
 
 class Json(JSONResponse):
@@ -99,7 +99,7 @@ def render(shape: Shape, status: int = 200) -> Response:
 
 
 def lines(count: Count) -> list[Header]:
-    """What every counted answer says. `Reset` is a time: Unix seconds, rounded up."""
+    """The headers of every counted answer. `Reset` is a time: Unix seconds, rounded up."""
     return [
         (b"x-ratelimit-limit", b"%d" % count.limit),
         (b"x-ratelimit-remaining", b"%d" % count.left),
@@ -121,11 +121,11 @@ def render_error(answer: ErrorAnswer, error: ApiError) -> Response:
 
 def _wait_s(error: ApiError) -> int | None:
     if isinstance(error, contexts.RateLimited):
-        # The document's origin says the whole window here; its clients go by the reset.
+        # The original sends the whole window here; its clients use the reset.
         return math.ceil(error.count.window_s)
     return PASSING_S if isinstance(error, PASSING) else refusals.retry_after(error)
 
 
 ERROR_FORMAT = ErrorFormat(ERROR_TABLE, render_error, (AlekeagleError,))
-# Reading a session that is not there has another word than ending it.
+# Reading a session that does not exist has another code than ending it.
 NOT_READABLE = ErrorAnswer(404, INVALID_SESSION)

@@ -1,6 +1,6 @@
 """How the `alekeagle` dialect counts requests and logins, and for whom.
 
-It knows keys and windows; whether a login is right it must not know.
+Knows keys and windows; must not know whether a login is right.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from doorward.web.endpoint import Handler, get_client
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Fills `context.Limiter`. A request with a session counts for its user, others for their
+    """Implements `context.Limiter`. A request with a session counts for its user, others for their
     network."""
 
     context: Context
@@ -35,7 +35,7 @@ class RateLimits:
         return lines(count)
 
     def count_login(self, request: Request) -> None:
-        """One more login with a password. Raises RateLimited."""
+        """Count a login with a password. Raises RateLimited."""
         rate = self.dialect.login_limit
         if rate is None:
             return
@@ -45,7 +45,7 @@ class RateLimits:
         request.state.login_count = count
 
     def report_logins(self, answer: Handler) -> Handler:
-        """The handler, its answers with the count of logins in place of that of all requests."""
+        """The handler; its answers state the count of logins instead of that of all requests."""
 
         async def respond(request: Request) -> Response:
             response = await answer(request)
@@ -56,7 +56,7 @@ class RateLimits:
         return respond
 
     def count_code(self, challenge: str, most: int, window_s: float) -> Count:
-        """One more code for this challenge, by the id of its session."""
+        """Count a code for this challenge, by the id of its session."""
         now = self.context.clock()
         return self.rates.count(f"alekeagle challenge {challenge}", most, window_s, now)
 

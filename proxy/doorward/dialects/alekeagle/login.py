@@ -1,7 +1,7 @@
 """The login of the `alekeagle` dialect, and its second step, which repeats it with a code.
 
-A challenge is a session whose second factor is due, in nobody's hands but its token's. It knows
-bodies and answers; whether a password or a code is right it must not know.
+A challenge is a session whose second factor is due; only its token gives access to it. Knows bodies
+and answers; must not know whether a password or a code is right.
 """
 
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ class TokenLogin:
     async def _render_challenge(
         self, session: Session, token: str, method: str | None = None
     ) -> Response:
-        """What may be given, and the token to give it with; a code is mailed where that is due."""
+        """The possible second factors, and the token to send with one. A code is mailed if due."""
         user = session.user
         backup = ["backup"] if await self.factors.remaining_recovery(user) else []
         try:
@@ -131,8 +131,8 @@ class TokenLogin:
         return session
 
     async def _complete(self, request: Request, session: Session, code: str, method: str) -> Opened:
-        """Raises SecondFactorInvalid, TooManyCodes, and Unauthenticated once the challenge died:
-        counted before anybody looks, so that a hundred at once are no more than five."""
+        """Raises SecondFactorInvalid, TooManyCodes, and Unauthenticated once the challenge is over.
+        Codes are counted before they are checked, so that of a hundred at once five are."""
         count = self.limits.count_code(session.id, CHALLENGE_TRIES, PENDING_S)
         if count.is_exceeded:
             raise Unauthenticated
@@ -146,7 +146,7 @@ class TokenLogin:
             raise
         except refusals.TooManyCodes as refusal:
             await self._give_up(session)
-            if refusal.judged:  # wrong like those before it
+            if refusal.judged:  # a wrong code, like those before
                 raise refusals.SecondFactorInvalid(refusal.challenge) from None
             raise
 
@@ -159,6 +159,6 @@ def _is_true(value: object) -> bool:
 
 
 def _get_session_name(request: Request) -> str:
-    """The name that a client has for its session; nothing is the rule."""
+    """The name that a client gives its session; most give none."""
     name = request.headers.get("x-token-name", "").encode("latin-1").decode(errors="replace")
     return clip(name)
