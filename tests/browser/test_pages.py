@@ -107,6 +107,28 @@ def test_a_remembered_login_outlives_the_browser(page: Page, told: dict[str, str
     assert cookie["expires"] > 0
 
 
+def test_a_password_can_be_shown_and_hidden_by_keyboard(
+    browser: Browser, told: dict[str, str]
+) -> None:
+    """The button keeps the focus: a space bar pressed twice must not end up in the password."""
+    context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(told["address"])
+    password = page.get_by_label("Password", exact=True)
+    password.fill("secret")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Show")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(password).to_have_attribute("type", "text")
+    expect(page.get_by_role("button", name="Hide")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(password).to_have_attribute("type", "password")
+    expect(password).to_have_value("secret")
+    page.get_by_role("button", name="Show").click()
+    expect(password).to_be_focused()
+    context.close()
+
+
 def test_another_login_can_be_asked_for(page: Page, told: dict[str, str]) -> None:
     page.goto(told["address"])
     log_in(page, told)

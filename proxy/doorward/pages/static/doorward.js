@@ -14,18 +14,17 @@ for (const field of document.querySelectorAll("input[data-show]")) {
   const button = document.createElement("button");
   const label = document.querySelector(`label[for="${field.id}"]`);
   const say = () => {
-    const shown = field.type === "text";
-    button.textContent = shown ? field.dataset.hide : field.dataset.show;
-    button.setAttribute("aria-pressed", String(shown));
+    button.textContent = field.type === "text" ? field.dataset.hide : field.dataset.show;
   };
   button.type = "button";
   button.className = "peek";
   button.setAttribute("aria-controls", field.id);
   button.setAttribute("aria-describedby", label.id = `${field.id}-label`);
-  button.addEventListener("click", () => {
+  button.addEventListener("click", (click) => {
     field.type = field.type === "text" ? "password" : "text";
     say();
-    field.focus();
+    // Not by keyboard, or the next press of the space bar would become part of the password.
+    if (click.detail) field.focus();
   });
   say();
   field.after(button);
