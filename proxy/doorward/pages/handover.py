@@ -87,11 +87,9 @@ class HandoverPage:
             return self.messages.answer(request, 400)
         onward = safe_return(form.get("rd"))
         nonce = self.carrier.read_nonce(request.headers.raw)
-        opened = None
-        if nonce is not None:
-            host, now = get_host(request), self.service.clock()
-            client, code = get_client_info(request), form.get("code", "")
-            opened = await self.handovers.redeem(code, host, nonce, client, now)
+        host, now = get_host(request), self.service.clock()
+        client, code = get_client_info(request), form.get("code", "")
+        opened = await self.handovers.redeem(code, host, nonce, client, now)
         if opened is None:
             return await self._refuse(request, onward)
         await self.service.forget_handed(request)  # it may be another session's

@@ -134,10 +134,10 @@ class Handovers:
         return code
 
     async def redeem(
-        self, code: str, host: str, nonce: str, client: ClientInfo, now: float
+        self, code: str, host: str, nonce: str | None, client: ClientInfo, now: float
     ) -> Opened | None:
         """The session, with its own token for this host; None if the code has expired, was used, or
-        is for another host or browser. Presenting a code uses it up.
+        is for another host or browser. Presenting a code uses it up, even without a nonce.
 
         A code that never existed is neither counted nor recorded: nobody guesses 256 bits, but any
         site can make a visitor's browser send some, which would lock the visitor's network out.
@@ -145,9 +145,11 @@ class Handovers:
         if not is_token(code.encode()):
             return None
         token = randomness.session_token()
+        # No code is bound to b"": a challenge can also be made from an empty nonce.
+        binding = b"" if nonce is None else _digest(build_challenge(nonce), host)
         session = await self._store.take_code(
             _digest(code),
-            _digest(build_challenge(nonce), host),
+            binding,
             _digest(token, host),
             MOST_TOKENS,
             now,
