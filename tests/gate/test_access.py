@@ -104,6 +104,35 @@ async def test_an_encoded_one_is_taken_out_too(front: Front) -> None:
     assert asked(front) == b"/public/"
 
 
+PAGE = "http://app.test/page"
+
+
+@pytest.mark.parametrize("name", [b"referer", b"hx-current-url"])
+@pytest.mark.parametrize(
+    ("sent", "passed"),
+    [
+        (f"{PAGE}?token=OURS", PAGE),
+        (f"{PAGE}?a=1&token=OURS&b=%20#part", f"{PAGE}?a=1&b=%20#part"),
+        (f"{PAGE}?token=OURS&token=x#token=y", f"{PAGE}?token=x#token=y"),
+        (f"{PAGE}?token={FOREIGN}&a", f"{PAGE}?token={FOREIGN}&a"),
+        ("token=x", "token=x"),
+    ],
+)
+async def test_it_is_taken_out_of_a_header_that_repeats_an_address(
+    front: Front, name: bytes, sent: str, passed: str
+) -> None:
+    """A browser names the page of a link to what that page loads."""
+    good = token(front, await front.opened())
+    before, after = (b"x-before", b"a"), (b"x-token", b"token=z")
+    line = (name, sent.replace("OURS", good).encode())
+    for _ in range(2):
+        assert (await front.get("/public/?b=1", before, line, after)).status == 200
+        head = front.origin.heads[-1]
+        assert values_of(head, name) == [passed.encode()]
+        assert asked(front) == b"/public/?b=1" and user(front) == []
+        assert (values_of(head, b"x-before"), values_of(head, b"x-token")) == ([b"a"], [b"token=z"])
+
+
 async def test_one_that_is_over_is_taken_out_too(front: Front) -> None:
     good = token(front, await front.opened())
     front.clock.now += 3600

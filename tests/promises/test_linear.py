@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from ipaddress import ip_network
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import doorward
@@ -26,9 +26,12 @@ import pytest
 from doorward import text
 from doorward.accounts import devices
 from doorward.accounts.factors import emailed, recovery, totp
+from doorward.accounts.keys import Keys
 from doorward.accounts.names import parse_handle
 from doorward.accounts.passwords import hashing
 from doorward.accounts.refusals import Refusal
+from doorward.accounts.sessions.access_token import HEADER
+from doorward.accounts.sessions.access_tokens import AccessTokens
 from doorward.accounts.tokens.form import read_text
 from doorward.accounts.tokens.scopes import parse_route
 from doorward.dialects import context, fields
@@ -37,6 +40,7 @@ from doorward.directories.formats import FormatFault
 from doorward.directories.htpasswd import read_htpasswd
 from doorward.directories.tinyauth import read_tinyauth
 from doorward.gate.accept import Accept
+from doorward.gate.access_tokens import AccessCarrier
 from doorward.gate.client_kind import detect_client_kind
 from doorward.gate.cookies import Cookies, read_cookie
 from doorward.gate.forwarded import BadForwarded, read_forwarded
@@ -205,6 +209,15 @@ def by_frames(stream: bytes) -> object:
     return whole.is_between
 
 
+def by_access(value: bytes) -> object:
+    """As a query, and behind a token in a header that repeats an address."""
+    tokens: Any = SimpleNamespace(tokens=AccessTokens(Keys((b"k" * 32,))))
+    nobody: Any = None
+    carrier = AccessCarrier(nobody, tokens)
+    repeated = b"referer: /?token=" + HEADER + b"&" + value
+    return carrier.take(b"/?" + value), carrier.take_repeated(repeated)
+
+
 # Where in a head a client's or an upstream's bytes may stand.
 PLACES: dict[str, Callable[[bytes], bytes]] = {
     "all": lambda value: value,
@@ -288,6 +301,7 @@ BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     "read_authorization": (by_authorization, HEAD),
     "security headers": (by_added_header, 4 * HEAD),
     "frames": (by_frames, 4 * HEAD),
+    "access tokens": (by_access, HEAD),
     "take_api_key": (lambda value: take_api_key(b"x-api-key: " + value, b"x-api-key"), HEAD),
 }
 TEXTS: dict[str, tuple[Callable[[str], object], int]] = {

@@ -9,13 +9,15 @@ import re
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from doorward.accounts.sessions.access import AccessSecrets
-from doorward.accounts.sessions.access_token import AccessToken
+from doorward.accounts.sessions.access_token import HEADER, AccessToken
 from doorward.accounts.sessions.live import Live
 from doorward.accounts.sessions.sessions import FULL, Found
 
 PARAMETER = "token"
 # The parameter's name in every spelling that decodes to it.
 _NAMED = re.compile(rb"(?:t|%74)(?:o|%6[Ff])(?:k|%6[Bb])(?:e|%65)(?:n|%6[Ee])=")
+# Its value as Doorward writes it, and its clients do.
+_WRITTEN = b"=" + HEADER
 _OVER = Found(None, known=True)
 _BEARER = re.compile(rb"bearer +([^ ]+) *", re.IGNORECASE)  # RFC 6750 2.1
 
@@ -55,6 +57,20 @@ class AccessCarrier:
             return target, None
         rest = b"&".join(kept)
         return (path + b"?" + rest if rest else path), found
+
+    def take_repeated(self, text: bytes) -> bytes:
+        """Header lines without Doorward's tokens in the addresses that they contain.
+
+        Browsers and scripts repeat the address of their page, in Referer and others, as it was
+        written.
+        """
+        if _WRITTEN not in text:
+            return text
+        return b"\r\n".join(map(self._take_from_line, text.split(b"\r\n")))
+
+    def _take_from_line(self, line: bytes) -> bytes:
+        address, mark, fragment = line.partition(b"#")
+        return self.take(address)[0] + mark + fragment
 
     def _in_pair(self, pair: bytes) -> AccessToken | None:
         name, _, value = pair.partition(b"=")

@@ -154,7 +154,7 @@ class Identify:
         if basic is not None and credentials.authorizations:
             self._take_password(credentials, request, basic)
         if self._access is not None:
-            self._take_linked(credentials, self._access, request.target)
+            self._take_linked(credentials, self._access, request)
         if headers.pairs:
             credentials.pairs = headers.pairs
             if self._takes_pair:
@@ -198,10 +198,17 @@ class Identify:
         if self._access is not None:
             _take_access(credentials, self._access)
 
-    def _take_linked(self, credentials: Credentials, access: AccessCarrier, target: bytes) -> None:
+    def _take_linked(
+        self, credentials: Credentials, access: AccessCarrier, request: Accepted
+    ) -> None:
         """Remove it from the query, so that neither an application nor a return address contains
-        it. A link does not log in unless the settings say so."""
-        rest, token = access.take(target)
+        it, and from headers that repeat such an address. A link does not log in unless the settings
+        say so."""
+        passing = credentials.passing
+        text = request.headers.passing_text if passing is None else passing
+        if (kept := access.take_repeated(text)) is not text:
+            credentials.passing = kept
+        rest, token = access.take(request.target)
         if token is not None:
             credentials.target = rest
             credentials.linked = token if self._takes_linked else None
