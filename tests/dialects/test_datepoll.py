@@ -692,6 +692,10 @@ async def test_a_token_in_the_body_counts_where_the_query_has_none(
     assert is_error(await client.post(CURRENT, data=body), 404, "session_token_incorrect")
     other = await client.post(CURRENT, json=body, params={"token": "garbage"})
     assert is_error(other, 401, "token_incorrect")
+    mine = {"token": tokens["token"]}
+    assert (await client.request("GET", SESSIONS, json=mine)).status_code == 200
+    gone = await client.request("DELETE", f"{SESSIONS}/999", data=mine)
+    assert is_error(gone, 404, "session_token_not_found")
 
 
 async def test_the_cookie_and_bearer_tokens_count_too(

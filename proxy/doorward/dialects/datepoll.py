@@ -288,14 +288,14 @@ class Datepoll:
 
     async def list(self, request: Request) -> Response:
         """All of the caller's sessions, the most recently used one last."""
-        caller = await self._require_caller(request, {})
+        caller = await self._require_caller(request, await read_body(request))
         sessions = await self.sessions.list(caller.user, self.context.clock())
         used = sorted((self.last_used_at(session), session.number, session) for session in sessions)
         rendered = [render_session(session, at) for at, _, session in used]
         return render(DatepollSessions(msg="List of all sessions", sessions=rendered))
 
     async def delete(self, request: Request) -> Response:
-        caller = await self._require_caller(request, {})
+        caller = await self._require_caller(request, await read_body(request))
         session = await self._find_own(caller, request.path_params.get("id", ""))
         if not await self.context.service.end(session):
             raise refusals.SessionNotFound
