@@ -127,6 +127,22 @@ async def test_sessions_are_listed_with_device_address_and_times(
     assert page.headers["cache-control"] == "no-store"
 
 
+async def test_of_very_many_sessions_the_newest_are_listed_and_this_one(
+    home: House, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("doorward.pages.account.LISTED", 2)
+    await browser.post(LOGIN, data={"username": "alice", "password": PASSWORD})
+    assert "newest sessions" not in text_of(await browser.get(ACCOUNT))
+    for _ in range(3):
+        home.clock.now += 1
+        async with home.browser(user_agent=FIREFOX) as other:
+            await other.post(LOGIN, data={"username": "alice", "password": PASSWORD})
+    page = await browser.get(ACCOUNT)
+    said = text_of(page)
+    assert "Only the 2 newest sessions are listed." in said and said.count("this one") == 1
+    assert page.text.count("End the session of") == 3
+
+
 async def test_a_device_is_named_and_a_hostile_one_is_harmless(
     home: House, browser: httpx.AsyncClient
 ) -> None:

@@ -251,3 +251,19 @@ async def test_sessions_of_an_earlier_time_are_counted_and_ended(store: Database
     assert (await store.feed.news(0)).sessions == {gone.number, *(s.number for s in old)}
     nothing = await store.sessions.count_opened(NOW - 10, NOW)
     assert (nothing.count, nothing.last_end) == (0, 0.0)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 5, 100])
+async def test_any_number_of_sessions_is_listed_a_few_at_a_time(
+    store: Database, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("doorward.storage.sessions.READ_AT_ONCE", at_once)
+    user = await add(store)
+    opened = [await open_session(store, user, NOW + n // 2) for n in range(6)]
+    await store.sessions.end(opened.pop(2).number, NOW + 9, "logout")
+    idle = await open_session(store, user, NOW + 9, idle_timeout_s=1.0)
+    newest = [one.number for one in reversed(opened)]
+    for most in (None, 1, 3, 4, 5, 9):
+        listed = await store.sessions.list(user.number, NOW + 20, most)
+        assert [one.number for one in listed] == newest[:most], most
+    assert idle.number not in newest

@@ -329,9 +329,9 @@ class MemorySessions:
         self.audit_log.keep(add_count(event, ended))
         return ended
 
-    async def list(self, user: int, now: float) -> Sequence[Session]:
+    async def list(self, user: int, now: float, most: int | None = None) -> Sequence[Session]:
         mine = [replace(s) for s in self.rows.values() if s.user.number == user]
-        return [s for s in mine if s.ended_at is None and s.ends_at() > now]
+        return [s for s in mine if s.ended_at is None and s.ends_at() > now][:most]
 
     async def correct(self, most: float, now: float) -> None:
         for session in self.rows.values():

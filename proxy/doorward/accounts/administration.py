@@ -19,7 +19,7 @@ from doorward.accounts.names import parse_handle
 from doorward.accounts.passwords.regulation import Lock, Regulation
 from doorward.accounts.permissions import ADMIN, SUPER_ADMINS_ONLY, is_admin, require_over
 from doorward.accounts.refusals import NotPermitted, UserNotFound
-from doorward.accounts.sessions.sessions import Session, Sessions
+from doorward.accounts.sessions.sessions import LISTED, Session, Sessions
 from doorward.accounts.user import DATABASE, Email, User
 from doorward.accounts.users.directory import Directories
 from doorward.accounts.users.editing import Edit
@@ -103,8 +103,8 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class UserDetails:
-    """A user as an administrator sees it. `refused` is the reason why the actor cannot change
-    anything."""
+    """A user as an administrator sees it, with at most LISTED sessions, the newest. `refused` is
+    the reason why the actor cannot change anything."""
 
     user: User
     factors: tuple[str, ...]
@@ -158,7 +158,8 @@ class Administration:
         except NotPermitted as refusal:
             refused = str(refusal)
         factors = await self._factors.list_enabled(user)
-        return UserDetails(user, factors, await self._sessions.list(user, now), refused)
+        listed = await self._sessions.list(user, now, LISTED)
+        return UserDetails(user, factors, listed, refused)
 
     async def add(
         self,

@@ -25,7 +25,13 @@ from doorward.accounts import refusals
 from doorward.accounts.logins import LoginRequest
 from doorward.accounts.passwords.hashing import LEAST_CHARACTERS
 from doorward.accounts.sessions.access import AccessSecrets
-from doorward.accounts.sessions.sessions import Lifetimes, NewSession, Session, Sessions
+from doorward.accounts.sessions.sessions import (
+    LISTED,
+    Lifetimes,
+    NewSession,
+    Session,
+    Sessions,
+)
 from doorward.accounts.sessions.tokens import is_token
 from doorward.dialects import context as contexts
 from doorward.dialects.context import ApiError, Context, ErrorAnswer, ErrorFormat
@@ -287,9 +293,9 @@ class Datepoll:
     # Sessions
 
     async def list(self, request: Request) -> Response:
-        """All of the caller's sessions, the most recently used one last."""
+        """The caller's sessions, at most LISTED, the most recently used one last."""
         caller = await self._require_caller(request, await read_body(request))
-        sessions = await self.sessions.list(caller.user, self.context.clock())
+        sessions = await self.sessions.list(caller.user, self.context.clock(), LISTED)
         used = sorted((self.last_used_at(session), session.number, session) for session in sessions)
         rendered = [render_session(session, at) for at, _, session in used]
         return render(DatepollSessions(msg="List of all sessions", sessions=rendered))

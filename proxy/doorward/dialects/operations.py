@@ -309,7 +309,7 @@ API = {
         refuses=(*_ACT, core.WeakPassword, core.Overloaded),
     ),
     "GET users/{id}/sessions": Operation(
-        "List a user's sessions.", api.ApiUserSessions, refuses=_USER
+        "List a user's sessions, at most the 500 newest.", api.ApiUserSessions, refuses=_USER
     ),
     "DELETE users/{id}/sessions": Operation(
         "End all sessions of a user.", api.ApiEnded, refuses=_USER

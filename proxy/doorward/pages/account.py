@@ -18,7 +18,7 @@ from doorward.accounts.factors.records import EMAIL, TOTP
 from doorward.accounts.factors.second_factor import SecondFactors
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import SessionNotFound
-from doorward.accounts.sessions.sessions import Session, Sessions
+from doorward.accounts.sessions.sessions import LISTED, Session, Sessions
 from doorward.accounts.tokens.api_tokens import ApiTokens
 from doorward.accounts.user import DATABASE
 from doorward.pages import rendering
@@ -81,18 +81,19 @@ class AccountPage:
         now = self.forms.service.clock()
         enabled = await self.factors.list_enabled(session.user)
         tokens = await self.tokens.list(session.user, now)
+        listed = await self.sessions.list(session.user, now, LISTED)
+        mine = [one for one in listed if one.level is session.level]
+        if session.number not in {one.number for one in mine}:
+            mine.append(session)
         return self.forms.render(
             request,
             "account.html",
             session,
             sessions=sorted(
-                (
-                    describe_session(one, now, one.number == session.number)
-                    for one in await self.sessions.list(session.user, now)
-                    if one.level is session.level
-                ),
+                (describe_session(one, now, one.number == session.number) for one in mine),
                 key=lambda one: not one.here,
             ),
+            most=LISTED if len(listed) == LISTED else None,
             ends_s=session.ends_at() - now,
             idles=session.idle_timeout_s is not None,
             totp=TOTP in enabled,

@@ -16,7 +16,7 @@ from doorward import paths
 from doorward.accounts.administration import Added, Administration, Details
 from doorward.accounts.permissions import is_admin
 from doorward.accounts.refusals import NameTaken, ReadOnlyUser, Refusal, TotpNotOn
-from doorward.accounts.sessions.sessions import FULL, Session
+from doorward.accounts.sessions.sessions import FULL, LISTED, Session
 from doorward.accounts.user import User
 from doorward.pages import rendering
 from doorward.pages.account import describe_session
@@ -147,6 +147,7 @@ class AdminUserPages:
                 for one in about.sessions
                 if one.level is FULL
             ],
+            most=LISTED if len(about.sessions) == LISTED else None,
             administers=is_admin(about.user),
             action=request.url.path,
             done=DONE.get(request.query_params.get("done", "")),

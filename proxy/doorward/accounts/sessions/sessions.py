@@ -60,6 +60,9 @@ __all__ = [
 
 USER_AGENT_CHARACTERS = 512  # what is kept of it; browsers send about 120
 KEPT_S = 30 * 86_400.0  # how long a session that is over can still be looked up
+# How many of a user's sessions a page or an answer has at most, the newest. There are more only if
+# `max_per_user` allows more.
+LISTED = 500
 PURGED_AT_ONCE = 500  # rows in one transaction: some ten milliseconds of SQLite's only writer
 
 
@@ -306,9 +309,9 @@ class Sessions:
         PURGED_AT_ONCE."""
         return await self._store.purge(now - KEPT_S, PURGED_AT_ONCE)
 
-    async def list(self, user: User, now: float) -> tuple[Session, ...]:
-        """The user's valid sessions, newest first."""
-        sessions = await self._store.list(user.number, now)
+    async def list(self, user: User, now: float, most: int | None = None) -> tuple[Session, ...]:
+        """The user's valid sessions, or the newest `most` of them, newest first."""
+        sessions = await self._store.list(user.number, now, most)
         await recognise(session.user_agent for session in sessions)
         for session in sessions:
             session.user = user

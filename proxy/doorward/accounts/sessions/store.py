@@ -96,8 +96,8 @@ class SessionStore(Protocol):
         """How many ended; the event is written with their number. Raises SessionNotFound if the
         renewed session ended or was renewed meanwhile; then nothing has changed."""
 
-    async def list(self, user: int, now: float) -> Sequence[Session]:
-        """Valid sessions, newest first."""
+    async def list(self, user: int, now: float, most: int | None = None) -> Sequence[Session]:
+        """Valid sessions, or the newest `most` of them, newest first."""
 
     async def count_opened(self, before: float, now: float) -> OpenedBefore:
         """Valid sessions that were opened before that time."""
