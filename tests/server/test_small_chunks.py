@@ -12,6 +12,7 @@ from doorward.http1.response_head import ResponseHead
 from doorward.server.exchange import JOINED_BYTES
 from doorward.server.flow import HIGH_WATER_BYTES
 from doorward.server.protocol import Protocol, protocol_with
+from doorward.server.request_parser import PARSED_BYTES
 from doorward.settings import LimitSettings
 
 from tests.support.client_connection import Connections, Transport
@@ -84,15 +85,17 @@ async def test_small_pieces_of_a_body_are_joined(size: int, reading: type[Reader
     count = 200_000 // size
     body = b"".join(bytes([number % 251]) * size for number in range(count))
     chunks = (body[at : at + size] for at in range(0, len(body), size))
-    connection.data_received(HEAD + b"".join(b"%x\r\n%b\r\n" % (size, one) for one in chunks))
+    sent = HEAD + b"".join(b"%x\r\n%b\r\n" % (size, one) for one in chunks)
+    connection.data_received(sent)
     reader.may_read.set()
     await asyncio.sleep(0)
     connection.data_received(b"0\r\n\r\n")
     await reader.is_done.wait()
     assert b"".join(reader.pieces) == body
     assert max(map(len, reader.pieces)) <= max(size, JOINED_BYTES)
-    # Two neighbours would not fit into one, and there is one more for the end.
-    assert len(reader.pieces) <= 2 * len(body) // JOINED_BYTES + 2
+    # Two neighbours would not fit into one, there is one for each turn, and one for the end.
+    most = 2 * len(body) // JOINED_BYTES + len(sent) // PARSED_BYTES + 2
+    assert len(reader.pieces) <= most
     connection.connection_lost(None)
 
 
@@ -113,4 +116,82 @@ async def test_a_client_waits_sooner_if_its_chunks_are_small(reading: type[Reade
     connection.data_received(b"0\r\n\r\n")
     await reader.is_done.wait()
     assert b"".join(reader.pieces) == b"x" * sent
+    connection.connection_lost(None)
+
+
+async def one_turn() -> None:
+    await asyncio.sleep(0)
+
+
+@READERS
+async def test_many_chunks_are_taken_in_several_turns(reading: type[Reader]) -> None:
+    """Other connections are served in between, and nothing more is read meanwhile."""
+    reader = reading()
+    connection, transport = connect(reader)
+    connection.data_received(HEAD)
+    body = b"1\r\na\r\n" * 40_000
+    before = len(body)
+    connection.data_received(body)
+    turns = 0
+    while left := len(connection.pipeline.kept):
+        assert 0 < before - left <= 2 * PARSED_BYTES and transport.is_paused
+        before, turns = left, turns + 1
+        await one_turn()
+    assert turns >= 3
+    reader.may_read.set()
+    connection.data_received(b"0\r\n\r\nGET /next HTTP/1.1\r\nHost: app.test\r\n\r\n")
+    await reader.is_done.wait()
+    assert b"".join(reader.pieces) == b"a" * 40_000
+    last = connection.pipeline.parser.last
+    assert last is not None and last.target == b"/next"
+
+
+async def test_connections_with_many_chunks_take_turns() -> None:
+    """A turn takes as long as one of them needs, however many there are."""
+    place = Connections()
+    connections = [
+        protocol_with(LimitSettings(), None, reader)(place)
+        for reader in (Reader(), Taker(), Taker())
+    ]
+    for connection in connections:
+        connection.connection_made(Transport())
+        connection.data_received(HEAD)
+        connection.data_received(b"1\r\na\r\n" * 40_000)
+    while any(connection.pipeline.kept for connection in connections):
+        before = [len(connection.pipeline.kept) for connection in connections]
+        await one_turn()
+        after = [len(connection.pipeline.kept) for connection in connections]
+        assert sum(before) - sum(after) <= 2 * PARSED_BYTES
+
+
+async def test_an_upload_that_ends_early_leaves_no_turn_behind() -> None:
+    connection, transport = connect(Reader())
+    connection.data_received(HEAD)
+    connection.data_received(b"1\r\na\r\n" * 40_000)
+    transport.close()
+    connection.connection_lost(None)
+    for _ in range(3):
+        await one_turn()
+
+
+async def test_a_fault_behind_many_chunks_is_refused() -> None:
+    connection, transport = connect(Reader())
+    connection.data_received(HEAD)
+    connection.data_received(b"1\r\na\r\n" * 20_000 + b"zz\r\n")
+    for _ in range(10):
+        await one_turn()
+    assert connection._lingering or transport.is_closed
+
+
+@pytest.mark.parametrize("size", [PARSED_BYTES - 200, PARSED_BYTES, PARSED_BYTES + 5])
+async def test_an_upgrade_behind_a_body_in_chunks_gets_what_follows_it(size: int) -> None:
+    connection, _ = connect(Reader())
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, bytes(size))
+    head = b"GET / HTTP/1.1\r\nHost: app.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    early = b"GET /smuggled HTTP/1.1\r\nHost: app.test\r\n\r\n" * 3000
+    connection.data_received(HEAD)
+    connection.data_received(body + head + early)
+    last = connection.pipeline.parser.last
+    assert last is not None and last.waiting is not None
+    assert last.waiting._held == early
     connection.connection_lost(None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from doorward.http1.turns import Turns
 from doorward.server.protocol import Protocol
 
 
@@ -44,5 +45,6 @@ class Connections(set[Protocol]):
     def __init__(self) -> None:
         super().__init__()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.turns = Turns()
 
     def discard(self, connection: object) -> None: ...

@@ -13,6 +13,7 @@ from typing import cast
 
 from doorward.http1.heads import RequestHead
 from doorward.http1.known_requests import KnownRequests
+from doorward.http1.turns import Turns
 from doorward.server.connection_timers import ConnectionTimers
 from doorward.server.exchange import Exchange
 from doorward.server.flow import Flow
@@ -24,12 +25,16 @@ from doorward.settings import LimitSettings
 # their turn. Every request in a piece costs copies of what is behind it.
 TURNS = 64
 PIECE_BYTES = 4096
+# How many chunks of a body are taken before other connections have their turn. libuv reads up to 32
+# times 256 KiB of one connection in a turn, and a client may send a byte in each chunk.
+CHUNKS_AT_ONCE = 1024
 
 
 class PipelinedConnection(Typed):
     """What the requests came over."""
 
     loop: asyncio.AbstractEventLoop
+    turns: Turns
     flow: Flow
     limits: LimitSettings
     known: KnownRequests
@@ -147,6 +152,7 @@ class Pipeline:
         behind = b""
         parser, connection = self.parser, self._connection
         self._turns_left = TURNS
+        parser.chunks_left = CHUNKS_AT_ONCE
         while rest and not connection.ignores_input:
             if parser.in_message:
                 rest = parser.go_on(rest)
@@ -158,6 +164,8 @@ class Pipeline:
                 rest = parser.begin(rest)
             if parser.last is not None and parser.last.taker is not None:
                 parser.last.give_more()
+            if parser.in_message and parser.chunks_left <= 0:
+                break
         if rest or behind:
             self._put_off(rest + behind)
 
@@ -169,14 +177,22 @@ class Pipeline:
             self._timers.note_body()
 
     def _put_off(self, data: bytes) -> None:
-        """Leave for later what came behind a request."""
+        """Leave for later what came behind a request, or behind many chunks of its body."""
         last = self.parser.last
         waiting = None if last is None else last.waiting
         if waiting is not None and not self.is_free:
             waiting.data_received(data)  # the request asked for an upgrade
         elif not self._connection.ignores_input:
             self._keep(data)
-            self._connection.loop.call_soon(self.read_kept)
+            if self.parser.in_message:
+                self._connection.turns.wait(self._continue)
+            else:
+                self._connection.loop.call_soon(self.read_kept)
+
+    def _continue(self) -> None:
+        """It is the turn of a body that was put off, if its connection still exists."""
+        if self.kept:
+            self.read_kept()
 
     def _keep(self, data: bytes) -> None:
         """Keep requests for later, and read no more."""

@@ -11,6 +11,7 @@ from typing import Protocol as Typed
 
 from doorward.http1.client_exchange import Closable
 from doorward.http1.known_requests import KnownRequests
+from doorward.http1.turns import Turns
 from doorward.observe.observer import (
     NO_ROUTE,
     STOPPING,
@@ -32,9 +33,10 @@ from doorward.web.return_address import page_bytes
 
 
 class Connections(Typed):
-    """The open connections, and the tasks that answer on them."""
+    """The open connections, the tasks that answer on them, and the turns of their long work."""
 
     tasks: set[asyncio.Task[None]]
+    turns: Turns
 
     def add(self, connection: "Protocol") -> None: ...
     def discard(self, connection: object) -> None: ...
@@ -62,7 +64,7 @@ class Protocol(asyncio.Protocol):
 
     def __init__(self, connections: Connections) -> None:
         self.loop = asyncio.get_running_loop()
-        self.tasks = connections.tasks
+        self.tasks, self.turns = connections.tasks, connections.turns
         self._connections = connections
         self.server: tuple[str, int | None] | None = None
         self.client: tuple[str, int] | None = None

@@ -63,6 +63,10 @@ class Requests(Typed):
         """A request asks for an upgrade; `early` was sent after its head."""
 
 
+# Bytes of a body in chunks that are parsed before its chunks are counted: 4 ms if each has a byte.
+PARSED_BYTES = 32 * 1024
+
+
 class RequestParser:
     """Makes an exchange of each request on one connection and fills in its body. `begin`, `go_on`
     and `check_unread` raise BadRequest."""
@@ -88,6 +92,7 @@ class RequestParser:
         self.in_head = self.in_message = False
         self.held = b""  # the start of a request, until its first line is complete
         self.unread = 0  # bytes since the last head or piece of a body
+        self.chunks_left = 0  # that may be read before other connections have their turn
         self._url = b""
         self._headers: list[Header] = []
         self._head_bytes = 0  # of the head that is being read
@@ -193,8 +198,29 @@ class RequestParser:
             return self._take_raw(data)
         if self.in_head:
             return self._feed_head(data)
-        end = self._body_left if self._body_left > 0 else len(data)
-        return self._parse(data[:end], data[end:])
+        if self._body_left > 0:
+            return self._parse(data[: self._body_left], data[self._body_left :])
+        return self._parse_chunks(data)
+
+    def _parse_chunks(self, data: bytes) -> bytes:
+        """Read chunks of a body until there were `chunks_left`, and return what is behind them."""
+        at = 0
+        while self.chunks_left > 0:
+            if len(data) - at <= PARSED_BYTES:
+                return self._parse(data[at:])
+            left = self._parse(data[at : at + PARSED_BYTES])
+            at += PARSED_BYTES
+            if left or not self.in_message:
+                return self._leave_behind(left + data[at:])
+        return data[at:]
+
+    def _leave_behind(self, rest: bytes) -> bytes:
+        """What is behind a body; if a request behind it asked for an upgrade, that gets it."""
+        waiting = cast(Exchange, self.last).waiting
+        if waiting is None:
+            return rest
+        waiting.data_received(rest)
+        return b""
 
     def check_unread(self) -> None:
         """Limit what is not part of a body. llhttp's binding keeps a line of a head or a trailer
@@ -331,6 +357,7 @@ class RequestParser:
 
     def on_body(self, body: bytes) -> None:
         self.unread = 0
+        self.chunks_left -= 1
         self._body_left = max(self._body_left - len(body), 0)
         exchange = cast(Exchange, self.last)
         if exchange.response_complete:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
+from doorward.http1.turns import Turns
 from doorward.observe.observer import (
     NO_ROUTE,
     TURNED_AWAY,
@@ -36,6 +37,7 @@ class _Connections(set[Protocol]):
     def __init__(self, when_empty: Callable[[], None]) -> None:
         super().__init__()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.turns = Turns()
         self._when_empty = when_empty
 
     def discard(self, connection: object) -> None:
