@@ -49,6 +49,7 @@ from doorward.gate.targets import LastHop, Unfit, origin_form
 from doorward.gate.tokens import read_authorization, take_api_key
 from doorward.http1 import headers as gate_headers
 from doorward.http1.headers import BadHeaders, parse_headers, select_trailers
+from doorward.http1.turns import Turns
 from doorward.pages import languages
 from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.answer_headers import answer_headers
@@ -363,6 +364,8 @@ async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:
             return False
 
     class ConnectionOwner:
+        turns = Turns()
+
         def release(self, *_: Any) -> None: ...
 
     def answered(lines: int) -> Reader:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from doorward.http1.repeats import SEEN, Repeats
+from doorward.http1.turns import Turns
 from doorward.rewrite.answer_headers import read_shared
 from doorward.upstream.connection import Connection
 from doorward.upstream.failures import UpstreamFailure
@@ -45,6 +46,7 @@ class Transport(asyncio.Transport):
 class ConnectionOwner:
     def __init__(self) -> None:
         self.alive: bool | None = None
+        self.turns = Turns()
 
     def release(
         self, connection: Connection, alive: bool, failure: UpstreamFailure | None = None

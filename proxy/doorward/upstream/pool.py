@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
+from doorward.http1.turns import Turns
 from doorward.settings import Concurrency
 from doorward.upstream.address import Address
 from doorward.upstream.connection import Connection
@@ -69,6 +70,7 @@ class Pool:
         self._connecting = 0
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
+        self.turns = Turns()
         self._parked = 0  # idle, and reserved for one client
 
     @property
