@@ -499,6 +499,7 @@ NOT_FOREIGN = {
     "read_key": "a file of the owner's, of 4 KiB",
     "read_ring": "files of the owner's",
     "read_state": "their names",
+    "read_file_state": "numbers of the system's",
     "read_settings": "a file of the owner's",
     "read_arguments": "a command line",
     "read_private": "the reader of answers' heads, which is in the registry",
