@@ -230,8 +230,8 @@ async def test_nothing_is_sent_for_a_session_revoked_while_a_connection_was_wait
     opened = await front.opened()
     connect = Pool.connect
 
-    async def slowly(pool: Pool) -> Connection:
-        connection = await connect(pool)
+    async def slowly(pool: Pool, **how: bool) -> Connection:
+        connection = await connect(pool, **how)
         await front.accounts.sessions.end(opened.session, front.clock())
         front.clock.now += CONFIRMATION_S
         return connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from doorward.accounts.audit.audit_log import Event, Kind
@@ -30,13 +30,9 @@ async def set_address(store: Database, user: User, session: Session) -> object:
     def change(now: User) -> tuple[User, list[str]]:
         if now.emails != user.emails:
             raise EnrolmentExpired
-        return type(now)(**{**fields(now), "emails": (Email("new@example.com", True),)}), ["alice"]
+        return replace(now, emails=(Email("new@example.com", True),)), ["alice"]
 
     return await store.users.edit(user, change, NOW)
-
-
-def fields(user: User) -> dict[str, Any]:
-    return {name: getattr(user, name) for name in user.__slots__}
 
 
 async def take_code(store: Database, user: User, session: Session) -> object:
