@@ -183,8 +183,7 @@ class Exchange:
         if taker is None:
             return
         while taker.is_ready and (self._pieces or not self.more_body):
-            piece = self._next_piece()
-            more = self.more_body or bool(self._pieces)
+            piece, more = self._next_piece()
             if not more:
                 self.taker = None
                 self.flow.resume_reading()  # that the client leaves is to be known
@@ -468,18 +467,17 @@ class Exchange:
             self.message_event.clear()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        body = self._next_piece()
+        body, more = self._next_piece()
         if self._pieces:
             self.message_event.set()
-        more = self.more_body or bool(self._pieces)
         return {"type": "http.request", "body": body, "more_body": more}
 
-    def _next_piece(self) -> bytes:
-        """The next piece of the body, empty if none has come: small ones joined, as each that is
-        passed on costs a write. A large one is not copied."""
+    def _next_piece(self) -> tuple[bytes, bool]:
+        """The next piece of the body, empty if none has come, and whether others follow. Small ones
+        are joined, as each that is passed on costs a write. A large one is not copied."""
         pieces = self._pieces
         if not pieces:
-            return b""
+            return b"", self.more_body
         piece = pieces.popleft()
         if pieces and len(piece) + len(pieces[0]) <= JOINED_BYTES:
             joined, size = [piece], len(piece)
@@ -487,7 +485,7 @@ class Exchange:
                 joined.append(pieces.popleft())
             piece = b"".join(joined)
         self.body_bytes -= len(piece)
-        return piece
+        return piece, self.more_body or bool(pieces)
 
     async def send(self, message: Any) -> None:
         """Take the application's next message; waits while the client is slow."""
