@@ -45,7 +45,7 @@ class Malformed(RequestFault):
     what is wrong with each, in dialects with wording of their own."""
 
     code = "bad_request"
-    message = "The body is not what this endpoint takes."
+    message = "The body is not in the form that this endpoint expects."
 
     def __init__(
         self,
@@ -70,16 +70,15 @@ class ForeignOrigin(RequestFault):
 
 class MethodNotAllowed(RequestFault):
     code = "method_not_allowed"
-    message = "This path does not answer to this method."
+    message = "This path does not support this method."
 
 
 class Unauthenticated(RequestFault):
     """The request has no session that is valid for this endpoint. `reason`: missing, expired or
-    wrong. More than that none is valid is known only of a token that the dialect itself looked
-    up."""
+    wrong. Expired and wrong are only known for a token that the dialect itself looked up."""
 
     code = "unauthenticated"
-    message = "This needs a login."
+    message = "Log in first."
 
     def __init__(self, reason: str = "missing") -> None:
         super().__init__()
@@ -90,7 +89,7 @@ class RateLimited(RequestFault):
     """The request exceeds the rate limit."""
 
     code = "rate_limited"
-    message = "Too many requests; wait a while."
+    message = "Too many requests. Wait a while and try again."
 
     def __init__(self, count: Count, retry_after_s: float) -> None:
         super().__init__()
@@ -109,7 +108,7 @@ class Broken(RequestFault):
     """An unexpected error, which is in the log."""
 
     code = "internal_error"
-    message = "Something broke; it is our fault."
+    message = "Something went wrong on the server."
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ class Context:
     def check_origin(self, request: Request) -> None:
         """Raises ForeignOrigin if another site's page uses its visitor's cookie.
 
-        If every site may call, none may do so with a cookie."""
+        If every site may call, none may use a cookie."""
         if (
             is_by_header(request)
             or self.service.is_from_own_site(request)

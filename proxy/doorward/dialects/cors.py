@@ -1,4 +1,4 @@
-"""The CORS headers by which scripts of other sites may call a dialect (Fetch, CORS protocol).
+"""The CORS headers that let scripts of other sites call a dialect (Fetch, CORS protocol).
 
 Adds headers; must not decide about sessions. Does nothing without origins in the settings.
 """
@@ -11,7 +11,7 @@ from doorward.settings import Settings
 from doorward.web.endpoint import Handler, get_sender
 
 ANY = "*"
-MAX_AGE_S = 600  # browsers cut at 7200 (Chromium) and 86400 (Firefox)
+MAX_AGE_S = 600  # Chromium limits it to 7200, Firefox to 86400
 
 # Headers that scripts can send and read in addition to those that are always allowed: every
 # dialect's carriers, the second factor's headers, and those of rate limits.

@@ -87,4 +87,4 @@ class DatepollError(Shape):
 
 
 class DatepollFields(RootModel[dict[str, list[str]]]):
-    """What is wrong with each field, in sentences."""
+    """The errors of each field, in sentences."""

@@ -96,7 +96,7 @@ def get_text(fields: Mapping[str, object], name: str) -> str:
     if not isinstance(value, str):
         raise Malformed(f"The field {name} has to be a string.")
     if has_half_character(value):
-        raise Malformed(f"The field {name} holds half a character.")
+        raise Malformed(f"The field {name} contains invalid characters.")
     return value
 
 
@@ -123,7 +123,7 @@ def _nest(pairs: list[tuple[str, str]]) -> Fields:
         else:
             inner = found.setdefault(nested[1], {})
             if not isinstance(inner, dict) or nested[2] in inner:
-                raise Malformed("The form says one thing twice.")
+                raise Malformed("The form contains a field twice.")
             inner[nested[2]] = value
     return found
 

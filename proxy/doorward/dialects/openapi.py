@@ -37,7 +37,7 @@ SCHEMES: dict[str, Json] = {
 FACTOR = ("x-2fa-code", "x-2fa-method")
 
 
-# The gate's answer to a path that it refuses to read.
+# The gate's answer to a path that can be read in several ways.
 BAD_REQUEST, BAD_PATH = 400, "bad_request"
 
 
@@ -72,8 +72,8 @@ def describe(settings: Settings, tables: Mapping[str, Iterable[Route]]) -> Json:
 
 
 def _schemas(used: Iterable[type[BaseModel]]) -> Json:
-    """The models and everything that they consist of. Requests and answers are described alike: a
-    key with a default may be absent."""
+    """The models, with all nested ones. In requests and answers alike, a key with a default may be
+    absent."""
     chosen = sorted(used, key=lambda model: model.__name__)
     _, rendered = models_json_schema(
         [(model, "validation") for model in chosen], ref_template=REFERENCE
@@ -129,7 +129,7 @@ def _operation(
 
 
 def _carriers(dialect: DialectDescription) -> list[Json]:
-    """Alternatives; within one, everything that it names is required."""
+    """The security requirements: one alternative has to be met, with all schemes that it names."""
     if dialect.alone:
         return [{dialect.alone: []}]
     ways = (dialect.carriers, ("bearer",), ("cookie",))
@@ -152,7 +152,7 @@ def _query(shape: type[Shape] | None) -> Iterator[Json]:
 
 
 def _success(row: Operation) -> Json:
-    if not row.status:  # only refusals
+    if not row.status:  # has only errors
         return {}
     said: Json = {"description": "Done."}
     if row.answer is not None:

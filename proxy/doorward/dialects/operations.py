@@ -47,7 +47,7 @@ class Operation:
     media: str = "application/json"
 
     def list_refusals(self) -> Refusals:
-        """All refusals of the operation, whatever a dialect calls them."""
+        """All refusals of the operation, without a dialect's names for them."""
         body = (context.Malformed, context.TooLarge) if self.body else ()
         query = (context.Malformed,) if self.query else ()
         session = () if self.public else (context.Unauthenticated,)
@@ -80,7 +80,7 @@ XHR = {
         status=0,
     ),
     "POST /xhr/totp": Operation(
-        "Give the code of a login.", status=204, body=(xhr.XhrCode,), changes=True,
+        "Enter the code of a login.", status=204, body=(xhr.XhrCode,), changes=True,
         refuses=(*CODE, core.SessionNotFound, core.UserBanned, core.MailFailed, core.LockedOut),
     ),
     "GET /xhr/session": Operation("Get the user and the session.", xhr.XhrSession),
@@ -108,7 +108,7 @@ _BANNED: Refusals = (core.UserBanned,)
 _MISSING: Refusals = (core.UserBanned, core.SessionNotFound)
 ALEKEAGLE = {
     "POST /session": Operation(
-        "Log in, or give the code of a login that asked for it.",
+        "Log in, or enter the code of a login that asked for one.",
         alekeagle.AlekeagleToken, 201, public=True, changes=True,
         body=(alekeagle.AlekeagleCredentials, alekeagle.AlekeagleSecondStep),
         refuses=(*LOGIN, core.UserNotFound, context.Unauthenticated, context.RateLimited),
@@ -116,7 +116,7 @@ ALEKEAGLE = {
         errors=(alekeagle.AlekeagleChallenge,),
     ),
     "GET /session": Operation(
-        "Get the session that asks.", alekeagle.AlekeagleSession, refuses=_BANNED
+        "Get the caller's session.", alekeagle.AlekeagleSession, refuses=_BANNED
     ),
     "GET /session/{id}": Operation(
         "Get one of the user's sessions.", alekeagle.AlekeagleSession, refuses=_BANNED,
@@ -234,11 +234,11 @@ ROCKETCHAT = {
         more=(ErrorAnswer(400, "error-parameter-required"),),
     ),
     "POST users.2fa.enableEmail": Operation(
-        "Turn codes by e-mail on.", rocketchat.RocketchatDone, factor=True, changes=True,
+        "Turn on codes by e-mail.", rocketchat.RocketchatDone, factor=True, changes=True,
         body=(rocketchat.RocketchatNothing,), optional_body=True, refuses=(core.InvalidEmail,),
     ),
     "POST users.2fa.disableEmail": Operation(
-        "Turn codes by e-mail off.", rocketchat.RocketchatDone, factor=True, changes=True,
+        "Turn off codes by e-mail.", rocketchat.RocketchatDone, factor=True, changes=True,
         body=(rocketchat.RocketchatNothing,), optional_body=True,
     ),
     "POST users.totp.enable": Operation(
@@ -299,9 +299,9 @@ API = {
     "POST users/{id}/unban": _act("Lift a ban."),
     "POST users/{id}/disable": _act("Disable a user: all sessions and tokens end."),
     "POST users/{id}/enable": _act("Let a disabled user log in again."),
-    "POST users/{id}/unlock": _act("Forget a user's wrong passwords and codes."),
+    "POST users/{id}/unlock": _act("Reset a user's counts of wrong passwords and codes."),
     "POST users/{id}/reset-factors": _act(
-        "Take a user's second factors away.", core.TotpNotOn
+        "Remove a user's second factors.", core.TotpNotOn
     ),
     "POST users/{id}/password": Operation(
         "Set or generate a user's password; all sessions end.", api.ApiPasswordSet,
@@ -317,14 +317,14 @@ API = {
     "GET users/{id}/tokens": Operation("List a user's tokens.", api.ApiUserTokens, refuses=_USER),
     "DELETE users/{id}/tokens": Operation("End all tokens of a user.", api.ApiEnded, refuses=_USER),
     "GET sessions": Operation(
-        "List everybody's sessions, the newest first.", api.ApiSessions, query=api.ApiPage,
+        "List all sessions, the newest first.", api.ApiSessions, query=api.ApiPage,
         refuses=_ADMIN,
     ),
     "DELETE sessions/{id}": Operation(
         "End a session.", status=204, refuses=(*_ADMIN, core.SessionNotFound)
     ),
     "GET tokens": Operation(
-        "List everybody's tokens, the newest first.", api.ApiTokenList, query=api.ApiPage,
+        "List all tokens, the newest first.", api.ApiTokenList, query=api.ApiPage,
         refuses=_ADMIN,
     ),
     "GET tokens/{id}": Operation(
@@ -334,10 +334,10 @@ API = {
         "End a token.", status=204, refuses=(*_ADMIN, core.TokenNotFound)
     ),
     "GET lockouts": Operation(
-        "List who has to wait after wrong passwords and codes.", api.ApiLocks, refuses=_ADMIN
+        "List the lock-outs after wrong passwords and codes.", api.ApiLocks, refuses=_ADMIN
     ),
     "POST lockouts/unlock": Operation(
-        "Let the network of an address try again.", status=204, body=(api.ApiNetwork,),
+        "End the lock-out of an address's network.", status=204, body=(api.ApiNetwork,),
         refuses=_ADMIN,
     ),
     "GET audit": Operation(
@@ -345,7 +345,7 @@ API = {
         refuses=_ADMIN,
     ),
     "GET explain": Operation(
-        "Say what would become of a request, and why.", api.ApiExplanation,
+        "Explain what would happen to a request, and why.", api.ApiExplanation,
         query=api.ApiQuestion, refuses=_USER,
     ),
     "GET audit/events": Operation(

@@ -10,21 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Shape(BaseModel):
-    """An object with these keys, in this order, and no others. Names are as on the wire but for
-    those that Python cannot spell, which have an alias."""
+    """An object with these keys, in this order, and no others. Fields have their names on the wire,
+    with an alias if that is no Python identifier."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     def content(self) -> dict[str, Any]:
-        """What goes out: of keys that may be absent, those that were given."""
+        """The JSON object to send, without optional keys that were not given."""
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
 def examples(*values: dict[str, Any]) -> ConfigDict:
-    """States what clients send, for the description: a model's own configuration."""
+    """Examples of what clients send, for the API description, as a model's configuration."""
     return ConfigDict(json_schema_extra={"examples": list(values)})
 
 
 def absent(**more: Any) -> Any:
-    """States a key that is left out where it does not apply."""
+    """Declare a key that is omitted if it does not apply."""
     return Field(default_factory=lambda: None, **more)

@@ -95,7 +95,7 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
 _DATABASE_ONLY = "An authenticator app can be added to users of the database only."
 _SENTENCES = {
     "invalid_credentials": refusals.InvalidCredentials.message,
-    "unauthenticated": "This needs a login.",
+    "unauthenticated": "Log in first.",
 }
 
 

@@ -24,7 +24,7 @@ class XhrEnrolment(Shape):
 
 
 class XhrLife(Shape):
-    """`maxAge`: milliseconds to the session's end."""
+    """`maxAge`: milliseconds until the session ends."""
 
     maxAge: int
     totp: bool

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, embedsignature=True
-"""The compiled head reader: one pass over the bytes of a head, no object for what only goes on.
+"""The compiled head readers: one pass over the bytes of a head, with no object for forwarded lines.
 
-Knows bytes of heads; names are told by `Actions`. `_heads_py.py` is its twin, which gives the same
-verdicts and the same fields; see `heads.py`.
+Knows the bytes of heads; `Actions` says what to do with each name. `_heads_py.py` has the same
+readers in Python: they accept the same heads and set the same fields. See `heads.py`.
 """
 
 cimport cython
@@ -22,13 +22,13 @@ cdef extern from *:
     """
     const char* DOORWARD_HEADS_DIGEST
 
-DIGEST = DOORWARD_HEADS_DIGEST.decode()  # of the source that this was compiled from
+DIGEST = DOORWARD_HEADS_DIGEST.decode()  # of the source file
 
 ctypedef const unsigned char* Bytes
 
 cdef enum:
-    SLOTS = 1024  # a power of two, several times as many as there are usual names
-    LOCAL_BYTES = 4096  # on the stack; what longer heads pass on is put together elsewhere
+    SLOTS = 1024  # a power of two, at least four times the number of usual names
+    LOCAL_BYTES = 4096  # on the stack; the output of longer heads goes to the heap
 
 cdef int PASS = tables.PASS
 cdef int DROP = tables.DROP
@@ -66,8 +66,8 @@ cdef Py_ssize_t LENGTH_DIGITS = tables.LENGTH_DIGITS
 cdef frozenset METHODS = tables.METHODS
 cdef bytes GET = b"GET"
 
-# A name's byte in lower case, 0 for one that no name holds; whether a target may hold it, and what
-# `USUAL_TARGET` says.
+# By byte: its lower case, or 0 if a name cannot contain it; whether a target may contain it; and
+# the two sets of bytes in `USUAL_TARGET`.
 cdef unsigned char[256] LOWER
 cdef unsigned char[256] IS_TARGET
 cdef unsigned char[256] IS_SEGMENT
@@ -82,7 +82,7 @@ for _byte in range(256):
 
 @cython.no_gc
 cdef class RequestFields:
-    """What a request head says."""
+    """The fields of a request head."""
 
     cdef readonly bytes method, target, path, text, passing_text, host
     cdef readonly bint has_usual_target, keep_alive, has_body, chunked, trailers
@@ -94,7 +94,7 @@ cdef class RequestFields:
 
 @cython.no_gc
 cdef class AnswerFields:
-    """What the head of an answer says."""
+    """The fields of an answer's head."""
 
     cdef readonly int status
     cdef readonly bytes text, passing_text, kept, cache_control
@@ -105,10 +105,10 @@ cdef class AnswerFields:
 
 
 cdef class Names:
-    """The actions of usual names by a hash of theirs; `Actions` is asked about others."""
+    """A hash table of the actions of usual names; `Actions` finds those of other names."""
 
     cdef object other
-    cdef list kept  # the bytes that `name` points into
+    cdef list kept  # owns the bytes that `name` points to
     cdef Bytes[SLOTS] name
     cdef Py_ssize_t[SLOTS] size
     cdef int[SLOTS] action
@@ -151,16 +151,16 @@ cdef uint32_t _hash(Bytes text, Py_ssize_t size) noexcept nogil:
 
 
 cdef struct Line:
-    Bytes name  # as it came
+    Bytes name  # as sent
     Py_ssize_t name_size
     Bytes value
     Py_ssize_t size
-    Bytes next  # where the next line begins
+    Bytes next  # the beginning of the next line
     int action
 
 
 cdef inline bint _is_clean(Bytes text, Py_ssize_t size) noexcept nogil:
-    """Whether a value may hold these bytes: see VALUE_BYTES. No branch, so that it is vectorised."""
+    """Whether all bytes are in VALUE_BYTES. Without branches, so that compilers vectorise it."""
     cdef unsigned char byte, bad = 0
     cdef Py_ssize_t at
     for at in range(size):
@@ -170,7 +170,7 @@ cdef inline bint _is_clean(Bytes text, Py_ssize_t size) noexcept nogil:
 
 
 cdef inline bint _is(Bytes value, Py_ssize_t size, const char* word, Py_ssize_t length) noexcept nogil:
-    """Whether a clean value is this word of lower-case letters and hyphens, in any case."""
+    """Whether a clean value is `word`, in any case. `word`: lower-case letters and hyphens only."""
     cdef Py_ssize_t at
     if size != length:
         return False
@@ -181,7 +181,7 @@ cdef inline bint _is(Bytes value, Py_ssize_t size, const char* word, Py_ssize_t 
 
 
 cdef inline bint _is_length(Bytes value, Py_ssize_t size) noexcept nogil:
-    """Whether it is a body's length, written in the one usual way."""
+    """Whether it is a length in its usual form: digits without leading zeros."""
     cdef Py_ssize_t at
     if not 0 < size <= LENGTH_DIGITS or (size > 1 and value[0] == c"0"):
         return False
@@ -194,8 +194,8 @@ cdef inline bint _is_length(Bytes value, Py_ssize_t size) noexcept nogil:
 cdef inline int _read_line(
     Names names, Bytes at, Bytes end, unsigned char* lowered, Line* line
 ) except -1:
-    """Read one header line. `lowered` has room for NAME_BYTES and gets the name in lower case. 0
-    for a line that is not plain, or not whole: no byte from `end` on is looked at."""
+    """Read one header line. Writes the name in lower case to `lowered`, which has room for
+    NAME_BYTES. Returns 0 if the line is incomplete or not plain. Never reads at `end` or beyond."""
     cdef uint32_t number = 2166136261
     cdef unsigned char lower
     cdef Bytes stop = at + NAME_BYTES if end - at > NAME_BYTES else end
@@ -228,7 +228,7 @@ cdef inline int _read_line(
 
 
 cdef inline bint _has_one_reading(Bytes at, Bytes end, Bytes* stop) noexcept nogil:
-    """Whether a target is usual; `stop` gets the end of its path. What it holds is valid."""
+    """Whether a target is usual. Sets `stop` to the end of its path. All its bytes are valid."""
     cdef bint is_usual = True, begins = True
     at += 1
     while at < end and at[0] != c"?":
@@ -244,7 +244,7 @@ cdef inline bint _has_one_reading(Bytes at, Bytes end, Bytes* stop) noexcept nog
 
 
 cdef inline unsigned char* _put(unsigned char* out, Line* line) noexcept nogil:
-    """Write the line's end behind its name."""
+    """Write the rest of the line after its name."""
     memcpy(out, b": ", 2)
     memcpy(out + 2, line.value, line.size)
     memcpy(out + 2 + line.size, b"\r\n", 2)
@@ -256,7 +256,7 @@ cdef inline bytes _bytes(Bytes text, Py_ssize_t size):
 
 
 cdef inline bytes _slice(bytes data, Py_ssize_t start, Py_ssize_t size):
-    """These bytes of `data`, which is not copied if it is all of it."""
+    """`size` bytes of `data` from `start`, without a copy if that is all of it."""
     if size == PyBytes_GET_SIZE(data):
         return data
     return PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, size)
@@ -288,15 +288,15 @@ cdef class RequestReader:
     ):
         cdef unsigned char[LOCAL_BYTES] local
         cdef unsigned char* out = local
-        # While a name is asked about, other threads may run: only what cannot change is pointed at.
+        # `Actions.find` may let other threads run, so the pointers must be into immutable bytes.
         cdef bytes text = data if type(data) is bytes else bytes(data)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(text) - start
         size = min(size, min(head_bytes, HEAD_BYTES))
         lines = min(lines, LINES)
         if start < 0 or size <= 0:
             return None
-        # What goes on is longer by one byte a line where no space is behind the colon, which the
-        # request line makes good for some; a name is written before it is known to fit.
+        # The output has one byte more for each line without a space after the colon. A name is
+        # written before the rest of its line is checked, so there is room for one more.
         cdef Py_ssize_t room = size + LINES + NAME_BYTES + 4
         if room <= LOCAL_BYTES:
             return self.read_into(text, start, size, target_bytes, lines, out)

@@ -1,6 +1,6 @@
-"""The readers of `_heads.pyx` in pure Python: the same results and the same fields, more slowly.
+"""The head readers in pure Python: slower than `_heads.pyx`, with the same results.
 
-Knows the bytes of heads; what is done with a name comes from `Actions`. See `heads.py`.
+Knows the bytes of heads; `Actions` says what to do with each name. See `heads.py`.
 """
 
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ from doorward.http1 import head_tables as tables
 from doorward.http1.head_tables import Actions
 from doorward.http1.headers import OWS, Header
 
-# Variables of this module are faster to look up.
+# Names in this module are faster to look up than attributes of another.
 _PASS, _DROP, _CONNECTION = tables.PASS, tables.DROP, tables.CONNECTION
 _CONTENT_LENGTH, _TRANSFER_ENCODING = tables.CONTENT_LENGTH, tables.TRANSFER_ENCODING
 _ONCE, _ONCE_END = tables.ONCE, tables.ONCE + tables.ONCE_NAMES
@@ -21,7 +21,7 @@ _SHARED_CACHES, _KEEP_ALIVE = tables.SHARED_CACHES, tables.KEEP_ALIVE
 _DATE, _EXPIRES = tables.DATE, tables.EXPIRES
 _METHODS, _HEAD_BYTES, _LINES = tables.METHODS, tables.HEAD_BYTES, tables.LINES
 
-# Headers that may have several lines, all of which count, and the field for each.
+# Headers of which every line counts, and the field that collects their values.
 _SEVERAL = {
     tables.AUTHORIZATION: "authorizations",
     tables.FORWARDED: "forwarded",
@@ -31,11 +31,11 @@ _SEVERAL = {
     tables.FORWARDED_PORT: "forwarded_port",
     tables.FORWARDED_PREFIX: "forwarded_prefix",
 }
-# Headers of an answer of which two lines could contradict each other.
+# An answer with two lines of one of these is unusual: they could contradict each other.
 _SINGLE = frozenset((_CONNECTION, _CONTENT_LENGTH, _TRANSFER_ENCODING, _KEEP_ALIVE, _EXPIRES))
 # Allowed values of Connection; others name headers, or ask for another protocol.
 _OPTIONS = frozenset((b"keep-alive", b"close"))
-# Two headers that would each state a length, one bit for each.
+# The bits of the two headers that state the body's length.
 _TWO_LENGTHS = 1 << _CONTENT_LENGTH | 1 << _TRANSFER_ENCODING
 
 # Translation tables that change exactly the bytes that are not valid in a value or a target.
@@ -49,7 +49,7 @@ _BLOCKS, _BLOCK_LINES = 512, 32
 
 
 class RequestFields:
-    """The fields of a request head, with their defaults."""
+    """The fields of a request head, and their defaults."""
 
     method = target = path = text = passing_text = host = b""
     keep_alive = True
@@ -89,19 +89,21 @@ _Line = tuple[int, bytes, bytes]
 
 
 class _Block:
-    """The known lines of a head, read together. `before` are the forwarded lines before the first
-    unknown line. `others` has the place of each unknown line, and the forwarded lines after it."""
+    """The cached lines of a head, joined. `before`: the forwarded lines before the first line that
+    is not cached. `others`: the index of each line that is not cached, with the forwarded lines
+    between it and the next one."""
 
     __slots__ = ("before", "is_dated", "others", "seen")
 
     def __init__(self) -> None:
         self.before = b""
         self.others: list[tuple[int, bytes]] = []
-        self.seen = 0  # a bit for each action found that only one line may have
+        self.seen = 0  # a bit for each action that occurred and may not occur again
         self.is_dated = False
 
     def end_run(self, place: int, passing: list[bytes]) -> None:
-        """`passing` are the lines after the one at `place`, 0 for the first line."""
+        """Store `passing`, the forwarded lines after the line at index `place`; 0 is the first line
+        of the head."""
         if place:
             self.others.append((place, b"".join(passing)))
         else:
@@ -109,21 +111,22 @@ class _Block:
 
 
 class _Lines:
-    """Reads header lines, and caches those that repeat.
+    """Reads header lines, and caches those that are often the same.
 
-    Browsers and applications send most of their lines with every message. Lines whose names are in
-    `Actions.repeating` are looked up by their bytes, all lines of a head at once, and the result
-    for all of them is cached, too. This saves 9 us of 79 for a request that differs.
+    Browsers and applications send most of their lines with every message. Lines with a name in
+    `Actions.repeating` are cached by their bytes, and so is the `_Block` of each combination of
+    cached lines. This saves 9 us of 79 for a request that differs from the last.
     """
 
     def __init__(self, actions: Actions, *, lowers: bool) -> None:
         self._actions = actions
         self._lowers = lowers
-        # The action of a line and the beginning of the forwarded line, by the name as it was sent:
-        # for names that do not repeat, and for those that do.
+        # By the name as it was sent: the action of its lines and how the forwarded line begins.
+        # First for names whose lines are not cached, then for names whose lines are.
         self.names: dict[bytes, tuple[int, bytes]] = {}
         self._repeating: dict[bytes, tuple[int, bytes]] = {}
-        # Repeating lines that are only forwarded or dropped, with the forwarded line; and others.
+        # Cached lines: first those that are only forwarded or dropped, with the forwarded line;
+        # then those that set a field.
         self.known: dict[bytes, bytes] = {}
         self._acting: dict[bytes, _Line] = {}
         self.blocks: dict[tuple[bytes | None, ...], _Block] = {}
@@ -134,8 +137,8 @@ class _Lines:
             kept.clear()
 
     def join(self, lines: list[bytes]) -> _Block | None:
-        """The block of a head's lines, of which the first is not a header. None if two lines
-        contradict each other."""
+        """Build the block of these lines, of which the first is the request or status line. None if
+        a header that may appear once appears twice."""
         found = tuple(map(self.known.get, lines))
         block, passing, place = _Block(), [b""], 0
         for at, text in enumerate(found):
@@ -160,10 +163,10 @@ class _Lines:
         return block
 
     def read(self, line: bytes) -> _Line | None:
-        """Read a line; None if it is not plain."""
+        """Read a line. None if it is not plain."""
         name, _, value = line.partition(b": ")
         usual = self.names.get(name)
-        # `strip` and `translate` return the same object if they change nothing.
+        # `strip` and `translate` return the object itself if they change nothing.
         if usual and value and value.strip(OWS) is value is value.translate(_AS_VALUE):
             return *usual, value
         found = self._acting.get(line)
@@ -190,12 +193,12 @@ class _Lines:
         elif action in (_PASS, _DATE) or _ONCE <= action < _ONCE_END:
             self.known[line] = b"%b%b\r\n" % (begin, value)
         elif action == _CONNECTION and value.lower() == b"keep-alive":
-            self.known[line] = b"%b%b\r\n" % (begin, value)  # the default, but only once
+            self.known[line] = b"%b%b\r\n" % (begin, value)  # the default, so it sets no field
         else:
             self._acting[line] = action, begin, value
 
     def _learn(self, name: bytes) -> tuple[int, bytes] | None:
-        """None if the name is invalid or too long."""
+        """Cache the action of a name. None if the name is invalid or too long."""
         if not 0 < len(name) <= tables.NAME_BYTES or name.translate(None, tables.TOKEN_BYTES):
             return None
         lowered = name.lower()
@@ -266,7 +269,8 @@ class RequestReader(Generic[_Request]):
 
 
 def _sort_request(head: RequestFields, lines: list[bytes], block: _Block, reader: _Lines) -> bool:
-    """Set the fields that the gate reads, and join the forwarded lines. False if it is unusual."""
+    """Set the fields that the gate reads, and join the forwarded lines. False if the head is
+    unusual, which leaves it to llhttp."""
     passing, seen = [block.before], block.seen
     for place, behind in block.others:
         found = reader.read(lines[place])
@@ -299,7 +303,7 @@ def _sort_request(head: RequestFields, lines: list[bytes], block: _Block, reader
 
 
 def _keep_single(head: RequestFields, action: int, value: bytes) -> bool:
-    """Set the field of a header that has one line. False if its value is unusual."""
+    """Set the field of a header that may appear once. False if its value is unusual."""
     if action == _HOST:
         head.host = value
         return value != b""
@@ -324,7 +328,7 @@ class AnswerReader(Generic[_Answer]):
 
     def __init__(self, actions: Actions, head: type[_Answer]) -> None:
         self._lines = _Lines(actions, lowers=False)
-        self._statuses: dict[bytes, int] = {}  # by first lines
+        self._statuses: dict[bytes, int] = {}  # by status line
         self._head = head
 
     def read(
@@ -349,7 +353,7 @@ class AnswerReader(Generic[_Answer]):
         return head if _sort_answer(head, found, block, reader, private) else None
 
     def _read_status(self, line: bytes) -> int:
-        """The status in a first line; 0 if the line is unusual."""
+        """The status in a status line; 0 if the line is unusual."""
         digits, reason = line[9:12], line[12:]
         if line[:9] != b"HTTP/1.1 " or reason[:1] != b" " or not digits.isdigit():
             return 0
@@ -394,7 +398,7 @@ def _sort_answer(
 
 
 def _keep(head: AnswerFields, action: int, value: bytes, private: bool) -> bool | None:
-    """Set the field of a line. Whether the line is forwarded; None if it is unusual."""
+    """Set the field of a line. True if the line is forwarded, None if it is unusual."""
     if action == _CONTENT_LENGTH:
         if not _is_length(value):
             return None
@@ -425,8 +429,8 @@ def _keep(head: AnswerFields, action: int, value: bytes, private: bool) -> bool 
 
 
 def _find_end(head: AnswerFields) -> bool:
-    """Whether the headers agree on where the body ends. If only the end of the connection tells,
-    set `keep_alive` to False (RFC 9112 6.3, 9.3)."""
+    """Whether the headers agree on where the body ends. If it ends with the connection, set
+    `keep_alive` to False (RFC 9112 6.3, 9.3)."""
     status, length, chunked = head.status, head.length, head.chunked
     bodiless = status in (204, 304)
     if chunked and (length >= 0 or bodiless):

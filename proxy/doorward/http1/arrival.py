@@ -1,4 +1,4 @@
-"""A request as a server read it from its connection: only bytes, nothing is trusted yet."""
+"""A request as the server read it from the connection: only bytes, and nothing is trusted yet."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,9 +8,10 @@ from doorward.http1.heads import RequestHead
 
 
 class Received(Protocol):
-    """`target` is the request target as received (RFC 9112 3.2), `peer` is the connection's other
-    end, and names in `headers` are in lower case. `parsed` are the parsed headers, if the server
-    has parsed them; `upgrade` are the requested protocols, if the server can make a tunnel."""
+    """`target` is the request target as received (RFC 9112 3.2), `peer` is the address of the
+    connection's other end, and names in `headers` are in lower case. `parsed` are the parsed
+    headers, if the server has parsed them; `upgrade` are the requested protocols, if the server can
+    make a tunnel."""
 
     @property
     def method(self) -> bytes: ...

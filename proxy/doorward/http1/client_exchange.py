@@ -21,8 +21,8 @@ from doorward.http1.turns import Turns
 @dataclass(frozen=True, slots=True)
 class TunnelLimits:
     """How long a tunnel may be silent, and the maximum size of a message if messages are parsed.
-    `tells`: a WebSocket's client is sent the reason for its end. `turns` are shared by all tunnels
-    of a process, for reading many messages."""
+    `tells`: whether a WebSocket's client is sent the reason when the tunnel is closed. `turns` are
+    shared by all tunnels of a process, for reading many messages."""
 
     idle_timeout_s: float
     message_bytes: int
@@ -66,9 +66,9 @@ class ClientExchange(Protocol):
     """`arrival` is the request; `known` is the cached result for the same bytes, if they came
     before.
 
-    `turned_away` is the status of an answer that the server itself has given in the meantime, or 0;
-    `gone_for` is a word for why the client did not get the whole answer. If `keep_alive` is set to
-    False, the connection ends with this answer.
+    `turned_away` is the status of an answer that the server itself has sent in the meantime, or 0;
+    `gone_for` is one word for the reason why the client did not get the whole answer. If
+    `keep_alive` is set to False, the connection ends with this answer.
     """
 
     method: bytes
@@ -102,13 +102,14 @@ class ClientExchange(Protocol):
     async def receive(self) -> dict[str, Any]: ...
     async def send(self, message: Any) -> None: ...
 
-    gives_body: bool  # whether `give_body` does; others have `receive` alone
+    gives_body: bool  # whether `give_body` works; ASGI servers only have `receive`
 
     def give_body(self, taker: BodyTaker) -> None:
-        """Give `taker` what has come of the request's body, and the rest as it comes."""
+        """Pass the request's body to `taker`: the part that was already received, then the rest as
+        it arrives."""
 
     def give_more(self) -> None:
-        """The taker is ready again."""
+        """Resume: the taker is ready again."""
 
     @property
     def trailers(self) -> list[Header]:
@@ -130,25 +131,26 @@ class ClientExchange(Protocol):
     attached: Closable | None  # ends with the client's connection
 
     def attach(self, attached: Closable) -> bool:
-        """End it together with the client's connection; False if that connection is unknown."""
+        """Close `closable` together with the client's connection. False if that connection is not
+        known."""
 
     # The answer
 
     def interim(self, status: int, headers: list[Header]) -> None:
-        """An informational answer (RFC 9110 15.2): 1xx, except 100 and 101."""
+        """Send an informational answer (RFC 9110 15.2): 1xx, except 100 and 101."""
 
     def start_with(self, head: ResponseHead) -> None:
-        """The head. It is sent with the first piece of the body."""
+        """Begin the answer. The head is sent with the first piece of the body."""
 
     def write(self, data: bytes) -> None:
-        """A piece of the body. Ignored if the client has left."""
+        """Send a piece of the body. Does nothing if the client has left."""
 
     def end(self, data: bytes = b"", trailers: bytes = b"") -> None:
-        """The last piece; `trailers` are lines."""
+        """Send the last piece. `trailers` are lines."""
 
     def cut(self, *, at_once: bool = False) -> None:
-        """Break the answer off, so that the client notices that it is incomplete. `at_once`:
-        without sending what a slow client has not read yet."""
+        """Abort the answer, so that the client notices that it is incomplete. `at_once`: discard
+        the data that a slow client has not read yet."""
 
     def switch(
         self,

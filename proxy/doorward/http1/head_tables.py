@@ -15,7 +15,8 @@ from doorward.http1.methods import KNOWN, NEVER
 
 # RFC 9110 5.6.2: the bytes of a field name.
 TOKEN_BYTES = bytes(byte for byte in range(256) if TOKEN.fullmatch(bytes((byte,))))
-# RFC 9110 5.5 with obs-text. llhttp reads lines that end with a tab or space, as it keeps those.
+# RFC 9110 5.5 with obs-text. Lines that end with a tab or space are left to llhttp, which keeps
+# that space.
 VALUE_BYTES = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
 # The bytes that `gate/path_readings.check_target` accepts; a test compares the two.
 TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)
@@ -31,8 +32,9 @@ USUAL_TARGET = re.compile(
 # llhttp gets other methods under the name of one that it knows (see `server/request_parser.py`).
 METHODS = KNOWN - NEVER
 
-# llhttp reads longer heads and names, and heads with more lines; its caller applies the limits. For
-# requests, these are the defaults of the settings. A larger value in `limits` does not raise them.
+# Longer heads and names, and heads with more lines, are left to llhttp, and its caller applies the
+# limits. For requests, these are the defaults of the settings. A larger value in `limits` does not
+# raise them.
 HEAD_BYTES = 64 * 1024
 REQUEST_TARGET_BYTES = 16 * 1024
 LINES = 256
@@ -43,7 +45,7 @@ LENGTH_DIGITS = 18
 # What is done with a line. Of requests and answers:
 PASS = 0  # forwarded
 DROP = 1
-UNUSUAL = 2  # llhttp has to read the head
+UNUSUAL = 2  # the whole head is left to llhttp
 CONNECTION = 3
 CONTENT_LENGTH = 4
 TRANSFER_ENCODING = 5
@@ -70,12 +72,12 @@ KEEP_ALIVE = 43
 DATE = 44
 EXPIRES = 45
 
-# Limits the memory that names invented by a client or an upstream can fill.
+# Limits the memory for names that a client or an upstream makes up.
 LEARNT = 2048
 
 
 class Actions:
-    """What is done with a line, by its lower-case name. `action_of` decides; its results are kept
+    """The action for each line, by its lower-case name. `action_of` decides; its results are cached
     for all names in `usual`, and for a limited number of others. A reader may cache lines whose
     names are in `repeating`."""
 

@@ -2,7 +2,8 @@
 sent.
 
 Knows names and framing; must not know who may do what. One pass over the request's headers
-separates those that the gate reads from those that pass, so no header is read in two spellings.
+separates those that the gate reads from those that pass, so the gate and the upstream never see two
+spellings of one header.
 """
 
 import re
@@ -196,7 +197,7 @@ class ParsedHeaders:
     cookies: list[bytes] = field(default_factory=list)
     authorizations: list[bytes] = field(default_factory=list)
     pairs: list[Header] = field(default_factory=list)
-    targets: tuple[Header, ...] = ()  # they contain another target, and pass, too
+    targets: tuple[Header, ...] = ()  # they contain another target; they also pass
     forwarded: list[bytes] = field(default_factory=list)
     forwarded_for: list[bytes] = field(default_factory=list)
     forwarded_proto: tuple[bytes, ...] = ()
@@ -206,8 +207,8 @@ class ParsedHeaders:
     request_id: bytes | None = None
     content_length: bytes | None = None
     chunked: bool = False
-    expects: bool = False  # to learn whether to send the body
-    trailers: bool = False  # whether trailers of the answer will be read (TE)
+    expects: bool = False  # the client waits for 100 Continue before it sends the body
+    trailers: bool = False  # the client accepts trailers of the answer (TE)
     announced: list[bytes] = field(default_factory=list)  # names of the request's trailers
     max_forwards: bytes | None = None
 
@@ -286,7 +287,7 @@ def _read(found: ParsedHeaders, action: HeaderAction, line: Header) -> None:
             found.overrides.append(line)
         case HeaderAction.EXPECT:
             if value.lower() != b"100-continue":  # the only defined value (RFC 9110 10.1.1)
-                raise UnknownExpectation("an expectation that nobody here can meet")
+                raise UnknownExpectation("an unsupported Expect header")
             found.expects = True
         case HeaderAction.TE:
             codings = [coding.partition(b";")[0].strip().lower() for coding in value.split(b",")]
@@ -345,5 +346,5 @@ def _may_trail(name: bytes) -> bool:
 
 
 def trailer_lines(headers: Iterable[Header]) -> bytes:
-    """The same, in the form in which they are sent."""
+    """The same trailers as lines to send."""
     return b"".join([b"%b: %b\r\n" % line for line in select_trailers(headers)])

@@ -32,8 +32,8 @@ PURE_PYTHON = "DOORWARD_PURE_PYTHON"
 
 
 def _compiled() -> tuple[Any, str]:
-    """The compiled module, or None and the reason. A module compiled from another source than the
-    one next to it belongs to another version, and is not used."""
+    """The compiled module, or None and the reason. A module that was compiled from another version
+    of the source is not used."""
     if os.environ.get(PURE_PYTHON, "") not in ("", "0"):
         return None, f"as {PURE_PYTHON} asks"
     try:
@@ -70,11 +70,11 @@ def _find_line(text: bytes, name: bytes, after: int) -> int:
 
 
 class RequestHead(reader.RequestFields):
-    """A client's request head, with the fields of `ParsedHeaders`, for which the gate takes it.
+    """A client's request head, with the fields of `ParsedHeaders`, so that the gate accepts either.
 
-    `text` is the head as it came. `passing_text` has the lines that are forwarded, with names in
-    lower case, each with its end. The fields that only unusual requests need are always empty:
-    llhttp reads those.
+    `text` is the head as it was received. `passing_text` has the lines that are forwarded, with
+    names in lower case, each with its CRLF. The fields that only unusual requests need are always
+    empty: llhttp reads those.
     """
 
     __slots__ = ()
@@ -148,10 +148,11 @@ class RequestHead(reader.RequestFields):
 class AnswerHead(reader.AnswerFields):
     """The head of an upstream's final answer.
 
-    `text` is the head as it came. `passing_text` has the lines that a client gets, as they came,
-    with Set-Cookie, whose values are also in `set_cookies`. `length` is -1 if no header states it;
-    `kept` is the value of Keep-Alive. If the head was read as `private`, `passing_text` is without
-    headers for shared caches and without Cache-Control, whose value is in `cache_control`.
+    `text` is the head as it was received. `passing_text` has the lines that a client gets,
+    unchanged, with Set-Cookie, whose values are also in `set_cookies`. `length` is -1 if no header
+    states it; `kept` is the value of Keep-Alive. If the head was read as `private`, `passing_text`
+    is without headers for shared caches and without Cache-Control, whose value is in
+    `cache_control`.
     """
 
     __slots__ = ()
@@ -160,7 +161,7 @@ class AnswerHead(reader.AnswerFields):
 
     @property
     def headers(self) -> list[Header]:
-        """Every header as it came, built at each call."""
+        """Every header as it was received, built at each call."""
         return _lines(self.text.partition(b"\r\n")[2])
 
     @property
@@ -216,8 +217,8 @@ def request_action(name: bytes) -> int:
     return action
 
 
-# Headers of an answer that the reader uses itself, whether or not the line is forwarded; and those
-# that concern the connection in ways that it does not know (see `upstream/framing.py`).
+# Headers of an answer that the reader itself uses, whether or not the line is forwarded; and
+# headers about the connection that it leaves to llhttp (see `upstream/framing.py`).
 _ANSWER_FRAMING = {
     b"content-length": tables.CONTENT_LENGTH,
     b"transfer-encoding": tables.TRANSFER_ENCODING,
@@ -242,8 +243,8 @@ read_request = reader.RequestReader(
 
 def answer_reader(action_of: Callable[[bytes], int]) -> "reader.AnswerReader[AnswerHead]":
     """A reader of answers' heads. `action_of` returns PASS, DROP, SET_COOKIE, CACHE_CONTROL,
-    SHARED_CACHES or UNUSUAL for a lower-case name (see `head_tables`). It is not asked about
-    framing.
+    SHARED_CACHES or UNUSUAL for a lower-case name (see `head_tables`). It is not called for framing
+    headers.
 
     `read(data, start=0, private, head_bytes, lines)` returns the head that begins at `start`, or
     None if llhttp has to read it, as for 1xx and statuses above 599.

@@ -1,5 +1,4 @@
-"""A cache of requests that came before with exactly the same bytes, with the facts derived from
-them.
+"""A cache of facts about request heads that were received before, byte for byte the same.
 
 Everything that depends on the time, above all the session, is decided again for each request.
 """
@@ -36,7 +35,7 @@ class KnownRequests:
         self.find = self._known.get
 
     def note(self, head: RequestHead) -> None:
-        """Store a head that came a second time."""
+        """Store a head that was received a second time."""
         text = head.text
         if len(text) <= HEAD_BYTES and self._repeats.before(text):
             make_room(self._known, LIMIT)

@@ -1,5 +1,4 @@
-"""Limits for caches by bytes: an entry is kept only when its bytes come again, and never more than
-a maximum.
+"""Limits for caches by bytes: store from the second occurrence on, and up to a maximum.
 
 Must not know what the bytes mean.
 """
@@ -16,14 +15,13 @@ def make_room(kept: dict[Any, Any], limit: int) -> None:
 
 
 class Repeats:
-    """Whether bytes were among the last few thousand. It compares hashes, so it is sometimes
-    wrong."""
+    """Remembers the last few thousand byte strings, by hash, so it is sometimes wrong."""
 
     def __init__(self) -> None:
         self._hashes: set[int] = set()
 
     def before(self, text: bytes) -> bool:
-        """Whether `text` came before. Records it."""
+        """Whether `text` occurred before. Records it."""
         number = hash(text)
         if number in self._hashes:
             return True

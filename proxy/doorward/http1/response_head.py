@@ -25,12 +25,13 @@ _STATUS_LINES = {status: status_line(status) for status in range(200, 600)}
 
 
 class InvalidResponseHead(Exception):
-    """The application sent an invalid answer; if part of it was sent, it is cut."""
+    """The application's answer is invalid. If part of it was already sent, the client's connection
+    is cut."""
 
 
 class ResponseHead:
-    """The part of an answer's head that is the same for every client at any time. `length`: of the
-    body in bytes, -1 if there is no such header; `closes`: the connection ends with it."""
+    """The part of an answer's head that does not depend on client or time. `length`: of the body in
+    bytes, -1 if no header states it; `closes`: whether the connection closes after the answer."""
 
     __slots__ = ("closes", "is_dated", "length", "status", "text")
 
@@ -48,7 +49,7 @@ class ResponseHead:
 
     @classmethod
     def of_lines(cls, status: int, lines: bytes, length: int, *, is_dated: bool) -> "ResponseHead":
-        """A head whose header lines are ready; none of them controls the connection."""
+        """A head made of finished lines, none of which controls the connection."""
         made = cls.__new__(cls)
         made.status, made.length, made.is_dated, made.closes = status, length, is_dated, False
         made.text = (_STATUS_LINES.get(status) or status_line(status)) + lines

@@ -22,8 +22,8 @@ class ForeignTarget(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SecondTarget:
-    """One URL in a header. `site` is its scheme and authority in lower case, None if the URL is
-    only a path; `rest` is its path with its query."""
+    """One URL in a header. `site`: its scheme and authority in lower case, None if the URL is only
+    a path; `rest`: its path and query."""
 
     site: tuple[str, str] | None
     rest: bytes
@@ -34,7 +34,7 @@ class SecondTarget:
 
     @property
     def host(self) -> str | None:
-        """The host of its site, in the form that rules use."""
+        """The host of `site`, in the form that rules use."""
         if self.site is None:
             return None
         host, colon, port = self.site[1].rpartition(":")
@@ -52,8 +52,8 @@ _LIST = rb"\((?:[^()<>\[\]\"]|<[^<>]*>|\[(?:W/)?\"[^\"]*\"\])*\)"
 _TAG_OR_LIST = re.compile(rb"[ \t]*(?:<([^<>]*)>|" + _LIST + rb")[ \t]*")
 
 
-# The rules are evaluated several times for each. Clients send the source, the destination and their
-# parents.
+# The rules are evaluated several times for each target. Clients send at most the source, the
+# destination and their parents.
 TARGETS_LIMIT = 16
 
 
@@ -103,7 +103,7 @@ def _read(url: bytes) -> SecondTarget:
 
 
 def move(target: bytes, prefix: bytes, base: bytes) -> bytes:
-    """A target with `base` in place of its `prefix`; `*` stays unchanged."""
+    """Replace the `prefix` of a target with `base`; `*` stays unchanged."""
     rest = target[len(prefix) :]
     if rest.startswith(b"/"):
         return base + rest
@@ -111,8 +111,8 @@ def move(target: bytes, prefix: bytes, base: bytes) -> bytes:
 
 
 def rewrite_target(line: Header, origin: bytes, prefix: bytes, base: bytes = b"") -> bytes:
-    """The value of such a header for an application at `origin` and `base` that does not know
-    `prefix`: replaces the beginning of each URL. A path remains a path."""
+    """Rewrite such a header for an application at `origin` and `base` that does not know `prefix`:
+    replace the beginning of each URL. A path remains a path."""
     name, value = line
     for start, end in reversed(READERS[name](value)):
         target = _read(value[start:end])

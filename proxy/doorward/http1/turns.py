@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 
 class Turns:
-    """Calls one waiting function in each turn of the event loop, in the order in which they came:
-    a turn takes as long as one piece, however many connections have work."""
+    """Calls one waiting function per turn of the event loop, first come, first served: a turn takes
+    as long as one piece, however many connections have work."""
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def wait(self, go_on: Callable[[], None]) -> None:
-        """Have `go_on` called in a later turn."""
+        """Call `go_on` in a later turn."""
         self._waiting.append(go_on)
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self._take_next)

@@ -2,21 +2,20 @@
 
     POST    P/user/session        {"user", "pass", "rememberMe"?} → 201 {"token", "exp"}
                                   {"2fa": {"token", "type", "code"}} after a login that asked for it
-    GET     P/user/session        200 {"iat", "exp", "name", "sub"}: the session that asks
-    GET     P/user/session/:id    200 one of the user's sessions
-    GET     P/user/sessions       200 {"count", "items"}; ?limit= (at most 50) and ?offset=
-    DELETE  P/user/session/:id    200 {"code": "GENERIC_SUCCESS", "message"}
-    DELETE  P/user/sessions       {"sessions": ["<id>", …]} → 200 {"count", "type"}
-    DELETE  P/user/sessions/all   200 {"count", "type"}; ?allButSelf=true spares the one that asks
+    GET P/user/session 200 {"iat", "exp", "name", "sub"}: the caller's session GET
+    P/user/session/:id 200 one of the user's sessions GET P/user/sessions 200 {"count", "items"};
+    ?limit= (at most 50) and ?offset= DELETE P/user/session/:id 200 {"code": "GENERIC_SUCCESS",
+    "message"} DELETE P/user/sessions {"sessions": ["<id>", …]} → 200 {"count", "type"} DELETE
+    P/user/sessions/all 200 {"count", "type"}; ?allButSelf=true keeps the caller's session
 
 P is the setting `prefix`; with `sample_paths` every endpoint also answers without `/user`. Knows
 these shapes; must not know who may log in, or which sessions exist. A session's id is its `iat`,
 times are Unix seconds. Bodies may be JSON, urlencoded or multipart; every answer is JSON.
 
-Its files follow the order that every dialect has. It looks for a token in Authorization, with
-Bearer or with nothing before it; `gate/identify.py` does so where this dialect is on. Then come
-`error_table` (refusal → status and body), `rendering` with `names` and `shapes` (sessions as JSON),
-the handlers in `own_sessions` and `login` over `bodies` and `limits`, and `routes` here.
+Its files follow the order that every dialect has. The token is in Authorization, with or without
+Bearer before it; `gate/identify.py` looks for it if this dialect is on. Then come `error_table`
+(refusal → status and body), `rendering` with `names` and `shapes` (sessions as JSON), the handlers
+in `own_sessions` and `login` over `bodies` and `limits`, and `routes` here.
 """
 
 from starlette.routing import Route

@@ -1,4 +1,4 @@
-"""The fields of bodies in the `alekeagle` dialect, and the error that names those missing.
+"""The fields of bodies in the `alekeagle` dialect, and the error that names missing fields.
 
 Knows names and types; must not know what a field is for.
 """
@@ -26,5 +26,5 @@ def get_texts(fields: Fields, *names: str, within: str = "") -> list[str]:
 
 
 def _is_text(value: object) -> bool:
-    """Whether it is a string of complete characters; JSON can contain half of one."""
+    """Whether it is a string without lone surrogates, which JSON can express."""
     return isinstance(value, str) and not has_half_character(value)

@@ -62,7 +62,7 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     refusals.WeakPassword: ErrorAnswer(400, GENERIC),
     refusals.InvalidHash: ErrorAnswer(400, GENERIC),
     refusals.NotPermitted: ErrorAnswer(403, PERMISSIONS),
-    refusals.SecondFactorRequired: ErrorAnswer(403, GENERIC),  # and no way to ask for one
+    refusals.SecondFactorRequired: ErrorAnswer(403, GENERIC),  # and there is no way to enter one
     refusals.ProofRequired: ErrorAnswer(403, GENERIC),
     refusals.SecondFactorInvalid: ErrorAnswer(401, INVALID_PASSWORD),
     refusals.TooManyCodes: ErrorAnswer(429, RATELIMITED),
@@ -87,7 +87,7 @@ ERROR_TABLE: dict[type[ApiError], ErrorAnswer] = {
     contexts.Broken: ErrorAnswer(500, INTERNAL),
 }
 PASSING = (refusals.MailFailed, refusals.Overloaded, refusals.StorageUnavailable)
-PASSING_S = 5  # how long a client waits after one of these
+PASSING_S = 5  # how long the client has to wait
 
 
 class Json(JSONResponse):
@@ -121,11 +121,11 @@ def render_error(answer: ErrorAnswer, error: ApiError) -> Response:
 
 def _wait_s(error: ApiError) -> int | None:
     if isinstance(error, contexts.RateLimited):
-        # The original sends the whole window here; its clients use the reset.
+        # The original API sends the whole window here; its clients use the reset.
         return math.ceil(error.count.window_s)
     return PASSING_S if isinstance(error, PASSING) else refusals.retry_after(error)
 
 
 ERROR_FORMAT = ErrorFormat(ERROR_TABLE, render_error, (AlekeagleError,))
-# Reading a session that does not exist has another code than ending it.
+# Reading a session that does not exist has a different code from ending it.
 NOT_READABLE = ErrorAnswer(404, INVALID_SESSION)

@@ -69,7 +69,7 @@ class RateLimits:
     async def _key(self, request: Request) -> str:
         try:
             session = await self.context.service.session(request)
-        except StorageUnavailable:  # counted nevertheless; the endpoint says what is broken
+        except StorageUnavailable:  # still counted; the endpoint reports the error
             session = None
         return _network(request) if session is None else f"user {session.user.number}"
 

@@ -111,7 +111,7 @@ class TokenLogin:
         if kind not in METHODS:
             raise Malformed(fields=("2fa.type",))
         session = await self._find_challenge(token)
-        if kind == "email" and "code" not in given:  # asks for the mail
+        if kind == "email" and "code" not in given:  # a request to mail a code
             return await self._render_challenge(session, token, EMAIL)
         (code,) = get_texts(given, "code", within="2fa")
         return self._render_login(
@@ -132,13 +132,14 @@ class TokenLogin:
 
     async def _complete(self, request: Request, session: Session, code: str, method: str) -> Opened:
         """Raises SecondFactorInvalid, TooManyCodes, and Unauthenticated once the challenge is over.
-        Codes are counted before they are checked, so that of a hundred at once five are."""
+        Codes are counted before they are checked, so that of a hundred sent at once only five are
+        checked."""
         count = self.limits.count_code(session.id, CHALLENGE_TRIES, PENDING_S)
         if count.is_exceeded:
             raise Unauthenticated
         try:
             return await self.context.service.complete(request, session, code, method)
-        except refusals.SessionNotFound:  # two at once
+        except refusals.SessionNotFound:  # two requests at once
             raise Unauthenticated from None
         except refusals.SecondFactorInvalid:
             if not count.left:
@@ -159,6 +160,6 @@ def _is_true(value: object) -> bool:
 
 
 def _get_session_name(request: Request) -> str:
-    """The name that a client gives its session; most give none."""
+    """The name that a client gives its session, if any; most give none."""
     name = request.headers.get("x-token-name", "").encode("latin-1").decode(errors="replace")
     return clip(name)

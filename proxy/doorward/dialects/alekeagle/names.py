@@ -1,7 +1,7 @@
-"""The name of a session in the `alekeagle` dialect: browser and system from its User-Agent.
+"""The name of a session in the `alekeagle` dialect: browser and system, from its User-Agent.
 
-Knows that API's wording, which comes from a parser of 2021; trusts no input. A User-Agent that is
-not in the tables is its own name.
+Knows the names that the original API's User-Agent parser used in 2021. An unknown User-Agent is its
+own name. Must not trust its input.
 """
 
 import re
@@ -69,8 +69,7 @@ def session_name(user_agent: str) -> str:
 
 
 def _first(table: tuple[tuple[str, re.Pattern[str]], ...], user_agent: str) -> tuple[str, str]:
-    """The first name whose pattern matches, with the matched version; two empty texts if none
-    does."""
+    """The first name whose pattern matches, with the version; two empty strings if none matches."""
     for name, form in table:
         if found := form.search(user_agent):
             return name, next((group for group in found.groups() if group), "")

@@ -1,4 +1,4 @@
-"""The user's own sessions in the `alekeagle` dialect: read, listed and ended.
+"""The user's own sessions in the `alekeagle` dialect: read, list and end them.
 
 Knows the endpoints' order of checks; must not know how a session ends.
 """
@@ -21,7 +21,7 @@ from doorward.dialects.alekeagle.shapes import AlekeagleDone, AlekeagleSessions
 from doorward.dialects.context import Context, Malformed, Unauthenticated
 from doorward.dialects.fields import Fields
 
-PAGE = 50  # sessions in a page of the list
+PAGE = 50  # sessions on a page of the list
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class OwnSessions:
 
     async def show_other(self, request: Request) -> Response:
         found = await self._find(request, await self._require_caller(request))
-        if found is None:  # worded differently than when ending it
+        if found is None:  # a different code from ending one
             return render_error(NOT_READABLE, refusals.SessionNotFound())
         return render(render_session(found))
 
@@ -102,7 +102,7 @@ class OwnSessions:
         if not _spares_caller(request):
             count = await self.sessions.end_all(caller.user, now, by="revoked")
             return await self._leave(request, render_removed(count), caller)
-        # A program that has a token cannot get another one here.
+        # A program that sends its token does not get another one.
         ended = await self.sessions.end_others(
             caller, now, renew=not contexts.is_by_header(request)
         )
@@ -119,7 +119,7 @@ class OwnSessions:
 
 
 def _parse_ids(fields: Fields) -> set[str]:
-    """The ids in the body, as texts; anything else is ignored."""
+    """The ids in the body, as strings; anything else in the list is ignored."""
     found = fields.get("sessions")
     if not isinstance(found, list):
         raise Malformed(fields=("sessions",))
@@ -130,7 +130,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def _slice(request: Request, sessions: Sequence[Session]) -> Sequence[Session]:
-    """All sessions, or the page that the query asks for; the defaults replace invalid numbers."""
+    """All sessions, or the page that the query asks for. Invalid numbers count as absent."""
     query = request.query_params
     if "limit" not in query and "offset" not in query:
         return sessions
@@ -144,8 +144,7 @@ def _parse_number(text: str | None) -> int:
 
 
 def _spares_caller(request: Request) -> bool:
-    """Whether `allButSelf`, in any case, is present without a value or with one that does not mean
-    no."""
+    """Whether the query has `allButSelf`, in any case, and its value is not empty, 0 or false."""
     for pair in request.url.query.split("&"):
         name, equals, value = (unquote_plus(part) for part in pair.partition("="))
         if name.lower() == "allbutself":

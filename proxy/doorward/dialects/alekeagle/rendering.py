@@ -1,4 +1,4 @@
-"""Sessions as JSON of the `alekeagle` dialect, and the number of those that were ended.
+"""Sessions and numbers of ended sessions as JSON of the `alekeagle` dialect.
 
 Knows shapes; must not know whose sessions these are. An id is an `iat`; times are Unix seconds.
 """
@@ -18,8 +18,8 @@ def render_session(session: Session) -> AlekeagleSession:
 
 
 def exp(session: Session) -> int:
-    """The session's full lifetime after `iat`, which is moved by seconds if two logins had the same
-    one."""
+    """The session's full lifetime after `iat`. If two logins of a user had the same `iat`, one was
+    moved by a second."""
     return int(session.expires_at) + max(0, session.iat - int(session.created_at))
 
 

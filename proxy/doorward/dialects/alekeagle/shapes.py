@@ -16,7 +16,7 @@ class AlekeagleCredentials(Shape):
 
 
 class AlekeagleCode(Shape):
-    """`code` is left out to have one mailed."""
+    """Without `code`, one is mailed."""
 
     token: str
     type: Literal["totp", "email", "backup"]

@@ -1,4 +1,4 @@
-"""How the administration API refuses: a status and a code for every error, and one shape."""
+"""The errors of the administration API: a status and a code for each, in one shape."""
 
 from starlette.responses import JSONResponse, Response
 

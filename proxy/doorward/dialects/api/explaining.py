@@ -31,7 +31,7 @@ class ApiExplainEndpoint:
         method, url = read_text(request, "method") or "GET", read_text(request, "url")
         address = read_text(request, "address") or "127.0.0.1"
         if url is None:
-            raise Malformed("The parameter url has to be there.", ("url",))
+            raise Malformed("The parameter url is required.", ("url",))
         if parse_address(address) is None:
             raise Malformed("The parameter address has to be an IP address.", ("address",))
         has_factor, user = read_flag(request, "second_factor"), None

@@ -1,4 +1,4 @@
-"""Access to the administration API: only with a token of an administrator that was made for it.
+"""Access to the administration API: only with an administrator's token that has an admin scope.
 
 Knows carriers and scopes of tokens; must not know what an operation does.
 """
@@ -23,12 +23,12 @@ from doorward.web.endpoint import get_client
 
 READING = frozenset(("GET", "HEAD"))
 NOT_FOR_THIS = "This token is not for the administration API."
-READS_ONLY = "This token may read and change nothing: its scope is admin:read."
+READS_ONLY = "This token may only read: its scope is admin:read."
 
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """A request, as `TokenUses` needs it."""
+    """A request in the form that `TokenUses` needs."""
 
     address_text: str
     client: Client
@@ -36,7 +36,7 @@ class _Use:
 
 @dataclass(frozen=True, slots=True)
 class ApiGuard:
-    """Storage is asked for every request, so that no worker accepts a revoked token."""
+    """Queries storage for every request, so that no worker accepts a revoked token."""
 
     tokens: ApiTokens
     uses: TokenUses
@@ -60,7 +60,7 @@ class ApiGuard:
     async def _find_session(self, request: Request, client: Client, now: float) -> Session:
         lines = request.headers.getlist("authorization")
         token = read_authorization(lines[0].encode("latin-1")) if len(lines) == 1 else None
-        if token is None or token.name is not None:  # browsers send Basic for any site's page
+        if token is None or token.name is not None:  # browsers add Basic to any site's requests
             raise Unauthenticated
         asking = ClientInfo(client.address, client.user_agent)
         found = await self.tokens.find(token.value, token.name, asking, now)

@@ -18,7 +18,8 @@ from doorward.dialects.fields import get_text, is_storable
 MUST_CHANGE = "must_change_password"
 # The fields of a user that an administrator can set; others are refused by name.
 DETAILS = ("name", "email", "groups", "roles", MUST_CHANGE)
-PAGE, MOST = 50, 200  # entries of a page: by default, and at most
+BAD_CURSOR = "The parameter cursor is invalid. Use `next` of the previous page."
+PAGE, MOST = 50, 200  # entries on a page: the default and the maximum
 
 Item = TypeVar("Item")
 
@@ -31,7 +32,7 @@ def get_id(request: Request) -> str:
 def read_text(request: Request, name: str) -> str | None:
     text = request.query_params.get(name)
     if text is not None and not is_storable(text):
-        raise Malformed(f"The parameter {name} holds what no text can hold.", (name,))
+        raise Malformed(f"The parameter {name} contains invalid characters.", (name,))
     return text
 
 
@@ -54,7 +55,7 @@ def read_cursor(request: Request) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Malformed("The parameter cursor is not one that was given.", ("cursor",))
+        raise Malformed(BAD_CURSOR, ("cursor",))
     return int(text)
 
 
@@ -70,7 +71,7 @@ def read_user_cursor(request: Request) -> Cursor | None:
     number, dot, key = text.partition(".")
     is_number = number.isascii() and number.isdigit() and len(number) < 10
     if not (is_number and dot and is_storable(key)):
-        raise Malformed("The parameter cursor is not one that was given.", ("cursor",))
+        raise Malformed(BAD_CURSOR, ("cursor",))
     return Cursor(key, int(number))
 
 
@@ -81,7 +82,7 @@ def write_user_cursor(last: Cursor) -> str:
 def read_filter(request: Request) -> RecordFilter:
     kind, since = request.query_params.get("kind"), request.query_params.get("since")
     if kind is not None and kind not in set(Kind):
-        raise Malformed("The parameter kind is not one of a record.", ("kind",))
+        raise Malformed("The parameter kind is not a kind of record.", ("kind",))
     return RecordFilter(
         user=read_text(request, "user"),
         kind=None if kind is None else Kind(kind),
@@ -104,15 +105,15 @@ def _parse_time(text: str) -> float:
 
 
 def refuse_others(fields: Mapping[str, object], *names: str) -> None:
-    """A misspelt field must not be mistaken for an absent one."""
+    """Raise Malformed for an unknown field: it may be a misspelt one."""
     if others := tuple(name for name in fields if name not in names):
-        raise Malformed(f"There is no field {others[0][:80]!a} here.", others)
+        raise Malformed(f"There is no field {others[0][:80]!a}.", others)
 
 
 def get_storable(fields: Mapping[str, object], name: str) -> str:
     text = get_text(fields, name)
     if not is_storable(text):
-        raise Malformed(f"The field {name} holds what no text can hold.", (name,))
+        raise Malformed(f"The field {name} contains invalid characters.", (name,))
     return text
 
 
@@ -138,8 +139,8 @@ def read_details(fields: Mapping[str, object]) -> Details:
 
 
 def read_new_password(fields: Mapping[str, object]) -> str | None:
-    """None if one is to be generated. Such a password has to be changed, because an administrator
-    has seen it."""
+    """The new password, or None to generate one, which then has to be changed, because an
+    administrator has seen it."""
     password = _get_optional(fields, "password")
     if password is None and get_flag(fields, MUST_CHANGE) is False:
         raise Malformed("A generated password has to be changed.", (MUST_CHANGE,))

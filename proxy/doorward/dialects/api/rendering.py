@@ -1,4 +1,4 @@
-"""How the administration API draws users, sessions, tokens, lock-outs and records."""
+"""Users, sessions, tokens, lock-outs and records as JSON of the administration API."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

@@ -1,37 +1,37 @@
 """The objects of the administration API. Knows keys and types; must not know when each is sent.
 
-Times are RFC 3339 in UTC, null is never. `next` is the `cursor` of the page that follows.
+Times are RFC 3339 in UTC; null means never. `next` is the `cursor` of the next page.
 """
 
 from pydantic import Field
 
 from doorward.dialects.shapes import Shape, absent, examples
 
-# What is sent
+# Requests
 
 
 class ApiPage(Shape):
-    limit: int = absent(description="Most entries of the page, 1 to 200; 50 otherwise.")
-    cursor: str = absent(description="`next` of the page before.")
+    limit: int = absent(description="Maximum number of entries, 1 to 200; the default is 50.")
+    cursor: str = absent(description="`next` of the previous page.")
 
 
 class ApiUserSearch(Shape):
-    q: str = absent(description="How a name or verified address begins.")
+    q: str = absent(description="Beginning of a name or verified address.")
     banned: bool = absent()
-    limit: int = absent(description="Most entries of the page, 1 to 200; 50 otherwise.")
-    cursor: str = absent(description="`next` of the page before.")
+    limit: int = absent(description="Maximum number of entries, 1 to 200; the default is 50.")
+    cursor: str = absent(description="`next` of the previous page.")
 
 
 class ApiRecordSearch(Shape):
-    user: str = absent(description="Who did it, or whom it was done to.")
+    user: str = absent(description="The user who did it, or to whom it was done.")
     kind: str = absent()
     since: str = absent(description="RFC 3339, such as 2026-01-31T00:00:00Z.")
-    limit: int = absent(description="Most entries of the page, 1 to 200; 50 otherwise.")
-    cursor: str = absent(description="`next` of the page before.")
+    limit: int = absent(description="Maximum number of entries, 1 to 200; the default is 50.")
+    cursor: str = absent(description="`next` of the previous page.")
 
 
 class ApiFollow(Shape):
-    user: str = absent(description="Who did it, or whom it was done to.")
+    user: str = absent(description="The user who did it, or to whom it was done.")
     kind: str = absent()
 
 
@@ -42,27 +42,27 @@ class ApiNewUser(Shape):
     name: str = absent()
     email: str = absent(description="Counts as verified.")
     groups: list[str] = absent()
-    roles: list[str] = absent(description="With `admin` for an administrator.")
-    password: str = absent(description="If absent, one is generated.")
+    roles: list[str] = absent(description="Includes `admin` for an administrator.")
+    password: str = absent(description="If absent, a password is generated.")
     must_change_password: bool = absent(description="Always true for a generated password.")
 
 
 class ApiChange(Shape):
-    """What is absent stays as it is; lists are replaced."""
+    """Absent fields stay unchanged; lists are replaced."""
 
     model_config = examples({"groups": ["wiki", "ops"]})
 
-    name: str = absent(description="Empty for none.")
+    name: str = absent(description="An empty string removes it.")
     email: str = absent(
-        description="Replaces all addresses, and counts as verified; empty for none."
+        description="Replaces all addresses, and counts as verified; an empty string removes them."
     )
     groups: list[str] = absent()
-    roles: list[str] = absent(description="With `admin` for an administrator.")
+    roles: list[str] = absent(description="Includes `admin` for an administrator.")
     must_change_password: bool = absent()
 
 
 class ApiNewPassword(Shape):
-    """Without a password one is generated, which has to be changed at the next login."""
+    """Without `password`, one is generated. The user has to change it at the next login."""
 
     model_config = examples(
         {"password": "violet tractor under seven moons", "must_change_password": True}
@@ -82,7 +82,7 @@ class ApiNetwork(Shape):
     address: str
 
 
-# What is answered
+# Answers
 
 
 class ApiEmail(Shape):
@@ -116,15 +116,16 @@ class ApiUsers(Shape):
 
 
 class ApiUserAdded(Shape):
-    """`password` is a generated one, which is shown only now and has to be changed at the first
-    login; null if one was given."""
+    """`password`: the generated one. It is shown only once, and the user has to change it at the
+    first login. null if the request contained one."""
 
     user: ApiUser
     password: str | None
 
 
 class ApiPasswordSet(Shape):
-    """`password` is a generated one, which is shown only now; null if one was given."""
+    """`password`: the generated one, which is shown only once. null if the request contained
+    one."""
 
     password: str | None
 
@@ -182,7 +183,7 @@ class ApiEnded(Shape):
 
 
 class ApiLock(Shape):
-    """`scope`: user or network. `network` null: from everywhere."""
+    """`scope`: user or network. If `network` is null, the user is locked out from everywhere."""
 
     scope: str
     network: str | None
@@ -216,13 +217,13 @@ class ApiRecords(Shape):
 class ApiQuestion(Shape):
     url: str = Field(description="A URL of http or https, or a path.", examples=["/wiki/Start"])
     method: str = absent(description="GET otherwise.")
-    user: str = absent(description="Name or verified address; nobody otherwise.")
-    address: str = absent(description="Where from; 127.0.0.1 otherwise.")
-    second_factor: bool = absent(description="As if one had been given just now.")
+    user: str = absent(description="Name or verified address; if absent, no user.")
+    address: str = absent(description="The client's address; the default is 127.0.0.1.")
+    second_factor: bool = absent(description="Whether a second factor was just confirmed.")
 
 
 class ApiPlace(Shape):
-    """Where in the configuration something stands. `line` is null where no file has it."""
+    """A place in the configuration. `line` is null if it is not in a file."""
 
     key: str
     line: int | None
@@ -249,8 +250,8 @@ class ApiReading(Shape):
 
 
 class ApiExplanation(Shape):
-    """`outcome`: forwarded, refused or internal. The last of `rules` decided; the conditions of one
-    of `demands` have to hold together. `headers` are names and values that would be sent."""
+    """`outcome`: forwarded, refused or internal. The last of `rules` decided; one of `demands` has
+    to be met completely. `headers`: names and values that would be sent."""
 
     outcome: str
     status: int

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from doorward.dialects.shapes import Shape, absent, examples
 
-# What is sent
+# Requests
 
 
 class RocketchatName(Shape):
@@ -231,7 +231,7 @@ class RocketchatEnded(Shape):
 
 
 class RocketchatKept(Shape):
-    """`token` only for a caller that sent it as a header."""
+    """`token`: only for a caller that sent it as a header."""
 
     token: str = absent()
     tokenExpires: str
@@ -268,7 +268,7 @@ class RocketchatRemaining(Shape):
     success: Literal[True]
 
 
-# Refusals
+# Errors
 
 
 class RocketchatDetails(Shape):
@@ -289,7 +289,7 @@ class RocketchatFailure(Shape):
 
 
 class RocketchatRefusal(Shape):
-    """In the form of logins and of requests without one."""
+    """The error form of login requests and of requests without a login."""
 
     status: Literal["error"]
     error: str = absent()
