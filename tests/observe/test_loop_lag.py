@@ -6,7 +6,14 @@ import asyncio
 
 import pytest
 from doorward.observe.counters import Counters
-from doorward.observe.loop_lag import INTERVAL_S, LAG_MAX, WINDOW_S, LoopLag
+from doorward.observe.loop_lag import (
+    INTERVAL_S,
+    LAG_MAX,
+    QUIET,
+    QUIET_INTERVAL_S,
+    WINDOW_S,
+    LoopLag,
+)
 from doorward.observe.metrics import Metrics
 
 from tests.observe.test_metrics import samples
@@ -73,5 +80,24 @@ async def test_the_timer_measures_what_the_clock_says() -> None:
             await asyncio.sleep(INTERVAL_S)  # the loop measures itself as often
         assert counters.peaks()[LAG_MAX,] > 1.9 * INTERVAL_S
     ticks = lag.totals()
-    await asyncio.sleep(2 * INTERVAL_S)  # as long as two ticks would take
+    await asyncio.sleep(2 * QUIET_INTERVAL_S)  # as long as two ticks would take
     assert lag.totals() == ticks  # it has stopped
+
+
+@pytest.mark.parametrize(
+    ("share", "interval_s"),
+    [(0.0, QUIET_INTERVAL_S), (0.9 * QUIET, QUIET_INTERVAL_S), (1.1 * QUIET, INTERVAL_S)],
+)
+async def test_a_loop_that_does_little_is_measured_less_often(
+    share: float, interval_s: float
+) -> None:
+    clock, cpu_clock = FixedClock(), FixedClock()
+    lag = LoopLag(clock, cpu_clock)
+    with lag.measuring(Counters()):
+        for expected in (INTERVAL_S, interval_s, interval_s):
+            waited = lag.due_s - clock.now
+            assert waited == pytest.approx(expected)
+            clock.now = lag.due_s
+            cpu_clock.now += share * waited
+            while lag.due_s == clock.now:
+                await asyncio.sleep(INTERVAL_S)  # the loop measures itself as often

@@ -241,7 +241,7 @@ def _lags(totals: Values) -> Family:
     family = Family(
         "doorward_event_loop_lag_seconds",
         HISTOGRAM,
-        "How late event loops run their callbacks, measured fifty times a second.",
+        "How late event loops run their callbacks, measured ten to fifty times a second.",
     )
     counts = [count for _, count in _label_values(LAG, totals)]
     if counts:
