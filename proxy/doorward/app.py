@@ -159,33 +159,39 @@ class Application:
     async def _housekeeping(self) -> None:
         for turn in itertools.count(1):
             await asyncio.sleep(POLL_S)
-            await self._poll()
-            await self._renew_secrets()
-            await self._refresh()
+            await _attempt(self._poll)
+            await _attempt(self._renew_secrets)
+            await _attempt(self._refresh)
             if turn % FLUSH_EVERY == 0:
-                await self._flush()
+                await _attempt(self._flush)
             if turn % PURGE_EVERY == 0:
-                await self._purge()
+                await _attempt(self._purge)
 
     async def _listening(self) -> None:
-        assert self._live is not None
         while True:
-            with contextlib.suppress(Refusal):  # the poll says so
-                await self._live.listen(self._clock)
+            await _attempt(self._listen)
             await asyncio.sleep(POLL_S)
+
+    async def _listen(self) -> None:
+        assert self._live is not None
+        with contextlib.suppress(Refusal):  # the poll says so
+            await self._live.listen(self._clock)
 
     async def _watch_keys(self) -> None:
         """Take up keys as their files change, in a task of its own: storage must not hold it up."""
-        assert self._accounts is not None and self._live is not None
         while True:
             await asyncio.sleep(LOOK_S)
-            before = self._accounts.key_files.look(self._clock())
-            if before is None:
-                continue
-            another_signs = not self._accounts.keys.signs_as(before)
-            if another_signs or self._accounts.keys.lacks_any(before):
-                self._live.forget()
-            self._is_renewal_due |= another_signs
+            await _attempt(self._look_at_keys)
+
+    async def _look_at_keys(self) -> None:
+        assert self._accounts is not None and self._live is not None
+        before = self._accounts.key_files.look(self._clock())
+        if before is None:
+            return
+        another_signs = not self._accounts.keys.signs_as(before)
+        if another_signs or self._accounts.keys.lacks_any(before):
+            self._live.forget()
+        self._is_renewal_due |= another_signs
 
     async def _renew_secrets(self) -> None:
         """Re-encrypt with the key that now signs; tried again until it works."""
@@ -274,6 +280,15 @@ class Application:
         await preparing
         await self.__aexit__()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _attempt(chore: Callable[[], Awaitable[None]]) -> None:
+    """Whatever fails for a reason that Doorward does not expect is tried again next time, and
+    nothing else waits for it."""
+    try:
+        await chore()
+    except Exception:
+        _log.exception("housekeeping_failed")
 
 
 async def _in_batches(purge: Callable[[], Awaitable[int]], batch: int) -> None:

@@ -239,3 +239,29 @@ async def test_nothing_is_sent_for_a_session_revoked_while_a_connection_was_wait
     monkeypatch.setattr(Pool, "connect", slowly)
     assert (await front.get("/x", front.cookie(opened))).status == 401
     assert origin.heads == []
+
+
+class Stuck(Stream):
+    """Cannot be ended, for whatever reason."""
+
+    def end_for(self, refusal: Refuse) -> None:
+        super().end_for(refusal)
+        raise RuntimeError("Cannot call write() after write_eof()")
+
+
+async def test_a_stream_that_cannot_be_ended_keeps_no_other_open() -> None:
+    house, one = House(unauthenticated(b"/x")), session()
+    one.stale = True
+    streams = [Stream(one), Stuck(one), Stream(one), Stuck(one), Stream(one)]
+    for stream in streams:
+        house.watch.look(stream)
+    await settle()
+    assert all(len(stream.refusals) == 1 for stream in streams)
+
+
+async def test_a_stream_that_cannot_be_ended_does_not_end_the_look_at_others() -> None:
+    house, stream = House(), Stuck(session())
+    house.memory.current, house.memory.silent_s = False, SILENCE_S + 1
+    house.watch.look(stream)
+    await settle()
+    assert len(stream.refusals) == 1

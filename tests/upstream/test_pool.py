@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from doorward.settings import settings_from
+from doorward.upstream import pool as pools
 from doorward.upstream.address import Address
 from doorward.upstream.balance import build_upstreams
 from doorward.upstream.failures import ConnectFailed, ConnectionLost, ConnectTimeout
@@ -15,7 +16,7 @@ from doorward.upstream.pool import IDLE_S, Pool, Pools
 
 from tests.support.exchanges import begin, exchanged, pool_to
 from tests.support.live import free_port
-from tests.support.origin import OK, Origin, answering
+from tests.support.origin import OK, Origin, answering, silent
 from tests.support.waiting import settled
 
 
@@ -203,3 +204,42 @@ async def test_a_connection_that_is_closed_before_it_is_used_fails_its_exchange(
             await reader.until("over")
             assert isinstance(reader.failure, ConnectionLost)
             assert pool.busy == 0
+
+
+async def test_an_exchange_whose_check_fails_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps also end what is open when its session ends: none of them may be the last."""
+
+    def fail(now: float) -> None:
+        raise RuntimeError("Cannot call write() after write_eof()")
+
+    swept: list[float] = []
+    with Origin((silent,)) as origin:
+        async with pool_to(origin.place) as pool:
+            connections = [await pool.connect() for _ in range(4)]
+            readers = [begin(connection) for connection in connections]
+            for number, reader in enumerate(readers):
+                monkeypatch.setattr(reader, "on_sweep", swept.append if number % 2 else fail)
+            pool.sweep(asyncio.get_running_loop().time())
+            assert len(swept) == 2
+            for reader in readers[::2]:
+                await reader.until("over")
+                assert isinstance(reader.failure, ConnectionLost)
+            for connection in connections[1::2]:
+                assert connection.is_usable()
+                connection.abandon()
+
+
+async def test_a_sweep_that_fails_stops_neither_the_others_nor_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(now: float) -> None:
+        raise OSError("a bug")
+
+    monkeypatch.setattr(pools, "SWEEP_S", 0.0)
+    swept, all_pools = list[float](), Pools()
+    all_pools.swept += [fail, swept.append]
+    all_pools.start()
+    try:
+        await settled(lambda: len(swept) > 2)
+    finally:
+        all_pools.close()

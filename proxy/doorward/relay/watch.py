@@ -63,7 +63,7 @@ class Watch:
             if self._task is None:
                 self._task = asyncio.ensure_future(self._decide_again())
         elif self._live.silence_s(now) > SILENCE_S:
-            stream.end_for(unavailable())
+            _end(stream, unavailable())
 
     async def confirm(self, facts: RequestFacts, decision: Forward) -> Decision:
         """A decision that took long before the request was seen here: the decision as it is now."""
@@ -101,7 +101,7 @@ class Watch:
                     ended.add(number)
                 if not stream.is_over:  # meanwhile
                     _log.info("stream_closed", reason=decision.code, request=stream.request_id)
-                    stream.end_for(decision)
+                    _end(stream, decision)
         finally:
             self._task = None
 
@@ -111,3 +111,11 @@ class Watch:
         except Exception:  # as for any request: no session (promise 1)
             _log.exception("decision_failed", request=facts.request.request_id)
             return broken()
+
+
+def _end(stream: WatchedStream, refusal: Refuse) -> None:
+    """One that cannot be ended must not keep the others open."""
+    try:
+        stream.end_for(refusal)
+    except Exception:
+        _log.exception("stream_not_closed", request=stream.request_id)

@@ -218,7 +218,7 @@ class Tunnel:
         client.other, upstream.other = upstream, client
         self._client, self._upstream = client, upstream
         self._idle_timeout_s = idle_timeout_s
-        self._half_closed = self.is_leaving = False
+        self._half_closed = self._has_client_end = self.is_leaving = False
         self._frames = frames
         self._loop = asyncio.get_running_loop()
         self._linger: asyncio.TimerHandle | None = None
@@ -257,6 +257,7 @@ class Tunnel:
         if self._half_closed or not both or end.other.transport.is_closing():
             return False
         self._half_closed = True
+        self._has_client_end = end is self._upstream
         end.other.transport.write_eof()
         return True
 
@@ -282,11 +283,16 @@ class Tunnel:
         """End both sides at once. A WebSocket's client gets the reason if it has only complete
         frames: a close frame in the middle of another would be read as part of that."""
         self._upstream.transport.abort()
-        may_tell = code and not self.is_leaving and not self._client.transport.is_closing()
-        if may_tell and self._frames is not None and self._frames.is_between:
+        if code and not self.is_leaving and self._can_insert_frame():
             self._take_leave(write_close(code, reason))
         else:
             self._client.transport.abort()
+
+    def _can_insert_frame(self) -> bool:
+        """Whether the client can be sent a frame of Doorward's. After the upstream has closed its
+        sending side, nothing can be written."""
+        frames, is_over = self._frames, self._client.transport.is_closing()
+        return frames is not None and frames.is_between and not (is_over or self._has_client_end)
 
     def _take_leave(self, close: bytes) -> None:
         """Send it and read for a moment longer: a connection that is closed with unread bytes is

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
+import structlog
+
 from doorward.http1.turns import Turns
 from doorward.settings import Concurrency
 from doorward.upstream.address import Address
@@ -18,6 +20,8 @@ from doorward.upstream.failures import (
     UpstreamFailure,
     UpstreamOverloaded,
 )
+
+_log = structlog.get_logger("doorward.upstream")
 
 # The default of `pool.idle`. Applications often close idle connections after 2 to 75 s; nginx keeps
 # its own for 60 s.
@@ -134,7 +138,11 @@ class Pool:
     def sweep(self, now: float) -> None:
         """Fail exchanges past their deadline, close connections that were idle for too long."""
         for connection in tuple(self._all):
-            connection.check_deadline(now)
+            try:
+                connection.check_deadline(now)
+            except Exception:  # in one exchange, which fails; the others are checked all the same
+                _log.exception("sweep_failed")
+                connection.close()
         for connection in tuple(self._idle):
             if now - connection.idle_since > self.idle_s or connection.is_due(now):
                 self._idle.remove(connection)
@@ -305,7 +313,10 @@ class Pools:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for sweep in self.swept:
-            sweep(now)
+            try:
+                sweep(now)
+            except Exception:  # without sweeps, nothing open would end with its session
+                _log.exception("sweep_failed")
         self._timer = loop.call_later(SWEEP_S, self.start)
 
     def close(self) -> None:
