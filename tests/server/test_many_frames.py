@@ -9,7 +9,7 @@ from typing import Any
 from doorward.http1.client_exchange import TunnelLimits
 from doorward.http1.turns import Turns
 from doorward.relay.outbox import HIGH_WATER_BYTES, MESSAGE_BYTES, Message, Outbox
-from doorward.relay.websocket import EVENTS_AT_ONCE, WebSocketTunnel
+from doorward.relay.websocket import EVENTS_AT_ONCE, WebSocketExchange, WebSocketTunnel
 from doorward.server.tunnel import End, FramedEnd, Tunnel
 from doorward.server.websocket_frames import FRAMES_AT_ONCE, FrameReader
 from hypothesis import given
@@ -18,6 +18,17 @@ from hypothesis import strategies as st
 from tests.support.client_connection import Transport
 
 FRAME = b"\x81\x01a"
+SCOPE: dict[str, Any] = {
+    "type": "websocket",
+    "scheme": "ws",
+    "http_version": "1.1",
+    "path": "/",
+    "raw_path": b"/",
+    "query_string": b"",
+    "headers": [(b"host", b"app.test")],
+    "client": ("192.0.2.1", 1),
+    "server": ("127.0.0.1", 80),
+}
 MANY = FRAME * (3 * FRAMES_AT_ONCE + 5)
 
 
@@ -29,6 +40,7 @@ class Keeping(Transport):
         self.written = b""
 
     def write(self, data: Any) -> None:
+        super().write(data)
         self.written += data
 
     def abort(self) -> None:
@@ -219,4 +231,41 @@ async def test_a_close_behind_many_messages_is_heard_although_the_client_is_slow
     for _ in range(200):
         await one_turn()
     assert socket.upstream.is_closed
+    await socket.close()
+
+
+async def test_messages_of_a_client_are_passed_on_in_several_turns() -> None:
+    """A server that has many at once gives them without waiting."""
+    messages, given = 3 * EVENTS_AT_ONCE, 0
+
+    async def receive() -> Message:
+        nonlocal given
+        given += 1
+        if given <= messages:
+            return {"type": "websocket.receive", "text": "a"}
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message: Message) -> None: ...
+
+    exchange = WebSocketExchange(SCOPE, receive, send)
+    reading = asyncio.ensure_future(exchange._read())
+    before, turns = 0, 0
+    while not reading.done():
+        await one_turn()
+        assert given - before <= EVENTS_AT_ONCE + 1
+        before, turns = given, turns + 1
+    assert given == messages + 1 and turns > 2
+
+
+async def test_empty_fragments_take_no_memory() -> None:
+    """An application may send any number of them within a message."""
+    socket = Parsed(Turns())
+    socket.tunnel.data_received(b"\x01\x01a" + b"\x00\x00" * (3 * EVENTS_AT_ONCE))
+    for _ in range(5):
+        await one_turn()
+    assert len(socket.tunnel._pieces) == 1
+    socket.tunnel.data_received(b"\x80\x01b")
+    for _ in range(3):
+        await one_turn()
+    assert [message["text"] for message in socket.sent] == ["ab"]
     await socket.close()

@@ -43,7 +43,7 @@ ANSWER_BYTES = 64 * 1024
 LINGER_S = 10.0
 # How long a server may take to send the reason to a client that is cut.
 FAREWELL_S = 1.0
-# Messages and control frames of one upstream that are taken before others have their turn: wsproto
+# Messages and control frames of one side that are taken before others have their turn: wsproto
 # needs about 10 us for each, and a piece that was read at once has up to 130,000.
 EVENTS_AT_ONCE = 128
 
@@ -143,7 +143,11 @@ class WebSocketExchange(AsgiExchange):
 
     async def _read(self) -> None:
         """Pass on the client's messages; a slow upstream makes the client wait."""
+        taken = 0
         while (message := await self._receive())["type"] != DISCONNECT:
+            taken += 1
+            if taken % EVENTS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # a server may have thousands of messages at once
             if self._tunnel is not None:
                 await self._tunnel.pass_on(message)
             elif self._inbox is not None:
@@ -345,7 +349,8 @@ class WebSocketTunnel(asyncio.Protocol):
             self._take_piece(data, is_last=event.message_finished)
 
     def _take_piece(self, data: str | bytes, *, is_last: bool) -> None:
-        self._pieces.append(data)
+        if data or not self._pieces:  # a message may have any number of empty fragments
+            self._pieces.append(data)
         self._piece_bytes += count_bytes(data)
         if self._piece_bytes > self._limits.message_bytes:
             self._close(TOO_BIG)
