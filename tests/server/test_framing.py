@@ -288,6 +288,36 @@ def test_of_what_comes_behind_a_last_request_nothing_is_minded(stage: Stage) -> 
         assert len(act.origin.heads) == 1
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Expect: 100-continue", "Content-Length: 3"),
+        ("Expect: 100-continue", "Connection: upgrade", "Upgrade: echo/1"),
+    ],
+)
+def test_what_is_refused_behind_an_answer_that_closes_gets_none(
+    stage: Stage, lines: tuple[str, ...]
+) -> None:
+    """The answer says that it is the last, and nothing can be sent after it."""
+    ready, asked = threading.Event(), threading.Event()
+
+    def script(wire: Wire) -> None:
+        wire.head()
+        asked.set()
+        assert ready.wait(PATIENCE_S)
+        wire.send(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
+
+    before = stage.live.log.read_text()
+    with stage.playing(script) as act, act.client() as client:
+        client.send(act.request(*lines, method="POST") + b"hi!nonsense\r\n\r\n")
+        assert asked.wait(PATIENCE_S)
+        ready.set()
+        answer = client.answer()
+        assert (answer.status, answer.values(b"connection")) == (417, [b"close"])
+        assert client.is_closed()
+    assert "Fatal error" not in stage.live.log.read_text().removeprefix(before)
+
+
 # Byte by byte
 
 

@@ -10,14 +10,17 @@ from doorward.server.protocol import Protocol
 
 
 class Transport(asyncio.Transport):
-    """Takes everything at once and keeps nothing back."""
+    """Takes everything at once and keeps nothing back; refuses what a socket's transport does."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_closed = False
+        self.is_closed = self.is_ended = False
         self.is_paused = False
 
-    def write(self, data: Any) -> None: ...
+    def write(self, data: Any) -> None:
+        if self.is_ended:
+            raise RuntimeError("write() after write_eof()")
+
     def close(self) -> None:
         self.is_closed = True
 
@@ -33,7 +36,9 @@ class Transport(asyncio.Transport):
     def can_write_eof(self) -> bool:
         return True
 
-    def write_eof(self) -> None: ...
+    def write_eof(self) -> None:
+        self.is_ended = True
+
     def get_write_buffer_size(self) -> int:
         return 0
 

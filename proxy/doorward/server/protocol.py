@@ -112,6 +112,7 @@ class Protocol(asyncio.Protocol):
         pipeline = self.pipeline
         running = pipeline.running
         if running is not None and not running.keep_alive:
+            self._refused = None  # the last answer was given
             parser = pipeline.parser
             if (parser.in_message and running is parser.last) or self.flow.read_paused:
                 self.linger()
