@@ -27,6 +27,11 @@ class UnfitText(ValueError):
     """The text is too long or holds what a name cannot hold."""
 
 
+def format_count(number: int, noun: str) -> str:
+    """`1 session`, `2 sessions`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def fold(text: str) -> str:
     """The form in which names are compared: NFKC and casefold, repeated until it stays, as one can
     undo the other for a few letters. Raises Unfit when the text or its form is too long."""

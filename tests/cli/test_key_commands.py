@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,30 @@ def test_the_key_that_signs_is_not_retired(doorward: Command) -> None:
     doorward("keys", "rotate")
     said = doorward("keys", "retire", old["id"], "--force", status=1)
     assert "until 2" in said and "doorward keys rotate --leaked" in said
+
+
+@pytest.mark.parametrize("words", ["keys list", "keys rotate", "user list", "session list"])
+def test_no_command_replaces_a_lost_key(doorward: Command, words: str) -> None:
+    """A server that still runs would take the new one, and log everybody out."""
+    opened(doorward.config, "Admin", count=2)
+    key = doorward.config.parent / "data" / "doorward.key"
+    lost = key.rename(key.with_name("aside"))
+    said = doorward(*words.split(), status=2)
+    assert f"{key} is missing, and the database needs it for 2 sessions; restore it" in said
+    assert "doorward.key" not in [path.name for path in key.parent.iterdir()]
+    lost.rename(key)
+    doorward(*words.split())
+
+
+@pytest.mark.outside
+def test_a_lost_key_is_replaced_with_the_command_of_the_message(doorward: Command) -> None:
+    opened(doorward.config, "Admin")
+    key = doorward.config.parent / "data" / "doorward.key"
+    key.unlink()
+    said = doorward("keys", "list", status=2)
+    subprocess.run(["sh", "-euc", said.rstrip().rpartition("these: ")[2]], check=True)
+    assert len(rows(doorward)) == 2
+    assert key.stat().st_mode & 0o077 == 0
 
 
 def test_what_is_asked_wrongly_is_refused(doorward: Command) -> None:

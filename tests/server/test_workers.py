@@ -190,6 +190,22 @@ def test_workers_that_cannot_start_end_the_command(tmp_path: Path, origin: Origi
     assert "doorward.db" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_whose_key_is_lost_does_not_start(
+    tmp_path: Path, origin: Origin, workers: int
+) -> None:
+    with Live(tmp_path, origin.url, workers=workers, users=[config_user()]) as live:
+        live.login()
+        assert live.stop() == 0
+    key = tmp_path / "data" / "doorward.key"
+    lost = key.rename(tmp_path / "aside")
+    done = live.command("serve")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"data_dir: {key} is missing, and the database needs it for 1 session;" in done.stderr
+    assert not key.exists()
+    lost.rename(key)
+
+
 def test_workers_share_what_was_loaded_before_the_fork(pair: Live) -> None:
     """It was a quarter of their own memory when each one's collector had written to all of it. Now
     it is half."""

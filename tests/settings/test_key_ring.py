@@ -18,6 +18,7 @@ from doorward.settings.key_ring import (
     KeysAreGiven,
     add_key,
     check_ring,
+    make_first,
     read_ring,
     read_state,
     retire_key,
@@ -48,7 +49,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
         write_key(tmp_path / "doorward.key", "o")
         return build(tmp_path, "doorward.key")
     settings = build(tmp_path)
-    read_ring(settings)
+    make_first(settings)
     return settings
 
 

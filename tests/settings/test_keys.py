@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from doorward.settings import InvalidSettings, Settings, settings_from
-from doorward.settings.key_ring import read_ring
+from doorward.settings.key_ring import make_first, read_ring
 from doorward.settings.keys import ensure_data_dir
 from doorward.settings.private_files import Process, UnusableFile, check_mode, is_private
 
@@ -34,10 +34,17 @@ def key_file(path: Path, content: bytes = LINE, mode: int = 0o600) -> Path:
     return path
 
 
+def make_and_read(settings: Settings) -> tuple[bytes, ...]:
+    make_first(settings)
+    return read_keys(settings)
+
+
 def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
-    (key,) = read_keys(settings(tmp_path))
+    with pytest.raises(InvalidSettings, match=r"doorward\.key is missing"):
+        read_keys(settings(tmp_path))
+    (key,) = make_and_read(settings(tmp_path))
     assert len(key) == 32
-    assert read_keys(settings(tmp_path)) == (key,)
+    assert make_and_read(settings(tmp_path)) == (key,)
     assert os.listdir(tmp_path / "data") == ["doorward.key"]
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "data" / "doorward.key").stat().st_mode) == 0o600
@@ -45,7 +52,7 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
-        keys = set(pool.map(lambda _: read_keys(settings(tmp_path)), range(64)))
+        keys = set(pool.map(lambda _: make_and_read(settings(tmp_path)), range(64)))
     assert len(keys) == 1
     assert os.listdir(tmp_path / "data") == ["doorward.key"]
 
@@ -168,7 +175,7 @@ def test_a_damaged_own_key_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     file = key_file(tmp_path / "data" / "doorward.key", b"")
     with pytest.raises(InvalidSettings, match=r"data_dir: .*doorward.key is not a line"):
-        read_keys(settings(tmp_path))
+        make_and_read(settings(tmp_path))
     assert file.read_bytes() == b""
 
 

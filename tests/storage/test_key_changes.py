@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,11 +23,11 @@ from doorward.accounts.sessions.tokens import Tokens
 from doorward.accounts.token import MadeToken, NewToken, TokenUse
 from doorward.accounts.user import User
 from doorward.observe.audit import format_time
-from doorward.settings import Settings, load_settings, settings_from
-from doorward.settings.key_ring import find_first
+from doorward.settings import InvalidSettings, Settings, load_settings, settings_from
+from doorward.settings.key_ring import find_first, make_first
 from doorward.storage import tables
 from doorward.wiring import key_changes
-from doorward.wiring.accounts import Accounts, build_accounts, renew_secrets
+from doorward.wiring.accounts import Accounts, build_accounts, build_key_uses, renew_secrets
 from doorward.wiring.key_changes import (
     ASSERTIONS,
     COOKIES,
@@ -39,7 +39,6 @@ from doorward.wiring.key_changes import (
 )
 from doorward.wiring.keys import TAKEN_UP_S, KeyFiles
 from sqlalchemy import LargeBinary
-from structlog.testing import capture_logs
 
 from tests.support.clock import FixedClock
 from tests.support.savings import migrated
@@ -69,6 +68,20 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
+async def log_in(server: Accounts, user: User, now: float) -> Session:
+    opened = await open_session(
+        server.sessions,
+        user,
+        client=CLIENT,
+        kind="page",
+        lifetimes=LIFETIMES,
+        remember=False,
+        now=now,
+        proved_at=now,
+    )
+    return opened.session
+
+
 @dataclass
 class Owner:
     """Somebody at the machine, and a server that runs meanwhile."""
@@ -89,17 +102,7 @@ class Owner:
             return await retire(self.settings, accounts, key, self.clock(), force=force)
 
     async def log_in(self, user: User) -> Session:
-        opened = await open_session(
-            self.server.sessions,
-            user,
-            client=CLIENT,
-            kind="page",
-            lifetimes=LIFETIMES,
-            remember=False,
-            now=self.clock(),
-            proved_at=self.clock(),
-        )
-        return opened.session
+        return await log_in(self.server, user, self.clock())
 
     async def refusal(self, key: str) -> str:
         with pytest.raises(CannotRetire) as caught:
@@ -131,6 +134,7 @@ def test_no_worker_refuses_a_cookie_that_another_signed_during_rotations(
     settings: Settings,
 ) -> None:
     """Workers look at their files at different moments, and sign and verify all the time."""
+    make_first(settings)
     clock = FixedClock()
     workers = [Worker(KeyFiles(settings, clock())) for _ in range(3)]
     signing: set[str] = set()
@@ -171,6 +175,7 @@ async def test_verifiers_know_a_key_before_it_signs_assertions(
 async def test_files_that_cannot_be_used_leave_the_keys_as_they_were(
     settings: Settings,
 ) -> None:
+    make_first(settings)
     clock = FixedClock()
     worker = Worker(KeyFiles(settings, clock()))
     cookie = worker.tokens.sign("a" * 43).encode()
@@ -191,6 +196,7 @@ async def test_a_missing_key_is_not_replaced_while_a_server_runs(
     """A volume that is unmounted for a moment, or a restore, would log everybody out."""
     clock = FixedClock()
     settings = settings.model_copy(update={"data_dir": tmp_path / "data"})
+    make_first(settings)
     worker = Worker(KeyFiles(settings, clock()))
     worker.files.look(clock())
     cookie = worker.tokens.sign("a" * 43).encode()
@@ -202,13 +208,6 @@ async def test_a_missing_key_is_not_replaced_while_a_server_runs(
     aside.rename(lost)
     assert worker.files.look(clock()) is None
     assert worker.tokens.unsign(cookie) == "a" * 43
-
-
-def test_a_key_that_is_made_next_to_an_older_database_is_logged(settings: Settings) -> None:
-    with capture_logs() as logs:
-        KeyFiles(settings, 0.0)
-        KeyFiles(settings, 0.0)
-    assert [log["event"] for log in logs] == ["key_lost"]
 
 
 @dataclass
@@ -239,6 +238,84 @@ async def alice(owner: Owner) -> Alice:
     return Alice(user, session, secret, token, rotate(owner.settings, now, None, leaked=False))
 
 
+async def set_up_totp(server: Accounts, user: User, now: float) -> None:
+    session = await log_in(server, user, now)
+    secret = (await server.second_factors.begin_totp(session, now)).secret
+    code = totp.code_at(secret, totp.step_at(now))
+    await server.second_factors.confirm_totp(session, secret, code, now)
+    await server.sessions.revoke_all(user, actor=OWNER, now=now)
+
+
+async def add_token(server: Accounts, user: User, now: float) -> None:
+    await server.api_tokens.add_token(user, NewToken("phone"), actor=OWNER, now=now)
+
+
+async def set_credential(server: Accounts, user: User, now: float) -> None:
+    login = ApplicationLogin("/", "alice", "a password elsewhere")
+    await server.credentials.set(user, login, actor=OWNER, now=now)
+
+
+Need = Callable[[Accounts, User, float], Awaitable[object]]
+
+
+@pytest.mark.parametrize(
+    ("need", "said"),
+    [
+        (log_in, "for 1 session;"),
+        (set_up_totp, "for the secrets of 1 user;"),
+        (add_token, "for 1 API token;"),
+        (set_credential, "for the secrets of 1 user;"),
+    ],
+)
+async def test_a_lost_key_is_not_replaced_while_something_needs_it(
+    settings: Settings, tmp_path: Path, need: Need, said: str
+) -> None:
+    """A new one would log users out, also of a server that still runs with the old one."""
+    clock = FixedClock()
+    async with build_accounts(settings, clock) as server:
+        user = await server.users.add("alice", "correct horse", now=clock())
+        await need(server, user, clock())
+    lost = find_first(settings).rename(tmp_path / "aside")
+    for _ in range(2):
+        with pytest.raises(InvalidSettings) as caught:
+            async with build_accounts(settings, clock):
+                pass
+        assert f"{find_first(settings)} is missing, and the database needs it {said}" in str(
+            caught.value
+        )
+        assert not find_first(settings).exists(), "or the old one could not be put back"
+    lost.rename(find_first(settings))
+    async with build_accounts(settings, clock) as server:
+        await renew_secrets(server)
+
+
+async def test_a_lost_key_that_nothing_needs_is_replaced(
+    settings: Settings, tmp_path: Path
+) -> None:
+    clock = FixedClock()
+    async with build_accounts(settings, clock) as server:
+        user = await server.users.add("alice", "correct horse", now=clock())
+        await log_in(server, user, clock())
+        await server.sessions.revoke_all(user, actor=OWNER, now=clock())
+    find_first(settings).unlink()
+    async with build_accounts(settings, clock) as server:
+        assert [key.path for key in server.key_files.files] == [find_first(settings)]
+        cookie = server.tokens.sign("a" * 43).encode()
+    async with build_accounts(settings, clock) as server:
+        assert server.tokens.unsign(cookie) == "a" * 43
+
+
+async def test_a_key_that_another_process_makes_meanwhile_is_taken(
+    settings: Settings, owner: Owner, alice: Alice, tmp_path: Path
+) -> None:
+    """It was first, and has logged in somebody before this one looks into the database."""
+    aside = find_first(settings).rename(tmp_path / "aside")
+    late = KeyFiles(settings, owner.clock())
+    aside.rename(find_first(settings))
+    await late.ensure_first(build_key_uses(owner.server), owner.clock())
+    assert late.keys.is_same(KeyFiles(settings, owner.clock()).keys)
+
+
 async def test_a_key_that_signs_is_never_retired(owner: Owner, alice: Alice) -> None:
     added = alice.added
     said = await owner.refusal(added.former)
@@ -257,9 +334,9 @@ async def test_a_key_that_signs_is_never_retired(owner: Owner, alice: Alice) -> 
 async def test_a_key_is_needed_while_a_secret_is_under_it(owner: Owner, alice: Alice) -> None:
     owner.clock.now += NOTICE_S + TAKEN_UP_S + 1  # and no server looks at its keys
     said = await owner.refusal(alice.added.former)
-    assert "still encrypts secrets of 1 users (alice)" in said
+    assert "still encrypts secrets of 1 user (alice)" in said
     await owner.pass_time(0)
-    assert "secrets of 1 users" not in await owner.refusal(alice.added.former)
+    assert "secrets of 1 user" not in await owner.refusal(alice.added.former)
 
 
 async def test_a_key_is_needed_while_cookies_and_tokens_from_its_time_are(
@@ -267,7 +344,7 @@ async def test_a_key_is_needed_while_cookies_and_tokens_from_its_time_are(
 ) -> None:
     await owner.pass_time(NOTICE_S + TAKEN_UP_S + 1)
     said = await owner.refusal(alice.added.former)
-    assert "the cookies of 1 sessions and 1 API tokens that have not been used" in said
+    assert "the cookies of 1 session and 1 API token not used since it was replaced" in said
     assert f"until {format_time(alice.session.expires_at)}" in said
     found = await owner.server.api_tokens.find(
         alice.token.text.encode(), None, CLIENT, owner.clock()
@@ -278,7 +355,7 @@ async def test_a_key_is_needed_while_cookies_and_tokens_from_its_time_are(
     assert "API tokens" not in await owner.refusal(alice.added.former)
 
     await owner.pass_time(alice.session.expires_at - owner.clock() - 1)
-    assert "the cookies of 1 sessions" in await owner.refusal(alice.added.former)
+    assert "the cookies of 1 session" in await owner.refusal(alice.added.former)
     await owner.pass_time(1)
     await owner.log_in(alice.user)  # under the new key
     done = await owner.retire(alice.added.former)
@@ -339,7 +416,7 @@ async def test_a_leaked_key_is_replaced_at_once(owner: Owner, alice: Alice) -> N
         (each.id, each.purpose): each.state for each in list_keys(owner.settings, owner.clock())
     }
     assert {states[added.id, COOKIES], states[added.id, ASSERTIONS]} == {"signs"}
-    assert "the cookies of 1 sessions" in await owner.refusal(alice.added.former)
+    assert "the cookies of 1 session" in await owner.refusal(alice.added.former)
     assert (await owner.retire(alice.added.former, force=True)).sessions == 1
 
 
@@ -365,7 +442,7 @@ async def test_keys_that_the_configuration_names_count_from_when_it_did(
         session = await owner.log_in(user)
         old = server.key_files.files[1].id
         clock.now += SHORT_LIVED_S + CLOCKS_DIFFER_S
-        assert "the cookies of 1 sessions" in await owner.refusal(old)
+        assert "the cookies of 1 session" in await owner.refusal(old)
         clock.now = session.expires_at
         done = await owner.retire(old)
         assert done.stays == str(tmp_path / "old")

@@ -26,6 +26,10 @@ class KeyNeeds:
     until: float = 0.0
     tokens: int = 0
 
+    @property
+    def is_any(self) -> bool:
+        return bool(self.users or self.sessions or self.tokens)
+
 
 class KeyUses:
     """Times are Unix seconds. Every method raises StorageUnavailable."""

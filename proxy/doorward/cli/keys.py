@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave, with_accounts
-from doorward.cli.options import ConfigOption, JsonOption, commands, settings_or_exit
+from doorward.cli.options import ConfigOption, JsonOption, commands
 from doorward.cli.tables import format_time, print_json, print_table, tell
-from doorward.start.reports import report_faults
+from doorward.text import format_count
 
 if TYPE_CHECKING:
     from doorward.wiring.accounts import Accounts
@@ -25,15 +25,14 @@ app = commands("List, rotate and retire keys: a running Doorward takes them up b
 @app.command("list")
 def list_keys(config: ConfigOption = None, json: JsonOption = False) -> None:
     """List keys and what each does, newest first."""
-    from doorward.settings import InvalidSettings
-    from doorward.wiring import key_changes
+    now = time.time()
 
-    settings, now = settings_or_exit(config), time.time()
-    try:
-        found = key_changes.list_keys(settings, now)
-    except InvalidSettings as error:
-        report_faults(error)
-        raise typer.Exit(WRONG_USAGE) from None
+    async def job(accounts: Accounts) -> list[KeyState]:
+        from doorward.wiring import key_changes
+
+        return key_changes.list_keys(accounts.key_files.settings, now)
+
+    found = with_accounts(config, job)
     if json:
         print_json([_describe(each, now) for each in found])
     else:
@@ -99,7 +98,11 @@ def retire(
     done = with_accounts(config, lambda accounts: _retire(accounts, id, force))
     sentences = [f"key {done.id} retired"]
     if done.sessions or done.tokens:
-        sentences[0] += f": {done.sessions} sessions and {done.tokens} tokens ended"
+        sessions, tokens = (
+            format_count(done.sessions, "session"),
+            format_count(done.tokens, "token"),
+        )
+        sentences[0] += f": {sessions} and {tokens} ended"
     if done.stays is not None:
         sentences.append(f"{done.stays} is ignored from now on: remove it and its setting")
     told = {"id": done.id, "sessions": done.sessions, "tokens": done.tokens, "file": done.stays}

@@ -20,6 +20,7 @@ from doorward.cli.tables import (
     print_table,
     tell,
 )
+from doorward.text import format_count
 
 if TYPE_CHECKING:
     from doorward.accounts.session import Session
@@ -99,7 +100,7 @@ def revoke_all(
         )
 
     username, ended = with_accounts(config, job)
-    sentence = f"{ended} {'session' if ended == 1 else 'sessions'} of {username} ended"
+    sentence = f"{format_count(ended, 'session')} of {username} ended"
     tell(sentence, {"user": username, "ended": ended}, json)
 
 

@@ -19,6 +19,7 @@ from doorward.cli.tables import (
     print_table,
     tell,
 )
+from doorward.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -148,7 +149,7 @@ def revoke_all(
         return owned.username, ended
 
     username, ended = with_accounts(config, job)
-    sentence = f"{ended} {'token' if ended == 1 else 'tokens'} of {username} ended"
+    sentence = f"{format_count(ended, 'token')} of {username} ended"
     tell(sentence, {"user": username, "ended": ended}, json)
 
 

@@ -85,18 +85,16 @@ class KeysAreGiven(Exception):
     """Keys cannot be changed from here: the message says why."""
 
 
-def read_ring(settings: Settings, *, may_make: bool = True) -> KeyRing:
-    """Every key that counts. Without secret_files the first is the one of data_dir, which is made
-    when it is not there. A server that runs must not make it (`may_make`): its directory may be
-    back in a moment, and a new key would log everybody out. Raises InvalidSettings with every file
-    that is wrong."""
+def read_ring(settings: Settings) -> KeyRing:
+    """Every key that counts. Without secret_files the first is the one of data_dir. Raises
+    InvalidSettings with every file that is wrong."""
     for _ in range(_READS):
         before = read_state(settings)
         with _again_if_changed(settings, before):
-            ring = _read(settings, may_make)
+            ring = _read(settings)
             if read_state(settings) == before:
                 return ring
-    return _read(settings, may_make)
+    return _read(settings)
 
 
 @contextlib.contextmanager
@@ -110,10 +108,28 @@ def _again_if_changed(settings: Settings, before: RingState) -> Iterator[None]:
 
 
 def check_ring(settings: Settings) -> None:
-    """Whether `read_ring` would do, without making anything. Raises InvalidSettings with every
+    """Whether `read_ring` would work once the first key is made. Raises InvalidSettings with every
     fault."""
-    if settings.secret_files or os.path.lexists(find_first(settings)):
+    if not lacks_first(settings):
         read_ring(settings)
+
+
+def lacks_first(settings: Settings) -> bool:
+    """Whether the key file of data_dir is missing, so that one has to be made or restored."""
+    return not (settings.secret_files or os.path.lexists(find_first(settings)))
+
+
+def make_first(settings: Settings) -> None:
+    """Make the key file of data_dir unless it is there. A caller makes sure that no such file was
+    lost: a new key logs everybody out, and decrypts nothing. Raises InvalidSettings."""
+    ensure_data_dir(settings)
+    path = find_first(settings)
+    try:
+        make_key(path)
+    except OSError as error:
+        message = f"cannot be made: {error.strerror}"
+        hint = "make a key file yourself and name it in secret_files"
+        raise data_dir_fault(path, UnusableFile(message, hint)) from None
 
 
 def find_first(settings: Settings) -> Path:
@@ -130,7 +146,6 @@ def read_state(settings: Settings) -> RingState:
 
 def add_key(settings: Settings, since: float, *, is_urgent: bool = False) -> KeyFile:
     """A new key that signs from then on. Raises KeysAreGiven, InvalidSettings."""
-    read_ring(settings)  # and makes the first
     first, second = find_first(settings), int(since)
     with _report_given(first):
         while not make_key(path := _beside(first, second, is_urgent), first.stat()):
@@ -211,9 +226,9 @@ def _list_beside(first: Path) -> list[Path]:
     ]
 
 
-def _read(settings: Settings, may_make: bool) -> KeyRing:
+def _read(settings: Settings) -> KeyRing:
     first = find_first(settings)
-    named = _read_named(settings, may_make)
+    named = _read_named(settings)
     faults: list[Fault] = []
     found: list[KeyFile] = []
     for path in _list_beside(first):
@@ -243,9 +258,9 @@ def _setting(settings: Settings) -> str:
     return "secret_files" if settings.secret_files else "data_dir"
 
 
-def _read_named(settings: Settings, may_make: bool) -> list[KeyFile]:
+def _read_named(settings: Settings) -> list[KeyFile]:
     if not settings.secret_files:
-        return [_read_own(ensure_data_dir(settings) if may_make else settings.data_dir, may_make)]
+        return [_read_own(settings.data_dir / KEY_FILE)]
     keys: list[KeyFile] = []
     faults: list[Fault] = []
     for number, path in enumerate(settings.secret_files):
@@ -285,20 +300,14 @@ def _distinct(key: KeyFile, others: list[KeyFile]) -> KeyFile:
     return key
 
 
-def _read_own(directory: Path, may_make: bool) -> KeyFile:
-    path = directory / KEY_FILE
+def _read_own(path: Path) -> KeyFile:
     try:
         if not os.path.lexists(path):
-            if not may_make:
-                raise UnusableFile("is missing", "put it back; until a restart its key is kept")
-            make_key(path)
+            hint = "put it back; a running Doorward keeps its key until it is restarted"
+            raise UnusableFile("is missing", hint)
         return _open(path, 0.0)
     except UnusableFile as error:
         raise data_dir_fault(path, error) from None
-    except OSError as error:
-        message = f"cannot be made: {error.strerror}"
-        hint = "make a key file yourself and name it in secret_files"
-        raise data_dir_fault(path, UnusableFile(message, hint)) from None
 
 
 def _write_ledger(lines: tuple[RetiredKey, ...]) -> bytes:

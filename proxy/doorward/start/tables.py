@@ -11,7 +11,6 @@ import time
 
 from doorward.settings import Settings
 from doorward.storage import StorageFault, open_database
-from doorward.wiring.keys import KeyFiles
 
 
 def prepare_tables(settings: Settings) -> None:
@@ -43,6 +42,5 @@ def _work(settings: Settings, writing: int) -> None:
 
 
 async def _open(settings: Settings) -> None:
-    KeyFiles(settings, time.time())  # the key is older than the database, or it was lost
     database = await open_database(settings, time.time())
     await database.close()

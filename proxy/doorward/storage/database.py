@@ -55,11 +55,6 @@ class Database:
         self.marker.close()
 
 
-def holds_database(settings: Settings) -> bool:
-    """Whether there is a SQLite file from before."""
-    return settings.storage == SQLITE and (settings.data_dir / DATABASE_FILE).exists()
-
-
 async def open_database(settings: Settings, now: float, tell: Tell | None = None) -> Database:
     """The database of these settings, with its tables created or migrated under a lock. `tell` is
     called with every audit record that is written.

@@ -26,6 +26,7 @@ from doorward.accounts.factors.second_factor import Policy, SecondFactors
 from doorward.accounts.factors.vault import Vault
 from doorward.accounts.factors.verification import Verification
 from doorward.accounts.forgotten import Forgotten
+from doorward.accounts.key_uses import KeyUses
 from doorward.accounts.keys import Keys
 from doorward.accounts.logins import Logins
 from doorward.accounts.passwords.hashing import Passwords
@@ -89,12 +90,12 @@ async def build_accounts(
     """The account core; closes what it opened. `tell` is called with every audit record that the
     core writes. Raises InvalidSettings, StorageFault."""
     files = KeyFiles(settings, clock())
-    keys = files.keys
     database = await open_database(settings, clock(), tell)
-    passwords, rates = Passwords(), Rates(settings.data_dir, keys)
+    passwords, rates = Passwords(), Rates(settings.data_dir, files.keys)
     try:
         accounts = await _join(settings, database, passwords, rates, files, clock())
         try:
+            await _ensure_first_key(accounts, clock())
             yield accounts
         finally:
             await accounts.forgotten.close()
@@ -103,6 +104,19 @@ async def build_accounts(
         rates.close()
         passwords.close()
         await database.close()
+
+
+async def _ensure_first_key(accounts: Accounts, now: float) -> None:
+    try:
+        await accounts.key_files.ensure_first(build_key_uses(accounts), now)
+    except Refusal as refusal:
+        raise StorageFault(f"storage: {refusal}") from refusal
+
+
+def build_key_uses(accounts: Accounts) -> KeyUses:
+    return KeyUses(
+        accounts.sessions, accounts.second_factors, accounts.api_tokens, accounts.credentials
+    )
 
 
 async def _join(

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from doorward.accounts.audit.audit_log import COMMAND, Event, Kind
-from doorward.accounts.key_uses import KeyNeeds, KeyUses
+from doorward.accounts.key_uses import KeyNeeds
 from doorward.accounts.keys import NOTICE_S
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.assertions import AssertionKeys
@@ -25,7 +25,8 @@ from doorward.settings.key_ring import (
     read_ring,
     retire_key,
 )
-from doorward.wiring.accounts import Accounts, renew_secrets
+from doorward.text import format_count
+from doorward.wiring.accounts import Accounts, build_key_uses, renew_secrets
 from doorward.wiring.keys import TAKEN_UP_S, build_keys
 
 COOKIES, SECRETS, ASSERTIONS = "cookies", "secrets", "assertions"
@@ -149,9 +150,7 @@ async def _settle(
         if key is _find_signing(keys, purpose, now):
             raise CannotRetire(_say_that_it_signs(keys, key, purpose, now))
     before = _took_over_at(settings, keys[keys.index(key) - 1]) + CLOCKS_DIFFER_S
-    uses = KeyUses(
-        accounts.sessions, accounts.second_factors, accounts.api_tokens, accounts.credentials
-    )
+    uses = build_key_uses(accounts)
     if force:
         await renew_secrets(accounts)
     rest = tuple(each for each in keys if each is not key)
@@ -160,7 +159,7 @@ async def _settle(
         raise CannotRetire(_say_who_needs(key, needs))
     if force:
         await uses.end(before, now)
-    elif now < before + SHORT_LIVED_S or needs.sessions or needs.tokens:
+    elif now < before + SHORT_LIVED_S or needs.is_any:
         raise CannotRetire(_say_what_needs(key, needs, before + SHORT_LIVED_S))
     return needs
 
@@ -179,7 +178,8 @@ def _say_that_it_signs(keys: tuple[KeyFile, ...], key: KeyFile, purpose: str, no
 def _say_who_needs(key: KeyFile, needs: KeyNeeds) -> str:
     names = ", ".join(needs.users[:5]) + (", …" if len(needs.users) > 5 else "")
     return (
-        f"key {key.id} still encrypts secrets of {len(needs.users)} users ({names}). A"
+        f"key {key.id} still encrypts secrets of {format_count(len(needs.users), 'user')}"
+        f" ({names}). A"
         " running Doorward encrypts them with the new key within seconds; without one, use --force"
     )
 
@@ -188,12 +188,13 @@ def _say_what_needs(key: KeyFile, needs: KeyNeeds, short: float) -> str:
     until = max(short, needs.until)
     what = ["links in mails, forms and tokens of an hour"]
     if needs.sessions:
-        what = [f"the cookies of {needs.sessions} sessions"]
+        what = [f"the cookies of {format_count(needs.sessions, 'session')}"]
     if needs.tokens:
-        what.append(f"{needs.tokens} API tokens that have not been used since it was replaced")
+        tokens = format_count(needs.tokens, "API token")
+        what.append(f"{tokens} not used since it was replaced")
     until_text = f"until {format_time(until)}"
     if needs.tokens:
-        until_text += " and until those tokens are used once"
+        until_text += " and until every such token is used once"
     return (
         f"key {key.id} is needed for {' and '.join(what)}, {until_text}; --force ends them and"
         " retires it now"

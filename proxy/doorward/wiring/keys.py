@@ -6,14 +6,26 @@ Joins the files of `settings.key_ring` with the core's `Keys`; must not know how
 
 from __future__ import annotations
 
-import os
+import math
+import shlex
+from pathlib import Path
 
 import structlog
 
+from doorward.accounts import randomness
+from doorward.accounts.key_uses import KeyNeeds, KeyUses
 from doorward.accounts.keys import NOTICE_S, Keys, Secret, arrange
-from doorward.settings import InvalidSettings, Settings
-from doorward.settings.key_ring import KeyFile, find_first, read_ring, read_state
-from doorward.storage.database import holds_database
+from doorward.settings import Fault, InvalidSettings, Settings
+from doorward.settings.key_ring import (
+    KeyFile,
+    find_first,
+    lacks_first,
+    make_first,
+    read_ring,
+    read_state,
+)
+from doorward.settings.keys import check_data_dir
+from doorward.text import format_count
 
 _log = structlog.get_logger("doorward.keys")
 
@@ -25,16 +37,38 @@ LOOK_S = 1.0
 
 class KeyFiles:
     """`keys` is one object whose content is replaced. If files cannot be used, the previous keys
-    stay. Raises InvalidSettings at the start."""
+    stay. Raises InvalidSettings at the start.
+
+    Without a first key, `keys` contains a random one that is in memory only, and under which
+    nothing may be made: `ensure_first` is next."""
 
     def __init__(self, settings: Settings, now: float) -> None:
         self.settings = settings
         self._seen = read_state(settings)
-        is_lost = holds_database(settings) and not os.path.lexists(find_first(settings))
-        self.files = read_ring(settings).keys
-        if is_lost:
-            _log.warning("key_lost", made=str(find_first(settings)))
-        self.keys = build_keys(self.files, now)
+        self._lacks_first = lacks_first(settings)
+        self.files: tuple[KeyFile, ...] = ()
+        if self._lacks_first:
+            check_data_dir(settings)
+            secrets = (randomness.key(),)
+            self.keys = Keys(secrets, secrets)
+        else:
+            self.files = read_ring(settings).keys
+            self.keys = build_keys(self.files, now)
+
+    async def ensure_first(self, uses: KeyUses, now: float) -> None:
+        """Make the first key if it is missing. If the database needs one that was there before, it
+        is lost, and a new one would end what is under it. Raises InvalidSettings,
+        StorageUnavailable."""
+        if not self._lacks_first:
+            return
+        needs = await uses.find(self.keys, math.inf, now)
+        if needs.is_any and lacks_first(self.settings):  # another process may have made it since
+            raise InvalidSettings([_report_lost(find_first(self.settings), needs)])
+        make_first(self.settings)
+        self._lacks_first = False
+        self._seen = read_state(self.settings)
+        self.files = read_ring(self.settings).keys
+        self.keys.replace(build_keys(self.files, now))
 
     def look(self, now: float) -> Keys | None:
         """Read the files again if they changed, and update the keys. Returns the previous keys if
@@ -52,11 +86,27 @@ class KeyFiles:
             return
         self._seen = state
         try:
-            self.files = read_ring(self.settings, may_make=False).keys
+            self.files = read_ring(self.settings).keys
         except InvalidSettings as fault:
             _log.error("keys_not_taken", reason=str(fault))
         else:
             _log.info("keys_taken", keys=[each.id for each in self.files])
+
+
+def _report_lost(path: Path, needs: KeyNeeds) -> Fault:
+    what = []
+    if needs.users:
+        what.append(f"the secrets of {format_count(len(needs.users), 'user')}")
+    if needs.sessions:
+        what.append(format_count(needs.sessions, "session"))
+    if needs.tokens:
+        what.append(format_count(needs.tokens, "API token"))
+    hint = (
+        "restore it from a backup, or make a new key and lose these:"
+        f" (umask 077; openssl rand 32 | basenc --base64url > {shlex.quote(str(path))})"
+    )
+    message = f"{path} is missing, and the database needs it for {' and '.join(what)}"
+    return Fault("data_dir", None, message, hint)
 
 
 def build_keys(files: tuple[KeyFile, ...], now: float) -> Keys:
