@@ -16,6 +16,7 @@ from doorward.accounts.audit.audit_log import Kind, RecordFilter
 from doorward.accounts.factors import totp
 from doorward.accounts.keys import NOTICE_S
 from doorward.accounts.permissions import OWNER
+from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.assertions import ES256, AssertionKeys
 from doorward.accounts.sessions.sessions import ClientInfo, Lifetimes, Session
@@ -26,6 +27,7 @@ from doorward.observe.audit import format_time
 from doorward.settings import InvalidSettings, Settings, load_settings, settings_from
 from doorward.settings.key_ring import find_first, make_first
 from doorward.storage import tables
+from doorward.storage.audit_log import AuditLogRows
 from doorward.wiring import key_changes
 from doorward.wiring.accounts import Accounts, build_accounts, build_key_uses, renew_secrets
 from doorward.wiring.key_changes import (
@@ -314,6 +316,25 @@ async def test_a_key_that_another_process_makes_meanwhile_is_taken(
     aside.rename(find_first(settings))
     await late.ensure_first(build_key_uses(owner.server), owner.clock())
     assert late.keys.is_same(KeyFiles(settings, owner.clock()).keys)
+
+
+async def test_a_changed_key_without_an_audit_record_is_named(
+    owner: Owner, alice: Alice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files were changed before the database failed, and repeating the command is no help."""
+
+    async def fail(*_: object) -> None:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(AuditLogRows, "record", fail)
+    for change, done in (
+        (key_changes.record_rotation(owner.server, alice.added, owner.clock()), "made"),
+        (owner.retire(alice.added.id), "retired"),
+    ):
+        with pytest.raises(key_changes.NotRecorded) as caught:
+            await change
+        said = f"key {alice.added.id} {done}, but the audit log has no record of it: The database"
+        assert str(caught.value).startswith(said)
 
 
 async def test_a_key_that_signs_is_never_retired(owner: Owner, alice: Alice) -> None:

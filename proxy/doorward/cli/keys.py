@@ -75,7 +75,10 @@ def rotate(
             added = key_changes.rotate(settings, now, wait_s, leaked=leaked)
         except KeysAreGiven as given:
             leave(key_changes.say_how_to_add(settings, given, now), REFUSED)
-        await key_changes.record_rotation(accounts, added, now)
+        try:
+            await key_changes.record_rotation(accounts, added, now)
+        except key_changes.NotRecorded as reason:
+            leave(str(reason), REFUSED)
         return added
 
     added = with_accounts(config, job)
@@ -116,7 +119,7 @@ async def _retire(accounts: Accounts, id: str, force: bool) -> Retirement:
     settings = accounts.key_files.settings
     try:
         return await key_changes.retire(settings, accounts, id, time.time(), force=force)
-    except key_changes.CannotRetire as reason:
+    except (key_changes.CannotRetire, key_changes.NotRecorded) as reason:
         leave(str(reason), REFUSED)
     except KeysAreGiven as given:
         leave(key_changes.say_how_to_remove(settings, given, id), REFUSED)

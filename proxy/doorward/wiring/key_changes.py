@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from doorward.accounts.audit.audit_log import COMMAND, Event, Kind
 from doorward.accounts.key_uses import KeyNeeds
 from doorward.accounts.keys import NOTICE_S
+from doorward.accounts.refusals import StorageUnavailable
 from doorward.accounts.session import CLOCKS_DIFFER_S
 from doorward.accounts.sessions.assertions import AssertionKeys
 from doorward.observe.audit import format_time
@@ -43,6 +44,14 @@ LONGEST_WAIT_S = 365 * 86_400.0
 
 class CannotRetire(Exception):
     """Why a key cannot be retired, and what to do."""
+
+
+class NotRecorded(Exception):
+    """A key was made or retired, but the audit log does not say so. The files are changed first: a
+    record of a change that then fails would be wrong."""
+
+    def __init__(self, key_id: str, done: str, reason: object) -> None:
+        super().__init__(f"key {key_id} {done}, but the audit log has no record of it: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +121,23 @@ def rotate(settings: Settings, now: float, wait_s: float | None, *, leaked: bool
 
 
 async def record_rotation(accounts: Accounts, key: AddedKey, now: float) -> None:
-    """Raises StorageUnavailable."""
-    await accounts.audit_log.record(Event(now, Kind.KEY_ADDED, COMMAND, detail=f"key {key.id}"))
+    """Raises NotRecorded."""
+    await _record(accounts, Kind.KEY_ADDED, key.id, "made", now)
+
+
+async def _record(accounts: Accounts, kind: Kind, key_id: str, done: str, now: float) -> None:
+    try:
+        await accounts.audit_log.record(Event(now, kind, COMMAND, detail=f"key {key_id}"))
+    except StorageUnavailable as fault:
+        raise NotRecorded(key_id, done, fault) from fault
 
 
 async def retire(
     settings: Settings, accounts: Accounts, prefix: str, now: float, *, force: bool
 ) -> Retirement:
     """Stop accepting the key whose id begins like this. With `force`, re-encrypt secrets under it
-    and end everything else that needs it. Raises CannotRetire, KeysAreGiven, InvalidSettings,
-    StorageFault, StorageUnavailable."""
+    and end everything else that needs it. Raises CannotRetire, KeysAreGiven, NotRecorded,
+    InvalidSettings, StorageFault, StorageUnavailable."""
     ring = read_ring(settings)
     key = _find(prefix, (*ring.keys, *ring.left))
     needs = KeyNeeds()
@@ -129,8 +145,7 @@ async def retire(
         needs = await _settle(settings, accounts, ring.keys, key, now, force)
     retire_key(settings, key, now)
     if key in ring.keys:
-        event = Event(now, Kind.KEY_RETIRED, COMMAND, detail=f"key {key.id}")
-        await accounts.audit_log.record(event)
+        await _record(accounts, Kind.KEY_RETIRED, key.id, "retired", now)
     stays = str(key.path) if any(key.id == one.id for one in read_ring(settings).left) else None
     return Retirement(key.id, needs.sessions, needs.tokens, stays)
 
