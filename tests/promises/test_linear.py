@@ -53,6 +53,8 @@ from doorward.http1.turns import Turns
 from doorward.pages import languages
 from doorward.rewrite.added_headers import build_added_headers
 from doorward.rewrite.answer_headers import answer_headers
+from doorward.rewrite.form_page import PAGE_BYTES
+from doorward.rewrite.html_forms import TAGS_LIMIT, TooManyTags, read_page
 from doorward.rewrite.relocation import build_relocation
 from doorward.server.proxy_protocol import BadHeader, read_line
 from doorward.server.tunnel import asked_protocols
@@ -78,6 +80,7 @@ RUNS = (1, 3, 15)
 REFUSALS = (
     Refusal, BadForwarded, BadHeaders, BadPath, BadHeader, Unfit, LastHop, FormatFault,
     context.Malformed, forms.UnreadableForm, forms.NotAForm, text.UnfitText, ValueError,
+    TooManyTags,
 )  # fmt: skip
 
 # Pieces that are repeated; `a` and `b` stand around them in turn.
@@ -291,6 +294,7 @@ BYTES: dict[str, tuple[Callable[[bytes], object], int]] = {
     "read_text": (read_text, HEAD),
     "is_usual_target": (lambda value: is_usual_target(b"/" + value), HEAD),
     "read_keep_alive": (read_keep_alive, HEAD),
+    "read_page": (lambda page: read_page(page + b" ", None), PAGE_BYTES),
     "read_terms": (
         lambda value: read_terms([(b"keep-alive", value), (b"www-authenticate", value)]),
         HEAD,
@@ -351,6 +355,36 @@ def test_json_of_many_kinds_takes_time_in_proportion() -> None:
         lambda size: '{"a":[' + ",".join(["9" * 4000] * (size // 4001)) + "]}",
     ):
         is_linear(fields.parse_object, partial(encoded, of), BODY)
+
+
+HTML = [
+    "<", "</", "<a", "<a ", "<a b", "<a b=", "<a b='", '<a b="', '<a b="c"', "<a/", "<a =",
+    "<a b=c/", "b ", "b=c ", "/", "a='b' ", "</a ", "<a\x00", "<!", "<!--", "<!-->", "--", "<![",
+    "<![CDATA[", "]]>", "<!DOCTYPE ", "<?", "&#", "&#1", "&#x", "<script>", "<script></",
+    "<textarea>", "<form>", "<form id=a action=//[>", "<input form=a name=b>",
+    "<form><input type=hidden name=a>",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("before", ["", "<form>", "<a ", "<a b='"])
+def test_a_hostile_page_takes_time_in_proportion(before: str) -> None:
+    """CVE-2025-6069: Python's reader of HTML looked for the end of each unfinished tag again. There
+    are as many tags as a page may have, with as much between them as it may have, and then four
+    times as much: Python first takes memory for a long tag at about half of a page."""
+    for piece in HTML:
+        tags = max(piece.count("<"), 1)
+
+        def build(size: int, piece: str = piece, tags: int = tags) -> bytes:
+            many = min(size // len(piece), TAGS_LIMIT // tags - 2)
+            return (before + (piece + "x" * (size // many - len(piece))) * many).encode()
+
+        def read(page: bytes) -> object:
+            return read_page(page, None)
+
+        whole = cost_s(read, build(PAGE_BYTES), 2)
+        assert whole < SANE_S, piece
+        if whole > 5 * NOTICED_S:
+            assert cost_s(read, build(4 * PAGE_BYTES), 2) < 2 * GROWTH * whole, piece
 
 
 async def test_trailers_of_an_upstream_take_time_in_proportion() -> None:

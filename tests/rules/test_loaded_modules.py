@@ -32,6 +32,7 @@ NEVER = (
     "sqlalchemy.ext.asyncio",
     "prometheus_client",
     "http.server",
+    "html.parser",
     "wsproto",
     "h11",
     "passlib",

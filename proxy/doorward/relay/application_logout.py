@@ -22,7 +22,7 @@ from doorward.relay.forwarder import Forwarder
 from doorward.relay.own_requests import ask
 from doorward.relay.passage import Passages, read_head
 from doorward.settings import AppLogout, Route
-from doorward.upstream.awaited_head import AwaitedHead
+from doorward.upstream.awaited_answer import AwaitedAnswer
 from doorward.upstream.connection import Connection
 from doorward.upstream.failures import UpstreamFailure
 from doorward.web.application_logout import LogoutFailed
@@ -88,11 +88,11 @@ class LogoutCalls:
 async def _ask_upstream(forwarder: Forwarder, facts: RequestFacts, decision: Forward) -> int:
     """The status of the answer. Raises UpstreamFailure."""
 
-    def begin(connection: Connection, answer: AwaitedHead) -> None:
+    def begin(connection: Connection, answer: AwaitedAnswer) -> None:
         request_id = facts.request.request_id
         forwarder.begin(connection, answer, facts, request_id, decision, has_body=False)
 
-    return (await ask(forwarder.upstreams, facts.request.method, begin)).status
+    return (await ask(forwarder.upstreams, facts.request.method, begin)).head.status
 
 
 async def _ask_inner(passages: Passages, facts: RequestFacts, decision: Forward) -> int:

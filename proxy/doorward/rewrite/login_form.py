@@ -5,72 +5,107 @@ fields and nothing else.
 """
 
 from collections.abc import Sequence
-from urllib.parse import quote_plus, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote_plus, urljoin, urlsplit
 
 from doorward.accounts.application_credentials import ApplicationCredential
 from doorward.gate.accept import Accepted
 from doorward.http1.headers import Header
 from doorward.rewrite.cookie_jar import CookieJar
-from doorward.rewrite.forwarding import write_forwarding
-from doorward.rewrite.route_rewriting import build_rewriting
+from doorward.rewrite.form_page import REDIRECTS, FormPage, OpenedForm
+from doorward.rewrite.login_request import LoginRequests
 from doorward.settings import Route
 from doorward.settings.credentials import FormLogin
 
-REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_TYPE = b"content-type: application/x-www-form-urlencoded\r\n"
+# How frameworks refuse a form without a valid token: Flask-WTF, Django, Laravel, Rails.
+TOKEN_REFUSALS = frozenset((400, 403, 419, 422))
 
 
 class ApplicationForm:
-    """That of one route's application."""
+    """That of one route's application. `page` is None if it is posted without being opened."""
 
     def __init__(self, route: Route, form: FormLogin) -> None:
         self._fields = form.fields
         self._success = form.success
-        self._rewriting = build_rewriting(route)
+        self._requests = LoginRequests(route)
         prefix = route.path if route.rewrite.strip_path else ""
         self._target = (prefix + form.url).encode()
-        self._path = urlsplit(route.base + form.url).path
+        self._base = urlsplit(route.base + form.url).path
+        # Applications that read X-Forwarded-Prefix put it in front.
+        shown = [form.url] if form.page is None else [form.url, form.page]
+        self._paths = frozenset(
+            urlsplit(before + path).path for path in shown for before in (route.base, prefix)
+        )
+        passwords = frozenset(name for name, value in form.fields if "{password}" in value)
+        self.page = None if form.page is None else FormPage(route, form.page, form.url, passwords)
 
-    def write(self, account: ApplicationCredential, request: Accepted) -> bytes:
+    def write(
+        self, account: ApplicationCredential, request: Accepted, opened: OpenedForm | None
+    ) -> bytes:
         """The whole request that logs in, as the route sends others of `request`'s client."""
+        opened = opened or OpenedForm((), "utf_8", b"", CookieJar())
+        names = {name for name, _ in self._fields}
+        pairs = [pair for pair in opened.hidden if pair[0] not in names]
+        pairs += [(name, _fill(value, account)) for name, value in self._fields]
         body = "&".join(
-            f"{quote_plus(name)}={quote_plus(_fill(value, account))}"
-            for name, value in self._fields
+            f"{_encode(name, opened.charset)}={_encode(value, opened.charset)}"
+            for name, value in pairs
         ).encode()
-        head = (
-            b"POST %b HTTP/1.1\r\n%bx-request-id: %b\r\naccept: text/html, */*;q=0.1\r\n"
-            b"content-type: application/x-www-form-urlencoded\r\ncontent-length: %d\r\n\r\n"
-        ) % (self._target, write_forwarding(request.hop), request.request_id.encode(), len(body))
-        if self._rewriting is not None:
-            head = self._rewriting.head(head, request)
-        return head + body
+        lines = b"%b%bcontent-length: %d\r\n" % (opened.lines, _TYPE, len(body))
+        return self._requests.write(b"POST", self._target, request, lines, opened.jar) + body
 
-    def find_fault(self, status: int, headers: Sequence[Header], jar: CookieJar) -> str | None:
-        """Why an answer is not that of a login which succeeded, or None."""
+    def find_fault(
+        self, status: int, headers: Sequence[Header], answered: CookieJar, jar: CookieJar
+    ) -> str | None:
+        """Why an answer is not that of a login which succeeded, or None. `answered` has the cookies
+        that it sets, `jar` those of the page too."""
         success = self._success
         if self.is_redirect(status, headers):
             return "it leads back to the form"
         if status not in success.status:
-            return f"its status is {status}"
-        if success.location is not None and success.location not in self._list_places(headers):
+            hint = status in TOKEN_REFUSALS and self.page is None
+            advice = "; if the form has hidden fields, set page" if hint else ""
+            return f"its status is {status}{advice}"
+        if success.location is not None and not self._is_success(headers):
             return "it does not lead where success.location says"
-        if success.cookie is not None and success.cookie.encode() not in jar.names:
+        if success.cookie is not None and success.cookie.encode() not in answered.names:
             return "it does not set the cookie of success.cookie"
         return None if jar.names else "it sets no cookie"
 
     def is_redirect(self, status: int, headers: Sequence[Header]) -> bool:
-        """Whether an answer leads to the form."""
-        return status in REDIRECTS and self._path in self._list_places(headers)
+        """Whether an answer leads to the form. Where a login that succeeded leads is not the form,
+        even if one path has both."""
+        if status not in REDIRECTS or self._is_success(headers):
+            return False
+        return any(place.path in self._paths for place in self._list_places(headers))
 
-    def _list_places(self, headers: Sequence[Header]) -> list[str]:
-        """The path that an answer leads to, if it names one."""
+    def _is_success(self, headers: Sequence[Header]) -> bool:
+        """Whether an answer leads where `success.location` says; more in its query is no matter."""
+        if self._success.location is None:
+            return False
+        wanted = urlsplit(self._success.location)
+        pairs = set(parse_qsl(wanted.query, keep_blank_values=True))
+        return any(
+            place.path == wanted.path
+            and pairs <= set(parse_qsl(place.query, keep_blank_values=True))
+            for place in self._list_places(headers)
+        )
+
+    def _list_places(self, headers: Sequence[Header]) -> list[SplitResult]:
+        """Where an answer leads, if it says so."""
         found = []
         for name, value in headers:
             if name.lower() == b"location":
                 try:
-                    found.append(urlsplit(urljoin(self._path, value.decode("latin-1"))).path)
+                    found.append(urlsplit(urljoin(self._base, value.decode("latin-1"))))
                 except ValueError:
                     continue
         return found
+
+
+def _encode(text: str, charset: str) -> str:
+    """Text of a form, as browsers send it (HTML 4.10.21.8, URL Standard 5.2)."""
+    return quote_plus(text, encoding=charset, errors="xmlcharrefreplace")
 
 
 def _fill(value: str, account: ApplicationCredential) -> str:

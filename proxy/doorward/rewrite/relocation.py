@@ -66,7 +66,7 @@ class Relocation:
         if not self._rewrites:
             return value
         if name in _URLS:
-            return self._url(value, request)
+            return self.locate(value, request)
         return self._refresh(value, request) if name == b"refresh" else value
 
     def _refresh(self, value: bytes, request: Accepted) -> bytes:
@@ -78,10 +78,10 @@ class Relocation:
         if quote:
             url = url[1:-1]
         start = match.end() + len(quote)
-        return value[:start] + self._url(url, request) + value[start + len(url) :]
+        return value[:start] + self.locate(url, request) + value[start + len(url) :]
 
-    def _url(self, value: bytes, request: Accepted) -> bytes:
-        """An application's URL as a path on the requested host."""
+    def locate(self, value: bytes, request: Accepted) -> bytes:
+        """An application's URL as a path on the requested host; any other value unchanged."""
         match = _ABSOLUTE.fullmatch(value)
         if match is None:
             return self._placed(value) if _PATH.fullmatch(value) else value
@@ -108,10 +108,10 @@ class Relocation:
             return self._without_base(path)
         if not self._prefix or path.startswith(_OURS):
             return path
-        return path if _is_beneath(path, self._prefix) else self._prefix + path
+        return path if is_beneath(path, self._prefix) else self._prefix + path
 
     def _without_base(self, path: bytes) -> bytes:
-        if not _is_beneath(path, self._base):
+        if not is_beneath(path, self._base):
             return path
         rest = path[len(self._base) :]
         moved = self._prefix + (rest if rest.startswith(b"/") else b"/" + rest)
@@ -142,7 +142,7 @@ class Relocation:
         return self._placed(path) if path.startswith(b"/") else path
 
 
-def _is_beneath(path: bytes, prefix: bytes) -> bool:
+def is_beneath(path: bytes, prefix: bytes) -> bool:
     return _PATH_END.split(path, maxsplit=1)[0] == prefix or path.startswith(prefix + b"/")
 
 

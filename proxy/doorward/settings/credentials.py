@@ -65,7 +65,8 @@ def form_fields(value: object) -> FormFields:
         for found in _BRACES.findall(inner):
             if found not in PLACEHOLDERS:
                 message = f"{values.quote(found)} in {values.quote(name)} stands for nothing"
-                raise Wrong(message, f"there are {' and '.join(PLACEHOLDERS)}")
+                hint = "hidden fields of the form are sent if you set page"
+                raise Wrong(message, f"there are {' and '.join(PLACEHOLDERS)}; {hint}")
     if not any("{password}" in inner for _, inner in fields):
         raise Wrong("no field has the password", 'give it to one: pass: "{password}"')
     return FormFields(fields)
@@ -100,6 +101,11 @@ class LoginSuccess(Section):
 
 class FormLogin(Section):
     url: FormUrl = required("Path at the application that the form is posted to.")
+    page: Annotated[FormUrl | None, Unless()] = key(
+        None,
+        "Path of the page with the form, whose hidden fields and cookies are then sent as well.",
+        validate_default=False,
+    )
     fields: FieldMapping = required("Fields of the form; {username} and {password} are replaced.")
     success: LoginSuccess = key({}, "How to recognize a login that succeeded.")
     username: Annotated[Text | None, Unless()] = key(
