@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import pytest
 from doorward.accounts.keys import Keys
-from doorward.accounts.sessions.access_tokens import AccessTokens
+from doorward.accounts.sessions.access_tokens import READ_LIMIT, AccessTokens
 
 from tests.support.core import Core
 from tests.support.memory import NOW
@@ -118,3 +118,18 @@ def test_no_changed_byte_is_accepted() -> None:
     for at in range(len(token) - 1):  # the last one holds bits that decode to nothing
         other = b"A" if token[at : at + 1] != b"A" else b"B"
         assert TOKENS.read(token[:at] + other + token[at + 1 :]) is None
+
+
+def test_a_token_that_was_read_before_is_not_valid_under_other_keys() -> None:
+    keys = Keys((b"k" * 32,))
+    tokens, value = AccessTokens(keys), signed().encode()
+    assert tokens.read(value) is not None
+    keys.replace(Keys((b"n" * 32,)))
+    assert tokens.read(value) is None
+
+
+def test_memory_of_read_tokens_is_bounded() -> None:
+    tokens = AccessTokens(KEYS)
+    for number in range(READ_LIMIT + 5):
+        assert tokens.read(signed(CLAIMS | {"sub": number}).encode()) is not None
+    assert len(tokens._keys().verified) == READ_LIMIT

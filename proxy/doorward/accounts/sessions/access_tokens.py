@@ -5,11 +5,12 @@ It knows claims and keys; it must not know whether a session is still valid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jwt
 
-from doorward.accounts.keys import Keys
+from doorward.accounts.keys import Derive, Keys
 from doorward.accounts.sessions.access_token import AccessToken, has_form
 from doorward.accounts.sessions.sessions import Session
 
@@ -20,13 +21,27 @@ SESSION_CLAIM = "session"  # private (RFC 7519 4.3): the session's public id
 RENEWALS_CLAIM = "renewals"  # of the session, at the time; not there while it is 0
 
 
+READ_LIMIT = 4096  # tokens in memory, each for one client that sends it again and again
+
+
+class _Keys:
+    """The derived keys, and the tokens that were verified with them: verifying one takes as long as
+    forwarding a request."""
+
+    __slots__ = ("all", "verified")
+
+    def __init__(self, derive: Derive) -> None:
+        self.all = derive(PURPOSE)
+        self.verified: dict[bytes, AccessToken] = {}
+
+
 class AccessTokens:
     """The first key signs, all verify."""
 
     __slots__ = ("_keys",)
 
     def __init__(self, keys: Keys) -> None:
-        self._keys = keys.follow(lambda derive: derive(PURPOSE))
+        self._keys = keys.follow(_Keys)
 
     def issue(self, session: Session, life_s: float, now: float) -> str:
         """A token for this session; `life_s` is cut to whole seconds."""
@@ -39,22 +54,20 @@ class AccessTokens:
         }
         if session.renewals:
             claims[RENEWALS_CLAIM] = session.renewals
-        return jwt.encode(claims, self._keys()[0], ALGORITHM, sort_headers=False)
+        return jwt.encode(claims, self._keys().all[0], ALGORITHM, sort_headers=False)
 
     def read(self, value: bytes) -> AccessToken | None:
         """The content of this token, expired or not; None if Doorward did not issue it."""
-        if not has_form(value):
-            return None
-        claims = self._verify(value)
-        return None if claims is None else _read(claims)
-
-    def _verify(self, value: bytes) -> dict[str, Any] | None:
-        for key in self._keys():
-            try:
-                return jwt.decode(value, key, [ALGORITHM], options=_SIGNATURE_ONLY)
-            except jwt.InvalidTokenError:
-                continue
-        return None
+        keys = self._keys()
+        token = keys.verified.get(value)
+        if token is None and has_form(value):
+            claims = _verify(value, keys.all)
+            token = None if claims is None else _read(claims)
+            if token is not None:
+                if len(keys.verified) >= READ_LIMIT:
+                    del keys.verified[next(iter(keys.verified))]
+                keys.verified[value] = token
+        return token
 
 
 # Clients compare times with their own clocks; `exp` is a number as documented.
@@ -65,6 +78,15 @@ _SIGNATURE_ONLY: Any = {
     "verify_sub": False,
     "verify_aud": False,
 }
+
+
+def _verify(value: bytes, keys: Sequence[bytes]) -> dict[str, Any] | None:
+    for key in keys:
+        try:
+            return jwt.decode(value, key, [ALGORITHM], options=_SIGNATURE_ONLY)
+        except jwt.InvalidTokenError:
+            continue
+    return None
 
 
 def _read(claims: dict[str, Any]) -> AccessToken | None:
