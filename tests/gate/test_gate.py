@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from doorward.accounts.sessions.live import CONFIRMATION_S
+from doorward.gate.credentials import CredentialReader
 from doorward.gate.gate import Gate
 from doorward.gate.identify import Identify
 
@@ -62,9 +63,11 @@ async def test_while_storage_is_silent_public_paths_are_served_without_identity(
     assert values_of(front.origin.heads[-1], b"remote-user") == []
 
 
-@pytest.mark.parametrize("step", ["peek", "ask", "read"])
+@pytest.mark.parametrize(
+    ("part", "step"), [(Identify, "peek"), (Identify, "ask"), (CredentialReader, "_read_cookie")]
+)
 async def test_an_error_while_identifying_forwards_nothing(
-    front: Front, monkeypatch: pytest.MonkeyPatch, step: str
+    front: Front, monkeypatch: pytest.MonkeyPatch, part: type, step: str
 ) -> None:
     """CVE-2021-32637, CVE-2024-47070, CVE-2026-25748: an error on the way that counted as yes."""
 
@@ -72,7 +75,7 @@ async def test_an_error_while_identifying_forwards_nothing(
         raise ZeroDivisionError
 
     session = front.cookie(await front.opened())
-    monkeypatch.setattr(Identify, step, fail)
+    monkeypatch.setattr(part, step, fail)
     for path in ("/", "/public/"):
         answer = await front.get(path, session)
         assert answer.status == 500

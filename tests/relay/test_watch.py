@@ -13,9 +13,9 @@ from doorward.accounts.sessions.sessions import Session
 from doorward.accounts.user import User
 from doorward.gate.accept import Accept
 from doorward.gate.authorize import Target
+from doorward.gate.credentials import Credentials
 from doorward.gate.decision import Decision, Forward, Refuse, forbidden, unauthenticated
 from doorward.gate.gate import RequestFacts
-from doorward.gate.identify import Credentials
 from doorward.http1.arrival import Arrival
 from doorward.relay.watch import SILENCE_S, Watch
 from doorward.upstream.connection import Connection

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus, unquote_to_bytes
 from doorward.accounts.sessions.access import AccessSecrets
 from doorward.accounts.sessions.access_token import HEADER, AccessToken
 from doorward.accounts.sessions.live import Live
-from doorward.accounts.sessions.sessions import FULL, Found
+from doorward.accounts.sessions.sessions import FULL, Found, Session
 
 PARAMETER = "token"
 # The parameter's name in every spelling that decodes to it.
@@ -83,6 +83,16 @@ class AccessCarrier:
         found = _BEARER.fullmatch(line)
         return None if found is None else self._access.tokens.read(found[1])
 
+    def opens(self, token: AccessToken, session: Session, now: float) -> bool:
+        """Whether the token is valid for this session, of which it has the id. One that was issued
+        before a change to the account is not."""
+        return (
+            token.is_due(now)
+            and session.level is FULL
+            and session.user.number == token.user
+            and session.renewals == token.renewals
+        )
+
     async def find(self, token: AccessToken, now: float) -> Found:
         """The complete, live session of the token; None if the session has ended or the token has
         expired.
@@ -100,8 +110,4 @@ class AccessCarrier:
             if found.session is None:
                 return found
             session = found.session
-        if session.level is not FULL or session.user.number != token.user:
-            return _OVER
-        if session.renewals != token.renewals:  # issued before a change to the account
-            return _OVER
-        return Found(session, known=True)
+        return Found(session, known=True) if self.opens(token, session, now) else _OVER

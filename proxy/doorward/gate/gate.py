@@ -17,6 +17,7 @@ from doorward.gate.accept import Accepted
 from doorward.gate.authorize import ALLOWED, UNAUTHENTICATED, Authorize, Target, Verdict
 from doorward.gate.client_kind import sends_fetch_metadata
 from doorward.gate.cookies import Cookies, Header
+from doorward.gate.credentials import Credentials
 from doorward.gate.decision import (
     Decision,
     Forward,
@@ -38,7 +39,7 @@ from doorward.gate.decision import (
     unfit_identity,
 )
 from doorward.gate.front_proxies import Subrequest
-from doorward.gate.identify import NOBODY, Caller, Credentials, Identify
+from doorward.gate.identify import NOBODY, Caller, Identify
 from doorward.gate.identity_policy import IdentityPolicy, Tell, UnfitIdentity
 from doorward.gate.path_readings import BadPath, check_target, list_readings
 from doorward.gate.route_demands import compile_demands

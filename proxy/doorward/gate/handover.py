@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from doorward.accounts.sessions.handover import NONCE_S, Handovers
 from doorward.accounts.sessions.live import Live
-from doorward.accounts.sessions.sessions import Found, Session
+from doorward.accounts.sessions.sessions import Found
 from doorward.gate.cookies import (
     Cookies,
     Header,
@@ -67,22 +67,15 @@ class HandoverCarrier:
             return None
         return Handed(host, found.pop())
 
-    def peek(self, handed: Handed, now: float) -> Session | None:
-        """The session, where memory knows it."""
-        return self._live.peek(handed, now)
-
     def open(self, handed: Handed) -> str | None:
         """The token in it, or None for a value that was not signed for its host."""
         return self._handovers.host_tokens.unsign(handed.value, handed.host)
 
     async def find(self, handed: Handed, now: float) -> Found:
-        """What is known of it. Raises StorageUnavailable."""
-        session = self._live.peek(handed, now)
-        if session is not None:
-            return Found(session, known=True)
+        """What storage knows of it. Raises StorageUnavailable."""
         token = self.open(handed)
-        if token is None or self._live.is_unknown(handed, now):
-            return Found(None, known=False)  # refused without a query
+        if token is None:
+            return Found(None, known=False)
         ask = self._handovers.by_token
         found = await self._live.find_by(handed, lambda: ask(token, handed.host, now), now)
         if not found.known:

@@ -149,13 +149,6 @@ class TokenCarrier:
             return REFUSED
         return PresentedPassword(*found, b";password " + self._logins.compute_key(*found, address))
 
-    def peek(self, token: Presented, now: float) -> Session | None:
-        return self._live.peek(token.key, now)
-
-    def is_unknown(self, token: Presented, now: float) -> bool:
-        """Whether it was recently found to be unknown."""
-        return token is REFUSED or self._live.is_unknown(token.key, now)
-
     async def find(self, token: Presented, request: Accepted, now: float) -> Found:
         """The session of the token, from storage if it is not in memory; concurrent requests share
         one look-up. A wrong one counts against its network, or its user in that network, once a
@@ -181,7 +174,7 @@ class TokenCarrier:
         session = self._live.peek(key, now)
         if session is not None:
             return Found(session, known=True)
-        if self.is_unknown(token, now):
+        if self._live.is_unknown(key, now):
             return _NOT_FOUND
         client = ClientInfo(request.address_text, request.client.user_agent)
         found = await self._live.find_by(key, lambda: self._ask(token, client, now), now)

@@ -6,9 +6,9 @@ Knows forwarding headers and framing; must not decide anything.
 from collections.abc import Iterable, Mapping
 
 from doorward.gate.accept import Accepted
+from doorward.gate.credentials import Credentials
 from doorward.gate.decision import Forward, Keeps
 from doorward.gate.gate import RequestFacts
-from doorward.gate.identify import Credentials
 from doorward.http1.headers import RequestHeaders
 from doorward.rewrite.forwarding import write_forwarding
 from doorward.rewrite.route_credentials import RouteCredentials
