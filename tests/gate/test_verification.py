@@ -366,6 +366,17 @@ async def test_a_websocket_of_another_sites_page_is_refused(front: Front) -> Non
     assert (await verify(front, "", cookie, (b"origin", b"https://evil.test"))).status == 200
 
 
+async def test_a_websocket_over_http2_is_recognized(front: Front) -> None:
+    """Over HTTP/2 a browser sends no Sec-WebSocket-Key (RFC 8441 5), and a front proxy that asks
+    before it translates the request has none to pass on."""
+    cookie = front.cookie(await front.opened())
+    version = (b"sec-websocket-version", b"13")
+    own, foreign = (b"origin", f"https://{SITE}".encode()), (b"origin", b"https://evil.test")
+    for front_proxy in ("", "/nginx", "/traefik", "/caddy", "/haproxy"):
+        assert (await verify(front, front_proxy, cookie, version, own)).status == 200
+        assert (await verify(front, front_proxy, cookie, version, foreign)).status == 403
+
+
 async def test_a_method_that_a_header_asks_for_is_not_smuggled_past_a_rule(front: Front) -> None:
     override = (b"x-http-method-override", b"DELETE")
     cookie = front.cookie(await front.opened())

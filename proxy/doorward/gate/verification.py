@@ -32,7 +32,8 @@ REAL_IP = b"x-real-ip"
 
 _URL = re.compile(rb"([A-Za-z]+)://([^/?#@\\\s]+)(/.*)", re.DOTALL)
 _WHOLE_SERVER = (b"OPTIONS", ASTERISK)
-_WEBSOCKET = b"sec-websocket-key"
+# Not `-key`: browsers send none over HTTP/2 (RFC 8441 5), and `Upgrade` is not passed on by all.
+_WEBSOCKET = b"sec-websocket-"
 # A peer that is not trusted tends to ask often, so one line a minute is logged.
 _SAY_AGAIN_S = 60.0
 
