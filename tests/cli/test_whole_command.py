@@ -163,6 +163,52 @@ def test_a_command_that_cannot_print_says_so_in_a_line(tmp_path: Path, sink: str
     assert (done.returncode, done.stderr) == (0, told)
 
 
+def every_question(file: Path) -> Iterator[list[str]]:
+    """Each command that asks or reads a password, with `ada` for each argument, and those that
+    read a file."""
+    for words, command in EVERY.items():
+        options = {option for each in command.params for option in each.opts}
+        if options.isdisjoint({"--password-stdin", "--yes"}):
+            continue
+        required = [each for each in command.params if each.required]
+        line = [*words, *("ada" for _ in required), "-c", str(file)]
+        yield line
+        if "--password-stdin" in options:
+            visit = ("--url", "http://127.0.0.1:9", "--user", "ada") if words == ("doctor",) else ()
+            yield [*line, "--password-stdin", *visit]
+    yield ["hash-password"]
+    yield from (["user", "import", form, "-", "-c", str(file)] for form in ("htpasswd", "tinyauth"))
+
+
+@pytest.mark.outside
+@pytest.mark.parametrize(
+    "stdin", ["os.close(0); sys.stdin = None", "give(b'')", "give(b'\\xff\\n')"]
+)
+def test_a_command_without_an_answer_changes_nothing(tmp_path: Path, stdin: str) -> None:
+    """A closed or empty standard input, and bytes that are no text, end in a sentence."""
+    file = tmp_path / "doorward.yaml"
+    file.write_text("routes: [{upstream: 'http://127.0.0.1:9'}]\n")
+    assert run("user", "add", "ada", "--generate", "-c", str(file)).returncode == 0
+    before = run("user", "list", "--json", "-c", str(file)).stdout
+    lines = [line for line in every_question(file) if line[:1] != ["doctor"] or "--user" in line]
+    give = """
+def give(answer):
+    reading, writing = os.pipe()
+    os.write(writing, answer)
+    os.close(writing)
+    os.dup2(reading, 0)
+"""
+    for line in lines:
+        code = f"import os, sys\n{give}\n{stdin}\nsys.argv = ['doorward', *{line!r}]\n"
+        code += "from doorward.cli import main\nmain()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert "Traceback" not in done.stderr, line
+        assert done.returncode in (1, 2) or "import" in line, (line, done)
+    assert run("user", "list", "--json", "-c", str(file)).stdout == before
+
+
 @pytest.mark.outside
 @pytest.mark.parametrize("words", [["--help"], ["serve"], ["user", "list"]], ids=" ".join)
 def test_ctrl_c_while_a_command_loads_prints_no_traceback(words: list[str]) -> None:

@@ -45,10 +45,11 @@ def _leave_unwritten(fault: OSError) -> None:
 
 
 def _replace_closed_streams() -> None:
-    """Let a command whose standard output or error is closed do its work."""
-    for name in ("stdout", "stderr"):
+    """Let a command work whose standard output or error is closed, and find a closed standard input
+    empty."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def _serve(arguments: ServeArguments) -> int:

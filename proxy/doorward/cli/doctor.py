@@ -11,6 +11,7 @@ import typer
 
 from doorward.cli.accounts import REFUSED, WRONG_USAGE, leave
 from doorward.cli.options import ConfigOption, JsonOption, settings_or_exit
+from doorward.cli.passwords import read_stdin_line
 from doorward.cli.tables import escape, print_json
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def doctor(
     if url is not None and not url.startswith(("http://", "https://")):
         leave(f"{escape(url)} is not a URL of http or https.", WRONG_USAGE)
     settings = settings_or_exit(config)
-    password = typer.get_text_stream("stdin").readline().rstrip("\n") if user else ""
+    password = read_stdin_line() if user else ""
     checkups = asyncio.run(examine(Visit(settings, url, user, password)))
     if json:
         print_json([_describe(checkup) for checkup in checkups])
