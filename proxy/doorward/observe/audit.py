@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,11 +20,18 @@ from typing import Any
 
 from doorward.accounts.audit.audit_log import Record
 from doorward.observe.channel import Channel, Descriptor, Lines
+from doorward.settings.file_lock import lock_file
 from doorward.storage.fault import StorageFault
 
 Tell = Callable[[Record], None]
 
 STDOUT = "stdout"
+
+# How long lines wait for another process that keeps the file locked: in the thread of a server,
+# which meanwhile queues others, and elsewhere.
+THREAD_WAIT_S, WAIT_S = 10.0, 1.0
+# How often the file is opened again meanwhile.
+RETRY_S = 0.1
 
 
 def describe_record(record: Record) -> dict[str, object]:
@@ -105,15 +112,41 @@ class FileSink:
         self._path = path
 
     def __call__(self, lines: Lines, may_wait: bool) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        file = os.open(self._path, flags, 0o600)
+        file = self._open_locked(THREAD_WAIT_S if may_wait else WAIT_S)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
             while lines:
                 _write_whole(file, lines[0])
                 lines.popleft()
         finally:
             os.close(file)
+
+    def _open_locked(self, wait_s: float) -> int:
+        """The file of this name, although another process may have moved the one that it had."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            with contextlib.ExitStack() as stack:
+                file = self._open()
+                stack.callback(os.close, file)
+                try:
+                    lock_file(file, min(RETRY_S, left_s))
+                except BlockingIOError:
+                    if not left_s:
+                        raise
+                    continue
+                if self._is_named(file) or not left_s:
+                    stack.pop_all()
+                    return file
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(self._path, flags, 0o600)
+
+    def _is_named(self, file: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file), os.stat(self._path))
+        except FileNotFoundError:
+            return False
 
 
 def _write_whole(file: int, line: bytes) -> None:

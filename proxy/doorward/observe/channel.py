@@ -76,6 +76,8 @@ class Channel:
             self._thread.join(CLOSE_S)  # a reader that is stuck does not keep the process alive
             if not self._thread.is_alive():
                 self._thread = None
+            elif not self._is_failing:
+                self._when_failed("they could not be written before the end")
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:

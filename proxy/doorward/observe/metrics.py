@@ -36,7 +36,7 @@ from doorward.observe.exposition import (
 )
 from doorward.observe.loop_lag import LAG, LAG_BOUNDS_S, LAG_MAX, LAG_SECONDS
 from doorward.observe.observer import SWITCHED
-from doorward.observe.shared_counters import Numbers, Shared
+from doorward.observe.shared_counters import LOCK_WAIT_S, Numbers, Shared
 
 _log = structlog.get_logger("doorward.metrics")
 
@@ -123,7 +123,8 @@ class Metrics:
             return
         try:
             if self._shared is None:
-                self._shared = Shared(self._folder)
+                # Without a wait after a failure: the event loop would wait four times a second.
+                self._shared = Shared(self._folder, 0.0 if self._failed else LOCK_WAIT_S)
             counted = self.counters
             self._shared.write(counted.totals(), counted.moment(), counted.peaks())
         except OSError as fault:

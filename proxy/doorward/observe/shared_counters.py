@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from doorward.observe.counters import Values, largest_values, sum_values
+from doorward.settings.file_lock import lock_file
 
 FOLDER = "metrics"
 SUFFIX = ".numbers"
 LOCK = "lock"  # held by the process that removes files, and shared by those that read them
+# How long the event loop waits for it. It is held for milliseconds.
+LOCK_WAIT_S = 0.1
 
 # A file: when its process last looked, then two slots that are written by turns. A process that is
 # killed while it writes leaves the other one whole.
@@ -52,18 +55,19 @@ class Numbers:
 
 
 class Shared:
-    """The file of this process among the others in `folder`. Raises OSError."""
+    """The file of this process among the others in `folder`. Methods raise OSError, also if another
+    process keeps the folder locked."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wait_s: float = LOCK_WAIT_S) -> None:
         self._folder = folder
         self._path = folder / f"{os.getpid()}-{time.monotonic_ns()}{SUFFIX}"
         self._turn = 0
         self._written = b""
-        with _lock(folder, fcntl.LOCK_EX):
+        with _lock(folder, wait_s):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             self._file = os.open(self._path, flags, 0o600)
             # released when the process ends, however it ends
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            lock_file(self._file, wait_s)
             self._bury()
 
     def close(self) -> None:
@@ -83,12 +87,12 @@ class Shared:
     def all_looked_since(self, at: float) -> bool:
         """Whether everything that all processes had counted by then (`time.monotonic`) is
         written."""
-        with _lock(self._folder, fcntl.LOCK_SH):
+        with _lock(self._folder, shared=True):
             return all(_read_look(path) >= at for path in self._paths() if self._runs(path))
 
     def read(self) -> Numbers:
         """The numbers of all."""
-        with _lock(self._folder, fcntl.LOCK_SH):
+        with _lock(self._folder, shared=True):
             found = [(_read(path), self._runs(path)) for path in self._paths()]
         return Numbers(
             sum_values(totals for (totals, _, _), _ in found),
@@ -130,9 +134,9 @@ def _open_file(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _lock(folder: Path, how: int) -> Iterator[None]:
+def _lock(folder: Path, wait_s: float = LOCK_WAIT_S, *, shared: bool = False) -> Iterator[None]:
     with _open_file(folder / LOCK, os.O_RDWR | os.O_CREAT) as file:
-        fcntl.flock(file, how)
+        lock_file(file, wait_s, shared=shared)
         yield
 
 

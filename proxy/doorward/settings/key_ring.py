@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from doorward.settings.faults import Fault, InvalidSettings
+from doorward.settings.file_lock import lock_file
 from doorward.settings.file_state import FileState, get_file_state
 from doorward.settings.keys import (
     KEY_FILE,
@@ -40,6 +40,7 @@ URGENT = ".now"
 _ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 _LATEST = 253_402_300_800.0  # the year 10000, which no date can be printed of
 _LARGEST_LEDGER = 1024 * 1024
+LOCK_WAIT_S = 10.0  # another retirement takes milliseconds
 _READS = 5  # while files change under the reader; a rotation changes them twice
 
 RingState = tuple[tuple[str, FileState], ...]
@@ -175,7 +176,7 @@ def _locked(directory: Path) -> Iterator[None]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_file(descriptor, LOCK_WAIT_S)
         except OSError as error:
             # Some network file systems lock no directories.
             if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
