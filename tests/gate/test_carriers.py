@@ -5,13 +5,16 @@ The rules of precedence are checked over the wire in `test_identify.py` and besi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any, cast
 
 import pytest
 from doorward.accounts.permissions import OWNER
 from doorward.accounts.refusals import LockedOut
+from doorward.accounts.sessions.live import Live
+from doorward.accounts.sessions.sessions import Found
 from doorward.accounts.token import NewToken
 from doorward.accounts.tokens.form import new_text
 from doorward.gate.access_tokens import AccessCarrier
@@ -138,3 +141,37 @@ async def test_a_session_in_memory_is_found_without_waiting(
     found: Caller = await asked.identify.ask(asked.read(headers), asked.now)
     assert found.session is not None
     assert asked.identify.peek(asked.read(headers), asked.now) == found
+
+
+class Interrupted:
+    """Storage in which something happens during each read of a token."""
+
+    def __init__(self, happening: Callable[[], Awaitable[None]]) -> None:
+        self.happening = happening
+
+    async def by_token(self, token: str, now: float) -> Found:
+        await self.happening()
+        return Found(None, known=False)
+
+
+async def test_a_session_that_ends_while_another_carrier_is_looked_up_is_nobody(
+    front: Front,
+) -> None:
+    accounts, now = front.accounts, front.clock()
+    alice = await front.opened()
+
+    async def end() -> None:
+        if not ended:
+            ended.append(True)
+            await accounts.sessions.end(alice.session, now)
+
+    ended: list[bool] = []
+    live = Live(cast(Any, Interrupted(end)), accounts.live._feed)
+    identify = Identify(live, accounts.tokens, Cookies(secure=False))
+    cookie = front.cookie(alice)
+    await live.find_by(
+        cookie[1].partition(b"=")[2], lambda: accounts.sessions.by_token(alice.token, now), now
+    )
+    headers = [*HOST, cookie, *authorization(f"Bearer {FOREIGN}")]
+    caller = await identify.ask(identify.read(accepted(b"/", headers)), now)
+    assert ended and caller.session is None

@@ -130,13 +130,22 @@ class Identify:
     async def ask(self, credentials: Credentials, now: float) -> Caller:
         """The caller, from storage if it is not in memory. Raises StorageUnavailable, and LockedOut
         after too many wrong API tokens."""
-        caller = NOBODY
         if credentials.ambiguous:
-            return caller
+            return NOBODY
+        while True:
+            state = self._live.state()
+            caller = await self._ask_once(credentials, now)
+            if caller.session is None or self._live.state() == state:
+                return caller  # otherwise it may have ended while another carrier was looked up
+
+    async def _ask_once(self, credentials: Credentials, now: float) -> Caller:
+        caller = NOBODY
         for carrier in self._list(credentials, now):
             if caller.conflict:  # an API token is not tried in vain
                 break
-            found = self._look_up(carrier, now) or await self._find(carrier)
+            found = self._look_up(carrier, now)
+            if found is None:
+                found = _judge(carrier, await carrier.find())
             caller = _put_before(caller, carrier, found)
         return caller
 
@@ -156,9 +165,6 @@ class Identify:
         if self._live.is_unknown(carrier.key, now) or not carrier.is_ours():
             return _NOT_FOUND
         return None
-
-    async def _find(self, carrier: _Carrier) -> Found:
-        return _judge(carrier, await carrier.find())
 
     def _list(self, credentials: Credentials, now: float) -> Iterator[_Carrier]:
         """The carriers of a request. Each takes precedence over those before it."""

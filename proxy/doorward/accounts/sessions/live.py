@@ -60,6 +60,11 @@ class Live:
             and 0 <= now - self._confirmed_at < CONFIRMATION_S
         )
 
+    def state(self) -> tuple[int, bytes]:
+        """Another value once something was revoked. What was found before and after a wait counts
+        if it is the same."""
+        return self._epoch, self._feed.marker()
+
     def peek(self, credential: Hashable, now: float) -> Session | None:
         """The live session of a cached credential, or None: then call `find`."""
         session = self._cached.get(credential)
@@ -115,14 +120,14 @@ class Live:
         """
         while True:
             await self.catch_up(now)
-            epoch, marker = self._epoch, self._feed.marker()
+            state = self.state()
             found = await ask()
             if found.session is None:
                 return found
-            if self._epoch == epoch and self._feed.marker() == marker:
+            if self.state() == state:
                 break  # otherwise a revocation may have been answered since the read
         session = self._share(found.session)
-        if marker == self._marker:
+        if state[1] == self._marker:
             self._keep(credential, session)
         elif session.number not in self._of_session:
             session.stale = True
