@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from doorward.http1.joining import JOINED_BYTES
 from doorward.upstream.address import Address
-from doorward.upstream.connection import HEAD_LIMIT_BYTES, SMALL_BYTES, Connection
+from doorward.upstream.connection import HEAD_LIMIT_BYTES, Connection
 from doorward.upstream.failures import ConnectionLost, InvalidAnswer, ResponseTimeout
 from doorward.upstream.pool import Pool
 
@@ -417,7 +418,7 @@ class Writes(asyncio.Transport):
         return False
 
 
-@pytest.mark.parametrize("size", [1, SMALL_BYTES, 5 * SMALL_BYTES])
+@pytest.mark.parametrize("size", [1, JOINED_BYTES, 5 * JOINED_BYTES])
 async def test_the_head_leaves_with_the_first_piece_of_the_body(size: int) -> None:
     connection, transport = Connection(Pool(Address(host="127.0.0.1", port=1), 1.0)), Writes()
     connection.connection_made(transport)

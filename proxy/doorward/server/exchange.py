@@ -19,6 +19,7 @@ from doorward.http1.client_exchange import BodyTaker, ClientExchange, Closable, 
 from doorward.http1.dates import write_date
 from doorward.http1.headers import Header
 from doorward.http1.heads import RequestHead
+from doorward.http1.joining import JOINED_BYTES, write_with_head
 from doorward.http1.known_requests import KnownRequest
 from doorward.http1.response_head import InvalidResponseHead, ResponseHead, check_lines, status_line
 from doorward.observe.observer import LEFT, STOPPING, TURNED_AWAY
@@ -29,8 +30,6 @@ _log = structlog.get_logger("doorward.server")
 # Shared by all exchanges without any, so that most requests need no list.
 NO_TRAILERS: list[Header] = []
 NO_PIECES: deque[bytes] = deque()
-# Pieces of a body are joined up to this size, so that a slow client causes few writes.
-JOINED_BYTES = 16 * 1024
 # What a piece takes besides its bytes, so that a client cannot fill memory with small ones.
 PIECE_BYTES = 64
 
@@ -407,10 +406,10 @@ class Exchange:
             self.protocol.close()
 
     def _send(self, head: bytes, data: bytes) -> None:
-        if head and len(data) > JOINED_BYTES:  # joining them would copy the piece
-            self.transport.writelines((head, data))
-        elif head or data:
-            self.transport.write(head + data)
+        if head:
+            write_with_head(self.transport, head, data)
+        elif data:
+            self.transport.write(data)
 
     def _framed(self, data: bytes) -> bytes:
         if self._bodiless or not data:

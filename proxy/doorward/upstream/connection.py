@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from doorward.http1.joining import JOINED_BYTES, write_with_head
 from doorward.http1.turns import Turns
 from doorward.upstream.failures import (
     ConnectionLost,
@@ -28,8 +29,6 @@ HEAD_LIMIT_BYTES = 256 * 1024
 LINES_LIMIT = 2048
 # An upstream's `Keep-Alive: timeout` counts from its side; a request must not meet the close.
 KEPT_LESS_S = 1
-# Pieces of a body below this are joined: for them a write costs more than a copy.
-SMALL_BYTES = 16 * 1024
 # How many bytes of a body in small chunks are parsed before their cost is known, and how many bytes
 # that are not body (1,000 chunks have 5,000) before other connections have their turn. That is 4 ms
 # at most. libuv reads up to 32 times 256 KiB of one connection in a turn.
@@ -148,12 +147,10 @@ class Connection(asyncio.Protocol):
         if self._sink is None or self.transport is None:
             return
         self._wait_for(self._idle_timeout_s)
-        if not head:
-            self.transport.write(data)
-        elif len(data) < SMALL_BYTES:
-            self.transport.write(head + data)
+        if head:
+            write_with_head(self.transport, head, data)
         else:
-            self.transport.writelines((head, data))
+            self.transport.write(data)
 
     def end_request(self) -> None:
         """The request's body is complete; the upstream's time to answer begins."""
@@ -475,7 +472,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             raise InvalidAnswer("a body where none can be")
         self._body_bytes += len(data)
-        if len(data) < SMALL_BYTES:
+        if len(data) <= JOINED_BYTES:
             self._pieces.append(data)
         else:
             self._pass_pieces()

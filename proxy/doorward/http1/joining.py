@@ -1,0 +1,14 @@
+"""When bytes for one peer are joined: a copy of few bytes costs less than another write."""
+
+import asyncio
+
+# Bytes up to this size are joined with others.
+JOINED_BYTES = 16 * 1024
+
+
+def write_with_head(transport: asyncio.WriteTransport, head: bytes, piece: bytes) -> None:
+    """Send a head together with the first piece of its body."""
+    if len(piece) > JOINED_BYTES:
+        transport.writelines((head, piece))
+    else:
+        transport.write(head + piece)
